@@ -1,0 +1,1 @@
+"""Async conversion tracking."""
