@@ -1,0 +1,185 @@
+"""`AnyTrackClient`: the one object an application holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+import attrs
+from anyio import AsyncContextManagerMixin
+
+from anytrack_async.client.config import make_outbox, outbox_from_env, sinks_from_env
+from anytrack_async.client.push import Pushing
+from anytrack_async.client.reads import Reads
+from anytrack_async.client.stats import Counters, DestinationStats, Stats
+from anytrack_async.client.tracking import Tracking
+from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.endpoints import Affiliates, Attributions, Conversions, Reports
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.events import LoggingObserver, Observer, Observers
+from anytrack_async.outbox import Outbox
+from anytrack_async.settings import AnyTrackSettings, DeliverySettings, HttpSettings
+from anytrack_async.sinks import AnyTrackSink, Sink
+from anytrack_async.transport import Transport, anytrack_session
+
+
+class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
+    """Tracks conversions and reads them back.
+
+    Use it as ``async with AnyTrackClient(…) as client``, one for the whole application. Whatever it
+    accepted goes to AnyTrack and to each sink, at the pace of each, until leaving the block has
+    delivered it, kept it in a durable outbox, or named it in an error.
+
+    Args:
+        api_key: AnyTrack's API key.
+        account_id: AnyTrack's account id.
+        base_url: where AnyTrack's REST interface is.
+        sinks: destinations besides AnyTrack: `MetaSink`, `HubSpotSink`, yours.
+        outbox: where accepted conversions wait: an `Outbox`, or a path for a `SQLiteOutbox`;
+            default: in memory.
+        delivery: retries, drain, back-pressure.
+        http: time-outs, connections and retries for AnyTrack.
+        observers: are told what happens, besides the logger ``anytrack_async``.
+        log: whether the logging observer is on.
+        from_start: destinations new to the outbox that get what was accepted before them too.
+        transport: takes the place of the connections to AnyTrack, e.g. `httpx.MockTransport`.
+
+    Attributes:
+        conversions: conversions that AnyTrack knows.
+        attribution: how they came about.
+        affiliates: who brings them.
+        reports: totals by day.
+
+    Raises:
+        ConfigurationError: a setting is missing or wrong; the message names it.
+        UndeliveredError: on leaving the block, if only memory held what is undelivered.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        account_id: str | None = None,
+        *,
+        base_url: str | None = None,
+        sinks: Sequence[Sink] = (),
+        outbox: Outbox | str | os.PathLike[str] | None = None,
+        delivery: DeliverySettings | None = None,
+        http: HttpSettings | None = None,
+        observers: Sequence[Observer] = (),
+        log: bool = True,
+        from_start: Sequence[str] = (),
+        transport: Transport | None = None,
+    ) -> None:
+        settings = _settings(api_key, account_id, base_url, http)
+        self._counters = Counters()
+        logs = (LoggingObserver(),) if log else ()
+        self._session = anytrack_session(settings, transport=transport)
+        self._dispatcher = Dispatcher(
+            make_outbox(outbox),
+            [AnyTrackSink(settings, transport=transport), *sinks],
+            delivery or DeliverySettings(),
+            notify=Observers([self._counters, *logs, *observers]).notify,
+            from_start=from_start,
+        )
+        self._sinks = {sink.name: sink for sink in sinks}
+        self.conversions = Conversions(self._session)
+        self.attribution = Attributions(self._session)
+        self.affiliates = Affiliates(self._session)
+        self.reports = Reports(self._session)
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        sinks: Sequence[Sink] = (),
+        delivery: DeliverySettings | None = None,
+        http: HttpSettings | None = None,
+        observers: Sequence[Observer] = (),
+        log: bool = True,
+    ) -> Self:
+        """Return a client set up by environment variables.
+
+        ``ANYTRACK_API_KEY`` and ``ANYTRACK_ACCOUNT_ID`` are needed; ``ANYTRACK_BASE_URL`` and
+        ``ANYTRACK_OUTBOX`` (a path; unset: memory) are not. Meta is on with ``META_PIXEL_ID`` and
+        ``META_ACCESS_TOKEN``, HubSpot with ``HUBSPOT_ACCESS_TOKEN``; *sinks* come on top.
+
+        Raises:
+            ConfigurationError: a variable is missing or wrong; the message names it.
+        """
+        settings = AnyTrackSettings.from_env(environ)
+        return cls(
+            settings.api_key,
+            settings.account_id,
+            base_url=settings.base_url,
+            sinks=[*sinks_from_env(environ), *sinks],
+            outbox=outbox_from_env(environ),
+            delivery=delivery,
+            http=http,
+            observers=observers,
+            log=log,
+        )
+
+    def __repr__(self) -> str:
+        return f"<AnyTrackClient: {', '.join(self._dispatcher.destinations)}>"
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where accepted conversions wait; ask it for dead letters, replay them through it."""
+        return self._dispatcher.outbox
+
+    async def stats(self) -> Stats:
+        """Return counters since opening and depths of the outbox, per destination."""
+        depths, states = await self.outbox.depths(), self._dispatcher.states()
+        return Stats(
+            submitted=self._counters.submitted,
+            destinations={
+                name: DestinationStats(
+                    state=states.get(name),
+                    **self._counters.of(name),
+                    **attrs.asdict(depth),
+                )
+                for name, depth in depths.items()
+            },
+        )
+
+    def resume(self, destination: str) -> None:
+        """Let a lane that is held, throttled or down go on at once.
+
+        A lane holds when the destination refuses the credentials. Replace them first, e.g.
+        ``meta_sink.use_token(…)``.
+
+        Raises:
+            ConfigurationError: there is no such destination.
+        """
+        self._dispatcher.resume(destination)
+
+    async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
+        """Send dead letters once more: those of *event_ids*, or all; return how many."""
+        count = await self.outbox.replay(destination, event_ids)
+        self._dispatcher.wake()
+        return count
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        try:
+            async with self._dispatcher:
+                yield self
+        finally:
+            await self._session.aclose()
+
+
+def _settings(
+    api_key: str | None, account_id: str | None, base_url: str | None, http: HttpSettings | None
+) -> AnyTrackSettings:
+    for name, value in {"api_key": api_key, "account_id": account_id}.items():
+        if not value:
+            raise ConfigurationError(
+                f"{name} is missing: pass it, or set ANYTRACK_{name.upper()} and use "
+                "AnyTrackClient.from_env()"
+            )
+    given = {"base_url": base_url, "http": http}
+    known = {name: value for name, value in given.items() if value is not None}
+    return AnyTrackSettings(api_key=api_key, account_id=account_id, **known)

@@ -1,0 +1,60 @@
+"""`Pushing`: one conversion to one destination, now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.models import Conversion, Outcome
+from anytrack_async.sinks.base import BatchRejected, Sink, SinkSignal, Throttled
+
+
+class Pushing:
+    """The part of the client that bypasses outbox and lanes."""
+
+    _sinks: Mapping[str, Sink]
+
+    async def sync_with_meta_capi(
+        self, conversion: Conversion, sink: Sink | None = None
+    ) -> Outcome:
+        """Push one existing conversion to Meta's Conversions API now, past the outbox.
+
+        Args:
+            conversion: e.g. one from `get_conversion_details`.
+            sink: a `MetaSink`; default: the client's own.
+
+        Returns:
+            ``delivered``, ``rejected`` with Meta's reason, or ``retry`` if Meta could not say: it
+            is down, throttles, or refuses the credentials. Nothing is retried here.
+
+        Raises:
+            ConfigurationError: no sink is given and the client has none for Meta.
+        """
+        return await self._push(conversion, sink, "meta")
+
+    async def sync_with_hubspot(self, conversion: Conversion, sink: Sink | None = None) -> Outcome:
+        """Push one existing conversion to HubSpot now, past the outbox.
+
+        See `sync_with_meta_capi`; *sink* is a `HubSpotSink`, and ``remote_id`` the deal's id.
+        """
+        return await self._push(conversion, sink, "hubspot")
+
+    async def _push(self, conversion: Conversion, sink: Sink | None, name: str) -> Outcome:
+        sink = sink or self._sinks.get(name)
+        if sink is None:
+            raise ConfigurationError(f"the client has no sink {name!r}: add one, or pass it here")
+        return attrs.evolve(await _deliver(sink, conversion), destination=sink.name)
+
+
+async def _deliver(sink: Sink, conversion: Conversion) -> Outcome:
+    try:
+        (outcome,) = await sink.deliver((conversion,))
+    except BatchRejected as signal:
+        return Outcome.rejected(signal.reason, code=signal.code)
+    except Throttled as signal:
+        return Outcome.retry(signal.reason, code=signal.code, after=signal.after)
+    except SinkSignal as signal:
+        return Outcome.retry(signal.reason, code=signal.code)
+    return outcome

@@ -1,0 +1,84 @@
+"""`Stats`: what a client did since it opened, and what still lies in its outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from anytrack_async.delivery.gate import LaneState
+from anytrack_async.events import DeadLettered, Delivered, Dropped, Event, Retried, Submitted
+
+
+@attrs.frozen(kw_only=True)
+class DestinationStats:
+    """One destination's counters and depths.
+
+    Counters are this client's since it opened; depths are the outbox's, whoever filled it.
+
+    Attributes:
+        state: how the lane is; None while the client is closed.
+        delivered: conversions delivered.
+        retried: times a conversion went back to the outbox.
+        dead_lettered: conversions that became dead letters.
+        dropped: conversions given up at closing, as only memory held them.
+        waiting: conversions it has not got yet, the next two included.
+        in_flight: of these, being sent now.
+        retrying: of these, waiting for another attempt.
+        dead: dead letters.
+    """
+
+    state: LaneState | None = None
+    delivered: int = 0
+    retried: int = 0
+    dead_lettered: int = 0
+    dropped: int = 0
+    waiting: int = 0
+    in_flight: int = 0
+    retrying: int = 0
+    dead: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Stats:
+    """A client's counters.
+
+    Attributes:
+        submitted: new conversions accepted; repeats do not count.
+        destinations: destination → its counters and depths.
+    """
+
+    submitted: int
+    destinations: Mapping[str, DestinationStats]
+
+
+class Counters:
+    """An observer that counts."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+        self._counts: dict[str, dict[str, int]] = {}
+
+    def of(self, destination: str) -> Mapping[str, int]:
+        """Return the counters of one destination, those that are not zero."""
+        return self._counts.get(destination, {})
+
+    def notify(self, event: Event, /) -> None:
+        """Count *event*."""
+        match event:
+            case Submitted(event_ids=ids):
+                self.submitted += len(ids)
+            case Delivered(destination=name, event_ids=ids):
+                self._add(name, "delivered", len(ids))
+            case Retried(destination=name, event_ids=ids):
+                self._add(name, "retried", len(ids))
+            case DeadLettered(destination=name):
+                self._add(name, "dead_lettered", 1)
+            case Dropped(destination=name, event_ids=ids):
+                self._add(name, "dropped", len(ids))
+            case _:
+                pass
+
+    def _add(self, destination: str, counter: str, count: int) -> None:
+        counts = self._counts.setdefault(destination, {})
+        counts[counter] = counts.get(counter, 0) + count

@@ -1,0 +1,201 @@
+"""`Tracking`: conversions in, under the names that a synchronous client has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Unpack
+
+import anyio
+
+from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.delivery.handle import Delivery
+from anytrack_async.delivery.source import Source
+from anytrack_async.delivery.stream import track_many
+from anytrack_async.errors import (
+    ConflictError,
+    DeadLetterError,
+    DeliveryTimeoutError,
+    QueueFullError,
+)
+from anytrack_async.models import (
+    Amount,
+    Conversion,
+    ConversionFields,
+    ConversionType,
+    Outcome,
+    PricedFields,
+    Receipt,
+    Report,
+    Status,
+)
+
+ANYTRACK = "anytrack"
+
+
+class Tracking:
+    """The part of the client that takes conversions.
+
+    ``track_*`` methods wait until AnyTrack has the conversion; Meta, HubSpot and other sinks go on
+    behind them. `submit` waits only until the outbox has it.
+    """
+
+    _dispatcher: Dispatcher
+
+    async def submit(self, conversion: Conversion, *, to: Sequence[str] | None = None) -> Delivery:
+        """Write *conversion* down and return its `Delivery`; lanes deliver it from there.
+
+        With a durable outbox it is on disk when this returns. Submitting the same event id again
+        does nothing and answers how the first one stands.
+
+        Args:
+            conversion: what happened.
+            to: names of the destinations it is for; default: all.
+
+        Raises:
+            ConflictError: its event id was accepted before with other content.
+            QueueFullError: the outbox is full and ``on_full="raise"``; it was not accepted.
+            ClosedError: the client is not open; it was not accepted.
+            OutboxError: it could not be written down; it was not accepted.
+        """
+        (delivery,) = await self._dispatcher.submit((conversion,), to)
+        if delivery is None:
+            raise ConflictError(conversion.event_id)
+        return delivery
+
+    async def submit_many(
+        self, conversions: Sequence[Conversion], *, to: Sequence[str] | None = None
+    ) -> list[Delivery]:
+        """Write *conversions* down in one step and return their deliveries, in order.
+
+        Raises:
+            ConflictError: an event id was accepted before with other content; all others of the
+                call are accepted.
+            QueueFullError: no room for all of them; none was accepted.
+        """
+        deliveries = await self._dispatcher.submit(conversions, to)
+        good = [delivery for delivery in deliveries if delivery is not None]
+        if len(good) < len(conversions):
+            raise ConflictError(conversions[deliveries.index(None)].event_id)
+        return good
+
+    def track_many(
+        self,
+        source: Source,
+        *,
+        to: Sequence[str] | None = None,
+        at: Sequence[str] | None = None,
+        in_flight: int = 10_000,
+    ) -> AsyncGenerator[Report]:
+        """Submit everything in *source*; yield a `Report` for each, in the order they finish.
+
+        Memory stays flat: *source* is read only as fast as reports are taken. A conversion whose
+        event id is in conflict is reported with status ``conflict`` and stops nothing.
+
+        Args:
+            source: any sync or async iterable of conversions. A sync one that is no list or tuple
+                is advanced in a worker thread, so that reading a file blocks nothing.
+            to: names of the destinations they are for; default: all.
+            at: destinations to wait for before a report is yielded; default: all. ``()`` yields
+                once a conversion is written down, ``("anytrack",)`` once AnyTrack has it.
+            in_flight: how many may be accepted and not yet reported.
+
+        Raises:
+            ClosedError: the client is not open, or closed before *source* ended.
+            UndeliveredError: the client closed before all was delivered.
+            Exception: what *source* raised, after the reports of all it gave before.
+        """
+        return track_many(self._dispatcher, source, to=to, at=at, in_flight=in_flight)
+
+    async def track_conversion(
+        self,
+        conversion: Conversion | None = None,
+        *,
+        conversion_type: ConversionType | str = ConversionType.CUSTOM,
+        event_name: str | None = None,
+        click_id: str | None = None,
+        timeout: float | None = 30.0,
+        **fields: Unpack[PricedFields],
+    ) -> Receipt:
+        """Track one conversion and wait until AnyTrack has it.
+
+        Args:
+            conversion: what happened; or give its fields by keyword.
+            conversion_type: sale, lead, signup or custom.
+            event_name: the name of a custom event.
+            click_id: AnyTrack's id of the click that led here.
+            timeout: seconds to wait for AnyTrack, None for as long as it takes.
+            fields: everything else a `Conversion` has.
+
+        Raises:
+            InvalidConversionError: a field has a fault; the message names it.
+            DeliveryTimeoutError: AnyTrack has not confirmed it in time. It is safely queued and
+                will be delivered; go on waiting with ``error.delivery``.
+            DeadLetterError: AnyTrack refuses it; the reason is in ``error.outcome``.
+            ConflictError: its event id was accepted before with other content.
+            QueueFullError: the outbox had no room for it in time; it was not accepted.
+        """
+        if conversion is None:
+            conversion = Conversion(
+                conversion_type=conversion_type,
+                event_name=event_name,
+                click_id=click_id,
+                **fields,
+            )
+        return await self._track(conversion, timeout)
+
+    async def track_sale(
+        self,
+        click_id: str | None = None,
+        revenue: Amount = 0,
+        currency: str = "USD",
+        *,
+        product_id: str | None = None,
+        timeout: float | None = 30.0,
+        **fields: Unpack[ConversionFields],
+    ) -> Receipt:
+        """Track a sale and wait until AnyTrack has it; see `track_conversion`."""
+        sale = Conversion.sale(
+            click_id=click_id, revenue=revenue, currency=currency, product_id=product_id, **fields
+        )
+        return await self._track(sale, timeout)
+
+    async def track_lead(
+        self,
+        click_id: str | None = None,
+        *,
+        lead_id: str | None = None,
+        timeout: float | None = 30.0,
+        **fields: Unpack[PricedFields],
+    ) -> Receipt:
+        """Track a lead and wait until AnyTrack has it; see `track_conversion`."""
+        lead = Conversion.lead(click_id=click_id, lead_id=lead_id, **fields)
+        return await self._track(lead, timeout)
+
+    async def track_signup(
+        self,
+        click_id: str | None = None,
+        *,
+        timeout: float | None = 30.0,
+        **fields: Unpack[PricedFields],
+    ) -> Receipt:
+        """Track a sign-up and wait until AnyTrack has it; see `track_conversion`."""
+        signup = Conversion.signup(click_id=click_id, **fields)
+        return await self._track(signup, timeout)
+
+    async def _track(self, conversion: Conversion, timeout: float | None) -> Receipt:
+        delivery: Delivery | None = None
+        with anyio.move_on_after(timeout):
+            delivery = await self.submit(conversion)
+            return _receipt(delivery.event_id, await delivery.at(ANYTRACK))
+        if delivery is None:
+            raise QueueFullError(
+                f"the outbox had no room for conversion {conversion.event_id!r} within "
+                f"{timeout:g} s; submit it again with this event_id, which cannot count it twice"
+            )
+        raise DeliveryTimeoutError(delivery, ANYTRACK, timeout or 0.0)
+
+
+def _receipt(event_id: str, outcome: Outcome) -> Receipt:
+    if outcome.status is not Status.DELIVERED:
+        raise DeadLetterError(event_id, outcome)
+    return Receipt(event_id=event_id, conversion_id=outcome.remote_id, attempts=outcome.attempts)

@@ -1,0 +1,303 @@
+"""`Dispatcher`: takes conversions in and runs one lane per destination."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+import anyio
+from anyio import AsyncContextManagerMixin, CancelScope
+from anyio.abc import TaskGroup, TaskStatus
+
+from anytrack_async.delivery.gate import LaneState
+from anytrack_async.delivery.handle import Delivery
+from anytrack_async.delivery.handles import Handles
+from anytrack_async.delivery.intake import Intake
+from anytrack_async.delivery.lane import Lane
+from anytrack_async.errors import AnyTrackError, ConfigurationError, UndeliveredError
+from anytrack_async.events import Dropped, Event, Submitted, logger, name_some
+from anytrack_async.models import Conversion, Outcome
+from anytrack_async.outbox.base import Appended, Entry, Outbox
+from anytrack_async.settings import DeliverySettings
+from anytrack_async.sinks.base import Sink
+
+_PRUNE_AFTER = 5_000
+"""Settled entries after which the outbox is cleaned up without waiting for the clock."""
+
+_FAREWELL = 5.0
+"""Seconds that closing sinks and outbox may take."""
+
+
+class Dispatcher(AsyncContextManagerMixin):
+    """Between callers and lanes: accepts conversions, hands out deliveries, closes without loss.
+
+    Use it as ``async with``. Leaving the block stops the intake, lets the lanes finish within
+    ``settings.drain`` seconds, also when the block was cancelled, then closes sinks and outbox.
+
+    Raises:
+        UndeliveredError: on leaving, if only this process's memory held what is undelivered.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        sinks: Sequence[Sink],
+        settings: DeliverySettings,
+        *,
+        notify: Callable[[Event], None],
+        from_start: Sequence[str] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.outbox = outbox
+        self.destinations = _unique([sink.name for sink in sinks])
+        self._sinks = sinks
+        self._settings = settings
+        self._notify = notify
+        self._from_start = from_start
+        self._clock = clock
+        self._intake = Intake(outbox, settings)
+        self._handles = Handles(outbox)
+        self._lanes: dict[str, Lane] = {}
+        self._tasks: TaskGroup | None = None
+        self._helpers: set[CancelScope] = set()
+        self._settled = 0
+        self._prune_now = anyio.Event()
+        self._left: dict[str, Sequence[str]] = {}
+
+    # Taking in
+
+    async def submit(
+        self, conversions: Sequence[Conversion], to: Sequence[str] | None = None
+    ) -> list[Delivery | None]:
+        """Write *conversions* down; return a handle for each, None where its id is in conflict.
+
+        Args:
+            conversions: what to accept; waits while the outbox is full.
+            to: names of destinations; default: all.
+
+        Raises:
+            ConfigurationError: a destination has no sink.
+            ClosedError: the client is not open; nothing was accepted.
+            QueueFullError: the outbox is full and must not make callers wait.
+            OutboxError: they could not be written down; nothing was accepted.
+        """
+        names = self._names(to)
+        # Known before they are written down: a lane may deliver them before we are back.
+        handles = [self._handles.get(conversion.event_id, names) for conversion in conversions]
+        answers = await self._intake.append(conversions, to)
+        pairs = list(zip(handles, answers, strict=True))
+        self._accepted([handle for handle, answer in pairs if answer is Appended.NEW])
+        repeats = [handle for handle, answer in pairs if answer is Appended.REPEAT]
+        if repeats:
+            await self._handles.catch_up(repeats)
+        return [None if answer is Appended.CONFLICT else handle for handle, answer in pairs]
+
+    def _names(self, to: Sequence[str] | None) -> tuple[str, ...]:
+        if to is None:
+            return self.destinations
+        unknown = [name for name in to if name not in self.destinations]
+        if unknown or not to:
+            raise ConfigurationError(
+                f"no sink for {', '.join(unknown) or 'an empty list of destinations'}; "
+                f"there are: {', '.join(self.destinations)}"
+            )
+        return tuple(to)
+
+    def _accepted(self, handles: Sequence[Delivery]) -> None:
+        if handles:
+            self._notify(Submitted(event_ids=[handle.event_id for handle in handles]))
+            self.wake()
+
+    # Lanes
+
+    def wake(self) -> None:
+        """Let every lane look for work, e.g. after a replay."""
+        for lane in self._lanes.values():
+            lane.wake()
+
+    def resume(self, destination: str) -> None:
+        """Let a lane that is held, throttled or down go on at once.
+
+        Raises:
+            ConfigurationError: it has no sink here.
+        """
+        for name in self._names([destination]):
+            if name in self._lanes:
+                self._lanes[name].resume()
+
+    def states(self) -> Mapping[str, LaneState]:
+        """Return destination → how its lane is; empty while closed."""
+        return {name: lane.state for name, lane in self._lanes.items()}
+
+    def _resolve(self, entries: Sequence[Entry], outcome: Callable[[int], Outcome]) -> None:
+        self._settled += len(entries)
+        if self._settled >= _PRUNE_AFTER:
+            self._prune_now.set()
+        self._intake.room()
+        self._handles.resolve(entries, outcome)
+
+    # Open and close
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        failure: Exception | None = None
+        try:
+            await self._open()
+            async with anyio.create_task_group() as self._tasks:
+                shield = await self._tasks.start(self._run)
+                try:
+                    yield self
+                except Exception as exc:  # keeps the caller's error out of a group
+                    failure = exc
+                finally:
+                    self._close(shield)
+            if failure is not None:
+                raise failure  # noqa: TRY301 - after the task group, so that it is in none
+        except BaseException as exc:
+            if self._left:
+                exc.add_note(self._left_message())
+            raise
+        finally:
+            await self._farewell()
+        if self._left and not self.outbox.durable:
+            raise UndeliveredError(self._left_message(), self._left)
+
+    async def _open(self) -> None:
+        await self.outbox.open(self.destinations, from_start=self._from_start)
+        for name in await self.outbox.destinations():
+            if name not in self.destinations:
+                logger.warning(
+                    "the outbox keeps a backlog for %r, which has no sink here; "
+                    "if it is gone for good, drop it with outbox.forget(%r)",
+                    name,
+                    name,
+                )
+        self._lanes = {sink.name: self._lane(sink) for sink in self._sinks}
+        self._intake.is_open = True
+
+    def _lane(self, sink: Sink) -> Lane:
+        return Lane(
+            sink,
+            self.outbox,
+            self._settings,
+            notify=self._notify,
+            settled=self._resolve,
+            clock=self._clock,
+        )
+
+    async def _run(self, *, task_status: TaskStatus[CancelScope]) -> None:
+        # Shielded: cancelling the caller must not drop accepted conversions. The shield still
+        # ends, because closing gives it a deadline.
+        with CancelScope(shield=True) as shield:
+            async with anyio.create_task_group() as around:
+                around.start_soon(self._prune)
+                if self.outbox.shared:
+                    around.start_soon(self._watch)
+                task_status.started(shield)
+                async with anyio.create_task_group() as lanes:
+                    for lane in self._lanes.values():
+                        lanes.start_soon(lane.run)
+                around.cancel_scope.cancel()
+        with anyio.move_on_after(_FAREWELL, shield=True):
+            await self._take_stock()
+
+    def _close(self, shield: CancelScope) -> None:
+        self._intake.close()
+        for helper in self._helpers:
+            helper.cancel()
+        drain = self._settings.drain
+        for lane in self._lanes.values():
+            lane.close(self._clock() + drain)
+        shield.deadline = anyio.current_time() + drain
+
+    async def _take_stock(self) -> None:
+        for name in self.destinations:
+            if left := await self.outbox.undelivered(name):
+                self._left[name] = left
+        self._handles.fail(lambda handle: self._undelivered(handle.event_id))
+        if self._left and self.outbox.durable:
+            logger.info("%s", self._left_message())
+        for name, ids in {} if self.outbox.durable else self._left.items():
+            reason = "the client closed and only this process's memory held them"
+            self._notify(Dropped(destination=name, event_ids=ids, reason=reason))
+
+    def _undelivered(self, event_id: str) -> UndeliveredError:
+        where = [name for name, ids in self._left.items() if event_id in ids]
+        return UndeliveredError(
+            f"the client closed before {event_id!r} was delivered to {', '.join(where) or 'all'}; "
+            + self._fate(),
+            {name: [event_id] for name in where},
+        )
+
+    def _left_message(self) -> str:
+        each = "; ".join(f"{name}: {name_some(ids)}" for name, ids in self._left.items())
+        return f"accepted but not delivered when the client closed ({self._fate()}): {each}"
+
+    def _fate(self) -> str:
+        if self.outbox.durable:
+            return "kept in the outbox, the next client that opens it goes on"
+        return "only this process's memory held it: submit it again, or use SQLiteOutbox"
+
+    async def _farewell(self) -> None:
+        with anyio.move_on_after(_FAREWELL, shield=True):
+            for sink in self._sinks:
+                await _quietly(getattr(sink, "aclose", None), f"sink {sink.name}")
+            await _quietly(self.outbox.aclose, "outbox")
+        self._lanes, self._tasks = {}, None
+
+    # Beside the lanes
+
+    def check_open(self) -> None:
+        """Raise `ClosedError` unless conversions can be submitted."""
+        self._intake.check_open()
+
+    def help(self, work: Callable[[], Awaitable[None]]) -> CancelScope:
+        """Run *work* beside the lanes until it ends, is cancelled or the dispatcher closes."""
+        scope = CancelScope()
+
+        async def run() -> None:
+            with scope:
+                await work()
+            self._helpers.discard(scope)
+
+        if self._tasks is None or not self._intake.is_open:
+            scope.cancel()
+            return scope
+        self._helpers.add(scope)
+        self._tasks.start_soon(run)
+        return scope
+
+    async def _prune(self) -> None:
+        while True:
+            with anyio.move_on_after(self._settings.prune_every):
+                await self._prune_now.wait()
+            self._prune_now, self._settled = anyio.Event(), 0
+            try:
+                await self.outbox.prune(remember=self._settings.remember)
+            except AnyTrackError as exc:
+                logger.error("cannot clean up the outbox, trying again: %s", exc)
+
+    async def _watch(self) -> None:
+        while True:
+            await anyio.sleep(self._settings.poll)
+            self._intake.room()
+            try:
+                await self._handles.catch_up_awaited()
+            except AnyTrackError as exc:
+                logger.error("cannot read the outbox, trying again: %s", exc)
+
+
+def _unique(names: Sequence[str]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"two sinks share a name: {', '.join(sorted(names))}")
+    return tuple(names)
+
+
+async def _quietly(close: Callable[[], Awaitable[None]] | None, name: str) -> None:
+    try:
+        if close is not None:
+            await close()
+    except Exception as exc:
+        logger.error("closing %s failed with %s", name, type(exc).__name__)

@@ -1,0 +1,130 @@
+"""`Gate`: whether a lane may send now. Decides; the lane sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from anytrack_async.events import (
+    Event,
+    LaneDown,
+    LaneHeld,
+    LaneResumed,
+    LaneThrottled,
+)
+from anytrack_async.settings import Retry
+
+_DOWN_AFTER = 3
+"""Whole batches that must fail in a row, with none delivered between, to call a service down."""
+
+
+class LaneState(StrEnum):
+    """How a lane is."""
+
+    RUNNING = "running"
+    THROTTLED = "throttled"
+    DOWN = "down"
+    HELD = "held"
+
+
+class Gate:
+    """Whether, when and how much a lane may send.
+
+    Args:
+        destination: for the events.
+        probe: waits between the probes of a destination that is down.
+        hint_cap: the longest pause a destination may ask for, seconds.
+        hold_probe: seconds between the probes of a destination that refused the credentials.
+        rate: batches a second, None for no limit.
+        clock: unix seconds.
+        notify: is told each change once.
+    """
+
+    def __init__(
+        self,
+        destination: str,
+        *,
+        probe: Retry,
+        hint_cap: float,
+        hold_probe: float,
+        rate: float | None,
+        clock: Callable[[], float],
+        notify: Callable[[Event], None],
+    ) -> None:
+        self.state = LaneState.RUNNING
+        self._destination = destination
+        self._probe = probe
+        self._hint_cap = hint_cap
+        self._hold_probe = hold_probe
+        self._pace = 1 / rate if rate else 0.0
+        self._clock = clock
+        self._notify = notify
+        self._failures = 0
+        self._opens = 0.0
+
+    @property
+    def opens_in(self) -> float:
+        """Seconds until the next batch may go; 0 for now."""
+        return max(0.0, self._opens - self._clock())
+
+    @property
+    def probing(self) -> bool:
+        """Whether to send one small batch at a time, until one is delivered."""
+        return self.state in (LaneState.DOWN, LaneState.HELD)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last whole batch failed."""
+        return self._failures > 0
+
+    def sent(self) -> None:
+        """Take note that a batch leaves, for the rate."""
+        if self._pace:
+            self._opens = max(self._opens, self._clock()) + self._pace
+
+    def succeed(self) -> None:
+        """Take note that the destination took or judged a batch."""
+        self._failures = 0
+        if self.state is LaneState.THROTTLED and self.opens_in:
+            return  # an answer to an earlier request does not end the pause
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Let the lane run, whatever stopped it."""
+        self._failures = 0
+        if self.state is not LaneState.RUNNING:
+            self.state, self._opens = LaneState.RUNNING, 0.0
+            self._notify(LaneResumed(destination=self._destination))
+
+    def fail(self, reason: str) -> float:
+        """Take note that a whole batch failed; return the seconds to leave it alone."""
+        self._failures += 1
+        wait = self._probe.wait(self._failures)
+        if not self.probing and self._failures >= _DOWN_AFTER:
+            self.state = LaneState.DOWN
+            self._notify(LaneDown(destination=self._destination, reason=reason))
+        if self.probing:
+            self._close_for(wait)
+        return wait
+
+    def throttle(self, reason: str, seconds: float) -> float:
+        """Pause for *seconds*, as the destination asked; return them."""
+        seconds = min(max(seconds, 0.0), self._hint_cap)
+        if self.state is LaneState.RUNNING:
+            self.state = LaneState.THROTTLED
+            self._notify(
+                LaneThrottled(destination=self._destination, reason=reason, seconds=seconds)
+            )
+        self._close_for(seconds)
+        return seconds
+
+    def hold(self, reason: str) -> float:
+        """Stop because the credentials are refused; return the seconds until the next probe."""
+        if self.state is not LaneState.HELD:
+            self.state = LaneState.HELD
+            self._notify(LaneHeld(destination=self._destination, reason=reason))
+        self._close_for(self._hold_probe)
+        return self._hold_probe
+
+    def _close_for(self, seconds: float) -> None:
+        self._opens = max(self._opens, self._clock() + seconds)

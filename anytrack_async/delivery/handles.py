@@ -1,0 +1,57 @@
+"""`Handles`: the deliveries that callers still hold, by event id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
+
+from anytrack_async.delivery.handle import Delivery
+from anytrack_async.errors import UndeliveredError
+from anytrack_async.models import Outcome
+from anytrack_async.outbox.base import Entry, Outbox
+
+
+class Handles:
+    """The deliveries that callers still hold.
+
+    Held weakly: a caller that submits and forgets costs nothing, however long the backlog.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._live: WeakValueDictionary[str, Delivery] = WeakValueDictionary()
+
+    def get(self, event_id: str, destinations: tuple[str, ...]) -> Delivery:
+        """Return the one handle of *event_id*, made now if nobody holds one."""
+        handle = self._live.get(event_id)
+        if handle is None:
+            handle = self._live[event_id] = Delivery(event_id, destinations)
+        return handle
+
+    def resolve(self, entries: Sequence[Entry], outcome: Callable[[int], Outcome]) -> None:
+        """Tell the handles of *entries*; *outcome* answers for the one at an index."""
+        if not self._live:
+            return
+        for at, entry in enumerate(entries):
+            handle = self._live.get(entry.conversion.event_id)
+            if handle is not None:
+                handle.resolve(outcome(at))
+
+    async def catch_up(self, handles: Sequence[Delivery]) -> None:
+        """Tell *handles* what the outbox knows: from an earlier run or from other processes."""
+        reports = await self._outbox.reports([handle.event_id for handle in handles])
+        for handle in handles:
+            if report := reports.get(handle.event_id):
+                handle.adopt(report)
+
+    async def catch_up_awaited(self) -> None:
+        """Tell those handles that somebody waits for what other processes settled."""
+        awaited = [handle for handle in self._live.values() if handle.awaited]
+        if awaited:
+            await self.catch_up(awaited)
+
+    def fail(self, failure: Callable[[Delivery], UndeliveredError]) -> None:
+        """Make those who still wait raise what *failure* answers."""
+        for handle in list(self._live.values()):
+            if not handle.done():
+                handle.fail(failure(handle))

@@ -1,0 +1,149 @@
+"""Conversions into files, in flat memory and off the event loop."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
+
+import anyio
+import orjson
+from anyio import to_thread
+
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.models import Conversion
+
+CSV_COLUMNS = (
+    "id",
+    "click_id",
+    "conversion_type",
+    "revenue",
+    "currency",
+    "source",
+    "campaign_id",
+    "ad_id",
+    "timestamp",
+    "ip_address",
+)
+"""The columns of a CSV export, in order."""
+
+_JSON_FIELDS = (*CSV_COLUMNS, "user_agent", "order_id", "event_name", "sub_ids", "custom_data")
+_ROWS = 1_000
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+async def export(
+    found: AsyncGenerator[Conversion, None],
+    path: str | os.PathLike[str],
+    format_: str | None = None,
+) -> int:
+    """Write what is *found* to a file and return how many conversions that were.
+
+    The file appears whole or not at all: it is written beside *path* and moved there at the end.
+
+    Args:
+        found: the conversions; closed in the end.
+        path: the file.
+        format_: ``"csv"`` or ``"jsonl"``; default: as the file's name ends.
+
+    Raises:
+        ConfigurationError: there is no such format.
+        OSError: the file cannot be written.
+    """
+    target = Path(path)
+    lines = _format(format_ or target.suffix.lstrip(".").lower())
+    async with aclosing(found):
+        part = await to_thread.run_sync(_beside, target)
+        try:
+            count = await _write(found, part, lines)
+            await to_thread.run_sync(_publish, part, target)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(_discard, part)
+            raise
+        return count
+
+
+def _beside(target: Path) -> IO[bytes]:
+    return NamedTemporaryFile(
+        dir=target.parent, prefix=f".{target.name}.", delete=False
+    )
+
+
+def _publish(part: IO[bytes], target: Path) -> None:
+    part.close()
+    Path(part.name).replace(target)
+
+
+def _discard(part: IO[bytes]) -> None:
+    part.close()
+    Path(part.name).unlink(missing_ok=True)
+
+
+async def _write(found: AsyncIterator[Conversion], part: IO[bytes], lines: _Lines) -> int:
+    count = 0
+    async for rows in _in_slices(found):
+        await to_thread.run_sync(lambda rows=rows, first=not count: part.write(lines(rows, first)))
+        count += len(rows)
+    if not count:
+        await to_thread.run_sync(lambda: part.write(lines([], True)))
+    return count
+
+
+async def _in_slices(found: AsyncIterator[Conversion]) -> AsyncIterator[Sequence[Conversion]]:
+    rows: list[Conversion] = []
+    async for conversion in found:
+        rows.append(conversion)
+        if len(rows) == _ROWS:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
+
+
+_Lines = Callable[[Sequence[Conversion], bool], bytes]
+
+
+def _format(name: str) -> _Lines:
+    if name not in _FORMATS:
+        known = ", ".join(_FORMATS)
+        raise ConfigurationError(f"cannot export as {name or 'nothing'!r}; there are: {known}")
+    return _FORMATS[name]
+
+
+def _csv(rows: Sequence[Conversion], first: bool) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    if first:
+        writer.writerow(CSV_COLUMNS)
+    writer.writerows([_cell(_plain(row, name)) for name in CSV_COLUMNS] for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _jsonl(rows: Sequence[Conversion], _: bool) -> bytes:
+    return b"".join(orjson.dumps(_record(row), option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+
+
+def _record(row: Conversion) -> dict[str, Any]:
+    plain = {name: _plain(row, name) for name in _JSON_FIELDS}
+    return {name: value for name, value in plain.items() if value not in (None, {})}
+
+
+def _plain(row: Conversion, name: str) -> Any:
+    value = getattr(row, name)
+    if name == "timestamp":
+        return value.isoformat()
+    return str(value) if name in ("revenue", "conversion_type") else value
+
+
+_FORMATS: Mapping[str, _Lines] = {"csv": _csv, "jsonl": _jsonl}

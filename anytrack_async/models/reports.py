@@ -1,0 +1,87 @@
+"""What AnyTrack answers when asked: touchpoints, attribution, affiliates, days."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+
+import attrs
+
+from anytrack_async.models.checks import utc
+
+
+def _timestamp(value: datetime) -> datetime:
+    return utc("timestamp", value)
+
+
+@attrs.frozen(kw_only=True)
+class Touchpoint:
+    """One contact of a visitor on the way to a conversion.
+
+    Attributes:
+        type: ``"click"`` or ``"view"``.
+        source: where it happened.
+        timestamp: when; aware, UTC.
+        campaign_id: the campaign's id there, if known.
+    """
+
+    type: str
+    source: str | None = None
+    timestamp: datetime = attrs.field(converter=_timestamp)
+    campaign_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Attribution:
+    """How a conversion's worth is shared out among its touchpoints.
+
+    Attributes:
+        model: ``"last_click"``, ``"first_click"``, ``"linear"``, ``"time_decay"`` or a newer one.
+        weights: touchpoint key → share, 0 to 1.
+    """
+
+    model: str
+    weights: Mapping[str, float] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class AffiliatePerformance:
+    """What one affiliate brought in a date range.
+
+    Attributes:
+        affiliate_id: which affiliate.
+        clicks: how many clicks.
+        conversions: how many conversions.
+        revenue: major units of the account's currency.
+        epc: earnings per click, major units.
+        conversion_rate: conversions per click, 0 to 1.
+    """
+
+    affiliate_id: str
+    clicks: int = 0
+    conversions: int = 0
+    revenue: Decimal = Decimal(0)
+    epc: Decimal = Decimal(0)
+    conversion_rate: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class DailyReport:
+    """One day's totals.
+
+    Attributes:
+        date: which day, UTC.
+        total_revenue: major units of the account's currency.
+        total_conversions: how many conversions.
+        avg_order_value: revenue per conversion, major units.
+        by_source: source → revenue.
+        by_campaign: campaign id → revenue.
+    """
+
+    date: date
+    total_revenue: Decimal = Decimal(0)
+    total_conversions: int = 0
+    avg_order_value: Decimal = Decimal(0)
+    by_source: Mapping[str, Decimal] = attrs.field(factory=dict)
+    by_campaign: Mapping[str, Decimal] = attrs.field(factory=dict)

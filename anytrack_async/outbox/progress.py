@@ -1,0 +1,200 @@
+"""How far one destination got with a log in memory: `Progress`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+
+import attrs
+
+from anytrack_async.outbox.base import Depth, Setback
+
+
+@attrs.define(kw_only=True)
+class Span:
+    """A range of the log behind the cursor that is not settled.
+
+    Attributes:
+        first: its first place.
+        last: its last place.
+        size: how many conversions in it are meant for the destination.
+        attempts: how often they were tried.
+        due: when they may be claimed, unix seconds.
+    """
+
+    first: int
+    last: int
+    size: int
+    attempts: int = 0
+    due: float = 0.0
+
+
+@attrs.define(kw_only=True)
+class Exceptional:
+    """A conversion that waits for a retry, or is dead when `due` is None.
+
+    Attributes:
+        setback: what was said about it last.
+        lease: who works on it; 0 for nobody.
+        at: when it got here, unix seconds.
+    """
+
+    setback: Setback
+    lease: int = 0
+    at: float = 0.0
+
+
+@attrs.define(kw_only=True)
+class Lease:
+    """What one claim took: ranges and single retries, until a moment in unix seconds."""
+
+    until: float
+    spans: list[Span] = attrs.field(factory=list)
+    retries: list[int] = attrs.field(factory=list)
+
+    @property
+    def size(self) -> int:
+        """How many conversions it holds."""
+        return sum(span.size for span in self.spans) + len(self.retries)
+
+
+class Progress:
+    """One destination's cursor, leases, released ranges and exceptions.
+
+    Attributes:
+        cursor: the last place handed out.
+        start: what is at or before it was not meant for this destination, unless `since` says so.
+        since: when it joined at the beginning of the log; what had gone by then it never got.
+        behind: conversions at or before the cursor that are neither delivered nor dead.
+        dead: how many dead letters there are.
+    """
+
+    def __init__(self, *, start: int, since: float | None = None) -> None:
+        self.cursor = start
+        self.start = start
+        self.since = since
+        self.behind = 0
+        self.dead = 0
+        self.exceptions: dict[int, Exceptional] = {}
+        self.released: list[Span] = []
+        self.leases: dict[int, Lease] = {}
+        self._due: list[tuple[float, int]] = []
+
+    # Taking
+
+    def due_retries(self, lease_id: int, room: int, now: float) -> list[int]:
+        """Lease up to *room* retries that are due, and return their places."""
+        taken: list[int] = []
+        while len(taken) < room and self._next_retry() <= now:
+            _, seq = heappop(self._due)
+            self.exceptions[seq].lease = lease_id
+            taken.append(seq)
+        return taken
+
+    def due_spans(self, now: float) -> list[Span]:
+        """Return the released ranges that are due, in log order."""
+        due = [span for span in self.released if span.due <= now]
+        return sorted(due, key=lambda span: span.first)
+
+    def expire_one(self, now: float) -> bool:
+        """Release the lease that ended first, if one did: its worker may have died of it."""
+        lease_id = min(self.leases, key=lambda one: self.leases[one].until, default=0)
+        if not lease_id or self.leases[lease_id].until > now:
+            return False
+        return self.release(lease_id, due=self.leases[lease_id].until, tried=True)
+
+    def next_due(self) -> float | None:
+        """Return when something comes back by itself, unix seconds; None if nothing will."""
+        moments = [self._next_retry()]
+        moments += [span.due for span in self.released]
+        moments += [lease.until for lease in self.leases.values()]
+        first = min(moments)
+        return None if first == float("inf") else first
+
+    def _next_retry(self) -> float:
+        # What was settled or taken since is left in the heap, and thrown out here.
+        while self._due:
+            due, seq = self._due[0]
+            known = self.exceptions.get(seq)
+            if known and not known.lease and known.setback.due == due:
+                return due
+            heappop(self._due)
+        return float("inf")
+
+    # Giving back
+
+    def settle(self, lease_id: int, setbacks: Sequence[Setback], now: float) -> Iterable[int]:
+        """End a lease; return the retries that it delivered."""
+        lease = self.leases.pop(lease_id)
+        self.behind -= lease.size
+        for seq in lease.retries:
+            del self.exceptions[seq]
+        for setback in setbacks:
+            self.keep(setback, now)
+        return lease.retries
+
+    def keep(self, setback: Setback, now: float) -> None:
+        """Make a conversion an exception."""
+        self.exceptions[setback.seq] = Exceptional(setback=setback, at=now)
+        if setback.due is None:
+            self.dead += 1
+        else:
+            self.behind += 1
+            heappush(self._due, (setback.due, setback.seq))
+
+    def release(self, lease_id: int, *, due: float, tried: bool) -> bool:
+        """Give back what a lease holds, to be claimed again from *due*."""
+        lease = self.leases.pop(lease_id)
+        for span in lease.spans:
+            span.due = due
+            span.attempts += tried
+        self.released += lease.spans
+        for seq in lease.retries:
+            kept = self.exceptions[seq]
+            kept.lease = 0
+            kept.setback = attrs.evolve(
+                kept.setback, due=due, attempts=kept.setback.attempts + tried
+            )
+            heappush(self._due, (due, seq))
+        return True
+
+    def revive(self, seq: int, now: float) -> bool:
+        """Make a dead letter due now, as if never tried; False if there is none."""
+        kept = self.exceptions.get(seq)
+        if kept is None or kept.setback.due is not None:
+            return False
+        self.dead -= 1
+        self.keep(attrs.evolve(kept.setback, due=now, attempts=0), now)
+        return True
+
+    # Looking
+
+    def position(self) -> int:
+        """Return the place up to which nothing but exceptions is left to do."""
+        spans = [*self.released, *(span for lease in self.leases.values() for span in lease.spans)]
+        return min((span.first - 1 for span in spans), default=self.cursor)
+
+    def span_at(self, seq: int) -> Span | None:
+        """Return the unsettled range around *seq*, if there is one."""
+        for span in self.released:
+            if span.first <= seq <= span.last:
+                return span
+        for lease in self.leases.values():
+            for span in lease.spans:
+                if span.first <= seq <= span.last:
+                    return span
+        return None
+
+    def depth(self, end: int, now: float) -> Depth:
+        """Return how much of a log that ends at *end* is left to do."""
+        live = [lease for lease in self.leases.values() if lease.until > now]
+        lost = [lease for lease in self.leases.values() if lease.until <= now]
+        retries = len(self.exceptions) - self.dead - sum(len(lease.retries) for lease in live)
+        ranges = sum(span.size for span in self.released if span.attempts)
+        ranges += sum(span.size for lease in lost for span in lease.spans)
+        return Depth(
+            waiting=end - self.cursor + self.behind,
+            in_flight=sum(lease.size for lease in live),
+            retrying=retries + ranges,
+            dead=self.dead,
+        )

@@ -1,0 +1,143 @@
+"""What is read back: lists, affiliates and days, computed from what was tracked."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from anytrack_async.sandbox.anytrack.intake import parse_time
+from anytrack_async.sandbox.anytrack.store import Stored, money
+
+METRICS = ("revenue", "conversions", "epc", "conversion_rate")
+
+_CENT = Decimal("0.01")
+
+
+class InvalidParameterError(ValueError):
+    """A query parameter AnyTrack does not take.
+
+    Attributes:
+        field: its name.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@attrs.frozen(kw_only=True)
+class Query:
+    """Which conversions are asked for; both ends of the time range are included."""
+
+    first: datetime
+    last: datetime
+    source: str | None = None
+    campaign_id: str | None = None
+
+    @classmethod
+    def of(cls, params: dict[str, str], *, now: datetime) -> Query:
+        """Return the query *params* make: the last 30 days, unless they say otherwise."""
+        last = _moment(params, "date_to", end=True) or now
+        return cls(
+            first=_moment(params, "date_from") or last - timedelta(days=30),
+            last=last,
+            source=params.get("source"),
+            campaign_id=params.get("campaign_id"),
+        )
+
+    def takes(self, stored: Stored) -> bool:
+        """Return whether *stored* is asked for."""
+        return (
+            self.first <= stored.at <= self.last
+            and self.source in (None, stored.source)
+            and self.campaign_id in (None, stored.campaign_id)
+        )
+
+
+def _moment(params: dict[str, str], name: str, *, end: bool = False) -> datetime | None:
+    text = params.get(name)
+    if not text:
+        return None
+    try:
+        at = parse_time(text)
+    except ValueError:
+        raise InvalidParameterError(name, "must be an ISO 8601 date or time") from None
+    # A date alone means the whole day.
+    return at + timedelta(days=1, microseconds=-1) if end and len(text) <= len("2026-01-01") else at
+
+
+def day(params: dict[str, str]) -> Query:
+    """Return the query for the day *params* name, in UTC."""
+    try:
+        chosen = date.fromisoformat(params.get("date", ""))
+    except ValueError:
+        raise InvalidParameterError("date", "must be YYYY-MM-DD") from None
+    first = datetime(chosen.year, chosen.month, chosen.day, tzinfo=UTC)
+    return Query(first=first, last=first + timedelta(days=1, microseconds=-1))
+
+
+def daily_report(conversions: Iterable[Stored]) -> dict[str, Any]:
+    """Return the figures of one day; what has no entries is left out."""
+    taken = list(conversions)
+    total = _total(taken)
+    average = total / len(taken) if taken else Decimal(0)
+    groups = {
+        "by_source": _revenue_by(taken, lambda stored: stored.source),
+        "by_campaign": _revenue_by(taken, lambda stored: stored.campaign_id),
+    }
+    return {
+        "total_revenue": money(total),
+        "total_conversions": len(taken),
+        "avg_order_value": money(average.quantize(_CENT)),
+    } | {name: group for name, group in groups.items() if group}
+
+
+def performance(affiliate_id: str, conversions: Iterable[Stored], *, seed: int) -> dict[str, Any]:
+    """Return one affiliate's figures; the clicks are made up, and never fewer than conversions."""
+    own = [stored for stored in conversions if stored.affiliate_id == affiliate_id]
+    chance = random.Random(f"{seed}:{affiliate_id}")
+    clicks = len(own) * chance.randint(8, 40) + chance.randint(0, 7)
+    revenue = _total(own)
+    return {
+        "clicks": clicks,
+        "conversions": len(own),
+        "revenue": money(revenue),
+        "epc": str((revenue / clicks).quantize(Decimal("0.0001"))) if clicks else "0",
+        "conversion_rate": round(len(own) / clicks, 6) if clicks else 0.0,
+    }
+
+
+def top(params: dict[str, str], conversions: Iterable[Stored], *, seed: int) -> list[Any]:
+    """Return the best affiliates by the metric *params* name, best first."""
+    metric = params.get("sort_by", "revenue")
+    if metric not in METRICS:
+        raise InvalidParameterError("sort_by", "must be one of " + ", ".join(METRICS))
+    limit = params.get("limit", "10")
+    if not limit.isdecimal() or int(limit) < 1:
+        raise InvalidParameterError("limit", "must be a whole number, 1 or more")
+    by_affiliate: dict[str, list[Stored]] = defaultdict(list)
+    for stored in conversions:
+        by_affiliate[stored.affiliate_id].append(stored)
+    rows = [
+        {"affiliate_id": name, **performance(name, own, seed=seed)}
+        for name, own in by_affiliate.items()
+    ]
+    rows.sort(key=lambda row: (-Decimal(str(row[metric])), row["affiliate_id"]))
+    return rows[: int(limit)]
+
+
+def _total(conversions: Iterable[Stored]) -> Decimal:
+    return sum((stored.revenue for stored in conversions), Decimal(0))
+
+
+def _revenue_by(conversions: list[Stored], key: Callable[[Stored], str]) -> dict[str, str]:
+    groups: dict[str, Decimal] = defaultdict(Decimal)
+    for stored in conversions:
+        groups[key(stored)] += stored.revenue
+    return {name: money(revenue) for name, revenue in groups.items()}

@@ -1,0 +1,175 @@
+"""AnyTrack's REST API: authentication, routes and answers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from anytrack_async.sandbox.anytrack import intake, journey, queries
+from anytrack_async.sandbox.anytrack.store import Store, Stored, conversion_id
+from anytrack_async.sandbox.ledger import Account
+from anytrack_async.sandbox.settings import SandboxSettings
+from anytrack_async.sandbox.wire import Clock, Reply, Request, json_reply
+
+_JSON = (b"content-type", b"application/json")
+
+
+class AnyTrackService:
+    """The AnyTrack stand-in.
+
+    No public page documents this API. Where the documents say nothing, the stand-in does what a
+    careful client must survive: 201 for a new conversion and 200 for a repeated one, revenue as
+    text, times in UTC without an offset, touchpoints newest first, fields nobody asked for.
+    """
+
+    def __init__(self, settings: SandboxSettings, account: Account, clock: Clock) -> None:
+        self._settings = settings
+        self._account = account
+        self._clock = clock
+        self._store = Store(seed=settings.seed, keep=settings.keep)
+        self._known: dict[str, int] = {}
+        self._requests = itertools.count(1)
+        self._accounts = frozenset(settings.anytrack.accounts)
+        self.accept(settings.anytrack.keys)
+
+    def accept(self, tokens: tuple[str, ...]) -> None:
+        """Take these API keys and no others."""
+        self._keys = frozenset(tokens)
+
+    def failure(self) -> Reply:
+        """Return a 500."""
+        return self._error(500, "internal_error", "Something went wrong on our side")
+
+    def throttled(self) -> Reply:
+        """Return a 429 that asks for a second."""
+        reply = self._error(429, "rate_limited", "Too many requests")
+        return Reply(429, reply.body, (*reply.headers, (b"retry-after", b"1")))
+
+    def handle(self, request: Request) -> Reply:
+        """Answer one request under `/v1`."""
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        if request.path == "/v1/conversions" and request.method == "POST":
+            return self._track(request)
+        if request.method != "GET":
+            return self._error(405, "method_not_allowed", f"{request.method} is not allowed here")
+        try:
+            return self._read(request)
+        except queries.InvalidParameterError as exc:
+            return self._invalid({exc.field: str(exc)})
+
+    def _refusal(self, request: Request) -> Reply | None:
+        if request.bearer not in self._keys:
+            self._account.reject("unauthorized")
+            return self._error(401, "unauthorized", "The API key is missing or not valid")
+        if request.header(b"x-account-id") not in self._accounts:
+            self._account.reject("forbidden")
+            return self._error(403, "forbidden", "The API key may not use this account")
+        return None
+
+    def _track(self, request: Request) -> Reply:
+        try:
+            data = request.json()
+        except ValueError:
+            self._account.reject("invalid_json")
+            return self._error(400, "invalid_json", "The body is not JSON")
+        if not isinstance(data, dict):
+            return self._invalid({"body": "must be an object"})
+        if problems := intake.problems(data):
+            return self._invalid(problems)
+        key = intake.event_id(data, request.header(b"idempotency-key"))
+        return self._take(data, request.body, key)
+
+    def _take(self, data: dict[str, Any], body: bytes, key: str | None) -> Reply:
+        known = self._known.get(key) if key and self._settings.anytrack.dedup else None
+        self._account.accept(key, new=known is None)
+        if known is not None:
+            return self._success(200, known)
+        if not data.get("timestamp"):
+            body = orjson.dumps({**data, "timestamp": self._now().isoformat()})
+        number = self._store.add(body)
+        if key:
+            self._known[key] = number
+        return self._success(201, number)
+
+    def _read(self, request: Request) -> Reply:
+        match request.path.removeprefix("/v1/").rstrip("/").split("/"):
+            case ["conversions"]:
+                return self._data([s.wire() for s in self._asked(request)])
+            case ["conversions", id_]:
+                return self._of(id_, lambda stored: {"data": stored.wire()})
+            case ["conversions", id_, "touchpoints"]:
+                return self._of(id_, _touchpoints)
+            case ["conversions", id_, "attribution"]:
+                return self._attribution(id_, request.params.get("model", "last_click"))
+            case ["affiliates", "performance"]:
+                return self._performance(request)
+            case ["affiliates", "top"]:
+                rows = queries.top(request.params, self._asked(request), seed=self._settings.seed)
+                return self._data(rows)
+            case ["reports", "daily"]:
+                asked = queries.day(request.params)
+                taken = filter(asked.takes, self._store)
+                return self._answer(200, queries.daily_report(taken))
+        return self._error(404, "not_found", f"There is no {request.path}")
+
+    def _asked(self, request: Request) -> list[Stored]:
+        asked = queries.Query.of(request.params, now=self._now())
+        return [stored for stored in self._store if asked.takes(stored)]
+
+    def _performance(self, request: Request) -> Reply:
+        name = request.params.get("affiliate_id")
+        if not name:
+            return self._invalid({"affiliate_id": "is required"})
+        own = self._asked(request)
+        return self._data(queries.performance(name, own, seed=self._settings.seed))
+
+    def _attribution(self, id_: str, model: str) -> Reply:
+        known = next((m for m in journey.MODELS if m == model), None)
+        if known is None:
+            return self._invalid({"model": "must be one of " + ", ".join(journey.MODELS)})
+        return self._of(
+            id_, lambda stored: {"model": known, "weights": stored.journey.weights(known)}
+        )
+
+    def _of(self, id_: str, view: Callable[[Stored], dict[str, Any]]) -> Reply:
+        stored = self._store.get(id_)
+        if stored is None:
+            return self._error(404, "not_found", f"There is no conversion {id_}")
+        return self._answer(200, view(stored))
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    def _success(self, status: int, number: int) -> Reply:
+        body = b'{"status":"success","conversion_id":"%b"}' % conversion_id(number).encode()
+        return Reply(status, body, (_JSON, (b"x-request-id", self._request_id())))
+
+    def _data(self, data: object) -> Reply:
+        return self._answer(200, {"data": data})
+
+    def _answer(self, status: int, data: object) -> Reply:
+        return json_reply(status, data, [(b"x-request-id", self._request_id())])
+
+    def _invalid(self, fields: dict[str, str]) -> Reply:
+        self._account.reject("validation_error")
+        message = "; ".join(f"{name} {problem}" for name, problem in fields.items())
+        return self._error(422, "validation_error", message, fields=fields)
+
+    def _error(self, status: int, code: str, message: str, **more: object) -> Reply:
+        request_id = self._request_id()
+        body = {"status": "error", "code": code, "message": message, **more}
+        body["request_id"] = request_id.decode()
+        return json_reply(status, body, [(b"x-request-id", request_id)])
+
+    def _request_id(self) -> bytes:
+        return b"req_%08x" % next(self._requests)
+
+
+def _touchpoints(stored: Stored) -> dict[str, Any]:
+    return {"data": [journey.wire(touch) for touch in reversed(stored.journey.touchpoints)]}

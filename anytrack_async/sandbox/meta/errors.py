@@ -1,0 +1,115 @@
+"""Graph API errors, as Meta words them.
+
+Source: Meta: Graph API, error handling; Conversions API, troubleshooting. The user texts come in
+the language of the token's owner: here that of a Danish colleague, so that nobody matches on them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class GraphError(Exception):
+    """One error of the Graph API.
+
+    Attributes:
+        status: the HTTP status; throttling and bad events are both 400.
+        code: what to decide on.
+        subcode: which of the errors behind *code*.
+        title: for the user, localised.
+        text: for the user, localised.
+    """
+
+    message: str
+    code: int
+    status: int = 400
+    type: str = "OAuthException"
+    subcode: int | None = None
+    transient: bool | None = None
+    title: str | None = None
+    text: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """The key it is counted under."""
+        return str(self.subcode or self.code)
+
+    def body(self, trace: str) -> dict[str, Any]:
+        """Return the error's JSON."""
+        error = {
+            "message": self.message,
+            "type": self.type,
+            "code": self.code,
+            "error_subcode": self.subcode,
+            "is_transient": self.transient,
+            "error_user_title": self.title,
+            "error_user_msg": self.text,
+            "fbtrace_id": trace,
+        }
+        return {"error": {name: value for name, value in error.items() if value is not None}}
+
+
+def bad_token() -> GraphError:
+    """Return the error of a token that is not (or no longer) valid."""
+    message = "Error validating access token: Session has expired."
+    return GraphError(message=message, code=190, subcode=463, status=401)
+
+
+def no_token() -> GraphError:
+    """Return the error of a request without a token."""
+    message = "An access token is required to request this resource."
+    return GraphError(message=message, code=104, status=400)
+
+
+def bad_proof() -> GraphError:
+    """Return the error of a wrong or missing `appsecret_proof`."""
+    message = "Invalid appsecret_proof provided in the API argument"
+    return GraphError(message=message, code=100, type="GraphMethodException")
+
+
+def unknown_object(method: str, id_: str) -> GraphError:
+    """Return the error of an object that is not there, or not for this token."""
+    return GraphError(
+        message=f"Unsupported {method.lower()} request. Object with ID '{id_}' does not exist, "
+        "cannot be loaded due to missing permissions, or does not support this operation. "
+        "Please read the Graph API documentation at "
+        "https://developers.facebook.com/docs/graph-api",
+        code=100,
+        subcode=33,
+        type="GraphMethodException",
+    )
+
+
+def bad_parameter(message: str) -> GraphError:
+    """Return the error of a parameter Meta does not take."""
+    return GraphError(message=f"(#100) {message}", code=100)
+
+
+def bad_event(subcode: int, title: str, text: str) -> GraphError:
+    """Return the error of an invalid event; it does not say which event it was."""
+    return GraphError(
+        message="Invalid parameter",
+        code=100,
+        subcode=subcode,
+        transient=False,
+        title=title,
+        text=text,
+    )
+
+
+def failure() -> GraphError:
+    """Return the error of a service that failed."""
+    message = "An unexpected error has occurred. Please retry your request later."
+    return GraphError(message=message, code=2, status=500, transient=True)
+
+
+def throttled(code: int) -> GraphError:
+    """Return the error of too many calls: of the app (4) or of the business use case (80004)."""
+    messages = {
+        4: "Application request limit reached",
+        80004: "There have been too many calls to this ad-account. Wait a bit and try again.",
+    }
+    return GraphError(message=f"(#{code}) {messages[code]}", code=code, transient=True)

@@ -1,0 +1,129 @@
+"""The Conversions API: authentication, limits, the batch that is taken whole or not at all.
+
+Source: Meta: Conversions API, using the API; Graph API, securing requests and rate limits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import itertools
+import random
+from typing import Any
+
+import orjson
+
+from anytrack_async.sandbox.ledger import Account
+from anytrack_async.sandbox.meta import errors, parameters
+from anytrack_async.sandbox.meta.errors import GraphError
+from anytrack_async.sandbox.meta.events import DAY, check
+from anytrack_async.sandbox.settings import SandboxSettings
+from anytrack_async.sandbox.wire import Clock, Reply, Request, json_reply
+
+MAX_EVENTS = 1_000
+MAX_AGENT = 22
+DEDUP_WINDOW = 2 * DAY
+
+
+class MetaService:
+    """The Conversions API stand-in, for every version of the Graph API."""
+
+    def __init__(self, settings: SandboxSettings, account: Account, clock: Clock) -> None:
+        self._pixel = settings.meta
+        self._account = account
+        self._clock = clock
+        self._traces = itertools.count(1)
+        self._random = random.Random(settings.seed)
+        # By hash: a million (name, id) pairs would be the largest thing in memory.
+        self._seen: dict[int, float] = {}
+        self._codes: dict[str, int] = {}
+        account.extra["test_event_codes"] = self._codes
+        self.accept(settings.meta.tokens)
+
+    def accept(self, tokens: tuple[str, ...]) -> None:
+        """Take these access tokens and no others."""
+        self._tokens = tokens
+
+    def failure(self) -> Reply:
+        """Return a transient 500."""
+        return self._error(errors.failure())
+
+    def throttled(self) -> Reply:
+        """Return one of the two throttling errors, both HTTP 400."""
+        return self._error(errors.throttled(self._random.choice((4, 80004))), usage=100)
+
+    def handle(self, request: Request) -> Reply:
+        """Answer one request under `/{version}/`."""
+        try:
+            return self._take(request)
+        except GraphError as error:
+            self._account.reject(error.reason)
+            return self._error(error)
+
+    def _take(self, request: Request) -> Reply:
+        given = parameters.parameters(request)
+        self._authorize(request.bearer or given.get("access_token"), given)
+        self._check_path(request)
+        if len(str(given.get("partner_agent") or "")) > MAX_AGENT:
+            raise errors.bad_parameter("partner_agent must be shorter than 23 characters.")
+        events = parameters.events(given.get("data"))
+        if len(events) > MAX_EVENTS:
+            raise errors.bad_parameter(f"param data must have at most {MAX_EVENTS} elements.")
+        now = self._clock()
+        for event in events:
+            if error := check(event, now):
+                raise error
+        return self._accept(request.path, events, given.get("test_event_code"), now)
+
+    def _authorize(self, token: object, given: dict[str, Any]) -> None:
+        if not token:
+            raise errors.no_token()
+        if token not in self._tokens:
+            raise errors.bad_token()
+        secret = self._pixel.app_secret
+        if secret is not None:
+            proof = hmac.new(secret.encode(), str(token).encode(), hashlib.sha256).hexdigest()
+            if given.get("appsecret_proof") != proof:
+                raise errors.bad_proof()
+
+    def _check_path(self, request: Request) -> None:
+        _, _version, id_, *edge = request.path.rstrip("/").split("/")
+        if request.method != "POST" or edge != ["events"] or id_ not in self._pixel.pixels:
+            raise errors.unknown_object(request.method, id_)
+
+    def _accept(self, path: str, events: list[Any], code: object, now: float) -> Reply:
+        for event in events:
+            event_id = event.get("event_id")
+            self._account.accept(
+                None if event_id is None else str(event_id),
+                new=event_id is None or self._is_new(path, event, now),
+            )
+        if code:
+            self._codes[str(code)] = self._codes.get(str(code), 0) + len(events)
+        body = {"events_received": len(events), "messages": [], "fbtrace_id": self._trace()}
+        return json_reply(200, body, self._usage(1))
+
+    def _is_new(self, path: str, event: dict[str, Any], now: float) -> bool:
+        pixel = path.split("/")[2]
+        key = hash((pixel, event["event_name"], str(event["event_id"])))
+        last = self._seen.get(key)
+        if last is not None and now - last <= DEDUP_WINDOW:
+            return False
+        self._seen[key] = now
+        return True
+
+    def _error(self, error: GraphError, *, usage: int = 1) -> Reply:
+        return json_reply(error.status, error.body(self._trace()), self._usage(usage))
+
+    def _usage(self, percent: int) -> list[tuple[bytes, bytes]]:
+        figures = {"call_count": percent, "total_cputime": percent, "total_time": percent}
+        # Real waits are minutes; an injected one must not hold up a demo.
+        case = {"type": "ads_management", **figures, "estimated_time_to_regain_access": 0}
+        return [
+            (b"x-app-usage", orjson.dumps(figures)),
+            (b"x-business-use-case-usage", orjson.dumps({self._pixel.pixels[0]: [case]})),
+            (b"facebook-api-version", b"v26.0"),
+        ]
+
+    def _trace(self) -> str:
+        return f"A{next(self._traces):021x}Z"

@@ -1,0 +1,51 @@
+"""How conversions are accepted and delivered: `DeliverySettings`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from anytrack_async.settings.checks import not_negative, positive
+from anytrack_async.settings.http import Retry
+
+DAY = 86_400.0
+
+
+def _patient() -> Retry:
+    return Retry(attempts=8, base=1.0, cap=300.0, hint_cap=DAY)
+
+
+@attrs.frozen(kw_only=True)
+class DeliverySettings:
+    """How conversions are accepted and delivered.
+
+    Attributes:
+        retry: attempts and waits of one conversion at one destination. Attempts that fail while
+            the whole destination is down, throttled or held do not count.
+        probe: waits between looks at a destination that does not answer.
+        max_age: seconds after which a conversion that no attempt delivered becomes a dead letter.
+        drain: seconds that closing may take to deliver what is accepted.
+        linger: seconds a lane waits for a fuller batch; 0 sends what is there.
+        lease: seconds after which another worker may take over a claim.
+        poll: seconds between looks at an outbox that other processes write to.
+        hold_probe: seconds between quiet probes of a destination that refused the credentials.
+        on_full: what a full outbox does to `submit`: make it wait, or raise `QueueFullError`.
+        prune_every: seconds between clean-ups of what every destination has.
+        remember: seconds for which ids of delivered conversions are remembered, so that importing
+            the same file again sends nothing.
+    """
+
+    retry: Retry = attrs.field(factory=_patient)
+    probe: Retry = attrs.field(factory=lambda: Retry(base=0.5, cap=30.0))
+    max_age: float = attrs.field(default=7 * DAY, validator=positive)
+    drain: float = attrs.field(default=10.0, validator=not_negative)
+    linger: float = attrs.field(default=0.0, validator=not_negative)
+    lease: float = attrs.field(default=120.0, validator=positive)
+    poll: float = attrs.field(default=0.5, validator=positive)
+    hold_probe: float = attrs.field(default=300.0, validator=positive)
+    on_full: Literal["wait", "raise"] = attrs.field(
+        default="wait", validator=attrs.validators.in_(("wait", "raise"))
+    )
+    prune_every: float = attrs.field(default=5.0, validator=positive)
+    remember: float = attrs.field(default=30 * DAY, validator=not_negative)

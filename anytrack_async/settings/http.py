@@ -1,0 +1,66 @@
+"""How to talk HTTP: `HttpSettings` and `Retry`."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Literal
+
+import attrs
+import backoff
+
+from anytrack_async.settings.checks import not_negative, positive
+
+
+@attrs.frozen(kw_only=True)
+class Retry:
+    """How often and how patiently to try again.
+
+    Waits grow exponentially with full jitter: before attempt *n* + 1 between 0 and
+    ``base * 2 ** (n - 1)`` seconds, at most `cap`. What a server asks for wins, up to `hint_cap`.
+
+    Attributes:
+        attempts: how often in all, at least 1.
+        base: longest first wait, seconds.
+        cap: longest wait, seconds.
+        hint_cap: longest wait that a server may ask for, seconds.
+    """
+
+    attempts: int = attrs.field(default=4, validator=positive)
+    base: float = attrs.field(default=0.5, validator=positive)
+    cap: float = attrs.field(default=30.0, validator=positive)
+    hint_cap: float = attrs.field(default=120.0, validator=not_negative)
+
+    def after(self, attempt: int, hint: float | None = None) -> float | None:
+        """Return the seconds to wait after failed *attempt* (1 is the first), None to give up."""
+        if attempt >= self.attempts:
+            return None
+        return self.wait(attempt, hint)
+
+    def wait(self, attempt: int, hint: float | None = None) -> float:
+        """Return the seconds to wait after failed *attempt*, however many there were."""
+        if hint is not None:
+            return min(max(hint, 0.0), self.hint_cap)
+        waits = backoff.expo(base=2, factor=self.base, max_value=self.cap)
+        next(waits)  # primes the generator
+        growing: float = next(islice(waits, min(attempt, 64) - 1, None))
+        return backoff.full_jitter(growing)
+
+
+@attrs.frozen(kw_only=True)
+class HttpSettings:
+    """How to talk HTTP to one service.
+
+    Attributes:
+        timeout: seconds for connecting, and for each read or write.
+        connections: requests on the wire at once, and connections kept.
+        retry: for reads. Deliveries are retried by their lane instead.
+        engine: ``"httpx"``, or ``"aiohttp"`` with the ``[speed]`` extra: the same interface on a
+            faster engine.
+    """
+
+    timeout: float = attrs.field(default=30.0, validator=positive)
+    connections: int = attrs.field(default=32, validator=positive)
+    retry: Retry = attrs.field(factory=Retry)
+    engine: Literal["httpx", "aiohttp"] = attrs.field(
+        default="httpx", validator=attrs.validators.in_(("httpx", "aiohttp"))
+    )

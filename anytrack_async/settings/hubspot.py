@@ -1,0 +1,209 @@
+"""How to reach HubSpot and how conversions look there: `HubSpotSettings`, `OAuthSettings`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, tzinfo
+from typing import Any, ClassVar, Literal, Self, TypeAlias
+
+import attrs
+
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.models import Conversion, ConversionType
+from anytrack_async.settings.checks import (
+    base_url,
+    from_environment,
+    not_empty,
+    positive,
+    require,
+    secret,
+)
+from anytrack_async.settings.http import HttpSettings
+
+PropertySource: TypeAlias = Mapping[str, str] | Callable[[Conversion], Mapping[str, Any]]
+"""HubSpot property → where its value comes from, or a function that answers property → value.
+
+A mapping names a field of the conversion (``"ad_id"``), an entry of one (``"custom_data.plan"``,
+``"sub_ids.s1"``, ``"customer.city"``), or gives a constant (``"=newbusiness"``).
+"""
+
+_VERSION = re.compile(r"\d{4}-\d{2}|v3")
+
+
+def _tokens_callback(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not callable(value):
+        raise ConfigurationError(f"{field.name} must be a function")
+
+
+@attrs.frozen(kw_only=True)
+class OAuthTokens:
+    """What a refresh brought.
+
+    Attributes:
+        access_token: the new token.
+        refresh_token: for the next refresh; usually the one before.
+        expires_at: when `access_token` ends, UTC.
+    """
+
+    access_token: str = secret()
+    refresh_token: str = secret()
+    expires_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class OAuthSettings:
+    """How an OAuth app gets its access tokens.
+
+    Attributes:
+        client_id: of the app.
+        client_secret: of the app.
+        refresh_token: from the portal that installed the app.
+        on_tokens: called with each `OAuthTokens`, to keep them; a plain or an async function.
+    """
+
+    VARIABLES: ClassVar = {
+        "client_id": "HUBSPOT_CLIENT_ID",
+        "client_secret": "HUBSPOT_CLIENT_SECRET",
+        "refresh_token": "HUBSPOT_REFRESH_TOKEN",
+    }
+
+    client_id: str = attrs.field(validator=not_empty)
+    client_secret: str = secret()
+    refresh_token: str = secret()
+    on_tokens: Callable[[OAuthTokens], Awaitable[None] | None] | None = attrs.field(
+        default=None, repr=False, validator=_tokens_callback
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self | None:
+        """Return settings from ``HUBSPOT_CLIENT_ID``, …; None when none of them is set.
+
+        Raises:
+            ConfigurationError: some are set and others are not; the message names these.
+        """
+        given = from_environment(cls.VARIABLES, environ)
+        if not given:
+            return None
+        require(given, cls.VARIABLES, *cls.VARIABLES)
+        return cls(**given)
+
+
+def _stages(given: Mapping[ConversionType, str] | None) -> Mapping[ConversionType, str]:
+    stages = dict.fromkeys(ConversionType, "qualifiedtobuy") | {ConversionType.SALE: "closedwon"}
+    return stages | _by_type("stages", given or {})
+
+
+def _pipelines(given: str | Mapping[ConversionType, str]) -> Mapping[ConversionType, str]:
+    if isinstance(given, str):
+        return dict.fromkeys(ConversionType, _name("pipeline", given))
+    return dict.fromkeys(ConversionType, "default") | _by_type("pipeline", given)
+
+
+def _by_type(setting: str, given: Mapping[ConversionType, str]) -> dict[ConversionType, str]:
+    try:
+        return {ConversionType(kind): _name(setting, name) for kind, name in given.items()}
+    except ValueError as exc:
+        if isinstance(exc, ConfigurationError):
+            raise
+        known = ", ".join(ConversionType)
+        raise ConfigurationError(f"{setting} takes the conversion types {known}") from None
+
+
+def _name(setting: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f"{setting} must not be empty")
+    return value.strip()
+
+
+def _version(_: object, field: attrs.Attribute[str], value: str) -> None:
+    if not isinstance(value, str) or not _VERSION.fullmatch(value):
+        raise ConfigurationError(f"{field.name} must be a date such as '2026-09', or 'v3'")
+
+
+def _sources(_: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if callable(value):
+        return
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{field.name} must be a mapping or a function")
+    fields = {one.name for one in attrs.fields(Conversion)}
+    for name, source in value.items():
+        if not isinstance(source, str) or not name:
+            raise ConfigurationError(f"{field.name} must map property names to field names")
+        if not source.startswith("=") and source.partition(".")[0] not in fields:
+            raise ConfigurationError(
+                f"{field.name}[{name!r}]: a conversion has no field {source!r}; "
+                "write '=text' for a constant"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class HubSpotSettings:
+    """How to reach HubSpot and how conversions look there.
+
+    Attributes:
+        access_token: of a private app or service key, sent as bearer token. With `oauth` it is
+            used until it ends.
+        oauth: refreshes the access token instead of a static one.
+        base_url: HTTPS.
+        api_version: date-based, ``"2026-09"``; ``"v3"`` for the older paths.
+        mode: ``"deals"`` writes deals and contacts, ``"events"`` sends custom events of contacts.
+        event_name: of the custom event, ``"pe<portal>_<name>"``; needed by mode ``"events"``.
+        pipeline: internal id or label of the pipeline for new deals; by conversion type if they
+            differ.
+        stages: conversion type → internal id or label of the deal stage. Types left out keep
+            ``"closedwon"`` (sale) and ``"qualifiedtobuy"`` (others).
+        deal_name: makes the deal's name; default ``"Conversion <id>"``.
+        properties: further deal properties, see `PropertySource`.
+        contacts: whether the customer becomes a contact of the deal. Needs their e-mail address.
+        property_group: where `HubSpotSink.setup` puts the deal properties.
+        rate_limit: requests within `rate_interval`, until HubSpot's answers tell the real number.
+        rate_interval: seconds.
+        time_zone: of the portal; the daily limit ends at its midnight. Unknown: look every hour.
+        http: time-outs and connections.
+    """
+
+    VARIABLES: ClassVar = {"access_token": "HUBSPOT_ACCESS_TOKEN", "base_url": "HUBSPOT_BASE_URL"}
+
+    access_token: str | None = secret(default=None)
+    oauth: OAuthSettings | None = None
+    base_url: str = attrs.field(default="https://api.hubapi.com", converter=base_url)
+    api_version: str = attrs.field(default="2026-09", validator=_version)
+    mode: Literal["deals", "events"] = attrs.field(
+        default="deals", validator=attrs.validators.in_(("deals", "events"))
+    )
+    event_name: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(not_empty)
+    )
+    pipeline: Mapping[ConversionType, str] = attrs.field(default="default", converter=_pipelines)
+    stages: Mapping[ConversionType, str] = attrs.field(default=None, converter=_stages)
+    deal_name: Callable[[Conversion], str] | None = None
+    properties: PropertySource = attrs.field(factory=dict, validator=_sources)
+    contacts: bool = True
+    property_group: str = attrs.field(default="dealinformation", validator=not_empty)
+    rate_limit: int = attrs.field(default=100, validator=positive)
+    rate_interval: float = attrs.field(default=10.0, validator=positive)
+    time_zone: tzinfo | None = None
+    http: HttpSettings = attrs.field(factory=HttpSettings)
+
+    def __attrs_post_init__(self) -> None:
+        if self.access_token is None and self.oauth is None:
+            raise ConfigurationError("give access_token or oauth")
+        if self.mode == "events" and self.event_name is None:
+            raise ConfigurationError("mode 'events' needs an event_name such as 'pe123_conversion'")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self | None:
+        """Return settings from ``HUBSPOT_ACCESS_TOKEN``, or of an OAuth app, and ``…_BASE_URL``.
+
+        Returns:
+            None when neither a token nor an OAuth app is set.
+
+        Raises:
+            ConfigurationError: an OAuth app is set in part; the message names what is missing.
+        """
+        given = from_environment(cls.VARIABLES, environ)
+        oauth = OAuthSettings.from_env(environ)
+        if "access_token" not in given and oauth is None:
+            return None
+        return cls(**given, oauth=oauth)

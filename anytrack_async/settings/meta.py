@@ -1,0 +1,110 @@
+"""Where Meta's Conversions API is and how conversions look there: `MetaSettings`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Self, TypeAlias, get_args
+
+import attrs
+
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.models import Conversion
+from anytrack_async.models.meta import ActionSource
+from anytrack_async.settings.checks import (
+    base_url,
+    from_environment,
+    not_empty,
+    positive,
+    require,
+    secret,
+)
+from anytrack_async.settings.http import HttpSettings
+
+EventName: TypeAlias = Callable[[Conversion], str | None]
+"""What Meta calls a conversion; None for the usual name."""
+
+_MIB = 1024 * 1024
+
+
+def _partner_agent(_: object, __: object, value: str | None) -> None:
+    if value is not None and not 0 < len(value) < 23:
+        raise ConfigurationError("partner_agent must have 1 to 22 characters")
+
+
+def _action_source(_: object, __: object, value: object) -> None:
+    known = get_args(ActionSource)
+    if value not in known:
+        raise ConfigurationError(f"action_source must be one of {', '.join(known)}")
+
+
+def _batch(_: object, __: object, value: int) -> None:
+    if not 1 <= value <= 1000:
+        raise ConfigurationError("batch must be 1 to 1000: Meta takes no more in a request")
+
+
+@attrs.frozen(kw_only=True)
+class MetaSettings:
+    """How to reach Meta's Conversions API and how conversions look there.
+
+    Attributes:
+        pixel_id: the pixel or dataset that receives the events.
+        access_token: sent in the ``Authorization`` header, never in a URL.
+        app_secret: adds ``appsecret_proof`` to each request.
+        test_event_code: shows the events under "Test events"; they count all the same.
+        base_url: HTTPS, without the version.
+        api_version: of the Graph API.
+        action_source: where conversions happen: ``"website"``, ``"app"``, ``"email"``, ….
+        partner_agent: your platform's name, below 23 characters.
+        event_name: what Meta calls a conversion, where it is not ``Purchase`` for a sale, ``Lead``
+            for a lead, ``CompleteRegistration`` for a sign-up, and its own name for a custom event.
+        limited_data_use: asks for Limited Data Use where `MetaFields` does not say; Meta finds out
+            the state.
+        opt_out: lets Meta use events for attribution only where `MetaFields` does not say.
+        hash_external_id: False sends `Customer.external_id` as given. Meta matches it with what
+            your pixel sends: pick one form and keep it.
+        batch: most events in one request, at most 1,000.
+        max_bytes: most bytes in one request; a batch that is longer goes in several.
+        concurrency: requests at once.
+        http: time-outs and connections.
+
+    Raises:
+        ConfigurationError: a setting has a fault; the message names it.
+    """
+
+    VARIABLES: ClassVar = {
+        "pixel_id": "META_PIXEL_ID",
+        "access_token": "META_ACCESS_TOKEN",
+        "app_secret": "META_APP_SECRET",
+        "test_event_code": "META_TEST_EVENT_CODE",
+        "base_url": "META_BASE_URL",
+    }
+
+    pixel_id: str = attrs.field(validator=not_empty)
+    access_token: str = secret()
+    app_secret: str | None = secret(default=None)
+    test_event_code: str | None = None
+    base_url: str = attrs.field(default="https://graph.facebook.com", converter=base_url)
+    api_version: str = attrs.field(default="v26.0", validator=not_empty)
+    action_source: ActionSource = attrs.field(default="website", validator=_action_source)
+    partner_agent: str | None = attrs.field(default=None, validator=_partner_agent)
+    event_name: EventName | None = None
+    limited_data_use: bool = False
+    opt_out: bool = False
+    hash_external_id: bool = True
+    batch: int = attrs.field(default=1000, validator=_batch)
+    max_bytes: int = attrs.field(default=4 * _MIB, validator=positive)
+    concurrency: int = attrs.field(default=4, validator=positive)
+    http: HttpSettings = attrs.field(factory=HttpSettings)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self | None:
+        """Return settings from ``META_…``; None when neither pixel nor token is set.
+
+        Raises:
+            ConfigurationError: only one of the two is set; the message names the other.
+        """
+        given = from_environment(cls.VARIABLES, environ)
+        if "pixel_id" not in given and "access_token" not in given:
+            return None
+        require(given, cls.VARIABLES, "pixel_id", "access_token")
+        return cls(**given)

@@ -1,0 +1,51 @@
+"""Where each service is and how to sign in there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+import attrs
+
+from anytrack_async.settings.checks import (
+    base_url,
+    from_environment,
+    not_empty,
+    require,
+    secret,
+)
+from anytrack_async.settings.http import HttpSettings
+
+
+@attrs.frozen(kw_only=True)
+class AnyTrackSettings:
+    """How to reach AnyTrack.
+
+    Attributes:
+        api_key: sent as bearer token.
+        account_id: sent as ``X-Account-ID``.
+        base_url: HTTPS, with the version.
+        http: time-outs, connections, retries of reads.
+    """
+
+    VARIABLES: ClassVar = {
+        "api_key": "ANYTRACK_API_KEY",
+        "account_id": "ANYTRACK_ACCOUNT_ID",
+        "base_url": "ANYTRACK_BASE_URL",
+    }
+
+    api_key: str = secret()
+    account_id: str = attrs.field(validator=not_empty)
+    base_url: str = attrs.field(default="https://api.anytrack.io/v1", converter=base_url)
+    http: HttpSettings = attrs.field(factory=HttpSettings)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Return settings from ``ANYTRACK_API_KEY``, ``…_ACCOUNT_ID`` and ``…_BASE_URL``.
+
+        Raises:
+            ConfigurationError: a variable is missing; the message names it.
+        """
+        given = from_environment(cls.VARIABLES, environ)
+        require(given, cls.VARIABLES, "api_key", "account_id")
+        return cls(**given)

@@ -1,0 +1,101 @@
+"""What a destination needs: the `Sink` protocol, its limits, and its four signals to the lane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+from anytrack_async.models import Conversion, Outcome
+from anytrack_async.settings.checks import positive
+
+
+@attrs.frozen(kw_only=True)
+class SinkLimits:
+    """What a sink can take.
+
+    Attributes:
+        batch: conversions in one `deliver` call.
+        concurrency: `deliver` calls at once.
+        rate: `deliver` calls a second, None for no limit.
+    """
+
+    batch: int = attrs.field(default=100, validator=positive)
+    concurrency: int = attrs.field(default=4, validator=positive)
+    rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
+
+
+class Sink(Protocol):
+    """Somewhere to send conversions.
+
+    A sink may also have ``async def aclose(self) -> None``; it is called when the client closes.
+    """
+
+    @property
+    def name(self) -> str:
+        """The destination's name: a key for cursors and reports, unique within one outbox."""
+        ...
+
+    @property
+    def limits(self) -> SinkLimits:
+        """What the sink can take."""
+        ...
+
+    async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
+        """Send *batch*; one outcome per conversion, in its order. Must be safe to repeat.
+
+        Raises:
+            Throttled: the service asks to wait; the lane pauses until then.
+            BatchRejected: one bad conversion spoils all; the lane halves the batch.
+            CredentialsRejected: the lane holds; nothing is given up.
+            Unavailable: the service is down; the lane probes until it answers. Any other
+                exception counts as this one.
+        """
+        ...
+
+
+class SinkSignal(Exception):  # noqa: N818 - these are signals to the lane, named in the design
+    """What concerns a whole batch.
+
+    Attributes:
+        reason: for logs and reports; free of tokens and customers' data.
+        code: the service's error code, if it gave one.
+        outcomes: one per conversion where some were settled before the signal; None for those the
+            signal is about. Empty: it is about all.
+    """
+
+    def __init__(
+        self, reason: str, *, code: str | None = None, outcomes: Sequence[Outcome | None] = ()
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+        self.outcomes = outcomes
+
+
+class Throttled(SinkSignal):
+    """The service asks to wait *after* seconds."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        after: float,
+        code: str | None = None,
+        outcomes: Sequence[Outcome | None] = (),
+    ) -> None:
+        super().__init__(reason, code=code, outcomes=outcomes)
+        self.after = after
+
+
+class BatchRejected(SinkSignal):
+    """At least one conversion of the batch is bad, and the service does not say which."""
+
+
+class CredentialsRejected(SinkSignal):
+    """The token, its permissions or the account are not accepted."""
+
+
+class Unavailable(SinkSignal):
+    """No answer, or an answer that says the service itself failed."""

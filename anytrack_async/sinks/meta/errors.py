@@ -1,0 +1,145 @@
+"""What Meta's errors mean: read from an answer, and what to do about each.
+
+The user's texts come in the language of the token's owner, and throttling comes as HTTP 400 or 403:
+so `code` decides before the HTTP status.
+
+Source: Meta: Graph API, error handling; Conversions API, troubleshooting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Any, Self
+
+import attrs
+
+from anytrack_async.errors import DecodeError
+from anytrack_async.transport import Answer, safe_text
+
+_FAILED = frozenset((1, 2, 341, 368))
+_THROTTLED = frozenset((4, 17, 32, 613, *range(80_000, 80_015)))
+_CREDENTIALS = frozenset((3, 10, 102, 104, 190, *range(200, 300)))
+# The address or version is wrong for every event alike: alias, old version, no usable token.
+_SETUP = frozenset((12, 803, 2500, 2635))
+_BAD_EVENT = range(2_804_000, 2_805_000)
+
+
+class Action(Enum):
+    """What to do about an error."""
+
+    RETRY = auto()
+    """Meta failed: try again later."""
+    WAIT = auto()
+    """Too many calls: wait as long as Meta says."""
+    HOLD = auto()
+    """Token, permission, account or pixel: an operator has to act."""
+    REJECT = auto()
+    """An event is bad."""
+
+
+@attrs.frozen(kw_only=True)
+class GraphError:
+    """One error of the Graph API.
+
+    Attributes:
+        status: HTTP status.
+        code: what to decide on; 0 if there is none.
+        subcode: which of the errors behind *code*; 0 if there is none.
+        kind: Meta's name of the class of error.
+        transient: whether Meta says that trying again may help.
+        readable: whether the body was JSON.
+        message: for developers, free of customers' data.
+        advice: for users, in some language, free of customers' data.
+        trace: what to quote to Meta's support.
+    """
+
+    status: int
+    code: int = 0
+    subcode: int = 0
+    kind: str = ""
+    transient: bool = False
+    readable: bool = True
+    message: str = ""
+    advice: str = ""
+    trace: str = ""
+
+    @classmethod
+    def read(cls, answer: Answer) -> Self:
+        """Return the error in *answer*."""
+        try:
+            body = answer.json()
+        except DecodeError:
+            return cls(status=answer.status, readable=False, message="the answer is not JSON")
+        error = body.get("error") if isinstance(body, Mapping) else None
+        if not isinstance(error, Mapping):
+            return cls(status=answer.status, message="the answer names no error")
+        return cls(
+            status=answer.status,
+            code=_number(error, "code"),
+            subcode=_number(error, "error_subcode"),
+            kind=_text(error, "type"),
+            transient=error.get("is_transient") is True,
+            message=_text(error, "message"),
+            advice=_text(error, "error_user_msg"),
+            trace=_text(error, "fbtrace_id"),
+        )
+
+    @property
+    def id(self) -> str | None:
+        """The subcode, else the code, else None."""
+        return str(self.subcode or self.code or "") or None
+
+    @property
+    def action(self) -> Action:
+        """What to do about it."""
+        if self.code in _THROTTLED:
+            return Action.WAIT
+        if self.transient or self.code in _FAILED or not self.readable:
+            return Action.RETRY
+        if self.code == 100:
+            return self._action_on_parameter()
+        if self.code in _CREDENTIALS or self.code in _SETUP:
+            return Action.HOLD
+        return _BY_STATUS.get(self.status) or _by_class(self.status)
+
+    def _action_on_parameter(self) -> Action:
+        if self.subcode in _BAD_EVENT:
+            return Action.REJECT
+        # Without an event's subcode, this class of 100 is about the pixel or `appsecret_proof`.
+        hold = self.subcode == 33 or self.kind == "GraphMethodException"
+        return Action.HOLD if hold else Action.REJECT
+
+    def __str__(self) -> str:
+        told = dict.fromkeys(part for part in (self.message, self.advice) if part)
+        parts = [("status", self.status), ("code", self.code), ("subcode", self.subcode)]
+        details = [f"{name} {value}" for name, value in parts if value]
+        if self.trace:
+            details.append(f"fbtrace_id {self.trace}")
+        return f"{' — '.join(told) or 'no reason given'} ({', '.join(details)})"
+
+
+_BY_STATUS = {
+    401: Action.HOLD,
+    403: Action.HOLD,
+    404: Action.HOLD,
+    408: Action.RETRY,
+    425: Action.RETRY,
+    429: Action.WAIT,
+}
+
+
+def _by_class(status: int) -> Action:
+    return Action.REJECT if 400 <= status < 500 else Action.RETRY
+
+
+def _number(error: Mapping[str, Any], name: str) -> int:
+    try:
+        return int(error.get(name) or 0)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _text(error: Mapping[str, Any], name: str) -> str:
+    value = error.get(name)
+    return safe_text(value) if isinstance(value, str) else ""

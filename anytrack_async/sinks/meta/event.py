@@ -1,0 +1,80 @@
+"""`to_event`: a conversion as Meta's Conversions API takes it.
+
+Source: Meta: Conversions API, server event parameters.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from anytrack_async.models import Conversion, ConversionType
+from anytrack_async.settings import MetaSettings
+from anytrack_async.sinks.meta.custom_data import custom_data
+from anytrack_async.sinks.meta.fields import event_fields
+from anytrack_async.sinks.meta.user_data import user_data
+
+_STANDARD = {
+    ConversionType.SALE: "Purchase",
+    ConversionType.LEAD: "Lead",
+    ConversionType.SIGNUP: "CompleteRegistration",
+}
+_LIMITED = {
+    "data_processing_options": ["LDU"],
+    "data_processing_options_country": 0,
+    "data_processing_options_state": 0,
+}
+
+
+def to_event(
+    conversion: Conversion, settings: MetaSettings, *, now: float | None = None
+) -> dict[str, Any]:
+    """Return *conversion* as an event: JSON-ready, customer data normalised and hashed.
+
+    Args:
+        conversion: what was done.
+        settings: names, action source and the other defaults.
+        now: unix seconds; a conversion from the future is dated now.
+
+    Source: Meta: Conversions API, server event parameters.
+    """
+    name = event_name(conversion, settings)
+    happened, now = conversion.timestamp.timestamp(), now or time.time()
+    future = datetime.fromtimestamp(now, UTC) if happened > now else None
+    event: dict[str, Any] = {
+        "event_name": name,
+        "event_time": int(happened if future is None else now),
+        "event_id": conversion.event_id,
+        "action_source": settings.action_source,
+        "user_data": user_data(
+            conversion, hash_external_id=settings.hash_external_id, seen_at=future
+        ),
+    }
+    page = conversion.page_url
+    if page is not None and page[:8].lower().startswith(("https://", "http://")):
+        event["event_source_url"] = page
+    if custom := custom_data(conversion, name):
+        event["custom_data"] = custom
+    _add_options(event, conversion, settings)
+    return event
+
+
+def event_name(conversion: Conversion, settings: MetaSettings) -> str:
+    """Return what Meta calls *conversion*: its `MetaFields` first, then the settings."""
+    if conversion.meta is not None and conversion.meta.event_name is not None:
+        return conversion.meta.event_name
+    if settings.event_name is not None and (name := settings.event_name(conversion)):
+        return name
+    kind = conversion.conversion_type
+    return _STANDARD.get(kind) or conversion.event_name or "CustomEvent"
+
+
+def _add_options(event: dict[str, Any], conversion: Conversion, settings: MetaSettings) -> None:
+    if settings.opt_out:
+        event["opt_out"] = True
+    meta = conversion.meta
+    if settings.limited_data_use and (meta is None or meta.data_processing_options is None):
+        event |= _LIMITED
+    if meta is not None:
+        event |= event_fields(meta)

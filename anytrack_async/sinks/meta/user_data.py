@@ -1,0 +1,123 @@
+"""Who did it, in Meta's words: `user_data` and the names of what it holds.
+
+Source: Meta: Conversions API, customer information parameters.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from hashlib import sha256
+from operator import attrgetter
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import Any
+
+from anytrack_async.models import Conversion, Customer
+from anytrack_async.settings import MetaSettings
+from anytrack_async.sinks.meta.clicks import as_given, fbc, fbclid_of
+from anytrack_async.sinks.meta.fields import identifiers
+from anytrack_async.sinks.meta.normalise import hashed, hashed_all
+
+_NAMES = ("em", "ph", "fn", "ln", "ge", "db", "ct", "st", "zp", "country")
+_DIGEST = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")
+_hashable = attrgetter(
+    *("email", "phone", "first_name", "last_name", "gender", "birth_date"),
+    *("city", "state", "postal_code", "country"),
+)
+
+
+def match_keys(conversion: Conversion, settings: MetaSettings | None = None) -> tuple[str, ...]:
+    """Return Meta's names of the identifiers that *conversion* will be matched by.
+
+    Values that are unusable do not count: an address without "@" gives no ``em``.
+    """
+    hash_external_id = settings is None or settings.hash_external_id
+    return tuple(user_data(conversion, hash_external_id=hash_external_id))
+
+
+def user_data(
+    conversion: Conversion, *, hash_external_id: bool = True, seen_at: datetime | None = None
+) -> dict[str, Any]:
+    """Return who did it: hashed where Meta wants it hashed, and without what is unusable.
+
+    Args:
+        conversion: what was done.
+        hash_external_id: whether `Customer.external_id` is hashed too.
+        seen_at: when the click id was first seen; the conversion's time if not given.
+    """
+    found: dict[str, Any] = {}
+    customer = conversion.customer
+    if customer is not None:
+        _add_hashed(found, customer)
+        if customer.external_id:
+            _add_external_ids(found, customer.external_id, hash_external_id)
+    if conversion.ip_address is not None and _is_ip(address := conversion.ip_address.strip()):
+        found["client_ip_address"] = address
+    if conversion.user_agent is not None:
+        found["client_user_agent"] = conversion.user_agent
+    _add_click(found, conversion, seen_at or conversion.timestamp)
+    if conversion.meta is not None and conversion.meta.user_data is not None:
+        found |= identifiers(conversion.meta.user_data)
+    return found
+
+
+def _add_hashed(found: dict[str, Any], customer: Customer) -> None:
+    for name, values in zip(_NAMES, _hashable(customer), strict=True):
+        if not values:
+            continue
+        if len(values) > 1:
+            digests = hashed_all(name, values)
+        else:
+            digest = hashed(name, values[0])
+            digests = [digest] if digest is not None else []
+        if digests:
+            found[name] = digests
+
+
+def _add_external_ids(found: dict[str, Any], values: tuple[str, ...], hash_them: bool) -> None:
+    ids = hashed_all("external_id", values)
+    if hash_them:
+        ids = sorted({_digest(one) for one in ids})
+    if ids:
+        found["external_id"] = ids
+
+
+def _digest(external_id: str) -> str:
+    # Trimmed and in lower case, as Meta's parameter builder hashes it in the browser.
+    text = external_id.strip().lower()
+    return text if _DIGEST.fullmatch(text) else sha256(text.encode()).hexdigest()
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        inet_pton(AF_INET6 if ":" in address else AF_INET, address)
+    except (OSError, ValueError):  # ValueError: a NUL character
+        return False
+    return True
+
+
+def _add_click(found: dict[str, Any], conversion: Conversion, seen_at: datetime) -> None:
+    customer = conversion.customer
+    fbclid = None
+    if customer is not None:
+        if customer.fbp is not None and (browser := as_given(customer.fbp)):
+            found["fbp"] = browser
+        if customer.fbc is not None and (click := as_given(customer.fbc)):
+            found["fbc"] = click
+            return
+        fbclid = customer.fbclid
+    fbclid = fbclid or _fbclid_of(conversion)
+    if fbclid is not None and (built := _built(fbclid, seen_at)):
+        found["fbc"] = built
+
+
+def _fbclid_of(conversion: Conversion) -> str | None:
+    meta = conversion.meta
+    return fbclid_of(conversion.page_url, None if meta is None else meta.referrer_url)
+
+
+def _built(fbclid: str, seen_at: datetime) -> str | None:
+    try:
+        return fbc(fbclid, seen_at)
+    except ValueError:  # no click id
+        return None

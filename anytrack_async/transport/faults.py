@@ -1,0 +1,106 @@
+"""From an answer that is no success to an error of our tree, without I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+
+from anytrack_async.errors import (
+    CredentialsError,
+    DecodeError,
+    NotFoundError,
+    RateLimitedError,
+    RejectedError,
+    ServerError,
+    ServiceError,
+)
+from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.text import safe_text
+
+_KINDS: Mapping[int, type[ServiceError]] = {
+    401: CredentialsError,
+    403: CredentialsError,
+    404: NotFoundError,
+    408: ServerError,
+    410: NotFoundError,
+    425: ServerError,
+    429: RateLimitedError,
+}
+_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+
+
+@attrs.frozen(kw_only=True)
+class Fault:
+    """What a service says about a failure, in words that are safe to show.
+
+    Attributes:
+        message: masked by `safe_text`.
+        code: the service's own error code.
+        request_id: what to quote to its support.
+    """
+
+    message: str
+    code: str | None = None
+    request_id: str | None = None
+
+
+def read_fault(answer: Answer) -> Fault:
+    """Return what *answer* says about a failure; whatever its body is, this does not raise.
+
+    Understands ``{"message", "code", "request_id"}``, the same inside ``"error"``, and the
+    `X-Request-ID` header.
+    """
+    body = _body(answer)
+    error = body.get("error")
+    inner = error if isinstance(error, Mapping) else body
+    told = inner.get("message") or body.get("message") or error
+    message = safe_text(told) if isinstance(told, str) else ""
+    request_id = answer.headers.get("x-request-id") or body.get("request_id")
+    return Fault(
+        message=message or _phrase(answer.status),
+        code=_id(inner.get("code", body.get("code"))),
+        request_id=_id(request_id),
+    )
+
+
+def service_error(answer: Answer) -> ServiceError:
+    """Return the error that *answer*, which is no success, stands for."""
+    fault = read_fault(answer)
+    return _kind(answer.status)(
+        fault.message,
+        service=answer.service,
+        status=answer.status,
+        code=fault.code,
+        request_id=fault.request_id,
+        retry_after=answer.retry_after,
+    )
+
+
+def _kind(status: int) -> type[ServiceError]:
+    return _KINDS.get(status, ServerError if status >= 500 else RejectedError)
+
+
+def _body(answer: Answer) -> Mapping[str, Any]:
+    try:
+        body = answer.json()
+    except DecodeError:
+        return {}
+    return body if isinstance(body, Mapping) else {}
+
+
+def _id(value: object) -> str | None:
+    text = str(value) if isinstance(value, str | int) else ""
+    return text if _ID.fullmatch(text) else None
+
+
+def _phrase(status: int) -> str:
+    if 300 <= status < 400:
+        return "answered with a redirect, which is not followed; check base_url"
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "unknown failure"

@@ -1,0 +1,84 @@
+"""Imports point down the layers, and only their own module talks to httpx and cattrs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "anytrack_async"
+
+LAYERS = (
+    {"errors", "_version"},
+    {"models", "settings"},
+    {"codec", "events"},
+    {"transport", "outbox"},
+    {"endpoints", "sinks"},
+    {"delivery"},
+    {"client", "export"},
+    {"cli", "sandbox", "testing", "__init__"},
+)
+HTTPX = {"errors", "transport", "client", "testing"}
+CATTRS = {"codec"}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part(path: Path) -> str:
+    """The module or package directly below the root that *path* belongs to."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def layer(name: str) -> int:
+    return next(height for height, names in enumerate(LAYERS) if name in names)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that *path* imports at run time."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def ids(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_imports_point_down(path: Path) -> None:
+    own = part(path)
+
+    for name in imports(path):
+        root, _, rest = name.partition(".")
+        if root != "anytrack_async":
+            continue
+        other = rest.split(".")[0] if rest.split(".")[0] in set().union(*LAYERS) else "__init__"
+        assert other == own or layer(other) < layer(own), f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_only_their_own_modules_import_httpx_and_cattrs(path: Path) -> None:
+    roots = {name.split(".")[0] for name in imports(path)}
+
+    assert "httpx" not in roots or part(path) in HTTPX
+    assert "cattrs" not in roots or part(path) in CATTRS
+
+
+def test_delivery_knows_sinks_only_as_a_protocol() -> None:
+    for path in (PACKAGE / "delivery").rglob("*.py"):
+        sinks = {name for name in imports(path) if name.startswith("anytrack_async.sinks")}
+        assert all(name.startswith("anytrack_async.sinks.base.") for name in sinks), path
