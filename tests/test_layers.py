@@ -12,13 +12,16 @@ PACKAGE = Path(__file__).parent.parent / "anytrack_async"
 
 LAYERS = (
     {"errors", "_version"},
-    {"models", "settings"},
+    {"models"},
+    {"settings"},
     {"codec", "events"},
     {"transport", "outbox"},
     {"endpoints", "sinks"},
     {"delivery"},
-    {"client", "export"},
-    {"cli", "sandbox", "testing", "__init__"},
+    {"export"},
+    {"client"},
+    {"sandbox", "testing", "__init__"},
+    {"cli"},
 )
 HTTPX = {"errors", "transport", "client", "testing"}
 CATTRS = {"codec"}
