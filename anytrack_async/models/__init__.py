@@ -5,12 +5,12 @@ from anytrack_async.models.conversion import (
     Conversion,
     ConversionFields,
     ConversionType,
-    LineItem,
     PricedFields,
-    new_event_id,
 )
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.delivery import DELIVERED, Outcome, Receipt, Report, Status
+from anytrack_async.models.event_id import new_event_id
+from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import MetaFields
 from anytrack_async.models.meta_origin import MetaAppData, MetaAttributionData, MetaOriginalEvent
 from anytrack_async.models.meta_parts import MetaContent, MetaCustomData, MetaUserData

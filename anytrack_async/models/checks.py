@@ -5,6 +5,7 @@ Faults are told by field name and kind, never with the value: it may be a custom
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -21,6 +22,9 @@ Amount: TypeAlias = Decimal | int | float | str
 _Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 _LARGEST = Decimal(10) ** 15
 _SAFE_INTEGER = 2**63
+_DEEPEST = 64
+_MOST_DIGITS = 300
+_NAME = re.compile(r"[A-Za-z_][\w-]{0,39}", re.ASCII)
 
 
 def amount(field: str, value: Amount) -> Decimal:
@@ -36,7 +40,7 @@ def amount(field: str, value: Amount) -> Decimal:
         raise InvalidConversionError(field, "must not be negative")
     if number >= _LARGEST:
         raise InvalidConversionError(field, "must be below 10^15")
-    return number
+    return number or number.copy_abs()
 
 
 def _decimal(field: str, value: object) -> Decimal:
@@ -45,9 +49,10 @@ def _decimal(field: str, value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise InvalidConversionError(field, f"must be a number, got {type(value).__name__}")
     try:
-        return Decimal(str(value))
+        return Decimal(value if isinstance(value, int) else str(value))
     except InvalidOperation:
-        raise InvalidConversionError(field, "must be a number, got other text") from None
+        fault = "must be a number such as '1299.90', got other text"
+        raise InvalidConversionError(field, fault) from None
 
 
 def currency_code(value: str) -> str:
@@ -57,9 +62,9 @@ def currency_code(value: str) -> str:
         InvalidConversionError: it is not three ASCII letters.
     """
     if isinstance(value, str):
-        code = value.strip().upper()
+        code = value.strip()
         if len(code) == 3 and code.isascii() and code.isalpha():
-            return code
+            return code.upper()
     raise InvalidConversionError("currency", "must be a three-letter ISO 4217 code such as 'EUR'")
 
 
@@ -71,6 +76,8 @@ def utc(field: str, value: datetime) -> datetime:
     """
     if not isinstance(value, datetime):
         raise InvalidConversionError(field, f"must be a datetime, got {type(value).__name__}")
+    if type(value) is not datetime:
+        value = _plain_time(field, value)
     if value.tzinfo is UTC:
         return value
     if value.utcoffset() is None:
@@ -79,6 +86,14 @@ def utc(field: str, value: datetime) -> datetime:
         return value.astimezone(UTC)
     except OverflowError:
         raise InvalidConversionError(field, "is outside the years 1 to 9999") from None
+
+
+def _plain_time(field: str, value: datetime) -> datetime:
+    # Data frames have times of their own, with nanoseconds, and one that is no time.
+    try:
+        return datetime.combine(value.date(), value.timetz())
+    except ValueError:
+        raise InvalidConversionError(field, "is not a time") from None
 
 
 def text(longest: int = 4096) -> _Validator:
@@ -120,41 +135,85 @@ def encodable(value: str) -> bool:
     return True
 
 
+def not_blank(value: str | None) -> str | None:
+    """Return *value*, or None for empty text: an empty form field or header says nothing."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
 def text_map(field: str, value: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return a copy of *value* with text keys and text values."""
-    plain = json_map(field, value)
-    return {key: item if isinstance(item, str) else str(item) for key, item in plain.items()}
+    """Return a copy of *value* with text keys and text values; None is left out.
+
+    Raises:
+        InvalidConversionError: a value is neither text nor a number.
+    """
+    return {
+        _key(field, key): _as_text(field, key, item)
+        for key, item in _mapping(field, value).items()
+        if item is not None
+    }
+
+
+def _as_text(field: str, key: object, item: object) -> str:
+    if isinstance(item, str):
+        return _unicode(_step(field, key), item)
+    if isinstance(item, float | Decimal):
+        _number(_step(field, key), item)
+    if isinstance(item, int | float | Decimal):
+        return str(item).lower() if isinstance(item, bool) else str(item)
+    raise InvalidConversionError(_step(field, key), f"must be text, got {type(item).__name__}")
 
 
 def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a deep copy of *value* that JSON can hold exactly.
+    """Return a deep copy of *value* that JSON can hold.
 
     Decimals become numbers, times and dates ISO text, tuples lists.
 
     Raises:
-        InvalidConversionError: something in it cannot be written as JSON; the message has the path.
+        InvalidConversionError: something in it cannot be written as JSON, or nests deeper than 64
+            levels; the message has the path.
     """
-    if not value:
+    return _object(field, _mapping(field, value), 1)
+
+
+def _mapping(field: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidConversionError(field, f"must be a mapping, got {type(value).__name__}")
-    return {_key(field, key): _json(f"{field}.{key}", item) for key, item in value.items()}
+    return value
+
+
+def _object(path: str, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    return {_key(path, key): _json(_step(path, key), item, depth) for key, item in value.items()}
 
 
 def _key(path: str, key: object) -> str:
-    if not isinstance(key, str) or not encodable(key):
+    if not isinstance(key, str):
         raise InvalidConversionError(path, "must have text keys only")
-    return key
+    return _unicode(path, key)
 
 
-def _json(path: str, value: Any) -> Any:
+def _step(path: str, key: object) -> str:
+    # A key that is no name may be a customer's address.
+    return f"{path}.{key}" if isinstance(key, str) and _NAME.fullmatch(key) else f"{path}.…"
+
+
+def _unicode(path: str, value: str) -> str:
+    if not encodable(value):
+        raise InvalidConversionError(path, "holds half a character (a lone surrogate)")
+    return str.__str__(value)  # `str` of an enumeration's member is its name
+
+
+def _json(path: str, value: Any, depth: int) -> Any:
     plain = _scalar(path, value)
     if plain is not _NOT_SCALAR:
         return plain
+    if depth >= _DEEPEST:
+        raise InvalidConversionError(path[:80], f"nests deeper than {_DEEPEST} levels")
     if isinstance(value, Mapping):
-        return {_key(path, key): _json(f"{path}.{key}", item) for key, item in value.items()}
+        return _object(path, value, depth + 1)
     if isinstance(value, list | tuple):
-        return [_json(f"{path}[{at}]", item) for at, item in enumerate(value)]
+        return [_json(f"{path}[{at}]", item, depth + 1) for at, item in enumerate(value)]
     raise InvalidConversionError(path, f"cannot be sent as JSON: {type(value).__name__}")
 
 
@@ -165,9 +224,7 @@ def _scalar(path: str, value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        if not encodable(value):
-            raise InvalidConversionError(path, "holds half a character (a lone surrogate)")
-        return str(value)
+        return _unicode(path, value)
     if isinstance(value, int | float | Decimal):
         return _number(path, value)
     if isinstance(value, datetime):
@@ -176,10 +233,20 @@ def _scalar(path: str, value: Any) -> Any:
 
 
 def _number(path: str, value: float | Decimal) -> int | float:
+    if isinstance(value, Decimal):
+        value = _from_decimal(path, value)
+    elif not isinstance(value, int):
+        value = float(value)
+    if isinstance(value, int):
+        if abs(value) >= _SAFE_INTEGER:
+            raise InvalidConversionError(path, "does not fit into 64 bits; send it as text")
+        return int(value)
     if not isfinite(value):
         raise InvalidConversionError(path, "must be a finite number")
-    whole = isinstance(value, int) or (isinstance(value, Decimal) and value == int(value))
-    number = int(value) if whole else float(value)
-    if isinstance(number, int) and abs(number) >= _SAFE_INTEGER:
-        raise InvalidConversionError(path, "does not fit into 64 bits; send it as text")
-    return number
+    return value
+
+
+def _from_decimal(path: str, value: Decimal) -> int | float:
+    if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
+        raise InvalidConversionError(path, "must be a finite number of a usual size")
+    return int(value) if value == value.to_integral_value() else float(value)

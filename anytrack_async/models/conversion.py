@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,11 +17,14 @@ from anytrack_async.models.checks import (
     currency_code,
     identifier,
     json_map,
+    not_blank,
     text,
     text_map,
     utc,
 )
 from anytrack_async.models.customer import Customer
+from anytrack_async.models.event_id import new_event_id, order_event_id
+from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import MetaFields
 
 
@@ -48,10 +49,6 @@ def _revenue(value: Amount) -> Decimal:
     return amount("revenue", value)
 
 
-def _price(value: Amount | None) -> Decimal | None:
-    return None if value is None else amount("price", value)
-
-
 def _timestamp(value: datetime) -> datetime:
     return utc("timestamp", value)
 
@@ -64,53 +61,16 @@ def _custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return json_map("custom_data", value)
 
 
-def _quantity(_: object, field: attrs.Attribute[int], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**31:
-        raise InvalidConversionError(field.name, "must be a whole number of at least 1")
-
-
-@attrs.frozen(kw_only=True)
-class LineItem:
-    """One line of an order.
-
-    Attributes:
-        id: the product's id or SKU.
-        quantity: how many, at least 1.
-        price: of one, in the conversion's currency, major units.
-        title: what the product is called.
-        category: the product's category.
-        brand: the product's brand.
-    """
-
-    id: str = attrs.field(validator=identifier())
-    quantity: int = attrs.field(default=1, validator=_quantity)
-    price: Decimal | None = attrs.field(default=None, converter=_price)
-    title: str | None = attrs.field(default=None, validator=attrs.validators.optional(text()))
-    category: str | None = attrs.field(default=None, validator=attrs.validators.optional(text()))
-    brand: str | None = attrs.field(default=None, validator=attrs.validators.optional(text()))
-
-
-def new_event_id() -> str:
-    """Return a UUIDv7: unique, and sorted by the time it was made (RFC 9562)."""
-    millis = time.time_ns() // 1_000_000
-    number = (millis << 80) | secrets.randbits(80)
-    number = (number & ~(0xF << 76)) | (0x7 << 76)
-    number = (number & ~(0x3 << 62)) | (0x2 << 62)
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
 def _event_id(conversion: Conversion) -> str:
     if conversion.order_id is None:
         return new_event_id()
-    kind = str(conversion.conversion_type)
-    if conversion.event_name is not None:
-        kind += ":" + conversion.event_name.replace(":", "%3A")
-    return f"{kind}:{conversion.order_id}"
+    name = conversion.event_name
+    return order_event_id(str(conversion.conversion_type), name and str(name), conversion.order_id)
 
 
 def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
-    items = tuple(value or ())
+    given: Any = () if value is None else value
+    items = tuple(given) if isinstance(given, Iterable) else (given,)
     if not all(isinstance(item, LineItem) for item in items):
         raise InvalidConversionError("items", "must be LineItem objects")
     return items
@@ -176,17 +136,27 @@ class Conversion:
     order_id: str | None = attrs.field(default=None, validator=_ID)
     event_name: str | None = attrs.field(default=None, validator=_or_none(identifier(50)))
     event_id: str = attrs.field(
-        default=attrs.Factory(_event_id, takes_self=True), validator=identifier(300)
+        default=attrs.Factory(_event_id, takes_self=True), validator=identifier(400)
     )
     id: str | None = attrs.field(default=None, validator=_ID)
-    source: str | None = attrs.field(default=None, validator=_TEXT)
+    source: str | None = attrs.field(default=None, converter=not_blank, validator=_TEXT)
     campaign_id: str | None = attrs.field(default=None, validator=_TEXT)
     ad_id: str | None = attrs.field(default=None, validator=_TEXT)
-    sub_ids: Mapping[str, str] = attrs.field(factory=dict, converter=_sub_ids, repr=False)
-    ip_address: str | None = attrs.field(default=None, validator=_or_none(text(64)), repr=False)
-    user_agent: str | None = attrs.field(default=None, validator=_TEXT, repr=False)
-    page_url: str | None = attrs.field(default=None, validator=_TEXT, repr=False)
-    custom_data: Mapping[str, Any] = attrs.field(factory=dict, converter=_custom_data, repr=False)
+    sub_ids: Mapping[str, str] = attrs.field(
+        factory=dict, converter=_sub_ids, repr=False, hash=False
+    )
+    ip_address: str | None = attrs.field(
+        default=None, converter=not_blank, validator=_or_none(text(64)), repr=False
+    )
+    user_agent: str | None = attrs.field(
+        default=None, converter=not_blank, validator=_TEXT, repr=False
+    )
+    page_url: str | None = attrs.field(
+        default=None, converter=not_blank, validator=_TEXT, repr=False
+    )
+    custom_data: Mapping[str, Any] = attrs.field(
+        factory=dict, converter=_custom_data, repr=False, hash=False
+    )
     items: tuple[LineItem, ...] = attrs.field(default=(), converter=_items, repr=False)
     customer: Customer | None = attrs.field(default=None, validator=_customer, repr=False)
     meta: MetaFields | None = attrs.field(default=None, validator=_meta, repr=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from datetime import date, datetime
 from typing import Any, TypeAlias
 
@@ -11,38 +11,70 @@ import attrs
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.checks import encodable
 
-OneOrMany: TypeAlias = str | Iterable[str] | None
+OneOrMany: TypeAlias = str | Iterable[str | None] | None
 """One value, several, or none."""
 
+Dates: TypeAlias = str | date | Iterable[str | date | None] | None
+"""One date, several, or none."""
 
-def _values(field: str) -> Any:
-    """Return an attrs field that keeps raw values in order; blank ones are left out."""
-
-    def convert(given: object) -> tuple[str, ...]:
-        if given is None:
-            return ()
-        several = given if isinstance(given, list | tuple | set | frozenset) else (given,)
-        return tuple(one for item in several if (one := _raw(field, item)))
-
-    return attrs.field(default=(), converter=convert)
+Ids: TypeAlias = str | int | Iterable[str | int | None] | None
+"""One id, several, or none."""
 
 
-def _raw(field: str, value: object) -> str:
-    if isinstance(value, str):
-        if not encodable(value):
-            raise InvalidConversionError(field, "holds half a character (a lone surrogate)")
-        return value if value.strip() else ""
+def _texts(given: OneOrMany) -> tuple[str, ...]:
+    return _raw(given)
+
+
+def _dates(given: Dates) -> tuple[str, ...]:
+    return _raw(given)
+
+
+def _ids(given: Ids) -> tuple[str, ...]:
+    return _raw(given)
+
+
+def _text(given: str | None) -> str | None:
+    value: Any = _plain(given)
+    return None if _is_blank(value) else value
+
+
+def _raw(given: object) -> tuple[Any, ...]:
+    """Return each value of *given* as text where it can be; blank ones are left out."""
+    values: Iterable[Any]
+    if given in (None, ()):
+        return ()
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        values = (given,)
+    else:
+        # A set has another order in each process, and the order tells equal customers apart.
+        values = sorted(given, key=str) if isinstance(given, Set) else given
+    return tuple(one for one in map(_plain, values) if not _is_blank(one))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.date().isoformat()
     if isinstance(value, date):
-        return (value.date() if isinstance(value, datetime) else value).isoformat()
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        return value.isoformat()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _all_text(_: object, field: attrs.Attribute[Any], values: tuple[object, ...]) -> None:
+    for value in values:
+        _is_text(_, field, value)
+
+
+def _is_text(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if value is None:
-        return ""
-    raise InvalidConversionError(field, f"must be text, got {type(value).__name__}")
-
-
-def _single(field: str) -> Any:
-    return attrs.field(default=None, converter=lambda value: _raw(field, value) or None)
+        return
+    if not isinstance(value, str):
+        raise InvalidConversionError(field.name, f"must be text, got {type(value).__name__}")
+    if not encodable(value):
+        raise InvalidConversionError(field.name, "holds half a character (a lone surrogate)")
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -72,20 +104,20 @@ class Customer:
         InvalidConversionError: a value is not text.
     """
 
-    email: tuple[str, ...] = _values("email")
-    phone: tuple[str, ...] = _values("phone")
-    first_name: tuple[str, ...] = _values("first_name")
-    last_name: tuple[str, ...] = _values("last_name")
-    gender: tuple[str, ...] = _values("gender")
-    birth_date: tuple[str, ...] = _values("birth_date")
-    city: tuple[str, ...] = _values("city")
-    state: tuple[str, ...] = _values("state")
-    postal_code: tuple[str, ...] = _values("postal_code")
-    country: tuple[str, ...] = _values("country")
-    external_id: tuple[str, ...] = _values("external_id")
-    fbc: str | None = _single("fbc")
-    fbp: str | None = _single("fbp")
-    fbclid: str | None = _single("fbclid")
+    email: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
+    phone: tuple[str, ...] = attrs.field(default=(), converter=_ids, validator=_all_text)
+    first_name: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
+    last_name: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
+    gender: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
+    birth_date: tuple[str, ...] = attrs.field(default=(), converter=_dates, validator=_all_text)
+    city: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
+    state: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
+    postal_code: tuple[str, ...] = attrs.field(default=(), converter=_ids, validator=_all_text)
+    country: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
+    external_id: tuple[str, ...] = attrs.field(default=(), converter=_ids, validator=_all_text)
+    fbc: str | None = attrs.field(default=None, converter=_text, validator=_is_text)
+    fbp: str | None = attrs.field(default=None, converter=_text, validator=_is_text)
+    fbclid: str | None = attrs.field(default=None, converter=_text, validator=_is_text)
 
     def __repr__(self) -> str:
         named = (field.name for field in attrs.fields(Customer) if getattr(self, field.name))

@@ -85,7 +85,7 @@ class Report:
     """
 
     event_id: str
-    outcomes: Mapping[str, Outcome]
+    outcomes: Mapping[str, Outcome] = attrs.field(hash=False)
 
     @property
     def final(self) -> bool:

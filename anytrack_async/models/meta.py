@@ -133,6 +133,6 @@ class MetaFields:
     app_data: MetaAppData | None = part(MetaAppData)
     original_event_data: MetaOriginalEvent | None = part(MetaOriginalEvent)
     attribution_data: MetaAttributionData | None = part(MetaAttributionData)
-    extra: Mapping[str, Any] = field(factory=dict, converter=_extra)
+    extra: Mapping[str, Any] = field(factory=dict, converter=_extra, hash=False)
 
     __repr__ = names_only

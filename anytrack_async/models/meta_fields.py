@@ -11,6 +11,7 @@ from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.checks import encodable, text, utc
 
 _LARGEST = Decimal(10**15)
+_LARGEST_ID = 10**40
 _is_text = attrs.validators.optional(text())
 
 
@@ -21,7 +22,7 @@ def names_only(self: Any) -> str:
 
 
 def _is_set(value: object) -> bool:
-    return value is not None and value not in ((), {})
+    return value is not None and value != {}
 
 
 def words() -> Any:
@@ -35,7 +36,8 @@ def key() -> Any:
 
 
 def _plain(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_ID
+    return str(value) if whole else value
 
 
 def one_of(literal: Any) -> Any:
@@ -115,7 +117,7 @@ def _decimal(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, Decimal | int | float | str):
         return None
     try:
-        found = Decimal(str(value))
+        found = Decimal(str(value) if isinstance(value, float) else value)
     except InvalidOperation:
         return None
     return found if found.is_finite() else None

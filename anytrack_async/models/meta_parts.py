@@ -79,7 +79,7 @@ class MetaUserData:
     ctwa_clid: str | None = key()
     ig_account_id: str | None = key()
     ig_sid: str | None = key()
-    extra: Mapping[str, Any] = field(factory=dict, converter=_no_customer_data)
+    extra: Mapping[str, Any] = field(factory=dict, converter=_no_customer_data, hash=False)
 
     __repr__ = names_only
 

@@ -42,7 +42,7 @@ class Attribution:
     """
 
     model: str
-    weights: Mapping[str, float] = attrs.field(factory=dict)
+    weights: Mapping[str, float] = attrs.field(factory=dict, hash=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -83,5 +83,5 @@ class DailyReport:
     total_revenue: Decimal = Decimal(0)
     total_conversions: int = 0
     avg_order_value: Decimal = Decimal(0)
-    by_source: Mapping[str, Decimal] = attrs.field(factory=dict)
-    by_campaign: Mapping[str, Decimal] = attrs.field(factory=dict)
+    by_source: Mapping[str, Decimal] = attrs.field(factory=dict, hash=False)
+    by_campaign: Mapping[str, Decimal] = attrs.field(factory=dict, hash=False)

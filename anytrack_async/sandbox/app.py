@@ -16,7 +16,7 @@ import anyio
 from anytrack_async.sandbox.anytrack import AnyTrackService
 from anytrack_async.sandbox.control import control_app
 from anytrack_async.sandbox.faults import SERVICES, Faults, Injector
-from anytrack_async.sandbox.gate import Gate
+from anytrack_async.sandbox.gate import Farewell, Gate
 from anytrack_async.sandbox.hubspot import HubSpotService
 from anytrack_async.sandbox.ledger import Ledger
 from anytrack_async.sandbox.meta import MetaService
@@ -75,14 +75,6 @@ class SandboxApp:
             return self.gates["hubspot"]
         return self.gates["meta"] if _META.match(path) else None
 
-    def express(self, request: Request) -> Reply | None:
-        """Answer *request* at once, if nothing stands in its way."""
-        gate = self.gate(request.path)
-        if gate is None or not gate.calm:
-            return None
-        gate.account.requests += 1
-        return gate.service.handle(request)
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path: str = scope["path"]
@@ -102,17 +94,11 @@ async def _serve(gate: Gate, scope: Scope, receive: Receive, send: Send) -> None
     fault = gate.enter()
     if wait := gate.wait(fault):
         await anyio.sleep(wait)
-    if fault == "reset":
-        await _hang_up(scope, receive, how="reset")
-        return
-    reply = gate.answer(request, fault)
-    if fault == "lost":
-        await _hang_up(scope, receive, how="close")
-    elif fault == "cut":
-        await _send_half(reply, send)
-        await _hang_up(scope, receive, how="flush")
-    else:
-        await _send(reply, send)
+    ending = gate.end(request, fault)
+    if ending.reply is not None:
+        await _send(ending.reply, send, more=ending.farewell is not None)
+    if ending.farewell is not None:
+        await _hang_up(scope, receive, ending.farewell)
 
 
 async def _read(receive: Receive) -> bytes | None:
@@ -126,23 +112,17 @@ async def _read(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
-async def _send(reply: Reply, send: Send) -> None:
+async def _send(reply: Reply, send: Send, *, more: bool = False) -> None:
     await send({"type": "http.response.start", "status": reply.status, "headers": reply.fields})
-    await send({"type": "http.response.body", "body": reply.body})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": more})
 
 
-async def _send_half(reply: Reply, send: Send) -> None:
-    half = reply.body[: len(reply.body) // 2]
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.fields})
-    await send({"type": "http.response.body", "body": half, "more_body": True})
-
-
-async def _hang_up(scope: Scope, receive: Receive, *, how: str) -> None:
+async def _hang_up(scope: Scope, receive: Receive, farewell: Farewell) -> None:
     hang_up = scope.get("state", {}).get("hang_up")
     if hang_up is None:
         # Not our server: an error is the nearest thing to a dropped connection.
         raise ConnectionResetError("the sandbox dropped the connection")
-    hang_up(how)
+    hang_up(farewell)
     # The server calls an application that returns early a bug and logs it; one whose client has
     # gone may return.
     while (await receive())["type"] != "http.disconnect":

@@ -17,10 +17,7 @@ from anytrack_async.sandbox.wire import Reply, Request
 
 _METHODS = frozenset((b"GET", b"POST", b"PUT", b"PATCH"))
 _SPECIAL = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
-_LINES = {
-    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
-    for status in HTTPStatus
-}
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 @attrs.frozen
@@ -28,21 +25,16 @@ class Head:
     """The start of a request: what it asks for, and where its body begins and ends."""
 
     method: str
-    target: str
+    path: str
+    query: bytes
     headers: list[tuple[bytes, bytes]]
     body: int
     end: int
 
     def request(self, held: bytearray) -> Request:
         """Return the request whose bytes *held* starts with."""
-        path, _, query = self.target.partition("?")
-        return Request(
-            self.method,
-            unquote(path) if "%" in path else path,
-            query.encode(),
-            self.headers,
-            bytes(held[self.body : self.end]),
-        )
+        body = bytes(held[self.body : self.end])
+        return Request(self.method, self.path, self.query, self.headers, body)
 
 
 def head(held: bytearray) -> Head | Literal["more", "odd"]:
@@ -55,22 +47,28 @@ def head(held: bytearray) -> Head | Literal["more", "odd"]:
         return "more"
     first, *lines = bytes(held[:stop]).split(b"\r\n")
     start = first.split(b" ")
-    if start[0] not in _METHODS or start[2:] != [b"HTTP/1.1"]:
+    if start[0] not in _METHODS or start[2:] != [b"HTTP/1.1"] or not first.isascii():
         return "odd"
-    headers, length = [], 0
+    headers, length = [], b"0"
     for line in lines:
         name, _, value = line.partition(b":")
         name, value = name.lower(), value.strip()
         headers.append((name, value))
         if name == b"content-length":
-            length = int(value)
+            length = value
         elif name in _SPECIAL or (name == b"connection" and value.lower() != b"keep-alive"):
             return "odd"
-    body = stop + 4
-    return Head(start[0].decode(), start[1].decode("latin-1"), headers, body, body + length)
+    if not length.isdigit():
+        return "odd"
+    path, _, query = start[1].partition(b"?")
+    body = stop + len(b"\r\n\r\n")
+    end = body + int(length)
+    return Head(start[0].decode(), unquote(path.decode()), query, headers, body, end)
 
 
 def answer(reply: Reply, more: list[tuple[bytes, bytes]]) -> bytes:
     """Return *reply* as bytes, with the headers *more* besides its own."""
     fields = b"".join([b"%b: %b\r\n" % field for field in (*more, *reply.fields)])
-    return b"".join((_LINES[reply.status], fields, b"\r\n", reply.body))
+    # Proxies have statuses of their own, which have no phrase.
+    phrase = _PHRASES.get(reply.status, b"")
+    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (reply.status, phrase, fields, reply.body)

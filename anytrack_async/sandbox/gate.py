@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from typing import Literal
 
+import attrs
+
 from anytrack_async.sandbox.faults import FaultKind, Injector
 from anytrack_async.sandbox.ledger import Account
 from anytrack_async.sandbox.wire import Reply, Request, Service, json_reply
 
 Outage = Literal["503", "reset"]
+Farewell = Literal["reset", "close", "flush"]
+"""`reset`: what a crash looks like · `close`: drop it, whatever is unsent ·
+`flush`: send what was written, then close."""
+
+
+@attrs.frozen
+class Ending:
+    """How a request ends.
+
+    Attributes:
+        reply: what is sent, if anything.
+        farewell: how the connection ends, if it does.
+    """
+
+    reply: Reply | None
+    farewell: Farewell | None = None
 
 
 class Gate:
@@ -26,11 +44,6 @@ class Gate:
         self.down: Outage | None = None
         self.latency = 0.0
 
-    @property
-    def calm(self) -> bool:
-        """Whether requests go straight to the service."""
-        return not (self.injector.rate or self.down or self.latency)
-
     def enter(self) -> FaultKind | None:
         """Count a request in and return the fault it meets."""
         self.account.requests += 1
@@ -45,8 +58,16 @@ class Gate:
         """Return how many seconds the answer is late."""
         return self.latency + (self.injector.latency if fault == "latency" else 0.0)
 
-    def answer(self, request: Request, fault: FaultKind | None) -> Reply:
-        """Return the service's answer to *request*, or the error *fault* stands for."""
+    def end(self, request: Request, fault: FaultKind | None) -> Ending:
+        """Do what *request* asks, unless *fault* comes first, and return how it ends."""
+        if fault == "reset":
+            return Ending(None, "reset")
+        reply = self._reply(request, fault)
+        if fault == "lost":
+            return Ending(None, "close")
+        return Ending(reply.half(), "flush") if fault == "cut" else Ending(reply)
+
+    def _reply(self, request: Request, fault: FaultKind | None) -> Reply:
         if self.down:
             return json_reply(503, {"message": "Service Unavailable"})
         if fault == "error":

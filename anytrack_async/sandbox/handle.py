@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http.client import HTTPConnection
+from shlex import quote
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -35,7 +36,7 @@ def environment(settings: SandboxSettings, url: str) -> dict[str, str]:
 
 def exports(settings: SandboxSettings, url: str) -> list[str]:
     """Return the lines a shell needs to point a client at the sandbox at *url*."""
-    return [f"export {name}={value}" for name, value in environment(settings, url).items()]
+    return [f"export {name}={quote(value)}" for name, value in environment(settings, url).items()]
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -19,10 +19,9 @@ from anytrack_async.sandbox import express
 
 if TYPE_CHECKING:
     from anytrack_async.sandbox.app import SandboxApp
-
-Farewell = Literal["reset", "close", "flush"]
-"""`reset`: what a crash looks like · `close`: drop it, whatever is unsent ·
-`flush`: send what was written, then close."""
+    from anytrack_async.sandbox.faults import FaultKind
+    from anytrack_async.sandbox.gate import Farewell, Gate
+    from anytrack_async.sandbox.wire import Request
 
 # Linger on, for no time at all: the kernel resets the connection instead of closing it.
 _RESET = struct.pack("ii", 1, 0)
@@ -33,13 +32,15 @@ class _SandboxProtocol(asyncio.Protocol):
 
     app: SandboxApp
     app_state: dict[str, Any]
+    loop: asyncio.AbstractEventLoop
     server_state: ServerState
     transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.app_state = {**self.app_state, "hang_up": _farewell(transport)}
+        self._hang_up = _hanging_up(transport)
+        self.app_state = {**self.app_state, "hang_up": self._hang_up}
         self._held = bytearray()
-        self._odd = False
+        self._odd = self._busy = False
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -47,20 +48,42 @@ class _SandboxProtocol(asyncio.Protocol):
             super().data_received(data)
             return
         self._held += data
-        while self._held and self._answer_next():
+        self._answer_held()
+
+    def _answer_held(self) -> None:
+        while self._held and not self._busy and self._answer_next():
             pass
 
     def _answer_next(self) -> bool:
         head = express.head(self._held)
         if head == "more" or (head != "odd" and len(self._held) < head.end):
             return False
-        reply = None if head == "odd" else self.app.express(head.request(self._held))
-        if head == "odd" or reply is None:
+        gate = None if head == "odd" else self.app.gate(head.path)
+        if head == "odd" or gate is None:
             self._leave()
             return False
-        self.transport.write(express.answer(reply, self.server_state.default_headers))
+        request = head.request(self._held)
         del self._held[: head.end]
-        return True
+        fault = gate.enter()
+        if wait := gate.wait(fault):
+            self._busy = True
+            self.loop.call_later(wait, self._answer_late, gate, request, fault)
+        else:
+            self._answer(gate, request, fault)
+        return not self.transport.is_closing()
+
+    def _answer_late(self, gate: Gate, request: Request, fault: FaultKind | None) -> None:
+        self._busy = False
+        self._answer(gate, request, fault)
+        self._answer_held()
+
+    def _answer(self, gate: Gate, request: Request, fault: FaultKind | None) -> None:
+        # Also if the client has gone: a service does not notice that before it has done the work.
+        ending = gate.end(request, fault)
+        if ending.reply is not None and not self.transport.is_closing():
+            self.transport.write(express.answer(ending.reply, self.server_state.default_headers))
+        if ending.farewell is not None:
+            self._hang_up(ending.farewell)
 
     def _leave(self) -> None:
         # For good: only uvicorn knows when a request that it began is over.
@@ -82,12 +105,12 @@ def http_protocol() -> type[asyncio.Protocol]:
     return type("SandboxHttpTools", (_SandboxProtocol, HttpToolsProtocol), {})
 
 
-def _farewell(transport: asyncio.Transport) -> Callable[[Farewell], None]:
-    def hang_up(how: Farewell) -> None:
-        if how == "flush":
+def _hanging_up(transport: asyncio.Transport) -> Callable[[Farewell], None]:
+    def hang_up(farewell: Farewell) -> None:
+        if farewell == "flush":
             transport.close()
             return
-        if how == "reset":
+        if farewell == "reset" and not transport.is_closing():
             raw = transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()

@@ -95,8 +95,8 @@ def serve(
             echo(line)
 
     # uvicorn stops in good order, then hands the interrupt on: that is how this is meant to end.
-    with suppress(KeyboardInterrupt):
-        Server(chosen, listen(host, port), ready).run()
+    with listen(host, port) as listener, suppress(KeyboardInterrupt):
+        Server(chosen, listener, ready).run()
 
 
 @contextmanager
@@ -123,14 +123,6 @@ def running(settings: SandboxSettings | None = None, *, port: int = 0) -> Iterat
         OSError: it could not start; the message is the process's own.
     """
     chosen = settings or SandboxSettings()
-    child = _spawn(chosen, port)
-    try:
-        yield Sandbox(_address(child), chosen)
-    finally:
-        _stop(child)
-
-
-def _spawn(settings: SandboxSettings, port: int) -> subprocess.Popen[bytes]:
     # Its own session: Ctrl-C is for the caller, who may have work to finish against the sandbox.
     child = subprocess.Popen(
         [sys.executable, "-m", "anytrack_async.sandbox.child"],
@@ -138,25 +130,29 @@ def _spawn(settings: SandboxSettings, port: int) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    orders = cast("IO[bytes]", child.stdin)
+    try:
+        yield Sandbox(_start(child, {"port": port, "settings": chosen.as_dict()}), chosen)
+    finally:
+        _stop(child)
+
+
+def _start(child: subprocess.Popen[bytes], order: dict[str, Any]) -> str:
+    orders, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
     # By standard input, because arguments are visible to everybody on the machine.
-    orders.write(orjson.dumps({"port": port, "settings": settings.as_dict()}) + b"\n")
-    orders.flush()
-    return child
-
-
-def _address(child: subprocess.Popen[bytes]) -> str:
-    line = cast("IO[bytes]", child.stdout).readline()
-    said: dict[str, Any] = orjson.loads(line) if line else {"error": "the sandbox did not start"}
+    with suppress(BrokenPipeError):
+        orders.write(orjson.dumps(order) + b"\n")
+        orders.flush()
+    line = answers.readline()
+    said: dict[str, str] = orjson.loads(line) if line else {"error": "the sandbox did not start"}
     if "url" not in said:
         raise OSError(said["error"])
-    return str(said["url"])
+    return said["url"]
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
     for stream in (child.stdin, child.stdout):
-        if stream is not None:
-            stream.close()
+        with suppress(BrokenPipeError):
+            cast("IO[bytes]", stream).close()
     try:
         child.wait(_GRACE)
     except subprocess.TimeoutExpired:

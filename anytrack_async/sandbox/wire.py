@@ -14,6 +14,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 Clock = Callable[[], float]
 """Seconds since 1970."""
 
+NO_CONTENT = 204
 _JSON = (b"content-type", b"application/json")
 
 
@@ -70,17 +71,26 @@ class Reply:
         status: the HTTP status.
         body: as it goes out.
         headers: without the content length.
+        length: the content length, if it is to be another one than the body has.
     """
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    length: int | None = None
 
     @cached_property
     def fields(self) -> list[tuple[bytes, bytes]]:
         """All headers of the answer."""
-        length = (b"content-length", b"%d" % len(self.body))
-        return [length, *self.headers] if self.status != 204 else [*self.headers]
+        if self.status == NO_CONTENT:
+            return [*self.headers]
+        length = len(self.body) if self.length is None else self.length
+        return [(b"content-length", b"%d" % length), *self.headers]
+
+    def half(self) -> Reply:
+        """Return an answer that promises all of this one and holds half of it."""
+        half = self.body[: len(self.body) // 2]
+        return Reply(self.status, half, self.headers, len(self.body))
 
 
 def json_reply(status: int, data: object, headers: Headers = ()) -> Reply:

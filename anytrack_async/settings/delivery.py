@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from anytrack_async.settings.checks import not_negative, positive
+from anytrack_async.settings.checks import made_of, not_negative, one_of, positive
 from anytrack_async.settings.http import Retry
 
 DAY = 86_400.0
@@ -34,10 +34,13 @@ class DeliverySettings:
         prune_every: seconds between clean-ups of what every destination has.
         remember: seconds for which ids of delivered conversions are remembered, so that importing
             the same file again sends nothing.
+
+    Raises:
+        ConfigurationError: a setting has a fault; the message names it.
     """
 
-    retry: Retry = attrs.field(factory=_patient)
-    probe: Retry = attrs.field(factory=lambda: Retry(base=0.5, cap=30.0))
+    retry: Retry = attrs.field(factory=_patient, validator=made_of(Retry))
+    probe: Retry = attrs.field(factory=lambda: Retry(base=0.5, cap=30.0), validator=made_of(Retry))
     max_age: float = attrs.field(default=7 * DAY, validator=positive)
     drain: float = attrs.field(default=10.0, validator=not_negative)
     linger: float = attrs.field(default=0.0, validator=not_negative)
@@ -45,7 +48,7 @@ class DeliverySettings:
     poll: float = attrs.field(default=0.5, validator=positive)
     hold_probe: float = attrs.field(default=300.0, validator=positive)
     on_full: Literal["wait", "raise"] = attrs.field(
-        default="wait", validator=attrs.validators.in_(("wait", "raise"))
+        default="wait", validator=one_of("wait", "raise")
     )
     prune_every: float = attrs.field(default=5.0, validator=positive)
     remember: float = attrs.field(default=30 * DAY, validator=not_negative)

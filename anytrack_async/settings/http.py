@@ -8,7 +8,7 @@ from typing import Literal
 import attrs
 import backoff
 
-from anytrack_async.settings.checks import not_negative, positive
+from anytrack_async.settings.checks import made_of, not_negative, one_of, positive, whole
 
 
 @attrs.frozen(kw_only=True)
@@ -23,9 +23,12 @@ class Retry:
         base: longest first wait, seconds.
         cap: longest wait, seconds.
         hint_cap: longest wait that a server may ask for, seconds.
+
+    Raises:
+        ConfigurationError: a setting has a fault; the message names it.
     """
 
-    attempts: int = attrs.field(default=4, validator=positive)
+    attempts: int = attrs.field(default=4, validator=whole)
     base: float = attrs.field(default=0.5, validator=positive)
     cap: float = attrs.field(default=30.0, validator=positive)
     hint_cap: float = attrs.field(default=120.0, validator=not_negative)
@@ -39,10 +42,10 @@ class Retry:
     def wait(self, attempt: int, hint: float | None = None) -> float:
         """Return the seconds to wait after failed *attempt*, however many there were."""
         if hint is not None:
-            return min(max(hint, 0.0), self.hint_cap)
+            return min(max(0.0, hint), self.hint_cap)
         waits = backoff.expo(base=2, factor=self.base, max_value=self.cap)
         next(waits)  # primes the generator
-        growing: float = next(islice(waits, min(attempt, 64) - 1, None))
+        growing: float = next(islice(waits, min(max(attempt, 1), 64) - 1, None))
         return backoff.full_jitter(growing)
 
 
@@ -56,11 +59,14 @@ class HttpSettings:
         retry: for reads. Deliveries are retried by their lane instead.
         engine: ``"httpx"``, or ``"aiohttp"`` with the ``[speed]`` extra: the same interface on a
             faster engine.
+
+    Raises:
+        ConfigurationError: a setting has a fault; the message names it.
     """
 
     timeout: float = attrs.field(default=30.0, validator=positive)
-    connections: int = attrs.field(default=32, validator=positive)
-    retry: Retry = attrs.field(factory=Retry)
+    connections: int = attrs.field(default=32, validator=whole)
+    retry: Retry = attrs.field(factory=Retry, validator=made_of(Retry))
     engine: Literal["httpx", "aiohttp"] = attrs.field(
-        default="httpx", validator=attrs.validators.in_(("httpx", "aiohttp"))
+        default="httpx", validator=one_of("httpx", "aiohttp")
     )

@@ -5,29 +5,37 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, tzinfo
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import attrs
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import Conversion, ConversionType
 from anytrack_async.settings.checks import (
     base_url,
+    build,
     from_environment,
     not_empty,
+    one_of,
     positive,
     require,
     secret,
 )
 from anytrack_async.settings.http import HttpSettings
 
-PropertySource: TypeAlias = Mapping[str, str] | Callable[[Conversion], Mapping[str, Any]]
+if TYPE_CHECKING:
+    from anytrack_async.models import Conversion, ConversionType
+
+ByType: TypeAlias = Mapping[str, str] | Mapping["ConversionType", str]
+"""Conversion type, as member or text → value."""
+
+PropertySource: TypeAlias = Mapping[str, str] | Callable[["Conversion"], Mapping[str, Any]]
 """HubSpot property → where its value comes from, or a function that answers property → value.
 
 A mapping names a field of the conversion (``"ad_id"``), an entry of one (``"custom_data.plan"``,
 ``"sub_ids.s1"``, ``"customer.city"``), or gives a constant (``"=newbusiness"``).
 """
 
+_TYPES = ("sale", "lead", "signup", "custom")
 _VERSION = re.compile(r"\d{4}-\d{2}|v3")
 
 
@@ -86,28 +94,24 @@ class OAuthSettings:
         if not given:
             return None
         require(given, cls.VARIABLES, *cls.VARIABLES)
-        return cls(**given)
+        return build(cls, given, cls.VARIABLES)
 
 
-def _stages(given: Mapping[ConversionType, str] | None) -> Mapping[ConversionType, str]:
-    stages = dict.fromkeys(ConversionType, "qualifiedtobuy") | {ConversionType.SALE: "closedwon"}
+def _stages(given: ByType | None) -> Mapping[str, str]:
+    stages = dict.fromkeys(_TYPES, "qualifiedtobuy") | {"sale": "closedwon"}
     return stages | _by_type("stages", given or {})
 
 
-def _pipelines(given: str | Mapping[ConversionType, str]) -> Mapping[ConversionType, str]:
+def _pipelines(given: str | ByType) -> Mapping[str, str]:
     if isinstance(given, str):
-        return dict.fromkeys(ConversionType, _name("pipeline", given))
-    return dict.fromkeys(ConversionType, "default") | _by_type("pipeline", given)
+        return dict.fromkeys(_TYPES, _name("pipeline", given))
+    return dict.fromkeys(_TYPES, "default") | _by_type("pipeline", given)
 
 
-def _by_type(setting: str, given: Mapping[ConversionType, str]) -> dict[ConversionType, str]:
-    try:
-        return {ConversionType(kind): _name(setting, name) for kind, name in given.items()}
-    except ValueError as exc:
-        if isinstance(exc, ConfigurationError):
-            raise
-        known = ", ".join(ConversionType)
-        raise ConfigurationError(f"{setting} takes the conversion types {known}") from None
+def _by_type(setting: str, given: ByType) -> dict[str, str]:
+    if not set(_TYPES).issuperset(given):
+        raise ConfigurationError(f"{setting} takes the conversion types {', '.join(_TYPES)}")
+    return {str(kind): _name(setting, name) for kind, name in given.items()}
 
 
 def _name(setting: str, value: object) -> str:
@@ -116,7 +120,7 @@ def _name(setting: str, value: object) -> str:
     return value.strip()
 
 
-def _version(_: object, field: attrs.Attribute[str], value: str) -> None:
+def _version(_: object, field: attrs.Attribute[str], value: object) -> None:
     if not isinstance(value, str) or not _VERSION.fullmatch(value):
         raise ConfigurationError(f"{field.name} must be a date such as '2026-09', or 'v3'")
 
@@ -126,15 +130,9 @@ def _sources(_: object, field: attrs.Attribute[Any], value: Any) -> None:
         return
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"{field.name} must be a mapping or a function")
-    fields = {one.name for one in attrs.fields(Conversion)}
     for name, source in value.items():
-        if not isinstance(source, str) or not name:
+        if not isinstance(source, str) or not source or not name:
             raise ConfigurationError(f"{field.name} must map property names to field names")
-        if not source.startswith("=") and source.partition(".")[0] not in fields:
-            raise ConfigurationError(
-                f"{field.name}[{name!r}]: a conversion has no field {source!r}; "
-                "write '=text' for a constant"
-            )
 
 
 @attrs.frozen(kw_only=True)
@@ -155,6 +153,7 @@ class HubSpotSettings:
             ``"closedwon"`` (sale) and ``"qualifiedtobuy"`` (others).
         deal_name: makes the deal's name; default ``"Conversion <id>"``.
         properties: further deal properties, see `PropertySource`.
+        contact_properties: further contact properties, likewise.
         contacts: whether the customer becomes a contact of the deal. Needs their e-mail address.
         property_group: where `HubSpotSink.setup` puts the deal properties.
         rate_limit: requests within `rate_interval`, until HubSpot's answers tell the real number.
@@ -170,15 +169,16 @@ class HubSpotSettings:
     base_url: str = attrs.field(default="https://api.hubapi.com", converter=base_url)
     api_version: str = attrs.field(default="2026-09", validator=_version)
     mode: Literal["deals", "events"] = attrs.field(
-        default="deals", validator=attrs.validators.in_(("deals", "events"))
+        default="deals", validator=one_of("deals", "events")
     )
     event_name: str | None = attrs.field(
         default=None, validator=attrs.validators.optional(not_empty)
     )
-    pipeline: Mapping[ConversionType, str] = attrs.field(default="default", converter=_pipelines)
-    stages: Mapping[ConversionType, str] = attrs.field(default=None, converter=_stages)
+    pipeline: Mapping[str, str] = attrs.field(default="default", converter=_pipelines)
+    stages: Mapping[str, str] = attrs.field(default=None, converter=_stages)
     deal_name: Callable[[Conversion], str] | None = None
     properties: PropertySource = attrs.field(factory=dict, validator=_sources)
+    contact_properties: PropertySource = attrs.field(factory=dict, validator=_sources)
     contacts: bool = True
     property_group: str = attrs.field(default="dealinformation", validator=not_empty)
     rate_limit: int = attrs.field(default=100, validator=positive)
@@ -206,4 +206,4 @@ class HubSpotSettings:
         oauth = OAuthSettings.from_env(environ)
         if "access_token" not in given and oauth is None:
             return None
-        return cls(**given, oauth=oauth)
+        return build(cls, given, cls.VARIABLES, oauth=oauth)

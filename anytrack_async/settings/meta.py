@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 import attrs
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import Conversion
-from anytrack_async.models.meta import ActionSource
 from anytrack_async.settings.checks import (
     base_url,
+    build,
     from_environment,
     not_empty,
     positive,
@@ -20,10 +19,18 @@ from anytrack_async.settings.checks import (
 )
 from anytrack_async.settings.http import HttpSettings
 
-EventName: TypeAlias = Callable[[Conversion], str | None]
+if TYPE_CHECKING:
+    from anytrack_async.models import Conversion
+    from anytrack_async.models.meta import ActionSource
+
+EventName: TypeAlias = "Callable[[Conversion], str | None]"
 """What Meta calls a conversion; None for the usual name."""
 
 _MIB = 1024 * 1024
+_ACTION_SOURCES = (
+    *("email", "website", "app", "phone_call", "chat", "physical_store"),
+    *("system_generated", "business_messaging", "other"),
+)
 
 
 def _partner_agent(_: object, __: object, value: str | None) -> None:
@@ -32,9 +39,8 @@ def _partner_agent(_: object, __: object, value: str | None) -> None:
 
 
 def _action_source(_: object, __: object, value: object) -> None:
-    known = get_args(ActionSource)
-    if value not in known:
-        raise ConfigurationError(f"action_source must be one of {', '.join(known)}")
+    if value not in _ACTION_SOURCES:
+        raise ConfigurationError(f"action_source must be one of {', '.join(_ACTION_SOURCES)}")
 
 
 def _batch(_: object, __: object, value: int) -> None:
@@ -76,6 +82,7 @@ class MetaSettings:
         "access_token": "META_ACCESS_TOKEN",
         "app_secret": "META_APP_SECRET",
         "test_event_code": "META_TEST_EVENT_CODE",
+        "api_version": "META_API_VERSION",
         "base_url": "META_BASE_URL",
     }
 
@@ -107,4 +114,4 @@ class MetaSettings:
         if "pixel_id" not in given and "access_token" not in given:
             return None
         require(given, cls.VARIABLES, "pixel_id", "access_token")
-        return cls(**given)
+        return build(cls, given, cls.VARIABLES)

@@ -1,4 +1,4 @@
-"""Where each service is and how to sign in there."""
+"""Where AnyTrack is and how to sign in there: `AnyTrackSettings`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import attrs
 
 from anytrack_async.settings.checks import (
     base_url,
+    build,
     from_environment,
+    made_of,
     not_empty,
     require,
     secret,
@@ -26,6 +28,9 @@ class AnyTrackSettings:
         account_id: sent as ``X-Account-ID``.
         base_url: HTTPS, with the version.
         http: time-outs, connections, retries of reads.
+
+    Raises:
+        ConfigurationError: a setting has a fault; the message names it.
     """
 
     VARIABLES: ClassVar = {
@@ -37,15 +42,15 @@ class AnyTrackSettings:
     api_key: str = secret()
     account_id: str = attrs.field(validator=not_empty)
     base_url: str = attrs.field(default="https://api.anytrack.io/v1", converter=base_url)
-    http: HttpSettings = attrs.field(factory=HttpSettings)
+    http: HttpSettings = attrs.field(factory=HttpSettings, validator=made_of(HttpSettings))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Return settings from ``ANYTRACK_API_KEY``, ``…_ACCOUNT_ID`` and ``…_BASE_URL``.
 
         Raises:
-            ConfigurationError: a variable is missing; the message names it.
+            ConfigurationError: a variable is missing or wrong; the message names it.
         """
         given = from_environment(cls.VARIABLES, environ)
         require(given, cls.VARIABLES, "api_key", "account_id")
-        return cls(**given)
+        return build(cls, given, cls.VARIABLES)

@@ -54,7 +54,7 @@ class Journey:
         return campaigns[-1] if campaigns else "none"
 
     def weights(self, model: AttributionModel) -> dict[str, float]:
-        """Return each touchpoint's share by *model*; the shares add up to 1."""
+        """Return each touchpoint's share by *model*; but for rounding they add up to 1."""
         raw = self._raw(model)
         total = sum(raw)
         return {f"touchpoint_{n}": round(w / total, 6) for n, w in enumerate(raw, start=1)}

@@ -5,6 +5,7 @@ Source: HubSpot: associations API, associate records with a default label.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from anytrack_async.sandbox.hubspot.batches import envelope, inputs_of
@@ -15,6 +16,8 @@ from anytrack_async.sandbox.hubspot.portal import Portal
 from anytrack_async.sandbox.hubspot.records import Table
 from anytrack_async.sandbox.wire import Reply, json_reply
 
+View = Callable[[Table, Table, tuple[int, int]], list[dict[str, Any]]]
+
 
 def associate(portal: Portal, call: Call, left: Table, right: Table) -> Reply:
     """`POST …/batch/associate/default`: repeating it changes nothing.
@@ -22,12 +25,14 @@ def associate(portal: Portal, call: Call, left: Table, right: Table) -> Reply:
     Each pair gives two results, one for each direction. A record that is not there is named in
     the errors of a 207; the shape of that error is not documented.
     """
-    return _batch(portal, call, left, right, _default)
+    results, errors = _batch(portal, call, left, right, _default)
+    return json_reply(207 if errors else 200, envelope(results, errors, portal.now))
 
 
 def create(portal: Portal, call: Call, left: Table, right: Table) -> Reply:
     """`POST …/batch/create`, with the kind of association spelled out."""
-    return _batch(portal, call, left, right, _labelled)
+    results, errors = _batch(portal, call, left, right, _labelled)
+    return json_reply(207 if errors else 201, envelope(results, errors, portal.now))
 
 
 def one(portal: Portal, left: Table, id_: str, right: Table, other: str) -> Reply:
@@ -56,7 +61,9 @@ def of(portal: Portal, left: Table, id_: str, right: Table) -> Reply:
     return json_reply(200, {"results": _targets(left, right, linked)})
 
 
-def _batch(portal: Portal, call: Call, left: Table, right: Table, view: Any) -> Reply:
+def _batch(
+    portal: Portal, call: Call, left: Table, right: Table, view: View
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     results: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     for item in inputs_of(call.data, left.kind):
@@ -66,8 +73,7 @@ def _batch(portal: Portal, call: Call, left: Table, right: Table, view: Any) -> 
             errors.append(numbers.item())
         else:
             results += view(left, right, numbers)
-    body = envelope(portal.shuffled(results), errors, portal.now)
-    return json_reply(207 if errors else 200, body)
+    return portal.shuffled(results), errors
 
 
 def _numbers(

@@ -120,7 +120,8 @@ class Table:
         )
         self._index(record, old)
         row = {"values": record.values, "created": record.created, "updated": now}
-        self._rows[number] = orjson.dumps(row)
+        # Copied, because orjson hands out its whole buffer: ten times what a row needs.
+        self._rows[number] = memoryview(orjson.dumps(row)).tobytes()
         return record
 
     def _index(self, record: Record, old: Record | None) -> None:

@@ -30,6 +30,8 @@ _FAILURES = (
     (502, "Bad Gateway"),
     (503, "Service Unavailable"),
     (504, "Gateway Timeout"),
+    (521, "Web server is down"),
+    (524, "A timeout occurred"),
     (500, "Internal Server Error"),
 )
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import attrs
 
+INVALID = 100
+_EVENTS = 2_804_000
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class GraphError(Exception):
@@ -34,8 +37,10 @@ class GraphError(Exception):
 
     @property
     def reason(self) -> str:
-        """The key it is counted under."""
-        return str(self.subcode or self.code)
+        """The key it is counted under: the code, or what is behind it if it says nothing."""
+        if self.code != INVALID or self.subcode is None:
+            return str(self.code)
+        return str(self.subcode) if self.subcode > _EVENTS else f"{self.code}/{self.subcode}"
 
     def body(self, trace: str) -> dict[str, Any]:
         """Return the error's JSON."""

@@ -133,7 +133,8 @@ def _check_identity(event: Event, _now: float) -> GraphError | None:
 
 
 def _check_purchase(event: Event, _now: float) -> GraphError | None:
-    custom = event.get("custom_data") or {}
+    custom = event.get("custom_data")
+    custom = {} if custom is None else custom
     if not isinstance(custom, dict):
         return bad_parameter("param custom_data must be an object.")
     given = custom.get("value")

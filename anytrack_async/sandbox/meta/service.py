@@ -87,8 +87,8 @@ class MetaService:
                 raise errors.bad_proof()
 
     def _check_path(self, request: Request) -> None:
-        _, _version, id_, *edge = request.path.rstrip("/").split("/")
-        if request.method != "POST" or edge != ["events"] or id_ not in self._pixel.pixels:
+        _version, id_, edge = [*request.path.strip("/").split("/", 2), "", ""][:3]
+        if request.method != "POST" or edge != "events" or id_ not in self._pixel.pixels:
             raise errors.unknown_object(request.method, id_)
 
     def _accept(self, path: str, events: list[Any], code: object, now: float) -> Reply:

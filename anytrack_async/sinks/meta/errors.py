@@ -8,6 +8,7 @@ Source: Meta: Graph API, error handling; Conversions API, troubleshooting.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, Self
@@ -22,7 +23,15 @@ _THROTTLED = frozenset((4, 17, 32, 613, *range(80_000, 80_015)))
 _CREDENTIALS = frozenset((3, 10, 102, 104, 190, *range(200, 300)))
 # The address or version is wrong for every event alike: alias, old version, no usable token.
 _SETUP = frozenset((12, 803, 2500, 2635))
+_TRACE = re.compile(r"[\w-]{1,64}", re.ASCII)
 _BAD_EVENT = range(2_804_000, 2_805_000)
+_MEANING = {
+    2_804_003: "event_time is too old",
+    2_804_009: "a Purchase needs a value",
+    2_804_010: "a Purchase needs a currency",
+    2_804_016: "customer data is not hashed",
+    2_804_050: "too little customer data to match by",
+}
 
 
 class Action(Enum):
@@ -82,7 +91,7 @@ class GraphError:
             transient=error.get("is_transient") is True,
             message=_text(error, "message"),
             advice=_text(error, "error_user_msg"),
-            trace=_text(error, "fbtrace_id"),
+            trace=trace_of(error),
         )
 
     @property
@@ -111,7 +120,8 @@ class GraphError:
         return Action.HOLD if hold else Action.REJECT
 
     def __str__(self) -> str:
-        told = dict.fromkeys(part for part in (self.message, self.advice) if part)
+        said = (self.message, _MEANING.get(self.subcode), self.advice)
+        told = dict.fromkeys(part for part in said if part)
         parts = [("status", self.status), ("code", self.code), ("subcode", self.subcode)]
         details = [f"{name} {value}" for name, value in parts if value]
         if self.trace:
@@ -138,6 +148,13 @@ def _number(error: Mapping[str, Any], name: str) -> int:
         return int(error.get(name) or 0)
     except (TypeError, ValueError):
         return 0
+
+
+def trace_of(said: Mapping[str, Any]) -> str:
+    """Return what to quote to Meta's support, empty without one."""
+    trace = said.get("fbtrace_id")
+    # Not masked, long as it is: without it, support finds nothing.
+    return trace if isinstance(trace, str) and _TRACE.fullmatch(trace) else ""
 
 
 def _text(error: Mapping[str, Any], name: str) -> str:

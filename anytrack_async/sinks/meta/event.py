@@ -40,7 +40,7 @@ def to_event(
     Source: Meta: Conversions API, server event parameters.
     """
     name = event_name(conversion, settings)
-    happened, now = conversion.timestamp.timestamp(), now or time.time()
+    happened, now = conversion.timestamp.timestamp(), time.time() if now is None else now
     future = datetime.fromtimestamp(now, UTC) if happened > now else None
     event: dict[str, Any] = {
         "event_name": name,

@@ -8,29 +8,40 @@ from typing import Any
 
 import attrs
 
-from anytrack_async.models.meta import MetaFields
-from anytrack_async.models.meta_origin import MetaAttributionData
-from anytrack_async.models.meta_parts import MetaUserData
+from anytrack_async.models import (
+    MetaAppData,
+    MetaAttributionData,
+    MetaContent,
+    MetaCustomData,
+    MetaFields,
+    MetaOriginalEvent,
+    MetaUserData,
+)
 
 _PLACED = {"extra", "user_data", "custom_data"}
 _WINDOWS = ("inactivity_window_hours", "reattribution_window_hours")
 _LIMITED = {"data_processing_options_country": 0, "data_processing_options_state": 0}
 
-_names: dict[type, tuple[str, ...]] = {}
+
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(cls) if field.name not in _PLACED)
+
+
+_NAMES = {
+    cls: _names(cls)
+    for cls in (
+        *(MetaFields, MetaUserData, MetaCustomData, MetaContent),
+        *(MetaAppData, MetaOriginalEvent, MetaAttributionData),
+    )
+}
 
 
 def present(part: Any) -> dict[str, Any]:
     """Return the fields of *part* that are set, as JSON can hold them."""
-    names = _names.get(type(part)) or _read_names(type(part))
-    given = ((name, getattr(part, name)) for name in names)
+    given = ((name, getattr(part, name)) for name in _NAMES[type(part)])
     return {
         name: json for name, value in given if value is not None and (json := plain(value)) != {}
     }
-
-
-def _read_names(cls: type) -> tuple[str, ...]:
-    names = tuple(field.name for field in attrs.fields(cls) if field.name not in _PLACED)
-    return _names.setdefault(cls, names)
 
 
 def plain(value: Any) -> Any:
@@ -43,7 +54,7 @@ def plain(value: Any) -> Any:
         return [plain(one) for one in value]
     if isinstance(value, MetaAttributionData):
         return _attribution(value)
-    return present(value) if attrs.has(type(value)) else value
+    return present(value) if type(value) in _NAMES else value
 
 
 def _attribution(data: MetaAttributionData) -> dict[str, Any]:

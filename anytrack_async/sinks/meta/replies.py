@@ -9,17 +9,22 @@ from typing import Any
 from anytrack_async.errors import DecodeError
 from anytrack_async.models import DELIVERED, Outcome
 from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled, Unavailable
-from anytrack_async.sinks.meta.errors import Action, GraphError
+from anytrack_async.sinks.meta.errors import Action, GraphError, trace_of
 from anytrack_async.sinks.meta.usage import regain
 from anytrack_async.transport import Answer, safe_text
 
-_WAIT = 60.0  # seconds, where Meta says "too many calls" and not how long
+_MINUTE = 60.0  # seconds; also the wait where Meta does not say how long
 
 _log = logging.getLogger("anytrack_async")
 
 
-def settle(answer: Answer, sent: int) -> Outcome:
+def settle(answer: Answer, sent: int, *, throttled: int = 0) -> Outcome:
     """Return the one outcome of all *sent* events.
+
+    Args:
+        answer: Meta's.
+        sent: how many events.
+        throttled: how many answers before this one asked to wait, without a success between.
 
     Raises:
         Throttled: Meta asks to wait.
@@ -30,25 +35,23 @@ def settle(answer: Answer, sent: int) -> Outcome:
     body = _body(answer) if answer.success else {}
     received = body.get("events_received")
     if not isinstance(received, int):
-        return _refused(answer, sent)
+        return _refused(answer, sent, throttled)
     _tell(body)
     if received >= sent:
         return DELIVERED
     # Meta does not say which are missing; sent again, it drops the ones it has.
-    lost = (
-        f"Meta received {received} of {sent} events (fbtrace_id {_shown(body.get('fbtrace_id'))})"
-    )
+    trace = trace_of(body) or "not given"
+    lost = f"Meta received {received} of {sent} events (fbtrace_id {trace})"
     _log.error("%s; sending all of them again", lost)
     return Outcome.retry(lost)
 
 
-def _refused(answer: Answer, sent: int) -> Outcome:
+def _refused(answer: Answer, sent: int, throttled: int) -> Outcome:
     error = GraphError.read(answer)
     reason = f"Meta: {error}"
     match error.action:
         case Action.WAIT:
-            after = regain(answer.headers) or answer.retry_after or _WAIT
-            raise Throttled(reason, after=after, code=error.id)
+            raise Throttled(reason, after=_wait(answer, throttled), code=error.id)
         case Action.HOLD:
             raise CredentialsRejected(reason, code=error.id)
         case Action.RETRY:
@@ -56,6 +59,14 @@ def _refused(answer: Answer, sent: int) -> Outcome:
     if sent > 1:
         raise BatchRejected(reason, code=error.id)
     return Outcome.rejected(reason, code=error.id)
+
+
+def _wait(answer: Answer, throttled: int) -> float:
+    told = regain(answer.headers)
+    if wait := told or answer.retry_after:
+        return wait
+    # "0 minutes" is less than one: grow towards it from a second.
+    return _MINUTE if told is None else min(2.0 ** min(throttled, 6), _MINUTE)
 
 
 def _body(answer: Answer) -> Mapping[str, Any]:
@@ -69,8 +80,4 @@ def _body(answer: Answer) -> Mapping[str, Any]:
 def _tell(body: Mapping[str, Any]) -> None:
     messages = body.get("messages")
     for message in messages if isinstance(messages, list) else ():
-        _log.warning("Meta says: %s", _shown(message))
-
-
-def _shown(value: object) -> str:
-    return safe_text(str(value))
+        _log.warning("Meta says: %s", safe_text(str(message)))

@@ -15,13 +15,13 @@ import orjson
 from anytrack_async.errors import TransportError
 from anytrack_async.models import Conversion, Outcome
 from anytrack_async.settings import MetaSettings
-from anytrack_async.sinks.base import SinkLimits, SinkSignal, Unavailable
+from anytrack_async.sinks.base import BatchRejected, SinkLimits, SinkSignal, Throttled, Unavailable
 from anytrack_async.sinks.meta.body import Place, in_pieces, request_body, request_tail
 from anytrack_async.sinks.meta.event import to_event
 from anytrack_async.sinks.meta.preflight import find_fault, find_weakness
 from anytrack_async.sinks.meta.replies import settle
 from anytrack_async.sinks.meta.usage import Pace
-from anytrack_async.transport import Session, Transport
+from anytrack_async.transport import Answer, Session, Transport
 
 _SLICE = 64  # events mapped between two checkpoints: about a millisecond
 
@@ -51,6 +51,7 @@ class MetaSink:
             name, settings.base_url, headers={}, http=settings.http, transport=transport
         )
         self._pace = Pace()
+        self._throttled = 0
         self._warned: set[str] = set()
         self.use_token(settings.access_token)
 
@@ -81,6 +82,8 @@ class MetaSink:
         for piece in in_pieces(events, self._settings.max_bytes):
             try:
                 settled = await self._send(piece)
+            except BatchRejected:  # about all: the halves of the batch are sent again
+                raise
             except SinkSignal as signal:
                 signal.outcomes = outcomes if any(outcomes) else ()
                 raise
@@ -127,5 +130,14 @@ class MetaSink:
             answer = await self._session.send("POST", *path, content=body)
         except TransportError as exc:
             raise Unavailable(str(exc)) from exc
+        return self._settle(answer, len(piece))
+
+    def _settle(self, answer: Answer, sent: int) -> Outcome:
+        try:
+            outcome = settle(answer, sent, throttled=self._throttled)
+        except Throttled:
+            self._throttled += 1
+            raise
+        self._throttled = 0
         self._pace.note(answer.headers)
-        return settle(answer, len(piece))
+        return outcome

@@ -6,7 +6,6 @@ Source: Meta: Graph API, rate limits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import isfinite
 from typing import Any
 
 import anyio
@@ -35,9 +34,13 @@ def percent(headers: Mapping[str, str]) -> float:
 
 
 def regain(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until Meta takes calls again, if it says so; it counts in minutes."""
-    waits = [wait for page in _pages(headers) if (wait := _number(page.get(_REGAIN)))]
-    return min(max(waits) * 60.0, _LONGEST) if waits else None
+    """Return the seconds until Meta takes calls again, if it says so.
+
+    It counts in whole minutes: 0 is less than one.
+    """
+    found = (_number(page.get(_REGAIN)) for page in _pages(headers))
+    minutes = max((number for number in found if number is not None), default=None)
+    return None if minutes is None else min(minutes * 60.0, _LONGEST)
 
 
 class Pace:
@@ -83,6 +86,6 @@ def _json(text: str | None) -> Any:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return max(float(value), 0.0)

@@ -50,7 +50,7 @@ def user_data(
     if customer is not None:
         _add_hashed(found, customer)
         if customer.external_id:
-            _add_external_ids(found, customer.external_id, hash_external_id)
+            found["external_id"] = _external_ids(customer.external_id, hash_external_id)
     if conversion.ip_address is not None and _is_ip(address := conversion.ip_address.strip()):
         found["client_ip_address"] = address
     if conversion.user_agent is not None:
@@ -74,12 +74,9 @@ def _add_hashed(found: dict[str, Any], customer: Customer) -> None:
             found[name] = digests
 
 
-def _add_external_ids(found: dict[str, Any], values: tuple[str, ...], hash_them: bool) -> None:
+def _external_ids(values: tuple[str, ...], hash_them: bool) -> list[str]:
     ids = hashed_all("external_id", values)
-    if hash_them:
-        ids = sorted({_digest(one) for one in ids})
-    if ids:
-        found["external_id"] = ids
+    return sorted({_digest(one) for one in ids}) if hash_them else ids
 
 
 def _digest(external_id: str) -> str:

@@ -1,0 +1,46 @@
+"""Which requests meet which fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import attrs
+import pytest
+
+from anytrack_async.sandbox import FAULT_KINDS, Faults
+from anytrack_async.sandbox.faults import Injector
+
+HALF = Faults(rate=0.5, seed=1)
+
+
+def draws(faults, service="meta", times=400):
+    injector = Injector(faults, service)
+    return [injector.draw() for _ in range(times)]
+
+
+def test_one_seed_always_gives_the_same_faults():
+    assert draws(HALF) == draws(HALF)
+
+
+def test_another_seed_gives_other_faults():
+    assert draws(HALF) != draws(attrs.evolve(HALF, seed=2))
+
+
+def test_services_do_not_share_their_luck():
+    assert draws(HALF, "meta") != draws(HALF, "hubspot")
+
+
+def test_the_rate_is_kept_and_every_kind_comes_up():
+    kinds = Counter(draws(Faults(rate=0.2, seed=5), times=5_000))
+
+    assert kinds.keys() == {None, *FAULT_KINDS}
+    assert 5_000 - kinds[None] == pytest.approx(1_000, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [Faults(), Faults(rate=1, kinds=()), Faults(rate=1, services=("anytrack",))],
+    ids=["no rate", "no kinds", "another service"],
+)
+def test_no_faults_where_none_are_asked_for(faults):
+    assert set(draws(faults)) == {None}

@@ -1,0 +1,161 @@
+"""Tokens, scopes and limits."""
+
+from __future__ import annotations
+
+import pytest
+
+from anytrack_async.sandbox import HubSpotPortal
+
+pytestmark = pytest.mark.asyncio
+
+REFRESH = {
+    "grant_type": "refresh_token",
+    "client_id": "sandbox-client",
+    "client_secret": "sandbox-client-secret",
+    "refresh_token": "sandbox-refresh-token",
+}
+TOKEN = "/oauth/2026-09/token"
+
+
+def rejected(caller):
+    return caller.app.ledger.report()["hubspot"]["rejected"]
+
+
+@pytest.mark.parametrize("header", ["", "Bearer wrong", "Basic abc"])
+async def test_an_unknown_token_is_401(hubspot, header):
+    answer = await hubspot.http.get(hubspot.deals, headers={"Authorization": header})
+
+    assert answer.status_code == 401
+    assert answer.json()["category"] == "INVALID_AUTHENTICATION"
+    assert rejected(hubspot) == {"INVALID_AUTHENTICATION": 1}
+
+
+async def test_a_token_that_was_replaced_has_expired(hubspot):
+    hubspot.app.gates["hubspot"].service.accept(("new",))
+
+    old = await hubspot.get(hubspot.deals)
+    new = await hubspot.http.get(hubspot.deals, headers={"Authorization": "Bearer new"})
+
+    assert old.json()["category"] == "EXPIRED_AUTHENTICATION"
+    assert new.status_code == 200
+
+
+@pytest.mark.parametrize("path", [TOKEN, "/oauth/v1/token"])
+async def test_a_refresh_token_gives_an_access_token_for_a_while(hubspot, clock, path):
+    answer = await hubspot.http.post(path, data=REFRESH)
+    token = answer.json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+
+    assert answer.json()["token_type"] == "bearer"
+    assert (await hubspot.http.get(hubspot.deals, headers=headers)).status_code == 200
+    clock.now += answer.json()["expires_in"] + 1
+    late = await hubspot.http.get(hubspot.deals, headers=headers)
+    assert late.json()["category"] == "EXPIRED_AUTHENTICATION"
+
+
+@pytest.mark.parametrize(
+    ("field", "status"),
+    [
+        ("grant_type", "BAD_GRANT_TYPE"),
+        ("client_secret", "BAD_CLIENT_SECRET"),
+        ("refresh_token", "BAD_REFRESH_TOKEN"),
+    ],
+)
+async def test_a_bad_refresh_is_400(hubspot, field, status):
+    answer = await hubspot.http.post(TOKEN, data={**REFRESH, field: "wrong"})
+
+    assert answer.status_code == 400
+    assert answer.json()["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("POST", "/crm/objects/2026-09/deals/batch/upsert", "crm.objects.deals.write"),
+        ("POST", "/crm/objects/2026-09/contacts/batch/read", "crm.objects.contacts.read"),
+        ("POST", "/crm/objects/2026-09/deals/search", "crm.objects.deals.read"),
+        ("GET", "/crm/objects/2026-09/deals", "crm.objects.deals.read"),
+        ("POST", "/crm/properties/2026-09/deals", "crm.schemas.deals.write"),
+        ("GET", "/crm/properties/2026-09/contacts", "crm.schemas.contacts.read"),
+        ("GET", "/crm/pipelines/2026-09/deals", "crm.objects.deals.read"),
+        (
+            "POST",
+            "/crm/associations/2026-09/deals/contacts/batch/associate/default",
+            "crm.objects.deals.write",
+        ),
+        ("POST", "/events/custom/2026-09/send", "analytics.behavioral_events.send"),
+    ],
+)
+async def test_a_missing_scope_is_named(make, hubspot_of, method, path, scope):
+    hubspot = hubspot_of(make(hubspot=HubSpotPortal(scopes=())))
+
+    answer = await hubspot.http.request(method, path)
+
+    assert answer.status_code == 403
+    assert answer.json()["category"] == "MISSING_SCOPES"
+    assert answer.json()["errors"][0]["context"] == {"requiredGranularScopes": [scope]}
+
+
+async def test_a_scope_that_is_there_is_enough(make, hubspot_of):
+    hubspot = hubspot_of(make(hubspot=HubSpotPortal(scopes=("crm.objects.deals.read",))))
+
+    assert (await hubspot.get(hubspot.deals)).status_code == 200
+
+
+async def test_the_window_rolls(make, hubspot_of, clock):
+    hubspot = hubspot_of(make(hubspot=HubSpotPortal(limit=2)))
+
+    async def status():
+        return (await hubspot.get(hubspot.deals)).status_code
+
+    codes = [await status()]
+    clock.now += 6
+    codes += [await status(), await status()]
+    clock.now += 4.5
+    codes += [await status(), await status()]
+
+    assert codes == [200, 200, 429, 200, 429]
+
+
+async def test_a_request_too_many_names_the_policy(make, hubspot_of):
+    hubspot = hubspot_of(make(hubspot=HubSpotPortal(limit=1)))
+    first = await hubspot.get(hubspot.deals)
+    second = await hubspot.get(hubspot.deals)
+
+    assert first.headers["X-HubSpot-RateLimit-Max"] == "1"
+    assert first.headers["X-HubSpot-RateLimit-Remaining"] == "0"
+    assert second.status_code == 429
+    assert second.json()["policyName"] == "TEN_SECONDLY_ROLLING"
+    assert second.headers["X-HubSpot-RateLimit-Interval-Milliseconds"] == "10000"
+    assert "Retry-After" not in second.headers
+    assert rejected(hubspot) == {"TEN_SECONDLY_ROLLING": 1}
+
+
+async def test_the_day_has_a_limit_too(make, hubspot_of, clock):
+    hubspot = hubspot_of(make(hubspot=HubSpotPortal(daily=1)))
+    await hubspot.get(hubspot.deals)
+
+    refused = await hubspot.get(hubspot.deals)
+    clock.now += 86_400
+    next_day = await hubspot.get(hubspot.deals)
+
+    assert refused.json()["policyName"] == "DAILY"
+    assert refused.headers["X-HubSpot-RateLimit-Daily-Remaining"] == "0"
+    assert next_day.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/crm/associations/2026-09/deals/contacts/batch/associate/default",
+        "/crm/objects/2026-09/deals/search",
+    ],
+)
+async def test_links_and_searches_are_not_counted(make, hubspot_of, path):
+    hubspot = hubspot_of(make(hubspot=HubSpotPortal(limit=1)))
+
+    for _ in range(3):
+        answer = await hubspot.post(path, {})
+        assert answer.status_code == 200
+        assert "X-HubSpot-RateLimit-Max" not in answer.headers
+    assert (await hubspot.get(hubspot.deals)).status_code == 200

@@ -1,0 +1,323 @@
+"""Reading records, links, pipelines, properties and the portal."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_asyncio
+
+from anytrack_async.sandbox import HubSpotPortal
+
+pytestmark = pytest.mark.asyncio
+
+LINK = "/crm/associations/2026-09/deals/contacts/batch"
+PROPERTIES = "/crm/properties/2026-09/deals"
+NEW = {
+    "name": "colour",
+    "label": "Colour",
+    "type": "enumeration",
+    "fieldType": "select",
+    "groupName": "dealinformation",
+    "options": [{"label": "Red", "value": "red"}, "junk"],
+}
+
+
+@pytest_asyncio.fixture
+async def portal(hubspot):
+    """A portal with three deals and two contacts, the first of each linked."""
+    await hubspot.upsert(hubspot.deal("e1", amount="9.90"))
+    for event in ("e2", "e3"):
+        await hubspot.upsert(hubspot.deal(event))
+    for email in ("ann@example.com", "bob@example.com"):
+        await hubspot.upsert_contacts(email)
+    await hubspot.post(f"{LINK}/associate/default", {"inputs": [pair("40001", "101")]})
+    return hubspot
+
+
+def pair(deal, contact):
+    return {"from": {"id": deal}, "to": {"id": contact}}
+
+
+async def test_a_record_is_read_by_id_or_by_a_unique_value(portal):
+    by_id = await portal.get(f"{portal.deals}/40001")
+    by_value = await portal.get(f"{portal.deals}/e1", idProperty="anytrack_event_id")
+
+    assert by_id.json() == by_value.json()
+    assert by_id.json()["properties"]["dealname"] == "Conversion 1"
+    assert "anytrack_event_id" not in by_id.json()["properties"]
+
+
+async def test_only_the_properties_asked_for_come_back(portal):
+    answer = await portal.get(f"{portal.deals}/40001", properties=["amount,dealtype", "pipeline"])
+
+    asked = {"amount": "9.90", "dealtype": None, "pipeline": "default"}
+    assert answer.json()["properties"].items() >= asked.items()
+    assert "dealname" not in answer.json()["properties"]
+
+
+async def test_a_record_that_is_not_there_is_404(portal):
+    answer = await portal.get(f"{portal.deals}/1")
+
+    assert answer.status_code == 404
+    assert answer.json()["category"] == "OBJECT_NOT_FOUND"
+
+
+async def test_a_record_comes_with_its_links(portal):
+    deal = await portal.get(f"{portal.deals}/40001", associations="contacts")
+    contact = await portal.get(f"{portal.contacts}/101", associations="deals")
+    alone = await portal.get(f"{portal.deals}/40002", associations="contacts")
+
+    assert deal.json()["associations"]["contacts"]["results"] == [
+        {"id": "101", "type": "deal_to_contact"}
+    ]
+    assert contact.json()["associations"]["deals"]["results"][0]["id"] == "40001"
+    assert "associations" not in alone.json()
+
+
+async def test_records_come_in_pages(portal):
+    first = (await portal.get(portal.deals, limit=2)).json()
+    second = (await portal.get(portal.deals, limit=2, after="2")).json()
+
+    assert [r["id"] for r in first["results"]] == ["40001", "40002"]
+    assert first["paging"] == {"next": {"after": "2"}}
+    assert [r["id"] for r in second["results"]] == ["40003"]
+    assert "paging" not in second
+    assert (await portal.get(portal.deals, limit="all")).status_code == 400
+
+
+async def test_a_batch_read_names_what_is_missing(portal):
+    body = {
+        "idProperty": "anytrack_event_id",
+        "properties": ["amount"],
+        "inputs": [{"id": "e1"}, {"id": "e9"}],
+    }
+
+    answer = await portal.post(f"{portal.deals}/batch/read", body)
+
+    assert answer.status_code == 207
+    [found] = answer.json()["results"]
+    assert found["properties"]["anytrack_event_id"] == "e1"
+    assert answer.json()["errors"][0]["context"] == {"ids": ["e9"]}
+
+
+async def test_a_batch_read_of_what_is_there_is_200(portal):
+    answer = await portal.post(f"{portal.deals}/batch/read", {"inputs": [{"id": "40001"}]})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ({"operator": "EQ", "propertyName": "anytrack_event_id", "value": "e2"}, 1),
+        ({"operator": "IN", "propertyName": "anytrack_event_id", "values": ["e1", "e3"]}, 2),
+        ({"operator": "HAS_PROPERTY", "propertyName": "amount"}, 1),
+    ],
+)
+async def test_a_search_finds_what_passes_its_filters(portal, rule, found):
+    body = {"filterGroups": [{"filters": [rule]}], "limit": 1}
+
+    answer = (await portal.post(f"{portal.deals}/search", body)).json()
+
+    assert answer["total"] == found
+    assert len(answer["results"]) == 1
+
+
+async def test_a_search_without_filters_finds_all(portal):
+    assert (await portal.post(f"{portal.deals}/search", {})).json()["total"] == 3
+
+
+async def test_an_operator_nobody_knows_is_400(portal):
+    body = {"filterGroups": [{"filters": [{"operator": "GT"}]}]}
+
+    assert (await portal.post(f"{portal.deals}/search", body)).status_code == 400
+
+
+async def test_a_link_goes_both_ways_and_may_be_repeated(portal):
+    for _ in range(2):
+        answer = await portal.post(
+            f"{LINK}/associate/default", {"inputs": [pair("40002", "102"), pair("40002", "101")]}
+        )
+
+    assert answer.status_code == 200
+    types = [r["associationSpec"]["associationTypeId"] for r in answer.json()["results"]]
+    assert sorted(types) == [3, 3, 4, 4]
+    assert portal.app.ledger.report()["hubspot"]["associations"] == 3
+
+
+async def test_the_old_path_links_as_well(portal):
+    path = "/crm/v4/associations/contacts/deals/batch/associate/default"
+
+    answer = await portal.post(path, {"inputs": [pair("102", "40003")]})
+
+    assert answer.status_code == 200
+    assert portal.app.ledger.report()["hubspot"]["associations"] == 2
+
+
+async def test_a_link_to_nothing_is_named(portal):
+    body = {"inputs": [pair("40002", "102"), pair("40002", "999"), pair("x", "101")]}
+
+    answer = await portal.post(f"{LINK}/associate/default", body)
+
+    assert answer.status_code == 207
+    assert len(answer.json()["results"]) == 2
+    assert answer.json()["errors"][0]["context"]["toObjectId"] == ["999"]
+    assert portal.app.ledger.report()["hubspot"]["rejected"] == {"OBJECT_NOT_FOUND": 2}
+
+
+@pytest.mark.parametrize("item", [{}, {"from": "1", "to": "2"}, {"from": {"id": "1"}}])
+async def test_a_link_needs_two_ends(portal, item):
+    answer = await portal.post(f"{LINK}/associate/default", {"inputs": [item]})
+
+    assert answer.status_code == 400
+
+
+async def test_a_link_with_its_kind_spelled_out_is_201(portal):
+    answer = await portal.post(f"{LINK}/create", {"inputs": [pair("40002", "102")]})
+
+    assert answer.status_code == 201
+    assert answer.json()["results"][0]["toObjectTypeId"] == "0-1"
+
+
+async def test_links_are_read(portal):
+    batch = await portal.post(f"{LINK}/read", {"inputs": [{"id": "40001"}, {"id": "40002"}]})
+    single = await portal.get(f"{portal.deals}/40001/associations/contacts")
+    nothing = await portal.get(f"{portal.deals}/7/associations/contacts")
+
+    assert [r["from"]["id"] for r in batch.json()["results"]] == ["40001"]
+    assert single.json()["results"] == batch.json()["results"][0]["to"]
+    assert nothing.json()["results"] == []
+
+
+async def test_two_records_are_linked_by_a_path(portal):
+    path = f"{portal.deals}/40002/associations/default/contacts"
+
+    assert (await portal.http.put(f"{path}/102")).json()["status"] == "COMPLETE"
+    assert (await portal.http.put(f"{path}/999")).status_code == 404
+
+
+async def test_deal_pipelines_have_names_and_numbers(hubspot):
+    pipelines = (await hubspot.get("/crm/pipelines/2026-09/deals")).json()["results"]
+
+    assert [p["id"] for p in pipelines] == ["default", "1016571"]
+    assert "closedwon" in [stage["id"] for stage in pipelines[0]["stages"]]
+    one = await hubspot.get("/crm/v3/pipelines/deals/1016571")
+    stages = await hubspot.get("/crm/v3/pipelines/deals/1016571/stages")
+    assert one.json() == pipelines[1]
+    assert stages.json()["results"] == pipelines[1]["stages"]
+
+
+async def test_there_are_no_other_pipelines(hubspot):
+    assert (await hubspot.get("/crm/v3/pipelines/deals/sales")).status_code == 404
+    assert (await hubspot.get("/crm/v3/pipelines/contacts")).json() == {"results": []}
+
+
+async def test_a_property_is_read(hubspot):
+    known = (await hubspot.get(f"{PROPERTIES}/anytrack_event_id")).json()
+
+    assert known["hasUniqueValue"] is True
+    assert known["hubspotDefined"] is False
+    assert known in (await hubspot.get(PROPERTIES)).json()["results"]
+    assert (await hubspot.get(f"{PROPERTIES}/nothing")).status_code == 404
+
+
+async def test_a_new_property_takes_its_options_only(hubspot):
+    created = await hubspot.post(PROPERTIES, NEW)
+
+    assert created.status_code == 201
+    assert [o["value"] for o in created.json()["options"]] == ["red"]
+    assert (await hubspot.upsert(hubspot.deal("e1", colour="red"))).status_code == 200
+    assert (await hubspot.upsert(hubspot.deal("e1", colour="blue"))).status_code == 207
+
+
+async def test_a_new_unique_property_identifies_deals(make, hubspot_of):
+    hubspot = hubspot_of(make(hubspot=HubSpotPortal(prepared=False)))
+    event_id = {**NEW, "name": "anytrack_event_id", "type": "string", "hasUniqueValue": True}
+
+    await hubspot.post(PROPERTIES, {**event_id, "options": []})
+
+    assert (await hubspot.upsert(hubspot.deal("e1"))).status_code == 200
+
+
+async def test_a_property_that_exists_is_409(hubspot):
+    answer = await hubspot.post(PROPERTIES, {**NEW, "name": "dealname"})
+
+    assert answer.status_code == 409
+    assert "already exists" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": None}, {"label": ""}, {"type": "colour"}, {"groupName": "nowhere"}]
+)
+async def test_an_incomplete_property_is_400(hubspot, change):
+    assert (await hubspot.post(PROPERTIES, {**NEW, **change})).status_code == 400
+
+
+async def test_ten_properties_at_most_are_unique(hubspot):
+    codes = [
+        (
+            await hubspot.post(PROPERTIES, {**NEW, "name": f"p{n}", "hasUniqueValue": True})
+        ).status_code
+        for n in range(10)
+    ]
+
+    assert codes == [201] * 9 + [400]
+
+
+async def test_property_groups_are_read_and_created(hubspot):
+    group = {"name": "anytrack", "label": "AnyTrack"}
+
+    assert (await hubspot.post(f"{PROPERTIES}/groups", group)).status_code == 201
+    assert (await hubspot.post(f"{PROPERTIES}/groups", group)).status_code == 409
+    assert (await hubspot.get(f"{PROPERTIES}/groups/anytrack")).json()["label"] == "AnyTrack"
+    groups = (await hubspot.get(f"{PROPERTIES}/groups")).json()["results"]
+    assert [g["name"] for g in groups] == ["dealinformation", "anytrack"]
+    assert (await hubspot.get(f"{PROPERTIES}/groups/nothing")).status_code == 404
+    assert (await hubspot.post(PROPERTIES, {**NEW, "groupName": "anytrack"})).status_code == 201
+
+
+async def test_the_portal_tells_its_currencies_and_time_zone(hubspot):
+    details = (await hubspot.get("/account-info/2026-09/details")).json()
+
+    assert details["companyCurrency"] == "USD"
+    assert "CHF" in details["additionalCurrencies"]
+    assert details["timeZone"] == "UTC"
+
+
+@pytest.mark.parametrize("path", ["/events/custom/2026-09/send", "/events/v3/send"])
+async def test_custom_events_are_taken_once_by_uuid(hubspot, path):
+    event = {"eventName": "pe1_sale", "email": "ann@example.com", "uuid": "u1"}
+
+    single = await hubspot.post(path, event)
+    batch = await hubspot.post(f"{path}/batch", {"inputs": [event, {**event, "uuid": None}]})
+
+    assert (single.status_code, batch.status_code) == (204, 204)
+    assert batch.content == b""
+    assert hubspot.app.ledger.report()["hubspot"]["events"] == 2
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [None, ["x"], [{"email": "a@b.com"}], [{"eventName": "pe1_sale"}], [{"eventName": "x"}] * 501],
+)
+async def test_a_bad_custom_event_spoils_its_batch(hubspot, inputs):
+    answer = await hubspot.post("/events/custom/2026-09/send/batch", {"inputs": inputs})
+
+    assert answer.status_code == 400
+    assert hubspot.app.ledger.report()["hubspot"]["events"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/crm/objects/2026-09/deals/1/2/3", 404),
+        ("GET", "/crm/objects/2026-09/unicorns", 400),
+        ("GET", "/crm/wishes/2026-09/deals", 404),
+        ("GET", "/crm/objects/yesterday/deals", 404),
+        ("POST", "/crm/associations/2026-09/deals/deals/batch/read", 404),
+        ("POST", "/crm/associations/2026-09/deals/contacts/batch/archive", 404),
+        ("DELETE", "/crm/properties/2026-09/deals/dealname", 404),
+        ("POST", "/crm/properties/2026-09/deals/dealname", 404),
+    ],
+)
+async def test_what_is_not_there_is_refused(hubspot, method, path, status):
+    assert (await hubspot.http.request(method, path)).status_code == status

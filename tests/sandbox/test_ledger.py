@@ -1,0 +1,53 @@
+"""What the ledger counts."""
+
+from __future__ import annotations
+
+from anytrack_async.sandbox.ledger import Ledger
+
+SERVICES = ("one", "two")
+
+
+def test_an_empty_ledger_has_a_page_for_every_service():
+    page = {
+        "requests": 0,
+        "accepted": 0,
+        "unique": 0,
+        "duplicates": 0,
+        "rejected": {},
+        "faults": {},
+    }
+
+    assert Ledger(SERVICES).report() == {"one": page, "two": page}
+
+
+def test_accepted_is_unique_and_duplicates():
+    ledger = Ledger(SERVICES)
+    for new in (True, False, False):
+        ledger.accounts["one"].accept("e1", new=new)
+
+    page = ledger.report(ids=True)["one"]
+
+    assert (page["accepted"], page["unique"], page["duplicates"]) == (3, 1, 2)
+    assert page["ids"] == {"e1": 3}
+
+
+def test_ids_belong_to_the_service_that_took_them():
+    ledger = Ledger(SERVICES)
+    ledger.accounts["one"].accept("e1", new=True)
+    ledger.accounts["two"].accept("e2", new=True)
+    ledger.accounts["one"].accept("e2", new=True)
+
+    report = ledger.report(ids=True)
+
+    assert report["one"]["ids"] == {"e1": 1, "e2": 1}
+    assert report["two"]["ids"] == {"e2": 1}
+
+
+def test_what_has_no_id_is_counted_all_the_same():
+    ledger = Ledger(SERVICES)
+    ledger.accounts["one"].accept(None, new=True)
+
+    page = ledger.report(ids=True)["one"]
+
+    assert page["accepted"] == 1
+    assert page["ids"] == {}

@@ -1,0 +1,182 @@
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from anytrack_async.models import (
+    Conversion,
+    MetaAppData,
+    MetaAttributionData,
+    MetaCustomData,
+    MetaFields,
+    MetaOriginalEvent,
+)
+from anytrack_async.sinks.meta import to_event
+
+NOW = 1_800_000_000.0
+THEN = datetime.fromtimestamp(NOW - 60, UTC)
+
+
+def test_sale_is_a_complete_purchase(conversion, settings):
+    event = to_event(conversion(timestamp=THEN), settings(), now=NOW)
+
+    assert event == {
+        "event_name": "Purchase",
+        "event_time": 1_799_999_940,
+        "event_id": "sale:o1",
+        "action_source": "website",
+        "event_source_url": "https://shop.example/thanks",
+        "user_data": {
+            "em": ["5adac64bf384b526137370a8294a3b0f1fd1071b9792ce43a161534d0178d5da"],
+            "client_user_agent": "Mozilla/5.0",
+        },
+        "custom_data": {"value": 19.99, "currency": "USD", "order_id": "o1"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"conversion_type": "sale"}, "Purchase"),
+        ({"conversion_type": "lead"}, "Lead"),
+        ({"conversion_type": "signup"}, "CompleteRegistration"),
+        ({"conversion_type": "custom", "event_name": "Subscribed"}, "Subscribed"),
+        ({"conversion_type": "custom"}, "CustomEvent"),
+        ({"meta": MetaFields(event_name="Donate")}, "Donate"),
+    ],
+)
+def test_event_has_metas_name(conversion, settings, fields, name):
+    assert to_event(conversion(**fields), settings())["event_name"] == name
+
+
+def test_settings_may_name_events_and_fields_win(conversion, settings):
+    given = settings(event_name=lambda one: "Subscribe" if one.revenue > 10 else None)
+
+    assert to_event(conversion(), given)["event_name"] == "Subscribe"
+    assert to_event(conversion(revenue=1), given)["event_name"] == "Purchase"
+    fields = MetaFields(event_name="StartTrial")
+    assert to_event(conversion(meta=fields), given)["event_name"] == "StartTrial"
+
+
+def test_conversion_from_the_future_is_dated_now(conversion, settings):
+    event = to_event(conversion(timestamp=THEN + timedelta(hours=1)), settings(), now=NOW)
+
+    assert event["event_time"] == NOW
+
+
+def test_time_defaults_to_the_present(conversion, settings):
+    before = int(time.time())
+    event = to_event(conversion(timestamp=datetime.now(UTC) + timedelta(days=1)), settings())
+
+    assert before <= event["event_time"] <= time.time()
+
+
+@pytest.mark.parametrize("url", ["ftp://shop.example", "shop.example/x", "javascript:alert(1)"])
+def test_page_that_is_no_web_address_is_left_out(conversion, settings, url):
+    assert "event_source_url" not in to_event(conversion(page_url=url), settings())
+
+
+def test_page_may_be_written_in_capitals(conversion, settings):
+    event = to_event(conversion(page_url="HTTPS://Shop.Example"), settings())
+
+    assert event["event_source_url"] == "HTTPS://Shop.Example"
+
+
+def test_settings_give_the_defaults(conversion, settings):
+    given = settings(action_source="email", opt_out=True, limited_data_use=True)
+    event = to_event(conversion(), given)
+
+    assert event["action_source"] == "email"
+    assert event["opt_out"] is True
+    assert event["data_processing_options"] == ["LDU"]
+    assert event["data_processing_options_country"] == 0
+    assert event["data_processing_options_state"] == 0
+
+
+def test_fields_override_the_settings(conversion, settings):
+    fields = MetaFields(action_source="app", opt_out=False, data_processing_options=())
+    event = to_event(
+        conversion(meta=fields),
+        settings(action_source="email", opt_out=True, limited_data_use=True),
+    )
+
+    assert event["action_source"] == "app"
+    assert event["opt_out"] is False
+    assert event["data_processing_options"] == []
+    assert "data_processing_options_country" not in event
+
+
+def test_limited_data_use_asks_meta_for_the_state_unless_given(conversion, settings):
+    unknown = MetaFields(data_processing_options=("LDU",))
+    california = MetaFields(
+        data_processing_options="LDU",
+        data_processing_options_country=1,
+        data_processing_options_state=1000,
+    )
+
+    event = to_event(conversion(meta=unknown), settings())
+    assert event["data_processing_options_country"] == 0
+    assert event["data_processing_options_state"] == 0
+    event = to_event(conversion(meta=california), settings())
+    assert event["data_processing_options"] == ["LDU"]
+    assert event["data_processing_options_country"] == 1
+    assert event["data_processing_options_state"] == 1000
+
+
+def test_every_parameter_of_an_event_can_be_set(conversion, settings):
+    fields = MetaFields(
+        referrer_url="https://search.example/",
+        messaging_channel="whatsapp",
+        customer_segmentation="new_customer_to_business",
+        app_data=MetaAppData(
+            advertiser_tracking_enabled=True,
+            application_tracking_enabled=False,
+            extinfo=["i2", "", "", "", 17, *[""] * 11],
+            url_schemes=["shop"],
+        ),
+        original_event_data=MetaOriginalEvent(event_time=THEN, order_id=7),
+        attribution_data=MetaAttributionData(
+            ad_id=12, attribution_share="0.5", touchpoint_ts=THEN, inactivity_window_hours=24
+        ),
+        extra={"advanced_measurement_table": "t"},
+    )
+    event = to_event(conversion(meta=fields), settings())
+
+    assert event["referrer_url"] == "https://search.example/"
+    assert event["messaging_channel"] == "whatsapp"
+    assert event["customer_segmentation"] == "new_customer_to_business"
+    assert event["app_data"] == {
+        "advertiser_tracking_enabled": True,
+        "application_tracking_enabled": False,
+        "extinfo": ["i2", "", "", "", "17", *[""] * 11],
+        "url_schemes": ["shop"],
+    }
+    assert event["original_event_data"] == {"event_time": 1_799_999_940, "order_id": "7"}
+    assert event["attribution_data"] == {
+        "ad_id": "12",
+        "attribution_share": 0.5,
+        "touchpoint_ts": 1_799_999_940,
+        "attribution_setting": {"inactivity_window_hours": 24},
+    }
+    assert event["advanced_measurement_table"] == "t"
+
+
+def test_empty_objects_are_left_out(conversion, settings):
+    fields = MetaFields(
+        app_data=MetaAppData(),
+        original_event_data=MetaOriginalEvent(),
+        attribution_data=MetaAttributionData(),
+        custom_data=MetaCustomData(),
+    )
+    plain = conversion(timestamp=THEN)
+
+    assert to_event(conversion(timestamp=THEN, meta=fields), settings()) == to_event(
+        plain, settings()
+    )
+
+
+def test_lead_without_worth_has_no_custom_data(settings):
+    event = to_event(Conversion.lead(revenue=Decimal(0)), settings())
+
+    assert "custom_data" not in event

@@ -1,0 +1,305 @@
+import logging
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import httpx
+import orjson
+import pytest
+
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.models import Customer, MetaFields, Status
+from anytrack_async.sinks.base import (
+    BatchRejected,
+    CredentialsRejected,
+    Sink,
+    Throttled,
+    Unavailable,
+)
+from anytrack_async.sinks.meta import MetaSink
+
+pytestmark = pytest.mark.asyncio
+
+STALE = datetime.now(UTC) - timedelta(days=8)
+
+
+def statuses(outcomes):
+    return [outcome.status if outcome else None for outcome in outcomes]
+
+
+async def test_batch_goes_in_one_request_with_the_token_in_a_header(sink_of, wire, conversion):
+    sink = sink_of(test_event_code="TEST1", partner_agent="shop")
+    outcomes = await sink.deliver([conversion(n) for n in range(3)])
+
+    assert statuses(outcomes) == [Status.DELIVERED] * 3
+    (request,) = wire.requests
+    assert request.method == "POST"
+    assert str(request.url) == "https://graph.facebook.com/v26.0/1234567890/events"
+    assert request.headers["authorization"] == "Bearer t0ken"
+    assert request.headers["content-type"] == "application/json"
+    assert wire.event_ids() == ["sale:o0", "sale:o1", "sale:o2"]
+    assert wire.body()["test_event_code"] == "TEST1"
+    assert wire.body()["partner_agent"] == "shop"
+
+
+async def test_nothing_to_send_costs_no_request(sink_of, wire):
+    assert list(await sink_of().deliver([])) == []
+    assert not wire.requests
+
+
+async def test_same_event_twice_in_a_batch_is_sent_twice(sink_of, wire, conversion):
+    assert statuses(await sink_of().deliver([conversion(1), conversion(1)])) == [
+        Status.DELIVERED,
+        Status.DELIVERED,
+    ]
+    assert wire.event_ids() == ["sale:o1", "sale:o1"]
+
+
+async def test_what_meta_would_refuse_is_rejected_without_a_request(sink_of, wire, conversion):
+    batch = [conversion(1, timestamp=STALE), conversion(2, customer=None, user_agent=None)]
+    outcomes = await sink_of().deliver(batch)
+
+    assert statuses(outcomes) == [Status.REJECTED, Status.REJECTED]
+    assert [outcome.code for outcome in outcomes] == ["2804003", "2804050"]
+    assert not wire.requests
+
+
+async def test_good_ones_go_without_the_bad_ones(sink_of, wire, conversion):
+    batch = [conversion(1), conversion(2, timestamp=STALE), conversion(3)]
+    outcomes = await sink_of().deliver(batch)
+
+    assert statuses(outcomes) == [Status.DELIVERED, Status.REJECTED, Status.DELIVERED]
+    assert wire.event_ids() == ["sale:o1", "sale:o3"]
+
+
+async def test_store_visits_may_be_older(sink_of, wire, conversion):
+    given = conversion(timestamp=STALE, meta=MetaFields(action_source="physical_store"))
+
+    assert statuses(await sink_of().deliver([given])) == [Status.DELIVERED]
+
+
+async def test_bad_event_alone_is_rejected(sink_of, wire, conversion, graph_error):
+    wire.replies = [graph_error(100, 2804016)]
+    (outcome,) = await sink_of().deliver([conversion()])
+
+    assert outcome.status is Status.REJECTED
+    assert outcome.code == "2804016"
+
+
+async def test_last_good_one_of_a_batch_counts_as_alone(sink_of, wire, conversion, graph_error):
+    wire.replies = [graph_error(100, 2804016)]
+    outcomes = await sink_of().deliver([conversion(1, timestamp=STALE), conversion(2)])
+
+    assert [outcome.code for outcome in outcomes] == ["2804003", "2804016"]
+
+
+@pytest.mark.parametrize(
+    ("code", "signal"),
+    [(190, CredentialsRejected), (17, Throttled), (2, Unavailable)],
+)
+async def test_signals_carry_what_is_settled(sink_of, wire, conversion, graph_error, code, signal):
+    wire.replies = [graph_error(code)]
+    with pytest.raises(signal) as caught:
+        await sink_of().deliver([conversion(1), conversion(2, timestamp=STALE), conversion(3)])
+
+    assert statuses(caught.value.outcomes) == [None, Status.REJECTED, None]
+
+
+async def test_signal_about_all_carries_nothing(sink_of, wire, conversion, graph_error):
+    wire.replies = [graph_error(190)]
+    with pytest.raises(CredentialsRejected) as caught:
+        await sink_of().deliver([conversion(1), conversion(2)])
+
+    assert caught.value.outcomes == ()
+
+
+async def test_rejected_batch_is_about_all_of_it(sink_of, wire, conversion, graph_error):
+    wire.replies = [graph_error(100, 2804050)]
+    with pytest.raises(BatchRejected) as caught:
+        await sink_of().deliver([conversion(1), conversion(2, timestamp=STALE), conversion(3)])
+
+    assert caught.value.outcomes == ()
+
+
+async def test_throttling_without_a_time_grows_until_an_answer_is_good(
+    sink_of, wire, conversion, graph_error
+):
+    soon = {"x-business-use-case-usage": '{"1":[{"estimated_time_to_regain_access":0}]}'}
+    busy = graph_error(4, headers={**soon, "x-app-usage": '{"call_count":100}'})
+    wire.replies = [busy, busy, wire.success, busy]
+    sink = sink_of()
+    waits = []
+    for _ in range(4):
+        try:
+            await sink.deliver([conversion()])
+        except Throttled as signal:
+            waits.append(signal.after)
+
+    assert waits == [1, 2, 1]
+
+
+async def test_long_batch_goes_in_pieces(sink_of, wire, conversion):
+    outcomes = await sink_of(max_bytes=800).deliver([conversion(n) for n in range(5)])
+
+    assert statuses(outcomes) == [Status.DELIVERED] * 5
+    assert [wire.event_ids(n) for n in range(len(wire.requests))] == [
+        ["sale:o0", "sale:o1"],
+        ["sale:o2", "sale:o3"],
+        ["sale:o4"],
+    ]
+    assert all(len(request.content) < 800 + 20 for request in wire.requests)
+
+
+async def test_pieces_sent_before_a_signal_stay_delivered(sink_of, wire, conversion, graph_error):
+    wire.replies = [wire.success, graph_error(4)]
+    with pytest.raises(Throttled) as caught:
+        await sink_of(max_bytes=800).deliver([conversion(n) for n in range(5)])
+
+    assert statuses(caught.value.outcomes) == [Status.DELIVERED] * 2 + [None] * 3
+    assert len(wire.requests) == 2
+
+
+async def test_event_that_meta_lost_is_tried_again(sink_of, wire, conversion):
+    wire.replies = [httpx.Response(200, json={"events_received": 1})]
+
+    assert statuses(await sink_of().deliver([conversion(1), conversion(2)])) == [Status.RETRY] * 2
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [httpx.ConnectError("no"), httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("cut")],
+)
+async def test_no_answer_means_unavailable(sink_of, wire, conversion, failure):
+    def fail(request):
+        raise failure
+
+    wire.replies = [fail]
+    with pytest.raises(Unavailable):
+        await sink_of().deliver([conversion()])
+
+
+async def test_new_token_is_used_from_the_next_request_on(sink_of, wire, conversion):
+    sink = sink_of(app_secret="s3cret")
+    await sink.deliver([conversion()])
+    sink.use_token("n3w")
+    await sink.deliver([conversion()])
+
+    assert [request.headers["authorization"] for request in wire.requests] == [
+        "Bearer t0ken",
+        "Bearer n3w",
+    ]
+    proofs = [wire.body(n)["appsecret_proof"] for n in range(2)]
+    assert proofs == [
+        "d0f8abfce5e9c8e5c0b6446d31e29359768d9916db08c6a94ca7b481a4eeac2c",
+        "dfd58ea577f80e0a77ed37e2dc2184331cc3bbd1f939caa1f689b415569aa121",
+    ]
+
+
+async def test_useless_token_is_refused_and_the_old_one_stays(sink_of, wire, conversion):
+    sink = sink_of()
+    with pytest.raises(ConfigurationError):
+        sink.use_token("")
+    await sink.deliver([conversion()])
+
+    assert wire.requests[0].headers["authorization"] == "Bearer t0ken"
+
+
+async def test_callback_that_fails_rejects_its_conversion_alone(sink_of, wire, conversion):
+    def name(given):
+        if given.event_id == "sale:o2":
+            raise RuntimeError("jane2@example.com")
+
+    outcomes = await sink_of(event_name=name).deliver([conversion(n) for n in (1, 2, 3)])
+
+    assert statuses(outcomes) == [Status.DELIVERED, Status.REJECTED, Status.DELIVERED]
+    assert outcomes[1].error == "could not be made an event: RuntimeError"
+
+
+async def test_weakness_is_told_once_of_each_kind(sink_of, conversion, caplog):
+    sink = sink_of()
+    weak = [conversion(n, user_agent=None) for n in range(3)] + [conversion(4, page_url=None)]
+    await sink.deliver(weak)
+    await sink.deliver(weak)
+
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "user_agent" in caplog.records[0].message
+    assert "page_url" in caplog.records[1].message
+
+
+async def test_loop_gets_its_turn_while_a_batch_is_mapped(sink_of, conversion):
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    batch = [conversion(n) for n in range(640)]
+    sink = sink_of()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count)
+        await anyio.lowlevel.checkpoint()
+        before = turns
+        await sink._encode(batch, [None] * len(batch))
+        tasks.cancel_scope.cancel()
+
+    assert turns - before >= 9
+
+
+async def test_nearly_used_quota_slows_the_next_request(sink_of, wire, conversion, monkeypatch):
+    naps = []
+
+    async def sleep(seconds):
+        naps.append(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    usage = {"x-app-usage": '{"call_count":95}'}
+    wire.replies = [httpx.Response(200, json={"events_received": 1}, headers=usage)]
+    sink = sink_of()
+    await sink.deliver([conversion()])
+    assert naps == []
+    await sink.deliver([conversion()])
+
+    assert naps == [pytest.approx(5, abs=0.5)]
+
+
+async def test_closing_closes_the_transport(settings):
+    class Closing(httpx.AsyncBaseTransport):
+        closed = False
+
+        async def aclose(self):
+            self.closed = True
+
+    transport = Closing()
+    await MetaSink(settings(), transport=transport).aclose()
+
+    assert transport.closed
+
+
+async def test_sink_says_what_it_can_take(sink_of):
+    sink: Sink = sink_of(batch=500, concurrency=2)
+
+    assert sink.name == "meta"
+    assert sink.limits.batch == 500
+    assert sink.limits.concurrency == 2
+
+
+async def test_pixels_have_names_of_their_own(settings):
+    assert MetaSink(settings(), name="meta-eu").name == "meta-eu"
+
+
+async def test_no_secret_and_no_customer_in_what_is_shown(
+    sink_of, wire, conversion, graph_error, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    wire.replies = [graph_error(190, 463, message="Token t0ken of jane1@example.com", status=401)]
+    sink = sink_of(app_secret="s3cret")
+    with pytest.raises(CredentialsRejected) as caught:
+        await sink.deliver([conversion(1, customer=Customer(email="jane1@example.com"))])
+
+    shown = f"{caught.value!r} {caught.value} {caplog.text} {sink!r}"
+    assert "jane1" not in shown
+    assert "s3cret" not in shown
+    assert b"t0ken" not in wire.requests[0].url.raw_path
+    assert b"t0ken" not in wire.requests[0].content
+    assert orjson.loads(wire.requests[0].content)["data"]

@@ -1,0 +1,80 @@
+"""The README's examples run as they stand, against the sandbox."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anytrack_async import errors
+from anytrack_async.sandbox import Sandbox, running
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(
+    r"^### (.+?)$|^## (.+?)$|```python\n(.+?)```", README, re.MULTILINE | re.DOTALL
+)
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Each Python block with the heading above it."""
+    heading = ""
+    for small, large, code in EXAMPLES:
+        heading = small or large or heading
+        if code:
+            yield heading, code
+
+
+WEB_REQUEST = """
+from starlette.testclient import TestClient
+
+with TestClient(app) as browser:
+    order = {"id": "W-1", "total": "9.90", "email": "a@example.com", "click_id": "c"}
+    assert browser.post("/thanks", json=order).json() == {"thanks": True}
+"""
+
+AFTERWARDS = {"In an async web app": WEB_REQUEST}
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running() as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize(("heading", "code"), list(examples()), ids=[h for h, _ in examples()])
+def test_example_runs(heading: str, code: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    rows = "order_id,total,currency,email\nB-1,10,EUR,a@example.com\nB-2,20,USD,b@example.com\n"
+    (tmp_path / "orders.csv").write_text(rows, encoding="utf-8")
+    outbox = {"ANYTRACK_OUTBOX": str(tmp_path / "outbox.db")}
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code + AFTERWARDS.get(heading, "")],
+        cwd=tmp_path,
+        env={**os.environ, **sandbox.environment(), **outbox},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_examples_reached_the_services(sandbox: Sandbox, tmp_path: Path) -> None:
+    test_example_runs(
+        "In a back-fill script", dict(examples())["In a back-fill script"], sandbox, tmp_path
+    )
+
+    assert {"sale:B-1", "sale:B-2"} <= sandbox.ledger(ids=True)["hubspot"]["ids"].keys()
+
+
+def test_every_error_in_the_readme_exists() -> None:
+    table = README.partition("## Errors")[2].partition("\n## ")[0]
+
+    for name in re.findall(r"`(\w+Error)`", table):
+        assert hasattr(errors, name), name
