@@ -81,7 +81,9 @@ class AnyTrackSink:
         self._session = anytrack_session(settings, transport=transport)
         self._workers = http.connections
         self._patience = _PATIENCE * http.timeout
-        # Two batches at once: one uses the connections that the end of the other leaves idle.
+        # Two batches at once: one uses the connections that the end of the other leaves idle. They
+        # share these slots, so that no conversion waits inside the session, against its time-out.
+        self._slots = anyio.Semaphore(http.connections, fast_acquire=True)
         self._limits = SinkLimits(batch=_ROUNDS * http.connections, concurrency=2)
 
     @property
@@ -102,18 +104,13 @@ class AnyTrackSink:
             Throttled: 429; what is left of the batch was not sent.
             Unavailable: nothing of the batch was taken or refused.
         """
-        shift = _Shift(self._session, batch)
-        with anyio.move_on_after(self._patience):
-            await self._run(shift, min(self._workers, len(batch)))
-        return shift.result()
-
-    async def _run(self, shift: _Shift, workers: int) -> None:
-        if workers == 1:
-            await shift.work()
-            return
-        async with anyio.create_task_group() as tasks:
-            for _ in range(workers):
-                tasks.start_soon(shift.work)
+        shift = _Shift(self._session, self._slots, batch)
+        with anyio.move_on_after(self._patience) as patience:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(min(self._workers, len(batch)) - 1):
+                    tasks.start_soon(shift.work)
+                await shift.work()
+        return shift.result(in_time=not patience.cancelled_caught)
 
     def use_token(self, token: str) -> None:
         """Use *token* as API key from now on.
@@ -131,40 +128,48 @@ class AnyTrackSink:
 class _Shift:
     """One batch, and what the workers that share it found out."""
 
-    def __init__(self, session: Session, batch: Sequence[Conversion]) -> None:
+    def __init__(
+        self, session: Session, slots: anyio.Semaphore, batch: Sequence[Conversion]
+    ) -> None:
         self._session = session
-        self._outcomes: list[Outcome | None] = [None] * len(batch)
+        self._slots = slots
         self._rest: Iterator[tuple[int, Conversion]] = iter(enumerate(batch))
+        self._outcomes: list[Outcome | None] = [None] * len(batch)
         self._signal: SinkSignal | None = None
-        self._settled = 0
         self._failure: Outcome | None = None
         self._failures = 0
+        self._settled = 0
 
     async def work(self) -> None:
         """Send one after the other until the batch, or the hope, is at its end."""
-        for at, conversion in self._rest:
-            self._outcomes[at] = _LOST
-            self._outcomes[at] = outcome = await self._send(conversion)
-            self._count(outcome)
-            if self._signal or (not self._settled and self._failures >= _DISCOURAGED):
-                return
+        while not (self._signal or self._hopeless):
+            async with self._slots:
+                at, conversion = next(self._rest, (0, None))
+                if conversion is None:
+                    return
+                self._outcomes[at] = _LOST
+                self._outcomes[at] = outcome = await self._send(conversion)
+                self._count(outcome)
 
-    def result(self) -> Sequence[Outcome]:
+    @property
+    def _hopeless(self) -> bool:
+        return not self._settled and self._failures >= _DISCOURAGED
+
+    def result(self, *, in_time: bool) -> Sequence[Outcome]:
         """Return the outcomes, or raise what concerns the batch."""
         if self._signal:
             self._signal.outcomes = tuple(self._outcomes)
             raise self._signal
-        if self._failure and not self._settled:
-            raise Unavailable(self._failure.error or "", code=self._failure.code)
+        failure = self._failure if in_time else self._failure or _LOST
+        if failure and not self._settled:
+            raise Unavailable(failure.error or "", code=failure.code)
         return [outcome or _UNSENT for outcome in self._outcomes]
 
     def _count(self, outcome: Outcome | None) -> None:
-        if outcome is None:
-            return
-        if outcome.status is Status.RETRY:
-            self._failures += 1
+        if outcome is not None and outcome.status is Status.RETRY:
             self._failure = outcome
-        else:
+            self._failures += 1
+        elif outcome is not None:
             self._settled += 1
 
     async def _send(self, conversion: Conversion) -> Outcome | None:

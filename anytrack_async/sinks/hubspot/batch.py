@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 import orjson
 
-from anytrack_async.sinks.hubspot.errors import Act, Problem, context_values, hide, read_item
+from anytrack_async.sinks.hubspot.errors import read_item
+from anytrack_async.sinks.hubspot.problem import Act, Problem, context_values, items
+
+UNACCOUNTED = "UNACCOUNTED"
+"""Our own code for an input that an answer says nothing about."""
+
+_PLAIN = frozenset(
+    (
+        "amount",
+        "anytrack_conversion_type",
+        "closedate",
+        "deal_currency_code",
+        "dealstage",
+        "pipeline",
+    )
+)
+"""Properties whose values are no customer's."""
 
 _NAMES = ("objectwritetraceid", "objectwritetraceids", "id", "ids")
 
@@ -45,7 +61,8 @@ def account(inputs: Sequence[Mapping[str, Any]], body: Any) -> Accounts:
         if trace is not None and result.get("id"):
             accounts.ids[trace] = str(result["id"])
     strays = _named(known, accounts, items(body, "errors"))
-    lost = [one["objectWriteTraceId"] for one in inputs if one["objectWriteTraceId"] not in accounts]
+    traces = (one["objectWriteTraceId"] for one in inputs)
+    lost = [trace for trace in traces if trace not in accounts]
     for trace in lost:
         accounts.problems[trace] = _unaccounted(inputs, lost, strays)
     return attrs.evolve(accounts, problems=_private(inputs, accounts.problems))
@@ -57,26 +74,29 @@ def blamed(inputs: Sequence[Mapping[str, Any]], problem: Problem, body: Any) -> 
     Those that its errors name, or all that there are: a lone one, or every one of a locked batch.
     Empty where the problem is not an input's, or HubSpot does not say which one's.
     """
+    problem = without_values(inputs, problem)
     if problem.act is Act.LATER:
-        return _private(inputs, {one["objectWriteTraceId"]: problem for one in inputs})
-    if problem.act not in (Act.REJECT, Act.EXISTS):
+        return {one["objectWriteTraceId"]: problem for one in inputs}
+    if problem.act not in (Act.REJECT, Act.EXISTS, Act.SPLIT):
         return {}
     accounts = Accounts()
     _named(_Index(inputs), accounts, items(body, "errors"))
     if not accounts.problems and len(inputs) == 1:
-        accounts.problems[inputs[0]["objectWriteTraceId"]] = problem
+        act = Act.REJECT if problem.act is Act.SPLIT else problem.act
+        accounts.problems[inputs[0]["objectWriteTraceId"]] = attrs.evolve(problem, act=act)
     return _private(inputs, accounts.problems)
 
 
 def without_values(inputs: Sequence[Mapping[str, Any]], problem: Problem) -> Problem:
     """Return *problem* without the values that *inputs* sent: they may be a customer's."""
-    return _masked(problem, *(one["properties"] for one in inputs))
+    return problem.without(_values(*(one["properties"] for one in inputs)))
 
 
 class _Index:
     """Finds the trace id of an input by what an answer says of it."""
 
     def __init__(self, inputs: Sequence[Mapping[str, Any]]) -> None:
+        self.inputs = inputs
         self._traces = {one["objectWriteTraceId"] for one in inputs}
         self._keys = {one["id"]: one["objectWriteTraceId"] for one in inputs}
         self._property = inputs[0]["idProperty"] if inputs else ""
@@ -102,9 +122,7 @@ class _Index:
         return named
 
 
-def _named(
-    known: _Index, accounts: Accounts, errors: Iterable[Mapping[str, Any]]
-) -> list[Problem]:
+def _named(known: _Index, accounts: Accounts, errors: Iterable[Mapping[str, Any]]) -> list[Problem]:
     """Enter the errors that name an input, and return those that name none."""
     strays = []
     for error in errors:
@@ -113,7 +131,7 @@ def _named(
             if trace not in accounts:
                 accounts.problems[trace] = problem
         if not traces:
-            strays.append(problem)
+            strays.append(without_values(known.inputs, problem))
     return strays
 
 
@@ -126,7 +144,7 @@ def _unaccounted(
         return attrs.evolve(strays[0], act=Act.SPLIT)
     return Problem(
         act=Act.LATER,
-        code="UNACCOUNTED",
+        code=UNACCOUNTED,
         message=(
             f"HubSpot's answer accounts for {len(inputs) - len(lost)} of {len(inputs)} inputs: "
             "this one is neither in its results nor in its errors"
@@ -134,27 +152,15 @@ def _unaccounted(
     )
 
 
-_PLAIN = frozenset(
-    {"pipeline", "dealstage", "deal_currency_code", "anytrack_conversion_type", "closedate"}
-)
-
-
 def _private(
     inputs: Sequence[Mapping[str, Any]], problems: Mapping[str, Problem]
 ) -> dict[str, Problem]:
     sent = {one["objectWriteTraceId"]: one["properties"] for one in inputs}
-    return {trace: _masked(problem, sent[trace]) for trace, problem in problems.items()}
+    return {trace: problem.without(_values(sent[trace])) for trace, problem in problems.items()}
 
 
-def _masked(problem: Problem, *sent: Mapping[str, str]) -> Problem:
-    private = (value for one in sent for name, value in one.items() if name not in _PLAIN)
-    return attrs.evolve(problem, message=hide(problem.message, private))
-
-
-def items(body: Any, name: str) -> list[Mapping[str, Any]]:
-    """Return the objects in the list *name* of *body*, none where there is no such list."""
-    items = body.get(name) if isinstance(body, Mapping) else None
-    return [one for one in items if isinstance(one, Mapping)] if isinstance(items, list) else []
+def _values(*sent: Mapping[str, str]) -> Iterator[str]:
+    return (value for one in sent for name, value in one.items() if name not in _PLAIN)
 
 
 def json_of(content: bytes) -> Any:

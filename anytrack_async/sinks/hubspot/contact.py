@@ -8,8 +8,10 @@ from typing import Any
 
 from anytrack_async.models import Conversion
 from anytrack_async.settings import HubSpotSettings
+from anytrack_async.sinks.hubspot.values import extras
 
-_EMAIL = re.compile(r"""[^\s@<>()\[\],;:"'\\.]+(?:\.?[^\s@<>()\[\],;:"\\.]+)*@(?:[\w-]+\.)+[\w-]{2,}""")
+_ATOM = r"""[^\s@<>()\[\],;:"\\.]+"""
+_EMAIL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?:[\w-]+\.)+[\w-]{{2,}}")
 _LONGEST_EMAIL = 254
 _FIELDS = (
     ("firstname", "first_name"),
@@ -26,6 +28,7 @@ def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, A
     """Return the customer of *conversion* as one input of a batch upsert of contacts.
 
     The key is their first valid e-mail address, lower-cased as HubSpot keeps it.
+    `contact_properties` of the settings may add to or replace any property but the key.
 
     Returns:
         None without such an address, or where the settings want no contacts.
@@ -43,6 +46,10 @@ def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, A
         values = getattr(customer, field)
         if values:
             properties[name] = values[0].strip()
+    if settings.contact_properties:
+        properties |= extras(conversion, settings.contact_properties)
+        properties = {name: value for name, value in properties.items() if value}
+        properties["email"] = email
     return {
         "id": email,
         "idProperty": "email",

@@ -15,6 +15,7 @@ KEY = "anytrack_event_id"
 def to_deal(conversion: Conversion, settings: HubSpotSettings) -> dict[str, Any]:
     """Return *conversion* as one input of a batch upsert of deals.
 
+    Pipeline and stage go out as the settings name them: `HubSpotSink` puts ids for labels first.
     Every property value is text without blanks around it; empty ones are left out. `properties` of
     the settings may add to or replace any property but the key.
 

@@ -2,72 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import attrs
 
 from anytrack_async.models import Conversion, Outcome
 from anytrack_async.settings import HubSpotSettings
 from anytrack_async.sinks.hubspot.batch import Accounts
-from anytrack_async.sinks.hubspot.contact import to_contact
-from anytrack_async.sinks.hubspot.deal import to_deal
-from anytrack_async.sinks.hubspot.errors import Act, Problem
 from anytrack_async.sinks.hubspot.links import Link, link
+from anytrack_async.sinks.hubspot.parcel import Parcel, pack
 from anytrack_async.sinks.hubspot.portal import Portal
-from anytrack_async.sinks.hubspot.signals import Refused, to_outcome, to_signal, told
+from anytrack_async.sinks.hubspot.problem import Act, Problem
+from anytrack_async.sinks.hubspot.signals import Refused
 from anytrack_async.sinks.hubspot.upsert import upsert
-
-_log = logging.getLogger("anytrack_async.hubspot")
-
-
-@attrs.define
-class Parcel:
-    """What one batch becomes.
-
-    Attributes:
-        deals: event id → input.
-        contacts: e-mail address → input.
-        customers: event id → e-mail address.
-        outcomes: event id → what became of it.
-    """
-
-    deals: dict[str, dict[str, Any]] = attrs.field(factory=dict)
-    contacts: dict[str, dict[str, Any]] = attrs.field(factory=dict)
-    customers: dict[str, str] = attrs.field(factory=dict)
-    outcomes: dict[str, Outcome] = attrs.field(factory=dict)
-
-
-def pack(batch: Sequence[Conversion], settings: HubSpotSettings) -> Parcel:
-    """Return *batch* as inputs without repeats: HubSpot refuses a batch with two equal ids.
-
-    Of equal event ids the first stands; what several conversions tell of one customer is joined.
-    """
-    parcel = Parcel()
-    for conversion in batch:
-        event_id = conversion.event_id
-        if event_id in parcel.deals or event_id in parcel.outcomes:
-            continue
-        try:
-            parcel.deals[event_id] = to_deal(conversion, settings)
-        except Exception as exc:  # noqa: BLE001 - whatever a function in the settings may raise
-            parcel.outcomes[event_id] = Outcome.rejected(_no_deal(exc), code="MAPPING_FAILED")
-            continue
-        if contact := to_contact(conversion, settings):
-            _add(parcel, event_id, contact)
-    return parcel
-
-
-def _no_deal(exc: Exception) -> str:
-    # The text of the exception may quote the conversion.
-    return f"deal_name or properties of the settings failed ({type(exc).__name__})"
-
-
-def _add(parcel: Parcel, event_id: str, contact: dict[str, Any]) -> None:
-    email = parcel.customers[event_id] = contact["id"]
-    known = parcel.contacts.setdefault(email, contact)
-    known["properties"] |= contact["properties"]
 
 
 async def write_deals(
@@ -83,6 +30,68 @@ async def write_deals(
         people = await upsert(portal, "contacts", list(parcel.contacts.values()))
         deals = await upsert(portal, "deals", list(parcel.deals.values()))
     except Refused as exc:
-        raise to_signal(exc.problem, _settled(batch, parcel.outcomes)) from exc
-    held = _enter(parcel, deals, people)
-    ...
+        raise parcel.signal(exc.problem) from exc
+    written = _enter_deals(parcel, deals, settings)
+    links = _enter_contacts(parcel, written, people)
+    if links:
+        await _link(portal, parcel, links)
+    return parcel.unpack()
+
+
+def _enter_deals(parcel: Parcel, deals: Accounts, settings: HubSpotSettings) -> dict[str, str]:
+    """Return event id → deal id of those written."""
+    written = {}
+    for event_id in parcel.deals:
+        problem = deals.problems.get(event_id)
+        if problem is not None and problem.act is not Act.EXISTS:
+            parcel.settle(event_id, _misplaced(problem, settings))
+            continue
+        deal_id = problem.remote_id if problem else deals.ids[event_id]
+        parcel.outcomes[event_id] = Outcome.delivered(deal_id)
+        if deal_id is not None:
+            written[event_id] = deal_id
+    return written
+
+
+def _misplaced(problem: Problem, settings: HubSpotSettings) -> Problem:
+    """Return a hold where the portal does not have the pipeline or stage that is configured."""
+    own = callable(settings.properties) or problem.property in settings.properties
+    if problem.act is Act.REJECT and problem.property in ("pipeline", "dealstage") and not own:
+        return attrs.evolve(problem, act=Act.HOLD)
+    return problem
+
+
+def _enter_contacts(
+    parcel: Parcel, written: Mapping[str, str], people: Accounts
+) -> dict[str, Link]:
+    """Return event id → link of those whose contact was written."""
+    links = {}
+    for event_id, deal_id in written.items():
+        email = parcel.customers.get(event_id)
+        if email is None:
+            continue
+        trace = parcel.contacts[email]["objectWriteTraceId"]
+        problem = people.problems.get(trace)
+        contact_id = problem.remote_id if problem else people.ids[trace]
+        if problem is None or (problem.act is Act.EXISTS and contact_id):
+            links[event_id] = (deal_id, str(contact_id))
+        else:
+            parcel.unlinked(event_id, _unknown(problem))
+    return links
+
+
+def _unknown(problem: Problem) -> Problem:
+    # A contact that exists, but whose id HubSpot does not tell, is found by the next upsert.
+    return attrs.evolve(problem, act=Act.LATER) if problem.act is Act.EXISTS else problem
+
+
+async def _link(portal: Portal, parcel: Parcel, links: Mapping[str, Link]) -> None:
+    try:
+        problems = await link(portal, list(links.values()))
+    except Refused as exc:
+        for event_id in links:
+            parcel.outcomes.pop(event_id, None)
+        raise parcel.signal(exc.problem) from exc
+    for event_id, made in links.items():
+        if made in problems:
+            parcel.unlinked(event_id, problems[made])

@@ -12,7 +12,6 @@ from anyio.lowlevel import current_token
 
 from anytrack_async.settings import HubSpotSettings
 
-
 _SLACK = 1.02
 """HubSpot counts a request when it arrives, up to a network's moods later than it was sent."""
 
@@ -77,7 +76,7 @@ class Limiter:
     async def take(self) -> None:
         """Wait until one more request may go."""
         async with self._turn:
-            while wait := self._window.wait(anyio.current_time()):
+            while wait := self._window.wait(anyio.current_time()):  # noqa: ASYNC110 - time passes
                 await anyio.sleep(wait)
 
     def hold(self, seconds: float) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from anytrack_async.sinks.hubspot.batch import items, json_of
-from anytrack_async.sinks.hubspot.errors import Act, Problem, context_values, read_item
+import attrs
+
+from anytrack_async.sinks.hubspot.batch import UNACCOUNTED, json_of
+from anytrack_async.sinks.hubspot.errors import read_item
 from anytrack_async.sinks.hubspot.portal import Portal, decoded
+from anytrack_async.sinks.hubspot.problem import Act, Problem, context_values, items
 from anytrack_async.sinks.hubspot.signals import Refused
 
 Link: TypeAlias = tuple[str, str]
@@ -44,12 +47,13 @@ def missing_links(wanted: Sequence[Link], body: Any) -> dict[Link, Problem]:
         problems |= dict.fromkeys(named, problem)
         strays += [] if named else [problem]
     lost = [one for one in open_links if one not in problems]
-    return problems | dict.fromkeys(lost, strays[0] if strays and len(lost) == 1 else _LOST)
+    problems |= dict.fromkeys(lost, strays[0] if strays and len(lost) == 1 else _LOST)
+    return {one: problem for one, problem in problems.items() if problem.act is not Act.EXISTS}
 
 
 _LOST = Problem(
     act=Act.LATER,
-    code="UNACCOUNTED",
+    code=UNACCOUNTED,
     message=(
         "the deal is there, but HubSpot's answer does not account for its link to the contact: "
         "it is neither in the results nor in the errors"
@@ -77,12 +81,14 @@ def _named(links: Sequence[Link], error: Mapping[str, Any]) -> list[Link]:
 
 def _blamed(wanted: Sequence[Link], exc: Refused) -> dict[Link, Problem]:
     problem = exc.problem
+    if problem.code == "OBJECT_NOT_FOUND":  # a contact that was deleted meanwhile
+        problem = attrs.evolve(problem, act=Act.REJECT)
     if problem.act is Act.EXISTS:
         return {}
     if problem.act is Act.LATER or (problem.act is Act.REJECT and len(wanted) == 1):
         return dict.fromkeys(wanted, problem)
     if problem.act is Act.REJECT:
-        named = {}
+        named: dict[Link, Problem] = {}
         for error in items(json_of(exc.content), "errors"):
             named |= dict.fromkeys(_named(wanted, error), read_item(error))
         if named:  # none was linked: the others go again

@@ -15,12 +15,14 @@ import attrs
 
 from anytrack_async.errors import ConfigurationError, DecodeError, TransportError
 from anytrack_async.settings import HubSpotSettings, OAuthSettings, OAuthTokens
-from anytrack_async.sinks.hubspot.errors import Act, Problem, read_problem
+from anytrack_async.sinks.hubspot.errors import read_problem
 from anytrack_async.sinks.hubspot.paths import Path
+from anytrack_async.sinks.hubspot.problem import Act, Problem
 from anytrack_async.sinks.hubspot.signals import Refused
 from anytrack_async.transport import Answer, Session
 
 _MARGIN = 60.0  # seconds before its end at which a token is replaced, at most a tenth of its life
+_LONGEST = 1e8  # seconds that make sense, about three years
 _UNTOLD = 1800.0  # seconds a token lives where HubSpot does not say
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -120,16 +122,20 @@ class Credentials:
             )
         except TransportError as exc:
             raise Refused(_down(str(exc.args[0]))) from exc
-        return _granted(answer)
+        if answer.success:
+            return _granted(answer)
+        raise Refused(_refused(answer, [oauth.client_secret, self._refresh_token]))
+
+
+def _refused(answer: Answer, secrets: list[str]) -> Problem:
+    problem = read_problem(answer.status, answer.headers, answer.content).without(secrets)
+    # HubSpot says 400 to a refresh token or a secret that it does not know.
+    act = Act.HOLD if problem.act is Act.REJECT else problem.act
+    message = f"the access token could not be refreshed: {problem.message}"
+    return attrs.evolve(problem, act=act, message=message, words="")
 
 
 def _granted(answer: Answer) -> dict[str, Any]:
-    if not answer.success:
-        problem = read_problem(answer.status, answer.headers, answer.content)
-        # HubSpot says 400 to a refresh token or a secret that it does not know.
-        act = Act.HOLD if problem.act is Act.REJECT else problem.act
-        message = f"the access token could not be refreshed: {problem.message}"
-        raise Refused(attrs.evolve(problem, act=act, message=message))
     try:
         granted = answer.json()
     except DecodeError:
@@ -143,8 +149,9 @@ def _down(why: str) -> Problem:
     return Problem(act=Act.DOWN, message=f"the access token could not be refreshed: {why}")
 
 
-def _seconds(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and value >= 0 else _UNTOLD
+def _seconds(value: Any) -> float:
+    told = isinstance(value, int | float) and value >= 0
+    return min(float(value), _LONGEST) if told else _UNTOLD
 
 
 async def _hand_over(oauth: OAuthSettings, token: str, refresh_token: str, life: float) -> None:
@@ -158,4 +165,4 @@ async def _hand_over(oauth: OAuthSettings, token: str, refresh_token: str, life:
         if inspect.isawaitable(kept):
             await kept
     except Exception as exc:  # the token works all the same, and its text must not reach a log
-        _log.error("hubspot: on_tokens failed (%s): new tokens not kept", type(exc).__name__)  # noqa: TRY400
+        _log.error("hubspot: on_tokens failed (%s): new tokens not kept", type(exc).__name__)

@@ -10,12 +10,15 @@ import orjson
 
 from anytrack_async.errors import DecodeError, TransportError
 from anytrack_async.settings import HubSpotSettings
-from anytrack_async.sinks.hubspot.errors import Act, Problem, read_problem
+from anytrack_async.sinks.hubspot.errors import read_problem
 from anytrack_async.sinks.hubspot.limiter import Limiter, shared_limiter
 from anytrack_async.sinks.hubspot.oauth import Credentials
 from anytrack_async.sinks.hubspot.paths import Path, Paths
+from anytrack_async.sinks.hubspot.problem import Act, Problem
 from anytrack_async.sinks.hubspot.signals import SERVICE, Refused
 from anytrack_async.transport import Answer, Session, Transport
+
+_LONGEST_HOLD = 60.0  # seconds; a caller who waits for a day would rather be told
 
 
 class Portal:
@@ -95,8 +98,9 @@ class Portal:
 
     def _problem(self, answer: Answer) -> Problem:
         problem = read_problem(answer.status, answer.headers, answer.content, zone=self.zone)
-        if problem.act is Act.WAIT and self._limiter is not None:
-            self._limiter.hold(problem.after or 0.0)  # also for other sinks of this token
+        after = problem.after or 0.0
+        if problem.act is Act.WAIT and after <= _LONGEST_HOLD and self._limiter is not None:
+            self._limiter.hold(after)  # also for other sinks of this token
         return problem
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from anytrack_async.errors import (
     CredentialsError,
@@ -19,7 +19,7 @@ from anytrack_async.sinks.base import (
     Throttled,
     Unavailable,
 )
-from anytrack_async.sinks.hubspot.errors import Act, Problem
+from anytrack_async.sinks.hubspot.problem import Act, Problem
 
 SERVICE = "hubspot"
 
@@ -38,24 +38,23 @@ class Refused(Exception):  # noqa: N818 - not an error of the library, never lea
         self.content = content
 
 
-def to_signal(problem: Problem, outcomes: Sequence[Outcome | None] = ()) -> SinkSignal:
+def to_signal(problem: Problem) -> SinkSignal:
     """Return the signal for a batch that met *problem*."""
-    reason, code = told(problem), problem.code
+    reason, code = str(problem), problem.code
     match problem.act:
         case Act.WAIT:
-            after = problem.after or 0.0
-            return Throttled(reason, after=after, code=code, outcomes=outcomes)
+            return Throttled(reason, after=problem.after or 0.0, code=code)
         case Act.HOLD:
-            return CredentialsRejected(reason, code=code, outcomes=outcomes)
+            return CredentialsRejected(reason, code=code)
         case Act.REJECT | Act.EXISTS | Act.SPLIT:
-            return BatchRejected(reason, code=code, outcomes=outcomes)
+            return BatchRejected(reason, code=code)
         case _:
-            return Unavailable(reason, code=code, outcomes=outcomes)
+            return Unavailable(reason, code=code)
 
 
 def to_outcome(problem: Problem) -> Outcome:
     """Return the outcome of one conversion that met *problem*."""
-    reason, code = told(problem), problem.code
+    reason, code = str(problem), problem.code
     match problem.act:
         case Act.EXISTS:
             return Outcome.delivered(problem.remote_id)
@@ -76,17 +75,10 @@ _ERRORS: Mapping[Act, type[ServiceError]] = {
 def to_error(problem: Problem) -> ServiceError:
     """Return the error for a caller who asked for something himself and met *problem*."""
     return _ERRORS.get(problem.act, RejectedError)(
-        problem.message,
+        f"{problem.message}; {problem.advice}" if problem.advice else problem.message,
         service=SERVICE,
         status=problem.status,
         code=problem.code,
         request_id=problem.request_id,
         retry_after=problem.after,
     )
-
-
-def told(problem: Problem) -> str:
-    """Return the problem's words for logs and reports."""
-    if problem.request_id is None:
-        return problem.message
-    return f"{problem.message} (correlation id {problem.request_id})"

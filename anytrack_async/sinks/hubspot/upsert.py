@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from anytrack_async.sinks.hubspot.batch import Accounts, account, blamed, json_of, without_values
-from anytrack_async.sinks.hubspot.errors import Problem
 from anytrack_async.sinks.hubspot.portal import Portal, decoded
+from anytrack_async.sinks.hubspot.problem import Problem
 from anytrack_async.sinks.hubspot.signals import Refused
 
 Inputs = Sequence[dict[str, Any]]

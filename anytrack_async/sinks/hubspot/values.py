@@ -7,8 +7,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import orjson
 
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.models import Conversion
 from anytrack_async.models.checks import encodable
 from anytrack_async.settings import PropertySource
@@ -64,6 +66,17 @@ def _written(value: Any) -> str:
             return ";".join(text(one) for one in value)  # how HubSpot writes several choices
         case _:
             return str(value)
+
+
+def check_source(setting: str, source: PropertySource) -> None:
+    """Raise `ConfigurationError` if *source* names a field that conversions do not have."""
+    fields = {one.name for one in attrs.fields(Conversion)}
+    for name, where in () if callable(source) else source.items():
+        if not where.startswith("=") and where.partition(".")[0] not in fields:
+            raise ConfigurationError(
+                f"{setting}[{name!r}]: a conversion has no field {where!r}; "
+                "write '=text' for a constant"
+            )
 
 
 def extras(conversion: Conversion, source: PropertySource) -> dict[str, str]:

@@ -1,0 +1,232 @@
+import re
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anytrack_async.models import Conversion, ConversionType, Customer
+from anytrack_async.settings import HubSpotSettings
+from anytrack_async.sinks.hubspot import to_deal
+from anytrack_async.sinks.hubspot.values import plain, text
+
+
+def properties(conversion, settings):
+    return to_deal(conversion, settings)["properties"]
+
+
+def test_a_sale_becomes_a_deal_with_everything_known(hs):
+    conversion = hs.sale(
+        "A1",
+        click_id="ck",
+        source=" google ",
+        campaign_id="c7",
+        ad_id="ad9",
+        currency="EUR",
+        id="anytrack-5",
+    )
+
+    assert to_deal(conversion, hs.settings()) == {
+        "id": "sale:A1",
+        "idProperty": "anytrack_event_id",
+        "properties": {
+            "dealname": "Conversion anytrack-5",
+            "amount": "9.90",
+            "deal_currency_code": "EUR",
+            "closedate": "2026-03-04T05:06:07.891Z",
+            "pipeline": "default",
+            "dealstage": "closedwon",
+            "anytrack_event_id": "sale:A1",
+            "anytrack_source": "google",
+            "anytrack_campaign_id": "c7",
+            "anytrack_click_id": "ck",
+            "anytrack_conversion_type": "sale",
+            "anytrack_ad_id": "ad9",
+            "anytrack_order_id": "A1",
+        },
+        "objectWriteTraceId": "sale:A1",
+    }
+
+
+def test_what_is_not_known_is_left_out(hs):
+    deal = properties(Conversion.lead(event_id="e1", timestamp=hs.AT), hs.settings())
+
+    assert set(deal) == {
+        "dealname",
+        "amount",
+        "deal_currency_code",
+        "closedate",
+        "pipeline",
+        "dealstage",
+        "anytrack_event_id",
+        "anytrack_conversion_type",
+    }
+
+
+def test_without_an_id_the_deal_is_named_by_its_event_id(hs):
+    assert properties(hs.sale("7"), hs.settings())["dealname"] == "Conversion sale:7"
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage"),
+    [
+        ("sale", "closedwon"),
+        ("lead", "qualifiedtobuy"),
+        ("signup", "qualifiedtobuy"),
+        ("custom", "qualifiedtobuy"),
+    ],
+)
+def test_only_a_sale_is_won(hs, kind, stage):
+    assert properties(Conversion(conversion_type=kind), hs.settings())["dealstage"] == stage
+
+
+def test_stage_and_pipeline_follow_the_conversion_type(hs):
+    settings = hs.settings(stages={"lead": "99"}, pipeline={"lead": "5"})
+
+    lead = properties(Conversion.lead(), settings)
+    sale = properties(hs.sale(), settings)
+
+    assert (lead["pipeline"], lead["dealstage"]) == ("5", "99")
+    assert (sale["pipeline"], sale["dealstage"]) == ("default", "closedwon")
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [
+        ("1234567.5", "1234567.5"),
+        ("1E+3", "1000"),
+        ("1E-7", "0.0000001"),
+        ("0E-10", "0.0000000000"),
+        ("-0", "0"),
+        ("-0.00", "0.00"),
+        ("1E-1000000", "0"),
+        ("0." + "1" * 60, "0.111111111111"),
+        ("999999999999999.99", "999999999999999.99"),
+    ],
+)
+def test_amounts_are_plain_decimals(number, written):
+    assert plain(Decimal(number)) == written
+
+
+def test_close_date_is_utc_with_milliseconds(hs):
+    tokyo = timezone(timedelta(hours=9))
+    conversion = hs.sale(timestamp=datetime(2026, 1, 1, 3, 0, tzinfo=tokyo))
+
+    assert properties(conversion, hs.settings())["closedate"] == "2025-12-31T18:00:00.000Z"
+
+
+def test_a_function_names_the_deal(hs):
+    named = hs.settings(deal_name=lambda c: f" {c.conversion_type} {c.order_id} ")
+    blank = hs.settings(deal_name=lambda c: "  ")
+
+    assert properties(hs.sale("7"), named)["dealname"] == "sale 7"
+    assert properties(hs.sale("7"), blank)["dealname"] == "Conversion sale:7"
+
+
+def test_a_mapping_adds_properties_from_fields_entries_and_constants(hs):
+    settings = hs.settings(
+        properties={
+            "plan": "custom_data.plan",
+            "deep": "custom_data.a.b",
+            "dotted": "custom_data.x.y",
+            "sub": "sub_ids.s1",
+            "town": "customer.city",
+            "dealtype": "=newbusiness",
+            "page": "page_url",
+            "nothing": "custom_data.none",
+            "nobody": "customer.gender",
+            "lost": "custom_data.plan.deeper",
+        }
+    )
+    conversion = hs.sale(
+        custom_data={"plan": "gold", "a": {"b": 3}, "x.y": True},
+        sub_ids={"s1": "one"},
+        customer=Customer(city=["Bonn", "Köln"]),
+        page_url="https://shop.example/thanks",
+    )
+
+    deal = properties(conversion, settings)
+
+    assert {name: deal[name] for name in settings.properties if name in deal} == {
+        "plan": "gold",
+        "deep": "3",
+        "dotted": "true",
+        "sub": "one",
+        "town": "Bonn",
+        "dealtype": "newbusiness",
+        "page": "https://shop.example/thanks",
+    }
+
+
+def test_a_function_adds_and_replaces_properties_but_not_the_key(hs):
+    settings = hs.settings(
+        properties=lambda c: {"amount": Decimal("1E+2"), "anytrack_event_id": "x", "blank": " "}
+    )
+
+    deal = to_deal(hs.sale("7"), settings)
+
+    assert deal["properties"]["amount"] == "100"
+    assert deal["properties"]["anytrack_event_id"] == deal["id"] == "sale:7"
+    assert "blank" not in deal["properties"]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (None, ""),
+        (True, "true"),
+        (False, "false"),
+        (7, "7"),
+        (1e22, "10000000000000000000000"),
+        (0.1, "0.1"),
+        (date(2026, 1, 2), "2026-01-02"),
+        (datetime(2026, 1, 2, 3, 4), "2026-01-02T03:04:00.000Z"),
+        (datetime(2026, 1, 2, 3, 4, tzinfo=UTC), "2026-01-02T03:04:00.000Z"),
+        (["a", 1], "a;1"),
+        ({"a": 1}, '{"a":1}'),
+        (" x ", "x"),
+    ],
+)
+def test_values_of_any_kind_become_text(value, written):
+    assert text(value) == written
+
+
+def test_half_a_character_is_refused():
+    with pytest.raises(ValueError, match="surrogate"):
+        text("\ud800")
+
+
+_TEXT = st.text(max_size=40).filter(lambda s: s.strip() and s.isprintable() and s == s.strip())
+_LOOSE = st.text(min_size=1, max_size=40).filter(
+    lambda s: s.strip() and not any("\ud800" <= c <= "\udfff" for c in s)
+)
+_CONVERSIONS = st.builds(
+    Conversion,
+    conversion_type=st.sampled_from(ConversionType),
+    revenue=st.decimals(0, 10**14, allow_nan=False, allow_infinity=False),
+    currency=st.sampled_from(["USD", "EUR", "JPY"]),
+    timestamp=st.datetimes(timezones=st.just(UTC)),
+    click_id=st.none() | _TEXT,
+    order_id=st.none() | _TEXT,
+    id=st.none() | _TEXT,
+    source=st.none() | _LOOSE,
+    campaign_id=st.none() | _LOOSE,
+    ad_id=st.none() | _LOOSE,
+)
+_SETTINGS = HubSpotSettings(access_token="t")
+
+
+@given(_CONVERSIONS)
+def test_any_conversion_maps_to_text_values_without_blanks_around(conversion):
+    deal = to_deal(conversion, _SETTINGS)
+
+    assert orjson.loads(orjson.dumps(deal)) == deal
+    for value in deal["properties"].values():
+        assert isinstance(value, str)
+        assert value
+        assert value == value.strip()
+    assert re.fullmatch(r"\d+(\.\d+)?", deal["properties"]["amount"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", deal["properties"]["closedate"])
+    assert deal["id"] == deal["objectWriteTraceId"] == conversion.event_id

@@ -1,0 +1,81 @@
+import logging
+
+import httpx
+import pytest
+
+from anytrack_async.models import Customer
+from anytrack_async.settings import HubSpotSettings, OAuthSettings
+from anytrack_async.sinks.base import SinkSignal
+from anytrack_async.sinks.hubspot import HubSpotSink
+
+pytestmark = pytest.mark.asyncio
+
+CUSTOMER = Customer(
+    email="jane.doe@example.com",
+    phone="+49 228 1234567",
+    first_name="Jane",
+    last_name="Doe",
+    city="Bonn",
+    postal_code="53113",
+)
+SECRETS = ("jane", "doe", "228", "bonn", "53113", "pat-na1-secret", "hush", "c1ick")
+ECHOES = {
+    "contacts": "Email address jane.doe@example.com of Jane Doe, +49 228 1234567, 53113 Bonn "
+    "is wrong (Bearer pat-na1-secret)",
+    "deals": "c1ick or Jane from Bonn is wrong (Bearer pat-na1-secret)",
+}
+"""What was sent, quoted back in an error."""
+
+
+def answers(hs, echo):
+    def item(trace, echo=echo):
+        return hs.item_error(trace, message=echo, errors=[{"message": echo, "code": "X"}])
+
+    return [
+        hs.refusal(400, "VALIDATION_ERROR", echo),
+        hs.refusal(400, "VALIDATION_ERROR", echo, errors=[item("sale:1")]),
+        hs.refusal(423, "LOCKED", echo),
+        hs.refusal(409, "CONFLICT", echo),
+        hs.reply(207, errors=[item("sale:1"), item("sale:2", "joe@example.com is wrong")]),
+        hs.reply(207, errors=[item(None), item(None)]),
+        hs.reply(207, errors=[item(None)]),
+    ]
+
+
+@pytest.mark.parametrize("at", range(7))
+@pytest.mark.parametrize("op", ["contacts", "deals"])
+@pytest.mark.parametrize("size", [1, 2])
+async def test_nothing_of_a_customer_reaches_outcomes_signals_or_logs(
+    hs, make_sink, wire, caplog, at, op, size
+):
+    sink = make_sink(properties={"buyer": "customer.first_name", "town": "customer.city"})
+    wire.script(op, answers(hs, ECHOES[op])[at])
+    other = Customer(email="joe@example.com")
+    batch = [
+        hs.sale("1", customer=CUSTOMER, click_id="c1ick"),
+        hs.sale("2", customer=other),
+    ][:size]
+
+    with caplog.at_level(logging.DEBUG):
+        told = await _told(sink, batch)
+
+    for secret in SECRETS:
+        assert secret not in (told + caplog.text).lower(), told
+
+
+async def _told(sink, batch):
+    try:
+        outcomes = await sink.deliver(batch)
+    except SinkSignal as signal:
+        return f"{signal!r} {signal.reason} {signal.code} {signal.outcomes}"
+    return str(outcomes)
+
+
+async def test_an_oauth_app_keeps_its_secrets_when_it_is_refused(hs, wire):
+    oauth = OAuthSettings(client_id="c", client_secret="hush", refresh_token="hush2")
+    wire.script("token", httpx.Response(400, json={"message": "unknown: hush and hush2"}))
+    sink = HubSpotSink(HubSpotSettings(oauth=oauth), transport=wire)
+
+    told = await _told(sink, [hs.sale("1", customer=CUSTOMER)])
+
+    assert "unknown: *** and ***" in told

@@ -1,0 +1,172 @@
+import anyio
+import httpx
+import pytest
+
+from anytrack_async.models import Customer
+from anytrack_async.settings import HubSpotSettings, OAuthSettings
+from anytrack_async.sinks.base import CredentialsRejected, SinkSignal
+from anytrack_async.sinks.hubspot import HubSpotSink
+from anytrack_async.sinks.hubspot.limiter import _limiters
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+
+from anytrack_async.sandbox import (
+    Faults,
+    HubSpotPortal,
+    SandboxSettings,
+    create_app,
+)
+
+pytestmark = pytest.mark.asyncio
+
+TOKEN = "sandbox-hubspot-token"
+
+
+def portal(**more):
+    faults = more.pop("faults", None) or Faults()
+    return create_app(SandboxSettings(hubspot=HubSpotPortal(**more), faults=faults))
+
+
+def sink_of(app, **more):
+    given = {"access_token": TOKEN, "base_url": "http://localhost", **more}
+    return HubSpotSink(HubSpotSettings(**given), transport=httpx.ASGITransport(app=app))
+
+
+def ledger(app, **more):
+    return app.ledger.report(**more)["hubspot"]
+
+
+async def test_a_batch_delivered_twice_is_there_once(hs):
+    app = portal()
+    sink = sink_of(app)
+    batch = [hs.sale(str(n), email=f"User{n % 30}@Example.com") for n in range(100)]
+
+    first = await sink.deliver(batch)
+    again = await sink.deliver(batch)
+
+    assert len({one.remote_id for one in first}) == 100
+    assert again == first
+    page = ledger(app)
+    assert (page["unique"], page["contacts"], page["associations"]) == (100, 30, 100)
+    assert not page["rejected"]
+
+
+async def test_bad_conversions_lose_nobody_else(hs):
+    app = portal()
+    batch = [
+        hs.sale("1", currency="XAU"),
+        hs.sale("2", customer=Customer(email="a@b.c.example", phone="1")),
+        hs.sale("3"),
+    ]
+
+    outcomes = await sink_of(app).deliver(batch)
+
+    assert [one.status for one in outcomes] == ["rejected", "delivered", "delivered"]
+    assert "XAU was not one of the allowed options" in outcomes[0].error
+
+
+async def test_a_fresh_portal_holds_until_it_is_set_up(hs):
+    app = portal(prepared=False)
+    sink = sink_of(app)
+    with pytest.raises(CredentialsRejected, match="setup"):
+        await sink.deliver([hs.sale("1"), hs.sale("2")])
+
+    planned = await sink.setup(dry_run=True)
+    done = await sink.setup()
+
+    assert [one.name for one in planned] == [one.name for one in done]
+    assert {one.action for one in done} == {"created"}
+    assert [one.status for one in await sink.deliver([hs.sale("1")])] == ["delivered"]
+    assert all(one.ok for one in await sink.check(currencies=["USD"]))
+
+
+async def test_a_pipeline_by_label(hs):
+    app = portal()
+    stages = {"sale": "Won", "lead": "New", "signup": "New", "custom": "New"}
+
+    outcomes = await sink_of(app, pipeline="affiliate sales", stages=stages).deliver([hs.sale()])
+
+    assert [one.status for one in outcomes] == ["delivered"]
+
+
+async def test_an_oauth_app_whose_tokens_end_at_once(hs):
+    app = portal(token_life=0)
+    oauth = OAuthSettings(
+        client_id="sandbox-client",
+        client_secret="sandbox-client-secret",
+        refresh_token="sandbox-refresh-token",
+    )
+    with pytest.raises(CredentialsRejected, match="expired"):
+        await sink_of(app, access_token=None, oauth=oauth).deliver([hs.sale()])
+
+    good = portal()
+    outcomes = await sink_of(good, access_token="unknown", oauth=oauth).deliver([hs.sale()])
+    assert [one.status for one in outcomes] == ["delivered"]
+
+
+async def test_missing_scopes_are_named(hs):
+    app = portal(scopes=["crm.objects.deals.write"])
+
+    with pytest.raises(CredentialsRejected, match=r"crm\.objects\.contacts\.write"):
+        await sink_of(app).deliver([hs.sale(email="a@b.example")])
+
+
+@pytest.mark.parametrize("version", ["2026-09", "2026-03", "v3"])
+async def test_every_version_is_spoken(hs, version):
+    outcomes = await sink_of(portal(), api_version=version).deliver(
+        [hs.sale("1", email="a@b.example")]
+    )
+
+    assert [one.status for one in outcomes] == ["delivered"]
+
+
+async def test_events_are_taken_once(hs):
+    app = portal()
+    sink = sink_of(app, mode="events", event_name="pe7_conversion")
+    for _ in range(2):
+        await sink.deliver([hs.sale(str(n), email="a@b.example") for n in range(5)])
+
+    assert ledger(app)["events"] == 5
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_nothing_is_lost_or_doubled_whatever_goes_wrong(hs, seed):
+    kinds = ("error", "throttle", "reset", "cut", "lost")
+    app = portal(faults=Faults(rate=0.5, seed=seed, kinds=kinds), limit=10_000)
+    sink = sink_of(app)
+    waiting = [hs.sale(str(n), email=f"u{n}@b.example") for n in range(20)]
+    for _ in range(200):
+        try:
+            outcomes = await sink.deliver(waiting)
+        except SinkSignal as signal:
+            outcomes = signal.outcomes or [None] * len(waiting)
+            sink._portal._limiter = None
+        waiting = [
+            one
+            for one, outcome in zip(waiting, outcomes, strict=True)
+            if outcome is None or outcome.status != "delivered"
+        ]
+        if not waiting:
+            break
+        _forget_holds()
+
+    assert not waiting
+    page = ledger(app, ids=True)
+    assert (page["unique"], page["contacts"], page["associations"]) == (20, 20, 20)
+
+
+async def test_a_pace_that_never_meets_the_limit(hs):
+    app = portal(limit=10, interval=0.05)
+    sink = sink_of(app, rate_limit=10, rate_interval=0.05)
+    async with anyio.create_task_group() as tg:
+        for number in range(30):
+            tg.start_soon(sink.deliver, [hs.sale(str(number))])
+
+    assert ledger(app)["unique"] == 30
+    assert not ledger(app)["rejected"]
+
+
+def _forget_holds():
+    for limiter in list(_limiters.values()):
+        limiter._window._held_until = 0.0
