@@ -30,7 +30,7 @@ is not part of the tree: lanes act on it, callers never see it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from anytrack_async.delivery.handle import Delivery
@@ -93,6 +93,13 @@ class ServiceError(AnyTrackError):
         self.request_id = request_id
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self)._again, (self.args[0],), self.__dict__
+
+    @classmethod
+    def _again(cls, message: str) -> Self:
+        return cls(message, service="")
+
     def __str__(self) -> str:
         known = {"status": self.status, "code": self.code, "request id": self.request_id}
         details = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
@@ -128,7 +135,10 @@ class DeliveryError(AnyTrackError):
 
 
 class QueueFullError(DeliveryError):
-    """The outbox holds as many conversions as it may; nothing of this call was accepted."""
+    """The outbox holds as many conversions as it may; nothing of this call was accepted.
+
+    Where waiting for room took too long, the message says so, and what to do.
+    """
 
 
 class ConflictError(DeliveryError):
@@ -153,15 +163,32 @@ class DeliveryTimeoutError(DeliveryError, TimeoutError):
     """Not delivered in time, but safely queued: it will be delivered without being sent again.
 
     Attributes:
-        delivery: the handle to go on waiting with.
+        event_id: which conversion.
+        delivery: the handle to go on waiting with. It stays in its process: an error that was
+            pickled has none.
     """
 
+    delivery: Delivery
+
     def __init__(self, delivery: Delivery, destination: str, timeout: float) -> None:
+        outcome = delivery.report.outcomes.get(destination)
+        last = f" (last: {outcome.error})" if outcome and outcome.error else ""
         super().__init__(
             f"conversion {delivery.event_id!r} is safely queued but {destination} has not "
-            f"confirmed it within {timeout:g} s; do not submit it again, await error.delivery"
+            f"confirmed it within {timeout:g} s{last}; do not submit it again, await error.delivery"
         )
+        self.event_id = delivery.event_id
         self.delivery = delivery
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_elsewhere, (type(self), str(self), self.event_id)
+
+
+def _from_elsewhere(cls: type[DeliveryTimeoutError], message: str, event_id: str) -> Exception:
+    error = cls.__new__(cls)
+    TimeoutError.__init__(error, message)
+    error.event_id = event_id
+    return error
 
 
 class DeadLetterError(DeliveryError):

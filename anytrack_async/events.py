@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from inspect import iscoroutinefunction
 from typing import Protocol, TypeAlias
 
 import attrs
+
+from anytrack_async.errors import ConfigurationError
 
 logger = logging.getLogger("anytrack_async")
 
@@ -114,10 +117,19 @@ class Observer(Protocol):
 
 
 class Observers:
-    """Several observers as one; the failure of one touches no other."""
+    """Several observers as one; the failure of one touches no other.
+
+    Raises:
+        ConfigurationError: one of them has no `notify`, or an ``async`` one, which nobody awaits.
+    """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
+        for observer in self._observers:
+            notify = getattr(observer, "notify", None)
+            if not callable(notify) or iscoroutinefunction(notify):
+                kind = type(observer).__name__
+                raise ConfigurationError(f"observer {kind} needs a notify(event) that is not async")
 
     def notify(self, event: Event) -> None:
         """Tell everyone."""

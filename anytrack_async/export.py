@@ -32,9 +32,12 @@ CSV_COLUMNS = (
 )
 """The columns of a CSV export, in order."""
 
-_JSON_FIELDS = (*CSV_COLUMNS, "user_agent", "order_id", "event_name", "sub_ids", "custom_data")
+_JSON_FIELDS = (
+    *CSV_COLUMNS,
+    *("event_id", "event_name", "order_id", "user_agent", "page_url", "sub_ids", "custom_data"),
+)
 _ROWS = 1_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 async def export(
@@ -45,6 +48,7 @@ async def export(
     """Write what is *found* to a file and return how many conversions that were.
 
     The file appears whole or not at all: it is written beside *path* and moved there at the end.
+    It holds visitors' addresses, so only its owner may read it.
 
     Args:
         found: the conversions; closed in the end.
@@ -70,12 +74,12 @@ async def export(
 
 
 def _beside(target: Path) -> IO[bytes]:
-    return NamedTemporaryFile(
-        dir=target.parent, prefix=f".{target.name}.", delete=False
-    )
+    return NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False)
 
 
 def _publish(part: IO[bytes], target: Path) -> None:
+    part.flush()
+    os.fsync(part.fileno())
     part.close()
     Path(part.name).replace(target)
 
@@ -87,15 +91,22 @@ def _discard(part: IO[bytes]) -> None:
 
 async def _write(found: AsyncIterator[Conversion], part: IO[bytes], lines: _Lines) -> int:
     count = 0
-    async for rows in _in_slices(found):
-        await to_thread.run_sync(lambda rows=rows, first=not count: part.write(lines(rows, first)))
-        count += len(rows)
+    async with aclosing(_in_slices(found)) as slices:
+        async for rows in slices:
+            await to_thread.run_sync(_append, part, lines, rows, not count)
+            count += len(rows)
     if not count:
-        await to_thread.run_sync(lambda: part.write(lines([], True)))
+        await to_thread.run_sync(_append, part, lines, (), True)
     return count
 
 
-async def _in_slices(found: AsyncIterator[Conversion]) -> AsyncIterator[Sequence[Conversion]]:
+def _append(part: IO[bytes], lines: _Lines, rows: Sequence[Conversion], first: bool) -> None:
+    part.write(lines(rows, first))
+
+
+async def _in_slices(
+    found: AsyncIterator[Conversion],
+) -> AsyncGenerator[Sequence[Conversion], None]:
     rows: list[Conversion] = []
     async for conversion in found:
         rows.append(conversion)

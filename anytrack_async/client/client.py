@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self
 
+import anyio
 import attrs
 from anyio import AsyncContextManagerMixin
 
-from anytrack_async.client.config import make_outbox, outbox_from_env, sinks_from_env
+from anytrack_async.client.config import (
+    listed,
+    make_outbox,
+    outbox_from_env,
+    sink_names,
+    sinks_from_env,
+)
 from anytrack_async.client.push import Pushing
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
-from anytrack_async.client.tracking import Tracking
+from anytrack_async.client.tracking import ANYTRACK, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.endpoints import Affiliates, Attributions, Conversions, Reports
 from anytrack_async.errors import ConfigurationError
@@ -23,6 +30,8 @@ from anytrack_async.outbox import Outbox
 from anytrack_async.settings import AnyTrackSettings, DeliverySettings, HttpSettings
 from anytrack_async.sinks import AnyTrackSink, Sink
 from anytrack_async.transport import Transport, anytrack_session
+
+_FAREWELL = 5.0  # seconds that closing the connections may take
 
 
 class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
@@ -44,7 +53,8 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         observers: are told what happens, besides the logger ``anytrack_async``.
         log: whether the logging observer is on.
         from_start: destinations new to the outbox that get what was accepted before them too.
-        transport: takes the place of the connections to AnyTrack, e.g. `httpx.MockTransport`.
+        transport: takes the place of the connections to AnyTrack, e.g. `httpx.MockTransport`; a
+            sink takes its own, which may be the same one. Closed with the client.
 
     Attributes:
         conversions: conversions that AnyTrack knows.
@@ -73,15 +83,17 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         transport: Transport | None = None,
     ) -> None:
         settings = _settings(api_key, account_id, base_url, http)
+        names = sink_names(sinks)
         self._counters = Counters()
         logs = (LoggingObserver(),) if log else ()
         self._session = anytrack_session(settings, transport=transport)
+        self._anytrack = AnyTrackSink(settings, transport=transport)
         self._dispatcher = Dispatcher(
             make_outbox(outbox),
-            [AnyTrackSink(settings, transport=transport), *sinks],
+            [self._anytrack, *sinks],
             delivery or DeliverySettings(),
             notify=Observers([self._counters, *logs, *observers]).notify,
-            from_start=from_start,
+            from_start=listed("from_start", from_start, among=[ANYTRACK, *names]),
         )
         self._sinks = {sink.name: sink for sink in sinks}
         self.conversions = Conversions(self._session)
@@ -95,16 +107,30 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         environ: Mapping[str, str] | None = None,
         *,
         sinks: Sequence[Sink] = (),
+        outbox: Outbox | str | os.PathLike[str] | None = None,
         delivery: DeliverySettings | None = None,
         http: HttpSettings | None = None,
         observers: Sequence[Observer] = (),
         log: bool = True,
+        from_start: Sequence[str] = (),
+        transport: Transport | None = None,
     ) -> Self:
         """Return a client set up by environment variables.
 
         ``ANYTRACK_API_KEY`` and ``ANYTRACK_ACCOUNT_ID`` are needed; ``ANYTRACK_BASE_URL`` and
         ``ANYTRACK_OUTBOX`` (a path; unset: memory) are not. Meta is on with ``META_PIXEL_ID`` and
-        ``META_ACCESS_TOKEN``, HubSpot with ``HUBSPOT_ACCESS_TOKEN``; *sinks* come on top.
+        ``META_ACCESS_TOKEN``, HubSpot with ``HUBSPOT_ACCESS_TOKEN`` or an OAuth app's variables.
+
+        Args:
+            environ: instead of the process's environment.
+            sinks: on top of those that the environment asks for.
+            outbox: instead of the one that the environment asks for.
+            delivery: see `AnyTrackClient`, as for the rest.
+            http: for AnyTrack.
+            observers: are told what happens.
+            log: whether the logging observer is on.
+            from_start: destinations that get what was accepted before them too.
+            transport: takes the place of all connections, also of Meta's and HubSpot's sink.
 
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
@@ -114,12 +140,14 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             settings.api_key,
             settings.account_id,
             base_url=settings.base_url,
-            sinks=[*sinks_from_env(environ), *sinks],
-            outbox=outbox_from_env(environ),
+            sinks=[*sinks_from_env(environ, transport), *sinks],
+            outbox=outbox_from_env(environ) if outbox is None else outbox,
             delivery=delivery,
             http=http,
             observers=observers,
             log=log,
+            from_start=from_start,
+            transport=transport,
         )
 
     def __repr__(self) -> str:
@@ -148,17 +176,28 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
     def resume(self, destination: str) -> None:
         """Let a lane that is held, throttled or down go on at once.
 
-        A lane holds when the destination refuses the credentials. Replace them first, e.g.
-        ``meta_sink.use_token(…)``.
+        A lane holds when the destination refuses the credentials. Replace them first: with
+        `use_api_key`, or the sink's own ``use_token``.
 
         Raises:
             ConfigurationError: there is no such destination.
         """
         self._dispatcher.resume(destination)
 
+    def use_api_key(self, api_key: str) -> None:
+        """Use *api_key* for AnyTrack from the next request on, and let its lane go on.
+
+        Raises:
+            ConfigurationError: it cannot be one.
+        """
+        self._session.authorize(api_key)
+        self._anytrack.use_token(api_key)
+        self.resume(ANYTRACK)
+
     async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
         """Send dead letters once more: those of *event_ids*, or all; return how many."""
-        count = await self.outbox.replay(destination, event_ids)
+        ids = None if event_ids is None else listed("event_ids", event_ids)
+        count = await self.outbox.replay(destination, ids)
         self._dispatcher.wake()
         return count
 
@@ -168,18 +207,26 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             async with self._dispatcher:
                 yield self
         finally:
-            await self._session.aclose()
+            with anyio.move_on_after(_FAREWELL, shield=True):
+                await self._session.aclose()
 
 
 def _settings(
     api_key: str | None, account_id: str | None, base_url: str | None, http: HttpSettings | None
 ) -> AnyTrackSettings:
-    for name, value in {"api_key": api_key, "account_id": account_id}.items():
-        if not value:
-            raise ConfigurationError(
-                f"{name} is missing: pass it, or set ANYTRACK_{name.upper()} and use "
-                "AnyTrackClient.from_env()"
-            )
     given = {"base_url": base_url, "http": http}
-    known = {name: value for name, value in given.items() if value is not None}
-    return AnyTrackSettings(api_key=api_key, account_id=account_id, **known)
+    known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return AnyTrackSettings(
+        api_key=_required("api_key", api_key),
+        account_id=_required("account_id", account_id),
+        **known,
+    )
+
+
+def _required(name: str, value: str | None) -> str:
+    if value:
+        return value
+    raise ConfigurationError(
+        f"{name} is missing: pass it, or set ANYTRACK_{name.upper()} and use "
+        "AnyTrackClient.from_env()"
+    )

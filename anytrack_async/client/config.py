@@ -1,21 +1,28 @@
-"""From the environment to sinks and outbox."""
+"""From arguments and environment to sinks and outbox, with words for what is wrong."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox import MemoryOutbox, Outbox, SQLiteOutbox
 from anytrack_async.settings import HubSpotSettings, MetaSettings
 from anytrack_async.sinks import HubSpotSink, MetaSink, Sink
+from anytrack_async.transport import Transport
 
 OUTBOX = "ANYTRACK_OUTBOX"
 
 
-def sinks_from_env(environ: Mapping[str, str] | None = None) -> list[Sink]:
+def sinks_from_env(
+    environ: Mapping[str, str] | None = None, transport: Transport | None = None
+) -> list[Sink]:
     """Return the sinks whose variables are set: Meta, HubSpot, both or none.
+
+    Args:
+        environ: instead of the process's environment.
+        transport: takes the place of their connections.
 
     Raises:
         ConfigurationError: a service's variables are set in part; the message names the missing.
@@ -23,9 +30,9 @@ def sinks_from_env(environ: Mapping[str, str] | None = None) -> list[Sink]:
     meta, hubspot = MetaSettings.from_env(environ), HubSpotSettings.from_env(environ)
     sinks: list[Sink] = []
     if meta is not None:
-        sinks.append(MetaSink(meta))
+        sinks.append(MetaSink(meta, transport=transport))
     if hubspot is not None:
-        sinks.append(HubSpotSink(hubspot))
+        sinks.append(HubSpotSink(hubspot, transport=transport))
     return sinks
 
 
@@ -44,6 +51,39 @@ def make_outbox(given: Outbox | str | os.PathLike[str] | None) -> Outbox:
         return MemoryOutbox()
     if isinstance(given, str | os.PathLike):
         return SQLiteOutbox(Path(given))
-    if not hasattr(given, "append"):
+    if not hasattr(given, "claim"):
         raise ConfigurationError(f"outbox must be an Outbox or a path, got {type(given).__name__}")
+    return given
+
+
+def sink_names(sinks: Iterable[Sink]) -> list[str]:
+    """Return the names of *sinks*.
+
+    Raises:
+        ConfigurationError: one of them is no sink.
+    """
+    for sink in sinks:
+        if isinstance(sink, type) or not hasattr(sink, "deliver") or not hasattr(sink, "limits"):
+            kind = sink.__name__ if isinstance(sink, type) else type(sink).__name__
+            raise ConfigurationError(
+                f"sinks must be Sink objects such as MetaSink(settings), got {kind}"
+            )
+    return [sink.name for sink in sinks]
+
+
+def listed(argument: str, names: Iterable[str], among: Collection[str] = ()) -> Sequence[str]:
+    """Return *names*, given as *argument*, as a tuple.
+
+    Raises:
+        ConfigurationError: it is one text, which would be taken letter by letter, or holds what is
+            not *among* the destinations, if these are given.
+    """
+    if isinstance(names, str):
+        raise ConfigurationError(f"{argument} takes a list: [{names!r}]")
+    given = tuple(names)
+    if among and (unknown := [name for name in given if name not in among]):
+        raise ConfigurationError(
+            f"{argument}: no destination {', '.join(map(repr, unknown))}; "
+            f"there are: {', '.join(among)}"
+        )
     return given

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from typing import Unpack
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Any, Unpack
 
 import anyio
 
+from anytrack_async.client.config import listed
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.handle import Delivery
 from anytrack_async.delivery.source import Source
 from anytrack_async.delivery.stream import track_many
 from anytrack_async.errors import (
+    ConfigurationError,
     ConflictError,
     DeadLetterError,
     DeliveryTimeoutError,
@@ -57,13 +59,13 @@ class Tracking:
             ClosedError: the client is not open; it was not accepted.
             OutboxError: it could not be written down; it was not accepted.
         """
-        (delivery,) = await self._dispatcher.submit((conversion,), to)
+        (delivery,) = await self._dispatcher.submit(_checked((conversion,)), self._to(to))
         if delivery is None:
             raise ConflictError(conversion.event_id)
         return delivery
 
     async def submit_many(
-        self, conversions: Sequence[Conversion], *, to: Sequence[str] | None = None
+        self, conversions: Iterable[Conversion], *, to: Sequence[str] | None = None
     ) -> list[Delivery]:
         """Write *conversions* down in one step and return their deliveries, in order.
 
@@ -72,10 +74,11 @@ class Tracking:
                 call are accepted.
             QueueFullError: no room for all of them; none was accepted.
         """
-        deliveries = await self._dispatcher.submit(conversions, to)
+        several = _checked(conversions)
+        deliveries = await self._dispatcher.submit(several, self._to(to))
         good = [delivery for delivery in deliveries if delivery is not None]
-        if len(good) < len(conversions):
-            raise ConflictError(conversions[deliveries.index(None)].event_id)
+        if len(good) < len(several):
+            raise ConflictError(several[deliveries.index(None)].event_id)
         return good
 
     def track_many(
@@ -100,17 +103,24 @@ class Tracking:
             in_flight: how many may be accepted and not yet reported.
 
         Raises:
+            ConfigurationError: there is no such destination, or no room in flight. At once.
             ClosedError: the client is not open, or closed before *source* ended.
             UndeliveredError: the client closed before all was delivered.
             Exception: what *source* raised, after the reports of all it gave before.
         """
-        return track_many(self._dispatcher, source, to=to, at=at, in_flight=in_flight)
+        if in_flight < 1:
+            raise ConfigurationError("in_flight must be at least 1")
+        whom = self._to(to)
+        # A destination that never gets it would be waited for in vain.
+        among = self._dispatcher.destinations if whom is None else whom
+        until = None if at is None else listed("at", at, among)
+        return track_many(self._dispatcher, source, to=whom, at=until, in_flight=in_flight)
 
     async def track_conversion(
         self,
         conversion: Conversion | None = None,
         *,
-        conversion_type: ConversionType | str = ConversionType.CUSTOM,
+        conversion_type: ConversionType | str | None = None,
         event_name: str | None = None,
         click_id: str | None = None,
         timeout: float | None = 30.0,
@@ -120,27 +130,33 @@ class Tracking:
 
         Args:
             conversion: what happened; or give its fields by keyword.
-            conversion_type: sale, lead, signup or custom.
+            conversion_type: sale, lead, signup or custom; default: custom.
             event_name: the name of a custom event.
             click_id: AnyTrack's id of the click that led here.
             timeout: seconds to wait for AnyTrack, None for as long as it takes.
             fields: everything else a `Conversion` has.
 
         Raises:
+            TypeError: a conversion is given and fields too.
             InvalidConversionError: a field has a fault; the message names it.
             DeliveryTimeoutError: AnyTrack has not confirmed it in time. It is safely queued and
                 will be delivered; go on waiting with ``error.delivery``.
             DeadLetterError: AnyTrack refuses it; the reason is in ``error.outcome``.
             ConflictError: its event id was accepted before with other content.
-            QueueFullError: the outbox had no room for it in time; it was not accepted.
+            QueueFullError: the outbox had no room for it in time, see `submit`.
+            UndeliveredError: the client closed before AnyTrack had it.
+            ClosedError: the client is not open; it was not accepted.
+            OutboxError: it could not be written down; it was not accepted.
         """
         if conversion is None:
             conversion = Conversion(
-                conversion_type=conversion_type,
+                conversion_type=conversion_type or ConversionType.CUSTOM,
                 event_name=event_name,
                 click_id=click_id,
                 **fields,
             )
+        elif fields or conversion_type or event_name or click_id:
+            raise TypeError("give track_conversion a Conversion or its fields, not both")
         return await self._track(conversion, timeout)
 
     async def track_sale(
@@ -182,6 +198,9 @@ class Tracking:
         signup = Conversion.signup(click_id=click_id, **fields)
         return await self._track(signup, timeout)
 
+    def _to(self, to: Sequence[str] | None) -> Sequence[str] | None:
+        return None if to is None else listed("to", to, self._dispatcher.destinations)
+
     async def _track(self, conversion: Conversion, timeout: float | None) -> Receipt:
         delivery: Delivery | None = None
         with anyio.move_on_after(timeout):
@@ -189,10 +208,19 @@ class Tracking:
             return _receipt(delivery.event_id, await delivery.at(ANYTRACK))
         if delivery is None:
             raise QueueFullError(
-                f"the outbox had no room for conversion {conversion.event_id!r} within "
-                f"{timeout:g} s; submit it again with this event_id, which cannot count it twice"
+                f"conversion {conversion.event_id!r} was not written down within {timeout:g} s, "
+                "the outbox is full or slow; submit it again with this event_id, which cannot "
+                "count it twice"
             )
         raise DeliveryTimeoutError(delivery, ANYTRACK, timeout or 0.0)
+
+
+def _checked(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
+    several = tuple(conversions)
+    for one in several:
+        if not isinstance(one, Conversion):
+            raise TypeError(f"takes Conversion objects, got {type(one).__name__}")
+    return several
 
 
 def _receipt(event_id: str, outcome: Outcome) -> Receipt:

@@ -3,34 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from traceback import extract_tb
 
+import anyio
 import attrs
 
-from anytrack_async.models import Conversion, Outcome
-from anytrack_async.sinks.base import BatchRejected, Sink, SinkSignal, Unavailable
+from anytrack_async.delivery.fault import fault
+from anytrack_async.models import Conversion, Outcome, Status
+from anytrack_async.sinks.base import (
+    BatchRejected,
+    CredentialsRejected,
+    Sink,
+    SinkSignal,
+    Throttled,
+    Unavailable,
+)
+
+_LONELY = 3
+"""Single conversions in a row that fail before a split says that the service is down after all."""
+
+_ANSWERS = frozenset({Status.DELIVERED, Status.RETRY, Status.REJECTED})
+
+_Answer = tuple[Sequence[Outcome | None], SinkSignal | None]
 
 
 @attrs.define
 class Attempt:
-    """What came of one try.
+    """One try, filled in as it goes, so that what is known survives its being cut short.
 
     Attributes:
-        outcomes: one per conversion, in order; None where *signal* left it open.
+        outcomes: one per conversion, in order; None where it is left open.
         signal: what stopped the try, if anything did.
+        split: whether to halve the batch also where the service fails without an answer: it takes
+            other batches, so something in this one breaks it.
     """
 
     outcomes: list[Outcome | None]
     signal: SinkSignal | None = None
+    split: bool = False
+
+    def answered(self, *statuses: Status) -> bool:
+        """Tell whether any outcome has one of *statuses*."""
+        return any(one is not None and one.status in statuses for one in self.outcomes)
+
+    def refusal(self, *, alone_too: bool) -> SinkSignal | None:
+        """Return `Unavailable` if the answer to each of several conversions was to try again.
+
+        Args:
+            alone_too: do so for a single one too, and leave it open: it was only a probe.
+        """
+        first = self.outcomes[0]
+        if first is None or not all(one and one.status is Status.RETRY for one in self.outcomes):
+            return None
+        if alone_too:
+            self.outcomes = [None] * len(self.outcomes)
+        elif len(self.outcomes) == 1:
+            return None
+        return Unavailable(first.error or "no reason given", code=first.code)
 
 
 async def attempt(
     sink: Sink,
     batch: Sequence[Conversion],
+    tried: Attempt,
     *,
-    split_unavailable: bool = False,
-    between: Callable[[], Awaitable[object]],
-) -> Attempt:
+    within: float,
+    between: Callable[[], Awaitable[bool]],
+) -> None:
     """Deliver *batch*, halving it as long as the sink raises `BatchRejected`.
 
     k bad ones among n cost O(k·log n) requests.
@@ -38,49 +76,103 @@ async def attempt(
     Args:
         sink: where to.
         batch: what.
-        split_unavailable: halve also where the service fails without an answer: it takes other
-            batches, so something in this one breaks it.
-        between: awaited before each request but the first.
+        tried: takes what comes of it.
+        within: seconds for each request; a sink that needs longer is taken for a service that does
+            not answer.
+        between: awaited before each request but the first; False ends the try.
     """
-    done = Attempt([None] * len(batch))
-    pieces = [range(len(batch))]
-    while pieces and done.signal is None:
-        piece = pieces.pop()
-        outcomes, signal = await _deliver(sink, [batch[at] for at in piece])
-        if _splits(signal, split_unavailable) and len(piece) > 1:
-            middle = len(piece) // 2
-            pieces += [piece[middle:], piece[:middle]]
-            await between()
-            continue
+    halving = _Halving(tried)
+    while True:
+        piece = halving.pieces.pop()
+        outcomes, signal = await _deliver(sink, [batch[at] for at in piece], within)
+        halving.note(piece, outcomes, signal)
+        if tried.signal is not None or not halving.pieces or not await between():
+            return
+
+
+class _Halving:
+    """The pieces of a batch that are still to be sent."""
+
+    def __init__(self, tried: Attempt) -> None:
+        self.pieces: list[Sequence[int]] = [range(len(tried.outcomes))]
+        self._tried = tried
+        self._lonely = 0
+
+    def note(
+        self, piece: Sequence[int], outcomes: Sequence[Outcome | None], signal: SinkSignal | None
+    ) -> None:
+        for at, outcome in zip(piece, outcomes, strict=True):
+            self._tried.outcomes[at] = outcome
+        if signal is None:
+            self._lonely = 0
+        elif not self._splits(signal):
+            self._tried.signal = signal
+        else:
+            self._narrow([at for at in piece if self._tried.outcomes[at] is None], signal)
+
+    def _splits(self, signal: SinkSignal) -> bool:
         if isinstance(signal, BatchRejected):
-            outcomes, signal = [Outcome.rejected(signal.reason, code=signal.code)], None
-        done.outcomes[piece.start : piece.stop] = outcomes
-        done.signal = signal
-    return done
+            return True
+        return self._tried.split and not isinstance(signal, Throttled | CredentialsRejected)
+
+    def _narrow(self, left: Sequence[int], signal: SinkSignal) -> None:
+        if len(left) > 1:
+            middle = len(left) // 2
+            self.pieces += [left[middle:], left[:middle]]
+        elif left and isinstance(signal, BatchRejected):
+            self._lonely = 0
+            self._tried.outcomes[left[0]] = Outcome.rejected(signal.reason, code=signal.code)
+        elif left:
+            self._suspect(left[0], signal)
+
+    def _suspect(self, at: int, signal: SinkSignal) -> None:
+        self._lonely += 1
+        if self._lonely == _LONELY:
+            self._tried.signal = signal
+        else:
+            self._tried.outcomes[at] = Outcome.retry(signal.reason, code=signal.code)
 
 
-def _splits(signal: SinkSignal | None, split_unavailable: bool) -> bool:
-    kinds = (BatchRejected, Unavailable) if split_unavailable else BatchRejected
-    return isinstance(signal, kinds) and not any(signal.outcomes)
-
-
-async def _deliver(
-    sink: Sink, batch: Sequence[Conversion]
-) -> tuple[Sequence[Outcome | None], SinkSignal | None]:
+async def _deliver(sink: Sink, batch: Sequence[Conversion], within: float) -> _Answer:
     nothing: list[Outcome | None] = [None] * len(batch)
+    answer: _Answer | None = None
+
+    async def ask() -> None:
+        nonlocal answer
+        answer = await _ask(sink, batch, nothing)
+
+    with anyio.move_on_after(within) as limit:
+        # A task of its own, so that a sink that lets a cancellation out does not end the worker.
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(ask)
+    if answer is not None:
+        return answer
+    late = f"no answer within {within:g} s"
+    why = late if limit.cancelled_caught else f"sink {sink.name!r} cancelled itself"
+    return nothing, Unavailable(why)
+
+
+async def _ask(
+    sink: Sink, batch: Sequence[Conversion], nothing: Sequence[Outcome | None]
+) -> _Answer:
     try:
         outcomes = await sink.deliver(batch)
     except SinkSignal as signal:
-        return signal.outcomes or nothing, signal
+        some = signal.outcomes
+        return (some if _fits(some, batch, may_lack=True) else nothing), signal
     except Exception as exc:  # a sink may be anybody's
-        return nothing, Unavailable(_whereabouts(exc))
-    if len(outcomes) != len(batch):
-        fault = f"sink {sink.name!r} answered {len(outcomes)} outcomes for {len(batch)} conversions"
-        return nothing, Unavailable(fault)
+        return nothing, Unavailable(fault(exc))
+    if not _fits(outcomes, batch):
+        return nothing, Unavailable(
+            f"sink {sink.name!r} did not answer one outcome for each of {len(batch)} conversions"
+        )
     return outcomes, None
 
 
-def _whereabouts(exc: Exception) -> str:
-    # Its text may quote a customer or a token; where it was raised cannot.
-    last = extract_tb(exc.__traceback__)[-1]
-    return f"{type(exc).__name__} in {last.name}, line {last.lineno}"
+def _fits(outcomes: object, batch: Sequence[Conversion], *, may_lack: bool = False) -> bool:
+    if not isinstance(outcomes, Sequence) or len(outcomes) != len(batch):
+        return False
+    return all(
+        one.status in _ANSWERS if isinstance(one, Outcome) else may_lack and one is None
+        for one in outcomes
+    )

@@ -11,23 +11,20 @@ import anyio
 from anyio import AsyncContextManagerMixin, CancelScope
 from anyio.abc import TaskGroup, TaskStatus
 
+from anytrack_async.delivery.farewell import farewell, within
 from anytrack_async.delivery.gate import LaneState
 from anytrack_async.delivery.handle import Delivery
 from anytrack_async.delivery.handles import Handles
 from anytrack_async.delivery.intake import Intake
 from anytrack_async.delivery.lane import Lane
-from anytrack_async.errors import AnyTrackError, ConfigurationError, UndeliveredError
-from anytrack_async.events import Dropped, Event, Submitted, logger, name_some
+from anytrack_async.delivery.leftovers import Leftovers
+from anytrack_async.delivery.upkeep import Upkeep
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.events import Dropped, Event, Submitted, logger
 from anytrack_async.models import Conversion, Outcome
 from anytrack_async.outbox.base import Appended, Entry, Outbox
 from anytrack_async.settings import DeliverySettings
 from anytrack_async.sinks.base import Sink
-
-_PRUNE_AFTER = 5_000
-"""Settled entries after which the outbox is cleaned up without waiting for the clock."""
-
-_FAREWELL = 5.0
-"""Seconds that closing sinks and outbox may take."""
 
 
 class Dispatcher(AsyncContextManagerMixin):
@@ -55,16 +52,15 @@ class Dispatcher(AsyncContextManagerMixin):
         self._sinks = sinks
         self._settings = settings
         self._notify = notify
-        self._from_start = from_start
+        self._from_start = tuple(from_start and self.names(from_start))
         self._clock = clock
         self._intake = Intake(outbox, settings)
         self._handles = Handles(outbox)
+        self._upkeep = Upkeep(outbox, settings, self._intake, self._handles)
+        self._left = Leftovers(outbox)
         self._lanes: dict[str, Lane] = {}
         self._tasks: TaskGroup | None = None
         self._helpers: set[CancelScope] = set()
-        self._settled = 0
-        self._prune_now = anyio.Event()
-        self._left: dict[str, Sequence[str]] = {}
 
     # Taking in
 
@@ -83,7 +79,7 @@ class Dispatcher(AsyncContextManagerMixin):
             QueueFullError: the outbox is full and must not make callers wait.
             OutboxError: they could not be written down; nothing was accepted.
         """
-        names = self._names(to)
+        names = self.names(to)
         # Known before they are written down: a lane may deliver them before we are back.
         handles = [self._handles.get(conversion.event_id, names) for conversion in conversions]
         answers = await self._intake.append(conversions, to)
@@ -94,7 +90,12 @@ class Dispatcher(AsyncContextManagerMixin):
             await self._handles.catch_up(repeats)
         return [None if answer is Appended.CONFLICT else handle for handle, answer in pairs]
 
-    def _names(self, to: Sequence[str] | None) -> tuple[str, ...]:
+    def names(self, to: Sequence[str] | None) -> tuple[str, ...]:
+        """Return the destinations *to* stands for; None is all.
+
+        Raises:
+            ConfigurationError: one has no sink here, or there are none.
+        """
         if to is None:
             return self.destinations
         unknown = [name for name in to if name not in self.destinations]
@@ -123,7 +124,7 @@ class Dispatcher(AsyncContextManagerMixin):
         Raises:
             ConfigurationError: it has no sink here.
         """
-        for name in self._names([destination]):
+        for name in self.names([destination]):
             if name in self._lanes:
                 self._lanes[name].resume()
 
@@ -132,9 +133,7 @@ class Dispatcher(AsyncContextManagerMixin):
         return {name: lane.state for name, lane in self._lanes.items()}
 
     def _resolve(self, entries: Sequence[Entry], outcome: Callable[[int], Outcome]) -> None:
-        self._settled += len(entries)
-        if self._settled >= _PRUNE_AFTER:
-            self._prune_now.set()
+        self._upkeep.settled(len(entries))
         self._intake.room()
         self._handles.resolve(entries, outcome)
 
@@ -142,14 +141,14 @@ class Dispatcher(AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             await self._open()
             async with anyio.create_task_group() as self._tasks:
                 shield = await self._tasks.start(self._run)
                 try:
                     yield self
-                except Exception as exc:  # keeps the caller's error out of a group
+                except (Exception, KeyboardInterrupt, SystemExit) as exc:  # kept out of a group
                     failure = exc
                 finally:
                     self._close(shield)
@@ -157,12 +156,12 @@ class Dispatcher(AsyncContextManagerMixin):
                 raise failure  # noqa: TRY301 - after the task group, so that it is in none
         except BaseException as exc:
             if self._left:
-                exc.add_note(self._left_message())
+                exc.add_note(str(self._left))
             raise
         finally:
             await self._farewell()
-        if self._left and not self.outbox.durable:
-            raise UndeliveredError(self._left_message(), self._left)
+        if self._left.lost:
+            raise self._left.error()
 
     async def _open(self) -> None:
         await self.outbox.open(self.destinations, from_start=self._from_start)
@@ -192,16 +191,13 @@ class Dispatcher(AsyncContextManagerMixin):
         # ends, because closing gives it a deadline.
         with CancelScope(shield=True) as shield:
             async with anyio.create_task_group() as around:
-                around.start_soon(self._prune)
-                if self.outbox.shared:
-                    around.start_soon(self._watch)
+                around.start_soon(self._upkeep.run)
                 task_status.started(shield)
                 async with anyio.create_task_group() as lanes:
                     for lane in self._lanes.values():
                         lanes.start_soon(lane.run)
                 around.cancel_scope.cancel()
-        with anyio.move_on_after(_FAREWELL, shield=True):
-            await self._take_stock()
+        await self._take_stock()
 
     def _close(self, shield: CancelScope) -> None:
         self._intake.close()
@@ -209,42 +205,23 @@ class Dispatcher(AsyncContextManagerMixin):
             helper.cancel()
         drain = self._settings.drain
         for lane in self._lanes.values():
-            lane.close(self._clock() + drain)
+            lane.close(drain)
         shield.deadline = anyio.current_time() + drain
 
     async def _take_stock(self) -> None:
-        for name in self.destinations:
-            if left := await self.outbox.undelivered(name):
-                self._left[name] = left
-        self._handles.fail(lambda handle: self._undelivered(handle.event_id))
-        if self._left and self.outbox.durable:
-            logger.info("%s", self._left_message())
-        for name, ids in {} if self.outbox.durable else self._left.items():
+        if self.outbox.shared:
+            await within("reading what others delivered", self._handles.catch_up_awaited)
+        await within("reading what is left", lambda: self._left.count(self.destinations))
+        self._handles.fail(self._left.error_for)
+        if self._left and not self._left.lost:
+            logger.info("%s", self._left)
+        for name, ids in self._left.lost.items():
             reason = "the client closed and only this process's memory held them"
             self._notify(Dropped(destination=name, event_ids=ids, reason=reason))
 
-    def _undelivered(self, event_id: str) -> UndeliveredError:
-        where = [name for name, ids in self._left.items() if event_id in ids]
-        return UndeliveredError(
-            f"the client closed before {event_id!r} was delivered to {', '.join(where) or 'all'}; "
-            + self._fate(),
-            {name: [event_id] for name in where},
-        )
-
-    def _left_message(self) -> str:
-        each = "; ".join(f"{name}: {name_some(ids)}" for name, ids in self._left.items())
-        return f"accepted but not delivered when the client closed ({self._fate()}): {each}"
-
-    def _fate(self) -> str:
-        if self.outbox.durable:
-            return "kept in the outbox, the next client that opens it goes on"
-        return "only this process's memory held it: submit it again, or use SQLiteOutbox"
-
     async def _farewell(self) -> None:
-        with anyio.move_on_after(_FAREWELL, shield=True):
-            for sink in self._sinks:
-                await _quietly(getattr(sink, "aclose", None), f"sink {sink.name}")
-            await _quietly(self.outbox.aclose, "outbox")
+        self._intake.close()
+        await farewell(self._sinks, self.outbox)
         self._lanes, self._tasks = {}, None
 
     # Beside the lanes
@@ -269,35 +246,8 @@ class Dispatcher(AsyncContextManagerMixin):
         self._tasks.start_soon(run)
         return scope
 
-    async def _prune(self) -> None:
-        while True:
-            with anyio.move_on_after(self._settings.prune_every):
-                await self._prune_now.wait()
-            self._prune_now, self._settled = anyio.Event(), 0
-            try:
-                await self.outbox.prune(remember=self._settings.remember)
-            except AnyTrackError as exc:
-                logger.error("cannot clean up the outbox, trying again: %s", exc)
-
-    async def _watch(self) -> None:
-        while True:
-            await anyio.sleep(self._settings.poll)
-            self._intake.room()
-            try:
-                await self._handles.catch_up_awaited()
-            except AnyTrackError as exc:
-                logger.error("cannot read the outbox, trying again: %s", exc)
-
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise ConfigurationError(f"two sinks share a name: {', '.join(sorted(names))}")
     return tuple(names)
-
-
-async def _quietly(close: Callable[[], Awaitable[None]] | None, name: str) -> None:
-    try:
-        if close is not None:
-            await close()
-    except Exception as exc:
-        logger.error("closing %s failed with %s", name, type(exc).__name__)

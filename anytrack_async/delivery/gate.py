@@ -61,11 +61,13 @@ class Gate:
         self._notify = notify
         self._failures = 0
         self._opens = 0.0
+        self._paced = 0.0
+        self._era = 0
 
     @property
     def opens_in(self) -> float:
         """Seconds until the next batch may go; 0 for now."""
-        return max(0.0, self._opens - self._clock())
+        return max(0.0, max(self._opens, self._paced) - self._clock())
 
     @property
     def probing(self) -> bool:
@@ -77,15 +79,24 @@ class Gate:
         """Whether the last whole batch failed."""
         return self._failures > 0
 
-    def sent(self) -> None:
-        """Take note that a batch leaves, for the rate."""
+    def sent(self) -> int:
+        """Take note that a batch leaves; return a mark to give back with its answer."""
         if self._pace:
-            self._opens = max(self._opens, self._clock()) + self._pace
+            self._paced = max(self._paced, self._clock()) + self._pace
+        return self._era
 
-    def succeed(self) -> None:
-        """Take note that the destination took or judged a batch."""
+    def succeed(self, mark: int, *, delivered: bool) -> None:
+        """Take note that the destination took or judged a batch.
+
+        Args:
+            mark: of the batch. What was sent before the credentials were refused proves nothing.
+            delivered: whether it took anything. A conversion that is refused may have been so
+                by the sink itself, which does not prove the credentials good.
+        """
+        if self.state is LaneState.HELD and (mark < self._era or not delivered):
+            return
         self._failures = 0
-        if self.state is LaneState.THROTTLED and self.opens_in:
+        if self.state is LaneState.THROTTLED and self._opens > self._clock():
             return  # an answer to an earlier request does not end the pause
         self.reopen()
 
@@ -94,37 +105,38 @@ class Gate:
         self._failures = 0
         if self.state is not LaneState.RUNNING:
             self.state, self._opens = LaneState.RUNNING, 0.0
+            self._era += 1
             self._notify(LaneResumed(destination=self._destination))
 
-    def fail(self, reason: str) -> float:
-        """Take note that a whole batch failed; return the seconds to leave it alone."""
+    def fail(self, reason: str) -> None:
+        """Take note that a whole batch failed."""
         self._failures += 1
-        wait = self._probe.wait(self._failures)
         if not self.probing and self._failures >= _DOWN_AFTER:
             self.state = LaneState.DOWN
             self._notify(LaneDown(destination=self._destination, reason=reason))
         if self.probing:
-            self._close_for(wait)
-        return wait
+            self._close_for(self._probe.wait(self._failures))
 
-    def throttle(self, reason: str, seconds: float) -> float:
-        """Pause for *seconds*, as the destination asked; return them."""
-        seconds = min(max(seconds, 0.0), self._hint_cap)
-        if self.state is LaneState.RUNNING:
+    def throttle(self, reason: str, seconds: float) -> None:
+        """Pause for *seconds*, as the destination asked; whoever asks is not down."""
+        seconds = min(max(0.0, seconds), self._hint_cap)
+        self._failures = 0
+        if self.state in (LaneState.RUNNING, LaneState.DOWN):
             self.state = LaneState.THROTTLED
             self._notify(
                 LaneThrottled(destination=self._destination, reason=reason, seconds=seconds)
             )
         self._close_for(seconds)
-        return seconds
 
-    def hold(self, reason: str) -> float:
-        """Stop because the credentials are refused; return the seconds until the next probe."""
+    def hold(self, reason: str, mark: int) -> None:
+        """Stop because the credentials of the batch with *mark* are refused."""
         if self.state is not LaneState.HELD:
+            if mark < self._era:
+                return  # it left before they were replaced
             self.state = LaneState.HELD
+            self._era += 1
             self._notify(LaneHeld(destination=self._destination, reason=reason))
         self._close_for(self._hold_probe)
-        return self._hold_probe
 
     def _close_for(self, seconds: float) -> None:
         self._opens = max(self._opens, self._clock() + seconds)

@@ -51,14 +51,17 @@ class Delivery:
             ConfigurationError: the conversion is not for that destination.
             UndeliveredError: the client closed first.
         """
+        while not ((outcome := self._known(destination)) and outcome.final):
+            await self._change()
+        return outcome
+
+    def _known(self, destination: str) -> Outcome | None:
         if destination not in self._outcomes:
             known = ", ".join(self._outcomes) or "none"
             raise ConfigurationError(
                 f"conversion {self.event_id!r} is not for {destination!r}, only for: {known}"
             )
-        while not ((outcome := self._outcomes[destination]) and outcome.final):
-            await self._change()
-        return outcome
+        return self._outcomes[destination]
 
     @property
     def report(self) -> Report:
@@ -72,11 +75,22 @@ class Delivery:
         )
 
     def done(self, destinations: tuple[str, ...] | None = None) -> bool:
-        """Whether each of *destinations* (default: all) has the conversion or never will."""
-        names = self._outcomes if destinations is None else destinations
-        return all((outcome := self._outcomes.get(name)) and outcome.final for name in names)
+        """Whether each of *destinations* (default: all) has the conversion or never will.
+
+        One that it is not for never will.
+        """
+        known = self._outcomes
+        names = known if destinations is None else known.keys() & destinations
+        return all((outcome := known[name]) and outcome.final for name in names)
 
     # For the dispatcher
+
+    @property
+    def pending(self) -> list[str]:
+        """The destinations that neither have it nor refused it, as far as is known."""
+        return [
+            name for name, outcome in self._outcomes.items() if outcome is None or not outcome.final
+        ]
 
     @property
     def awaited(self) -> bool:
@@ -93,6 +107,10 @@ class Delivery:
         if watcher not in self._watchers:
             self._watchers += (watcher,)
 
+    def unwatch(self, watcher: Callable[[Delivery], None]) -> None:
+        """Call *watcher* no more."""
+        self._watchers = tuple(one for one in self._watchers if one != watcher)
+
     def resolve(self, outcome: Outcome) -> None:
         """Take note of what happened at one destination; a final outcome stays."""
         known = self._outcomes.get(outcome.destination)
@@ -102,10 +120,13 @@ class Delivery:
 
     def adopt(self, report: Report) -> None:
         """Take over what the outbox knows; a destination it is not for is none of ours."""
-        for name in [name for name in self._outcomes if name not in report.outcomes]:
+        strangers = [name for name in self._outcomes if name not in report.outcomes]
+        for name in strangers:
             del self._outcomes[name]
         for name in tuple(self._outcomes):
             self.resolve(report.outcomes[name])
+        if strangers:
+            self._tell()
 
     def fail(self, failure: UndeliveredError) -> None:
         """Make everyone who waits, now or later, raise *failure*."""
@@ -114,7 +135,7 @@ class Delivery:
 
     async def _change(self) -> None:
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.with_traceback(None)  # one for all who wait
         if self._changed is None:
             self._changed = anyio.Event()
         await self._changed.wait()

@@ -10,6 +10,9 @@ from anytrack_async.errors import UndeliveredError
 from anytrack_async.models import Outcome
 from anytrack_async.outbox.base import Entry, Outbox
 
+_SLICE = 200
+"""Reports to read from the outbox in one step."""
+
 
 class Handles:
     """The deliveries that callers still hold.
@@ -47,8 +50,8 @@ class Handles:
     async def catch_up_awaited(self) -> None:
         """Tell those handles that somebody waits for what other processes settled."""
         awaited = [handle for handle in self._live.values() if handle.awaited]
-        if awaited:
-            await self.catch_up(awaited)
+        for start in range(0, len(awaited), _SLICE):
+            await self.catch_up(awaited[start : start + _SLICE])
 
     def fail(self, failure: Callable[[Delivery], UndeliveredError]) -> None:
         """Make those who still wait raise what *failure* answers."""

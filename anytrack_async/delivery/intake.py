@@ -52,7 +52,7 @@ class Intake:
             try:
                 return await self._outbox.append(conversions, to)
             except QueueFullError:
-                if self._settings.on_full == "raise":
+                if not self._may_wait(conversions):
                     raise
         async with self._queue:
             return await self._append_when_room(conversions, to)
@@ -63,6 +63,9 @@ class Intake:
             self._taken = 0
             await checkpoint()
 
+    def _may_wait(self, conversions: Sequence[Conversion]) -> bool:
+        return self._settings.on_full == "wait" and len(conversions) <= self._outbox.capacity
+
     async def _append_when_room(
         self, conversions: Sequence[Conversion], to: Sequence[str] | None
     ) -> Sequence[Appended]:
@@ -72,7 +75,7 @@ class Intake:
             try:
                 return await self._outbox.append(conversions, to)
             except QueueFullError:
-                if self._settings.on_full == "raise" or len(conversions) > self._outbox.capacity:
+                if not self._may_wait(conversions):
                     raise
             # Another process may make room without telling us.
             with anyio.move_on_after(self._settings.poll):

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from anytrack_async.delivery.attempt import Attempt, attempt
 from anytrack_async.delivery.gate import Gate, LaneState
-from anytrack_async.delivery.verdict import Pause, exhausted, left_open, outcome_of, setback
-from anytrack_async.errors import AnyTrackError
-from anytrack_async.events import DeadLettered, Delivered, Event, Retried, logger
-from anytrack_async.models import Outcome
-from anytrack_async.outbox.base import Claim, Entry, Outbox, Setback
+from anytrack_async.delivery.ledger import Ledger
+from anytrack_async.delivery.settler import Settled, Settler
+from anytrack_async.delivery.verdict import Pause
+from anytrack_async.events import Event
+from anytrack_async.models import Status
+from anytrack_async.outbox.base import Claim, Outbox
 from anytrack_async.settings import DeliverySettings
-from anytrack_async.sinks.base import CredentialsRejected, Sink, SinkSignal, Throttled, Unavailable
-
-Settled = Callable[[Sequence[Entry], Callable[[int], Outcome]], None]
-"""Is told, per batch: its entries, and how to get the outcome of the one at an index."""
+from anytrack_async.sinks.base import CredentialsRejected, Sink, SinkSignal, Throttled
 
 _SPLIT_AFTER = 2
 """Failed attempts after which a batch that alone fails is halved to find what breaks it."""
 
 _LEASE_USED = 0.8
 """Share of the lease that one request may take, so that no second worker takes over meanwhile."""
+
+_SHORTEST = 0.001
+"""Seconds between looks at what is due already and cannot be claimed, as clocks may differ."""
 
 
 class Lane:
@@ -47,10 +49,8 @@ class Lane:
     ) -> None:
         self.name = sink.name
         self._sink = sink
-        self._outbox = outbox
+        self._shared = outbox.shared
         self._settings = settings
-        self._notify = notify
-        self._settled = settled
         self._clock = clock
         self._limits = sink.limits
         self._gate = Gate(
@@ -62,10 +62,15 @@ class Lane:
             clock=clock,
             notify=notify,
         )
+        self._ledger = Ledger(sink.name, outbox, lease=settings.lease)
+        self._settler = Settler(
+            sink.name, self._ledger, settings, notify=notify, settled=settled, clock=clock
+        )
         self._turn = anyio.Lock()
         self._news = anyio.Event()
-        self._close_by: float | None = None
-        self._owes_until = 0.0
+        self._closing = anyio.Event()
+        self._close_by = 0.0
+        self._full = True
 
     @property
     def state(self) -> LaneState:
@@ -81,9 +86,11 @@ class Lane:
         self._gate.reopen()
         self.wake()
 
-    def close(self, by: float) -> None:
-        """Deliver what can be delivered until *by*, unix seconds, then end."""
-        self._close_by = by
+    def close(self, drain: float) -> None:
+        """Deliver what can be delivered within *drain* seconds, then end."""
+        self._close_by = self._clock() + drain
+        self._ledger.close_in(drain)
+        self._closing.set()
         self.wake()
 
     async def run(self) -> None:
@@ -98,168 +105,134 @@ class Lane:
                 claim = await self._next()
                 if claim is None:
                     return
-                self._gate.sent()
+                mark = self._gate.sent()
                 if self._gate.probing:
-                    await self._handle(claim)
+                    await self._handle(claim, mark)
                     continue
-            await self._handle(claim)
+            await self._handle(claim, mark)
 
     # Finding work
 
     async def _next(self) -> Claim | None:
         while True:
             self._news = anyio.Event()
-            if self._gate.opens_in:
-                due: float | None = self._clock() + self._gate.opens_in
+            if stopped := self._gate.opens_in:
+                due: float | None = self._clock() + stopped
             else:
+                await self._linger()
                 claim = await self._claim()
                 if claim.entries:
                     return claim
                 due = claim.next_due
-            if self._close_by is not None and not self._worth_waiting(due, self._close_by):
+            if self._closing.is_set() and not await self._worth_waiting(due):
                 return None
             await self._idle(due)
 
     async def _claim(self) -> Claim:
+        later = Claim(destination=self.name, next_due=self._clock() + self._settings.poll)
         limit = 1 if self._gate.probing else self._limits.batch
-        try:
-            return await self._outbox.claim(self.name, limit, self._settings.lease)
-        except AnyTrackError as exc:
-            logger.error("%s: cannot read the outbox, trying again: %s", self.name, exc)
-            return Claim(destination=self.name, next_due=self._clock() + self._settings.poll)
+        claim = await self._ledger.claim(limit, otherwise=later)
+        self._full = len(claim.entries) == limit
+        narrowed = self._gate.probing and len(claim.entries) > 1
+        if claim.entries and (narrowed or self._gate.opens_in):
+            # An answer to another request came meanwhile, and stopped the lane.
+            await self._ledger.release(claim, due=self._clock(), tried=False)
+            return Claim(destination=self.name, next_due=self._clock())
+        return claim
 
-    def _worth_waiting(self, due: float | None, close_by: float) -> bool:
-        if due is None or due > close_by or self._gate.state is LaneState.HELD:
+    async def _worth_waiting(self, due: float | None) -> bool:
+        if due is None or due > self._close_by or self._gate.state is LaneState.HELD:
             return False
+        if self._gate.opens_in:
+            return await self._ledger.left()
         # What other processes hold is theirs to finish.
-        return not self._outbox.shared or self._owes_until > self._clock()
+        return not self._shared or self._settler.owes_until > self._clock()
 
     async def _idle(self, due: float | None) -> None:
-        waits = [max(0.0, due - self._clock())] if due is not None else []
-        if self._outbox.shared and not self._gate.opens_in:
+        waits = [max(_SHORTEST, due - self._clock())] if due is not None else []
+        if self._shared and not self._gate.opens_in:
             waits.append(self._settings.poll)
         with anyio.move_on_after(min(waits, default=None)):
             await self._news.wait()
-            if self._settings.linger and self._close_by is None:
-                await anyio.sleep(self._settings.linger)
+
+    async def _linger(self) -> None:
+        # The last batch was full, so there may be another at once.
+        if self._settings.linger and not self._full:
+            with anyio.move_on_after(self._settings.linger):
+                await self._closing.wait()
 
     # Delivering
 
-    async def _handle(self, claim: Claim) -> None:
+    async def _handle(self, claim: Claim, mark: int) -> None:
         started = self._clock()
+        tried = Attempt([None] * len(claim.entries))
         try:
-            tried = await self._try(claim)
+            await checkpoint_if_cancelled()
+            await self._try(claim, tried)
         except anyio.get_cancelled_exc_class():
-            with anyio.move_on_after(1, shield=True):
-                await self._outbox.release(claim, due=self._clock(), tried=False)
+            cut = Pause(reason="the client closed before it was sent", patient=True)
+            await self._settler.settle(claim, tried, cut, self._clock() - started)
             raise
-        pause = self._learn(tried)
-        with anyio.CancelScope(shield=True):
-            await self._settle(claim, tried, pause, self._clock() - started)
-        if self._close_by is not None:
-            self.wake()
+        before = self.state
+        pause = self._learn(claim, tried, mark)
+        left = await self._settler.settle(claim, tried, pause, self._clock() - started)
+        if left or self.state is not before or self._closing.is_set():
+            self.wake()  # whoever waits for work knew of a later moment, or of none
 
-    async def _try(self, claim: Claim) -> Attempt:
-        async def between() -> None:
-            deadline.deadline = anyio.current_time() + longest
-            await self._outbox.renew(claim, self._settings.lease)
+    async def _try(self, claim: Claim, tried: Attempt) -> None:
+        async def between() -> bool:
+            return await self._ledger.renew(claim)
 
-        longest = self._settings.lease * _LEASE_USED
-        batch = [entry.conversion for entry in claim.entries]
-        alone = not self._gate.failing and claim.entries[0].attempts >= _SPLIT_AFTER
-        with anyio.move_on_after(longest) as deadline:
-            return await attempt(self._sink, batch, split_unavailable=alone, between=between)
-        return Attempt([None] * len(batch), Unavailable(f"no answer within {longest:g} s"))
+        tried.split = (
+            len(claim.entries) > 1 and _most(claim) >= _SPLIT_AFTER and not self._gate.failing
+        )
+        await attempt(
+            self._sink,
+            [entry.conversion for entry in claim.entries],
+            tried,
+            within=self._settings.lease * _LEASE_USED,
+            between=between,
+        )
 
-    def _learn(self, tried: Attempt) -> Pause:
-        signal = tried.signal
+    def _learn(self, claim: Claim, tried: Attempt, mark: int) -> Pause:
+        signal = tried.signal or tried.refusal(alone_too=self._gate.probing)
         if signal is None:
-            self._gate.succeed()
-            return Pause(reason="", code=None, seconds=0.0, blame=True)
-        blame = isinstance(signal, Unavailable) and not self._gate.probing
-        return Pause(
-            reason=signal.reason, code=signal.code, seconds=self._pause(signal), blame=blame
-        )
-
-    def _pause(self, signal: SinkSignal) -> float:
+            delivered = tried.answered(Status.DELIVERED)
+            if delivered or tried.answered(Status.REJECTED):
+                self._gate.succeed(mark, delivered=delivered)
+            return Pause(reason="not sent before its lease was lost")
         if isinstance(signal, Throttled):
-            return self._gate.throttle(signal.reason, signal.after)
-        if isinstance(signal, CredentialsRejected):
-            return self._gate.hold(signal.reason)
-        return self._gate.fail(signal.reason)
-
-    # Settling
-
-    async def _settle(self, claim: Claim, tried: Attempt, pause: Pause, seconds: float) -> None:
-        now = self._clock()
-        try:
-            if self._all_open(claim, tried, pause, now):
-                await self._give_back(claim, pause, now)
-            else:
-                await self._keep(claim, tried, pause, now, seconds)
-        except AnyTrackError as exc:
-            # The lease ends by itself, and what was delivered is delivered once more.
-            logger.error("%s: cannot settle in the outbox: %s", self.name, exc)
-
-    def _all_open(self, claim: Claim, tried: Attempt, pause: Pause, now: float) -> bool:
-        if tried.signal is None or any(tried.outcomes):
-            return False
-        settings = self._settings
-        return not any(exhausted(e, e.attempts + pause.blame, settings, now) for e in claim.entries)
-
-    async def _give_back(self, claim: Claim, pause: Pause, now: float) -> None:
-        due = now + pause.seconds
-        self._owes_until = max(self._owes_until, due)
-        await self._outbox.release(claim, due=due, tried=pause.blame)
-        self._settled(claim.entries, lambda at: left_open(claim.entries[at], pause, self.name))
-        ids = [entry.conversion.event_id for entry in claim.entries]
-        self._retried(ids, pause.reason, pause.seconds)
-
-    async def _keep(
-        self, claim: Claim, tried: Attempt, pause: Pause, now: float, seconds: float
-    ) -> None:
-        entries, answers = claim.entries, tried.outcomes
-        kept = {
-            entry.seq: one
-            for entry, answer in zip(entries, answers, strict=True)
-            if (one := setback(entry, answer, pause, self._settings, now))
-        }
-        await self._outbox.settle(claim, list(kept.values()))
-
-        def outcome(at: int) -> Outcome:
-            return outcome_of(entries[at], answers[at], kept.get(entries[at].seq), self.name)
-
-        self._settled(entries, outcome)
-        self._tell(claim, kept, now, seconds)
-
-    def _tell(self, claim: Claim, kept: Mapping[int, Setback], now: float, seconds: float) -> None:
-        delivered: list[str] = []
-        for entry in claim.entries:
-            event_id = entry.conversion.event_id
-            one = kept.get(entry.seq)
-            if one is None:
-                delivered.append(event_id)
-            elif one.due is None:
-                self._buried(event_id, one)
-            else:
-                self._owes_until = max(self._owes_until, one.due)
-                self._retried([event_id], one.error, one.due - now)
-        if delivered:
-            self._notify(Delivered(destination=self.name, event_ids=delivered, seconds=seconds))
-
-    def _buried(self, event_id: str, kept: Setback) -> None:
-        self._notify(
-            DeadLettered(
-                destination=self.name, event_id=event_id, reason=kept.error, code=kept.code
-            )
+            self._gate.throttle(signal.reason, signal.after)
+        elif isinstance(signal, CredentialsRejected):
+            self._gate.hold(signal.reason, mark)
+        else:
+            return self._learn_failure(claim, tried, signal, mark)
+        return Pause(
+            reason=signal.reason,
+            code=signal.code,
+            stopped=self._gate.opens_in,
+            patient=isinstance(signal, CredentialsRejected),
         )
 
-    def _retried(self, event_ids: Sequence[str], reason: str, seconds: float) -> None:
-        self._notify(
-            Retried(
-                destination=self.name,
-                event_ids=event_ids,
-                reason=reason,
-                seconds=max(0.0, seconds),
-            )
+    def _learn_failure(self, claim: Claim, tried: Attempt, signal: SinkSignal, mark: int) -> Pause:
+        blame = not (self._gate.probing or tried.split)
+        if tried.answered(Status.DELIVERED):
+            self._gate.succeed(mark, delivered=True)
+        else:
+            self._gate.fail(signal.reason)
+        if self._gate.probing:
+            # Due after the next probe, so that the next one is another conversion.
+            seconds = self._gate.opens_in + self._settings.probe.base
+        else:
+            seconds = self._settings.retry.wait(_most(claim) + 1)
+        return Pause(
+            reason=signal.reason,
+            code=signal.code,
+            seconds=seconds,
+            stopped=self._gate.opens_in,
+            blame=blame,
         )
+
+
+def _most(claim: Claim) -> int:
+    return max(entry.attempts for entry in claim.entries)

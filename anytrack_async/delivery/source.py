@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from itertools import islice
+import time
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import anyio
 from anyio import to_thread
 
+from anytrack_async.errors import DeliveryError
 from anytrack_async.models import Conversion
+
+_PATIENCE = 0.05
+"""Seconds after which a thread hands on what a slow source gave."""
 
 Source: TypeAlias = Iterable[Conversion] | AsyncIterable[Conversion]
 """Anything that gives conversions one after another."""
@@ -21,25 +25,45 @@ async def feed(source: Source, take: Take, size: int) -> None:
     """Hand everything in *source* to *take*, in order, at most *size* at a time.
 
     A list or tuple is read where it is. Any other sync iterable may read a file or a database, so
-    it is advanced in a worker thread, *size* items at a time. What an async one gives is handed on
-    as soon as *take* is free: an item never waits for the next one.
+    it is advanced in a worker thread: *size* items at a time, or what comes in 50 ms. What an async
+    one gives is handed on as soon as *take* is free: an item never waits for the next one.
 
     Raises:
         TypeError: something in it is no `Conversion`; everything before it was handed on.
+        Exception: what *source* raised; everything before it was handed on.
     """
     if isinstance(source, AsyncIterable):
         await _feed_async(source, take, size)
-    elif isinstance(source, Sequence):
+    elif isinstance(source, list | tuple):
         for start in range(0, len(source), size):
             await _pass_on(source[start : start + size], take)
     else:
-        items = iter(source)
-        while batch := await to_thread.run_sync(_advance, items, size):
-            await _pass_on(batch, take)
+        await _feed_sync(source, take, size)
 
 
-def _advance(items: Iterable[Any], size: int) -> list[Any]:
-    return list(islice(items, size))
+async def _feed_sync(source: Iterable[Any], take: Take, size: int) -> None:
+    items, failure, ended = iter(source), None, False
+    while not ended:
+        # Whoever cancels does not wait for a source that is stuck.
+        batch, failure, ended = await to_thread.run_sync(
+            _advance, items, size, abandon_on_cancel=True
+        )
+        await _pass_on(batch, take)
+    if failure is not None:
+        raise failure
+
+
+def _advance(items: Iterator[Any], size: int) -> tuple[list[Any], Exception | None, bool]:
+    batch: list[Any] = []
+    until = time.monotonic() + _PATIENCE
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) == size or time.monotonic() > until:
+                return batch, None, False
+    except Exception as exc:  # with what came before it
+        return batch, exc, True
+    return batch, None, True
 
 
 async def _pass_on(batch: Sequence[Any], take: Take) -> None:
@@ -48,7 +72,8 @@ async def _pass_on(batch: Sequence[Any], take: Take) -> None:
             if at:
                 await take(batch[:at])
             raise TypeError(f"track_many takes Conversion objects, got {type(item).__name__}")
-    await take(batch)
+    if batch:
+        await take(batch)
 
 
 async def _feed_async(source: AsyncIterable[Any], take: Take, size: int) -> None:
@@ -78,17 +103,23 @@ class _Reader:
         self._ended = False
 
     async def read(self) -> None:
+        self.failure = DeliveryError("the source of track_many was cancelled before its end")
         try:
-            async for item in self._source:
-                self._items.append(item)
-                self._news.set()
-                if len(self._items) >= self._size:
-                    self._space = anyio.Event()
-                    await self._space.wait()
+            await self._read()
+            self.failure = None
         except Exception as exc:
             self.failure = exc
-        self._ended = True
-        self._news.set()
+        finally:
+            self._ended = True
+            self._news.set()
+
+    async def _read(self) -> None:
+        async for item in self._source:
+            self._items.append(item)
+            self._news.set()
+            if len(self._items) >= self._size:
+                self._space = anyio.Event()
+                await self._space.wait()
 
     async def batch(self) -> list[Any]:
         """Return what has come, at least one item; none at the end."""

@@ -10,7 +10,7 @@ import anyio
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.handle import Delivery
 from anytrack_async.delivery.source import Source, feed
-from anytrack_async.errors import ClosedError
+from anytrack_async.errors import ClosedError, ConfigurationError
 from anytrack_async.models import Conversion, Outcome, Report, Status
 
 _SLICE = 500
@@ -36,12 +36,18 @@ async def track_many(
         in_flight: how many may be accepted and not yet reported.
 
     Raises:
+        ConfigurationError: a destination has no sink, or *in_flight* is less than 1.
         ClosedError: the client closed before *source* ended.
         UndeliveredError: the client closed before all was delivered.
         Exception: what *source* raised, after the reports of all it gave before.
     """
     dispatcher.check_open()
-    stream = _Stream(dispatcher, to, None if at is None else tuple(at), in_flight)
+    names = dispatcher.names(to)
+    if at and not set(at) <= set(names):
+        raise ConfigurationError(f"at must be among {', '.join(names)}, got {', '.join(at)}")
+    if in_flight < 1:
+        raise ConfigurationError(f"in_flight must be at least 1, got {in_flight}")
+    stream = _Stream(dispatcher, names, to, None if at is None else tuple(at), in_flight)
     pump = dispatcher.help(lambda: stream.pump(source))
     try:
         async for report in stream.reports():
@@ -54,16 +60,19 @@ class _Stream:
     def __init__(
         self,
         dispatcher: Dispatcher,
+        names: tuple[str, ...],
         to: Sequence[str] | None,
         at: tuple[str, ...] | None,
         in_flight: int,
     ) -> None:
         self._dispatcher = dispatcher
+        self._names = names
         self._to = to
         self._at = at
         self._in_flight = in_flight
         self._open: dict[Delivery, int] = {}
         self._pending = 0
+        self._wanted = 0
         self._finished: deque[Report] = deque()
         self._failure: Exception | None = None
         self._ended = False
@@ -73,7 +82,8 @@ class _Stream:
 
     async def pump(self, source: Source) -> None:
         try:
-            await feed(source, self._take, min(_SLICE, self._in_flight))
+            size = min(_SLICE, self._in_flight, self._dispatcher.outbox.capacity)
+            await feed(source, self._take, size)
             self._ended = True
         except Exception as exc:
             self._failure, self._ended = exc, True
@@ -87,7 +97,8 @@ class _Stream:
             self._changed.set()
 
     async def _take(self, conversions: Sequence[Conversion]) -> None:
-        while self._pending + len(conversions) > self._in_flight:
+        self._wanted = len(conversions)
+        while self._pending + self._wanted > self._in_flight:
             await self._change()
         self._pending += len(conversions)
         handles = await self._dispatcher.submit(conversions, self._to)
@@ -102,12 +113,11 @@ class _Stream:
 
     def _conflict(self, conversion: Conversion) -> Report:
         error = "its event id was accepted before with other content, which stands"
-        names = self._dispatcher.destinations if self._to is None else self._to
         return Report(
             event_id=conversion.event_id,
             outcomes={
                 name: Outcome(status=Status.CONFLICT, destination=name, attempts=0, error=error)
-                for name in names
+                for name in self._names
             },
         )
 
@@ -118,6 +128,7 @@ class _Stream:
             self._failure = self._failure or handle.failure
         elif not handle.done(self._at):
             return
+        handle.unwatch(self._look)
         times = self._open.pop(handle, 0)
         if handle.failure is None:
             self._finished.extend([handle.report] * times)
@@ -127,8 +138,9 @@ class _Stream:
         while True:
             while self._finished:
                 self._pending -= 1
+                if self._pending + self._wanted == self._in_flight:
+                    self._changed.set()  # just now enough for the pump
                 yield self._finished.popleft()
-            self._changed.set()
             if self._ended and not self._open:
                 break
             await self._change()

@@ -16,14 +16,18 @@ class Pause:
     Attributes:
         reason: for reports.
         code: the destination's error code.
-        seconds: how long to leave them alone.
+        seconds: how long to leave them alone; 0 where stopping the lane does that.
+        stopped: how long the lane itself is stopped, seconds.
         blame: whether the try counts as an attempt.
+        patient: whether none is given up, however old: they are not to blame.
     """
 
     reason: str
-    code: str | None
-    seconds: float
-    blame: bool
+    code: str | None = None
+    seconds: float = 0.0
+    stopped: float = 0.0
+    blame: bool = False
+    patient: bool = False
 
 
 def setback(
@@ -31,27 +35,31 @@ def setback(
 ) -> Setback | None:
     """Return what to keep of *entry*, None if it is delivered."""
     if outcome is None:
-        outcome = Outcome.retry(pause.reason, code=pause.code, after=pause.seconds)
-        attempts = entry.attempts + pause.blame
-    else:
-        attempts = entry.attempts + 1
+        return _left_open(entry, pause, settings, now)
     if outcome.status is Status.DELIVERED:
         return None
+    attempts = entry.attempts + 1
+    due, error = None, outcome.error or "no reason given"
+    if outcome.status is Status.RETRY:
+        if exhausted(entry, attempts, settings, now):
+            error = _given_up(entry, attempts, error, now)
+        else:
+            due = now + settings.retry.wait(attempts, outcome.retry_after)
+    return Setback(seq=entry.seq, attempts=attempts, error=error, code=outcome.code, due=due)
+
+
+def _left_open(entry: Entry, pause: Pause, settings: DeliverySettings, now: float) -> Setback:
+    attempts = entry.attempts + pause.blame
+    due, error = now + pause.seconds, pause.reason
+    if lost := not pause.patient and exhausted(entry, attempts, settings, now):
+        error = _given_up(entry, attempts, error, now)
     return Setback(
         seq=entry.seq,
         attempts=attempts,
-        error=_reason(entry, outcome, attempts, settings, now),
-        code=outcome.code,
-        due=_due(entry, outcome, attempts, settings, now),
+        error=error,
+        code=pause.code,
+        due=None if lost else due,
     )
-
-
-def _due(
-    entry: Entry, outcome: Outcome, attempts: int, settings: DeliverySettings, now: float
-) -> float | None:
-    if outcome.status is not Status.RETRY or exhausted(entry, attempts, settings, now):
-        return None
-    return now + settings.retry.wait(max(attempts, 1), outcome.retry_after)
 
 
 def exhausted(entry: Entry, attempts: int, settings: DeliverySettings, now: float) -> bool:
@@ -59,14 +67,9 @@ def exhausted(entry: Entry, attempts: int, settings: DeliverySettings, now: floa
     return attempts >= settings.retry.attempts or now - entry.accepted_at > settings.max_age
 
 
-def _reason(
-    entry: Entry, outcome: Outcome, attempts: int, settings: DeliverySettings, now: float
-) -> str:
-    error = outcome.error or "no reason given"
-    if outcome.status is Status.RETRY and exhausted(entry, attempts, settings, now):
-        hours = (now - entry.accepted_at) / 3600
-        return f"given up after {attempts} attempts and {hours:.1f} h: {error}"
-    return error
+def _given_up(entry: Entry, attempts: int, error: str, now: float) -> str:
+    hours = (now - entry.accepted_at) / 3600
+    return f"given up after {attempts} attempts and {hours:.1f} h: {error}"
 
 
 def outcome_of(entry: Entry, answer: Outcome | None, kept: Setback | None, name: str) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from anytrack_async.codec import read_attribution, read_touchpoint
-from anytrack_async.endpoints.base import Endpoint, given
+from anytrack_async.endpoints.base import Endpoint, identifier
 from anytrack_async.models import Attribution, Touchpoint
 
 
@@ -22,7 +22,7 @@ class Attributions(Endpoint):
 
         Source: AnyTrack REST, ``GET /conversions/{id}/attribution``.
         """
-        conversion_id = given("conversion_id", conversion_id)
+        conversion_id = identifier("conversion_id", conversion_id)
         body = await self._session.get("conversions", conversion_id, "attribution")
         inner = body.get("data") if isinstance(body, Mapping) else None
         return read_attribution(inner if isinstance(inner, Mapping) else body)
@@ -39,7 +39,7 @@ class Attributions(Endpoint):
 
         Source: AnyTrack REST, ``GET /conversions/{id}/touchpoints``.
         """
-        conversion_id = given("conversion_id", conversion_id)
+        conversion_id = identifier("conversion_id", conversion_id)
         path = ("conversions", conversion_id, "touchpoints")
         found = await self._list(*path, read=read_touchpoint)
         return sorted(found, key=lambda touchpoint: touchpoint.timestamp)

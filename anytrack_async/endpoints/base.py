@@ -56,6 +56,17 @@ def given(name: str, value: Any) -> str:
     return str(value)
 
 
+def identifier(name: str, value: Any) -> str:
+    """Return *value*, the argument called *name*, which becomes part of a path.
+
+    Raises:
+        InvalidConversionError: it cannot be an id.
+    """
+    if value in (".", ".."):
+        raise InvalidConversionError(name, "must not be dots only")
+    return given(name, value)
+
+
 def at_least_one(name: str, value: Any) -> int:
     """Return *value*, the argument called *name*.
 

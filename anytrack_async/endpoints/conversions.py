@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from anytrack_async.codec import read_conversion
-from anytrack_async.endpoints.base import Endpoint, at_least_one, given, unwrap
+from anytrack_async.endpoints.base import Endpoint, at_least_one, given, identifier, unwrap
 from anytrack_async.endpoints.rounds import in_order
 from anytrack_async.endpoints.window import DateRange, Window
 from anytrack_async.errors import InvalidConversionError
@@ -61,7 +61,7 @@ class Conversions(Endpoint):
 
         Source: AnyTrack REST, ``GET /conversions/{id}``.
         """
-        conversion_id = given("conversion_id", conversion_id)
+        conversion_id = identifier("conversion_id", conversion_id)
         return read_conversion(unwrap(await self._session.get("conversions", conversion_id)))
 
     def stream(

@@ -114,7 +114,7 @@ class Depth:
         waiting: neither delivered nor dead, the two below included. Conversions meant for other
             destinations only may be counted until the cursor has passed them.
         in_flight: of these, leased by a worker now.
-        retrying: of these, tried before and waiting for another attempt.
+        retrying: of these, tried before or replayed, and waiting for another attempt.
         dead: dead letters.
     """
 
@@ -189,6 +189,9 @@ class Outbox(Protocol):
         Retries that are due and ranges whose lease ended come first, then the log beyond the
         cursor. Conversions not meant for *destination* are passed over. A lease that ended while
         it was held counts as an attempt: its worker may have died of it.
+
+        Raises:
+            OutboxError: no such destination.
         """
         ...
 
@@ -201,6 +204,9 @@ class Outbox(Protocol):
 
         Returns:
             False, changing nothing, if the lease was lost to another worker.
+
+        Raises:
+            OutboxError: a setback is for an entry that *claim* does not have.
         """
         ...
 
@@ -232,7 +238,11 @@ class Outbox(Protocol):
     async def dead_letters(
         self, destination: str | None = None, *, after: int = 0, limit: int = 100
     ) -> Sequence[DeadLetter]:
-        """Return dead letters of one destination or all, by `seq`, from beyond *after*."""
+        """Return dead letters of one destination or all, by `seq`, from beyond *after*.
+
+        A page never splits what one conversion left at several destinations, so it may be a little
+        longer than *limit*; after the last page comes an empty one.
+        """
         ...
 
     async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:

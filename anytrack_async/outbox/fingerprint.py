@@ -9,9 +9,10 @@ from typing import Any
 import attrs
 import orjson
 
+from anytrack_async.codec import encode
 from anytrack_async.models import Conversion
 
-_NOT_CONTENT = {"event_id", "id", "timestamp"}
+_NOT_CONTENT = {"event_id", "id", "timestamp", "meta"}
 _MAPPINGS = {"sub_ids", "custom_data"}
 _plain = attrgetter(
     *(
@@ -28,9 +29,9 @@ def fingerprint(conversion: Conversion) -> int:
     `event_id` is the key to it; `timestamp` and `id` do not count: a web request that is repeated
     is the same sale a second later. Another process gives other numbers.
     """
-    return hash(
-        (_plain(conversion), _frozen(conversion.sub_ids), _frozen(conversion.custom_data))
-    )
+    if conversion.meta is not None:  # rare, and has mappings deep inside that no hash covers
+        return hash(encode(conversion).digest)
+    return hash((_plain(conversion), _frozen(conversion.sub_ids), _frozen(conversion.custom_data)))
 
 
 def _frozen(mapping: Mapping[str, Any]) -> bytes:

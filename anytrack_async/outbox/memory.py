@@ -6,22 +6,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 
-import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.errors import OutboxError, QueueFullError
-from anytrack_async.models import Conversion, Outcome, Report, Status
-from anytrack_async.outbox.base import (
-    Appended,
-    Claim,
-    DeadLetter,
-    Depth,
-    Entry,
-    Setback,
-)
-from anytrack_async.outbox.full import queue_full
-from anytrack_async.outbox.memory_log import Gone, MemoryLog
-from anytrack_async.outbox.progress import Lease, Progress, Span
+from anytrack_async.models import Conversion, Report
+from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Setback
+from anytrack_async.outbox.memory_log import MemoryLog
+from anytrack_async.outbox.memory_view import page_of_dead_letters, report, undelivered
+from anytrack_async.outbox.messages import distinct, not_open, queue_full, unknown_destination
+from anytrack_async.outbox.progress import Progress
+from anytrack_async.outbox.taking import Taking
 
 _STEP = 500
 
@@ -46,9 +39,8 @@ class MemoryOutbox:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._capacity = capacity
-        self._remember_ids = remember_ids
         self._clock = clock
-        self._log = MemoryLog()
+        self._log = MemoryLog(remember_ids)
         self._progress: dict[str, Progress] = {}
         self._lease_ids = count(1)
         self._is_open = False
@@ -95,12 +87,6 @@ class MemoryOutbox:
         if gone := self._progress.pop(destination, None):
             self._log.loose.update(seq for seq in gone.exceptions if seq <= self._log.base)
 
-    async def aclose(self) -> None:
-        """Refuse further use; what it holds stays, and `open` gives access again."""
-        self._is_open = False
-
-    # Accepting
-
     async def append(
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
     ) -> Sequence[Appended]:
@@ -111,7 +97,8 @@ class MemoryOutbox:
         now = self._clock()
         answers = self._log.extend(conversions, mask, now)
         if len(self._log) > self._capacity + _STEP:
-            self._drop(2 * len(conversions) + _STEP // 5, now)
+            # Nobody needs to prune in time: appending cleans up more than it brings.
+            self._drop(_STEP + len(conversions), now)
         return answers
 
     def _check_room(self, conversions: Sequence[Conversion]) -> None:
@@ -123,72 +110,115 @@ class MemoryOutbox:
         if len(new) > room:
             raise queue_full(self._capacity, waiting, slowest, len(new))
 
-    def _backlog(self) -> tuple[int, str | None]:
+    def _backlog(self) -> tuple[int, str]:
         """Return how many wait for the slowest destination, and its name."""
         end = self._log.end
         waiting = [(end - one.cursor + one.behind, name) for name, one in self._progress.items()]
-        return max(waiting) if waiting else (len(self._log), None)
-
-    # Handing out
+        return max(waiting) if waiting else (len(self._log), "")
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""
         progress = self._of(destination)
         now = self._clock()
         lease_id = next(self._lease_ids)
-        taken = Lease(until=now + lease)
-        entries: list[Entry] = []
-        while len(entries) < limit:
-            self._take_again(destination, lease_id, taken, entries, limit, now)
-            if len(entries) == limit or not progress.expire_one(now):
-                break
-        mixed = bool(entries)
-        self._take_new(destination, taken, entries, limit)
-        if not entries:
+        taking = Taking(self._log, destination, progress, limit=limit)
+        taking.collect(lease_id, now)
+        if not taking.entries:
             return Claim(destination=destination, next_due=progress.next_due())
-        progress.leases[lease_id] = taken
-        if mixed:
-            entries.sort(key=lambda entry: entry.seq)
-        return Claim(destination=destination, lease_id=lease_id, entries=tuple(entries))
+        taking.lease.until = now + lease
+        progress.leases[lease_id] = taking.lease
+        return Claim(destination=destination, lease_id=lease_id, entries=tuple(taking.entries))
 
-    def _take_again(
-        self,
-        name: str,
-        lease_id: int,
-        taken: Lease,
-        entries: list[Entry],
-        limit: int,
-        now: float,
-    ) -> None:
-        progress = self._progress[name]
-        for seq in progress.due_retries(lease_id, limit - len(entries), now):
-            taken.retries.append(seq)
-            attempts = progress.exceptions[seq].setback.attempts
-            entries.append(attrs.evolve(self._log.entry(seq), attempts=attempts))
-        for span in progress.due_spans(now) if progress.released else ():
-            if len(entries) == limit:
-                return
-            entries += self._take_span(name, span, taken, limit - len(entries))
+    async def renew(self, claim: Claim, lease: float) -> bool:
+        """Extend the lease to *lease* seconds from now; False if it was lost."""
+        if progress := self._holder(claim):
+            progress.leases[claim.lease_id].until = self._clock() + lease
+        return progress is not None
 
-    def _take_span(self, name: str, span: Span, taken: Lease, room: int) -> list[Entry]:
-        entries, last = self._log.scan(name, span.first, span.last, room)
-        if len(entries) == span.size:
-            self._progress[name].released.remove(span)
-            taken.spans.append(span)
+    async def settle(self, claim: Claim, setbacks: Sequence[Setback] = ()) -> bool:
+        """End *claim*; see `Outbox.settle`."""
+        kept = distinct(claim, setbacks)
+        if progress := self._holder(claim):
+            retries = progress.settle(claim.lease_id, kept, self._clock())
+            self._log.loose.update(seq for seq in retries if seq <= self._log.base)
+        return progress is not None
+
+    async def release(self, claim: Claim, *, due: float, tried: bool) -> bool:
+        """Give the whole *claim* back, to be claimed again not before *due* (unix seconds)."""
+        if progress := self._holder(claim):
+            progress.release(claim.lease_id, due=due, tried=tried)
+        return progress is not None
+
+    def _holder(self, claim: Claim) -> Progress | None:
+        """Return the progress that still knows the lease of *claim*."""
+        self._check_open()
+        progress = self._progress.get(claim.destination)
+        return progress if progress and claim.lease_id in progress.leases else None
+
+    async def reports(self, event_ids: Sequence[str]) -> Mapping[str, Report]:
+        """Return how each known one of *event_ids* stands; see `Outbox.reports`."""
+        self._check_open()
+        known = {one: entry for one in event_ids if (entry := self._log.known.get(one))}
+        return {one: report(one, entry, self._log, self._progress) for one, entry in known.items()}
+
+    async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
+        """Return event ids that *destination* neither has nor refused, in log order."""
+        return undelivered(self._log, destination, self._of(destination), limit)
+
+    async def depths(self) -> Mapping[str, Depth]:
+        """Return destination → how much it has not got."""
+        self._check_open()
+        end, now = self._log.end, self._clock()
+        return {name: progress.depth(end, now) for name, progress in self._progress.items()}
+
+    async def dead_letters(
+        self, destination: str | None = None, *, after: int = 0, limit: int = 100
+    ) -> Sequence[DeadLetter]:
+        """Return dead letters by `seq`, from beyond *after*; see `Outbox.dead_letters`."""
+        self._check_open()
+        chosen = self._progress if destination is None else {destination: self._of(destination)}
+        return page_of_dead_letters(self._log, chosen, after, limit)
+
+    async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
+        """Make dead letters due now with attempts from 0; return how many."""
+        progress, now = self._of(destination), self._clock()
+        if event_ids is None:
+            seqs = list(progress.exceptions)
         else:
-            taken.spans.append(attrs.evolve(span, last=last, size=len(entries)))
-            span.first = last + 1
-            span.size -= len(entries)
-        if not span.attempts:
-            return entries
-        return [attrs.evolve(entry, attempts=span.attempts) for entry in entries]
+            seqs = [known.seq for one in event_ids if (known := self._log.known.get(one))]
+        return sum(progress.revive(seq, now) for seq in seqs)
 
-    def _take_new(self, name: str, taken: Lease, entries: list[Entry], limit: int) -> None:
-        progress, end, room = self._progress[name], self._log.end, limit - len(entries)
-        if room <= 0 or progress.cursor == end:
-            return
-        new, progress.cursor = self._log.scan(name, progress.cursor + 1, end, room)
-        if new:
-            taken.spans.append(Span(first=new[0].seq, last=new[-1].seq, size=len(new)))
-            progress.behind += len(new)
-            entries += new
+    async def prune(self, *, remember: float) -> int:
+        """Drop what every destination has, in steps, and ids older than *remember* seconds."""
+        self._check_open()
+        dropped = self._drop(_STEP, self._clock())
+        while self._done():
+            dropped += self._drop(_STEP, self._clock())
+            await checkpoint()
+        self._log.forget_ids(self._clock() - remember)
+        return dropped
+
+    def _done(self) -> int:
+        """Return how many entries from the beginning hold nobody up."""
+        slowest = min((one.position() for one in self._progress.values()), default=0)
+        return max(slowest - self._log.base, 0)
+
+    def _drop(self, most: int, now: float) -> int:
+        holders = [one.exceptions for one in self._progress.values() if one.exceptions]
+        freed = self._log.drop_loose(holders, now) if self._log.loose else 0
+        return freed + self._log.drop(min(most, self._done()), holders, now)
+
+    async def aclose(self) -> None:
+        """Refuse further use; what it holds stays, and `open` gives access again."""
+        self._is_open = False
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise not_open()
+
+    def _of(self, destination: str) -> Progress:
+        self._check_open()
+        progress = self._progress.get(destination)
+        if progress is None:
+            raise unknown_destination(destination)
+        return progress

@@ -16,7 +16,7 @@ class Gone(NamedTuple):
 
     Attributes:
         seq: its place in the log.
-        mark: fingerprint of its content.
+        mark: `fingerprint` of its content.
         mask: whom it was for; None for everyone.
         at: when it went, unix seconds.
     """
@@ -30,16 +30,20 @@ class Gone(NamedTuple):
 class MemoryLog:
     """Conversions in the order they were accepted; places count from 1.
 
+    Args:
+        remember_ids: how many ids of dropped conversions are remembered at most.
+
     Attributes:
         base: how many were dropped from its beginning.
         known: event id → the entry, or what is remembered of it.
         loose: places at or before `base` that an exception held, and may not any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, remember_ids: int) -> None:
         self.base = 0
         self.known: dict[str, Entry | Gone] = {}
         self.loose: set[int] = set()
+        self._remember_ids = remember_ids
         self._entries: list[Entry] = []
         self._held: dict[int, Entry] = {}
         self._masks: dict[int, frozenset[str]] = {}
@@ -134,11 +138,14 @@ class MemoryLog:
         self.known[event_id] = Gone(entry.seq, fingerprint(entry.conversion), mask, now)
         self._gone.append(event_id)
 
-    def forget_ids(self, most: int, before: float) -> None:
-        """Forget ids that went at or *before* a moment (unix seconds), and all beyond *most*."""
+        if len(self._gone) > self._remember_ids:
+            del self.known[self._gone.popleft()]
+
+    def forget_ids(self, before: float) -> None:
+        """Forget the ids of what went at or *before* a moment, unix seconds."""
         while self._gone:
             gone = self.known[self._gone[0]]
-            if isinstance(gone, Gone) and gone.at > before and len(self._gone) <= most:
+            if isinstance(gone, Gone) and gone.at > before:
                 return
             del self.known[self._gone.popleft()]
 

@@ -10,7 +10,7 @@ import attrs
 from anytrack_async.outbox.base import Depth, Setback
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Span:
     """A range of the log behind the cursor that is not settled.
 
@@ -48,7 +48,7 @@ class Exceptional:
 class Lease:
     """What one claim took: ranges and single retries, until a moment in unix seconds."""
 
-    until: float
+    until: float = 0.0
     spans: list[Span] = attrs.field(factory=list)
     retries: list[int] = attrs.field(factory=list)
 
@@ -78,6 +78,7 @@ class Progress:
         self.exceptions: dict[int, Exceptional] = {}
         self.released: list[Span] = []
         self.leases: dict[int, Lease] = {}
+        # Every exception that waits, and is not leased, once: when it is due, and its place.
         self._due: list[tuple[float, int]] = []
 
     # Taking
@@ -101,7 +102,8 @@ class Progress:
         lease_id = min(self.leases, key=lambda one: self.leases[one].until, default=0)
         if not lease_id or self.leases[lease_id].until > now:
             return False
-        return self.release(lease_id, due=self.leases[lease_id].until, tried=True)
+        self.release(lease_id, due=self.leases[lease_id].until, tried=True)
+        return True
 
     def next_due(self) -> float | None:
         """Return when something comes back by itself, unix seconds; None if nothing will."""
@@ -112,14 +114,7 @@ class Progress:
         return None if first == float("inf") else first
 
     def _next_retry(self) -> float:
-        # What was settled or taken since is left in the heap, and thrown out here.
-        while self._due:
-            due, seq = self._due[0]
-            known = self.exceptions.get(seq)
-            if known and not known.lease and known.setback.due == due:
-                return due
-            heappop(self._due)
-        return float("inf")
+        return self._due[0][0] if self._due else float("inf")
 
     # Giving back
 
@@ -142,7 +137,7 @@ class Progress:
             self.behind += 1
             heappush(self._due, (setback.due, setback.seq))
 
-    def release(self, lease_id: int, *, due: float, tried: bool) -> bool:
+    def release(self, lease_id: int, *, due: float, tried: bool) -> None:
         """Give back what a lease holds, to be claimed again from *due*."""
         lease = self.leases.pop(lease_id)
         for span in lease.spans:
@@ -156,7 +151,6 @@ class Progress:
                 kept.setback, due=due, attempts=kept.setback.attempts + tried
             )
             heappush(self._due, (due, seq))
-        return True
 
     def revive(self, seq: int, now: float) -> bool:
         """Make a dead letter due now, as if never tried; False if there is none."""
@@ -169,21 +163,17 @@ class Progress:
 
     # Looking
 
+    def spans(self) -> list[Span]:
+        """Return the ranges behind the cursor that are not settled."""
+        return [*self.released, *(span for lease in self.leases.values() for span in lease.spans)]
+
     def position(self) -> int:
         """Return the place up to which nothing but exceptions is left to do."""
-        spans = [*self.released, *(span for lease in self.leases.values() for span in lease.spans)]
-        return min((span.first - 1 for span in spans), default=self.cursor)
+        return min((span.first - 1 for span in self.spans()), default=self.cursor)
 
     def span_at(self, seq: int) -> Span | None:
         """Return the unsettled range around *seq*, if there is one."""
-        for span in self.released:
-            if span.first <= seq <= span.last:
-                return span
-        for lease in self.leases.values():
-            for span in lease.spans:
-                if span.first <= seq <= span.last:
-                    return span
-        return None
+        return next((span for span in self.spans() if span.first <= seq <= span.last), None)
 
     def depth(self, end: int, now: float) -> Depth:
         """Return how much of a log that ends at *end* is left to do."""

@@ -5,8 +5,10 @@ It ends when its standard input does, that is, with its parent, however the pare
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+from contextlib import suppress
 
 import orjson
 
@@ -29,8 +31,8 @@ def main() -> None:
 
 
 def _say(**what: str) -> None:
-    sys.stdout.buffer.write(orjson.dumps(what) + b"\n")
-    sys.stdout.buffer.flush()
+    with suppress(BrokenPipeError):  # whoever started this process is gone already
+        os.write(sys.stdout.fileno(), orjson.dumps(what) + b"\n")
 
 
 def _stop_at_end(server: Server) -> None:

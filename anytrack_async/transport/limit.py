@@ -5,9 +5,11 @@ from __future__ import annotations
 import anyio
 import httpx
 
-from anytrack_async.transport.wrapper import Transport, Wrapper
+from anytrack_async.transport.wrapper import Transport, Wrapper, read_body
 
-_CLOSING = 1.0  # seconds that giving a broken response back may take
+
+class TotalTimeout(httpx.ReadTimeout):
+    """The answer arrives, but so slowly that it is given up."""
 
 
 class LimitTransport(Wrapper):
@@ -36,16 +38,15 @@ class LimitTransport(Wrapper):
 
         Raises:
             httpx.PoolTimeout: no slot within *patience* seconds.
-            httpx.ReadTimeout: not done within *total* seconds.
+            TotalTimeout: not done within *total* seconds.
         """
         await self._enter(request)
         try:
-            with anyio.fail_after(self._total):
+            with anyio.CancelScope(deadline=anyio.current_time() + self._total):
                 return await self._exchange(request)
-        except TimeoutError:
-            raise httpx.ReadTimeout("the answer took too long", request=request) from None
         finally:
             self._slots.release()
+        raise TotalTimeout("the answer is not complete", request=request)
 
     async def _enter(self, request: httpx.Request) -> None:
         try:
@@ -59,10 +60,5 @@ class LimitTransport(Wrapper):
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
         response = await self.inner.handle_async_request(request)
-        try:
-            await response.aread()
-        except BaseException:
-            with anyio.move_on_after(_CLOSING, shield=True):
-                await response.aclose()
-            raise
+        await read_body(response)
         return response

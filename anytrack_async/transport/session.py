@@ -7,27 +7,30 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import anyio
-import anyio.to_thread
 import httpx
 
 from anytrack_async._version import __version__
 from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings import HttpSettings
 from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.body import read_json
 from anytrack_async.transport.engine import check_engine, open_engine
 from anytrack_async.transport.faults import service_error
-from anytrack_async.transport.limit import LimitTransport
+from anytrack_async.transport.limit import LimitTransport, TotalTimeout
 from anytrack_async.transport.retry import RetryTransport
 from anytrack_async.transport.text import safe_text
 from anytrack_async.transport.wrapper import Transport
 
-_BIG = 262_144  # bytes of JSON that are parsed off the loop
 _TOTAL = 4  # time-outs that one exchange may take in all
 _CACHED = 64  # URLs
 
+_UNPACKED = {"Accept-Encoding": "identity"}  # unpacking would be work on the loop
 _JSON = {"Content-Type": "application/json"}
 _DEFAULTS = httpx.Headers(
-    {"Accept": "application/json", "User-Agent": f"anytrack_async/{__version__}"}
+    {
+        "Accept": "application/json",
+        "User-Agent": f"anytrack_async/{__version__}",
+    }
 )
 
 _Query = Mapping[str, str]
@@ -48,7 +51,7 @@ class Session:
         transport: instead of the engine that *http* names.
 
     Raises:
-        ConfigurationError: the engine is not installed.
+        ConfigurationError: the engine is not installed, or *base_url* is no URL.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Session:
         if transport is None:
             check_engine(http)
         self.service = service
-        self._base = base_url.rstrip("/")
+        self._base = _checked(base_url.rstrip("/"))
         self._http = http
         self._headers = _fields(_DEFAULTS, headers)
         names = ("connect", "read", "write", "pool")
@@ -103,14 +106,12 @@ class Session:
             ServiceError: the subclass that fits, after the last retry.
             DecodeError: the answer is not JSON.
         """
-        request = self._request("GET", path, params, None, None)
+        request = self._request("GET", path, params, None, _UNPACKED)
         limit = self._limit or await self._open()
         answer = await self._carry(RetryTransport(limit, self._http.retry), request)
         if not answer.success:
             raise service_error(answer)
-        if len(answer.content) < _BIG:
-            return answer.json()
-        return await anyio.to_thread.run_sync(answer.json)
+        return await read_json(answer)
 
     def authorize(self, token: str) -> None:
         """Use *token* as bearer token from now on.
@@ -123,7 +124,7 @@ class Session:
         self._headers = _fields(self._headers, {"Authorization": f"Bearer {token}"})
 
     async def aclose(self) -> None:
-        """Close the connections, and the injected transport."""
+        """Close the connections, and the injected transport; a later request opens new ones."""
         limit, self._limit = self._limit, None
         if limit is not None:
             await limit.aclose()
@@ -135,7 +136,7 @@ class Session:
             if self._limit is None:
                 http = self._http
                 self._limit = LimitTransport(
-                    self._given or await open_engine(http),
+                    self._given or await open_engine(self._base, http),
                     slots=http.connections,
                     patience=http.timeout,
                     total=_TOTAL * http.timeout,
@@ -191,6 +192,14 @@ class Session:
         return TransportError(why, service=self.service)
 
 
+def _checked(url: str) -> str:
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as exc:
+        raise ConfigurationError(f"base_url is not a URL: {exc}") from None
+    return url
+
+
 def _fields(base: httpx.Headers, *more: Mapping[str, str]) -> httpx.Headers:
     fields = httpx.Headers(base)
     for extra in more:
@@ -200,10 +209,10 @@ def _fields(base: httpx.Headers, *more: Mapping[str, str]) -> httpx.Headers:
 
 
 def _segment(text: str) -> str:
-    if not text:
-        raise ValueError("a path segment must not be empty")
-    # Dots alone would climb up the path.
-    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
+    if text in ("", ".", ".."):
+        # Dots climb up the path even when encoded: clients and servers decode them first.
+        raise ValueError(f"a path segment must not be {text!r}")
+    return quote(text, safe="")
 
 
 def _why(exc: Exception, timeout: float) -> str:
@@ -212,6 +221,8 @@ def _why(exc: Exception, timeout: float) -> str:
             return f"no free connection within {timeout:g} s"
         case httpx.ConnectTimeout():
             return f"no connection within {timeout:g} s"
+        case TotalTimeout():
+            return f"no complete answer within {_TOTAL * timeout:g} s"
         case httpx.TimeoutException():
             return f"no answer within {timeout:g} s"
         case httpx.ConnectError():

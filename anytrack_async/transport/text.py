@@ -8,7 +8,7 @@ MASK = "***"
 
 _MASKED = re.compile(
     r"""
-      [^\s<>"'(),;:=]+ (?:@|%40) [^\s<>"'(),;]+       # an e-mail address
+      [^\s<>"'(),;:=]* (?:@|%40) [^\s<>"'(),;]+       # an e-mail address
     | \bBearer\s+\S+                                  # a token, announced
     | (?<=\?) [^\s"'<>]+                              # the query of a URL
     | \b(?:\d{1,3}\.){3}\d{1,3}\b                     # an IPv4 address

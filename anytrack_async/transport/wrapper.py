@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+import anyio
 import httpx
+
+_CLOSING = 1.0  # seconds that giving a broken response back may take
 
 Transport: TypeAlias = httpx.AsyncBaseTransport
 """What carries requests: anything with httpx's asynchronous transport interface."""
@@ -23,3 +26,13 @@ class Wrapper(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the inner transport."""
         await self.inner.aclose()
+
+
+async def read_body(response: httpx.Response) -> None:
+    """Read *response* to its end, or close it."""
+    try:
+        await response.aread()
+    except BaseException:
+        with anyio.move_on_after(_CLOSING, shield=True):
+            await response.aclose()
+        raise

@@ -89,6 +89,7 @@ class HubSpotError(Exception):
             "errors": list(self.details),
             "context": {**self.context, **context},
             "links": {},
+            **self.extra,
         }
 
 

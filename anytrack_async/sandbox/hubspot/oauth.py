@@ -9,8 +9,11 @@ import itertools
 from urllib.parse import parse_qs
 
 from anytrack_async.sandbox.hubspot.errors import HubSpotError, missing_scope, unauthorized
+from anytrack_async.sandbox.hubspot.portal import PORTAL_ID
 from anytrack_async.sandbox.settings import HubSpotPortal
 from anytrack_async.sandbox.wire import Clock, Reply, Request, json_reply
+
+_SAID_SINCE_DATES = {"token_use": "access_token", "hub_id": PORTAL_ID}
 
 
 class Tokens:
@@ -68,7 +71,8 @@ class Tokens:
             "expires_in": self._portal.token_life,
             "token_type": "bearer",
         }
-        return json_reply(200, answer)
+        dated = not request.path.startswith("/oauth/v1/")
+        return json_reply(200, {**answer, **(_SAID_SINCE_DATES if dated else {})})
 
     @property
     def _client(self) -> tuple[str, str]:

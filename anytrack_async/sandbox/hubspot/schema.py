@@ -86,8 +86,13 @@ class Schema:
             HubSpotError: there is none.
         """
         if name not in self.properties:
-            raise not_found(f"The property named '{name}' does not exist.", propertyName=[name])
+            raise self.missing(name)
         return self.properties[name]
+
+    @staticmethod
+    def missing(name: str) -> HubSpotError:
+        """Return the error of a property that is not there."""
+        return not_found(f"The property named '{name}' does not exist.", propertyName=[name])
 
     def create(self, data: dict[str, Any]) -> Property:
         """Add the property *data* defines.

@@ -102,7 +102,7 @@ class HubSpotService:
                 return metadata.pipelines(self._portal.table(type_), rest)
             case method, ["properties", type_, *rest] if method in ("GET", "POST"):
                 table = self._portal.table(type_)
-                self._tokens.need(f"crm.schemas.{table.kind}.{_verb(method)}")
+                self._tokens.need(f"crm.schemas.{table.kind}.{_verb(method, rest)}")
                 return metadata.properties(self._portal, call, table, rest)
             case "POST", ["events", "send", *rest]:
                 self._tokens.need("analytics.behavioral_events.send")
@@ -113,8 +113,7 @@ class HubSpotService:
 
     def _objects(self, call: Call, table: Table, rest: list[str]) -> Reply:
         portal = self._portal
-        reading = call.method == "GET" or rest[-1:] in (["read"], ["search"])
-        self._tokens.need(f"crm.objects.{table.kind}.{'read' if reading else 'write'}")
+        self._tokens.need(f"crm.objects.{table.kind}.{_verb(call.method, rest)}")
         match call.method, rest:
             case "POST", ["batch", "upsert" | "create" | "update" as mode]:
                 return writes.batch(portal, call, table, mode)
@@ -163,8 +162,8 @@ def _is_exempt(parts: list[str]) -> bool:
     return (parts[0] == "associations" and "batch" in parts) or parts[-1] == "search"
 
 
-def _verb(method: str) -> str:
-    return "read" if method == "GET" else "write"
+def _verb(method: str, rest: list[str]) -> str:
+    return "read" if method == "GET" or rest[-1:] in (["read"], ["search"]) else "write"
 
 
 def _no_resource() -> HubSpotError:

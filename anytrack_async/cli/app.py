@@ -1,0 +1,62 @@
+"""The commands of `anytrack`, and what holds for all of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from anytrack_async._version import __version__
+from anytrack_async.cli.demo import demo
+from anytrack_async.cli.guard import Guard
+from anytrack_async.cli.hubspot import hubspot
+from anytrack_async.cli.meta import meta
+from anytrack_async.cli.outbox import outbox
+from anytrack_async.cli.sandbox import sandbox
+from anytrack_async.cli.stats import stats
+from anytrack_async.cli.track import track
+
+app = typer.Typer(
+    cls=Guard,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"anytrack_async {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _setup(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Track conversions to AnyTrack, Meta and HubSpot at once.
+
+    Credentials come from the environment: ANYTRACK_API_KEY and
+    ANYTRACK_ACCOUNT_ID, META_PIXEL_ID and META_ACCESS_TOKEN,
+    HUBSPOT_ACCESS_TOKEN. ANYTRACK_OUTBOX names the outbox file.
+
+    Exit codes: 0 well, 1 something failed or disagrees, 2 wrong usage
+    or set-up, 130 interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot write a name must not end what is under way.
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="replace")
+
+
+app.command()(demo)
+app.command()(sandbox)
+app.command()(track)
+app.command()(stats)
+app.add_typer(outbox)
+app.add_typer(hubspot)
+app.add_typer(meta)

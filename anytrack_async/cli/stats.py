@@ -1,0 +1,59 @@
+"""`anytrack stats`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import attrs
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from anytrack_async.cli.output import BAD, GOOD, NOTE, grid, screen, write_json
+from anytrack_async.cli.stored import opened, outbox_path
+from anytrack_async.outbox import Depth
+
+Depths = Mapping[str, Depth]
+
+
+def stats(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show what each destination has not got yet, from the outbox that ANYTRACK_OUTBOX names.
+
+    Only looks: sends nothing and changes nothing, also while another process delivers.
+    """
+    path = outbox_path()
+    depths = anyio.run(_depths, path)
+    if as_json:
+        write_json({"outbox": str(path), "destinations": _records(depths)})
+        return
+    screen().print(Text(f"outbox {path}"), soft_wrap=True)
+    console = screen(wide=True)
+    console.print(_table(depths) if depths else "no destination has used it yet")
+
+
+async def _depths(path: Path) -> Depths:
+    async with opened(path) as outbox:
+        return await outbox.depths()
+
+
+def _records(depths: Depths) -> dict[str, dict[str, int]]:
+    return {name: attrs.asdict(depth) for name, depth in depths.items()}
+
+
+def _table(depths: Depths) -> Table:
+    table = grid("destination", ">waiting", ">in flight", ">retrying", ">dead", "")
+    for name, depth in depths.items():
+        numbers = (depth.waiting, depth.in_flight, depth.retrying, depth.dead)
+        table.add_row(Text(name), *map(str, numbers), _remark(depth))
+    return table
+
+
+def _remark(depth: Depth) -> Text:
+    if depth.dead:
+        return Text("see: anytrack outbox dead-letters", BAD)
+    return Text("not all delivered yet", NOTE) if depth.waiting else Text("all delivered", GOOD)

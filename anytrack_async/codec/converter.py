@@ -1,0 +1,95 @@
+"""How cattrs turns plain data into models and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TypeVar
+
+from cattrs import Converter, transform_error
+from cattrs.errors import BaseValidationError
+
+from anytrack_async.errors import AnyTrackError, DecodeError
+from anytrack_async.models import ConversionType
+
+_LARGEST = Decimal(10) ** 19
+_T = TypeVar("_T")
+
+
+def _moment(value: object, _: object) -> datetime:
+    """Return an aware time from ISO text or unix seconds; without zone it is UTC."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return datetime.fromtimestamp(value, UTC)
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _decimal(value: object, _: object) -> Decimal:
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise ValueError("must be a number") from None
+    if not number.is_finite() or number.copy_abs() >= _LARGEST:
+        raise ValueError("must be a number of a usual size")
+    return number
+
+
+def _whole(value: object, _: object) -> int:
+    number = _decimal(value, None)
+    if number != number.to_integral_value():
+        raise ValueError("must be a whole number")
+    return int(number)
+
+
+def _text(value: object, _: object) -> str:
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise TypeError("must be text")
+    return str(value)
+
+
+def make_converter(decimal: Callable[[Decimal], str]) -> Converter:
+    """Return a converter that writes decimals with *decimal*."""
+    converter = Converter(omit_if_default=True)
+    converter.register_unstructure_hook(datetime, datetime.isoformat)
+    converter.register_structure_hook(datetime, _moment)
+    converter.register_structure_hook(date, lambda value, _: date.fromisoformat(str(value)[:10]))
+    converter.register_unstructure_hook(Decimal, decimal)
+    converter.register_structure_hook(Decimal, _decimal)
+    converter.register_structure_hook(int, _whole)
+    converter.register_structure_hook(bool, lambda value, _: value is True)  # an int to dispatch
+    converter.register_structure_hook(float, lambda value, _: float(_decimal(value, None)))
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(ConversionType, lambda value, _: ConversionType(value))
+    return converter
+
+
+CONVERTER = make_converter(str)
+
+
+def load(data: object, cls: type[_T]) -> _T:
+    """Return *data* as a *cls*.
+
+    Raises:
+        DecodeError: it does not fit; the message names each bad field's path, not its value.
+    """
+    try:
+        return CONVERTER.structure(data, cls)
+    except (BaseValidationError, AnyTrackError, ValueError, TypeError, KeyError) as exc:
+        # No cause: a traceback would quote the values.
+        raise DecodeError(f"{cls.__name__}: {_faults(exc)}") from None
+
+
+def _faults(exc: Exception) -> str:
+    if isinstance(exc, BaseValidationError):
+        return "; ".join(transform_error(exc, format_exception=_fault))
+    return _fault(exc, None)
+
+
+def _fault(exc: BaseException, _: type | None) -> str:
+    # Only our own messages are known to be free of customers' data.
+    if isinstance(exc, AnyTrackError):
+        return str(exc)
+    if isinstance(exc, KeyError):
+        return f"field {exc.args[0]!r} is missing"
+    return f"invalid value ({type(exc).__name__})"

@@ -1,0 +1,94 @@
+"""What a memory outbox tells about its conversions: reports, backlog and dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from anytrack_async.models import Outcome, Report, Status
+from anytrack_async.outbox.base import DeadLetter, Entry, Setback
+from anytrack_async.outbox.memory_log import Gone, MemoryLog
+from anytrack_async.outbox.progress import Exceptional, Progress
+
+
+def report(
+    event_id: str, known: Entry | Gone, log: MemoryLog, progress: Mapping[str, Progress]
+) -> Report:
+    """Return how a conversion stands at every destination it is for."""
+    mask = known.mask if isinstance(known, Gone) else log.mask(known.seq)
+    outcomes = {
+        name: _outcome(name, known.seq, one)
+        for name, one in progress.items()
+        if (mask is None or name in mask) and _concerns(one, known)
+    }
+    return Report(event_id=event_id, outcomes=outcomes)
+
+
+def _concerns(progress: Progress, known: Entry | Gone) -> bool:
+    """Tell whether the destination had joined when *known* was there to be delivered."""
+    if known.seq > progress.start:
+        return True
+    if progress.since is None:
+        return False
+    return not isinstance(known, Gone) or known.at >= progress.since
+
+
+def _outcome(name: str, seq: int, progress: Progress) -> Outcome:
+    kept = progress.exceptions.get(seq)
+    if kept is not None:
+        return outcome_of(name, kept.setback)
+    if seq > progress.cursor:
+        return Outcome(status=Status.WAITING, destination=name, attempts=0)
+    span = progress.span_at(seq)
+    if span is not None:
+        return Outcome(status=Status.WAITING, destination=name, attempts=span.attempts)
+    return Outcome(status=Status.DELIVERED, destination=name)
+
+
+def outcome_of(name: str, setback: Setback) -> Outcome:
+    """Return how a conversion stands at a destination that sent it back."""
+    return Outcome(
+        status=Status.DEAD if setback.due is None else Status.WAITING,
+        destination=name,
+        attempts=setback.attempts,
+        error=setback.error or None,
+        code=setback.code,
+    )
+
+
+def undelivered(log: MemoryLog, name: str, progress: Progress, limit: int) -> list[str]:
+    """Return the ids of the first *limit* conversions that are neither delivered nor dead."""
+    kept = progress.exceptions.items()
+    entries = [log.entry(seq) for seq, one in kept if one.setback.due is not None]
+    for span in progress.spans():
+        entries += log.scan(name, span.first, span.last, limit)[0]
+    if progress.cursor < log.end:
+        entries += log.scan(name, progress.cursor + 1, log.end, limit)[0]
+    entries.sort(key=lambda entry: entry.seq)
+    return [entry.conversion.event_id for entry in entries[:limit]]
+
+
+def page_of_dead_letters(
+    log: MemoryLog, progress: Mapping[str, Progress], after: int, limit: int
+) -> list[DeadLetter]:
+    """Return up to *limit* dead letters by place, and the others of the last place."""
+    dead = sorted(
+        (seq, name)
+        for name, one in progress.items()
+        for seq, kept in one.exceptions.items()
+        if seq > after and kept.setback.due is None
+    )
+    last = dead[:limit][-1:]
+    page = [place for place in dead if last and place[0] <= last[0][0]]
+    return [_letter(log.entry(seq), name, progress[name].exceptions[seq]) for seq, name in page]
+
+
+def _letter(entry: Entry, name: str, kept: Exceptional) -> DeadLetter:
+    return DeadLetter(
+        seq=entry.seq,
+        destination=name,
+        conversion=entry.conversion,
+        attempts=kept.setback.attempts,
+        error=kept.setback.error,
+        code=kept.setback.code,
+        died_at=kept.at,
+    )

@@ -1,0 +1,101 @@
+"""Turning what is stored into conversions, without holding the event loop up: `Reader`."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from anyio.lowlevel import checkpoint
+
+from anytrack_async.codec import decode, encode
+from anytrack_async.errors import DecodeError
+from anytrack_async.models import Conversion
+from anytrack_async.outbox.base import DeadLetter, Entry, Setback
+from anytrack_async.outbox.sqlite.letters import Letter
+from anytrack_async.outbox.sqlite.log import Row
+from anytrack_async.outbox.sqlite.taking import Found
+
+_log = logging.getLogger("anytrack_async")
+
+_SLICE = 50
+"""Conversions encoded or decoded before others may run: about a millisecond."""
+
+
+async def encoded(conversions: Sequence[Conversion], mask: str | None, at: float) -> list[Row]:
+    """Return *conversions* as rows of the log, for *mask*, accepted *at* unix seconds."""
+    rows: list[Row] = []
+    for start in range(0, len(conversions), _SLICE):
+        if start:
+            await checkpoint()
+        for one in conversions[start : start + _SLICE]:
+            payload, digest = encode(one)
+            rows.append((one.event_id, digest, mask, payload, at))
+    return rows
+
+
+class Reader:
+    """Decodes, and remembers the newest *most* conversions by place, so as not to decode again."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._recent: OrderedDict[int, Conversion] = OrderedDict()
+
+    def remember(self, first: int, conversions: Iterable[Conversion]) -> None:
+        """Remember *conversions* that lie one after the other from place *first*."""
+        recent = self._recent
+        for seq, conversion in enumerate(conversions, first):
+            recent[seq] = conversion
+        while len(recent) > self._most:
+            recent.popitem(last=False)
+
+    async def entries(self, found: Sequence[Found]) -> tuple[list[Entry], list[Setback]]:
+        """Return the entries, and a death for each that cannot be read."""
+        entries: list[Entry] = []
+        faults: list[Setback] = []
+        for count, one in enumerate(found, 1):
+            try:
+                entries.append(self._entry(one))
+            except DecodeError as exc:
+                faults.append(Setback(seq=one.seq, attempts=one.attempts, error=str(exc)))
+            if count % _SLICE == 0:
+                await checkpoint()
+        return entries, faults
+
+    def _entry(self, one: Found) -> Entry:
+        return Entry(
+            seq=one.seq,
+            conversion=self._conversion(one.seq, one.payload),
+            attempts=one.attempts,
+            accepted_at=one.accepted_at,
+        )
+
+    async def letters(self, stored: Sequence[Letter]) -> list[DeadLetter]:
+        """Return the dead letters; those that cannot be read are named in the log."""
+        readable: list[DeadLetter] = []
+        for count, one in enumerate(stored, 1):
+            try:
+                readable.append(self._letter(one))
+            except DecodeError as exc:
+                _log.warning("dead letter %s of %s: %s", one.event_id, one.destination, exc)
+            if count % _SLICE == 0:
+                await checkpoint()
+        return readable
+
+    def _letter(self, one: Letter) -> DeadLetter:
+        return DeadLetter(
+            seq=one.seq,
+            destination=one.destination,
+            conversion=self._conversion(one.seq, one.payload),
+            attempts=one.attempts,
+            error=one.error,
+            code=one.code,
+            died_at=one.died_at,
+        )
+
+    def _conversion(self, seq: int, payload: bytes) -> Conversion:
+        conversion = self._recent.get(seq)
+        if conversion is None:
+            conversion = decode(payload)
+            self.remember(seq, (conversion,))
+        return conversion

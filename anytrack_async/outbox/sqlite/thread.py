@@ -1,0 +1,128 @@
+"""One thread that alone touches a resource: `OwnerThread`, and the `Job`s it does."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar, cast
+
+import anyio
+from anyio import from_thread
+from anyio.lowlevel import current_token
+
+from anytrack_async.errors import OutboxError
+
+_R = TypeVar("_R")
+_T = TypeVar("_T")
+
+
+class Job(Generic[_R, _T]):
+    """A piece of work for the thread, and what became of it. Any number of tasks may wait.
+
+    Made by the event loop that waits for it.
+
+    Args:
+        work: called in the thread with the resource.
+    """
+
+    def __init__(self, work: Callable[[_R], _T]) -> None:
+        self._work = work
+        self._token = current_token()
+        self._done = anyio.Event()
+        self._result: _T | None = None
+        self._error: Exception | None = None
+
+    def run(self, resource: _R) -> None:
+        """Do the work and wake those who wait; called in the thread."""
+        try:
+            self._result = self._work(resource)
+        except Exception as exc:
+            self._error = exc
+        with suppress(anyio.RunFinishedError):  # their event loop is gone, and they with it
+            from_thread.run_sync(self._done.set, token=self._token)
+
+    async def wait(self) -> _T:
+        """Return the result once there is one, or raise what the work raised.
+
+        Who is cancelled stops waiting; the work is done all the same.
+        """
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return cast("_T", self._result)
+
+
+class OwnerThread(Generic[_R]):
+    """Opens a resource, does jobs with it in order and closes it, all in one thread.
+
+    No caller runs the work itself, so a caller that is cancelled takes nobody else's work down.
+    The thread is a daemon: a process that forgets to stop it still ends.
+
+    Args:
+        opening: makes the resource.
+        closing: called with it at the end.
+    """
+
+    def __init__(self, opening: Callable[[], _R], closing: Callable[[_R], object]) -> None:
+        self._opening = opening
+        self._closing = closing
+        self._jobs: SimpleQueue[Job[_R, Any] | None] = SimpleQueue()
+        self._resource: _R | None = None
+        self._pid = os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the thread runs in this process; a fork leaves it behind."""
+        return os.getpid() == self._pid
+
+    async def start(self) -> None:
+        """Start the thread and open the resource; raises what *opening* raised."""
+        opening: Job[None, None] = Job(self._open)
+        threading.Thread(
+            target=self._main, args=(opening,), name="anytrack-outbox", daemon=True
+        ).start()
+        try:
+            await opening.wait()
+        except BaseException:
+            self._end()  # who was cancelled does not come back to close it
+            raise
+
+    def _open(self, _: None) -> None:
+        self._resource = self._opening()
+
+    def _main(self, opening: Job[None, None]) -> None:
+        opening.run(None)
+        if self._resource is None:
+            return
+        while (job := self._jobs.get()) is not None:
+            job.run(self._resource)
+
+    def post(self, job: Job[_R, Any]) -> None:
+        """Put *job* at the end of the queue.
+
+        Raises:
+            OutboxError: this process was forked after the thread started.
+        """
+        if not self.is_here:
+            raise OutboxError("the outbox was opened before this process was forked: open it here")
+        self._jobs.put(job)
+
+    async def run(self, work: Callable[[_R], _T]) -> _T:
+        """Do *work* in the thread, after all that was posted before; return what it returns."""
+        job = Job(work)
+        self.post(job)
+        return await job.wait()
+
+    async def stop(self) -> None:
+        """Do what was posted, close the resource and end the thread."""
+        if self.is_here:
+            await self._end().wait()
+
+    def _end(self) -> Job[_R, object]:
+        closing: Job[_R, object] = Job(self._closing)
+        self._jobs.put(closing)
+        self._jobs.put(None)
+        return closing

@@ -1,0 +1,171 @@
+"""Rules about accepting conversions."""
+
+# ruff: noqa: D102, S101
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+
+from anytrack_async.errors import QueueFullError
+from anytrack_async.models import Conversion, Customer, LineItem
+from anytrack_async.outbox.base import Appended, Outbox
+from anytrack_async.testing.outbox_rules.base import (
+    CAPACITY,
+    HOUR,
+    LEASE,
+    Clock,
+    Rules,
+    back,
+    deliver,
+    orders,
+    sale,
+    sales,
+)
+
+NEW, REPEAT, CONFLICT = Appended.NEW, Appended.REPEAT, Appended.CONFLICT
+
+
+class Accepting(Rules):
+    """What `append` promises."""
+
+    async def test_what_is_new_is_accepted(self, outbox: Outbox) -> None:
+        assert list(await outbox.append(sales(1, 2))) == [NEW, NEW]
+        assert orders(await outbox.claim("alpha", 10, LEASE)) == [1, 2]
+
+    async def test_an_empty_append_is_fine(self, outbox: Outbox) -> None:
+        assert list(await outbox.append([])) == []
+
+    async def test_every_field_comes_back(self, outbox: Outbox) -> None:
+        rich = Conversion.sale(
+            revenue=Decimal("19.90"),
+            currency="EUR",
+            order_id="Ä-1",
+            click_id="click",
+            timestamp=datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC),
+            sub_ids={"s1": "é"},
+            custom_data={"deep": [{"a": 1.5, "b": None}], "product_id": "p"},
+            items=[LineItem(id="sku", quantity=2, price=Decimal("9.95"))],
+            customer=Customer(email="a@example.com", birth_date=date(1990, 1, 2)),
+        )
+        await outbox.append([rich])
+
+        (entry,) = (await outbox.claim("alpha", 10, LEASE)).entries
+
+        assert entry.conversion == rich
+
+    async def test_a_repeat_is_told_and_handed_out_once(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1))
+
+        assert list(await outbox.append(sales(1, 2))) == [REPEAT, NEW]
+        assert orders(await outbox.claim("alpha", 10, LEASE)) == [1, 2]
+
+    async def test_timestamp_and_id_are_not_content(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1))
+        again = sale(1, timestamp=datetime(2020, 1, 1, tzinfo=UTC), id="given-by-anytrack")
+
+        assert list(await outbox.append([again])) == [REPEAT]
+
+    async def test_the_order_of_keys_is_not_content(self, outbox: Outbox) -> None:
+        await outbox.append([sale(1, custom_data={"a": 1, "b": 2}, sub_ids={"x": "1", "y": "2"})])
+        again = sale(1, custom_data={"b": 2, "a": 1}, sub_ids={"y": "2", "x": "1"})
+
+        assert list(await outbox.append([again])) == [REPEAT]
+
+    async def test_other_content_is_a_conflict_and_not_taken(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1))
+
+        assert list(await outbox.append([sale(1, revenue=2)])) == [CONFLICT]
+        (entry,) = (await outbox.claim("alpha", 10, LEASE)).entries
+        assert entry.conversion == sale(1)
+
+    @pytest.mark.parametrize("other", [{"custom_data": {"a": 1}}, {"sub_ids": {"a": "1"}}])
+    async def test_mappings_are_content(self, outbox: Outbox, other: dict[str, object]) -> None:
+        await outbox.append(sales(1))
+
+        assert list(await outbox.append([sale(1, **other)])) == [CONFLICT]
+
+    async def test_repeats_within_one_call(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1))
+        given = [sale(2), sale(1), sale(2), sale(2, revenue=9), sale(3)]
+
+        assert list(await outbox.append(given)) == [NEW, REPEAT, REPEAT, CONFLICT, NEW]
+        assert await deliver(outbox, "alpha") == [1, 2, 3]
+
+    async def test_what_was_delivered_is_still_a_repeat(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1))
+        await deliver(outbox, "alpha", "beta")
+
+        assert list(await outbox.append([sale(1), sale(1, revenue=2)])) == [REPEAT, CONFLICT]
+        assert await deliver(outbox, "alpha", "beta") == []
+
+    async def test_what_was_pruned_is_still_a_repeat(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1, 2))
+        await deliver(outbox, "alpha", "beta")
+        assert await outbox.prune(remember=HOUR) == 2
+
+        assert list(await outbox.append([sale(1), sale(2, revenue=9)])) == [REPEAT, CONFLICT]
+        assert await deliver(outbox, "alpha", "beta") == []
+
+    async def test_a_full_outbox_says_how_full_and_takes_nothing(self, outbox: Outbox) -> None:
+        await outbox.append(sales(*range(CAPACITY - 1)))
+
+        with pytest.raises(QueueFullError, match=str(CAPACITY)):
+            await outbox.append(sales(1001, 1002))
+
+        assert await outbox.reports(["sale:1001", "sale:1002"]) == {}
+        assert list(await outbox.append(sales(1003))) == [NEW]
+
+    async def test_a_full_outbox_still_knows_repeats(self, outbox: Outbox) -> None:
+        await outbox.append(sales(*range(CAPACITY)))
+
+        assert list(await outbox.append([sale(1), sale(2, revenue=9)])) == [REPEAT, CONFLICT]
+
+    async def test_repeats_need_no_room(self, outbox: Outbox) -> None:
+        await outbox.append(sales(*range(CAPACITY - 1)))
+
+        assert list(await outbox.append(sales(0, 1, 1001, 1001))) == [REPEAT, REPEAT, NEW, REPEAT]
+        with pytest.raises(QueueFullError):
+            await outbox.append(sales(0, 1002))
+
+    async def test_the_slowest_destination_decides_about_room(self, outbox: Outbox) -> None:
+        await outbox.append(sales(*range(CAPACITY)))
+        await deliver(outbox, "alpha")
+        with pytest.raises(QueueFullError, match="beta"):
+            await outbox.append(sales(1001))
+
+        await deliver(outbox, "beta")
+
+        assert list(await outbox.append(sales(1001))) == [NEW]
+
+    async def test_what_waits_for_a_retry_takes_room(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(*range(CAPACITY)))
+        claim = await outbox.claim("alpha", CAPACITY, LEASE)
+        await outbox.settle(claim, back(claim, 1, 2, due=clock.now + 9))
+        await deliver(outbox, "beta")
+
+        with pytest.raises(QueueFullError):
+            await outbox.append(sales(*range(1000, 1000 + CAPACITY - 1)))
+        assert len(await outbox.append(sales(*range(1000, 1000 + CAPACITY - 2)))) == CAPACITY - 2
+
+    async def test_leased_and_released_take_room(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(*range(CAPACITY)))
+        await deliver(outbox, "beta")
+        claim = await outbox.claim("alpha", CAPACITY, LEASE)
+        with pytest.raises(QueueFullError):
+            await outbox.append(sales(1001))
+
+        await outbox.release(claim, due=clock.now, tried=True)
+
+        with pytest.raises(QueueFullError):
+            await outbox.append(sales(1001))
+
+    async def test_dead_letters_take_no_room(self, outbox: Outbox) -> None:
+        await outbox.append(sales(*range(CAPACITY)))
+        for name in self.destinations:
+            claim = await outbox.claim(name, CAPACITY, LEASE)
+            await outbox.settle(claim, back(claim, *range(CAPACITY)))
+
+        assert list(await outbox.append(sales(1001))) == [NEW]

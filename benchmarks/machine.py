@@ -1,0 +1,44 @@
+"""The machine: which core for whom, how much memory, and what to say about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+
+def pin_client() -> None:
+    """Keep this process on the first core, where the machine has two and lets us."""
+    _pin(0)
+
+
+def pin_server() -> None:
+    """Keep this process on the last core."""
+    _pin(-1)
+
+
+def _pin(which: int) -> None:
+    # A process inherits its parent's pin, so the cores are counted from all there are.
+    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+        cores = range(os.cpu_count() or 1)
+        try:
+            os.sched_setaffinity(0, {cores[which]})
+        except OSError:
+            pass  # not ours to use: run wherever we may
+
+
+def memory(field: str = "VmHWM") -> float:
+    """This process's memory in MiB: ``VmRSS`` now, ``VmHWM`` at its highest."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise LookupError(field)
+
+
+def described() -> str:
+    """The machine in general terms."""
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}, "
+        f"{platform.python_implementation()} {'.'.join(map(str, sys.version_info[:3]))}"
+    )

@@ -1,0 +1,105 @@
+"""What every comparison is made with: interleaved runs, medians, and the row that comes out."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from statistics import median
+from typing import Any, NamedTuple
+
+Run = Callable[[], "int | Awaitable[int]"]
+"""Does the work once and returns how many units it was; a coroutine function may be one."""
+
+
+class Cost(NamedTuple):
+    """What one unit of work takes, in seconds: on the clock, and of this process's core."""
+
+    wall: float
+    cpu: float
+
+    @property
+    def rate(self) -> float:
+        return 1 / self.wall
+
+    @property
+    def micros(self) -> str:
+        return f"{self.wall * 1e6:,.1f} µs ({self.cpu * 1e6:,.1f} of the core)"
+
+
+class Row(NamedTuple):
+    """One line of the table of results.
+
+    Attributes:
+        number: its place in the table.
+        measure: what is measured.
+        against: what it is compared with.
+        reach: what to reach.
+        got: what was reached, ratio first.
+        reached: whether that is enough; None where it could not be measured.
+        details: absolute numbers, best first.
+    """
+
+    number: int
+    measure: str
+    against: str
+    reach: str
+    got: str
+    reached: bool | None
+    details: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        return json.dumps(self._asdict(), ensure_ascii=False)
+
+    @classmethod
+    def of_json(cls, text: str) -> Row:
+        fields: dict[str, Any] = json.loads(text)
+        return cls(**{**fields, "details": tuple(fields["details"])})
+
+
+def interleaved(runs: Mapping[str, Run], rounds: int, loop: Callable[..., Any] | None = None) -> dict[str, Cost]:
+    """Run each of *runs* once per round, one after the other; return the median cost of a unit.
+
+    Args:
+        runs: name → what to run.
+        rounds: how often.
+        loop: makes the event loop of those that are coroutine functions; default: asyncio's own.
+    """
+    costs: dict[str, list[Cost]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            costs[name].append(cost_of(run, loop))
+    return {name: _median(each) for name, each in costs.items()}
+
+
+def cost_of(run: Run, loop: Callable[..., Any] | None = None) -> Cost:
+    """Return what a unit of *run* takes."""
+    gc.collect()
+    wall, cpu = time.perf_counter(), time.process_time()
+    count = run()
+    if not isinstance(count, int):
+        with asyncio.Runner(loop_factory=loop) as runner:
+            count = runner.run(_awaited(count))
+    return Cost((time.perf_counter() - wall) / count, (time.process_time() - cpu) / count)
+
+
+async def _awaited(count: Awaitable[int]) -> int:
+    return await count
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(median(one.wall for one in costs), median(one.cpu for one in costs))
+
+
+def rates(costs: Mapping[str, Cost], unit: str) -> tuple[str, ...]:
+    """Return a line per contender, fastest first."""
+    best = sorted(costs.items(), key=lambda item: item[1].wall)
+    return tuple(f"{name}: {cost.rate:,.0f} {unit}/s, {cost.micros} each" for name, cost in best)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the value below which *share* (0 to 1) of *values* lie."""
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]

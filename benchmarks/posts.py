@@ -1,0 +1,69 @@
+"""Row 5: single posts to AnyTrack, 32 in flight, against httpx by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import httpx
+import orjson
+
+from anytrack_async import Conversion
+from anytrack_async.sinks.anytrack import to_wire
+from benchmarks.measure import Row, interleaved, rates
+from benchmarks.ours import deliver
+from benchmarks.server import Server, running
+from benchmarks.shop import client, conversions
+
+NUMBER = 5
+NEEDS = ()
+IN_FLIGHT = 32
+
+
+def run(quick: bool) -> Row:
+    """Compare."""
+    sales = list(conversions(1_000 if quick else 5_000))
+    bodies = [orjson.dumps(to_wire(sale)) for sale in sales]
+    with running() as server:
+        costs = interleaved(
+            {
+                "anytrack_async": partial(ours, server, sales),
+                "httpx, 32 connections": partial(_httpx, server, bodies, IN_FLIGHT),
+                "httpx as it comes": partial(_httpx, server, bodies, None),
+            },
+            rounds=5,
+        )
+    theirs = min(costs["httpx, 32 connections"], costs["httpx as it comes"])
+    ratio = theirs.wall / costs["anytrack_async"].wall
+    return Row(
+        number=NUMBER,
+        measure="AnyTrack single posts/s, 32 in flight, plain install",
+        against="`httpx.AsyncClient.post`, 32 in flight",
+        reach="≥ 4 ×",
+        got=f"{ratio:.1f} ×",
+        reached=ratio >= 4,
+        details=rates(costs, "posts"),
+    )
+
+
+async def ours(server: Server, sales: Sequence[Conversion], **options: object) -> int:
+    """Submit *sales* and deliver them to AnyTrack."""
+    return await deliver(client(server.url, **options), sales)  # type: ignore[arg-type]
+
+
+async def _httpx(server: Server, bodies: Sequence[bytes], connections: int | None) -> int:
+    limits = httpx.Limits(max_connections=connections) if connections else httpx.Limits()
+    headers = {"Authorization": "Bearer key", "Content-Type": "application/json"}
+    async with httpx.AsyncClient(headers=headers, limits=limits) as http:
+
+        async def work(rest: Iterator[bytes]) -> None:
+            for body in rest:
+                answer = await http.post(f"{server.url}/v1/conversions", content=body)
+                assert answer.json()["status"] == "success"
+
+        rest = iter(bodies)
+        await asyncio.gather(*(work(rest) for _ in range(IN_FLIGHT)))
+    return len(bodies)
+
+

@@ -1,0 +1,95 @@
+"""Other trackers' clients, sending the same sales: as they come, and at their best.
+
+Each takes a server's URL and records, returns once all were answered, and says how many it took.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.shop import Record
+
+
+def _properties(sale: Record) -> dict[str, Any]:
+    names = ("order_id", "revenue", "currency", "email", "phone", "first_name", "last_name")
+    return {name: sale[name] for name in (*names, "ip_address", "user_agent", "page_url")}
+
+
+def posthog(url: str, sales: Sequence[Record], **settings: Any) -> int:
+    """PostHog's threaded client."""
+    from posthog import Posthog
+
+    client = Posthog("phc_key", host=url, **settings)
+    taken = 0
+    for sale in sales:
+        sent = client.capture("sale", distinct_id=sale["email"], properties=_properties(sale))
+        taken += sent is not None
+    client.shutdown()
+    return taken
+
+
+async def posthog_async(url: str, sales: Sequence[Record], **settings: Any) -> int:
+    """PostHog's asynchronous client."""
+    import asyncio
+
+    from posthog.async_client import AsyncPosthog
+
+    taken = 0
+    async with AsyncPosthog("phc_key", host=url, **settings) as client:
+        for number in range(count):
+            sale = record(number)
+            sent = client.capture("sale", distinct_id=sale["email"], properties=_properties(sale))
+            taken += sent is not None
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        await client.flush(timeout_seconds=None)
+    return taken
+
+
+def segment(url: str, sales: Sequence[Record], **settings: Any) -> int:
+    """Segment's client."""
+    from segment.analytics import Client
+
+    client = Client("key", host=url, **settings)
+    taken = 0
+    for sale in sales:
+        accepted, _ = client.track(user_id=sale["email"], event="sale", properties=_properties(sale))
+        taken += accepted
+    client.flush()
+    client.join()
+    return taken
+
+
+def amplitude(url: str, sales: Sequence[Record], **settings: Any) -> int:
+    """Amplitude's client."""
+    from amplitude import Amplitude, BaseEvent, Config
+    from amplitude.constants import EventLogLevel
+
+    sent = threading.Semaphore(0)
+    quiet = {"event_log_level": EventLogLevel.NONE, "callback": lambda *_: sent.release()}
+    client = Amplitude("key", Config("key", server_url=f"{url}/2/httpapi", **quiet, **settings))
+    for sale in sales:
+        client.track(BaseEvent("sale", user_id=sale["email"], event_properties=_properties(sale)))
+    client.flush()
+    for _ in sales:
+        sent.acquire(timeout=60)
+    client.shutdown()
+    return len(sales)
+
+
+def snowplow(url: str, sales: Sequence[Record], **settings: Any) -> int:
+    """Snowplow's client."""
+    from snowplow_tracker import AsyncEmitter, SelfDescribing, SelfDescribingJson, Tracker
+
+    logging.getLogger("snowplow_tracker.emitters").setLevel(logging.ERROR)
+    emitter = AsyncEmitter(url, **settings)
+    tracker = Tracker("sp", emitters=[emitter], encode_base64=False)
+    for sale in sales:
+        event = SelfDescribingJson("iglu:a/sale/jsonschema/1-0-0", _properties(sale))
+        tracker.track(SelfDescribing(event))
+    tracker.flush()
+    emitter.queue.join()
+    return len(sales)

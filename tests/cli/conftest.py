@@ -1,0 +1,110 @@
+"""One sandbox for all tests of a module, and a way to run the command line against it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from anytrack_async.cli.app import app
+from anytrack_async.sandbox import Sandbox, in_thread
+
+VARIABLES = (
+    *("ANYTRACK_API_KEY", "ANYTRACK_ACCOUNT_ID", "ANYTRACK_BASE_URL", "ANYTRACK_OUTBOX"),
+    *("META_PIXEL_ID", "META_ACCESS_TOKEN", "META_BASE_URL", "META_TEST_EVENT_CODE"),
+    *("HUBSPOT_ACCESS_TOKEN", "HUBSPOT_BASE_URL", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS"),
+)
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def shared_sandbox() -> Iterator[Sandbox]:
+    with in_thread() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(shared_sandbox, monkeypatch) -> Sandbox:
+    """The stand-ins, empty, and the environment pointing at them."""
+    shared_sandbox.reset()
+    for name, value in shared_sandbox.environment().items():
+        monkeypatch.setenv(name, value)
+    return shared_sandbox
+
+
+@pytest.fixture
+def outbox_path(tmp_path, monkeypatch) -> Path:
+    path = tmp_path / "outbox.db"
+    monkeypatch.setenv("ANYTRACK_OUTBOX", str(path))
+    return path
+
+
+class Ran:
+    """What a command did; its text in lines that are not wrapped."""
+
+    def __init__(self, result) -> None:
+        self.code = result.exit_code
+        self.out = result.stdout
+        self.err = result.stderr
+        self.exception = result.exception
+
+
+@pytest.fixture
+def run() -> Callable[..., Ran]:
+    def invoke(*args: str) -> Ran:
+        return Ran(CliRunner().invoke(app, [str(arg) for arg in args]))
+
+    return invoke
+
+
+class Child:
+    """`anytrack` in a process of its own."""
+
+    def __init__(self, *args: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "anytrack_async.cli", *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def line_with(self, words: str) -> str:
+        for line in self.process.stdout:
+            if words in line:
+                return line
+        raise AssertionError(f"no line with {words!r}; {self.process.stderr.read()}")
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def child() -> Iterator[Callable[..., Child]]:
+    children: list[Child] = []
+
+    def start(*args: str) -> Child:
+        children.append(Child(*args))
+        return children[-1]
+
+    yield start
+    for one in children:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.communicate()
+        for stream in (one.process.stdout, one.process.stderr):
+            stream.close()

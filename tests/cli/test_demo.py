@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from anytrack_async.models import Outcome
+from anytrack_async.sandbox import Sandbox
+from anytrack_async.sinks import MetaSink
+
+
+@pytest.fixture
+def folders(monkeypatch, tmp_path) -> Path:
+    """Where this test's temporary folders are."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+def test_a_stranger_runs_the_demo(child, folders):
+    code, out, err = child("demo").end()
+
+    assert (code, err) == (0, "")
+    assert "1,000 made-up conversions" in out
+    assert re.search(r"anytrack +959 +=  ?959 +0", out)
+    assert re.search(r"meta +949 +=  ?949 +10", out)
+    assert re.search(r"hubspot +953 +=  ?953 +6", out)
+    assert "959 conversions; 24 lines repeated" in out
+    assert "Every line is accounted for" in out
+    assert "anytrack sandbox" in out
+    assert "\x1b" not in out
+    assert list(folders.iterdir()) == []
+
+
+def test_each_bad_line_is_told_with_its_reason(run, folders):
+    ran = run("demo", "--count", 260)
+
+    assert ran.code == 0
+    for words in (
+        "line 102 T-785045",
+        "click_id must be printable",
+        "line 24 sale:T-977218, line 189 sale:T-078085",
+        "too old: Meta takes this event for 7 days",
+        "line 22 sale:T-190588",
+        "KRW",
+    ):
+        assert words in ran.out
+
+
+def test_faults_do_not_change_the_count(run, folders):
+    ran = run("demo", "--count", 60, "--faults", 0.3, "--seed", 4)
+
+    assert ran.code == 0
+    assert "30% of all requests go wrong on purpose" in ran.out
+    assert "faults" in ran.out
+
+
+def test_a_ledger_that_disagrees_fails_the_demo(run, folders, monkeypatch):
+    told = Sandbox.ledger
+
+    def forgetful(self: Sandbox, *, ids: bool = False) -> dict:
+        ledger = told(self, ids=ids)
+        ledger["hubspot"]["unique"] -= 1
+        lost = ledger["hubspot"]["ids"].popitem()[0]
+        return {**ledger, "lost": lost}
+
+    monkeypatch.setattr(Sandbox, "ledger", forgetful)
+
+    ran = run("demo", "--count", 20)
+
+    assert ran.code == 1
+    assert "hubspot: its ledger counts 19 conversions, we delivered 20" in ran.out
+    assert "Every line is accounted for" not in ran.out
+    assert list(folders.iterdir()) == []
+
+
+def test_a_conversion_the_client_loses_fails_the_demo(run, folders, monkeypatch):
+    async def swallow(self, batch):
+        return [Outcome.delivered() for _ in batch]
+
+    monkeypatch.setattr(MetaSink, "deliver", swallow)
+
+    ran = run("demo", "--count", 20)
+
+    assert ran.code == 1
+    assert "meta: its ledger counts 0 conversions, we delivered 20" in ran.out
+
+
+def test_the_folder_stays_when_asked_to(run, folders):
+    ran = run("demo", "--count", 30, "--keep")
+
+    (folder,) = folders.iterdir()
+    path = folder / "outbox.db"
+    assert path.is_file()
+    assert f"ANYTRACK_OUTBOX={path}" in ran.out.replace("\n", "")
+
+
+def test_a_kept_outbox_tells_its_dead_letters(run, folders, monkeypatch):
+    run("demo", "--count", 30, "--keep")
+    (folder,) = folders.iterdir()
+    monkeypatch.setenv("ANYTRACK_OUTBOX", str(folder / "outbox.db"))
+
+    ran = run("outbox", "dead-letters")
+
+    assert "sale:T-977218" in ran.out
+    assert "too old" in ran.out
+
+
+def test_the_environment_of_the_caller_is_not_used(run, folders, monkeypatch):
+    monkeypatch.setenv("ANYTRACK_API_KEY", "real")
+    monkeypatch.setenv("ANYTRACK_BASE_URL", "https://anytrack.example.com/v1")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+
+    assert run("demo", "--count", 10).code == 0
+
+
+def test_ctrl_c_ends_it_in_good_order(child, folders):
+    demo = child("demo", "--count", "50000")
+    demo.line_with("lines read")
+
+    demo.interrupt()
+    code, _, err = demo.end()
+
+    assert (code, err) == (130, "interrupted: stopped\n")
+    assert list(folders.iterdir()) == []
+
+
+def test_a_sandbox_that_cannot_start_is_told_on_one_line(run, folders, monkeypatch):
+    class Broken(subprocess.Popen):
+        def __init__(self, command, **options):
+            super().__init__([*command[:1], "-c", "pass"], **options)
+
+    monkeypatch.setattr("anytrack_async.sandbox.server.subprocess.Popen", Broken)
+
+    ran = run("demo", "--count", 10)
+
+    assert ran.code == 1
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [("--count", 0), ("--faults", 1), ("--count", "many")])
+def test_senseless_options_are_refused(run, options):
+    assert run("demo", *options).code == 2

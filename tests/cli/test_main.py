@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+import anytrack_async
+from anytrack_async.cli import main
+from anytrack_async.cli.guard import quiet
+
+WITHOUT = """
+import sys
+for name in {names!r}:
+    sys.modules[name] = None
+sys.argv = ["anytrack", *{arguments!r}]
+from anytrack_async.cli import main
+main()
+"""
+
+
+def run_without(*names: str, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    script = WITHOUT.format(names=names, arguments=arguments)
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_one_line_says_what_to_install(missing):
+    ran = run_without(missing, arguments=("demo",))
+
+    assert ran.returncode == 2
+    assert ran.stderr == "the command line needs: pip install 'anytrack_async[cli]'\n"
+    assert ran.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["demo", "sandbox"])
+def test_without_the_sandbox_extra_one_line_says_what_to_install(command):
+    ran = run_without("uvicorn", arguments=(command,))
+
+    assert ran.returncode == 2
+    assert "pip install 'anytrack_async[sandbox]'" in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+def test_other_commands_do_without_the_sandbox_extra():
+    ran = run_without("uvicorn", "starlette", arguments=("--version",))
+
+    assert ran.returncode == 0
+
+
+def test_an_import_that_fails_for_another_reason_is_not_hidden(monkeypatch):
+    monkeypatch.setitem(sys.modules, "anytrack_async.cli.app", None)
+
+    with pytest.raises(ImportError):
+        main()
+
+
+def test_an_interrupt_while_starting_ends_quietly(monkeypatch):
+    class Interrupted:
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "anytrack_async.cli.app", Interrupted())
+
+    with pytest.raises(SystemExit) as exit_:
+        main()
+
+    assert exit_.value.code == 130
+
+
+def test_the_version_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["anytrack", "--version"])
+
+    with pytest.raises(SystemExit) as exit_:
+        main()
+
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"anytrack_async {anytrack_async.__version__}\n"
+
+
+def test_no_command_shows_what_there_is(run):
+    ran = run()
+
+    for command in ("demo", "sandbox", "track", "stats", "outbox", "hubspot", "meta"):
+        assert command in ran.out + ran.err
+
+
+@pytest.mark.parametrize("command", ["demo", "sandbox", "track", "stats", "outbox", "meta"])
+def test_every_command_has_help(run, command):
+    ran = run(command, "--help")
+
+    assert ran.code == 0
+    assert "Usage" in ran.out
+
+
+def test_an_unknown_command_is_wrong_usage(run):
+    assert run("fly").code == 2
+
+
+def test_a_reader_that_leaves_early_ends_it_without_a_word(sandbox, outbox_path):
+    command = [sys.executable, "-m", "anytrack_async.cli"]
+    subprocess.run([*command, "track", "lead", "--no-wait"], capture_output=True, check=True)
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    ran = subprocess.run([*command, "stats", "--json"], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+
+    assert ran.returncode == 1
+    assert b"Traceback" not in ran.stderr
+    assert b"error" not in ran.stderr
+
+
+def test_warnings_of_the_library_are_lines(run, sandbox):
+    ran = run("track", "lead", "--email", "a@example.com")
+
+    assert "warning: meta: website events without user_agent are matched less well" in ran.err
+    assert logging.getLogger("anytrack_async").handlers == []
+
+
+def test_quiet_hides_warnings_and_not_errors(caplog):
+    logger = logging.getLogger("anytrack_async")
+
+    with quiet():
+        logger.warning("hidden")
+        logger.error("shown")
+    logger.warning("shown again")
+
+    assert caplog.messages == ["shown", "shown again"]
+
+
+def test_a_terminal_that_cannot_write_a_name_harms_nothing(monkeypatch, sandbox, outbox_path):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    order = ("track", "lead", "--order-id", "注文", "--no-wait")
+
+    ran = subprocess.run([sys.executable, "-m", "anytrack_async.cli", *order], capture_output=True)
+
+    assert ran.returncode == 0
+    assert b"lead:?? is written down" in ran.stdout

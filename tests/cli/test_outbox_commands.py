@@ -1,0 +1,166 @@
+"""`anytrack stats` and `anytrack outbox`: they look at the file and send nothing."""
+
+from __future__ import annotations
+
+import json
+
+import anyio
+import pytest
+
+from anytrack_async import Conversion, SQLiteOutbox
+from anytrack_async.outbox.base import Setback
+
+
+async def fill(path) -> None:
+    """Three conversions; Meta has one, refused one, has not seen one; HubSpot has none."""
+    outbox = SQLiteOutbox(path)
+    await outbox.open(["hubspot", "meta"])
+    await outbox.append([Conversion.sale(order_id=f"{n}", revenue=n) for n in range(3)])
+    claim = await outbox.claim("meta", 2, 60)
+    dead = Setback(
+        seq=claim.entries[1].seq, attempts=1, error="[b]too old[/b]", code="280", due=None
+    )
+    await outbox.settle(claim, [dead])
+    await outbox.aclose()
+
+
+@pytest.fixture
+def filled(outbox_path):
+    anyio.run(fill, outbox_path)
+    return outbox_path
+
+
+async def destinations(path) -> list[str]:
+    outbox = SQLiteOutbox(path)
+    await outbox.open([])
+    names = list(await outbox.destinations())
+    await outbox.aclose()
+    return names
+
+
+COMMANDS = [("stats",), ("outbox", "dead-letters"), ("outbox", "replay", "meta")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_the_variable_one_line_says_what_to_set(run, command):
+    ran = run(*command)
+
+    assert ran.code == 2
+    assert ran.err.startswith("error: set ANYTRACK_OUTBOX to the path of an outbox file")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_file_that_is_not_there_is_not_made(run, outbox_path, command):
+    ran = run(*command)
+
+    assert ran.code == 2
+    assert "which is no file" in ran.err
+    assert not outbox_path.exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_file_that_is_no_outbox_is_told(run, outbox_path, command):
+    outbox_path.write_text("something else, long enough to be read as a header\n" * 20)
+
+    ran = run(*command)
+
+    assert ran.code == 1
+    assert "not a database" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_stats_show_what_each_destination_lacks(run, filled):
+    ran = run("stats")
+
+    rows = {line.split()[0]: line.split()[1:5] for line in ran.out.splitlines()[2:]}
+    assert rows == {"meta": ["1", "0", "0", "1"], "hubspot": ["3", "0", "0", "0"]}
+    assert "anytrack outbox dead-letters" in ran.out
+    assert ran.code == 0
+
+
+def test_stats_for_programs(run, filled):
+    told = json.loads(run("stats", "--json").out)
+
+    assert told["outbox"] == str(filled)
+    assert told["destinations"]["meta"] == {"waiting": 1, "in_flight": 0, "retrying": 0, "dead": 1}
+
+
+def test_stats_say_when_all_is_delivered(run, outbox_path):
+    async def empty(path) -> None:
+        outbox = SQLiteOutbox(path)
+        await outbox.open(["meta"])
+        await outbox.aclose()
+
+    anyio.run(empty, outbox_path)
+
+    assert "all delivered" in run("stats").out
+
+
+def test_stats_of_an_outbox_without_destinations(run, outbox_path):
+    async def empty(path) -> None:
+        outbox = SQLiteOutbox(path)
+        await outbox.open([])
+        await outbox.aclose()
+
+    anyio.run(empty, outbox_path)
+
+    assert "no destination has used it yet" in run("stats").out
+
+
+def test_looking_adds_no_destination(run, filled):
+    for command in COMMANDS:
+        run(*command)
+
+    assert sorted(anyio.run(destinations, filled)) == ["hubspot", "meta"]
+
+
+def test_dead_letters_have_their_reason(run, filled):
+    ran = run("outbox", "dead-letters")
+
+    (row,) = ran.out.splitlines()[1:]
+    assert row.split(maxsplit=3) == ["meta", "sale:1", "1", "[b]too old[/b]"]
+
+
+def test_dead_letters_for_programs(run, filled):
+    (letter,) = json.loads(run("outbox", "dead-letters", "meta", "--json").out)
+
+    assert letter.pop("died_at") > 0
+    assert letter == {
+        "destination": "meta",
+        "event_id": "sale:1",
+        "attempts": 1,
+        "error": "[b]too old[/b]",
+        "code": "280",
+    }
+
+
+def test_no_dead_letters(run, filled):
+    assert run("outbox", "dead-letters", "hubspot").out == "no dead letters\n"
+
+
+def test_a_full_page_says_that_there_may_be_more(run, filled):
+    assert "--limit" in run("outbox", "dead-letters", "--limit", 1).out
+
+
+@pytest.mark.parametrize("command", [("dead-letters", "pigeon"), ("replay", "pigeon")])
+def test_an_unknown_destination_is_told_with_those_there_are(run, filled, command):
+    ran = run("outbox", *command)
+
+    assert ran.code == 2
+    assert "'pigeon'" in ran.err
+    assert "meta" in ran.err
+
+
+def test_replay_makes_dead_letters_due(run, filled):
+    ran = run("outbox", "replay", "meta")
+
+    assert ran.out.startswith("1 due again at meta")
+    assert json.loads(run("stats", "--json").out)["destinations"]["meta"]["dead"] == 0
+
+
+def test_replay_of_one_event_leaves_the_others(run, filled):
+    ran = run("outbox", "replay", "meta", "sale:0")
+
+    assert ran.out.startswith("0 due again at meta")
+    assert json.loads(run("stats", "--json").out)["destinations"]["meta"]["dead"] == 1

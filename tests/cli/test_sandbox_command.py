@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+import socket
+from urllib.request import Request, urlopen
+
+from anytrack_async.sandbox import HubSpotPortal, server
+
+
+def get(url: str, **headers: str) -> dict:
+    with urlopen(Request(url, headers=headers), timeout=10) as answer:
+        return json.load(answer)
+
+
+def test_it_prints_exports_and_answers_until_ctrl_c(child):
+    sandbox = child("sandbox", "--port", "0")
+    heard = {}
+    assert sandbox.line_with("Sandbox listening on http://127.0.0.1:").startswith("# ")
+    while "HUBSPOT_BASE_URL" not in heard:
+        name, _, value = sandbox.line_with("export ").removeprefix("export ").partition("=")
+        heard[name] = value.strip()
+
+    key = {"Authorization": f"Bearer {heard['ANYTRACK_API_KEY']}"}
+    account = {"X-Account-ID": heard["ANYTRACK_ACCOUNT_ID"]}
+    found = get(f"{heard['ANYTRACK_BASE_URL']}/conversions", **key, **account)
+    sandbox.interrupt()
+    code, _, err = sandbox.end()
+
+    assert found == {"data": []}
+    assert (code, err) == (130, "")
+
+
+def test_options_reach_the_sandbox(run, monkeypatch):
+    seen = {}
+
+    def serve(settings, *, host, port, echo):
+        seen.update(settings=settings, host=host, port=port)
+        echo("Sandbox listening on http://[::1]:8400")
+        echo("export A=b")
+
+    monkeypatch.setattr("anytrack_async.sandbox.serve", serve)
+
+    ran = run(
+        *("sandbox", "--host", "::1", "--port", 8400, "--faults", 0.2, "--seed", 7),
+        "--unprepared",
+    )
+
+    settings = seen["settings"]
+    assert (seen["host"], seen["port"]) == ("::1", 8400)
+    assert (settings.faults.rate, settings.faults.seed, settings.seed) == (0.2, 7, 7)
+    assert settings.hubspot == HubSpotPortal(prepared=False)
+    assert "export A=b\n" in ran.out
+    assert all(line.startswith(("# ", "export ")) for line in ran.out.splitlines())
+
+
+def test_a_port_that_is_taken_is_told_on_one_line(run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        ran = run("sandbox", "--port", port)
+
+    assert ran.code == 1
+    assert ran.err == (
+        f"error: cannot listen on 127.0.0.1 port {port}: Address already in use; "
+        "try another --port\n"
+    )
+
+
+def test_a_host_that_is_no_address_is_told(run, monkeypatch):
+    def refuse(host, port):
+        raise OSError("no such host")
+
+    monkeypatch.setattr(server, "listen", refuse)
+
+    ran = run("sandbox", "--host", "nowhere.invalid")
+
+    assert ran.code == 1
+    assert "no such host" in ran.err

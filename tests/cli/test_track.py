@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+import time
+
+import anyio
+import pytest
+
+from anytrack_async import Conversion, SQLiteOutbox
+from anytrack_async.cli.tracked import Tracked
+from anytrack_async.models import Outcome, Report, Status
+
+SALE = ("track", "sale", "--order-id", "1001", "--revenue", "49.90", "--currency", "EUR")
+WHO = ("--email", "someone@example.com")
+SEEN = ("--set", "user_agent=Mozilla/5.0", "--set", "page_url=https://shop.example.com/")
+
+
+def test_a_sale_is_tracked_everywhere(run, sandbox):
+    ran = run(*SALE, *WHO, *SEEN, "--click-id", "c1")
+
+    assert ran.code == 0
+    assert ran.err == ""
+    assert ran.out.splitlines()[0] == "sale:1001 is written down"
+    assert [line.split()[:2] for line in ran.out.splitlines()[1:]] == [
+        ["anytrack", "delivered"],
+        ["meta", "delivered"],
+        ["hubspot", "delivered"],
+    ]
+    ledger = sandbox.ledger()
+    assert [ledger[name]["unique"] for name in ("anytrack", "meta", "hubspot")] == [1, 1, 1]
+
+
+def test_json_is_for_programs(run, sandbox):
+    ran = run(*SALE, *WHO, "--json")
+
+    told = json.loads(ran.out)
+    assert told["event_id"] == "sale:1001"
+    assert told["conversion_id"].startswith("cv_")
+    assert told["kept_in"] is None
+    assert told["destinations"]["anytrack"]["status"] == "delivered"
+    assert told["destinations"]["anytrack"]["attempts"] == 1
+
+
+@pytest.mark.parametrize("kind", ["lead", "signup", "custom"])
+def test_every_type_can_be_tracked(run, sandbox, kind):
+    assert run("track", kind, *WHO).code == 0
+
+
+def test_any_field_can_be_set(run, sandbox, outbox_path):
+    ran = run(
+        *("track", "custom", "--event-name", "Subscribe", "--order-id", "7", "--no-wait"),
+        *("--timestamp", "2026-05-04T12:00:00+02:00"),
+        *("--set", "source=newsletter", "--set", "customer.phone=+1 212 555 0100"),
+        *("--set", "custom_data.plan=pro=max", "--set", "sub_ids.s1=banner"),
+    )
+
+    assert ran.code == 0
+    found = anyio.run(_written, outbox_path)
+    assert found.event_id == "custom:Subscribe:7"
+    assert found.source == "newsletter"
+    assert found.customer.phone == ("+1 212 555 0100",)
+    assert found.custom_data == {"plan": "pro=max"}
+    assert found.sub_ids == {"s1": "banner"}
+    assert found.timestamp.isoformat() == "2026-05-04T10:00:00+00:00"
+
+
+async def _written(path) -> Conversion:
+    outbox = SQLiteOutbox(path)
+    await outbox.open([])
+    try:
+        return (await outbox.claim("anytrack", 1, 60)).entries[0].conversion
+    finally:
+        await outbox.aclose()
+
+
+def test_a_destination_that_refuses_is_told_with_its_reason(run, sandbox):
+    ran = run("track", "lead", "--order-id", "9", "--currency", "THB", *WHO)
+
+    assert ran.code == 1
+    assert "hubspot   dead  " in ran.out
+    assert "THB" in ran.out
+    assert "lead:9 was refused by hubspot" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_refused_credentials_are_told_at_once(run, sandbox, monkeypatch, outbox_path):
+    monkeypatch.setenv("ANYTRACK_API_KEY", "old")
+
+    started = time.monotonic()
+    ran = run("track", "lead", "--order-id", "9", *WHO, "--timeout", 60)
+
+    assert time.monotonic() - started < 30
+    assert ran.code == 1
+    assert "anytrack  waiting  " in ran.out
+    assert "API key" in ran.out
+    assert "meta      delivered" in ran.out
+    assert "do not track it again" in ran.err
+    assert str(outbox_path) in ran.err
+
+
+def test_without_an_outbox_file_nothing_keeps_what_is_not_delivered(run, sandbox):
+    sandbox.credentials("meta", "another")
+
+    ran = run("track", "lead", "--order-id", "9", *WHO, "--json")
+
+    assert ran.code == 1
+    assert json.loads(ran.out)["destinations"]["meta"]["status"] == "waiting"
+    assert "nothing keeps it: track it again with --event-id lead:9" in ran.err
+
+
+def test_no_wait_sends_nothing(run, sandbox, outbox_path):
+    ran = run(*SALE, *WHO, "--no-wait")
+
+    assert ran.code == 0
+    assert ran.out.count("waiting") == 3
+    assert sandbox.ledger()["anytrack"]["requests"] == 0
+
+
+def test_the_next_client_delivers_what_was_only_written_down(run, sandbox, outbox_path):
+    run(*SALE, *WHO, "--no-wait")
+
+    assert run("track", "lead", *WHO).code == 0
+    assert run(*SALE, *WHO).code == 0
+    assert sandbox.ledger()["anytrack"]["unique"] == 2
+    assert sandbox.ledger()["anytrack"]["duplicates"] == 0
+
+
+def test_no_wait_needs_a_file(run, sandbox):
+    ran = run(*SALE, "--no-wait")
+
+    assert ran.code == 2
+    assert ran.err == (
+        "error: --no-wait needs a file to keep the conversion in: set ANYTRACK_OUTBOX\n"
+    )
+
+
+@pytest.mark.parametrize("how", [(), ("--no-wait",)])
+def test_other_content_under_the_same_order_is_a_conflict(run, sandbox, outbox_path, how):
+    run(*SALE, *WHO, *SEEN, "--no-wait")
+
+    ran = run("track", "sale", "--order-id", "1001", "--revenue", "1", *WHO, *SEEN, *how)
+
+    assert ran.code == 1
+    assert ran.err.startswith("error: conversion 'sale:1001' was accepted before")
+    assert ran.err.count("\n") == 1
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("sale",), "a sale needs --revenue"),
+        (("sale", "--revenue", "-1"), "revenue must not be negative"),
+        (("lead", "--currency", "euros"), "currency must be"),
+        (("lead", "--timestamp", "2026-01-01T00:00:00"), "timestamp needs a time zone"),
+        (("lead", "--set", "colour=red"), "colour is no field of a Conversion"),
+        (("lead", "--set", "customer.mail=x"), "customer.mail is no field of a Customer"),
+        (("lead", "--set", "nonsense"), "--set takes NAME=VALUE"),
+        (("lead", "--set", "=x"), "--set takes NAME=VALUE"),
+    ],
+)
+def test_a_wrong_field_is_told_on_one_line(run, sandbox, arguments, words):
+    ran = run("track", *arguments)
+
+    assert ran.code == 2
+    assert ran.err.startswith(f"error: {words}")
+    assert ran.err.count("\n") == 1
+    assert sandbox.ledger()["anytrack"]["requests"] == 0
+
+
+def test_an_unknown_type_is_wrong_usage(run, sandbox):
+    ran = run("track", "refund")
+
+    assert ran.code == 2
+    assert "refund" in ran.err
+
+
+@pytest.mark.parametrize("how", [(), ("--no-wait",)])
+def test_missing_credentials_are_named(run, how, outbox_path):
+    ran = run("track", "lead", *how)
+
+    assert ran.code == 2
+    assert ran.err == "error: set ANYTRACK_API_KEY and ANYTRACK_ACCOUNT_ID in the environment\n"
+
+
+def test_an_outbox_that_cannot_be_opened_is_told(run, sandbox, monkeypatch, tmp_path):
+    monkeypatch.setenv("ANYTRACK_OUTBOX", str(tmp_path / "nowhere" / "outbox.db"))
+
+    ran = run("track", "lead")
+
+    assert ran.code == 1
+    assert ran.err.startswith("error: the folder of the outbox file")
+    assert ran.err.count("\n") == 1
+
+
+def test_ctrl_c_says_what_is_left(child, sandbox, outbox_path):
+    sandbox.latency(60, "meta")
+    tracking = child("track", "lead", "--order-id", "5", *WHO, "--timeout", "60")
+
+    wait_for(lambda: sandbox.ledger()["meta"]["requests"])
+    tracking.interrupt()
+    code, _, err = tracking.end()
+
+    assert code == 130
+    assert "lead:5 is not everywhere yet, but kept in" in err
+    assert err.endswith("interrupted: stopped\n")
+    assert "Traceback" not in err
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def outcomes(**statuses: Status) -> Report:
+    found = {name: Outcome(status=status, destination=name) for name, status in statuses.items()}
+    return Report(event_id="e", outcomes=found)
+
+
+def test_what_was_refused_can_be_replayed_from_a_file():
+    report = outcomes(anytrack=Status.DELIVERED, hubspot=Status.DEAD)
+
+    assert "anytrack outbox replay hubspot" in Tracked(report=report, kept_in="o.db").advice
+    assert "track it again" in Tracked(report=report, kept_in=None).advice

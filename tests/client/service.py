@@ -1,0 +1,120 @@
+"""All three services behind one transport, answering as a test tells them to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx
+import orjson
+
+from anytrack_async import (
+    AnyTrackClient,
+    DeliverySettings,
+    HttpSettings,
+    HubSpotSettings,
+    HubSpotSink,
+    MetaSettings,
+    MetaSink,
+    Retry,
+)
+
+KEY, META_TOKEN, HUBSPOT_TOKEN = "anytrack-s3cret", "meta-s3cret", "hubspot-s3cret"
+SECRETS = (KEY, META_TOKEN, HUBSPOT_TOKEN)
+
+QUICK = DeliverySettings(
+    retry=Retry(attempts=2, base=0.001, cap=0.001),
+    probe=Retry(base=0.001, cap=0.005),
+    drain=5,
+)
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+class Service:
+    """AnyTrack, Meta and HubSpot as one `httpx.MockTransport`.
+
+    Attributes:
+        requests: all that came, in order.
+        answers: path → what to answer instead of success.
+        gate: closed, nobody gets an answer from AnyTrack's ``POST``.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+        self.answers: dict[str, Answer] = {}
+        self.gate = anyio.Event()
+        self.gate.set()
+        self.transport = httpx.MockTransport(self)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if request.method == "POST" and request.url.path == "/v1/conversions":
+            await self.gate.wait()
+        answer = self.answers.get(request.url.path) or _ANSWERS.get(request.url.path)
+        if answer is None:
+            answer = _meta if request.url.path.endswith("/events") else _hubspot
+        return answer(request)
+
+    def refuse(self, status: int = 400, message: str = "no", path: str = "/v1/conversions") -> None:
+        """Answer *path* with an error from now on."""
+        self.answers[path] = lambda _: httpx.Response(status, json={"message": message})
+
+    def answer(self, path: str, body: Any) -> None:
+        """Answer *path* with *body* from now on."""
+        self.answers[path] = lambda _: httpx.Response(200, json=body)
+
+    def bodies(self, host: str = "api.anytrack.io") -> list[Any]:
+        """The JSON that was posted to *host*."""
+        return [
+            orjson.loads(one.content)
+            for one in self.requests
+            if one.url.host == host and one.method == "POST"
+        ]
+
+    @property
+    def last(self) -> httpx.Request:
+        return self.requests[-1]
+
+    def client(self, **options: Any) -> AnyTrackClient:
+        """A client whose every connection leads here."""
+        given = {"delivery": QUICK, "transport": self.transport, "http": NO_RETRY} | options
+        return AnyTrackClient(KEY, "account-1", **given)
+
+    def meta(self) -> MetaSink:
+        settings = MetaSettings(pixel_id="p1", access_token=META_TOKEN)
+        return MetaSink(settings, transport=self.transport)
+
+    def hubspot(self) -> HubSpotSink:
+        return HubSpotSink(HubSpotSettings(access_token=HUBSPOT_TOKEN), transport=self.transport)
+
+
+NO_RETRY = HttpSettings(retry=Retry(attempts=1))
+
+
+def _confirm(request: httpx.Request) -> httpx.Response:
+    event_id = orjson.loads(request.content)["custom_data"]["event_id"]
+    return httpx.Response(200, json={"status": "success", "conversion_id": f"at-{event_id}"})
+
+
+def _meta(request: httpx.Request) -> httpx.Response:
+    count = len(orjson.loads(request.content)["data"])
+    return httpx.Response(200, json={"events_received": count, "messages": [], "fbtrace_id": "f"})
+
+
+def _hubspot(request: httpx.Request) -> httpx.Response:
+    inputs = orjson.loads(request.content)["inputs"]
+    results = [
+        {
+            "id": f"hs-{at}",
+            "properties": one.get("properties", {}),
+            "objectWriteTraceId": one.get("objectWriteTraceId"),
+            "new": True,
+        }
+        for at, one in enumerate(inputs)
+    ]
+    return httpx.Response(200, json={"status": "COMPLETE", "results": results})
+
+
+_ANSWERS: dict[str, Answer] = {"/v1/conversions": _confirm}

@@ -1,0 +1,195 @@
+"""What it takes to make a client, and what the errors say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anytrack_async import (
+    AnyTrackClient,
+    ConfigurationError,
+    HubSpotSink,
+    MemoryOutbox,
+    MetaSettings,
+    MetaSink,
+    SQLiteOutbox,
+)
+from anytrack_async.client.config import listed, make_outbox, sinks_from_env
+from tests.client.service import SECRETS, Service
+
+ENV = {
+    "ANYTRACK_API_KEY": SECRETS[0],
+    "ANYTRACK_ACCOUNT_ID": "account-1",
+    "META_PIXEL_ID": "p1",
+    "META_ACCESS_TOKEN": SECRETS[1],
+    "HUBSPOT_ACCESS_TOKEN": SECRETS[2],
+}
+
+
+def without(*names: str) -> dict[str, str]:
+    return {name: value for name, value in ENV.items() if name not in names}
+
+
+# Arguments
+
+
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize("name", ["api_key", "account_id"])
+def test_what_is_missing_is_named_with_its_variable(name: str, value: Any):
+    given = {"api_key": "k", "account_id": "a", name: value}
+
+    with pytest.raises(ConfigurationError) as caught:
+        AnyTrackClient(**given)
+
+    assert str(caught.value).startswith(
+        f"{name} is missing: pass it, or set ANYTRACK_{name.upper()}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"base_url": "http://example.com"}, "base_url must be https"),
+        ({"outbox": 5}, "outbox must be an Outbox or a path, got int"),
+        ({"outbox": []}, "outbox must be an Outbox or a path, got list"),
+        ({"sinks": [MetaSettings(pixel_id="p", access_token="t")]}, "got MetaSettings"),
+        ({"sinks": [MetaSink]}, "sinks must be Sink objects such as MetaSink(settings), got Meta"),
+        ({"sinks": [None]}, "got NoneType"),
+        ({"observers": [print]}, "needs a notify(event)"),
+        ({"from_start": "meta"}, "from_start takes a list: ['meta']"),
+        ({"from_start": ["hubspto"]}, "no destination 'hubspto'; there are: anytrack"),
+        ({"http": 30}, "http must be a HttpSettings"),
+        ({"delivery": 30}, "delivery must be"),
+    ],
+)
+def test_a_wrong_argument_is_refused_at_once(options: dict[str, Any], words: str):
+    with pytest.raises(ConfigurationError) as caught:
+        AnyTrackClient("k", "a", **options)
+    assert words in str(caught.value)
+
+
+def test_two_sinks_cannot_share_a_name(service: Service):
+    with pytest.raises(ConfigurationError, match=r"two sinks share a name: anytrack, meta, meta"):
+        service.client(sinks=[service.meta(), service.meta()])
+
+
+def test_a_key_that_fits_no_header_is_refused_without_showing_it():
+    with pytest.raises(ConfigurationError) as caught:
+        AnyTrackClient(SECRETS[0] + "\n", "a")
+    assert SECRETS[0] not in str(caught.value)
+
+
+def test_the_repr_shows_destinations_and_no_secret(service: Service):
+    client = service.client(sinks=[service.meta(), service.hubspot()])
+
+    assert repr(client) == "<AnyTrackClient: anytrack, meta, hubspot>"
+    assert not any(secret in f"{client!s} {vars(client)}" for secret in SECRETS)
+
+
+def test_making_a_client_opens_nothing(service: Service, tmp_path: Path):
+    service.client(outbox=tmp_path / "missing" / "a.db")
+
+    assert service.requests == []
+    assert list(tmp_path.iterdir()) == []
+
+
+# Outboxes
+
+
+def test_an_outbox_is_one_in_memory_a_path_or_itself(tmp_path: Path):
+    own = MemoryOutbox()
+
+    assert isinstance(make_outbox(None), MemoryOutbox)
+    assert isinstance(make_outbox(str(tmp_path / "a.db")), SQLiteOutbox)
+    assert isinstance(make_outbox(tmp_path / "a.db"), SQLiteOutbox)
+    assert make_outbox(own) is own
+
+
+def test_the_client_shows_its_outbox():
+    own = MemoryOutbox()
+    assert AnyTrackClient("k", "a", outbox=own).outbox is own
+
+
+# Environment
+
+
+def test_the_environment_sets_up_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name, value in ENV.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ANYTRACK_OUTBOX", str(tmp_path / "a.db"))
+
+    client = AnyTrackClient.from_env()
+
+    assert repr(client) == "<AnyTrackClient: anytrack, meta, hubspot>"
+    assert isinstance(client.outbox, SQLiteOutbox)
+    assert client.outbox.path == tmp_path / "a.db"
+
+
+@pytest.mark.parametrize(
+    ("environ", "shown"),
+    [
+        (without("META_PIXEL_ID", "META_ACCESS_TOKEN", "HUBSPOT_ACCESS_TOKEN"), "anytrack"),
+        (without("HUBSPOT_ACCESS_TOKEN"), "anytrack, meta"),
+        (without("META_PIXEL_ID", "META_ACCESS_TOKEN"), "anytrack, hubspot"),
+        (ENV | {"ANYTRACK_OUTBOX": ""}, "anytrack, meta, hubspot"),
+    ],
+)
+def test_what_is_set_is_on(environ: dict[str, str], shown: str):
+    client = AnyTrackClient.from_env(environ)
+
+    assert repr(client) == f"<AnyTrackClient: {shown}>"
+    assert isinstance(client.outbox, MemoryOutbox)
+
+
+@pytest.mark.parametrize(
+    "missing", ["ANYTRACK_API_KEY", "ANYTRACK_ACCOUNT_ID", "META_PIXEL_ID", "META_ACCESS_TOKEN"]
+)
+def test_what_is_set_in_part_names_the_missing(missing: str):
+    with pytest.raises(ConfigurationError, match=f"^set {missing} in the environment$"):
+        AnyTrackClient.from_env(without(missing))
+
+
+def test_half_an_oauth_app_names_the_rest():
+    with pytest.raises(ConfigurationError, match="HUBSPOT_CLIENT_SECRET and HUBSPOT_REFRESH_TOKEN"):
+        AnyTrackClient.from_env(ENV | {"HUBSPOT_CLIENT_ID": "c1"})
+
+
+def test_a_wrong_variable_is_named():
+    with pytest.raises(ConfigurationError, match=r"^META_BASE_URL: base_url must be https"):
+        AnyTrackClient.from_env(ENV | {"META_BASE_URL": "http://example.com"})
+
+
+def test_arguments_come_on_top_of_the_environment(service: Service):
+    class Extra:
+        name = "extra"
+        limits = service.meta().limits
+
+        async def deliver(self, batch: Any, /) -> Any:
+            return []
+
+    own = MemoryOutbox()
+    client = AnyTrackClient.from_env(
+        ENV | {"ANYTRACK_OUTBOX": "ignored.db"}, sinks=[Extra()], outbox=own, from_start=["extra"]
+    )
+
+    assert repr(client) == "<AnyTrackClient: anytrack, meta, hubspot, extra>"
+    assert client.outbox is own
+
+
+def test_sinks_of_the_environment():
+    meta, hubspot = sinks_from_env(ENV)
+
+    assert isinstance(meta, MetaSink)
+    assert isinstance(hubspot, HubSpotSink)
+    assert sinks_from_env({}) == []
+
+
+# Lists
+
+
+def test_a_list_is_not_one_text():
+    assert listed("to", iter(["a", "b"])) == ("a", "b")
+    with pytest.raises(ConfigurationError, match=r"^to takes a list: \['anytrack'\]$"):
+        listed("to", "anytrack")

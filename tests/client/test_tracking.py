@@ -1,0 +1,458 @@
+"""Conversions in: the names of a synchronous client, their receipts and their errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+import httpx
+import pytest
+
+from anytrack_async import (
+    ClosedError,
+    ConfigurationError,
+    ConflictError,
+    Conversion,
+    ConversionType,
+    DeadLetterError,
+    Delivery,
+    DeliveryTimeoutError,
+    InvalidConversionError,
+    MemoryOutbox,
+    QueueFullError,
+    Receipt,
+    Status,
+    UndeliveredError,
+)
+from tests.client.service import QUICK, SECRETS, Service
+
+pytestmark = pytest.mark.asyncio
+
+SALE = Conversion.sale(revenue="49.90", order_id="1001", click_id="k1")
+
+
+# The names
+
+
+async def test_a_sale_is_tracked_with_all_its_arguments(service: Service):
+    async with service.client() as client:
+        receipt = await client.track_sale(
+            "k1", "49.90", "EUR", product_id="p1", order_id="1001", custom_data={"plan": "pro"}
+        )
+
+    assert receipt == Receipt(event_id="sale:1001", conversion_id="at-sale:1001", attempts=1)
+    (body,) = service.bodies()
+    assert body["timestamp"]
+    assert body | {"timestamp": ""} == {
+        "click_id": "k1",
+        "conversion_type": "sale",
+        "revenue": 49.9,
+        "currency": "EUR",
+        "timestamp": "",
+        "order_id": "1001",
+        "custom_data": {"plan": "pro", "product_id": "p1", "event_id": "sale:1001"},
+    }
+
+
+async def test_a_request_carries_key_account_and_idempotency_key(service: Service):
+    async with service.client() as client:
+        await client.track_sale("k1", 5, order_id="1001")
+
+    assert service.last.url == "https://api.anytrack.io/v1/conversions"
+    assert service.last.headers["authorization"] == f"Bearer {SECRETS[0]}"
+    assert service.last.headers["x-account-id"] == "account-1"
+    assert service.last.headers["idempotency-key"] == "sale:1001"
+
+
+async def test_a_lead_and_a_signup(service: Service):
+    async with service.client() as client:
+        await client.track_lead("k1", lead_id="l1", revenue=3, currency="EUR")
+        await client.track_signup("k2", source="google")
+
+    lead, signup = service.bodies()
+    assert (lead["conversion_type"], lead["revenue"], lead["currency"]) == ("lead", 3, "EUR")
+    assert lead["custom_data"]["lead_id"] == "l1"
+    assert (signup["conversion_type"], signup["source"]) == ("signup", "google")
+
+
+async def test_any_conversion_by_its_fields(service: Service):
+    async with service.client() as client:
+        await client.track_conversion(conversion_type="sale", click_id="k1", revenue=5)
+        await client.track_conversion(conversion_type=ConversionType.LEAD, click_id="k1")
+        await client.track_conversion(event_name="Subscribed", order_id="7")
+
+    assert [body["conversion_type"] for body in service.bodies()] == ["sale", "lead", "custom"]
+    assert service.bodies()[2]["custom_data"] == {
+        "event_name": "Subscribed",
+        "event_id": "custom:Subscribed:7",
+    }
+
+
+async def test_any_conversion_that_exists(service: Service):
+    async with service.client() as client:
+        receipt = await client.track_conversion(SALE)
+
+    assert receipt.event_id == SALE.event_id
+
+
+@pytest.mark.parametrize(
+    "fields", [{"revenue": 5}, {"conversion_type": "sale"}, {"click_id": "k"}, {"event_name": "x"}]
+)
+async def test_a_conversion_and_fields_contradict_each_other(
+    fields: dict[str, Any], service: Service
+):
+    async with service.client() as client:
+        with pytest.raises(TypeError, match="a Conversion or its fields, not both"):
+            await client.track_conversion(SALE, **fields)
+    assert service.requests == []
+
+
+@pytest.mark.parametrize("wrong", [{"revenue": 5}, "k1", None])
+async def test_what_is_no_conversion_is_named(wrong: Any, service: Service):
+    async with service.client() as client:
+        with pytest.raises(
+            TypeError, match=f"takes Conversion objects, got {type(wrong).__name__}"
+        ):
+            await client.submit(wrong)
+
+
+async def test_a_fault_is_found_before_anything_is_sent(service: Service):
+    async with service.client() as client:
+        with pytest.raises(InvalidConversionError, match="revenue must not be negative"):
+            await client.track_sale("k1", -1)
+        with pytest.raises(InvalidConversionError, match="currency"):
+            await client.track_sale("k1", 1, "dollars")
+    assert service.requests == []
+
+
+# Waiting
+
+
+async def test_a_receipt_waits_for_anytrack_only(service: Service):
+    service.refuse(503, path="/v26.0/p1/events")
+
+    async with service.client(
+        sinks=[service.meta()], delivery=attrs.evolve(QUICK, drain=0)
+    ) as client:
+        receipt = await client.track_sale("k1", 5, order_id="1")
+        assert (await client.stats()).destinations["meta"].delivered == 0
+        service.answers.clear()
+        await (await client.submit(Conversion.sale(revenue=5, click_id="k1", order_id="1")))
+
+    assert receipt.conversion_id == "at-sale:1"
+
+
+async def test_out_of_time_it_is_queued_and_its_handle_goes_on(service: Service):
+    service.gate = anyio.Event()
+
+    async with service.client() as client:
+        with pytest.raises(DeliveryTimeoutError) as caught:
+            await client.track_sale("k1", 5, order_id="1", timeout=0.01)
+        service.gate.set()
+        outcome = await caught.value.delivery.at("anytrack")
+
+    assert "'sale:1' is safely queued but anytrack has not confirmed it within 0.01 s" in str(
+        caught.value
+    )
+    assert isinstance(caught.value, TimeoutError)
+    assert outcome.remote_id == "at-sale:1"
+    assert len(service.requests) == 1
+
+
+async def test_out_of_time_it_says_what_the_service_answered_last(service: Service):
+    service.refuse(401, "key revoked")
+
+    with pytest.raises(UndeliveredError):
+        async with service.client(delivery=attrs.evolve(QUICK, drain=0)) as client:
+            with pytest.raises(DeliveryTimeoutError, match=r"\(last: key revoked \(status 401\)\)"):
+                await client.track_sale("k1", 5, order_id="1", timeout=0.2)
+
+
+async def test_no_time_at_all_still_queues_it(service: Service):
+    async with service.client() as client:
+        with pytest.raises(DeliveryTimeoutError) as caught:
+            await client.track_sale("k1", 5, order_id="1", timeout=0)
+        assert (await caught.value.delivery).delivered
+
+
+async def test_without_a_time_out_it_waits_as_long_as_it_takes(service: Service):
+    service.gate = anyio.Event()
+    receipts: list[Receipt] = []
+
+    async with service.client() as client, anyio.create_task_group() as tasks:
+
+        async def track() -> None:
+            receipts.append(await client.track_conversion(SALE, timeout=None))
+
+        tasks.start_soon(track)
+        await anyio.wait_all_tasks_blocked()
+        assert receipts == []
+        service.gate.set()
+
+    assert receipts[0].event_id == SALE.event_id
+
+
+async def test_a_failed_attempt_is_counted_in_the_receipt(service: Service):
+    answers = iter([httpx.Response(500), httpx.Response(200, json={"conversion_id": "c1"})])
+    service.answers["/v1/conversions"] = lambda _: next(answers)
+
+    async with service.client() as client:
+        receipt = await client.track_conversion(SALE)
+
+    assert (receipt.conversion_id, receipt.attempts) == ("c1", 2)
+
+
+async def test_what_anytrack_refuses_is_a_dead_letter_with_the_reason(service: Service):
+    service.refuse(422, "click_id is unknown")
+
+    async with service.client() as client:
+        with pytest.raises(DeadLetterError) as caught:
+            await client.track_conversion(SALE)
+        (letter,) = await client.outbox.dead_letters()
+
+    assert "'sale:1001' was rejected by anytrack: click_id is unknown" in str(caught.value)
+    assert caught.value.outcome.status is Status.DEAD
+    assert letter.conversion == SALE
+
+
+async def test_a_client_that_closes_ends_the_waiting(service: Service):
+    service.gate = anyio.Event()
+    seen: list[BaseException] = []
+
+    async def track(client: Any) -> None:
+        with pytest.raises(
+            UndeliveredError, match="closed before 'sale:1001' was delivered"
+        ) as caught:
+            await client.track_conversion(SALE)
+        seen.append(caught.value)
+
+    async with anyio.create_task_group() as tasks:
+        with pytest.raises(UndeliveredError):
+            async with service.client(delivery=attrs.evolve(QUICK, drain=0)) as client:
+                tasks.start_soon(track, client)
+                await anyio.wait_all_tasks_blocked()
+
+    assert len(seen) == 1
+
+
+# Repeats and conflicts
+
+
+async def test_the_same_order_twice_is_sent_once(service: Service):
+    async with service.client() as client:
+        first = await client.track_sale("k1", "5.00", order_id="1")
+        again = await client.track_sale("k1", Decimal(5), order_id="1")
+
+    assert first.event_id == again.event_id
+    assert len(service.requests) == 1
+
+
+async def test_the_same_order_with_other_content_is_a_conflict(service: Service):
+    async with service.client() as client:
+        await client.track_sale("k1", 5, order_id="1")
+        with pytest.raises(ConflictError, match="'sale:1' was accepted before with other content"):
+            await client.track_sale("k1", 6, order_id="1")
+        with pytest.raises(ConflictError):
+            await client.submit(Conversion.sale(revenue=6, click_id="k1", order_id="1"))
+
+    assert len(service.requests) == 1
+
+
+# Submitting
+
+
+async def test_a_submission_answers_before_anything_is_delivered(service: Service):
+    service.gate = anyio.Event()
+
+    async with service.client() as client:
+        delivery = await client.submit(SALE)
+        assert not delivery.report.final
+        service.gate.set()
+        assert (await delivery).delivered
+
+
+async def test_a_submission_may_be_for_some_destinations_only(service: Service):
+    async with service.client(sinks=[service.meta()]) as client:
+        conversion = Conversion.sale(
+            revenue=5, order_id="1", user_agent="Mozilla/5.0", click_id="k"
+        )
+        report = await (await client.submit(conversion, to=["anytrack"]))
+
+    assert list(report.outcomes) == ["anytrack"]
+    assert service.bodies("graph.facebook.com") == []
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        ("anytrack", r"to takes a list: \['anytrack'\]"),
+        (["meta"], "'meta'; there are: anytrack"),
+        ([], "empty list of destinations"),
+    ],
+)
+async def test_a_destination_that_is_not_there_is_refused(to: Any, words: str, service: Service):
+    async with service.client() as client:
+        with pytest.raises(ConfigurationError, match=words):
+            await client.submit(SALE, to=to)
+        with pytest.raises(ConfigurationError, match=words):
+            await client.submit_many([SALE], to=to)
+        with pytest.raises(ConfigurationError, match=words):
+            await anext(client.track_many([SALE], to=to))
+
+
+async def test_many_are_submitted_in_one_step_and_in_order(service: Service):
+    leads = [Conversion.lead(click_id="k", order_id=str(at)) for at in range(5)]
+
+    async with service.client() as client:
+        deliveries = await client.submit_many(lead for lead in leads)
+        assert [one.event_id for one in deliveries] == [lead.event_id for lead in leads]
+        assert [(await one).delivered for one in deliveries] == [True] * 5
+
+
+async def test_one_conflict_among_many_is_named_and_the_others_are_accepted(service: Service):
+    other = attrs.evolve(SALE, revenue=1)
+
+    async with service.client() as client:
+        await client.track_conversion(SALE)
+        with pytest.raises(ConflictError) as caught:
+            await client.submit_many([Conversion.lead(order_id="9"), other])
+
+    assert caught.value.event_id == SALE.event_id
+    assert {body["order_id"] for body in service.bodies()} == {"1001", "9"}
+
+
+async def test_nothing_is_submitted_of_many_that_are_not_all_conversions(service: Service):
+    async with service.client() as client:
+        with pytest.raises(TypeError, match="takes Conversion objects, got str"):
+            await client.submit_many([SALE, "x"])  # type: ignore[list-item]
+    assert service.requests == []
+
+
+# Full and closed
+
+
+async def full(service: Service, **options: Any) -> Any:
+    service.gate = anyio.Event()
+    return service.client(outbox=MemoryOutbox(capacity=1), **options)
+
+
+async def test_a_full_outbox_can_raise(service: Service):
+    settings = attrs.evolve(QUICK, on_full="raise")
+
+    async with await full(service, delivery=settings) as client:
+        await client.submit(SALE)
+        with pytest.raises(QueueFullError):
+            await client.submit(Conversion.lead())
+        with pytest.raises(QueueFullError):
+            await client.track_lead("k1")
+        service.gate.set()
+
+
+async def test_a_full_outbox_makes_callers_wait(service: Service):
+    async with await full(service) as client:
+        await client.submit(SALE)
+        with anyio.move_on_after(0.02) as waiting:
+            await client.submit(Conversion.lead())
+        assert waiting.cancelled_caught
+        service.gate.set()
+        await client.track_lead("k1", order_id="2")
+
+    assert len(service.requests) == 2
+
+
+async def test_out_of_time_before_there_is_room_says_how_to_go_on(service: Service):
+    async with await full(service) as client:
+        await client.submit(SALE)
+        with pytest.raises(QueueFullError) as caught:
+            await client.track_lead("k1", event_id="e2", timeout=0.02)
+        service.gate.set()
+
+    assert str(caught.value) == (
+        "conversion 'e2' was not written down within 0.02 s, the outbox is full or slow; "
+        "submit it again with this event_id, which cannot count it twice"
+    )
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_client_that_is_not_open_takes_nothing(when: str, service: Service):
+    client = service.client()
+    if when == "after":
+        async with client:
+            pass
+
+    for call in (
+        lambda: client.submit(SALE),
+        lambda: client.submit_many([SALE]),
+        lambda: client.track_conversion(SALE),
+        lambda: client.track_sale("k1", 5),
+        lambda: anext(client.track_many([SALE])),
+    ):
+        with pytest.raises(ClosedError, match="inside its `async with` block"):
+            await call()
+    assert service.requests == []
+
+
+# Streams
+
+
+def rows(count: int) -> Iterator[Conversion]:
+    for at in range(count):
+        yield Conversion.lead(click_id="k", order_id=str(at))
+
+
+async def messages(count: int) -> AsyncIterator[Conversion]:
+    for row in rows(count):
+        yield row
+
+
+@pytest.mark.parametrize("make", [rows, messages, lambda count: list(rows(count))])
+async def test_any_source_is_tracked_whole(make: Any, service: Service):
+    async with service.client() as client:
+        reports = [report async for report in client.track_many(make(20), in_flight=7)]
+
+    assert {report.event_id for report in reports} == {f"lead:{at}" for at in range(20)}
+    assert all(report.delivered for report in reports)
+
+
+async def test_a_stream_may_wait_for_nobody_or_for_some(service: Service):
+    service.refuse(503, path="/v26.0/p1/events")
+
+    async with service.client(sinks=[service.meta()]) as client:
+        source = [
+            Conversion.sale(revenue=5, click_id="k", user_agent="M", order_id=str(at))
+            for at in "12"
+        ]
+        some = [report async for report in client.track_many(source, at=["anytrack"])]
+        service.answers.clear()
+        nobody = [report async for report in client.track_many(source, at=())]
+
+    assert [report.outcomes["anytrack"].status for report in some] == [Status.DELIVERED] * 2
+    assert len(nobody) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"at": "anytrack"}, r"at takes a list"),
+        ({"at": ["hubspto"]}, "at: no destination 'hubspto'; there are: anytrack, meta"),
+        ({"to": ["meta"], "at": ["anytrack"]}, "at: no destination 'anytrack'; there are: meta"),
+        ({"in_flight": 0}, "in_flight must be at least 1"),
+    ],
+)
+async def test_a_stream_that_would_never_end_is_refused_at_once(
+    options: dict[str, Any], words: str, service: Service
+):
+    async with service.client(sinks=[service.meta()]) as client:
+        with pytest.raises(ConfigurationError, match=words):
+            client.track_many([SALE], **options)
+
+
+async def test_a_handle_is_a_delivery(service: Service, tmp_path: Path):
+    async with service.client(outbox=tmp_path / "a.db") as client:
+        delivery = await client.submit(SALE)
+        assert isinstance(delivery, Delivery)
+        assert (await delivery).delivered

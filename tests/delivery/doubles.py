@@ -1,0 +1,194 @@
+"""Fakes around a dispatcher: sinks that do as they are told, a clock, and a record of it all."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import attrs
+from anyio.lowlevel import checkpoint
+
+from anytrack_async.delivery import Delivery, Dispatcher
+from anytrack_async.models import DELIVERED, Conversion, Outcome, Report
+from anytrack_async.outbox import MemoryOutbox, Outbox
+from anytrack_async.settings import DeliverySettings, Retry
+from anytrack_async.sinks.base import SinkLimits
+
+DAY = 86_400.0
+
+QUICK = DeliverySettings(
+    retry=Retry(attempts=8, base=0.001, cap=0.002, hint_cap=DAY),
+    probe=Retry(base=0.001, cap=0.002),
+    poll=0.005,
+)
+
+Answer = Callable[[list[str]], Any]
+
+
+def sale(event_id: str, revenue: int = 1) -> Conversion:
+    return Conversion.sale(event_id=event_id, revenue=revenue)
+
+
+def sales(count: int, prefix: str = "e") -> list[Conversion]:
+    return [sale(f"{prefix}{number}") for number in range(count)]
+
+
+def ids(conversions: Sequence[Conversion]) -> list[str]:
+    return [conversion.event_id for conversion in conversions]
+
+
+async def calm() -> None:
+    """Let every task that can do something do it; for worlds in memory."""
+    for _ in range(100):
+        await checkpoint()
+
+
+class Clock:
+    """Unix seconds that pass only when told."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Stir:
+    """Lets tests wait for a fact instead of for a time."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def __call__(self) -> None:
+        self._event.set()
+
+    async def until(self, fact: Callable[[], object], seconds: float = 5.0) -> None:
+        with anyio.fail_after(seconds):
+            while not fact():
+                self._event = anyio.Event()
+                await self._event.wait()
+
+
+class FakeSink:
+    """Takes everything, unless `answer` says otherwise.
+
+    *answer* gets the event ids of a batch, and raises or returns what the sink answers: None for
+    "all delivered". It may be a coroutine function.
+    """
+
+    def __init__(
+        self,
+        name: str = "anytrack",
+        answer: Answer | None = None,
+        *,
+        batch: int = 100,
+        concurrency: int = 1,
+        rate: float | None = None,
+    ) -> None:
+        self.name = name
+        self.limits = SinkLimits(batch=batch, concurrency=concurrency, rate=rate)
+        self.answer = answer or (lambda _: None)
+        self.calls: list[list[str]] = []
+        self.taken: list[str] = []
+        self.busy = 0
+        self.peak = 0
+        self.closed = False
+        self.stir: Callable[[], None] = lambda: None
+
+    async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
+        self.calls.append(ids(batch))
+        self.busy += 1
+        self.peak = max(self.peak, self.busy)
+        self.stir()
+        try:
+            outcomes = self.answer(ids(batch))
+            if inspect.isawaitable(outcomes):
+                outcomes = await outcomes
+            if outcomes is None:
+                self.taken += ids(batch)
+                return [DELIVERED] * len(batch)
+            return outcomes
+        finally:
+            self.busy -= 1
+            self.stir()
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Gatekeeper:
+    """An `answer` that lets batches wait until it is opened."""
+
+    def __init__(self) -> None:
+        self.gate = anyio.Event()
+
+    async def __call__(self, _: list[str]) -> None:
+        await self.gate.wait()
+
+    def open(self) -> None:
+        self.gate.set()
+
+
+class World:
+    """A dispatcher, its fakes, and everything that it told."""
+
+    def __init__(
+        self,
+        *sinks: FakeSink,
+        outbox: Outbox | None = None,
+        clock: Callable[[], float] | None = None,
+        settings: DeliverySettings = QUICK,
+        from_start: Sequence[str] = (),
+        **changes: Any,
+    ) -> None:
+        clocks = {"clock": clock} if clock else {}
+        self.sinks = sinks or (FakeSink(),)
+        self.outbox = outbox or MemoryOutbox(**clocks)
+        self.events: list[Any] = []
+        self.stir = Stir()
+        for sink in self.sinks:
+            sink.stir = self.stir
+        self.dispatcher = Dispatcher(
+            self.outbox,
+            self.sinks,
+            attrs.evolve(settings, **changes),
+            notify=self._notify,
+            from_start=from_start,
+            **clocks,
+        )
+
+    def _notify(self, event: Any) -> None:
+        self.events.append(event)
+        self.stir()
+
+    def told(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def until(self, fact: Callable[[], object]) -> None:
+        await self.stir.until(fact)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[World]:
+        with anyio.fail_after(20):
+            async with self.dispatcher:
+                yield self
+
+    async def submit(self, *conversions: Conversion, to: Sequence[str] | None = None) -> Any:
+        return await self.dispatcher.submit(conversions, to)
+
+    async def deliver(self, *conversions: Conversion) -> list[Report]:
+        """Submit, and wait for the reports."""
+        return [await one for one in await self.dispatcher.submit(conversions)]
+
+    async def dead(self) -> dict[str, str]:
+        """Return event id → why it is dead."""
+        letters = await self.outbox.dead_letters(limit=10_000)
+        return {letter.conversion.event_id: letter.error for letter in letters}
+
+
+def statuses(handle: Delivery | Report) -> dict[str, str]:
+    report = handle.report if isinstance(handle, Delivery) else handle
+    return {name: str(outcome.status) for name, outcome in report.outcomes.items()}

@@ -1,0 +1,342 @@
+import math
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anytrack_async.delivery.attempt import Attempt, attempt
+from anytrack_async.models import DELIVERED, Outcome, Status
+from anytrack_async.sinks.base import (
+    BatchRejected,
+    CredentialsRejected,
+    SinkSignal,
+    Throttled,
+    Unavailable,
+)
+from tests.delivery.doubles import FakeSink, sales
+
+pytestmark = pytest.mark.asyncio
+
+
+async def always():
+    return True
+
+
+async def trying(answer, count=4, *, split=False, within=5.0, between=always):
+    """Return the attempt, and the batches that the sink was asked for."""
+    sink = FakeSink("meta", answer)
+    tried = Attempt([None] * count, split=split)
+    await attempt(sink, sales(count), tried, within=within, between=between)
+    return tried, sink
+
+
+def refusing(bad, *, kind=BatchRejected):
+    def answer(batch):
+        if bad & set(batch):
+            raise kind("bad event", code="100")
+
+    return answer
+
+
+def short(outcomes):
+    return [one.status.value if one else None for one in outcomes]
+
+
+async def test_a_good_batch_is_one_request():
+    tried, sink = await trying(None)
+
+    assert sink.calls == [["e0", "e1", "e2", "e3"]]
+    assert tried.outcomes == [DELIVERED] * 4
+    assert tried.signal is None
+
+
+async def test_one_poison_among_a_thousand_costs_few_requests():
+    tried, sink = await trying(refusing({"e617"}), 1000)
+
+    assert len(sink.calls) < 30
+    assert len(sink.taken) == 999
+    assert tried.outcomes[617] == Outcome.rejected("bad event", code="100")
+
+
+@given(st.integers(1, 64).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
+@settings(max_examples=60, deadline=None)
+async def test_every_poison_is_found_and_nothing_else(case):
+    count, bad = case
+    tried, sink = await trying(refusing({f"e{at}" for at in bad}), count)
+
+    assert short(tried.outcomes) == [
+        "rejected" if at in bad else "delivered" for at in range(count)
+    ]
+    assert sorted(sink.taken) == sorted(f"e{at}" for at in range(count) if at not in bad)
+    assert len(sink.calls) <= 1 + 2 * len(bad) * math.ceil(math.log2(max(count, 2)))
+
+
+async def test_what_a_rejected_batch_settled_is_not_sent_again():
+    def answer(batch):
+        if len(batch) == 4:
+            raise BatchRejected("one is bad", outcomes=[DELIVERED, None, None, DELIVERED])
+        if "e2" in batch:
+            raise BatchRejected("bad event")
+
+    tried, sink = await trying(answer)
+
+    assert sink.calls[1:] == [["e1"], ["e2"]]
+    assert short(tried.outcomes) == ["delivered", "delivered", "rejected", "delivered"]
+
+
+async def test_a_rejection_that_settled_all_is_no_trouble():
+    def answer(_):
+        raise BatchRejected("some are bad", outcomes=[DELIVERED, Outcome.rejected("no")])
+
+    tried, sink = await trying(answer, 2)
+
+    assert len(sink.calls) == 1
+    assert tried.signal is None
+    assert short(tried.outcomes) == ["delivered", "rejected"]
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        Throttled("slow down", after=5, outcomes=[DELIVERED, None]),
+        CredentialsRejected("401", outcomes=[DELIVERED, None]),
+        Unavailable("503", outcomes=[DELIVERED, None]),
+    ],
+)
+async def test_a_signal_keeps_what_was_settled_before_it(signal):
+    def answer(_):
+        raise signal
+
+    tried, _ = await trying(answer, 2)
+
+    assert tried.outcomes == [DELIVERED, None]
+    assert tried.signal is signal
+
+
+@pytest.mark.parametrize("outcomes", [[DELIVERED], [DELIVERED, "yes"], 7])
+async def test_outcomes_of_a_signal_that_do_not_fit_are_left_out(outcomes):
+    def answer(_):
+        raise Throttled("slow down", after=5, outcomes=outcomes)
+
+    tried, _ = await trying(answer, 2)
+
+    assert tried.outcomes == [None, None]
+    assert isinstance(tried.signal, Throttled)
+
+
+async def test_a_signal_in_a_half_ends_the_try():
+    def answer(batch):
+        if len(batch) > 2:
+            raise BatchRejected("one is bad")
+        if "e2" in batch:
+            raise Throttled("slow down", after=5)
+
+    tried, _ = await trying(answer)
+
+    assert tried.outcomes == [DELIVERED, DELIVERED, None, None]
+    assert isinstance(tried.signal, Throttled)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [DELIVERED],
+        [DELIVERED] * 3,
+        [DELIVERED, None],
+        [DELIVERED, "ok"],
+        [DELIVERED, Outcome(status=Status.WAITING)],
+        [DELIVERED, Outcome(status=Status.CONFLICT)],
+        7,
+        {},
+        (one for one in [DELIVERED] * 2),
+    ],
+)
+async def test_an_answer_that_is_not_one_outcome_each_counts_as_no_answer(answer):
+    tried, _ = await trying(lambda _: answer, 2)
+
+    assert tried.outcomes == [None, None]
+    assert isinstance(tried.signal, Unavailable)
+    assert "one outcome for each of 2" in tried.signal.reason
+
+
+async def test_a_sink_that_is_not_async_counts_as_no_answer():
+    class Plain:
+        name = "plain"
+
+        def deliver(self, batch):
+            return [DELIVERED] * len(batch)
+
+    tried = Attempt([None])
+    await attempt(Plain(), sales(1), tried, within=5, between=always)
+
+    assert isinstance(tried.signal, Unavailable)
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        ValueError("jane@example.com"),
+        KeyError("jane@example.com"),
+        ExceptionGroup("jane@example.com", [OSError("jane@example.com")]),
+        TimeoutError(),
+    ],
+)
+async def test_any_exception_counts_as_no_answer_and_leaks_no_text(exc):
+    def answer(_):
+        raise exc
+
+    tried, _ = await trying(answer)
+
+    assert isinstance(tried.signal, Unavailable)
+    assert type(exc).__name__ in tried.signal.reason
+    assert " in answer, line " in tried.signal.reason
+    assert "jane" not in tried.signal.reason
+
+
+async def test_a_bare_signal_stops_the_try():
+    def answer(_):
+        raise SinkSignal("odd")
+
+    tried, _ = await trying(answer, 1)
+
+    assert tried.signal.reason == "odd"
+
+
+async def test_a_sink_that_lets_a_cancellation_out_counts_as_no_answer():
+    async def answer(_):
+        raise anyio.get_cancelled_exc_class()
+
+    tried, _ = await trying(answer)
+
+    assert "cancelled itself" in tried.signal.reason
+
+
+async def test_a_sink_that_hangs_counts_as_no_answer():
+    async def answer(_):
+        await anyio.sleep_forever()
+
+    tried, sink = await trying(answer, within=0.01)
+
+    assert tried.signal.reason == "no answer within 0.01 s"
+    assert sink.busy == 0
+
+
+async def test_a_conversion_that_breaks_the_service_is_found_by_halving():
+    tried, sink = await trying(refusing({"e3"}, kind=Unavailable), 8, split=True)
+
+    assert tried.signal is None
+    assert short(tried.outcomes) == ["delivered"] * 3 + ["retry"] + ["delivered"] * 4
+    assert tried.outcomes[3].error == "bad event"
+    assert len(sink.calls) <= 8
+
+
+async def test_a_conversion_that_makes_the_sink_hang_is_found_by_halving():
+    async def answer(batch):
+        if "e0" in batch:
+            await anyio.sleep_forever()
+
+    tried, _ = await trying(answer, 4, split=True, within=0.01)
+
+    assert short(tried.outcomes) == ["retry", "delivered", "delivered", "delivered"]
+
+
+async def test_halving_gives_up_when_the_service_is_down_after_all():
+    tried, sink = await trying(
+        refusing({f"e{at}" for at in range(64)}, kind=Unavailable), 64, split=True
+    )
+
+    assert isinstance(tried.signal, Unavailable)
+    assert len(sink.calls) < 12
+    assert short(tried.outcomes).count("retry") == 2
+    assert short(tried.outcomes).count(None) == 62
+
+
+@pytest.mark.parametrize("signal", [Throttled("slow down", after=1), CredentialsRejected("401")])
+async def test_only_silence_is_halved_as_well(signal):
+    def answer(_):
+        raise signal
+
+    tried, sink = await trying(answer, split=True)
+
+    assert len(sink.calls) == 1
+    assert tried.signal is signal
+
+
+async def test_without_halving_one_failure_ends_the_try():
+    tried, sink = await trying(refusing({"e0"}, kind=Unavailable))
+
+    assert len(sink.calls) == 1
+    assert tried.outcomes == [None] * 4
+
+
+async def test_the_lease_is_renewed_before_every_request_but_the_first():
+    steps = []
+
+    def answer(batch):
+        steps.append("send")
+        if "e0" in batch:
+            raise BatchRejected("bad event")
+
+    async def between():
+        steps.append("renew")
+        return True
+
+    await trying(answer, between=between)
+
+    assert steps == ["send", "renew", "send", "renew", "send", "renew", "send", "renew", "send"]
+
+
+async def test_a_lost_lease_ends_the_try():
+    async def between():
+        return False
+
+    tried, sink = await trying(refusing({"e0"}), between=between)
+
+    assert len(sink.calls) == 1
+    assert tried.signal is None
+    assert tried.outcomes == [None] * 4
+
+
+async def test_what_is_known_survives_a_cancelled_try():
+    async def answer(batch):
+        if len(batch) == 4:
+            raise BatchRejected("one is bad")
+        if "e2" in batch:
+            await anyio.sleep_forever()
+
+    sink = FakeSink("meta", answer)
+    tried = Attempt([None] * 4)
+    with anyio.move_on_after(0.02):
+        await attempt(sink, sales(4), tried, within=5, between=always)
+
+    assert tried.outcomes == [DELIVERED, DELIVERED, None, None]
+
+
+def refusal(*outcomes, alone_too=False):
+    tried = Attempt(list(outcomes))
+    return tried.refusal(alone_too=alone_too), tried.outcomes
+
+
+AGAIN = Outcome.retry("busy", code="503")
+
+
+@pytest.mark.parametrize(
+    "outcomes", [[AGAIN], [AGAIN, DELIVERED], [AGAIN, None], [None], [DELIVERED]]
+)
+async def test_a_conversion_to_be_tried_again_is_no_failure_of_the_service(outcomes):
+    assert refusal(*outcomes)[0] is None
+
+
+async def test_a_batch_that_is_all_to_be_tried_again_is_a_failure_of_the_service():
+    signal, outcomes = refusal(AGAIN, AGAIN)
+
+    assert (signal.reason, signal.code) == ("busy", "503")
+    assert outcomes == [AGAIN, AGAIN]
+
+
+async def test_a_probe_that_is_to_be_tried_again_proves_nothing():
+    signal, outcomes = refusal(Outcome(status=Status.RETRY), alone_too=True)
+
+    assert signal.reason == "no reason given"
+    assert outcomes == [None]

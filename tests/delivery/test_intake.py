@@ -1,0 +1,210 @@
+import anyio
+import attrs
+import pytest
+
+from anytrack_async.delivery.intake import Intake
+from anytrack_async.errors import ClosedError, OutboxError, QueueFullError
+from anytrack_async.outbox import Appended, MemoryOutbox
+from tests.delivery.doubles import QUICK, calm, ids, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+PATIENT = attrs.evolve(QUICK, poll=60.0)
+
+
+class Desk:
+    """An intake in front of a small outbox, with callers in the order in which they came."""
+
+    def __init__(self, tg, *, capacity=2, settings=PATIENT):
+        self.outbox = MemoryOutbox(capacity=capacity)
+        self.intake = Intake(self.outbox, settings)
+        self.intake.is_open = True
+        self.accepted = []
+        self.refused = []
+        self._tg = tg
+
+    async def start(self):
+        await self.outbox.open(["meta"])
+        return self
+
+    async def come(self, *conversions):
+        scope = anyio.CancelScope()
+
+        async def submit():
+            with scope:
+                try:
+                    await self.intake.append(conversions, None)
+                except Exception as exc:
+                    self.refused.append(exc)
+                else:
+                    self.accepted += ids(conversions)
+
+        self._tg.start_soon(submit)
+        await calm()
+        return scope
+
+    async def deliver(self, count):
+        """Make room."""
+        await self.outbox.settle(await self.outbox.claim("meta", count, 60))
+        self.intake.room()
+        await calm()
+
+
+async def test_a_full_outbox_lets_callers_in_as_they_came():
+    async with anyio.create_task_group() as tg:
+        desk = await Desk(tg).start()
+        for name in "abcdef":
+            await desk.come(sale(name))
+        assert desk.accepted == ["a", "b"]
+
+        await desk.deliver(1)
+        assert desk.accepted == ["a", "b", "c"]
+        await desk.deliver(2)
+        assert desk.accepted == ["a", "b", "c", "d", "e"]
+        await desk.deliver(1)
+        assert desk.accepted == ["a", "b", "c", "d", "e", "f"]
+
+
+async def test_a_small_call_does_not_overtake_a_big_one_that_waits():
+    async with anyio.create_task_group() as tg:
+        desk = await Desk(tg).start()
+        await desk.come(sale("a"))
+        await desk.come(*sales(2, "big"))
+        await desk.come(sale("small"))
+        assert desk.accepted == ["a"]
+
+        await desk.deliver(1)
+        assert desk.accepted == ["a", "big0", "big1"]
+        await desk.deliver(2)
+        assert desk.accepted == ["a", "big0", "big1", "small"]
+
+
+async def test_a_caller_that_gives_up_lets_the_next_in():
+    async with anyio.create_task_group() as tg:
+        desk = await Desk(tg, capacity=1).start()
+        await desk.come(sale("a"))
+        first = await desk.come(sale("b"))
+        second = await desk.come(sale("c"))
+        await desk.come(sale("d"))
+
+        first.cancel()
+        second.cancel()
+        await desk.deliver(1)
+
+        assert desk.accepted == ["a", "d"]
+
+
+async def test_closing_turns_away_all_who_wait():
+    async with anyio.create_task_group() as tg:
+        desk = await Desk(tg, capacity=1).start()
+        for name in "abc":
+            await desk.come(sale(name))
+
+        desk.intake.close()
+        await calm()
+
+        assert desk.accepted == ["a"]
+        assert [type(exc) for exc in desk.refused] == [ClosedError, ClosedError]
+        assert (await desk.outbox.depths())["meta"].waiting == 1
+
+
+async def test_a_full_outbox_can_raise_instead():
+    async with anyio.create_task_group() as tg:
+        desk = await Desk(tg, settings=attrs.evolve(QUICK, on_full="raise")).start()
+        await desk.come(*sales(2))
+        await desk.come(sale("late"))
+
+        assert [type(exc) for exc in desk.refused] == [QueueFullError]
+
+
+async def test_a_call_that_can_never_fit_is_refused_at_once():
+    async with anyio.create_task_group() as tg:
+        desk = await Desk(tg).start()
+        await desk.come(*sales(3))
+        assert [type(exc) for exc in desk.refused] == [QueueFullError]
+
+        await desk.come(*sales(2))
+        await desk.come(sale("waits"))
+        await desk.come(*sales(3, "x"))
+        assert len(desk.refused) == 1
+        await desk.deliver(2)
+        assert [type(exc) for exc in desk.refused] == [QueueFullError] * 2
+        assert desk.accepted == ["e0", "e1", "waits"]
+
+
+async def test_room_that_another_process_made_is_found():
+    async with anyio.create_task_group() as tg:
+        desk = await Desk(tg, capacity=1, settings=QUICK).start()
+        await desk.come(sale("a"))
+        await desk.outbox.settle(await desk.outbox.claim("meta", 1, 60))
+
+        with anyio.fail_after(5):
+            await desk.intake.append([sale("b")], None)
+
+
+async def test_room_made_while_a_caller_tries_is_not_missed():
+    class Slow(MemoryOutbox):
+        tries = 0
+
+        async def append(self, conversions, destinations=None):
+            Slow.tries += 1
+            if Slow.tries in (2, 3):  # fast way, then in the queue
+                if Slow.tries == 3:
+                    await desk.outbox.settle(await desk.outbox.claim("meta", 1, 60))
+                    desk.intake.room()
+                raise QueueFullError("full")
+            return await super().append(conversions, destinations)
+
+    async with anyio.create_task_group() as tg:
+        desk = Desk(tg)
+        desk.outbox = Slow(capacity=1)
+        desk.intake = Intake(desk.outbox, PATIENT)
+        desk.intake.is_open = True
+        await desk.start()
+        await desk.come(sale("a"))
+        await desk.come(sale("b"))
+
+        assert desk.accepted == ["a", "b"]
+
+
+async def test_a_closed_intake_takes_nothing():
+    intake = Intake(MemoryOutbox(), QUICK)
+
+    with pytest.raises(ClosedError, match="nothing was accepted"):
+        await intake.append([sale("a")], None)
+
+
+async def test_the_outboxs_errors_come_out():
+    class Broken(MemoryOutbox):
+        async def append(self, conversions, destinations=None):
+            raise OutboxError("disk full")
+
+    async with anyio.create_task_group() as tg:
+        desk = Desk(tg)
+        desk.intake = Intake(Broken(), QUICK)
+        desk.intake.is_open = True
+        await desk.come(sale("a"))
+
+        assert [str(exc) for exc in desk.refused] == ["disk full"]
+
+
+async def test_a_loop_that_submits_lets_others_run():
+    outbox = MemoryOutbox()
+    await outbox.open(["meta"])
+    intake = Intake(outbox, QUICK)
+    intake.is_open = True
+    beats = 0
+
+    async def beat():
+        nonlocal beats
+        while True:
+            await anyio.lowlevel.checkpoint()
+            beats += 1
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(beat)
+        for one in sales(640):
+            assert await intake.append([one], None) == [Appended.NEW]
+        tg.cancel_scope.cancel()
+
+    assert beats >= 9

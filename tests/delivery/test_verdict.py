@@ -1,0 +1,137 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anytrack_async.delivery.verdict import Pause, exhausted, left_open, outcome_of, setback
+from anytrack_async.models import DELIVERED, Outcome, Status
+from anytrack_async.outbox import Entry
+from anytrack_async.settings import DeliverySettings, Retry
+from tests.delivery.doubles import sale
+
+NOW = 1_000_000.0
+SETTINGS = DeliverySettings(retry=Retry(attempts=3, base=1.0, cap=60.0, hint_cap=600.0))
+DOWN = Pause(reason="503", code="E1", seconds=9.0, blame=True)
+
+
+def entry(attempts=0, age=0.0):
+    return Entry(seq=7, conversion=sale("a"), attempts=attempts, accepted_at=NOW - age)
+
+
+def verdict(outcome, pause=DOWN, **kept):
+    return setback(entry(**kept), outcome, pause, SETTINGS, NOW)
+
+
+def test_a_delivered_one_is_not_kept():
+    assert verdict(DELIVERED) is None
+
+
+def test_a_rejected_one_is_dead_with_the_reason():
+    dead = verdict(Outcome.rejected("no such pixel", code="100"), attempts=1)
+
+    assert (dead.due, dead.error, dead.code) == (None, "no such pixel", "100")
+    assert dead.attempts == 2
+
+
+def test_a_rejection_without_a_reason_says_so():
+    assert verdict(Outcome(status=Status.REJECTED)).error == "no reason given"
+
+
+def test_a_retry_is_due_within_the_growing_wait():
+    assert NOW <= verdict(Outcome.retry("locked"), attempts=1).due <= NOW + 2
+
+
+def test_what_the_server_asks_for_wins_up_to_the_cap():
+    assert verdict(Outcome.retry("locked", after=100.0)).due == NOW + 100
+    assert verdict(Outcome.retry("locked", after=1e9)).due == NOW + 600
+
+
+def test_the_last_attempt_makes_it_dead_with_the_last_reason():
+    dead = verdict(Outcome.retry("locked", code="423"), attempts=2, age=7200.0)
+
+    assert dead.due is None
+    assert dead.error == "given up after 3 attempts and 2.0 h: locked"
+    assert dead.code == "423"
+
+
+def test_old_age_makes_it_dead_whatever_the_attempts():
+    assert verdict(Outcome.retry("locked"), age=SETTINGS.max_age + 1).due is None
+
+
+def test_one_left_open_waits_as_long_as_its_batch():
+    left = verdict(None, attempts=1)
+
+    assert (left.due, left.error, left.code, left.attempts) == (NOW + 9, "503", "E1", 2)
+
+
+def test_one_left_open_without_blame_counts_no_attempt():
+    left = verdict(None, Pause(reason="slow down"), attempts=2)
+
+    assert (left.due, left.attempts) == (NOW, 2)
+
+
+def test_one_left_open_too_often_is_dead():
+    dead = verdict(None, attempts=2)
+
+    assert dead.due is None
+    assert dead.error == "given up after 3 attempts and 0.0 h: 503"
+
+
+def test_nothing_is_given_up_because_the_credentials_are_refused():
+    held = Pause(reason="401", patient=True)
+
+    assert verdict(None, held, attempts=99, age=1e9).due == NOW
+
+
+def test_outcomes_for_callers_name_destination_and_attempts():
+    kept = verdict(Outcome.retry("locked"))
+    dead = verdict(Outcome.rejected("no", code="1"))
+
+    done = outcome_of(entry(attempts=1), Outcome.delivered("r1"), None, "meta")
+    assert (done.status, done.destination, done.remote_id, done.attempts) == (
+        Status.DELIVERED,
+        "meta",
+        "r1",
+        2,
+    )
+    waiting = outcome_of(entry(), Outcome.retry("locked"), kept, "meta")
+    assert (waiting.status, waiting.error) == (Status.WAITING, "locked")
+    lost = outcome_of(entry(), Outcome.rejected("no"), dead, "meta")
+    assert (lost.status, lost.error, lost.code) == (Status.DEAD, "no", "1")
+
+
+def test_one_whose_batch_was_given_back_waits_with_the_reason():
+    waiting = left_open(entry(attempts=1), DOWN, "meta")
+
+    assert (waiting.status, waiting.attempts, waiting.error) == (Status.WAITING, 2, "503")
+    assert not waiting.final
+
+
+answers = st.one_of(
+    st.none(),
+    st.just(DELIVERED),
+    st.builds(Outcome.rejected, st.text()),
+    st.builds(Outcome.retry, st.text(), after=st.none() | st.floats(-1e9, 1e9)),
+)
+pauses = st.builds(
+    Pause,
+    reason=st.text(),
+    code=st.none() | st.text(),
+    seconds=st.floats(0, 1e6),
+    blame=st.booleans(),
+    patient=st.booleans(),
+)
+
+
+@given(answers, pauses, st.integers(0, 20), st.floats(0, 2e6))
+def test_each_is_delivered_or_due_or_dead_with_a_reason(answer, pause, attempts, age):
+    one = entry(attempts, age)
+    kept = setback(one, answer, pause, SETTINGS, NOW)
+
+    if kept is None:
+        assert answer is DELIVERED
+    elif kept.due is None:
+        refused = answer is not None and answer.status is Status.REJECTED
+        assert refused or exhausted(one, kept.attempts, SETTINGS, NOW)
+    else:
+        assert kept.due >= NOW
+        assert kept.attempts >= attempts
+    assert outcome_of(one, answer, kept, "meta").final == (kept is None or kept.due is None)

@@ -1,0 +1,483 @@
+"""`Conversion`: what can be built, what cannot, and what the messages say."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models import (
+    Conversion,
+    ConversionType,
+    Customer,
+    LineItem,
+    MetaFields,
+    new_event_id,
+)
+from tests.models.strategies import conversions
+
+SECRET = "jane@example.com"
+
+
+def fault(**fields: Any) -> InvalidConversionError:
+    """The error that a sale with *fields* raises."""
+    with pytest.raises(InvalidConversionError) as caught:
+        Conversion(**{"conversion_type": "sale", **fields})
+    return caught.value
+
+
+# The four kinds
+
+
+def test_a_sale_has_its_product_in_custom_data():
+    sale = Conversion.sale(revenue="49.90", product_id="p1", custom_data={"plan": "pro"})
+
+    assert sale.conversion_type is ConversionType.SALE
+    assert sale.custom_data == {"plan": "pro", "product_id": "p1"}
+    assert sale.currency == "USD"
+
+
+def test_a_lead_has_its_id_in_custom_data():
+    lead = Conversion.lead(click_id="c1", lead_id="l1", revenue=3)
+
+    assert lead.conversion_type is ConversionType.LEAD
+    assert lead.custom_data == {"lead_id": "l1"}
+    assert (lead.click_id, lead.revenue) == ("c1", Decimal(3))
+
+
+def test_what_is_not_given_is_not_in_custom_data():
+    assert Conversion.sale(revenue=1).custom_data == {}
+    assert Conversion.lead().custom_data == {}
+
+
+def test_a_signup_and_a_custom_event():
+    assert Conversion.signup(source="google").conversion_type is ConversionType.SIGNUP
+    custom = Conversion.custom("Subscribed", click_id="c1", revenue="1", currency="eur")
+    assert (custom.conversion_type, custom.event_name) == (ConversionType.CUSTOM, "Subscribed")
+    assert custom.currency == "EUR"
+
+
+def test_the_type_may_be_its_word():
+    assert Conversion(conversion_type="lead").conversion_type is ConversionType.LEAD
+
+
+@pytest.mark.parametrize("kind", ["refund", "", "SALE", None, 1, []])
+def test_an_unknown_type_is_refused_with_those_there_are(kind: Any):
+    error = fault(conversion_type=kind)
+
+    assert str(error) == "conversion_type must be one of sale, lead, signup, custom"
+    assert error.field == "conversion_type"
+
+
+def test_building_a_sale_changes_nothing_that_was_given():
+    given = {"plan": {"name": "pro"}}
+    sale = Conversion.sale(revenue=1, product_id="p1", custom_data=given)
+    given["plan"]["name"] = "free"
+
+    assert sale.custom_data == {"plan": {"name": "pro"}, "product_id": "p1"}
+    assert given == {"plan": {"name": "free"}}
+
+
+# Event ids
+
+
+def test_the_same_order_is_the_same_event():
+    first = Conversion.sale(revenue=1, order_id="1001")
+    again = Conversion.sale(revenue=1, order_id="1001")
+
+    assert first.event_id == again.event_id == "sale:1001"
+
+
+def test_an_order_may_have_one_event_of_each_kind_and_name():
+    ids = {
+        Conversion.sale(revenue=1, order_id="1").event_id,
+        Conversion.lead(order_id="1").event_id,
+        Conversion.custom("a", order_id="1").event_id,
+        Conversion.custom("b", order_id="1").event_id,
+        Conversion(conversion_type="custom", order_id="1").event_id,
+    }
+
+    assert len(ids) == 5
+
+
+def test_names_and_orders_with_colons_do_not_meet():
+    ids = {
+        Conversion.custom("a", order_id="b:c").event_id,
+        Conversion.custom("a:b", order_id="c").event_id,
+        Conversion.custom("a%3Ab", order_id="c").event_id,
+    }
+
+    assert len(ids) == 3
+
+
+def test_the_longest_name_and_order_still_make_an_event_id():
+    event = Conversion.custom("%" * 50, order_id="x" * 200)
+
+    assert event.event_id == f"custom:{'%25' * 50}:{'x' * 200}"
+
+
+def test_without_an_order_every_conversion_is_new():
+    assert Conversion.lead().event_id != Conversion.lead().event_id
+
+
+def test_an_event_id_of_ones_own_stands():
+    assert Conversion.sale(revenue=1, order_id="1", event_id="mine").event_id == "mine"
+
+
+def test_a_default_event_id_is_one_that_could_be_given():
+    event_id = new_event_id()
+    assert Conversion.lead(event_id=event_id).event_id == event_id
+
+
+# Money
+
+
+@pytest.mark.parametrize(
+    ("given_", "kept"),
+    [
+        (Decimal("0.10"), "0.10"),
+        (Decimal("1E-7"), "1E-7"),
+        (0, "0"),
+        (49.9, "49.9"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (" 49.90 ", "49.90"),
+        ("-0", "0"),
+        (-0.0, "0.0"),
+        ("999999999999999.99", "999999999999999.99"),
+    ],
+)
+def test_amounts_are_kept_to_the_digit(given_: Any, kept: str):
+    assert str(Conversion.sale(revenue=given_).revenue) == kept
+
+
+@pytest.mark.parametrize(
+    ("revenue", "words"),
+    [
+        ("NaN", "finite"),
+        (float("inf"), "finite"),
+        (Decimal("sNaN"), "finite"),
+        (-1, "negative"),
+        ("-0.01", "negative"),
+        (10**15, "10^15"),
+        pytest.param(10**5000, "10^15", id="5001 digits"),
+        ("1E+999999", "10^15"),
+        ("1,299.00", "must be a number"),
+        ("", "must be a number"),
+        (SECRET, "must be a number"),
+        (None, "got NoneType"),
+        (True, "got bool"),
+        ([1], "got list"),
+    ],
+)
+def test_what_is_no_amount_is_refused(revenue: Any, words: str):
+    error = fault(revenue=revenue)
+
+    assert error.field == "revenue"
+    assert words in str(error)
+    assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize(("given_", "kept"), [("eur", "EUR"), (" USD ", "USD")])
+def test_currencies_are_written_in_capitals(given_: str, kept: str):
+    assert Conversion.sale(revenue=1, currency=given_).currency == kept
+
+
+@pytest.mark.parametrize("currency", ["", "EURO", "E", "12A", "ÄÖÜ", "aß", "ıNR", None, 978])
+def test_what_is_no_currency_code_is_refused(currency: Any):
+    assert "three-letter ISO 4217" in str(fault(currency=currency))
+
+
+# Times
+
+
+def test_times_are_kept_in_utc():
+    berlin = datetime(2026, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+
+    kept = Conversion.lead(timestamp=berlin).timestamp
+
+    assert kept == berlin
+    assert kept.tzinfo is UTC
+
+
+def test_the_second_hour_of_a_clock_change_is_another_moment():
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+
+    seconds = [Conversion.lead(timestamp=first.replace(fold=fold)).timestamp for fold in (0, 1)]
+
+    assert seconds[1] - seconds[0] == timedelta(hours=1)
+
+
+def test_without_a_time_it_happened_now():
+    before = datetime.now(UTC)
+    assert before <= Conversion.lead().timestamp <= datetime.now(UTC)
+
+
+class Nanoseconds(datetime):
+    """A time as data frames have it: more than a datetime."""
+
+    def isoformat(self, *_: Any) -> str:
+        return "2026-01-01T00:00:00.000000001+00:00"
+
+
+class NotATime(datetime):
+    """What data frames have where there is no time."""
+
+    def date(self) -> Any:
+        raise ValueError("NaTType does not support date")
+
+
+def test_times_of_other_libraries_become_plain_ones():
+    kept = Conversion.lead(timestamp=Nanoseconds(2026, 1, 1, tzinfo=UTC)).timestamp
+
+    assert type(kept) is datetime
+    assert kept == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Nowhere(tzinfo):
+    def utcoffset(self, _: Any) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "words"),
+    [
+        (datetime(2026, 1, 1), "needs a time zone"),
+        (datetime(2026, 1, 1, tzinfo=Nowhere()), "needs a time zone"),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=1))), "years 1 to 9999"),
+        (NotATime(2026, 1, 1), "is not a time"),
+        ("2026-01-01", "must be a datetime, got str"),
+        (None, "must be a datetime, got NoneType"),
+    ],
+)
+def test_what_is_no_moment_is_refused(timestamp: Any, words: str):
+    error = fault(timestamp=timestamp)
+
+    assert error.field == "timestamp"
+    assert words in str(error)
+
+
+# Text and ids
+
+IDS = ("click_id", "order_id", "event_name", "event_id", "id")
+TEXTS = ("source", "campaign_id", "ad_id", "ip_address", "user_agent", "page_url")
+
+
+@pytest.mark.parametrize("field", IDS)
+@pytest.mark.parametrize("value", ["", " ", " a", "a\n", "a\x00b", "\ud800", 5, b"a", "x" * 2000])
+def test_ids_are_not_empty_and_printable(field: str, value: Any):
+    error = fault(**{field: value})
+
+    assert error.field == field
+    assert str(error).startswith(f"{field} ")
+
+
+@pytest.mark.parametrize("field", TEXTS)
+@pytest.mark.parametrize("value", ["\ud800", 5, b"a", "x" * 5000])
+def test_texts_are_text_that_can_be_written(field: str, value: Any):
+    assert fault(**{field: value}).field == field
+
+
+@pytest.mark.parametrize("field", ["source", "ip_address", "user_agent", "page_url"])
+@pytest.mark.parametrize("blank", ["", " \t"])
+def test_an_empty_header_or_form_field_does_no_harm(field: str, blank: str):
+    assert getattr(Conversion.lead(**{field: blank}), field) is None
+
+
+@pytest.mark.parametrize("field", ["campaign_id", "ad_id"])
+def test_other_ids_are_not_empty_either(field: str):
+    assert "must not be empty" in str(fault(**{field: ""}))
+
+
+# Mappings
+
+
+class Plan(str, Enum):  # noqa: UP042 - as many code bases have it
+    PRO = "pro"
+
+
+def test_custom_data_becomes_what_json_can_hold():
+    kept = Conversion.lead(
+        custom_data={
+            "price": Decimal("9.90"),
+            "count": Decimal("3.00"),
+            "at": datetime(2026, 1, 1, tzinfo=UTC),
+            "naive": datetime(2026, 1, 1),
+            "day": datetime(2026, 1, 1).date(),
+            "pair": (1, None),
+            "plan": Plan.PRO,
+            Plan.PRO: True,
+        }
+    ).custom_data
+
+    assert kept == {
+        "price": 9.9,
+        "count": 3,
+        "at": "2026-01-01T00:00:00+00:00",
+        "naive": "2026-01-01T00:00:00+00:00",
+        "day": "2026-01-01",
+        "pair": [1, None],
+        "plan": "pro",
+        "pro": True,
+    }
+    assert type(kept["plan"]) is str
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"a": {"b": [1, float("nan")]}}, "custom_data.a.b[1] must be a finite number"),
+        ({"a": Decimal("Infinity")}, "custom_data.a must be a finite number"),
+        ({"a": Decimal("sNaN")}, "custom_data.a must be a finite number"),
+        ({"a": Decimal("1E+999999")}, "custom_data.a must be a finite number"),
+        ({"a": 2**63}, "custom_data.a does not fit into 64 bits"),
+        ({"a": 10**400}, "custom_data.a does not fit into 64 bits"),
+        ({"a": Decimal("1E+30")}, "custom_data.a does not fit into 64 bits"),
+        ({"a": {1, 2}}, "custom_data.a cannot be sent as JSON: set"),
+        ({"a": b"x"}, "custom_data.a cannot be sent as JSON: bytes"),
+        ({"a": "\ud800"}, "custom_data.a holds half a character"),
+        ({"\ud800": 1}, "custom_data holds half a character"),
+        ({"a": {1: 2}}, "custom_data.a must have text keys only"),
+        ([("a", 1)], "custom_data must be a mapping, got list"),
+        ("", "custom_data must be a mapping, got str"),
+    ],
+)
+def test_what_json_cannot_hold_is_refused_with_its_path(value: Any, words: str):
+    assert str(fault(custom_data=value)).startswith(words)
+
+
+def test_a_key_that_may_be_a_customers_is_not_told():
+    assert str(fault(custom_data={SECRET: {"a": {1}}})) == (
+        "custom_data.….a cannot be sent as JSON: set"
+    )
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+def test_custom_data_may_nest_64_levels_deep():
+    assert Conversion.lead(custom_data=nested(64)).custom_data == nested(64)
+
+
+@pytest.mark.parametrize("levels", [65, 900, 100_000])
+def test_deeper_data_is_refused_and_does_not_exhaust_the_stack(levels: int):
+    assert "nests deeper than 64 levels" in str(fault(custom_data=nested(levels)))
+
+
+def test_data_that_holds_itself_is_refused():
+    loop: list[Any] = []
+    loop.append(loop)
+    assert "nests deeper" in str(fault(custom_data={"a": loop}))
+
+
+def test_sub_ids_are_text():
+    sub_ids = {"s1": "a", "s2": 5, "s3": None, "s4": True, "s5": Decimal("1.50"), "s6": 2**70}
+
+    kept = Conversion.lead(sub_ids=sub_ids).sub_ids
+
+    assert kept == {"s1": "a", "s2": "5", "s4": "true", "s5": "1.50", "s6": str(2**70)}
+
+
+@pytest.mark.parametrize(
+    "sub_ids", [{"s": ["a"]}, {"s": {}}, {"s": "\ud800"}, {1: "a"}, {"s": float("nan")}, "s", ["s"]]
+)
+def test_sub_ids_that_are_no_text_are_refused(sub_ids: Any):
+    assert fault(sub_ids=sub_ids).field.startswith("sub_ids")
+
+
+def test_no_mapping_is_an_empty_one():
+    lead = Conversion.lead(sub_ids=None, custom_data=None)  # type: ignore[arg-type]
+    assert (lead.sub_ids, lead.custom_data) == ({}, {})
+
+
+# Parts
+
+
+def test_items_may_be_any_iterable_or_a_single_one():
+    item = LineItem(id="p1")
+
+    assert Conversion.sale(revenue=1, items=(one for one in [item])).items == (item,)
+    assert Conversion.sale(revenue=1, items=item).items == (item,)  # type: ignore[arg-type]
+    assert Conversion.sale(revenue=1, items=None).items == ()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("items", [{"id": "p1"}]),
+        ("items", "p1"),
+        ("items", 5),
+        ("customer", {"email": SECRET}),
+        ("meta", {"opt_out": True}),
+    ],
+)
+def test_parts_must_be_of_their_class(field: str, value: Any):
+    error = fault(**{field: value})
+
+    assert error.field == field
+    assert SECRET not in str(error)
+
+
+# What all models promise
+
+FULL = Conversion.sale(
+    revenue="49.90",
+    click_id="click-secret",
+    ip_address="203.0.113.9",
+    user_agent="Secret/1.0",
+    page_url="https://example.com/?email=" + SECRET,
+    custom_data={"email": SECRET},
+    sub_ids={"s1": SECRET},
+    items=[LineItem(id="secret-item")],
+    customer=Customer(email=SECRET),
+    meta=MetaFields(extra={"who": SECRET}),
+    order_id="1001",
+    source="google",
+)
+
+
+def test_the_repr_does_not_tell_who_the_customer_is():
+    shown = repr(FULL)
+
+    for private in (SECRET, "203.0.113.9", "Secret", "secret"):
+        assert private not in shown
+    assert "49.90" in shown
+    assert "1001" in shown
+
+
+def test_conversions_cannot_be_changed():
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        FULL.revenue = Decimal(1)  # type: ignore[misc]
+
+
+def test_positional_arguments_are_refused():
+    with pytest.raises(TypeError):
+        Conversion("sale")  # type: ignore[misc]
+
+
+@given(conversions)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+def test_every_conversion_survives_pickling_and_is_its_own_key(conversion: Conversion):
+    again = pickle.loads(pickle.dumps(conversion))
+
+    assert again == conversion
+    assert {conversion: 1}[again] == 1
+
+
+def test_a_changed_copy_keeps_its_key_and_is_checked():
+    copy = attrs.evolve(FULL, revenue=5)
+
+    assert copy.event_id == FULL.event_id
+    with pytest.raises(InvalidConversionError):
+        attrs.evolve(FULL, revenue=-1)

@@ -1,0 +1,55 @@
+"""UUIDv7s: valid, unique and in the order they were made."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anytrack_async.models import event_id, new_event_id
+from anytrack_async.models.event_id import order_event_id
+from tests.models.strategies import names
+
+
+def at(millis: int, monkeypatch: pytest.MonkeyPatch) -> uuid.UUID:
+    monkeypatch.setattr(event_id.time, "time_ns", lambda: millis * 1_000_000 + 999_999)
+    return uuid.UUID(new_event_id())
+
+
+def test_it_is_a_uuid_of_version_7_as_rfc_9562_has_it():
+    for _ in range(500):
+        text = new_event_id()
+        made = uuid.UUID(text)
+        assert str(made) == text
+        assert made.version == 7
+        assert made.variant == uuid.RFC_4122
+
+
+def test_its_first_48_bits_are_the_unix_time_in_milliseconds():
+    before = time.time_ns() // 1_000_000
+    millis = uuid.UUID(new_event_id()).int >> 80
+    assert before <= millis <= time.time_ns() // 1_000_000
+
+
+@given(st.lists(st.integers(0, 2**47), min_size=2, max_size=8, unique=True))
+def test_ids_sort_by_the_time_they_were_made(moments: list[int]):
+    with pytest.MonkeyPatch.context() as patch:
+        made = [str(at(moment, patch)) for moment in sorted(moments)]
+    assert made == sorted(made)
+
+
+def test_ids_of_one_moment_differ(monkeypatch: pytest.MonkeyPatch):
+    assert len({at(1_700_000_000_000, monkeypatch) for _ in range(1000)}) == 1000
+
+
+@given(names, names, names, names)
+def test_two_events_of_orders_share_a_key_only_if_they_are_the_same(
+    name: str, order: str, other_name: str, other_order: str
+):
+    one = order_event_id("custom", name, order)
+    other = order_event_id("custom", other_name, other_order)
+
+    assert (one == other) == ((name, order) == (other_name, other_order))

@@ -1,0 +1,224 @@
+"""Tasks that append at the same time share a transaction, and nothing else."""
+
+import asyncio
+import sqlite3
+import threading
+
+import anyio
+import pytest
+
+from anytrack_async.errors import OutboxError, QueueFullError
+from anytrack_async.outbox import Appended, SQLiteOutbox
+from anytrack_async.testing.outbox_contract import LEASE, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+
+class Gate:
+    """Holds the outbox's thread up, and counts what it writes once it goes on."""
+
+    def __init__(self, outbox):
+        self.outbox = outbox
+        self.commits = 0
+        self._open = threading.Event()
+
+    async def __aenter__(self):
+        await self.outbox._run(lambda db: db.sql.set_trace_callback(self._see))
+        self._held = asyncio.ensure_future(self.outbox._run(lambda _: self._open.wait(10)))
+        await anyio.wait_all_tasks_blocked()
+        return self
+
+    async def __aexit__(self, *_):
+        self.open()
+        await self._held
+        await self.outbox._run(lambda db: db.sql.set_trace_callback(None))
+
+    def open(self):
+        self._open.set()
+
+    def _see(self, statement):
+        self.commits += statement == "COMMIT"
+
+
+async def gather(tasks):
+    """Start *tasks*, let them go on to where they wait, and return their tasks."""
+    started = [asyncio.ensure_future(task) for task in tasks]
+    await anyio.wait_all_tasks_blocked()
+    return started
+
+
+async def test_a_hundred_tasks_need_one_commit(outbox):
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append([sale(n)]) for n in range(100))
+        gate.open()
+        answers = await asyncio.gather(*started)
+        assert gate.commits == 1
+
+    assert answers == [[Appended.NEW]] * 100
+    assert len((await outbox.claim("alpha", 200, LEASE)).entries) == 100
+
+
+async def test_the_next_group_gathers_while_one_is_written(outbox):
+    async with Gate(outbox) as gate:
+        append = outbox._intake._write
+        started = []
+
+        def slow(db):
+            append(db)
+            gate.commits += 100
+
+        outbox._intake._write = slow
+        started += await gather(outbox.append([sale(n)]) for n in range(5))
+        gate.open()
+        await asyncio.gather(*started)
+        assert gate.commits == 101
+
+
+async def test_each_caller_gets_its_own_answers(outbox):
+    await outbox.append(sales(1))
+    async with Gate(outbox) as gate:
+        started = await gather(
+            [
+                outbox.append(sales(2, 1)),
+                outbox.append(sales(2, 3)),
+                outbox.append([]),
+                outbox.append([sale(3, revenue=9), sale(4)]),
+            ]
+        )
+        gate.open()
+        answers = await asyncio.gather(*started)
+
+    new, repeat, conflict = Appended.NEW, Appended.REPEAT, Appended.CONFLICT
+    assert answers == [[new, repeat], [repeat, new], [], [conflict, new]]
+    claim = await outbox.claim("alpha", 9, LEASE)
+    assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3, 4)
+
+
+async def test_only_who_brings_too_much_is_refused(path, clock):
+    outbox = SQLiteOutbox(path, capacity=5, clock=clock)
+    await outbox.open(["alpha"])
+    async with Gate(outbox) as gate:
+        calls = [sales(1, 2), sales(*range(10, 14)), sales(3)]
+        started = await gather(outbox.append(call) for call in calls)
+        gate.open()
+        first, second, third = await asyncio.gather(*started, return_exceptions=True)
+
+    assert (first, third) == ([Appended.NEW] * 2, [Appended.NEW])
+    assert isinstance(second, QueueFullError)
+    claim = await outbox.claim("alpha", 9, LEASE)
+    assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3)
+    await outbox.aclose()
+
+
+@pytest.mark.parametrize("natively", [True, False])
+async def test_a_cancelled_first_caller_takes_nobody_down(outbox, natively):
+    scope = anyio.CancelScope()
+
+    async def first():
+        with scope:
+            await outbox.append(sales(1))
+
+    async with Gate(outbox) as gate:
+        leader, *others = await gather([first(), *(outbox.append(sales(n)) for n in (2, 3))])
+        if natively:
+            leader.cancel()
+        else:
+            scope.cancel()
+        await asyncio.wait([leader])
+        assert leader.cancelled() is natively
+        assert not any(task.done() for task in others)
+        gate.open()
+        assert await asyncio.gather(*others) == [[Appended.NEW]] * 2
+
+    assert list(await outbox.append(sales(1, 2, 3))) == [Appended.REPEAT] * 3
+
+
+async def test_a_task_cancelled_before_it_joins_writes_nothing(outbox):
+    with anyio.move_on_after(0) as scope:
+        await outbox.append(sales(*range(51)))
+
+    assert scope.cancelled_caught
+    assert await outbox.reports(["sale:1"]) == {}
+
+
+async def test_a_claim_is_not_lost_to_cancellation(outbox):
+    await outbox.append(sales(1))
+    scope = anyio.CancelScope()
+    claims = []
+
+    async def worker():
+        with scope:
+            claims.append(await outbox.claim("alpha", 1, LEASE))
+
+    async with Gate(outbox) as gate:
+        (task,) = await gather([worker()])
+        scope.cancel()
+        gate.open()
+        await task
+
+    assert await outbox.settle(claims[0])
+
+
+async def test_closing_waits_for_what_is_under_way(outbox):
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append([sale(n)]) for n in range(3))
+        (closing,) = await gather([outbox.aclose()])
+        with pytest.raises(OutboxError, match="not open"):
+            await outbox.append(sales(9))
+        gate.open()
+        assert await asyncio.gather(*started) == [[Appended.NEW]] * 3
+        await closing
+        await outbox.open(["alpha", "beta"])
+
+    assert len((await outbox.claim("alpha", 9, LEASE)).entries) == 3
+
+
+async def test_a_failing_group_fails_for_each_and_accepts_nothing(outbox):
+    await outbox.append(sales(1))
+    pages = await outbox._run(lambda db: db.sql.execute("PRAGMA page_count").fetchone()[0])
+    limit = f"PRAGMA max_page_count = {pages}"
+    await outbox._run(lambda db: db.sql.execute(limit).fetchone())
+    big = {"pad": "x" * 20_000}
+
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append([sale(n, custom_data=big)]) for n in (2, 3, 4))
+        gate.open()
+        errors = await asyncio.gather(*started, return_exceptions=True)
+
+    assert all(isinstance(error, OutboxError) and "disk is full" in str(error) for error in errors)
+    assert len({id(error) for error in errors}) == 3
+    assert set(await outbox.reports([f"sale:{n}" for n in (1, 2, 3, 4)])) == {"sale:1"}
+
+    await outbox._run(lambda db: db.sql.execute("PRAGMA max_page_count = 100000").fetchone())
+    assert list(await outbox.append([sale(2, custom_data=big)])) == [Appended.NEW]
+    claim = await outbox.claim("alpha", 9, LEASE)
+    assert [entry.conversion.order_id for entry in claim.entries] == ["1", "2"]
+
+
+async def test_only_accepting_waits_for_the_disk(outbox):
+    async def level():
+        return await outbox._run(lambda db: db.sql.execute("PRAGMA synchronous").fetchone()[0])
+
+    full, normal = 2, 1
+    await outbox.append(sales(1))
+    assert await level() == full
+    claim = await outbox.claim("alpha", 1, LEASE)
+    assert await level() == normal
+    await outbox.settle(claim)
+    assert await level() == normal
+    await outbox.append(sales(2))
+    assert await level() == full
+
+
+async def test_looking_takes_no_lock(outbox, path):
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with anyio.fail_after(5):
+            assert not (await outbox.claim("alpha", 1, LEASE)).entries
+            await outbox.depths()
+            await outbox.reports(["sale:1"])
+            await outbox.dead_letters()
+            await outbox.undelivered("alpha")
+    finally:
+        other.close()

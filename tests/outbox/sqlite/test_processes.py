@@ -1,0 +1,129 @@
+"""Several processes on one file, and processes that die."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from anytrack_async.errors import OutboxError
+from anytrack_async.outbox import SQLiteOutbox
+from anytrack_async.testing.outbox_contract import LEASE, sale, sales
+
+WORKER = """
+import sys, anyio
+from anytrack_async.outbox import SQLiteOutbox
+
+async def main():
+    outbox = SQLiteOutbox(sys.argv[1])
+    await outbox.open(["alpha"])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    while (claim := await outbox.claim("alpha", 7, 60)).entries:
+        assert await outbox.settle(claim)
+        print(*(entry.conversion.event_id for entry in claim.entries), flush=True)
+    await outbox.aclose()
+
+anyio.run(main)
+"""
+
+WRITER = """
+import sys, anyio
+from anytrack_async.models import Conversion
+from anytrack_async.outbox import SQLiteOutbox
+
+async def write(outbox, task):
+    number = task
+    while True:
+        one = Conversion.sale(revenue=1, order_id=str(number))
+        await outbox.append([one])
+        print(one.event_id, flush=True)
+        number += 10
+
+async def main():
+    outbox = SQLiteOutbox(sys.argv[1])
+    await outbox.open(["alpha"])
+    async with anyio.create_task_group() as tasks:
+        for task in range(10):
+            tasks.start_soon(write, outbox, task)
+
+anyio.run(main)
+"""
+
+
+def start(script, path):
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.asyncio
+async def test_two_processes_share_the_work_without_doing_any_twice(path):
+    outbox = SQLiteOutbox(path)
+    await outbox.open(["alpha"])
+    await outbox.append(sales(*range(400)))
+    workers = [start(WORKER, path) for _ in range(2)]
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    done = [worker.communicate(timeout=20)[0].split() for worker in workers]
+
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert all(done)
+    assert sorted(done[0] + done[1]) == sorted(f"sale:{n}" for n in range(400))
+    assert (await outbox.depths())["alpha"].waiting == 0
+    await outbox.aclose()
+
+
+@pytest.mark.asyncio
+async def test_what_append_returned_survives_kill_9(path):
+    writer = start(WRITER, path)
+    accepted = [writer.stdout.readline().strip() for _ in range(300)]
+    writer.send_signal(signal.SIGKILL)
+    rest = writer.communicate(timeout=10)[0]
+    accepted += rest[: rest.rfind("\n") + 1].split()
+
+    outbox = SQLiteOutbox(path)
+    await outbox.open(["alpha"])
+    claimed = []
+    while (claim := await outbox.claim("alpha", 100, LEASE)).entries:
+        claimed += [entry.conversion.event_id for entry in claim.entries]
+        await outbox.settle(claim)
+    await outbox.aclose()
+
+    assert len(accepted) >= 300
+    assert set(accepted) <= set(claimed)
+    assert len(claimed) == len(set(claimed))
+
+
+def test_processes_may_create_one_file_at_the_same_time(path):
+    workers = [start(WORKER, path) for _ in range(3)]
+    for worker in workers:
+        worker.communicate("go\n", timeout=20)
+
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
+
+
+@pytest.mark.asyncio
+async def test_a_forked_process_is_told_to_open_its_own(outbox, monkeypatch):
+    before = outbox._thread
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)
+        for _ in range(2):
+            with pytest.raises(OutboxError, match="forked"):
+                await outbox.append([sale(1)])
+        await before.stop()
+        await outbox.open(["alpha"])
+        await outbox.append([sale(1)])
+        await outbox.aclose()
+
+    assert await before.run(lambda db: db.sql.execute("SELECT count(*) FROM log").fetchone()) == (
+        1,
+    )
+    await before.stop()

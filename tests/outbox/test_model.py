@@ -1,0 +1,328 @@
+"""Whatever happens in whatever order, each conversion is in exactly one place per destination.
+
+A model far simpler than the outboxes says what is where; both are driven by the same steps.
+"""
+
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from anyio.from_thread import start_blocking_portal
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from anytrack_async.errors import QueueFullError
+from anytrack_async.models import Status
+from anytrack_async.outbox import Appended, MemoryOutbox, Setback, SQLiteOutbox
+from anytrack_async.outbox.base import Claim
+from anytrack_async.testing.outbox_contract import Clock, sale
+
+CAPACITY = 30
+ALWAYS = ("alpha", "beta")
+NUMBERS = st.integers(0, 60)
+DELAYS = st.sampled_from([0.0, 5.0, 20.0])
+
+
+@attrs.define
+class Place:
+    """Where one conversion is for one destination: free, leased, dead or done."""
+
+    state: str = "free"
+    attempts: int = 0
+    due: float = 0.0
+    lease: int = 0
+
+
+@attrs.define
+class Model:
+    """Everything accepted, by number, and where it is for each destination."""
+
+    order: list[int] = attrs.field(factory=list)
+    revenue: dict[int, int] = attrs.field(factory=dict)
+    places: dict[str, dict[int, Place]] = attrs.field(factory=dict)
+    leases: dict[tuple[str, int], float] = attrs.field(factory=dict)
+    forgotten: set[int] = attrs.field(factory=set)
+
+    def accept(self, number: int, revenue: int, mask: Any) -> None:
+        if number in self.revenue:
+            self.order.remove(number)
+        self.forgotten.discard(number)
+        self.order.append(number)
+        self.revenue[number] = revenue
+        for name, places in self.places.items():
+            places.pop(number, None)
+            if mask is None or name in mask:
+                places[number] = Place()
+
+    def ended(self, name: str, now: float) -> set[int]:
+        return {
+            lease for (who, lease), until in self.leases.items() if who == name and until <= now
+        }
+
+    def claimable(self, name: str, now: float) -> set[int]:
+        ended = self.ended(name, now)
+        return {
+            number
+            for number, place in self.places[name].items()
+            if (place.state == "free" and place.due <= now)
+            or (place.state == "leased" and place.lease in ended)
+        }
+
+    def give_back(self, name: str, lease: int, due: float, tried: bool) -> None:
+        del self.leases[name, lease]
+        for place in self.places[name].values():
+            if place.state == "leased" and place.lease == lease:
+                place.state, place.due = "free", due
+                place.attempts += tried
+
+    def next_due(self, name: str) -> float | None:
+        moments = [place.due for place in self.places[name].values() if place.state == "free"]
+        moments += [until for (who, _), until in self.leases.items() if who == name]
+        return min(moments, default=None)
+
+
+class Machine(RuleBasedStateMachine):
+    """Drives an outbox and the model."""
+
+    claims = Bundle("claims")
+
+    def make(self, folder: Path, clock: Clock) -> Any:
+        raise NotImplementedError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.folder = Path(tempfile.mkdtemp())
+        self.outbox = self.make(self.folder, self.clock)
+        self.model = Model()
+        self._portal = start_blocking_portal()
+        self.portal = self._portal.__enter__()
+
+    def teardown(self) -> None:
+        self.call(self.outbox.aclose)
+        self._portal.__exit__(None, None, None)
+        shutil.rmtree(self.folder)
+
+    def call(self, method: Any, *args: Any, **more: Any) -> Any:
+        async def use() -> Any:
+            return await method(*args, **more)
+
+        return self.portal.call(use)
+
+    @initialize()
+    def open(self) -> None:
+        self.call(self.outbox.open, ALWAYS)
+        self.model.places = {name: {} for name in ALWAYS}
+
+    @rule(
+        numbers=st.lists(NUMBERS, max_size=15),
+        revenue=st.sampled_from([1, 1, 1, 2]),
+        mask=st.sampled_from([None, None, ["alpha"], ["beta", "gamma"]]),
+    )
+    def append(self, numbers: list[int], revenue: int, mask: Any) -> None:
+        given = [sale(number, revenue=revenue) for number in numbers]
+        before = {name: depth.waiting for name, depth in self.call(self.outbox.depths).items()}
+        try:
+            answers = self.call(self.outbox.append, given, mask)
+        except QueueFullError:
+            new = set(numbers) - (self.model.revenue.keys() - self.model.forgotten)
+            assert max(before.values()) + len(new) > CAPACITY
+            return
+        assert len(answers) == len(numbers)
+        for number, answer in zip(numbers, answers, strict=True):
+            known = self.model.revenue.get(number)
+            if known is None or (answer is Appended.NEW and number in self.model.forgotten):
+                assert answer is Appended.NEW
+                self.model.accept(number, revenue, mask)
+            else:
+                assert answer is (Appended.REPEAT if known == revenue else Appended.CONFLICT)
+        assert max(before.values()) + answers.count(Appended.NEW) <= CAPACITY
+
+    @rule(target=claims, name=st.sampled_from([*ALWAYS, "gamma"]), limit=st.integers(1, 12))
+    def claim(self, name: str, limit: int) -> Claim:
+        if name not in self.model.places:
+            return Claim(destination=name)
+        model, now = self.model, self.clock.now
+        claimable = model.claimable(name, now)
+        claim = self.call(self.outbox.claim, name, limit, 10.0)
+
+        numbers = [int(entry.conversion.order_id) for entry in claim.entries]
+        assert len(numbers) == min(limit, len(claimable))
+        assert set(numbers) <= claimable
+        assert numbers == sorted(numbers, key=model.order.index)
+        if not numbers:
+            assert (claim.lease_id, claim.next_due) == (0, model.next_due(name))
+            return claim
+        for lease in {model.places[name][number].lease for number in numbers} - {0}:
+            if (name, lease) in model.leases:
+                model.give_back(name, lease, model.leases[name, lease], tried=True)
+        model.leases[name, claim.lease_id] = now + 10.0
+        for entry, number in zip(claim.entries, numbers, strict=True):
+            place = model.places[name][number]
+            assert entry.attempts == place.attempts
+            place.state, place.lease = "leased", claim.lease_id
+        return claim
+
+    @rule(claim=claims, fates=st.lists(st.sampled_from(["done", "dead", "retry"]), max_size=12))
+    def settle(self, claim: Claim, fates: list[str]) -> None:
+        decided = [
+            *zip(claim.entries, itertools.chain(fates, itertools.repeat("done")), strict=False)
+        ]
+        setbacks = [
+            Setback(
+                seq=entry.seq,
+                attempts=entry.attempts + 1,
+                error="no",
+                due=self.clock.now + 5 if fate == "retry" else None,
+            )
+            for entry, fate in decided
+            if fate != "done"
+        ]
+        held = self.call(self.outbox.settle, claim, setbacks)
+        assert held is ((claim.destination, claim.lease_id) in self.model.leases)
+        if not held:
+            return
+        del self.model.leases[claim.destination, claim.lease_id]
+        for entry, fate in decided:
+            place = self.model.places[claim.destination][int(entry.conversion.order_id or "")]
+            place.state = {"retry": "free"}.get(fate, fate)
+            place.due = self.clock.now + 5
+            place.attempts += fate != "done"
+
+    @rule(claim=claims, delay=DELAYS, tried=st.booleans())
+    def release(self, claim: Claim, delay: float, tried: bool) -> None:
+        due = self.clock.now + delay
+        held = self.call(self.outbox.release, claim, due=due, tried=tried)
+        assert held is ((claim.destination, claim.lease_id) in self.model.leases)
+        if held:
+            self.model.give_back(claim.destination, claim.lease_id, due, tried)
+
+    @rule(claim=claims)
+    def renew(self, claim: Claim) -> None:
+        key = (claim.destination, claim.lease_id)
+        assert self.call(self.outbox.renew, claim, 10.0) is (key in self.model.leases)
+        if key in self.model.leases:
+            self.model.leases[key] = self.clock.now + 10.0
+
+    @rule(name=st.sampled_from(ALWAYS), numbers=st.none() | st.lists(NUMBERS, max_size=10))
+    def replay(self, name: str, numbers: list[int] | None) -> None:
+        dead = [
+            place
+            for number, place in self.model.places[name].items()
+            if place.state == "dead" and (numbers is None or number in numbers)
+        ]
+        ids = None if numbers is None else [f"sale:{number}" for number in numbers]
+        assert self.call(self.outbox.replay, name, ids) == len(dead)
+        for place in dead:
+            place.state, place.attempts, place.due = "free", 0, self.clock.now
+
+    @rule(remember=st.sampled_from([1e9, 1e9, 0.0]))
+    def prune(self, remember: float) -> None:
+        self.call(self.outbox.prune, remember=remember)
+        if not remember:
+            settled = {
+                number
+                for number in self.model.order
+                if all(
+                    number not in places or places[number].state == "done"
+                    for places in self.model.places.values()
+                )
+            }
+            self.model.forgotten |= settled
+
+    @rule()
+    def join(self) -> None:
+        if "gamma" not in self.model.places:
+            self.call(self.outbox.open, ["gamma"])
+            self.model.places["gamma"] = {}
+
+    @rule()
+    def forget(self) -> None:
+        self.call(self.outbox.forget, "gamma")
+        self.model.places.pop("gamma", None)
+        self.model.leases = {
+            key: until for key, until in self.model.leases.items() if key[0] != "gamma"
+        }
+
+    @rule(seconds=DELAYS)
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule()
+    def reopen(self) -> None:
+        self.call(self.outbox.aclose)
+        self.call(self.outbox.open, ALWAYS)
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        if not self.model.places:
+            return
+        certain = [number for number in self.model.order if number not in self.model.forgotten]
+        reports = self.call(self.outbox.reports, [f"sale:{number}" for number in certain])
+        status = {"done": Status.DELIVERED, "dead": Status.DEAD}
+        for number in certain:
+            outcomes = reports[f"sale:{number}"].outcomes
+            assert {name: one.status for name, one in outcomes.items()} == {
+                name: status.get(places[number].state, Status.WAITING)
+                for name, places in self.model.places.items()
+                if number in places
+            }
+            for name, outcome in outcomes.items():
+                if outcome.status is not Status.DELIVERED:
+                    assert outcome.attempts == self.model.places[name][number].attempts
+
+    @invariant()
+    def the_figures_are_right(self) -> None:
+        if not self.model.places:
+            return
+        depths = self.call(self.outbox.depths)
+        for name, places in self.model.places.items():
+            states = [place.state for place in places.values()]
+            live = [
+                place
+                for place in places.values()
+                if place.state == "leased" and self.model.leases[name, place.lease] > self.clock.now
+            ]
+            open_ = [n for n in self.model.order if n in places and places[n].state in OPEN]
+            assert depths[name].dead == states.count("dead")
+            assert depths[name].in_flight == len(live)
+            assert depths[name].waiting >= len(open_) >= depths[name].retrying
+            undelivered = self.call(self.outbox.undelivered, name)
+            assert list(undelivered) == [f"sale:{number}" for number in open_]
+            letters = self.call(self.outbox.dead_letters, name)
+            assert [int(letter.conversion.order_id) for letter in letters] == [
+                n for n in self.model.order if n in places and places[n].state == "dead"
+            ]
+
+
+OPEN = ("free", "leased")
+
+
+class MemoryMachine(Machine):
+    def make(self, folder: Path, clock: Clock) -> Any:
+        return MemoryOutbox(capacity=CAPACITY, clock=clock)
+
+
+class SQLiteMachine(Machine):
+    def make(self, folder: Path, clock: Clock) -> Any:
+        return SQLiteOutbox(folder / "outbox.db", capacity=CAPACITY, clock=clock)
+
+
+@pytest.fixture(autouse=True)
+def _small_steps(monkeypatch):
+    monkeypatch.setattr("anytrack_async.outbox.memory._STEP", 5)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.log.STEP", 5)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.letters.STEP", 3)
+
+
+class TestMemory(MemoryMachine.TestCase):
+    settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+class TestSQLite(SQLiteMachine.TestCase):
+    settings = settings(max_examples=25, stateful_step_count=40, deadline=None)

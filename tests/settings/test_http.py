@@ -1,0 +1,149 @@
+"""`Retry` decides without waiting; `HttpSettings` and `DeliverySettings` refuse nonsense."""
+
+from __future__ import annotations
+
+import random
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.settings import DeliverySettings, HttpSettings, Retry
+
+seconds = st.floats(0.001, 1e6)
+attempts = st.integers(1, 200)
+retries = st.builds(
+    Retry,
+    attempts=st.integers(1, 100),
+    base=seconds,
+    cap=seconds,
+    hint_cap=st.floats(0, 1e6),
+)
+
+
+# Retry
+
+
+@given(retries, attempts)
+def test_waits_lie_between_zero_and_the_growing_bound(retry: Retry, attempt: int):
+    bound = min(retry.base * 2.0 ** (attempt - 1), retry.cap)
+
+    assert 0 <= retry.wait(attempt) <= bound
+
+
+@given(retries, attempts, st.integers())
+def test_waits_use_the_whole_of_their_bound(retry: Retry, attempt: int, seed: int):
+    random.seed(seed)
+    bound = min(retry.base * 2.0 ** (attempt - 1), retry.cap)
+
+    waits = [retry.wait(attempt) for _ in range(60)]
+
+    assert min(waits) < bound / 2 < max(waits)
+
+
+@given(retries, attempts, st.floats(allow_nan=False))
+def test_what_a_server_asks_for_wins_up_to_the_cap(retry: Retry, attempt: int, hint: float):
+    assert retry.wait(attempt, hint) == min(max(hint, 0.0), retry.hint_cap)
+
+
+def test_a_hint_that_is_no_number_is_no_wait():
+    assert Retry().wait(1, nan) == 0.0
+
+
+@given(retries, attempts, st.none() | seconds)
+def test_it_gives_up_after_the_last_attempt(retry: Retry, attempt: int, hint: float | None):
+    assert (retry.after(attempt, hint) is None) == (attempt >= retry.attempts)
+
+
+@pytest.mark.parametrize("attempt", [0, -5])
+def test_before_the_first_attempt_it_waits_as_after_it(attempt: int):
+    assert 0 <= Retry(base=1.0).wait(attempt) <= 1.0
+
+
+def test_one_attempt_is_no_retry():
+    assert Retry(attempts=1).after(1) is None
+
+
+def test_it_does_not_wait_itself(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("slept"))
+    assert Retry(base=1000, cap=1000).after(1) is not None
+
+
+# Constraints
+
+NUMBERS_ABOVE_0 = [
+    (Retry, "base"),
+    (Retry, "cap"),
+    (HttpSettings, "timeout"),
+    (DeliverySettings, "max_age"),
+    (DeliverySettings, "lease"),
+    (DeliverySettings, "poll"),
+    (DeliverySettings, "hold_probe"),
+    (DeliverySettings, "prune_every"),
+]
+NUMBERS_FROM_0 = [
+    (Retry, "hint_cap"),
+    (DeliverySettings, "drain"),
+    (DeliverySettings, "linger"),
+    (DeliverySettings, "remember"),
+]
+WHOLE = [(Retry, "attempts"), (HttpSettings, "connections")]
+RETRIES = [(HttpSettings, "retry"), (DeliverySettings, "retry"), (DeliverySettings, "probe")]
+WORDS = [(HttpSettings, "engine"), (DeliverySettings, "on_full")]
+
+
+def refused(cls: Any, field: str, value: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        cls(**{field: value})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("cls", "field"), NUMBERS_ABOVE_0)
+@pytest.mark.parametrize("value", [0, -1, nan, "30", None, True])
+def test_numbers_above_zero(cls: Any, field: str, value: Any):
+    assert refused(cls, field, value) == (f"{field} must be a number of more than 0, got {value!r}")
+
+
+@pytest.mark.parametrize(("cls", "field"), NUMBERS_FROM_0)
+@pytest.mark.parametrize("value", [-0.1, nan, "30", None, False])
+def test_numbers_from_zero(cls: Any, field: str, value: Any):
+    assert refused(cls, field, value) == (f"{field} must be a number of at least 0, got {value!r}")
+
+
+@pytest.mark.parametrize(("cls", "field"), [*NUMBERS_ABOVE_0, *NUMBERS_FROM_0])
+def test_for_ever_is_a_number_too(cls: Any, field: str):
+    assert getattr(cls(**{field: inf}), field) == inf
+
+
+@pytest.mark.parametrize(("cls", "field"), WHOLE)
+@pytest.mark.parametrize("value", [0, -1, 1.5, "4", None, True, inf])
+def test_whole_numbers(cls: Any, field: str, value: Any):
+    assert refused(cls, field, value).startswith(f"{field} must be a whole number of at least 1")
+
+
+@pytest.mark.parametrize(("cls", "field"), RETRIES)
+@pytest.mark.parametrize("value", [3, None, {"attempts": 3}])
+def test_retries_are_retry_objects(cls: Any, field: str, value: Any):
+    assert refused(cls, field, value).startswith(f"{field} must be a Retry(…), got ")
+
+
+@pytest.mark.parametrize(("cls", "field"), WORDS)
+@pytest.mark.parametrize("value", ["", "other", None, 1])
+def test_words_are_those_there_are(cls: Any, field: str, value: Any):
+    assert refused(cls, field, value).startswith(f"{field} must be one of ")
+
+
+def test_every_setting_is_checked():
+    checked = {*NUMBERS_ABOVE_0, *NUMBERS_FROM_0, *WHOLE, *RETRIES, *WORDS}
+
+    for cls in (Retry, HttpSettings, DeliverySettings):
+        assert {name for of, name in checked if of is cls} == set(cls.__annotations__), cls
+
+
+def test_defaults_are_as_documented():
+    assert HttpSettings().timeout == 30.0
+    assert DeliverySettings().retry.attempts == 8
+    assert DeliverySettings().on_full == "wait"

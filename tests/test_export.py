@@ -1,0 +1,326 @@
+"""Exports: whole or not at all, in flat memory, and harmless in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import stat
+import threading
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import anyio
+import orjson
+import pytest
+
+from anytrack_async import export as module
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.export import CSV_COLUMNS, export
+from anytrack_async.models import Conversion, Customer
+
+pytestmark = pytest.mark.asyncio
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+FULL = Conversion.sale(
+    id="c1",
+    click_id="k1",
+    revenue="49.90",
+    currency="EUR",
+    source="google",
+    campaign_id="42",
+    ad_id="7",
+    timestamp=AT,
+    ip_address="203.0.113.9",
+    user_agent="Mozilla/5.0",
+    page_url="https://example.com/",
+    order_id="1001",
+    sub_ids={"s1": "a"},
+    custom_data={"plan": "pro"},
+    customer=Customer(email="jane@example.com"),
+)
+BARE = Conversion.custom("Subscribed", event_id="e2", timestamp=AT)
+
+
+async def source(*conversions: Conversion) -> AsyncGenerator[Conversion, None]:
+    for conversion in conversions:
+        yield conversion
+
+
+async def repeated(times: int) -> AsyncGenerator[Conversion, None]:
+    for _ in range(times):
+        yield FULL
+
+
+async def rows_of(path: Path) -> list[list[str]]:
+    text = (await anyio.Path(path).read_bytes()).decode()
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+# CSV
+
+
+async def test_csv_columns_are_in_their_order(tmp_path: Path):
+    path = tmp_path / "out.csv"
+
+    assert await export(source(FULL, BARE), path) == 2
+
+    assert await rows_of(path) == [
+        [
+            *("id", "click_id", "conversion_type", "revenue", "currency"),
+            *("source", "campaign_id", "ad_id", "timestamp", "ip_address"),
+        ],
+        [
+            *("c1", "k1", "sale", "49.90", "EUR"),
+            *("google", "42", "7", "2026-01-02T03:04:05+00:00", "203.0.113.9"),
+        ],
+        ["", "", "custom", "0", "USD", "", "", "", "2026-01-02T03:04:05+00:00", ""],
+    ]
+
+
+async def test_without_conversions_a_csv_file_has_its_columns(tmp_path: Path):
+    assert await export(source(), tmp_path / "out.csv") == 0
+
+    assert await rows_of(tmp_path / "out.csv") == [list(CSV_COLUMNS)]
+
+
+@pytest.mark.parametrize("first", "=+-@\t\r\n")
+async def test_cells_that_a_spreadsheet_would_run_are_defused(first: str, tmp_path: Path):
+    text = first + "cmd|' /C calc'!A0"
+
+    await export(source(Conversion.lead(source=text, campaign_id="1-1")), tmp_path / "out.csv")
+
+    _, row = await rows_of(tmp_path / "out.csv")
+    assert (row[5], row[6]) == ("'" + text, "1-1")
+
+
+async def test_separators_and_lines_in_a_cell_stay_in_it(tmp_path: Path):
+    text = 'a,"b"\r\n;é 🏳️‍🌈'
+
+    await export(source(Conversion.lead(source=text)), tmp_path / "out.csv")
+
+    assert (await rows_of(tmp_path / "out.csv"))[1][5] == text
+
+
+async def test_the_header_is_written_once(tmp_path: Path):
+    path = tmp_path / "out.csv"
+
+    assert await export(repeated(2_500), path) == 2_500
+
+    rows = await rows_of(path)
+    assert len(rows) == 2_501
+    assert rows.count(list(CSV_COLUMNS)) == 1
+
+
+# JSON Lines
+
+
+async def test_json_lines_have_what_there_is(tmp_path: Path):
+    path = tmp_path / "out.jsonl"
+
+    assert await export(source(FULL, BARE), path) == 2
+
+    lines = (await anyio.Path(path).read_bytes()).splitlines()
+    assert [orjson.loads(line) for line in lines] == [
+        {
+            "id": "c1",
+            "click_id": "k1",
+            "conversion_type": "sale",
+            "revenue": "49.90",
+            "currency": "EUR",
+            "source": "google",
+            "campaign_id": "42",
+            "ad_id": "7",
+            "timestamp": "2026-01-02T03:04:05+00:00",
+            "ip_address": "203.0.113.9",
+            "event_id": "sale:1001",
+            "order_id": "1001",
+            "user_agent": "Mozilla/5.0",
+            "page_url": "https://example.com/",
+            "sub_ids": {"s1": "a"},
+            "custom_data": {"plan": "pro"},
+        },
+        {
+            "conversion_type": "custom",
+            "revenue": "0",
+            "currency": "USD",
+            "timestamp": "2026-01-02T03:04:05+00:00",
+            "event_id": "e2",
+            "event_name": "Subscribed",
+        },
+    ]
+
+
+async def test_without_conversions_json_lines_are_empty(tmp_path: Path):
+    assert await export(source(), tmp_path / "out.jsonl") == 0
+
+    assert await anyio.Path(tmp_path / "out.jsonl").read_bytes() == b""
+
+
+# Formats
+
+
+async def test_the_format_may_be_named(tmp_path: Path):
+    await export(source(FULL), tmp_path / "out.txt", "csv")
+
+    assert (await rows_of(tmp_path / "out.txt"))[0] == list(CSV_COLUMNS)
+
+
+async def test_the_ending_may_be_in_capitals(tmp_path: Path):
+    assert await export(source(FULL), str(tmp_path / "OUT.CSV")) == 1
+
+
+@pytest.mark.parametrize(("name", "told"), [("out.xlsx", "'xlsx'"), ("out", "'nothing'")])
+async def test_an_unknown_format_is_refused_with_those_there_are(
+    name: str, told: str, tmp_path: Path
+):
+    with pytest.raises(ConfigurationError, match=f"cannot export as {told}; there are: csv, jsonl"):
+        await export(source(FULL), tmp_path / name)
+    assert files_in(tmp_path) == []
+
+
+# Whole or not at all
+
+
+async def test_nothing_but_the_file_is_left(tmp_path: Path):
+    await export(source(FULL), tmp_path / "out.csv")
+
+    assert files_in(tmp_path) == ["out.csv"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+async def test_only_the_owner_may_read_it(tmp_path: Path):
+    await export(source(FULL), tmp_path / "out.csv")
+
+    assert stat.S_IMODE((tmp_path / "out.csv").stat().st_mode) == 0o600
+
+
+async def test_until_it_is_whole_the_old_file_stands(tmp_path: Path):
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    seen = []
+
+    async def watched() -> AsyncGenerator[Conversion, None]:
+        for _ in range(1_500):
+            yield FULL
+        seen.append(await anyio.Path(path).read_text())
+
+    await export(watched(), path)
+
+    assert seen == ["old"]
+    assert len(await rows_of(path)) == 1_501
+
+
+class BrokenError(Exception):
+    pass
+
+
+async def breaking(closed: list[bool], before: int) -> AsyncGenerator[Conversion, None]:
+    try:
+        for _ in range(before):
+            yield FULL
+        raise BrokenError
+    finally:
+        closed.append(True)
+
+
+@pytest.mark.parametrize("before", [0, 1, 1_500])
+async def test_a_source_that_breaks_leaves_everything_as_it_was(before: int, tmp_path: Path):
+    path, closed = tmp_path / "out.csv", []
+    path.write_text("old")
+
+    with pytest.raises(BrokenError):
+        await export(breaking(closed, before), path)
+
+    assert files_in(tmp_path) == ["out.csv"]
+    assert path.read_text() == "old"
+    assert closed == [True]
+
+
+async def test_being_cancelled_leaves_everything_as_it_was(tmp_path: Path):
+    reached, closed = anyio.Event(), anyio.Event()
+
+    async def endless() -> AsyncGenerator[Conversion, None]:
+        try:
+            for _ in range(1_200):
+                yield FULL
+            reached.set()
+            await anyio.sleep_forever()
+        finally:
+            closed.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(export, endless(), tmp_path / "out.csv")
+        await reached.wait()
+        assert len(files_in(tmp_path)) == 1
+        tasks.cancel_scope.cancel()
+
+    assert files_in(tmp_path) == []
+    assert closed.is_set()
+
+
+async def test_a_full_disk_leaves_everything_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    closed: list[bool] = []
+    monkeypatch.setattr(module, "_append", full)
+
+    with pytest.raises(OSError, match="No space left"):
+        await export(breaking(closed, 1_500), tmp_path / "out.csv")
+
+    assert files_in(tmp_path) == []
+    assert closed == [True]
+
+
+async def test_a_folder_that_is_not_there_is_found_before_the_first_conversion(tmp_path: Path):
+    asked: list[bool] = []
+
+    with pytest.raises(FileNotFoundError):
+        await export(breaking(asked, 1), tmp_path / "missing" / "out.csv")
+
+    assert asked == []
+
+
+# Flat memory, free loop
+
+
+async def test_no_more_than_a_slice_is_ever_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    sizes = []
+    lines = module._csv
+
+    def measured(rows: Any, first: bool) -> bytes:
+        sizes.append(len(rows))
+        return lines(rows, first)
+
+    monkeypatch.setattr(module, "_FORMATS", {"csv": measured})
+
+    await export(repeated(3_100), tmp_path / "out.csv")
+
+    assert sizes == [1_000, 1_000, 1_000, 100]
+
+
+async def test_the_event_loop_neither_formats_nor_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    threads = set()
+    append = module._append
+
+    def watched(part: IO[bytes], *rest: Any) -> None:
+        threads.add(threading.get_ident())
+        append(part, *rest)
+
+    monkeypatch.setattr(module, "_append", watched)
+
+    await export(repeated(1_500), tmp_path / "out.csv")
+
+    assert threads
+    assert threading.get_ident() not in threads

@@ -1,0 +1,475 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import httpcore
+import httpx
+import pytest
+
+from anytrack_async.errors import TransportError
+from anytrack_async.settings import HttpSettings, Retry
+from anytrack_async.transport import Session
+from anytrack_async.transport.pool import PoolTransport
+from anytrack_async.transport.stream import Backend, Stream, _readable
+from tests.transport.server import Handler, Server, Wire, ok, reply, serving
+
+pytestmark = pytest.mark.asyncio
+
+
+@asynccontextmanager
+async def talking(
+    handler: Handler = ok, *, timeout: float = 5.0, connections: int = 32
+) -> AsyncIterator[tuple[Session, Server]]:
+    http = HttpSettings(
+        timeout=timeout, connections=connections, retry=Retry(attempts=3, base=0.0001)
+    )
+    async with serving(handler) as server:
+        session = Session("anytrack", server.url, headers={}, http=http)
+        try:
+            yield session, server
+        finally:
+            await session.aclose()
+            await server.all_closed()
+
+
+async def together(session: Session, count: int) -> None:
+    async with anyio.create_task_group() as tasks:
+        for _ in range(count):
+            tasks.start_soon(session.send, "GET", "a")
+
+
+# Connections
+
+
+async def test_one_connection_serves_one_request_after_the_other():
+    async with talking() as (session, server):
+        for _ in range(10):
+            await session.send("POST", "conversions", content=b"{}")
+
+        assert server.connections == 1
+        assert len(server.requests) == 10
+
+
+async def test_there_are_as_many_connections_as_requests_at_once():
+    gate = anyio.Event()
+
+    async def wait(wire: Wire, head: bytes, body: bytes) -> None:
+        if len(server.requests) == 5:
+            gate.set()
+        await gate.wait()
+        await wire.send(reply())
+
+    async with talking(wait, connections=5) as (session, server):
+        await together(session, 5)
+        gate = anyio.Event()
+        gate.set()
+        await together(session, 20)
+
+        assert server.connections == 5
+
+
+async def test_the_connection_used_last_is_taken_first():
+    async with talking() as (session, server):
+        await together(session, 4)
+        count = server.connections
+        before = len(server.requests)
+        for _ in range(5):
+            await session.send("GET", "a")
+
+        assert server.connections == count
+        assert len({number for number, _, _ in server.requests[before:]}) == 1
+
+
+async def test_a_request_looks_at_one_connection_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    looks: list[object] = []
+    has_expired = httpcore.AsyncHTTPConnection.has_expired
+
+    def spy(connection: httpcore.AsyncHTTPConnection) -> bool:
+        looks.append(connection)
+        return has_expired(connection)
+
+    gate = anyio.Event()
+
+    async def wait(wire: Wire, head: bytes, body: bytes) -> None:
+        if len(server.requests) == 40:
+            gate.set()
+        await gate.wait()
+        await wire.send(reply())
+
+    async with talking(wait, connections=40) as (session, server):
+        await together(session, 40)
+        monkeypatch.setattr(httpcore.AsyncHTTPConnection, "has_expired", spy)
+        await session.send("GET", "a")
+
+        assert server.connections == 40
+        assert len(looks) == 1
+
+
+async def test_a_connection_that_the_server_closed_is_replaced():
+    async def close_after_one(wire: Wire, head: bytes, body: bytes) -> bool:
+        await wire.send(reply())
+        return True
+
+    async with talking(close_after_one) as (session, server):
+        for _ in range(3):
+            await session.send("GET", "a")
+            await server.all_closed()
+
+        assert server.connections == 3
+
+
+async def test_connection_close_is_obeyed():
+    async def last(wire: Wire, head: bytes, body: bytes) -> None:
+        await wire.send(reply(b"{}", 200, "Connection: close"))
+
+    async with talking(last) as (session, server):
+        for _ in range(3):
+            await session.send("GET", "a")
+
+        assert server.connections == 3
+
+
+async def test_connections_that_idle_too_long_are_closed():
+    async with serving() as server:
+        pool = PoolTransport(httpx.URL(server.url), httpx.create_ssl_context(), kept=0.02)
+        request = httpx.Request("GET", server.url)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(pool.handle_async_request, request)
+        count = server.open
+        await anyio.sleep(0.03)
+        for _ in range(count):
+            await pool.handle_async_request(request)
+        with anyio.fail_after(5):
+            while server.open > 1:
+                await server.ended.wait()
+        await pool.aclose()
+        await server.all_closed()
+
+
+async def test_a_connection_in_use_is_closed_when_done_after_closing():
+    arrived, gate = anyio.Event(), anyio.Event()
+
+    async def wait(wire: Wire, head: bytes, body: bytes) -> None:
+        arrived.set()
+        await gate.wait()
+        await wire.send(reply())
+
+    async with talking(wait) as (session, server), anyio.create_task_group() as tasks:
+        tasks.start_soon(session.send, "GET", "a")
+        await arrived.wait()
+        await session.aclose()
+        gate.set()
+        await server.all_closed()
+
+
+async def test_a_session_may_be_used_again_after_closing():
+    async with talking() as (session, server):
+        await session.send("GET", "a")
+        await session.aclose()
+        await session.send("GET", "a")
+
+        assert server.connections == 2
+
+
+# Bodies
+
+
+async def test_head_and_body_leave_as_one_piece():
+    async with talking() as (session, server):
+        await session.send("POST", "conversions", content=b'{"a": 1}')
+
+    ((_, head, body),) = server.requests
+    assert head.startswith(b"POST /conversions HTTP/1.1\r\n")
+    assert body == b'{"a": 1}'
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 3_000_000])
+async def test_bodies_of_any_size_arrive_whole(size: int):
+    async def echo(wire: Wire, head: bytes, body: bytes) -> None:
+        await wire.send(reply(body))
+
+    async with talking(echo) as (session, _):
+        answer = await session.send("POST", "a", content=b"x" * size)
+
+    assert answer.content == b"x" * size
+
+
+async def test_chunked_answers_and_informational_ones_are_understood():
+    async def chunked(wire: Wire, head: bytes, body: bytes) -> None:
+        await wire.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        await wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for part in (b"3\r\n[1,\r\n", b"2\r\n2]\r\n", b"0\r\n\r\n"):
+            await wire.send(part)
+
+    async with talking(chunked) as (session, server):
+        assert await session.get("a") == [1, 2]
+        assert await session.get("a") == [1, 2]
+        assert server.connections == 1
+
+
+async def test_an_answer_to_half_a_request_counts():
+    """A server may refuse a large body before it has it all, and close."""
+
+    async def refuse(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            await stream.send(reply(b'{"message": "too large"}', 413, "Connection: close"))
+            await stream.send_eof()
+            while True:
+                try:
+                    await stream.receive()
+                except (anyio.EndOfStream, anyio.BrokenResourceError):
+                    return
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, refuse)
+        session = Session(
+            "anytrack", f"http://127.0.0.1:{port}", headers={}, http=HttpSettings(timeout=5)
+        )
+        answer = await session.send("POST", "a", content=b"x" * 5_000_000)
+        await session.aclose()
+        tasks.cancel_scope.cancel()
+    await listener.aclose()
+
+    assert answer.status == 413
+
+
+# Failures
+
+
+async def reset(wire: Wire, head: bytes, body: bytes) -> bool:
+    await wire.hang_up()
+    return True
+
+
+async def close(wire: Wire, head: bytes, body: bytes) -> bool:
+    return True
+
+
+async def cut(wire: Wire, head: bytes, body: bytes) -> bool:
+    await wire.send(reply(b"x" * 100)[:-50])
+    return True
+
+
+async def cut_head(wire: Wire, head: bytes, body: bytes) -> bool:
+    await wire.send(b"HTTP/1.1 200 OK\r\nContent-")
+    return True
+
+
+async def garbage(wire: Wire, head: bytes, body: bytes) -> bool:
+    await wire.send(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+    return True
+
+
+@pytest.mark.parametrize("failure", [reset, close, cut, cut_head, garbage])
+async def test_a_broken_answer_is_a_transport_error_and_ends_its_connection(failure: Handler):
+    broken = True
+
+    async def handler(wire: Wire, head: bytes, body: bytes) -> bool | None:
+        return await (failure if broken else ok)(wire, head, body)
+
+    async with talking(handler, connections=1) as (session, server):
+        for _ in range(3):
+            with pytest.raises(TransportError, match="the connection broke off"):
+                await session.send("POST", "a", content=b"{}")
+        broken = False
+
+        assert (await session.send("POST", "a", content=b"{}")).status == 200
+        assert server.connections == 4
+
+
+async def test_a_read_survives_broken_answers():
+    async def handler(wire: Wire, head: bytes, body: bytes) -> bool | None:
+        return await (cut if len(server.requests) < 3 else ok)(wire, head, body)
+
+    async with talking(handler) as (session, server):
+        assert await session.get("a") == {}
+        assert len(server.requests) == 3
+
+
+async def test_a_refused_connection_says_so():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        session = Session(
+            "anytrack", f"http://127.0.0.1:{port}", headers={}, http=HttpSettings(timeout=5)
+        )
+        with pytest.raises(TransportError, match=r"connection failed: .*[Cc]onnect"):
+            await session.send("GET", "a")
+        await session.aclose()
+
+
+async def test_a_host_without_address_says_so(monkeypatch: pytest.MonkeyPatch):
+    async def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(anyio, "connect_tcp", unknown)
+    session = Session("anytrack", "http://localhost:9", headers={}, http=HttpSettings(timeout=5))
+    with pytest.raises(TransportError, match="Name or service not known"):
+        await session.send("GET", "a")
+    await session.aclose()
+
+
+async def test_the_reason_of_the_first_address_is_told(monkeypatch: pytest.MonkeyPatch):
+    async def refused(*_: object, **__: object) -> None:
+        causes = [OSError("no route to host"), OSError("refused")]
+        raise OSError("All connection attempts failed") from ExceptionGroup("all", causes)
+
+    monkeypatch.setattr(anyio, "connect_tcp", refused)
+    with pytest.raises(httpcore.ConnectError, match="no route to host"):
+        await Backend().connect_tcp("localhost", 9)
+
+
+async def test_a_connection_that_hangs_ends(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(anyio, "connect_tcp", lambda *_, **__: anyio.sleep_forever())
+    session = Session("anytrack", "http://localhost:9", headers={}, http=HttpSettings(timeout=0.02))
+    with pytest.raises(TransportError, match=r"no connection within 0\.02 s"):
+        await session.send("GET", "a")
+    await session.aclose()
+
+
+async def silence(wire: Wire, head: bytes, body: bytes) -> None:
+    await wire.stream.receive()  # until the client hangs up
+
+
+async def test_a_silent_server_ends():
+    async with talking(silence, timeout=0.1) as (session, _):
+        with pytest.raises(TransportError, match=r"no answer within 0\.1 s"):
+            await session.send("GET", "a")
+
+
+async def test_a_server_that_does_not_read_ends():
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        session = Session("anytrack", url, headers={}, http=HttpSettings(timeout=0.2))
+        with pytest.raises(TransportError, match=r"no answer within 0\.2 s") as caught:
+            await session.send("POST", "a", content=b"x" * 30_000_000)
+        await session.aclose()
+
+    assert isinstance(caught.value.__cause__, httpx.WriteTimeout)
+
+
+async def test_a_dripping_server_ends_and_frees_its_slot():
+    async def drip(wire: Wire, head: bytes, body: bytes) -> None:
+        if len(server.requests) > 1:
+            await wire.send(reply())
+            return
+        await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while True:
+            await wire.send(b".")
+            await anyio.sleep(0.005)
+
+    async with talking(drip, timeout=0.1, connections=1) as (session, server):
+        with pytest.raises(TransportError, match=r"no complete answer within 0\.4 s"):
+            await session.send("GET", "a")
+
+        assert (await session.send("GET", "a")).status == 200
+
+
+# Cancellation
+
+
+async def test_a_cancelled_request_closes_its_connection_and_frees_its_slot():
+    quiet = True
+    arrived = anyio.Event()
+
+    async def handler(wire: Wire, head: bytes, body: bytes) -> None:
+        if server.open == 2:
+            arrived.set()
+        await (silence if quiet else ok)(wire, head, body)
+
+    async with talking(handler, connections=2) as (session, server):
+        for _ in range(3):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(session.send, "GET", "a")
+                tasks.start_soon(session.send, "GET", "a")
+                await arrived.wait()
+                tasks.cancel_scope.cancel()
+            await server.all_closed()
+            arrived = anyio.Event()
+        quiet = False
+
+        assert (await session.send("GET", "a")).status == 200
+
+
+async def test_cancelling_at_any_moment_leaves_the_session_usable():
+    async with talking(connections=4) as (session, server):
+        for step in range(60):
+            with anyio.move_on_after(step / 20_000):
+                await together(session, 8)
+        with anyio.fail_after(5):
+            await together(session, 8)
+        for _ in range(5):
+            assert (await session.send("GET", "a")).status == 200
+
+        assert server.open <= 4
+
+
+# The socket
+
+
+class Socket:
+    """A byte stream whose other end has answered and is gone."""
+
+    def __init__(self, failure: Exception) -> None:
+        self.failure = failure
+        self.answers = [b"HTTP/1.1 413 Too Large\r\n\r\n"]
+
+    def extra(self, *_: object) -> None:
+        return None
+
+    async def send(self, data: bytes) -> None:
+        raise self.failure
+
+    async def receive(self, max_bytes: int) -> bytes:
+        if self.answers:
+            return self.answers.pop()
+        raise self.failure
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+async def test_what_cannot_be_written_may_still_be_answered(size: int):
+    stream = Stream(Socket(anyio.BrokenResourceError()))  # type: ignore[arg-type]
+    await stream.write(b"x" * size, timeout=1)
+
+    assert (await stream.read(100, timeout=1)).startswith(b"HTTP/1.1 413")
+    with pytest.raises(httpcore.ReadError):
+        await stream.read(100, timeout=1)
+
+
+async def test_without_a_time_out_nothing_ends_early():
+    stream = Stream(Socket(anyio.EndOfStream()))  # type: ignore[arg-type]
+
+    assert (await stream.read(100)).startswith(b"HTTP/1.1 413")
+    assert await stream.read(100) == b""
+    assert stream.get_extra_info("client_addr") is None
+
+
+async def test_a_closed_socket_counts_as_readable():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        idle = _readable(ours)
+        theirs.send(b"x")
+        told = _readable(ours)
+        ours.close()
+
+    assert (idle, told, _readable(ours)) == (False, True, True)
+
+
+async def test_readiness_is_known_without_poll(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr("select.poll")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        idle = _readable(ours)
+        theirs.send(b"x")
+
+        assert (idle, _readable(ours)) == (False, True)

@@ -1,0 +1,402 @@
+from __future__ import annotations
+
+import gzip
+import json
+import traceback
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+import respx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anytrack_async import errors
+from anytrack_async.errors import ConfigurationError, DecodeError, TransportError
+from anytrack_async.settings import AnyTrackSettings, HttpSettings, Retry
+from anytrack_async.transport import Session, Transport, anytrack_session
+from anytrack_async.transport.limit import TotalTimeout
+
+pytestmark = pytest.mark.asyncio
+
+BASE = "https://api.test/v1"
+QUICK = HttpSettings(retry=Retry(attempts=3, base=0.0001))
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Wire(httpx.MockTransport):
+    """Answers as told and keeps the requests."""
+
+    def __init__(self, handler: Handler | None = None) -> None:
+        super().__init__(self._handle)
+        self.requests: list[httpx.Request] = []
+        self.closed = 0
+        self._answer = handler or (lambda _: httpx.Response(200, json={"data": []}))
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self._answer(request)
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+    @property
+    def last(self) -> httpx.Request:
+        return self.requests[-1]
+
+
+def session(wire: Transport | None = None, base: str = BASE) -> Session:
+    headers = {"Authorization": "Bearer old-token", "X-Account-ID": "acc"}
+    return Session("anytrack", base, headers=headers, http=QUICK, transport=wire)
+
+
+def answering(*responses: httpx.Response) -> Wire:
+    rest = list(responses)
+    return Wire(lambda _: rest.pop(0))
+
+
+def failing(failure: Exception) -> Wire:
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise failure
+
+    return Wire(fail)
+
+
+# Requests
+
+
+async def test_a_request_carries_headers_and_body():
+    wire = Wire()
+    await session(wire).send(
+        "POST", "conversions", content=b'{"a":1}', headers={"Idempotency-Key": "k"}
+    )
+
+    sent = wire.last
+    assert (sent.method, str(sent.url), sent.content) == ("POST", f"{BASE}/conversions", b'{"a":1}')
+    assert sent.headers["authorization"] == "Bearer old-token"
+    assert sent.headers["x-account-id"] == "acc"
+    assert sent.headers["content-type"] == "application/json"
+    assert sent.headers["content-length"] == "7"
+    assert sent.headers["idempotency-key"] == "k"
+    assert sent.headers["host"] == "api.test"
+    assert sent.headers["user-agent"].startswith("anytrack_async/")
+
+
+async def test_a_body_need_not_be_json():
+    wire = Wire()
+    await session(wire).send("POST", "token", content=b"a=b", headers={"content-type": "text/form"})
+
+    assert wire.last.headers.get_list("content-type") == ["text/form"]
+
+
+async def test_headers_of_one_request_stay_with_it():
+    wire = Wire()
+    talk = session(wire)
+    await talk.send("POST", "a", content=b"{}", headers={"Idempotency-Key": "k"})
+    await talk.send("GET", "a")
+
+    assert "idempotency-key" not in wire.last.headers
+    assert "content-type" not in wire.last.headers
+
+
+async def test_a_slash_behind_the_base_url_does_not_double():
+    wire = Wire()
+    await session(wire, f"{BASE}/").send("GET", "a")
+
+    assert str(wire.last.url) == f"{BASE}/a"
+
+
+async def test_params_are_encoded():
+    wire = Wire()
+    await session(wire).get("conversions", params={"date": "2026-01-01T00:00:00+00:00", "q": "é &"})
+
+    assert wire.last.url.query == b"date=2026-01-01T00%3A00%3A00%2B00%3A00&q=%C3%A9%20%26"
+    assert wire.last.url.params["date"] == "2026-01-01T00:00:00+00:00"
+
+
+@given(st.text(min_size=1).filter(lambda text: text.isprintable() and text not in (".", "..")))
+async def test_a_segment_stays_one_segment(segment: str):
+    wire = Wire()
+    await session(wire).send("GET", "conversions", segment, "attribution")
+
+    parts = wire.last.url.raw_path.decode().split("/")
+    assert len(parts) == 5
+    assert unquote(parts[3]) == segment
+
+
+@pytest.mark.parametrize("segment", ["...", "../..", "a/b", "a?b=c", "a#b", "a%2Fb", "ö ü"])
+async def test_a_segment_cannot_climb_or_cut_the_path(segment: str):
+    wire = Wire()
+    await session(wire).send("GET", segment, params={"x": "y"})
+
+    assert wire.last.url.raw_path.startswith(b"/v1/")
+    assert wire.last.url.raw_path.count(b"/") == 2
+    assert wire.last.url.query == b"x=y"
+
+
+@pytest.mark.parametrize("segment", ["", ".", ".."])
+async def test_a_segment_that_would_change_the_path_is_refused(segment: str):
+    with pytest.raises(ValueError, match="a path segment must not be"):
+        await session(Wire()).send("GET", "conversions", segment)
+
+
+async def test_many_different_paths_do_not_pile_up():
+    talk = session(Wire())
+    for number in range(200):
+        await talk.send("GET", str(number))
+
+    assert len(talk._urls) <= 64
+
+
+async def test_timeouts_go_with_each_request():
+    wire = Wire()
+    await session(wire).send("GET", "a")
+
+    assert wire.last.extensions["timeout"] == dict.fromkeys(
+        ("connect", "read", "write", "pool"), QUICK.timeout
+    )
+
+
+# Signing in
+
+
+async def test_a_new_token_replaces_the_old_one():
+    wire = Wire()
+    talk = session(wire)
+    talk.authorize("new-token")
+    await talk.send("GET", "a")
+
+    assert wire.last.headers.get_list("authorization") == ["Bearer new-token"]
+    assert wire.last.headers["x-account-id"] == "acc"
+
+
+@pytest.mark.parametrize("token", ["", " ", "a\r\nX: y", "é", " a", "a\n"])
+async def test_what_cannot_be_a_token_is_refused(token: str):
+    with pytest.raises(ConfigurationError):
+        session(Wire()).authorize(token)
+
+
+async def test_anytrack_is_signed_with_key_and_account():
+    wire = Wire()
+    settings = AnyTrackSettings(api_key="key", account_id="acc-1", base_url=BASE)
+    await anytrack_session(settings, transport=wire).send("GET", "a")
+
+    assert wire.last.headers["authorization"] == "Bearer key"
+    assert wire.last.headers["x-account-id"] == "acc-1"
+
+
+@pytest.mark.parametrize("account", ["é", "a\r\nb"])
+async def test_an_account_that_no_header_can_hold_is_refused(account: str):
+    with pytest.raises(ConfigurationError, match="account_id"):
+        anytrack_session(AnyTrackSettings(api_key="key", account_id=account))
+
+
+async def test_a_base_url_that_is_none_is_refused():
+    with pytest.raises(ConfigurationError, match="base_url is not a URL"):
+        session(base="https://api.test:port")
+
+
+# Answers
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 429, 500, 503])
+async def test_send_answers_whatever_the_status_and_asks_once(status: int):
+    wire = answering(httpx.Response(status, headers={"Location": "https://evil.test"}))
+    answer = await session(wire).send("POST", "conversions", content=b"{}")
+
+    assert answer.status == status
+    assert answer.service == "anytrack"
+    assert len(wire.requests) == 1
+
+
+async def test_get_returns_the_json():
+    assert await session(Wire()).get("conversions") == {"data": []}
+
+
+async def test_get_refuses_what_is_not_json():
+    wire = answering(httpx.Response(200, content=b"<h1>private</h1>"))
+
+    with pytest.raises(DecodeError) as caught:
+        await session(wire).get("conversions")
+    assert "private" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (302, errors.RejectedError),
+        (400, errors.RejectedError),
+        (401, errors.CredentialsError),
+        (404, errors.NotFoundError),
+    ],
+)
+async def test_get_raises_what_the_status_stands_for(status: int, kind: type[Exception]):
+    wire = answering(httpx.Response(status, json={"message": "no", "request_id": "r1"}))
+
+    with pytest.raises(kind) as caught:
+        await session(wire).get("conversions", "1")
+    assert type(caught.value) is kind
+    assert caught.value.request_id == "r1"
+    assert len(wire.requests) == 1
+
+
+async def test_get_asks_again_and_then_succeeds():
+    wire = answering(httpx.Response(503), httpx.Response(429), httpx.Response(200, json=[1]))
+
+    assert await session(wire).get("conversions") == [1]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, errors.RateLimitedError), (503, errors.ServerError)]
+)
+async def test_get_raises_after_the_last_attempt(status: int, kind: type[Exception]):
+    wire = Wire(lambda _: httpx.Response(status))
+
+    with pytest.raises(kind):
+        await session(wire).get("conversions")
+    assert len(wire.requests) == QUICK.retry.attempts
+
+
+async def test_compression_is_not_asked_for_but_understood():
+    packed = httpx.Response(
+        200,
+        headers={"Content-Encoding": "gzip"},
+        content=gzip.compress(b'{"data": 1}'),
+    )
+    wire = answering(packed)
+
+    assert await session(wire).get("a") == {"data": 1}
+    assert wire.last.headers["accept-encoding"] == "identity"
+
+
+# No answer
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (httpx.ConnectError("[Errno 111] refused"), "connection failed: [Errno 111] refused"),
+        (httpx.ConnectTimeout("x"), "no connection within 30 s"),
+        (httpx.ReadTimeout("x"), "no answer within 30 s"),
+        (TotalTimeout("x"), "no complete answer within 120 s"),
+        (httpx.WriteTimeout("x"), "no answer within 30 s"),
+        (httpx.PoolTimeout("x"), "no free connection within 30 s"),
+        (httpx.RemoteProtocolError("x"), "the connection broke off (RemoteProtocolError)"),
+        (httpx.DecodingError("x"), "the connection broke off (DecodingError)"),
+        (ConnectionResetError("x"), "the connection broke off (ConnectionResetError)"),
+    ],
+)
+async def test_no_answer_is_a_transport_error(failure: Exception, words: str):
+    with pytest.raises(TransportError) as caught:
+        await session(failing(failure)).send("POST", "conversions", content=b"{}")
+
+    assert str(caught.value) == f"anytrack: {words}"
+    assert caught.value.status is None
+
+
+async def test_a_request_that_is_not_http_shows_no_token():
+    failure = httpx.LocalProtocolError("Illegal header value b'Bearer old-token'")
+    with pytest.raises(TransportError) as caught:
+        await session(failing(failure)).send("GET", "a")
+
+    assert "old-token" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_no_error_shows_query_token_or_body():
+    wire = failing(httpx.ReadError("broken"))
+    with pytest.raises(TransportError) as caught:
+        await session(wire).send(
+            "POST", "a", params={"email": "ada@example.com"}, content=b'{"ip": "private"}'
+        )
+
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    # The traceback quotes this file's own lines; the error itself must not.
+    told = "".join(line for line in shown.splitlines() if "Error" in line and "raise" not in line)
+    for secret in ("ada@example.com", "private", "old-token", "api.test"):
+        assert secret not in told
+
+
+async def test_get_tries_again_without_an_answer():
+    wire = failing(httpx.ConnectError("refused"))
+    with pytest.raises(TransportError):
+        await session(wire).get("a")
+
+    assert len(wire.requests) == QUICK.retry.attempts
+
+
+# Opening and closing
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_closing_closes_what_was_injected(used: bool):
+    wire = Wire()
+    talk = session(wire)
+    if used:
+        await talk.send("GET", "a")
+    await talk.aclose()
+
+    assert wire.closed == 1
+
+
+async def test_a_transport_may_serve_several_sessions():
+    wire = Wire()
+    for _ in range(3):
+        talk = session(wire)
+        await talk.send("GET", "a")
+        await talk.aclose()
+
+    assert len(wire.requests) == wire.closed == 3
+
+
+async def test_closing_what_was_never_used_is_fine():
+    talk = session()
+    await talk.aclose()
+    await talk.aclose()
+
+
+async def test_nothing_is_opened_before_the_first_request(monkeypatch: pytest.MonkeyPatch):
+    opened: list[str] = []
+
+    async def opening(url: str, http: HttpSettings) -> Transport:
+        opened.append(url)
+        return Wire()
+
+    monkeypatch.setattr("anytrack_async.transport.session.open_engine", opening)
+    talk = session()
+    before = list(opened)
+    await talk.send("GET", "a")
+    await talk.send("GET", "a")
+
+    assert before == []
+    assert opened == [BASE]
+
+
+@pytest.mark.parametrize("using", ["httpcore", "httpx"])
+async def test_respx_sees_the_requests(using: str):
+    with respx.mock(using=using) as router:
+        route = router.post(f"{BASE}/conversions").respond(201, json={"status": "success"})
+        talk = session()
+        answer = await talk.send("POST", "conversions", content=b"{}")
+        await talk.aclose()
+
+    assert answer.json() == {"status": "success"}
+    assert route.calls.last.request.content == b"{}"
+
+
+async def test_respx_can_break_the_connection():
+    with respx.mock as router:
+        router.get(f"{BASE}/a").mock(side_effect=httpx.ConnectTimeout)
+        talk = session()
+        with pytest.raises(TransportError):
+            await talk.get("a")
+        await talk.aclose()
+
+
+@pytest.mark.parametrize("document", [[], {}, "text", 1, None])
+async def test_json_of_any_kind_comes_through(document: Any):
+    wire = answering(httpx.Response(200, content=json.dumps(document)))
+
+    assert await session(wire).get("a") == document

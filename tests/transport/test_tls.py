@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import ssl
+import threading
+
+import anyio
+import httpx
+import pytest
+
+from anytrack_async.errors import TransportError
+from anytrack_async.settings import HttpSettings
+from anytrack_async.transport import Session, tls
+from anytrack_async.transport.pool import PoolTransport
+from anytrack_async.transport.tls import tls_context
+from tests.transport.server import reply, serving, trusting
+
+pytestmark = pytest.mark.asyncio
+
+HTTP = HttpSettings(timeout=5)
+
+
+async def test_the_context_is_made_once_and_not_on_the_loop(monkeypatch: pytest.MonkeyPatch):
+    made: list[int] = []
+    create = httpx.create_ssl_context
+
+    def spy() -> ssl.SSLContext:
+        made.append(threading.get_ident())
+        return create()
+
+    monkeypatch.setattr(httpx, "create_ssl_context", spy)
+    tls._make.cache_clear()
+    found: list[ssl.SSLContext] = []
+
+    async def one() -> None:
+        found.append(await tls_context())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(one)
+
+    assert len(made) == 1
+    assert made[0] != threading.get_ident()
+    assert len({id(context) for context in found}) == 1
+
+
+async def test_the_context_verifies():
+    context = await tls_context()
+
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+async def test_a_server_that_is_not_trusted_gets_nothing():
+    async with serving(secure=True) as server:
+        talk = Session("anytrack", server.url, headers={}, http=HTTP)
+        with pytest.raises(TransportError, match="certificate verify failed"):
+            await talk.send("POST", "conversions", content=b"{}")
+        await talk.aclose()
+
+    assert server.requests == []
+
+
+async def test_a_server_that_is_trusted_answers_over_tls():
+    async def answer(wire: object, head: bytes, body: bytes) -> None:
+        await wire.send(reply(body))  # type: ignore[attr-defined]
+
+    async with serving(answer, secure=True) as server:
+        pool = PoolTransport(httpx.URL(server.url), trusting())
+        talk = Session("anytrack", server.url, headers={}, http=HTTP, transport=pool)
+        for _ in range(3):
+            answered = await talk.send("POST", "conversions", content=b"x" * 200_000)
+            assert answered.content == b"x" * 200_000
+        await talk.aclose()
+        await server.all_closed()
+
+    assert server.connections == 1
+
+
+async def test_a_handshake_that_hangs_ends():
+    async def silent(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await anyio.sleep_forever()
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, silent)
+        talk = Session(
+            "anytrack", f"https://localhost:{port}", headers={}, http=HttpSettings(timeout=0.05)
+        )
+        with pytest.raises(TransportError, match=r"no connection within 0\.05 s"):
+            await talk.send("GET", "a")
+        await talk.aclose()
+        tasks.cancel_scope.cancel()
+    await listener.aclose()
