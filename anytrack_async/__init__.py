@@ -7,6 +7,9 @@ An accepted conversion is written down once, in an outbox, and every destination
 record at its own pace.
 """
 
+import typing as _typing
+
+from anytrack_async._lazy import lazily as _lazily
 from anytrack_async._version import __version__
 from anytrack_async.client import AnyTrackClient, DestinationStats, Stats
 from anytrack_async.delivery import Delivery, LaneState
@@ -65,7 +68,7 @@ from anytrack_async.models import (
     Touchpoint,
     new_event_id,
 )
-from anytrack_async.outbox import DeadLetter, Depth, MemoryOutbox, Outbox, SQLiteOutbox
+from anytrack_async.outbox import DeadLetter, Depth, MemoryOutbox, Outbox
 from anytrack_async.settings import (
     AnyTrackSettings,
     DeliverySettings,
@@ -78,13 +81,25 @@ from anytrack_async.sinks import (
     AnyTrackSink,
     BatchRejected,
     CredentialsRejected,
-    HubSpotSink,
-    MetaSink,
     Sink,
     SinkLimits,
     SinkSignal,
     Throttled,
     Unavailable,
+)
+
+if _typing.TYPE_CHECKING:
+    from anytrack_async.outbox import SQLiteOutbox
+    from anytrack_async.sinks import HubSpotSink, MetaSink
+
+# What not every application uses is loaded when it is.
+__getattr__ = _lazily(
+    __name__,
+    {
+        "HubSpotSink": "anytrack_async.sinks.hubspot",
+        "MetaSink": "anytrack_async.sinks.meta",
+        "SQLiteOutbox": "anytrack_async.outbox.sqlite",
+    },
 )
 
 __all__ = [

@@ -3,3 +3,20 @@
 One script per comparison, each a module with a ``NUMBER``, the peers it ``NEEDS`` and a ``run``. What was learnt on the
 way is in ``NOTES.md``, what came out of the last full run in ``RESULTS.md``.
 """
+
+ALL = (
+    "meta_pipeline",
+    "meta_slow_answers",
+    "meta_floor",
+    "hubspot",
+    "posts",
+    "posts_speed",
+    "connections",
+    "durable",
+    "lag",
+    "memory_slow",
+    "memory_many",
+    "imports",
+    "starlette_request",
+    "lanes",
+)

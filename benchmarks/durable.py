@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from anytrack_async import Conversion, DELIVERED, Outcome, SinkLimits, SQLiteOutbox
+from anytrack_async import Conversion, Outcome, SinkLimits, SQLiteOutbox
 from anytrack_async.codec import encode
 from benchmarks.measure import Row, interleaved, percentile, rates
 from benchmarks.shop import client, conversions
@@ -27,7 +27,7 @@ class Anywhere:
     limits = SinkLimits(batch=1000, concurrency=1)
 
     async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
-        return [DELIVERED] * len(batch)
+        return [Outcome.delivered()] * len(batch)
 
 
 def run(quick: bool) -> Row:

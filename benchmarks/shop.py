@@ -10,6 +10,7 @@ from anytrack_async import (
     AnyTrackClient,
     Conversion,
     Customer,
+    DeliverySettings,
     HttpSettings,
     HubSpotSettings,
     HubSpotSink,
@@ -21,6 +22,7 @@ Record = dict[str, Any]
 
 _FIRST = ("Anna", "Ben", "Chloe", "David", "Zoë", "Emma", "Finn", "Grace", "Hugo", "Ida", "Jane")
 _LAST = ("Smith", "O'Brien", "Müller", "Jones", "Garcia", "Rossi", "Novak", "Ito", "Silva", "Lee")
+_SYLLABLES = tuple(f"{a}{b}" for a in "bdfklmnrst" for b in ("a", "el", "in", "o"))
 _AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36"
 
 
@@ -37,8 +39,9 @@ def record(number: int) -> Record:
         "page_url": "https://shop.example.com/thanks",
         "email": f" Customer.{number}@Example.com",
         "phone": f"+49 (151) {number:08d}",
-        "first_name": _FIRST[number % 11],
-        "last_name": _LAST[number % 10],
+        # As many different names as a few ten thousand people have.
+        "first_name": f"{_FIRST[number % 11]}{_SYLLABLES[number // 11 % 40]}",
+        "last_name": f"{_SYLLABLES[number % 40].title()}{_LAST[number // 40 % 10]}{_SYLLABLES[number // 400 % 10]}",
     }
 
 
@@ -83,5 +86,6 @@ def hubspot_sink(url: str, **settings: Any) -> HubSpotSink:
 
 
 def client(url: str, *, http: HttpSettings | None = None, **options: Any) -> AnyTrackClient:
-    """A client whose AnyTrack is the server."""
-    return AnyTrackClient("key", "account", base_url=f"{url}/v1", http=http, log=False, **options)
+    """A client whose AnyTrack is the server, and that waits on leaving until all is delivered."""
+    options = {"delivery": DeliverySettings(drain=900.0), "log": False, **options}
+    return AnyTrackClient("key", "account", base_url=f"{url}/v1", http=http, **options)

@@ -1,13 +1,13 @@
 """Other trackers' clients, sending the same sales: as they come, and at their best.
 
-Each takes a server's URL and records, returns once all were answered, and says how many it took.
+Each takes a server's URL and records, and says how many it took: once all were answered, or at once if not to *wait*.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.shop import Record
@@ -18,7 +18,7 @@ def _properties(sale: Record) -> dict[str, Any]:
     return {name: sale[name] for name in (*names, "ip_address", "user_agent", "page_url")}
 
 
-def posthog(url: str, sales: Sequence[Record], **settings: Any) -> int:
+def posthog(url: str, sales: Iterable[Record], *, wait: bool = True, **settings: Any) -> int:
     """PostHog's threaded client."""
     from posthog import Posthog
 
@@ -27,11 +27,12 @@ def posthog(url: str, sales: Sequence[Record], **settings: Any) -> int:
     for sale in sales:
         sent = client.capture("sale", distinct_id=sale["email"], properties=_properties(sale))
         taken += sent is not None
-    client.shutdown()
+    if wait:
+        client.shutdown()
     return taken
 
 
-async def posthog_async(url: str, sales: Sequence[Record], **settings: Any) -> int:
+async def posthog_async(url: str, sales: Iterable[Record], **settings: Any) -> int:
     """PostHog's asynchronous client."""
     import asyncio
 
@@ -49,7 +50,7 @@ async def posthog_async(url: str, sales: Sequence[Record], **settings: Any) -> i
     return taken
 
 
-def segment(url: str, sales: Sequence[Record], **settings: Any) -> int:
+def segment(url: str, sales: Iterable[Record], *, wait: bool = True, **settings: Any) -> int:
     """Segment's client."""
     from segment.analytics import Client
 
@@ -58,12 +59,13 @@ def segment(url: str, sales: Sequence[Record], **settings: Any) -> int:
     for sale in sales:
         accepted, _ = client.track(user_id=sale["email"], event="sale", properties=_properties(sale))
         taken += accepted
-    client.flush()
-    client.join()
+    if wait:
+        client.flush()
+        client.join()
     return taken
 
 
-def amplitude(url: str, sales: Sequence[Record], **settings: Any) -> int:
+def amplitude(url: str, sales: Iterable[Record], *, wait: bool = True, **settings: Any) -> int:
     """Amplitude's client."""
     from amplitude import Amplitude, BaseEvent, Config
     from amplitude.constants import EventLogLevel
@@ -71,25 +73,31 @@ def amplitude(url: str, sales: Sequence[Record], **settings: Any) -> int:
     sent = threading.Semaphore(0)
     quiet = {"event_log_level": EventLogLevel.NONE, "callback": lambda *_: sent.release()}
     client = Amplitude("key", Config("key", server_url=f"{url}/2/httpapi", **quiet, **settings))
+    taken = 0
     for sale in sales:
         client.track(BaseEvent("sale", user_id=sale["email"], event_properties=_properties(sale)))
-    client.flush()
-    for _ in sales:
-        sent.acquire(timeout=60)
-    client.shutdown()
-    return len(sales)
+        taken += 1
+    if wait:
+        client.flush()
+        for _ in range(taken):
+            sent.acquire(timeout=60)
+        client.shutdown()
+    return taken
 
 
-def snowplow(url: str, sales: Sequence[Record], **settings: Any) -> int:
+def snowplow(url: str, sales: Iterable[Record], *, wait: bool = True, **settings: Any) -> int:
     """Snowplow's client."""
     from snowplow_tracker import AsyncEmitter, SelfDescribing, SelfDescribingJson, Tracker
 
     logging.getLogger("snowplow_tracker.emitters").setLevel(logging.ERROR)
     emitter = AsyncEmitter(url, **settings)
     tracker = Tracker("sp", emitters=[emitter], encode_base64=False)
+    taken = 0
     for sale in sales:
         event = SelfDescribingJson("iglu:a/sale/jsonschema/1-0-0", _properties(sale))
         tracker.track(SelfDescribing(event))
-    tracker.flush()
-    emitter.queue.join()
-    return len(sales)
+        taken += 1
+    if wait:
+        tracker.flush()
+        emitter.queue.join()
+    return taken

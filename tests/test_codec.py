@@ -119,6 +119,10 @@ def test_a_record_carries_its_version():
     assert orjson.loads(encode(SALE).payload)["v"] == 1
 
 
+def test_a_file_does_not_depend_on_how_ids_are_made_today():
+    assert orjson.loads(encode(SALE).payload)["content"]["event_id"] == "sale:1001"
+
+
 def test_a_record_of_today_stays_readable():
     """Written by the first release; must never be edited."""
     payload = (
@@ -190,6 +194,8 @@ def test_records_older_than_the_first_upgrade_are_refused(monkeypatch: pytest.Mo
         b'{"v":1,"content":{"conversion_type":"sale","revenue":{}}}',
         b'{"v":1,"content":{"conversion_type":"sale"},"timestamp":5e99}',
         encode(SALE).payload[:-20],
+        encode(SALE).payload.replace(b'"v":1', b'"v":true'),
+        encode(SALE).payload.replace(b'"v":1', b'"v":1.0'),
     ],
 )
 def test_a_damaged_record_is_a_decode_error(payload: bytes):

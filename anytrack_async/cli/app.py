@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from anytrack_async.cli.guard import Guard
 from anytrack_async.cli.hubspot import hubspot
 from anytrack_async.cli.meta import meta
 from anytrack_async.cli.outbox import outbox
+from anytrack_async.cli.output import forgive_encoding
 from anytrack_async.cli.sandbox import sandbox
 from anytrack_async.cli.stats import stats
 from anytrack_async.cli.track import track
@@ -47,10 +47,7 @@ def _setup(
     Exit codes: 0 well, 1 something failed or disagrees, 2 wrong usage
     or set-up, 130 interrupted.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot write a name must not end what is under way.
-        if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="replace")
+    forgive_encoding()
 
 
 app.command()(demo)

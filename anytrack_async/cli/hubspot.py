@@ -15,6 +15,8 @@ from anytrack_async.cli.output import BAD, GOOD, complain, screen
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.settings import HubSpotSettings
 from anytrack_async.sinks import HubSpotSink
+from anytrack_async.sinks.hubspot.check import Finding
+from anytrack_async.sinks.hubspot.setup import Step
 
 hubspot = typer.Typer(
     name="hubspot", no_args_is_help=True, help="Get a HubSpot portal ready for conversions."
@@ -31,11 +33,7 @@ def setup(
 
     Needs the scope crm.schemas.deals.write.
     """
-    steps = anyio.run(_set_up, dry_run)
-    for ok, text in steps:
-        screen().print(Text(text, GOOD if ok else BAD), soft_wrap=True)
-    if not all(ok for ok, _ in steps):
-        raise typer.Exit(FAILED)
+    _show_steps(anyio.run(_set_up, dry_run))
 
 
 @hubspot.command("check")
@@ -45,26 +43,17 @@ def check(
     ] = None,
 ) -> None:
     """See whether token, scopes, properties, stages and currencies are as needed; write nothing."""
-    findings = anyio.run(_examine, currency or [])
-    for ok, text in findings:
-        line = Text.assemble(("ok   ", GOOD) if ok else ("FAIL ", BAD), text)
-        screen().print(line, soft_wrap=True)
-    wrong = [text for ok, text in findings if not ok]
-    if any(text.startswith("property ") for text in wrong):
-        complain("create the properties with: anytrack hubspot setup", label="hint")
-    if wrong:
-        raise typer.Exit(FAILED)
+    _show_findings(anyio.run(_examine, currency or []))
 
 
-async def _set_up(dry_run: bool) -> list[tuple[bool, str]]:
+async def _set_up(dry_run: bool) -> Sequence[Step]:
     async with _sink() as sink:
-        return [(step.action != "refused", str(step)) for step in await sink.setup(dry_run=dry_run)]
+        return await sink.setup(dry_run=dry_run)
 
 
-async def _examine(currencies: Sequence[str]) -> list[tuple[bool, str]]:
+async def _examine(currencies: Sequence[str]) -> Sequence[Finding]:
     async with _sink() as sink:
-        found = await sink.check(currencies=currencies)
-        return [(one.ok, f"{one.name}: {one.message}") for one in found]
+        return await sink.check(currencies=currencies)
 
 
 @asynccontextmanager
@@ -77,3 +66,22 @@ async def _sink() -> AsyncIterator[HubSpotSink]:
         yield sink
     finally:
         await sink.aclose()
+
+
+def _show_steps(steps: Sequence[Step]) -> None:
+    refused = [step for step in steps if step.action == "refused"]
+    for step in steps:
+        screen().print(Text(str(step), BAD if step in refused else GOOD), soft_wrap=True)
+    if refused:
+        raise typer.Exit(FAILED)
+
+
+def _show_findings(findings: Sequence[Finding]) -> None:
+    for one in findings:
+        sign = ("ok   ", GOOD) if one.ok else ("FAIL ", BAD)
+        screen().print(Text.assemble(sign, f"{one.name}: {one.message}"), soft_wrap=True)
+    wrong = [one.name for one in findings if not one.ok]
+    if any(name.startswith("property ") for name in wrong):
+        complain("create the properties with: anytrack hubspot setup", label="hint")
+    if wrong:
+        raise typer.Exit(FAILED)

@@ -47,11 +47,14 @@ def check(
         raise ConfigurationError(
             "give --code or set META_TEST_EVENT_CODE: without one, the event would count as real"
         )
-    outcome = anyio.run(_send, attrs.evolve(settings, test_event_code=code))
+    _show(anyio.run(_send, attrs.evolve(settings, test_event_code=code)), settings.pixel_id, code)
+
+
+def _show(outcome: Outcome, pixel_id: str, code: str) -> None:
     if outcome.status is not Status.DELIVERED:
         complain(f"meta: the test event was not taken: {outcome.error}")
         raise typer.Exit(FAILED)
-    screen().print(f"meta: pixel {settings.pixel_id} took the test event; see it under {code}")
+    screen().print(f"meta: pixel {pixel_id} took the test event; see it under {code}")
 
 
 async def _send(settings: MetaSettings) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Any
 
 import orjson
@@ -73,3 +75,10 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
         "error": outcome.error,
         "code": outcome.code,
     }
+
+
+def forgive_encoding() -> None:
+    """Let a terminal that cannot write a character show a question mark instead."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -12,7 +12,7 @@ from anytrack_async.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX, outbox_from_env, sinks_from_env
 from anytrack_async.delivery import Delivery
 from anytrack_async.errors import ConfigurationError, ConflictError, UndeliveredError
-from anytrack_async.events import Event, LaneHeld, LaneResumed
+from anytrack_async.events import Event, LaneHeld
 from anytrack_async.models import Conversion, Report, Status
 from anytrack_async.outbox import Appended
 from anytrack_async.settings import AnyTrackSettings, DeliverySettings
@@ -62,7 +62,7 @@ class Tracked:
 
 
 class _Wait:
-    """Waits for a delivery, but not for a lane that refuses the credentials."""
+    """Waits for a delivery, but not for a destination that refuses the credentials."""
 
     def __init__(self) -> None:
         self._held: set[str] = set()
@@ -74,18 +74,17 @@ class _Wait:
             self._held.add(event.destination)
             if event.destination in self._waits:
                 self._waits[event.destination].cancel()
-        elif isinstance(event, LaneResumed):
-            self._held.discard(event.destination)
 
     async def done(self, delivery: Delivery, timeout: float) -> None:
         """Wait until each destination has it, never will, or is held; *timeout* seconds at most."""
         self._delivery = delivery
         with anyio.move_on_after(timeout):
             for name in delivery.report.outcomes:
-                self._waits[name] = scope = anyio.CancelScope()
-                if name not in self._held:
-                    with scope:
-                        await delivery.at(name)
+                self._waits[name] = anyio.CancelScope()
+                if name in self._held:
+                    self._waits[name].cancel()
+                with self._waits[name]:
+                    await delivery.at(name)
 
     def say_what_is_left(self) -> None:
         """Complain if the conversion is not everywhere."""

@@ -12,6 +12,7 @@ import attrs
 from anyio import AsyncContextManagerMixin
 
 from anytrack_async.client.config import (
+    delivery_settings,
     listed,
     make_outbox,
     outbox_from_env,
@@ -23,7 +24,6 @@ from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import ANYTRACK, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.endpoints import Affiliates, Attributions, Conversions, Reports
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import LoggingObserver, Observer, Observers
 from anytrack_async.outbox import Outbox
@@ -91,15 +91,12 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         self._dispatcher = Dispatcher(
             make_outbox(outbox),
             [self._anytrack, *sinks],
-            delivery or DeliverySettings(),
+            delivery_settings(delivery),
             notify=Observers([self._counters, *logs, *observers]).notify,
             from_start=listed("from_start", from_start, among=[ANYTRACK, *names]),
         )
         self._sinks = {sink.name: sink for sink in sinks}
-        self.conversions = Conversions(self._session)
-        self.attribution = Attributions(self._session)
-        self.affiliates = Affiliates(self._session)
-        self.reports = Reports(self._session)
+        self._read_through(self._session)
 
     @classmethod
     def from_env(

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.outbox import MemoryOutbox, Outbox, SQLiteOutbox
-from anytrack_async.settings import HubSpotSettings, MetaSettings
-from anytrack_async.sinks import HubSpotSink, MetaSink, Sink
+from anytrack_async.outbox import MemoryOutbox, Outbox
+from anytrack_async.settings import DeliverySettings, HubSpotSettings, MetaSettings
+from anytrack_async.sinks import Sink
 from anytrack_async.transport import Transport
 
 OUTBOX = "ANYTRACK_OUTBOX"
@@ -30,8 +30,12 @@ def sinks_from_env(
     meta, hubspot = MetaSettings.from_env(environ), HubSpotSettings.from_env(environ)
     sinks: list[Sink] = []
     if meta is not None:
+        from anytrack_async.sinks.meta import MetaSink
+
         sinks.append(MetaSink(meta, transport=transport))
     if hubspot is not None:
+        from anytrack_async.sinks.hubspot import HubSpotSink
+
         sinks.append(HubSpotSink(hubspot, transport=transport))
     return sinks
 
@@ -50,9 +54,25 @@ def make_outbox(given: Outbox | str | os.PathLike[str] | None) -> Outbox:
     if given is None:
         return MemoryOutbox()
     if isinstance(given, str | os.PathLike):
+        from anytrack_async.outbox.sqlite import SQLiteOutbox
+
         return SQLiteOutbox(Path(given))
     if not hasattr(given, "claim"):
         raise ConfigurationError(f"outbox must be an Outbox or a path, got {type(given).__name__}")
+    return given
+
+
+def delivery_settings(given: object) -> DeliverySettings:
+    """Return *given*, or the defaults.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if given is None:
+        return DeliverySettings()
+    if not isinstance(given, DeliverySettings):
+        kind = type(given).__name__
+        raise ConfigurationError(f"delivery must be DeliverySettings(…), got {kind}")
     return given
 
 

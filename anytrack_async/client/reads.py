@@ -22,6 +22,7 @@ from anytrack_async.models import (
     DailyReport,
     Touchpoint,
 )
+from anytrack_async.transport import Session
 
 
 class Reads:
@@ -35,6 +36,12 @@ class Reads:
     attribution: Attributions
     affiliates: Affiliates
     reports: Reports
+
+    def _read_through(self, session: Session) -> None:
+        self.conversions = Conversions(session)
+        self.attribution = Attributions(session)
+        self.affiliates = Affiliates(session)
+        self.reports = Reports(session)
 
     async def get_conversions(
         self,

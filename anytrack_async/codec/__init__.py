@@ -6,8 +6,10 @@
   zone are UTC, unknown keys are ignored, and one bad record does not lose a list.
 """
 
+from typing import TYPE_CHECKING
+
+from anytrack_async._lazy import lazily
 from anytrack_async.codec.converter import load
-from anytrack_async.codec.storage import Encoded, decode, encode
 from anytrack_async.codec.wire import (
     read_affiliate,
     read_attribution,
@@ -15,6 +17,14 @@ from anytrack_async.codec.wire import (
     read_daily_report,
     read_list,
     read_touchpoint,
+)
+
+if TYPE_CHECKING:
+    from anytrack_async.codec.storage import Encoded, decode, encode
+
+# Getting the storage form ready takes a while, and only what is kept on disk needs it.
+__getattr__ = lazily(
+    __name__, dict.fromkeys(("Encoded", "decode", "encode"), "anytrack_async.codec.storage")
 )
 
 __all__ = [

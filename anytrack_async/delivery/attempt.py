@@ -35,30 +35,31 @@ class Attempt:
         signal: what stopped the try, if anything did.
         split: whether to halve the batch also where the service fails without an answer: it takes
             other batches, so something in this one breaks it.
+        probe: which one to send alone before all others, which follow if the service takes or
+            refuses it; None for none.
     """
 
     outcomes: list[Outcome | None]
     signal: SinkSignal | None = None
     split: bool = False
+    probe: int | None = None
 
     def answered(self, *statuses: Status) -> bool:
         """Tell whether any outcome has one of *statuses*."""
         return any(one is not None and one.status in statuses for one in self.outcomes)
 
-    def refusal(self, *, alone_too: bool) -> SinkSignal | None:
-        """Return `Unavailable` if the answer to each of several conversions was to try again.
-
-        Args:
-            alone_too: do so for a single one too, and leave it open: it was only a probe.
-        """
+    def refusal(self) -> SinkSignal | None:
+        """Return `Unavailable` if the answer to each of several conversions was to try again."""
         first = self.outcomes[0]
-        if first is None or not all(one and one.status is Status.RETRY for one in self.outcomes):
+        if first is None or len(self.outcomes) == 1:
             return None
-        if alone_too:
-            self.outcomes = [None] * len(self.outcomes)
-        elif len(self.outcomes) == 1:
-            return None
-        return Unavailable(first.error or "no reason given", code=first.code)
+        if all(one is not None and one.status is Status.RETRY for one in self.outcomes):
+            return _unavailable(first)
+        return None
+
+
+def _unavailable(again: Outcome) -> Unavailable:
+    return Unavailable(again.error or "no reason given", code=again.code)
 
 
 async def attempt(
@@ -81,22 +82,26 @@ async def attempt(
             not answer.
         between: awaited before each request but the first; False ends the try.
     """
-    halving = _Halving(tried)
+    pieces = _Pieces(tried)
     while True:
-        piece = halving.pieces.pop()
+        piece = pieces.left.pop()
         outcomes, signal = await _deliver(sink, [batch[at] for at in piece], within)
-        halving.note(piece, outcomes, signal)
-        if tried.signal is not None or not halving.pieces or not await between():
+        pieces.note(piece, outcomes, signal)
+        if tried.signal is not None or not pieces.left or not await between():
             return
 
 
-class _Halving:
-    """The pieces of a batch that are still to be sent."""
+class _Pieces:
+    """The pieces of a batch that are still to be sent, the next one last."""
 
     def __init__(self, tried: Attempt) -> None:
-        self.pieces: list[Sequence[int]] = [range(len(tried.outcomes))]
         self._tried = tried
         self._lonely = 0
+        everyone = range(len(tried.outcomes))
+        self.left: list[Sequence[int]] = [everyone]
+        if tried.probe is not None:
+            others = [at for at in everyone if at != tried.probe]
+            self.left = [others, [tried.probe]] if others else [everyone]
 
     def note(
         self, piece: Sequence[int], outcomes: Sequence[Outcome | None], signal: SinkSignal | None
@@ -105,10 +110,17 @@ class _Halving:
             self._tried.outcomes[at] = outcome
         if signal is None:
             self._lonely = 0
+            self._doubt(piece)
         elif not self._splits(signal):
             self._tried.signal = signal
         else:
             self._narrow([at for at in piece if self._tried.outcomes[at] is None], signal)
+
+    def _doubt(self, piece: Sequence[int]) -> None:
+        # "Try again" is no answer that a probe could have hoped for.
+        tried, at = self._tried, piece[0]
+        if at == tried.probe and (again := tried.outcomes[at]) and again.status is Status.RETRY:
+            tried.outcomes[at], tried.signal = None, _unavailable(again)
 
     def _splits(self, signal: SinkSignal) -> bool:
         if isinstance(signal, BatchRejected):
@@ -118,7 +130,7 @@ class _Halving:
     def _narrow(self, left: Sequence[int], signal: SinkSignal) -> None:
         if len(left) > 1:
             middle = len(left) // 2
-            self.pieces += [left[middle:], left[:middle]]
+            self.left += [left[middle:], left[:middle]]
         elif left and isinstance(signal, BatchRejected):
             self._lonely = 0
             self._tried.outcomes[left[0]] = Outcome.rejected(signal.reason, code=signal.code)

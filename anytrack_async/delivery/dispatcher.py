@@ -9,7 +9,7 @@ from typing import Self
 
 import anyio
 from anyio import AsyncContextManagerMixin, CancelScope
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
 from anytrack_async.delivery.farewell import farewell, within
 from anytrack_async.delivery.gate import LaneState
@@ -77,7 +77,8 @@ class Dispatcher(AsyncContextManagerMixin):
             ConfigurationError: a destination has no sink.
             ClosedError: the client is not open; nothing was accepted.
             QueueFullError: the outbox is full and must not make callers wait.
-            OutboxError: they could not be written down; nothing was accepted.
+            OutboxError: they could not be written down, or how a repeat stands could not be read;
+                submitting them again is safe.
         """
         names = self.names(to)
         # Known before they are written down: a lane may deliver them before we are back.
@@ -144,8 +145,11 @@ class Dispatcher(AsyncContextManagerMixin):
         failure: BaseException | None = None
         try:
             await self._open()
+            # Shielded: cancelling the caller must not drop accepted conversions. The shield still
+            # ends, because closing gives it a deadline.
+            shield = CancelScope(shield=True)
             async with anyio.create_task_group() as self._tasks:
-                shield = await self._tasks.start(self._run)
+                self._tasks.start_soon(self._run, shield)
                 try:
                     yield self
                 except (Exception, KeyboardInterrupt, SystemExit) as exc:  # kept out of a group
@@ -173,6 +177,7 @@ class Dispatcher(AsyncContextManagerMixin):
                     name,
                     name,
                 )
+        self._left = Leftovers(self.outbox)
         self._lanes = {sink.name: self._lane(sink) for sink in self._sinks}
         self._intake.is_open = True
 
@@ -186,13 +191,10 @@ class Dispatcher(AsyncContextManagerMixin):
             clock=self._clock,
         )
 
-    async def _run(self, *, task_status: TaskStatus[CancelScope]) -> None:
-        # Shielded: cancelling the caller must not drop accepted conversions. The shield still
-        # ends, because closing gives it a deadline.
-        with CancelScope(shield=True) as shield:
+    async def _run(self, shield: CancelScope) -> None:
+        with shield:
             async with anyio.create_task_group() as around:
                 around.start_soon(self._upkeep.run)
-                task_status.started(shield)
                 async with anyio.create_task_group() as lanes:
                     for lane in self._lanes.values():
                         lanes.start_soon(lane.run)

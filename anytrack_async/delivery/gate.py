@@ -35,7 +35,7 @@ class Gate:
         probe: waits between the probes of a destination that is down.
         hint_cap: the longest pause a destination may ask for, seconds.
         hold_probe: seconds between the probes of a destination that refused the credentials.
-        rate: batches a second, None for no limit.
+        rate: requests a second, None for no limit.
         clock: unix seconds.
         notify: is told each change once.
     """
@@ -67,7 +67,17 @@ class Gate:
     @property
     def opens_in(self) -> float:
         """Seconds until the next batch may go; 0 for now."""
-        return max(0.0, max(self._opens, self._paced) - self._clock())
+        return max(self.stopped_for, self.paced_for)
+
+    @property
+    def stopped_for(self) -> float:
+        """Seconds for which nothing may be sent, as the destination is in trouble."""
+        return max(0.0, self._opens - self._clock())
+
+    @property
+    def paced_for(self) -> float:
+        """Seconds until the rate allows another request."""
+        return max(0.0, self._paced - self._clock())
 
     @property
     def probing(self) -> bool:
@@ -80,7 +90,7 @@ class Gate:
         return self._failures > 0
 
     def sent(self) -> int:
-        """Take note that a batch leaves; return a mark to give back with its answer."""
+        """Take note that a request leaves; return a mark to give back with its answer."""
         if self._pace:
             self._paced = max(self._paced, self._clock()) + self._pace
         return self._era
@@ -96,7 +106,7 @@ class Gate:
         if self.state is LaneState.HELD and (mark < self._era or not delivered):
             return
         self._failures = 0
-        if self.state is LaneState.THROTTLED and self._opens > self._clock():
+        if self.state is LaneState.THROTTLED and self.stopped_for:
             return  # an answer to an earlier request does not end the pause
         self.reopen()
 

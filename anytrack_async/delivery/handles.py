@@ -13,6 +13,9 @@ from anytrack_async.outbox.base import Entry, Outbox
 _SLICE = 200
 """Reports to read from the outbox in one step."""
 
+_LOOK = 1_000
+"""Reports to read each time, so that many who wait do not keep the outbox busy."""
+
 
 class Handles:
     """The deliveries that callers still hold.
@@ -23,11 +26,12 @@ class Handles:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._live: WeakValueDictionary[str, Delivery] = WeakValueDictionary()
+        self._looked = 0
 
     def get(self, event_id: str, destinations: tuple[str, ...]) -> Delivery:
-        """Return the one handle of *event_id*, made now if nobody holds one."""
+        """Return the one handle of *event_id*, made now if nobody holds one that is not done."""
         handle = self._live.get(event_id)
-        if handle is None:
+        if handle is None or handle.failure is not None or handle.done():
             handle = self._live[event_id] = Delivery(event_id, destinations)
         return handle
 
@@ -47,9 +51,19 @@ class Handles:
             if report := reports.get(handle.event_id):
                 handle.adopt(report)
 
-    async def catch_up_awaited(self) -> None:
-        """Tell those handles that somebody waits for what other processes settled."""
+    async def look_around(self) -> None:
+        """Tell some of those handles that somebody waits for what other processes settled."""
         awaited = [handle for handle in self._live.values() if handle.awaited]
+        if len(awaited) > _LOOK:
+            self._looked = (self._looked + _LOOK) % len(awaited)
+            awaited = (awaited + awaited)[self._looked : self._looked + _LOOK]
+        await self._catch_up_in_slices(awaited)
+
+    async def catch_up_awaited(self) -> None:
+        """Tell all handles that somebody waits for what other processes settled."""
+        await self._catch_up_in_slices([one for one in self._live.values() if one.awaited])
+
+    async def _catch_up_in_slices(self, awaited: Sequence[Delivery]) -> None:
         for start in range(0, len(awaited), _SLICE):
             await self.catch_up(awaited[start : start + _SLICE])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from random import randrange
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -34,7 +35,8 @@ class Lane:
 
     A worker never sleeps on a failed batch: it goes back to the outbox with a due time. One worker
     at a time looks for work, the others wait for their turn; while the destination does not
-    answer, it also delivers before it passes the turn on, so there is one probe at a time.
+    answer, it also delivers before it passes the turn on, and sends one conversion first, so there
+    is one small probe at a time.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Lane:
         self._closing = anyio.Event()
         self._close_by = 0.0
         self._full = True
+        self._asked = 0.0
 
     @property
     def state(self) -> LaneState:
@@ -129,12 +132,11 @@ class Lane:
             await self._idle(due)
 
     async def _claim(self) -> Claim:
-        later = Claim(destination=self.name, next_due=self._clock() + self._settings.poll)
-        limit = 1 if self._gate.probing else self._limits.batch
-        claim = await self._ledger.claim(limit, otherwise=later)
-        self._full = len(claim.entries) == limit
-        narrowed = self._gate.probing and len(claim.entries) > 1
-        if claim.entries and (narrowed or self._gate.opens_in):
+        self._asked = self._clock()
+        later = Claim(destination=self.name, next_due=self._asked + self._settings.poll)
+        claim = await self._ledger.claim(self._limits.batch, otherwise=later)
+        self._full = len(claim.entries) == self._limits.batch
+        if claim.entries and self._gate.opens_in:
             # An answer to another request came meanwhile, and stopped the lane.
             await self._ledger.release(claim, due=self._clock(), tried=False)
             return Claim(destination=self.name, next_due=self._clock())
@@ -143,10 +145,10 @@ class Lane:
     async def _worth_waiting(self, due: float | None) -> bool:
         if due is None or due > self._close_by or self._gate.state is LaneState.HELD:
             return False
-        if self._gate.opens_in:
-            return await self._ledger.left()
-        # What other processes hold is theirs to finish.
-        return not self._shared or self._settler.owes_until > self._clock()
+        if self._shared and not self._gate.opens_in:
+            # What other processes hold is theirs to finish.
+            return self._settler.owes_until >= self._asked
+        return await self._ledger.left()
 
     async def _idle(self, due: float | None) -> None:
         waits = [max(_SHORTEST, due - self._clock())] if due is not None else []
@@ -181,11 +183,18 @@ class Lane:
 
     async def _try(self, claim: Claim, tried: Attempt) -> None:
         async def between() -> bool:
+            await anyio.sleep(self._gate.paced_for)
+            if self._gate.stopped_for:
+                return False
+            self._gate.sent()
             return await self._ledger.renew(claim)
 
-        tried.split = (
-            len(claim.entries) > 1 and _most(claim) >= _SPLIT_AFTER and not self._gate.failing
-        )
+        count = len(claim.entries)
+        if self._gate.probing:
+            # Any of them, or it would for ever be the one that breaks the service.
+            tried.probe = randrange(count)
+        elif count > 1 and not self._gate.failing:
+            tried.split = _most(claim) >= _SPLIT_AFTER
         await attempt(
             self._sink,
             [entry.conversion for entry in claim.entries],
@@ -195,12 +204,12 @@ class Lane:
         )
 
     def _learn(self, claim: Claim, tried: Attempt, mark: int) -> Pause:
-        signal = tried.signal or tried.refusal(alone_too=self._gate.probing)
+        signal = tried.signal or tried.refusal()
         if signal is None:
             delivered = tried.answered(Status.DELIVERED)
             if delivered or tried.answered(Status.REJECTED):
                 self._gate.succeed(mark, delivered=delivered)
-            return Pause(reason="not sent before its lease was lost")
+            return Pause(reason="not sent: the lane was stopped, or the lease lost")
         if isinstance(signal, Throttled):
             self._gate.throttle(signal.reason, signal.after)
         elif isinstance(signal, CredentialsRejected):
@@ -210,7 +219,7 @@ class Lane:
         return Pause(
             reason=signal.reason,
             code=signal.code,
-            stopped=self._gate.opens_in,
+            stopped=self._gate.stopped_for,
             patient=isinstance(signal, CredentialsRejected),
         )
 
@@ -220,16 +229,11 @@ class Lane:
             self._gate.succeed(mark, delivered=True)
         else:
             self._gate.fail(signal.reason)
-        if self._gate.probing:
-            # Due after the next probe, so that the next one is another conversion.
-            seconds = self._gate.opens_in + self._settings.probe.base
-        else:
-            seconds = self._settings.retry.wait(_most(claim) + 1)
         return Pause(
             reason=signal.reason,
             code=signal.code,
-            seconds=seconds,
-            stopped=self._gate.opens_in,
+            seconds=0.0 if self._gate.probing else self._settings.retry.wait(_most(claim) + 1),
+            stopped=self._gate.stopped_for,
             blame=blame,
         )
 

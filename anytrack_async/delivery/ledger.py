@@ -10,7 +10,7 @@ import anyio
 
 from anytrack_async.delivery.fault import fault
 from anytrack_async.events import logger
-from anytrack_async.outbox.base import Claim, Outbox, Setback
+from anytrack_async.outbox.base import Claim, Depth, Outbox, Setback
 
 _T = TypeVar("_T")
 
@@ -46,7 +46,9 @@ class Ledger:
 
     async def renew(self, claim: Claim) -> bool:
         """Extend the lease; False if it is lost."""
-        return await self._step("renew", lambda: self._outbox.renew(claim, self._lease), False)
+        return await self._step(
+            "renew a lease in", lambda: self._outbox.renew(claim, self._lease), False
+        )
 
     async def settle(self, claim: Claim, setbacks: Sequence[Setback]) -> bool:
         """End *claim*; False if it could not be written down.
@@ -66,8 +68,10 @@ class Ledger:
     async def left(self) -> bool:
         """Tell whether anything waits that nobody works on."""
         depths = await self._step("count", self._outbox.depths, None)
-        depth = (depths or {}).get(self._name)
-        return depth is None or depth.waiting > depth.in_flight
+        if depths is None:
+            return True
+        depth = depths.get(self._name, Depth())
+        return depth.waiting > depth.in_flight
 
     def _held(self, done: bool | None, claim: Claim) -> bool:
         if done is False:

@@ -65,4 +65,4 @@ class Leftovers:
 
 
 def _name(event_ids: Sequence[str]) -> str:
-    return name_some(event_ids) + (" or more" if len(event_ids) == _SOME else "")
+    return ("at least " if len(event_ids) == _SOME else "") + name_some(event_ids)

@@ -61,7 +61,7 @@ class Settler:
         """
         now = self._clock()
         if self._all_open(claim, tried, pause, now):
-            return await self._give_back(claim, pause, now)
+            return await self._give_back(claim, tried, pause, now)
         return await self._keep(claim, tried, pause, now, took)
 
     def _all_open(self, claim: Claim, tried: Attempt, pause: Pause, now: float) -> bool:
@@ -72,13 +72,15 @@ class Settler:
             for entry in claim.entries
         )
 
-    async def _give_back(self, claim: Claim, pause: Pause, now: float) -> bool:
-        due = now + pause.seconds
+    async def _give_back(self, claim: Claim, tried: Attempt, pause: Pause, now: float) -> bool:
+        due, sent = now + pause.seconds, claim.entries
+        if tried.probe is not None:
+            sent = sent[tried.probe : tried.probe + 1]
         if await self._ledger.release(claim, due=due, tried=pause.blame):
             await self._tell_callers(
                 claim, lambda at: left_open(claim.entries[at], pause, self._name)
             )
-            self._retried([_id(entry) for entry in claim.entries], pause.reason, [due], pause, now)
+            self._retried([_id(entry) for entry in sent], pause.reason, [due], pause, now)
         return True
 
     async def _keep(

@@ -16,6 +16,8 @@ from anytrack_async.models import Conversion, Outcome, Report, Status
 _SLICE = 500
 """Conversions written down in one step: commits of this size cost next to nothing each."""
 
+_PARTS = 4
+
 
 async def track_many(
     dispatcher: Dispatcher,
@@ -82,7 +84,9 @@ class _Stream:
 
     async def pump(self, source: Source) -> None:
         try:
-            size = min(_SLICE, self._in_flight, self._dispatcher.outbox.capacity)
+            # A part of what may be in flight, so that it never has to empty to be filled.
+            part = max(1, self._in_flight // _PARTS)
+            size = min(_SLICE, part, self._dispatcher.outbox.capacity)
             await feed(source, self._take, size)
             self._ended = True
         except Exception as exc:

@@ -56,6 +56,6 @@ class Upkeep:
             await anyio.sleep(self._settings.poll)
             self._intake.room()
             try:
-                await self._handles.catch_up_awaited()
+                await self._handles.look_around()
             except Exception as exc:  # an outbox may be anybody's
                 logger.error("cannot read the outbox, trying again: %s", fault(exc))

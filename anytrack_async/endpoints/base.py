@@ -12,7 +12,7 @@ from anytrack_async.errors import DecodeError, InvalidConversionError
 from anytrack_async.transport import Session
 
 _T = TypeVar("_T")
-_MANY = 200  # records that are read on the loop: some milliseconds
+_MANY = 50  # records that are read on the loop: some milliseconds
 
 
 class Endpoint:

@@ -235,15 +235,13 @@ def _scalar(path: str, value: Any) -> Any:
 def _number(path: str, value: float | Decimal) -> int | float:
     if isinstance(value, Decimal):
         value = _from_decimal(path, value)
-    elif not isinstance(value, int):
-        value = float(value)
     if isinstance(value, int):
         if abs(value) >= _SAFE_INTEGER:
             raise InvalidConversionError(path, "does not fit into 64 bits; send it as text")
         return int(value)
     if not isfinite(value):
         raise InvalidConversionError(path, "must be a finite number")
-    return value
+    return float(value)
 
 
 def _from_decimal(path: str, value: Decimal) -> int | float:

@@ -95,8 +95,9 @@ _TEXT = _or_none(text())
 class Conversion:
     """One thing a visitor did.
 
-    Validation runs in the constructor: a conversion that exists can be stored and sent. The `repr`
-    leaves out whatever may tell who the customer is.
+    Validation runs in the constructor: a conversion that exists can be stored and sent. Blank text
+    in `source`, `ip_address`, `user_agent` and `page_url` counts as none: an empty header does no
+    harm; a blank id is a fault. The `repr` leaves out whatever may tell who the customer is.
 
     Attributes:
         conversion_type: sale, lead, signup or custom.
@@ -113,11 +114,11 @@ class Conversion:
         source: where the visitor came from.
         campaign_id: the campaign's id there.
         ad_id: the ad's id there.
-        sub_ids: sub ids, name to text.
+        sub_ids: sub ids, name to text; numbers become text, None is left out.
         ip_address: the visitor's address.
         user_agent: the visitor's browser.
         page_url: the page it happened on.
-        custom_data: own fields; anything JSON can hold.
+        custom_data: own fields; anything JSON can hold, at most 64 levels deep.
         items: lines of the order.
         customer: who bought.
         meta: what only Meta is told.

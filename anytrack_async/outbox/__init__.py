@@ -1,5 +1,8 @@
 """Where accepted conversions wait: the protocol, and the outboxes that come with the library."""
 
+from typing import TYPE_CHECKING
+
+from anytrack_async._lazy import lazily
 from anytrack_async.outbox.base import (
     Appended,
     Claim,
@@ -10,7 +13,11 @@ from anytrack_async.outbox.base import (
     Setback,
 )
 from anytrack_async.outbox.memory import MemoryOutbox
-from anytrack_async.outbox.sqlite import SQLiteOutbox
+
+if TYPE_CHECKING:
+    from anytrack_async.outbox.sqlite import SQLiteOutbox
+
+__getattr__ = lazily(__name__, {"SQLiteOutbox": "anytrack_async.outbox.sqlite"})
 
 __all__ = [
     "Appended",

@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 import orjson
 
-from anytrack_async.codec import encode
 from anytrack_async.models import Conversion
 
 _NOT_CONTENT = {"event_id", "id", "timestamp", "meta"}
@@ -30,8 +29,13 @@ def fingerprint(conversion: Conversion) -> int:
     is the same sale a second later. Another process gives other numbers.
     """
     if conversion.meta is not None:  # rare, and has mappings deep inside that no hash covers
+        from anytrack_async.codec import encode
+
         return hash(encode(conversion).digest)
-    return hash((_plain(conversion), _frozen(conversion.sub_ids), _frozen(conversion.custom_data)))
+    sub_ids, custom_data = conversion.sub_ids, conversion.custom_data
+    if not sub_ids and not custom_data:
+        return hash(_plain(conversion))
+    return hash((_plain(conversion), _frozen(sub_ids), _frozen(custom_data)))
 
 
 def _frozen(mapping: Mapping[str, Any]) -> bytes:

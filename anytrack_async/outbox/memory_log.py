@@ -111,14 +111,12 @@ class MemoryLog:
         passed = self._entries[:count]
         del self._entries[:count]
         self.base += len(passed)
-        dropped = 0
-        for entry in passed:
-            if holders and any(entry.seq in holder for holder in holders):
-                self._held[entry.seq] = entry
-            else:
-                self._remember(entry, now)
-                dropped += 1
-        return dropped
+        if holders:
+            held = [one for one in passed if any(one.seq in holder for holder in holders)]
+            self._held.update((entry.seq, entry) for entry in held)
+            passed = [entry for entry in passed if entry.seq not in self._held]
+        self._remember(passed, now)
+        return len(passed)
 
     def drop_loose(self, holders: Sequence[Container[int]], now: float) -> int:
         """Drop what no exception holds any more; return how many."""
@@ -128,18 +126,19 @@ class MemoryLog:
             for seq in loose
             if seq in self._held and not any(seq in holder for holder in holders)
         ]
-        for seq in free:
-            self._remember(self._held.pop(seq), now)
+        self._remember([self._held.pop(seq) for seq in free], now)
         return len(free)
 
-    def _remember(self, entry: Entry, now: float) -> None:
-        mask = self._masks.pop(entry.seq, None) if self._masks else None
-        event_id = entry.conversion.event_id
-        self.known[event_id] = Gone(entry.seq, fingerprint(entry.conversion), mask, now)
-        self._gone.append(event_id)
-
-        if len(self._gone) > self._remember_ids:
-            del self.known[self._gone.popleft()]
+    def _remember(self, entries: Sequence[Entry], now: float) -> None:
+        known, gone, masks = self.known, self._gone, self._masks
+        for entry in entries:
+            conversion, seq = entry.conversion, entry.seq
+            event_id = conversion.event_id
+            mask = masks.pop(seq, None) if masks else None
+            known[event_id] = Gone(seq, fingerprint(conversion), mask, now)
+            gone.append(event_id)
+        while len(gone) > self._remember_ids:
+            del known[gone.popleft()]
 
     def forget_ids(self, before: float) -> None:
         """Forget the ids of what went at or *before* a moment, unix seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from heapq import nsmallest
 
 from anytrack_async.models import Outcome, Report, Status
 from anytrack_async.outbox.base import DeadLetter, Entry, Setback
@@ -71,15 +72,20 @@ def page_of_dead_letters(
     log: MemoryLog, progress: Mapping[str, Progress], after: int, limit: int
 ) -> list[DeadLetter]:
     """Return up to *limit* dead letters by place, and the others of the last place."""
-    dead = sorted(
-        (seq, name)
-        for name, one in progress.items()
-        for seq, kept in one.exceptions.items()
-        if seq > after and kept.setback.due is None
+    dead = nsmallest(
+        limit,
+        (
+            (seq, name)
+            for name, one in progress.items()
+            for seq, kept in one.exceptions.items()
+            if seq > after and kept.setback.due is None
+        ),
     )
-    last = dead[:limit][-1:]
-    page = [place for place in dead if last and place[0] <= last[0][0]]
-    return [_letter(log.entry(seq), name, progress[name].exceptions[seq]) for seq, name in page]
+    if dead:
+        last = dead[-1][0]
+        others = ((last, name) for name, one in progress.items() if one.is_dead(last))
+        dead = [place for place in dead if place[0] < last] + sorted(others)
+    return [_letter(log.entry(seq), name, progress[name].exceptions[seq]) for seq, name in dead]
 
 
 def _letter(entry: Entry, name: str, kept: Exceptional) -> DeadLetter:

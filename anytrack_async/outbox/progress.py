@@ -154,11 +154,10 @@ class Progress:
 
     def revive(self, seq: int, now: float) -> bool:
         """Make a dead letter due now, as if never tried; False if there is none."""
-        kept = self.exceptions.get(seq)
-        if kept is None or kept.setback.due is not None:
+        if not self.is_dead(seq):
             return False
         self.dead -= 1
-        self.keep(attrs.evolve(kept.setback, due=now, attempts=0), now)
+        self.keep(attrs.evolve(self.exceptions[seq].setback, due=now, attempts=0), now)
         return True
 
     # Looking
@@ -174,6 +173,11 @@ class Progress:
     def span_at(self, seq: int) -> Span | None:
         """Return the unsettled range around *seq*, if there is one."""
         return next((span for span in self.spans() if span.first <= seq <= span.last), None)
+
+    def is_dead(self, seq: int) -> bool:
+        """Tell whether the conversion at *seq* is a dead letter."""
+        kept = self.exceptions.get(seq)
+        return kept is not None and kept.setback.due is None
 
     def depth(self, end: int, now: float) -> Depth:
         """Return how much of a log that ends at *end* is left to do."""

@@ -1,5 +1,8 @@
 """Where conversions go: one sink for each service."""
 
+from typing import TYPE_CHECKING
+
+from anytrack_async._lazy import lazily
 from anytrack_async.sinks.anytrack import AnyTrackSink
 from anytrack_async.sinks.base import (
     BatchRejected,
@@ -10,8 +13,15 @@ from anytrack_async.sinks.base import (
     Throttled,
     Unavailable,
 )
-from anytrack_async.sinks.hubspot import HubSpotSink
-from anytrack_async.sinks.meta import MetaSink
+
+if TYPE_CHECKING:
+    from anytrack_async.sinks.hubspot import HubSpotSink
+    from anytrack_async.sinks.meta import MetaSink
+
+__getattr__ = lazily(
+    __name__,
+    {"HubSpotSink": "anytrack_async.sinks.hubspot", "MetaSink": "anytrack_async.sinks.meta"},
+)
 
 __all__ = [
     "AnyTrackSink",

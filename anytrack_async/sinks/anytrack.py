@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from math import inf
 from string import ascii_letters, digits, punctuation
 from typing import Any
 from urllib.parse import quote
@@ -81,9 +82,7 @@ class AnyTrackSink:
         self._session = anytrack_session(settings, transport=transport)
         self._workers = http.connections
         self._patience = _PATIENCE * http.timeout
-        # Two batches at once: one uses the connections that the end of the other leaves idle. They
-        # share these slots, so that no conversion waits inside the session, against its time-out.
-        self._slots = anyio.Semaphore(http.connections, fast_acquire=True)
+        # Two batches at once: one uses the connections that the end of the other leaves idle.
         self._limits = SinkLimits(batch=_ROUNDS * http.connections, concurrency=2)
 
     @property
@@ -104,12 +103,9 @@ class AnyTrackSink:
             Throttled: 429; what is left of the batch was not sent.
             Unavailable: nothing of the batch was taken or refused.
         """
-        shift = _Shift(self._session, self._slots, batch)
+        shift = _Shift(self._session, batch)
         with anyio.move_on_after(self._patience) as patience:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(min(self._workers, len(batch)) - 1):
-                    tasks.start_soon(shift.work)
-                await shift.work()
+            await _work(shift, min(self._workers, len(batch)))
         return shift.result(in_time=not patience.cancelled_caught)
 
     def use_token(self, token: str) -> None:
@@ -125,14 +121,20 @@ class AnyTrackSink:
         await self._session.aclose()
 
 
+async def _work(shift: _Shift, workers: int) -> None:
+    if workers == 1:
+        await shift.work()
+        return
+    async with anyio.create_task_group() as tasks:
+        for _ in range(workers):
+            tasks.start_soon(shift.work)
+
+
 class _Shift:
     """One batch, and what the workers that share it found out."""
 
-    def __init__(
-        self, session: Session, slots: anyio.Semaphore, batch: Sequence[Conversion]
-    ) -> None:
+    def __init__(self, session: Session, batch: Sequence[Conversion]) -> None:
         self._session = session
-        self._slots = slots
         self._rest: Iterator[tuple[int, Conversion]] = iter(enumerate(batch))
         self._outcomes: list[Outcome | None] = [None] * len(batch)
         self._signal: SinkSignal | None = None
@@ -142,14 +144,12 @@ class _Shift:
 
     async def work(self) -> None:
         """Send one after the other until the batch, or the hope, is at its end."""
-        while not (self._signal or self._hopeless):
-            async with self._slots:
-                at, conversion = next(self._rest, (0, None))
-                if conversion is None:
-                    return
-                self._outcomes[at] = _LOST
-                self._outcomes[at] = outcome = await self._send(conversion)
-                self._count(outcome)
+        for at, conversion in self._rest:
+            self._outcomes[at] = _LOST
+            self._outcomes[at] = outcome = await self._send(conversion)
+            self._count(outcome)
+            if self._signal or self._hopeless:
+                return
 
     @property
     def _hopeless(self) -> bool:
@@ -185,7 +185,7 @@ class _Shift:
         signal = _signal(answer)
         if signal is None:
             return _outcome(answer)
-        if not isinstance(self._signal, CredentialsRejected):
+        if self._signal is None or _weight(signal) > _weight(self._signal):
             self._signal = signal
         return None
 
@@ -199,6 +199,10 @@ def _signal(answer: Answer) -> SinkSignal | None:
         wait = answer.retry_after
         return Throttled(reason, code=code, after=_PAUSE if wait is None else wait)
     return None
+
+
+def _weight(signal: SinkSignal) -> float:
+    return signal.after if isinstance(signal, Throttled) else inf
 
 
 def _outcome(answer: Answer) -> Outcome:

@@ -6,8 +6,7 @@ Test an outbox of your own by subclassing `OutboxContract` in a test file::
         def make(self, folder, clock, capacity):
             return PostgresOutbox(dsn, capacity=capacity, clock=clock)
 
-It needs ``pytest`` and ``pytest-asyncio``. For readable failures, call
-``pytest.register_assert_rewrite("anytrack_async.testing")`` in ``conftest.py``.
+It needs ``pytest`` and ``pytest-asyncio``.
 """
 
 from __future__ import annotations

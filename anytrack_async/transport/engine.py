@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from urllib.request import getproxies, proxy_bypass
 
@@ -27,18 +28,26 @@ async def open_engine(url: str, http: HttpSettings) -> Transport:
     """Return a new transport to *url* as *http* has it.
 
     A proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`) is used, by httpx's own pool.
+
+    Raises:
+        ConfigurationError: the proxy or the CA certificates cannot be used.
     """
     context = await tls_context()
-    origin = httpx.URL(url)
+    try:
+        return PatchableTransport(_engine(httpx.URL(url), http, context))
+    except (ImportError, ValueError, httpx.InvalidURL) as exc:
+        # Its text may hold the proxy's password.
+        raise ConfigurationError(f"the proxy cannot be used ({type(exc).__name__})") from None
+
+
+def _engine(origin: httpx.URL, http: HttpSettings, context: ssl.SSLContext) -> Transport:
     proxy = proxy_for(origin)
     limits = httpx.Limits(max_connections=http.connections, keepalive_expiry=_KEPT)
     if http.engine == "aiohttp":
-        engine: Transport = AiohttpTransport(_aiohttp()(verify=context, limits=limits, proxy=proxy))
-    elif proxy is not None:
-        engine = httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
-    else:
-        engine = PoolTransport(origin, context, kept=_KEPT)
-    return PatchableTransport(engine)
+        return AiohttpTransport(_aiohttp()(verify=context, limits=limits, proxy=proxy))
+    if proxy is not None:
+        return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
+    return PoolTransport(origin, context, kept=_KEPT)
 
 
 def proxy_for(url: httpx.URL) -> httpx.Proxy | None:

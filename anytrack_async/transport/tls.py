@@ -9,6 +9,8 @@ from threading import Lock
 import anyio.to_thread
 import httpx
 
+from anytrack_async.errors import ConfigurationError
+
 _lock = Lock()
 
 
@@ -19,9 +21,16 @@ def _make() -> ssl.SSLContext:
 
 def _once() -> ssl.SSLContext:
     with _lock:
-        return _make()
+        try:
+            return _make()
+        except OSError as exc:
+            raise ConfigurationError(f"cannot load the CA certificates: {exc}") from exc
 
 
 async def tls_context() -> ssl.SSLContext:
-    """Return the process's TLS context, which verifies; made in a worker thread, once."""
+    """Return the process's TLS context, which verifies; made in a worker thread, once.
+
+    Raises:
+        ConfigurationError: the file that `SSL_CERT_FILE` names cannot be read.
+    """
     return await anyio.to_thread.run_sync(_once)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -77,6 +78,8 @@ class Child:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            # What these are for is covered in this process; tracing would make them slow.
+            env={name: text for name, text in os.environ.items() if "COVERAGE" not in name},
         )
 
     def line_with(self, words: str) -> str:

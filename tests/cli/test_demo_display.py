@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import threading
+from pathlib import Path
 
 import attrs
+import pytest
 from rich.console import Console
 
 from anytrack_async.cli.demo.audit import Account, Audit, Rejection
-from anytrack_async.cli.demo.live import bars, line, showing
+from anytrack_async.cli.demo.live import bars, showing
 from anytrack_async.cli.demo.tables import show_intro, show_next, show_result
 from anytrack_async.cli.demo.tally import Tally
 
@@ -89,15 +91,16 @@ def test_bars_tell_what_each_service_does():
         assert words in text(console)
 
 
-def test_bars_are_measured_by_what_is_accepted_once_all_is_read():
+@pytest.mark.parametrize(("lines", "length"), [(10, 26), (9, 10)])
+def test_a_bar_is_full_when_all_that_was_accepted_is_settled(lines, length):
     tally = some_tally()
-    tally.lines, tally.accepted = 5, 0
+    tally.lines, tally.accepted = lines, 4
+    console = Console(file=io.StringIO(), width=120, no_color=True)
 
-    console = paper()
     console.print(bars(tally))
-    console.print(line(tally))
 
-    assert "5" in text(console)
+    (row,) = [row for row in text(console).splitlines() if "meta" in row]
+    assert row.count("━") == length
 
 
 def test_a_reason_is_told_once_for_all_its_lines():
@@ -176,7 +179,7 @@ def test_an_empty_run_divides_by_nothing():
 def test_a_kept_outbox_is_named_with_what_to_do_with_it():
     console = paper()
 
-    show_next(console, "/somewhere/outbox.db")
+    show_next(console, Path("/somewhere/outbox.db"))
 
     assert "export ANYTRACK_OUTBOX=/somewhere/outbox.db" in text(console)
     assert "dead-letters" in text(console)

@@ -10,6 +10,7 @@ import pytest
 import anytrack_async
 from anytrack_async.cli import main
 from anytrack_async.cli.guard import quiet
+from anytrack_async.cli.output import forgive_encoding
 
 WITHOUT = """
 import sys
@@ -118,6 +119,23 @@ def test_warnings_of_the_library_are_lines(run, sandbox):
 
     assert "warning: meta: website events without user_agent are matched less well" in ran.err
     assert logging.getLogger("anytrack_async").handlers == []
+
+
+def test_an_interrupt_ends_with_130(run, monkeypatch, outbox_path):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anytrack_async.cli.stats.outbox_path", interrupted)
+
+    ran = run("stats")
+
+    assert (ran.code, ran.out, ran.err) == (130, "", "interrupted: stopped\n")
+
+
+def test_streams_that_cannot_be_set_up_stay_as_they_are(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", object())
+
+    forgive_encoding()
 
 
 def test_quiet_hides_warnings_and_not_errors(caplog):

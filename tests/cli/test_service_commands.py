@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anytrack_async.sandbox import HubSpotPortal, SandboxSettings, in_thread
-from anytrack_async.sinks import HubSpotSink
+from anytrack_async.sinks import HubSpotSink, MetaSink
 from anytrack_async.sinks.hubspot.setup import Step
 
 
@@ -82,10 +82,16 @@ def test_hubspot_without_a_token_says_what_to_set(run):
     assert ran.err == "error: set HUBSPOT_ACCESS_TOKEN in the environment\n"
 
 
-def test_meta_takes_a_test_event(run, sandbox):
+def test_meta_takes_a_test_event(run, sandbox, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "anytrack_async.cli.meta.MetaSink", lambda given: seen.append(given) or MetaSink(given)
+    )
+
     ran = run("meta", "check", "--code", "TEST123")
 
     assert ran.code == 0
+    assert [settings.test_event_code for settings in seen] == ["TEST123"]
     assert "TEST123" in ran.out
     assert sandbox.ledger()["meta"]["unique"] == 1
 

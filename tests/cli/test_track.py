@@ -6,8 +6,8 @@ import time
 import anyio
 import pytest
 
-from anytrack_async import Conversion, SQLiteOutbox
-from anytrack_async.cli.tracked import Tracked
+from anytrack_async import Conversion, Customer, SQLiteOutbox
+from anytrack_async.cli.tracked import Tracked, _Wait, track_now
 from anytrack_async.models import Outcome, Report, Status
 
 SALE = ("track", "sale", "--order-id", "1001", "--revenue", "49.90", "--currency", "EUR")
@@ -224,3 +224,38 @@ def test_what_was_refused_can_be_replayed_from_a_file():
 
     assert "anytrack outbox replay hubspot" in Tracked(report=report, kept_in="o.db").advice
     assert "track it again" in Tracked(report=report, kept_in=None).advice
+
+
+async def interrupted(conversion: Conversion, after: float) -> None:
+    with anyio.move_on_after(after):
+        await track_now(conversion, timeout=60)
+
+
+def test_an_interrupt_after_the_end_is_not_complained_about(sandbox, capsys):
+    wait = _Wait()
+
+    wait.say_what_is_left()
+
+    assert capsys.readouterr().err == ""
+
+
+def test_an_interrupt_names_what_is_not_everywhere(sandbox, capsys, monkeypatch):
+    monkeypatch.setattr("anytrack_async.cli.tracked._DRAIN", 0.1)
+    sandbox.latency(60, "hubspot")
+    lead = Conversion.lead(order_id="6", customer=Customer(email="a@example.com"))
+
+    anyio.run(interrupted, lead, 0.5)
+
+    assert "lead:6 is not everywhere, and nothing keeps it" in capsys.readouterr().err
+
+
+def test_a_destination_that_is_held_is_not_waited_for(sandbox, monkeypatch):
+    sandbox.credentials("hubspot", "another")
+    sandbox.latency(0.3, "anytrack")
+    started = time.monotonic()
+
+    tracked = anyio.run(track_now, Conversion.lead(order_id="8"), 60.0)
+
+    assert time.monotonic() - started < 30
+    assert tracked.report.outcomes["hubspot"].status is Status.WAITING
+    assert tracked.report.outcomes["anytrack"].status is Status.DELIVERED

@@ -105,15 +105,7 @@ def _meta(request: httpx.Request) -> httpx.Response:
 
 def _hubspot(request: httpx.Request) -> httpx.Response:
     inputs = orjson.loads(request.content)["inputs"]
-    results = [
-        {
-            "id": f"hs-{at}",
-            "properties": one.get("properties", {}),
-            "objectWriteTraceId": one.get("objectWriteTraceId"),
-            "new": True,
-        }
-        for at, one in enumerate(inputs)
-    ]
+    results = [one if "from" in one else {**one, "id": f"hs-{at}"} for at, one in enumerate(inputs)]
     return httpx.Response(200, json={"status": "COMPLETE", "results": results})
 
 

@@ -178,6 +178,11 @@ def test_arguments_come_on_top_of_the_environment(service: Service):
     assert client.outbox is own
 
 
+def test_a_destination_to_begin_with_must_be_there():
+    with pytest.raises(ConfigurationError, match="from_start: no destination 'hubspto'"):
+        AnyTrackClient.from_env(ENV, from_start=["hubspto"])
+
+
 def test_sinks_of_the_environment():
     meta, hubspot = sinks_from_env(ENV)
 

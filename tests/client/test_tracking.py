@@ -22,12 +22,14 @@ from anytrack_async import (
     Delivery,
     DeliveryTimeoutError,
     InvalidConversionError,
+    LineItem,
     MemoryOutbox,
     QueueFullError,
     Receipt,
     Status,
     UndeliveredError,
 )
+from anytrack_async.models import MetaFields
 from tests.client.service import QUICK, SECRETS, Service
 
 pytestmark = pytest.mark.asyncio
@@ -166,10 +168,11 @@ async def test_out_of_time_it_is_queued_and_its_handle_goes_on(service: Service)
 async def test_out_of_time_it_says_what_the_service_answered_last(service: Service):
     service.refuse(401, "key revoked")
 
-    with pytest.raises(UndeliveredError):
-        async with service.client(delivery=attrs.evolve(QUICK, drain=0)) as client:
-            with pytest.raises(DeliveryTimeoutError, match=r"\(last: key revoked \(status 401\)\)"):
-                await client.track_sale("k1", 5, order_id="1", timeout=0.2)
+    async with service.client() as client:
+        with pytest.raises(DeliveryTimeoutError, match=r"\(last: key revoked \(status 401\)\)"):
+            await client.track_sale("k1", 5, order_id="1", timeout=0.2)
+        service.answers.clear()
+        client.resume("anytrack")
 
 
 async def test_no_time_at_all_still_queues_it(service: Service):
@@ -219,7 +222,7 @@ async def test_what_anytrack_refuses_is_a_dead_letter_with_the_reason(service: S
     assert letter.conversion == SALE
 
 
-async def test_a_client_that_closes_ends_the_waiting(service: Service):
+async def test_a_client_that_closes_ends_the_waiting(service: Service, tmp_path: Path):
     service.gate = anyio.Event()
     seen: list[BaseException] = []
 
@@ -231,9 +234,10 @@ async def test_a_client_that_closes_ends_the_waiting(service: Service):
         seen.append(caught.value)
 
     async with anyio.create_task_group() as tasks:
-        with pytest.raises(UndeliveredError):
-            async with service.client(delivery=attrs.evolve(QUICK, drain=0)) as client:
-                tasks.start_soon(track, client)
+        client = service.client(delivery=attrs.evolve(QUICK, drain=0), outbox=tmp_path / "a.db")
+        async with client:
+            tasks.start_soon(track, client)
+            while not service.requests:
                 await anyio.wait_all_tasks_blocked()
 
     assert len(seen) == 1
@@ -258,6 +262,28 @@ async def test_the_same_order_with_other_content_is_a_conflict(service: Service)
             await client.track_sale("k1", 6, order_id="1")
         with pytest.raises(ConflictError):
             await client.submit(Conversion.sale(revenue=6, click_id="k1", order_id="1"))
+
+    assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_the_same_money_written_otherwise_is_no_conflict(
+    durable: bool, service: Service, tmp_path: Path
+):
+    first = Conversion.sale(
+        revenue="9.90",
+        order_id="1",
+        items=[LineItem(id="a", price="9.90")],
+        meta=MetaFields(extra={"newer": 1}),
+    )
+    again = attrs.evolve(first, revenue="9.9", items=[LineItem(id="a", price="9.9")])
+    other = attrs.evolve(first, meta=MetaFields(extra={"newer": 2}))
+
+    async with service.client(outbox=tmp_path / "a.db" if durable else None) as client:
+        await client.track_conversion(first)
+        await client.track_conversion(again)
+        with pytest.raises(ConflictError):
+            await client.track_conversion(other)
 
     assert len(service.requests) == 1
 

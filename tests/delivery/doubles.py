@@ -9,9 +9,11 @@ from typing import Any
 
 import anyio
 import attrs
+import pytest
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.delivery import Delivery, Dispatcher
+from anytrack_async.errors import UndeliveredError
 from anytrack_async.models import DELIVERED, Conversion, Outcome, Report
 from anytrack_async.outbox import MemoryOutbox, Outbox
 from anytrack_async.settings import DeliverySettings, Retry
@@ -148,6 +150,7 @@ class World:
         self.sinks = sinks or (FakeSink(),)
         self.outbox = outbox or MemoryOutbox(**clocks)
         self.events: list[Any] = []
+        self.undelivered: UndeliveredError | None = None
         self.stir = Stir()
         for sink in self.sinks:
             sink.stir = self.stir
@@ -171,10 +174,24 @@ class World:
         await self.stir.until(fact)
 
     @asynccontextmanager
-    async def open(self) -> AsyncGenerator[World]:
-        with anyio.fail_after(20):
+    async def open(self, *, leaving: bool = False) -> AsyncGenerator[World]:
+        """Run the dispatcher; *leaving* expects that closing leaves something undelivered."""
+        try:
+            with anyio.fail_after(20):
+                async with self.dispatcher:
+                    yield self
+        except UndeliveredError as exc:
+            self.undelivered = exc
+        assert leaving == (self.undelivered is not None)
+
+    @asynccontextmanager
+    async def left_by(self, exc: BaseException) -> AsyncGenerator[World]:
+        """Run the dispatcher, and leave it by *exc*, which must come out as it is."""
+        with pytest.raises(type(exc)) as caught:  # noqa: PT012
             async with self.dispatcher:
                 yield self
+                raise exc
+        assert caught.value is exc
 
     async def submit(self, *conversions: Conversion, to: Sequence[str] | None = None) -> Any:
         return await self.dispatcher.submit(conversions, to)

@@ -313,30 +313,64 @@ async def test_what_is_known_survives_a_cancelled_try():
     assert tried.outcomes == [DELIVERED, DELIVERED, None, None]
 
 
-def refusal(*outcomes, alone_too=False):
-    tried = Attempt(list(outcomes))
-    return tried.refusal(alone_too=alone_too), tried.outcomes
-
-
 AGAIN = Outcome.retry("busy", code="503")
+
+
+async def probing(answer, probe, count=4):
+    sink = FakeSink("meta", answer)
+    tried = Attempt([None] * count, probe=probe)
+    await attempt(sink, sales(count), tried, within=5, between=always)
+    return tried, sink
+
+
+@pytest.mark.parametrize("probe", [0, 2, 3])
+async def test_a_probe_leaves_alone_and_the_others_follow_if_it_is_taken(probe):
+    tried, sink = await probing(None, probe)
+
+    assert [len(call) for call in sink.calls] == [1, 3]
+    assert sink.calls[0] == [f"e{probe}"]
+    assert tried.outcomes == [DELIVERED] * 4
+
+
+@pytest.mark.parametrize(
+    "trouble", [Unavailable("503"), Throttled("slow down", after=1), CredentialsRejected("401")]
+)
+async def test_a_probe_that_fails_keeps_the_others_back(trouble):
+    def answer(_):
+        raise trouble
+
+    tried, sink = await probing(answer, 2)
+
+    assert sink.calls == [["e2"]]
+    assert tried.outcomes == [None] * 4
+    assert tried.signal is trouble
+
+
+async def test_a_probe_that_is_refused_is_an_answer():
+    tried, sink = await probing(refusing({"e1"}), 1)
+
+    assert sink.calls == [["e1"], ["e0", "e2", "e3"]]
+    assert short(tried.outcomes) == ["delivered", "rejected", "delivered", "delivered"]
+
+
+@pytest.mark.parametrize("count", [1, 4])
+async def test_a_probe_that_is_to_be_tried_again_is_none(count):
+    tried, sink = await probing(lambda _: [AGAIN], 0, count)
+
+    assert sink.calls == [["e0"]]
+    assert tried.outcomes == [None] * count
+    assert (tried.signal.reason, tried.signal.code) == ("busy", "503")
 
 
 @pytest.mark.parametrize(
     "outcomes", [[AGAIN], [AGAIN, DELIVERED], [AGAIN, None], [None], [DELIVERED]]
 )
 async def test_a_conversion_to_be_tried_again_is_no_failure_of_the_service(outcomes):
-    assert refusal(*outcomes)[0] is None
+    assert Attempt(outcomes).refusal() is None
 
 
 async def test_a_batch_that_is_all_to_be_tried_again_is_a_failure_of_the_service():
-    signal, outcomes = refusal(AGAIN, AGAIN)
+    signal = Attempt([AGAIN, AGAIN]).refusal()
 
     assert (signal.reason, signal.code) == ("busy", "503")
-    assert outcomes == [AGAIN, AGAIN]
-
-
-async def test_a_probe_that_is_to_be_tried_again_proves_nothing():
-    signal, outcomes = refusal(Outcome(status=Status.RETRY), alone_too=True)
-
-    assert signal.reason == "no reason given"
-    assert outcomes == [None]
+    assert Attempt([Outcome(status=Status.RETRY)] * 2).refusal().reason == "no reason given"

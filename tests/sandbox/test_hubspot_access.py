@@ -53,6 +53,20 @@ async def test_a_refresh_token_gives_an_access_token_for_a_while(hubspot, clock,
     assert late.json()["category"] == "EXPIRED_AUTHENTICATION"
 
 
+async def test_the_dated_api_says_what_a_token_is_for(hubspot):
+    dated = (await hubspot.http.post(TOKEN, data=REFRESH)).json()
+    first = (await hubspot.http.post("/oauth/v1/token", data=REFRESH)).json()
+
+    assert dated["token_use"] == "access_token"
+    assert dated.keys() - first.keys() == {"token_use", "hub_id"}
+
+
+async def test_a_refresh_in_json_is_400(hubspot):
+    answer = await hubspot.post(TOKEN, REFRESH)
+
+    assert (answer.status_code, answer.json()["status"]) == (400, "BAD_GRANT_TYPE")
+
+
 @pytest.mark.parametrize(
     ("field", "status"),
     [
@@ -77,6 +91,7 @@ async def test_a_bad_refresh_is_400(hubspot, field, status):
         ("GET", "/crm/objects/2026-09/deals", "crm.objects.deals.read"),
         ("POST", "/crm/properties/2026-09/deals", "crm.schemas.deals.write"),
         ("GET", "/crm/properties/2026-09/contacts", "crm.schemas.contacts.read"),
+        ("POST", "/crm/properties/2026-09/deals/batch/read", "crm.schemas.deals.read"),
         ("GET", "/crm/pipelines/2026-09/deals", "crm.objects.deals.read"),
         (
             "POST",

@@ -158,8 +158,9 @@ async def test_a_link_to_nothing_is_named(portal):
 
     answer = await portal.post(f"{LINK}/associate/default", body)
 
-    assert answer.status_code == 207
+    assert answer.status_code == 200
     assert len(answer.json()["results"]) == 2
+    assert answer.json()["numErrors"] == 2
     assert answer.json()["errors"][0]["context"]["toObjectId"] == ["999"]
     assert portal.app.ledger.report()["hubspot"]["rejected"] == {"OBJECT_NOT_FOUND": 2}
 
@@ -175,7 +176,15 @@ async def test_a_link_with_its_kind_spelled_out_is_201(portal):
     answer = await portal.post(f"{LINK}/create", {"inputs": [pair("40002", "102")]})
 
     assert answer.status_code == 201
-    assert answer.json()["results"][0]["toObjectTypeId"] == "0-1"
+    assert answer.json()["results"] == [
+        {
+            "fromObjectTypeId": "0-3",
+            "fromObjectId": "40002",
+            "toObjectTypeId": "0-1",
+            "toObjectId": "102",
+            "labels": [],
+        }
+    ]
 
 
 async def test_links_are_read(portal):
@@ -185,7 +194,23 @@ async def test_links_are_read(portal):
 
     assert [r["from"]["id"] for r in batch.json()["results"]] == ["40001"]
     assert single.json()["results"] == batch.json()["results"][0]["to"]
+    assert single.json()["results"][0]["toObjectId"] == "101"
     assert nothing.json()["results"] == []
+
+
+async def test_a_record_that_is_linked_to_nothing_is_an_error_of_a_batch(portal):
+    answer = await portal.post(f"{LINK}/read", {"inputs": [{"id": "40001"}, {"id": "40002"}]})
+    good = await portal.post(f"{LINK}/read", {"inputs": [{"id": "40001"}]})
+
+    (error,) = answer.json()["errors"]
+    assert answer.status_code == 207
+    assert error["subCategory"] == "crm.associations.NO_ASSOCIATIONS_FOUND"
+    assert error["context"] == {
+        "fromObjectId": ["40002"],
+        "fromObjectType": ["deal"],
+        "toObjectType": ["contact"],
+    }
+    assert (good.status_code, "errors" in good.json()) == (200, False)
 
 
 async def test_two_records_are_linked_by_a_path(portal):
@@ -202,12 +227,16 @@ async def test_deal_pipelines_have_names_and_numbers(hubspot):
     assert "closedwon" in [stage["id"] for stage in pipelines[0]["stages"]]
     one = await hubspot.get("/crm/v3/pipelines/deals/1016571")
     stages = await hubspot.get("/crm/v3/pipelines/deals/1016571/stages")
+    stage = await hubspot.get("/crm/v3/pipelines/deals/1016571/stages/2031246")
     assert one.json() == pipelines[1]
     assert stages.json()["results"] == pipelines[1]["stages"]
+    assert stage.json() == pipelines[1]["stages"][1]
 
 
 async def test_there_are_no_other_pipelines(hubspot):
     assert (await hubspot.get("/crm/v3/pipelines/deals/sales")).status_code == 404
+    assert (await hubspot.get("/crm/v3/pipelines/deals/default/stages/x")).status_code == 404
+    assert (await hubspot.get("/crm/v3/pipelines/deals/default/audit")).status_code == 404
     assert (await hubspot.get("/crm/v3/pipelines/contacts")).json() == {"results": []}
 
 
@@ -218,6 +247,16 @@ async def test_a_property_is_read(hubspot):
     assert known["hubspotDefined"] is False
     assert known in (await hubspot.get(PROPERTIES)).json()["results"]
     assert (await hubspot.get(f"{PROPERTIES}/nothing")).status_code == 404
+
+
+async def test_properties_are_read_in_a_batch(hubspot):
+    path = f"{PROPERTIES}/batch/read"
+    good = await hubspot.post(path, {"inputs": [{"name": "amount"}]})
+    mixed = await hubspot.post(path, {"inputs": [{"name": "amount"}, {"name": "nothing"}]})
+
+    assert (good.status_code, mixed.status_code) == (200, 207)
+    assert [one["name"] for one in mixed.json()["results"]] == ["amount"]
+    assert mixed.json()["errors"][0]["context"] == {"propertyName": ["nothing"]}
 
 
 async def test_a_new_property_takes_its_options_only(hubspot):

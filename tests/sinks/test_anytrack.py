@@ -215,13 +215,6 @@ class TestDelivering:
 
         assert now == wire.peak == peak
 
-    async def test_waiting_for_a_connection_does_not_count_against_the_time_out(self):
-        wire = Wire(pause=lambda: anyio.sleep(0.02))
-        target = sink(wire, connections=1, timeout=0.2)
-        outcomes = await target.deliver(sales(15))
-
-        assert {one.status for one in outcomes} == {Status.DELIVERED}
-
     async def test_an_empty_batch_is_nothing_to_do(self):
         assert list(await sink(Wire()).deliver([])) == []
 
@@ -349,6 +342,21 @@ class TestSignals:
         wire = Wire(lambda _, before: httpx.Response(codes[before]))
 
         await signalled(CredentialsRejected, sink(wire, connections=2), sales(2))
+
+    async def test_the_longest_wait_counts(self):
+        hints = ("1", "9", "3")
+        wire = Wire(lambda _, before: httpx.Response(429, headers={"Retry-After": hints[before]}))
+        signal = await signalled(Throttled, sink(wire, connections=3), sales(3))
+
+        assert isinstance(signal, Throttled)
+        assert signal.after == 9.0
+
+    async def test_a_fault_of_the_transport_comes_out_as_itself(self):
+        def fault(*_: object) -> httpx.Response:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await sink(Wire(fault)).deliver([sale()])
 
     async def test_what_failed_before_a_signal_stays_a_retry(self):
         wire = Wire(first(1, status(500), status(401)))

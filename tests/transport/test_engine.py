@@ -181,6 +181,17 @@ async def test_the_environments_proxy_is_used(
     assert type(await inner(HttpSettings())) is httpx.AsyncHTTPTransport
 
 
+@pytest.mark.parametrize("value", ["ftp://user:secret@proxy.test", "http://proxy.test:port"])
+async def test_a_proxy_that_cannot_be_used_is_a_wrong_setting(
+    environment: pytest.MonkeyPatch, value: str
+):
+    environment.setenv("HTTPS_PROXY", value)
+
+    with pytest.raises(ConfigurationError, match="the proxy cannot be used") as caught:
+        await open_engine(BASE, HttpSettings())
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost", "https://api.test"])
 async def test_some_hosts_need_no_proxy(environment: pytest.MonkeyPatch, url: str):
     environment.setenv("ALL_PROXY", "http://proxy.test:3128")

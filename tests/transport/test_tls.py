@@ -7,7 +7,7 @@ import anyio
 import httpx
 import pytest
 
-from anytrack_async.errors import TransportError
+from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings import HttpSettings
 from anytrack_async.transport import Session, tls
 from anytrack_async.transport.pool import PoolTransport
@@ -41,6 +41,17 @@ async def test_the_context_is_made_once_and_not_on_the_loop(monkeypatch: pytest.
     assert len(made) == 1
     assert made[0] != threading.get_ident()
     assert len({id(context) for context in found}) == 1
+
+
+async def test_a_wrong_ca_file_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "no-such-file.pem")
+    tls._make.cache_clear()
+    talk = Session("anytrack", "https://api.test", headers={}, http=HTTP)
+
+    with pytest.raises(ConfigurationError, match="cannot load the CA certificates"):
+        await talk.send("GET", "a")
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert await tls_context()
 
 
 async def test_the_context_verifies():

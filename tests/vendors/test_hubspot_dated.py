@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+import hubspot_sdk
 import pytest
 import pytest_asyncio
+from hubspot_sdk.types.auth.access_token_response import AccessTokenResponse
 
 from anytrack_async.models import Conversion, Customer
 from anytrack_async.settings import HubSpotSettings
 from anytrack_async.sinks.hubspot import to_contact, to_deal
-
-hubspot_sdk = pytest.importorskip("hubspot_sdk")
-
-from hubspot_sdk.types.auth.access_token_response import AccessTokenResponse  # noqa: E402
 
 pytestmark = pytest.mark.asyncio
 

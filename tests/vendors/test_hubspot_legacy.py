@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 
+import hubspot
 import pytest
+from hubspot.crm import contacts, deals, properties
+from hubspot.crm.associations import v4
+from hubspot.events import send
 from urllib3.util import Retry
 
 from anytrack_async.models import Conversion, Customer
 from anytrack_async.settings import HubSpotSettings
 from anytrack_async.sinks.hubspot import to_contact, to_deal
-
-hubspot = pytest.importorskip("hubspot")
-
-from hubspot.crm import contacts, deals, properties  # noqa: E402
-from hubspot.crm.associations import v4  # noqa: E402
-from hubspot.events import send  # noqa: E402
 
 TOKEN = "sandbox-hubspot-token"
 SETTINGS = HubSpotSettings(access_token="t")

@@ -1,314 +1,170 @@
-"""The same conversion, made into an event by Meta's own client and by this library.
+"""Any customer and any purchase go out as Meta's own client sends them.
 
-They agree but for what is listed here, where this library does what Meta's documentation says:
-
-* lists: Meta's client gives them in random order;
-* currency: in lower case there, as ISO 4217 writes it here;
-* external ids: never hashed there; here hashed unless the settings say otherwise;
-* birth dates: hashed as given there; here only after they are brought into Meta's form;
-* names: that client keeps apostrophes and hyphens, Meta's documentation asks for none;
-* fields that client does not know: customer_segmentation, ig_account_id, ig_sid,
-  page_scoped_user_id, vendor_id.
+`meta_events` lists where the two differ, and why.
 """
 
-from datetime import UTC, datetime
-from types import SimpleNamespace
+from __future__ import annotations
 
-import pytest
+from datetime import date
+
+from facebook_business.adobjects.serverside.content import Content
+from facebook_business.adobjects.serverside.delivery_category import DeliveryCategory
+from facebook_business.adobjects.serverside.gender import Gender
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async.models import (
-    Conversion,
-    Customer,
     LineItem,
-    MetaAppData,
     MetaContent,
     MetaCustomData,
     MetaFields,
-    MetaOriginalEvent,
     MetaUserData,
 )
-from anytrack_async.settings import MetaSettings
-from anytrack_async.sinks.meta import to_event
+from tests.vendors.meta_events import THEN, ours, theirs
 
-pytest.importorskip("facebook_business", reason="Meta's client is not installed")
+words = st.text("abcdefghijklmnopqrstuvwxyzABCDEFXYZ", min_size=1, max_size=12)
+letters = st.text(
+    st.characters(categories=["Lu", "Ll", "Lo"], max_codepoint=0x24F), min_size=1, max_size=12
+)
+money = st.decimals(0, 10**9, places=2)
+counts = st.integers(0, 10**6)
+ids = st.text("abcDEF0123456789-_.", min_size=1, max_size=20)
 
-THEN = datetime(2026, 9, 1, 12, tzinfo=UTC)
-SETTINGS = MetaSettings(pixel_id="1", access_token="t", hash_external_id=False)
-IDENTIFIERS = {
-    "subscription_id": "s1",
-    "fb_login_id": "1",
-    "lead_id": "2",
-    "anon_id": "a",
-    "madid": "m",
-    "page_id": "p",
-    "ctwa_clid": "c",
+
+def some(values):
+    return st.lists(values, max_size=3)
+
+
+def optional(**fields):
+    """Any selection of *fields*, empty lists counting as not given."""
+    chosen = st.fixed_dictionaries({}, optional=fields)
+    return chosen.map(lambda given: {k: v for k, v in given.items() if v != []})
+
+
+CUSTOMER = {
+    "email": ("emails", some(st.builds("{}.{}@{}.example".format, words, words, words))),
+    "phone": ("phones", some(st.integers(1_000_000, 10**14).map("+{}".format))),
+    "first_name": ("first_names", some(letters)),
+    "last_name": ("last_names", some(letters)),
+    "gender": ("genders", some(st.sampled_from(["f", "m"]))),
+    "birth_date": ("dates_of_birth", some(st.dates(date(1900, 1, 1), THEN.date()))),
+    "city": ("cities", some(letters)),
+    "state": ("states", some(st.sampled_from(["CA", "ny", "on", "Bayern"]))),
+    "postal_code": ("zip_codes", some(st.sampled_from(["94035-1234", " 10115", "SW1A 1AA"]))),
+    "country": ("country_codes", some(st.sampled_from(["US", "de", " FR", "jp"]))),
+    "external_id": ("external_ids", some(ids)),
+    "fbc": ("fbc", st.just("fb.1.1554763741205.AbC")),
+    "fbp": ("fbp", st.just("fb.1.1596403881668.1116446470")),
+}
+VISIT = {
+    "ip_address": ("client_ip_address", st.ip_addresses().map(str)),
+    "user_agent": ("client_user_agent", words),
 }
 
 
-@pytest.fixture(scope="module")
-def sdk():
-    from facebook_business.adobjects.serverside import (
-        action_source,
-        app_data,
-        content,
-        custom_data,
-        delivery_category,
-        event,
-        extended_device_info,
-        gender,
-        messaging_channel,
-        original_event_data,
-        user_data,
-    )
-
-    return SimpleNamespace(
-        ActionSource=action_source.ActionSource,
-        AppData=app_data.AppData,
-        Content=content.Content,
-        CustomData=custom_data.CustomData,
-        DeliveryCategory=delivery_category.DeliveryCategory,
-        Event=event.Event,
-        ExtendedDeviceInfo=extended_device_info.ExtendedDeviceInfo,
-        Gender=gender.Gender,
-        MessagingChannel=messaging_channel.MessagingChannel,
-        OriginalEventData=original_event_data.OriginalEventData,
-        UserData=user_data.UserData,
-    )
+def as_meta_takes_it(name, value):
+    if name == "gender":
+        return [Gender.FEMALE if one == "f" else Gender.MALE for one in value]
+    if name == "birth_date":
+        return [one.strftime("%Y%m%d") for one in value]
+    return value
 
 
-def theirs(sdk, *, user=None, custom=None, **event):
-    """Return the event as Meta's client sends it, in this library's order and case."""
-    made = sdk.Event(
-        event_name="Purchase",
-        event_time=int(THEN.timestamp()),
-        event_id="e1",
-        action_source=sdk.ActionSource.WEBSITE,
-        user_data=sdk.UserData(**(user or {})),
-        custom_data=sdk.CustomData(**{"value": 19.99, "currency": "USD", **(custom or {})}),
-        **event,
-    ).normalize()
-    made["custom_data"]["currency"] = made["custom_data"]["currency"].upper()
-    return _ordered(made)
-
-
-def ours(*, conversion=None, **customer):
-    given = Conversion(
-        conversion_type="sale",
-        revenue="19.99",
-        timestamp=THEN,
-        event_id="e1",
-        customer=Customer(**customer),
-        **(conversion or {}),
-    )
-    return _ordered(to_event(given, SETTINGS))
-
-
-def _ordered(event):
-    user = event["user_data"].items()
-    sets = {name: sorted(v) if isinstance(v, list) else v for name, v in user}
-    return {**event, "user_data": sets}
-
-
-def test_all_customer_data_is_the_same_on_the_wire(sdk):
-    assert ours(
-        email=[" Jane@Example.com", "j@x.example"],
-        phone="+1 (555) 010-9999",
-        first_name="Mary",
-        last_name="Neil",
-        gender="f",
-        birth_date="19900203",
-        city="New York",
-        state="CA",
-        postal_code="94035-1234",
-        country="US",
-        external_id=["u1", "u2"],
-        fbc="fb.1.1554763741205.AbC",
-        fbp="fb.1.1596403881668.1116446470",
-        conversion={
-            "ip_address": "203.0.113.9",
-            "user_agent": "Mozilla/5.0",
-            "meta": MetaFields(user_data=MetaUserData(**IDENTIFIERS)),
-        },
-    ) == theirs(
-        sdk,
-        user={
-            "emails": [" Jane@Example.com", "j@x.example"],
-            "phones": ["+1 (555) 010-9999"],
-            "first_name": "Mary",
-            "last_name": "Neil",
-            "gender": sdk.Gender.FEMALE,
-            "date_of_birth": "19900203",
-            "city": "New York",
-            "state": "CA",
-            "zip_code": "94035-1234",
-            "country_code": "US",
-            "external_ids": ["u1", "u2"],
-            "fbc": "fb.1.1554763741205.AbC",
-            "fbp": "fb.1.1596403881668.1116446470",
-            "client_ip_address": "203.0.113.9",
-            "client_user_agent": "Mozilla/5.0",
-            **IDENTIFIERS,
-        },
-    )
-
-
-def test_all_custom_data_is_the_same_on_the_wire(sdk):
-    fields = MetaCustomData(
-        net_revenue=5,
-        content_name="Ant farm",
-        content_category="Toys",
-        content_ids=["a", "b"],
-        contents=[
-            MetaContent(
-                id="a",
-                quantity=2,
-                item_price="5.5",
-                title="Ant",
-                description="One ant",
-                brand="B",
-                category="Insects",
-                delivery_category="curbside",
-            )
-        ],
-        content_type="product",
-        delivery_category="home_delivery",
-        predicted_ltv=100,
-        num_items=2,
-        status="done",
-        search_string="ants",
-    )
-    own = {"coupon": "SPRING"}
-
-    assert ours(
-        email="j@x.example",
-        conversion={
-            "order_id": "o1",
-            "custom_data": own,
-            "meta": MetaFields(custom_data=fields),
-        },
-    ) == theirs(
-        sdk,
-        user={"email": "j@x.example"},
-        custom={
-            "order_id": "o1",
-            "net_revenue": 5,
-            "content_name": "Ant farm",
-            "content_category": "Toys",
-            "content_ids": ["a", "b"],
-            "contents": [
-                sdk.Content(
-                    product_id="a",
-                    quantity=2,
-                    item_price=5.5,
-                    title="Ant",
-                    description="One ant",
-                    brand="B",
-                    category="Insects",
-                    delivery_category=sdk.DeliveryCategory.CURBSIDE,
-                )
-            ],
-            "content_type": "product",
-            "delivery_category": sdk.DeliveryCategory.HOME_DELIVERY,
-            "predicted_ltv": 100,
-            "num_items": 2,
-            "status": "done",
-            "search_string": "ants",
-            "custom_properties": own,
-        },
-    )
-
-
-def test_items_are_the_same_on_the_wire(sdk):
-    item = LineItem(id="a", quantity=2, price="5.50", title="Ant", brand="B", category="Insects")
-    content = sdk.Content(
-        product_id="a", quantity=2, item_price=5.5, title="Ant", brand="B", category="Insects"
-    )
-
-    assert ours(email="j@x.example", conversion={"items": [item]}) == theirs(
-        sdk,
-        user={"email": "j@x.example"},
-        custom={"contents": [content], "content_ids": ["a"], "num_items": 2},
-    )
-
-
-def test_the_rest_of_an_event_is_the_same_on_the_wire(sdk):
-    names = ("ext_info_version", "app_package_name", "short_version", "long_version", "os_version")
-    more = ("device_model_name", "locale", "timezone_abbreviation", "carrier", "screen_width")
-    last = ("screen_height", "screen_density", "cpu_core_count", "total_disk_space_gb")
-    device = dict.fromkeys((*names, *more, *last, "free_disk_space_gb", "device_time_zone"), "")
-    device |= {"ext_info_version": "i2", "os_version": "17"}
-    app = {
-        "advertiser_tracking_enabled": True,
-        "application_tracking_enabled": False,
-        "campaign_ids": "c",
-        "install_referrer": "r",
-        "url_schemes": ["shop"],
-    }
-    fields = MetaFields(
-        referrer_url="https://search.example",
-        opt_out=True,
-        messaging_channel="whatsapp",
-        data_processing_options=("LDU",),
-        data_processing_options_country=1,
-        data_processing_options_state=1000,
-        app_data=MetaAppData(**app, extinfo=list(device.values())),
-        original_event_data=MetaOriginalEvent(event_name="Lead", event_time=THEN, order_id="o0"),
-    )
-    page = "https://shop.example/thanks"
-
-    assert ours(email="j@x.example", conversion={"page_url": page, "meta": fields}) == theirs(
-        sdk,
-        user={"email": "j@x.example"},
-        event_source_url=page,
-        referrer_url="https://search.example",
-        opt_out=True,
-        messaging_channel=sdk.MessagingChannel.WHATSAPP,
-        data_processing_options=["LDU"],
-        data_processing_options_country=1,
-        data_processing_options_state=1000,
-        app_data=sdk.AppData(**app, extinfo=sdk.ExtendedDeviceInfo(**device)),
-        original_event_data=sdk.OriginalEventData(
-            event_name="Lead", event_time=int(THEN.timestamp()), order_id="o0"
-        ),
-    )
-
-
-_word = st.text("abcdefghijklmnopqrstuvwxyzABCDEFXYZ", min_size=1, max_size=12)
-_email = st.builds("{}.{}@{}.example".format, _word, _word, _word)
-_phone = st.integers(1_000_000, 10**14).map(str)
+IDENTIFIERS = (
+    "subscription_id",
+    "fb_login_id",
+    "lead_id",
+    "anon_id",
+    "madid",
+    "page_id",
+    "ctwa_clid",
+)
+NAMES = {name: name_there for name, (name_there, _) in {**CUSTOMER, **VISIT}.items()}
 
 
 @given(
-    emails=st.lists(_email, max_size=3),
-    phones=st.lists(_phone, max_size=2),
-    first=_word,
-    last=_word,
-    city=_word,
-    zip_code=st.integers(10_000, 99_999).map(str),
-    country=st.sampled_from(["US", "de", "FR", "jp"]),
+    customer=optional(**{name: values for name, (_, values) in CUSTOMER.items()}),
+    visit=optional(**{name: values for name, (_, values) in VISIT.items()}),
+    known=optional(**dict.fromkeys(IDENTIFIERS, ids)),
 )
-def test_any_plain_customer_is_the_same_on_the_wire(
-    sdk, emails, phones, first, last, city, zip_code, country
+def test_any_customer_is_the_same_on_the_wire(customer, visit, known):
+    fields = MetaFields(user_data=MetaUserData(**known))
+    given = {NAMES[k]: as_meta_takes_it(k, v) for k, v in {**customer, **visit}.items()}
+
+    assert ours(**customer, conversion={**visit, "meta": fields}) == theirs(user={**given, **known})
+
+
+PRODUCT = {
+    "quantity": counts,
+    "item_price": money,
+    "title": words,
+    "description": words,
+    "brand": words,
+    "category": words,
+}
+CUSTOM = {
+    "net_revenue": money,
+    "content_name": words,
+    "content_category": words,
+    "content_ids": st.lists(ids, min_size=1, max_size=3),
+    "content_type": st.sampled_from(["product", "product_group"]),
+    "predicted_ltv": money,
+    "num_items": counts,
+    "status": words,
+    "search_string": words,
+}
+
+
+def numbers(given):
+    """Amounts as Meta's client takes them."""
+    return {k: v if isinstance(v, str | int | list) else float(v) for k, v in given.items()}
+
+
+@given(
+    revenue=money,
+    currency=st.sampled_from(["USD", "eur", "Jpy"]),
+    order_id=st.none() | ids,
+    custom=optional(**CUSTOM),
+    products=st.lists(optional(**PRODUCT), max_size=2),
+    delivery=st.none() | st.sampled_from(DeliveryCategory),
+    own=st.dictionaries(words.map("x_{}".format), words | counts | st.booleans(), max_size=2),
+)
+def test_any_purchase_is_the_same_on_the_wire(
+    revenue, currency, order_id, custom, products, delivery, own
 ):
-    assert ours(
-        email=emails,
-        phone=phones,
-        first_name=first,
-        last_name=last,
-        city=city,
-        postal_code=zip_code,
-        country=country,
-    ) == theirs(
-        sdk,
-        user={
-            "emails": emails,
-            "phones": phones,
-            "first_name": first,
-            "last_name": last,
-            "city": city,
-            "zip_code": zip_code,
-            "country_code": country,
-        },
+    category = delivery and delivery.value
+    contents = [MetaContent(id="a", delivery_category=category, **product) for product in products]
+    fields = MetaCustomData(**custom, delivery_category=category, contents=contents or None)
+    made = {"revenue": revenue, "currency": currency, "order_id": order_id, "custom_data": own}
+
+    assert ours(conversion={**made, "meta": MetaFields(custom_data=fields)}) == theirs(
+        custom={
+            **numbers(custom),
+            "value": float(revenue),
+            "currency": currency,
+            "order_id": order_id,
+            "delivery_category": delivery,
+            "contents": [
+                Content(product_id="a", delivery_category=delivery, **numbers(product))
+                for product in products
+            ]
+            or None,
+            "custom_properties": own,
+        }
+    )
+
+
+@given(products=st.lists(st.tuples(ids, st.integers(1, 9), money), min_size=1, max_size=3))
+def test_the_lines_of_an_order_are_the_same_on_the_wire(products):
+    items = [LineItem(id=id_, quantity=n, price=price) for id_, n, price in products]
+    contents = [
+        Content(product_id=id_, quantity=n, item_price=float(price)) for id_, n, price in products
+    ]
+
+    assert ours(conversion={"items": items}) == theirs(
+        custom={
+            "contents": contents,
+            "content_ids": list(dict.fromkeys(id_ for id_, _, _ in products)),
+            "num_items": sum(n for _, n, _ in products),
+        }
     )

@@ -12,8 +12,8 @@ from typing import Annotated
 import anyio
 import typer
 
-from anytrack_async.cli.demo.audit import audit
-from anytrack_async.cli.demo.backfill import back_fill
+from anytrack_async.cli.demo.audit import Audit, audit
+from anytrack_async.cli.demo.backfill import Kept, back_fill
 from anytrack_async.cli.demo.live import showing
 from anytrack_async.cli.demo.tables import show_intro, show_next, show_result
 from anytrack_async.cli.demo.tally import Tally
@@ -40,14 +40,21 @@ def demo(
     settings = sandbox.SandboxSettings(
         seed=seed, faults=sandbox.Faults(rate=faults, seed=seed, latency=0.05)
     )
-    console, tally = screen(), Tally(count, SERVICES)
     with _folder(keep=keep) as folder, sandbox.running(settings) as services:
-        show_intro(console, count, services.url, faults)
-        with quiet(), showing(console, tally):
-            kept = anyio.run(back_fill, services.environment(), folder / "outbox.db", tally)
-        found = audit(tally, kept, services.ledger(ids=True))
-    show_result(console, tally, found)
-    show_next(console, str(folder / "outbox.db") if keep else None)
+        show_intro(screen(), count, services.url, faults)
+        outbox, tally = folder / "outbox.db", Tally(count, SERVICES)
+        kept = _fill(services.environment(), outbox, tally)
+        _conclude(tally, audit(tally, kept, services.ledger(ids=True)), outbox if keep else None)
+
+
+def _fill(environ: dict[str, str], outbox: Path, tally: Tally) -> Kept:
+    with quiet(), showing(screen(), tally):
+        return anyio.run(back_fill, environ, outbox, tally)
+
+
+def _conclude(tally: Tally, found: Audit, kept: Path | None) -> None:
+    show_result(screen(), tally, found)
+    show_next(screen(), kept)
     if found.problems:
         raise typer.Exit(FAILED)
 

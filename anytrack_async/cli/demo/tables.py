@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -53,7 +54,7 @@ def show_result(console: Console, tally: Tally, audit: Audit) -> None:
     _verdict(console, audit)
 
 
-def show_next(console: Console, outbox: str | None) -> None:
+def show_next(console: Console, outbox: Path | None) -> None:
     """Say where to go from here."""
     console.print()
     console.print("Next", style="bold")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.sqlite.schema import prepare
+from anytrack_async.outbox.sqlite.schema import is_there, prepare
 
 _CACHE_KIB = 32_768
 _WAL_PAGES = 2_000
@@ -50,6 +50,7 @@ class Database:
                 cached_statements=256,
             )
             try:
+                is_there(sql)  # or it is somebody else's, and not to be changed
                 _use_wal(sql, busy_timeout)
                 database = cls(path, sql, clock)
                 with database.transaction(synced=True):
@@ -91,6 +92,8 @@ class Database:
 
     @contextmanager
     def _between(self, begin: str) -> Iterator[None]:
+        if self.sql.in_transaction:  # undoing an earlier one failed as well
+            self.sql.rollback()
         self.sql.execute(begin)
         try:
             yield
@@ -115,26 +118,32 @@ def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
             break
         except sqlite3.OperationalError as exc:
             # Switching a new file over does not wait for another process that does the same.
-            if "locked" not in str(exc) or time.monotonic() > deadline:
+            if _kind(exc) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
     if mode != "wal":
         raise OutboxError(f"the file's folder does not allow a write-ahead log (mode {mode!r})")
     sql.execute("PRAGMA synchronous = NORMAL")
+    sql.execute("PRAGMA fullfsync = ON")  # macOS: past the drive's cache; elsewhere no difference
     sql.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     sql.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
     sql.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
 
 
 _ADVICE = {
-    "unable to open": "check that its folder exists and may be written to",
-    "not a database": "it is damaged or something else: move it away, or choose another path",
-    "malformed": "it is damaged: move it away and salvage it with the .recover command of sqlite3",
-    "full": "the disk is full: free some space; nothing of this step was written",
-    "locked": "another process held the file for too long",
-    "readonly": "it cannot be written to: check its permissions and its folder's",
-    "disk I/O": "the disk failed; nothing of this step was written",
+    sqlite3.SQLITE_CANTOPEN: "check that its folder exists and may be written to",
+    sqlite3.SQLITE_NOTADB: "it is damaged or something else: move it away, or choose another path",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: move it away and salvage it with sqlite3's .recover",
+    sqlite3.SQLITE_FULL: "the disk is full: free some space; nothing of this step was written",
+    sqlite3.SQLITE_BUSY: "another process held it for too long",
+    sqlite3.SQLITE_READONLY: "it cannot be written to: check its permissions and its folder's",
+    sqlite3.SQLITE_IOERR: "the disk failed; nothing of this step was written",
 }
+
+
+def _kind(error: sqlite3.Error) -> int:
+    """Return SQLite's primary error code, 0 if there is none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 @contextmanager
@@ -142,8 +151,10 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn errors about the file *path* into `OutboxError`s that say what to do."""
     try:
         yield
+    except sqlite3.Error as exc:
+        advice = _ADVICE.get(_kind(exc))
+        raise OutboxError(f"outbox file {path}: {exc}" + (f"; {advice}" if advice else "")) from exc
     except FileNotFoundError as exc:
         raise OutboxError(f"the folder of the outbox file {path} does not exist: make it") from exc
-    except (sqlite3.Error, OSError) as exc:
-        advice = next((advice for sign, advice in _ADVICE.items() if sign in str(exc)), "")
-        raise OutboxError(f"outbox file {path}: {exc}" + (f"; {advice}" if advice else "")) from exc
+    except OSError as exc:
+        raise OutboxError(f"outbox file {path}: {exc.strerror}") from exc

@@ -56,6 +56,7 @@ class SQLiteOutbox:
         self._capacity = capacity
         self._clock = clock
         self._thread: OwnerThread[Database] | None = None
+        self._inherited: OwnerThread[Database] | None = None
         self._opening = partial(Database.open, self._path, clock=clock, busy_timeout=busy_timeout)
         self._reader = Reader(_REMEMBERED)
         self._unreadable: dict[int, list[Setback]] = {}

@@ -80,10 +80,8 @@ INSERT INTO pruned VALUES (0);
 """
 
 
-def prepare(sql: sqlite3.Connection) -> None:
-    """Create the tables in a new file, or check that the file is one of ours.
-
-    Called inside a transaction: two processes may open a new file at once.
+def is_there(sql: sqlite3.Connection) -> bool:
+    """Tell an outbox, True, from an empty file.
 
     Raises:
         OutboxError: it belongs to something else.
@@ -96,20 +94,24 @@ def prepare(sql: sqlite3.Connection) -> None:
             f"the outbox file has form {version}, written by a later release; this one reads up to "
             f"{VERSION}: upgrade anytrack_async"
         )
-    if ours:
-        return
-    if version or _one(sql, "SELECT count(*) FROM sqlite_master"):
+    if not ours and (version or _one(sql, "SELECT count(*) FROM sqlite_master")):
         raise OutboxError("the file is an SQLite database but not an outbox: choose another path")
-    _create(sql)
+    return ours
+
+
+def prepare(sql: sqlite3.Connection) -> None:
+    """Make the tables, unless they are there.
+
+    Called inside a transaction: two processes may open a new file at once.
+    """
+    if is_there(sql):
+        return
+    for statement in _TABLES.split(";"):
+        sql.execute(statement)
+    sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    sql.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _one(sql: sqlite3.Connection, query: str) -> int:
     (value,) = sql.execute(query).fetchone()
     return int(value)
-
-
-def _create(sql: sqlite3.Connection) -> None:
-    for statement in _TABLES.split(";"):
-        sql.execute(statement)
-    sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    sql.execute(f"PRAGMA user_version = {VERSION}")

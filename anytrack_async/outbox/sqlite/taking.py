@@ -78,8 +78,12 @@ def claim(db: Database, name: str, limit: int, lease: float) -> Taken:
             return Taken(lease_id=lease_id, found=sorted(found))
         before, outlook = outlook, _outlook(db.sql, name)
         if outlook == before:
-            raise OutboxError("the outbox file is damaged: it names conversions that it has not")
+            raise _damaged()
     return Taken(next_due=outlook.next_due)
+
+
+def _damaged() -> OutboxError:
+    return OutboxError("the outbox file is damaged: it names conversions that it has not")
 
 
 def _outlook(sql: sqlite3.Connection, name: str) -> _Outlook:
@@ -117,7 +121,7 @@ class _Taking:
         """Take what is due again, then what lost its worker, then the log beyond the cursor."""
         lease = "INSERT INTO lease (destination, until) VALUES (?, ?)"
         self._lease_id = self._sql.execute(lease, (self._name, until)).lastrowid or 0
-        while self._room > 0:
+        while True:
             self._retries()
             self._released()
             if self._room <= 0 or not self._expire_one():
@@ -155,6 +159,8 @@ class _Taking:
     def _take_span(self, span: int, first: int, last: int, size: int, attempts: int) -> None:
         found = self._range(first, last, attempts)
         self._found += found
+        if not found:
+            raise _damaged()
         if len(found) < size:
             taken = found[-1].seq
             self._sql.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,17 +15,17 @@ from anytrack_async.sinks.hubspot.problem import Act, Problem, context_values, i
 UNACCOUNTED = "UNACCOUNTED"
 """Our own code for an input that an answer says nothing about."""
 
-_PLAIN = frozenset(
-    (
-        "amount",
-        "anytrack_conversion_type",
-        "closedate",
-        "deal_currency_code",
-        "dealstage",
-        "pipeline",
-    )
-)
-"""Properties whose values are no customer's."""
+_ID = re.compile(".*", re.DOTALL)
+_NUMBER = re.compile(r"[\d.:TZ-]*", re.ASCII)
+_PLAIN = {
+    "amount": _NUMBER,
+    "anytrack_conversion_type": _ID,
+    "closedate": _NUMBER,
+    "deal_currency_code": re.compile("[A-Z]{3}"),
+    "dealstage": _ID,
+    "pipeline": _ID,
+}
+"""Properties whose values are no customer's, if they look it: the settings may say otherwise."""
 
 _NAMES = ("objectwritetraceid", "objectwritetraceids", "id", "ids")
 
@@ -160,7 +161,12 @@ def _private(
 
 
 def _values(*sent: Mapping[str, str]) -> Iterator[str]:
-    return (value for one in sent for name, value in one.items() if name not in _PLAIN)
+    given = (item for one in sent for item in one.items())
+    return (value for name, value in given if not _is_plain(name, value))
+
+
+def _is_plain(name: str, value: str) -> bool:
+    return name in _PLAIN and _PLAIN[name].fullmatch(value) is not None
 
 
 def json_of(content: bytes) -> Any:

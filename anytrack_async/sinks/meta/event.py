@@ -20,6 +20,7 @@ _STANDARD = {
     ConversionType.LEAD: "Lead",
     ConversionType.SIGNUP: "CompleteRegistration",
 }
+_WEB = ("https://", "http://")
 _LIMITED = {
     "data_processing_options": ["LDU"],
     "data_processing_options_country": 0,
@@ -52,7 +53,7 @@ def to_event(
         ),
     }
     page = conversion.page_url
-    if page is not None and page[:8].lower().startswith(("https://", "http://")):
+    if page is not None and page[:8].lower().startswith(_WEB):
         event["event_source_url"] = page
     if custom := custom_data(conversion, name):
         event["custom_data"] = custom

@@ -37,6 +37,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from anytrack_async.sinks.meta import characters
+from anytrack_async.sinks.meta.genders import INITIAL
 from anytrack_async.sinks.meta.regions import COUNTRY_CODES, country_from_name, state_code
 
 _PLAIN: Final = frozenset({"currency", "external_id"})
@@ -49,27 +50,13 @@ _LABEL = r"[a-z0-9]++(?:-++[a-z0-9]++)*+"
 _EMAIL = re.compile(
     rf"(?:{_ATOM}(?:\.{_ATOM})*+|\"[^\"\x00-\x1f\x7f]++\")@{_LABEL}(?:\.{_LABEL})++"
 )
+_NO_DIGITS = bytes(set(range(128)) - set(b"0123456789"))
 _NUMBERS = re.compile(r"\d+")
 _US_ZIP = re.compile(r"[0-9]{5}-(?![0-9]{3}$)")  # five and three is Brazil
 _NOT_A_TO_Z = re.compile(r"[^a-z]+")
 
 _NOTHING: Final = frozenset({sha256(b"").hexdigest(), md5(b"", usedforsecurity=False).hexdigest()})
 _HUGE: Final = 10**30
-
-_MALE_WORDS = """
-m male man mr mister sir gentleman lord he him his himself boy lad guy fellow chap bloke dude son
-father dad daddy papa brother uncle nephew husband boyfriend groom widower king prince duke count
-emperor god
-"""
-_FEMALE_WORDS = """
-f female woman mrs ms miss madam ma'am lady dame she her hers herself girl lass gal maiden daughter
-mother mom mommy mama sister aunt niece wife girlfriend bride widow queen princess duchess countess
-empress goddess belle chick
-"""
-_INITIAL: Final = {
-    **dict.fromkeys(_MALE_WORDS.split(), "m"),
-    **dict.fromkeys(_FEMALE_WORDS.split(), "f"),
-}
 
 
 def normalise(field: str, raw: object) -> str | None:
@@ -109,6 +96,9 @@ def hashed(field: str, raw: object) -> str | None:
 
     Source: Meta: Conversions API, customer information parameters.
     """
+    if type(raw) is str and raw.isascii() and (len(raw) < 32 or "@" in raw) and field in _HASHED:
+        text = _RULES[field](raw.lower().strip())  # nearly all values: no digest, nothing to join
+        return sha256(text.encode()).hexdigest() if text else None
     text = normalise(field, raw)
     # Only what came as a digest passes: a name may look like one after losing its dashes.
     if text is None or field in _PLAIN or (len(text) > 31 and _is_digest(raw)):
@@ -137,7 +127,11 @@ def _email(text: str) -> str | None:
 
 
 def _phone(text: str) -> str | None:
-    digits = text.translate(characters.in_phone).lstrip("0")
+    if text.isascii():
+        digits = text.encode().translate(None, _NO_DIGITS).decode()
+    else:
+        digits = text.translate(characters.in_phone)
+    digits = digits.lstrip("0")
     return digits if 7 <= len(digits) <= 15 else None
 
 
@@ -232,7 +226,7 @@ _RULES: Final[dict[str, Callable[[str], str | None]]] = {
     "ph": _phone,
     "fn": _name,
     "ln": _name,
-    "ge": _INITIAL.get,
+    "ge": INITIAL.get,
     "db": _birth_date,
     "ct": _city,
     "st": _state,
@@ -247,3 +241,4 @@ _RULES: Final[dict[str, Callable[[str], str | None]]] = {
     "dobm": _part_of_date(1, 12, 2),
     "doby": _part_of_date(1900, None, 4),
 }
+_HASHED: Final = _RULES.keys() - _PLAIN

@@ -6,7 +6,9 @@ Source: Meta: Conversions API, customer information parameters.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from operator import attrgetter
 from socket import AF_INET, AF_INET6, inet_pton
@@ -18,7 +20,12 @@ from anytrack_async.sinks.meta.clicks import as_given, fbc, fbclid_of
 from anytrack_async.sinks.meta.fields import identifiers
 from anytrack_async.sinks.meta.normalise import hashed, hashed_all
 
-_NAMES = ("em", "ph", "fn", "ln", "ge", "db", "ct", "st", "zp", "country")
+# Customers share names and places, so what these hash to is remembered; nobody shares an address.
+_shared = lru_cache(maxsize=8192)(hashed)
+_FIELDS: tuple[tuple[str, Callable[[str, str], str | None]], ...] = (
+    *(("em", hashed), ("ph", hashed), ("fn", _shared), ("ln", _shared), ("ge", _shared)),
+    *(("db", hashed), ("ct", _shared), ("st", _shared), ("zp", _shared), ("country", _shared)),
+)
 _DIGEST = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")
 _hashable = attrgetter(
     *("email", "phone", "first_name", "last_name", "gender", "birth_date"),
@@ -62,16 +69,14 @@ def user_data(
 
 
 def _add_hashed(found: dict[str, Any], customer: Customer) -> None:
-    for name, values in zip(_NAMES, _hashable(customer), strict=True):
+    for (name, hash_one), values in zip(_FIELDS, _hashable(customer), strict=True):
         if not values:
             continue
         if len(values) > 1:
-            digests = hashed_all(name, values)
-        else:
-            digest = hashed(name, values[0])
-            digests = [digest] if digest is not None else []
-        if digests:
-            found[name] = digests
+            if digests := hashed_all(name, values):
+                found[name] = digests
+        elif (digest := hash_one(name, values[0])) is not None:
+            found[name] = [digest]
 
 
 def _external_ids(values: tuple[str, ...], hash_them: bool) -> list[str]:
@@ -109,8 +114,10 @@ def _add_click(found: dict[str, Any], conversion: Conversion, seen_at: datetime)
 
 
 def _fbclid_of(conversion: Conversion) -> str | None:
-    meta = conversion.meta
-    return fbclid_of(conversion.page_url, None if meta is None else meta.referrer_url)
+    page, meta = conversion.page_url, conversion.meta
+    if meta is None and (page is None or "fbclid=" not in page):
+        return None
+    return fbclid_of(page, None if meta is None else meta.referrer_url)
 
 
 def _built(fbclid: str, seen_at: datetime) -> str | None:

@@ -71,6 +71,15 @@ async def test_a_missing_folder_is_named(tmp_path):
     assert "nowhere" in text
 
 
+async def test_a_file_that_may_not_be_made_is_told(path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.open", refuse)
+
+    assert (await refused(path)).endswith("Permission denied")
+
+
 async def test_a_folder_is_no_file(tmp_path):
     assert "unable to open" in await refused(tmp_path)
 
@@ -85,8 +94,10 @@ async def test_a_file_of_another_kind_is_left_alone(path):
 async def test_another_database_is_left_alone(path):
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE diary (entry TEXT)")
+    before = path.read_bytes()
 
     assert "choose another path" in await refused(path)
+    assert path.read_bytes() == before
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("diary",)]
 
@@ -124,10 +135,12 @@ async def test_a_file_that_lost_a_row_is_called_damaged(outbox):
     await outbox.append(sales(1))
     claim = await outbox.claim("alpha", 1, LEASE)
     await outbox.settle(claim, [Setback(seq=1, attempts=1, error="", due=0.0)])
+    await outbox.release(await outbox.claim("beta", 1, LEASE), due=0.0, tried=False)
     await outbox._run(lambda db: db.sql.execute("DELETE FROM log"))
 
-    with pytest.raises(OutboxError, match="damaged"):
-        await outbox.claim("alpha", 1, LEASE)
+    for name in ("alpha", "beta"):
+        with pytest.raises(OutboxError, match="damaged"):
+            await outbox.claim(name, 1, LEASE)
 
 
 async def test_a_name_of_several_lines_is_refused(outbox):
@@ -160,7 +173,9 @@ async def test_a_file_that_another_process_is_making_is_waited_for(path, monkeyp
         def execute(self, statement, *args):
             if "journal_mode" in statement and busy:
                 busy.pop()
-                raise sqlite3.OperationalError("database is locked")
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise error
             return super().execute(statement, *args)
 
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **more: connect(*a, factory=Busy, **more))

@@ -5,6 +5,7 @@ import sqlite3
 import anyio.from_thread
 import pytest
 
+from anytrack_async.errors import OutboxError
 from anytrack_async.outbox import Setback, SQLiteOutbox
 from anytrack_async.outbox.sqlite import log
 from anytrack_async.testing.outbox_contract import LEASE, sales
@@ -159,6 +160,38 @@ async def test_a_failed_step_is_undone(outbox, path):
         await outbox._run(fail)
 
     assert set(await outbox.reports(["sale:1"])) == {"sale:1"}
+
+
+async def test_a_step_whose_undoing_fails_does_not_block_the_next(path, monkeypatch):
+    connect = sqlite3.connect
+
+    class Stubborn(sqlite3.Connection):
+        broken = False
+
+        def rollback(self):
+            if Stubborn.broken:
+                Stubborn.broken = False
+                raise sqlite3.OperationalError("disk I/O error")
+            super().rollback()
+
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *a, **more: connect(*a, factory=Stubborn, **more)
+    )
+    outbox = SQLiteOutbox(path)
+    await outbox.open(["alpha"])
+
+    def fail(db):
+        with db.transaction(synced=True) as sql:
+            sql.execute("DELETE FROM destination")
+            Stubborn.broken = True
+            raise sqlite3.OperationalError("made up")
+
+    with pytest.raises(OutboxError, match="disk I/O"):
+        await outbox._run(fail)
+    await outbox.append(sales(1))
+
+    assert await outbox.destinations() == ("alpha",)
+    await outbox.aclose()
 
 
 async def test_many_reports_are_asked_for_in_parts(outbox, statements):

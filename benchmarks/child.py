@@ -1,0 +1,43 @@
+"""Measuring in a fresh process: `measured` calls a function of a script there and returns what it returns."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def measured(module: str, function: str, *arguments: Any) -> Any:
+    """Return ``benchmarks.<module>.<function>(*arguments)``, called in a process of its own.
+
+    Arguments and result must be what JSON can hold.
+
+    Raises:
+        RuntimeError: it failed; the text is what it said last.
+    """
+    call = json.dumps([module, function, arguments])
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.child", call],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{module}.{function}: {done.stderr.strip()[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _main() -> None:
+    module, function, arguments = json.loads(sys.argv[1])
+    result = getattr(importlib.import_module(f"benchmarks.{module}"), function)(*arguments)
+    print("\n" + json.dumps(result), flush=True)
+    os._exit(0)  # some trackers' threads never end
+
+
+if __name__ == "__main__":
+    _main()

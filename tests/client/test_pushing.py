@@ -1,0 +1,148 @@
+"""One existing conversion to one destination, now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from anytrack_async import (
+    BatchRejected,
+    ConfigurationError,
+    Conversion,
+    CredentialsRejected,
+    Customer,
+    Outcome,
+    SinkLimits,
+    Status,
+    Throttled,
+    Unavailable,
+)
+from tests.client.service import META_TOKEN, Service
+
+pytestmark = pytest.mark.asyncio
+
+SALE = Conversion.sale(
+    revenue="49.90",
+    order_id="1001",
+    user_agent="Mozilla/5.0",
+    customer=Customer(email="jane@example.com"),
+)
+
+
+async def test_to_meta(service: Service):
+    async with service.client(sinks=[service.meta()]) as client:
+        outcome = await client.sync_with_meta_capi(SALE)
+
+    assert (outcome.status, outcome.destination) == (Status.DELIVERED, "meta")
+    (body,) = service.bodies("graph.facebook.com")
+    assert body["data"][0]["event_id"] == SALE.event_id
+    assert service.last.headers["authorization"] == f"Bearer {META_TOKEN}"
+
+
+async def test_to_hubspot(service: Service):
+    async with service.client(sinks=[service.hubspot()]) as client:
+        outcome = await client.sync_with_hubspot(SALE)
+
+    assert (outcome.status, outcome.destination) == (Status.DELIVERED, "hubspot")
+    assert outcome.remote_id == "hs-0"
+
+
+async def test_a_sink_may_be_passed(service: Service):
+    async with service.client() as client:
+        outcome = await client.sync_with_meta_capi(SALE, service.meta())
+
+    assert outcome.status is Status.DELIVERED
+
+
+async def test_nothing_of_a_push_is_queued(service: Service):
+    async with service.client(sinks=[service.meta()]) as client:
+        await client.sync_with_meta_capi(SALE)
+        assert (await client.stats()).submitted == 0
+    assert service.bodies() == []
+
+
+@pytest.mark.parametrize("name", ["meta", "hubspot"])
+async def test_without_a_sink_it_says_what_to_do(name: str, service: Service):
+    client = service.client()
+    push = client.sync_with_meta_capi if name == "meta" else client.sync_with_hubspot
+
+    with pytest.raises(ConfigurationError, match=f"no sink '{name}': add one, or pass it here"):
+        await push(SALE)
+
+
+class Answering:
+    """A sink that answers, or raises, what it is given."""
+
+    name = "answering"
+    limits = SinkLimits()
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return [self.answer] * len(batch)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "after"),
+    [
+        (Outcome.delivered("d1"), Status.DELIVERED, None),
+        (Outcome.rejected("why", code="c"), Status.REJECTED, None),
+        (BatchRejected("why", code="c"), Status.REJECTED, None),
+        (Throttled("why", code="c", after=60.0), Status.RETRY, 60.0),
+        (CredentialsRejected("why", code="c"), Status.RETRY, None),
+        (Unavailable("why", code="c"), Status.RETRY, None),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+async def test_whatever_a_sink_says_is_an_outcome(
+    answer: Any, status: Status, after: float | None, service: Service
+):
+    async with service.client() as client:
+        outcome = await client.sync_with_hubspot(SALE, Answering(answer))
+
+    assert (outcome.status, outcome.destination) == (status, "answering")
+    assert outcome.retry_after == after
+    if status is not Status.DELIVERED:
+        assert (outcome.error, outcome.code) == ("why", "c")
+
+
+async def test_a_conversion_that_was_read_back_is_pushed_under_its_event_id(service: Service):
+    service.answer(
+        "/v1/conversions/c1",
+        {
+            "data": {
+                "id": "c1",
+                "conversion_type": "sale",
+                "revenue": "5",
+                "currency": "EUR",
+                "timestamp": SALE.timestamp.isoformat(),
+                "user_agent": "Mozilla/5.0",
+                "click_id": "k1",
+                "ip_address": "203.0.113.9",
+                "custom_data": {"event_id": "sale:1001"},
+            }
+        },
+    )
+
+    async with service.client(sinks=[service.hubspot()]) as client:
+        outcome = await client.sync_with_hubspot(await client.get_conversion_details("c1"))
+
+    assert outcome.status is Status.DELIVERED
+    (body,) = service.bodies("api.hubapi.com")
+    assert body["inputs"][0]["id"] == "sale:1001"
+
+
+async def test_a_service_that_is_down_is_no_exception(service: Service):
+    service.answers["/v26.0/p1/events"] = lambda _: httpx.Response(502)
+
+    async with service.client(sinks=[service.meta()]) as client:
+        outcome = await client.sync_with_meta_capi(SALE)
+
+    assert outcome.status is Status.RETRY
+    assert "502" in (outcome.error or "") + (outcome.code or "")

@@ -1,0 +1,240 @@
+"""Conversions out: each name asks the right question and answers with models."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import orjson
+import pytest
+
+from anytrack_async import (
+    ConfigurationError,
+    CredentialsError,
+    DecodeError,
+    HttpSettings,
+    InvalidConversionError,
+    NotFoundError,
+    RateLimitedError,
+    Retry,
+    ServerError,
+    TransportError,
+)
+from anytrack_async.export import CSV_COLUMNS
+from tests.client.service import SECRETS, Service
+
+pytestmark = pytest.mark.asyncio
+
+RANGE = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 12, tzinfo=UTC))
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": "c1",
+        "click_id": "k1",
+        "conversion_type": "sale",
+        "revenue": "49.90",
+        "currency": "EUR",
+        "source": "google",
+        "campaign_id": "42",
+        "timestamp": "2026-01-01T03:00:00",
+        **changes,
+    }
+
+
+def asked(service: Service) -> tuple[str, dict[str, str]]:
+    return service.last.url.path, dict(service.last.url.params)
+
+
+async def test_conversions_of_a_range(service: Service):
+    service.answer("/v1/conversions", {"data": [record(), record(id="c2"), {"bad": 1}]})
+
+    async with service.client() as client:
+        found = await client.get_conversions(RANGE, source="google", campaign_id="42")
+
+    assert [one.id for one in found] == ["c1", "c2"]
+    assert found[0].revenue == Decimal("49.90")
+    assert asked(service) == (
+        "/v1/conversions",
+        {
+            "date_from": "2026-01-01T00:00:00+00:00",
+            "date_to": "2026-01-01T12:00:00+00:00",
+            "source": "google",
+            "campaign_id": "42",
+        },
+    )
+
+
+async def test_without_a_range_it_is_the_last_thirty_days(service: Service):
+    service.answer("/v1/conversions", {"data": []})
+
+    async with service.client() as client:
+        assert await client.get_conversions_by_source("google") == []
+
+    _, query = asked(service)
+    first, last = (datetime.fromisoformat(query[name]) for name in ("date_from", "date_to"))
+    assert query["source"] == "google"
+    assert last - first == timedelta(days=30)
+    assert abs(datetime.now(UTC) - last) < timedelta(minutes=1)
+
+
+async def test_one_conversion(service: Service):
+    service.answer("/v1/conversions/c1", {"data": record()})
+
+    async with service.client() as client:
+        assert (await client.get_conversion_details("c1")).click_id == "k1"
+
+
+async def test_conversions_one_by_one(service: Service):
+    service.answer("/v1/conversions", {"data": [record(id="c2"), record()]})
+
+    async with service.client() as client:
+        found = [one.id async for one in client.stream_conversions(RANGE, source="google")]
+
+    assert found == ["c2", "c1"]
+    assert asked(service)[1]["source"] == "google"
+
+
+async def test_attribution(service: Service):
+    service.answer("/v1/conversions/c1/attribution", {"model": "linear", "weights": {"a": 0.5}})
+
+    async with service.client() as client:
+        found = await client.calculate_attribution("c1")
+
+    assert (found.model, found.weights) == ("linear", {"a": 0.5})
+
+
+async def test_touchpoints_in_time_order(service: Service):
+    points = [
+        {"type": "click", "source": "b", "timestamp": "2026-01-02T00:00:00"},
+        {"type": "view", "source": "a", "timestamp": "2026-01-01T00:00:00", "campaign_id": "4"},
+    ]
+    service.answer("/v1/conversions/c1/touchpoints", {"data": points})
+
+    async with service.client() as client:
+        assert [one.source for one in await client.get_touchpoints("c1")] == ["a", "b"]
+
+
+async def test_one_affiliate(service: Service):
+    service.answer("/v1/affiliates/performance", {"data": {"clicks": 10, "epc": "0.5"}})
+
+    async with service.client() as client:
+        found = await client.get_affiliate_performance("a1", RANGE)
+
+    assert (found.affiliate_id, found.clicks, found.epc) == ("a1", 10, Decimal("0.5"))
+    assert asked(service)[1]["affiliate_id"] == "a1"
+
+
+async def test_the_best_affiliates(service: Service):
+    best = [{"affiliate_id": "a", "epc": 1}, {"affiliate_id": "b", "epc": 2}]
+    service.answer("/v1/affiliates/top", {"data": best})
+
+    async with service.client() as client:
+        found = await client.get_top_affiliates("epc", 5, RANGE)
+
+    assert [one.affiliate_id for one in found] == ["b", "a"]
+    query = asked(service)[1]
+    assert (query["sort_by"], query["limit"]) == ("epc", "5")
+
+
+async def test_a_day(service: Service):
+    service.answer("/v1/reports/daily", {"total_revenue": "5.50", "total_conversions": 2})
+
+    async with service.client() as client:
+        found = await client.get_daily_report(date(2026, 1, 2))
+
+    assert (found.date, found.total_revenue) == (date(2026, 1, 2), Decimal("5.50"))
+    assert asked(service) == ("/v1/reports/daily", {"date": "2026-01-02"})
+
+
+async def test_a_csv_export(service: Service, tmp_path: Path):
+    service.answer("/v1/conversions", {"data": [record(source="=1+1")]})
+    path = tmp_path / "out.txt"
+
+    async with service.client() as client:
+        assert await client.export_conversions_csv(path, RANGE, campaign_id="42") == 1
+
+    text = (await anyio.Path(path).read_bytes()).decode()
+    header, row = csv.reader(io.StringIO(text, newline=""))
+    assert tuple(header) == CSV_COLUMNS
+    assert row[5] == "'=1+1"
+    assert asked(service)[1]["campaign_id"] == "42"
+
+
+async def test_an_export_by_the_files_ending(service: Service, tmp_path: Path):
+    service.answer("/v1/conversions", {"data": [record()]})
+    path = tmp_path / "out.jsonl"
+
+    async with service.client() as client:
+        assert await client.export_conversions(path, RANGE, source="google") == 1
+        with pytest.raises(ConfigurationError, match="cannot export as 'xlsx'"):
+            await client.export_conversions(tmp_path / "out.xlsx")
+
+    assert orjson.loads(await anyio.Path(path).read_bytes())["revenue"] == "49.90"
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(401, CredentialsError), (404, NotFoundError), (429, RateLimitedError), (500, ServerError)],
+)
+async def test_a_failure_has_its_class_and_no_secret(
+    status: int, error: type[Exception], service: Service
+):
+    service.refuse(status, f"bad key {SECRETS[0]}-0123456789", path="/v1/conversions/c1")
+
+    async with service.client() as client:
+        with pytest.raises(error) as caught:
+            await client.get_conversion_details("c1")
+
+    assert caught.value.status == status  # type: ignore[attr-defined]
+    assert SECRETS[0] not in f"{caught.value!s} {caught.value!r}"
+
+
+async def test_no_answer_is_a_transport_error(service: Service):
+    def broken(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    service.answers["/v1/conversions/c1"] = broken
+
+    async with service.client() as client:
+        with pytest.raises(TransportError, match="anytrack: connection failed"):
+            await client.get_conversion_details("c1")
+
+
+async def test_reads_are_repeated(service: Service):
+    answers = iter([httpx.Response(503), httpx.Response(200, json={"data": record()})])
+    service.answers["/v1/conversions/c1"] = lambda _: next(answers)
+    http = HttpSettings(retry=Retry(attempts=2, base=0.001))
+
+    async with service.client(http=http) as client:
+        assert (await client.get_conversion_details("c1")).id == "c1"
+
+
+async def test_an_answer_that_is_none_is_a_decode_error(service: Service):
+    service.answers["/v1/conversions/c1"] = lambda _: httpx.Response(200, text="<html>")
+
+    async with service.client() as client:
+        with pytest.raises(DecodeError, match="is not JSON"):
+            await client.get_conversion_details("c1")
+
+
+async def test_a_wrong_argument_costs_no_request(service: Service):
+    async with service.client() as client:
+        for call in (
+            client.get_conversion_details(""),
+            client.get_conversions_by_source(""),
+            client.get_conversions((datetime(2026, 1, 1), datetime(2026, 1, 2))),
+            client.get_top_affiliates("clicks"),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(InvalidConversionError):
+                await call
+    assert service.requests == []

@@ -1,0 +1,108 @@
+"""What a conversion costs: no task, no blocked event loop, flat memory."""
+
+import asyncio
+import gc
+import time
+import tracemalloc
+
+import anyio
+import pytest
+
+from anytrack_async.delivery.stream import track_many
+from anytrack_async.outbox import MemoryOutbox
+from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_no_task_is_made_per_conversion():
+    made = 0
+
+    def counting(loop, coro, **options):
+        nonlocal made
+        made += 1
+        return asyncio.Task(coro, loop=loop, **options)
+
+    sinks = [FakeSink(name, batch=500, concurrency=4) for name in ("anytrack", "meta", "hubspot")]
+    world = World(*sinks, prune_every=3600.0)
+    async with world.open():
+        await calm()
+        asyncio.get_running_loop().set_task_factory(counting)
+        handles = []
+        for one in sales(3000):
+            handles += await world.submit(one)
+        for handle in handles:
+            await handle
+        asyncio.get_running_loop().set_task_factory(None)
+
+    batches = sum(len(sink.calls) for sink in sinks)
+    assert made <= batches + 5
+    assert batches < 300
+
+
+async def test_those_who_wait_need_no_task_of_the_library():
+    keeper = Gatekeeper()
+    world = World(FakeSink(answer=keeper, batch=1000))
+    async with world.open():
+        handles = await world.submit(*sales(1000))
+        await world.until(lambda: world.sinks[0].busy)
+        assert len(asyncio.all_tasks()) < 12
+        keeper.open()
+        for handle in handles:
+            await handle
+
+
+async def test_a_full_batch_with_waiting_callers_does_not_block_the_event_loop():
+    keeper = Gatekeeper()
+    world = World(FakeSink(answer=keeper, batch=1000), outbox=MemoryOutbox(capacity=20_000))
+    longest = 0.0
+
+    async def beat():
+        nonlocal longest
+        while True:
+            before = time.perf_counter()
+            await anyio.lowlevel.checkpoint()
+            longest = max(longest, time.perf_counter() - before)
+
+    async with world.open():
+        handles = await world.submit(*sales(5000))
+        await world.until(lambda: world.sinks[0].busy)
+        gc.collect()
+        gc.disable()
+        try:
+            async with anyio.create_task_group() as tg:
+                tg.start_soon(beat)
+                keeper.open()
+                for handle in handles:
+                    await handle
+                tg.cancel_scope.cancel()
+        finally:
+            gc.enable()
+
+    assert longest < 0.1
+
+
+async def test_a_long_stream_takes_flat_memory():
+    world = World(FakeSink(batch=500), outbox=MemoryOutbox(remember_ids=1000), prune_every=0.01)
+    at_start = peak = 0
+
+    def source():
+        for number in range(12_000):
+            yield sale(f"e{number}")
+
+    async with world.open():
+        tracemalloc.start()
+        try:
+            count = 0
+            reports = track_many(world.dispatcher, source(), to=None, at=None, in_flight=500)
+            async for _ in reports:
+                count += 1
+                if count == 4000:
+                    at_start = tracemalloc.get_traced_memory()[0]
+                elif count > 4000 and count % 500 == 0:
+                    peak = max(peak, tracemalloc.get_traced_memory()[0])
+        finally:
+            tracemalloc.stop()
+
+    assert count == 12_000
+    assert peak < at_start + 3_000_000

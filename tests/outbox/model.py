@@ -1,0 +1,63 @@
+"""What an outbox holds, said as simply as possible."""
+
+from typing import Any
+
+import attrs
+
+
+@attrs.define
+class Place:
+    """Where one conversion is for one destination: free, leased, dead or done."""
+
+    state: str = "free"
+    attempts: int = 0
+    due: float = 0.0
+    lease: int = 0
+
+
+@attrs.define
+class Model:
+    """Everything accepted, by number, and where it is for each destination."""
+
+    order: list[int] = attrs.field(factory=list)
+    revenue: dict[int, int] = attrs.field(factory=dict)
+    places: dict[str, dict[int, Place]] = attrs.field(factory=dict)
+    leases: dict[tuple[str, int], float] = attrs.field(factory=dict)
+    forgotten: set[int] = attrs.field(factory=set)
+
+    def accept(self, number: int, revenue: int, mask: Any) -> None:
+        if number in self.revenue:
+            self.order.remove(number)
+        self.forgotten.discard(number)
+        self.order.append(number)
+        self.revenue[number] = revenue
+        for name, places in self.places.items():
+            places.pop(number, None)
+            if mask is None or name in mask:
+                places[number] = Place()
+
+    def ended(self, name: str, now: float) -> set[int]:
+        return {
+            lease for (who, lease), until in self.leases.items() if who == name and until <= now
+        }
+
+    def claimable(self, name: str, now: float) -> set[int]:
+        ended = self.ended(name, now)
+        return {
+            number
+            for number, place in self.places[name].items()
+            if (place.state == "free" and place.due <= now)
+            or (place.state == "leased" and place.lease in ended)
+        }
+
+    def give_back(self, name: str, lease: int, due: float, tried: bool) -> None:
+        del self.leases[name, lease]
+        for place in self.places[name].values():
+            if place.state == "leased" and place.lease == lease:
+                place.state, place.due = "free", due
+                place.attempts += tried
+
+    def next_due(self, name: str) -> float | None:
+        moments = [place.due for place in self.places[name].values() if place.state == "free"]
+        moments += [until for (who, _), until in self.leases.items() if who == name]
+        return min(moments, default=None)

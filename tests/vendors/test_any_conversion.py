@@ -1,0 +1,98 @@
+"""Whatever conversion can be built, Meta and HubSpot take it, or it is rejected before sending.
+
+The sandbox shares no code with the sinks: what the one sends, the other has to take.
+"""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from anytrack_async.models import Status
+from anytrack_async.sandbox import HubSpotPortal, MetaPixel, SandboxSettings, create_app
+from anytrack_async.sandbox.meta.events import check
+from anytrack_async.settings import HubSpotSettings, MetaSettings
+from anytrack_async.sinks.hubspot import HubSpotSink
+from anytrack_async.sinks.meta import MetaSink, hashed, to_event
+from tests.strategies import conversions, recent_conversions
+
+pytestmark = pytest.mark.asyncio
+
+PORTAL = HubSpotPortal(limit=10**6, currencies=("USD", "EUR", "JPY", "KWD"))
+PIXEL = MetaPixel(app_secret="app-secret")
+META = MetaSettings(
+    pixel_id=PIXEL.pixels[0], access_token=PIXEL.tokens[0], app_secret=PIXEL.app_secret
+)
+HUBSPOT = {"access_token": PORTAL.tokens[0], "rate_limit": 10**6}
+
+batches = st.lists(recent_conversions | recent_conversions | conversions, min_size=1, max_size=6)
+often = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def stand_in(service):
+    """Return the sandbox's page on *service*, and a transport that leads there."""
+    app = create_app(SandboxSettings(hubspot=PORTAL, meta=PIXEL))
+    return app.ledger.accounts[service], httpx.ASGITransport(app)
+
+
+@often
+@given(batches)
+async def test_meta_takes_any_conversion_that_is_sent(batch):
+    page, transport = stand_in("meta")
+    outcomes = await MetaSink(META, transport=transport).deliver(batch)
+
+    taken = [one for one in outcomes if one.status is Status.DELIVERED]
+    assert page.unique + page.duplicates == len(taken)
+    assert not page.rejected
+    for conversion, outcome in zip(batch, outcomes, strict=True):
+        if outcome.status is not Status.DELIVERED:
+            assert outcome.status is Status.REJECTED
+            assert outcome.error
+            # Meta would have refused it, and with it the others, for this very reason.
+            refusal = check(to_event(conversion, META), time.time())
+            assert str(refusal.subcode) == outcome.code
+
+
+@often
+@given(batches, st.sampled_from(["2026-09", "v3"]))
+async def test_hubspot_takes_any_conversion(batch, version):
+    page, transport = stand_in("hubspot")
+    sink = HubSpotSink(HubSpotSettings(**HUBSPOT, api_version=version), transport=transport)
+    outcomes = await sink.deliver(batch)
+    again = await sink.deliver(batch)
+
+    assert {one.status for one in outcomes} == {Status.DELIVERED}
+    assert [one.remote_id for one in again] == [one.remote_id for one in outcomes]
+    assert page.unique == len({one.event_id for one in batch})
+    assert not page.rejected
+
+
+@given(batches)
+async def test_hubspot_takes_any_conversion_of_a_known_visitor_as_an_event(batch):
+    page, transport = stand_in("hubspot")
+    events = HubSpotSettings(**HUBSPOT, mode="events", event_name="pe62515_conversion")
+    outcomes = await HubSpotSink(events, transport=transport).deliver(batch)
+
+    taken = {
+        conversion.event_id
+        for conversion, outcome in zip(batch, outcomes, strict=True)
+        if outcome.status is Status.DELIVERED
+    }
+    assert page.extra["events"] == len(taken)
+    assert not page.rejected
+    assert {one.code for one in outcomes} <= {None, "NO_IDENTITY"}
+
+
+@given(
+    field=st.sampled_from(["em", "ph", "fn", "ln", "ge", "db", "ct", "st", "zp", "country"]),
+    raw=st.text(max_size=30) | st.integers() | st.dates() | st.emails() | st.none(),
+)
+async def test_hashing_twice_is_hashing_once(field, raw):
+    once = hashed(field, raw)
+
+    assert hashed(field, once) == once
+    assert once is None or hashed(field, f" {once.upper()} ") == once
