@@ -35,10 +35,12 @@ class Diary:
     def __init__(self, *kinds: type) -> None:
         self._kinds = kinds
         self.events: list[Event] = []
+        self.written = anyio.Event()
 
     def notify(self, event: Event, /) -> None:
         if isinstance(event, self._kinds):
             self.events.append(event)
+            self.written.set()
 
 
 async def test_every_conversion_survives_20_percent_faults(
@@ -140,8 +142,7 @@ async def test_an_expired_token_holds_the_lane_and_a_new_one_resumes_it(
         deliveries = await client.submit_many([sale(number) for number in range(50)])
         for delivery in deliveries:
             await delivery.at("anytrack")
-        while not diary.events:
-            await anyio.sleep(0.01)
+        await diary.written.wait()
         held = (await client.stats()).destinations["meta"]
         sink.use_token("token-of-tomorrow")
         client.resume("meta")

@@ -1,4 +1,4 @@
-"""A process of its own that tracks sales until it is stopped: ``python -m tests.end_to_end.worker FIRST``.
+"""Tracks sales in a process of its own: ``python -m tests.end_to_end.worker FIRST``.
 
 It prints each event id once `submit` has returned, and ``closed`` after leaving the client.
 """
