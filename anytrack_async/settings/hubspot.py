@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import attrs
 
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.models import Conversion, ConversionType
 from anytrack_async.settings.checks import (
     base_url,
     build,
@@ -22,20 +23,17 @@ from anytrack_async.settings.checks import (
 )
 from anytrack_async.settings.http import HttpSettings
 
-if TYPE_CHECKING:
-    from anytrack_async.models import Conversion, ConversionType
-
-ByType: TypeAlias = Mapping[str, str] | Mapping["ConversionType", str]
+ByType: TypeAlias = Mapping[str, str] | Mapping[ConversionType, str]
 """Conversion type, as member or text → value."""
 
-PropertySource: TypeAlias = Mapping[str, str] | Callable[["Conversion"], Mapping[str, Any]]
+PropertySource: TypeAlias = Mapping[str, str] | Callable[[Conversion], Mapping[str, Any]]
 """HubSpot property → where its value comes from, or a function that answers property → value.
 
 A mapping names a field of the conversion (``"ad_id"``), an entry of one (``"custom_data.plan"``,
 ``"sub_ids.s1"``, ``"customer.city"``), or gives a constant (``"=newbusiness"``).
 """
 
-_TYPES = ("sale", "lead", "signup", "custom")
+_TYPES = tuple(map(str, ConversionType))
 _VERSION = re.compile(r"\d{4}-\d{2}|v3")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
+from typing import ClassVar, Self, TypeAlias, get_args
 
 import attrs
 
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.models import Conversion
+from anytrack_async.models.meta import ActionSource
 from anytrack_async.settings.checks import (
     base_url,
     build,
@@ -19,18 +21,11 @@ from anytrack_async.settings.checks import (
 )
 from anytrack_async.settings.http import HttpSettings
 
-if TYPE_CHECKING:
-    from anytrack_async.models import Conversion
-    from anytrack_async.models.meta import ActionSource
-
-EventName: TypeAlias = "Callable[[Conversion], str | None]"
+EventName: TypeAlias = Callable[[Conversion], str | None]
 """What Meta calls a conversion; None for the usual name."""
 
 _MIB = 1024 * 1024
-_ACTION_SOURCES = (
-    *("email", "website", "app", "phone_call", "chat", "physical_store"),
-    *("system_generated", "business_messaging", "other"),
-)
+_ACTION_SOURCES = get_args(ActionSource)
 
 
 def _partner_agent(_: object, __: object, value: str | None) -> None:
