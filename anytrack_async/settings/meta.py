@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Self, TypeAlias, get_args
+from typing import Any, ClassVar, Self, TypeAlias, get_args
 
 import attrs
 
@@ -25,6 +26,7 @@ EventName: TypeAlias = Callable[[Conversion], str | None]
 """What Meta calls a conversion; None for the usual name."""
 
 _MIB = 1024 * 1024
+_REGION = re.compile(r"[A-Za-z]{2}")
 _ACTION_SOURCES = get_args(ActionSource)
 
 
@@ -36,6 +38,11 @@ def _partner_agent(_: object, __: object, value: str | None) -> None:
 def _action_source(_: object, __: object, value: object) -> None:
     if value not in _ACTION_SOURCES:
         raise ConfigurationError(f"action_source must be one of {', '.join(_ACTION_SOURCES)}")
+
+
+def _region(_: object, __: object, value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and _REGION.fullmatch(value)):
+        raise ConfigurationError("phone_region must be a two-letter code such as 'GB'")
 
 
 def _batch(_: object, __: object, value: int) -> None:
@@ -63,6 +70,10 @@ class MetaSettings:
         opt_out: lets Meta use events for attribution only where `MetaFields` does not say.
         hash_external_id: False sends `Customer.external_id` as given. Meta matches it with what
             your pixel sends: pick one form and keep it.
+        phone_region: ISO 3166-1 alpha-2 code of where customers write numbers without country code,
+            e.g. ``"GB"``; with the ``[normalise]`` extra. Numbers need a country code without it.
+        country_names: read any country name or code; with the ``[normalise]`` extra. Without it,
+            codes and common names are read.
         batch: most events in one request, at most 1,000.
         max_bytes: most bytes in one request; a batch that is longer goes in several.
         concurrency: requests at once.
@@ -93,6 +104,8 @@ class MetaSettings:
     limited_data_use: bool = False
     opt_out: bool = False
     hash_external_id: bool = True
+    phone_region: str | None = attrs.field(default=None, validator=_region)
+    country_names: bool = False
     batch: int = attrs.field(default=1000, validator=_batch)
     max_bytes: int = attrs.field(default=4 * _MIB, validator=positive)
     concurrency: int = attrs.field(default=4, validator=positive)

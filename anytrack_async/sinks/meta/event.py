@@ -48,9 +48,7 @@ def to_event(
         "event_time": int(happened if future is None else now),
         "event_id": conversion.event_id,
         "action_source": settings.action_source,
-        "user_data": user_data(
-            conversion, hash_external_id=settings.hash_external_id, seen_at=future
-        ),
+        "user_data": user_data(conversion, settings, seen_at=future),
     }
     page = conversion.page_url
     if page is not None and page[:8].lower().startswith(_WEB):

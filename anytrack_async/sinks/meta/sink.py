@@ -19,6 +19,7 @@ from anytrack_async.sinks.base import BatchRejected, SinkLimits, SinkSignal, Thr
 from anytrack_async.sinks.meta.body import Place, in_pieces, request_body, request_tail
 from anytrack_async.sinks.meta.event import to_event
 from anytrack_async.sinks.meta.preflight import find_fault, find_weakness
+from anytrack_async.sinks.meta.reading import check_reading
 from anytrack_async.sinks.meta.replies import settle
 from anytrack_async.sinks.meta.usage import Pace
 from anytrack_async.transport import Answer, Session, Transport
@@ -39,11 +40,15 @@ class MetaSink:
         settings: where, with which token, and how events look.
         name: the destination's name; give each pixel its own.
         transport: takes the place of the connection pool, for tests.
+
+    Raises:
+        ConfigurationError: the settings ask for the ``[normalise]`` extra, which is missing.
     """
 
     def __init__(
         self, settings: MetaSettings, *, name: str = "meta", transport: Transport | None = None
     ) -> None:
+        check_reading(settings)
         self.name = name
         self.limits = SinkLimits(batch=settings.batch, concurrency=settings.concurrency)
         self._settings = settings

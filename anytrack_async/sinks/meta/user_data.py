@@ -19,6 +19,7 @@ from anytrack_async.settings import MetaSettings
 from anytrack_async.sinks.meta.clicks import as_given, fbc, fbclid_of
 from anytrack_async.sinks.meta.fields import identifiers
 from anytrack_async.sinks.meta.normalise import hashed, hashed_all
+from anytrack_async.sinks.meta.reading import read
 
 # Customers share names and places, so what these hash to is remembered; nobody shares an address.
 _shared = lru_cache(maxsize=8192)(hashed)
@@ -38,26 +39,30 @@ def match_keys(conversion: Conversion, settings: MetaSettings | None = None) -> 
 
     Values that are unusable do not count: an address without "@" gives no ``em``.
     """
-    hash_external_id = settings is None or settings.hash_external_id
-    return tuple(user_data(conversion, hash_external_id=hash_external_id))
+    return tuple(user_data(conversion, settings))
 
 
 def user_data(
-    conversion: Conversion, *, hash_external_id: bool = True, seen_at: datetime | None = None
+    conversion: Conversion,
+    settings: MetaSettings | None = None,
+    *,
+    seen_at: datetime | None = None,
 ) -> dict[str, Any]:
     """Return who did it: hashed where Meta wants it hashed, and without what is unusable.
 
     Args:
         conversion: what was done.
-        hash_external_id: whether `Customer.external_id` is hashed too.
+        settings: whether external ids are hashed (they are if not given), how phones and countries
+            are read.
         seen_at: when the click id was first seen; the conversion's time if not given.
     """
     found: dict[str, Any] = {}
     customer = conversion.customer
     if customer is not None:
-        _add_hashed(found, customer)
+        _add_hashed(found, customer if settings is None else read(customer, settings))
         if customer.external_id:
-            found["external_id"] = _external_ids(customer.external_id, hash_external_id)
+            hash_them = settings is None or settings.hash_external_id
+            found["external_id"] = _external_ids(customer.external_id, hash_them)
     if conversion.ip_address is not None and _is_ip(address := conversion.ip_address.strip()):
         found["client_ip_address"] = address
     if conversion.user_agent is not None:

@@ -63,7 +63,7 @@ async def test_bad_conversions_lose_nobody_else(hs):
     outcomes = await sink_of(app).deliver(batch)
 
     assert [one.status for one in outcomes] == ["rejected", "delivered", "delivered"]
-    assert "XAU was not one of the allowed options" in outcomes[0].error
+    assert '"XAU" is not a part of the current effective currency codes' in outcomes[0].error
 
 
 async def test_a_fresh_portal_holds_until_it_is_set_up(hs):
