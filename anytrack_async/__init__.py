@@ -49,6 +49,7 @@ from anytrack_async.events import (
     Observer,
     Retried,
     Submitted,
+    Weakened,
 )
 from anytrack_async.models import (
     AffiliatePerformance,
@@ -178,6 +179,7 @@ __all__ = [
     "TransportError",
     "Unavailable",
     "UndeliveredError",
+    "Weakened",
     "__version__",
     "new_event_id",
 ]

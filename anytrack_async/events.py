@@ -95,6 +95,14 @@ class Dropped:
     reason: str
 
 
+@attrs.frozen(kw_only=True)
+class Weakened:
+    """A destination takes conversions, but will match some of them less well; told once a kind."""
+
+    destination: str
+    reason: str
+
+
 Event: TypeAlias = (
     Submitted
     | Delivered
@@ -105,6 +113,7 @@ Event: TypeAlias = (
     | LaneResumed
     | DeadLettered
     | Dropped
+    | Weakened
 )
 
 
@@ -187,3 +196,5 @@ def _line(event: Event) -> tuple[int, str, tuple[object, ...]]:
         case Dropped(destination=name, event_ids=ids, reason=why):
             lost = (name, len(ids), why, name_some(ids))
             return logging.ERROR, "%s: gave up %d: %s: %s", lost
+        case Weakened(destination=name, reason=what):
+            return logging.WARNING, "%s: %s are matched less well (told once)", (name, what)

@@ -22,6 +22,7 @@ from anytrack_async.events import (
     Observers,
     Retried,
     Submitted,
+    Weakened,
     name_some,
 )
 
@@ -65,6 +66,11 @@ LINES: list[tuple[Event, int, str]] = [
         Dropped(destination="meta", event_ids=IDS, reason="closed"),
         logging.ERROR,
         "meta: gave up 2: closed: e1, e2",
+    ),
+    (
+        Weakened(destination="meta", reason="website events without user_agent"),
+        logging.WARNING,
+        "meta: website events without user_agent are matched less well (told once)",
     ),
 ]
 

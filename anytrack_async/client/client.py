@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import ANYTRACK, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.events import LoggingObserver, Observer, Observers
+from anytrack_async.events import Event, LoggingObserver, Observer, Observers
 from anytrack_async.outbox import Outbox
 from anytrack_async.settings import AnyTrackSettings, DeliverySettings, HttpSettings
 from anytrack_async.sinks import AnyTrackSink, Sink
@@ -85,17 +85,20 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         settings = _settings(api_key, account_id, base_url, http)
         names = sink_names(sinks)
         self._counters = Counters()
-        logs = (LoggingObserver(),) if log else ()
+        notify = Observers(
+            [self._counters, *((LoggingObserver(),) if log else ()), *observers]
+        ).notify
         self._session = anytrack_session(settings, transport=transport)
         self._anytrack = AnyTrackSink(settings, transport=transport)
         self._dispatcher = Dispatcher(
             make_outbox(outbox),
             [self._anytrack, *sinks],
             delivery_settings(delivery),
-            notify=Observers([self._counters, *logs, *observers]).notify,
+            notify=notify,
             from_start=listed("from_start", from_start, among=[ANYTRACK, *names]),
         )
         self._sinks = {sink.name: sink for sink in sinks}
+        _share(notify, sinks)
         self._read_through(self._session)
 
     @classmethod
@@ -227,3 +230,9 @@ def _required(name: str, value: str | None) -> str:
         f"{name} is missing: pass it, or set ANYTRACK_{name.upper()} and use "
         "AnyTrackClient.from_env()"
     )
+
+
+def _share(notify: Callable[[Event], None], sinks: Sequence[Sink]) -> None:
+    for sink in sinks:
+        if hasattr(sink, "notify"):
+            sink.notify = notify

@@ -29,7 +29,8 @@ class SinkLimits:
 class Sink(Protocol):
     """Somewhere to send conversions.
 
-    A sink may also have ``async def aclose(self) -> None``; it is called when the client closes.
+    A sink may also have ``async def aclose(self) -> None``, which is called when the client closes,
+    and an attribute ``notify``, which the client sets: it takes events for the client's observers.
     """
 
     @property

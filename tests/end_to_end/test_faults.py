@@ -20,6 +20,7 @@ from anytrack_async import (
     MetaSettings,
     MetaSink,
     Status,
+    Weakened,
 )
 from anytrack_async.sandbox import Faults, Sandbox
 from tests.end_to_end.shop import SERVICES, everything, ids, sale
@@ -152,3 +153,18 @@ async def test_an_expired_token_holds_the_lane_and_a_new_one_resumes_it(
     assert held.dead == 0
     assert all(outcome.status is Status.DELIVERED for outcome in outcomes)
     assert [type(event) for event in diary.events] == [LaneHeld, LaneResumed]
+
+
+async def test_what_weakens_an_event_is_told_once_to_the_observers(
+    sandbox: Sandbox, connect: Connect
+) -> None:
+    diary = Diary(Weakened)
+
+    async with connect(observers=[diary]) as client:
+        for number in range(3):
+            await client.submit(sale(number, user_agent=None))
+
+    assert diary.events == [
+        Weakened(destination="meta", reason="website events without user_agent")
+    ]
+    assert ids(sandbox, "meta").keys() == everything(3)

@@ -5,14 +5,14 @@ Source: Meta: Conversions API, using the API.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio.lowlevel
 import orjson
 
 from anytrack_async.errors import TransportError
+from anytrack_async.events import Event, LoggingObserver, Weakened
 from anytrack_async.models import Conversion, Outcome
 from anytrack_async.settings import MetaSettings
 from anytrack_async.sinks.base import BatchRejected, SinkLimits, SinkSignal, Throttled, Unavailable
@@ -26,15 +26,14 @@ from anytrack_async.transport import Answer, Session, Transport
 
 _SLICE = 64  # events mapped between two checkpoints: about a millisecond
 
-_log = logging.getLogger("anytrack_async")
-
 
 class MetaSink:
     """Sends conversions to one pixel or dataset, up to 1,000 in a request.
 
     What Meta would refuse a whole request for is found before sending and rejects that conversion
-    alone. What only weakens an event is sent, with one warning of each kind in the log
-    ``anytrack_async``. Meta drops repeats of an event id and name within 48 hours.
+    alone. What only weakens an event is sent, and told once of each kind as a `Weakened` event to
+    `notify`: the client's observers, or the log ``anytrack_async`` without a client. Meta drops
+    repeats of an event id and name within 48 hours.
 
     Args:
         settings: where, with which token, and how events look.
@@ -55,6 +54,7 @@ class MetaSink:
         self._session = Session(
             name, settings.base_url, headers={}, http=settings.http, transport=transport
         )
+        self.notify: Callable[[Event], None] = LoggingObserver().notify
         self._pace = Pace()
         self._throttled = 0
         self._warned: set[str] = set()
@@ -125,7 +125,7 @@ class MetaSink:
     def _warn(self, weakness: str | None) -> None:
         if weakness is not None and weakness not in self._warned:
             self._warned.add(weakness)
-            _log.warning("%s: %s are matched less well (told once)", self.name, weakness)
+            self.notify(Weakened(destination=self.name, reason=weakness))
 
     async def _send(self, piece: Sequence[Place]) -> Outcome:
         await self._pace.turn()
