@@ -230,6 +230,14 @@ async def test_a_stage_must_be_of_the_deals_own_pipeline(hubspot):
     )
 
 
+async def test_a_currency_the_portal_does_not_have_is_named(hubspot):
+    answer = await hubspot.upsert(hubspot.deal("e1", deal_currency_code="XAU"))
+
+    assert answer.json()["errors"][0]["errors"][0]["message"] == (
+        '"XAU" is not a part of the current effective currency codes for portal 62515'
+    )
+
+
 async def test_a_bad_email_is_refused(hubspot):
     answer = await hubspot.upsert_contacts("not an address")
 

@@ -85,6 +85,20 @@ async def test_with_an_app_secret_the_proof_is_checked(make, meta_of):
     assert (await meta.send(meta.event(), appsecret_proof=proof)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "API calls from the server require an appsecret_proof argument"),
+        ({"appsecret_proof": "wrong"}, "Invalid appsecret_proof provided in the API argument"),
+    ],
+)
+async def test_a_missing_proof_is_told_from_a_wrong_one(make, meta_of, given, words):
+    meta = meta_of(make(meta=MetaPixel(app_secret="s3")))
+
+    error = (await meta.send(meta.event(), **given)).json()["error"]
+    assert (error["type"], error["message"]) == ("GraphMethodException", words)
+
+
 @pytest.mark.parametrize("name", ["event_name", "event_time", "user_data", "action_source"])
 async def test_a_missing_field_is_100(meta, name):
     assert await refusal(meta, meta.event(**{name: None})) == (100, None)

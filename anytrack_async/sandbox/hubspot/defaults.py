@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from anytrack_async.sandbox.hubspot.schema import Property, Schema
 from anytrack_async.sandbox.settings import HubSpotPortal
 
+PORTAL_ID = 62515
 DEAL_GROUP = "dealinformation"
 CONTACT_GROUP = "contactinformation"
 ANYTRACK_PROPERTIES = (

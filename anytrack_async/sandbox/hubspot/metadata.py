@@ -9,9 +9,10 @@ from typing import Any
 
 from anytrack_async.sandbox.hubspot.batches import envelope, inputs_of
 from anytrack_async.sandbox.hubspot.call import Call
+from anytrack_async.sandbox.hubspot.defaults import PORTAL_ID
 from anytrack_async.sandbox.hubspot.errors import not_found
 from anytrack_async.sandbox.hubspot.pipelines import DEAL_PIPELINES
-from anytrack_async.sandbox.hubspot.portal import PORTAL_ID, Portal
+from anytrack_async.sandbox.hubspot.portal import Portal
 from anytrack_async.sandbox.hubspot.records import Table
 from anytrack_async.sandbox.hubspot.schema import group_wire
 from anytrack_async.sandbox.wire import Reply, json_reply

@@ -8,8 +8,8 @@ from __future__ import annotations
 import itertools
 from urllib.parse import parse_qs
 
+from anytrack_async.sandbox.hubspot.defaults import PORTAL_ID
 from anytrack_async.sandbox.hubspot.errors import HubSpotError, missing_scope, unauthorized
-from anytrack_async.sandbox.hubspot.portal import PORTAL_ID
 from anytrack_async.sandbox.settings import HubSpotPortal
 from anytrack_async.sandbox.wire import Clock, Reply, Request, json_reply
 

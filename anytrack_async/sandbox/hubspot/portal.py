@@ -14,8 +14,6 @@ from anytrack_async.sandbox.ledger import Account
 from anytrack_async.sandbox.settings import SandboxSettings
 from anytrack_async.sandbox.wire import Clock
 
-PORTAL_ID = 62515
-
 _KINDS = {
     "deals": "deals",
     "deal": "deals",

@@ -1,6 +1,7 @@
 """Which property values HubSpot takes.
 
-Source: HubSpot: CRM objects, deals and contacts; property validation.
+Source: HubSpot: CRM objects, deals and contacts; property validation; changelog, enforcing deal
+currency code validation.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from anytrack_async.sandbox.hubspot.defaults import PORTAL_ID
 from anytrack_async.sandbox.hubspot.errors import Problem
 from anytrack_async.sandbox.hubspot.pipelines import DEAL_PIPELINES, stages_of
 from anytrack_async.sandbox.hubspot.schema import Property, Schema
@@ -65,12 +67,18 @@ def _wrong(known: Property, value: str) -> tuple[str, str] | None:
     if value != value.strip():
         return "INVALID_VALUE", f"'{value}' has leading or trailing whitespace"
     if known.options and value not in known.options:
-        allowed = ", ".join(known.options)
-        return "INVALID_OPTION", f"{value} was not one of the allowed options: [{allowed}]"
+        return "INVALID_OPTION", _not_among(known, value)
     if known.name == "email" and not _EMAIL.fullmatch(value):
         return "INVALID_EMAIL", f"Email address {value} is invalid"
     check = _CHECKS.get(known.type)
     return check(value) if check else None
+
+
+def _not_among(known: Property, value: str) -> str:
+    if known.name == "deal_currency_code":
+        codes = f"the current effective currency codes for portal {PORTAL_ID}"
+        return f'"{value}" is not a part of {codes}'
+    return f"{value} was not one of the allowed options: [{', '.join(known.options)}]"
 
 
 def _number(value: str) -> tuple[str, str] | None:

@@ -69,9 +69,11 @@ def no_token() -> GraphError:
     return GraphError(message=message, code=104, status=400)
 
 
-def bad_proof() -> GraphError:
-    """Return the error of a wrong or missing `appsecret_proof`."""
-    message = "Invalid appsecret_proof provided in the API argument"
+def bad_proof(*, given: bool) -> GraphError:
+    """Return the error of a wrong `appsecret_proof`, or of one that is not given."""
+    wrong = "Invalid appsecret_proof provided in the API argument"
+    missing = "API calls from the server require an appsecret_proof argument"
+    message = wrong if given else missing
     return GraphError(message=message, code=100, type="GraphMethodException")
 
 

@@ -83,8 +83,9 @@ class MetaService:
         secret = self._pixel.app_secret
         if secret is not None:
             proof = hmac.new(secret.encode(), str(token).encode(), hashlib.sha256).hexdigest()
-            if given.get("appsecret_proof") != proof:
-                raise errors.bad_proof()
+            sent = given.get("appsecret_proof")
+            if sent != proof:
+                raise errors.bad_proof(given=sent is not None)
 
     def _check_path(self, request: Request) -> None:
         _version, id_, edge = [*request.path.strip("/").split("/", 2), "", ""][:3]

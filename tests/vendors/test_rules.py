@@ -1,0 +1,64 @@
+"""`docs/vendor-rules.md` names pages of the vendors, and tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs/vendor-rules.md").read_text(encoding="utf-8")
+RULES, CLIENTS = TEXT.split("## Where the vendors' clients do otherwise")
+NODES = set(re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", TEXT))
+LINK = re.compile(r"\[[^]]+\]\(https://developers\.(?:facebook|hubspot)\.com/[^)]+\)")
+
+
+def rows(text):
+    """The cells of each row of the tables in *text*, without their heads."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return [row for row in cells if row[0] not in ("rule", "client")]
+
+
+@cache
+def names_in(path):
+    """The tests of a file, those of a class as ``Class::test``."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}::{one.name}" for one in node.body if hasattr(one, "args")}
+        elif hasattr(node, "args"):
+            found.add(node.name)
+    return found
+
+
+def test_every_test_that_is_named_exists():
+    assert len(NODES) > 100
+    assert not {f"{path}::{name}" for path, name in NODES if name not in names_in(path)}
+
+
+def test_every_file_that_is_named_exists():
+    files = re.findall(r"`(?:tests/vendors/)?(test_\w+\.py)`", TEXT)
+
+    assert not [name for name in files if not (ROOT / "tests/vendors" / name).exists()]
+
+
+def test_every_rule_has_its_source_and_its_test():
+    table = rows(RULES)
+
+    assert len(table) > 80
+    for rule, page, tests in table:
+        said = LINK.search(page) or page.startswith(("same", "our ")) or "*observed*" in page
+        assert said, rule
+        assert "::test_" in tests, rule
+
+
+def test_every_fault_of_a_client_is_asserted():
+    table = rows(CLIENTS)
+
+    assert table
+    for client, fault, tests in table:
+        assert client.startswith("`")
+        assert "::test_" in tests, fault
