@@ -21,12 +21,14 @@ class Answer:
         headers: names in any case.
         content: the body.
         service: who said it.
+        sent: the body of the request, so that what is quoted of it can be hidden.
     """
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
     content: bytes = attrs.field(repr=False)
     service: str = ""
+    sent: bytes = attrs.field(default=b"", repr=False)
 
     @property
     def success(self) -> bool:

@@ -19,7 +19,7 @@ from anytrack_async.errors import (
     ServiceError,
 )
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.text import safe_text
+from anytrack_async.transport.text import hide, quotable, safe_text
 
 _KINDS: Mapping[int, type[ServiceError]] = {
     401: CredentialsError,
@@ -38,7 +38,7 @@ class Fault:
     """What a service says about a failure, in words that are safe to show.
 
     Attributes:
-        message: masked by `safe_text`.
+        message: without what it quotes of the request, and masked by `safe_text`.
         code: the service's own error code.
         request_id: what to quote to its support.
     """
@@ -58,13 +58,17 @@ def read_fault(answer: Answer) -> Fault:
     error = body.get("error")
     inner = error if isinstance(error, Mapping) else body
     told = inner.get("message") or body.get("message") or error
-    message = safe_text(told) if isinstance(told, str) else ""
+    message = _said(told, answer.sent) if isinstance(told, str) else ""
     request_id = answer.headers.get("x-request-id") or body.get("request_id")
     return Fault(
         message=message or _phrase(answer.status),
         code=_id(inner.get("code", body.get("code"))),
         request_id=_id(request_id),
     )
+
+
+def _said(told: str, sent: bytes) -> str:
+    return safe_text(hide(told, quotable(sent)))
 
 
 def service_error(answer: Answer) -> ServiceError:

@@ -186,6 +186,7 @@ class Session:
             headers=response.headers,
             content=response.content,
             service=self.service,
+            sent=request.content,
         )
 
     def _lost(self, why: str) -> TransportError:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async.transport import safe_text
-from anytrack_async.transport.text import MASK
+from anytrack_async.transport.text import MASK, hide, quotable
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,15 @@ def test_no_phone_number_survives(number: str):
 @given(st.text(), st.integers(1, 300))
 def test_any_text_is_cut_and_never_raises(text: str, longest: int):
     assert len(safe_text(text, longest)) <= longest
+
+
+def test_what_was_sent_is_hidden_wherever_it_stands():
+    sent = b'{"click_id": "zqclick", "custom_data": {"notes": ["zqnote", "no"]}, "order_id": "o-7"}'
+    words = "order o-7: zqclick has no notes 'zqnote'"
+
+    assert hide(words, quotable(sent)) == f"order o-7: {MASK} has no notes '{MASK}'"
+
+
+@pytest.mark.parametrize("sent", [b"", b"grant_type=refresh_token", b"7", b"[null]"])
+def test_nothing_is_quotable_without_texts_in_json(sent):
+    assert quotable(sent) == []

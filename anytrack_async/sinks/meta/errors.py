@@ -9,7 +9,7 @@ Source: Meta: Graph API, error handling; Conversions API, troubleshooting.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum, auto
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ import attrs
 
 from anytrack_async.errors import DecodeError
 from anytrack_async.transport import Answer, safe_text
+from anytrack_async.transport.text import hide, quotable
 
 _FAILED = frozenset((1, 2, 341, 368))
 _THROTTLED = frozenset((4, 17, 32, 613, *range(80_000, 80_015)))
@@ -83,14 +84,15 @@ class GraphError:
         error = body.get("error") if isinstance(body, Mapping) else None
         if not isinstance(error, Mapping):
             return cls(status=answer.status, message="the answer names no error")
+        sent = quotable(answer.sent)
         return cls(
             status=answer.status,
             code=_number(error, "code"),
             subcode=_number(error, "error_subcode"),
-            kind=_text(error, "type"),
+            kind=_text(error, "type", ()),
             transient=error.get("is_transient") is True,
-            message=_text(error, "message"),
-            advice=_text(error, "error_user_msg"),
+            message=_text(error, "message", sent),
+            advice=_text(error, "error_user_msg", sent),
             trace=trace_of(error),
         )
 
@@ -157,6 +159,6 @@ def trace_of(said: Mapping[str, Any]) -> str:
     return trace if isinstance(trace, str) and _TRACE.fullmatch(trace) else ""
 
 
-def _text(error: Mapping[str, Any], name: str) -> str:
+def _text(error: Mapping[str, Any], name: str, sent: Collection[str]) -> str:
     value = error.get(name)
-    return safe_text(value) if isinstance(value, str) else ""
+    return safe_text(hide(value, sent)) if isinstance(value, str) else ""

@@ -12,6 +12,7 @@ from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Thrott
 from anytrack_async.sinks.meta.errors import Action, GraphError, trace_of
 from anytrack_async.sinks.meta.usage import regain
 from anytrack_async.transport import Answer, safe_text
+from anytrack_async.transport.text import hide, quotable
 
 _MINUTE = 60.0  # seconds; also the wait where Meta does not say how long
 
@@ -36,7 +37,7 @@ def settle(answer: Answer, sent: int, *, throttled: int = 0) -> Outcome:
     received = body.get("events_received")
     if not isinstance(received, int):
         return _refused(answer, sent, throttled)
-    _tell(body)
+    _tell(body, answer.sent)
     if received >= sent:
         return DELIVERED
     # Meta does not say which are missing; sent again, it drops the ones it has.
@@ -77,7 +78,8 @@ def _body(answer: Answer) -> Mapping[str, Any]:
     return body if isinstance(body, Mapping) else {}
 
 
-def _tell(body: Mapping[str, Any]) -> None:
-    messages = body.get("messages")
-    for message in messages if isinstance(messages, list) else ():
-        _log.warning("Meta says: %s", safe_text(str(message)))
+def _tell(body: Mapping[str, Any], sent: bytes) -> None:
+    if messages := body.get("messages"):
+        hidden = quotable(sent)
+        for message in messages if isinstance(messages, list) else ():
+            _log.warning("Meta says: %s", safe_text(hide(str(message), hidden)))

@@ -5,7 +5,8 @@ import orjson
 import pytest
 
 from anytrack_async.sinks.hubspot.errors import read_item, read_problem, until_midnight
-from anytrack_async.sinks.hubspot.problem import Act, hide
+from anytrack_async.sinks.hubspot.problem import Act
+from anytrack_async.transport.text import hide
 
 NOW = datetime(2026, 3, 4, 22, 30, tzinfo=UTC)
 
