@@ -5,7 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check format bench clean
+BENCH  := .venv-bench
+
+.PHONY: demo test check format bench check-speed clean
 
 demo: $(VENV)/.demo
 	$(BIN)/anytrack demo
@@ -22,8 +24,12 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks
+# The peers have a virtual environment of their own, so that they never get into the tests'.
+bench: $(BENCH)/.bench
+	$(BENCH)/bin/python -m benchmarks
+
+check-speed: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.counts
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 …")'
@@ -38,5 +44,12 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.python
 	$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
+$(BENCH)/.bench: pyproject.toml constraints.txt | $(VENV)/.python
+	$(PYTHON) -m venv $(BENCH)
+	# Segment's client wants python-dateutil 2; the tests have a later one.
+	grep -v '^python-dateutil==' constraints.txt > $(BENCH)/constraints.txt
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c $(BENCH)/constraints.txt -e '.[bench]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) $(BENCH) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

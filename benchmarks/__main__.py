@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     for name in options.names or ALL:
         rows.append(row := _in_a_process(name, options.quick))
-        print(f"{row.number:>2}. {row.measure}: {row.got}", *row.details, sep="\n      ", flush=True)
+        print(
+            f"{row.number:>2}. {row.measure}: {row.got}", *row.details, sep="\n      ", flush=True
+        )
     if not options.quick:
         RESULTS.write_text(written(_joined(rows)), encoding="utf-8")
         print(f"written to {RESULTS}")
@@ -36,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(ALL)}; all if none")
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=f"of {', '.join(ALL)}; all if none"
+    )
     parser.add_argument("--quick", action="store_true", help="toy sizes; writes no results")
     parser.add_argument("--one", choices=ALL, help=argparse.SUPPRESS)
     return parser
@@ -46,7 +50,9 @@ def _one(name: str, quick: bool) -> Row:
     script = importlib.import_module(f"benchmarks.{name}")
     if lacking := missing(script.NEEDS):
         what = f"not measured: {', '.join(lacking)} not installed, see `make bench`"
-        return Row(script.NUMBER, (script.__doc__ or "").partition(": ")[2].strip(), "", "", what, None)
+        return Row(
+            script.NUMBER, (script.__doc__ or "").partition(": ")[2].strip(), "", "", what, None
+        )
     pin_client()
     row: Row = script.run(quick)
     return row
@@ -57,8 +63,7 @@ def _in_a_process(name: str, quick: bool) -> Row:
     command = [sys.executable, "-m", "benchmarks", "--one", name, *(["--quick"] if quick else [])]
     done = subprocess.run(
         command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],
         timeout=LONGEST,

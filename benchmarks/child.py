@@ -1,4 +1,4 @@
-"""Measuring in a fresh process: `measured` calls a function of a script there and returns what it returns."""
+"""`measured`: calls a function of a script in a fresh process."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def run(quick: bool) -> Row:
     with running() as server:
         runs = {f"{size} connections": partial(_ours, server, count, size) for size in SIZES}
         theirs = {f"httpx, {size}": partial(_httpx, server, count // 4, size) for size in (8, 128)}
-        costs = interleaved({**runs, **theirs}, rounds=5)
+        costs = interleaved({**runs, **theirs}, rounds=3)
     first = costs[f"{SIZES[0]} connections"].cpu
     growth = max(costs[f"{size} connections"].cpu / first for size in SIZES) - 1
     httpx_growth = costs["httpx, 128"].cpu / costs["httpx, 8"].cpu - 1

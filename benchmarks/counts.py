@@ -1,7 +1,7 @@
 """The per-commit guard: how much the hot path does per conversion, counted and not timed.
 
-``python -m benchmarks.counts`` compares with ``baseline.json`` and fails where it grew beyond the slack; with ``--keep``
-it writes a new baseline. Two counts, each for the Python it was made with:
+``python -m benchmarks.counts`` compares with ``baseline.json`` and fails where it grew beyond the
+slack; with ``--keep`` it writes a new baseline. Two counts, each for the Python it was made with:
 
 - ``calls``: functions called, Python's and C's. The same on every machine.
 - ``instructions``: of the processor, by callgrind; only where valgrind is installed.

@@ -1,4 +1,4 @@
-"""Row 8: durable `submit` from 100 tasks at once, against a bare `executemany` with the same commits."""
+"""Row 8: durable `submit` from 100 tasks at once, against a bare `executemany`."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ def _fresh(folder: Path) -> Path:
     return folder / f"{next(_made)}.db"
 
 
-async def _ours(
-    fresh: Callable[[], Path], sales: Sequence[Conversion], waits: list[float]
-) -> int:
+async def _ours(fresh: Callable[[], Path], sales: Sequence[Conversion], waits: list[float]) -> int:
     options = {"sinks": [Anywhere()], "outbox": SQLiteOutbox(fresh())}
     async with client("http://127.0.0.1:9", **options) as ours:
         rest = iter(sales)

@@ -34,14 +34,13 @@ def sales(count: int = COUNT) -> list[Conversion]:
     return [conversion({**record(number), "timestamp": _NOW}) for number in range(count)]
 
 
-async def work(made: Sequence[Conversion], rounds: int = 1) -> None:
-    """Submit *made* one by one, and again with other ids in each further round; deliver them all."""
+async def work(made: Sequence[Conversion]) -> None:
+    """Submit *made* one by one and deliver them all."""
     settings = MetaSettings(pixel_id="1", access_token="token")
     sink = MetaSink(settings, transport=Wire())
     async with AnyTrackClient("key", "account", sinks=[sink], log=False) as client:
-        for _ in range(rounds):
-            deliveries = [await client.submit(sale, to=["meta"]) for sale in made]
-            assert (await deliveries[-1].at("meta")).final
+        deliveries = [await client.submit(sale, to=["meta"]) for sale in made]
+        assert (await deliveries[-1].at("meta")).final
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ _CODE = "import time; t = time.process_time(); import {}; print(time.process_tim
 def run(quick: bool) -> Row:
     """Compare in fresh processes, by turns."""
     times: dict[str, list[float]] = {"httpx": [], "anytrack_async": []}
-    for _ in range(5 if quick else 25):
+    for _ in range(3 if quick else 25):
         for name, taken in times.items():
             out = subprocess.check_output([sys.executable, "-c", _CODE.format(name)], text=True)
             taken.append(float(out) * 1e3)

@@ -28,7 +28,9 @@ def run(quick: bool) -> Row:
     seconds = 0.5 if quick else 3.0
     sales = list(conversions(int(60_000 * seconds)))
     with running() as server:
-        alone = {name: asyncio.run(_rates(server.url, sales, [name], seconds))[name] for name in LANES}
+        alone = {
+            name: asyncio.run(_rates(server.url, sales, [name], seconds))[name] for name in LANES
+        }
         together = asyncio.run(_rates(server.url, sales, LANES, seconds))
     shares = {name: together[name] / (alone[name] / len(LANES)) for name in LANES}
     return Row(
@@ -39,7 +41,8 @@ def run(quick: bool) -> Row:
         got=", ".join(f"{name} {share:.2f} ×" for name, share in shares.items()),
         reached=min(shares.values()) >= 0.8,
         details=tuple(
-            f"{name}: {alone[name]:,.0f} conversions/s alone, {together[name]:,.0f} together" for name in LANES
+            f"{name}: {alone[name]:,.0f} conversions/s alone, {together[name]:,.0f} together"
+            for name in LANES
         ),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -22,10 +23,8 @@ def _pin(which: int) -> None:
     # A process inherits its parent's pin, so the cores are counted from all there are.
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
         cores = range(os.cpu_count() or 1)
-        try:
+        with suppress(OSError):  # not ours to use: run wherever we may
             os.sched_setaffinity(0, {cores[which]})
-        except OSError:
-            pass  # not ours to use: run wherever we may
 
 
 def memory(field: str = "VmHWM") -> float:

@@ -59,7 +59,9 @@ class Row(NamedTuple):
         return cls(**{**fields, "details": tuple(fields["details"])})
 
 
-def interleaved(runs: Mapping[str, Run], rounds: int, loop: Callable[..., Any] | None = None) -> dict[str, Cost]:
+def interleaved(
+    runs: Mapping[str, Run], rounds: int, loop: Callable[..., Any] | None = None
+) -> dict[str, Cost]:
     """Run each of *runs* once per round, one after the other; return the median cost of a unit.
 
     Args:

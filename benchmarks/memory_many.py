@@ -1,4 +1,4 @@
-"""Row 11: memory of a million conversions from a generator through `track_many`, on disk, against ten thousand."""
+"""Row 11: memory of a million conversions through `track_many`, against ten thousand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(quick: bool) -> Row:
     grown = large[0] - small[0]
     return Row(
         number=NUMBER,
-        measure=f"memory, {many:,} conversions from a generator through `track_many`, SQLite outbox",
+        measure=f"memory, {many:,} conversions through `track_many`, SQLite outbox",
         against="ten thousand",
         reach="+ ≤ 40 MiB",
         got=f"+ {grown:.0f} MiB",

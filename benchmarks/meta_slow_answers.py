@@ -1,4 +1,4 @@
-"""Row 2: the pipeline to a service that takes 50 ms to answer, against everybody who sends batches."""
+"""Row 2: the pipeline to a service that takes 50 ms to answer, against all who send batches."""
 
 from __future__ import annotations
 
@@ -29,15 +29,21 @@ def run(quick: bool) -> Row:
         events = [facebook.event(sale) for sale in plain]
         runs = {
             "anytrack_async": partial(_ours, server, sales),
-            "facebook-business async, 1,000 × 8 at once": partial(facebook.send_async, events, BATCH, 8),
+            "facebook-business async, 1,000 × 8 at once": partial(
+                facebook.send_async, events, BATCH, 8
+            ),
             "facebook-business BatchProcessor": partial(facebook.send_batches, events[:few]),
-            "snowplow, 500 × 16 threads": partial(trackers.snowplow, server.url, plain, **_snowplow(many)),
+            "snowplow, 500 × 16 threads": partial(
+                trackers.snowplow, server.url, plain, **_snowplow(many)
+            ),
             "snowplow as it comes": partial(trackers.snowplow, server.url, plain[:few]),
             "posthog async, 1,000 a request": partial(
                 trackers.posthog_async, server.url, plain, flush_at=BATCH, max_queue_size=many
             ),
             "posthog async as it comes": partial(trackers.posthog_async, server.url, plain[:few]),
-            "segment, 100 a request": partial(trackers.segment, server.url, plain[:few], upload_size=100),
+            "segment, 100 a request": partial(
+                trackers.segment, server.url, plain[:few], upload_size=100
+            ),
             "amplitude, 1,000 a request": partial(
                 trackers.amplitude, server.url, plain[:20_000], flush_queue_size=BATCH
             ),
@@ -51,18 +57,20 @@ def _row(costs: dict[str, Cost]) -> Row:
     ours = costs["anytrack_async"].wall
     others = {name: cost.wall / ours for name, cost in costs.items() if name != "anytrack_async"}
     best = min(others, key=others.__getitem__)
-    small = min(ratio for name, ratio in others.items() if name.startswith("segment") or "posthog async as" in name)
+    small = min(
+        ratio
+        for name, ratio in others.items()
+        if name.startswith("segment") or "posthog async as" in name
+    )
     return Row(
         number=NUMBER,
         measure="the same with a 50 ms answer",
-        against="the best of facebook-business async, snowplow (tuned), posthog async, segment, amplitude",
+        against="the best of facebook-business async, snowplow, posthog async, segment, amplitude",
         reach="≥ 3 × the best, ≥ 25 × segment/posthog",
         got=f"{others[best]:.1f} × the best ({best}), {small:.0f} × segment/posthog",
         reached=others[best] >= 3 and small >= 25,
         details=rates(costs, "conversions"),
     )
-
-
 
 
 def _snowplow(count: int) -> dict[str, object]:

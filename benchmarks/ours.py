@@ -10,7 +10,11 @@ BATCH = 1000
 
 
 async def deliver(
-    client: AnyTrackClient, sales: Sequence[Conversion], to: Sequence[str] | None = None, *, at_once: int = BATCH
+    client: AnyTrackClient,
+    sales: Sequence[Conversion],
+    to: Sequence[str] | None = None,
+    *,
+    at_once: int = BATCH,
 ) -> int:
     """Submit *sales*, *at_once* at a time, and leave the client, which delivers them all."""
     async with client:

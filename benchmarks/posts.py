@@ -19,6 +19,7 @@ from benchmarks.shop import client, conversions
 NUMBER = 5
 NEEDS = ()
 IN_FLIGHT = 32
+FEW = 1_500  # posts are enough to know a slow contender
 
 
 def run(quick: bool) -> Row:
@@ -29,19 +30,21 @@ def run(quick: bool) -> Row:
         costs = interleaved(
             {
                 "anytrack_async": partial(ours, server, sales),
-                "httpx, 32 connections": partial(_httpx, server, bodies, IN_FLIGHT),
-                "httpx as it comes": partial(_httpx, server, bodies, None),
+                "httpx, 32 connections": partial(_httpx, server, bodies[:FEW], IN_FLIGHT),
+                "httpx, 8 connections": partial(_httpx, server, bodies[:FEW], 8),
+                "httpx as it comes": partial(_httpx, server, bodies[:FEW], None),
             },
-            rounds=5,
+            rounds=3,
         )
     theirs = min(costs["httpx, 32 connections"], costs["httpx as it comes"])
     ratio = theirs.wall / costs["anytrack_async"].wall
+    fewer = costs["httpx, 8 connections"].wall / costs["anytrack_async"].wall
     return Row(
         number=NUMBER,
         measure="AnyTrack single posts/s, 32 in flight, plain install",
         against="`httpx.AsyncClient.post`, 32 in flight",
         reach="≥ 4 ×",
-        got=f"{ratio:.1f} ×",
+        got=f"{ratio:.1f} × ({fewer:.1f} × where httpx is kept to 8 connections)",
         reached=ratio >= 4,
         details=rates(costs, "posts"),
     )
@@ -65,5 +68,3 @@ async def _httpx(server: Server, bodies: Sequence[bytes], connections: int | Non
         rest = iter(bodies)
         await asyncio.gather(*(work(rest) for _ in range(IN_FLIGHT)))
     return len(bodies)
-
-

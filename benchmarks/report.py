@@ -13,8 +13,8 @@ from benchmarks.measure import Row
 
 _HEAD = """# Results
 
-Client and server on loopback, each in its own process and pinned to its own core; medians of interleaved runs. `make
-bench` makes them again; `NOTES.md` says what was learnt on the way.
+Client and server on loopback, each in its own process and pinned to its own core; medians of
+interleaved runs. `make bench` makes them again; `NOTES.md` says what was learnt on the way.
 
 Machine: {machine}. Peers: {peers}. {day}.
 

@@ -1,6 +1,6 @@
 """A server that is never the bottleneck: bare HTTP/1.1, in a process and on a core of its own.
 
-It answers each vendor's success shape, after a delay if asked to, and counts what it was sent. Run it inside `running`.
+It answers each vendor's success shape, after a delay if asked to, and counts what it was sent.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def _hubspot(body: bytes, _: int) -> bytes:
             }
             for number, one in enumerate(inputs, 1)
         ]
-    return orjson.dumps({"status": "COMPLETE", "startedAt": at, "completedAt": at, "results": results})
+    return orjson.dumps(
+        {"status": "COMPLETE", "startedAt": at, "completedAt": at, "results": results}
+    )
 
 
 _OURS = Vendor("anytrack", b"event_id", _fixed(b'{"status":"success","conversion_id":"conv_1"}'))

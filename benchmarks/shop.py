@@ -1,4 +1,4 @@
-"""The same sales for everyone, as plain records and as conversions, and our client pointed at the server."""
+"""The same sales for everyone, as records and as conversions, and our client at the server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def record(number: int) -> Record:
         "phone": f"+49 (151) {number:08d}",
         # As many different names as a few ten thousand people have.
         "first_name": f"{_FIRST[number % 11]}{_SYLLABLES[number // 11 % 40]}",
-        "last_name": f"{_SYLLABLES[number % 40].title()}{_LAST[number // 40 % 10]}{_SYLLABLES[number // 400 % 10]}",
+        "last_name": f"{_LAST[number % 10]}{_SYLLABLES[number // 10 % 40]}{number // 400 % 10}",
     }
 
 
@@ -82,7 +82,9 @@ def meta_sink(url: str, **settings: Any) -> MetaSink:
 
 def hubspot_sink(url: str, **settings: Any) -> HubSpotSink:
     """A sink for HubSpot, at the server; its ten-second limit is not what is measured."""
-    return HubSpotSink(HubSpotSettings(access_token="token", base_url=url, rate_limit=10**9, **settings))
+    return HubSpotSink(
+        HubSpotSettings(access_token="token", base_url=url, rate_limit=10**9, **settings)
+    )
 
 
 def client(url: str, *, http: HttpSettings | None = None, **options: Any) -> AnyTrackClient:

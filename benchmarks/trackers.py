@@ -1,6 +1,7 @@
 """Other trackers' clients, sending the same sales: as they come, and at their best.
 
-Each takes a server's URL and records, and says how many it took: once all were answered, or at once if not to *wait*.
+Each takes a server's URL and records, and says how many it took: once all were answered, or at
+once if not to *wait*.
 """
 
 from __future__ import annotations
@@ -40,11 +41,10 @@ async def posthog_async(url: str, sales: Iterable[Record], **settings: Any) -> i
 
     taken = 0
     async with AsyncPosthog("phc_key", host=url, **settings) as client:
-        for number in range(count):
-            sale = record(number)
+        for sale in sales:
             sent = client.capture("sale", distinct_id=sale["email"], properties=_properties(sale))
             taken += sent is not None
-            if number % 100 == 0:
+            if taken % 100 == 0:
                 await asyncio.sleep(0)
         await client.flush(timeout_seconds=None)
     return taken
@@ -57,7 +57,9 @@ def segment(url: str, sales: Iterable[Record], *, wait: bool = True, **settings:
     client = Client("key", host=url, **settings)
     taken = 0
     for sale in sales:
-        accepted, _ = client.track(user_id=sale["email"], event="sale", properties=_properties(sale))
+        accepted, _ = client.track(
+            user_id=sale["email"], event="sale", properties=_properties(sale)
+        )
         taken += accepted
     if wait:
         client.flush()

@@ -169,15 +169,8 @@ class Dispatcher(AsyncContextManagerMixin):
 
     async def _open(self) -> None:
         await self.outbox.open(self.destinations, from_start=self._from_start)
-        for name in await self.outbox.destinations():
-            if name not in self.destinations:
-                logger.warning(
-                    "the outbox keeps a backlog for %r, which has no sink here; "
-                    "if it is gone for good, drop it with outbox.forget(%r)",
-                    name,
-                    name,
-                )
         self._left = Leftovers(self.outbox)
+        await self._left.warn_of_orphans(self.destinations)
         self._lanes = {sink.name: self._lane(sink) for sink in self._sinks}
         self._intake.is_open = True
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from anytrack_async.delivery.handle import Delivery
 from anytrack_async.errors import UndeliveredError
-from anytrack_async.events import name_some
+from anytrack_async.events import logger, name_some
 from anytrack_async.outbox.base import Outbox
 
 _SOME = 1000
@@ -36,6 +36,17 @@ class Leftovers:
     def lost(self) -> Mapping[str, Sequence[str]]:
         """What goes with this process."""
         return {} if self._outbox.durable else self.event_ids
+
+    async def warn_of_orphans(self, destinations: Sequence[str]) -> None:
+        """Log what the outbox keeps for others than *destinations*: nobody here delivers it."""
+        for name in await self._outbox.destinations():
+            if name not in destinations:
+                logger.warning(
+                    "the outbox keeps a backlog for %r, which has no sink here; "
+                    "if it is gone for good, drop it with outbox.forget(%r)",
+                    name,
+                    name,
+                )
 
     async def count(self, destinations: Sequence[str]) -> None:
         """Look up what *destinations* have not got."""

@@ -47,6 +47,7 @@ class MemoryLog:
         self._entries: list[Entry] = []
         self._held: dict[int, Entry] = {}
         self._masks: dict[int, frozenset[str]] = {}
+        self._same: dict[frozenset[str], frozenset[str]] = {}
         self._gone: deque[str] = deque()
 
     def __len__(self) -> int:
@@ -63,6 +64,8 @@ class MemoryLog:
         """Append what is new, and return what became of each."""
         known, entries, seq = self.known, self._entries, self.end
         answers = []
+        if mask is not None:
+            mask = self._same.setdefault(mask, mask)  # a set for each would outweigh the ids
         for conversion in conversions:
             before = known.get(conversion.event_id)
             if before is not None:

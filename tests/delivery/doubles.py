@@ -187,7 +187,7 @@ class World:
     @asynccontextmanager
     async def left_by(self, exc: BaseException) -> AsyncGenerator[World]:
         """Run the dispatcher, and leave it by *exc*, which must come out as it is."""
-        with pytest.raises(type(exc)) as caught:  # noqa: PT012
+        with pytest.raises(type(exc)) as caught:
             async with self.dispatcher:
                 yield self
                 raise exc

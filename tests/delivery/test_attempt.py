@@ -231,6 +231,15 @@ async def test_a_conversion_that_breaks_the_service_is_found_by_halving():
     assert len(sink.calls) <= 8
 
 
+async def test_several_that_break_the_service_are_found_as_long_as_others_pass_between():
+    bad = {"e0", "e3", "e6", "e9", "e12"}
+    tried, sink = await trying(refusing(bad, kind=Unavailable), 16, split=True)
+
+    assert tried.signal is None
+    assert short(tried.outcomes).count("retry") == 5
+    assert not bad & set(sink.taken)
+
+
 async def test_a_conversion_that_makes_the_sink_hang_is_found_by_halving():
     async def answer(batch):
         if "e0" in batch:

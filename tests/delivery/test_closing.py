@@ -76,13 +76,54 @@ async def test_leaving_by_cancellation_delivers_everything():
     assert world.sinks[0].closed
 
 
-async def test_a_retry_that_is_due_within_the_drain_is_waited_for():
-    answers = [[Outcome.retry("locked", after=0.03)], None]
-    world = World(FakeSink(answer=lambda _: answers.pop(0), concurrency=2))
+@pytest.mark.parametrize("durable", [False, True], ids=["memory", "file"])
+async def test_a_retry_that_is_due_within_the_drain_is_waited_for(durable, tmp_path):
+    answers = [[Outcome.retry("locked", after=0.05)], None]
+    sink = FakeSink(answer=lambda _: answers.pop(0), concurrency=2)
+    outbox = SQLiteOutbox(tmp_path / "outbox.db") if durable else MemoryOutbox()
+    world = World(sink, outbox=outbox)
+    async with world.open():
+        await world.submit(sale("a"))
+
+    assert sink.taken == ["a"]
+
+
+async def test_what_another_process_works_on_is_not_waited_for(tmp_path):
+    path = tmp_path / "outbox.db"
+    busy = stuck()
+    there = World(busy, outbox=SQLiteOutbox(path), drain=0.0, lease=3.0)
+    here = World(outbox=SQLiteOutbox(path))
+    async with there.open():
+        await there.submit(sale("a"))
+        await there.until(lambda: busy.busy)
+        started = time.monotonic()
+        async with here.open():
+            pass
+        assert time.monotonic() - started < 1
+
+
+async def test_a_pause_is_waited_for_also_if_the_outbox_cannot_say_what_is_left():
+    class Shy(MemoryOutbox):
+        refusals = 1
+
+        async def depths(self):
+            if Shy.refusals:
+                Shy.refusals -= 1
+                raise OutboxError("database is locked")
+            return await super().depths()
+
+    troubles = [Throttled("slow down", after=0.03)]
+
+    def answer(_):
+        if troubles:
+            raise troubles.pop()
+
+    world = World(FakeSink(answer=answer), outbox=Shy())
     async with world.open():
         await world.submit(sale("a"))
 
     assert world.sinks[0].taken == ["a"]
+    assert not Shy.refusals
 
 
 @pytest.mark.parametrize(
@@ -102,9 +143,10 @@ async def test_trouble_that_ends_within_the_drain_is_waited_for(trouble):
     assert len(world.sinks[0].taken) == 20
 
 
-async def test_a_stopped_lane_with_nothing_left_to_send_closes_at_once():
+@pytest.mark.parametrize("after", [2.0, 3600.0])
+async def test_a_stopped_lane_with_nothing_left_to_send_closes_at_once(after):
     def answer(_):
-        raise Throttled("slow down", after=3600.0, outcomes=[DELIVERED])
+        raise Throttled("slow down", after=after, outcomes=[DELIVERED])
 
     world = World(FakeSink(answer=answer))
     started = time.monotonic()
@@ -269,12 +311,12 @@ async def test_a_durable_outbox_keeps_the_rest_for_the_next_start(tmp_path, capl
 
 async def test_a_claim_that_is_cut_off_by_the_end_of_the_drain_is_given_back(tmp_path):
     class Slow(SQLiteOutbox):
-        claiming = anyio.Event()
+        claimed = anyio.Event()
 
         async def claim(self, destination, limit, lease):
-            self.claiming.set()
             claim = await super().claim(destination, limit, lease)
             if claim.entries:
+                self.claimed.set()
                 await anyio.sleep(0.05)
             return claim
 
@@ -283,7 +325,7 @@ async def test_a_claim_that_is_cut_off_by_the_end_of_the_drain_is_given_back(tmp
     world = World(outbox=outbox, drain=0.0, lease=3600.0)
     async with world.open():
         await world.submit(sale("a"))
-        await anyio.sleep(0.02)
+        await outbox.claimed.wait()
     assert not world.sinks[0].calls
 
     async with World(outbox=SQLiteOutbox(path)).open() as world:
@@ -394,9 +436,10 @@ async def test_an_outbox_that_hangs_does_not_hang_the_closing(monkeypatch, caplo
     monkeypatch.setattr("anytrack_async.delivery.farewell._LONGEST", 0.02)
 
     class Hanging(MemoryOutbox):
-        hangs = False
+        settling = anyio.Event()
 
         async def settle(self, claim, setbacks=()):
+            self.settling.set()
             await anyio.sleep_forever()
 
         async def aclose(self):
@@ -405,11 +448,12 @@ async def test_an_outbox_that_hangs_does_not_hang_the_closing(monkeypatch, caplo
         async def undelivered(self, destination, *, limit=1000):
             await anyio.sleep_forever()
 
-    world = World(outbox=Hanging(), drain=0.02)
+    outbox = Hanging()
+    world = World(outbox=outbox, drain=0.02)
     started = time.monotonic()
     async with world.open():
         (handle,) = await world.submit(sale("a"))
-        await world.until(lambda: world.sinks[0].taken)
+        await outbox.settling.wait()
 
     assert time.monotonic() - started < 2
     assert "gave up waiting to settle in the outbox" in caplog.text

@@ -79,6 +79,32 @@ async def test_other_content_under_the_same_id_is_a_conflict_that_stops_nothing(
     assert world.sinks[0].taken == ["a", "b"]
 
 
+async def test_an_id_that_was_forgotten_is_a_new_conversion_with_a_new_handle():
+    world = World(outbox=MemoryOutbox(remember_ids=1), remember=0.0, prune_every=3600.0)
+    async with world.open():
+        (first,) = await world.submit(sale("a"))
+        await first
+        await world.outbox.prune(remember=0.0)
+        (second,) = await world.submit(sale("a"))
+        assert second is not first
+        await second
+
+    assert world.sinks[0].taken == ["a", "a"]
+
+
+async def test_it_can_be_opened_again_and_forgets_what_was_left():
+    sink = FakeSink(answer=Gatekeeper())
+    world = World(sink, drain=0.0)
+    async with world.open(leaving=True):
+        (lost,) = await world.submit(sale("a"))
+    world.undelivered, sink.answer = None, lambda _: None
+
+    async with world.open():
+        (handle,) = await world.submit(sale("a"))
+        assert handle is not lost
+        assert (await handle).delivered
+
+
 async def test_submit_and_forget_costs_no_memory():
     keeper = Gatekeeper()
     world = World(FakeSink(answer=keeper))

@@ -234,7 +234,48 @@ def test_a_refusal_of_the_old_credentials_does_not_hold_the_new_ones(gate):
     assert gate.state is LaneState.HELD
 
 
+def test_a_probe_that_left_with_the_old_credentials_does_not_hold_the_new_ones(gate):
+    gate.hold("401", gate.sent())
+    probe = gate.sent()
+    gate.reopen()
+
+    gate.hold("401", probe)
+
+    assert gate.state is LaneState.RUNNING
+
+
 def test_reopening_an_open_lane_tells_nobody(gate):
     gate.reopen()
 
     assert gate.events == []
+
+
+def test_a_lane_that_was_resumed_has_a_clean_record(gate):
+    gate.fail_often()
+
+    gate.reopen()
+
+    assert not gate.failing
+    gate.fail("503")
+    assert gate.state is LaneState.RUNNING
+
+
+def test_a_delivery_during_a_pause_counts_against_failures(gate):
+    gate.throttle("slow down", 5)
+    gate.fail("503")
+    gate.fail("503")
+
+    gate.succeed(gate.sent(), delivered=True)
+    gate.fail("503")
+
+    assert gate.state is LaneState.THROTTLED
+
+
+def test_failures_before_a_service_throttled_do_not_count(gate):
+    gate.fail("503")
+    gate.fail("503")
+    gate.throttle("slow down", 5)
+
+    gate.fail("503")
+
+    assert gate.state is LaneState.THROTTLED

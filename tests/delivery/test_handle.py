@@ -235,3 +235,37 @@ async def test_closing_fails_only_what_is_not_done():
 
     assert done.failure is None
     assert str(open_.failure) == "b"
+
+
+async def test_a_handle_that_is_done_or_failed_is_not_handed_out_again():
+    handles = Handles(MemoryOutbox())
+    done, failed = handles.get("a", ("meta",)), handles.get("b", ("meta",))
+    done.resolve(outcome("meta"))
+    failed.fail(LOST)
+
+    assert handles.get("a", ("meta",)) is not done
+    assert handles.get("b", ("meta",)) is not failed
+
+
+async def test_many_who_wait_are_looked_up_in_turns():
+    class Asked(MemoryOutbox):
+        ids = ()
+
+        async def reports(self, event_ids):
+            self.ids += tuple(event_ids)
+            return {}
+
+    outbox = Asked()
+    handles = Handles(outbox)
+    held = [handles.get(f"e{at}", ("meta",)) for at in range(2_500)]
+    for one in held:
+        one.watch(lambda _: None)
+
+    for looked in (1_000, 2_000, 3_000):
+        await handles.look_around()
+        assert len(outbox.ids) == looked
+    assert len({*outbox.ids}) == 2_500
+
+    outbox.ids = ()
+    await handles.catch_up_awaited()
+    assert {*outbox.ids} == {one.event_id for one in held}

@@ -21,6 +21,13 @@ async def test_a_single_conversion_leaves_at_once():
     assert world.sinks[0].calls == [["a"]]
 
 
+async def test_a_healthy_run_logs_nothing(caplog):
+    async with World().open() as world:
+        await world.deliver(*sales(5))
+
+    assert not caplog.records
+
+
 async def test_what_came_while_a_batch_was_away_leaves_together():
     keeper = Gatekeeper()
     sink = FakeSink(answer=keeper, batch=10)
@@ -53,7 +60,7 @@ async def test_as_many_batches_are_away_as_the_sink_allows():
 
 async def test_linger_waits_for_a_fuller_batch_every_time():
     sink = FakeSink()
-    world = World(sink, linger=0.03)
+    world = World(sink, linger=0.15)
     async with world.open():
         await calm()
         for wave in ("a", "b"):

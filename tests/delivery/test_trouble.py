@@ -1,5 +1,6 @@
 """What a lane does when its destination, its sink or its outbox is in trouble."""
 
+import itertools
 import logging
 
 import anyio
@@ -78,6 +79,24 @@ async def test_a_destination_that_is_down_gets_one_probe_of_one_conversion_at_a_
     assert not world.told(DeadLettered)
 
 
+async def test_those_who_wait_can_see_why():
+    sink = FakeSink("meta", Service(Unavailable("503 from Meta", code="2")))
+    clock = Clock()
+    world = World(sink, clock=clock)
+    async with world.open():
+        (handle, other) = await world.submit(*sales(2))
+        await world.until(lambda: world.told(Retried))
+        await calm()
+        outcomes = [one.report.outcomes["meta"] for one in (handle, other)]
+        sink.answer = Service()
+        clock.now += 3600
+        world.dispatcher.wake()
+
+    assert {(str(one.status), one.error, one.code) for one in outcomes} == {
+        ("waiting", "503 from Meta", "2")
+    }
+
+
 async def test_attempts_made_while_it_is_down_do_not_count():
     clock = Clock()
     sink = FakeSink(answer=Service(Unavailable("503")), batch=10)
@@ -144,6 +163,21 @@ async def test_what_makes_the_service_crash_dies_alone(poison):
 
     assert sorted(event.event_id for event in world.told(DeadLettered)) == poison
     assert not set(poison) & set(sink.taken)
+
+
+async def test_a_batch_that_fails_too_often_is_dead_with_the_last_reason():
+    reasons = ["502", "503"]
+
+    def answer(_):
+        raise Unavailable(reasons.pop(0), code="E9")
+
+    world = World(FakeSink(answer=answer), retry=Retry(attempts=2, base=0.001))
+    async with world.open():
+        reports = await world.deliver(*sales(3))
+        dead = await world.dead()
+
+    assert dead == dict.fromkeys(["e0", "e1", "e2"], "given up after 2 attempts and 0.0 h: 503")
+    assert {report.outcomes["anytrack"].code for report in reports} == {"E9"}
 
 
 async def test_failures_with_deliveries_between_do_not_stop_the_lane():
@@ -405,6 +439,70 @@ async def test_the_lease_is_kept_while_a_poison_is_looked_for():
     assert len(set(sink.taken)) == 15
 
 
+async def test_the_search_for_a_poison_keeps_to_the_rate():
+    sent = []
+
+    def answer(batch):
+        sent.append(anyio.current_time())
+        if "e3" in batch:
+            raise BatchRejected("bad event")
+
+    world = World(FakeSink(answer=answer, rate=100))
+    async with world.open():
+        for handle in await world.submit(*sales(4)):
+            await handle
+
+    gaps = [later - earlier for earlier, later in itertools.pairwise(sent)]
+    assert len(gaps) == 4
+    assert min(gaps) > 0.008
+
+
+async def test_the_search_for_a_poison_ends_when_the_lane_is_stopped():
+    both = Gatekeeper()
+
+    async def answer(batch):
+        if len(sink.calls) == 2:
+            both.open()
+        await both([])
+        if "a3" in batch:
+            await calm()  # the other one's answer comes first
+            raise BatchRejected("bad event")
+        raise Throttled("slow down", after=30.0)
+
+    sink = FakeSink(answer=answer, batch=4, concurrency=2)
+    world = World(sink, clock=Clock())
+    async with world.open():
+        await world.submit(*sales(4, "a"), *sales(4, "b"))
+        await world.until(lambda: len(world.told(Retried)) == 2)
+        await calm()
+        assert len(sink.calls) == 2
+
+        sink.answer = Service()
+        world.dispatcher.resume("anytrack")
+        await world.until(lambda: len(sink.taken) == 8)
+
+    assert not world.told(DeadLettered)
+
+
+async def test_a_probe_that_fails_is_told_of_itself_alone():
+    sink = FakeSink(answer=Service(CredentialsRejected("token expired")), batch=10)
+    clock = Clock()
+    world = World(sink, clock=clock, hold_probe=300.0)
+    async with world.open():
+        await world.submit(*sales(10))
+        await world.until(lambda: world.told(LaneHeld))
+        clock.now += 300
+        world.dispatcher.wake()
+        await world.until(lambda: len(world.told(Retried)) == 2)
+        sink.answer = Service()
+        world.dispatcher.resume("anytrack")
+
+    batch, probe = world.told(Retried)[:2]
+    assert len(batch.event_ids) == 10
+    assert list(probe.event_ids) == sink.calls[1]
+    assert probe.seconds == 300.0
+
+
 # Sinks
 
 
@@ -518,7 +616,7 @@ async def test_a_claim_that_fails_is_logged_and_tried_again(caplog, exc):
 async def test_what_cannot_be_settled_is_sent_once_more_when_its_lease_ends(caplog, exc):
     outbox = Shaky()
     outbox.failing, outbox.exc = {"settle": 1}, exc
-    world = World(outbox=outbox, lease=0.02)
+    world = World(outbox=outbox, lease=0.15)
     async with world.open():
         (report,) = await world.deliver(sale("a"))
 
@@ -537,7 +635,7 @@ async def test_what_cannot_be_given_back_comes_back_when_its_lease_ends(caplog):
         if exc := trouble.pop(0):
             raise exc
 
-    world = World(FakeSink(answer=answer), outbox=outbox, lease=0.02)
+    world = World(FakeSink(answer=answer), outbox=outbox, lease=0.15)
     async with world.open():
         (report,) = await world.deliver(sale("a"))
 

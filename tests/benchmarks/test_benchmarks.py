@@ -1,0 +1,238 @@
+"""The comparisons' own parts work, at toy size and without the peers."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import time
+from pathlib import Path
+from types import ModuleType
+
+import orjson
+import pytest
+
+from benchmarks import ALL, __main__, counts, durable, facebook, meta_floor, ours, posts, report
+from benchmarks.child import measured
+from benchmarks.hot_path import sales, work
+from benchmarks.machine import described, memory
+from benchmarks.measure import Cost, Row, cost_of, interleaved, percentile, rates
+from benchmarks.server import Server, running
+from benchmarks.shop import client, conversion, conversions, hubspot_sink, meta_sink, records
+
+ROW = Row(3, "speed", "peers", "≥ 2 ×", "3.0 ×", reached=True, details=("ours: 10/s",))
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running() as one:
+        yield one
+
+
+def taken_since(server: Server, before: dict[str, int], name: str) -> int:
+    return server.taken().get(name, 0) - before.get(name, 0)
+
+
+# The scripts
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_script_has_a_number_needs_and_a_run(name: str):
+    script: ModuleType = importlib.import_module(f"benchmarks.{name}")
+
+    assert script.NUMBER in range(1, 15)
+    assert isinstance(script.NEEDS, tuple)
+    assert callable(script.run)
+    assert (script.__doc__ or "").startswith(f"Row {script.NUMBER}: ")
+
+
+def test_every_row_of_the_table_has_one_script():
+    numbers = [importlib.import_module(f"benchmarks.{name}").NUMBER for name in ALL]
+
+    assert sorted(numbers) == list(range(1, 15))
+
+
+def test_a_script_without_its_peers_says_so(monkeypatch: pytest.MonkeyPatch):
+    script = importlib.import_module("benchmarks.meta_pipeline")
+    monkeypatch.setattr(script, "NEEDS", ("no_such_tracker",))
+
+    row = __main__._one("meta_pipeline", quick=True)
+
+    assert row.reached is None
+    assert row.got == "not measured: no_such_tracker not installed, see `make bench`"
+    assert row.number == 1
+
+
+def test_one_comparison_runs_in_a_process_of_its_own():
+    row = __main__._in_a_process("imports", quick=True)
+
+    assert row.number == 12
+    assert "ms" in row.got
+
+
+# Ours
+
+
+@pytest.mark.parametrize("at_once", [1, 10])
+def test_our_client_delivers_all_to_meta(server: Server, at_once: int):
+    before = server.taken()
+    tracker = client(server.url, sinks=[meta_sink(server.url)])
+
+    count = asyncio.run(ours.deliver(tracker, list(conversions(25)), ["meta"], at_once=at_once))
+
+    assert count == 25
+    assert taken_since(server, before, "meta") == 25
+
+
+def test_our_client_delivers_all_to_anytrack(server: Server):
+    before = server.taken()
+
+    assert asyncio.run(posts.ours(server, list(conversions(20)))) == 20
+    assert taken_since(server, before, "anytrack requests") == 20
+
+
+def test_our_sink_understands_the_servers_hubspot(server: Server):
+    async def deliver() -> list[str | None]:
+        sink = hubspot_sink(server.url, contacts=True)
+        outcomes = await sink.deliver(list(conversions(5)))
+        await sink.aclose()
+        return [str(outcome.status) for outcome in outcomes]
+
+    assert asyncio.run(deliver()) == ["delivered"] * 5
+
+
+def test_the_hot_path_needs_no_network():
+    asyncio.run(work(sales(30)))
+
+
+def test_durable_submits_are_delivered(tmp_path: Path):
+    waits: list[float] = []
+    paths = iter([tmp_path / "ours.db", tmp_path / "bare.db"])
+    made = list(conversions(30))
+
+    assert asyncio.run(durable._ours(lambda: next(paths), made, waits)) == 30
+    rows = [(sale.event_id, b"payload", b"digest", time.time()) for sale in made]
+    assert durable._bare(lambda: next(paths), rows) == 30
+    assert len(waits) == 30
+
+
+# The floor
+
+
+def test_the_floor_sends_what_our_sink_sends():
+    """Else it would be no floor but another job."""
+    from anytrack_async import MetaSettings
+    from anytrack_async.sinks.meta import to_event
+
+    settings = MetaSettings(pixel_id="1", access_token="token")
+
+    for sale in records(50):
+        event = orjson.loads(orjson.dumps(to_event(conversion(sale), settings)))
+        assert meta_floor.event(sale) == event
+
+
+def test_the_floor_is_answered(server: Server):
+    assert asyncio.run(meta_floor.floor(server.port, records(10))) == 10
+
+
+# The server
+
+
+def test_the_server_waits_as_told():
+    with running(0.05) as slow:
+        began = time.perf_counter()
+        asyncio.run(meta_floor.floor(slow.port, records(1)))
+
+        assert time.perf_counter() - began >= 0.05
+
+
+@pytest.mark.skipif(report.missing(["facebook_business"]) != [], reason="the peer is not installed")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_metas_own_client_sends_all(server: Server):
+    before = server.taken()
+    with facebook.pointed_at(server.url):
+        facebook.send([facebook.event(sale) for sale in records(10)], 5)
+
+    assert taken_since(server, before, "meta") == 10
+    assert taken_since(server, before, "meta requests") == 2
+
+
+# Measuring
+
+
+def test_contenders_take_turns_and_the_median_counts():
+    turns = []
+
+    async def quick() -> int:
+        turns.append("quick")
+        return 100
+
+    def slow() -> int:
+        turns.append("slow")
+        time.sleep(0.01)
+        return 1
+
+    costs = interleaved({"quick": quick, "slow": slow}, rounds=3)
+
+    assert turns == ["quick", "slow"] * 3
+    assert costs["slow"].wall >= 0.01 > costs["quick"].wall
+    assert rates(costs, "posts")[0].startswith("quick: ")
+
+
+def test_cost_is_per_unit():
+    assert cost_of(lambda: 1_000_000).wall < 0.001
+    assert Cost(wall=0.5, cpu=0.1).rate == 2
+
+
+def test_percentiles():
+    assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert percentile([1.0], 0.99) == 1.0
+
+
+def test_memory_is_measured_in_a_fresh_process():
+    assert measured("machine", "memory", "VmHWM") > 5
+    assert memory("VmRSS") > 5
+    with pytest.raises(RuntimeError, match="LookupError"):
+        measured("machine", "memory", "VmNothing")
+
+
+# Results
+
+
+def test_rows_survive_the_file(tmp_path: Path):
+    missed = ROW._replace(number=4, reached=False, got="1.5 × -- alas")
+    path = tmp_path / "RESULTS.md"
+    path.write_text(report.written([ROW, missed]), encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+
+    assert "| 3 | speed | peers | ≥ 2 × | 3.0 × | reached |" in text
+    assert "| **missed** |" in text
+    assert described() in text
+    assert [row.number for row in report.read(path)] == [3, 4]
+    assert report.read(path)[0] == ROW
+
+
+def test_there_are_no_rows_without_a_file(tmp_path: Path):
+    assert report.read(tmp_path / "RESULTS.md") == []
+
+
+# The guard
+
+
+def test_growth_beyond_the_slack_fails(capsys: pytest.CaptureFixture[str]):
+    assert counts._compared({"calls": 101}, {"calls": 100}) == 0
+    assert counts._compared({"calls": 110}, {"calls": 100}) == 1
+    assert counts._compared({"calls": 110}, {}) == 0
+    assert "TOO MUCH" in capsys.readouterr().out
+
+
+def test_calls_are_counted_alike_each_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(counts, "COUNT", 100)
+
+    assert counts.calls() == pytest.approx(counts.calls(), rel=0.02)
+
+
+def test_the_baseline_is_readable():
+    kept = json.loads(counts.BASELINE.read_text())
+
+    assert all(one["calls"] > 0 for one in kept.values())
