@@ -12,7 +12,7 @@ from anytrack_async.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX, outbox_from_env, sinks_from_env
 from anytrack_async.delivery import Delivery
 from anytrack_async.errors import ConfigurationError, ConflictError, UndeliveredError
-from anytrack_async.events import Event, LaneHeld
+from anytrack_async.events import Event, LaneHeld, LoggingObserver, Weakened
 from anytrack_async.models import Conversion, Report, Status
 from anytrack_async.outbox import Appended
 from anytrack_async.settings import AnyTrackSettings, DeliverySettings
@@ -70,7 +70,9 @@ class _Wait:
         self._delivery: Delivery | None = None
 
     def notify(self, event: Event, /) -> None:
-        if isinstance(event, LaneHeld):
+        if isinstance(event, Weakened):
+            LoggingObserver().notify(event)
+        elif isinstance(event, LaneHeld):
             self._held.add(event.destination)
             if event.destination in self._waits:
                 self._waits[event.destination].cancel()

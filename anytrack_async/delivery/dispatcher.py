@@ -56,7 +56,7 @@ class Dispatcher(AsyncContextManagerMixin):
         self._clock = clock
         self._intake = Intake(outbox, settings)
         self._handles = Handles(outbox)
-        self._upkeep = Upkeep(outbox, settings, self._intake, self._handles)
+        self._upkeep = Upkeep(outbox, settings, self._handles)
         self._left = Leftovers(outbox)
         self._lanes: dict[str, Lane] = {}
         self._tasks: TaskGroup | None = None

@@ -6,7 +6,6 @@ import anyio
 
 from anytrack_async.delivery.fault import fault
 from anytrack_async.delivery.handles import Handles
-from anytrack_async.delivery.intake import Intake
 from anytrack_async.events import logger
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings import DeliverySettings
@@ -18,12 +17,9 @@ _PRUNE_AFTER = 5_000
 class Upkeep:
     """Cleans the outbox up, and tells waiting callers what other processes did with it."""
 
-    def __init__(
-        self, outbox: Outbox, settings: DeliverySettings, intake: Intake, handles: Handles
-    ) -> None:
+    def __init__(self, outbox: Outbox, settings: DeliverySettings, handles: Handles) -> None:
         self._outbox = outbox
         self._settings = settings
-        self._intake = intake
         self._handles = handles
         self._settled = 0
         self._prune_now = anyio.Event()
@@ -54,7 +50,6 @@ class Upkeep:
     async def _watch(self) -> None:
         while True:
             await anyio.sleep(self._settings.poll)
-            self._intake.room()
             try:
                 await self._handles.look_around()
             except Exception as exc:  # an outbox may be anybody's

@@ -57,6 +57,13 @@ async def test_everything_arrives_once_in_order_in_small_batches(kind, count):
     assert all(1 <= len(batch) <= 3 for batch in taker.batches)
 
 
+@pytest.mark.parametrize("kind", [list, tuple, deque, generator])
+async def test_a_fast_source_is_read_in_full_batches(kind):
+    taker = await fed(kind(sales(7)))
+
+    assert [len(batch) for batch in taker.batches] == [3, 3, 1]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_is_no_conversion_ends_it_after_all_before_it(kind):
     taker = Taker()
