@@ -12,7 +12,7 @@ from urllib.parse import quote
 import anyio
 import orjson
 
-from anytrack_async.errors import DecodeError, TransportError
+from anytrack_async.errors import TransportError
 from anytrack_async.models import Conversion, Outcome, Status
 from anytrack_async.settings import AnyTrackSettings
 from anytrack_async.sinks.base import (
@@ -208,7 +208,7 @@ def _weight(signal: SinkSignal) -> float:
 def _outcome(answer: Answer) -> Outcome:
     if answer.success:
         return _confirmed(answer)
-    if answer.status == 409 and (remote_id := _remote_id(_body(answer))):
+    if answer.status == 409 and (remote_id := _remote_id(answer.object())):
         return Outcome.delivered(remote_id)
     reason, code = _reason(answer)
     if answer.status in _REFUSED:
@@ -217,19 +217,11 @@ def _outcome(answer: Answer) -> Outcome:
 
 
 def _confirmed(answer: Answer) -> Outcome:
-    body = _body(answer)
+    body = answer.object()
     remote_id = _remote_id(body)
     if body.get("status", "success" if remote_id else None) == "success":
         return Outcome.delivered(remote_id)
     return Outcome.retry(f"answered {answer.status} without confirming the conversion")
-
-
-def _body(answer: Answer) -> Mapping[str, Any]:
-    try:
-        body = answer.json()
-    except DecodeError:
-        return {}
-    return body if isinstance(body, Mapping) else {}
 
 
 def _remote_id(body: Mapping[str, Any]) -> str | None:

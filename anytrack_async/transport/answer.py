@@ -53,3 +53,11 @@ class Answer:
                 f"{self.service}: the answer (status {self.status}, {len(self.content)} bytes) "
                 "is not JSON"
             ) from None
+
+    def object(self) -> Mapping[str, Any]:
+        """Return the body as a JSON object; an empty one if it is anything else."""
+        try:
+            body = self.json()
+        except DecodeError:
+            return {}
+        return body if isinstance(body, Mapping) else {}

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 import attrs
 
 from anytrack_async.errors import (
     CredentialsError,
-    DecodeError,
     NotFoundError,
     RateLimitedError,
     RejectedError,
@@ -54,7 +52,7 @@ def read_fault(answer: Answer) -> Fault:
     Understands ``{"message", "code", "request_id"}``, the same inside ``"error"``, and the
     `X-Request-ID` header.
     """
-    body = _body(answer)
+    body = answer.object()
     error = body.get("error")
     inner = error if isinstance(error, Mapping) else body
     told = inner.get("message") or body.get("message") or error
@@ -86,14 +84,6 @@ def service_error(answer: Answer) -> ServiceError:
 
 def _kind(status: int) -> type[ServiceError]:
     return _KINDS.get(status, ServerError if status >= 500 else RejectedError)
-
-
-def _body(answer: Answer) -> Mapping[str, Any]:
-    try:
-        body = answer.json()
-    except DecodeError:
-        return {}
-    return body if isinstance(body, Mapping) else {}
 
 
 def _id(value: object) -> str | None:

@@ -43,3 +43,9 @@ def test_other_bodies_are_named_but_not_shown():
 
 def test_the_repr_shows_neither_headers_nor_content():
     assert "secret" not in repr(answer(b"secret", **{"Set-Cookie": "secret"}))
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"[1]", b"null", b'"text"'])
+def test_anything_but_an_object_is_read_as_an_empty_one(content):
+    assert Answer(status=200, headers={}, content=content).object() == {}
+    assert Answer(status=200, headers={}, content=b'{"a": 1}').object() == {"a": 1}

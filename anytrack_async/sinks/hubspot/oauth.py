@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import anyio
 import attrs
 
-from anytrack_async.errors import ConfigurationError, DecodeError, TransportError
+from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings import HubSpotSettings, OAuthSettings, OAuthTokens
 from anytrack_async.sinks.hubspot.errors import read_problem
 from anytrack_async.sinks.hubspot.paths import Path
@@ -109,7 +109,7 @@ class Credentials:
         await _hand_over(oauth, token, self._refresh_token, life)
         return str(token)
 
-    async def _ask(self, oauth: OAuthSettings) -> dict[str, Any]:
+    async def _ask(self, oauth: OAuthSettings) -> Mapping[str, Any]:
         form = {
             "grant_type": "refresh_token",
             "client_id": oauth.client_id,
@@ -135,12 +135,9 @@ def _refused(answer: Answer, secrets: list[str]) -> Problem:
     return attrs.evolve(problem, act=act, message=message, words="")
 
 
-def _granted(answer: Answer) -> dict[str, Any]:
-    try:
-        granted = answer.json()
-    except DecodeError:
-        granted = None
-    if not isinstance(granted, dict) or not isinstance(granted.get("access_token"), str):
+def _granted(answer: Answer) -> Mapping[str, Any]:
+    granted = answer.object()
+    if not isinstance(granted.get("access_token"), str):
         raise Refused(_down("the answer holds no access_token"))
     return granted
 

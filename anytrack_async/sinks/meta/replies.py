@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from anytrack_async.errors import DecodeError
 from anytrack_async.models import DELIVERED, Outcome
 from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled, Unavailable
 from anytrack_async.sinks.meta.errors import Action, GraphError, trace_of
@@ -33,7 +32,7 @@ def settle(answer: Answer, sent: int, *, throttled: int = 0) -> Outcome:
         CredentialsRejected: token, permission, account or pixel.
         Unavailable: the answer is none of Meta's, or says that Meta failed.
     """
-    body = _body(answer) if answer.success else {}
+    body = answer.object() if answer.success else {}
     received = body.get("events_received")
     if not isinstance(received, int):
         return _refused(answer, sent, throttled)
@@ -68,14 +67,6 @@ def _wait(answer: Answer, throttled: int) -> float:
         return wait
     # "0 minutes" is less than one: grow towards it from a second.
     return _MINUTE if told is None else min(2.0 ** min(throttled, 6), _MINUTE)
-
-
-def _body(answer: Answer) -> Mapping[str, Any]:
-    try:
-        body = answer.json()
-    except DecodeError:
-        return {}
-    return body if isinstance(body, Mapping) else {}
 
 
 def _tell(body: Mapping[str, Any], sent: bytes) -> None:
