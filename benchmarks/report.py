@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -16,7 +17,8 @@ _HEAD = """# Results
 Client and server on loopback, each in its own process and pinned to its own core; medians of
 interleaved runs. `make bench` makes them again; `NOTES.md` says what was learnt on the way.
 
-Machine: {machine}. Peers: {peers}. {day}.
+Machine: {machine}; load average {load:.1f} at the end (about 1.5 is this work alone, more
+slows both sides down). Peers: {peers}. {day}.
 
 | # | measure | against | reach | got | verdict |
 |---|---|---|---|---|---|
@@ -30,7 +32,12 @@ _VERDICTS = {True: "reached", False: "**missed**", None: "not measured"}
 
 def written(rows: Sequence[Row]) -> str:
     """Return the whole file."""
-    head = _HEAD.format(machine=described(), peers=_peers(), day=f"{datetime.now(UTC):%Y-%m-%d}")
+    head = _HEAD.format(
+        machine=described(),
+        load=os.getloadavg()[0],
+        peers=_peers(),
+        day=f"{datetime.now(UTC):%Y-%m-%d}",
+    )
     table = "\n".join(_line(row) for row in rows)
     numbers = "\n".join(_numbers(row) for row in rows if row.details)
     return f"{head}{table}\n\n## Absolute numbers\n{numbers}\n{_kept(rows)}"
