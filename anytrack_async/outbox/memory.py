@@ -35,7 +35,7 @@ class MemoryOutbox:
     def __init__(
         self,
         capacity: int = 10_000,
-        remember_ids: int = 50_000,
+        remember_ids: int = 10_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._capacity = capacity
