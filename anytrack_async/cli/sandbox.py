@@ -49,4 +49,6 @@ def _say(line: str) -> None:
         typer.echo(line)
         return
     typer.echo(f"# {line}; Ctrl-C ends it")
-    typer.echo("# Paste these lines into another shell, then try: anytrack track lead")
+    # With something to match a customer by: Meta takes no event without.
+    typer.echo("# Paste these lines into another shell, then try:")
+    typer.echo("#   anytrack track lead --email somebody@example.com")

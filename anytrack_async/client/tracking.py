@@ -106,6 +106,8 @@ class Tracking:
             ConfigurationError: there is no such destination, or no room in flight. At once.
             ClosedError: the client is not open, or closed before *source* ended.
             UndeliveredError: the client closed before all was delivered.
+            QueueFullError: the outbox is full and ``on_full="raise"``; what was not reported by
+                then may not have been accepted.
             Exception: what *source* raised, after the reports of all it gave before.
         """
         if in_flight < 1:

@@ -163,7 +163,8 @@ class Dispatcher(AsyncContextManagerMixin):
                 exc.add_note(str(self._left))
             raise
         finally:
-            await self._farewell()
+            await farewell(self._sinks, self.outbox)
+            self._lanes, self._tasks = {}, None
         if self._left.lost:
             raise self._left.error()
 
@@ -213,11 +214,6 @@ class Dispatcher(AsyncContextManagerMixin):
         for name, ids in self._left.lost.items():
             reason = "the client closed and only this process's memory held them"
             self._notify(Dropped(destination=name, event_ids=ids, reason=reason))
-
-    async def _farewell(self) -> None:
-        self._intake.close()
-        await farewell(self._sinks, self.outbox)
-        self._lanes, self._tasks = {}, None
 
     # Beside the lanes
 

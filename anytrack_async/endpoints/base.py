@@ -51,7 +51,9 @@ def given(name: str, value: Any) -> str:
     Raises:
         InvalidConversionError: it is not text, or empty.
     """
-    if not isinstance(value, str) or not value.strip():
+    if value is not None and not isinstance(value, str):
+        raise InvalidConversionError(name, f"must be text, got {type(value).__name__}")
+    if not value or not value.strip():
         raise InvalidConversionError(name, "must not be empty")
     return str(value)
 

@@ -30,7 +30,8 @@ class DeliverySettings:
         lease: seconds after which another worker may take over a claim.
         poll: seconds between looks at an outbox that other processes write to.
         hold_probe: seconds between quiet probes of a destination that refused the credentials.
-        on_full: what a full outbox does to `submit`: make it wait, or raise `QueueFullError`.
+        on_full: what a full outbox does to `submit` and `track_many`: make them wait, or raise
+            `QueueFullError`.
         prune_every: seconds between clean-ups of what every destination has.
         remember: seconds for which ids of delivered conversions are remembered, so that importing
             the same file again sends nothing.

@@ -180,7 +180,7 @@ class Session:
             # Its text quotes the header it dislikes, and that may be the token.
             raise self._lost("the request is not valid HTTP") from None
         except (httpx.RequestError, OSError) as exc:
-            raise self._lost(_why(exc, self._http.timeout)) from exc
+            raise self._lost(_why(exc, request.url, self._http.timeout)) from exc
         return Answer(
             status=response.status_code,
             headers=response.headers,
@@ -216,17 +216,19 @@ def _segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _why(exc: Exception, timeout: float) -> str:
+def _why(exc: Exception, url: httpx.URL, timeout: float) -> str:
+    # Where to is a setting, and often what is wrong; without user and password.
+    place = url.netloc.decode("ascii")
     match exc:
         case httpx.PoolTimeout():
             return f"no free connection within {timeout:g} s"
         case httpx.ConnectTimeout():
-            return f"no connection within {timeout:g} s"
+            return f"no connection to {place} within {timeout:g} s"
         case TotalTimeout():
             return f"no complete answer within {_TOTAL * timeout:g} s"
         case httpx.TimeoutException():
             return f"no answer within {timeout:g} s"
         case httpx.ConnectError():
-            return safe_text(f"connection failed: {exc}")
+            return f"connection to {place} failed: {safe_text(str(exc))}"
         case _:
             return f"the connection broke off ({type(exc).__name__})"

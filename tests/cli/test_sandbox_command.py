@@ -53,6 +53,18 @@ def test_options_reach_the_sandbox(run, monkeypatch):
     assert all(line.startswith(("# ", "export ")) for line in ran.out.splitlines())
 
 
+def test_what_it_suggests_to_try_works(run, sandbox, monkeypatch):
+    monkeypatch.setattr(
+        "anytrack_async.sandbox.serve", lambda *_, echo, **__: echo("Sandbox listening on x")
+    )
+
+    said = run("sandbox").out
+    ran = run(*said[said.index("anytrack track") :].split()[1:])
+
+    assert ran.code == 0
+    assert [line.split()[1] for line in ran.out.splitlines()[1:]] == ["delivered"] * 3
+
+
 def test_a_port_that_is_taken_is_told_on_one_line(run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -17,7 +17,7 @@ from anytrack_async.errors import UndeliveredError
 from anytrack_async.models import DELIVERED, Conversion, Outcome, Report
 from anytrack_async.outbox import MemoryOutbox, Outbox
 from anytrack_async.settings import DeliverySettings, Retry
-from anytrack_async.sinks.base import SinkLimits
+from anytrack_async.sinks.base import SinkLimits, Unavailable
 
 DAY = 86_400.0
 
@@ -121,6 +121,20 @@ class FakeSink:
         self.closed = True
 
 
+class Service:
+    """An `answer` that can be put out of order: `trouble` is raised while it is set."""
+
+    def __init__(self, trouble: Exception | None = None, poison: Sequence[str] = ()) -> None:
+        self.trouble = trouble
+        self.poison = set(poison)
+
+    def __call__(self, batch: list[str]) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        if self.poison & set(batch):
+            raise Unavailable("502 bad gateway")
+
+
 class Gatekeeper:
     """An `answer` that lets batches wait until it is opened."""
 
@@ -174,15 +188,15 @@ class World:
         await self.stir.until(fact)
 
     @asynccontextmanager
-    async def open(self, *, leaving: bool = False) -> AsyncGenerator[World]:
-        """Run the dispatcher; *leaving* expects that closing leaves something undelivered."""
+    async def open(self, *, leaving: bool | None = False) -> AsyncGenerator[World]:
+        """Run the dispatcher; *leaving*: whether closing leaves something undelivered, if known."""
         try:
             with anyio.fail_after(20):
                 async with self.dispatcher:
                     yield self
         except UndeliveredError as exc:
             self.undelivered = exc
-        assert leaving == (self.undelivered is not None)
+        assert leaving in (None, self.undelivered is not None)
 
     @asynccontextmanager
     async def left_by(self, exc: BaseException) -> AsyncGenerator[World]:

@@ -114,6 +114,9 @@ async def test_batches_leave_nothing_behind():
         await world.deliver(*sales(5))
         before = scopes()
         await world.deliver(*sales(100, "f"))
+        for prefix in ("g", "h", "i", "j", "k", "l"):
+            reports = track_many(world.dispatcher, sales(3, prefix), to=None, at=None, in_flight=10)
+            assert len([one async for one in reports]) == 3
         assert scopes() <= before + 5
 
 

@@ -1,15 +1,10 @@
-import gc
-import weakref
-
 import anyio
 import pytest
 
 from anytrack_async.delivery.handle import Delivery
-from anytrack_async.delivery.handles import Handles
 from anytrack_async.errors import ConfigurationError, UndeliveredError
 from anytrack_async.models import Outcome, Report, Status
-from anytrack_async.outbox import Entry, MemoryOutbox
-from tests.delivery.doubles import calm, sale, statuses
+from tests.delivery.doubles import calm, statuses
 
 pytestmark = pytest.mark.asyncio
 
@@ -171,101 +166,3 @@ async def test_it_shows_id_and_statuses_only():
     one.resolve(outcome("meta", error="jane@example.com"))
 
     assert repr(one) == "<Delivery 'a': anytrack waiting, meta delivered>"
-
-
-# The registry
-
-
-def entry(event_id):
-    return Entry(seq=1, conversion=sale(event_id), attempts=0, accepted_at=0.0)
-
-
-async def test_an_id_has_one_handle_as_long_as_somebody_holds_it():
-    handles = Handles(MemoryOutbox())
-    one = handles.get("a", ("meta",))
-    assert handles.get("a", ("meta",)) is one
-
-    gone = weakref.ref(one)
-    del one
-    gc.collect()
-    assert gone() is None
-
-
-async def test_outcomes_are_only_made_for_handles_that_are_held():
-    handles, asked = Handles(MemoryOutbox()), []
-
-    def answer(at):
-        asked.append(at)
-        return outcome("meta")
-
-    handles.resolve([entry("a")], answer)
-    assert not asked
-
-    one = handles.get("b", ("meta",))
-    handles.resolve([entry("a"), entry("b")], answer)
-    assert asked == [1]
-    assert one.done()
-
-
-async def test_only_awaited_handles_are_looked_up():
-    class Asked(MemoryOutbox):
-        ids = ()
-
-        async def reports(self, event_ids):
-            self.ids = event_ids
-            return {}
-
-    outbox = Asked()
-    handles = Handles(outbox)
-    watched, idle = handles.get("a", ("meta",)), handles.get("b", ("meta",))
-    watched.watch(lambda _: None)
-
-    await handles.catch_up_awaited()
-
-    assert outbox.ids == ["a"]
-    assert idle.event_id not in outbox.ids
-
-
-async def test_closing_fails_only_what_is_not_done():
-    handles = Handles(MemoryOutbox())
-    done, open_ = handles.get("a", ("meta",)), handles.get("b", ("meta",))
-    done.resolve(outcome("meta"))
-
-    handles.fail(lambda one: UndeliveredError(one.event_id, {}))
-
-    assert done.failure is None
-    assert str(open_.failure) == "b"
-
-
-async def test_a_handle_that_is_done_or_failed_is_not_handed_out_again():
-    handles = Handles(MemoryOutbox())
-    done, failed = handles.get("a", ("meta",)), handles.get("b", ("meta",))
-    done.resolve(outcome("meta"))
-    failed.fail(LOST)
-
-    assert handles.get("a", ("meta",)) is not done
-    assert handles.get("b", ("meta",)) is not failed
-
-
-async def test_many_who_wait_are_looked_up_in_turns():
-    class Asked(MemoryOutbox):
-        ids = ()
-
-        async def reports(self, event_ids):
-            self.ids += tuple(event_ids)
-            return {}
-
-    outbox = Asked()
-    handles = Handles(outbox)
-    held = [handles.get(f"e{at}", ("meta",)) for at in range(2_500)]
-    for one in held:
-        one.watch(lambda _: None)
-
-    for looked in (1_000, 2_000, 3_000):
-        await handles.look_around()
-        assert len(outbox.ids) == looked
-    assert len({*outbox.ids}) == 2_500
-
-    outbox.ids = ()
-    await handles.catch_up_awaited()
-    assert {*outbox.ids} == {one.event_id for one in held}

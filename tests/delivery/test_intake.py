@@ -167,6 +167,31 @@ async def test_room_made_while_a_caller_tries_is_not_missed():
         assert desk.accepted == ["a", "b"]
 
 
+async def test_who_waits_for_room_does_not_spin():
+    class Counted(MemoryOutbox):
+        tries = 0
+
+        async def append(self, conversions, destinations=None):
+            Counted.tries += 1
+            return await super().append(conversions, destinations)
+
+    async with anyio.create_task_group() as tg:
+        desk = Desk(tg)
+        desk.outbox = Counted(capacity=1)
+        desk.intake = Intake(desk.outbox, PATIENT)
+        desk.intake.is_open = True
+        await desk.start()
+        await desk.come(sale("a"))
+        await desk.come(sale("b"))
+        desk.intake.room()  # and somebody else was faster
+        await calm()
+        tries = Counted.tries
+        await desk.deliver(1)
+
+    assert tries <= 4
+    assert desk.accepted == ["a", "b"]
+
+
 async def test_a_closed_intake_takes_nothing():
     intake = Intake(MemoryOutbox(), QUICK)
 
@@ -207,4 +232,4 @@ async def test_a_loop_that_submits_lets_others_run():
             assert await intake.append([one], None) == [Appended.NEW]
         tg.cancel_scope.cancel()
 
-    assert beats >= 9
+    assert 9 <= beats <= 30

@@ -1,12 +1,12 @@
 """What a lane does while its destination answers."""
 
+import logging
+
 import anyio
 import pytest
 
-from anytrack_async.delivery import LaneState
-from anytrack_async.events import Delivered, Retried
 from anytrack_async.models import DELIVERED, Outcome
-from anytrack_async.settings import Retry
+from anytrack_async.outbox import MemoryOutbox, SQLiteOutbox
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, World, calm, sale, sales, statuses
 
 pytestmark = pytest.mark.asyncio
@@ -22,6 +22,7 @@ async def test_a_single_conversion_leaves_at_once():
 
 
 async def test_a_healthy_run_logs_nothing(caplog):
+    caplog.set_level(logging.INFO)
     async with World().open() as world:
         await world.deliver(*sales(5))
 
@@ -106,9 +107,11 @@ async def test_no_more_batches_a_second_leave_than_the_rate_allows():
             assert len(sink.calls) == sent
 
 
-async def test_a_lane_with_a_rate_drains_its_backlog_at_closing():
+@pytest.mark.parametrize("durable", [False, True], ids=["memory", "file"])
+async def test_a_lane_with_a_rate_drains_its_backlog_at_closing(durable, tmp_path):
     sink = FakeSink(batch=1, rate=200)
-    world = World(sink)
+    outbox = SQLiteOutbox(tmp_path / "outbox.db") if durable else MemoryOutbox()
+    world = World(sink, outbox=outbox)
     async with world.open():
         await world.submit(*sales(5))
 
@@ -193,129 +196,3 @@ async def test_a_worker_does_not_sleep_on_a_failed_batch():
         await world.until(lambda: len(sink.taken) == 2)
 
     assert sink.taken == ["e1", "e2"]
-
-
-async def test_the_servers_hint_says_when_a_retry_is_due():
-    clock = Clock()
-    sink = FakeSink(answer=lambda _: [Outcome.retry("locked", after=100.0)])
-    world = World(sink, clock=clock)
-    async with world.open():
-        (handle,) = await world.submit(sale("a"))
-        await world.until(lambda: world.told(Retried))
-        sink.answer = lambda _: None
-
-        clock.now += 99
-        world.dispatcher.wake()
-        await calm()
-        assert len(sink.calls) == 1
-
-        clock.now += 1
-        world.dispatcher.wake()
-        await handle
-
-    (retried,) = world.told(Retried)
-    assert retried.seconds == 100.0
-    assert retried.reason == "locked"
-
-
-async def test_retries_of_one_reason_are_told_together():
-    again = True
-
-    def answer(batch):
-        nonlocal again
-        first, again = again, False
-        return [Outcome.retry("locked")] * len(batch) if first else None
-
-    world = World(FakeSink(answer=answer))
-    async with world.open():
-        await world.deliver(*sales(50))
-
-    assert [len(event.event_ids) for event in world.told(Retried)] == [50]
-
-
-async def test_attempts_are_bounded_and_the_last_reason_is_kept():
-    tries = 0
-
-    def answer(_):
-        nonlocal tries
-        tries += 1
-        return [Outcome.retry(f"locked {tries}")]
-
-    world = World(FakeSink(answer=answer))
-    async with world.open():
-        (report,) = await world.deliver(sale("a"))
-
-    outcome = report.outcomes["anytrack"]
-    assert outcome.attempts == tries == 8
-    assert outcome.error == "given up after 8 attempts and 0.0 h: locked 8"
-
-
-async def test_age_is_bounded():
-    clock = Clock()
-    sink = FakeSink(answer=lambda _: [Outcome.retry("locked")])
-    world = World(sink, clock=clock, max_age=3600.0, retry=Retry(attempts=99, base=60, cap=60))
-    async with world.open():
-        (handle,) = await world.submit(sale("a"))
-        for _ in range(70):
-            await calm()
-            if handle.done():
-                break
-            clock.now += 60
-            world.dispatcher.wake()
-        report = await handle
-
-    assert "given up" in report.outcomes["anytrack"].error
-    assert "1.0 h" in report.outcomes["anytrack"].error
-
-
-async def test_batches_are_told_with_the_time_they_took():
-    clock = Clock()
-
-    def answer(_):
-        clock.now += 2.5
-
-    world = World(FakeSink(answer=answer), clock=clock)
-    async with world.open():
-        await world.deliver(*sales(3))
-
-    (delivered,) = world.told(Delivered)
-    assert delivered.event_ids == ["e0", "e1", "e2"]
-    assert delivered.seconds == 2.5
-    assert delivered.destination == "anytrack"
-
-
-async def test_conversions_for_others_are_passed_over():
-    anytrack, meta = FakeSink("anytrack"), FakeSink("meta")
-    world = World(anytrack, meta)
-    async with world.open():
-        await world.submit(*sales(3, "all"))
-        (only,) = await world.submit(sale("one"), to=["meta"])
-        report = await only
-
-    assert statuses(report) == {"meta": "delivered"}
-    assert "one" not in anytrack.taken
-    assert "one" in meta.taken
-
-
-async def test_destinations_do_not_wait_for_one_another():
-    keeper = Gatekeeper()
-    slow, fast = FakeSink("meta", keeper, batch=1), FakeSink("anytrack")
-    world = World(slow, fast)
-    async with world.open():
-        handles = await world.submit(*sales(20))
-        for handle in handles:
-            await handle.at("anytrack")
-        assert len(slow.calls) == 1
-        keeper.open()
-
-    assert len(slow.taken) == len(fast.taken) == 20
-
-
-async def test_states_are_told_by_destination():
-    world = World(FakeSink("anytrack"), FakeSink("meta"))
-    async with world.open():
-        assert world.dispatcher.states() == {
-            "anytrack": LaneState.RUNNING,
-            "meta": LaneState.RUNNING,
-        }
-    assert world.dispatcher.states() == {}

@@ -1,18 +1,12 @@
-"""`track_many`: everything in, one report each, however source, consumer or client end."""
+"""`track_many`: everything in, one report each, at the pace of who takes them."""
 
 import anyio
 import pytest
 
 from anytrack_async.delivery.stream import track_many
 from anytrack_async.errors import (
-    ClosedError,
     ConfigurationError,
-    QueueFullError,
-    UndeliveredError,
 )
-from anytrack_async.events import Submitted
-from anytrack_async.models import Outcome
-from anytrack_async.outbox import MemoryOutbox, SQLiteOutbox
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales, statuses
 
 pytestmark = pytest.mark.asyncio
@@ -180,6 +174,27 @@ async def test_at_one_does_not_wait_for_another_that_is_down():
     assert not down.taken
 
 
+async def test_a_delivery_that_was_reported_is_not_watched_any_more():
+    keeper = Gatekeeper()
+    world = World(FakeSink("anytrack"), FakeSink("meta", keeper))
+    async with world.open():
+        (handle,) = await world.submit(sale("a"))
+        await ids_of(stream(world, [sale("a")], at=["anytrack"]))
+        assert not handle.done()
+        watched = handle.awaited
+        keeper.open()
+
+    assert not watched
+
+
+async def test_at_may_name_every_destination():
+    world = World(FakeSink("anytrack"), FakeSink("meta"))
+    async with world.open():
+        reports = [one async for one in stream(world, sales(3), at=["meta", "anytrack"])]
+
+    assert all(report.delivered for report in reports)
+
+
 async def test_to_says_whom_they_are_for():
     world = World(FakeSink("anytrack"), FakeSink("meta"))
     async with world.open():
@@ -217,225 +232,3 @@ async def test_one_that_was_accepted_for_others_only_is_reported():
             reports = [report async for report in stream(world, [sale("a")], at=["meta"])]
 
     assert list(reports[0].outcomes) == ["anytrack"]
-
-
-# Repeats and conflicts
-
-
-async def test_repeats_in_the_source_are_sent_once_and_reported_each_time():
-    world = World()
-    async with world.open():
-        source = [sale("a"), sale("b"), sale("a"), *sales(600), sale("a")]
-        finished = await ids_of(stream(world, source))
-
-    assert len(finished) == len(source)
-    assert finished.count("a") == 3
-    assert world.sinks[0].taken.count("a") == 1
-
-
-async def test_a_second_import_sends_nothing_and_reports_all():
-    world = World()
-    async with world.open():
-        await ids_of(stream(world, sales(700)))
-        reports = [report async for report in stream(world, iter(sales(700)))]
-
-    assert len(reports) == 700
-    assert all(report.delivered for report in reports)
-    assert len(world.sinks[0].taken) == 700
-
-
-async def test_a_conflict_is_reported_and_stops_nothing():
-    world = World(FakeSink("anytrack"), FakeSink("meta"))
-    async with world.open():
-        source = [sale("a"), sale("a", revenue=2), sale("b")]
-        reports = [report async for report in stream(world, source)]
-
-    (conflict,) = [one for one in reports if "conflict" in statuses(one).values()]
-    assert conflict.event_id == "a"
-    assert statuses(conflict) == {"anytrack": "conflict", "meta": "conflict"}
-    assert "which stands" in conflict.outcomes["meta"].error
-    assert len(reports) == 3
-
-
-async def test_what_a_destination_refuses_is_reported_dead():
-    def answer(batch):
-        return [Outcome.rejected("no")] * len(batch)
-
-    world = World(FakeSink(answer=answer))
-    async with world.open():
-        reports = [report async for report in stream(world, sales(3))]
-
-    assert {report.outcomes["anytrack"].error for report in reports} == {"no"}
-
-
-# Sources that fail
-
-
-def broken_sync(count, exc):
-    yield from sales(count)
-    raise exc
-
-
-async def broken_async(count, exc):
-    for one in sales(count):
-        yield one
-    raise exc
-
-
-@pytest.mark.parametrize("source", [broken_sync, broken_async])
-async def test_the_sources_own_exception_comes_after_the_reports_of_all_it_gave(source):
-    mine = LookupError("row 701")
-    world = World()
-    finished = []
-    async with world.open():
-        with pytest.raises(LookupError) as caught:
-            await ids_of(stream(world, source(700, mine)), finished)
-
-    assert caught.value is mine
-    assert len(finished) == 700
-
-
-async def test_an_item_that_is_no_conversion_ends_it_after_all_before_it():
-    world = World()
-    finished = []
-    async with world.open():
-        with pytest.raises(TypeError, match="got dict"):
-            await ids_of(stream(world, iter([*sales(3), {}, *sales(3, "f")])), finished)
-
-    assert sorted(finished) == world.sinks[0].taken == ["e0", "e1", "e2"]
-
-
-async def test_a_full_outbox_only_slows_it_down():
-    world = World(FakeSink(batch=3), outbox=MemoryOutbox(capacity=7))
-    async with world.open():
-        assert len(await ids_of(stream(world, sales(100)))) == 100
-
-
-async def test_a_full_outbox_that_must_raise_ends_it():
-    world = World(
-        FakeSink(answer=Gatekeeper()), outbox=MemoryOutbox(capacity=3), on_full="raise", drain=0.0
-    )
-    async with world.open(leaving=True):
-        with pytest.raises(QueueFullError):
-            await ids_of(stream(world, sales(100), at=()))
-
-
-# Consumers and clients that end early
-
-
-async def test_a_consumer_that_breaks_stops_the_source_but_not_the_delivery():
-    given = 0
-
-    async def source():
-        nonlocal given
-        for one in sales(10_000):
-            given += 1
-            yield one
-
-    world = World()
-    async with world.open():
-        async for _ in stream(world, source(), in_flight=50):
-            break
-        await calm()
-        stopped = given
-        await calm()
-        assert given == stopped < 1000
-
-    accepted = sum(len(event.event_ids) for event in world.told(Submitted))
-    assert len(world.sinks[0].taken) == accepted > 1
-
-
-async def test_a_consumer_that_is_cancelled_stops_the_source():
-    given = 0
-
-    async def source():
-        nonlocal given
-        while True:
-            given += 1
-            yield sale(f"e{given}")
-            await calm()
-
-    world = World()
-    async with world.open():
-        with anyio.move_on_after(0.05):
-            await ids_of(stream(world, source()))
-        await calm()
-        stopped = given
-        await anyio.sleep(0.01)
-        assert given == stopped
-
-
-async def test_closing_the_client_ends_it():
-    async def source():
-        yield sale("a")
-        await anyio.sleep_forever()
-
-    world = World()
-    finished = []
-
-    async def consume():
-        with pytest.raises(ClosedError, match="may not have been accepted"):
-            await ids_of(stream(world, source()), finished)
-
-    async with anyio.create_task_group() as tg, world.open():
-        tg.start_soon(consume)
-        await world.until(lambda: finished)
-
-    assert finished == ["a"]
-
-
-async def test_closing_the_client_reports_what_is_delivered_meanwhile():
-    keeper = Gatekeeper()
-    world = World(FakeSink(answer=keeper))
-    finished = []
-
-    async def consume():
-        async for report in stream(world, sales(5)):
-            finished.append(report.event_id)
-
-    async with anyio.create_task_group() as tg, world.open():
-        tg.start_soon(consume)
-        await world.until(lambda: world.sinks[0].busy)
-        keeper.open()
-
-    assert len(finished) == 5
-
-
-async def test_closing_the_client_with_some_undelivered_says_so():
-    world = World(FakeSink(answer=Gatekeeper()), drain=0.02)
-
-    async def consume():
-        with pytest.raises(UndeliveredError):
-            await ids_of(stream(world, sales(5)))
-
-    async with anyio.create_task_group() as tg, world.open(leaving=True):
-        tg.start_soon(consume)
-        await world.until(lambda: world.sinks[0].busy)
-
-
-async def test_a_client_that_is_not_open_takes_nothing():
-    with pytest.raises(ClosedError):
-        await ids_of(stream(World(), sales(3)))
-
-
-async def test_several_at_once_share_the_lanes():
-    world = World(FakeSink(batch=10, concurrency=2))
-    results = []
-
-    async def consume(prefix):
-        results.append(await ids_of(stream(world, iter(sales(200, prefix)), in_flight=30)))
-
-    async with world.open(), anyio.create_task_group() as tg:
-        for prefix in "abc":
-            tg.start_soon(consume, prefix)
-
-    assert [len(one) for one in results] == [200, 200, 200]
-
-
-async def test_it_fills_a_durable_outbox(tmp_path):
-    world = World(FakeSink(batch=500), outbox=SQLiteOutbox(tmp_path / "outbox.db"))
-    async with world.open():
-        finished = await ids_of(stream(world, iter(sales(2000)), in_flight=600))
-
-    assert len(set(finished)) == 2000
-    assert len(world.sinks[0].taken) == 2000

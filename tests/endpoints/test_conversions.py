@@ -76,6 +76,12 @@ async def test_what_is_no_id_is_refused_unsent(id_: Any):
     assert api.requests == []
 
 
+async def test_a_number_is_told_to_be_no_id():
+    number: Any = 7
+    with pytest.raises(InvalidConversionError, match=r"^conversion_id must be text, got int$"):
+        await Conversions(Api().session).get(number)
+
+
 @pytest.mark.parametrize("body", [{}, [], {"data": None}, {"data": []}, {"data": {}}, "text"])
 async def test_an_answer_without_a_conversion_is_a_decode_error(body: Any):
     with pytest.raises(DecodeError):

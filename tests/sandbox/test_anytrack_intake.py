@@ -105,6 +105,12 @@ async def test_a_bad_field_is_named(anytrack, field, value):
     assert page(anytrack)["rejected"] == {"validation_error": 1}
 
 
+async def test_a_time_out_of_range_is_told_from_no_time(anytrack):
+    answer = await anytrack.post("/conversions", {**SALE, "timestamp": "1969-12-31T00:00:00Z"})
+
+    assert "in the years 1990 to 2199" in answer.json()["message"]
+
+
 @pytest.mark.parametrize("revenue", [0, 9.9, "9.90", "0.00", "1E+2", None])
 async def test_revenue_is_a_number_or_its_text(anytrack, revenue):
     answer = await anytrack.post("/conversions", {**SALE, "revenue": revenue})

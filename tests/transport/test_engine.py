@@ -93,7 +93,7 @@ async def test_aiohttp_waits_no_longer_than_told():
 
 async def test_aiohttp_tells_of_a_refused_connection():
     session = aiohttp("http://127.0.0.1:9")
-    with pytest.raises(TransportError, match="connection failed: Cannot connect to host"):
+    with pytest.raises(TransportError, match=r"127\.0\.0\.1:9 failed: Cannot connect to host"):
         await session.send("GET", "a")
     await session.aclose()
 

@@ -278,8 +278,8 @@ async def test_compression_is_not_asked_for_but_understood():
 @pytest.mark.parametrize(
     ("failure", "words"),
     [
-        (httpx.ConnectError("[Errno 111] refused"), "connection failed: [Errno 111] refused"),
-        (httpx.ConnectTimeout("x"), "no connection within 30 s"),
+        (httpx.ConnectError("[Errno 111] no"), "connection to api.test failed: [Errno 111] no"),
+        (httpx.ConnectTimeout("x"), "no connection to api.test within 30 s"),
         (httpx.ReadTimeout("x"), "no answer within 30 s"),
         (TotalTimeout("x"), "no complete answer within 120 s"),
         (httpx.WriteTimeout("x"), "no answer within 30 s"),

@@ -73,7 +73,7 @@ _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "conversion_type": (_is_type, "must be one of " + ", ".join(CONVERSION_TYPES)),
     "revenue": (is_money, "must be a number, zero or more"),
     "currency": (_is_currency, "must be a three-letter code"),
-    "timestamp": (is_moment, "must be an ISO 8601 time"),
+    "timestamp": (is_moment, f"must be an ISO 8601 time in the years {_YEARS[0]} to {_YEARS[-1]}"),
     "order_id": (_is_text, "must be a string"),
     "custom_data": (_is_object, "must be an object"),
     "sub_ids": (_is_object, "must be an object"),

@@ -1,0 +1,203 @@
+"""What a lane does when the outbox fails it."""
+
+import anyio
+import attrs
+import pytest
+
+from anytrack_async.errors import OutboxError
+from anytrack_async.events import (
+    DeadLettered,
+    Delivered,
+    LaneThrottled,
+    Retried,
+)
+from anytrack_async.models import Outcome
+from anytrack_async.outbox import MemoryOutbox
+from anytrack_async.sinks.base import BatchRejected, Throttled
+from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+
+class Shaky(MemoryOutbox):
+    """Fails the next calls of what is in `failing`: method name → how often, and with what."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.failing = {}
+        self.asked = []
+
+    async def _maybe(self, name):
+        self.asked.append(name)
+        if self.failing.get(name, 0) > 0:
+            self.failing[name] -= 1
+            raise self.exc
+
+    exc = OutboxError("database is locked")
+
+    async def claim(self, destination, limit, lease):
+        await self._maybe("claim")
+        return await super().claim(destination, limit, lease)
+
+    async def settle(self, claim, setbacks=()):
+        await self._maybe("settle")
+        return await super().settle(claim, setbacks)
+
+    async def release(self, claim, *, due, tried):
+        await self._maybe("release")
+        return await super().release(claim, due=due, tried=tried)
+
+    async def renew(self, claim, lease):
+        await self._maybe("renew")
+        return await super().renew(claim, lease)
+
+    async def depths(self):
+        await self._maybe("depths")
+        return await super().depths()
+
+
+@pytest.mark.parametrize("exc", [OutboxError("database is locked"), OSError("jane@example.com")])
+async def test_a_claim_that_fails_is_logged_and_tried_again(caplog, exc):
+    outbox = Shaky()
+    outbox.failing, outbox.exc = {"claim": 3}, exc
+    world = World(outbox=outbox)
+    async with world.open():
+        await world.deliver(sale("a"))
+
+    assert caplog.text.count("cannot read the outbox") == 3
+    assert "jane" not in caplog.text
+
+
+@pytest.mark.parametrize("exc", [OutboxError("database is locked"), OSError("jane@example.com")])
+async def test_what_cannot_be_settled_is_sent_once_more_when_its_lease_ends(caplog, exc):
+    outbox = Shaky()
+    outbox.failing, outbox.exc = {"settle": 1}, exc
+    world = World(outbox=outbox, lease=0.15)
+    async with world.open():
+        (report,) = await world.deliver(sale("a"))
+
+    assert report.delivered
+    assert world.sinks[0].taken == ["a", "a"]
+    assert "cannot settle in the outbox" in caplog.text
+    assert "jane" not in caplog.text
+
+
+async def test_a_claim_that_fails_is_not_tried_again_at_once():
+    outbox = Shaky()
+    outbox.failing = {"claim": 1}
+    async with World(outbox=outbox, poll=3600.0).open() as world:
+        await calm()
+        assert outbox.asked.count("claim") == 1
+        await anyio.sleep(0.01)
+        assert outbox.asked.count("claim") == 1
+        await world.deliver(sale("a"))
+
+
+async def test_what_cannot_be_given_back_comes_back_when_its_lease_ends(caplog):
+    outbox = Shaky()
+    outbox.failing = {"release": 1}
+    trouble = [OSError(), None]
+
+    def answer(_):
+        if exc := trouble.pop(0):
+            raise exc
+
+    world = World(FakeSink(answer=answer), outbox=outbox, lease=0.15)
+    async with world.open():
+        (report,) = await world.deliver(sale("a"))
+
+    assert report.delivered
+    assert not world.told(Retried)
+    assert "cannot give back to the outbox" in caplog.text
+
+
+async def test_a_lease_that_cannot_be_renewed_ends_the_search_for_a_poison(caplog):
+    outbox = Shaky()
+    outbox.failing = {"renew": 1}
+
+    def answer(batch):
+        if "e1" in batch:
+            raise BatchRejected("bad event")
+
+    world = World(FakeSink(answer=answer), outbox=outbox)
+    async with world.open():
+        for handle in await world.submit(*sales(4)):
+            await handle
+        dead = await world.dead()
+
+    assert dead == {"e1": "bad event"}
+    assert world.sinks[0].taken.count("e0") == 1
+    assert world.told(Retried)[0].reason == "not sent: the lane was stopped, or the lease lost"
+    assert "cannot renew a lease in the outbox" in caplog.text
+
+
+async def test_a_lease_that_was_lost_settles_nothing_and_tells_nothing(caplog):
+    class Lost(MemoryOutbox):
+        losses = 1
+
+        async def settle(self, claim, setbacks=()):
+            if Lost.losses:
+                Lost.losses -= 1
+                await super().release(claim, due=0.0, tried=True)
+                return False
+            return await super().settle(claim, setbacks)
+
+    answers = [[Outcome.rejected("no")], None]
+    world = World(FakeSink(answer=lambda _: answers.pop(0)), outbox=Lost())
+    async with world.open():
+        (report,) = await world.deliver(sale("a"))
+
+    assert report.delivered
+    assert not world.told(DeadLettered)
+    assert len(world.told(Delivered)) == 1
+    assert "took over 1 conversions" in caplog.text
+
+
+async def test_a_claim_that_came_while_the_lane_was_stopped_is_given_back():
+    answers = Gatekeeper()
+
+    class Slow(Shaky):
+        slow = None
+
+        async def claim(self, destination, limit, lease):
+            claim = await super().claim(destination, limit, lease)
+            if claim.entries and claim.entries[0].conversion.event_id == "e1":
+                answers.open()
+                await calm()  # the other worker hears that the service throttles
+            return claim
+
+    async def answer(batch):
+        if batch == ["e0"]:
+            await answers([])
+            raise Throttled("slow down", after=30.0)
+
+    clock = Clock()
+    outbox = Slow(clock=clock)
+    sink = FakeSink(answer=answer, batch=1, concurrency=2)
+    world = World(sink, outbox=outbox, clock=clock)
+    async with world.open():
+        await world.submit(*sales(2))
+        await world.until(lambda: world.told(LaneThrottled))
+        await calm()
+        assert sink.calls == [["e0"]]
+        depth = (await outbox.depths())["anytrack"]
+        assert (depth.waiting, depth.in_flight) == (2, 0)
+
+        sink.answer = Service()
+        world.dispatcher.resume("anytrack")
+        await world.until(lambda: len(sink.taken) == 2)
+
+
+async def test_a_look_at_what_is_due_does_not_spin():
+    class Behind(MemoryOutbox):
+        claims = 0
+
+        async def claim(self, destination, limit, lease):
+            Behind.claims += 1
+            claim = await super().claim(destination, limit, lease)
+            return claim if claim.entries else attrs.evolve(claim, next_due=0.0)
+
+    world = World(outbox=Behind(), drain=0.0)
+    async with world.open():
+        await anyio.sleep(0.03)
+        assert Behind.claims < 60

@@ -1,0 +1,180 @@
+"""What a lane does with one bad conversion in a batch, and with sinks that misbehave."""
+
+import itertools
+import logging
+
+import anyio
+import pytest
+
+from anytrack_async.events import (
+    DeadLettered,
+    Delivered,
+    LaneHeld,
+    Retried,
+)
+from anytrack_async.models import DELIVERED
+from anytrack_async.settings import Retry
+from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled
+from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_a_poison_among_a_thousand_is_the_only_dead_letter():
+    def answer(batch):
+        if "e617" in batch:
+            raise BatchRejected("event_time too old", code="2804003")
+
+    sink = FakeSink(answer=answer, batch=1000)
+    world = World(sink)
+    async with world.open():
+        handles = await world.submit(*sales(1000))
+        for handle in handles:
+            await handle
+        dead = await world.dead()
+
+    assert dead == {"e617": "event_time too old"}
+    assert len(sink.taken) == 999
+    assert len(sink.calls) < 30
+    (letter,) = world.told(DeadLettered)
+    assert (letter.event_id, letter.code) == ("e617", "2804003")
+    assert sum(len(event.event_ids) for event in world.told(Delivered)) == 999
+
+
+async def test_the_lease_is_kept_while_a_poison_is_looked_for():
+    clock = Clock()
+
+    def answer(batch):
+        clock.now += 40
+        if "e7" in batch:
+            raise BatchRejected("bad event")
+
+    sink = FakeSink(answer=answer, concurrency=2)
+    world = World(sink, clock=clock, lease=100.0)
+    async with world.open():
+        for handle in await world.submit(*sales(16)):
+            await handle
+
+    assert len(sink.taken) == 15
+    assert len(set(sink.taken)) == 15
+
+
+async def test_the_search_for_a_poison_keeps_to_the_rate():
+    sent = []
+
+    def answer(batch):
+        sent.append(anyio.current_time())
+        if "e3" in batch:
+            raise BatchRejected("bad event")
+
+    world = World(FakeSink(answer=answer, rate=100))
+    async with world.open():
+        for handle in await world.submit(*sales(4)):
+            await handle
+
+    gaps = [later - earlier for earlier, later in itertools.pairwise(sent)]
+    assert len(gaps) == 4
+    assert min(gaps) > 0.008
+
+
+async def test_the_search_for_a_poison_ends_when_the_lane_is_stopped():
+    both = Gatekeeper()
+
+    async def answer(batch):
+        if len(sink.calls) == 2:
+            both.open()
+        await both([])
+        if "a3" in batch:
+            await calm()  # the other one's answer comes first
+            raise BatchRejected("bad event")
+        raise Throttled("slow down", after=30.0)
+
+    sink = FakeSink(answer=answer, batch=4, concurrency=2)
+    world = World(sink, clock=Clock())
+    async with world.open():
+        await world.submit(*sales(4, "a"), *sales(4, "b"))
+        await world.until(lambda: len(world.told(Retried)) == 2)
+        await calm()
+        assert len(sink.calls) == 2
+
+        sink.answer = Service()
+        world.dispatcher.resume("anytrack")
+        await world.until(lambda: len(sink.taken) == 8)
+
+    assert not world.told(DeadLettered)
+
+
+async def test_a_probe_that_fails_is_told_of_itself_alone():
+    sink = FakeSink(answer=Service(CredentialsRejected("token expired")), batch=10)
+    clock = Clock()
+    world = World(sink, clock=clock, hold_probe=300.0)
+    async with world.open():
+        await world.submit(*sales(10))
+        await world.until(lambda: world.told(LaneHeld))
+        clock.now += 300
+        world.dispatcher.wake()
+        await world.until(lambda: len(world.told(Retried)) == 2)
+        sink.answer = Service()
+        world.dispatcher.resume("anytrack")
+
+    batch, probe = world.told(Retried)[:2]
+    assert len(batch.event_ids) == 10
+    assert list(probe.event_ids) == sink.calls[1]
+    assert probe.seconds == 300.0
+
+
+# Sinks
+
+
+@pytest.mark.parametrize("count", [0, 2])
+async def test_a_sink_that_answers_the_wrong_number_is_tried_again(count):
+    answers = [[DELIVERED] * count, None]
+    world = World(FakeSink(answer=lambda _: answers.pop(0)))
+    async with world.open():
+        (report,) = await world.deliver(sale("a"))
+
+    assert report.outcomes["anytrack"].attempts == 2
+    assert "one outcome for each" in world.told(Retried)[0].reason
+
+
+async def test_no_text_of_a_sinks_exception_is_kept_or_logged(caplog):
+    caplog.set_level(logging.DEBUG)
+    sink = FakeSink(answer=Service(ValueError("token=s3cret jane@example.com")))
+    world = World(sink, retry=Retry(attempts=1))
+    async with world.open():
+        (report,) = await world.deliver(sale("a"))
+        dead = await world.dead()
+
+    told = f"{report} {dead} {world.events} {caplog.text}"
+    assert "ValueError" in told
+    assert "s3cret" not in told
+    assert "jane" not in told
+
+
+async def test_a_sink_that_hangs_longer_than_its_share_of_the_lease_is_tried_again():
+    hangs = [True]
+
+    async def answer(_):
+        if hangs:
+            hangs.pop()
+            await anyio.sleep_forever()
+
+    world = World(FakeSink(answer=answer), lease=0.05)
+    async with world.open():
+        (report,) = await world.deliver(sale("a"))
+
+    assert report.delivered
+    assert world.told(Retried)[0].reason == "no answer within 0.04 s"
+
+
+async def test_a_sink_that_cancels_itself_does_not_cost_a_worker():
+    async def answer(_):
+        raise anyio.get_cancelled_exc_class()
+
+    sink = FakeSink(answer=answer)
+    world = World(sink)
+    async with world.open():
+        (handle,) = await world.submit(sale("a"))
+        await world.until(lambda: world.told(Retried))
+        sink.answer = Service()
+        await handle

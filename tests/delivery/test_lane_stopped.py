@@ -1,0 +1,180 @@
+"""What a lane does when it is asked to wait, or its credentials are refused."""
+
+import anyio
+import pytest
+
+from anytrack_async.delivery import LaneState
+from anytrack_async.events import (
+    DeadLettered,
+    LaneHeld,
+    LaneResumed,
+    LaneThrottled,
+    Retried,
+)
+from anytrack_async.models import DELIVERED
+from anytrack_async.sinks.base import CredentialsRejected, Throttled
+from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_a_throttled_lane_pauses_and_counts_no_attempt():
+    clock = Clock()
+    sink = FakeSink(answer=Service(Throttled("slow down", after=30.0)), batch=10)
+    world = World(sink, clock=clock)
+    async with world.open():
+        handles = await world.submit(*sales(20))
+        for _ in range(20):
+            await calm()
+            clock.now += 30
+            world.dispatcher.wake()
+        await calm()
+        assert len(sink.calls) == 21
+        assert world.dispatcher.states()["anytrack"] is LaneState.THROTTLED
+
+        clock.now += 29
+        world.dispatcher.wake()
+        await calm()
+        assert len(sink.calls) == 21
+
+        sink.answer = Service()
+        clock.now += 1
+        world.dispatcher.wake()
+        reports = [await handle for handle in handles]
+
+    assert {report.outcomes["anytrack"].attempts for report in reports} == {1}
+    assert [type(one) for one in world.events if type(one) in (LaneThrottled, LaneResumed)] == [
+        LaneThrottled,
+        LaneResumed,
+    ]
+    assert {event.seconds for event in world.told(Retried)} == {30.0}
+
+
+async def test_what_was_taken_before_the_service_throttled_is_settled():
+    def answer(batch):
+        if len(batch) == 3:
+            raise Throttled("slow down", after=0.01, outcomes=[DELIVERED, None, None])
+
+    sink = FakeSink(answer=answer)
+    world = World(sink)
+    async with world.open():
+        reports = await world.deliver(*sales(3))
+
+    assert [report.outcomes["anytrack"].attempts for report in reports] == [1, 1, 1]
+    assert sink.calls[1:] == [["e1", "e2"]]
+
+
+async def test_a_stopped_lane_sleeps():
+    class Counted(Clock):
+        asked = 0
+
+        def __call__(self):
+            Counted.asked += 1
+            return super().__call__()
+
+    world = World(FakeSink(answer=Service(Throttled("slow down", after=30.0))), clock=Counted())
+    async with world.open():
+        await world.submit(sale("a"))
+        await world.until(lambda: world.told(LaneThrottled))
+        await calm()
+        before = Counted.asked
+        await anyio.sleep(0.03)
+        assert Counted.asked == before
+        world.sinks[0].answer = Service()
+        world.dispatcher.resume("anytrack")
+
+
+async def test_resume_ends_a_pause_at_once():
+    sink = FakeSink(answer=Service(Throttled("slow down", after=3600.0)))
+    world = World(sink, clock=Clock())
+    async with world.open():
+        (handle,) = await world.submit(sale("a"))
+        await world.until(lambda: world.told(LaneThrottled))
+        sink.answer = Service()
+        world.dispatcher.resume("anytrack")
+        await handle
+
+
+# Held
+
+
+async def test_refused_credentials_hold_the_lane_and_lose_nothing():
+    clock = Clock()
+    sink = FakeSink(
+        answer=Service(CredentialsRejected("token expired", code="190")), batch=10, concurrency=4
+    )
+    world = World(sink, clock=clock, max_age=3600.0, hold_probe=300.0)
+    async with world.open():
+        handles = await world.submit(*sales(100))
+        await world.until(lambda: world.told(LaneHeld))
+        await calm()
+        before = len(sink.calls)
+        for _ in range(30):  # longer than the age at which conversions are given up
+            clock.now += 300
+            world.dispatcher.wake()
+            await calm()
+        assert len(sink.calls) == before + 30
+        assert {len(call) for call in sink.calls[before:]} == {1}
+        assert world.dispatcher.states()["anytrack"] is LaneState.HELD
+
+        sink.answer = Service()
+        world.dispatcher.resume("anytrack")
+        reports = [await handle for handle in handles]
+
+    assert all(report.delivered for report in reports)
+    assert [event.reason for event in world.told(LaneHeld)] == ["token expired"]
+    assert not world.told(DeadLettered)
+
+
+async def test_a_held_lane_goes_on_by_itself_once_a_probe_is_taken():
+    clock = Clock()
+    sink = FakeSink(answer=Service(CredentialsRejected("token expired")))
+    world = World(sink, clock=clock, hold_probe=300.0)
+    async with world.open():
+        handles = await world.submit(*sales(5))
+        await world.until(lambda: world.told(LaneHeld))
+        sink.answer = Service()
+        clock.now += 300
+        world.dispatcher.wake()
+        for handle in handles:
+            await handle
+
+    assert [len(call) for call in sink.calls] == [5, 1, 4]
+    assert len(world.told(LaneHeld)) == len(world.told(LaneResumed)) == 1
+
+
+async def test_the_operator_is_told_once_though_earlier_requests_still_succeed():
+    late = Gatekeeper()
+
+    async def answer(batch):
+        if batch == ["e0"]:
+            await late([])
+        else:
+            raise CredentialsRejected("token expired")
+
+    sink = FakeSink(answer=answer, batch=1, concurrency=3)
+    world = World(sink, clock=Clock(), drain=0.01)
+    async with world.open(leaving=True):
+        (first, *_) = await world.submit(*sales(5))
+        await world.until(lambda: world.told(LaneHeld))
+        late.open()
+        await first
+        await calm()
+        assert world.dispatcher.states()["anytrack"] is LaneState.HELD
+
+    assert len(world.told(LaneHeld)) == 1
+    assert not world.told(LaneResumed)
+
+
+async def test_what_a_held_lane_gave_back_goes_first_after_resume():
+    sink = FakeSink(answer=Service(CredentialsRejected("token expired")), batch=2)
+    world = World(sink, clock=Clock(), hold_probe=300.0)
+    async with world.open():
+        await world.submit(*sales(4))
+        await world.until(lambda: world.told(LaneHeld))
+        await calm()
+        sink.answer = Service()
+        world.dispatcher.resume("anytrack")
+        await world.until(lambda: len(sink.taken) == 4)
+
+    assert sink.taken == ["e0", "e1", "e2", "e3"]

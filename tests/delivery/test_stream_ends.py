@@ -1,0 +1,158 @@
+"""`track_many`: repeats, conflicts, and however source, consumer or client end."""
+
+import anyio
+import pytest
+
+from anytrack_async.delivery.stream import _Stream, track_many
+from anytrack_async.errors import (
+    QueueFullError,
+)
+from anytrack_async.models import Outcome
+from anytrack_async.outbox import MemoryOutbox
+from tests.delivery.doubles import FakeSink, Gatekeeper, World, sale, sales, statuses
+
+pytestmark = pytest.mark.asyncio
+
+
+def stream(world, source, *, to=None, at=None, in_flight=10_000):
+    return track_many(world.dispatcher, source, to=to, at=at, in_flight=in_flight)
+
+
+async def ids_of(reports, finished=None):
+    finished = [] if finished is None else finished
+    async for report in reports:
+        finished.append(report.event_id)
+    return finished
+
+
+async def test_repeats_in_the_source_are_sent_once_and_reported_each_time():
+    world = World()
+    async with world.open():
+        source = [sale("a"), sale("b"), sale("a"), *sales(600), sale("a")]
+        finished = await ids_of(stream(world, source))
+
+    assert len(finished) == len(source)
+    assert finished.count("a") == 3
+    assert world.sinks[0].taken.count("a") == 1
+
+
+async def test_a_second_import_sends_nothing_and_reports_all():
+    world = World()
+    async with world.open():
+        await ids_of(stream(world, sales(700)))
+        reports = [report async for report in stream(world, iter(sales(700)))]
+
+    assert len(reports) == 700
+    assert all(report.delivered for report in reports)
+    assert len(world.sinks[0].taken) == 700
+
+
+async def test_a_conflict_is_reported_and_stops_nothing():
+    world = World(FakeSink("anytrack"), FakeSink("meta"))
+    async with world.open():
+        source = [sale("a"), sale("a", revenue=2), sale("b")]
+        reports = [report async for report in stream(world, source)]
+
+    (conflict,) = [one for one in reports if "conflict" in statuses(one).values()]
+    assert conflict.event_id == "a"
+    assert statuses(conflict) == {"anytrack": "conflict", "meta": "conflict"}
+    assert "which stands" in conflict.outcomes["meta"].error
+    assert len(reports) == 3
+
+
+async def test_a_conflict_is_reported_though_nothing_else_happens():
+    async def source():
+        yield sale("a", revenue=2)
+        await anyio.sleep_forever()
+
+    world = World()
+    async with world.open():
+        await world.deliver(sale("a"))
+        reports = stream(world, source())
+        with anyio.fail_after(2):
+            assert statuses(await anext(reports)) == {"anytrack": "conflict"}
+        await reports.aclose()
+
+
+async def test_a_consumer_that_waits_does_not_spin(monkeypatch):
+    looks = 0
+    change = _Stream._change
+
+    async def counted(self):
+        nonlocal looks
+        looks += 1
+        await change(self)
+
+    async def source():
+        yield sale("a")
+        await anyio.sleep(0.03)
+
+    monkeypatch.setattr(_Stream, "_change", counted)
+    world = World()
+    async with world.open():
+        assert await ids_of(stream(world, source())) == ["a"]
+
+    assert looks < 10
+
+
+async def test_what_a_destination_refuses_is_reported_dead():
+    def answer(batch):
+        return [Outcome.rejected("no")] * len(batch)
+
+    world = World(FakeSink(answer=answer))
+    async with world.open():
+        reports = [report async for report in stream(world, sales(3))]
+
+    assert {report.outcomes["anytrack"].error for report in reports} == {"no"}
+
+
+# Sources that fail
+
+
+def broken_sync(count, exc):
+    yield from sales(count)
+    raise exc
+
+
+async def broken_async(count, exc):
+    for one in sales(count):
+        yield one
+    raise exc
+
+
+@pytest.mark.parametrize("source", [broken_sync, broken_async])
+async def test_the_sources_own_exception_comes_after_the_reports_of_all_it_gave(source):
+    mine = LookupError("row 701")
+    world = World()
+    finished = []
+    async with world.open():
+        with pytest.raises(LookupError) as caught:
+            await ids_of(stream(world, source(700, mine)), finished)
+
+    assert caught.value is mine
+    assert len(finished) == 700
+
+
+async def test_an_item_that_is_no_conversion_ends_it_after_all_before_it():
+    world = World()
+    finished = []
+    async with world.open():
+        with pytest.raises(TypeError, match="got dict"):
+            await ids_of(stream(world, iter([*sales(3), {}, *sales(3, "f")])), finished)
+
+    assert sorted(finished) == world.sinks[0].taken == ["e0", "e1", "e2"]
+
+
+async def test_a_full_outbox_only_slows_it_down():
+    world = World(FakeSink(batch=3), outbox=MemoryOutbox(capacity=7))
+    async with world.open():
+        assert len(await ids_of(stream(world, sales(100)))) == 100
+
+
+async def test_a_full_outbox_that_must_raise_ends_it():
+    world = World(
+        FakeSink(answer=Gatekeeper()), outbox=MemoryOutbox(capacity=3), on_full="raise", drain=0.0
+    )
+    async with world.open(leaving=True):
+        with pytest.raises(QueueFullError):
+            await ids_of(stream(world, sales(100), at=()))

@@ -1,0 +1,144 @@
+"""`track_many`: consumers and clients that end early."""
+
+import anyio
+import pytest
+
+from anytrack_async.delivery.stream import track_many
+from anytrack_async.errors import (
+    ClosedError,
+    UndeliveredError,
+)
+from anytrack_async.events import Submitted
+from anytrack_async.outbox import SQLiteOutbox
+from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+
+def stream(world, source, *, to=None, at=None, in_flight=10_000):
+    return track_many(world.dispatcher, source, to=to, at=at, in_flight=in_flight)
+
+
+async def ids_of(reports, finished=None):
+    finished = [] if finished is None else finished
+    async for report in reports:
+        finished.append(report.event_id)
+    return finished
+
+
+async def test_a_consumer_that_breaks_stops_the_source_but_not_the_delivery():
+    given = 0
+
+    async def source():
+        nonlocal given
+        for one in sales(10_000):
+            given += 1
+            yield one
+
+    world = World()
+    async with world.open():
+        async for _ in stream(world, source(), in_flight=50):
+            break
+        await calm()
+        stopped = given
+        await calm()
+        assert given == stopped < 1000
+
+    accepted = sum(len(event.event_ids) for event in world.told(Submitted))
+    assert len(world.sinks[0].taken) == accepted > 1
+
+
+async def test_a_consumer_that_is_cancelled_stops_the_source():
+    given = 0
+
+    async def source():
+        nonlocal given
+        while True:
+            given += 1
+            yield sale(f"e{given}")
+            await calm()
+
+    world = World()
+    async with world.open():
+        with anyio.move_on_after(0.05):
+            await ids_of(stream(world, source()))
+        await calm()
+        stopped = given
+        await anyio.sleep(0.01)
+        assert given == stopped
+
+
+async def test_closing_the_client_ends_it():
+    async def source():
+        yield sale("a")
+        await anyio.sleep_forever()
+
+    world = World()
+    finished = []
+
+    async def consume():
+        with pytest.raises(ClosedError, match="may not have been accepted"):
+            await ids_of(stream(world, source()), finished)
+
+    async with anyio.create_task_group() as tg, world.open():
+        tg.start_soon(consume)
+        await world.until(lambda: finished)
+
+    assert finished == ["a"]
+
+
+async def test_closing_the_client_reports_what_is_delivered_meanwhile():
+    keeper = Gatekeeper()
+    world = World(FakeSink(answer=keeper))
+    finished = []
+
+    async def consume():
+        async for report in stream(world, sales(5)):
+            finished.append(report.event_id)
+
+    async with anyio.create_task_group() as tg, world.open():
+        tg.start_soon(consume)
+        await world.until(lambda: world.sinks[0].busy)
+        keeper.open()
+
+    assert len(finished) == 5
+
+
+async def test_closing_the_client_with_some_undelivered_says_so():
+    world = World(FakeSink(answer=Gatekeeper()), drain=0.02)
+
+    async def consume():
+        with pytest.raises(UndeliveredError):
+            await ids_of(stream(world, sales(5)))
+
+    async with anyio.create_task_group() as tg, world.open(leaving=True):
+        tg.start_soon(consume)
+        await world.until(lambda: world.sinks[0].busy)
+
+
+async def test_a_client_that_is_not_open_takes_nothing():
+    with pytest.raises(ClosedError):
+        await ids_of(stream(World(), sales(3)))
+
+
+async def test_several_at_once_share_the_lanes():
+    world = World(FakeSink(batch=10, concurrency=2))
+    results = []
+
+    async def consume(prefix):
+        results.append(await ids_of(stream(world, iter(sales(200, prefix)), in_flight=30)))
+
+    async with world.open(), anyio.create_task_group() as tg:
+        for prefix in "abc":
+            tg.start_soon(consume, prefix)
+
+    assert [len(one) for one in results] == [200, 200, 200]
+
+
+async def test_it_fills_a_durable_outbox(tmp_path):
+    world = World(FakeSink(batch=500), outbox=SQLiteOutbox(tmp_path / "outbox.db"))
+    async with world.open():
+        finished = await ids_of(stream(world, iter(sales(2000)), in_flight=600))
+
+    assert len(set(finished)) == 2000
+    assert len(world.sinks[0].taken) == 2000
