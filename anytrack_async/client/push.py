@@ -22,7 +22,9 @@ class Pushing:
         """Push one existing conversion to Meta's Conversions API now, past the outbox.
 
         Args:
-            conversion: e.g. one from `get_conversion_details`.
+            conversion: what to push. Meta and HubSpot tell repeats by `event_id`. One that was read
+                back has the id it was tracked with only if AnyTrack answers ``custom_data``; with
+                any other id, a destination that has it already counts it twice.
             sink: a `MetaSink`; default: the client's own.
 
         Returns:
