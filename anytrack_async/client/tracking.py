@@ -96,7 +96,9 @@ class Tracking:
 
         Args:
             source: any sync or async iterable of conversions. A sync one that is no list or tuple
-                is advanced in a worker thread, so that reading a file blocks nothing.
+                is advanced in a worker thread, so that reading a file blocks nothing; not always
+                in the same one, so open a `sqlite3` connection it reads from with
+                ``check_same_thread=False``.
             to: names of the destinations they are for; default: all.
             at: destinations to wait for before a report is yielded; default: all. ``()`` yields
                 once a conversion is written down, ``("anytrack",)`` once AnyTrack has it.

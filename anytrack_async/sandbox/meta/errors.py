@@ -1,7 +1,7 @@
 """Graph API errors, as Meta words them.
 
 Source: Meta: Graph API, error handling; Conversions API, troubleshooting. The user texts come in
-the language of the token's owner: here that of a Danish colleague, so that nobody matches on them.
+the language of the token's owner: here Danish, so that nobody matches on them.
 """
 
 from __future__ import annotations
