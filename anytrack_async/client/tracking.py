@@ -8,6 +8,7 @@ from typing import Any, Unpack
 import anyio
 
 from anytrack_async.client.config import listed
+from anytrack_async.delivery.deliveries import Deliveries
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.handle import Delivery
 from anytrack_async.delivery.source import Source
@@ -66,8 +67,10 @@ class Tracking:
 
     async def submit_many(
         self, conversions: Iterable[Conversion], *, to: Sequence[str] | None = None
-    ) -> list[Delivery]:
+    ) -> Sequence[Delivery]:
         """Write *conversions* down in one step and return their deliveries, in order.
+
+        A delivery is made when you take it out, so that those nobody looks at cost nothing.
 
         Raises:
             ConflictError: an event id was accepted before with other content; all others of the
@@ -76,6 +79,8 @@ class Tracking:
         """
         several = _checked(conversions)
         deliveries = await self._dispatcher.submit(several, self._to(to))
+        if isinstance(deliveries, Deliveries):
+            return deliveries
         good = [delivery for delivery in deliveries if delivery is not None]
         if len(good) < len(several):
             raise ConflictError(several[deliveries.index(None)].event_id)

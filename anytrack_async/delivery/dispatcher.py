@@ -66,7 +66,7 @@ class Dispatcher(AsyncContextManagerMixin):
 
     async def submit(
         self, conversions: Sequence[Conversion], to: Sequence[str] | None = None
-    ) -> list[Delivery | None]:
+    ) -> Sequence[Delivery | None]:
         """Write *conversions* down; return a handle for each, None where its id is in conflict.
 
         Args:
@@ -82,10 +82,14 @@ class Dispatcher(AsyncContextManagerMixin):
         """
         names = self.names(to)
         # Known before they are written down: a lane may deliver them before we are back.
-        handles = [self._handles.get(conversion.event_id, names) for conversion in conversions]
+        ids = [conversion.event_id for conversion in conversions]
+        handles = self._handles.all(ids, names)
         answers = await self._intake.append(conversions, to)
+        if answers.count(Appended.NEW) == len(ids):
+            self._accepted(ids)
+            return handles
         pairs = list(zip(handles, answers, strict=True))
-        self._accepted([handle for handle, answer in pairs if answer is Appended.NEW])
+        self._accepted([handle.event_id for handle, answer in pairs if answer is Appended.NEW])
         repeats = [handle for handle, answer in pairs if answer is Appended.REPEAT]
         if repeats:
             await self._handles.catch_up(repeats)
@@ -107,9 +111,9 @@ class Dispatcher(AsyncContextManagerMixin):
             )
         return tuple(to)
 
-    def _accepted(self, handles: Sequence[Delivery]) -> None:
-        if handles:
-            self._notify(Submitted(event_ids=[handle.event_id for handle in handles]))
+    def _accepted(self, event_ids: Sequence[str]) -> None:
+        if event_ids:
+            self._notify(Submitted(event_ids=event_ids))
             self.wake()
 
     # Lanes

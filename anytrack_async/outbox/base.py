@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import attrs
 
@@ -29,8 +29,7 @@ class Appended(StrEnum):
     """Its event id is known with other content: not taken."""
 
 
-@attrs.frozen(kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One conversion in a claim.
 
     Attributes:

@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.models import Conversion, Report
 from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Setback
-from anytrack_async.outbox.memory_log import MemoryLog
+from anytrack_async.outbox.memory_log import Gone, MemoryLog
 from anytrack_async.outbox.memory_view import page_of_dead_letters, report, undelivered
 from anytrack_async.outbox.messages import distinct, not_open, queue_full, unknown_destination
 from anytrack_async.outbox.progress import Progress
@@ -94,14 +94,11 @@ class MemoryOutbox:
         self._check_open()
         self._check_room(conversions)
         mask = None if destinations is None else frozenset(destinations)
-        now = self._clock()
-        answers = self._log.extend(conversions, mask, now)
-        if len(self._log) > self._capacity + _STEP:
-            # Nobody needs to prune in time: appending cleans up more than it brings.
-            self._drop(_STEP + len(conversions), now)
-        return answers
+        return self._log.extend(conversions, mask, self._clock())
 
     def _check_room(self, conversions: Sequence[Conversion]) -> None:
+        if len(self._log) + len(conversions) <= self._capacity:
+            return
         waiting, slowest = self._backlog()
         room = self._capacity - waiting
         if len(conversions) <= room:
@@ -139,8 +136,12 @@ class MemoryOutbox:
         """End *claim*; see `Outbox.settle`."""
         kept = distinct(claim, setbacks)
         if progress := self._holder(claim):
-            retries = progress.settle(claim.lease_id, kept, self._clock())
+            now = self._clock()
+            retries = progress.settle(claim.lease_id, kept, now)
             self._log.loose.update(seq for seq in retries if seq <= self._log.base)
+            if self._done() >= _STEP:
+                # Nobody needs to prune in time. It is cheap while the processor still has them.
+                self._drop(max(_STEP, len(claim.entries)), now)
         return progress is not None
 
     async def release(self, claim: Claim, *, due: float, tried: bool) -> bool:
@@ -185,7 +186,8 @@ class MemoryOutbox:
         if event_ids is None:
             seqs = list(progress.exceptions)
         else:
-            seqs = [known.seq for one in event_ids if (known := self._log.known.get(one))]
+            known = [self._log.known.get(one) for one in event_ids]
+            seqs = [one.seq if isinstance(one, Gone) else one for one in known if one]
         return sum(progress.revive(seq, now) for seq in seqs)
 
     async def prune(self, *, remember: float) -> int:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container, Iterable, Sequence
-from typing import NamedTuple
+from itertools import repeat
+from operator import attrgetter
+from typing import NamedTuple, TypeAlias
 
 from anytrack_async.models import Conversion
 from anytrack_async.outbox.base import Appended, Entry
 from anytrack_async.outbox.fingerprint import fingerprint
+
+Mask: TypeAlias = frozenset[str] | None
+"""Whom a conversion is for; None for everyone."""
+
+_event_id = attrgetter("event_id")
+
+
+class Held(NamedTuple):
+    """What an exception holds of a log that was dropped up to beyond it."""
+
+    entry: Entry
+    mask: Mask
 
 
 class Gone(NamedTuple):
@@ -17,127 +31,160 @@ class Gone(NamedTuple):
     Attributes:
         seq: its place in the log.
         mark: `fingerprint` of its content.
-        mask: whom it was for; None for everyone.
+        mask: whom it was for.
         at: when it went, unix seconds.
     """
 
     seq: int
     mark: int
-    mask: frozenset[str] | None
+    mask: Mask
     at: float
 
 
 class MemoryLog:
     """Conversions in the order they were accepted; places count from 1.
 
+    Its columns are lists of plain values: an object for each conversion would cost more than all
+    else, most of it in the garbage collector, which looks at objects and not at numbers.
+
     Args:
         remember_ids: how many ids of dropped conversions are remembered at most.
 
     Attributes:
         base: how many were dropped from its beginning.
-        known: event id → the entry, or what is remembered of it.
+        known: event id → its place, or what is remembered of it.
         loose: places at or before `base` that an exception held, and may not any more.
     """
 
     def __init__(self, remember_ids: int) -> None:
         self.base = 0
-        self.known: dict[str, Entry | Gone] = {}
+        self.known: dict[str, int | Gone] = {}
         self.loose: set[int] = set()
         self._remember_ids = remember_ids
-        self._entries: list[Entry] = []
-        self._held: dict[int, Entry] = {}
-        self._masks: dict[int, frozenset[str]] = {}
-        self._same: dict[frozenset[str], frozenset[str]] = {}
+        self._conversions: list[Conversion] = []
+        self._masks: list[Mask] = []
+        self._accepted: list[float] = []
+        self._held: dict[int, Held] = {}
+        self._same: dict[Mask, Mask] = {}
         self._gone: deque[str] = deque()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._conversions) + len(self._held)
 
     @property
     def end(self) -> int:
         """The last place."""
-        return self.base + len(self._entries)
+        return self.base + len(self._conversions)
 
-    def extend(
-        self, conversions: Iterable[Conversion], mask: frozenset[str] | None, now: float
-    ) -> list[Appended]:
+    # Taking in
+
+    def extend(self, conversions: Sequence[Conversion], mask: Mask, now: float) -> list[Appended]:
         """Append what is new, and return what became of each."""
-        known, entries, seq = self.known, self._entries, self.end
-        answers = []
-        if mask is not None:
-            mask = self._same.setdefault(mask, mask)  # a set for each would outweigh the ids
-        for conversion in conversions:
-            before = known.get(conversion.event_id)
-            if before is not None:
-                answers.append(_compare(before, conversion))
-                continue
-            seq += 1
-            entry = Entry(seq=seq, conversion=conversion, attempts=0, accepted_at=now)
-            known[conversion.event_id] = entry
-            entries.append(entry)
-            answers.append(Appended.NEW)
-            if mask is not None:
-                self._masks[seq] = mask
-        return answers
+        mask = self._same.setdefault(mask, mask)  # a set for each would outweigh the ids
+        if len(conversions) == 1:
+            return [self._one(conversions[0].event_id, conversions[0], mask, now)]
+        ids = list(map(_event_id, conversions))
+        if len(set(ids)) == len(ids) and self.known.keys().isdisjoint(ids):
+            self._append(ids, conversions, mask, now)
+            return [Appended.NEW] * len(ids)
+        return [self._one(*one, mask, now) for one in zip(ids, conversions, strict=True)]
+
+    def _one(self, event_id: str, conversion: Conversion, mask: Mask, now: float) -> Appended:
+        before = self.known.get(event_id)
+        if before is None:
+            self._conversions.append(conversion)
+            self._masks.append(mask)
+            self._accepted.append(now)
+            self.known[event_id] = self.end
+            return Appended.NEW
+        mark = before.mark if isinstance(before, Gone) else fingerprint(self._at(before))
+        return Appended.REPEAT if mark == fingerprint(conversion) else Appended.CONFLICT
+
+    def _append(
+        self, ids: Sequence[str], conversions: Sequence[Conversion], mask: Mask, now: float
+    ) -> None:
+        first = self.end + 1
+        self.known.update(zip(ids, range(first, first + len(ids)), strict=True))
+        self._conversions += conversions
+        self._masks += repeat(mask, len(ids))
+        self._accepted += repeat(now, len(ids))
+
+    # Looking
+
+    def _at(self, seq: int) -> Conversion:
+        return self.entry(seq).conversion
 
     def entry(self, seq: int) -> Entry:
         """Return the entry at *seq*."""
-        return self._entries[seq - self.base - 1] if seq > self.base else self._held[seq]
+        return self._slice(seq, seq)[0] if seq > self.base else self._held[seq].entry
 
-    def mask(self, seq: int) -> frozenset[str] | None:
-        """Return whom the entry at *seq* is for; None for everyone."""
-        return self._masks.get(seq)
+    def mask(self, seq: int) -> Mask:
+        """Return whom the conversion at *seq* is for."""
+        return self._masks[seq - self.base - 1] if seq > self.base else self._held[seq].mask
 
     def scan(self, name: str, first: int, last: int, limit: int) -> tuple[list[Entry], int]:
         """Return up to *limit* entries for *name* between two places, and the last one seen."""
-        start = first - self.base - 1
-        if not self._masks:
-            entries = self._entries[start : min(start + limit, last - self.base)]
+        masks = self._masks[first - self.base - 1 : min(first + limit - 1, last) - self.base]
+        if all(mask is None or name in mask for mask in set(masks)):
+            entries = self._slice(first, min(first + limit - 1, last))
             return entries, first + len(entries) - 1
-        found: list[Entry] = []
-        for at in range(start, last - self.base):
-            mask = self._masks.get(at + self.base + 1)
+        return self._pick(name, first, last, limit)
+
+    def _pick(self, name: str, first: int, last: int, limit: int) -> tuple[list[Entry], int]:
+        found: list[int] = []
+        for seq in range(first, last + 1):
+            mask = self._masks[seq - self.base - 1]
             if mask is None or name in mask:
-                found.append(self._entries[at])
+                found.append(seq)
                 if len(found) == limit:
-                    return found, found[-1].seq
-        return found, last
+                    last = seq
+                    break
+        return [self.entry(seq) for seq in found], last
+
+    def _slice(self, first: int, last: int) -> list[Entry]:
+        start, stop = first - self.base - 1, last - self.base
+        conversions, accepted = self._conversions[start:stop], self._accepted[start:stop]
+        places = range(first, last + 1)
+        return list(map(Entry, places, conversions, repeat(0), accepted))
 
     def held(self, name: str) -> list[int]:
         """Return the places for *name* that exceptions hold at or before `base`, in order."""
-        return [seq for seq in sorted(self._held) if name in self._masks.get(seq, (name,))]
+        held = sorted(self._held.items())
+        return [seq for seq, one in held if one.mask is None or name in one.mask]
 
     # Dropping
 
     def drop(self, count: int, holders: Sequence[Container[int]], now: float) -> int:
-        """Drop *count* entries from the beginning, but for what *holders* hold; return how many."""
-        passed = self._entries[:count]
-        del self._entries[:count]
-        self.base += len(passed)
-        if holders:
-            held = [one for one in passed if any(one.seq in holder for holder in holders)]
-            self._held.update((entry.seq, entry) for entry in held)
-            passed = [entry for entry in passed if entry.seq not in self._held]
-        self._remember(passed, now)
-        return len(passed)
+        """Drop *count* from the beginning, but for what *holders* hold; return how many."""
+        count = min(count, len(self._conversions))
+        places = range(self.base + 1, self.base + count + 1)
+        kept = self._hold(places, holders) if holders else 0
+        passed = zip(places, self._conversions[:count], self._masks[:count], strict=True)
+        del self._conversions[:count], self._masks[:count], self._accepted[:count]
+        self.base += count
+        self._remember([one for one in passed if one[0] not in self._held] if kept else passed, now)
+        return count - kept
+
+    def _hold(self, seqs: Iterable[int], holders: Sequence[Container[int]]) -> int:
+        held = [seq for seq in seqs if any(seq in holder for holder in holders)]
+        self._held.update((seq, Held(self.entry(seq), self.mask(seq))) for seq in held)
+        return len(held)
 
     def drop_loose(self, holders: Sequence[Container[int]], now: float) -> int:
         """Drop what no exception holds any more; return how many."""
         loose, self.loose = self.loose, set()
         free = [
-            seq
+            (seq, self._held[seq].entry.conversion, self._held.pop(seq).mask)
             for seq in loose
             if seq in self._held and not any(seq in holder for holder in holders)
         ]
-        self._remember([self._held.pop(seq) for seq in free], now)
+        self._remember(free, now)
         return len(free)
 
-    def _remember(self, entries: Sequence[Entry], now: float) -> None:
-        known, gone, masks = self.known, self._gone, self._masks
-        for entry in entries:
-            conversion, seq = entry.conversion, entry.seq
+    def _remember(self, dropped: Iterable[tuple[int, Conversion, Mask]], now: float) -> None:
+        known, gone = self.known, self._gone
+        for seq, conversion, mask in dropped:
             event_id = conversion.event_id
-            mask = masks.pop(seq, None) if masks else None
             known[event_id] = Gone(seq, fingerprint(conversion), mask, now)
             gone.append(event_id)
         while len(gone) > self._remember_ids:
@@ -150,11 +197,3 @@ class MemoryLog:
             if isinstance(gone, Gone) and gone.at > before:
                 return
             del self.known[self._gone.popleft()]
-
-
-def _compare(known: Entry | Gone, conversion: Conversion) -> Appended:
-    if isinstance(known, Gone):
-        same = known.mark == fingerprint(conversion)
-    else:
-        same = fingerprint(known.conversion) == fingerprint(conversion)
-    return Appended.REPEAT if same else Appended.CONFLICT

@@ -12,25 +12,28 @@ from anytrack_async.outbox.progress import Exceptional, Progress
 
 
 def report(
-    event_id: str, known: Entry | Gone, log: MemoryLog, progress: Mapping[str, Progress]
+    event_id: str, known: int | Gone, log: MemoryLog, progress: Mapping[str, Progress]
 ) -> Report:
     """Return how a conversion stands at every destination it is for."""
-    mask = known.mask if isinstance(known, Gone) else log.mask(known.seq)
+    if isinstance(known, Gone):
+        seq, mask, went = known.seq, known.mask, known.at
+    else:
+        seq, mask, went = known, log.mask(known), None
     outcomes = {
-        name: _outcome(name, known.seq, one)
+        name: _outcome(name, seq, one)
         for name, one in progress.items()
-        if (mask is None or name in mask) and _concerns(one, known)
+        if (mask is None or name in mask) and _concerns(one, seq, went)
     }
     return Report(event_id=event_id, outcomes=outcomes)
 
 
-def _concerns(progress: Progress, known: Entry | Gone) -> bool:
-    """Tell whether the destination had joined when *known* was there to be delivered."""
-    if known.seq > progress.start:
+def _concerns(progress: Progress, seq: int, went: float | None) -> bool:
+    """Tell whether the destination had joined when the conversion was there to be delivered."""
+    if seq > progress.start:
         return True
     if progress.since is None:
         return False
-    return not isinstance(known, Gone) or known.at >= progress.since
+    return went is None or went >= progress.since
 
 
 def _outcome(name: str, seq: int, progress: Progress) -> Outcome:

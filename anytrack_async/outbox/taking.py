@@ -45,7 +45,7 @@ class Taking:
         for seq in self._progress.due_retries(lease_id, self._room, now):
             self.lease.retries.append(seq)
             attempts = self._progress.exceptions[seq].setback.attempts
-            self.entries.append(attrs.evolve(self._log.entry(seq), attempts=attempts))
+            self.entries.append(self._log.entry(seq)._replace(attempts=attempts))
 
     def _released(self, now: float) -> None:
         for span in self._progress.due_spans(now):
@@ -63,7 +63,7 @@ class Taking:
             span.first = last + 1
             span.size -= len(found)
         tried = span.attempts
-        self.entries += [attrs.evolve(one, attempts=tried) for one in found] if tried else found
+        self.entries += [one._replace(attempts=tried) for one in found] if tried else found
 
     def _new(self) -> None:
         progress, end = self._progress, self._log.end

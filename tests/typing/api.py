@@ -182,7 +182,7 @@ async def tracking(client: AnyTrackClient, conversion: Conversion) -> None:
     assert_type(delivery, Delivery)
     assert_type(await delivery, Report)
     assert_type(await delivery.at("meta"), Outcome)
-    assert_type(await client.submit_many([conversion]), list[Delivery])
+    assert_type(await client.submit_many([conversion]), Sequence[Delivery])
 
 
 def rows() -> Iterator[Conversion]:

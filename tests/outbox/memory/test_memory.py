@@ -73,10 +73,10 @@ async def test_it_remembers_so_many_ids_and_no_more():
 
 
 async def test_pruning_much_lets_others_run(monkeypatch):
-    monkeypatch.setattr("anytrack_async.outbox.memory._STEP", 10)
     outbox = await opened()
     await outbox.append(sales(*range(35)))
     await deliver(outbox)
+    monkeypatch.setattr("anytrack_async.outbox.memory._STEP", 10)
     pauses = []
 
     async def checkpoint():
