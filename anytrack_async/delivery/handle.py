@@ -118,6 +118,10 @@ class Delivery:
             self._outcomes[outcome.destination] = outcome
             self._tell()
 
+    def note(self, event_id: str, outcome: Outcome) -> None:
+        """Take note of what happened to the conversion *event_id*, which is this one."""
+        self.resolve(outcome)
+
     def adopt(self, report: Report) -> None:
         """Take over what the outbox knows; a destination it is not for is none of ours."""
         strangers = [name for name in self._outcomes if name not in report.outcomes]

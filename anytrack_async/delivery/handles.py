@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from weakref import WeakValueDictionary, ref
+from typing import Any
+from weakref import ref
 
 from anytrack_async.delivery.deliveries import Deliveries
 from anytrack_async.delivery.handle import Delivery
@@ -27,55 +28,49 @@ class Handles:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._live: WeakValueDictionary[str, Delivery] = WeakValueDictionary()
-        self._unmade: dict[str, ref[Deliveries]] = {}
+        self._live: dict[str, ref[Delivery] | ref[Deliveries]] = {}
         self._looked = 0
 
     def get(self, event_id: str, destinations: tuple[str, ...]) -> Delivery:
         """Return the one handle of *event_id*, made now if nobody holds one that is not done."""
         handle = self._held(event_id)
         if handle is None or handle.failure is not None or handle.done():
-            handle = self._live[event_id] = Delivery(event_id, destinations)
+            handle = Delivery(event_id, destinations)
+            self._keep(handle)
         return handle
 
     def _held(self, event_id: str) -> Delivery | None:
-        group = self._unmade[event_id]() if event_id in self._unmade else None
-        return group.make(event_id) if group else self._live.get(event_id)
+        holder = self._live[event_id]() if event_id in self._live else None
+        return holder.make(event_id) if isinstance(holder, Deliveries) else holder
 
     def all(self, ids: Sequence[str], destinations: tuple[str, ...]) -> Sequence[Delivery]:
         """Return the handle of each of *ids*; those of many are made when somebody asks."""
-        if len(ids) == 1 or self._knows_any(ids):
+        if len(ids) == 1 or len(set(ids)) < len(ids) or not self._live.keys().isdisjoint(ids):
             return [self.get(event_id, destinations) for event_id in ids]
-        group = Deliveries(ids, destinations, made=self._made)
-        self._unmade.update(dict.fromkeys(ids, ref(group, partial(self._forget, ids))))
+        group = Deliveries(ids, destinations, made=self._keep)
+        self._live |= dict.fromkeys(ids, ref(group, partial(self._forget, ids)))
         return group
 
-    def _knows_any(self, ids: Sequence[str]) -> bool:
-        return (
-            len(set(ids)) < len(ids)
-            or not self._unmade.keys().isdisjoint(ids)
-            or (len(self._live) > 0 and any(event_id in self._live for event_id in ids))
-        )
+    def _keep(self, handle: Delivery) -> None:
+        event_id = handle.event_id
+        self._live[event_id] = ref(handle, partial(self._forget, (event_id,)))
 
-    def _made(self, handle: Delivery) -> None:
-        del self._unmade[handle.event_id]
-        self._live[handle.event_id] = handle
-
-    def _forget(self, ids: Sequence[str], group: ref[Deliveries]) -> None:
+    def _forget(self, ids: Sequence[str], gone: ref[Any]) -> None:
         for event_id in ids:
-            if self._unmade.get(event_id) is group:
-                del self._unmade[event_id]
+            if self._live.get(event_id) is gone:
+                del self._live[event_id]
+
+    def _handles(self) -> Iterator[Delivery]:
+        return (one for held in [*self._live.values()] if isinstance(one := held(), Delivery))
 
     def resolve(self, entries: Sequence[Entry], outcome: Callable[[int], Outcome]) -> None:
         """Tell the handles of *entries*; *outcome* answers for the one at an index."""
-        if not self._unmade and not self._live:
-            return
-        for at, entry in enumerate(entries):
-            event_id = entry.conversion.event_id
-            if (group := self._unmade.get(event_id)) and (unmade := group()):
-                unmade.note(event_id, outcome(at))
-            elif handle := self._live.get(event_id):
-                handle.resolve(outcome(at))
+        live = self._live
+        held = [at for at, entry in enumerate(entries) if entry.conversion.event_id in live]
+        for at in held:
+            event_id = entries[at].conversion.event_id
+            if event_id in live and (holder := live[event_id]()):
+                holder.note(event_id, outcome(at))
 
     async def catch_up(self, handles: Sequence[Delivery]) -> None:
         """Tell *handles* what the outbox knows: from an earlier run or from other processes."""
@@ -86,7 +81,7 @@ class Handles:
 
     async def look_around(self) -> None:
         """Tell some of those handles that somebody waits for what other processes settled."""
-        awaited = [handle for handle in self._live.values() if handle.awaited]
+        awaited = [handle for handle in self._handles() if handle.awaited]
         if len(awaited) > _LOOK:
             self._looked = (self._looked + _LOOK) % len(awaited)
             awaited = (awaited + awaited)[self._looked : self._looked + _LOOK]
@@ -94,7 +89,7 @@ class Handles:
 
     async def catch_up_awaited(self) -> None:
         """Tell all handles that somebody waits for what other processes settled."""
-        await self._catch_up_in_slices([one for one in self._live.values() if one.awaited])
+        await self._catch_up_in_slices([one for one in self._handles() if one.awaited])
 
     async def _catch_up_in_slices(self, awaited: Sequence[Delivery]) -> None:
         for start in range(0, len(awaited), _SLICE):
@@ -102,7 +97,8 @@ class Handles:
 
     def fail(self, failure: Callable[[Delivery], UndeliveredError]) -> None:
         """Make those who still wait, or still could, raise what *failure* answers."""
-        unmade = [group for one in {*self._unmade.values()} if (group := one())]
-        for handle in [*self._live.values(), *(one for group in unmade for one in group)]:
+        groups = {held() for held in self._live.values()}
+        unmade = (one for group in groups if isinstance(group, Deliveries) for one in group)
+        for handle in [*unmade, *self._handles()]:
             if not handle.done():
                 handle.fail(failure(handle))

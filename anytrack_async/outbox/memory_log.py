@@ -182,13 +182,14 @@ class MemoryLog:
         return len(free)
 
     def _remember(self, dropped: Iterable[tuple[int, Conversion, Mask]], now: float) -> None:
-        known, gone = self.known, self._gone
-        for seq, conversion, mask in dropped:
-            event_id = conversion.event_id
-            known[event_id] = Gone(seq, fingerprint(conversion), mask, now)
-            gone.append(event_id)
-        while len(gone) > self._remember_ids:
-            del known[gone.popleft()]
+        gone = {
+            conversion.event_id: Gone(seq, fingerprint(conversion), mask, now)
+            for seq, conversion, mask in dropped
+        }
+        self.known |= gone
+        self._gone += gone
+        while len(self._gone) > self._remember_ids:
+            del self.known[self._gone.popleft()]
 
     def forget_ids(self, before: float) -> None:
         """Forget the ids of what went at or *before* a moment, unix seconds."""

@@ -88,7 +88,6 @@ async def test_dropping_them_leaves_nothing_behind(handles):
     del group
     gc.collect()
 
-    assert not handles._unmade
     assert not handles._live
 
 
