@@ -100,12 +100,18 @@ class MemoryOutbox:
         if len(self._log) + len(conversions) <= self._capacity:
             return
         waiting, slowest = self._backlog()
-        room = self._capacity - waiting
-        if len(conversions) <= room:
-            return
-        new = {one.event_id for one in conversions} - self._log.known.keys()
-        if len(new) > room:
-            raise queue_full(self._capacity, waiting, slowest, len(new))
+        if self._are_more_than(self._capacity - waiting, conversions):
+            raise queue_full(self._capacity, waiting, slowest, len(conversions))
+
+    def _are_more_than(self, room: int, conversions: Sequence[Conversion]) -> bool:
+        """Tell whether more of *conversions* than *room* are new: those who wait ask often."""
+        new: set[str] = set()
+        for one in conversions:
+            if one.event_id not in self._log.known:
+                new.add(one.event_id)
+                if len(new) > room:
+                    return True
+        return False
 
     def _backlog(self) -> tuple[int, str]:
         """Return how many wait for the slowest destination, and its name."""
