@@ -11,97 +11,121 @@ import typing as _typing
 
 from anytrack_async._lazy import lazily as _lazily
 from anytrack_async._version import __version__
-from anytrack_async.client import AnyTrackClient, DestinationStats, Stats
-from anytrack_async.delivery import Delivery, LaneState
-from anytrack_async.endpoints import AffiliateMetric, DateRange
-from anytrack_async.errors import (
-    AnyTrackError,
-    ClosedError,
-    ConfigurationError,
-    ConflictError,
-    CredentialsError,
-    DeadLetterError,
-    DecodeError,
-    DeliveryError,
-    DeliveryTimeoutError,
-    InvalidConversionError,
-    NotFoundError,
-    OutboxError,
-    QueueFullError,
-    RateLimitedError,
-    RejectedError,
-    SchemaVersionError,
-    ServerError,
-    ServiceError,
-    TransportError,
-    UndeliveredError,
-)
-from anytrack_async.events import (
-    DeadLettered,
-    Delivered,
-    Dropped,
-    Event,
-    LaneDown,
-    LaneHeld,
-    LaneResumed,
-    LaneThrottled,
-    LoggingObserver,
-    Observer,
-    Retried,
-    Submitted,
-    Weakened,
-)
-from anytrack_async.models import (
-    AffiliatePerformance,
-    Amount,
-    Attribution,
-    Conversion,
-    ConversionFields,
-    ConversionType,
-    Customer,
-    DailyReport,
-    LineItem,
-    Outcome,
-    PricedFields,
-    Receipt,
-    Report,
-    Status,
-    Touchpoint,
-    new_event_id,
-)
-from anytrack_async.outbox import DeadLetter, Depth, MemoryOutbox, Outbox
-from anytrack_async.settings import (
-    AnyTrackSettings,
-    DeliverySettings,
-    HttpSettings,
-    HubSpotSettings,
-    MetaSettings,
-    Retry,
-)
-from anytrack_async.sinks import (
-    AnyTrackSink,
-    BatchRejected,
-    CredentialsRejected,
-    Sink,
-    SinkLimits,
-    SinkSignal,
-    Throttled,
-    Unavailable,
-)
 
-if _typing.TYPE_CHECKING:
-    from anytrack_async.outbox import SQLiteOutbox
-    from anytrack_async.sinks import HubSpotSink, MetaSink
-
-# What not every application uses is loaded when it is.
-__getattr__ = _lazily(
-    __name__,
-    {
-        "HubSpotSink": "anytrack_async.sinks.hubspot",
-        "MetaSink": "anytrack_async.sinks.meta",
-        "SQLiteOutbox": "anytrack_async.outbox.sqlite",
-    },
-)
+# Importing the package is cheap: a name's module is loaded when the name is asked for.
+if _typing.TYPE_CHECKING:  # pragma: no cover
+    from anytrack_async.client import AnyTrackClient, DestinationStats, Stats
+    from anytrack_async.delivery import Delivery, LaneState
+    from anytrack_async.endpoints import AffiliateMetric, DateRange
+    from anytrack_async.errors import (
+        AnyTrackError,
+        ClosedError,
+        ConfigurationError,
+        ConflictError,
+        CredentialsError,
+        DeadLetterError,
+        DecodeError,
+        DeliveryError,
+        DeliveryTimeoutError,
+        InvalidConversionError,
+        NotFoundError,
+        OutboxError,
+        QueueFullError,
+        RateLimitedError,
+        RejectedError,
+        SchemaVersionError,
+        ServerError,
+        ServiceError,
+        TransportError,
+        UndeliveredError,
+    )
+    from anytrack_async.events import (
+        DeadLettered,
+        Delivered,
+        Dropped,
+        Event,
+        LaneDown,
+        LaneHeld,
+        LaneResumed,
+        LaneThrottled,
+        LoggingObserver,
+        Observer,
+        Retried,
+        Submitted,
+        Weakened,
+    )
+    from anytrack_async.models import (
+        AffiliatePerformance,
+        Amount,
+        Attribution,
+        Conversion,
+        ConversionFields,
+        ConversionType,
+        Customer,
+        DailyReport,
+        LineItem,
+        Outcome,
+        PricedFields,
+        Receipt,
+        Report,
+        Status,
+        Touchpoint,
+        new_event_id,
+    )
+    from anytrack_async.outbox import DeadLetter, Depth, MemoryOutbox, Outbox, SQLiteOutbox
+    from anytrack_async.settings import (
+        AnyTrackSettings,
+        DeliverySettings,
+        HttpSettings,
+        HubSpotSettings,
+        MetaSettings,
+        Retry,
+    )
+    from anytrack_async.sinks import (
+        AnyTrackSink,
+        BatchRejected,
+        CredentialsRejected,
+        HubSpotSink,
+        MetaSink,
+        Sink,
+        SinkLimits,
+        SinkSignal,
+        Throttled,
+        Unavailable,
+    )
+else:
+    __getattr__, __dir__ = _lazily(
+        __name__,
+        {
+            "client": "AnyTrackClient DestinationStats Stats",
+            "delivery": "Delivery LaneState",
+            "endpoints": "AffiliateMetric DateRange",
+            "errors": (
+                "AnyTrackError ClosedError ConfigurationError ConflictError CredentialsError "
+                "DeadLetterError DecodeError DeliveryError DeliveryTimeoutError "
+                "InvalidConversionError NotFoundError OutboxError QueueFullError RateLimitedError "
+                "RejectedError SchemaVersionError ServerError ServiceError TransportError "
+                "UndeliveredError"
+            ),
+            "events": (
+                "DeadLettered Delivered Dropped Event LaneDown LaneHeld LaneResumed LaneThrottled "
+                "LoggingObserver Observer Retried Submitted Weakened"
+            ),
+            "models": (
+                "AffiliatePerformance Amount Attribution Conversion ConversionFields "
+                "ConversionType Customer DailyReport LineItem Outcome PricedFields Receipt Report "
+                "Status Touchpoint new_event_id"
+            ),
+            "outbox": "DeadLetter Depth MemoryOutbox Outbox SQLiteOutbox",
+            "settings": (
+                "AnyTrackSettings DeliverySettings HttpSettings HubSpotSettings MetaSettings Retry"
+            ),
+            "sinks": (
+                "AnyTrackSink BatchRejected CredentialsRejected HubSpotSink MetaSink Sink "
+                "SinkLimits SinkSignal Throttled Unavailable"
+            ),
+        },
+    )
 
 __all__ = [
     "AffiliateMetric",

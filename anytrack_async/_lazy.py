@@ -8,20 +8,32 @@ from importlib import import_module
 from typing import Any
 
 
-def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a ``__getattr__`` for *package*.
+def lazily(
+    package: str, homes: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` for *package*.
+
+    Type checkers must not see them: with a ``__getattr__`` every name would be right. So they go
+    into the ``else`` of the ``if TYPE_CHECKING:`` that imports the same names.
 
     Args:
         package: its ``__name__``.
-        homes: name → the module that has it.
+        homes: module of the package → the names that come from there, with blanks between them.
+            The modules themselves can be asked for as well.
     """
+    home_of = {name: home for home, names in homes.items() for name in names.split()}
 
     def __getattr__(name: str) -> Any:  # noqa: N807 - it becomes the package's own
-        home = homes.get(name)
-        if home is None:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(home), name)
-        setattr(sys.modules[package], name, value)
-        return value
+        this = sys.modules[package]
+        if name in home_of:
+            value = getattr(import_module(f"{package}.{home_of[name]}"), name)
+            setattr(this, name, value)
+            return value
+        if name in homes:
+            return import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=this)
 
-    return __getattr__
+    def __dir__() -> list[str]:  # noqa: N807
+        return sorted({*vars(sys.modules[package]), *home_of})
+
+    return __getattr__, __dir__

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
+import pickle
 import pkgutil
+import typing
+from pathlib import Path
 from types import ModuleType
 
+import attrs
 import pytest
 
 import anytrack_async
@@ -17,12 +23,89 @@ def packages() -> list[ModuleType]:
     return [anytrack_async, *map(importlib.import_module, names)]
 
 
+def source(package: ModuleType) -> str:
+    return Path(str(package.__file__)).read_text(encoding="utf-8")
+
+
+LAZY = [package for package in packages() if "lazily(" in source(package)]
+
+
+def typed(package: ModuleType) -> dict[str, str]:
+    """Name → module, as type checkers see *package*."""
+    return {
+        alias.name: str(node.module).removeprefix(f"{package.__name__}.")
+        for block in ast.parse(source(package)).body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def table(package: ModuleType) -> dict[str, str]:
+    """Name → module, as the running *package* sees itself."""
+    (homes,) = (
+        ast.literal_eval(node.args[1])
+        for node in ast.walk(ast.parse(source(package)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("lazily")
+    )
+    return {name: home for home, names in homes.items() for name in names.split()}
+
+
 @pytest.mark.parametrize("package", packages(), ids=lambda package: package.__name__)
 def test_all_names_exist_once(package: ModuleType) -> None:
     names = getattr(package, "__all__", [])
 
     assert len(names) == len(set(names))
     assert all(hasattr(package, name) for name in names)
+
+
+@pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
+def test_type_checkers_and_the_interpreter_see_the_same(package: ModuleType) -> None:
+    assert typed(package) == table(package)
+    assert sorted({*package.__all__} - {"__version__"}) == sorted(table(package))
+    assert {*package.__all__} <= {*dir(package)}
+
+
+@pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
+def test_no_name_hides_behind_a_module_of_the_same_name(package: ModuleType) -> None:
+    modules = {info.name for info in pkgutil.iter_modules(package.__path__)}
+
+    assert not modules & {*package.__all__}
+    assert {*table(package).values()} <= modules
+
+
+def test_a_star_brings_everything() -> None:
+    names: dict[str, object] = {}
+    exec("from anytrack_async import *", names)
+
+    assert {*names} - {"__builtins__"} == {*anytrack_async.__all__}
+
+
+def test_a_name_that_is_not_there_is_told_as_of_any_module() -> None:
+    with pytest.raises(AttributeError, match="'anytrack_async' has no attribute 'Clint'") as told:
+        anytrack_async.Clint  # type: ignore[attr-defined]  # noqa: B018
+
+    # With both, a traceback suggests the name that was meant.
+    assert (told.value.name, told.value.obj) == ("Clint", anytrack_async)
+    with pytest.raises(ImportError, match="cannot import name 'Clint'"):
+        exec("from anytrack_async import Clint")
+
+
+@pytest.mark.parametrize("name", anytrack_async.__all__)
+def test_classes_say_where_they_are(name: str) -> None:
+    thing = getattr(anytrack_async, name)
+    if isinstance(thing, type):
+        assert pickle.loads(pickle.dumps(thing)) is thing
+        assert thing.__module__.startswith("anytrack_async.")
+    if isinstance(thing, type) and attrs.has(thing):
+        assert typing.get_type_hints(thing)
+
+
+def test_what_the_clients_methods_take_can_be_looked_up() -> None:
+    for name, method in inspect.getmembers(anytrack_async.AnyTrackClient, inspect.isfunction):
+        if not name.startswith("_"):
+            assert "return" in typing.get_type_hints(method), name
 
 
 def test_the_package_hands_out_every_public_name_it_imports() -> None:

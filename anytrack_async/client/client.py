@@ -99,7 +99,6 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         )
         self._sinks = {sink.name: sink for sink in sinks}
         _share(notify, sinks)
-        self._read_through(self._session)
 
     @classmethod
     def from_env(

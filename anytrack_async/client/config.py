@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox import MemoryOutbox, Outbox
-from anytrack_async.settings import DeliverySettings, HubSpotSettings, MetaSettings
+from anytrack_async.settings import DeliverySettings
 from anytrack_async.sinks import Sink
 from anytrack_async.transport import Transport
 
@@ -27,17 +27,35 @@ def sinks_from_env(
     Raises:
         ConfigurationError: a service's variables are set in part; the message names the missing.
     """
-    meta, hubspot = MetaSettings.from_env(environ), HubSpotSettings.from_env(environ)
-    sinks: list[Sink] = []
-    if meta is not None:
-        from anytrack_async.sinks.meta import MetaSink
+    found = _meta_from_env(environ, transport), _hubspot_from_env(environ, transport)
+    return [sink for sink in found if sink is not None]
 
-        sinks.append(MetaSink(meta, transport=transport))
-    if hubspot is not None:
-        from anytrack_async.sinks.hubspot import HubSpotSink
 
-        sinks.append(HubSpotSink(hubspot, transport=transport))
-    return sinks
+def _meta_from_env(environ: Mapping[str, str] | None, transport: Transport | None) -> Sink | None:
+    if not _named(environ, "META_"):
+        return None
+    from anytrack_async.settings import MetaSettings
+    from anytrack_async.sinks import MetaSink
+
+    settings = MetaSettings.from_env(environ)
+    return None if settings is None else MetaSink(settings, transport=transport)
+
+
+def _hubspot_from_env(
+    environ: Mapping[str, str] | None, transport: Transport | None
+) -> Sink | None:
+    if not _named(environ, "HUBSPOT_"):
+        return None
+    from anytrack_async.settings import HubSpotSettings
+    from anytrack_async.sinks import HubSpotSink
+
+    settings = HubSpotSettings.from_env(environ)
+    return None if settings is None else HubSpotSink(settings, transport=transport)
+
+
+def _named(environ: Mapping[str, str] | None, prefix: str) -> bool:
+    # Loading a sink that nobody asked for takes longer than this look.
+    return any(name.startswith(prefix) for name in (os.environ if environ is None else environ))
 
 
 def outbox_from_env(environ: Mapping[str, str] | None = None) -> Outbox:

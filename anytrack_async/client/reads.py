@@ -5,23 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator
 from datetime import date
+from functools import cached_property
 
-from anytrack_async.endpoints import (
-    AffiliateMetric,
-    Affiliates,
-    Attributions,
-    Conversions,
-    DateRange,
-    Reports,
-)
-from anytrack_async.export import export
-from anytrack_async.models import (
-    AffiliatePerformance,
-    Attribution,
-    Conversion,
-    DailyReport,
-    Touchpoint,
-)
+# By way of these packages: what only reads need is loaded by the first one.
+from anytrack_async import endpoints, models
 from anytrack_async.transport import Session
 
 
@@ -32,24 +19,35 @@ class Reads:
     after the last retry, and `DecodeError` for an answer that cannot be read.
     """
 
-    conversions: Conversions
-    attribution: Attributions
-    affiliates: Affiliates
-    reports: Reports
+    _session: Session
 
-    def _read_through(self, session: Session) -> None:
-        self.conversions = Conversions(session)
-        self.attribution = Attributions(session)
-        self.affiliates = Affiliates(session)
-        self.reports = Reports(session)
+    @cached_property
+    def conversions(self) -> endpoints.Conversions:
+        """Conversions that AnyTrack knows."""
+        return endpoints.Conversions(self._session)
+
+    @cached_property
+    def attribution(self) -> endpoints.Attributions:
+        """How they came about."""
+        return endpoints.Attributions(self._session)
+
+    @cached_property
+    def affiliates(self) -> endpoints.Affiliates:
+        """Who brings them."""
+        return endpoints.Affiliates(self._session)
+
+    @cached_property
+    def reports(self) -> endpoints.Reports:
+        """Totals by day."""
+        return endpoints.Reports(self._session)
 
     async def get_conversions(
         self,
-        date_range: DateRange | None = None,
+        date_range: endpoints.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
-    ) -> list[Conversion]:
+    ) -> list[models.Conversion]:
         """Return the conversions of a range, default the last 30 days: `Conversions.list`."""
         return await self.conversions.list(
             date_range=date_range, source=source, campaign_id=campaign_id
@@ -57,57 +55,57 @@ class Reads:
 
     def stream_conversions(
         self,
-        date_range: DateRange | None = None,
+        date_range: endpoints.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
-    ) -> AsyncGenerator[Conversion, None]:
+    ) -> AsyncGenerator[models.Conversion, None]:
         """Return the conversions of a long range one by one, in order: `Conversions.stream`."""
         return self.conversions.stream(
             date_range=date_range, source=source, campaign_id=campaign_id
         )
 
     async def get_conversions_by_source(
-        self, source: str, date_range: DateRange | None = None
-    ) -> list[Conversion]:
+        self, source: str, date_range: endpoints.DateRange | None = None
+    ) -> list[models.Conversion]:
         """Return the conversions from *source*: `Conversions.by_source`."""
         return await self.conversions.by_source(source, date_range=date_range)
 
-    async def get_conversion_details(self, conversion_id: str) -> Conversion:
+    async def get_conversion_details(self, conversion_id: str) -> models.Conversion:
         """Return one conversion, or raise `NotFoundError`: `Conversions.get`."""
         return await self.conversions.get(conversion_id)
 
-    async def calculate_attribution(self, conversion_id: str) -> Attribution:
+    async def calculate_attribution(self, conversion_id: str) -> models.Attribution:
         """Return model and weights of a conversion: `Attributions.calculate`."""
         return await self.attribution.calculate(conversion_id)
 
-    async def get_touchpoints(self, conversion_id: str) -> list[Touchpoint]:
+    async def get_touchpoints(self, conversion_id: str) -> list[models.Touchpoint]:
         """Return the journey to a conversion in time order: `Attributions.touchpoints`."""
         return await self.attribution.touchpoints(conversion_id)
 
     async def get_affiliate_performance(
-        self, affiliate_id: str, date_range: DateRange | None = None
-    ) -> AffiliatePerformance:
+        self, affiliate_id: str, date_range: endpoints.DateRange | None = None
+    ) -> models.AffiliatePerformance:
         """Return what one affiliate brought: `Affiliates.performance`."""
         return await self.affiliates.performance(affiliate_id, date_range=date_range)
 
     async def get_top_affiliates(
         self,
-        metric: AffiliateMetric = "revenue",
+        metric: endpoints.AffiliateMetric = "revenue",
         limit: int = 10,
-        date_range: DateRange | None = None,
-    ) -> list[AffiliatePerformance]:
+        date_range: endpoints.DateRange | None = None,
+    ) -> list[models.AffiliatePerformance]:
         """Return the best affiliates, best first: `Affiliates.top`."""
         return await self.affiliates.top(metric=metric, limit=limit, date_range=date_range)
 
-    async def get_daily_report(self, day: date | None = None) -> DailyReport:
+    async def get_daily_report(self, day: date | None = None) -> models.DailyReport:
         """Return the totals of one UTC day, default today: `Reports.daily`."""
         return await self.reports.daily(day)
 
     async def export_conversions_csv(
         self,
         path: str | os.PathLike[str],
-        date_range: DateRange | None = None,
+        date_range: endpoints.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
@@ -121,12 +119,12 @@ class Reads:
             OSError: the file cannot be written.
         """
         found = self.stream_conversions(date_range, source=source, campaign_id=campaign_id)
-        return await export(found, path, "csv")
+        return await _export(found, path, "csv")
 
     async def export_conversions(
         self,
         path: str | os.PathLike[str],
-        date_range: DateRange | None = None,
+        date_range: endpoints.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
@@ -140,4 +138,14 @@ class Reads:
             OSError: the file cannot be written.
         """
         found = self.stream_conversions(date_range, source=source, campaign_id=campaign_id)
-        return await export(found, path)
+        return await _export(found, path)
+
+
+async def _export(
+    found: AsyncGenerator[models.Conversion, None],
+    path: str | os.PathLike[str],
+    format_: str | None = None,
+) -> int:
+    from anytrack_async.export import export
+
+    return await export(found, path, format_)

@@ -9,23 +9,30 @@
 from typing import TYPE_CHECKING
 
 from anytrack_async._lazy import lazily
-from anytrack_async.codec.converter import load
-from anytrack_async.codec.wire import (
-    read_affiliate,
-    read_attribution,
-    read_conversion,
-    read_daily_report,
-    read_list,
-    read_touchpoint,
-)
 
 if TYPE_CHECKING:
+    from anytrack_async.codec.converter import load
     from anytrack_async.codec.storage import Encoded, decode, encode
-
-# Getting the storage form ready takes a while, and only what is kept on disk needs it.
-__getattr__ = lazily(
-    __name__, dict.fromkeys(("Encoded", "decode", "encode"), "anytrack_async.codec.storage")
-)
+    from anytrack_async.codec.wire import (
+        read_affiliate,
+        read_attribution,
+        read_conversion,
+        read_daily_report,
+        read_list,
+        read_touchpoint,
+    )
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "converter": "load",
+            "storage": "Encoded decode encode",
+            "wire": (
+                "read_affiliate read_attribution read_conversion read_daily_report read_list "
+                "read_touchpoint"
+            ),
+        },
+    )
 
 __all__ = [
     "Encoded",

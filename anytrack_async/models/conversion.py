@@ -10,6 +10,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 import attrs
 
+from anytrack_async import models
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.checks import (
     Amount,
@@ -25,7 +26,6 @@ from anytrack_async.models.checks import (
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.event_id import new_event_id, order_event_id
 from anytrack_async.models.line_item import LineItem
-from anytrack_async.models.meta import MetaFields
 
 
 class ConversionType(StrEnum):
@@ -82,7 +82,8 @@ def _customer(_: object, field: attrs.Attribute[Any], value: object) -> None:
 
 
 def _meta(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not isinstance(value, MetaFields):
+    # By way of the package: Meta's models take long to load, and few conversions have some.
+    if value is not None and not isinstance(value, models.MetaFields):
         raise InvalidConversionError(field.name, "must be MetaFields")
 
 
@@ -160,7 +161,7 @@ class Conversion:
     )
     items: tuple[LineItem, ...] = attrs.field(default=(), converter=_items, repr=False)
     customer: Customer | None = attrs.field(default=None, validator=_customer, repr=False)
-    meta: MetaFields | None = attrs.field(default=None, validator=_meta, repr=False)
+    meta: models.MetaFields | None = attrs.field(default=None, validator=_meta, repr=False)
 
     @classmethod
     def sale(
@@ -227,7 +228,7 @@ class ConversionFields(TypedDict, total=False):
     custom_data: Mapping[str, Any]
     items: Iterable[LineItem]
     customer: Customer | None
-    meta: MetaFields | None
+    meta: models.MetaFields | None
 
 
 class PricedFields(ConversionFields, total=False):

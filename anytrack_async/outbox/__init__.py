@@ -3,21 +3,28 @@
 from typing import TYPE_CHECKING
 
 from anytrack_async._lazy import lazily
-from anytrack_async.outbox.base import (
-    Appended,
-    Claim,
-    DeadLetter,
-    Depth,
-    Entry,
-    Outbox,
-    Setback,
-)
-from anytrack_async.outbox.memory import MemoryOutbox
 
 if TYPE_CHECKING:
+    from anytrack_async.outbox.base import (
+        Appended,
+        Claim,
+        DeadLetter,
+        Depth,
+        Entry,
+        Outbox,
+        Setback,
+    )
+    from anytrack_async.outbox.memory import MemoryOutbox
     from anytrack_async.outbox.sqlite import SQLiteOutbox
-
-__getattr__ = lazily(__name__, {"SQLiteOutbox": "anytrack_async.outbox.sqlite"})
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "base": "Appended Claim DeadLetter Depth Entry Outbox Setback",
+            "memory": "MemoryOutbox",
+            "sqlite": "SQLiteOutbox",
+        },
+    )
 
 __all__ = [
     "Appended",

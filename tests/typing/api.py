@@ -10,6 +10,7 @@ from typing import assert_type
 
 import httpx
 
+import anytrack_async
 from anytrack_async import (
     AffiliatePerformance,
     AnyTrackClient,
@@ -105,6 +106,8 @@ def mistakes() -> None:
     AnyTrackClient("k", "a", outbox=5)  # type: ignore[arg-type]
     AnyTrackClient("k", "a", delivery=Retry())  # type: ignore[arg-type]
     Conversion.lead().revenue = Decimal(1)  # type: ignore[misc]
+    _ = anytrack_async.Clint  # type: ignore[attr-defined]
+    _ = anytrack_async.models.Conversation  # type: ignore[attr-defined]
 
 
 # Set-up

@@ -1,0 +1,147 @@
+"""Importing loads little, making a client all that delivering needs, and neither is in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anytrack_async.sandbox import Sandbox, running
+
+ROOT = Path(__file__).parents[2]
+
+ASKED_FOR = (
+    "anytrack_async.codec",
+    "anytrack_async.endpoints.conversions",
+    "anytrack_async.endpoints.window",
+    "anytrack_async.export",
+    "anytrack_async.models.meta",
+    "anytrack_async.models.reports",
+    "anytrack_async.outbox.sqlite",
+    "anytrack_async.settings.hubspot",
+    "anytrack_async.settings.meta",
+    "anytrack_async.sinks.hubspot",
+    "anytrack_async.sinks.meta",
+    "cattrs",
+    "sqlite3",
+)
+
+OFF_THE_LOOP = ("certifi", "importlib.resources")
+"""What a worker thread loads to find the CA file."""
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running() as one:
+        yield one
+
+
+def said(*arguments: str, **environ: str) -> str:
+    """What a Python process with *arguments* prints."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that *code* loads in a new process."""
+    script = f"import sys\nbefore = set(sys.modules)\n{code}\nprint(*set(sys.modules) - before)"
+    return set(said("-c", script).split())
+
+
+def ours(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.startswith("anytrack_async.")}
+
+
+def test_importing_the_package_loads_none_of_its_parts() -> None:
+    modules = loaded_by("import anytrack_async")
+
+    assert ours(modules) == {"anytrack_async._lazy", "anytrack_async._version"}
+    assert not modules & {"anyio", "attrs", "cattrs", "httpx"}
+
+
+def test_its_parts_are_there_without_importing_them() -> None:
+    modules = loaded_by("import anytrack_async\nanytrack_async.sinks.meta.MetaSink")
+
+    assert "anytrack_async.sinks.meta.sink" in modules
+
+
+def test_an_error_is_had_without_the_client() -> None:
+    modules = loaded_by("from anytrack_async import QueueFullError")
+
+    assert "anytrack_async.client" not in modules
+    assert "httpx" not in modules
+
+
+def test_a_client_loads_nothing_that_it_was_not_asked_for() -> None:
+    modules = loaded_by(
+        "from anytrack_async import AnyTrackClient, Conversion\n"
+        "AnyTrackClient('key', 'account')\n"
+        "AnyTrackClient.from_env({'ANYTRACK_API_KEY': 'k', 'ANYTRACK_ACCOUNT_ID': 'a'})\n"
+        "Conversion.sale(revenue=1)"
+    )
+
+    assert not modules & set(ASKED_FOR)
+
+
+@pytest.mark.parametrize("outbox", ["", "outbox.db"], ids=["memory", "sqlite"])
+def test_the_first_delivery_loads_nothing(sandbox: Sandbox, tmp_path: Path, outbox: str) -> None:
+    sandbox.reset()
+    path = str(tmp_path / outbox) if outbox else ""
+
+    told = said("-m", "tests.loading.first_delivery", **sandbox.environment(), ANYTRACK_OUTBOX=path)
+
+    by_entering, by_delivering = map(set, json.loads(told))
+    assert not ours(by_entering)
+    assert not {name for name in by_delivering if not name.startswith(OFF_THE_LOOP)}
+
+
+@pytest.mark.parametrize(
+    ("setting", "sink"), [("META_PIXEL_ID", "meta"), ("HUBSPOT_CLIENT_ID", "hubspot")]
+)
+def test_a_variable_of_a_service_is_enough_to_look_at_its_settings(setting: str, sink: str) -> None:
+    modules = loaded_by(
+        "from anytrack_async.client.config import sinks_from_env\n"
+        "from anytrack_async import ConfigurationError\n"
+        "try:\n"
+        f"    sinks_from_env({{'{setting}': 'x'}})\n"
+        "except ConfigurationError:\n"
+        "    print('refused')"
+    )
+
+    assert {"refused", f"anytrack_async.settings.{sink}"} <= modules
+
+
+THREADS = """
+import random, sys, threading
+import anytrack_async
+
+sys.setswitchinterval(1e-5)  # seconds: threads meet in the middle of a module
+start, seen = threading.Barrier(8), []
+
+def ask():
+    names = random.sample(anytrack_async.__all__, len(anytrack_async.__all__))
+    start.wait()
+    seen.append({name: getattr(anytrack_async, name) for name in names})
+
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(seen), all(one == seen[0] for one in seen))
+"""
+
+
+def test_threads_that_ask_at_once_get_the_same_things() -> None:
+    assert said("-c", THREADS).split() == ["8", "True"]
