@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -105,15 +107,28 @@ def test_the_hot_path_needs_no_network():
     asyncio.run(work(sales(30)))
 
 
-def test_durable_submits_are_delivered(tmp_path: Path):
+@pytest.mark.parametrize("besides", [True, False])
+def test_durable_submits_are_delivered(tmp_path: Path, besides: bool):
     waits: list[float] = []
-    paths = iter([tmp_path / "ours.db", tmp_path / "bare.db"])
-    made = list(conversions(30))
+    file = tmp_path / "ours.db"
 
-    assert asyncio.run(durable._ours(lambda: next(paths), made, waits)) == 30
-    rows = [(sale.event_id, b"payload", b"digest", time.time()) for sale in made]
-    assert durable._bare(lambda: next(paths), rows) == 30
-    assert len(waits) == 30
+    with durable.noted() as commits:
+        asyncio.run(durable.ours(file, list(conversions(30)), waits, besides=besides))
+
+    assert len(waits) == sum(commits) == 30
+    with closing(sqlite3.connect(file)) as sql:
+        assert sql.execute("SELECT count(*) FROM exception").fetchone() == (0,)
+        query = "SELECT cursor FROM destination WHERE name = 'anywhere'"
+        assert sql.execute(query).fetchone() == (30,)
+
+
+def test_the_bare_insert_commits_as_often_as_we_did(tmp_path: Path):
+    rows = [(sale.event_id, b"payload", b"digest", time.time()) for sale in conversions(30)]
+
+    durable.bare(tmp_path / "bare.db", rows, [10, 19, 1])
+
+    with closing(sqlite3.connect(tmp_path / "bare.db")) as sql:
+        assert sql.execute("SELECT count(*) FROM log").fetchone() == (30,)
 
 
 # The floor

@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 from anytrack_async.errors import OutboxError
+from anytrack_async.models import Conversion
 from anytrack_async.outbox.base import Appended
+from anytrack_async.outbox.sqlite.batch import Batch, append
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.log import Call, append
 from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
+
+Remember = Callable[[int, Sequence[Conversion]], None]
+"""Is told the place of the first of some conversions that are now in the log, and them."""
+
+
+class Group(Job[Database, None]):
+    """The calls of `append` that share a commit. Wait for `done`, then ask for the `answers`."""
+
+    def __init__(self, work: Callable[[Database], None]) -> None:
+        super().__init__(work)
+        self.batch = Batch()
+        self.conversions: list[Conversion] = []
+
+    def answers(self, at: int, count: int) -> list[Appended]:
+        """Return the answers for the call that brought *count* rows, the first of them at *at*.
+
+        Raises:
+            QueueFullError: no room for this call.
+            OutboxError: the group could not be written; nothing of it was accepted.
+        """
+        try:
+            self.result()
+        except OutboxError as exc:
+            raise OutboxError(str(exc)) from exc  # each waiter its own: they are raised at once
+        if at in self.batch.refused:
+            raise self.batch.refused[at]
+        known = self.batch.answers
+        return [Appended.NEW] * count if known is None else known[at : at + count]
+
+    def new(self) -> Sequence[Conversion]:
+        """Return what was new, in the order in which it is in the log."""
+        known = self.batch.answers
+        if known is None:
+            return self.conversions
+        pairs = zip(self.conversions, known, strict=True)
+        return [conversion for conversion, answer in pairs if answer is Appended.NEW]
 
 
 class Intake:
@@ -18,42 +56,39 @@ class Intake:
     Args:
         thread: does the writing.
         capacity: how many conversions may wait for the slowest destination.
+        remember: is told what is new in the log, in the thread.
     """
 
-    def __init__(self, thread: OwnerThread[Database], capacity: int) -> None:
+    def __init__(self, thread: OwnerThread[Database], capacity: int, remember: Remember) -> None:
         self._thread = thread
         self._capacity = capacity
+        self._remember = remember
         self._door = threading.Lock()
-        self._calls: list[Call] = []
-        self._group: Job[Database, None] | None = None
+        self._group: Group | None = None
 
-    async def append(self, call: Call) -> Sequence[Appended]:
-        """Return once *call* is on the disk, together with all that came meanwhile.
+    def join(
+        self, values: Sequence[object], conversions: Sequence[Conversion]
+    ) -> tuple[Group, int]:
+        """Add a call to the group that is written next; return it and the call's first row.
 
-        Raises:
-            QueueFullError: no room for this call.
-            OutboxError: the group could not be written; nothing of it was accepted.
+        Args:
+            values: the rows, one behind the other.
+            conversions: what they are of, at least one.
         """
-        group = self._join(call)
-        try:
-            await group.wait()
-        except OutboxError as exc:
-            raise OutboxError(str(exc)) from exc  # each waiter its own: they are raised at once
-        if call.refused:
-            raise call.refused
-        return call.answers
-
-    def _join(self, call: Call) -> Job[Database, None]:
         with self._door:
-            if self._group is None:
-                group = Job(self._write)
-                self._thread.post(group)
-                self._group, self._calls = group, []
-            self._calls.append(call)
-            return self._group
+            group = self._group or self._open()
+            group.conversions += conversions
+            return group, group.batch.add(values)
+
+    def _open(self) -> Group:
+        group = Group(self._write)
+        self._thread.post(group)
+        self._group = group
+        return group
 
     def _write(self, db: Database) -> None:
         with self._door:
-            calls, self._group = self._calls, None
+            group, self._group = cast("Group", self._group), None
         with db.explained():
-            append(db, calls, self._capacity)
+            first = append(db, group.batch, self._capacity)
+        self._remember(first, group.new())

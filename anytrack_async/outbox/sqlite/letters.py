@@ -18,6 +18,7 @@ class Letter(NamedTuple):
     destination: str
     event_id: str
     payload: bytes
+    digest: bytes
     attempts: int
     error: str
     code: str | None
@@ -44,8 +45,8 @@ def _names(sql: sqlite3.Connection, destination: str | None) -> list[str]:
 
 def _of(sql: sqlite3.Connection, name: str, after: int, limit: int) -> Iterable[Letter]:
     rows = sql.execute(
-        "SELECT exception.seq, destination, event_id, payload, attempts, error, code, exception.at"
-        " FROM exception JOIN log ON log.seq = exception.seq"
+        "SELECT exception.seq, destination, event_id, payload, digest, attempts, error, code,"
+        " exception.at FROM exception JOIN log ON log.seq = exception.seq"
         " WHERE destination = ? AND due IS NULL AND exception.seq > ?"
         " ORDER BY exception.seq LIMIT ?",
         (name, after, limit),

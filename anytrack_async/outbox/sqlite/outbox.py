@@ -88,7 +88,8 @@ class SQLiteOutbox:
             self._inherited = self._thread
             thread = OwnerThread(self._opening, Database.close)
             await thread.start()
-            self._thread, self._intake = thread, Intake(thread, self._capacity)
+            self._thread = thread
+            self._intake = Intake(thread, self._capacity, self._reader.remember)
         await self._run(lambda db: ledger.register(db, destinations, from_start))
 
     async def aclose(self) -> None:
@@ -119,13 +120,14 @@ class SQLiteOutbox:
     ) -> Sequence[Appended]:
         """Write *conversions* down, all in one step; see `Outbox.append`."""
         conversions = tuple(conversions)
-        call = log.Call(await encoded(conversions, log.mask(destinations), self._clock()))
+        values = await encoded(conversions, log.mask(destinations), self._clock())
         if self._thread is None:
             raise not_open()
-        answers = await self._intake.append(call)
-        if call.first is not None:
-            self._reader.remember(call.first, conversions)
-        return answers
+        if not values:
+            return []
+        group, at = self._intake.join(values, conversions)
+        await group.done.wait()
+        return group.answers(at, len(conversions))
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""

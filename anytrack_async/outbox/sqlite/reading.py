@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from anyio.lowlevel import checkpoint
 
@@ -13,7 +13,6 @@ from anytrack_async.errors import DecodeError
 from anytrack_async.models import Conversion
 from anytrack_async.outbox.base import DeadLetter, Entry, Setback
 from anytrack_async.outbox.sqlite.letters import Letter
-from anytrack_async.outbox.sqlite.log import Row
 from anytrack_async.outbox.sqlite.taking import Found
 
 _log = logging.getLogger("anytrack_async")
@@ -22,16 +21,16 @@ _SLICE = 50
 """Conversions encoded or decoded before others may run: about a millisecond."""
 
 
-async def encoded(conversions: Sequence[Conversion], mask: str | None, at: float) -> list[Row]:
-    """Return *conversions* as rows of the log, for *mask*, accepted *at* unix seconds."""
-    rows: list[Row] = []
+async def encoded(conversions: Sequence[Conversion], mask: str | None, at: float) -> list[object]:
+    """Return *conversions* as values of a `Batch`, for *mask*, accepted *at* unix seconds."""
+    values: list[object] = []
     for start in range(0, len(conversions), _SLICE):
         if start:
             await checkpoint()
         for one in conversions[start : start + _SLICE]:
             payload, digest = encode(one)
-            rows.append((one.event_id, digest, mask, payload, at))
-    return rows
+            values += (one.event_id, digest, mask, payload, at)
+    return values
 
 
 class Reader:
@@ -41,12 +40,15 @@ class Reader:
         self._most = most
         self._recent: OrderedDict[int, Conversion] = OrderedDict()
 
-    def remember(self, first: int, conversions: Iterable[Conversion]) -> None:
-        """Remember *conversions* that lie one after the other from place *first*."""
+    def remember(self, first: int, conversions: Sequence[Conversion]) -> None:
+        """Remember *conversions* that lie one after the other from place *first*.
+
+        Called in the thread that writes them, while others are looked up: each step here is one
+        that no other thread can come into.
+        """
         recent = self._recent
-        for seq, conversion in enumerate(conversions, first):
-            recent[seq] = conversion
-        while len(recent) > self._most:
+        recent.update(enumerate(conversions, first))
+        for _ in range(len(recent) - self._most):
             recent.popitem(last=False)
 
     async def entries(self, found: Sequence[Found]) -> tuple[list[Entry], list[Setback]]:
@@ -65,7 +67,7 @@ class Reader:
     def _entry(self, one: Found) -> Entry:
         return Entry(
             seq=one.seq,
-            conversion=self._conversion(one.seq, one.payload),
+            conversion=self._conversion(one.seq, one.payload, one.digest),
             attempts=one.attempts,
             accepted_at=one.accepted_at,
         )
@@ -86,16 +88,16 @@ class Reader:
         return DeadLetter(
             seq=one.seq,
             destination=one.destination,
-            conversion=self._conversion(one.seq, one.payload),
+            conversion=self._conversion(one.seq, one.payload, one.digest),
             attempts=one.attempts,
             error=one.error,
             code=one.code,
             died_at=one.died_at,
         )
 
-    def _conversion(self, seq: int, payload: bytes) -> Conversion:
+    def _conversion(self, seq: int, payload: bytes, digest: bytes) -> Conversion:
         conversion = self._recent.get(seq)
         if conversion is None:
-            conversion = decode(payload)
+            conversion = decode(payload, digest)
             self.remember(seq, (conversion,))
         return conversion

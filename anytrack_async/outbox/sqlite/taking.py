@@ -17,7 +17,7 @@ _STRIDE = 20_000
 """Places that one transaction looks through for conversions meant for a destination."""
 
 _RANGE = (
-    "SELECT seq, at, payload, ? FROM log WHERE seq >= ? AND seq <= ?"
+    "SELECT seq, at, payload, digest, ? FROM log WHERE seq >= ? AND seq <= ?"
     " AND (destinations IS NULL OR instr(destinations, ?)) ORDER BY seq LIMIT ?"
 )
 
@@ -29,12 +29,14 @@ class Found(NamedTuple):
         seq: its place in the log.
         accepted_at: unix seconds.
         payload: the conversion, encoded.
+        digest: of its content.
         attempts: how often the destination tried it before.
     """
 
     seq: int
     accepted_at: float
     payload: bytes
+    digest: bytes
     attempts: int
 
 
@@ -134,7 +136,8 @@ class _Taking:
 
     def _retries(self) -> None:
         rows = self._sql.execute(
-            "SELECT seq, at, payload, attempts FROM (SELECT seq AS place, attempts FROM exception"
+            "SELECT seq, at, payload, digest, attempts FROM"
+            " (SELECT seq AS place, attempts FROM exception"
             " WHERE destination = ? AND due <= ? AND lease = 0 ORDER BY due, seq LIMIT ?)"
             " JOIN log ON seq = place",
             (self._name, self._now, self._room),

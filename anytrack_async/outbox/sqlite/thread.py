@@ -10,7 +10,6 @@ from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
-from anyio import from_thread
 from anyio.lowlevel import current_token
 
 from anytrack_async.errors import OutboxError
@@ -24,14 +23,17 @@ class Job(Generic[_R, _T]):
 
     Made by the event loop that waits for it.
 
+    Attributes:
+        done: set once the work is.
+
     Args:
         work: called in the thread with the resource.
     """
 
     def __init__(self, work: Callable[[_R], _T]) -> None:
+        self.done = anyio.Event()
         self._work = work
-        self._token = current_token()
-        self._done = anyio.Event()
+        self._soon = _caller_of(current_token().native_token)
         self._result: _T | None = None
         self._error: Exception | None = None
 
@@ -41,18 +43,31 @@ class Job(Generic[_R, _T]):
             self._result = self._work(resource)
         except Exception as exc:
             self._error = exc
-        with suppress(anyio.RunFinishedError):  # their event loop is gone, and they with it
-            from_thread.run_sync(self._done.set, token=self._token)
+        with suppress(RuntimeError):  # their event loop is gone, and they with it
+            self._soon(self.done.set)
 
     async def wait(self) -> _T:
         """Return the result once there is one, or raise what the work raised.
 
         Who is cancelled stops waiting; the work is done all the same.
         """
-        await self._done.wait()
+        await self.done.wait()
+        return self.result()
+
+    def result(self) -> _T:
+        """Return the result, or raise what the work raised; only once it is done."""
         if self._error is not None:
             raise self._error
         return cast("_T", self._result)
+
+
+def _caller_of(loop: Any) -> Callable[[Callable[[], object]], object]:
+    """Return what calls a function in *loop*, asyncio's or trio's, from any thread.
+
+    `anyio.from_thread` would have the thread wait until it was called.
+    """
+    soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
+    return cast("Callable[[Callable[[], object]], object]", soon)
 
 
 class OwnerThread(Generic[_R]):

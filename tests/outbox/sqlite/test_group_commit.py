@@ -9,6 +9,7 @@ import pytest
 
 from anytrack_async.errors import OutboxError, QueueFullError
 from anytrack_async.outbox import Appended, SQLiteOutbox
+from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
 pytestmark = pytest.mark.asyncio
@@ -58,6 +59,42 @@ async def test_a_hundred_tasks_need_one_commit(outbox):
     assert len((await outbox.claim("alpha", 200, LEASE)).entries) == 100
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 63, 64, 65, 137])
+async def test_groups_of_any_size_are_written_in_order(outbox, count):
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append([sale(n)]) for n in range(count))
+        gate.open()
+        assert await asyncio.gather(*started) == [[Appended.NEW]] * count
+
+    claim = await outbox.claim("alpha", 200, LEASE)
+    assert [entry.conversion for entry in claim.entries] == sales(*range(count))
+    assert [entry.seq for entry in claim.entries] == list(range(1, count + 1))
+
+
+async def test_a_hundred_tasks_need_few_statements(outbox):
+    """Each is a wait for the interpreter while the event loop is busy."""
+    seen = []
+    async with Gate(outbox) as gate:
+        await gather([outbox._run(lambda db: db.sql.set_trace_callback(seen.append))])
+        started = await gather(outbox.append([sale(n)]) for n in range(100))
+        gate.open()
+        await asyncio.gather(*started)
+
+    assert sum(statement.startswith("INSERT") for statement in seen) == 9
+
+
+async def test_the_thread_does_not_wait_for_the_event_loop(outbox):
+    """Not even for callers to be told: it may be busy for long."""
+    first = asyncio.ensure_future(outbox.append(sales(1)))
+    await asyncio.sleep(0)
+    written = threading.Event()
+    outbox._thread.post(Job(lambda _: written.set()))
+
+    assert written.wait(10)  # the event loop stands still meanwhile
+    assert not first.done()
+    assert await first == [Appended.NEW]
+
+
 async def test_the_next_group_gathers_while_one_is_written(outbox):
     async with Gate(outbox) as gate:
         append = outbox._intake._write
@@ -105,6 +142,24 @@ async def test_only_who_brings_too_much_is_refused(path, clock):
 
     assert (first, third) == ([Appended.NEW] * 2, [Appended.NEW])
     assert isinstance(second, QueueFullError)
+    claim = await outbox.claim("alpha", 9, LEASE)
+    assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3)
+    await outbox.aclose()
+
+
+async def test_what_a_group_brought_is_remembered_where_it_lies(path, clock, monkeypatch):
+    outbox = SQLiteOutbox(path, capacity=5, clock=clock)
+    await outbox.open(["alpha"])
+    await outbox.append(sales(1))
+    async with Gate(outbox) as gate:
+        calls = [sales(2, 1), sales(*range(10, 14)), sales(3)]
+        started = await gather(outbox.append(call) for call in calls)
+        gate.open()
+        first, second, third = await asyncio.gather(*started, return_exceptions=True)
+
+    assert (first, third) == ([Appended.NEW, Appended.REPEAT], [Appended.NEW])
+    assert isinstance(second, QueueFullError)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.reading.decode", lambda *_: 1 / 0)
     claim = await outbox.claim("alpha", 9, LEASE)
     assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3)
     await outbox.aclose()

@@ -5,10 +5,11 @@ import sqlite3
 import anyio.from_thread
 import pytest
 
+from anytrack_async.codec import decode, encode
 from anytrack_async.errors import OutboxError
 from anytrack_async.outbox import Setback, SQLiteOutbox
 from anytrack_async.outbox.sqlite import log
-from anytrack_async.testing.outbox_contract import LEASE, sales
+from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -100,11 +101,36 @@ async def test_accepting_costs_one_row_however_many_destinations(outbox):
 
 async def test_what_this_process_appended_is_not_decoded(outbox, monkeypatch, path):
     await outbox.append(sales(*range(60)))
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.reading.decode", lambda _: 1 / 0)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.reading.decode", lambda *_: 1 / 0)
 
     claim = await outbox.claim("alpha", 100, LEASE)
 
     assert [entry.conversion for entry in claim.entries] == sales(*range(60))
+
+
+async def test_what_others_appended_is_decoded_with_its_digest(outbox, path, clock, monkeypatch):
+    proofs = []
+
+    def noting(payload, digest):
+        proofs.append(digest)
+        return decode(payload, digest)
+
+    other = SQLiteOutbox(path, clock=clock)
+    await other.open(["alpha", "beta"])
+    await other.append(sales(1, 2))
+    await other.aclose()
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.reading.decode", noting)
+
+    claim = await outbox.claim("alpha", 9, LEASE)
+    await outbox.settle(claim, [Setback(seq=1, attempts=1, error="no")])
+    again = SQLiteOutbox(path, clock=clock)
+    await again.open(["alpha"])
+    (letter,) = await again.dead_letters("alpha")
+    await again.aclose()
+
+    assert [entry.conversion for entry in claim.entries] == sales(1, 2)
+    assert letter.conversion == sale(1)
+    assert proofs == [encode(one).digest for one in sales(1, 2, 1)]
 
 
 async def test_only_the_newest_are_remembered(outbox, monkeypatch):

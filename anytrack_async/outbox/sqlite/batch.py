@@ -1,0 +1,130 @@
+"""What several calls append to the log of an outbox file in one transaction: `Batch`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import attrs
+
+from anytrack_async.errors import QueueFullError
+from anytrack_async.outbox.base import Appended
+from anytrack_async.outbox.messages import queue_full
+from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.log import end_of_log, pruned_upto
+
+_COLUMNS = ("event_id", "digest", "destinations", "payload", "at")
+_WIDTH = len(_COLUMNS)
+
+
+def _insertion(rows: int) -> str:
+    row = f"({', '.join('?' * _WIDTH)})"
+    return (
+        f"INSERT INTO log ({', '.join(_COLUMNS)}) VALUES {', '.join([row] * rows)}"  # noqa: S608
+        " ON CONFLICT (event_id) DO NOTHING"
+    )
+
+
+# Between any two steps the thread has to ask for the interpreter back, which a busy event loop may
+# keep for milliseconds. So there are few steps, of as many rows as there are.
+_INSERTIONS = [(rows * _WIDTH, _insertion(rows)) for rows in (64, 8, 1)]
+
+
+@attrs.define
+class Batch:
+    """What several calls append in one transaction, and what became of it.
+
+    Attributes:
+        values: all rows, one behind the other: event id, digest of the content, whom it is for
+            (see `mask`), encoded conversion, when it was accepted.
+        sizes: how many rows each call brought.
+        answers: one per row; None if all are new.
+        refused: the number of a call's first row → why nothing of that call was taken.
+    """
+
+    values: list[object] = attrs.field(factory=list)
+    sizes: list[int] = attrs.field(factory=list)
+    answers: list[Appended] | None = None
+    refused: dict[int, QueueFullError] = attrs.field(factory=dict)
+
+    def add(self, values: Sequence[object]) -> int:
+        """Add the rows of one call, at least one; return the number of the first of them."""
+        at = len(self.values) // _WIDTH
+        self.values += values
+        self.sizes.append(len(values) // _WIDTH)
+        return at
+
+
+def append(db: Database, batch: Batch, capacity: int) -> int:
+    """Write *batch* in one transaction, on the disk when this returns.
+
+    Returns:
+        The place of the first new row; the other new ones follow it.
+    """
+    with db.transaction(synced=True) as sql:
+        end = end_of_log(sql)
+        waiting, slowest = _backlog(sql, end)
+        if waiting + sum(batch.sizes) <= capacity:
+            batch.answers = _insert(sql, batch.values, end)
+        else:
+            batch.answers = _insert_what_fits(sql, batch, end, waiting, slowest, capacity)
+    return end + 1
+
+
+def _insert(sql: sqlite3.Connection, values: list[object], end: int) -> list[Appended] | None:
+    """Insert the rows in *values* behind *end*; return None if all are new, else the answers."""
+    at = added = 0
+    for step, statement in _INSERTIONS:
+        while at + step <= len(values):
+            added += max(sql.execute(statement, values[at : at + step]).rowcount, 0)
+            at += step
+    return None if added * _WIDTH == len(values) else _answers(sql, values, end)
+
+
+def _answers(sql: sqlite3.Connection, values: list[object], end: int) -> list[Appended]:
+    """Tell new rows from repeats, given that the log ended at *end* before them."""
+    answers = []
+    for event_id, digest in zip(values[::_WIDTH], values[1::_WIDTH], strict=True):
+        seq, known = sql.execute(
+            "SELECT seq, digest FROM log WHERE event_id = ?", (event_id,)
+        ).fetchone()
+        if seq == end + 1:
+            end += 1
+            answers.append(Appended.NEW)
+        else:
+            answers.append(Appended.REPEAT if known == digest else Appended.CONFLICT)
+    return answers
+
+
+def _insert_what_fits(
+    sql: sqlite3.Connection, batch: Batch, end: int, waiting: int, slowest: str, capacity: int
+) -> list[Appended]:
+    """Insert call by call, and nothing of a call for which there is no room."""
+    answers: list[Appended] = []
+    for size in batch.sizes:
+        at = len(answers)
+        sql.execute("SAVEPOINT call")
+        values = batch.values[at * _WIDTH : (at + size) * _WIDTH]
+        some = _insert(sql, values, end) or [Appended.NEW] * size
+        added = some.count(Appended.NEW)
+        if waiting + added > capacity:
+            sql.execute("ROLLBACK TO call")
+            batch.refused[at] = queue_full(capacity, waiting, slowest, added)
+            some, added = [Appended.CONFLICT] * size, 0  # not taken
+        sql.execute("RELEASE call")
+        waiting, end = waiting + added, end + added
+        answers += some
+    return answers
+
+
+def _backlog(sql: sqlite3.Connection, end: int) -> tuple[int, str]:
+    """Return how many wait for the slowest destination, and its name."""
+    row = sql.execute(
+        "SELECT ? - cursor + pending + (SELECT coalesce(sum(size), 0) FROM span"
+        " WHERE destination = name) AS waiting, name FROM destination"
+        " ORDER BY waiting DESC LIMIT 1",
+        (end,),
+    ).fetchone()
+    if row:
+        return row[0], row[1]
+    return end - pruned_upto(sql), ""
