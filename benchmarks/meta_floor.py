@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -66,11 +67,18 @@ def event(sale: Record) -> dict[str, Any]:
     }
 
 
-async def floor(port: int, sales: list[Record]) -> int:
-    """One connection, one POST per 1,000, one answer after the other."""
+async def floor(port: int, sales: list[Record], connections: int = 1) -> int:
+    """One POST per 1,000 on each of *connections*, one answer after the other."""
+    starts = iter(range(0, len(sales), BATCH))
+    await asyncio.gather(*(_connection(port, sales, starts) for _ in range(connections)))
+    return len(sales)
+
+
+async def _connection(port: int, sales: list[Record], starts: Iterator[int]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for start in range(0, len(sales), BATCH):
-        body = orjson.dumps({"data": [event(sale) for sale in sales[start : start + BATCH]]})
+    for start in starts:
+        some = sales[start : start + BATCH]
+        body = orjson.dumps({"data": [event(sale) for sale in some]})
         writer.write(
             b"POST /v26.0/1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer token\r\n"
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
@@ -80,10 +88,9 @@ async def floor(port: int, sales: list[Record]) -> int:
         assert head.startswith(b"HTTP/1.1 200")
         length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
         answer = orjson.loads(await reader.readexactly(length))
-        assert answer["events_received"] == len(sales[start : start + BATCH])
+        assert answer["events_received"] == len(some)
     writer.close()
     await writer.wait_closed()
-    return len(sales)
 
 
 def run(quick: bool) -> Row:

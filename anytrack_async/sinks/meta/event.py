@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from anytrack_async.models import Conversion, ConversionType
+from anytrack_async.models import Conversion, ConversionType, MetaFields
 from anytrack_async.settings import MetaSettings
 from anytrack_async.sinks.meta.custom_data import custom_data
 from anytrack_async.sinks.meta.fields import event_fields
@@ -40,22 +40,27 @@ def to_event(
 
     Source: Meta: Conversions API, server event parameters.
     """
+    now = time.time() if now is None else now
+    seen_at, page = conversion.timestamp, conversion.page_url
+    if (happened := seen_at.timestamp()) > now:
+        happened, seen_at = now, datetime.fromtimestamp(now, UTC)
     name = event_name(conversion, settings)
-    happened, now = conversion.timestamp.timestamp(), time.time() if now is None else now
-    future = datetime.fromtimestamp(now, UTC) if happened > now else None
+    # All keys at once, and a few taken out again: a dict that grows is copied.
     event: dict[str, Any] = {
         "event_name": name,
-        "event_time": int(happened if future is None else now),
+        "event_time": int(happened),
         "event_id": conversion.event_id,
         "action_source": settings.action_source,
-        "user_data": user_data(conversion, settings, seen_at=future),
+        "event_source_url": page,
+        "user_data": user_data(conversion, settings, seen_at=seen_at),
+        "custom_data": custom_data(conversion, name),
     }
-    page = conversion.page_url
-    if page is not None and page[:8].lower().startswith(_WEB):
-        event["event_source_url"] = page
-    if custom := custom_data(conversion, name):
-        event["custom_data"] = custom
-    _add_options(event, conversion, settings)
+    if page is None or not (page.startswith(_WEB) or page[:8].lower().startswith(_WEB)):
+        del event["event_source_url"]
+    if not event["custom_data"]:
+        del event["custom_data"]
+    if conversion.meta is not None or settings.opt_out or settings.limited_data_use:
+        _add_options(event, conversion.meta, settings)
     return event
 
 
@@ -69,10 +74,9 @@ def event_name(conversion: Conversion, settings: MetaSettings) -> str:
     return _STANDARD.get(kind) or conversion.event_name or "CustomEvent"
 
 
-def _add_options(event: dict[str, Any], conversion: Conversion, settings: MetaSettings) -> None:
+def _add_options(event: dict[str, Any], meta: MetaFields | None, settings: MetaSettings) -> None:
     if settings.opt_out:
         event["opt_out"] = True
-    meta = conversion.meta
     if settings.limited_data_use and (meta is None or meta.data_processing_options is None):
         event |= _LIMITED
     if meta is not None:

@@ -27,7 +27,7 @@ Where Meta is silent, this module does as follows.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from enum import Enum
 from hashlib import md5, sha256
@@ -40,17 +40,15 @@ from anytrack_async.sinks.meta import characters
 from anytrack_async.sinks.meta.genders import INITIAL
 from anytrack_async.sinks.meta.regions import COUNTRY_CODES, country_from_name, state_code
 
-_PLAIN: Final = frozenset({"currency", "external_id"})
+UNHASHED: Final = frozenset({"currency", "external_id"})
 _NUMERIC: Final = frozenset({"ph", "db", "zp", "external_id", "dobd", "dobm", "doby"})
 
-_DIGEST = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")
+DIGEST = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")
 _HEX = re.compile(r"[0-9a-f]{32,}")
 _ATOM = r"[a-z0-9_!#$%&'*+/=?^`{|}~-]++"
 _LABEL = r"[a-z0-9]++(?:-++[a-z0-9]++)*+"
-_EMAIL = re.compile(
-    rf"(?:{_ATOM}(?:\.{_ATOM})*+|\"[^\"\x00-\x1f\x7f]++\")@{_LABEL}(?:\.{_LABEL})++"
-)
-_NO_DIGITS = bytes(set(range(128)) - set(b"0123456789"))
+EMAIL = re.compile(rf"(?:{_ATOM}(?:\.{_ATOM})*+|\"[^\"\x00-\x1f\x7f]++\")@{_LABEL}(?:\.{_LABEL})++")
+NO_DIGITS: Final = bytes(set(range(128)) - set(b"0123456789"))
 _NUMBERS = re.compile(r"\d+")
 _US_ZIP = re.compile(r"[0-9]{5}-(?![0-9]{3}$)")  # five and three is Brazil
 _NOT_A_TO_Z = re.compile(r"[^a-z]+")
@@ -72,7 +70,7 @@ def normalise(field: str, raw: object) -> str | None:
 
     Source: Meta: Conversions API, customer information parameters.
     """
-    rule = _RULES[field]
+    rule = RULES[field]
     text = raw if type(raw) is str else _as_text(field, raw)
     if text is None or (not text.isascii() and (text := characters.composed(text)) is None):
         return None
@@ -80,55 +78,19 @@ def normalise(field: str, raw: object) -> str | None:
         return text if text.strip() else None
     text = text.lower().strip()
     if len(text) > 31 and _HEX.fullmatch(text):
-        usable = field != "currency" and text not in _NOTHING and _DIGEST.fullmatch(text)
+        usable = field != "currency" and text not in _NOTHING and DIGEST.fullmatch(text)
         return text if usable else None
     return rule(text) or None
 
 
-def hashed(field: str, raw: object) -> str | None:
-    """Return *raw* the way *field* goes on the wire, or None if nothing is left.
-
-    That is the SHA-256 of the normalised value in lower-case hex; a digest passes through, in lower
-    case. ``external_id`` and ``currency`` are not hashed.
-
-    Raises:
-        KeyError: there is no such field.
-
-    Source: Meta: Conversions API, customer information parameters.
-    """
-    if type(raw) is str and raw.isascii() and (len(raw) < 32 or "@" in raw) and field in _HASHED:
-        text = _RULES[field](raw.lower().strip())  # nearly all values: no digest, nothing to join
-        return sha256(text.encode()).hexdigest() if text else None
-    text = normalise(field, raw)
-    # Only what came as a digest passes: a name may look like one after losing its dashes.
-    if text is None or field in _PLAIN or (len(text) > 31 and _is_digest(raw)):
-        return text
-    return sha256(text.encode()).hexdigest()
-
-
-def hashed_all(field: str, values: object) -> list[str]:
-    """Return `hashed` of each of *values*, without repeats and sorted; empty if nothing is left.
-
-    Sorted, so that the same values give the same request whatever their order. A single value
-    counts as a list of one, None as an empty list.
-
-    Raises:
-        KeyError: there is no such field.
-    """
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        one = hashed(field, values)
-        return [] if one is None else [one]
-    return sorted({text for value in values if (text := hashed(field, value)) is not None})
-
-
 def _email(text: str) -> str | None:
     shape = text if text.isascii() else text.translate(characters.email_shape)
-    return text if _EMAIL.fullmatch(shape) else None
+    return text if EMAIL.fullmatch(shape) else None
 
 
 def _phone(text: str) -> str | None:
     if text.isascii():
-        digits = text.encode().translate(None, _NO_DIGITS).decode()
+        digits = text.encode().translate(None, NO_DIGITS).decode()
     else:
         digits = text.translate(characters.in_phone)
     digits = digits.lstrip("0")
@@ -217,11 +179,7 @@ def _whole(number: Any) -> str | None:
     return str(whole) if whole == number else None
 
 
-def _is_digest(raw: object) -> bool:
-    return isinstance(raw, str) and _DIGEST.fullmatch(raw.lower().strip()) is not None
-
-
-_RULES: Final[dict[str, Callable[[str], str | None]]] = {
+RULES: Final[dict[str, Callable[[str], str | None]]] = {
     "em": _email,
     "ph": _phone,
     "fn": _name,
@@ -241,4 +199,3 @@ _RULES: Final[dict[str, Callable[[str], str | None]]] = {
     "dobm": _part_of_date(1, 12, 2),
     "doby": _part_of_date(1900, None, 4),
 }
-_HASHED: Final = _RULES.keys() - _PLAIN

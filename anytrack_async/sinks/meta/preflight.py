@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 _DAY = 86_400
 _DAYS = 7
 _DAYS_IN_STORE = 62
+_WEEK = _DAYS * _DAY
 _TOO_BROAD = (
     frozenset(("ct", "country", "st", "zp", "ge", "client_user_agent")),
     frozenset(("db", "client_user_agent")),
@@ -44,22 +45,27 @@ _NO_IDENTITY = Fault(
 
 def find_fault(event: Mapping[str, Any], now: float) -> Fault | None:
     """Return why Meta would refuse a request with *event* at *now* (unix seconds), if it would."""
-    days = _DAYS_IN_STORE if event["action_source"] == "physical_store" else _DAYS
-    if now - event["event_time"] > days * _DAY:
-        return Fault("2804003", f"too old: Meta takes this event for {days} days after it happened")
+    if now - event["event_time"] > _WEEK and (too_old := _too_old(event, now)):
+        return too_old
     if event["event_name"] == "Purchase":
         custom = event.get("custom_data", {})
         if custom.get("value") is None:
             return _NO_VALUE
         if not custom.get("currency"):
             return _NO_CURRENCY
-    known = event["user_data"].keys()
+    known = event["user_data"]
     if "em" in known or "ph" in known:  # nearly all: in none of the sets below
         return None
-    for broad in _TOO_BROAD:
-        if known <= broad:
-            return _NO_IDENTITY
+    if any(known.keys() <= broad for broad in _TOO_BROAD):
+        return _NO_IDENTITY
     return None
+
+
+def _too_old(event: Mapping[str, Any], now: float) -> Fault | None:
+    days = _DAYS_IN_STORE if event["action_source"] == "physical_store" else _DAYS
+    if now - event["event_time"] <= days * _DAY:
+        return None
+    return Fault("2804003", f"too old: Meta takes this event for {days} days after it happened")
 
 
 def find_weakness(event: Mapping[str, Any]) -> str | None:

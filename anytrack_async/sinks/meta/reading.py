@@ -34,8 +34,6 @@ def read(customer: Customer, settings: MetaSettings) -> Customer:
 
     What they cannot read is left to the plain rules, and so is what is hashed already.
     """
-    if settings.phone_region is None and not settings.country_names:
-        return customer
     phones, countries = customer.phone, customer.country
     if (region := settings.phone_region) is not None:
         phones = tuple(

@@ -5,26 +5,19 @@ Source: Meta: Conversions API, using the API.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-
-import anyio.lowlevel
-import orjson
 
 from anytrack_async.errors import TransportError
 from anytrack_async.events import Event, LoggingObserver, Weakened
 from anytrack_async.models import Conversion, Outcome
 from anytrack_async.settings import MetaSettings
 from anytrack_async.sinks.base import BatchRejected, SinkLimits, SinkSignal, Throttled, Unavailable
-from anytrack_async.sinks.meta.body import Place, in_pieces, request_body, request_tail
-from anytrack_async.sinks.meta.event import to_event
-from anytrack_async.sinks.meta.preflight import find_fault, find_weakness
+from anytrack_async.sinks.meta.body import in_pieces, request_body, request_tail
+from anytrack_async.sinks.meta.encoding import Encoder
 from anytrack_async.sinks.meta.reading import check_reading
 from anytrack_async.sinks.meta.replies import settle
 from anytrack_async.sinks.meta.usage import Pace
 from anytrack_async.transport import Answer, Session, Transport
-
-_SLICE = 64  # events mapped between two checkpoints: about a millisecond
 
 
 class MetaSink:
@@ -55,6 +48,7 @@ class MetaSink:
             name, settings.base_url, headers={}, http=settings.http, transport=transport
         )
         self.notify: Callable[[Event], None] = LoggingObserver().notify
+        self._encoder = Encoder(settings, self._warn)
         self._pace = Pace()
         self._throttled = 0
         self._warned: set[str] = set()
@@ -83,60 +77,44 @@ class MetaSink:
             Unavailable: no answer, or none of Meta's.
         """
         outcomes: list[Outcome | None] = [None] * len(batch)
-        events = await self._encode(batch, outcomes)
-        for piece in in_pieces(events, self._settings.max_bytes):
+        for places, body in await self._requests(batch, outcomes):
             try:
-                settled = await self._send(piece)
+                settled = await self._send(body, len(places))
             except BatchRejected:  # about all: the halves of the batch are sent again
                 raise
             except SinkSignal as signal:
                 signal.outcomes = outcomes if any(outcomes) else ()
                 raise
-            for place, _ in piece:
+            for place in places:
                 outcomes[place] = settled
         return [outcome for outcome in outcomes if outcome is not None]
 
-    async def _encode(
+    async def _requests(
         self, batch: Sequence[Conversion], outcomes: list[Outcome | None]
-    ) -> list[Place]:
-        events: list[Place] = []
-        now = time.time()
-        for place, conversion in enumerate(batch, start=1):
-            event = self._event(conversion, now)
-            if isinstance(event, bytes):
-                events.append((place - 1, event))
-            else:
-                outcomes[place - 1] = event
-            if place % _SLICE == 0:
-                await anyio.lowlevel.checkpoint()
-        return events
+    ) -> list[tuple[list[int], bytes]]:
+        """Return the places in *batch* and the body of each request: the only copy of its events.
 
-    def _event(self, conversion: Conversion, now: float) -> bytes | Outcome:
-        try:
-            event = to_event(conversion, self._settings, now=now)
-            if fault := find_fault(event, now):
-                return Outcome.rejected(fault.reason, code=fault.code)
-            # Copied, as what orjson returns keeps several times the memory it needs.
-            encoded = bytes(memoryview(orjson.dumps(event)))
-        except Exception as exc:  # of `MetaSettings.event_name`; its text may quote a customer
-            return Outcome.rejected(f"could not be made an event: {type(exc).__name__}")
-        self._warn(find_weakness(event))
-        return encoded
+        What would spoil a request is rejected in *outcomes*.
+        """
+        chunks = await self._encoder.encode(batch, outcomes)
+        return [
+            ([place for chunk in piece for place in chunk.places], request_body(piece, self._tail))
+            for piece in in_pieces(chunks, self._settings.max_bytes)
+        ]
 
-    def _warn(self, weakness: str | None) -> None:
-        if weakness is not None and weakness not in self._warned:
+    def _warn(self, weakness: str) -> None:
+        if weakness not in self._warned:
             self._warned.add(weakness)
             self.notify(Weakened(destination=self.name, reason=weakness))
 
-    async def _send(self, piece: Sequence[Place]) -> Outcome:
+    async def _send(self, body: bytes, count: int) -> Outcome:
         await self._pace.turn()
         path = (self._settings.api_version, self._settings.pixel_id, "events")
-        body = request_body(piece, self._tail)
         try:
             answer = await self._session.send("POST", *path, content=body)
         except TransportError as exc:
             raise Unavailable(str(exc)) from exc
-        return self._settle(answer, len(piece))
+        return self._settle(answer, count)
 
     def _settle(self, answer: Answer, sent: int) -> Outcome:
         try:

@@ -5,10 +5,7 @@ Source: Meta: Conversions API, customer information parameters.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache
 from hashlib import sha256
 from operator import attrgetter
 from socket import AF_INET, AF_INET6, inet_pton
@@ -18,20 +15,19 @@ from anytrack_async.models import Conversion, Customer
 from anytrack_async.settings import MetaSettings
 from anytrack_async.sinks.meta.clicks import as_given, fbc, fbclid_of
 from anytrack_async.sinks.meta.fields import identifiers
-from anytrack_async.sinks.meta.normalise import hashed, hashed_all
+from anytrack_async.sinks.meta.hashing import (
+    hashed_all,
+    hashed_emails,
+    hashed_names,
+    hashed_phones,
+    hashed_shared,
+)
+from anytrack_async.sinks.meta.normalise import DIGEST
 from anytrack_async.sinks.meta.reading import read
 
-# Customers share names and places, so what these hash to is remembered; nobody shares an address.
-_shared = lru_cache(maxsize=8192)(hashed)
-_FIELDS: tuple[tuple[str, Callable[[str, str], str | None]], ...] = (
-    *(("em", hashed), ("ph", hashed), ("fn", _shared), ("ln", _shared), ("ge", _shared)),
-    *(("db", hashed), ("ct", _shared), ("st", _shared), ("zp", _shared), ("country", _shared)),
-)
-_DIGEST = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")
-_hashable = attrgetter(
-    *("email", "phone", "first_name", "last_name", "gender", "birth_date"),
-    *("city", "state", "postal_code", "country"),
-)
+_OTHERS = ("ge", "ct", "st", "zp", "country")
+_others = attrgetter("gender", "city", "state", "postal_code", "country")
+_NONE: tuple[tuple[str, ...], ...] = ((),) * len(_OTHERS)
 
 
 def match_keys(conversion: Conversion, settings: MetaSettings | None = None) -> tuple[str, ...]:
@@ -57,9 +53,11 @@ def user_data(
         seen_at: when the click id was first seen; the conversion's time if not given.
     """
     found: dict[str, Any] = {}
-    customer = conversion.customer
+    customer, meta, page = conversion.customer, conversion.meta, conversion.page_url
     if customer is not None:
-        _add_hashed(found, customer if settings is None else read(customer, settings))
+        if settings is not None and (settings.phone_region or settings.country_names):
+            customer = read(customer, settings)
+        _add_hashed(found, customer)
         if customer.external_id:
             hash_them = settings is None or settings.hash_external_id
             found["external_id"] = _external_ids(customer.external_id, hash_them)
@@ -67,21 +65,30 @@ def user_data(
         found["client_ip_address"] = address
     if conversion.user_agent is not None:
         found["client_user_agent"] = conversion.user_agent
-    _add_click(found, conversion, seen_at or conversion.timestamp)
-    if conversion.meta is not None and conversion.meta.user_data is not None:
-        found |= identifiers(conversion.meta.user_data)
+    clicked = customer is not None and (customer.fbc or customer.fbp or customer.fbclid)
+    if clicked or meta is not None or (page is not None and "fbclid=" in page):
+        _add_click(found, conversion, seen_at or conversion.timestamp)
+    if meta is not None and meta.user_data is not None:
+        found |= identifiers(meta.user_data)
     return found
 
 
 def _add_hashed(found: dict[str, Any], customer: Customer) -> None:
-    for (name, hash_one), values in zip(_FIELDS, _hashable(customer), strict=True):
-        if not values:
-            continue
-        if len(values) > 1:
-            if digests := hashed_all(name, values):
-                found[name] = digests
-        elif (digest := hash_one(name, values[0])) is not None:
-            found[name] = [digest]
+    # Written out, but for what few customers have: twice as fast as a loop over all.
+    if (given := customer.email) and (hashes := hashed_emails(given)):
+        found["em"] = hashes
+    if (given := customer.phone) and (hashes := hashed_phones(given)):
+        found["ph"] = hashes
+    if (given := customer.first_name) and (shared := hashed_names(given)):
+        found["fn"] = [*shared]
+    if (given := customer.last_name) and (shared := hashed_names(given)):
+        found["ln"] = [*shared]
+    if (given := customer.birth_date) and (hashes := hashed_all("db", given)):
+        found["db"] = hashes
+    if (others := _others(customer)) != _NONE:
+        for name, given in zip(_OTHERS, others, strict=True):
+            if given and (shared := hashed_shared(name, given)):
+                found[name] = [*shared]
 
 
 def _external_ids(values: tuple[str, ...], hash_them: bool) -> list[str]:
@@ -92,7 +99,7 @@ def _external_ids(values: tuple[str, ...], hash_them: bool) -> list[str]:
 def _digest(external_id: str) -> str:
     # Trimmed and in lower case, as Meta's parameter builder hashes it in the browser.
     text = external_id.strip().lower()
-    return text if _DIGEST.fullmatch(text) else sha256(text.encode()).hexdigest()
+    return text if DIGEST.fullmatch(text) else sha256(text.encode()).hexdigest()
 
 
 def _is_ip(address: str) -> bool:
@@ -119,10 +126,8 @@ def _add_click(found: dict[str, Any], conversion: Conversion, seen_at: datetime)
 
 
 def _fbclid_of(conversion: Conversion) -> str | None:
-    page, meta = conversion.page_url, conversion.meta
-    if meta is None and (page is None or "fbclid=" not in page):
-        return None
-    return fbclid_of(page, None if meta is None else meta.referrer_url)
+    meta = conversion.meta
+    return fbclid_of(conversion.page_url, None if meta is None else meta.referrer_url)
 
 
 def _built(fbclid: str, seen_at: datetime) -> str | None:

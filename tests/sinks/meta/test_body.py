@@ -3,20 +3,21 @@ import hmac
 
 import orjson
 
-from anytrack_async.sinks.meta.body import in_pieces, request_body, request_tail
+from anytrack_async.sinks.meta.body import Chunk, in_pieces, request_body, request_tail
 
 
 def test_body_is_json_with_the_events_in_order(settings):
-    piece = [(0, b'{"a":1}'), (4, b'{"b":2}')]
+    piece = [Chunk.of({0: {"a": 1}, 1: {"b": 2}}), Chunk.of({4: {"c": 3}})]
 
+    assert [tuple(chunk.places) for chunk in piece] == [(0, 1), (4,)]
     assert orjson.loads(request_body(piece, request_tail(settings(), "t"))) == {
-        "data": [{"a": 1}, {"b": 2}]
+        "data": [{"a": 1}, {"b": 2}, {"c": 3}]
     }
 
 
 def test_body_holds_what_the_settings_say(settings):
     given = settings(app_secret="s3cret", test_event_code='T"1', partner_agent="shop-1.0")
-    body = orjson.loads(request_body([(0, b"{}")], request_tail(given, "t0ken")))
+    body = orjson.loads(request_body([Chunk.of({0: {}})], request_tail(given, "t0ken")))
 
     assert body == {
         "data": [{}],
@@ -27,11 +28,11 @@ def test_body_holds_what_the_settings_say(settings):
 
 
 def test_pieces_keep_within_the_bytes_and_lose_nothing():
-    events = [(place, b"x" * length) for place, length in enumerate([3, 3, 9, 1, 1, 1, 1, 1])]
-    pieces = list(in_pieces(events, 8))
+    chunks = [Chunk((place,), b"x" * size) for place, size in enumerate([3, 3, 9, 1, 1, 1, 1, 1])]
+    pieces = list(in_pieces(chunks, 8))
 
     assert [len(piece) for piece in pieces] == [2, 1, 4, 1]
-    assert [event for piece in pieces for event in piece] == events
+    assert [chunk for piece in pieces for chunk in piece] == chunks
 
 
 def test_nothing_makes_no_piece():

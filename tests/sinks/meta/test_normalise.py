@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.sinks.meta.normalise import hashed, hashed_all, normalise
+from anytrack_async.sinks.meta.hashing import hashed, hashed_all
+from anytrack_async.sinks.meta.normalise import normalise
 from anytrack_async.sinks.meta.regions import COUNTRY_CODES, country_code, phone_with_region
 
 CASES = [

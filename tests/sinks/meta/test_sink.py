@@ -225,27 +225,6 @@ async def test_weakness_is_told_once_of_each_kind(sink_of, conversion, caplog):
     assert "page_url" in caplog.records[1].message
 
 
-async def test_loop_gets_its_turn_while_a_batch_is_mapped(sink_of, conversion):
-    turns = 0
-
-    async def count():
-        nonlocal turns
-        while True:
-            turns += 1
-            await anyio.lowlevel.checkpoint()
-
-    batch = [conversion(n) for n in range(640)]
-    sink = sink_of()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(count)
-        await anyio.lowlevel.checkpoint()
-        before = turns
-        await sink._encode(batch, [None] * len(batch))
-        tasks.cancel_scope.cancel()
-
-    assert turns - before >= 9
-
-
 async def test_nearly_used_quota_slows_the_next_request(sink_of, wire, conversion, monkeypatch):
     naps = []
 

@@ -1,0 +1,96 @@
+"""`Encoder`: conversions to encoded events, without those that Meta would refuse.
+
+Source: Meta: Conversions API, using the API.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from anytrack_async.models import Conversion, Outcome
+from anytrack_async.settings import MetaSettings
+from anytrack_async.sinks.meta.body import Chunk
+from anytrack_async.sinks.meta.event import to_event
+from anytrack_async.sinks.meta.preflight import find_fault, find_weakness
+
+SLICE: Final = 64
+"""Events mapped between two checkpoints: half a millisecond, and so few dicts and lists at a time
+that Python's cyclic garbage collector has no reason to look at them."""
+
+_Outcomes = list[Outcome | None]
+
+
+class Encoder:
+    """Maps, checks and encodes a batch, slice by slice.
+
+    Args:
+        settings: how events look, and how long a request may be.
+        warn: is told what weakens an event that is sent all the same.
+    """
+
+    def __init__(self, settings: MetaSettings, warn: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._warn = warn
+        # One batch at a time: if several took turns, all would be ready when the last one is.
+        self._turn = anyio.Lock(fast_acquire=True)
+
+    async def encode(self, batch: Sequence[Conversion], outcomes: _Outcomes) -> list[Chunk]:
+        """Return the events of *batch*; in *outcomes*, reject what cannot be one.
+
+        The event loop gets its turn after each slice.
+        """
+        chunks: list[Chunk] = []
+        async with self._turn:
+            now = time.time()
+            for start in range(0, len(batch), SLICE):
+                if start:
+                    await checkpoint()
+                places = range(start, min(start + SLICE, len(batch)))
+                if events := self._events(batch, places, now, outcomes):
+                    chunks += self._encoded(events, outcomes)
+        return chunks
+
+    def _events(
+        self, batch: Sequence[Conversion], places: Iterable[int], now: float, outcomes: _Outcomes
+    ) -> dict[int, dict[str, Any]]:
+        events = {}
+        for place in places:
+            try:
+                event = to_event(batch[place], self._settings, now=now)
+            except Exception as exc:  # of `MetaSettings.event_name`
+                outcomes[place] = _no_event(exc)
+                continue
+            if (fault := find_fault(event, now)) is not None:
+                outcomes[place] = Outcome.rejected(fault.reason, code=fault.code)
+                continue
+            if (weakness := find_weakness(event)) is not None:
+                self._warn(weakness)
+            events[place] = event
+        return events
+
+    def _encoded(self, events: dict[int, dict[str, Any]], outcomes: _Outcomes) -> list[Chunk]:
+        with suppress(TypeError):  # about at least one event, which must not cost the others
+            together = Chunk.of(events)
+            if len(together.encoded) <= self._settings.max_bytes:
+                return [together]
+        return list(self._one_by_one(events, outcomes))
+
+    def _one_by_one(
+        self, events: dict[int, dict[str, Any]], outcomes: _Outcomes
+    ) -> Iterator[Chunk]:
+        for place, event in events.items():
+            try:
+                yield Chunk.of({place: event})
+            except TypeError as exc:
+                outcomes[place] = _no_event(exc)
+
+
+def _no_event(exc: Exception) -> Outcome:
+    # Without its text, which may quote a customer.
+    return Outcome.rejected(f"could not be made an event: {type(exc).__name__}")
