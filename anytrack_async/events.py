@@ -7,7 +7,7 @@ An observer runs on the event loop: it must return at once, and if it raises, it
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import iscoroutinefunction
 from typing import Protocol, TypeAlias
 
@@ -169,32 +169,46 @@ class LoggingObserver:
 
     def notify(self, event: Event, /) -> None:
         """Log *event* at the level that fits it."""
-        level, message, args = _line(event)
+        level = _LEVELS[type(event)]
         if logger.isEnabledFor(level):
+            message, args = _line(event)
             logger.log(level, message, *args)
 
 
-def _line(event: Event) -> tuple[int, str, tuple[object, ...]]:
+_LEVELS: Mapping[type, int] = {
+    Submitted: logging.DEBUG,
+    Delivered: logging.DEBUG,
+    Retried: logging.INFO,
+    LaneThrottled: logging.WARNING,
+    LaneDown: logging.WARNING,
+    LaneHeld: logging.ERROR,
+    LaneResumed: logging.INFO,
+    DeadLettered: logging.ERROR,
+    Dropped: logging.ERROR,
+    Weakened: logging.WARNING,
+}
+
+
+def _line(event: Event) -> tuple[str, tuple[object, ...]]:
     match event:
         case Submitted(event_ids=ids):
-            return logging.DEBUG, "accepted %d", (len(ids),)
+            return "accepted %d", (len(ids),)
         case Delivered(destination=name, event_ids=ids, seconds=took):
-            return logging.DEBUG, "%s: delivered %d in %.3f s", (name, len(ids), took)
+            return "%s: delivered %d in %.3f s", (name, len(ids), took)
         case Retried(destination=name, event_ids=ids, reason=why, seconds=wait):
-            return logging.INFO, "%s: %d again in %.1f s: %s", (name, len(ids), wait, why)
+            return "%s: %d again in %.1f s: %s", (name, len(ids), wait, why)
         case LaneThrottled(destination=name, reason=why, seconds=wait):
-            return logging.WARNING, "%s: throttled for %.0f s: %s", (name, wait, why)
+            return "%s: throttled for %.0f s: %s", (name, wait, why)
         case LaneDown(destination=name, reason=why):
-            return logging.WARNING, "%s: does not answer, probing: %s", (name, why)
+            return "%s: does not answer, probing: %s", (name, why)
         case LaneHeld(destination=name, reason=why):
             help_ = "%s: held, nothing is lost; replace the credentials and resume: %s"
-            return logging.ERROR, help_, (name, why)
+            return help_, (name, why)
         case LaneResumed(destination=name):
-            return logging.INFO, "%s: works again", (name,)
+            return "%s: works again", (name,)
         case DeadLettered(destination=name, event_id=event_id, reason=why):
-            return logging.ERROR, "%s: %s is now a dead letter: %s", (name, event_id, why)
+            return "%s: %s is now a dead letter: %s", (name, event_id, why)
         case Dropped(destination=name, event_ids=ids, reason=why):
-            lost = (name, len(ids), why, name_some(ids))
-            return logging.ERROR, "%s: gave up %d: %s: %s", lost
+            return "%s: gave up %d: %s: %s", (name, len(ids), why, name_some(ids))
         case Weakened(destination=name, reason=what):
-            return logging.WARNING, "%s: %s are matched less well (told once)", (name, what)
+            return "%s: %s are matched less well (told once)", (name, what)

@@ -13,7 +13,7 @@ from anytrack_async.outbox.base import Appended, Outbox
 from anytrack_async.settings import DeliverySettings
 
 _YIELD_EVERY = 64
-"""Conversions after which an intake that never waits lets others run."""
+"""Conversions after which an intake that never waits for a disk lets others run."""
 
 
 class Intake:
@@ -46,7 +46,8 @@ class Intake:
             QueueFullError: the outbox is full and must not make callers wait.
             OutboxError: they could not be written down; nothing was accepted.
         """
-        await self._be_fair(len(conversions))
+        if not self._outbox.durable and self._is_due(len(conversions)):
+            await checkpoint()
         self.check_open()
         if not self._queue.locked():
             try:
@@ -57,11 +58,13 @@ class Intake:
         async with self._queue:
             return await self._append_when_room(conversions, to)
 
-    async def _be_fair(self, count: int) -> None:
+    def _is_due(self, count: int) -> bool:
+        """Tell whether others should run before *count* more are taken."""
         self._taken += count
-        if self._taken >= _YIELD_EVERY:
-            self._taken = 0
-            await checkpoint()
+        if self._taken < _YIELD_EVERY:
+            return False
+        self._taken = 0
+        return True
 
     def _may_wait(self, conversions: Sequence[Conversion]) -> bool:
         return self._settings.on_full == "wait" and len(conversions) <= self._outbox.capacity

@@ -69,7 +69,7 @@ class Lane:
             sink.name, self._ledger, settings, notify=notify, settled=settled, clock=clock
         )
         self._turn = anyio.Lock()
-        self._news = anyio.Event()
+        self._news, self._woken = anyio.Event(), False
         self._closing = anyio.Event()
         self._close_by = 0.0
         self._full = True
@@ -82,7 +82,9 @@ class Lane:
 
     def wake(self) -> None:
         """Look for work: something was accepted or became due."""
-        self._news.set()
+        if not self._woken:
+            self._woken = True
+            self._news.set()
 
     def resume(self) -> None:
         """Go on at once, whatever stopped the lane."""
@@ -118,7 +120,7 @@ class Lane:
 
     async def _next(self) -> Claim | None:
         while True:
-            self._news = anyio.Event()
+            self._news, self._woken = anyio.Event(), False
             if stopped := self._gate.opens_in:
                 due: float | None = self._clock() + stopped
             else:
