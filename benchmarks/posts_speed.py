@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 import orjson
@@ -32,24 +32,27 @@ def run(quick: bool) -> Row:
                 "anytrack_async, engine aiohttp": partial(ours, server, sales, http=speed),
                 "anytrack_async, plain engine": partial(ours, server, sales),
                 "aiohttp": partial(_aiohttp, server, bodies),
+                "aiohttp at its best": partial(_best, server, bodies),
             },
             rounds=5,
             loop=uvloop.new_event_loop,
         )
-    share = costs["aiohttp"].wall / costs["anytrack_async, engine aiohttp"].wall
+    mine = costs["anytrack_async, engine aiohttp"].wall
+    share, best = costs["aiohttp"].wall / mine, costs["aiohttp at its best"].wall / mine
     plain = costs["aiohttp"].wall / costs["anytrack_async, plain engine"].wall
     return Row(
         number=NUMBER,
         measure="the same with `[speed]`",
         against="aiohttp, 32 in flight",
         reach="≥ 0.8 ×",
-        got=f"{max(share, plain):.2f} × (plain engine on uvloop {plain:.2f} ×)",
-        reached=max(share, plain) >= 0.8,
+        got=f"{share:.2f} × ({best:.2f} × aiohttp at its best; plain engine on uvloop {plain:.2f} ×)",
+        reached=share >= 0.8,
         details=rates(costs, "posts"),
     )
 
 
 async def _aiohttp(server: Server, bodies: Sequence[bytes]) -> int:
+    """What its documentation shows."""
     import aiohttp
 
     headers = {"Authorization": "Bearer key", "Content-Type": "application/json"}
@@ -60,6 +63,36 @@ async def _aiohttp(server: Server, bodies: Sequence[bytes]) -> int:
                 async with http.post(f"{server.url}/v1/conversions", data=body) as answer:
                     assert (await answer.json())["status"] == "success"
 
-        rest = iter(bodies)
-        await asyncio.gather(*(work(rest) for _ in range(IN_FLIGHT)))
+        await _together(work, bodies)
     return len(bodies)
+
+
+async def _best(server: Server, bodies: Sequence[bytes]) -> int:
+    """No time-outs, cookies, redirects or URL parsing, and orjson for the answer."""
+    import aiohttp
+    from yarl import URL
+
+    headers = {"Authorization": "Bearer key", "Content-Type": "application/json"}
+    url = URL(f"{server.url}/v1/conversions")
+    async with aiohttp.ClientSession(
+        headers=headers,
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(),
+        auto_decompress=False,
+    ) as http:
+
+        async def work(rest: Iterator[bytes]) -> None:
+            for body in rest:
+                answer = await http.post(url, data=body, allow_redirects=False)
+                assert orjson.loads(await answer.read())["status"] == "success"
+
+        await _together(work, bodies)
+    return len(bodies)
+
+
+async def _together(
+    work: Callable[[Iterator[bytes]], Awaitable[None]], bodies: Sequence[bytes]
+) -> None:
+    rest = iter(bodies)
+    await asyncio.gather(*(work(rest) for _ in range(IN_FLIGHT)))

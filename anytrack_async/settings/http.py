@@ -57,8 +57,8 @@ class HttpSettings:
         timeout: seconds for connecting, and for each read or write.
         connections: requests on the wire at once, and connections kept.
         retry: for reads. Deliveries are retried by their lane instead.
-        engine: ``"httpx"``, or ``"aiohttp"`` with the ``[speed]`` extra: the same interface on a
-            faster engine.
+        engine: ``"httpx"``, or ``"aiohttp"`` with the ``[speed]`` extra: the same requests, answers
+            and errors for half the work.
 
     Raises:
         ConfigurationError: a setting has a fault; the message names it.

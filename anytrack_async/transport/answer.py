@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-import attrs
 import orjson
 
 from anytrack_async.errors import DecodeError
 from anytrack_async.transport.hints import retry_after
 
 
-@attrs.frozen(kw_only=True)
-class Answer:
-    """What a service said.
+class Answer(NamedTuple):
+    """What a service said; its `repr` shows neither headers nor bodies.
 
     Attributes:
         status: HTTP status.
@@ -25,10 +23,13 @@ class Answer:
     """
 
     status: int
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    content: bytes = attrs.field(repr=False)
+    headers: Mapping[str, str]
+    content: bytes
     service: str = ""
-    sent: bytes = attrs.field(default=b"", repr=False)
+    sent: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<Answer: {self.status} from {self.service}>"
 
     @property
     def success(self) -> bool:
@@ -57,7 +58,7 @@ class Answer:
     def object(self) -> Mapping[str, Any]:
         """Return the body as a JSON object; an empty one if it is anything else."""
         try:
-            body = self.json()
-        except DecodeError:
+            body = orjson.loads(self.content)
+        except orjson.JSONDecodeError:
             return {}
-        return body if isinstance(body, Mapping) else {}
+        return body if isinstance(body, dict) else {}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.settings import AnyTrackSettings
+from anytrack_async.transport.base import Transport
 from anytrack_async.transport.session import Session
-from anytrack_async.transport.wrapper import Transport
 
 
-def anytrack_session(settings: AnyTrackSettings, *, transport: Transport | None = None) -> Session:
-    """Return a session with AnyTrack; see `Session` for *transport*.
+def anytrack_session(
+    settings: AnyTrackSettings, *, transport: Transport | None = None, bounded: bool = False
+) -> Session:
+    """Return a session with AnyTrack; see `Session` for *transport* and *bounded*.
 
     Raises:
         ConfigurationError: the account id cannot be sent in a header, or the engine is missing.
@@ -23,4 +25,5 @@ def anytrack_session(settings: AnyTrackSettings, *, transport: Transport | None 
         headers={"Authorization": f"Bearer {settings.api_key}", "X-Account-ID": account},
         http=settings.http,
         transport=transport,
+        bounded=bounded,
     )

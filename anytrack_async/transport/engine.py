@@ -11,21 +11,24 @@ import httpx
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.settings import HttpSettings
 from anytrack_async.settings.checks import is_loopback
-from anytrack_async.transport.pool import PoolTransport
+from anytrack_async.transport.base import Engine
+from anytrack_async.transport.httpx_engine import HttpxEngine
+from anytrack_async.transport.patched import ClientsWay, Patchable
 from anytrack_async.transport.tls import tls_context
-from anytrack_async.transport.wrapper import Transport, Wrapper, read_body
 
 _KEPT = 15.0  # seconds an idle connection is kept
 
 
 def check_engine(http: HttpSettings) -> None:
-    """Raise `ConfigurationError` if the engine of *http* is not installed."""
+    """Load the engine of *http*, or raise `ConfigurationError` if it is not installed."""
     if http.engine == "aiohttp":
         _aiohttp()
+    else:
+        import anytrack_async.transport.pool  # noqa: F401 - now, not at the first request
 
 
-async def open_engine(url: str, http: HttpSettings) -> Transport:
-    """Return a new transport to *url* as *http* has it.
+async def open_engine(url: str, http: HttpSettings, total: float | None) -> Engine:
+    """Return a new engine to *url* as *http* has it, with *total* seconds for each exchange.
 
     A proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`) is used, by httpx's own pool.
 
@@ -34,20 +37,32 @@ async def open_engine(url: str, http: HttpSettings) -> Transport:
     """
     context = await tls_context()
     try:
-        return PatchableTransport(_engine(httpx.URL(url), http, context))
+        proxy = proxy_for(httpx.URL(url))
+        if proxy is not None:
+            return _httpx(http, context, total, proxy)
     except (ImportError, ValueError, httpx.InvalidURL) as exc:
         # Its text may hold the proxy's password.
         raise ConfigurationError(f"the proxy cannot be used ({type(exc).__name__})") from None
+    return Patchable(_engine(url, http, context, total), lambda: _httpx(http, context, total))
 
 
-def _engine(origin: httpx.URL, http: HttpSettings, context: ssl.SSLContext) -> Transport:
-    proxy = proxy_for(origin)
-    limits = httpx.Limits(max_connections=http.connections, keepalive_expiry=_KEPT)
+def _engine(url: str, http: HttpSettings, context: ssl.SSLContext, total: float | None) -> Engine:
     if http.engine == "aiohttp":
-        return AiohttpTransport(_aiohttp()(verify=context, limits=limits, proxy=proxy))
-    if proxy is not None:
-        return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
-    return PoolTransport(origin, context, kept=_KEPT)
+        return _aiohttp()(http, context, total=total, kept=_KEPT)
+    from anytrack_async.transport.pool import Pool
+
+    return Pool(url, http, context, total=total, kept=_KEPT)
+
+
+def _httpx(
+    http: HttpSettings,
+    context: ssl.SSLContext,
+    total: float | None,
+    proxy: httpx.Proxy | None = None,
+) -> HttpxEngine:
+    limits = httpx.Limits(max_connections=http.connections, keepalive_expiry=_KEPT)
+    pool = httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
+    return HttpxEngine(ClientsWay(pool), http, total=total)
 
 
 def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
@@ -59,54 +74,11 @@ def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
     return httpx.Proxy(found if "://" in found else f"http://{found}") if found else None
 
 
-def _aiohttp() -> Callable[..., Transport]:
+def _aiohttp() -> Callable[..., Engine]:
     try:
-        from httpx_aiohttp import AiohttpTransport as Engine
+        from anytrack_async.transport.aiohttp_engine import AiohttpEngine
     except ImportError:
         raise ConfigurationError(
             "engine='aiohttp' needs an extra: pip install 'anytrack_async[speed]'"
         ) from None
-    return Engine
-
-
-class AiohttpTransport(Wrapper):
-    """The aiohttp engine, with its errors as httpx's.
-
-    Its bridge to httpx calls most failures a connect time-out, and lets some through.
-    """
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send *request* and read the answer."""
-        try:
-            response = await self.inner.handle_async_request(request)
-            await read_body(response)
-        except Exception as exc:
-            cause = exc.__cause__ if isinstance(exc, httpx.ConnectTimeout) else exc
-            if isinstance(cause, TimeoutError) or not _from_aiohttp(cause):
-                raise
-            connecting = type(cause).__name__.startswith("ClientConnector")
-            kind = httpx.ConnectError if connecting else httpx.ReadError
-            raise kind(str(cause), request=request) from cause
-        return response
-
-
-def _from_aiohttp(exc: BaseException | None) -> bool:
-    return type(exc).__module__.startswith("aiohttp.")
-
-
-class PatchableTransport(Wrapper):
-    """Asks an `httpx.AsyncClient` for the way, on every request.
-
-    Tools that patch the client, as ``respx.mock(using="httpx")`` does, then see requests that no
-    client sends. Without a patch the way is the inner transport.
-    """
-
-    def __init__(self, inner: Transport) -> None:
-        super().__init__(inner)
-        self._client = httpx.AsyncClient(transport=inner, trust_env=False)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send *request* the way the client would."""
-        choose = getattr(self._client, "_transport_for_url", None)
-        way: Transport = choose(request.url) if choose else self.inner
-        return await way.handle_async_request(request)
+    return AiohttpEngine

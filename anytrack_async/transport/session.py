@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -11,27 +11,26 @@ import httpx
 
 from anytrack_async._version import __version__
 from anytrack_async.errors import ConfigurationError, TransportError
-from anytrack_async.settings import HttpSettings
+from anytrack_async.settings import HttpSettings, Retry
 from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.base import Engine, Request, TotalTimeout, Transport
 from anytrack_async.transport.body import read_json
 from anytrack_async.transport.engine import check_engine, open_engine
 from anytrack_async.transport.faults import service_error
-from anytrack_async.transport.limit import LimitTransport, TotalTimeout
-from anytrack_async.transport.retry import RetryTransport
+from anytrack_async.transport.httpx_engine import HttpxEngine
+from anytrack_async.transport.limit import Limit
+from anytrack_async.transport.retry import Repeat
 from anytrack_async.transport.text import safe_text
-from anytrack_async.transport.wrapper import Transport
 
 _TOTAL = 4  # time-outs that one exchange may take in all
 _CACHED = 64  # URLs
 
-_UNPACKED = {"Accept-Encoding": "identity"}  # unpacking would be work on the loop
 _JSON = {"Content-Type": "application/json"}
-_DEFAULTS = httpx.Headers(
-    {
-        "Accept": "application/json",
-        "User-Agent": f"anytrack_async/{__version__}",
-    }
-)
+_DEFAULTS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",  # unpacking would be work on the loop
+    "User-Agent": f"anytrack_async/{__version__}",
+}
 
 _Query = Mapping[str, str]
 
@@ -49,6 +48,9 @@ class Session:
         headers: sent with each request.
         http: time-outs, connections, retries, engine.
         transport: instead of the engine that *http* names.
+        bounded: whether whoever sends bounds how many requests are on the wire, and for how long.
+            Otherwise there are as many as connections, and each ends after four time-outs, however
+            busily the server drips bytes.
 
     Raises:
         ConfigurationError: the engine is not installed, or *base_url* is no URL.
@@ -62,29 +64,29 @@ class Session:
         headers: Mapping[str, str],
         http: HttpSettings,
         transport: Transport | None = None,
+        bounded: bool = False,
     ) -> None:
         if transport is None:
             check_engine(http)
         self.service = service
         self._base = _checked(base_url.rstrip("/"))
         self._http = http
-        self._headers = _fields(_DEFAULTS, headers)
-        names = ("connect", "read", "write", "pool")
-        self._extensions = {"timeout": dict.fromkeys(names, http.timeout)}
         self._given = transport
-        self._limit: LimitTransport | None = None
+        self._bounded = bounded
+        self._engine: Engine | None = None
         self._opening = anyio.Lock()
-        self._urls: dict[tuple[str, ...], httpx.URL] = {}
+        self._urls: dict[tuple[str, ...], str] = {}
+        self._sign(_DEFAULTS | _named(headers))
 
-    async def send(
+    def send(
         self,
         method: str,
         *path: str,
         params: Mapping[str, str] | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Send one request, once, and return the answer whatever its status.
+    ) -> Coroutine[Any, Any, Answer]:
+        """Send one request, once, and return the answer whatever its status; to be awaited.
 
         Args:
             method: upper case.
@@ -96,8 +98,7 @@ class Session:
         Raises:
             TransportError: there is no answer.
         """
-        request = self._request(method, path, params, content, headers)
-        return await self._carry(self._limit or await self._open(), request)
+        return self._carry(self._request(method, path, params, content, headers))
 
     async def get(self, *path: str, params: Mapping[str, str] | None = None) -> Any:
         """Read: return the answer's JSON; retried as the settings say.
@@ -106,9 +107,7 @@ class Session:
             ServiceError: the subclass that fits, after the last retry.
             DecodeError: the answer is not JSON.
         """
-        request = self._request("GET", path, params, None, _UNPACKED)
-        limit = self._limit or await self._open()
-        answer = await self._carry(RetryTransport(limit, self._http.retry), request)
+        answer = await self._carry(self._request("GET", path, params, None, None), self._http.retry)
         if not answer.success:
             raise service_error(answer)
         return await read_json(answer)
@@ -121,27 +120,36 @@ class Session:
         """
         if not token or not token.isascii() or not token.isprintable() or token != token.strip():
             raise ConfigurationError("the token must be printable ASCII without blanks around it")
-        self._headers = _fields(self._headers, {"Authorization": f"Bearer {token}"})
+        self._sign(self._headers | {"Authorization": f"Bearer {token}"})
 
     async def aclose(self) -> None:
         """Close the connections, and the injected transport; a later request opens new ones."""
-        limit, self._limit = self._limit, None
-        if limit is not None:
-            await limit.aclose()
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.aclose()
         elif self._given is not None:
             await self._given.aclose()
 
-    async def _open(self) -> LimitTransport:
+    def _sign(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+        self._typed = headers | _JSON
+
+    async def _open(self) -> Engine:
         async with self._opening:
-            if self._limit is None:
-                http = self._http
-                self._limit = LimitTransport(
-                    self._given or await open_engine(self._base, http),
-                    slots=http.connections,
-                    patience=http.timeout,
-                    total=_TOTAL * http.timeout,
-                )
-            return self._limit
+            if self._engine is None:
+                self._engine = await self._opened()
+            return self._engine
+
+    async def _opened(self) -> Engine:
+        http, total = self._http, None if self._bounded else _TOTAL * self._http.timeout
+        engine: Engine = (
+            HttpxEngine(self._given, http, total=total)
+            if self._given is not None
+            else await open_engine(self._base, http, total)
+        )
+        if self._bounded:
+            return engine
+        return Limit(engine, slots=http.connections, patience=http.timeout)
 
     def _request(
         self,
@@ -150,44 +158,35 @@ class Session:
         params: _Query | None,
         content: bytes | None,
         headers: Mapping[str, str] | None,
-    ) -> httpx.Request:
-        typed = _JSON if content is not None else {}
-        return httpx.Request(
-            method,
-            self._url(path, params),
-            headers=_fields(self._headers, typed, headers or {}),
-            content=content,
-            extensions=self._extensions,
-        )
+    ) -> Request:
+        fields = self._headers if content is None else self._typed
+        if headers:
+            fields = fields | _named(headers)
+        url = None if params else self._urls.get(path)
+        return Request(self.service, method, url or self._url(path, params), fields, content)
 
-    def _url(self, path: tuple[str, ...], params: _Query | None) -> httpx.URL:
+    def _url(self, path: tuple[str, ...], params: _Query | None) -> str:
+        url = self._join(path)
         if params:
-            return httpx.URL(f"{self._join(path)}?{urlencode(params, quote_via=quote)}")
-        url = self._urls.get(path)
-        if url is None:
-            url = httpx.URL(self._join(path))
-            if len(self._urls) < _CACHED:
-                self._urls[path] = url
+            return f"{url}?{urlencode(params, quote_via=quote)}"
+        if len(self._urls) < _CACHED:
+            self._urls[path] = url
         return url
 
     def _join(self, path: tuple[str, ...]) -> str:
         return "/".join((self._base, *map(_segment, path)))
 
-    async def _carry(self, transport: Transport, request: httpx.Request) -> Answer:
+    async def _carry(self, request: Request, retry: Retry | None = None) -> Answer:
+        engine = self._engine or await self._open()
+        if retry is not None:
+            engine = Repeat(engine, retry)
         try:
-            response = await transport.handle_async_request(request)
+            return await engine.exchange(request)
         except httpx.LocalProtocolError:
             # Its text quotes the header it dislikes, and that may be the token.
             raise self._lost("the request is not valid HTTP") from None
         except (httpx.RequestError, OSError) as exc:
             raise self._lost(_why(exc, request.url, self._http.timeout)) from exc
-        return Answer(
-            status=response.status_code,
-            headers=response.headers,
-            content=response.content,
-            service=self.service,
-            sent=request.content,
-        )
 
     def _lost(self, why: str) -> TransportError:
         return TransportError(why, service=self.service)
@@ -195,18 +194,13 @@ class Session:
 
 def _checked(url: str) -> str:
     try:
-        httpx.URL(url)
+        return str(httpx.URL(url))
     except httpx.InvalidURL as exc:
         raise ConfigurationError(f"base_url is not a URL: {exc}") from None
-    return url
 
 
-def _fields(base: httpx.Headers, *more: Mapping[str, str]) -> httpx.Headers:
-    fields = httpx.Headers(base)
-    for extra in more:
-        for name, value in extra.items():
-            fields[name] = value
-    return fields
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.title(): value for name, value in headers.items()}
 
 
 def _segment(text: str) -> str:
@@ -216,9 +210,9 @@ def _segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _why(exc: Exception, url: httpx.URL, timeout: float) -> str:
+def _why(exc: Exception, url: str, timeout: float) -> str:
     # Where to is a setting, and often what is wrong; without user and password.
-    place = url.netloc.decode("ascii")
+    place = httpx.URL(url).netloc.decode("ascii")
     match exc:
         case httpx.PoolTimeout():
             return f"no free connection within {timeout:g} s"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,13 +13,14 @@ import anyio.lowlevel
 import httpx
 import pytest
 import respx
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from anytrack_async.errors import ConfigurationError
+from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.models import Conversion, Customer, LineItem, Outcome, Status
 from anytrack_async.settings import AnyTrackSettings, HttpSettings
 from anytrack_async.sinks.anytrack import AnyTrackSink, to_wire
+from anytrack_async.sinks.anytrack.wire import encode
 from anytrack_async.sinks.base import CredentialsRejected, SinkSignal, Throttled, Unavailable
 
 BASE = "https://api.test/v1"
@@ -166,6 +167,22 @@ class TestToWire:
 
         assert type(number) in (int, float)
         assert Decimal(str(number)) == revenue
+
+    @given(st.datetimes(timezones=st.timezones()), st.decimals(0, 10**6, places=2))
+    def test_what_is_sent_is_the_mapping_as_json(self, at: datetime, revenue: Decimal):
+        try:
+            conversion = Conversion.sale(
+                revenue=revenue,
+                timestamp=at,
+                order_id="o1",
+                click_id="ö",
+                sub_ids={"s1": "x"},
+                custom_data={"deep": [{"a": None}]},
+            )
+        except InvalidConversionError:  # beyond the calendar in UTC
+            reject()
+
+        assert json.loads(encode(conversion)) == to_wire(conversion)
 
 
 @pytest.mark.asyncio
@@ -432,13 +449,102 @@ class TestTime:
 
 
 @pytest.mark.asyncio
+class TestSharing:
+    """Several batches share the connections."""
+
+    async def test_the_second_batch_gets_its_share_while_the_first_goes_on(self):
+        gates: dict[str, anyio.Event] = {}
+
+        class Gated(Wire):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                order = json.loads(request.content)["order_id"]
+                gates[order] = anyio.Event()
+                await gates[order].wait()
+                return taken(request)
+
+        async def answer(*orders: str) -> None:
+            for order in orders:
+                gates.pop(order).set()
+            await anyio.wait_all_tasks_blocked()
+
+        target = sink(Gated(), connections=4)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(target.deliver, sales(20))
+            await anyio.wait_all_tasks_blocked()
+            alone = set(gates)
+            tasks.start_soon(target.deliver, [sale(number) for number in range(50, 70)])
+            await anyio.wait_all_tasks_blocked()
+            before = set(gates)
+            await answer("o0", "o1", "o2", "o3")
+            shared = set(gates)
+            while firsts := [order for order in gates if int(order[1:]) < 50]:
+                await answer(*firsts)
+            after = set(gates)
+            while gates:
+                await answer(*gates)
+
+        assert alone == before == {"o0", "o1", "o2", "o3"}
+        assert shared == {"o4", "o5", "o50", "o51"}
+        assert after == {"o50", "o51", "o52", "o53"}
+
+    @pytest.mark.parametrize("connections", [1, 2, 3, 8])
+    @pytest.mark.parametrize("batches", [1, 2, 5])
+    async def test_however_many_batches_there_are_each_conversion_is_sent_once(
+        self, connections: int, batches: int
+    ):
+        wire = Wire()
+        target = sink(wire, connections=connections)
+        outcomes: list[Sequence[Outcome]] = []
+
+        async def deliver(start: int) -> None:
+            outcomes.append(await target.deliver([sale(start + at) for at in range(20)]))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(batches):
+                tasks.start_soon(deliver, 100 * number)
+
+        assert set(wire.orders.values()) == {1}
+        assert len(wire.orders) == 20 * batches
+        assert wire.peak <= connections
+        assert {one.status for each in outcomes for one in each} == {Status.DELIVERED}
+
+    async def test_a_batch_that_ends_early_leaves_its_hands_to_the_other(self):
+        wire = Wire(first(2, status(401)))
+        target = sink(wire, connections=2)
+        await signalled(CredentialsRejected, target, sales(9))
+
+        assert len(await target.deliver(sales(9))) == 9
+        assert wire.peak == 2
+
+    async def test_a_batch_that_gets_no_hand_in_time_is_unavailable(self):
+        wire = Wire(pause=anyio.sleep_forever)
+        target = sink(wire, connections=1, timeout=0.01)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(signalled, Unavailable, target, sales(2))
+
+        assert wire.now == 0
+
+    async def test_a_batch_that_is_cancelled_at_once_gives_its_hands_back(self):
+        wire = Wire()
+        target = sink(wire, connections=4)
+        async with anyio.create_task_group() as tasks:
+            tasks.cancel_scope.cancel()
+            await target.deliver(sales(10))
+        await target.deliver(sales(10))
+
+        assert wire.peak == 4
+
+
+@pytest.mark.asyncio
 class TestHousekeeping:
     """Name, limits, token, closing."""
 
     async def test_limits_follow_the_connections(self):
-        assert sink().limits.batch == 128
+        assert sink().limits.batch == 256
         assert sink().limits.concurrency == 2
-        assert sink(connections=1).limits.batch == 4
+        assert sink(connections=1).limits.batch == 8
+        assert sink(connections=1).limits.concurrency == 1
         assert sink().name == "anytrack"
 
     async def test_a_new_token_is_used_from_now_on(self):

@@ -1,35 +1,27 @@
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import anyio
 import httpx
 import pytest
-import respx
 
 from anytrack_async.errors import ConfigurationError, TransportError
-from anytrack_async.settings import HttpSettings, Retry
-from anytrack_async.transport import Session
-from anytrack_async.transport.engine import (
-    AiohttpTransport,
-    PatchableTransport,
-    check_engine,
-    open_engine,
-    proxy_for,
-)
-from anytrack_async.transport.pool import PoolTransport
-from tests.transport.server import Handler, Wire, ok, reply, serving
-from tests.transport.test_pool import close, cut, cut_head, garbage, reset, silence
+from anytrack_async.settings import HttpSettings
+from anytrack_async.transport import Engine, Session
+from anytrack_async.transport.aiohttp_engine import AiohttpEngine
+from anytrack_async.transport.engine import check_engine, open_engine, proxy_for
+from anytrack_async.transport.httpx_engine import HttpxEngine
+from anytrack_async.transport.patched import Patchable
+from anytrack_async.transport.pool import Pool
+from tests.transport.server import Wire, ok, serving
 
 pytestmark = pytest.mark.asyncio
 
 BASE = "https://api.test/v1"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-
-def aiohttp(url: str, timeout: float = 5.0) -> Session:
-    http = HttpSettings(engine="aiohttp", timeout=timeout, retry=Retry(attempts=3, base=0.0001))
-    return Session("anytrack", url, headers={"Authorization": "Bearer t"}, http=http)
+AIOHTTP = HttpSettings(engine="aiohttp")
 
 
 @pytest.fixture(autouse=True)
@@ -40,129 +32,42 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-# aiohttp
+@pytest.fixture
+def without_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    monkeypatch.delitem(sys.modules, AiohttpEngine.__module__)
 
 
-async def test_aiohttp_carries_the_same_requests():
-    async def echo(wire: Wire, head: bytes, body: bytes) -> None:
-        await wire.send(reply(body, 201, "X-Request-ID: r1"))
-
-    async with serving(echo) as server:
-        session = aiohttp(server.url)
-        for _ in range(3):
-            answer = await session.send(
-                "POST", "a/b", "ö%", params={"q": "ü&+"}, content=b'{"x":1}', headers={"K": "v"}
-            )
-        await session.aclose()
-
-    assert (answer.status, answer.content) == (201, b'{"x":1}')
-    assert answer.headers["x-request-id"] == "r1"
-    head = server.requests[0][1]
-    assert head.startswith(b"POST /a%2Fb/%C3%B6%25?q=%C3%BC%26%2B HTTP/1.1\r\n")
-    assert b"authorization: bearer t\r\n" in head.lower()
-    assert b"k: v\r\n" in head.lower()
-    assert server.connections == 1
-
-
-async def test_aiohttp_reads_and_retries():
-    async def handler(wire: Wire, head: bytes, body: bytes) -> None:
-        await wire.send(reply(b"[1]", 503 if len(server.requests) < 3 else 200))
-
-    async with serving(handler) as server:
-        session = aiohttp(server.url)
-        assert await session.get("a") == [1]
-        await session.aclose()
-
-
-@pytest.mark.parametrize("failure", [reset, close, cut, cut_head, garbage])
-async def test_aiohttps_failures_are_ours(failure: Handler):
-    async with serving(failure) as server:
-        session = aiohttp(server.url)
-        with pytest.raises(TransportError, match="the connection broke off"):
-            await session.send("POST", "a", content=b"{}")
-        await session.aclose()
-
-
-async def test_aiohttp_waits_no_longer_than_told():
-    async with serving(silence) as server:
-        session = aiohttp(server.url, timeout=0.1)
-        with pytest.raises(TransportError, match=r"no answer within 0\.1 s"):
-            await session.send("GET", "a")
-        await session.aclose()
-
-
-async def test_aiohttp_tells_of_a_refused_connection():
-    session = aiohttp("http://127.0.0.1:9")
-    with pytest.raises(TransportError, match=r"127\.0\.0\.1:9 failed: Cannot connect to host"):
-        await session.send("GET", "a")
-    await session.aclose()
-
-
-async def test_an_error_of_our_own_passes_the_aiohttp_engine():
-    def fail(_: httpx.Request) -> httpx.Response:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await AiohttpTransport(httpx.MockTransport(fail)).handle_async_request(
-            httpx.Request("GET", BASE)
-        )
-
-
-async def test_a_connect_time_out_stays_one():
-    def fail(_: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectTimeout("late") from TimeoutError()
-
-    with pytest.raises(httpx.ConnectTimeout):
-        await AiohttpTransport(httpx.MockTransport(fail)).handle_async_request(
-            httpx.Request("GET", BASE)
-        )
-
-
-async def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
-
-    with pytest.raises(ConfigurationError, match=r"pip install 'anytrack_async\[speed\]'"):
-        aiohttp(BASE)
-    check_engine(HttpSettings())
-
-
-async def test_aiohttp_is_not_needed_where_a_transport_is_given(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
-    wire = httpx.MockTransport(lambda _: httpx.Response(204))
-    http = HttpSettings(engine="aiohttp")
-
-    session = Session("anytrack", BASE, headers={}, http=http, transport=wire)
-    assert (await session.send("GET", "a")).status == 204
-
-
-async def test_respx_sees_aiohttps_requests():
-    with respx.mock(using="httpx") as router:
-        router.get(f"{BASE}/a").respond(json=[1])
-        session = aiohttp(BASE)
-        assert await session.get("a") == [1]
-        await session.aclose()
+async def opened(http: HttpSettings, url: str = BASE) -> Engine:
+    engine = await open_engine(url, http, None)
+    await engine.aclose()
+    return engine
 
 
 # The choice
 
 
-async def inner(http: HttpSettings, url: str = BASE) -> httpx.AsyncBaseTransport:
-    engine = await open_engine(url, http)
-    assert isinstance(engine, PatchableTransport)
-    await engine.aclose()
-    return engine.inner
+@pytest.mark.parametrize(("http", "kind"), [(HttpSettings(), Pool), (AIOHTTP, AiohttpEngine)])
+async def test_the_settings_choose_the_engine(http: HttpSettings, kind: type[Engine]):
+    engine = await opened(http)
+
+    assert isinstance(engine, Patchable)
+    assert type(engine.inner) is kind
 
 
-async def test_the_settings_choose_the_engine():
-    assert type(await inner(HttpSettings())) is PoolTransport
-    assert type(await inner(HttpSettings(engine="aiohttp"))) is AiohttpTransport
+@pytest.mark.usefixtures("without_aiohttp")
+async def test_without_the_extra_the_error_names_it():
+    with pytest.raises(ConfigurationError, match=r"pip install 'anytrack_async\[speed\]'"):
+        Session("anytrack", BASE, headers={}, http=AIOHTTP)
+    check_engine(HttpSettings())
 
 
-async def test_without_a_patched_client_the_engine_is_used(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delattr(httpx.AsyncClient, "_transport_for_url")
-    engine = PatchableTransport(httpx.MockTransport(lambda _: httpx.Response(204)))
+@pytest.mark.usefixtures("without_aiohttp")
+async def test_aiohttp_is_not_needed_where_a_transport_is_given():
+    wire = httpx.MockTransport(lambda _: httpx.Response(204))
 
-    assert (await engine.handle_async_request(httpx.Request("GET", BASE))).status_code == 204
+    session = Session("anytrack", BASE, headers={}, http=AIOHTTP, transport=wire)
+    assert (await session.send("GET", "a")).status == 204
 
 
 # Proxies
@@ -178,7 +83,8 @@ async def test_the_environments_proxy_is_used(
     proxy = proxy_for(httpx.URL(BASE))
     assert proxy is not None
     assert str(proxy.url) == "http://proxy.test:3128"
-    assert type(await inner(HttpSettings())) is httpx.AsyncHTTPTransport
+    for http in (HttpSettings(), AIOHTTP):
+        assert type(await opened(http)) is HttpxEngine
 
 
 @pytest.mark.parametrize("value", ["ftp://user:secret@proxy.test", "http://proxy.test:port"])
@@ -188,7 +94,7 @@ async def test_a_proxy_that_cannot_be_used_is_a_wrong_setting(
     environment.setenv("HTTPS_PROXY", value)
 
     with pytest.raises(ConfigurationError, match="the proxy cannot be used") as caught:
-        await open_engine(BASE, HttpSettings())
+        await open_engine(BASE, HttpSettings(), None)
     assert "secret" not in str(caught.value)
 
 
@@ -201,14 +107,18 @@ async def test_some_hosts_need_no_proxy(environment: pytest.MonkeyPatch, url: st
     assert proxy_for(httpx.URL(url)) is None
 
 
-async def test_a_proxy_gets_the_requests(environment: pytest.MonkeyPatch):
+@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+async def test_a_proxy_gets_the_requests(
+    environment: pytest.MonkeyPatch, engine: Literal["httpx", "aiohttp"]
+):
     async def tunnel(wire: Wire, head: bytes, body: bytes) -> bool:
         await wire.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
         return True
 
     async with serving(tunnel) as server:
         environment.setenv("HTTPS_PROXY", server.url)
-        session = Session("anytrack", BASE, headers={}, http=HttpSettings(timeout=5))
+        http = HttpSettings(timeout=5, engine=engine)
+        session = Session("anytrack", BASE, headers={}, http=http)
         with pytest.raises(TransportError, match="ProxyError"):
             await session.send("POST", "conversions", content=b"{}")
         await session.aclose()

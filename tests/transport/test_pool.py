@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
-import httpcore
 import httpx
 import pytest
 
 from anytrack_async.errors import TransportError
 from anytrack_async.settings import HttpSettings, Retry
-from anytrack_async.transport import Session
-from anytrack_async.transport.pool import PoolTransport
-from anytrack_async.transport.stream import Backend, Stream, _readable
+from anytrack_async.transport import Request, Session
+from anytrack_async.transport.connect import connect
+from anytrack_async.transport.connection import Connection
+from anytrack_async.transport.pool import Pool
 from tests.transport.server import Handler, Server, Wire, ok, reply, serving
 
 pytestmark = pytest.mark.asyncio
@@ -88,11 +88,10 @@ async def test_a_request_looks_at_one_connection_however_many_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ):
     looks: list[object] = []
-    has_expired = httpcore.AsyncHTTPConnection.has_expired
 
-    def spy(connection: httpcore.AsyncHTTPConnection) -> bool:
+    def spy(connection: Connection) -> bool:
         looks.append(connection)
-        return has_expired(connection)
+        return False
 
     gate = anyio.Event()
 
@@ -104,7 +103,7 @@ async def test_a_request_looks_at_one_connection_however_many_there_are(
 
     async with talking(wait, connections=40) as (session, server):
         await together(session, 40)
-        monkeypatch.setattr(httpcore.AsyncHTTPConnection, "has_expired", spy)
+        monkeypatch.setattr(Connection, "stale", property(spy))
         await session.send("GET", "a")
 
         assert server.connections == 40
@@ -137,16 +136,16 @@ async def test_connection_close_is_obeyed():
 
 async def test_connections_that_idle_too_long_are_closed():
     async with serving() as server:
-        pool = PoolTransport(httpx.URL(server.url), httpx.create_ssl_context(), kept=0.02)
-        request = httpx.Request("GET", server.url)
+        pool = Pool(server.url, HttpSettings(), httpx.create_ssl_context(), kept=0.02)
+        request = Request("anytrack", "GET", server.url, {})
 
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
-                tasks.start_soon(pool.handle_async_request, request)
+                tasks.start_soon(pool.exchange, request)
         count = server.open
         await anyio.sleep(0.03)
         for _ in range(count):
-            await pool.handle_async_request(request)
+            await pool.exchange(request)
         with anyio.fail_after(5):
             while server.open > 1:
                 await server.ended.wait()
@@ -319,8 +318,8 @@ async def test_the_reason_of_the_first_address_is_told(monkeypatch: pytest.Monke
         raise OSError("All connection attempts failed") from ExceptionGroup("all", causes)
 
     monkeypatch.setattr(anyio, "connect_tcp", refused)
-    with pytest.raises(httpcore.ConnectError, match="no route to host"):
-        await Backend().connect_tcp("localhost", 9)
+    with pytest.raises(httpx.ConnectError, match="no route to host"):
+        await connect(httpx.URL("http://localhost:9"), httpx.create_ssl_context(), timeout=1)
 
 
 async def test_a_connection_that_hangs_ends(monkeypatch: pytest.MonkeyPatch):
@@ -421,96 +420,3 @@ async def test_a_task_that_its_framework_cancels_leaves_the_session_usable():
             await together(session, 8)
 
         assert server.open <= 4
-
-
-# The socket
-
-
-class Socket:
-    """A byte stream whose other end has answered and is gone."""
-
-    def __init__(self, failure: Exception) -> None:
-        self.failure = failure
-        self.answers = [b"HTTP/1.1 413 Too Large\r\n\r\n"]
-
-    def extra(self, *_: object) -> None:
-        return None
-
-    async def send(self, data: bytes) -> None:
-        raise self.failure
-
-    async def receive(self, max_bytes: int) -> bytes:
-        if self.answers:
-            return self.answers.pop()
-        raise self.failure
-
-
-async def test_head_and_body_leave_as_one_piece():
-    sent = []
-
-    class Recording(Socket):
-        async def send(self, data: bytes) -> None:
-            sent.append(data)
-
-    stream = Stream(Recording(anyio.EndOfStream()))  # type: ignore[arg-type]
-    await stream.write(b"head, ")
-    await stream.write(b"body")
-    before = list(sent)
-    await stream.read(100)
-    await stream.write(b"next")
-    await stream.read(100)
-
-    assert before == []
-    assert sent == [b"head, body", b"next"]
-
-
-async def test_a_large_body_is_not_held_back():
-    sent = []
-
-    class Recording(Socket):
-        async def send(self, data: bytes) -> None:
-            sent.append(data)
-
-    stream = Stream(Recording(anyio.EndOfStream()))  # type: ignore[arg-type]
-    await stream.write(b"x" * 65_536)
-
-    assert sent == [b"x" * 65_536]
-
-
-@pytest.mark.parametrize("size", [1, 100_000])
-async def test_what_cannot_be_written_may_still_be_answered(size: int):
-    stream = Stream(Socket(anyio.BrokenResourceError()))  # type: ignore[arg-type]
-    await stream.write(b"x" * size, timeout=1)
-
-    assert (await stream.read(100, timeout=1)).startswith(b"HTTP/1.1 413")
-    with pytest.raises(httpcore.ReadError):
-        await stream.read(100, timeout=1)
-
-
-async def test_without_a_time_out_nothing_ends_early():
-    stream = Stream(Socket(anyio.EndOfStream()))  # type: ignore[arg-type]
-
-    assert (await stream.read(100)).startswith(b"HTTP/1.1 413")
-    assert await stream.read(100) == b""
-    assert stream.get_extra_info("client_addr") is None
-
-
-async def test_a_closed_socket_counts_as_readable():
-    ours, theirs = socket.socketpair()
-    with theirs:
-        idle = _readable(ours)
-        theirs.send(b"x")
-        told = _readable(ours)
-        ours.close()
-
-    assert (idle, told, _readable(ours)) == (False, True, True)
-
-
-async def test_readiness_is_known_without_poll(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delattr("select.poll")
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        idle = _readable(ours)
-        theirs.send(b"x")
-
-        assert (idle, _readable(ours)) == (False, True)

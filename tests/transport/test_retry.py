@@ -7,27 +7,35 @@ import httpx
 import pytest
 
 from anytrack_async.settings import Retry
-from anytrack_async.transport import LimitTransport, RetryTransport
+from anytrack_async.transport import Answer, Limit, Repeat, Request
 from anytrack_async.transport.retry import may_help
 
 pytestmark = pytest.mark.asyncio
 
-GET = httpx.Request("GET", "https://api.test")
+GET = Request("anytrack", "GET", "https://api.test", {})
+
+Step = Answer | Exception | int
 
 
-class Script(httpx.AsyncBaseTransport):
+class Script:
     """Answers one after the other; what is left over is the test's fault."""
 
-    def __init__(self, *steps: httpx.Response | Exception | int) -> None:
+    def __init__(self, *steps: Step) -> None:
         self.steps = list(steps)
-        self.calls = 0
+        self.closed = 0
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.calls += 1
+    async def exchange(self, request: Request) -> Answer:
         step = self.steps.pop(0)
         if isinstance(step, Exception):
             raise step
-        return httpx.Response(step) if isinstance(step, int) else step
+        return request.answered(step, {}, b"") if isinstance(step, int) else step
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def later(status: int, seconds: str) -> Answer:
+    return GET.answered(status, {"retry-after": seconds}, b"")
 
 
 @pytest.fixture
@@ -42,15 +50,15 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
-def retrying(steps: Iterable[httpx.Response | Exception | int], **retry: float) -> RetryTransport:
-    return RetryTransport(Script(*steps), Retry(**{"attempts": 4, **retry}))
+def retrying(steps: Iterable[Step], **retry: float) -> Repeat:
+    return Repeat(Script(*steps), Retry(**{"attempts": 4, **retry}))
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 521, 524])
 async def test_a_passing_failure_is_asked_again(status: int, waits: list[float]):
     transport = retrying([status, status, 200])
 
-    assert (await transport.handle_async_request(GET)).status_code == 200
+    assert (await transport.exchange(GET)).status == 200
     assert len(waits) == 2
 
 
@@ -58,7 +66,7 @@ async def test_a_passing_failure_is_asked_again(status: int, waits: list[float])
 async def test_a_lasting_answer_stands(status: int, waits: list[float]):
     transport = retrying([status])
 
-    assert (await transport.handle_async_request(GET)).status_code == status
+    assert (await transport.exchange(GET)).status == status
     assert waits == []
 
 
@@ -76,7 +84,7 @@ async def test_a_lasting_answer_stands(status: int, waits: list[float]):
 async def test_no_answer_is_asked_again(failure: Exception, waits: list[float]):
     transport = retrying([failure, failure, 200])
 
-    assert (await transport.handle_async_request(GET)).status_code == 200
+    assert (await transport.exchange(GET)).status == 200
     assert len(waits) == 2
 
 
@@ -87,14 +95,14 @@ async def test_a_request_that_cannot_be_sent_is_not_tried_again(
     failure: Exception, waits: list[float]
 ):
     with pytest.raises(type(failure)):
-        await retrying([failure]).handle_async_request(GET)
+        await retrying([failure]).exchange(GET)
     assert waits == []
 
 
 async def test_the_last_answer_stands(waits: list[float]):
     transport = retrying([503, 503, 503, 500])
 
-    assert (await transport.handle_async_request(GET)).status_code == 500
+    assert (await transport.exchange(GET)).status == 500
     assert len(waits) == 3
 
 
@@ -102,23 +110,22 @@ async def test_the_last_failure_stands(waits: list[float]):
     transport = retrying([503, httpx.ConnectError("refused")], attempts=2)
 
     with pytest.raises(httpx.ConnectError):
-        await transport.handle_async_request(GET)
+        await transport.exchange(GET)
     assert len(waits) == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 async def test_what_is_not_idempotent_is_sent_once(method: str, waits: list[float]):
-    transport = retrying([503])
-    response = await transport.handle_async_request(httpx.Request(method, "https://api.test"))
+    response = await retrying([503]).exchange(GET._replace(method=method))
 
-    assert response.status_code == 503
+    assert response.status == 503
     assert waits == []
 
 
 async def test_retry_after_wins_up_to_its_cap(waits: list[float]):
-    answers = [httpx.Response(429, headers={"Retry-After": hint}) for hint in ("7", "999", "0")]
+    answers = [later(429, hint) for hint in ("7", "999", "0")]
 
-    await retrying([*answers, 200], hint_cap=60.0).handle_async_request(GET)
+    await retrying([*answers, 200], hint_cap=60.0).exchange(GET)
 
     assert waits == [7.0, 60.0, 0.0]
 
@@ -126,24 +133,30 @@ async def test_retry_after_wins_up_to_its_cap(waits: list[float]):
 async def test_waits_grow_without_a_hint(monkeypatch: pytest.MonkeyPatch, waits: list[float]):
     monkeypatch.setattr("backoff.full_jitter", lambda longest: longest)
 
-    await retrying([500, 500, 500, 200], base=0.5).handle_async_request(GET)
+    await retrying([500, 500, 500, 200], base=0.5).exchange(GET)
 
     assert waits == [0.5, 1.0, 2.0]
 
 
 async def test_a_request_that_waits_holds_no_slot():
-    wire = Script(httpx.Response(503, headers={"Retry-After": "30"}), 200)
-    limit = LimitTransport(wire, slots=1)
-    transport = RetryTransport(limit, Retry())
+    limit = Limit(Script(later(503, "30"), 200), slots=1)
+    transport = Repeat(limit, Retry())
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(transport.handle_async_request, GET)
+        tasks.start_soon(transport.exchange, GET)
         await anyio.wait_all_tasks_blocked()
         with anyio.fail_after(1):
-            assert (await limit.handle_async_request(GET)).status_code == 200
+            assert (await limit.exchange(GET)).status == 200
         tasks.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(("status", "helps"), [(499, False), (500, True), (599, True)])
 async def test_may_help(status: int, helps: bool):
     assert may_help(status) is helps
+
+
+async def test_closing_closes_the_inner_engine():
+    wire = Script()
+    await Repeat(wire, Retry()).aclose()
+
+    assert wire.closed == 1

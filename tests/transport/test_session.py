@@ -17,7 +17,8 @@ from anytrack_async import errors
 from anytrack_async.errors import ConfigurationError, DecodeError, TransportError
 from anytrack_async.settings import AnyTrackSettings, HttpSettings, Retry
 from anytrack_async.transport import Session, Transport, anytrack_session
-from anytrack_async.transport.limit import TotalTimeout
+from anytrack_async.transport.base import TotalTimeout
+from anytrack_async.transport.httpx_engine import HttpxEngine
 
 pytestmark = pytest.mark.asyncio
 
@@ -360,9 +361,9 @@ async def test_closing_what_was_never_used_is_fine():
 async def test_nothing_is_opened_before_the_first_request(monkeypatch: pytest.MonkeyPatch):
     opened: list[str] = []
 
-    async def opening(url: str, http: HttpSettings) -> Transport:
+    async def opening(url: str, http: HttpSettings, total: float | None) -> HttpxEngine:
         opened.append(url)
-        return Wire()
+        return HttpxEngine(Wire(), http, total=total)
 
     monkeypatch.setattr("anytrack_async.transport.session.open_engine", opening)
     talk = session()

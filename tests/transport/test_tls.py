@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+from typing import Literal
 
 import anyio
 import httpx
@@ -10,7 +11,6 @@ import pytest
 from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings import HttpSettings
 from anytrack_async.transport import Session, tls
-from anytrack_async.transport.pool import PoolTransport
 from anytrack_async.transport.tls import tls_context
 from tests.transport.server import reply, serving, trusting
 
@@ -61,9 +61,11 @@ async def test_the_context_verifies():
     assert context.check_hostname
 
 
-async def test_a_server_that_is_not_trusted_gets_nothing():
+@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+async def test_a_server_that_is_not_trusted_gets_nothing(engine: Literal["httpx", "aiohttp"]):
     async with serving(secure=True) as server:
-        talk = Session("anytrack", server.url, headers={}, http=HTTP)
+        http = HttpSettings(timeout=5, engine=engine)
+        talk = Session("anytrack", server.url, headers={}, http=http)
         with pytest.raises(TransportError, match="certificate verify failed"):
             await talk.send("POST", "conversions", content=b"{}")
         await talk.aclose()
@@ -71,13 +73,20 @@ async def test_a_server_that_is_not_trusted_gets_nothing():
     assert server.requests == []
 
 
-async def test_a_server_that_is_trusted_answers_over_tls():
+@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+async def test_a_server_that_is_trusted_answers_over_tls(
+    engine: Literal["httpx", "aiohttp"], monkeypatch: pytest.MonkeyPatch
+):
+    async def context() -> ssl.SSLContext:
+        return trusting()
+
     async def answer(wire: object, head: bytes, body: bytes) -> None:
         await wire.send(reply(body))  # type: ignore[attr-defined]
 
     async with serving(answer, secure=True) as server:
-        pool = PoolTransport(httpx.URL(server.url), trusting())
-        talk = Session("anytrack", server.url, headers={}, http=HTTP, transport=pool)
+        monkeypatch.setattr("anytrack_async.transport.engine.tls_context", context)
+        http = HttpSettings(timeout=5, engine=engine)
+        talk = Session("anytrack", server.url, headers={}, http=http)
         for _ in range(3):
             answered = await talk.send("POST", "conversions", content=b"x" * 200_000)
             assert answered.content == b"x" * 200_000
@@ -87,7 +96,8 @@ async def test_a_server_that_is_trusted_answers_over_tls():
     assert server.connections == 1
 
 
-async def test_a_handshake_that_hangs_ends():
+@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+async def test_a_handshake_that_hangs_ends(engine: Literal["httpx", "aiohttp"]):
     async def silent(stream: anyio.abc.SocketStream) -> None:
         async with stream:
             await anyio.sleep_forever()
@@ -96,9 +106,8 @@ async def test_a_handshake_that_hangs_ends():
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, silent)
-        talk = Session(
-            "anytrack", f"https://localhost:{port}", headers={}, http=HttpSettings(timeout=0.05)
-        )
+        http = HttpSettings(timeout=0.05, engine=engine)
+        talk = Session("anytrack", f"https://localhost:{port}", headers={}, http=http)
         with pytest.raises(TransportError, match=r"no connection to \S+ within 0\.05 s"):
             await talk.send("GET", "a")
         await talk.aclose()

@@ -22,6 +22,9 @@ from anytrack_async.transport import Transport
 
 _BATCH = 100
 
+_AT_ONCE = 4
+"""Batches at once: HubSpot takes its time over one, and fewer would leave its limit unused."""
+
 
 class HubSpotSink:
     """Writes each conversion as a deal, its customer as a contact, and links the two.
@@ -49,7 +52,7 @@ class HubSpotSink:
         self._plain = settings.mode == "events" or is_plain(settings)
         self._ready = settings if self._plain else None
         self._looking = anyio.Lock()
-        self._limits = SinkLimits(batch=_BATCH, concurrency=2)
+        self._limits = SinkLimits(batch=_BATCH, concurrency=_AT_ONCE)
 
     @property
     def name(self) -> str:
@@ -58,7 +61,7 @@ class HubSpotSink:
 
     @property
     def limits(self) -> SinkLimits:
-        """Batches of 100, two at once."""
+        """Batches of 100, four at once."""
         return self._limits
 
     async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:

@@ -1,0 +1,118 @@
+"""`Shift`: one batch on its way to AnyTrack, and what the workers that share it found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import anyio
+from anyio.abc import TaskGroup
+
+from anytrack_async.errors import TransportError
+from anytrack_async.models import Conversion, Outcome, Status
+from anytrack_async.sinks.anytrack.answers import outcome_of, weight
+from anytrack_async.sinks.anytrack.hands import Hands
+from anytrack_async.sinks.anytrack.wire import encode, idempotency_key
+from anytrack_async.sinks.base import SinkSignal, Unavailable
+from anytrack_async.transport import Session
+
+_RETRY = Status.RETRY  # looking it up on the class takes a function call
+_DISCOURAGED = 8  # failures of a batch without a single success that end it
+_UNSENT = Outcome.retry("not sent, because the rest of its batch took too long", after=0.0)
+_LOST = Outcome.retry("no answer before its batch took too long")
+
+
+class Shift:
+    """One batch.
+
+    Args:
+        session: with AnyTrack.
+        hands: what bounds the requests under way, of this batch and others.
+        batch: what to send.
+    """
+
+    def __init__(self, session: Session, hands: Hands, batch: Sequence[Conversion]) -> None:
+        self._session = session
+        self._hands = hands
+        self._rest: Iterator[tuple[int, Conversion]] = iter(enumerate(batch))
+        self._outcomes: list[Outcome | None] = [None] * len(batch)
+        self._signal: SinkSignal | None = None
+        self._failure: Outcome | None = None
+        self._failures = 0
+        self._settled = 0
+        self._held = 0
+        self._over = False
+
+    async def run(self) -> None:
+        """Send all of the batch, with as many hands as there are for it."""
+        with self._hands.shared():
+            if len(self._outcomes) == 1:
+                await self._hand()
+                await self._work()
+                return
+            async with anyio.create_task_group() as tasks:
+                await self._recruit(tasks)
+
+    def result(self, *, in_time: bool) -> Sequence[Outcome]:
+        """Return the outcomes, or raise what concerns the batch."""
+        if self._signal:
+            self._signal.outcomes = tuple(self._outcomes)
+            raise self._signal
+        failure = self._failure if in_time else self._failure or _LOST
+        if failure and not self._settled:
+            raise Unavailable(failure.error or "", code=failure.code)
+        return [outcome or _UNSENT for outcome in self._outcomes]
+
+    async def _recruit(self, tasks: TaskGroup) -> None:
+        for _ in self._outcomes:
+            if not await self._hand():
+                return
+            tasks.start_soon(self._work)
+
+    async def _hand(self) -> bool:
+        while not self._hands.take(self._held):
+            await self._hands.news()
+            if self._over:
+                return False
+        self._held += 1
+        return True
+
+    async def _work(self) -> None:
+        """Send one after the other until the batch, the hope, or the right to a hand has ended."""
+        try:
+            for at, conversion in self._rest:
+                self._outcomes[at] = _LOST
+                self._outcomes[at] = outcome = await self._send(conversion)
+                if outcome is not None and outcome.status is not _RETRY:
+                    self._settled += 1
+                elif self._discouraged(outcome):
+                    break
+                if self._signal:
+                    break
+                if self._held > self._hands.share:
+                    return
+            self._over = True
+        finally:
+            self._held -= 1
+            self._hands.give()
+
+    async def _send(self, conversion: Conversion) -> Outcome | None:
+        try:
+            answer = await self._session.send(
+                "POST",
+                "conversions",
+                content=encode(conversion),
+                headers={"Idempotency-Key": idempotency_key(conversion.event_id)},
+            )
+            return outcome_of(answer)
+        except TransportError as exc:
+            return Outcome.retry(str(exc))
+        except SinkSignal as signal:
+            if self._signal is None or weight(signal) > weight(self._signal):
+                self._signal = signal
+            return None
+
+    def _discouraged(self, failure: Outcome | None) -> bool:
+        if failure is not None:
+            self._failure = failure
+            self._failures += 1
+        return not self._settled and self._failures >= _DISCOURAGED

@@ -1,0 +1,76 @@
+"""`AnyTrackSink`: conversions to AnyTrack, one request each, many in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+
+from anytrack_async.models import Conversion, Outcome
+from anytrack_async.settings import AnyTrackSettings
+from anytrack_async.sinks.anytrack.hands import Hands
+from anytrack_async.sinks.anytrack.shift import Shift
+from anytrack_async.sinks.base import SinkLimits
+from anytrack_async.transport import Transport, anytrack_session
+
+_ROUNDS = 8  # requests a worker makes of a full batch
+_PATIENCE = 2  # time-outs that a batch may take
+
+
+class AnyTrackSink:
+    """Sends conversions to AnyTrack.
+
+    Each goes with ``Idempotency-Key: <event_id>``. Whether AnyTrack honours it is not known, so
+    count on *at least once*: after a lost answer a conversion is sent again.
+
+    Args:
+        settings: where AnyTrack is and how to sign in.
+        transport: instead of the connection pool; closed with the sink.
+
+    Source: AnyTrack REST, ``POST /conversions``.
+    """
+
+    def __init__(self, settings: AnyTrackSettings, *, transport: Transport | None = None) -> None:
+        http = settings.http
+        self._session = anytrack_session(settings, transport=transport, bounded=True)
+        self._hands = Hands(http.connections)
+        self._patience = _PATIENCE * http.timeout
+        # Two batches at once: one uses the connections that the end of the other leaves idle.
+        self._limits = SinkLimits(
+            batch=_ROUNDS * http.connections, concurrency=min(2, http.connections)
+        )
+
+    @property
+    def name(self) -> str:
+        """``"anytrack"``."""
+        return "anytrack"
+
+    @property
+    def limits(self) -> SinkLimits:
+        """A few requests per connection in a batch, two batches at once."""
+        return self._limits
+
+    async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
+        """Send *batch*, as many at once as there are connections.
+
+        Raises:
+            CredentialsRejected: 401 or 403; what is left of the batch was not sent.
+            Throttled: 429; what is left of the batch was not sent.
+            Unavailable: nothing of the batch was taken or refused.
+        """
+        shift = Shift(self._session, self._hands, batch)
+        with anyio.move_on_after(self._patience) as patience:
+            await shift.run()
+        return shift.result(in_time=not patience.cancelled_caught)
+
+    def use_token(self, token: str) -> None:
+        """Use *token* as API key from now on.
+
+        Raises:
+            ConfigurationError: it cannot be one.
+        """
+        self._session.authorize(token)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._session.aclose()

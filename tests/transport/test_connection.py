@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import anyio
+import httpx
+import pytest
+
+from anytrack_async.transport import Answer, Request
+from anytrack_async.transport.base import TotalTimeout
+from anytrack_async.transport.connection import Connection, _readable
+
+pytestmark = pytest.mark.asyncio
+
+GET = Request("anytrack", "GET", "https://api.test:8443/v1/a?q=%20", {"Accept": "text/plain"})
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Wire:
+    """A byte stream that says what it is told to, piece by piece, and then ends."""
+
+    def __init__(self, *pieces: bytes | Exception, sending: Exception | None = None) -> None:
+        self.pieces = list(pieces)
+        self.sending = sending
+        self.sent: list[bytes] = []
+        self.closed = False
+
+    def extra(self, *_: object) -> None:
+        return None
+
+    async def send(self, data: bytes) -> None:
+        self.sent.append(data)
+        if self.sending:
+            raise self.sending
+
+    async def receive(self, max_bytes: int) -> bytes:
+        if not self.pieces:
+            raise anyio.EndOfStream
+        piece = self.pieces.pop(0)
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def connection(wire: Wire, timeout: float = 5.0) -> Connection:
+    return Connection(wire, timeout=timeout)  # type: ignore[arg-type]
+
+
+async def ask(wire: Wire, request: Request = GET) -> tuple[Answer, Connection]:
+    used = connection(wire)
+    return await used.exchange(request, anyio.current_time() + 10), used
+
+
+async def test_a_request_leaves_as_one_piece():
+    wire = Wire(OK)
+    await ask(wire, GET._replace(method="POST", content=b"body"))
+
+    (sent,) = wire.sent
+    assert sent == (
+        b"POST /v1/a?q=%20 HTTP/1.1\r\nHost: api.test:8443\r\nAccept: text/plain\r\n"
+        b"Content-Length: 4\r\n\r\nbody"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "said"),
+    [("GET", None, False), ("POST", None, True), ("POST", b"", True), ("DELETE", None, False)],
+)
+async def test_the_length_is_said_where_a_body_is_expected(
+    method: str, content: bytes | None, said: bool
+):
+    wire = Wire(OK)
+    await ask(wire, GET._replace(method=method, content=content))
+
+    assert (b"Content-Length: 0\r\n" in wire.sent[0]) is said
+
+
+async def test_an_answer_in_pieces_is_put_together():
+    wire = Wire(*(OK[at : at + 1] for at in range(len(OK))))
+    answer, used = await ask(wire)
+
+    assert (answer.status, answer.content, answer.service) == (200, b"{}", "anytrack")
+    assert answer.headers["CONTENT-length"] == "2"
+    assert used.reusable
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        OK + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nfor me",
+        OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        OK.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        b"HTTP/1.1 200 OK\r\n\r\n{}",
+    ],
+)
+async def test_a_connection_that_may_be_out_of_step_is_not_used_again(said: bytes):
+    answer, used = await ask(Wire(said))
+
+    assert answer.content == b"{}"
+    assert not used.reusable
+
+
+@pytest.mark.parametrize("failure", [anyio.BrokenResourceError, anyio.ClosedResourceError, OSError])
+async def test_what_cannot_be_sent_may_still_be_answered(failure: type[Exception]):
+    answer, used = await ask(Wire(OK, sending=failure()))
+
+    assert answer.status == 200
+    assert not used.reusable
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (anyio.BrokenResourceError(), httpx.ReadError),
+        (ConnectionResetError(), httpx.ReadError),
+        (b"", httpx.RemoteProtocolError),
+        (b"SSH-2.0\r\n\r\n", httpx.RemoteProtocolError),
+        (OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"), httpx.DecodingError),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", httpx.RemoteProtocolError),
+    ],
+)
+async def test_no_answer_is_an_error_of_httpx(said: bytes | Exception, kind: type[Exception]):
+    used = connection(Wire(said))
+    with pytest.raises(kind):
+        await used.exchange(GET, anyio.current_time() + 10)
+
+    assert not used.reusable
+
+
+async def test_what_is_not_http_is_not_sent():
+    wire = Wire(OK)
+    with pytest.raises(httpx.LocalProtocolError):
+        await ask(wire, GET._replace(headers={"Authorization": "a\r\nb"}))
+
+    assert wire.sent == []
+
+
+class Hanging(Wire):
+    """Takes no data, or never says anything."""
+
+    def __init__(self, *pieces: bytes, sends: bool) -> None:
+        super().__init__(*pieces)
+        self.sends = sends
+
+    async def send(self, data: bytes) -> None:
+        if not self.sends:
+            await anyio.sleep_forever()
+
+    async def receive(self, max_bytes: int) -> bytes:
+        return await super().receive(max_bytes) if self.pieces else await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("make", "timeout", "total", "kind"),
+    [
+        (lambda: Hanging(sends=False), 0.01, 9, httpx.WriteTimeout),
+        (lambda: Hanging(sends=True), 0.01, 9, httpx.ReadTimeout),
+        (lambda: Hanging(OK[:-1], sends=True), 0.01, 9, httpx.ReadTimeout),
+        (lambda: Hanging(OK[:-1], sends=True), 9, 0.01, TotalTimeout),
+        (lambda: Hanging(sends=False), 9, 0.01, TotalTimeout),
+    ],
+)
+async def test_whatever_hangs_ends(
+    make: Callable[[], Wire], timeout: float, total: float, kind: type[Exception]
+):
+    used = connection(make(), timeout)
+    with pytest.raises(kind) as caught:
+        await used.exchange(GET, anyio.current_time() + total)
+
+    assert type(caught.value) is kind
+    assert not used.reusable
+
+
+async def test_closing_closes_the_stream():
+    wire = Wire()
+    await connection(wire).aclose()
+
+    assert wire.closed
+
+
+async def test_a_closed_socket_counts_as_readable():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        idle = _readable(ours)
+        theirs.send(b"x")
+        told = _readable(ours)
+        ours.close()
+
+    assert (idle, told, _readable(ours)) == (False, True, True)
+
+
+async def test_readiness_is_known_without_poll(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr("select.poll")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        idle = _readable(ours)
+        theirs.send(b"x")
+
+        assert (idle, _readable(ours)) == (False, True)
