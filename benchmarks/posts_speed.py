@@ -45,7 +45,7 @@ def run(quick: bool) -> Row:
         measure="the same with `[speed]`",
         against="aiohttp, 32 in flight",
         reach="≥ 0.8 ×",
-        got=f"{share:.2f} × ({best:.2f} × aiohttp at its best; plain engine on uvloop {plain:.2f} ×)",
+        got=f"{share:.2f} × ({best:.2f} × aiohttp at its best; plain engine {plain:.2f} ×)",
         reached=share >= 0.8,
         details=rates(costs, "posts"),
     )

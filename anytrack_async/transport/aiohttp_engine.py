@@ -23,7 +23,8 @@ class AiohttpEngine:
     """Requests through one `aiohttp.ClientSession`, with errors as httpx has them.
 
     Not limited by itself: goes inside a `Limit`. (Who waits for one of aiohttp's own slots is
-    cancelled, not told, when the session closes.)
+    cancelled, not told, when the session closes.) aiohttp sends what is idempotent, thus no POST,
+    once more by itself if the server had just closed the connection.
 
     Args:
         http: the time-outs.

@@ -16,7 +16,9 @@ _lock = Lock()
 
 @lru_cache(maxsize=1)
 def _make() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _once() -> ssl.SSLContext:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+from collections.abc import Iterable
 from typing import Literal
 
 import anyio
@@ -41,6 +42,22 @@ async def test_the_context_is_made_once_and_not_on_the_loop(monkeypatch: pytest.
     assert len(made) == 1
     assert made[0] != threading.get_ident()
     assert len({id(context) for context in found}) == 1
+
+
+async def test_nothing_but_what_the_engines_speak_is_offered(monkeypatch: pytest.MonkeyPatch):
+    offered: list[list[str]] = []
+
+    class Context(ssl.SSLContext):
+        def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+            offered.append(list(alpn_protocols))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(httpx, "create_ssl_context", lambda: Context(ssl.PROTOCOL_TLS_CLIENT))
+        tls._make.cache_clear()
+        await tls_context()
+    tls._make.cache_clear()
+
+    assert offered == [["http/1.1"]]
 
 
 async def test_a_wrong_ca_file_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch):

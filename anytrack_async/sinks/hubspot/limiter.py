@@ -71,7 +71,8 @@ class Limiter:
 
     def __init__(self, window: Window) -> None:
         self._window = window
-        self._turn = anyio.Lock()  # first come, first served; a cancelled waiter takes nothing
+        # First come, first served; a cancelled waiter takes nothing.
+        self._turn = anyio.Lock(fast_acquire=True)
 
     async def take(self) -> None:
         """Wait until one more request may go."""

@@ -22,7 +22,7 @@ from anytrack_async.transport import Transport
 
 _BATCH = 100
 
-_AT_ONCE = 4
+_AT_ONCE = 6
 """Batches at once: HubSpot takes its time over one, and fewer would leave its limit unused."""
 
 
@@ -61,7 +61,7 @@ class HubSpotSink:
 
     @property
     def limits(self) -> SinkLimits:
-        """Batches of 100, four at once."""
+        """Batches of 100, six at once."""
         return self._limits
 
     async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:

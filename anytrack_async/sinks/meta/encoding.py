@@ -20,8 +20,11 @@ from anytrack_async.sinks.meta.event import to_event
 from anytrack_async.sinks.meta.preflight import find_fault, find_weakness
 
 SLICE: Final = 64
-"""Events mapped between two checkpoints: half a millisecond, and so few dicts and lists at a time
-that Python's cyclic garbage collector has no reason to look at them."""
+"""Events mapped and encoded at a time: so few dicts and lists at once that Python's cyclic garbage
+collector has no reason to look at them."""
+
+TURN: Final = 2 * SLICE
+"""Events between two checkpoints: most of a millisecond, as much as other lanes take in a turn."""
 
 _Outcomes = list[Outcome | None]
 
@@ -49,7 +52,7 @@ class Encoder:
         async with self._turn:
             now = time.time()
             for start in range(0, len(batch), SLICE):
-                if start:
+                if start and start % TURN == 0:
                     await checkpoint()
                 places = range(start, min(start + SLICE, len(batch)))
                 if events := self._events(batch, places, now, outcomes):

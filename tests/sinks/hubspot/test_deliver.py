@@ -119,7 +119,7 @@ async def test_nothing_to_deliver_costs_nothing(sink, wire):
 
 
 async def test_what_the_sink_is(sink):
-    assert (sink.name, sink.limits.batch, sink.limits.concurrency) == ("hubspot", 100, 4)
+    assert (sink.name, sink.limits.batch, sink.limits.concurrency) == ("hubspot", 100, 6)
 
 
 # 207 and other partial answers

@@ -87,9 +87,20 @@ async def test_a_token_refused_after_the_refresh_holds_the_lane(hs, make, wire):
     assert wire.ops == ["deals", "token", "deals"]
 
 
-async def test_many_requests_share_one_refresh(hs, make, wire):
+async def test_many_requests_share_one_refresh(hs, make, wire, monkeypatch):
     wire.script("deals", *(hs.refusal(401, "EXPIRED_AUTHENTICATION") for _ in range(5)))
     wire.script("token", granted())
+    all_asked, answer = anyio.Event(), wire.handle_async_request
+
+    async def together(request):
+        refused = await answer(request)
+        if len(wire.of("deals")) == 5:
+            all_asked.set()
+        if wire.calls[-1].op == "deals":
+            await all_asked.wait()
+        return refused
+
+    monkeypatch.setattr(wire, "handle_async_request", together)
     sink = make(token="old")
 
     async with anyio.create_task_group() as tg:

@@ -5,7 +5,7 @@ import pytest
 from anytrack_async.models import Status
 from anytrack_async.sinks.meta import to_event
 from anytrack_async.sinks.meta.body import request_body
-from anytrack_async.sinks.meta.encoding import SLICE, Encoder
+from anytrack_async.sinks.meta.encoding import SLICE, TURN, Encoder
 
 pytestmark = pytest.mark.asyncio
 
@@ -88,7 +88,7 @@ async def test_loop_gets_its_turn_while_a_batch_is_encoded(encoder_of, conversio
         tasks.start_soon(count)
         await anyio.lowlevel.checkpoint()
         before = turns
-        await encoded(encoder_of(), [conversion(n) for n in range(10 * SLICE)])
+        await encoded(encoder_of(), [conversion(n) for n in range(10 * TURN)])
         tasks.cancel_scope.cancel()
 
     assert turns - before >= 9
