@@ -1,6 +1,6 @@
 """The way of 1,000 conversions through the client, without a network: submit, claim, map, settle.
 
-`work` is what `benchmarks.counts` counts and what profilers are pointed at::
+`work` and `work_in_bulk` are what `benchmarks.counts` counts and profilers are pointed at::
 
     python -m cProfile -s tottime -m benchmarks.hot_path 20
 """
@@ -11,10 +11,11 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 
-from anytrack_async import AnyTrackClient, Conversion, MetaSettings, MetaSink
+from anytrack_async import AnyTrackClient, Conversion, MemoryOutbox, MetaSettings, MetaSink
 from benchmarks.shop import conversion, record
 
 COUNT = 1_000
@@ -34,13 +35,24 @@ def sales(count: int = COUNT) -> list[Conversion]:
     return [conversion({**record(number), "timestamp": _NOW}) for number in range(count)]
 
 
-async def work(made: Sequence[Conversion]) -> None:
-    """Submit *made* one by one and deliver them all."""
+def _client(**options: Any) -> AnyTrackClient:
     settings = MetaSettings(pixel_id="1", access_token="token")
     sink = MetaSink(settings, transport=Wire())
-    async with AnyTrackClient("key", "account", sinks=[sink], log=False) as client:
+    return AnyTrackClient("key", "account", sinks=[sink], log=False, **options)
+
+
+async def work(made: Sequence[Conversion]) -> None:
+    """Submit *made* one by one and deliver them all."""
+    async with _client() as client:
         deliveries = [await client.submit(sale, to=["meta"]) for sale in made]
         assert (await deliveries[-1].at("meta")).final
+
+
+async def work_in_bulk(made: Sequence[Conversion]) -> None:
+    """Submit *made* 100 at a time into an outbox that is always full, and deliver them all."""
+    async with _client(outbox=MemoryOutbox(capacity=200)) as client:
+        for start in range(0, len(made), 100):
+            await client.submit_many(made[start : start + 100], to=["meta"])
 
 
 def main() -> None:
