@@ -92,6 +92,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         SinkSignal,
         Throttled,
         Unavailable,
+        Unfinished,
     )
 else:
     __getattr__, __dir__ = _lazily(
@@ -122,7 +123,7 @@ else:
             ),
             "sinks": (
                 "AnyTrackSink BatchRejected CredentialsRejected HubSpotSink MetaSink Sink "
-                "SinkLimits SinkSignal Throttled Unavailable"
+                "SinkLimits SinkSignal Throttled Unavailable Unfinished"
             ),
         },
     )
@@ -203,6 +204,7 @@ __all__ = [
     "TransportError",
     "Unavailable",
     "UndeliveredError",
+    "Unfinished",
     "Weakened",
     "__version__",
     "new_event_id",

@@ -23,8 +23,8 @@
 
 Messages and attributes never hold a token or a customer's data.
 
-What a sink raises to its lane (`Throttled`, `BatchRejected`, `CredentialsRejected`, `Unavailable`)
-is not part of the tree: lanes act on it, callers never see it.
+What a sink raises to its lane (`Throttled`, `BatchRejected`, `CredentialsRejected`, `Unfinished`,
+`Unavailable`) is not part of the tree: lanes act on it, callers never see it.
 """
 
 from __future__ import annotations

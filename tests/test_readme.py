@@ -6,15 +6,23 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from anytrack_async import errors
+from anytrack_async import (
+    HttpSettings,
+    HubSpotSettings,
+    HubSpotSink,
+    MetaSettings,
+    errors,
+)
 from anytrack_async.sandbox import Sandbox, running
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(
     r"^### (.+?)$|^## (.+?)$|```python\n(.+?)```", README, re.MULTILINE | re.DOTALL
 )
@@ -38,6 +46,9 @@ with TestClient(app) as browser:
 """
 
 AFTERWARDS = {"In an async web app": WEB_REQUEST}
+
+INTERNAL = {"bench", "dev"}
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +89,20 @@ def test_every_error_in_the_readme_exists() -> None:
 
     for name in re.findall(r"`(\w+Error)`", table):
         assert hasattr(errors, name), name
+
+
+def test_every_extra_is_in_the_readme() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    table = README.partition("## Install")[2].partition("\n## ")[0]
+
+    assert {*re.findall(r"\[(\w+)\]`", table)} == {*project["optional-dependencies"]} - INTERNAL
+
+
+def test_what_is_sent_at_once_is_as_the_readme_says() -> None:
+    meta = MetaSettings(pixel_id="1", access_token="t")
+    hubspot = HubSpotSink(HubSpotSettings(access_token="t")).limits
+    text = " ".join(README.split())
+
+    assert f"{HttpSettings().connections} requests at once" in text
+    assert f"{meta.batch:,} a request, {WORDS[meta.concurrency]} requests at once" in text
+    assert f"batches of {hubspot.batch}, {WORDS[hubspot.concurrency]} at once" in text

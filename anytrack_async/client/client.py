@@ -49,7 +49,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         outbox: where accepted conversions wait: an `Outbox`, or a path for a `SQLiteOutbox`;
             default: in memory.
         delivery: retries, drain, back-pressure.
-        http: time-outs, connections and retries for AnyTrack.
+        http: time-outs, connections, retries and engine for AnyTrack.
         observers: are told what happens, besides the logger ``anytrack_async``.
         log: whether the logging observer is on.
         from_start: destinations new to the outbox that get what was accepted before them too.

@@ -70,7 +70,7 @@ class Tracking:
     ) -> Sequence[Delivery]:
         """Write *conversions* down in one step and return their deliveries, in order.
 
-        A delivery is made when you take it out, so that those nobody looks at cost nothing.
+        A delivery is made when you take it out, so that those nobody looks at cost next to nothing.
 
         Raises:
             ConflictError: an event id was accepted before with other content; all others of the

@@ -16,12 +16,16 @@ from anytrack_async.sinks.base import (
     SinkSignal,
     Throttled,
     Unavailable,
+    Unfinished,
 )
 
 _LONELY = 3
 """Single conversions in a row that fail before a split says that the service is down after all."""
 
 _ANSWERS = frozenset({Status.DELIVERED, Status.RETRY, Status.REJECTED})
+
+_WHOLE = (Throttled, CredentialsRejected, Unfinished)
+"""Signals that say nothing about the conversions of the batch."""
 
 _Answer = tuple[Sequence[Outcome | None], SinkSignal | None]
 
@@ -125,7 +129,7 @@ class _Pieces:
     def _splits(self, signal: SinkSignal) -> bool:
         if isinstance(signal, BatchRejected):
             return True
-        return self._tried.split and not isinstance(signal, Throttled | CredentialsRejected)
+        return self._tried.split and not isinstance(signal, _WHOLE)
 
     def _narrow(self, left: Sequence[int], signal: SinkSignal) -> None:
         if len(left) > 1:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import overload
 
 from anytrack_async.delivery.handle import Delivery
+from anytrack_async.errors import UndeliveredError
 from anytrack_async.models import Outcome
 
 
@@ -21,7 +22,7 @@ class Deliveries(Sequence[Delivery]):
         made: is told of each handle that is made.
     """
 
-    __slots__ = ("__weakref__", "_destinations", "_made", "_noted", "_tell", "ids")
+    __slots__ = ("__weakref__", "_destinations", "_failure", "_made", "_noted", "_tell", "ids")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Deliveries(Sequence[Delivery]):
         self._tell = made
         self._made: dict[str, Delivery] = {}
         self._noted: dict[str, dict[str, Outcome]] = {}
+        self._failure: Callable[[Delivery], UndeliveredError] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,6 +60,8 @@ class Deliveries(Sequence[Delivery]):
             handle = self._made[event_id] = Delivery(event_id, self._destinations)
             for outcome in self._noted.pop(event_id, {}).values():
                 handle.resolve(outcome)
+            if self._failure is not None and not handle.done():
+                handle.fail(self._failure(handle))
             self._tell(handle)
         return handle
 
@@ -67,3 +71,7 @@ class Deliveries(Sequence[Delivery]):
         before = noted.get(outcome.destination)
         if before is None or not before.final:
             noted[outcome.destination] = outcome
+
+    def fail(self, failure: Callable[[Delivery], UndeliveredError]) -> None:
+        """Make those that are not made yet, and not done, raise what *failure* answers."""
+        self._failure = failure

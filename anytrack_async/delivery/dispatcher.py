@@ -212,7 +212,7 @@ class Dispatcher(AsyncContextManagerMixin):
         if self.outbox.shared:
             await within("reading what others delivered", self._handles.catch_up_awaited)
         await within("reading what is left", lambda: self._left.count(self.destinations))
-        self._handles.fail(self._left.error_for)
+        await self._handles.fail(self._left.error_for)
         if self._left and not self._left.lost:
             logger.info("%s", self._left)
         for name, ids in self._left.lost.items():

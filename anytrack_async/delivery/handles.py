@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 from weakref import ref
 
+from anyio.lowlevel import cancel_shielded_checkpoint
+
 from anytrack_async.delivery.deliveries import Deliveries
 from anytrack_async.delivery.handle import Delivery
 from anytrack_async.errors import UndeliveredError
@@ -14,7 +16,7 @@ from anytrack_async.models import Outcome
 from anytrack_async.outbox.base import Entry, Outbox
 
 _SLICE = 200
-"""Reports to read from the outbox in one step."""
+"""Handles to look up in the outbox, or to tell that it closed, before others may run."""
 
 _LOOK = 1_000
 """Reports to read each time, so that many who wait do not keep the outbox busy."""
@@ -95,10 +97,13 @@ class Handles:
         for start in range(0, len(awaited), _SLICE):
             await self.catch_up(awaited[start : start + _SLICE])
 
-    def fail(self, failure: Callable[[Delivery], UndeliveredError]) -> None:
+    async def fail(self, failure: Callable[[Delivery], UndeliveredError]) -> None:
         """Make those who still wait, or still could, raise what *failure* answers."""
-        groups = {held() for held in self._live.values()}
-        unmade = (one for group in groups if isinstance(group, Deliveries) for one in group)
-        for handle in [*unmade, *self._handles()]:
-            if not handle.done():
-                handle.fail(failure(handle))
+        holders = {held() for held in [*self._live.values()]}
+        for count, holder in enumerate(holders, 1):
+            if isinstance(holder, Deliveries):
+                holder.fail(failure)
+            elif holder is not None and not holder.done():
+                holder.fail(failure(holder))
+            if count % _SLICE == 0:
+                await cancel_shielded_checkpoint()

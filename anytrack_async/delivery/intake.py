@@ -13,7 +13,7 @@ from anytrack_async.outbox.base import Appended, Outbox
 from anytrack_async.settings import DeliverySettings
 
 _YIELD_EVERY = 64
-"""Conversions after which an intake that never waits for a disk lets others run."""
+"""Conversions after which an intake lets others run, as its outbox may never wait."""
 
 
 class Intake:
@@ -46,7 +46,7 @@ class Intake:
             QueueFullError: the outbox is full and must not make callers wait.
             OutboxError: they could not be written down; nothing was accepted.
         """
-        if not self._outbox.durable and self._is_due(len(conversions)):
+        if self._is_due(len(conversions)):
             await checkpoint()
         self.check_open()
         if not self._queue.locked():

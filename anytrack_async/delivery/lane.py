@@ -18,13 +18,15 @@ from anytrack_async.events import Event
 from anytrack_async.models import Status
 from anytrack_async.outbox.base import Claim, Outbox
 from anytrack_async.settings import DeliverySettings
-from anytrack_async.sinks.base import CredentialsRejected, Sink, SinkSignal, Throttled
+from anytrack_async.sinks.base import CredentialsRejected, Sink, SinkSignal, Throttled, Unfinished
 
 _SPLIT_AFTER = 2
 """Failed attempts after which a batch that alone fails is halved to find what breaks it."""
 
 _LEASE_USED = 0.8
 """Share of the lease that one request may take, so that no second worker takes over meanwhile."""
+
+_STOPPED = "not sent: the lane was stopped, or the lease lost"
 
 _SHORTEST = 0.001
 """Seconds between looks at what is due already and cannot be claimed, as clocks may differ."""
@@ -207,11 +209,11 @@ class Lane:
 
     def _learn(self, claim: Claim, tried: Attempt, mark: int) -> Pause:
         signal = tried.signal or tried.refusal()
-        if signal is None:
+        if signal is None or isinstance(signal, Unfinished):
             delivered = tried.answered(Status.DELIVERED)
             if delivered or tried.answered(Status.REJECTED):
                 self._gate.succeed(mark, delivered=delivered)
-            return Pause(reason="not sent: the lane was stopped, or the lease lost")
+            return Pause(reason=signal.reason if signal else _STOPPED)
         if isinstance(signal, Throttled):
             self._gate.throttle(signal.reason, signal.after)
         elif isinstance(signal, CredentialsRejected):

@@ -117,7 +117,7 @@ class MemoryOutbox:
         """Return how many wait for the slowest destination, and its name."""
         end = self._log.end
         waiting = [(end - one.cursor + one.behind, name) for name, one in self._progress.items()]
-        return max(waiting) if waiting else (len(self._log), "")
+        return max(waiting) if waiting else (self._log.end - self._log.base, "")
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""

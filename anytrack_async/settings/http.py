@@ -57,8 +57,9 @@ class HttpSettings:
         timeout: seconds for connecting, and for each read or write.
         connections: requests on the wire at once, and connections kept.
         retry: for reads. Deliveries are retried by their lane instead.
-        engine: ``"httpx"``, or ``"aiohttp"`` with the ``[speed]`` extra: the same requests, answers
-            and errors for half the work.
+        engine: ``"httpx"``, the plain one, or ``"aiohttp"`` with the ``[speed]`` extra: the same
+            requests, answers and errors for less work. Through a proxy that the environment names,
+            httpx's own pool, whichever is set.
 
     Raises:
         ConfigurationError: a setting has a fault; the message names it.

@@ -157,7 +157,7 @@ class HubSpotSettings:
         rate_limit: requests within `rate_interval`, until HubSpot's answers tell the real number.
         rate_interval: seconds.
         time_zone: of the portal; the daily limit ends at its midnight. Unknown: look every hour.
-        http: time-outs and connections.
+        http: time-outs, connections and engine.
     """
 
     VARIABLES: ClassVar = {"access_token": "HUBSPOT_ACCESS_TOKEN", "base_url": "HUBSPOT_BASE_URL"}

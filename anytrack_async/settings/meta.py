@@ -77,7 +77,7 @@ class MetaSettings:
         batch: most events in one request, at most 1,000.
         max_bytes: most bytes in one request; a batch that is longer goes in several.
         concurrency: requests at once.
-        http: time-outs and connections.
+        http: time-outs, connections and engine.
 
     Raises:
         ConfigurationError: a setting has a fault; the message names it.

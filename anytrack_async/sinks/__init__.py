@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         SinkSignal,
         Throttled,
         Unavailable,
+        Unfinished,
     )
     from anytrack_async.sinks.hubspot import HubSpotSink
     from anytrack_async.sinks.meta import MetaSink
@@ -23,7 +24,8 @@ else:
         {
             "anytrack": "AnyTrackSink",
             "base": (
-                "BatchRejected CredentialsRejected Sink SinkLimits SinkSignal Throttled Unavailable"
+                "BatchRejected CredentialsRejected Sink SinkLimits SinkSignal Throttled "
+                "Unavailable Unfinished"
             ),
             "hubspot": "HubSpotSink",
             "meta": "MetaSink",
@@ -41,4 +43,5 @@ __all__ = [
     "SinkSignal",
     "Throttled",
     "Unavailable",
+    "Unfinished",
 ]

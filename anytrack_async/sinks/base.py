@@ -1,4 +1,4 @@
-"""What a destination needs: the `Sink` protocol, its limits, and its four signals to the lane."""
+"""What a destination needs: the `Sink` protocol, its limits, and its signals to the lane."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ class Sink(Protocol):
             Throttled: the service asks to wait; the lane pauses until then.
             BatchRejected: one bad conversion spoils all; the lane halves the batch.
             CredentialsRejected: the lane holds; nothing is given up.
+            Unfinished: the time was up; what has no outcome yet is not to blame for that.
             Unavailable: the service is down; the lane probes until it answers. Any other
                 exception counts as this one.
         """
@@ -96,6 +97,10 @@ class BatchRejected(SinkSignal):
 
 class CredentialsRejected(SinkSignal):
     """The token, its permissions or the account are not accepted."""
+
+
+class Unfinished(SinkSignal):
+    """The batch was cut short: what has no outcome was not sent, and may be at once."""
 
 
 class Unavailable(SinkSignal):

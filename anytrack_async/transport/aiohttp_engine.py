@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from functools import lru_cache
 from io import BytesIO
@@ -29,7 +30,8 @@ class AiohttpEngine:
     Args:
         http: the time-outs.
         context: for TLS.
-        total: seconds for an exchange in all, None for no limit; each costs a timer.
+        total: seconds for an exchange in all, None for no limit; each costs a timer. Nothing else
+            limits the writing of a body, as aiohttp has no time-out for that.
         kept: seconds an idle connection is kept.
     """
 
@@ -67,8 +69,9 @@ class AiohttpEngine:
             body = arrived.read_nowait() if arrived.is_eof() else await response.read()
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             raise _translated(exc) from None  # the texts quote the address, query and all
-        except RuntimeError as exc:
-            if not self._http.closed:
+        except (RuntimeError, asyncio.CancelledError) as exc:
+            # Closing cancels who waits for an address.
+            if not self._http.closed or _cancelled():
                 raise
             raise httpx.CloseError("closed meanwhile") from exc
         return request.answered(response.status, response.headers, unpacked(response.headers, body))
@@ -83,16 +86,29 @@ def _url(url: str) -> URL:
     return URL(url, encoded=True)
 
 
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _translated(exc: Exception) -> httpx.TransportError:
     match exc:
+        case aiohttp.ClientConnectorCertificateError():
+            return httpx.ConnectError(str(exc.certificate_error))
         case aiohttp.ClientConnectorError():
-            return httpx.ConnectError(str(exc))  # names the host only, and why
+            return httpx.ConnectError(str(exc.os_error))
         case aiohttp.ConnectionTimeoutError():
             kind: type[httpx.TransportError] = httpx.ConnectTimeout
         case aiohttp.ServerTimeoutError():
             kind = httpx.ReadTimeout
         case TimeoutError():
             kind = TotalTimeout
+        case (
+            aiohttp.ClientResponseError()
+            | aiohttp.ClientPayloadError()
+            | aiohttp.ServerDisconnectedError()
+        ):
+            kind = httpx.RemoteProtocolError
         case aiohttp.ClientError() | OSError():
             kind = httpx.ReadError
         case _:

@@ -74,7 +74,7 @@ class Session:
         self._given = transport
         self._bounded = bounded
         self._engine: Engine | None = None
-        self._opening = anyio.Lock()
+        self._opening = anyio.Lock(fast_acquire=True)
         self._urls: dict[tuple[str, ...], str] = {}
         self._sign(_DEFAULTS | _named(headers))
 
@@ -124,7 +124,9 @@ class Session:
 
     async def aclose(self) -> None:
         """Close the connections, and the injected transport; a later request opens new ones."""
-        engine, self._engine = self._engine, None
+        with anyio.CancelScope(shield=True):
+            async with self._opening:  # by a request that came before
+                engine, self._engine = self._engine, None
         if engine is not None:
             await engine.aclose()
         elif self._given is not None:

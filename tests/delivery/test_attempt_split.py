@@ -10,6 +10,7 @@ from anytrack_async.sinks.base import (
     CredentialsRejected,
     Throttled,
     Unavailable,
+    Unfinished,
 )
 from tests.delivery.doubles import FakeSink, sales
 
@@ -79,7 +80,9 @@ async def test_halving_gives_up_when_the_service_is_down_after_all():
     assert short(tried.outcomes).count(None) == 62
 
 
-@pytest.mark.parametrize("signal", [Throttled("slow down", after=1), CredentialsRejected("401")])
+@pytest.mark.parametrize(
+    "signal", [Throttled("slow down", after=1), CredentialsRejected("401"), Unfinished("late")]
+)
 async def test_only_silence_is_halved_as_well(signal):
     def answer(_):
         raise signal

@@ -91,6 +91,20 @@ async def test_dropping_them_leaves_nothing_behind(handles):
     assert not handles._live
 
 
+async def test_dropping_them_leaves_alone_who_submitted_an_id_again(handles):
+    group = handles.all(["a", "b"], META)
+    resolve(handles, "a")
+    again = handles.get("a", META)
+    assert again is not group[0]
+    del group
+    gc.collect()
+
+    resolve(handles, "a")
+
+    assert again.done()
+    assert [*handles._live] == ["a"]
+
+
 async def test_an_id_that_is_known_has_the_handle_it_had(handles):
     group = handles.all(["a", "b"], META)
     single = handles.get("c", META)
@@ -118,11 +132,27 @@ async def test_closing_fails_those_that_are_not_made_yet_but_not_what_is_done(ha
     group = handles.all(["a", "b"], META)
     resolve(handles, "a")
 
-    handles.fail(lambda one: UndeliveredError(one.event_id, {}))
+    await handles.fail(lambda one: UndeliveredError(one.event_id, {}))
 
     assert group[0].failure is None
     with pytest.raises(UndeliveredError, match="b"):
         await group[1]
+
+
+async def test_closing_makes_none_that_nobody_asked_for(monkeypatch, handles):
+    """A million of them would take seconds, in which nothing else runs."""
+    group = handles.all(["a", "b", "c"], META)
+    first = group[0]
+    monkeypatch.setattr(deliveries, "Delivery", lambda *_: 1 / 0)
+
+    await handles.fail(lambda one: UndeliveredError(one.event_id, {}))
+
+    assert str(first.failure) == "a"
+    monkeypatch.undo()
+    with pytest.raises(UndeliveredError, match="b"):
+        await group[1]
+    assert handles.get("c", META).failure is None
+    assert str(group[2].failure) == "c"
 
 
 async def test_many_that_are_submitted_at_once_are_awaited_one_by_one():

@@ -3,7 +3,9 @@
 import gc
 import weakref
 
+import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from anytrack_async.delivery.handles import Handles
 from anytrack_async.errors import UndeliveredError
@@ -75,10 +77,29 @@ async def test_closing_fails_only_what_is_not_done():
     done, open_ = handles.get("a", ("meta",)), handles.get("b", ("meta",))
     done.resolve(outcome("meta"))
 
-    handles.fail(lambda one: UndeliveredError(one.event_id, {}))
+    await handles.fail(lambda one: UndeliveredError(one.event_id, {}))
 
     assert done.failure is None
     assert str(open_.failure) == "b"
+
+
+async def test_closing_lets_others_run_while_it_tells_many():
+    handles, beats = Handles(MemoryOutbox()), 0
+    held = [handles.get(f"e{at}", ("meta",)) for at in range(2_000)]
+
+    async def beat():
+        nonlocal beats
+        while True:
+            await checkpoint()
+            beats += 1
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(beat)
+        await handles.fail(lambda one: UndeliveredError(one.event_id, {}))
+        tg.cancel_scope.cancel()
+
+    assert beats >= 5
+    assert all(one.failure for one in held)
 
 
 async def test_a_handle_that_is_done_or_failed_is_not_handed_out_again():

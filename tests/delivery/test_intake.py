@@ -213,8 +213,15 @@ async def test_the_outboxs_errors_come_out():
         assert [str(exc) for exc in desk.refused] == ["disk full"]
 
 
-async def test_a_loop_that_submits_lets_others_run():
-    outbox = MemoryOutbox()
+class Durable(MemoryOutbox):
+    """Answers at once all the same, as a client of a local server may."""
+
+    durable = True
+
+
+@pytest.mark.parametrize("kind", [MemoryOutbox, Durable])
+async def test_a_loop_that_submits_lets_others_run(kind):
+    outbox = kind()
     await outbox.open(["meta"])
     intake = Intake(outbox, QUICK)
     intake.is_open = True

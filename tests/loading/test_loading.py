@@ -16,6 +16,7 @@ from anytrack_async.sandbox import Sandbox, running
 ROOT = Path(__file__).parents[2]
 
 ASKED_FOR = (
+    "aiohttp",
     "anytrack_async.codec",
     "anytrack_async.endpoints.conversions",
     "anytrack_async.endpoints.window",
@@ -28,7 +29,9 @@ ASKED_FOR = (
     "anytrack_async.sinks.hubspot",
     "anytrack_async.sinks.meta",
     "cattrs",
+    "httpcore",
     "sqlite3",
+    "uvloop",
 )
 
 OFF_THE_LOOP = ("certifi", "importlib.resources")
@@ -96,12 +99,16 @@ def test_a_client_loads_nothing_that_it_was_not_asked_for() -> None:
     assert not modules & set(ASKED_FOR)
 
 
+@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
 @pytest.mark.parametrize("outbox", ["", "outbox.db"], ids=["memory", "sqlite"])
-def test_the_first_delivery_loads_nothing(sandbox: Sandbox, tmp_path: Path, outbox: str) -> None:
+def test_the_first_delivery_loads_nothing(
+    sandbox: Sandbox, tmp_path: Path, outbox: str, engine: str
+) -> None:
     sandbox.reset()
     path = str(tmp_path / outbox) if outbox else ""
+    environ = sandbox.environment() | {"ANYTRACK_OUTBOX": path, "ENGINE": engine}
 
-    told = said("-m", "tests.loading.first_delivery", **sandbox.environment(), ANYTRACK_OUTBOX=path)
+    told = said("-m", "tests.loading.first_delivery", **environ)
 
     by_entering, by_delivering = map(set, json.loads(told))
     assert not ours(by_entering)

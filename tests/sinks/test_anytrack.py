@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,12 +17,21 @@ import respx
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
+from anytrack_async.delivery import Dispatcher
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
+from anytrack_async.events import Delivered, Event, Retried, Submitted
 from anytrack_async.models import Conversion, Customer, LineItem, Outcome, Status
-from anytrack_async.settings import AnyTrackSettings, HttpSettings
+from anytrack_async.outbox import MemoryOutbox
+from anytrack_async.settings import AnyTrackSettings, DeliverySettings, HttpSettings, Retry
 from anytrack_async.sinks.anytrack import AnyTrackSink, to_wire
 from anytrack_async.sinks.anytrack.wire import encode
-from anytrack_async.sinks.base import CredentialsRejected, SinkSignal, Throttled, Unavailable
+from anytrack_async.sinks.base import (
+    CredentialsRejected,
+    SinkSignal,
+    Throttled,
+    Unavailable,
+    Unfinished,
+)
 
 BASE = "https://api.test/v1"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -88,6 +98,18 @@ def status(code: int, body: Any = None, **headers: str) -> Answer:
 
 def broken(request: httpx.Request, _: int) -> httpx.Response:
     raise httpx.ReadTimeout("late", request=request)
+
+
+def slowly(patch: pytest.MonkeyPatch, seconds: float) -> Callable[[], Awaitable[None]]:
+    """A pause after which the sink's clock shows *seconds* more."""
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    patch.setattr("anytrack_async.sinks.anytrack.shift.time", clock)
+
+    async def pause() -> None:
+        clock.now += seconds
+        await anyio.lowlevel.checkpoint()
+
+    return pause
 
 
 def first(count: int, answer: Answer, then: Answer = taken) -> Answer:
@@ -421,12 +443,56 @@ class TestTime:
                 await anyio.sleep_forever()
 
         wire = Wire(pause=hang_later)
-        outcomes = await sink(wire, connections=1, timeout=0.02).deliver(sales(10))
+        signal = await signalled(Unfinished, sink(wire, connections=1, timeout=0.02), sales(10))
 
-        assert [one.status for one in outcomes] == [Status.DELIVERED] * 3 + [Status.RETRY] * 7
-        assert "no answer" in str(outcomes[3].error)
-        assert "not sent" in str(outcomes[9].error)
+        assert [one and one.status for one in signal.outcomes] == [
+            *[Status.DELIVERED] * 3,
+            Status.RETRY,
+            *[None] * 6,
+        ]
+        assert "no answer" in str(signal.outcomes[3].error)
+        assert "not sent" in signal.reason
         assert wire.now == 0
+
+    async def test_requests_under_way_are_waited_for_when_time_is_up(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        wire = Wire(pause=slowly(monkeypatch, 2.5))
+        signal = await signalled(Unfinished, sink(wire, connections=4, timeout=10), sales(10))
+
+        sent = len(wire.requests)
+        assert 4 <= sent < 10
+        assert [one and one.status for one in signal.outcomes] == [
+            *[Status.DELIVERED] * sent,
+            *[None] * (10 - sent),
+        ]
+
+    @pytest.mark.parametrize(("timeout", "sending"), [(10, 10), (30, 30), (60, 30)])
+    async def test_requests_are_started_for_one_time_out_and_never_for_long(
+        self, monkeypatch: pytest.MonkeyPatch, timeout: int, sending: int
+    ):
+        wire = Wire(pause=slowly(monkeypatch, 1))
+        await signalled(Unfinished, sink(wire, connections=10, timeout=timeout), sales(80))
+
+        assert sending <= len(wire.requests) <= sending + 10
+
+    async def test_a_slow_service_gets_each_conversion_once_and_none_is_given_up(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Through a real lane: each batch takes many rounds, and two attempts are all there are."""
+        wire = Wire(pause=slowly(monkeypatch, 2))
+        target = sink(wire, connections=4, timeout=10)
+        delivery = DeliverySettings(retry=Retry(attempts=2, base=0.001), drain=5)
+        told: list[Event] = []
+        dispatcher = Dispatcher(MemoryOutbox(), [target], delivery, notify=told.append)
+        async with dispatcher:
+            with anyio.fail_after(10):
+                reports = [await handle for handle in await dispatcher.submit(sales(100))]
+
+        assert {one.outcomes["anytrack"].attempts for one in reports} == {1}
+        assert set(wire.orders.values()) == {1}
+        assert len(wire.orders) == 100
+        assert {type(one) for one in told} == {Submitted, Retried, Delivered}
 
     async def test_a_batch_without_any_answer_is_unavailable(self):
         wire = Wire(pause=anyio.sleep_forever)
@@ -515,6 +581,43 @@ class TestSharing:
 
         assert len(await target.deliver(sales(9))) == 9
         assert wire.peak == 2
+
+    async def test_a_batch_that_is_cancelled_leaves_its_hands_to_the_other(self):
+        gate = anyio.Event()
+        wire = Wire(pause=gate.wait)
+        target = sink(wire, connections=4)
+        outcomes: list[Outcome] = []
+
+        async def deliver() -> None:
+            outcomes.extend(await target.deliver([sale(number) for number in range(50, 70)]))
+
+        async with anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as cancelled:
+                cancelled.start_soon(target.deliver, sales(20))
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(deliver)
+                await anyio.wait_all_tasks_blocked()
+                cancelled.cancel_scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            now = wire.now
+            gate.set()
+
+        assert now == wire.peak == 4
+        assert [one.status for one in outcomes] == [Status.DELIVERED] * 20
+
+    async def test_what_gets_a_hand_too_late_is_left_open(self, monkeypatch: pytest.MonkeyPatch):
+        gate, pass_time = anyio.Event(), slowly(monkeypatch, 20)
+        wire = Wire(pause=gate.wait)
+        target = sink(wire, connections=1, timeout=10)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(target.deliver, [sale()])
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(signalled, Unfinished, target, [sale(2)])
+            await anyio.wait_all_tasks_blocked()
+            await pass_time()
+            gate.set()
+
+        assert set(wire.orders) == {"o1"}
 
     async def test_a_batch_that_gets_no_hand_in_time_is_unavailable(self):
         wire = Wire(pause=anyio.sleep_forever)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
 import traceback
@@ -272,7 +273,7 @@ async def test_a_refused_connection_says_so():
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         talk = session(f"http://127.0.0.1:{port}")
-        with pytest.raises(TransportError, match=rf"127\.0\.0\.1:{port} failed: Cannot connect"):
+        with pytest.raises(TransportError, match=rf"127\.0\.0\.1:{port} failed: .*Connect call"):
             await talk.send("GET", "a")
         await talk.aclose()
 
@@ -312,7 +313,63 @@ async def test_a_fault_of_our_own_comes_out_as_itself(monkeypatch: pytest.Monkey
     await talk.aclose()
 
 
+async def test_a_certificate_that_is_not_trusted_is_told_as_the_plain_engine_does():
+    said: list[str] = []
+    async with serving(secure=True) as server:
+        for engine in ("httpx", "aiohttp"):
+            http = HttpSettings(engine=engine, timeout=5)
+            talk = Session("anytrack", server.url, headers={}, http=http)
+            with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED") as caught:
+                await talk.send("GET", "a")
+            await talk.aclose()
+            said.append(str(caught.value))
+
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("failure", [close, cut, cut_head, garbage])
+async def test_a_broken_answer_is_the_same_kind_of_error_as_from_the_plain_engine(
+    failure: Handler,
+):
+    said: list[str] = []
+    async with serving(failure) as server:
+        for engine in ("httpx", "aiohttp"):
+            http = HttpSettings(engine=engine, timeout=5)
+            talk = Session("anytrack", server.url, headers={}, http=http)
+            with pytest.raises(TransportError, match="RemoteProtocolError") as caught:
+                await talk.send("POST", "a", content=b"{}")
+            await talk.aclose()
+            said.append(str(caught.value))
+
+    assert said[0] == said[1]
+
+
 # Cancellation
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_request_that_waits_for_an_address_when_the_session_closes_is_lost(
+    monkeypatch: pytest.MonkeyPatch, cancelled: bool
+):
+    asked = anyio.Event()
+
+    async def hang(*_: object, **__: object) -> None:
+        asked.set()
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hang)
+    talk = session("http://localhost:9")
+    request = asyncio.create_task(talk.send("GET", "a"))
+    await asked.wait()
+    await anyio.wait_all_tasks_blocked()
+    closing = asyncio.create_task(talk.aclose())
+    if cancelled:
+        request.cancel()
+    await asyncio.wait([request, closing])
+
+    assert request.cancelled() is cancelled
+    if not cancelled:
+        assert "CloseError" in str(request.exception())
 
 
 async def test_a_cancelled_request_closes_its_connection_and_frees_its_slot():

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
+from typing import Literal
 
 import anyio
 import httpx
@@ -40,6 +43,11 @@ async def together(session: Session, count: int) -> None:
     async with anyio.create_task_group() as tasks:
         for _ in range(count):
             tasks.start_soon(session.send, "GET", "a")
+
+
+async def lost_or_not(session: Session) -> None:
+    with suppress(TransportError):
+        await session.send("GET", "a")
 
 
 # Connections
@@ -150,6 +158,84 @@ async def test_connections_that_idle_too_long_are_closed():
             while server.open > 1:
                 await server.ended.wait()
         await pool.aclose()
+        await server.all_closed()
+
+
+async def test_after_a_long_rest_no_old_connection_is_used(monkeypatch: pytest.MonkeyPatch):
+    """A router on the way may have forgotten them all without a word."""
+    gate = anyio.Event()
+
+    async def wait(wire: Wire, head: bytes, body: bytes) -> None:
+        if len(server.requests) == 3:
+            gate.set()
+        await gate.wait()
+        await wire.send(reply())
+
+    async with talking(wait) as (session, server):
+        await together(session, 3)
+        rested = SimpleNamespace(monotonic=lambda: time.monotonic() + 60)
+        monkeypatch.setattr("anytrack_async.transport.pool.time", rested)
+        await session.send("GET", "a")
+
+        assert [number for number, _, _ in server.requests] == [1, 2, 3, 4]
+        with anyio.fail_after(5):
+            while server.open > 1:
+                await server.ended.wait()
+
+
+async def test_what_others_left_unused_is_closed_one_by_one(monkeypatch: pytest.MonkeyPatch):
+    gate = anyio.Event()
+
+    async def wait(wire: Wire, head: bytes, body: bytes) -> None:
+        if len(server.requests) == 3:
+            gate.set()
+        await gate.wait()
+        await wire.send(reply())
+
+    async with talking(wait) as (session, server):
+        await together(session, 3)
+        clock = SimpleNamespace(now=time.monotonic(), monotonic=lambda: clock.now)
+        monkeypatch.setattr("anytrack_async.transport.pool.time", clock)
+        for _ in range(3):  # of which the last finds the two others out of use for 16 s
+            clock.now += 8
+            await session.send("GET", "a")
+        with anyio.fail_after(5):
+            while server.open > 1:
+                await server.ended.wait()
+            await session.send("GET", "a")
+
+        assert server.connections == 3
+
+
+async def test_closing_closes_all_even_if_it_is_cancelled():
+    gate = anyio.Event()
+
+    async def wait(wire: Wire, head: bytes, body: bytes) -> None:
+        if len(server.requests) == 4:
+            gate.set()
+        await gate.wait()
+        await wire.send(reply())
+
+    async with talking(wait) as (session, server):
+        await together(session, 4)
+        closing = asyncio.create_task(session.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await server.all_closed()
+        await asyncio.wait([closing])
+
+
+@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+async def test_closing_also_closes_what_is_just_being_opened(engine: Literal["httpx", "aiohttp"]):
+    async with serving() as server:
+        session = Session(
+            "anytrack", server.url, headers={}, http=HttpSettings(timeout=5, engine=engine)
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lost_or_not, session)
+            tasks.start_soon(lost_or_not, session)
+            await asyncio.sleep(0)
+            await session.aclose()
         await server.all_closed()
 
 

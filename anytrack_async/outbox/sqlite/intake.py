@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import cast
 
 from anytrack_async.errors import OutboxError
 from anytrack_async.models import Conversion
@@ -64,7 +64,7 @@ class Intake:
         self._capacity = capacity
         self._remember = remember
         self._door = threading.Lock()
-        self._group: Group | None = None
+        self._groups: deque[Group] = deque()
 
     def join(
         self, values: Sequence[object], conversions: Sequence[Conversion]
@@ -74,21 +74,27 @@ class Intake:
         Args:
             values: the rows, one behind the other.
             conversions: what they are of, at least one.
+
+        Raises:
+            OutboxError: this process was forked after the thread started.
         """
+        self._thread.check_here()  # or the group is the parent's, and the door may be locked
         with self._door:
-            group = self._group or self._open()
+            group = self._groups[-1] if self._groups else self._open()
+            if group.is_orphaned():  # it would not be told here either
+                group = self._open()
             group.conversions += conversions
             return group, group.batch.add(values)
 
     def _open(self) -> Group:
         group = Group(self._write)
         self._thread.post(group)
-        self._group = group
+        self._groups.append(group)
         return group
 
     def _write(self, db: Database) -> None:
         with self._door:
-            group, self._group = cast("Group", self._group), None
+            group = self._groups.popleft()
         with db.explained():
             first = append(db, group.batch, self._capacity)
         self._remember(first, group.new())

@@ -58,7 +58,6 @@ class SQLiteOutbox:
         self._thread: OwnerThread[Database] | None = None
         self._inherited: OwnerThread[Database] | None = None
         self._opening = partial(Database.open, self._path, clock=clock, busy_timeout=busy_timeout)
-        self._reader = Reader(_REMEMBERED)
         self._unreadable: dict[int, list[Setback]] = {}
 
     @property
@@ -89,6 +88,7 @@ class SQLiteOutbox:
             thread = OwnerThread(self._opening, Database.close)
             await thread.start()
             self._thread = thread
+            self._reader = Reader(_REMEMBERED)  # the file may be another one by now
             self._intake = Intake(thread, self._capacity, self._reader.remember)
         await self._run(lambda db: ledger.register(db, destinations, from_start))
 

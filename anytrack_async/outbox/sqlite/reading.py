@@ -43,12 +43,12 @@ class Reader:
     def remember(self, first: int, conversions: Sequence[Conversion]) -> None:
         """Remember *conversions* that lie one after the other from place *first*.
 
-        Called in the thread that writes them, while others are looked up: each step here is one
-        that no other thread can come into.
+        Called in the thread that writes them, while the event loop looks up and remembers others:
+        each step here is one that no other thread can come into.
         """
         recent = self._recent
         recent.update(enumerate(conversions, first))
-        for _ in range(len(recent) - self._most):
+        while len(recent) > self._most:  # counted anew each time: the other thread drops too
             recent.popitem(last=False)
 
     async def entries(self, found: Sequence[Found]) -> tuple[list[Entry], list[Setback]]:

@@ -25,6 +25,7 @@ class Job(Generic[_R, _T]):
 
     Attributes:
         done: set once the work is.
+        is_orphaned: tells whether that event loop is closed, so that nobody hears of `done`.
 
     Args:
         work: called in the thread with the resource.
@@ -33,7 +34,9 @@ class Job(Generic[_R, _T]):
     def __init__(self, work: Callable[[_R], _T]) -> None:
         self.done = anyio.Event()
         self._work = work
-        self._soon = _caller_of(current_token().native_token)
+        loop: Any = current_token().native_token
+        self.is_orphaned: Callable[[], bool] = getattr(loop, "is_closed", _never)
+        self._soon = _caller_of(loop)
         self._result: _T | None = None
         self._error: Exception | None = None
 
@@ -59,6 +62,10 @@ class Job(Generic[_R, _T]):
         if self._error is not None:
             raise self._error
         return cast("_T", self._result)
+
+
+def _never() -> bool:
+    return False  # trio does not say
 
 
 def _caller_of(loop: Any) -> Callable[[Callable[[], object]], object]:
@@ -115,14 +122,18 @@ class OwnerThread(Generic[_R]):
         while (job := self._jobs.get()) is not None:
             job.run(self._resource)
 
+    def check_here(self) -> None:
+        """Raise `OutboxError` if this process was forked after the thread started."""
+        if not self.is_here:
+            raise OutboxError("the outbox was opened before this process was forked: open it here")
+
     def post(self, job: Job[_R, Any]) -> None:
         """Put *job* at the end of the queue.
 
         Raises:
             OutboxError: this process was forked after the thread started.
         """
-        if not self.is_here:
-            raise OutboxError("the outbox was opened before this process was forked: open it here")
+        self.check_here()
         self._jobs.put(job)
 
     async def run(self, work: Callable[[_R], _T]) -> _T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import anyio
@@ -12,12 +13,12 @@ from anytrack_async.models import Conversion, Outcome, Status
 from anytrack_async.sinks.anytrack.answers import outcome_of, weight
 from anytrack_async.sinks.anytrack.hands import Hands
 from anytrack_async.sinks.anytrack.wire import encode, idempotency_key
-from anytrack_async.sinks.base import SinkSignal, Unavailable
+from anytrack_async.sinks.base import SinkSignal, Unavailable, Unfinished
 from anytrack_async.transport import Session
 
 _RETRY = Status.RETRY  # looking it up on the class takes a function call
 _DISCOURAGED = 8  # failures of a batch without a single success that end it
-_UNSENT = Outcome.retry("not sent, because the rest of its batch took too long", after=0.0)
+_UNSENT = "not sent yet: the rest of its batch took too long, or failed"
 _LOST = Outcome.retry("no answer before its batch took too long")
 
 
@@ -28,9 +29,12 @@ class Shift:
         session: with AnyTrack.
         hands: what bounds the requests under way, of this batch and others.
         batch: what to send.
+        seconds: for how long requests are started.
     """
 
-    def __init__(self, session: Session, hands: Hands, batch: Sequence[Conversion]) -> None:
+    def __init__(
+        self, session: Session, hands: Hands, batch: Sequence[Conversion], *, seconds: float
+    ) -> None:
         self._session = session
         self._hands = hands
         self._rest: Iterator[tuple[int, Conversion]] = iter(enumerate(batch))
@@ -41,13 +45,14 @@ class Shift:
         self._settled = 0
         self._held = 0
         self._over = False
+        self._until = time.monotonic() + seconds
 
     async def run(self) -> None:
         """Send all of the batch, with as many hands as there are for it."""
         with self._hands.shared():
             if len(self._outcomes) == 1:
-                await self._hand()
-                await self._work()
+                if await self._hand():
+                    await self._work()
                 return
             async with anyio.create_task_group() as tasks:
                 await self._recruit(tasks)
@@ -60,7 +65,9 @@ class Shift:
         failure = self._failure if in_time else self._failure or _LOST
         if failure and not self._settled:
             raise Unavailable(failure.error or "", code=failure.code)
-        return [outcome or _UNSENT for outcome in self._outcomes]
+        if next(self._rest, None):
+            raise Unfinished(_UNSENT, outcomes=tuple(self._outcomes))
+        return [outcome or _LOST for outcome in self._outcomes]
 
     async def _recruit(self, tasks: TaskGroup) -> None:
         for _ in self._outcomes:
@@ -71,10 +78,14 @@ class Shift:
     async def _hand(self) -> bool:
         while not self._hands.take(self._held):
             await self._hands.news()
-            if self._over:
+            if self._over or self._late:
                 return False
         self._held += 1
         return True
+
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() >= self._until
 
     async def _work(self) -> None:
         """Send one after the other until the batch, the hope, or the right to a hand has ended."""
@@ -86,7 +97,7 @@ class Shift:
                     self._settled += 1
                 elif self._discouraged(outcome):
                     break
-                if self._signal:
+                if self._signal or self._late:
                     break
                 if self._held > self._hands.share:
                     return

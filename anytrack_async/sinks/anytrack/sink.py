@@ -14,7 +14,7 @@ from anytrack_async.sinks.base import SinkLimits
 from anytrack_async.transport import Transport, anytrack_session
 
 _ROUNDS = 8  # requests a worker makes of a full batch
-_PATIENCE = 2  # time-outs that a batch may take
+_SENDING = 30.0  # seconds at most in which requests are started; then the last answers count
 
 
 class AnyTrackSink:
@@ -34,7 +34,8 @@ class AnyTrackSink:
         http = settings.http
         self._session = anytrack_session(settings, transport=transport, bounded=True)
         self._hands = Hands(http.connections)
-        self._patience = _PATIENCE * http.timeout
+        self._sending = min(http.timeout, _SENDING)
+        self._patience = self._sending + http.timeout
         # Two batches at once: one uses the connections that the end of the other leaves idle.
         self._limits = SinkLimits(
             batch=_ROUNDS * http.connections, concurrency=min(2, http.connections)
@@ -56,9 +57,10 @@ class AnyTrackSink:
         Raises:
             CredentialsRejected: 401 or 403; what is left of the batch was not sent.
             Throttled: 429; what is left of the batch was not sent.
+            Unfinished: the service is so slow that some of the batch was not sent.
             Unavailable: nothing of the batch was taken or refused.
         """
-        shift = Shift(self._session, self._hands, batch)
+        shift = Shift(self._session, self._hands, batch, seconds=self._sending)
         with anyio.move_on_after(self._patience) as patience:
             await shift.run()
         return shift.result(in_time=not patience.cancelled_caught)

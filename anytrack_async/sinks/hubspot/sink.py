@@ -40,7 +40,8 @@ class HubSpotSink:
         transport: instead of a connection pool, for tests.
 
     Raises:
-        ConfigurationError: the settings name a field that conversions do not have.
+        ConfigurationError: the settings name a field that conversions do not have, or the engine is
+            missing.
     """
 
     def __init__(self, settings: HubSpotSettings, *, transport: Transport | None = None) -> None:

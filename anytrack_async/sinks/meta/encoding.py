@@ -46,7 +46,7 @@ class Encoder:
     async def encode(self, batch: Sequence[Conversion], outcomes: _Outcomes) -> list[Chunk]:
         """Return the events of *batch*; in *outcomes*, reject what cannot be one.
 
-        The event loop gets its turn after each slice.
+        The event loop gets its turn after every `TURN` events.
         """
         chunks: list[Chunk] = []
         async with self._turn:

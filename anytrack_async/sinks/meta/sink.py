@@ -12,7 +12,7 @@ from anytrack_async.events import Event, LoggingObserver, Weakened
 from anytrack_async.models import Conversion, Outcome
 from anytrack_async.settings import MetaSettings
 from anytrack_async.sinks.base import BatchRejected, SinkLimits, SinkSignal, Throttled, Unavailable
-from anytrack_async.sinks.meta.body import in_pieces, request_body, request_tail
+from anytrack_async.sinks.meta.body import Chunk, in_pieces, request_body, request_tail
 from anytrack_async.sinks.meta.encoding import Encoder
 from anytrack_async.sinks.meta.reading import check_reading
 from anytrack_async.sinks.meta.replies import settle
@@ -34,7 +34,7 @@ class MetaSink:
         transport: takes the place of the connection pool, for tests.
 
     Raises:
-        ConfigurationError: the settings ask for the ``[normalise]`` extra, which is missing.
+        ConfigurationError: the settings ask for ``[normalise]`` or ``[speed]``, which is missing.
     """
 
     def __init__(
@@ -77,9 +77,13 @@ class MetaSink:
             Unavailable: no answer, or none of Meta's.
         """
         outcomes: list[Outcome | None] = [None] * len(batch)
-        for places, body in await self._requests(batch, outcomes):
+        chunks = await self._encoder.encode(batch, outcomes)
+        pieces = list(in_pieces(chunks, self._settings.max_bytes))
+        del chunks
+        for piece in pieces:
+            places = [place for chunk in piece for place in chunk.places]
             try:
-                settled = await self._send(body, len(places))
+                settled = await self._send(piece, len(places))
             except BatchRejected:  # about all: the halves of the batch are sent again
                 raise
             except SinkSignal as signal:
@@ -89,26 +93,15 @@ class MetaSink:
                 outcomes[place] = settled
         return [outcome for outcome in outcomes if outcome is not None]
 
-    async def _requests(
-        self, batch: Sequence[Conversion], outcomes: list[Outcome | None]
-    ) -> list[tuple[list[int], bytes]]:
-        """Return the places in *batch* and the body of each request: the only copy of its events.
-
-        What would spoil a request is rejected in *outcomes*.
-        """
-        chunks = await self._encoder.encode(batch, outcomes)
-        return [
-            ([place for chunk in piece for place in chunk.places], request_body(piece, self._tail))
-            for piece in in_pieces(chunks, self._settings.max_bytes)
-        ]
-
     def _warn(self, weakness: str) -> None:
         if weakness not in self._warned:
             self._warned.add(weakness)
             self.notify(Weakened(destination=self.name, reason=weakness))
 
-    async def _send(self, body: bytes, count: int) -> Outcome:
+    async def _send(self, piece: list[Chunk], count: int) -> Outcome:
         await self._pace.turn()
+        body = request_body(piece, self._tail)  # only now: meanwhile the token may have changed
+        piece.clear()  # while Meta thinks, the body is the only copy of its events
         path = (self._settings.api_version, self._settings.pixel_id, "events")
         try:
             answer = await self._session.send("POST", *path, content=body)

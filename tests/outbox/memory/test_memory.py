@@ -107,3 +107,14 @@ async def test_it_hands_out_the_very_objects_it_was_given():
     await outbox.append([given])
 
     assert (await outbox.claim("alpha", 1, LEASE)).entries[0].conversion is given
+
+
+async def test_what_a_forgotten_destination_left_takes_no_room():
+    outbox = await opened(capacity=2)
+    await outbox.append(sales(1))
+    claim = await outbox.claim("alpha", 1, LEASE)
+    await outbox.settle(claim, [Setback(seq=1, attempts=1, error="refused")])
+    await outbox.prune(remember=HOUR)
+    await outbox.forget("alpha")
+
+    assert list(await outbox.append(sales(2, 3))) == [Appended.NEW] * 2

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from anytrack_async.errors import OutboxError, QueueFullError
@@ -186,6 +187,24 @@ async def test_a_cancelled_first_caller_takes_nobody_down(outbox, natively):
         assert await asyncio.gather(*others) == [[Appended.NEW]] * 2
 
     assert list(await outbox.append(sales(1, 2, 3))) == [Appended.REPEAT] * 3
+
+
+async def test_a_group_whose_event_loop_is_gone_takes_no_more(outbox):
+    """Nobody could tell its callers."""
+
+    async def give_up():
+        asyncio.ensure_future(outbox.append(sales(1)))  # noqa: RUF006 - the loop ends before
+        await anyio.wait_all_tasks_blocked()
+
+    async with Gate(outbox) as gate:
+        await anyio.to_thread.run_sync(asyncio.run, give_up())
+        started = await gather(outbox.append(sales(n)) for n in (2, 1, 3))
+        gate.open()
+        with anyio.fail_after(5):
+            answers = await asyncio.gather(*started)
+        assert gate.commits == 2
+
+    assert answers == [[Appended.NEW], [Appended.REPEAT], [Appended.NEW]]
 
 
 async def test_a_task_cancelled_before_it_joins_writes_nothing(outbox):

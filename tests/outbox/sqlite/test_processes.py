@@ -1,14 +1,18 @@
 """Several processes on one file, and processes that die."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 
+import anyio
 import pytest
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox import SQLiteOutbox
+from anytrack_async.outbox import Appended, SQLiteOutbox
+from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
 WORKER = """
@@ -127,3 +131,20 @@ async def test_a_forked_process_is_told_to_open_its_own(outbox, monkeypatch):
         1,
     )
     await before.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_process_forked_while_others_append_is_told_so_too(outbox, monkeypatch):
+    """It must not join its parent's group, whose end it never hears of."""
+    go = threading.Event()
+    outbox._thread.post(Job(lambda _: go.wait(10)))
+    parents = asyncio.ensure_future(outbox.append([sale(1)]))
+    await anyio.wait_all_tasks_blocked()
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)
+        with anyio.fail_after(5), pytest.raises(OutboxError, match="forked"):
+            await outbox.append([sale(2)])
+
+    go.set()
+    assert await parents == [Appended.NEW]
+    assert not await outbox.reports(["sale:2"])

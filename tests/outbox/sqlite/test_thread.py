@@ -112,6 +112,7 @@ async def test_callers_in_another_kind_of_event_loop_are_told(monkeypatch):
 
     monkeypatch.setattr("anytrack_async.outbox.sqlite.thread.current_token", Token)
     job = Job(lambda number: number + 1)
+    assert not job.is_orphaned()
     job.run(1)
 
     told.pop()()

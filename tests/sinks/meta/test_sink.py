@@ -194,6 +194,22 @@ async def test_new_token_is_used_from_the_next_request_on(sink_of, wire, convers
     ]
 
 
+async def test_new_token_is_proven_by_each_request_that_carries_it(sink_of, wire, conversion):
+    """Also by those whose events were encoded before: Meta refuses a token with another's proof."""
+    sink = sink_of(app_secret="s3cret", max_bytes=1)
+
+    def replace_token(request):
+        sink.use_token("n3w")
+        return wire.success(request)
+
+    wire.replies = [replace_token]
+    assert len(await sink.deliver([conversion(n) for n in range(2)])) == 2
+
+    first, second = (wire.body(n)["appsecret_proof"] for n in range(2))
+    assert wire.requests[1].headers["authorization"] == "Bearer n3w"
+    assert first != second
+
+
 async def test_useless_token_is_refused_and_the_old_one_stays(sink_of, wire, conversion):
     sink = sink_of()
     with pytest.raises(ConfigurationError):
