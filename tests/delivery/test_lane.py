@@ -4,6 +4,7 @@ import logging
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from anytrack_async.models import DELIVERED, Outcome
 from anytrack_async.outbox import MemoryOutbox, SQLiteOutbox
@@ -19,6 +20,20 @@ async def test_a_single_conversion_leaves_at_once():
 
     assert statuses(report) == {"anytrack": "delivered"}
     assert world.sinks[0].calls == [["a"]]
+
+
+async def test_an_idle_lane_lets_others_finish_and_takes_along_what_they_submit():
+    world = World()
+    async with world.open():
+        await calm()
+        first = await world.dispatcher.submit([sale("a")])
+        await checkpoint()
+        assert not world.sinks[0].calls
+        second = await world.dispatcher.submit([sale("b")])
+        for handle in (*first, *second):
+            await handle
+
+    assert world.sinks[0].calls == [["a", "b"]]
 
 
 async def test_a_healthy_run_logs_nothing(caplog):
