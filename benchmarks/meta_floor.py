@@ -104,7 +104,7 @@ def run(quick: bool) -> Row:
                 "anytrack_async, submit": partial(_ours, server, made, 1),
                 "hand-written floor": partial(floor, server.port, plain),
             },
-            rounds=5,
+            rounds=9,
         )
     ours, floor_cost = costs["anytrack_async, submit_many"], costs["hand-written floor"]
     share = floor_cost.wall / ours.wall
