@@ -75,7 +75,7 @@ class Lane:
             sink.name, self._ledger, settings, notify=notify, settled=settled, clock=clock
         )
         self._turn = anyio.Lock()
-        self._news, self._woken = anyio.Event(), False
+        self._news = anyio.Event()
         self._closing = anyio.Event()
         self._close_by = 0.0
         self._full = True
@@ -88,9 +88,7 @@ class Lane:
 
     def wake(self) -> None:
         """Look for work: something was accepted or became due."""
-        if not self._woken:
-            self._woken = True
-            self._news.set()
+        self._news.set()
 
     def resume(self) -> None:
         """Go on at once, whatever stopped the lane."""
@@ -126,7 +124,7 @@ class Lane:
 
     async def _next(self) -> Claim | None:
         while True:
-            self._news, self._woken = anyio.Event(), False
+            self._news = anyio.Event()
             if stopped := self._gate.opens_in:
                 due: float | None = self._clock() + stopped
             else:

@@ -11,7 +11,7 @@ from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.ledger import Ledger
 from anytrack_async.delivery.verdict import Pause, exhausted, left_open, outcome_of, setback
 from anytrack_async.events import DeadLettered, Delivered, Event, Retried
-from anytrack_async.models import DELIVERED, Outcome
+from anytrack_async.models import Outcome
 from anytrack_async.outbox.base import Claim, Entry, Setback
 from anytrack_async.settings import DeliverySettings
 
@@ -89,8 +89,7 @@ class Settler:
         kept = {
             entry.seq: one
             for entry, answer in zip(claim.entries, tried.outcomes, strict=True)
-            if answer is not DELIVERED
-            and (one := setback(entry, answer, pause, self._settings, now))
+            if (one := setback(entry, answer, pause, self._settings, now))
         }
         if not await self._ledger.settle(claim, list(kept.values())):
             return True
@@ -100,8 +99,7 @@ class Settler:
             return outcome_of(entry, tried.outcomes[at], kept.get(entry.seq), self._name)
 
         await self._tell_callers(claim, outcome)
-        delivered = [one.conversion.event_id for one in claim.entries if one.seq not in kept]
-        if delivered:
+        if delivered := [_id(entry) for entry in claim.entries if entry.seq not in kept]:
             self._notify(Delivered(destination=self._name, event_ids=delivered, seconds=took))
         return bool(kept) and self._tell_rest(claim, kept, pause, now)
 
