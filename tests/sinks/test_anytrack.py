@@ -574,7 +574,7 @@ class TestSharing:
         assert wire.peak <= connections
         assert {one.status for each in outcomes for one in each} == {Status.DELIVERED}
 
-    async def test_a_batch_that_ends_early_leaves_its_hands_to_the_other(self):
+    async def test_a_batch_that_ends_early_leaves_its_slots_to_the_other(self):
         wire = Wire(first(2, status(401)))
         target = sink(wire, connections=2)
         await signalled(CredentialsRejected, target, sales(9))
@@ -582,7 +582,7 @@ class TestSharing:
         assert len(await target.deliver(sales(9))) == 9
         assert wire.peak == 2
 
-    async def test_a_batch_that_is_cancelled_leaves_its_hands_to_the_other(self):
+    async def test_a_batch_that_is_cancelled_leaves_its_slots_to_the_other(self):
         gate = anyio.Event()
         wire = Wire(pause=gate.wait)
         target = sink(wire, connections=4)
@@ -605,7 +605,7 @@ class TestSharing:
         assert now == wire.peak == 4
         assert [one.status for one in outcomes] == [Status.DELIVERED] * 20
 
-    async def test_what_gets_a_hand_too_late_is_left_open(self, monkeypatch: pytest.MonkeyPatch):
+    async def test_what_gets_a_slot_too_late_is_left_open(self, monkeypatch: pytest.MonkeyPatch):
         gate, pass_time = anyio.Event(), slowly(monkeypatch, 20)
         wire = Wire(pause=gate.wait)
         target = sink(wire, connections=1, timeout=10)
@@ -628,7 +628,7 @@ class TestSharing:
 
         assert wire.now == 0
 
-    async def test_a_batch_that_is_cancelled_at_once_gives_its_hands_back(self):
+    async def test_a_batch_that_is_cancelled_at_once_gives_its_slots_back(self):
         wire = Wire()
         target = sink(wire, connections=4)
         async with anyio.create_task_group() as tasks:

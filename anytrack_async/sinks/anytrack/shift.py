@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from anytrack_async.errors import TransportError
 from anytrack_async.models import Conversion, Outcome, Status
 from anytrack_async.sinks.anytrack.answers import outcome_of, weight
-from anytrack_async.sinks.anytrack.hands import Hands
+from anytrack_async.sinks.anytrack.slots import Slots
 from anytrack_async.sinks.anytrack.wire import encode, idempotency_key
 from anytrack_async.sinks.base import SinkSignal, Unavailable, Unfinished
 from anytrack_async.transport import Session
@@ -27,16 +27,16 @@ class Shift:
 
     Args:
         session: with AnyTrack.
-        hands: what bounds the requests under way, of this batch and others.
+        slots: what bounds the requests under way, of this batch and others.
         batch: what to send.
         seconds: for how long requests are started.
     """
 
     def __init__(
-        self, session: Session, hands: Hands, batch: Sequence[Conversion], *, seconds: float
+        self, session: Session, slots: Slots, batch: Sequence[Conversion], *, seconds: float
     ) -> None:
         self._session = session
-        self._hands = hands
+        self._slots = slots
         self._rest: Iterator[tuple[int, Conversion]] = iter(enumerate(batch))
         self._outcomes: list[Outcome | None] = [None] * len(batch)
         self._signal: SinkSignal | None = None
@@ -48,10 +48,10 @@ class Shift:
         self._until = time.monotonic() + seconds
 
     async def run(self) -> None:
-        """Send all of the batch, with as many hands as there are for it."""
-        with self._hands.shared():
+        """Send all of the batch, with as many slots as there are for it."""
+        with self._slots.shared():
             if len(self._outcomes) == 1:
-                if await self._hand():
+                if await self._slot():
                     await self._work()
                 return
             async with anyio.create_task_group() as tasks:
@@ -71,13 +71,13 @@ class Shift:
 
     async def _recruit(self, tasks: TaskGroup) -> None:
         for _ in self._outcomes:
-            if not await self._hand():
+            if not await self._slot():
                 return
             tasks.start_soon(self._work)
 
-    async def _hand(self) -> bool:
-        while not self._hands.take(self._held):
-            await self._hands.news()
+    async def _slot(self) -> bool:
+        while not self._slots.take(self._held):
+            await self._slots.news()
             if self._over or self._late:
                 return False
         self._held += 1
@@ -88,7 +88,7 @@ class Shift:
         return time.monotonic() >= self._until
 
     async def _work(self) -> None:
-        """Send one after the other until the batch, the hope, or the right to a hand has ended."""
+        """Send one after the other until the batch, the hope, or the right to a slot has ended."""
         try:
             for at, conversion in self._rest:
                 self._outcomes[at] = _LOST
@@ -99,12 +99,12 @@ class Shift:
                     break
                 if self._signal or self._late:
                     break
-                if self._held > self._hands.share:
+                if self._held > self._slots.share:
                     return
             self._over = True
         finally:
             self._held -= 1
-            self._hands.give()
+            self._slots.give()
 
     async def _send(self, conversion: Conversion) -> Outcome | None:
         try:

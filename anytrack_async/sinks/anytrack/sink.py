@@ -8,8 +8,8 @@ import anyio
 
 from anytrack_async.models import Conversion, Outcome
 from anytrack_async.settings import AnyTrackSettings
-from anytrack_async.sinks.anytrack.hands import Hands
 from anytrack_async.sinks.anytrack.shift import Shift
+from anytrack_async.sinks.anytrack.slots import Slots
 from anytrack_async.sinks.base import SinkLimits
 from anytrack_async.transport import Transport, anytrack_session
 
@@ -33,7 +33,7 @@ class AnyTrackSink:
     def __init__(self, settings: AnyTrackSettings, *, transport: Transport | None = None) -> None:
         http = settings.http
         self._session = anytrack_session(settings, transport=transport, bounded=True)
-        self._hands = Hands(http.connections)
+        self._slots = Slots(http.connections)
         self._sending = min(http.timeout, _SENDING)
         self._patience = self._sending + http.timeout
         # Two batches at once: one uses the connections that the end of the other leaves idle.
@@ -60,7 +60,7 @@ class AnyTrackSink:
             Unfinished: the service is so slow that some of the batch was not sent.
             Unavailable: nothing of the batch was taken or refused.
         """
-        shift = Shift(self._session, self._hands, batch, seconds=self._sending)
+        shift = Shift(self._session, self._slots, batch, seconds=self._sending)
         with anyio.move_on_after(self._patience) as patience:
             await shift.run()
         return shift.result(in_time=not patience.cancelled_caught)

@@ -1,4 +1,4 @@
-"""`Hands`: the requests that a sink may have under way, shared by its batches."""
+"""`Slots`: the requests that a sink may have under way, shared by its batches."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 import anyio
 
 
-class Hands:
-    """A number of hands, all for the only batch there is, or a fair share for each of several.
+class Slots:
+    """A number of slots, all for the only batch there is, or a fair share for each of several.
 
     So nobody queues for connections request by request, which would cost a good part of a request.
 
     Args:
-        count: how many.
+        count: how many there are.
 
     Attributes:
-        share: how many hands a batch may have now.
+        share: how many slots a batch may have now.
     """
 
     def __init__(self, count: int) -> None:
@@ -35,19 +35,19 @@ class Hands:
             self._join(-1)
 
     def take(self, held: int) -> bool:
-        """Take a hand for a batch that has *held* already; False if there is none for it now."""
+        """Take a slot for a batch that has *held* already; False if there is none for it now."""
         if not self._free or held >= self.share:
             return False
         self._free -= 1
         return True
 
     def give(self) -> None:
-        """Give a hand back."""
+        """Give a slot back."""
         self._free += 1
         self._tell()
 
     async def news(self) -> None:
-        """Return when a hand was given back, or the share has changed."""
+        """Return when a slot was given back, or the share has changed."""
         if self._news is None:
             self._news = anyio.Event()
         await self._news.wait()
