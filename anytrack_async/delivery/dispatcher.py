@@ -22,7 +22,7 @@ from anytrack_async.delivery.upkeep import Upkeep
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Dropped, Event, Submitted, logger
 from anytrack_async.models import Conversion, Outcome
-from anytrack_async.outbox.base import Appended, Entry, Outbox
+from anytrack_async.outbox.base import Appended, Outbox
 from anytrack_async.settings import DeliverySettings
 from anytrack_async.sinks.base import Sink
 
@@ -137,10 +137,10 @@ class Dispatcher(AsyncContextManagerMixin):
         """Return destination → how its lane is; empty while closed."""
         return {name: lane.state for name, lane in self._lanes.items()}
 
-    def _resolve(self, entries: Sequence[Entry], outcome: Callable[[int], Outcome]) -> None:
-        self._upkeep.settled(len(entries))
+    def _resolve(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
+        self._upkeep.settled(len(ids))
         self._intake.room()
-        self._handles.resolve(entries, outcome)
+        self._handles.resolve(ids, outcome)
 
     # Open and close
 

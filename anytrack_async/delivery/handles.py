@@ -13,7 +13,7 @@ from anytrack_async.delivery.deliveries import Deliveries
 from anytrack_async.delivery.handle import Delivery
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models import Outcome
-from anytrack_async.outbox.base import Entry, Outbox
+from anytrack_async.outbox.base import Outbox
 
 _SLICE = 200
 """Handles to look up in the outbox, or to tell that it closed, before others may run."""
@@ -65,14 +65,13 @@ class Handles:
     def _handles(self) -> Iterator[Delivery]:
         return (one for held in [*self._live.values()] if isinstance(one := held(), Delivery))
 
-    def resolve(self, entries: Sequence[Entry], outcome: Callable[[int], Outcome]) -> None:
-        """Tell the handles of *entries*; *outcome* answers for the one at an index."""
+    def resolve(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
+        """Tell the handles of *ids*; *outcome* answers for the one at an index."""
         live = self._live
-        held = [at for at, entry in enumerate(entries) if entry.conversion.event_id in live]
-        for at in held:
-            event_id = entries[at].conversion.event_id
-            if event_id in live and (holder := live[event_id]()):
-                holder.note(event_id, outcome(at))
+        for at in [at for at, event_id in enumerate(ids) if event_id in live]:
+            # Looked up again: a handle that is told may let go of another.
+            if (held := live.get(ids[at])) and (holder := held()):
+                holder.note(ids[at], outcome(at))
 
     async def catch_up(self, handles: Sequence[Delivery]) -> None:
         """Tell *handles* what the outbox knows: from an earlier run or from other processes."""

@@ -11,12 +11,12 @@ from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.ledger import Ledger
 from anytrack_async.delivery.verdict import Pause, exhausted, left_open, outcome_of, setback
 from anytrack_async.events import DeadLettered, Delivered, Event, Retried
-from anytrack_async.models import Outcome
-from anytrack_async.outbox.base import Claim, Entry, Setback
+from anytrack_async.models import Outcome, Status
+from anytrack_async.outbox.base import Claim, Setback
 from anytrack_async.settings import DeliverySettings
 
-Settled = Callable[[Sequence[Entry], Callable[[int], Outcome]], None]
-"""Is told, per part of a batch: its entries, and how to get the outcome of the one at an index."""
+Settled = Callable[[Sequence[str], Callable[[int], Outcome]], None]
+"""Is told, per part of a batch: event ids, and how to get the outcome of the one at an index."""
 
 _SLICE = 100
 """Conversions whose callers are told before the event loop may do something else."""
@@ -73,52 +73,51 @@ class Settler:
         )
 
     async def _give_back(self, claim: Claim, tried: Attempt, pause: Pause, now: float) -> bool:
-        due, sent = now + pause.seconds, claim.entries
-        if tried.probe is not None:
-            sent = sent[tried.probe : tried.probe + 1]
+        due, ids = now + pause.seconds, claim.entries.event_ids
         if await self._ledger.release(claim, due=due, tried=pause.blame):
             await self._tell_callers(
-                claim, lambda at: left_open(claim.entries[at], pause, self._name)
+                ids, lambda at: left_open(claim.entries[at], pause, self._name)
             )
-            self._retried([_id(entry) for entry in sent], pause.reason, [due], pause, now)
+            sent = ids if tried.probe is None else [ids[tried.probe]]
+            self._retried(sent, pause.reason, [due], pause, now)
         return True
 
     async def _keep(
         self, claim: Claim, tried: Attempt, pause: Pause, now: float, took: float
     ) -> bool:
         kept = {
-            entry.seq: one
-            for entry, answer in zip(claim.entries, tried.outcomes, strict=True)
-            if (one := setback(entry, answer, pause, self._settings, now))
+            at: setback(claim.entries[at], answer, pause, self._settings, now)
+            for at, answer in enumerate(tried.outcomes)
+            if answer is None or answer.status is not Status.DELIVERED
         }
         if not await self._ledger.settle(claim, list(kept.values())):
             return True
 
         def outcome(at: int) -> Outcome:
-            entry = claim.entries[at]
-            return outcome_of(entry, tried.outcomes[at], kept.get(entry.seq), self._name)
+            return outcome_of(claim.entries[at], tried.outcomes[at], kept.get(at), self._name)
 
-        await self._tell_callers(claim, outcome)
-        if delivered := [_id(entry) for entry in claim.entries if entry.seq not in kept]:
+        ids = claim.entries.event_ids
+        await self._tell_callers(ids, outcome)
+        delivered = [one for at, one in enumerate(ids) if at not in kept] if kept else ids
+        if delivered:
             self._notify(Delivered(destination=self._name, event_ids=delivered, seconds=took))
-        return bool(kept) and self._tell_rest(claim, kept, pause, now)
+        return bool(kept) and self._tell_rest(ids, kept, pause, now)
 
-    async def _tell_callers(self, claim: Claim, outcome: Callable[[int], Outcome]) -> None:
-        for start in range(0, len(claim.entries), _SLICE):
+    async def _tell_callers(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
+        for start in range(0, len(ids), _SLICE):
             if start:
                 await cancel_shielded_checkpoint()
-            self._settled(claim.entries[start : start + _SLICE], partial(_from, start, outcome))
+            self._settled(ids[start : start + _SLICE], partial(_from, start, outcome))
 
     def _tell_rest(
-        self, claim: Claim, kept: Mapping[int, Setback], pause: Pause, now: float
+        self, ids: Sequence[str], kept: Mapping[int, Setback], pause: Pause, now: float
     ) -> bool:
         again: dict[str, dict[str, float]] = {}
-        for entry in claim.entries:
-            one = kept.get(entry.seq)
-            if one is not None and one.due is not None:
-                again.setdefault(one.error, {})[_id(entry)] = one.due
-            elif one is not None:
-                self._buried(_id(entry), one)
+        for at, one in kept.items():
+            if one.due is not None:
+                again.setdefault(one.error, {})[ids[at]] = one.due
+            else:
+                self._buried(ids[at], one)
         for reason, dues in again.items():
             self._retried(list(dues), reason, dues.values(), pause, now)
         return bool(again)
@@ -136,10 +135,6 @@ class Settler:
         self.owes_until = max(self.owes_until, now + pause.stopped, *dues)
         seconds = max(min(dues) - now, pause.stopped)
         self._notify(Retried(destination=self._name, event_ids=ids, reason=reason, seconds=seconds))
-
-
-def _id(entry: Entry) -> str:
-    return entry.conversion.event_id
 
 
 def _from(start: int, outcome: Callable[[int], Outcome], at: int) -> Outcome:

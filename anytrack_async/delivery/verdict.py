@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 
 from anytrack_async.models import Outcome, Status
-from anytrack_async.outbox.base import Entry, Setback
+from anytrack_async.outbox.base import Setback
+from anytrack_async.outbox.entries import Entry
 from anytrack_async.settings import DeliverySettings
 
 
@@ -32,12 +33,10 @@ class Pause:
 
 def setback(
     entry: Entry, outcome: Outcome | None, pause: Pause, settings: DeliverySettings, now: float
-) -> Setback | None:
-    """Return what to keep of *entry*, None if it is delivered."""
+) -> Setback:
+    """Return what to keep of *entry*, which is not delivered; no *outcome* leaves it open."""
     if outcome is None:
         return _left_open(entry, pause, settings, now)
-    if outcome.status is Status.DELIVERED:
-        return None
     attempts = entry.attempts + 1
     due, error = None, outcome.error or "no reason given"
     if outcome.status is Status.RETRY:

@@ -10,17 +10,18 @@ if TYPE_CHECKING:
         Claim,
         DeadLetter,
         Depth,
-        Entry,
         Outbox,
         Setback,
     )
+    from anytrack_async.outbox.entries import Entries, Entry
     from anytrack_async.outbox.memory import MemoryOutbox
     from anytrack_async.outbox.sqlite import SQLiteOutbox
 else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
-            "base": "Appended Claim DeadLetter Depth Entry Outbox Setback",
+            "base": "Appended Claim DeadLetter Depth Outbox Setback",
+            "entries": "Entries Entry",
             "memory": "MemoryOutbox",
             "sqlite": "SQLiteOutbox",
         },
@@ -31,6 +32,7 @@ __all__ = [
     "Claim",
     "DeadLetter",
     "Depth",
+    "Entries",
     "Entry",
     "MemoryOutbox",
     "Outbox",

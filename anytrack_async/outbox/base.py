@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import attrs
 
 from anytrack_async.models import Conversion, Report
+from anytrack_async.outbox.entries import Entries
 
 
 class Appended(StrEnum):
@@ -27,22 +28,6 @@ class Appended(StrEnum):
     """Its event id is known with the same content: nothing to do."""
     CONFLICT = "conflict"
     """Its event id is known with other content: not taken."""
-
-
-class Entry(NamedTuple):
-    """One conversion in a claim.
-
-    Attributes:
-        seq: its place in the log.
-        conversion: the conversion.
-        attempts: how often this destination tried it before.
-        accepted_at: when it was accepted, unix seconds.
-    """
-
-    seq: int
-    conversion: Conversion
-    attempts: int
-    accepted_at: float
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +44,7 @@ class Claim:
 
     destination: str
     lease_id: int = 0
-    entries: tuple[Entry, ...] = ()
+    entries: Entries = attrs.field(factory=Entries)
     next_due: float | None = None
 
 

@@ -10,9 +10,10 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.models import Conversion, Report
 from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Setback
-from anytrack_async.outbox.memory_log import Gone, MemoryLog
+from anytrack_async.outbox.memory_log import MemoryLog
 from anytrack_async.outbox.memory_view import page_of_dead_letters, report, undelivered
 from anytrack_async.outbox.messages import distinct, not_open, queue_full, unknown_destination
+from anytrack_async.outbox.past import Gone
 from anytrack_async.outbox.progress import Progress
 from anytrack_async.outbox.taking import Taking
 
@@ -125,12 +126,12 @@ class MemoryOutbox:
         now = self._clock()
         lease_id = next(self._lease_ids)
         taking = Taking(self._log, destination, progress, limit=limit)
-        taking.collect(lease_id, now)
-        if not taking.entries:
+        entries = taking.collect(lease_id, now)
+        if not entries:
             return Claim(destination=destination, next_due=progress.next_due())
         taking.lease.until = now + lease
         progress.leases[lease_id] = taking.lease
-        return Claim(destination=destination, lease_id=lease_id, entries=tuple(taking.entries))
+        return Claim(destination=destination, lease_id=lease_id, entries=entries)
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
@@ -165,8 +166,8 @@ class MemoryOutbox:
     async def reports(self, event_ids: Sequence[str]) -> Mapping[str, Report]:
         """Return how each known one of *event_ids* stands; see `Outbox.reports`."""
         self._check_open()
-        known = {one: entry for one in event_ids if (entry := self._log.known.get(one))}
-        return {one: report(one, entry, self._log, self._progress) for one, entry in known.items()}
+        known = {one: found for one in event_ids if (found := self._log.find(one))}
+        return {one: report(one, found, self._log, self._progress) for one, found in known.items()}
 
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
         """Return event ids that *destination* neither has nor refused, in log order."""
@@ -192,7 +193,7 @@ class MemoryOutbox:
         if event_ids is None:
             seqs = list(progress.exceptions)
         else:
-            known = [self._log.known.get(one) for one in event_ids]
+            known = map(self._log.find, event_ids)
             seqs = [one.seq if isinstance(one, Gone) else one for one in known if one]
         return sum(progress.revive(seq, now) for seq in seqs)
 

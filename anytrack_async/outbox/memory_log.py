@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Container, Iterable, Sequence
-from itertools import repeat
-from operator import attrgetter
-from typing import NamedTuple, TypeAlias
+from itertools import compress, repeat
+from operator import attrgetter, neg
+from typing import NamedTuple
 
 from anytrack_async.models import Conversion
-from anytrack_async.outbox.base import Appended, Entry
+from anytrack_async.outbox.base import Appended
+from anytrack_async.outbox.entries import Entries, Entry
 from anytrack_async.outbox.fingerprint import fingerprint
-
-Mask: TypeAlias = frozenset[str] | None
-"""Whom a conversion is for; None for everyone."""
+from anytrack_async.outbox.past import Gone, Mask, Past
 
 _event_id = attrgetter("event_id")
 
@@ -23,22 +21,6 @@ class Held(NamedTuple):
 
     entry: Entry
     mask: Mask
-
-
-class Gone(NamedTuple):
-    """What is remembered of a conversion that every destination has.
-
-    Attributes:
-        seq: its place in the log.
-        mark: `fingerprint` of its content.
-        mask: whom it was for.
-        at: when it went, unix seconds.
-    """
-
-    seq: int
-    mark: int
-    mask: Mask
-    at: float
 
 
 class MemoryLog:
@@ -52,21 +34,20 @@ class MemoryLog:
 
     Attributes:
         base: how many were dropped from its beginning.
-        known: event id → its place, or what is remembered of it.
+        known: event id → its place; less than 0 once it is gone, minus its number in the past.
         loose: places at or before `base` that an exception held, and may not any more.
     """
 
     def __init__(self, remember_ids: int) -> None:
         self.base = 0
-        self.known: dict[str, int | Gone] = {}
+        self.known: dict[str, int] = {}
         self.loose: set[int] = set()
-        self._remember_ids = remember_ids
         self._conversions: list[Conversion] = []
         self._masks: list[Mask] = []
         self._accepted: list[float] = []
         self._held: dict[int, Held] = {}
         self._same: dict[Mask, Mask] = {}
-        self._gone: deque[str] = deque()
+        self._past = Past(remember_ids)
 
     def __len__(self) -> int:
         return len(self._conversions) + len(self._held)
@@ -97,7 +78,7 @@ class MemoryLog:
             self._accepted.append(now)
             self.known[event_id] = self.end
             return Appended.NEW
-        mark = before.mark if isinstance(before, Gone) else fingerprint(self._at(before))
+        mark = self._past.mark(-before) if before < 0 else fingerprint(self._at(before))
         return Appended.REPEAT if mark == fingerprint(conversion) else Appended.CONFLICT
 
     def _append(
@@ -122,7 +103,12 @@ class MemoryLog:
         """Return whom the conversion at *seq* is for."""
         return self._masks[seq - self.base - 1] if seq > self.base else self._held[seq].mask
 
-    def scan(self, name: str, first: int, last: int, limit: int) -> tuple[list[Entry], int]:
+    def find(self, event_id: str) -> Gone | int | None:
+        """Return the place of a conversion, or what is remembered of it; None if nothing is."""
+        known = self.known.get(event_id)
+        return self._past.gone(-known) if known is not None and known < 0 else known
+
+    def scan(self, name: str, first: int, last: int, limit: int) -> tuple[Entries, int]:
         """Return up to *limit* entries for *name* between two places, and the last one seen."""
         masks = self._masks[first - self.base - 1 : min(first + limit - 1, last) - self.base]
         if all(mask is None or name in mask for mask in set(masks)):
@@ -130,7 +116,7 @@ class MemoryLog:
             return entries, first + len(entries) - 1
         return self._pick(name, first, last, limit)
 
-    def _pick(self, name: str, first: int, last: int, limit: int) -> tuple[list[Entry], int]:
+    def _pick(self, name: str, first: int, last: int, limit: int) -> tuple[Entries, int]:
         found: list[int] = []
         for seq in range(first, last + 1):
             mask = self._masks[seq - self.base - 1]
@@ -139,13 +125,17 @@ class MemoryLog:
                 if len(found) == limit:
                     last = seq
                     break
-        return [self.entry(seq) for seq in found], last
+        return Entries.of(map(self.entry, found)), last
 
-    def _slice(self, first: int, last: int) -> list[Entry]:
+    def _slice(self, first: int, last: int) -> Entries:
         start, stop = first - self.base - 1, last - self.base
-        conversions, accepted = self._conversions[start:stop], self._accepted[start:stop]
-        places = range(first, last + 1)
-        return list(map(Entry, places, conversions, repeat(0), accepted))
+        conversions = self._conversions[start:stop]
+        return Entries(
+            seqs=range(first, first + len(conversions)),
+            conversions=conversions,
+            attempts=[0] * len(conversions),
+            accepted_at=self._accepted[start:stop],
+        )
 
     def held(self, name: str) -> list[int]:
         """Return the places for *name* that exceptions hold at or before `base`, in order."""
@@ -157,12 +147,16 @@ class MemoryLog:
     def drop(self, count: int, holders: Sequence[Container[int]], now: float) -> int:
         """Drop *count* from the beginning, but for what *holders* hold; return how many."""
         count = min(count, len(self._conversions))
-        places = range(self.base + 1, self.base + count + 1)
-        kept = self._hold(places, holders) if holders else 0
-        passed = zip(places, self._conversions[:count], self._masks[:count], strict=True)
+        seqs: Sequence[int] = range(self.base + 1, self.base + count + 1)
+        kept = self._hold(seqs, holders) if holders else 0
+        conversions, masks = self._conversions[:count], self._masks[:count]
+        if kept:
+            free = [seq not in self._held for seq in seqs]
+            seqs = list(compress(seqs, free))
+            conversions, masks = list(compress(conversions, free)), list(compress(masks, free))
         del self._conversions[:count], self._masks[:count], self._accepted[:count]
         self.base += count
-        self._remember([one for one in passed if one[0] not in self._held] if kept else passed, now)
+        self._remember(seqs, conversions, masks, now)
         return count - kept
 
     def _hold(self, seqs: Iterable[int], holders: Sequence[Container[int]]) -> int:
@@ -173,28 +167,31 @@ class MemoryLog:
     def drop_loose(self, holders: Sequence[Container[int]], now: float) -> int:
         """Drop what no exception holds any more; return how many."""
         loose, self.loose = self.loose, set()
-        free = [
-            (seq, self._held[seq].entry.conversion, self._held.pop(seq).mask)
+        free = {
+            seq: self._held.pop(seq)
             for seq in loose
             if seq in self._held and not any(seq in holder for holder in holders)
-        ]
-        self._remember(free, now)
+        }
+        conversions = [held.entry.conversion for held in free.values()]
+        self._remember([*free], conversions, [held.mask for held in free.values()], now)
         return len(free)
 
-    def _remember(self, dropped: Iterable[tuple[int, Conversion, Mask]], now: float) -> None:
-        gone = {
-            conversion.event_id: Gone(seq, fingerprint(conversion), mask, now)
-            for seq, conversion, mask in dropped
-        }
-        self.known |= gone
-        self._gone += gone
-        while len(self._gone) > self._remember_ids:
-            del self.known[self._gone.popleft()]
+    def _remember(
+        self,
+        seqs: Sequence[int],
+        conversions: Sequence[Conversion],
+        masks: Sequence[Mask],
+        now: float,
+    ) -> None:
+        ids = list(map(_event_id, conversions))
+        numbers = self._past.add(ids, map(fingerprint, conversions), seqs, masks, now)
+        self.known.update(zip(ids, map(neg, numbers), strict=True))
+        self._forget(self._past.forget_excess())
 
     def forget_ids(self, before: float) -> None:
         """Forget the ids of what went at or *before* a moment, unix seconds."""
-        while self._gone:
-            gone = self.known[self._gone[0]]
-            if isinstance(gone, Gone) and gone.at > before:
-                return
-            del self.known[self._gone.popleft()]
+        self._forget(self._past.forget_until(before))
+
+    def _forget(self, ids: Iterable[str]) -> None:
+        for event_id in ids:
+            del self.known[event_id]

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from heapq import nsmallest
 
 from anytrack_async.models import Outcome, Report, Status
-from anytrack_async.outbox.base import DeadLetter, Entry, Setback
-from anytrack_async.outbox.memory_log import Gone, MemoryLog
+from anytrack_async.outbox.base import DeadLetter, Setback
+from anytrack_async.outbox.entries import Entry
+from anytrack_async.outbox.memory_log import MemoryLog
+from anytrack_async.outbox.past import Gone
 from anytrack_async.outbox.progress import Exceptional, Progress
 
 

@@ -35,6 +35,6 @@ def distinct(claim: Claim, setbacks: Sequence[Setback]) -> list[Setback]:
         OutboxError: one is for an entry that *claim* does not have.
     """
     by_seq = {setback.seq: setback for setback in setbacks}
-    if by_seq and (strange := by_seq.keys() - {entry.seq for entry in claim.entries}):
+    if by_seq and (strange := by_seq.keys() - set(claim.entries.seqs)):
         raise OutboxError(f"setbacks for entries that are not in the claim: {sorted(strange)}")
     return list(by_seq.values())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from operator import attrgetter
+
 import attrs
 
-from anytrack_async.outbox.base import Entry
+from anytrack_async.outbox.entries import Entries, Entry
 from anytrack_async.outbox.memory_log import MemoryLog
 from anytrack_async.outbox.progress import Lease, Progress, Span
 
@@ -13,39 +16,46 @@ class Taking:
     """Collects up to *limit* entries of *log* for the destination *name*.
 
     Attributes:
-        entries: what was found, in log order once `collect` returned.
-        lease: what to keep as a lease on it.
+        lease: what to keep as a lease on them.
     """
 
     def __init__(self, log: MemoryLog, name: str, progress: Progress, *, limit: int) -> None:
-        self.entries: list[Entry] = []
         self.lease = Lease()
+        self._parts: list[Entries] = []
         self._log = log
         self._name = name
         self._progress = progress
-        self._limit = limit
+        self._room = limit
 
-    @property
-    def _room(self) -> int:
-        return self._limit - len(self.entries)
+    def collect(self, lease_id: int, now: float) -> Entries:
+        """Take what is due again, then what lost its worker, then the log beyond the cursor.
 
-    def collect(self, lease_id: int, now: float) -> None:
-        """Take what is due again, then what lost its worker, then the log beyond the cursor."""
+        Returns:
+            What was found, in log order.
+        """
         while self._room > 0:
             self._retries(lease_id, now)
             self._released(now)
             if self._room <= 0 or not self._progress.expire_one(now):
                 break
-        mixed = bool(self.entries)
         self._new()
-        if mixed:
-            self.entries.sort(key=lambda entry: entry.seq)
+        if len(self._parts) == 1:
+            return self._parts[0]
+        return Entries.of(sorted(chain(*self._parts), key=attrgetter("seq")))
+
+    def _take(self, entries: Entries) -> None:
+        if entries:
+            self._parts.append(entries)
+            self._room -= len(entries)
 
     def _retries(self, lease_id: int, now: float) -> None:
-        for seq in self._progress.due_retries(lease_id, self._room, now):
-            self.lease.retries.append(seq)
-            attempts = self._progress.exceptions[seq].setback.attempts
-            self.entries.append(self._log.entry(seq)._replace(attempts=attempts))
+        seqs = self._progress.due_retries(lease_id, self._room, now)
+        self.lease.retries += seqs
+        self._take(Entries.of(map(self._retry, sorted(seqs))))
+
+    def _retry(self, seq: int) -> Entry:
+        attempts = self._progress.exceptions[seq].setback.attempts
+        return self._log.entry(seq)._replace(attempts=attempts)
 
     def _released(self, now: float) -> None:
         for span in self._progress.due_spans(now):
@@ -62,8 +72,7 @@ class Taking:
             self.lease.spans.append(attrs.evolve(span, last=last, size=len(found)))
             span.first = last + 1
             span.size -= len(found)
-        tried = span.attempts
-        self.entries += [one._replace(attempts=tried) for one in found] if tried else found
+        self._take(attrs.evolve(found, attempts=[span.attempts] * len(found)))
 
     def _new(self) -> None:
         progress, end = self._progress, self._log.end
@@ -71,6 +80,6 @@ class Taking:
             return
         new, progress.cursor = self._log.scan(self._name, progress.cursor + 1, end, self._room)
         if new:
-            self.lease.spans.append(Span(first=new[0].seq, last=new[-1].seq, size=len(new)))
+            self.lease.spans.append(Span(first=new.seqs[0], last=new.seqs[-1], size=len(new)))
             progress.behind += len(new)
-            self.entries += new
+            self._take(new)

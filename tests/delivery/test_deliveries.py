@@ -10,8 +10,8 @@ from anytrack_async.delivery.handle import Delivery
 from anytrack_async.delivery.handles import Handles
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models import Outcome, Status
-from anytrack_async.outbox import Entry, MemoryOutbox
-from tests.delivery.doubles import FakeSink, Gatekeeper, World, sale, sales
+from anytrack_async.outbox import MemoryOutbox
+from tests.delivery.doubles import FakeSink, Gatekeeper, World, sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -24,8 +24,7 @@ def handles():
 
 
 def resolve(handles, event_id, status=Status.DELIVERED, destination="meta", **more):
-    entry = Entry(seq=1, conversion=sale(event_id), attempts=0, accepted_at=0.0)
-    handles.resolve([entry], lambda _: Outcome(status=status, destination=destination, **more))
+    handles.resolve([event_id], lambda _: Outcome(status=status, destination=destination, **more))
 
 
 async def test_those_nobody_asks_for_are_never_made(monkeypatch, handles):

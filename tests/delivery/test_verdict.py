@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async.delivery.verdict import Pause, exhausted, left_open, outcome_of, setback
-from anytrack_async.models import DELIVERED, Outcome, Status
+from anytrack_async.models import Outcome, Status
 from anytrack_async.outbox import Entry
 from anytrack_async.settings import DeliverySettings, Retry
 from tests.delivery.doubles import sale
@@ -18,10 +18,6 @@ def entry(attempts=0, age=0.0):
 
 def verdict(outcome, pause=DOWN, **kept):
     return setback(entry(**kept), outcome, pause, SETTINGS, NOW)
-
-
-def test_a_delivered_one_is_not_kept():
-    assert verdict(DELIVERED) is None
 
 
 def test_a_rejected_one_is_dead_with_the_reason():
@@ -107,7 +103,6 @@ def test_one_whose_batch_was_given_back_waits_with_the_reason():
 
 answers = st.one_of(
     st.none(),
-    st.just(DELIVERED),
     st.builds(Outcome.rejected, st.text()),
     st.builds(Outcome.retry, st.text(), after=st.none() | st.floats(-1e9, 1e9)),
 )
@@ -122,16 +117,14 @@ pauses = st.builds(
 
 
 @given(answers, pauses, st.integers(0, 20), st.floats(0, 2e6))
-def test_each_is_delivered_or_due_or_dead_with_a_reason(answer, pause, attempts, age):
+def test_what_is_not_delivered_is_due_or_dead_with_a_reason(answer, pause, attempts, age):
     one = entry(attempts, age)
     kept = setback(one, answer, pause, SETTINGS, NOW)
 
-    if kept is None:
-        assert answer is DELIVERED
-    elif kept.due is None:
+    if kept.due is None:
         refused = answer is not None and answer.status is Status.REJECTED
         assert refused or exhausted(one, kept.attempts, SETTINGS, NOW)
     else:
         assert kept.due >= NOW
         assert kept.attempts >= attempts
-    assert outcome_of(one, answer, kept, "meta").final == (kept is None or kept.due is None)
+    assert outcome_of(one, answer, kept, "meta").final == (kept.due is None)

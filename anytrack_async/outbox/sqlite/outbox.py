@@ -146,7 +146,7 @@ class SQLiteOutbox:
         return Claim(
             destination=destination,
             lease_id=taken.lease_id,
-            entries=tuple(entries),
+            entries=entries,
             next_due=taken.next_due,
         )
 

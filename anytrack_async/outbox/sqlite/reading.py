@@ -11,7 +11,8 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.codec import decode, encode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models import Conversion
-from anytrack_async.outbox.base import DeadLetter, Entry, Setback
+from anytrack_async.outbox.base import DeadLetter, Setback
+from anytrack_async.outbox.entries import Entries, Entry
 from anytrack_async.outbox.sqlite.letters import Letter
 from anytrack_async.outbox.sqlite.taking import Found
 
@@ -51,7 +52,7 @@ class Reader:
         while len(recent) > self._most:  # counted anew each time: the other thread drops too
             recent.popitem(last=False)
 
-    async def entries(self, found: Sequence[Found]) -> tuple[list[Entry], list[Setback]]:
+    async def entries(self, found: Sequence[Found]) -> tuple[Entries, list[Setback]]:
         """Return the entries, and a death for each that cannot be read."""
         entries: list[Entry] = []
         faults: list[Setback] = []
@@ -62,7 +63,7 @@ class Reader:
                 faults.append(Setback(seq=one.seq, attempts=one.attempts, error=str(exc)))
             if count % _SLICE == 0:
                 await checkpoint()
-        return entries, faults
+        return Entries.of(entries), faults
 
     def _entry(self, one: Found) -> Entry:
         return Entry(

@@ -53,7 +53,7 @@ class Claiming(Rules):
     async def test_an_empty_claim_has_no_lease(self, outbox: Outbox) -> None:
         claim = await outbox.claim("alpha", 10, LEASE)
 
-        assert (claim.destination, claim.lease_id, claim.entries) == ("alpha", 0, ())
+        assert (claim.destination, claim.lease_id, len(claim.entries)) == ("alpha", 0, 0)
         assert claim.next_due is None
 
     async def test_an_unknown_destination_is_refused(self, outbox: Outbox) -> None:
@@ -76,7 +76,7 @@ class Claiming(Rules):
 
         claim = await outbox.claim("alpha", 9, LEASE)
 
-        assert (claim.lease_id, claim.entries, claim.next_due) == (0, (), None)
+        assert (claim.lease_id, len(claim.entries), claim.next_due) == (0, 0, None)
         assert (await outbox.depths())["alpha"].waiting == 0
 
     async def test_names_that_contain_each_other_are_kept_apart(self, outbox: Outbox) -> None:
@@ -94,7 +94,7 @@ class Claiming(Rules):
 
         again = await outbox.claim("alpha", 1, LEASE)
 
-        assert (again.entries, again.next_due) == ((), clock.now + LEASE)
+        assert (len(again.entries), again.next_due) == (0, clock.now + LEASE)
 
     async def test_a_lease_that_ended_counts_as_an_attempt(
         self, outbox: Outbox, clock: Clock
@@ -143,7 +143,7 @@ class Claiming(Rules):
 
         again = await outbox.claim("alpha", 1, LEASE)
 
-        assert (again.entries, again.next_due) == ((), clock.now + 1)
+        assert (len(again.entries), again.next_due) == (0, clock.now + 1)
         assert await outbox.settle(claim)
 
     async def test_a_lost_retry_comes_back_with_one_attempt_more(
@@ -192,5 +192,5 @@ class Claiming(Rules):
     async def test_a_claim_of_nothing_is_empty(self, outbox: Outbox) -> None:
         await outbox.append(sales(1))
 
-        assert (await outbox.claim("alpha", 0, LEASE)).entries == ()
+        assert not (await outbox.claim("alpha", 0, LEASE)).entries
         assert orders(await outbox.claim("alpha", 1, LEASE)) == [1]

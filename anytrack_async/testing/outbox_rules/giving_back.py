@@ -43,7 +43,7 @@ class GivingBack(Rules):
         clock.advance(10)
         again = await outbox.claim("alpha", 3, LEASE)
 
-        assert (early.entries, early.next_due) == ((), clock.now)
+        assert (len(early.entries), early.next_due) == (0, clock.now)
         assert (orders(again), tried(again)) == ([2], [1])
 
     async def test_a_retry_can_fail_again(self, outbox: Outbox, clock: Clock) -> None:
@@ -88,7 +88,7 @@ class GivingBack(Rules):
         clock.advance(10)
         again = await outbox.claim("alpha", 2, LEASE)
 
-        assert (early.entries, early.next_due) == ((), clock.now)
+        assert (len(early.entries), early.next_due) == (0, clock.now)
         assert (orders(again), tried(again)) == ([1, 2], [attempt, attempt])
         assert not await outbox.settle(claim)
 

@@ -1,0 +1,33 @@
+"""The entries of a claim, kept as columns."""
+
+from __future__ import annotations
+
+from anytrack_async.outbox import Entries, Entry
+from tests.delivery.doubles import sales
+
+ENTRIES = [
+    Entry(seq=seq, conversion=one, attempts=seq % 2, accepted_at=float(seq))
+    for seq, one in enumerate(sales(4), 7)
+]
+
+
+def test_each_comes_back_as_it_was_given():
+    columns = Entries.of(ENTRIES)
+
+    assert list(columns) == ENTRIES
+    assert [columns[at] for at in range(len(columns))] == ENTRIES
+    assert columns[-1] == ENTRIES[-1]
+
+
+def test_a_part_is_entries_too():
+    part = Entries.of(ENTRIES)[1:3]
+
+    assert isinstance(part, Entries)
+    assert list(part) == ENTRIES[1:3]
+    assert part.event_ids == [entry.conversion.event_id for entry in ENTRIES[1:3]]
+
+
+def test_none_are_false_and_empty():
+    assert not Entries()
+    assert list(Entries.of([])) == []
+    assert Entries.of(iter(())).event_ids == []
