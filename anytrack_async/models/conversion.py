@@ -17,15 +17,14 @@ from anytrack_async.models.checks import (
     amount,
     currency_code,
     identifier,
-    json_map,
     not_blank,
     text,
-    text_map,
     utc,
 )
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.event_id import new_event_id, order_event_id
 from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.mappings import json_map, text_map
 
 
 class ConversionType(StrEnum):
@@ -69,7 +68,9 @@ def _event_id(conversion: Conversion) -> str:
 
 
 def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
-    given: Any = () if value is None else value
+    if value is None or value == ():
+        return ()
+    given: Any = value
     items = tuple(given) if isinstance(given, Iterable) else (given,)
     if not all(isinstance(item, LineItem) for item in items):
         raise InvalidConversionError("items", "must be LineItem objects")
@@ -87,9 +88,8 @@ def _meta(_: object, field: attrs.Attribute[Any], value: object) -> None:
         raise InvalidConversionError(field.name, "must be MetaFields")
 
 
-_or_none = attrs.validators.optional
-_ID = _or_none(identifier(200))
-_TEXT = _or_none(text())
+_ID = identifier(200, optional=True)
+_TEXT = text(optional=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -130,13 +130,13 @@ class Conversion:
 
     conversion_type: ConversionType = attrs.field(converter=_type)
     click_id: str | None = attrs.field(
-        default=None, validator=_or_none(identifier(1024)), repr=False
+        default=None, validator=identifier(1024, optional=True), repr=False
     )
     revenue: Decimal = attrs.field(default=Decimal(0), converter=_revenue)
     currency: str = attrs.field(default="USD", converter=currency_code)
     timestamp: datetime = attrs.field(factory=lambda: datetime.now(UTC), converter=_timestamp)
     order_id: str | None = attrs.field(default=None, validator=_ID)
-    event_name: str | None = attrs.field(default=None, validator=_or_none(identifier(50)))
+    event_name: str | None = attrs.field(default=None, validator=identifier(50, optional=True))
     event_id: str = attrs.field(
         default=attrs.Factory(_event_id, takes_self=True), validator=identifier(400)
     )
@@ -148,7 +148,7 @@ class Conversion:
         factory=dict, converter=_sub_ids, repr=False, hash=False
     )
     ip_address: str | None = attrs.field(
-        default=None, converter=not_blank, validator=_or_none(text(64)), repr=False
+        default=None, converter=not_blank, validator=text(64, optional=True), repr=False
     )
     user_agent: str | None = attrs.field(
         default=None, converter=not_blank, validator=_TEXT, repr=False

@@ -34,15 +34,17 @@ def _ids(given: Ids) -> tuple[str, ...]:
 
 
 def _text(given: str | None) -> str | None:
-    value: Any = _plain(given)
+    value: Any = None if given is None else _plain(given)
     return None if _is_blank(value) else value
 
 
 def _raw(given: object) -> tuple[Any, ...]:
     """Return each value of *given* as text where it can be; blank ones are left out."""
     values: Iterable[Any]
-    if given in (None, ()):
+    if given is None or given == ():
         return ()
+    if type(given) is str:
+        return (given,) if given.strip() else ()
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         values = (given,)
     else:
@@ -65,7 +67,8 @@ def _is_blank(value: object) -> bool:
 
 def _all_text(_: object, field: attrs.Attribute[Any], values: tuple[object, ...]) -> None:
     for value in values:
-        _is_text(_, field, value)
+        if type(value) is not str or not value.isascii():
+            _is_text(_, field, value)
 
 
 def _is_text(_: object, field: attrs.Attribute[Any], value: object) -> None:

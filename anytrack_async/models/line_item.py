@@ -10,7 +10,7 @@ import attrs
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.checks import Amount, amount, identifier, not_blank, text
 
-_TEXT = attrs.validators.optional(text())
+_TEXT = text(optional=True)
 
 
 def _price(value: Amount | None) -> Decimal | None:

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
-from attrs.validators import optional
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.checks import identifier, json_map
+from anytrack_async.models.checks import identifier
+from anytrack_async.models.mappings import json_map
 from anytrack_async.models.meta_fields import (
     flag,
     names_only,
@@ -120,7 +120,7 @@ class MetaFields:
     """
 
     action_source: ActionSource | None = one_of(ActionSource)
-    event_name: str | None = field(default=None, validator=optional(identifier(50)))
+    event_name: str | None = field(default=None, validator=identifier(50, optional=True))
     referrer_url: str | None = words()
     opt_out: bool | None = flag()
     messaging_channel: MessagingChannel | None = one_of(MessagingChannel)

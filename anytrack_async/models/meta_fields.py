@@ -12,7 +12,7 @@ from anytrack_async.models.checks import encodable, text, utc
 
 _LARGEST = Decimal(10**15)
 _LARGEST_ID = 10**40
-_is_text = attrs.validators.optional(text())
+_is_text = text(optional=True)
 
 
 def names_only(self: Any) -> str:

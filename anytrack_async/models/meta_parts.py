@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from attrs import field, frozen
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.checks import json_map
+from anytrack_async.models.mappings import json_map
 from anytrack_async.models.meta_fields import (
     count,
     key,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple, Self, overload
+from typing import NamedTuple, Self, overload
 
 import attrs
 
 from anytrack_async.models import Conversion
 
-_COLUMNS = ("seqs", "conversions", "attempts", "accepted_at")
 _event_id = attrgetter("event_id")
 
 
@@ -74,7 +73,11 @@ class Entries(Sequence[Entry]):
     @overload
     def __getitem__(self, at: slice) -> Entries: ...
     def __getitem__(self, at: int | slice) -> Entry | Entries:
-        columns: tuple[Sequence[Any], ...] = attrs.astuple(self, recurse=False)
         if isinstance(at, slice):
-            return Entries(**dict(zip(_COLUMNS, (one[at] for one in columns), strict=True)))
-        return Entry(*(one[at] for one in columns))
+            return Entries(
+                seqs=self.seqs[at],
+                conversions=self.conversions[at],
+                attempts=self.attempts[at],
+                accepted_at=self.accepted_at[at],
+            )
+        return Entry(self.seqs[at], self.conversions[at], self.attempts[at], self.accepted_at[at])
