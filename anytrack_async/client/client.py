@@ -7,16 +7,17 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-import anyio
 import attrs
 from anyio import AsyncContextManagerMixin
 
 from anytrack_async.client.config import (
+    check_patience,
+    checked_sinks,
     delivery_settings,
     listed,
     make_outbox,
     outbox_from_env,
-    sink_names,
+    several,
     sinks_from_env,
 )
 from anytrack_async.client.push import Pushing
@@ -24,14 +25,13 @@ from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import ANYTRACK, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.delivery.farewell import within
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Event, LoggingObserver, Observer, Observers
 from anytrack_async.outbox import Outbox
 from anytrack_async.settings import AnyTrackSettings, DeliverySettings, HttpSettings
 from anytrack_async.sinks import AnyTrackSink, Sink
 from anytrack_async.transport import Transport, anytrack_session
-
-_FAREWELL = 5.0  # seconds that closing the connections may take
 
 
 class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
@@ -83,19 +83,21 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         transport: Transport | None = None,
     ) -> None:
         settings = _settings(api_key, account_id, base_url, http)
-        names = sink_names(sinks)
+        sinks, delivery = checked_sinks(sinks), delivery_settings(delivery)
         self._counters = Counters()
-        notify = Observers(
-            [self._counters, *((LoggingObserver(),) if log else ()), *observers]
-        ).notify
+        logging = (LoggingObserver(),) if log else ()
+        told = [self._counters, *logging, *several("observers", observers)]
+        notify = Observers(told).notify
         self._session = anytrack_session(settings, transport=transport)
-        self._anytrack = AnyTrackSink(settings, transport=transport)
+        self._anytrack = AnyTrackSink(settings, transport=transport, within=delivery.patience)
+        everyone = [self._anytrack, *sinks]
+        check_patience(delivery, everyone)
         self._dispatcher = Dispatcher(
             make_outbox(outbox),
-            [self._anytrack, *sinks],
-            delivery_settings(delivery),
+            everyone,
+            delivery,
             notify=notify,
-            from_start=listed("from_start", from_start, among=[ANYTRACK, *names]),
+            from_start=listed("from_start", from_start, among=[sink.name for sink in everyone]),
         )
         self._sinks = {sink.name: sink for sink in sinks}
         _share(notify, sinks)
@@ -139,7 +141,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             settings.api_key,
             settings.account_id,
             base_url=settings.base_url,
-            sinks=[*sinks_from_env(environ, transport), *sinks],
+            sinks=[*sinks_from_env(environ, transport), *checked_sinks(sinks)],
             outbox=outbox_from_env(environ) if outbox is None else outbox,
             delivery=delivery,
             http=http,
@@ -202,12 +204,13 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        self._session.closed = False
         try:
             async with self._dispatcher:
                 yield self
         finally:
-            with anyio.move_on_after(_FAREWELL, shield=True):
-                await self._session.aclose()
+            self._session.closed = True
+            await within("closing the connections to AnyTrack", self._session.aclose)
 
 
 def _settings(

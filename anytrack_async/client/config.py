@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import ceil, isfinite
 from pathlib import Path
+from typing import Any
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox import MemoryOutbox, Outbox
 from anytrack_async.settings import DeliverySettings
+from anytrack_async.settings.delivery import LEASE_USED
 from anytrack_async.sinks import Sink
 from anytrack_async.transport import Transport
 
@@ -94,19 +97,53 @@ def delivery_settings(given: object) -> DeliverySettings:
     return given
 
 
-def sink_names(sinks: Iterable[Sink]) -> list[str]:
-    """Return the names of *sinks*.
+def check_patience(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
+    """Refuse a lease in which a sink's time-outs have no room: its batches would be cut short.
 
     Raises:
-        ConfigurationError: one of them is no sink.
+        ConfigurationError: the message names both settings and a lease that is long enough.
     """
     for sink in sinks:
+        needed = sink.limits.seconds
+        if needed is not None and needed > delivery.patience:
+            raise ConfigurationError(_too_short(sink.name, needed, delivery.patience))
+
+
+def _too_short(name: str, needed: float, given: float) -> str:
+    lease = needed / LEASE_USED
+    enough = ceil(lease) if isfinite(lease) else lease
+    return (
+        f"the lease is too short for the time-out of {name!r}: set "
+        f"DeliverySettings(lease={enough}) or a shorter HttpSettings(timeout=…); a batch needs "
+        f"{needed:.4g} s and gets four fifths of the lease, {given:.4g} s"
+    )
+
+
+def checked_sinks(sinks: object) -> tuple[Sink, ...]:
+    """Return *sinks* as a tuple.
+
+    Raises:
+        ConfigurationError: it is no list, or one of them is no sink.
+    """
+    given = several("sinks", sinks)
+    for sink in given:
         if isinstance(sink, type) or not hasattr(sink, "deliver") or not hasattr(sink, "limits"):
             kind = sink.__name__ if isinstance(sink, type) else type(sink).__name__
             raise ConfigurationError(
                 f"sinks must be Sink objects such as MetaSink(settings), got {kind}"
             )
-    return [sink.name for sink in sinks]
+    return given
+
+
+def several(argument: str, given: object) -> tuple[Any, ...]:
+    """Return what is *given* as *argument* as a tuple; an iterator would be used up by a look.
+
+    Raises:
+        ConfigurationError: it is one thing.
+    """
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"{argument} takes a list, got {type(given).__name__}")
+    return tuple(given)
 
 
 def listed(argument: str, names: Iterable[str], among: Collection[str] = ()) -> Sequence[str]:
@@ -118,7 +155,7 @@ def listed(argument: str, names: Iterable[str], among: Collection[str] = ()) -> 
     """
     if isinstance(names, str):
         raise ConfigurationError(f"{argument} takes a list: [{names!r}]")
-    given = tuple(names)
+    given = several(argument, names)
     if among and (unknown := [name for name in given if name not in among]):
         raise ConfigurationError(
             f"{argument}: no destination {', '.join(map(repr, unknown))}; "

@@ -9,12 +9,14 @@ import attrs
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models import Conversion, Outcome
 from anytrack_async.sinks.base import BatchRejected, Sink, SinkSignal, Throttled
+from anytrack_async.transport import Session
 
 
 class Pushing:
     """The part of the client that bypasses outbox and lanes."""
 
     _sinks: Mapping[str, Sink]
+    _session: Session
 
     async def sync_with_meta_capi(
         self, conversion: Conversion, sink: Sink | None = None
@@ -33,6 +35,7 @@ class Pushing:
 
         Raises:
             ConfigurationError: no sink is given and the client has none for Meta.
+            ClosedError: no sink is given and the client is closed.
         """
         return await self._push(conversion, sink, "meta")
 
@@ -44,10 +47,16 @@ class Pushing:
         return await self._push(conversion, sink, "hubspot")
 
     async def _push(self, conversion: Conversion, sink: Sink | None, name: str) -> Outcome:
-        sink = sink or self._sinks.get(name)
-        if sink is None:
-            raise ConfigurationError(f"the client has no sink {name!r}: add one, or pass it here")
+        if not isinstance(conversion, Conversion):
+            raise TypeError(f"takes a Conversion object, got {type(conversion).__name__}")
+        sink = sink or self._own(name)
         return attrs.evolve(await _deliver(sink, conversion), destination=sink.name)
+
+    def _own(self, name: str) -> Sink:
+        if name not in self._sinks:
+            raise ConfigurationError(f"the client has no sink {name!r}: add one, or pass it here")
+        self._session.check_open()
+        return self._sinks[name]
 
 
 async def _deliver(sink: Sink, conversion: Conversion) -> Outcome:

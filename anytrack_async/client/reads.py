@@ -16,7 +16,8 @@ class Reads:
     """The part of the client that asks AnyTrack; each method names the endpoint's that does it.
 
     All raise `InvalidConversionError` for an argument with a fault, the `ServiceError` that fits
-    after the last retry, and `DecodeError` for an answer that cannot be read.
+    after the last retry, `DecodeError` for an answer that cannot be read, and `ClosedError` once
+    the client is closed.
     """
 
     _session: Session

@@ -36,6 +36,7 @@ class Gate:
         hint_cap: the longest pause a destination may ask for, seconds.
         hold_probe: seconds between the probes of a destination that refused the credentials.
         rate: requests a second, None for no limit.
+        spacing: seconds since the last batch → seconds to wait for a fuller one.
         clock: unix seconds.
         notify: is told each change once.
     """
@@ -48,6 +49,7 @@ class Gate:
         hint_cap: float,
         hold_probe: float,
         rate: float | None,
+        spacing: Callable[[float], float],
         clock: Callable[[], float],
         notify: Callable[[Event], None],
     ) -> None:
@@ -57,11 +59,13 @@ class Gate:
         self._hint_cap = hint_cap
         self._hold_probe = hold_probe
         self._pace = 1 / rate if rate else 0.0
+        self._spacing = spacing
         self._clock = clock
         self._notify = notify
         self._failures = 0
         self._opens = 0.0
         self._paced = 0.0
+        self._sent = 0.0
         self._era = 0
 
     @property
@@ -80,6 +84,11 @@ class Gate:
         return max(0.0, self._paced - self._clock())
 
     @property
+    def spaced_for(self) -> float:
+        """Seconds for which the sink would rather wait for a fuller batch."""
+        return self._spacing(max(0.0, self._clock() - self._sent))
+
+    @property
     def probing(self) -> bool:
         """Whether to send one small batch at a time, until one is delivered."""
         return self.state in (LaneState.DOWN, LaneState.HELD)
@@ -91,8 +100,9 @@ class Gate:
 
     def sent(self) -> int:
         """Take note that a request leaves; return a mark to give back with its answer."""
+        self._sent = self._clock()
         if self._pace:
-            self._paced = max(self._paced, self._clock()) + self._pace
+            self._paced = max(self._paced, self._sent) + self._pace
         return self._era
 
     def succeed(self, mark: int, *, delivered: bool) -> None:

@@ -23,9 +23,6 @@ from anytrack_async.sinks.base import CredentialsRejected, Sink, SinkSignal, Thr
 _SPLIT_AFTER = 2
 """Failed attempts after which a batch that alone fails is halved to find what breaks it."""
 
-_LEASE_USED = 0.8
-"""Share of the lease that one request may take, so that no second worker takes over meanwhile."""
-
 _STOPPED = "not sent: the lane was stopped, or the lease lost"
 
 _COURTESY = 3
@@ -67,6 +64,7 @@ class Lane:
             hint_cap=settings.retry.hint_cap,
             hold_probe=settings.hold_probe,
             rate=self._limits.rate,
+            spacing=self._limits.spacing,
             clock=clock,
             notify=notify,
         )
@@ -167,8 +165,8 @@ class Lane:
 
     async def _linger(self) -> None:
         # The last batch was full, so there may be another at once.
-        if self._settings.linger and not self._full:
-            with anyio.move_on_after(self._settings.linger):
+        if not self._full and (seconds := max(self._settings.linger, self._gate.spaced_for)):
+            with anyio.move_on_after(seconds):
                 await self._closing.wait()
 
     # Delivering
@@ -205,9 +203,9 @@ class Lane:
             tried.split = _most(claim) >= _SPLIT_AFTER
         await attempt(
             self._sink,
-            [entry.conversion for entry in claim.entries],
+            claim.entries.conversions,
             tried,
-            within=self._settings.lease * _LEASE_USED,
+            within=self._settings.patience,
             between=between,
         )
 
@@ -247,4 +245,4 @@ class Lane:
 
 
 def _most(claim: Claim) -> int:
-    return max(entry.attempts for entry in claim.entries)
+    return max(claim.entries.attempts)

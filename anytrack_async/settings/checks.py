@@ -61,6 +61,12 @@ def whole(_: object, field: attrs.Attribute[Any], value: object) -> None:
         )
 
 
+def function(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what cannot be called, but for None."""
+    if value is not None and not callable(value):
+        raise ConfigurationError(f"{field.name} must be a function")
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -70,7 +76,8 @@ def one_of(*allowed: str) -> Callable[[Any, attrs.Attribute[Any], object], None]
 
     def validate(_: object, field: attrs.Attribute[Any], value: object) -> None:
         if value not in allowed:
-            raise ConfigurationError(f"{field.name} must be one of {', '.join(allowed)}")
+            choices = ", ".join(map(repr, allowed))
+            raise ConfigurationError(f"{field.name} must be one of {choices}, got {value!r}")
 
     return validate
 

@@ -11,6 +11,9 @@ from anytrack_async.settings.http import Retry
 
 DAY = 86_400.0
 
+LEASE_USED = 0.8
+"""Share of the lease that one batch may take, so that no second worker takes over meanwhile."""
+
 
 def _patient() -> Retry:
     return Retry(attempts=8, base=1.0, cap=300.0, hint_cap=DAY)
@@ -26,8 +29,10 @@ class DeliverySettings:
         probe: waits between looks at a destination that does not answer.
         max_age: seconds after which a conversion that no attempt delivered becomes a dead letter.
         drain: seconds that closing may take to deliver what is accepted.
-        linger: seconds a lane waits for a fuller batch; 0 sends what is there.
-        lease: seconds after which another worker may take over a claim.
+        linger: seconds a lane waits for a fuller batch; 0 sends what is there, or as far apart as
+            the sink wants batches that are not full.
+        lease: seconds after which another worker may take over a claim. A sink gets four fifths of
+            it for a batch; the client refuses time-outs of more than 30 s that do not fit in there.
         poll: seconds between looks at an outbox that other processes write to.
         hold_probe: seconds between quiet probes of a destination that refused the credentials.
         on_full: what a full outbox does to `submit` and `track_many`: make them wait, or raise
@@ -53,3 +58,8 @@ class DeliverySettings:
     )
     prune_every: float = attrs.field(default=5.0, validator=positive)
     remember: float = attrs.field(default=30 * DAY, validator=not_negative)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a sink gets for one batch."""
+        return self.lease * LEASE_USED

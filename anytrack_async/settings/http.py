@@ -49,6 +49,9 @@ class Retry:
         return backoff.full_jitter(growing)
 
 
+_TIMEOUT = 30.0
+
+
 @attrs.frozen(kw_only=True)
 class HttpSettings:
     """How to talk HTTP to one service.
@@ -57,17 +60,28 @@ class HttpSettings:
         timeout: seconds for connecting, and for each read or write.
         connections: requests on the wire at once, and connections kept.
         retry: for reads. Deliveries are retried by their lane instead.
-        engine: ``"httpx"``, the plain one, or ``"aiohttp"`` with the ``[speed]`` extra: the same
-            requests, answers and errors for less work. Through a proxy that the environment names,
-            httpx's own pool, whichever is set.
+        engine: ``"plain"``, or ``"aiohttp"`` with the ``[speed]`` extra: the same requests, answers
+            and errors for less work. Through a proxy that the environment names, httpx's own pool,
+            whichever is set.
 
     Raises:
         ConfigurationError: a setting has a fault; the message names it.
     """
 
-    timeout: float = attrs.field(default=30.0, validator=positive)
+    timeout: float = attrs.field(default=_TIMEOUT, validator=positive)
     connections: int = attrs.field(default=32, validator=whole)
     retry: Retry = attrs.field(factory=Retry, validator=made_of(Retry))
-    engine: Literal["httpx", "aiohttp"] = attrs.field(
-        default="httpx", validator=one_of("httpx", "aiohttp")
+    engine: Literal["plain", "aiohttp"] = attrs.field(
+        default="plain", validator=one_of("plain", "aiohttp")
     )
+
+    def asked(self, requests: int = 1) -> float | None:
+        """Return the seconds that a longer time-out than the default asks for.
+
+        Args:
+            requests: how many are sent one after the other.
+
+        Returns:
+            None without such a time-out: whoever sets a short lease need not shorten this as well.
+        """
+        return requests * self.timeout if self.timeout > _TIMEOUT else None

@@ -15,11 +15,14 @@ from anytrack_async.settings.checks import (
     base_url,
     build,
     from_environment,
+    function,
+    made_of,
     not_empty,
     one_of,
     positive,
     require,
     secret,
+    whole,
 )
 from anytrack_async.settings.http import HttpSettings
 
@@ -35,11 +38,6 @@ A mapping names a field of the conversion (``"ad_id"``), an entry of one (``"cus
 
 _TYPES = tuple(map(str, ConversionType))
 _VERSION = re.compile(r"\d{4}-\d{2}|v3")
-
-
-def _tokens_callback(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not callable(value):
-        raise ConfigurationError(f"{field.name} must be a function")
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +76,7 @@ class OAuthSettings:
     client_secret: str = secret()
     refresh_token: str = secret()
     on_tokens: Callable[[OAuthTokens], Awaitable[None] | None] | None = attrs.field(
-        default=None, repr=False, validator=_tokens_callback
+        default=None, repr=False, validator=function
     )
 
     @classmethod
@@ -97,7 +95,7 @@ class OAuthSettings:
 
 def _stages(given: ByType | None) -> Mapping[str, str]:
     stages = dict.fromkeys(_TYPES, "qualifiedtobuy") | {"sale": "closedwon"}
-    return stages | _by_type("stages", given or {})
+    return stages | _by_type("stages", {} if given is None else given)
 
 
 def _pipelines(given: str | ByType) -> Mapping[str, str]:
@@ -107,6 +105,8 @@ def _pipelines(given: str | ByType) -> Mapping[str, str]:
 
 
 def _by_type(setting: str, given: ByType) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{setting} must be a mapping, got {type(given).__name__}")
     if not set(_TYPES).issuperset(given):
         raise ConfigurationError(f"{setting} takes the conversion types {', '.join(_TYPES)}")
     return {str(kind): _name(setting, name) for kind, name in given.items()}
@@ -163,7 +163,9 @@ class HubSpotSettings:
     VARIABLES: ClassVar = {"access_token": "HUBSPOT_ACCESS_TOKEN", "base_url": "HUBSPOT_BASE_URL"}
 
     access_token: str | None = secret(default=None)
-    oauth: OAuthSettings | None = None
+    oauth: OAuthSettings | None = attrs.field(
+        default=None, validator=attrs.validators.optional(made_of(OAuthSettings))
+    )
     base_url: str = attrs.field(default="https://api.hubapi.com", converter=base_url)
     api_version: str = attrs.field(default="2026-09", validator=_version)
     mode: Literal["deals", "events"] = attrs.field(
@@ -174,15 +176,17 @@ class HubSpotSettings:
     )
     pipeline: Mapping[str, str] = attrs.field(default="default", converter=_pipelines)
     stages: Mapping[str, str] = attrs.field(default=None, converter=_stages)
-    deal_name: Callable[[Conversion], str] | None = None
+    deal_name: Callable[[Conversion], str] | None = attrs.field(default=None, validator=function)
     properties: PropertySource = attrs.field(factory=dict, validator=_sources)
     contact_properties: PropertySource = attrs.field(factory=dict, validator=_sources)
     contacts: bool = True
     property_group: str = attrs.field(default="dealinformation", validator=not_empty)
-    rate_limit: int = attrs.field(default=100, validator=positive)
+    rate_limit: int = attrs.field(default=100, validator=whole)
     rate_interval: float = attrs.field(default=10.0, validator=positive)
-    time_zone: tzinfo | None = None
-    http: HttpSettings = attrs.field(factory=HttpSettings)
+    time_zone: tzinfo | None = attrs.field(
+        default=None, validator=attrs.validators.optional(made_of(tzinfo))
+    )
+    http: HttpSettings = attrs.field(factory=HttpSettings, validator=made_of(HttpSettings))
 
     def __attrs_post_init__(self) -> None:
         if self.access_token is None and self.oauth is None:

@@ -15,10 +15,13 @@ from anytrack_async.settings.checks import (
     base_url,
     build,
     from_environment,
+    function,
+    made_of,
     not_empty,
     positive,
     require,
     secret,
+    whole,
 )
 from anytrack_async.settings.http import HttpSettings
 
@@ -30,8 +33,8 @@ _REGION = re.compile(r"[A-Za-z]{2}")
 _ACTION_SOURCES = get_args(ActionSource)
 
 
-def _partner_agent(_: object, __: object, value: str | None) -> None:
-    if value is not None and not 0 < len(value) < 23:
+def _partner_agent(_: object, __: object, value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and 0 < len(value) < 23):
         raise ConfigurationError("partner_agent must have 1 to 22 characters")
 
 
@@ -45,8 +48,9 @@ def _region(_: object, __: object, value: Any) -> None:
         raise ConfigurationError("phone_region must be a two-letter code such as 'GB'")
 
 
-def _batch(_: object, __: object, value: int) -> None:
-    if not 1 <= value <= 1000:
+def _batch(_: object, field: attrs.Attribute[int], value: int) -> None:
+    whole(_, field, value)
+    if value > 1000:
         raise ConfigurationError("batch must be 1 to 1000: Meta takes no more in a request")
 
 
@@ -100,7 +104,7 @@ class MetaSettings:
     api_version: str = attrs.field(default="v26.0", validator=not_empty)
     action_source: ActionSource = attrs.field(default="website", validator=_action_source)
     partner_agent: str | None = attrs.field(default=None, validator=_partner_agent)
-    event_name: EventName | None = None
+    event_name: EventName | None = attrs.field(default=None, validator=function)
     limited_data_use: bool = False
     opt_out: bool = False
     hash_external_id: bool = True
@@ -108,8 +112,8 @@ class MetaSettings:
     country_names: bool = False
     batch: int = attrs.field(default=1000, validator=_batch)
     max_bytes: int = attrs.field(default=4 * _MIB, validator=positive)
-    concurrency: int = attrs.field(default=4, validator=positive)
-    http: HttpSettings = attrs.field(factory=HttpSettings)
+    concurrency: int = attrs.field(default=4, validator=whole)
+    http: HttpSettings = attrs.field(factory=HttpSettings, validator=made_of(HttpSettings))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
 
 from anytrack_async.models import Conversion, Outcome
 from anytrack_async.settings.checks import positive
+
+
+def _at_once(_: float) -> float:
+    return 0.0
 
 
 @attrs.frozen(kw_only=True)
@@ -19,11 +23,17 @@ class SinkLimits:
         batch: conversions in one `deliver` call.
         concurrency: `deliver` calls at once.
         rate: `deliver` calls a second, None for no limit.
+        seconds: how long a `deliver` call must be allowed to take, None if any time will do. A
+            client whose lease is too short for it is refused.
+        spacing: seconds since the last batch left → seconds that the next one should still wait, to
+            be fuller, as things are. Not asked after a full batch, nor when closing.
     """
 
     batch: int = attrs.field(default=100, validator=positive)
     concurrency: int = attrs.field(default=4, validator=positive)
     rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
+    seconds: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
+    spacing: Callable[[float], float] = attrs.field(default=_at_once, eq=False, repr=False)
 
 
 class Sink(Protocol):

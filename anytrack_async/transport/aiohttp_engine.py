@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from functools import lru_cache
 from io import BytesIO
+from math import isfinite
 
 import aiohttp
 import httpx
@@ -43,10 +44,11 @@ class AiohttpEngine:
         total: float | None = None,
         kept: float = 15.0,
     ) -> None:
+        timeout = http.timeout if isfinite(http.timeout) else None
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=kept),
             timeout=aiohttp.ClientTimeout(
-                total=total, connect=http.timeout, sock_read=http.timeout
+                total=timeout and total, connect=timeout, sock_read=timeout
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

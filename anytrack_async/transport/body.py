@@ -32,7 +32,7 @@ def _in_pieces(answer: Answer) -> Any:
     # parsed record by record; anything else, which is rarely big, in one go.
     try:
         body = _with_list(answer.content.decode())
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     return answer.json() if body is None else body
 

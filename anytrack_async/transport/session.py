@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from anytrack_async._version import __version__
-from anytrack_async.errors import ConfigurationError, TransportError
+from anytrack_async.errors import ClosedError, ConfigurationError, TransportError
 from anytrack_async.settings import HttpSettings, Retry
 from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.base import Engine, Request, TotalTimeout, Transport
@@ -52,6 +52,9 @@ class Session:
             Otherwise there are as many as connections, and each ends after four time-outs, however
             busily the server drips bytes.
 
+    Attributes:
+        closed: whether nothing is opened any more: whoever closes it for good says so first.
+
     Raises:
         ConfigurationError: the engine is not installed, or *base_url* is no URL.
     """
@@ -69,6 +72,7 @@ class Session:
         if transport is None:
             check_engine(http)
         self.service = service
+        self.closed = False
         self._base = _checked(base_url.rstrip("/"))
         self._http = http
         self._given = transport
@@ -122,8 +126,16 @@ class Session:
             raise ConfigurationError("the token must be printable ASCII without blanks around it")
         self._sign(self._headers | {"Authorization": f"Bearer {token}"})
 
+    def check_open(self) -> None:
+        """Raise `ClosedError` if this is `closed`."""
+        if self.closed:
+            raise ClosedError("the client is closed: use it inside its `async with` block")
+
     async def aclose(self) -> None:
-        """Close the connections, and the injected transport; a later request opens new ones."""
+        """Close the connections, and the injected transport.
+
+        A later request opens new ones, unless the session is `closed`.
+        """
         with anyio.CancelScope(shield=True):
             async with self._opening:  # by a request that came before
                 engine, self._engine = self._engine, None
@@ -139,6 +151,7 @@ class Session:
     async def _open(self) -> Engine:
         async with self._opening:
             if self._engine is None:
+                self.check_open()
                 self._engine = await self._opened()
             return self._engine
 

@@ -10,6 +10,7 @@ import pytest
 
 from anytrack_async import (
     BatchRejected,
+    ClosedError,
     ConfigurationError,
     Conversion,
     CredentialsRejected,
@@ -71,6 +72,27 @@ async def test_without_a_sink_it_says_what_to_do(name: str, service: Service):
 
     with pytest.raises(ConfigurationError, match=f"no sink '{name}': add one, or pass it here"):
         await push(SALE)
+
+
+@pytest.mark.parametrize("name", ["meta", "hubspot"])
+async def test_a_closed_client_pushes_only_through_a_sink_that_it_is_given(
+    name: str, service: Service
+):
+    client = service.client(sinks=[service.meta(), service.hubspot()])
+    push = client.sync_with_meta_capi if name == "meta" else client.sync_with_hubspot
+    async with client:
+        pass
+
+    with pytest.raises(ClosedError, match="inside its `async with` block"):
+        await push(SALE)
+    assert service.requests == []
+    assert (await push(SALE, getattr(service, name)())).status is Status.DELIVERED
+
+
+async def test_what_is_no_conversion_is_not_pushed(service: Service):
+    async with service.client(sinks=[service.meta()]) as client:
+        with pytest.raises(TypeError, match=r"^takes a Conversion object, got str$"):
+            await client.sync_with_meta_capi("c1")  # type: ignore[arg-type]
 
 
 class Answering:

@@ -15,7 +15,9 @@ import orjson
 import pytest
 
 from anytrack_async import (
+    ClosedError,
     ConfigurationError,
+    Conversion,
     CredentialsError,
     DecodeError,
     HttpSettings,
@@ -238,3 +240,47 @@ async def test_a_wrong_argument_costs_no_request(service: Service):
             with pytest.raises(InvalidConversionError):
                 await call
     assert service.requests == []
+
+
+# Open and closed
+
+
+async def test_reads_end_with_the_client_and_begin_again_with_it(service: Service, tmp_path: Path):
+    service.answer("/v1/conversions/c1", {"data": record()})
+    client = service.client()
+    assert (await client.get_conversion_details("c1")).id == "c1"
+    async with client:
+        assert (await client.get_conversion_details("c1")).id == "c1"
+
+    for read in (
+        lambda: client.get_conversion_details("c1"),
+        lambda: client.conversions.list(),
+        lambda: anext(client.stream_conversions(RANGE)),
+        lambda: client.get_daily_report(),
+        lambda: client.export_conversions(tmp_path / "out.csv", RANGE),
+    ):
+        with pytest.raises(ClosedError, match="inside its `async with` block"):
+            await read()
+    assert len(service.requests) == 2
+    assert not await anyio.Path(tmp_path / "out.csv").exists()
+
+    async with client:
+        assert (await client.get_conversion_details("c1")).id == "c1"
+
+
+async def test_reads_go_on_until_what_is_accepted_is_delivered(service: Service):
+    service.answer("/v1/conversions/c1", {"data": record()})
+    service.gate = anyio.Event()
+    found: list[str] = []
+
+    async def read() -> None:
+        await anyio.wait_all_tasks_blocked()  # the block is left, and its lane waits for an answer
+        found.append((await client.get_conversion_details("c1")).id)
+        service.gate.set()
+
+    async with anyio.create_task_group() as tasks:
+        async with service.client() as client:
+            await client.submit(Conversion.lead())
+            tasks.start_soon(read)
+
+    assert found == ["c1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 from anytrack_async import (
     AnyTrackClient,
     ConfigurationError,
+    DeliverySettings,
+    HttpSettings,
+    HubSpotSettings,
     HubSpotSink,
     MemoryOutbox,
     MetaSettings,
@@ -57,6 +61,9 @@ def test_what_is_missing_is_named_with_its_variable(name: str, value: Any):
         ({"sinks": [MetaSettings(pixel_id="p", access_token="t")]}, "got MetaSettings"),
         ({"sinks": [MetaSink]}, "sinks must be Sink objects such as MetaSink(settings), got Meta"),
         ({"sinks": [None]}, "got NoneType"),
+        ({"sinks": None}, "sinks takes a list, got NoneType"),
+        ({"observers": print}, "observers takes a list, got builtin_function_or_method"),
+        ({"from_start": 5}, "from_start takes a list, got int"),
         ({"observers": [print]}, "needs a notify(event)"),
         ({"from_start": "meta"}, "from_start takes a list: ['meta']"),
         ({"from_start": ["hubspto"]}, "no destination 'hubspto'; there are: anytrack"),
@@ -68,6 +75,18 @@ def test_a_wrong_argument_is_refused_at_once(options: dict[str, Any], words: str
     with pytest.raises(ConfigurationError) as caught:
         AnyTrackClient("k", "a", **options)
     assert words in str(caught.value)
+
+
+def test_one_sink_is_no_list_of_sinks(service: Service):
+    lone: Any = service.meta()
+    with pytest.raises(ConfigurationError, match=r"^sinks takes a list, got MetaSink$"):
+        service.client(sinks=lone)
+    with pytest.raises(ConfigurationError, match=r"^sinks takes a list, got MetaSink$"):
+        AnyTrackClient.from_env(ENV, sinks=lone)
+
+
+def test_sinks_may_come_from_an_iterator(service: Service):
+    assert repr(service.client(sinks=iter([service.meta()]))) == "<AnyTrackClient: anytrack, meta>"
 
 
 def test_two_sinks_cannot_share_a_name(service: Service):
@@ -93,6 +112,61 @@ def test_making_a_client_opens_nothing(service: Service, tmp_path: Path):
 
     assert service.requests == []
     assert list(tmp_path.iterdir()) == []
+
+
+# Time-outs and the lease
+
+
+def meta(timeout: float) -> MetaSink:
+    http = HttpSettings(timeout=timeout)
+    return MetaSink(MetaSettings(pixel_id="p", access_token="t", http=http))
+
+
+def hubspot(timeout: float, **more: Any) -> HubSpotSink:
+    http = HttpSettings(timeout=timeout)
+    return HubSpotSink(HubSpotSettings(access_token="t", http=http, **more))
+
+
+EVENTS = {"mode": "events", "event_name": "pe1_sale"}
+BORDERS = {
+    # options, and a lease that is just long enough
+    "anytrack": ({"http": HttpSettings(timeout=76)}, 100),
+    "meta": ({"sinks": [meta(80)]}, 100),
+    "deals": ({"sinks": [hubspot(80)]}, 300),
+    "deals alone": ({"sinks": [hubspot(80, contacts=False)]}, 100),
+    "events": ({"sinks": [hubspot(80, **EVENTS)]}, 100),
+}
+
+
+@pytest.mark.parametrize(("options", "lease"), BORDERS.values(), ids=BORDERS)
+def test_a_lease_too_short_for_a_time_out_is_refused(options: dict[str, Any], lease: float):
+    AnyTrackClient("k", "a", **options, delivery=DeliverySettings(lease=lease))
+
+    with pytest.raises(ConfigurationError) as caught:
+        AnyTrackClient("k", "a", **options, delivery=DeliverySettings(lease=lease - 0.1))
+
+    assert f"set DeliverySettings(lease={lease}) or a shorter HttpSettings(timeout=…)" in str(
+        caught.value
+    )
+
+
+def test_the_border_of_the_default_lease():
+    AnyTrackClient("k", "a", http=HttpSettings(timeout=91))
+
+    with pytest.raises(ConfigurationError, match=r"time-out of 'anytrack'.* 96\.84 s .*, 96 s$"):
+        AnyTrackClient("k", "a", http=HttpSettings(timeout=92))
+
+
+def test_a_short_lease_alone_is_no_fault():
+    AnyTrackClient("k", "a", sinks=[meta(30), hubspot(30)], delivery=DeliverySettings(lease=1))
+
+
+def test_a_time_out_without_end_needs_a_lease_without_end():
+    options: dict[str, Any] = {"http": HttpSettings(timeout=inf)}
+
+    AnyTrackClient("k", "a", **options, delivery=DeliverySettings(lease=inf))
+    with pytest.raises(ConfigurationError, match="lease=inf"):
+        AnyTrackClient("k", "a", **options)
 
 
 # Outboxes

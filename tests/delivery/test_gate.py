@@ -11,7 +11,7 @@ from tests.delivery.doubles import Clock
 class Watched(Gate):
     """A gate with its clock and what it told."""
 
-    def __init__(self, rate=None):
+    def __init__(self, rate=None, spacing=lambda _: 0.0):
         self.clock = Clock()
         self.events = []
         super().__init__(
@@ -20,6 +20,7 @@ class Watched(Gate):
             hint_cap=100.0,
             hold_probe=300.0,
             rate=rate,
+            spacing=spacing,
             clock=self.clock,
             notify=self.events.append,
         )
@@ -279,3 +280,20 @@ def test_failures_before_a_service_throttled_do_not_count(gate):
     gate.fail("503")
 
     assert gate.state is LaneState.THROTTLED
+
+
+def test_spacing_is_asked_with_the_seconds_since_the_last_batch():
+    gate = Watched(spacing=lambda since: 10.0 - since)
+    gate.sent()
+    gate.clock.now += 4.0
+
+    assert gate.spaced_for == 6.0
+    assert not gate.opens_in  # it asks for fuller batches, it stops nothing
+
+
+def test_a_clock_set_back_lengthens_no_spacing():
+    gate = Watched(spacing=lambda since: 10.0 - since)
+    gate.sent()
+    gate.clock.now -= 3600.0
+
+    assert gate.spaced_for == 10.0

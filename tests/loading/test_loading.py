@@ -99,7 +99,7 @@ def test_a_client_loads_nothing_that_it_was_not_asked_for() -> None:
     assert not modules & set(ASKED_FOR)
 
 
-@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
 @pytest.mark.parametrize("outbox", ["", "outbox.db"], ids=["memory", "sqlite"])
 def test_the_first_delivery_loads_nothing(
     sandbox: Sandbox, tmp_path: Path, outbox: str, engine: str

@@ -136,6 +136,12 @@ def test_words_are_those_there_are(cls: Any, field: str, value: Any):
     assert refused(cls, field, value).startswith(f"{field} must be one of ")
 
 
+def test_an_engine_that_there_is_not_is_refused_with_those_there_are():
+    assert refused(HttpSettings, "engine", "httpx") == (
+        "engine must be one of 'plain', 'aiohttp', got 'httpx'"
+    )
+
+
 def test_every_setting_is_checked():
     checked = {*NUMBERS_ABOVE_0, *NUMBERS_FROM_0, *WHOLE, *RETRIES, *WORDS}
 
@@ -145,5 +151,19 @@ def test_every_setting_is_checked():
 
 def test_defaults_are_as_documented():
     assert HttpSettings().timeout == 30.0
+    assert HttpSettings().engine == "plain"
     assert DeliverySettings().retry.attempts == 8
     assert DeliverySettings().on_full == "wait"
+
+
+# Time
+
+
+@pytest.mark.parametrize(("timeout", "asked"), [(0.1, None), (30, None), (30.1, 90.3), (inf, inf)])
+def test_only_a_longer_time_out_than_the_default_asks_for_time(timeout: float, asked: float | None):
+    assert HttpSettings(timeout=timeout).asked(3) == (asked and pytest.approx(asked))
+
+
+def test_a_batch_gets_four_fifths_of_the_lease():
+    assert DeliverySettings().patience == 96
+    assert DeliverySettings(lease=10).patience == 8

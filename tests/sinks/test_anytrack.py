@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
@@ -24,6 +25,7 @@ from anytrack_async.models import Conversion, Customer, LineItem, Outcome, Statu
 from anytrack_async.outbox import MemoryOutbox
 from anytrack_async.settings import AnyTrackSettings, DeliverySettings, HttpSettings, Retry
 from anytrack_async.sinks.anytrack import AnyTrackSink, to_wire
+from anytrack_async.sinks.anytrack.sink import _times
 from anytrack_async.sinks.anytrack.wire import encode
 from anytrack_async.sinks.base import (
     CredentialsRejected,
@@ -85,11 +87,13 @@ class Wire(httpx.AsyncBaseTransport):
         return Counter(json.loads(request.content)["order_id"] for request in self.requests)
 
 
-def sink(wire: httpx.AsyncBaseTransport | None = None, **http: Any) -> AnyTrackSink:
+def sink(
+    wire: httpx.AsyncBaseTransport | None = None, *, within: float = inf, **http: Any
+) -> AnyTrackSink:
     settings = AnyTrackSettings(
         api_key="key", account_id="acc", base_url=BASE, http=HttpSettings(**http)
     )
-    return AnyTrackSink(settings, transport=wire)
+    return AnyTrackSink(settings, transport=wire, within=within)
 
 
 def status(code: int, body: Any = None, **headers: str) -> Answer:
@@ -433,9 +437,22 @@ class TestSignals:
         assert [one.status for one in outcomes] == [Status.REJECTED, Status.RETRY, Status.RETRY]
 
 
+class TestPlan:
+    """For how long a batch sends, and when it ends."""
+
+    @given(st.floats(0.001, 1e6) | st.just(inf), st.floats(0.001, 1e6) | st.just(inf))
+    def test_the_last_request_has_its_time_out_if_the_batch_has(self, timeout: float, most: float):
+        sending, patience = _times(timeout, most)
+
+        assert 0 <= sending <= patience <= most
+        assert sending <= 30
+        if timeout <= most:
+            assert patience - sending == pytest.approx(timeout)
+
+
 @pytest.mark.asyncio
 class TestTime:
-    """A batch takes no longer than its lease."""
+    """A batch takes no longer than it may."""
 
     async def test_a_batch_ends_with_what_it_has(self):
         async def hang_later() -> None:
@@ -466,6 +483,25 @@ class TestTime:
             *[Status.DELIVERED] * sent,
             *[None] * (10 - sent),
         ]
+
+    @pytest.mark.parametrize("timeout", [0.02, 30.0])
+    async def test_a_lease_that_ends_costs_nothing_that_was_delivered(self, timeout: float):
+        """Through a real lane: it never ends a batch that the sink would end itself."""
+        delivery = DeliverySettings(lease=0.25, retry=Retry(base=0.001), drain=5)
+
+        async def hang_once() -> None:
+            if len(wire.requests) == 4:
+                await anyio.sleep_forever()
+
+        wire = Wire(pause=hang_once)
+        target = sink(wire, connections=1, timeout=timeout, within=delivery.patience)
+        dispatcher = Dispatcher(MemoryOutbox(), [target], delivery, notify=lambda _: None)
+        async with dispatcher:
+            with anyio.fail_after(10):
+                reports = [await handle for handle in await dispatcher.submit(sales(8))]
+
+        assert all(one.delivered for one in reports)
+        assert {order: count for order, count in wire.orders.items() if count > 1} == {"o3": 2}
 
     @pytest.mark.parametrize(("timeout", "sending"), [(10, 10), (30, 30), (60, 30)])
     async def test_requests_are_started_for_one_time_out_and_never_for_long(
@@ -648,6 +684,8 @@ class TestHousekeeping:
         assert sink().limits.concurrency == 2
         assert sink(connections=1).limits.batch == 8
         assert sink(connections=1).limits.concurrency == 1
+        assert sink().limits.seconds is None
+        assert sink(timeout=60).limits.seconds == pytest.approx(60 / 0.95)
         assert sink().name == "anytrack"
 
     async def test_a_new_token_is_used_from_now_on(self):

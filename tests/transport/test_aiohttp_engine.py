@@ -57,7 +57,7 @@ async def test_the_same_requests_leave_as_from_the_plain_engine():
         await wire.send(reply(body, 201, "X-Request-ID: r1"))
 
     heads: list[list[bytes]] = []
-    for engine in ("httpx", "aiohttp"):
+    for engine in ("plain", "aiohttp"):
         async with serving(echo) as server:
             http = HttpSettings(engine=engine, timeout=5)
             talk = Session("anytrack", server.url, headers={"Authorization": "Bearer t"}, http=http)
@@ -316,7 +316,7 @@ async def test_a_fault_of_our_own_comes_out_as_itself(monkeypatch: pytest.Monkey
 async def test_a_certificate_that_is_not_trusted_is_told_as_the_plain_engine_does():
     said: list[str] = []
     async with serving(secure=True) as server:
-        for engine in ("httpx", "aiohttp"):
+        for engine in ("plain", "aiohttp"):
             http = HttpSettings(engine=engine, timeout=5)
             talk = Session("anytrack", server.url, headers={}, http=http)
             with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED") as caught:
@@ -333,7 +333,7 @@ async def test_a_broken_answer_is_the_same_kind_of_error_as_from_the_plain_engin
 ):
     said: list[str] = []
     async with serving(failure) as server:
-        for engine in ("httpx", "aiohttp"):
+        for engine in ("plain", "aiohttp"):
             http = HttpSettings(engine=engine, timeout=5)
             talk = Session("anytrack", server.url, headers={}, http=http)
             with pytest.raises(TransportError, match="RemoteProtocolError") as caught:

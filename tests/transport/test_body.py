@@ -59,6 +59,8 @@ async def test_other_big_documents_are_read_too(document: Any):
         b'{"data": [' + FILLING.encode(),
         b'{"data": ["' + b"\xff" * 200_000 + b'"]}',
         FILLING.encode(),
+        b'{"data": [' + b"[" * 200_000,
+        b'{"data": [1], "more": ' + b"[" * 200_000,
     ],
 )
 async def test_a_cut_or_broken_document_is_refused(content: bytes):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from math import inf
 from typing import Literal
 
 import anyio
@@ -70,6 +71,16 @@ async def test_aiohttp_is_not_needed_where_a_transport_is_given():
     assert (await session.send("GET", "a")).status == 204
 
 
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
+async def test_a_time_out_may_be_none_at_all(engine: Literal["plain", "aiohttp"]):
+    async with serving(ok) as server:
+        talk = Session(
+            "anytrack", server.url, headers={}, http=HttpSettings(timeout=inf, engine=engine)
+        )
+        assert (await talk.send("GET", "a")).status == 200
+        await talk.aclose()
+
+
 # Proxies
 
 
@@ -107,9 +118,9 @@ async def test_some_hosts_need_no_proxy(environment: pytest.MonkeyPatch, url: st
     assert proxy_for(httpx.URL(url)) is None
 
 
-@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
 async def test_a_proxy_gets_the_requests(
-    environment: pytest.MonkeyPatch, engine: Literal["httpx", "aiohttp"]
+    environment: pytest.MonkeyPatch, engine: Literal["plain", "aiohttp"]
 ):
     async def tunnel(wire: Wire, head: bytes, body: bytes) -> bool:
         await wire.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")

@@ -225,8 +225,8 @@ async def test_closing_closes_all_even_if_it_is_cancelled():
         await asyncio.wait([closing])
 
 
-@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
-async def test_closing_also_closes_what_is_just_being_opened(engine: Literal["httpx", "aiohttp"]):
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
+async def test_closing_also_closes_what_is_just_being_opened(engine: Literal["plain", "aiohttp"]):
     async with serving() as server:
         session = Session(
             "anytrack", server.url, headers={}, http=HttpSettings(timeout=5, engine=engine)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
+import anyio
 import httpx
 import pytest
 import respx
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async import errors
-from anytrack_async.errors import ConfigurationError, DecodeError, TransportError
+from anytrack_async.errors import ClosedError, ConfigurationError, DecodeError, TransportError
 from anytrack_async.settings import AnyTrackSettings, HttpSettings, Retry
 from anytrack_async.transport import Session, Transport, anytrack_session
 from anytrack_async.transport.base import TotalTimeout
@@ -350,6 +351,38 @@ async def test_a_transport_may_serve_several_sessions():
         await talk.aclose()
 
     assert len(wire.requests) == wire.closed == 3
+
+
+async def test_what_waits_for_the_opening_opens_nothing_once_it_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    gate, wires = anyio.Event(), []
+
+    async def opening(url: str, http: HttpSettings, total: float | None) -> HttpxEngine:
+        await gate.wait()
+        wires.append(Wire())
+        return HttpxEngine(wires[-1], http, total=total)
+
+    monkeypatch.setattr("anytrack_async.transport.session.open_engine", opening)
+    talk = session()
+    refused: list[ClosedError] = []
+
+    async def late() -> None:
+        with pytest.raises(ClosedError) as caught:
+            await talk.send("GET", "b")
+        refused.append(caught.value)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(talk.send, "GET", "a")
+        await anyio.wait_all_tasks_blocked()
+        talk.closed = True
+        tasks.start_soon(talk.aclose)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(late)
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
+
+    assert len(refused) == len(wires) == wires[0].closed == 1
 
 
 async def test_closing_what_was_never_used_is_fine():

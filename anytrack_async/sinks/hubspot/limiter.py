@@ -15,6 +15,13 @@ from anytrack_async.settings import HubSpotSettings
 _SLACK = 1.02
 """HubSpot counts a request when it arrives, up to a network's moods later than it was sent."""
 
+_COST = 3
+"""Requests a small batch is spaced for. It needs two, for contacts and deals: the rest of the limit
+stays free for bursts, and for others who use the token."""
+
+_MOMENT = 0.001
+"""Seconds that are not worth waiting for."""
+
 
 class Window:
     """A rolling window: at most *most* requests within *interval* seconds. Without I/O.
@@ -40,6 +47,23 @@ class Window:
             return 0.0
         leaves = self._taken[len(self._taken) - self.most] + self.interval * _SLACK
         return max(leaves - now, 0.001)
+
+    def spacing(self, now: float, since: float, cost: int) -> float:
+        """Return the seconds to wait for a fuller batch, *since* seconds after the last one left.
+
+        Batches of *cost* requests, sent evenly, then never meet a full window: the nth has room
+        once *n · cost* requests are free, and the one that has to wait longest sets the pace.
+        """
+        self._forget(now)
+        left, stay = self.most - len(self._taken), self.interval * _SLACK
+        if stay * cost < _MOMENT * left:
+            return 0.0
+        last = now - since
+        paces = (
+            (taken + stay - last) * cost / max(cost, left + gone)
+            for gone, taken in enumerate(self._taken, 1)
+        )
+        return max(0.0, max(paces, default=0.0) - since)
 
     def hold(self, until: float) -> None:
         """Leave no room before *until*."""
@@ -79,6 +103,10 @@ class Limiter:
         async with self._turn:
             while wait := self._window.wait(anyio.current_time()):  # noqa: ASYNC110 - time passes
                 await anyio.sleep(wait)
+
+    def spacing(self, since: float) -> float:
+        """Return the seconds to wait for a fuller batch, *since* seconds after the last left."""
+        return self._window.spacing(anyio.current_time(), since, _COST)
 
     def hold(self, seconds: float) -> None:
         """Let nothing go for *seconds*."""

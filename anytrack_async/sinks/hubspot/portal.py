@@ -77,6 +77,10 @@ class Portal:
         """
         return decoded(await self.call("GET", path))
 
+    def spacing(self, since: float) -> float:
+        """Return the seconds to wait for a fuller batch, *since* seconds after the last left."""
+        return self._limiter.spacing(since) if self._limiter is not None else 0.0
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._session.aclose()

@@ -53,7 +53,12 @@ class HubSpotSink:
         self._plain = settings.mode == "events" or is_plain(settings)
         self._ready = settings if self._plain else None
         self._looking = anyio.Lock()
-        self._limits = SinkLimits(batch=_BATCH, concurrency=_AT_ONCE)
+        self._limits = SinkLimits(
+            batch=_BATCH,
+            concurrency=_AT_ONCE,
+            seconds=settings.http.asked(_requests(settings)),
+            spacing=self._portal.spacing,
+        )
 
     @property
     def name(self) -> str:
@@ -62,7 +67,7 @@ class HubSpotSink:
 
     @property
     def limits(self) -> SinkLimits:
-        """Batches of 100, six at once."""
+        """Batches of 100, six at once; smaller ones as far apart as the rate makes sensible."""
         return self._limits
 
     async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
@@ -158,3 +163,8 @@ def _in_place(
 ) -> Sequence[Outcome | None]:
     known: list[Outcome | None] = [*before, *here]
     return [*known, *[None] * (size - len(known))] if any(known) else ()
+
+
+def _requests(settings: HubSpotSettings) -> int:
+    """Return how many a batch takes: for contacts, deals and links, or only one."""
+    return 3 if settings.mode == "deals" and settings.contacts else 1

@@ -42,7 +42,9 @@ class MetaSink:
     ) -> None:
         check_reading(settings)
         self.name = name
-        self.limits = SinkLimits(batch=settings.batch, concurrency=settings.concurrency)
+        self.limits = SinkLimits(
+            batch=settings.batch, concurrency=settings.concurrency, seconds=settings.http.asked()
+        )
         self._settings = settings
         self._session = Session(
             name, settings.base_url, headers={}, http=settings.http, transport=transport

@@ -2,6 +2,8 @@ import gc
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anytrack_async.sinks.hubspot.limiter import Limiter, Window, _limiters, shared_limiter
 
@@ -93,6 +95,73 @@ def test_another_interval_is_taken_over():
     window.wait(0.0)
 
     assert window.wait(1.5) == 0
+
+
+def filled(window, *times):
+    for at in times:
+        window.wait(at)
+    return window
+
+
+def test_an_empty_window_asks_for_no_spacing():
+    assert Window(100, 10.0).spacing(0.0, 0.0, 2) == 0
+
+
+def test_what_is_left_is_spread_until_the_window_rolls():
+    window = filled(Window(100, 10.0), *[0.0] * 80)
+
+    # Ten batches have room, the eleventh once the eighty have left, at 10.2.
+    assert window.spacing(0.0, 0.0, 2) == pytest.approx(10.2 / 10.5)
+    assert window.spacing(10.3, 10.3, 2) == 0
+
+
+def test_spacing_is_counted_from_the_last_batch():
+    window = filled(Window(100, 10.0), *[0.0] * 80)
+
+    assert window.spacing(0.5, 0.5, 2) == pytest.approx(10.2 / 10.5 - 0.5)
+    assert window.spacing(2.0, 2.0, 2) == 0
+
+
+def test_evenly_used_the_spacing_is_the_limits_own():
+    window = filled(Window(100, 10.0), *(n * 0.102 for n in range(100)))
+
+    assert window.spacing(10.1, 0.0, 2) == pytest.approx(0.204, abs=0.01)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_full_window_spaces_until_a_batch_has_room(most):
+    window = filled(Window(most, 10.0), *[0.0] * most)
+
+    assert window.spacing(4.0, 4.0, 2) == pytest.approx(6.2)
+
+
+def test_a_limit_that_shrank_spaces_until_a_batch_has_room():
+    window = filled(Window(10, 10.0), *map(float, range(10)))
+    window.learn(9.0, 4, None, None)
+
+    # The eighth leaves at 17.2; then two of the four have room.
+    assert window.spacing(9.0, 0.0, 2) == pytest.approx(17.2 - 9.0)
+
+
+@pytest.mark.parametrize("now", [0.0, 5.0])
+def test_a_limit_that_is_far_away_spaces_nothing(now):
+    window = filled(Window(10**9, 10.0), *[0.0] * 1000)
+
+    assert window.spacing(now, 0.0, 3) == 0
+
+
+@given(
+    used=st.lists(st.floats(0.0, 10.0), max_size=40).map(sorted),
+    cost=st.integers(1, 4),
+    most=st.integers(4, 50),
+)
+def test_batches_so_spaced_never_meet_a_full_window(used, cost, most):
+    window = filled(Window(most, 10.0), *used[:most])
+    last = now = 10.0
+    for _ in range(30):
+        now += window.spacing(now, now - last, cost) + 1e-9
+        assert all(window.wait(now) == 0 for _ in range(cost))
+        last = now
 
 
 @pytest.mark.asyncio

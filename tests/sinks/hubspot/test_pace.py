@@ -1,0 +1,176 @@
+"""How the lane and the limiter share out HubSpot's window, second by second."""
+
+from bisect import bisect_left
+from itertools import pairwise
+from random import Random
+
+import anyio
+import attrs
+import orjson
+import pytest
+
+from anytrack_async.delivery import Dispatcher
+from anytrack_async.events import Delivered
+from anytrack_async.models import Conversion, Customer
+from anytrack_async.outbox import MemoryOutbox
+from anytrack_async.settings import DeliverySettings, HubSpotSettings
+from anytrack_async.sinks.hubspot import HubSpotSink
+from tests.sinks.hubspot.virtual_time import run
+
+LIMIT, INTERVAL = 100, 10.0  # what HubSpotSettings says by itself
+ROUND_TRIP = 0.1
+ON_THE_WIRE = 3 * ROUND_TRIP  # contacts, deals, links
+
+
+@attrs.define
+class Story:
+    """What happened: seconds from submit to delivered, and when which request was sent."""
+
+    delays: list[float] = attrs.field(factory=list)
+    batches: list[tuple[float, int]] = attrs.field(factory=list)  # when, how many deals
+    counted: list[float] = attrs.field(factory=list)
+    ended: float = 0.0
+
+    def delay(self, share: float = 1.0) -> float:
+        """The longest delay of the fastest *share*, without the time on the wire."""
+        return sorted(self.delays)[int(share * (len(self.delays) - 1))] - ON_THE_WIRE
+
+    @property
+    def peak(self) -> int:
+        """The most requests within any ten seconds."""
+        sent = self.counted
+        return max(bisect_left(sent, at + INTERVAL) - n for n, at in enumerate(sent))
+
+
+class SlowWire:
+    """Passes on to the scripted wire, after a round trip, and keeps the times."""
+
+    def __init__(self, wire, story):
+        self.wire, self.story = wire, story
+
+    async def handle_async_request(self, request):
+        now = anyio.current_time()
+        if not request.url.path.endswith("/associate/default"):
+            self.story.counted.append(now)
+        if request.url.path.endswith("/deals/batch/upsert"):
+            content = orjson.loads(await request.aread())
+            self.story.batches.append((now, len(content["inputs"])))
+        await anyio.sleep(ROUND_TRIP)
+        return await self.wire.handle_async_request(request)
+
+    async def aclose(self):
+        await self.wire.aclose()
+
+
+def sale(number):
+    customer = Customer(email=f"user{number}@example.com")
+    return Conversion.sale(event_id=f"e{number}", revenue=1, customer=customer)
+
+
+@pytest.fixture
+def deliver(wire, hs):
+    """Deliver *arrivals*, (second, how many) each, and tell the story."""
+
+    async def live(arrivals, leave):
+        story, accepted, clock = Story(), {}, anyio.current_time
+
+        def notify(event):
+            if isinstance(event, Delivered):
+                story.delays += [clock() - accepted[one] for one in event.event_ids]
+
+        sink = HubSpotSink(HubSpotSettings(access_token=hs.TOKEN), transport=SlowWire(wire, story))
+        outbox = MemoryOutbox(10**6, clock=clock)
+        settings = DeliverySettings(drain=100.0)
+        async with Dispatcher(outbox, [sink], settings, notify=notify, clock=clock) as dispatcher:
+            for second, count in arrivals:
+                await anyio.sleep(second - clock())
+                batch = [sale(len(accepted) + number) for number in range(count)]
+                accepted |= {one.event_id: clock() for one in batch}
+                await dispatcher.submit(batch)
+            # Leaving hurries: wait as a service does that goes on.
+            while not leave and len(story.delays) < len(accepted):  # noqa: ASYNC110
+                await anyio.sleep(ROUND_TRIP)
+        story.ended = clock()
+        assert len(story.delays) == len(accepted)
+        return story
+
+    return lambda arrivals, leave=False: run(live(arrivals, leave))
+
+
+def trickle(rate, until=60.0, start=0.0):
+    """One by one, at random, *rate* a second."""
+    random, now = Random(rate), start
+    while (now := now + random.expovariate(rate)) < until:
+        yield now, 1
+
+
+def test_a_lone_conversion_waits_for_nothing(deliver):
+    story = deliver([(5.0, 1), (15.0, 1), (16.0, 1)])
+
+    assert story.delay() == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("rate", [3, 25, 300])
+def test_a_trickle_waits_a_third_of_a_second_and_leaves_a_part_of_the_limit(deliver, rate):
+    story = deliver(trickle(rate))
+
+    assert story.delay(0.95) < 0.31
+    assert story.delay() < 0.35
+    assert story.peak <= 90
+    assert len(story.counted) <= 480  # eager lanes use up all 600
+
+
+def test_a_trickle_becomes_batches_of_one_size_evenly_spaced(deliver):
+    story = deliver((number / 25, 1) for number in range(60 * 25))
+
+    times = [at for at, _ in story.batches]
+    assert all(0.25 < b - a < 0.35 for a, b in pairwise(times))
+    assert {count for _, count in story.batches[2:-1]} <= {7, 8}
+
+
+def test_full_batches_use_up_the_whole_limit(deliver):
+    story = deliver([(0.0, 20_000)])
+
+    windows = [bisect_left(story.counted, 10.2 * number) for number in (1, 2, 3, 4)]
+    assert windows == [100, 200, 300, 400]
+    assert {count for _, count in story.batches} == {100}
+    assert story.peak == LIMIT
+    assert story.ended < 3 * 10.2 + 3.0
+
+
+def test_nearly_full_load_waits_less_than_a_window(deliver):
+    story = deliver(trickle(450))
+
+    assert story.delay() < 4.0
+    assert story.peak <= LIMIT
+
+
+def test_a_burst_goes_at_once(deliver):
+    assert deliver([(0.0, 600)]).delay() == pytest.approx(0.0)
+
+
+def test_a_burst_within_a_trickle_finds_room(deliver):
+    story = deliver(sorted([*trickle(25), (30.0, 600)]))
+
+    assert story.delay() < 0.4
+
+
+def test_after_a_burst_what_is_left_of_the_limit_is_spread(deliver):
+    story = deliver([(0.0, 4_000), *trickle(25)])
+
+    assert story.peak <= LIMIT
+    assert story.delay() < 2.0  # eager lanes let the last ones wait for eight seconds
+
+
+def test_closing_waits_for_no_fuller_batch(deliver):
+    story = deliver([(0.0, 1), (0.01, 1)], leave=True)
+
+    assert story.ended == pytest.approx(0.01 + ON_THE_WIRE)
+    assert story.peak == 4
+
+
+def test_a_batch_after_a_full_one_waits_for_nothing(deliver):
+    story = deliver([(0.0, 150)])
+
+    assert story.delay() == pytest.approx(0.0)
+    assert sorted(count for _, count in story.batches) == [50, 100]
