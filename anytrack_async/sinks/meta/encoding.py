@@ -6,7 +6,7 @@ Source: Meta: Conversions API, using the API.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -16,8 +16,8 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.models import Conversion, Outcome
 from anytrack_async.settings import MetaSettings
 from anytrack_async.sinks.meta.body import Chunk
-from anytrack_async.sinks.meta.event import to_event
-from anytrack_async.sinks.meta.preflight import find_fault, find_weakness
+from anytrack_async.sinks.meta.event import to_events
+from anytrack_async.sinks.meta.preflight import find_faults, find_weaknesses
 
 SLICE: Final = 64
 """Events mapped and encoded at a time: so few dicts and lists at once that Python's cyclic garbage
@@ -27,6 +27,7 @@ TURN: Final = 2 * SLICE
 """Events between two checkpoints: most of a millisecond, as much as other lanes take in a turn."""
 
 _Outcomes = list[Outcome | None]
+_Events = dict[int, dict[str, Any]]
 
 
 class Encoder:
@@ -54,39 +55,42 @@ class Encoder:
             for start in range(0, len(batch), SLICE):
                 if start and start % TURN == 0:
                     await checkpoint()
-                places = range(start, min(start + SLICE, len(batch)))
-                if events := self._events(batch, places, now, outcomes):
+                some = batch[start : start + SLICE]
+                events = self._mapped(some, range(start, start + len(some)), now, outcomes)
+                self._check(events, now, outcomes)
+                if events:
                     chunks += self._encoded(events, outcomes)
         return chunks
 
-    def _events(
-        self, batch: Sequence[Conversion], places: Iterable[int], now: float, outcomes: _Outcomes
-    ) -> dict[int, dict[str, Any]]:
-        events = {}
-        for place in places:
-            try:
-                event = to_event(batch[place], self._settings, now=now)
-            except Exception as exc:  # of `MetaSettings.event_name`
-                outcomes[place] = _no_event(exc)
-                continue
-            if (fault := find_fault(event, now)) is not None:
-                outcomes[place] = Outcome.rejected(fault.reason, code=fault.code)
-                continue
-            if (weakness := find_weakness(event)) is not None:
-                self._warn(weakness)
-            events[place] = event
+    def _mapped(
+        self, some: Sequence[Conversion], places: Sequence[int], now: float, outcomes: _Outcomes
+    ) -> _Events:
+        try:
+            return dict(zip(places, to_events(some, self._settings, now=now), strict=True))
+        except Exception as exc:  # of `MetaSettings.event_name`, about one of them
+            if len(some) == 1:
+                outcomes[places[0]] = _no_event(exc)
+                return {}
+        events: _Events = {}
+        for place, one in zip(places, some, strict=True):
+            events |= self._mapped((one,), (place,), now, outcomes)
         return events
 
-    def _encoded(self, events: dict[int, dict[str, Any]], outcomes: _Outcomes) -> list[Chunk]:
+    def _check(self, events: _Events, now: float, outcomes: _Outcomes) -> None:
+        for place, fault in find_faults(events, now).items():
+            outcomes[place] = Outcome.rejected(fault.reason, code=fault.code)
+            del events[place]
+        for weakness in find_weaknesses(events.values()):
+            self._warn(weakness)
+
+    def _encoded(self, events: _Events, outcomes: _Outcomes) -> list[Chunk]:
         with suppress(TypeError):  # about at least one event, which must not cost the others
             together = Chunk.of(events)
             if len(together.encoded) <= self._settings.max_bytes:
                 return [together]
         return list(self._one_by_one(events, outcomes))
 
-    def _one_by_one(
-        self, events: dict[int, dict[str, Any]], outcomes: _Outcomes
-    ) -> Iterator[Chunk]:
+    def _one_by_one(self, events: _Events, outcomes: _Outcomes) -> Iterator[Chunk]:
         for place, event in events.items():
             try:
                 yield Chunk.of({place: event})

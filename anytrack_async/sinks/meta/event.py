@@ -6,6 +6,7 @@ Source: Meta: Conversions API, server event parameters.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,13 +14,15 @@ from anytrack_async.models import Conversion, ConversionType, MetaFields
 from anytrack_async.settings import MetaSettings
 from anytrack_async.sinks.meta.custom_data import custom_data
 from anytrack_async.sinks.meta.fields import event_fields
-from anytrack_async.sinks.meta.user_data import user_data
+from anytrack_async.sinks.meta.user_data import all_user_data
 
 _STANDARD = {
     ConversionType.SALE: "Purchase",
     ConversionType.LEAD: "Lead",
     ConversionType.SIGNUP: "CompleteRegistration",
 }
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400  # seconds
 _WEB = ("https://", "http://")
 _LIMITED = {
     "data_processing_options": ["LDU"],
@@ -40,24 +43,44 @@ def to_event(
 
     Source: Meta: Conversions API, server event parameters.
     """
-    now = time.time() if now is None else now
-    seen_at, page = conversion.timestamp, conversion.page_url
-    if (happened := seen_at.timestamp()) > now:
-        happened, seen_at = now, datetime.fromtimestamp(now, UTC)
-    name = event_name(conversion, settings)
+    return to_events((conversion,), settings, now=time.time() if now is None else now)[0]
+
+
+def to_events(
+    conversions: Sequence[Conversion], settings: MetaSettings, *, now: float
+) -> list[dict[str, Any]]:
+    """Return `to_event` of each of *conversions*, sooner than one by one.
+
+    Args:
+        conversions: what was done.
+        settings: names, action source and the other defaults.
+        now: unix seconds; a conversion from the future is dated now.
+    """
+    latest = datetime.fromtimestamp(now, UTC)
+    seen_at = [at if (at := one.timestamp) <= latest else latest for one in conversions]
+    users = all_user_data(conversions, settings, seen_at)
+    rows = zip(conversions, users, seen_at, strict=True)
+    return [_event(conversion, user, at, settings) for conversion, user, at in rows]
+
+
+def _event(
+    conversion: Conversion, user: dict[str, Any], happened: datetime, settings: MetaSettings
+) -> dict[str, Any]:
+    name, page, since = event_name(conversion, settings), conversion.page_url, happened - _EPOCH
+    custom = custom_data(conversion, name)
     # All keys at once, and a few taken out again: a dict that grows is copied.
     event: dict[str, Any] = {
         "event_name": name,
-        "event_time": int(happened),
+        "event_time": since.days * _DAY + since.seconds,
         "event_id": conversion.event_id,
         "action_source": settings.action_source,
         "event_source_url": page,
-        "user_data": user_data(conversion, settings, seen_at=seen_at),
-        "custom_data": custom_data(conversion, name),
+        "user_data": user,
+        "custom_data": custom,
     }
     if page is None or not (page.startswith(_WEB) or page[:8].lower().startswith(_WEB)):
         del event["event_source_url"]
-    if not event["custom_data"]:
+    if not custom:
         del event["custom_data"]
     if conversion.meta is not None or settings.opt_out or settings.limited_data_use:
         _add_options(event, conversion.meta, settings)

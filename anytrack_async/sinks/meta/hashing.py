@@ -5,19 +5,12 @@ Source: Meta: Conversions API, customer information parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
-from anytrack_async.sinks.meta.normalise import (
-    DIGEST,
-    EMAIL,
-    NO_DIGITS,
-    RULES,
-    UNHASHED,
-    normalise,
-)
+from anytrack_async.sinks.meta.normalise import DIGEST, RULES, UNHASHED, normalise
 
 _HASHED: Final = RULES.keys() - UNHASHED
 
@@ -56,31 +49,6 @@ def hashed_all(field: str, values: object) -> list[str]:
         one = hashed(field, values)
         return [] if one is None else [one]
     return sorted({text for value in values if (text := hashed(field, value)) is not None})
-
-
-def hashed_emails(values: Sequence[str]) -> list[str]:
-    """Return `hashed_all` of at least one e-mail address, sooner."""
-    raw = values[0]
-    if len(values) == 1 and type(raw) is str and raw.isascii():
-        text = raw.lower().strip()
-        if EMAIL.fullmatch(text):
-            return [sha256(text.encode()).hexdigest()]
-    return hashed_all("em", values)
-
-
-def hashed_phones(values: Sequence[str]) -> list[str]:
-    """Return `hashed_all` of at least one phone number, sooner."""
-    raw = values[0]
-    if len(values) == 1 and type(raw) is str and len(raw) < 32 and raw.isascii():
-        digits = raw.encode().translate(None, NO_DIGITS).lstrip(b"0")
-        return [sha256(digits).hexdigest()] if 7 <= len(digits) <= 15 else []
-    return hashed_all("ph", values)
-
-
-@lru_cache(maxsize=8192)
-def hashed_names(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `hashed_all` of first or of last names; customers share them, so it is remembered."""
-    return tuple(hashed_all("fn", values))
 
 
 @lru_cache(maxsize=8192)

@@ -7,7 +7,7 @@ Source: Meta: Conversions API, using the API; best practices (combinations too b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 _DAY = 86_400
@@ -45,20 +45,33 @@ _NO_IDENTITY = Fault(
 
 def find_fault(event: Mapping[str, Any], now: float) -> Fault | None:
     """Return why Meta would refuse a request with *event* at *now* (unix seconds), if it would."""
-    if now - event["event_time"] > _WEEK and (too_old := _too_old(event, now)):
-        return too_old
-    if event["event_name"] == "Purchase":
-        custom = event.get("custom_data", {})
-        if custom.get("value") is None:
-            return _NO_VALUE
-        if not custom.get("currency"):
-            return _NO_CURRENCY
-    known = event["user_data"]
-    if "em" in known or "ph" in known:  # nearly all: in none of the sets below
-        return None
-    if any(known.keys() <= broad for broad in _TOO_BROAD):
-        return _NO_IDENTITY
-    return None
+    return find_faults({0: event}, now).get(0)
+
+
+def find_faults(events: Mapping[int, Mapping[str, Any]], now: float) -> dict[int, Fault]:
+    """Return `find_fault` of those of *events*, place → event, that have one."""
+    faults = {}
+    for place, event in events.items():
+        fault = (
+            (now - event["event_time"] > _WEEK and _too_old(event, now))
+            or (event["event_name"] == "Purchase" and _no_price(event))
+            # Nearly all have one of these, and so are in none of the sets.
+            or ("em" not in (known := event["user_data"]) and "ph" not in known and _broad(known))
+        )
+        if fault:
+            faults[place] = fault
+    return faults
+
+
+def _no_price(event: Mapping[str, Any]) -> Fault | None:
+    custom = event.get("custom_data", {})
+    if custom.get("value") is None:
+        return _NO_VALUE
+    return None if custom.get("currency") else _NO_CURRENCY
+
+
+def _broad(known: Mapping[str, Any]) -> Fault | None:
+    return _NO_IDENTITY if any(known.keys() <= broad for broad in _TOO_BROAD) else None
 
 
 def _too_old(event: Mapping[str, Any], now: float) -> Fault | None:
@@ -70,12 +83,19 @@ def _too_old(event: Mapping[str, Any], now: float) -> Fault | None:
 
 def find_weakness(event: Mapping[str, Any]) -> str | None:
     """Return what will make Meta match or use *event* less well, if anything."""
-    source = event["action_source"]
-    if source == "website":
-        if "client_user_agent" not in event["user_data"]:
-            return "website events without user_agent"
-        if "event_source_url" not in event:
-            return "website events without an http(s) page_url"
-    elif source == "app" and "app_data" not in event:
-        return "app events without app_data"
-    return None
+    return next(iter(find_weaknesses((event,))), None)
+
+
+def find_weaknesses(events: Iterable[Mapping[str, Any]]) -> dict[str, None]:
+    """Return `find_weakness` of *events*, each kind once, as keys in order."""
+    kinds: dict[str, None] = {}
+    for event in events:
+        source = event["action_source"]
+        if source == "website":
+            if "client_user_agent" not in event["user_data"]:
+                kinds["website events without user_agent"] = None
+            elif "event_source_url" not in event:
+                kinds["website events without an http(s) page_url"] = None
+        elif source == "app" and "app_data" not in event:
+            kinds["app events without app_data"] = None
+    return kinds

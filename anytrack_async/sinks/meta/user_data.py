@@ -5,6 +5,7 @@ Source: Meta: Conversions API, customer information parameters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 from operator import attrgetter
@@ -14,20 +15,15 @@ from typing import Any
 from anytrack_async.models import Conversion, Customer
 from anytrack_async.settings import MetaSettings
 from anytrack_async.sinks.meta.clicks import as_given, fbc, fbclid_of
+from anytrack_async.sinks.meta.columns import hashed_emails, hashed_names, hashed_phones
 from anytrack_async.sinks.meta.fields import identifiers
-from anytrack_async.sinks.meta.hashing import (
-    hashed_all,
-    hashed_emails,
-    hashed_names,
-    hashed_phones,
-    hashed_shared,
-)
+from anytrack_async.sinks.meta.hashing import hashed_all, hashed_shared
 from anytrack_async.sinks.meta.normalise import DIGEST
 from anytrack_async.sinks.meta.reading import read
 
-_OTHERS = ("ge", "ct", "st", "zp", "country")
-_others = attrgetter("gender", "city", "state", "postal_code", "country")
-_NONE: tuple[tuple[str, ...], ...] = ((),) * len(_OTHERS)
+_SHARED = ("ge", "ct", "st", "zp", "country")
+_shared = attrgetter("gender", "city", "state", "postal_code", "country")
+_NOBODY = Customer()
 
 
 def match_keys(conversion: Conversion, settings: MetaSettings | None = None) -> tuple[str, ...]:
@@ -52,43 +48,76 @@ def user_data(
             are read.
         seen_at: when the click id was first seen; the conversion's time if not given.
     """
-    found: dict[str, Any] = {}
-    customer, meta, page = conversion.customer, conversion.meta, conversion.page_url
-    if customer is not None:
-        if settings is not None and (settings.phone_region or settings.country_names):
-            customer = read(customer, settings)
-        _add_hashed(found, customer)
-        if customer.external_id:
-            hash_them = settings is None or settings.hash_external_id
-            found["external_id"] = _external_ids(customer.external_id, hash_them)
-    if conversion.ip_address is not None and _is_ip(address := conversion.ip_address.strip()):
-        found["client_ip_address"] = address
-    if conversion.user_agent is not None:
-        found["client_user_agent"] = conversion.user_agent
-    clicked = customer is not None and (customer.fbc or customer.fbp or customer.fbclid)
-    if clicked or meta is not None or (page is not None and "fbclid=" in page):
-        _add_click(found, conversion, seen_at or conversion.timestamp)
-    if meta is not None and meta.user_data is not None:
-        found |= identifiers(meta.user_data)
-    return found
+    return all_user_data((conversion,), settings, (seen_at or conversion.timestamp,))[0]
 
 
-def _add_hashed(found: dict[str, Any], customer: Customer) -> None:
-    # Written out, but for what few customers have: a loop over all is slower.
-    if (given := customer.email) and (hashes := hashed_emails(given)):
-        found["em"] = hashes
-    if (given := customer.phone) and (hashes := hashed_phones(given)):
-        found["ph"] = hashes
-    if (given := customer.first_name) and (shared := hashed_names(given)):
-        found["fn"] = [*shared]
-    if (given := customer.last_name) and (shared := hashed_names(given)):
-        found["ln"] = [*shared]
-    if (given := customer.birth_date) and (hashes := hashed_all("db", given)):
-        found["db"] = hashes
-    if (others := _others(customer)) != _NONE:
-        for name, given in zip(_OTHERS, others, strict=True):
-            if given and (shared := hashed_shared(name, given)):
-                found[name] = [*shared]
+def all_user_data(
+    conversions: Sequence[Conversion], settings: MetaSettings | None, seen_at: Sequence[datetime]
+) -> list[dict[str, Any]]:
+    """Return the `user_data` of each of *conversions*, sooner than one by one.
+
+    Args:
+        conversions: what was done.
+        settings: how it is read and whether external ids are hashed, as for one.
+        seen_at: when the click id of each was first seen.
+    """
+    customers = _customers(conversions, settings)
+    hash_ids = settings is None or settings.hash_external_id
+    made = _hashed_data(customers)
+    for found, conversion, customer, at in zip(made, conversions, customers, seen_at, strict=True):
+        if (address := conversion.ip_address) is not None and _is_ip(address := address.strip()):
+            found["client_ip_address"] = address
+        if (agent := conversion.user_agent) is not None:
+            found["client_user_agent"] = agent
+        if customer is not _NOBODY:
+            _add_rare(found, customer, hash_ids)
+        meta, page = conversion.meta, conversion.page_url
+        clicked = customer.fbc or customer.fbp or customer.fbclid
+        if clicked or meta is not None or (page is not None and "fbclid=" in page):
+            _add_click(found, customer, conversion, at)
+        if meta is not None and meta.user_data is not None:
+            found |= identifiers(meta.user_data)
+    return made
+
+
+def _customers(conversions: Sequence[Conversion], settings: MetaSettings | None) -> list[Customer]:
+    customers = [one.customer or _NOBODY for one in conversions]
+    if settings is not None and (settings.phone_region or settings.country_names):
+        return [one if one is _NOBODY else read(one, settings) for one in customers]
+    return customers
+
+
+def _hashed_data(customers: Sequence[Customer]) -> list[dict[str, Any]]:
+    made = []
+    for em, ph, fn, ln in zip(
+        hashed_emails([one.email for one in customers]),
+        hashed_phones([one.phone for one in customers]),
+        hashed_names([one.first_name for one in customers]),
+        hashed_names([one.last_name for one in customers]),
+        strict=True,
+    ):
+        found: dict[str, Any] = {}
+        if em:
+            found["em"] = em
+        if ph:
+            found["ph"] = ph
+        if fn:
+            found["fn"] = fn
+        if ln:
+            found["ln"] = ln
+        made.append(found)
+    return made
+
+
+def _add_rare(found: dict[str, Any], one: Customer, hash_ids: bool) -> None:
+    if one.city or one.state or one.postal_code or one.country or one.gender:
+        for name, given in zip(_SHARED, _shared(one), strict=True):
+            if given and (hashes := hashed_shared(name, given)):
+                found[name] = [*hashes]
+    if one.birth_date and (dates := hashed_all("db", one.birth_date)):
+        found["db"] = dates
+    if one.external_id:
+        found["external_id"] = _external_ids(one.external_id, hash_ids)
 
 
 def _external_ids(values: tuple[str, ...], hash_them: bool) -> list[str]:
@@ -110,17 +139,15 @@ def _is_ip(address: str) -> bool:
     return True
 
 
-def _add_click(found: dict[str, Any], conversion: Conversion, seen_at: datetime) -> None:
-    customer = conversion.customer
-    fbclid = None
-    if customer is not None:
-        if customer.fbp is not None and (browser := as_given(customer.fbp)):
-            found["fbp"] = browser
-        if customer.fbc is not None and (click := as_given(customer.fbc)):
-            found["fbc"] = click
-            return
-        fbclid = customer.fbclid
-    fbclid = fbclid or _fbclid_of(conversion)
+def _add_click(
+    found: dict[str, Any], customer: Customer, conversion: Conversion, seen_at: datetime
+) -> None:
+    if customer.fbp is not None and (browser := as_given(customer.fbp)):
+        found["fbp"] = browser
+    if customer.fbc is not None and (click := as_given(customer.fbc)):
+        found["fbc"] = click
+        return
+    fbclid = customer.fbclid or _fbclid_of(conversion)
     if fbclid is not None and (built := _built(fbclid, seen_at)):
         found["fbc"] = built
 
