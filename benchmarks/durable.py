@@ -6,10 +6,11 @@ import asyncio
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 from unittest.mock import patch
 
 import anyio
@@ -22,11 +23,12 @@ from benchmarks.measure import Cost, Row, percentile, rates
 from benchmarks.shop import client, conversions
 
 NUMBER = 8
-NEEDS = ()
+NEEDS = ("uvloop",)
 TASKS = 100
 ROUNDS = 5
 
-_OURS, _BESIDES = "anytrack_async", "anytrack_async, delivered besides"
+_OURS, _FAST = "anytrack_async", "anytrack_async on uvloop"
+_BESIDES = "anytrack_async, delivered besides"
 _BARE, _COMMITTED = "executemany", "executemany, a commit per 100"
 
 Rows = Sequence[tuple[object, ...]]
@@ -76,19 +78,29 @@ def _compared(
 ) -> tuple[Mapping[str, Cost], list[float], list[int]]:
     """Return what each contender cost, all waits for a `submit`, and the sizes of our commits."""
     rows = [(sale.event_id, *encode(sale), time.time()) for sale in sales]
-    costs: dict[str, list[Cost]] = {name: [] for name in (_OURS, _BARE, _BESIDES, _COMMITTED)}
+    costs: dict[str, list[Cost]] = {
+        name: [] for name in (_OURS, _BARE, _FAST, _BESIDES, _COMMITTED)
+    }
     waits: list[float] = []
     sizes: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
-        files = (Path(folder) / f"{number}.db" for number in range(4 * rounds))
+        files = (Path(folder) / f"{number}.db" for number in range(5 * rounds))
         for _ in range(rounds):
             with noted() as commits:
                 costs[_OURS].append(asyncio.run(ours(next(files), sales, waits)))
             costs[_BARE].append(bare(next(files), rows, commits))
+            costs[_FAST].append(_on_uvloop(ours(next(files), sales, [])))
             costs[_BESIDES].append(asyncio.run(ours(next(files), sales, [], besides=True)))
             costs[_COMMITTED].append(bare(next(files), rows, [TASKS] * (len(rows) // TASKS)))
             sizes += commits
     return {name: _median(each) for name, each in costs.items()}, waits, sizes
+
+
+def _on_uvloop(run: Coroutine[Any, Any, Cost]) -> Cost:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run)
 
 
 def _median(costs: Sequence[Cost]) -> Cost:

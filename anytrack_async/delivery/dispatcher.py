@@ -17,6 +17,7 @@ from anytrack_async.delivery.handle import Delivery
 from anytrack_async.delivery.handles import Handles
 from anytrack_async.delivery.intake import Intake
 from anytrack_async.delivery.lane import Lane
+from anytrack_async.delivery.lanes import Lanes
 from anytrack_async.delivery.leftovers import Leftovers
 from anytrack_async.delivery.upkeep import Upkeep
 from anytrack_async.errors import ConfigurationError
@@ -58,7 +59,7 @@ class Dispatcher(AsyncContextManagerMixin):
         self._handles = Handles(outbox)
         self._upkeep = Upkeep(outbox, settings, self._handles)
         self._left = Leftovers(outbox)
-        self._lanes: dict[str, Lane] = {}
+        self._lanes = Lanes(outbox)
         self._tasks: TaskGroup | None = None
         self._helpers: set[CancelScope] = set()
 
@@ -86,10 +87,11 @@ class Dispatcher(AsyncContextManagerMixin):
         handles = self._handles.all(ids, names)
         answers = await self._intake.append(conversions, to)
         if answers.count(Appended.NEW) == len(ids):
-            self._accepted(ids)
+            self._accepted(ids, names)
             return handles
         pairs = list(zip(handles, answers, strict=True))
-        self._accepted([handle.event_id for handle, answer in pairs if answer is Appended.NEW])
+        new = [handle.event_id for handle, answer in pairs if answer is Appended.NEW]
+        self._accepted(new, names)
         repeats = [handle for handle, answer in pairs if answer is Appended.REPEAT]
         if repeats:
             await self._handles.catch_up(repeats)
@@ -111,17 +113,16 @@ class Dispatcher(AsyncContextManagerMixin):
             )
         return tuple(to)
 
-    def _accepted(self, event_ids: Sequence[str]) -> None:
+    def _accepted(self, event_ids: Sequence[str], names: Sequence[str]) -> None:
         if event_ids:
             self._notify(Submitted(event_ids=event_ids))
-            self.wake()
+            self._lanes.wake_for(names, len(event_ids))
 
     # Lanes
 
     def wake(self) -> None:
         """Let every lane look for work, e.g. after a replay."""
-        for lane in self._lanes.values():
-            lane.wake()
+        self._lanes.wake()
 
     def resume(self, destination: str) -> None:
         """Let a lane that is held, throttled or down go on at once.
@@ -168,7 +169,8 @@ class Dispatcher(AsyncContextManagerMixin):
             raise
         finally:
             await farewell(self._sinks, self.outbox)
-            self._lanes, self._tasks = {}, None
+            self._lanes.clear()
+            self._tasks = None
         if self._left.lost:
             raise self._left.error()
 
@@ -176,7 +178,7 @@ class Dispatcher(AsyncContextManagerMixin):
         await self.outbox.open(self.destinations, from_start=self._from_start)
         self._left = Leftovers(self.outbox)
         await self._left.warn_of_orphans(self.destinations)
-        self._lanes = {sink.name: self._lane(sink) for sink in self._sinks}
+        self._lanes.update((sink.name, self._lane(sink)) for sink in self._sinks)
         self._intake.is_open = True
 
     def _lane(self, sink: Sink) -> Lane:

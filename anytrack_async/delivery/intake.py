@@ -13,7 +13,7 @@ from anytrack_async.outbox.base import Appended, Outbox
 from anytrack_async.settings import DeliverySettings
 
 _YIELD_EVERY = 64
-"""Conversions after which an intake lets others run, as its outbox may never wait."""
+"""Conversions after which an intake lets others run, if its outbox never waits."""
 
 
 class Intake:
@@ -25,7 +25,8 @@ class Intake:
         self._settings = settings
         self._room = anyio.Event()
         self._queue = anyio.Lock()
-        self._taken = 0
+        self._calls = 0
+        self._at_once = 0
 
     def room(self) -> None:
         """Let those who wait try again: something was settled, or the intake closed."""
@@ -46,25 +47,23 @@ class Intake:
             QueueFullError: the outbox is full and must not make callers wait.
             OutboxError: they could not be written down; nothing was accepted.
         """
-        if self._is_due(len(conversions)):
+        if self._at_once + len(conversions) >= _YIELD_EVERY:
+            self._at_once = 0
             await checkpoint()
         self.check_open()
         if not self._queue.locked():
+            self._calls = number = self._calls + 1
             try:
                 return await self._outbox.append(conversions, to)
             except QueueFullError:
                 if not self._may_wait(conversions):
                     raise
+            finally:
+                # Had others called meanwhile, it waited and they ran: no need for a break, in which
+                # somebody would miss the commit that the others share.
+                self._at_once = self._at_once + len(conversions) if number == self._calls else 0
         async with self._queue:
             return await self._append_when_room(conversions, to)
-
-    def _is_due(self, count: int) -> bool:
-        """Tell whether others should run before *count* more are taken."""
-        self._taken += count
-        if self._taken < _YIELD_EVERY:
-            return False
-        self._taken = 0
-        return True
 
     def _may_wait(self, conversions: Sequence[Conversion]) -> bool:
         return self._settings.on_full == "wait" and len(conversions) <= self._outbox.capacity

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import anyio
 import attrs
 import pytest
@@ -240,3 +242,47 @@ async def test_a_loop_that_submits_lets_others_run(kind):
         tg.cancel_scope.cancel()
 
     assert 9 <= beats <= 30
+
+
+async def test_a_loop_that_asks_for_room_lets_others_make_some():
+    outbox = MemoryOutbox(capacity=1)
+    await outbox.open(["meta"])
+    intake = Intake(outbox, attrs.evolve(QUICK, on_full="raise"))
+    intake.is_open = True
+    await intake.append([sale("a")], None)
+
+    async def deliver():
+        await outbox.settle(await outbox.claim("meta", 1, 60))
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(deliver)
+        for _ in range(1000):
+            with suppress(QueueFullError):
+                await intake.append([sale("b")], None)
+                break
+        else:
+            pytest.fail("nobody could make room")
+
+
+async def test_nobody_misses_the_commit_that_others_share():
+    """Only an outbox that never waits needs breaks, so that others may run."""
+    begun, commit = 0, anyio.Event()
+
+    class Grouping(MemoryOutbox):
+        async def append(self, conversions, destinations=None):
+            nonlocal begun
+            begun += 1
+            await commit.wait()
+            return await super().append(conversions, destinations)
+
+    intake = Intake(outbox := Grouping(), QUICK)
+    await outbox.open(["meta"])
+    intake.is_open = True
+    for wave in range(3):
+        begun, commit = 0, anyio.Event()
+        async with anyio.create_task_group() as tg:
+            for one in sales(100, f"w{wave}-"):
+                tg.start_soon(intake.append, [one], None)
+            await anyio.lowlevel.checkpoint()
+            assert begun == 100
+            commit.set()

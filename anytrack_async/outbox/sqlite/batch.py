@@ -7,27 +7,25 @@ from collections.abc import Sequence
 
 import attrs
 
-from anytrack_async.errors import QueueFullError
+from anytrack_async.models import Conversion
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.messages import queue_full
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.log import end_of_log, pruned_upto
-
-_COLUMNS = ("event_id", "digest", "destinations", "payload", "at")
-_WIDTH = len(_COLUMNS)
+from anytrack_async.outbox.sqlite.rows import COLUMNS, WIDTH, add_rows
 
 
 def _insertion(rows: int) -> str:
-    row = f"({', '.join('?' * _WIDTH)})"
+    row = f"({', '.join('?' * WIDTH)})"
     return (
-        f"INSERT INTO log ({', '.join(_COLUMNS)}) VALUES {', '.join([row] * rows)}"  # noqa: S608
+        f"INSERT INTO log ({', '.join(COLUMNS)}) VALUES {', '.join([row] * rows)}"  # noqa: S608
         " ON CONFLICT (event_id) DO NOTHING"
     )
 
 
 # Between any two steps the thread has to ask for the interpreter back, which a busy event loop may
 # keep for milliseconds. So there are few steps, of as many rows as there are.
-_INSERTIONS = [(rows * _WIDTH, _insertion(rows)) for rows in (64, 8, 1)]
+_INSERTIONS = [(rows * WIDTH, _insertion(rows)) for rows in (64, 8, 1)]
 
 
 @attrs.define
@@ -35,24 +33,58 @@ class Batch:
     """What several calls append in one transaction, and what became of it.
 
     Attributes:
-        values: all rows, one behind the other: event id, digest of the content, whom it is for
-            (see `mask`), encoded conversion, when it was accepted.
-        sizes: how many rows each call brought.
-        answers: one per row; None if all are new.
-        refused: the number of a call's first row → why nothing of that call was taken.
+        conversions: what they bring, but for calls that were refused before.
+        values: the rows of these, see `add_rows`.
+        sizes: how many rows each call has.
+        known: an answer per row; None if all are new.
+        refused: the number of a call → why nothing of it was taken.
     """
 
+    conversions: list[Conversion] = attrs.field(factory=list)
     values: list[object] = attrs.field(factory=list)
     sizes: list[int] = attrs.field(factory=list)
-    answers: list[Appended] | None = None
-    refused: dict[int, QueueFullError] = attrs.field(factory=dict)
+    known: list[Appended] | None = None
+    refused: dict[int, Exception] = attrs.field(factory=dict)
 
-    def add(self, values: Sequence[object]) -> int:
-        """Add the rows of one call, at least one; return the number of the first of them."""
-        at = len(self.values) // _WIDTH
+    def encode(self, conversions: Sequence[Conversion], mask: str | None, at: float) -> None:
+        """Add a call that brings *conversions*, and their rows; see `add_rows`."""
+        add_rows(self.values, conversions, mask, at)
+        self._note(conversions)
+
+    def add(self, conversions: Sequence[Conversion], values: Sequence[object]) -> None:
+        """Add a call that brings *conversions*, of which *values* are the rows."""
         self.values += values
-        self.sizes.append(len(values) // _WIDTH)
-        return at
+        self._note(conversions)
+
+    def _note(self, conversions: Sequence[Conversion]) -> None:
+        self.conversions += conversions
+        self.sizes.append(len(conversions))
+
+    def refuse(self, error: Exception) -> None:
+        """Add a call of which nothing can be taken, though it may have left rows."""
+        del self.values[len(self.conversions) * WIDTH :]
+        self.refused[len(self.sizes)] = error
+        self.sizes.append(0)
+
+    def new(self) -> Sequence[Conversion]:
+        """Return what was new, in the order in which it is in the log."""
+        if self.known is None:
+            return self.conversions
+        pairs = zip(self.conversions, self.known, strict=True)
+        return [conversion for conversion, answer in pairs if answer is Appended.NEW]
+
+    def answers(self) -> list[Sequence[Appended] | Exception]:
+        """Return for each call what became of its rows, or why it was refused."""
+        answers: list[Sequence[Appended] | Exception] = []
+        at = 0
+        for size in self.sizes:
+            answers.append(
+                [Appended.NEW] * size if self.known is None else self.known[at : at + size]
+            )
+            at += size
+        for number, error in self.refused.items():
+            answers[number] = error
+        return answers
 
 
 def append(db: Database, batch: Batch, capacity: int) -> int:
@@ -65,9 +97,9 @@ def append(db: Database, batch: Batch, capacity: int) -> int:
         end = end_of_log(sql)
         waiting, slowest = _backlog(sql, end)
         if waiting + sum(batch.sizes) <= capacity:
-            batch.answers = _insert(sql, batch.values, end)
+            batch.known = _insert(sql, batch.values, end)
         else:
-            batch.answers = _insert_what_fits(sql, batch, end, waiting, slowest, capacity)
+            batch.known = _insert_what_fits(sql, batch, end, waiting, slowest, capacity)
     return end + 1
 
 
@@ -78,13 +110,13 @@ def _insert(sql: sqlite3.Connection, values: list[object], end: int) -> list[App
         while at + step <= len(values):
             added += max(sql.execute(statement, values[at : at + step]).rowcount, 0)
             at += step
-    return None if added * _WIDTH == len(values) else _answers(sql, values, end)
+    return None if added * WIDTH == len(values) else _answers(sql, values, end)
 
 
 def _answers(sql: sqlite3.Connection, values: list[object], end: int) -> list[Appended]:
     """Tell new rows from repeats, given that the log ended at *end* before them."""
     answers = []
-    for event_id, digest in zip(values[::_WIDTH], values[1::_WIDTH], strict=True):
+    for event_id, digest in zip(values[::WIDTH], values[1::WIDTH], strict=True):
         seq, known = sql.execute(
             "SELECT seq, digest FROM log WHERE event_id = ?", (event_id,)
         ).fetchone()
@@ -101,15 +133,15 @@ def _insert_what_fits(
 ) -> list[Appended]:
     """Insert call by call, and nothing of a call for which there is no room."""
     answers: list[Appended] = []
-    for size in batch.sizes:
+    for number, size in enumerate(batch.sizes):
         at = len(answers)
         sql.execute("SAVEPOINT call")
-        values = batch.values[at * _WIDTH : (at + size) * _WIDTH]
+        values = batch.values[at * WIDTH : (at + size) * WIDTH]
         some = _insert(sql, values, end) or [Appended.NEW] * size
         added = some.count(Appended.NEW)
         if waiting + added > capacity:
             sql.execute("ROLLBACK TO call")
-            batch.refused[at] = queue_full(capacity, waiting, slowest, added)
+            batch.refused[number] = queue_full(capacity, waiting, slowest, added)
             some, added = [Appended.CONFLICT] * size, 0  # not taken
         sql.execute("RELEASE call")
         waiting, end = waiting + added, end + added

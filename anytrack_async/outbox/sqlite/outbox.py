@@ -17,7 +17,8 @@ from anytrack_async.outbox.messages import distinct, not_open
 from anytrack_async.outbox.sqlite import leases, ledger, letters, log, taking
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.intake import Intake
-from anytrack_async.outbox.sqlite.reading import Reader, encoded
+from anytrack_async.outbox.sqlite.reading import Reader
+from anytrack_async.outbox.sqlite.rows import FEW, rows_in_parts
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 
 _T = TypeVar("_T")
@@ -119,15 +120,17 @@ class SQLiteOutbox:
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
     ) -> Sequence[Appended]:
         """Write *conversions* down, all in one step; see `Outbox.append`."""
-        conversions = tuple(conversions)
-        values = await encoded(conversions, log.mask(destinations), self._clock())
+        conversions, mask, values = tuple(conversions), log.mask(destinations), None
+        if len(conversions) > FEW:
+            values = await rows_in_parts(conversions, mask, self._clock())
         if self._thread is None:
             raise not_open()
-        if not values:
+        if not conversions:
             return []
-        group, at = self._intake.join(values, conversions)
-        await group.done.wait()
-        return group.answers(at, len(conversions))
+        answer = await self._intake.join(conversions, mask, values)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec import decode, encode
+from anytrack_async.codec import decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models import Conversion
 from anytrack_async.outbox.base import DeadLetter, Setback
@@ -19,19 +19,7 @@ from anytrack_async.outbox.sqlite.taking import Found
 _log = logging.getLogger("anytrack_async")
 
 _SLICE = 50
-"""Conversions encoded or decoded before others may run: about a millisecond."""
-
-
-async def encoded(conversions: Sequence[Conversion], mask: str | None, at: float) -> list[object]:
-    """Return *conversions* as values of a `Batch`, for *mask*, accepted *at* unix seconds."""
-    values: list[object] = []
-    for start in range(0, len(conversions), _SLICE):
-        if start:
-            await checkpoint()
-        for one in conversions[start : start + _SLICE]:
-            payload, digest = encode(one)
-            values += (one.event_id, digest, mask, payload, at)
-    return values
+"""Conversions decoded before others may run: about a millisecond."""
 
 
 class Reader:

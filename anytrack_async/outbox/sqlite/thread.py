@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from asyncio import get_running_loop
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
 
 import anyio
-from anyio.lowlevel import current_token
 
 from anytrack_async.errors import OutboxError
 
 _R = TypeVar("_R")
+_R_contra = TypeVar("_R_contra", contravariant=True)
 _T = TypeVar("_T")
 
 
@@ -25,7 +26,6 @@ class Job(Generic[_R, _T]):
 
     Attributes:
         done: set once the work is.
-        is_orphaned: tells whether that event loop is closed, so that nobody hears of `done`.
 
     Args:
         work: called in the thread with the resource.
@@ -34,9 +34,7 @@ class Job(Generic[_R, _T]):
     def __init__(self, work: Callable[[_R], _T]) -> None:
         self.done = anyio.Event()
         self._work = work
-        loop: Any = current_token().native_token
-        self.is_orphaned: Callable[[], bool] = getattr(loop, "is_closed", _never)
-        self._soon = _caller_of(loop)
+        self._loop = get_running_loop()
         self._result: _T | None = None
         self._error: Exception | None = None
 
@@ -47,7 +45,7 @@ class Job(Generic[_R, _T]):
         except Exception as exc:
             self._error = exc
         with suppress(RuntimeError):  # their event loop is gone, and they with it
-            self._soon(self.done.set)
+            self._loop.call_soon_threadsafe(self.done.set)
 
     async def wait(self) -> _T:
         """Return the result once there is one, or raise what the work raised.
@@ -64,17 +62,12 @@ class Job(Generic[_R, _T]):
         return cast("_T", self._result)
 
 
-def _never() -> bool:
-    return False  # trio does not say
+class Work(Protocol[_R_contra]):
+    """What the thread does."""
 
-
-def _caller_of(loop: Any) -> Callable[[Callable[[], object]], object]:
-    """Return what calls a function in *loop*, asyncio's or trio's, from any thread.
-
-    `anyio.from_thread` would have the thread wait until it was called.
-    """
-    soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
-    return cast("Callable[[Callable[[], object]], object]", soon)
+    def run(self, resource: _R_contra, /) -> None:
+        """Do it with *resource*; called in the thread, and must not raise."""
+        ...
 
 
 class OwnerThread(Generic[_R]):
@@ -91,7 +84,7 @@ class OwnerThread(Generic[_R]):
     def __init__(self, opening: Callable[[], _R], closing: Callable[[_R], object]) -> None:
         self._opening = opening
         self._closing = closing
-        self._jobs: SimpleQueue[Job[_R, Any] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Work[_R] | None] = SimpleQueue()
         self._resource: _R | None = None
         self._pid = os.getpid()
 
@@ -127,7 +120,7 @@ class OwnerThread(Generic[_R]):
         if not self.is_here:
             raise OutboxError("the outbox was opened before this process was forked: open it here")
 
-    def post(self, job: Job[_R, Any]) -> None:
+    def post(self, job: Work[_R]) -> None:
         """Put *job* at the end of the queue.
 
         Raises:

@@ -10,6 +10,7 @@ import pytest
 
 from anytrack_async.errors import OutboxError, QueueFullError
 from anytrack_async.outbox import Appended, SQLiteOutbox
+from anytrack_async.outbox.sqlite import intake, rows
 from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
@@ -96,20 +97,24 @@ async def test_the_thread_does_not_wait_for_the_event_loop(outbox):
     assert await first == [Appended.NEW]
 
 
-async def test_the_next_group_gathers_while_one_is_written(outbox):
-    async with Gate(outbox) as gate:
-        append = outbox._intake._write
-        started = []
+async def test_the_next_group_gathers_while_one_is_written(outbox, monkeypatch):
+    append, sizes = intake.append, []
+    writing, go = threading.Event(), threading.Event()
 
-        def slow(db):
-            append(db)
-            gate.commits += 100
+    def slowly(db, batch, capacity):
+        sizes.append(len(batch.conversions))
+        writing.set()
+        go.wait(10)
+        return append(db, batch, capacity)
 
-        outbox._intake._write = slow
-        started += await gather(outbox.append([sale(n)]) for n in range(5))
-        gate.open()
-        await asyncio.gather(*started)
-        assert gate.commits == 101
+    monkeypatch.setattr(intake, "append", slowly)
+    started = await gather([outbox.append([sale(0)])])
+    await anyio.to_thread.run_sync(writing.wait, 10)
+    started += await gather(outbox.append([sale(n)]) for n in range(1, 6))
+    go.set()
+
+    assert await asyncio.gather(*started) == [[Appended.NEW]] * 6
+    assert sizes == [1, 5]
 
 
 async def test_each_caller_gets_its_own_answers(outbox):
@@ -189,9 +194,7 @@ async def test_a_cancelled_first_caller_takes_nobody_down(outbox, natively):
     assert list(await outbox.append(sales(1, 2, 3))) == [Appended.REPEAT] * 3
 
 
-async def test_a_group_whose_event_loop_is_gone_takes_no_more(outbox):
-    """Nobody could tell its callers."""
-
+async def test_an_event_loop_that_is_gone_takes_nobodys_answer_along(outbox):
     async def give_up():
         asyncio.ensure_future(outbox.append(sales(1)))  # noqa: RUF006 - the loop ends before
         await anyio.wait_all_tasks_blocked()
@@ -202,9 +205,56 @@ async def test_a_group_whose_event_loop_is_gone_takes_no_more(outbox):
         gate.open()
         with anyio.fail_after(5):
             answers = await asyncio.gather(*started)
-        assert gate.commits == 2
+        assert gate.commits == 1
 
     assert answers == [[Appended.NEW], [Appended.REPEAT], [Appended.NEW]]
+
+
+async def test_a_group_answers_callers_in_several_event_loops(outbox):
+    """Each in its own: a loop that sleeps does not see what another thread did to its tasks."""
+
+    async def elsewhere(number, joined):
+        (task,) = await gather([outbox.append(sales(number))])
+        joined.set()
+        with anyio.fail_after(5):
+            return await task
+
+    async with Gate(outbox) as gate, anyio.create_task_group() as tg:
+        answers = []
+
+        async def in_a_thread(number, joined):
+            answers.append(await anyio.to_thread.run_sync(asyncio.run, elsewhere(number, joined)))
+
+        (here,) = await gather([outbox.append(sales(0))])
+        for number in (1, 2):
+            joined = threading.Event()
+            tg.start_soon(in_a_thread, number, joined)
+            await anyio.to_thread.run_sync(joined.wait, 5)
+        gate.open()
+        answers.append(await here)
+
+    assert answers == [[Appended.NEW]] * 3
+    assert gate.commits == 1
+
+
+async def test_what_cannot_be_encoded_is_its_callers_fault_alone(outbox, monkeypatch):
+    encode_any = rows.encode
+
+    def encode(conversion):
+        if conversion.order_id == "2":
+            raise TypeError("made up")
+        return encode_any(conversion)
+
+    monkeypatch.setattr(rows, "encode", encode)
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append(sales(*some)) for some in ((1,), (3, 2), (4, 5)))
+        gate.open()
+        first, second, third = await asyncio.gather(*started, return_exceptions=True)
+
+    assert (first, third) == ([Appended.NEW], [Appended.NEW] * 2)
+    assert isinstance(second, TypeError)
+    claim = await outbox.claim("alpha", 9, LEASE)
+    assert list(claim.entries.conversions) == sales(1, 4, 5)
 
 
 async def test_a_task_cancelled_before_it_joins_writes_nothing(outbox):
@@ -267,6 +317,18 @@ async def test_a_failing_group_fails_for_each_and_accepts_nothing(outbox):
     assert list(await outbox.append([sale(2, custom_data=big)])) == [Appended.NEW]
     claim = await outbox.claim("alpha", 9, LEASE)
     assert [entry.conversion.order_id for entry in claim.entries] == ["1", "2"]
+
+
+async def test_an_error_that_nobody_foresaw_reaches_all_who_wait(outbox, monkeypatch):
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append([sale(n)]) for n in (1, 2))
+        with monkeypatch.context() as broken:
+            broken.setattr(intake, "append", lambda *_: 1 / 0)
+            gate.open()
+            errors = await asyncio.gather(*started, return_exceptions=True)
+
+    assert [type(error) for error in errors] == [ZeroDivisionError] * 2
+    assert await outbox.append(sales(1, 2)) == [Appended.NEW] * 2
 
 
 async def test_only_accepting_waits_for_the_disk(outbox):

@@ -98,23 +98,3 @@ async def test_work_goes_on_when_the_loop_that_asked_is_gone():
 
     assert done.is_set()
     await thread.stop()
-
-
-async def test_callers_in_another_kind_of_event_loop_are_told(monkeypatch):
-    """Trio's token has another name for the call."""
-    told = []
-
-    class Trio:
-        run_sync_soon = told.append
-
-    class Token:
-        native_token = Trio()
-
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.thread.current_token", Token)
-    job = Job(lambda number: number + 1)
-    assert not job.is_orphaned()
-    job.run(1)
-
-    told.pop()()
-    assert job.done.is_set()
-    assert await job.wait() == 2
