@@ -58,7 +58,7 @@ def currency_code(value: str) -> str:
     if isinstance(value, str):
         code = value.strip()
         if len(code) == 3 and code.isascii() and code.isalpha():
-            return code.upper()
+            return code if code.isupper() else code.upper()  # one text for all of them
     raise InvalidConversionError("currency", "must be a three-letter ISO 4217 code such as 'EUR'")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import NamedTuple, TypeAlias
@@ -31,8 +32,8 @@ class Gone(NamedTuple):
 class Past:
     """The newest *most* conversions that are gone, numbered from 1 in the order they went.
 
-    Its columns are lists of plain values, forgotten at the beginning. What is forgotten goes with
-    the next that is a good part of the whole, so that forgetting costs the same for any *most*.
+    Its columns are as compact as Python has them. They are cut at the beginning once a good part of
+    the whole is forgotten, so that forgetting costs the same for any *most*.
 
     Args:
         most: how many are remembered.
@@ -43,10 +44,10 @@ class Past:
         self._before = 0
         self._forgotten = 0
         self._ids: list[str] = []
-        self._marks: list[int] = []
-        self._seqs: list[int] = []
+        self._marks = array("q")
+        self._seqs = array("q")
         self._masks: list[Mask] = []
-        self._went: list[float] = []
+        self._went = array("d")
 
     def add(
         self,
@@ -67,10 +68,10 @@ class Past:
         """
         first = self._before + len(self._ids) + 1
         self._ids += ids
-        self._marks += marks
-        self._seqs += seqs
+        self._marks.extend(marks)
+        self._seqs.extend(seqs)
         self._masks += masks
-        self._went += repeat(now, len(ids))
+        self._went.extend(repeat(now, len(ids)))
         return range(first, first + len(ids))
 
     def mark(self, number: int) -> int:

@@ -112,7 +112,7 @@ class MetaSettings:
     country_names: bool = False
     batch: int = attrs.field(default=1000, validator=_batch)
     max_bytes: int = attrs.field(default=4 * _MIB, validator=positive)
-    concurrency: int = attrs.field(default=4, validator=whole)
+    concurrency: int = attrs.field(default=6, validator=whole)
     http: HttpSettings = attrs.field(factory=HttpSettings, validator=made_of(HttpSettings))
 
     @classmethod
