@@ -141,7 +141,7 @@ def several(argument: str, given: object) -> tuple[Any, ...]:
     Raises:
         ConfigurationError: it is one thing.
     """
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if isinstance(given, str) or not isinstance(given, (list, tuple, Iterable)):
         raise ConfigurationError(f"{argument} takes a list, got {type(given).__name__}")
     return tuple(given)
 

@@ -73,11 +73,9 @@ class Settler:
         )
 
     async def _give_back(self, claim: Claim, tried: Attempt, pause: Pause, now: float) -> bool:
-        due, ids = now + pause.seconds, claim.entries.event_ids
+        due, ids, tries = now + pause.seconds, claim.entries.event_ids, claim.entries.attempts
         if await self._ledger.release(claim, due=due, tried=pause.blame):
-            await self._tell_callers(
-                ids, lambda at: left_open(claim.entries[at], pause, self._name)
-            )
+            await self._tell_callers(ids, lambda at: left_open(tries[at], pause, self._name))
             sent = ids if tried.probe is None else [ids[tried.probe]]
             self._retried(sent, pause.reason, [due], pause, now)
         return True
@@ -93,10 +91,11 @@ class Settler:
         if not await self._ledger.settle(claim, list(kept.values())):
             return True
 
-        def outcome(at: int) -> Outcome:
-            return outcome_of(claim.entries[at], tried.outcomes[at], kept.get(at), self._name)
+        ids, tries = claim.entries.event_ids, claim.entries.attempts
 
-        ids = claim.entries.event_ids
+        def outcome(at: int) -> Outcome:
+            return outcome_of(tries[at], tried.outcomes[at], kept.get(at), self._name)
+
         await self._tell_callers(ids, outcome)
         delivered = [one for at, one in enumerate(ids) if at not in kept] if kept else ids
         if delivered:

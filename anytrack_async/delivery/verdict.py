@@ -71,15 +71,15 @@ def _given_up(entry: Entry, attempts: int, error: str, now: float) -> str:
     return f"given up after {attempts} attempts and {hours:.1f} h: {error}"
 
 
-def outcome_of(entry: Entry, answer: Outcome | None, kept: Setback | None, name: str) -> Outcome:
-    """Return how *entry* now stands at destination *name*."""
+def outcome_of(attempts: int, answer: Outcome | None, kept: Setback | None, name: str) -> Outcome:
+    """Return how an entry tried *attempts* times before now stands at destination *name*."""
     if kept is None:
         remote_id = answer.remote_id if answer else None
         return Outcome(
             status=Status.DELIVERED,
             destination=name,
             remote_id=remote_id,
-            attempts=entry.attempts + 1,
+            attempts=attempts + 1,
         )
     return Outcome(
         status=Status.DEAD if kept.due is None else Status.WAITING,
@@ -90,12 +90,12 @@ def outcome_of(entry: Entry, answer: Outcome | None, kept: Setback | None, name:
     )
 
 
-def left_open(entry: Entry, pause: Pause, name: str) -> Outcome:
-    """Return how *entry* stands at destination *name* after its batch was given back."""
+def left_open(attempts: int, pause: Pause, name: str) -> Outcome:
+    """Return how an entry tried *attempts* times before stands after its batch was given back."""
     return Outcome(
         status=Status.WAITING,
         destination=name,
-        attempts=entry.attempts + pause.blame,
+        attempts=attempts + pause.blame,
         error=pause.reason,
         code=pause.code,
     )

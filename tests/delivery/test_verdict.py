@@ -81,21 +81,21 @@ def test_outcomes_for_callers_name_destination_and_attempts():
     kept = verdict(Outcome.retry("locked"))
     dead = verdict(Outcome.rejected("no", code="1"))
 
-    done = outcome_of(entry(attempts=1), Outcome.delivered("r1"), None, "meta")
+    done = outcome_of(1, Outcome.delivered("r1"), None, "meta")
     assert (done.status, done.destination, done.remote_id, done.attempts) == (
         Status.DELIVERED,
         "meta",
         "r1",
         2,
     )
-    waiting = outcome_of(entry(), Outcome.retry("locked"), kept, "meta")
+    waiting = outcome_of(0, Outcome.retry("locked"), kept, "meta")
     assert (waiting.status, waiting.error) == (Status.WAITING, "locked")
-    lost = outcome_of(entry(), Outcome.rejected("no"), dead, "meta")
+    lost = outcome_of(0, Outcome.rejected("no"), dead, "meta")
     assert (lost.status, lost.error, lost.code) == (Status.DEAD, "no", "1")
 
 
 def test_one_whose_batch_was_given_back_waits_with_the_reason():
-    waiting = left_open(entry(attempts=1), DOWN, "meta")
+    waiting = left_open(1, DOWN, "meta")
 
     assert (waiting.status, waiting.attempts, waiting.error) == (Status.WAITING, 2, "503")
     assert not waiting.final
@@ -127,4 +127,4 @@ def test_what_is_not_delivered_is_due_or_dead_with_a_reason(answer, pause, attem
     else:
         assert kept.due >= NOW
         assert kept.attempts >= attempts
-    assert outcome_of(one, answer, kept, "meta").final == (kept.due is None)
+    assert outcome_of(attempts, answer, kept, "meta").final == (kept.due is None)

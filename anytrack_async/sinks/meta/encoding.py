@@ -23,7 +23,7 @@ SLICE: Final = 64
 """Events mapped and encoded at a time: so few dicts and lists at once that Python's cyclic garbage
 collector has no reason to look at them."""
 
-TURN: Final = 2 * SLICE
+TURN: Final = 3 * SLICE
 """Events between two checkpoints: most of a millisecond, as much as other lanes take in a turn."""
 
 _Outcomes = list[Outcome | None]
