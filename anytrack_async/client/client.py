@@ -204,10 +204,13 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        self._session.closed = False
+        self._session.closed = self._leaving = False
         try:
             async with self._dispatcher:
-                yield self
+                try:
+                    yield self
+                finally:
+                    self._leaving = True
         finally:
             self._session.closed = True
             await within("closing the connections to AnyTrack", self._session.aclose)

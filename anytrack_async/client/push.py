@@ -6,17 +6,16 @@ from collections.abc import Mapping
 
 import attrs
 
-from anytrack_async.errors import ConfigurationError
+from anytrack_async.errors import ClosedError, ConfigurationError
 from anytrack_async.models import Conversion, Outcome
 from anytrack_async.sinks.base import BatchRejected, Sink, SinkSignal, Throttled
-from anytrack_async.transport import Session
 
 
 class Pushing:
     """The part of the client that bypasses outbox and lanes."""
 
     _sinks: Mapping[str, Sink]
-    _session: Session
+    _leaving = False
 
     async def sync_with_meta_capi(
         self, conversion: Conversion, sink: Sink | None = None
@@ -35,7 +34,7 @@ class Pushing:
 
         Raises:
             ConfigurationError: no sink is given and the client has none for Meta.
-            ClosedError: no sink is given and the client is closed.
+            ClosedError: no sink is given and the client is closed, or about to be.
         """
         return await self._push(conversion, sink, "meta")
 
@@ -55,7 +54,8 @@ class Pushing:
     def _own(self, name: str) -> Sink:
         if name not in self._sinks:
             raise ConfigurationError(f"the client has no sink {name!r}: add one, or pass it here")
-        self._session.check_open()
+        if self._leaving:  # a sink that is closed meanwhile would open again, for nobody to close
+            raise ClosedError("the client is closed: use it inside its `async with` block")
         return self._sinks[name]
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
+from anytrack_async.delivery.fault import fault
 from anytrack_async.events import (
     Event,
     LaneDown,
     LaneHeld,
     LaneResumed,
     LaneThrottled,
+    logger,
 )
 from anytrack_async.settings import Retry
 
@@ -59,7 +61,7 @@ class Gate:
         self._hint_cap = hint_cap
         self._hold_probe = hold_probe
         self._pace = 1 / rate if rate else 0.0
-        self._spacing = spacing
+        self._spacing: Callable[[float], float] | None = spacing
         self._clock = clock
         self._notify = notify
         self._failures = 0
@@ -86,7 +88,16 @@ class Gate:
     @property
     def spaced_for(self) -> float:
         """Seconds for which the sink would rather wait for a fuller batch."""
-        return self._spacing(max(0.0, self._clock() - self._sent))
+        if self._spacing is None:
+            return 0.0
+        try:
+            return max(0.0, self._spacing(max(0.0, self._clock() - self._sent)))
+        except Exception as exc:  # a sink may be anybody's
+            self._spacing = None
+            logger.error(
+                "%s: its spacing failed, batches go at once: %s", self._destination, fault(exc)
+            )
+            return 0.0
 
     @property
     def probing(self) -> bool:

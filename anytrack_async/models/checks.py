@@ -90,11 +90,11 @@ def _plain_time(field: str, value: datetime) -> datetime:
         raise InvalidConversionError(field, "is not a time") from None
 
 
-def text(longest: int = 4096, *, optional: bool = False) -> _Validator:
-    """Return a validator for text that is not empty, encodable and within *longest* characters."""
+def text_or_none(longest: int = 4096) -> _Validator:
+    """Return a validator for text: not empty, encodable and within *longest* characters."""
 
     def validate(_: object, field: attrs.Attribute[Any], value: object) -> None:
-        if value is not None or not optional:
+        if value is not None:
             _check_text(field.name, value, longest)
 
     return validate

@@ -18,7 +18,7 @@ from anytrack_async.models.checks import (
     currency_code,
     identifier,
     not_blank,
-    text,
+    text_or_none,
     utc,
 )
 from anytrack_async.models.customer import Customer
@@ -68,8 +68,8 @@ def _event_id(conversion: Conversion) -> str:
 
 
 def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
-    if value is None or value == ():
-        return ()
+    if value is None or value is _NOTHING:  # not `==`, which an array answers for each of its items
+        return _NOTHING
     given: Any = value
     items = tuple(given) if isinstance(given, Iterable) else (given,)
     if not all(isinstance(item, LineItem) for item in items):
@@ -88,8 +88,9 @@ def _meta(_: object, field: attrs.Attribute[Any], value: object) -> None:
         raise InvalidConversionError(field.name, "must be MetaFields")
 
 
+_NOTHING: tuple[()] = ()
 _ID = identifier(200, optional=True)
-_TEXT = text(optional=True)
+_TEXT = text_or_none()
 
 
 @attrs.frozen(kw_only=True)
@@ -148,7 +149,7 @@ class Conversion:
         factory=dict, converter=_sub_ids, repr=False, hash=False
     )
     ip_address: str | None = attrs.field(
-        default=None, converter=not_blank, validator=text(64, optional=True), repr=False
+        default=None, converter=not_blank, validator=text_or_none(64), repr=False
     )
     user_agent: str | None = attrs.field(
         default=None, converter=not_blank, validator=_TEXT, repr=False

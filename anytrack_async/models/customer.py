@@ -20,6 +20,8 @@ Dates: TypeAlias = str | date | Iterable[str | date | None] | None
 Ids: TypeAlias = str | int | Iterable[str | int | None] | None
 """One id, several, or none."""
 
+_NOTHING: tuple[()] = ()
+
 
 def _texts(given: OneOrMany) -> tuple[str, ...]:
     return _raw(given)
@@ -41,8 +43,8 @@ def _text(given: str | None) -> str | None:
 def _raw(given: object) -> tuple[Any, ...]:
     """Return each value of *given* as text where it can be; blank ones are left out."""
     values: Iterable[Any]
-    if given is None or given == ():
-        return ()
+    if given is None or given is _NOTHING:  # not `==`, which an array answers for each value
+        return _NOTHING
     if type(given) is str:
         return (given,) if given.strip() else ()
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):

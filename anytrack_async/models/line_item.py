@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.checks import Amount, amount, identifier, not_blank, text
+from anytrack_async.models.checks import Amount, amount, identifier, not_blank, text_or_none
 
-_TEXT = text(optional=True)
+_TEXT = text_or_none()
 
 
 def _price(value: Amount | None) -> Decimal | None:

@@ -8,11 +8,11 @@ from typing import Any, get_args
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.checks import encodable, text, utc
+from anytrack_async.models.checks import encodable, text_or_none, utc
 
 _LARGEST = Decimal(10**15)
 _LARGEST_ID = 10**40
-_is_text = text(optional=True)
+_is_text = text_or_none()
 
 
 def names_only(self: Any) -> str:

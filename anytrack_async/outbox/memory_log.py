@@ -125,7 +125,13 @@ class MemoryLog:
                 if len(found) == limit:
                     last = seq
                     break
-        return Entries.of(map(self.entry, found)), last
+        rows = [seq - self.base - 1 for seq in found]
+        return Entries(
+            seqs=found,
+            conversions=[self._conversions[row] for row in rows],
+            attempts=[0] * len(found),
+            accepted_at=[self._accepted[row] for row in rows],
+        ), last
 
     def _slice(self, first: int, last: int) -> Entries:
         start, stop = first - self.base - 1, last - self.base

@@ -67,8 +67,8 @@ class Past:
             now: unix seconds.
         """
         first = self._before + len(self._ids) + 1
+        self._marks += array("q", marks)  # at once, and first: who makes them may raise
         self._ids += ids
-        self._marks.extend(marks)
         self._seqs.extend(seqs)
         self._masks += masks
         self._went.extend(repeat(now, len(ids)))

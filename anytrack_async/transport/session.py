@@ -116,6 +116,10 @@ class Session:
             raise service_error(answer)
         return await read_json(answer)
 
+    async def exchange(self, request: Request) -> Answer:
+        """Send *request* once, on the engine there is now: before a repeat, this may be closed."""
+        return await (self._engine or await self._open()).exchange(request)
+
     def authorize(self, token: str) -> None:
         """Use *token* as bearer token from now on.
 
@@ -192,11 +196,8 @@ class Session:
         return "/".join((self._base, *map(_segment, path)))
 
     async def _carry(self, request: Request, retry: Retry | None = None) -> Answer:
-        engine = self._engine or await self._open()
-        if retry is not None:
-            engine = Repeat(engine, retry)
         try:
-            return await engine.exchange(request)
+            return await (self if retry is None else Repeat(self, retry)).exchange(request)
         except httpx.LocalProtocolError:
             # Its text quotes the header it dislikes, and that may be the token.
             raise self._lost("the request is not valid HTTP") from None

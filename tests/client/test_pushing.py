@@ -110,6 +110,23 @@ class Answering:
         return [self.answer] * len(batch)
 
 
+async def test_a_client_that_is_closing_opens_no_sink_again(service: Service):
+    refused: list[ClosedError] = []
+
+    class Last(Answering):
+        async def aclose(self) -> None:
+            with pytest.raises(ClosedError, match="inside its `async with` block") as caught:
+                await client.sync_with_meta_capi(SALE)
+            refused.append(caught.value)
+
+    client = service.client(sinks=[service.meta(), Last(Outcome.delivered())])
+    async with client:
+        pass
+
+    assert len(refused) == 1
+    assert service.requests == []
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "after"),
     [

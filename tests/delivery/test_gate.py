@@ -297,3 +297,16 @@ def test_a_clock_set_back_lengthens_no_spacing():
     gate.clock.now -= 3600.0
 
     assert gate.spaced_for == 10.0
+
+
+def test_a_spacing_that_fails_spaces_nothing_and_is_told_once(caplog):
+    def broken(_):
+        raise ValueError("ada@example.com")
+
+    gate = Watched(spacing=broken)
+
+    assert gate.spaced_for == gate.spaced_for == 0.0
+    (record,) = caplog.records
+    assert "meta" in record.message
+    assert "ValueError in broken" in record.message
+    assert "ada@example.com" not in record.message

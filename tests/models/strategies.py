@@ -240,3 +240,12 @@ conversions = st.fixed_dictionaries(
 ).map(lambda given: Conversion(**given))
 
 __all__ = ["amounts", "conversions", "customers", "json_maps", "names", "texts", "times"]
+
+
+class Column(list[Any]):
+    """Values as numpy and pandas hold them: to compare them with something else is an error."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("operands could not be broadcast together")

@@ -22,7 +22,7 @@ from anytrack_async.models import (
     MetaFields,
     new_event_id,
 )
-from tests.models.strategies import conversions
+from tests.models.strategies import Column, conversions
 
 SECRET = "jane@example.com"
 
@@ -408,6 +408,7 @@ def test_items_may_be_any_iterable_or_a_single_one():
     item = LineItem(id="p1")
 
     assert Conversion.sale(revenue=1, items=(one for one in [item])).items == (item,)
+    assert Conversion.sale(revenue=1, items=Column([item])).items == (item,)
     assert Conversion.sale(revenue=1, items=item).items == (item,)  # type: ignore[arg-type]
     assert Conversion.sale(revenue=1, items=None).items == ()  # type: ignore[arg-type]
 

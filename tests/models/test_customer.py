@@ -11,7 +11,7 @@ from hypothesis import given
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models import Customer
-from tests.models.strategies import customers
+from tests.models.strategies import Column, customers
 
 LISTS = [field.name for field in attrs.fields(Customer) if field.default == ()]
 SINGLES = ["fbc", "fbp", "fbclid"]
@@ -44,6 +44,7 @@ def test_one_value_or_several(field: str, value: Any, kept: tuple[str, ...]):
 def test_any_iterable_will_do():
     assert Customer(email=(one for one in "ab")).email == ("a", "b")
     assert Customer(email={"a": 1}.keys()).email == ("a",)
+    assert Customer(email=Column(["a", " "])).email == ("a",)
 
 
 def test_a_set_has_the_same_order_in_each_process():

@@ -33,6 +33,7 @@ def test_blank_words_are_left_out():
     [
         ("id", ""),
         ("id", 5),
+        ("id", None),
         ("quantity", 0),
         ("quantity", -1),
         ("quantity", 1.5),

@@ -385,6 +385,35 @@ async def test_what_waits_for_the_opening_opens_nothing_once_it_is_closed(
     assert len(refused) == len(wires) == wires[0].closed == 1
 
 
+async def test_a_read_that_waits_to_be_repeated_ends_with_the_session(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    waiting, go_on = anyio.Event(), anyio.Event()
+
+    async def wait(_: float) -> None:
+        waiting.set()
+        await go_on.wait()
+
+    monkeypatch.setattr("anytrack_async.transport.retry.anyio.sleep", wait)
+    wire = answering(httpx.Response(503), httpx.Response(200, json={}))
+    talk = session(wire)
+    refused: list[ClosedError] = []
+
+    async def read() -> None:
+        with pytest.raises(ClosedError) as caught:
+            await talk.get("a")
+        refused.append(caught.value)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        await waiting.wait()
+        talk.closed = True
+        await talk.aclose()
+        go_on.set()
+
+    assert len(refused) == len(wire.requests) == wire.closed == 1
+
+
 async def test_closing_what_was_never_used_is_fine():
     talk = session()
     await talk.aclose()

@@ -139,7 +139,7 @@ def _insert_what_fits(
         values = batch.values[at * WIDTH : (at + size) * WIDTH]
         some = _insert(sql, values, end) or [Appended.NEW] * size
         added = some.count(Appended.NEW)
-        if waiting + added > capacity:
+        if added and waiting + added > capacity:
             sql.execute("ROLLBACK TO call")
             batch.refused[number] = queue_full(capacity, waiting, slowest, added)
             some, added = [Appended.CONFLICT] * size, 0  # not taken

@@ -2,6 +2,7 @@
 
 import pytest
 
+from anytrack_async.models import Status
 from anytrack_async.outbox import Appended, MemoryOutbox, Setback
 from anytrack_async.testing.outbox_contract import LEASE, Clock, sales
 
@@ -118,3 +119,15 @@ async def test_what_a_forgotten_destination_left_takes_no_room():
     await outbox.forget("alpha")
 
     assert list(await outbox.append(sales(2, 3))) == [Appended.NEW] * 2
+
+
+async def test_what_went_is_not_taken_for_a_dead_letter_before_it():
+    outbox = await opened()
+    await outbox.append(sales(1, 2, 3))
+    claim = await outbox.claim("alpha", 3, LEASE)
+    await outbox.settle(claim, [Setback(seq=1, attempts=1, error="refused")])
+
+    assert await outbox.prune(remember=HOUR) == 2
+    reports = await outbox.reports(["sale:1", "sale:2", "sale:3"])
+    found = [one.outcomes["alpha"].status for one in reports.values()]
+    assert found == [Status.DEAD, Status.DELIVERED, Status.DELIVERED]

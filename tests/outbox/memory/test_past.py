@@ -42,6 +42,16 @@ def test_what_went_up_to_a_moment_is_forgotten():
     assert past.forget_until(9.0) == ["c"]
 
 
+def test_marks_that_cannot_be_made_leave_nothing():
+    past = Past(10)
+    with pytest.raises(ZeroDivisionError):
+        past.add("ab", (1 // at for at in (1, 0)), [1, 2], [None, None], 1.0)
+
+    (number,) = add(past, "c", now=2.0, seq=3)
+    assert (past.mark(number), past.gone(number).seq) == (hash("c"), 3)
+    assert past.forget_until(9.0) == ["c"]
+
+
 @pytest.mark.parametrize("most", [0, 1, 2, 7, 100])
 @given(steps=st.lists(st.integers(0, 30), max_size=12))
 def test_the_newest_are_remembered_and_the_others_named_once(most, steps):

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -153,6 +154,21 @@ async def test_only_who_brings_too_much_is_refused(path, clock):
     await outbox.aclose()
 
 
+async def test_beyond_its_capacity_faults_and_repeats_are_still_told(path, clock, monkeypatch):
+    wide = SQLiteOutbox(path, clock=clock)
+    await wide.open(["alpha"])
+    await wide.append(sales(1, 2, 3))
+    await wide.aclose()
+    outbox = SQLiteOutbox(path, capacity=2, clock=clock)
+    await outbox.open(["alpha"])
+
+    assert await outbox.append(sales(1)) == [Appended.REPEAT]
+    monkeypatch.delattr(rows, "encode")
+    with pytest.raises(NameError):
+        await outbox.append(sales(4))
+    await outbox.aclose()
+
+
 async def test_what_a_group_brought_is_remembered_where_it_lies(path, clock, monkeypatch):
     outbox = SQLiteOutbox(path, capacity=5, clock=clock)
     await outbox.open(["alpha"])
@@ -263,6 +279,15 @@ async def test_a_task_cancelled_before_it_joins_writes_nothing(outbox):
 
     assert scope.cancelled_caught
     assert await outbox.reports(["sale:1"]) == {}
+
+
+async def test_a_task_that_finds_it_closed_when_it_would_join_is_told(outbox):
+    task = asyncio.ensure_future(outbox.append(sales(*range(51))))
+    await anyio.lowlevel.checkpoint()  # now it has encoded some
+    await outbox.aclose()
+
+    with anyio.fail_after(10), pytest.raises(OutboxError, match="not open"):
+        await task
 
 
 async def test_a_claim_is_not_lost_to_cancellation(outbox):
