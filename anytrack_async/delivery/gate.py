@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Self
 
 from anytrack_async.delivery.fault import fault
 from anytrack_async.events import (
@@ -14,7 +15,8 @@ from anytrack_async.events import (
     LaneThrottled,
     logger,
 )
-from anytrack_async.settings import Retry
+from anytrack_async.settings import DeliverySettings, Retry
+from anytrack_async.sinks.base import SinkLimits
 
 _DOWN_AFTER = 3
 """Whole batches that must fail in a row, with none delivered between, to call a service down."""
@@ -69,6 +71,28 @@ class Gate:
         self._paced = 0.0
         self._sent = 0.0
         self._era = 0
+
+    @classmethod
+    def to(
+        cls,
+        destination: str,
+        limits: SinkLimits,
+        settings: DeliverySettings,
+        *,
+        clock: Callable[[], float],
+        notify: Callable[[Event], None],
+    ) -> Self:
+        """Return the gate to a destination whose sink has *limits*."""
+        return cls(
+            destination,
+            probe=settings.probe,
+            hint_cap=settings.retry.hint_cap,
+            hold_probe=settings.hold_probe,
+            rate=limits.rate,
+            spacing=limits.spacing,
+            clock=clock,
+            notify=notify,
+        )
 
     @property
     def opens_in(self) -> float:

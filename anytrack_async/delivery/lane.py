@@ -58,16 +58,7 @@ class Lane:
         self._settings = settings
         self._clock = clock
         self._limits = sink.limits
-        self._gate = Gate(
-            sink.name,
-            probe=settings.probe,
-            hint_cap=settings.retry.hint_cap,
-            hold_probe=settings.hold_probe,
-            rate=self._limits.rate,
-            spacing=self._limits.spacing,
-            clock=clock,
-            notify=notify,
-        )
+        self._gate = Gate.to(sink.name, self._limits, settings, clock=clock, notify=notify)
         self._ledger = Ledger(sink.name, outbox, lease=settings.lease)
         self._settler = Settler(
             sink.name, self._ledger, settings, notify=notify, settled=settled, clock=clock

@@ -91,7 +91,7 @@ def _plain_time(field: str, value: datetime) -> datetime:
 
 
 def text_or_none(longest: int = 4096) -> _Validator:
-    """Return a validator for text: not empty, encodable and within *longest* characters."""
+    """Return a validator for None or text, not empty, encodable and within *longest* characters."""
 
     def validate(_: object, field: attrs.Attribute[Any], value: object) -> None:
         if value is not None:
