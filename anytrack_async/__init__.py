@@ -7,16 +7,20 @@ An accepted conversion is written down once, in an outbox, and every destination
 record at its own pace.
 """
 
+import sys as _sys
 import typing as _typing
+from importlib import import_module as _import_module
 
-from anytrack_async._lazy import lazily as _lazily
 from anytrack_async._version import __version__
 
 # Importing the package is cheap: a name's module is loaded when the name is asked for.
 if _typing.TYPE_CHECKING:  # pragma: no cover
-    from anytrack_async.client import AnyTrackClient, DestinationStats, Stats
-    from anytrack_async.delivery import Delivery, LaneState
-    from anytrack_async.endpoints import AffiliateMetric, DateRange
+    from anytrack_async.client.client import AnyTrackClient
+    from anytrack_async.client.stats import DestinationStats, Stats
+    from anytrack_async.delivery.gate import LaneState
+    from anytrack_async.delivery.handle import Delivery
+    from anytrack_async.endpoints.affiliates import AffiliateMetric
+    from anytrack_async.endpoints.window import DateRange
     from anytrack_async.errors import (
         AnyTrackError,
         ClosedError,
@@ -54,39 +58,37 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Submitted,
         Weakened,
     )
-    from anytrack_async.models import (
-        AffiliatePerformance,
-        Amount,
-        Attribution,
+    from anytrack_async.models.checks import Amount
+    from anytrack_async.models.conversion import (
         Conversion,
         ConversionFields,
         ConversionType,
-        Customer,
-        DailyReport,
-        LineItem,
-        Outcome,
         PricedFields,
-        Receipt,
-        Report,
-        Status,
+    )
+    from anytrack_async.models.customer import Customer
+    from anytrack_async.models.delivery import Outcome, Receipt, Report, Status
+    from anytrack_async.models.event_id import new_event_id
+    from anytrack_async.models.line_item import LineItem
+    from anytrack_async.models.meta import MetaFields
+    from anytrack_async.models.reports import (
+        AffiliatePerformance,
+        Attribution,
+        DailyReport,
         Touchpoint,
-        new_event_id,
     )
-    from anytrack_async.outbox import DeadLetter, Depth, MemoryOutbox, Outbox, SQLiteOutbox
-    from anytrack_async.settings import (
-        AnyTrackSettings,
-        DeliverySettings,
-        HttpSettings,
-        HubSpotSettings,
-        MetaSettings,
-        Retry,
-    )
-    from anytrack_async.sinks import (
-        AnyTrackSink,
+    from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Outbox, Setback
+    from anytrack_async.outbox.entries import Entries, Entry
+    from anytrack_async.outbox.memory import MemoryOutbox
+    from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+    from anytrack_async.settings.delivery import DeliverySettings
+    from anytrack_async.settings.http import HttpSettings, Retry
+    from anytrack_async.settings.hubspot import HubSpotSettings, OAuthSettings
+    from anytrack_async.settings.meta import MetaSettings
+    from anytrack_async.settings.services import AnyTrackSettings
+    from anytrack_async.sinks.anytrack.sink import AnyTrackSink
+    from anytrack_async.sinks.base import (
         BatchRejected,
         CredentialsRejected,
-        HubSpotSink,
-        MetaSink,
         Sink,
         SinkLimits,
         SinkSignal,
@@ -94,39 +96,72 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Unavailable,
         Unfinished,
     )
+    from anytrack_async.sinks.hubspot.sink import HubSpotSink
+    from anytrack_async.sinks.meta.sink import MetaSink
 else:
-    __getattr__, __dir__ = _lazily(
-        __name__,
-        {
-            "client": "AnyTrackClient DestinationStats Stats",
-            "delivery": "Delivery LaneState",
-            "endpoints": "AffiliateMetric DateRange",
-            "errors": (
-                "AnyTrackError ClosedError ConfigurationError ConflictError CredentialsError "
-                "DeadLetterError DecodeError DeliveryError DeliveryTimeoutError "
-                "InvalidConversionError NotFoundError OutboxError QueueFullError RateLimitedError "
-                "RejectedError SchemaVersionError ServerError ServiceError TransportError "
-                "UndeliveredError"
-            ),
-            "events": (
-                "DeadLettered Delivered Dropped Event LaneDown LaneHeld LaneResumed LaneThrottled "
-                "LoggingObserver Observer Retried Submitted Weakened"
-            ),
-            "models": (
-                "AffiliatePerformance Amount Attribution Conversion ConversionFields "
-                "ConversionType Customer DailyReport LineItem Outcome PricedFields Receipt Report "
-                "Status Touchpoint new_event_id"
-            ),
-            "outbox": "DeadLetter Depth MemoryOutbox Outbox SQLiteOutbox",
-            "settings": (
-                "AnyTrackSettings DeliverySettings HttpSettings HubSpotSettings MetaSettings Retry"
-            ),
-            "sinks": (
-                "AnyTrackSink BatchRejected CredentialsRejected HubSpotSink MetaSink Sink "
-                "SinkLimits SinkSignal Throttled Unavailable Unfinished"
-            ),
-        },
-    )
+    # The same names once more, for the interpreter: module, and what it is asked for.
+    _MODULES = {
+        "anytrack_async.client.client": "AnyTrackClient",
+        "anytrack_async.client.stats": "DestinationStats Stats",
+        "anytrack_async.delivery.gate": "LaneState",
+        "anytrack_async.delivery.handle": "Delivery",
+        "anytrack_async.endpoints.affiliates": "AffiliateMetric",
+        "anytrack_async.endpoints.window": "DateRange",
+        "anytrack_async.errors": (
+            "AnyTrackError ClosedError ConfigurationError ConflictError CredentialsError "
+            "DeadLetterError DecodeError DeliveryError DeliveryTimeoutError "
+            "InvalidConversionError NotFoundError OutboxError QueueFullError RateLimitedError "
+            "RejectedError SchemaVersionError ServerError ServiceError TransportError "
+            "UndeliveredError"
+        ),
+        "anytrack_async.events": (
+            "DeadLettered Delivered Dropped Event LaneDown LaneHeld LaneResumed LaneThrottled "
+            "LoggingObserver Observer Retried Submitted Weakened"
+        ),
+        "anytrack_async.models.checks": "Amount",
+        "anytrack_async.models.conversion": (
+            "Conversion ConversionFields ConversionType PricedFields"
+        ),
+        "anytrack_async.models.customer": "Customer",
+        "anytrack_async.models.delivery": "Outcome Receipt Report Status",
+        "anytrack_async.models.event_id": "new_event_id",
+        "anytrack_async.models.line_item": "LineItem",
+        "anytrack_async.models.meta": "MetaFields",
+        "anytrack_async.models.reports": (
+            "AffiliatePerformance Attribution DailyReport Touchpoint"
+        ),
+        "anytrack_async.outbox.base": "Appended Claim DeadLetter Depth Outbox Setback",
+        "anytrack_async.outbox.entries": "Entries Entry",
+        "anytrack_async.outbox.memory": "MemoryOutbox",
+        "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
+        "anytrack_async.settings.delivery": "DeliverySettings",
+        "anytrack_async.settings.http": "HttpSettings Retry",
+        "anytrack_async.settings.hubspot": "HubSpotSettings OAuthSettings",
+        "anytrack_async.settings.meta": "MetaSettings",
+        "anytrack_async.settings.services": "AnyTrackSettings",
+        "anytrack_async.sinks.anytrack.sink": "AnyTrackSink",
+        "anytrack_async.sinks.base": (
+            "BatchRejected CredentialsRejected Sink SinkLimits SinkSignal Throttled "
+            "Unavailable Unfinished"
+        ),
+        "anytrack_async.sinks.hubspot.sink": "HubSpotSink",
+        "anytrack_async.sinks.meta.sink": "MetaSink",
+    }
+    _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULE_OF:
+            raise AttributeError(
+                f"module {__name__!r} has no attribute {name!r}",
+                name=name,
+                obj=_sys.modules[__name__],
+            )
+        value = globals()[name] = getattr(_import_module(_MODULE_OF[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MODULE_OF})
+
 
 __all__ = [
     "AffiliateMetric",
@@ -136,8 +171,10 @@ __all__ = [
     "AnyTrackError",
     "AnyTrackSettings",
     "AnyTrackSink",
+    "Appended",
     "Attribution",
     "BatchRejected",
+    "Claim",
     "ClosedError",
     "ConfigurationError",
     "ConflictError",
@@ -161,6 +198,8 @@ __all__ = [
     "Depth",
     "DestinationStats",
     "Dropped",
+    "Entries",
+    "Entry",
     "Event",
     "HttpSettings",
     "HubSpotSettings",
@@ -174,9 +213,11 @@ __all__ = [
     "LineItem",
     "LoggingObserver",
     "MemoryOutbox",
+    "MetaFields",
     "MetaSettings",
     "MetaSink",
     "NotFoundError",
+    "OAuthSettings",
     "Observer",
     "Outbox",
     "OutboxError",
@@ -193,6 +234,7 @@ __all__ = [
     "SchemaVersionError",
     "ServerError",
     "ServiceError",
+    "Setback",
     "Sink",
     "SinkLimits",
     "SinkSignal",

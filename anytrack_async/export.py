@@ -16,7 +16,7 @@ import orjson
 from anyio import to_thread
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 
 CSV_COLUMNS = (
     "id",

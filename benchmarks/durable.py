@@ -15,7 +15,7 @@ from unittest.mock import patch
 import anyio
 
 from anytrack_async import AnyTrackClient, Conversion, Outcome, SinkLimits, SQLiteOutbox
-from anytrack_async.codec import encode
+from anytrack_async.codec.storage import encode
 from anytrack_async.outbox.sqlite import batch
 from anytrack_async.outbox.sqlite.database import Database
 from benchmarks.durable_bound import INSERT, bound, opened

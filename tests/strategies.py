@@ -12,7 +12,8 @@ from typing import Any
 import attrs
 from hypothesis import strategies as st
 
-from anytrack_async.models import Conversion, Customer
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
 from tests.models.strategies import conversions as any_conversions
 from tests.models.strategies import customers, meta_fields, several
 

@@ -14,28 +14,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anytrack_async.codec import (
-    decode,
-    encode,
-    load,
+from anytrack_async.codec import storage
+from anytrack_async.codec.converter import load
+from anytrack_async.codec.storage import decode, encode
+from anytrack_async.codec.wire import (
     read_affiliate,
     read_attribution,
     read_conversion,
     read_daily_report,
     read_list,
     read_touchpoint,
-    storage,
 )
 from anytrack_async.errors import DecodeError
-from anytrack_async.models import (
-    Conversion,
-    ConversionType,
-    Customer,
-    LineItem,
-    MetaCustomData,
-    MetaFields,
-    Touchpoint,
-)
+from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.meta_parts import MetaCustomData
+from anytrack_async.models.reports import Touchpoint
 from tests.models.strategies import NASTY, conversions, json_values
 
 SECRET = "jane@example.com"

@@ -19,7 +19,8 @@ import pytest
 from anytrack_async import export as module
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.export import CSV_COLUMNS, export
-from anytrack_async.models import Conversion, Customer
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
 
 pytestmark = pytest.mark.asyncio
 

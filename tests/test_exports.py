@@ -23,33 +23,17 @@ def packages() -> list[ModuleType]:
     return [anytrack_async, *map(importlib.import_module, names)]
 
 
-def source(package: ModuleType) -> str:
-    return Path(str(package.__file__)).read_text(encoding="utf-8")
-
-
-LAZY = [package for package in packages() if "lazily(" in source(package)]
-
-
-def typed(package: ModuleType) -> dict[str, str]:
-    """Name → module, as type checkers see *package*."""
+def typed() -> dict[str, str]:
+    """Name → module, as type checkers see the root package."""
+    source = Path(str(anytrack_async.__file__)).read_text(encoding="utf-8")
     return {
-        alias.name: str(node.module).removeprefix(f"{package.__name__}.")
-        for block in ast.parse(source(package)).body
+        alias.name: str(node.module)
+        for block in ast.parse(source).body
         if isinstance(block, ast.If)
         for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-
-
-def table(package: ModuleType) -> dict[str, str]:
-    """Name → module, as the running *package* sees itself."""
-    (homes,) = (
-        ast.literal_eval(node.args[1])
-        for node in ast.walk(ast.parse(source(package)))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("lazily")
-    )
-    return {name: home for home, names in homes.items() for name in names.split()}
 
 
 @pytest.mark.parametrize("package", packages(), ids=lambda package: package.__name__)
@@ -60,19 +44,16 @@ def test_all_names_exist_once(package: ModuleType) -> None:
     assert all(hasattr(package, name) for name in names)
 
 
-@pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
-def test_type_checkers_and_the_interpreter_see_the_same(package: ModuleType) -> None:
-    assert typed(package) == table(package)
-    assert sorted({*package.__all__} - {"__version__"}) == sorted(table(package))
-    assert {*package.__all__} <= {*dir(package)}
+def test_type_checkers_and_the_interpreter_see_the_same() -> None:
+    assert typed() == anytrack_async._MODULE_OF
+    assert sorted({*anytrack_async.__all__} - {"__version__"}) == sorted(typed())
+    assert {*anytrack_async.__all__} <= {*dir(anytrack_async)}
 
 
-@pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
-def test_no_name_hides_behind_a_module_of_the_same_name(package: ModuleType) -> None:
-    modules = {info.name for info in pkgutil.iter_modules(package.__path__)}
+def test_no_name_hides_behind_a_module_of_the_same_name() -> None:
+    modules = {info.name for info in pkgutil.iter_modules(anytrack_async.__path__)}
 
-    assert not modules & {*package.__all__}
-    assert {*table(package).values()} <= modules
+    assert not modules & {*anytrack_async.__all__}
 
 
 def test_a_star_brings_everything() -> None:

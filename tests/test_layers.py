@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "anytrack_async"
 
 LAYERS = (
-    {"errors", "_version", "_lazy"},
+    {"errors", "_version"},
     {"models"},
     {"settings"},
     {"codec", "events"},

@@ -14,7 +14,8 @@ from rich.text import Text
 from anytrack_async.cli.output import grid, screen, write_json
 from anytrack_async.cli.stored import opened, outbox_path
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.outbox import DeadLetter, SQLiteOutbox
+from anytrack_async.outbox.base import DeadLetter
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
 outbox = typer.Typer(
     name="outbox", no_args_is_help=True, help="Look after the outbox that ANYTRACK_OUTBOX names."

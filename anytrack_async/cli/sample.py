@@ -17,7 +17,9 @@ import attrs
 import orjson
 
 from anytrack_async.errors import AnyTrackError, DecodeError, InvalidConversionError
-from anytrack_async.models import Conversion, Customer, LineItem
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.line_item import LineItem
 
 _T = TypeVar("_T")
 _KEYS = ("order_id", "event_id")

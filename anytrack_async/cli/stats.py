@@ -14,7 +14,7 @@ from rich.text import Text
 
 from anytrack_async.cli.output import BAD, GOOD, NOTE, grid, screen, write_json
 from anytrack_async.cli.stored import opened, outbox_path
-from anytrack_async.outbox import Depth
+from anytrack_async.outbox.base import Depth
 
 Depths = Mapping[str, Depth]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from anytrack_async.client.config import OUTBOX
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
 
 def outbox_path() -> Path:

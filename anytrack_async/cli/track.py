@@ -13,7 +13,7 @@ from anytrack_async.cli.output import complain, outcome_line, outcome_record, sc
 from anytrack_async.cli.sample import to_conversion
 from anytrack_async.cli.tracked import Tracked, track_now, write_down
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import Conversion, ConversionType
+from anytrack_async.models.conversion import Conversion, ConversionType
 
 
 def _option(help_: str, *names: str) -> Any:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import attrs
 
 from anytrack_async.errors import ClosedError, ConfigurationError
-from anytrack_async.models import Conversion, Outcome
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome
 from anytrack_async.sinks.base import BatchRejected, Sink, SinkSignal, Throttled
 
 

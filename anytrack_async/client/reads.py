@@ -7,9 +7,14 @@ from collections.abc import AsyncGenerator
 from datetime import date
 from functools import cached_property
 
-# By way of these packages: what only reads need is loaded by the first one.
-from anytrack_async import endpoints, models
-from anytrack_async.transport import Session
+from anytrack_async.endpoints.affiliates import AffiliateMetric, Affiliates
+from anytrack_async.endpoints.attribution import Attributions
+from anytrack_async.endpoints.conversions import Conversions
+from anytrack_async.endpoints.reports import Reports
+from anytrack_async.endpoints.window import DateRange
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.reports import AffiliatePerformance, Attribution, DailyReport, Touchpoint
+from anytrack_async.transport.session import Session
 
 
 class Reads:
@@ -23,32 +28,32 @@ class Reads:
     _session: Session
 
     @cached_property
-    def conversions(self) -> endpoints.Conversions:
+    def conversions(self) -> Conversions:
         """Conversions that AnyTrack knows."""
-        return endpoints.Conversions(self._session)
+        return Conversions(self._session)
 
     @cached_property
-    def attribution(self) -> endpoints.Attributions:
+    def attribution(self) -> Attributions:
         """How they came about."""
-        return endpoints.Attributions(self._session)
+        return Attributions(self._session)
 
     @cached_property
-    def affiliates(self) -> endpoints.Affiliates:
+    def affiliates(self) -> Affiliates:
         """Who brings them."""
-        return endpoints.Affiliates(self._session)
+        return Affiliates(self._session)
 
     @cached_property
-    def reports(self) -> endpoints.Reports:
+    def reports(self) -> Reports:
         """Totals by day."""
-        return endpoints.Reports(self._session)
+        return Reports(self._session)
 
     async def get_conversions(
         self,
-        date_range: endpoints.DateRange | None = None,
+        date_range: DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
-    ) -> list[models.Conversion]:
+    ) -> list[Conversion]:
         """Return the conversions of a range, default the last 30 days: `Conversions.list`."""
         return await self.conversions.list(
             date_range=date_range, source=source, campaign_id=campaign_id
@@ -56,57 +61,57 @@ class Reads:
 
     def stream_conversions(
         self,
-        date_range: endpoints.DateRange | None = None,
+        date_range: DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
-    ) -> AsyncGenerator[models.Conversion, None]:
+    ) -> AsyncGenerator[Conversion, None]:
         """Return the conversions of a long range one by one, in order: `Conversions.stream`."""
         return self.conversions.stream(
             date_range=date_range, source=source, campaign_id=campaign_id
         )
 
     async def get_conversions_by_source(
-        self, source: str, date_range: endpoints.DateRange | None = None
-    ) -> list[models.Conversion]:
+        self, source: str, date_range: DateRange | None = None
+    ) -> list[Conversion]:
         """Return the conversions from *source*: `Conversions.by_source`."""
         return await self.conversions.by_source(source, date_range=date_range)
 
-    async def get_conversion_details(self, conversion_id: str) -> models.Conversion:
+    async def get_conversion_details(self, conversion_id: str) -> Conversion:
         """Return one conversion, or raise `NotFoundError`: `Conversions.get`."""
         return await self.conversions.get(conversion_id)
 
-    async def calculate_attribution(self, conversion_id: str) -> models.Attribution:
+    async def calculate_attribution(self, conversion_id: str) -> Attribution:
         """Return model and weights of a conversion: `Attributions.calculate`."""
         return await self.attribution.calculate(conversion_id)
 
-    async def get_touchpoints(self, conversion_id: str) -> list[models.Touchpoint]:
+    async def get_touchpoints(self, conversion_id: str) -> list[Touchpoint]:
         """Return the journey to a conversion in time order: `Attributions.touchpoints`."""
         return await self.attribution.touchpoints(conversion_id)
 
     async def get_affiliate_performance(
-        self, affiliate_id: str, date_range: endpoints.DateRange | None = None
-    ) -> models.AffiliatePerformance:
+        self, affiliate_id: str, date_range: DateRange | None = None
+    ) -> AffiliatePerformance:
         """Return what one affiliate brought: `Affiliates.performance`."""
         return await self.affiliates.performance(affiliate_id, date_range=date_range)
 
     async def get_top_affiliates(
         self,
-        metric: endpoints.AffiliateMetric = "revenue",
+        metric: AffiliateMetric = "revenue",
         limit: int = 10,
-        date_range: endpoints.DateRange | None = None,
-    ) -> list[models.AffiliatePerformance]:
+        date_range: DateRange | None = None,
+    ) -> list[AffiliatePerformance]:
         """Return the best affiliates, best first: `Affiliates.top`."""
         return await self.affiliates.top(metric=metric, limit=limit, date_range=date_range)
 
-    async def get_daily_report(self, day: date | None = None) -> models.DailyReport:
+    async def get_daily_report(self, day: date | None = None) -> DailyReport:
         """Return the totals of one UTC day, default today: `Reports.daily`."""
         return await self.reports.daily(day)
 
     async def export_conversions_csv(
         self,
         path: str | os.PathLike[str],
-        date_range: endpoints.DateRange | None = None,
+        date_range: DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
@@ -125,7 +130,7 @@ class Reads:
     async def export_conversions(
         self,
         path: str | os.PathLike[str],
-        date_range: endpoints.DateRange | None = None,
+        date_range: DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
@@ -143,7 +148,7 @@ class Reads:
 
 
 async def _export(
-    found: AsyncGenerator[models.Conversion, None],
+    found: AsyncGenerator[Conversion, None],
     path: str | os.PathLike[str],
     format_: str | None = None,
 ) -> int:

@@ -20,17 +20,14 @@ from anytrack_async.errors import (
     DeliveryTimeoutError,
     QueueFullError,
 )
-from anytrack_async.models import (
-    Amount,
+from anytrack_async.models.checks import Amount
+from anytrack_async.models.conversion import (
     Conversion,
     ConversionFields,
     ConversionType,
-    Outcome,
     PricedFields,
-    Receipt,
-    Report,
-    Status,
 )
+from anytrack_async.models.delivery import Outcome, Receipt, Report, Status
 
 ANYTRACK = "anytrack"
 

@@ -13,7 +13,8 @@ from cattrs.fns import identity
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from anytrack_async.codec.converter import CONVERTER, make_converter
-from anytrack_async.models import Conversion, Customer
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
 
 Record: TypeAlias = dict[str, Any]
 

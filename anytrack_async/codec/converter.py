@@ -11,7 +11,7 @@ from cattrs import Converter, transform_error
 from cattrs.errors import BaseValidationError
 
 from anytrack_async.errors import AnyTrackError, DecodeError
-from anytrack_async.models import ConversionType
+from anytrack_async.models.conversion import ConversionType
 
 _LARGEST = Decimal(10) ** 19
 _T = TypeVar("_T")

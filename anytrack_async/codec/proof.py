@@ -11,7 +11,10 @@ import attrs
 from anytrack_async.codec.content import Record, canonical, digest_of, written
 from anytrack_async.codec.converter import load
 from anytrack_async.errors import DecodeError
-from anytrack_async.models import Conversion, ConversionType, Customer, LineItem, MetaFields
+from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.meta import MetaFields
 
 _T = TypeVar("_T")
 

@@ -11,7 +11,7 @@ from anytrack_async.codec.content import Record, content_of, digest_of, note_dig
 from anytrack_async.codec.converter import load
 from anytrack_async.codec.proof import proven
 from anytrack_async.errors import DecodeError
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 
 _VERSION = 1
 _UPGRADES: Mapping[int, Callable[[Record], Record]] = {}

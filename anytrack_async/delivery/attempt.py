@@ -8,7 +8,8 @@ import anyio
 import attrs
 
 from anytrack_async.delivery.fault import fault
-from anytrack_async.models import Conversion, Outcome, Status
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome, Status
 from anytrack_async.sinks.base import (
     BatchRejected,
     CredentialsRejected,

@@ -22,9 +22,10 @@ from anytrack_async.delivery.leftovers import Leftovers
 from anytrack_async.delivery.upkeep import Upkeep
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Dropped, Event, Submitted, logger
-from anytrack_async.models import Conversion, Outcome
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome
 from anytrack_async.outbox.base import Appended, Outbox
-from anytrack_async.settings import DeliverySettings
+from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.sinks.base import Sink
 
 

@@ -15,7 +15,8 @@ from anytrack_async.events import (
     LaneThrottled,
     logger,
 )
-from anytrack_async.settings import DeliverySettings, Retry
+from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.http import Retry
 from anytrack_async.sinks.base import SinkLimits
 
 _DOWN_AFTER = 3

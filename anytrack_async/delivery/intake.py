@@ -8,9 +8,9 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.errors import ClosedError, QueueFullError
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, Outbox
-from anytrack_async.settings import DeliverySettings
+from anytrack_async.settings.delivery import DeliverySettings
 
 _YIELD_EVERY = 64
 """Conversions after which an intake lets others run, if its outbox never waits."""

@@ -11,9 +11,9 @@ from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.ledger import Ledger
 from anytrack_async.delivery.verdict import Pause, exhausted, left_open, outcome_of, setback
 from anytrack_async.events import DeadLettered, Delivered, Event, Retried
-from anytrack_async.models import Outcome, Status
+from anytrack_async.models.delivery import Outcome, Status
 from anytrack_async.outbox.base import Claim, Setback
-from anytrack_async.settings import DeliverySettings
+from anytrack_async.settings.delivery import DeliverySettings
 
 Settled = Callable[[Sequence[str], Callable[[int], Outcome]], None]
 """Is told, per part of a batch: event ids, and how to get the outcome of the one at an index."""

@@ -10,7 +10,7 @@ import anyio
 from anyio import to_thread
 
 from anytrack_async.errors import DeliveryError
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 
 _PATIENCE = 0.05
 """Seconds after which a thread hands on what a slow source gave."""

@@ -11,7 +11,8 @@ from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.handle import Delivery
 from anytrack_async.delivery.source import Source, feed
 from anytrack_async.errors import ClosedError, ConfigurationError
-from anytrack_async.models import Conversion, Outcome, Report, Status
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome, Report, Status
 
 _SLICE = 500
 """Conversions written down in one step: commits of this size cost next to nothing each."""

@@ -8,7 +8,7 @@ from anytrack_async.delivery.fault import fault
 from anytrack_async.delivery.handles import Handles
 from anytrack_async.events import logger
 from anytrack_async.outbox.base import Outbox
-from anytrack_async.settings import DeliverySettings
+from anytrack_async.settings.delivery import DeliverySettings
 
 _PRUNE_AFTER = 5_000
 """Settled entries after which the outbox is cleaned up without waiting for the clock."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from anytrack_async.models import Outcome, Status
+from anytrack_async.models.delivery import Outcome, Status
 from anytrack_async.outbox.base import Setback
 from anytrack_async.outbox.entries import Entry
-from anytrack_async.settings import DeliverySettings
+from anytrack_async.settings.delivery import DeliverySettings
 
 
 @attrs.frozen(kw_only=True)

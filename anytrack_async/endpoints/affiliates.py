@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
-from anytrack_async.codec import read_affiliate
+from anytrack_async.codec.wire import read_affiliate
 from anytrack_async.endpoints.base import Endpoint, at_least_one, given, unwrap
 from anytrack_async.endpoints.window import DateRange, Window
 from anytrack_async.errors import DecodeError, InvalidConversionError
-from anytrack_async.models import AffiliatePerformance
+from anytrack_async.models.reports import AffiliatePerformance
 
 AffiliateMetric: TypeAlias = Literal["revenue", "conversions", "epc", "conversion_rate"]
 """What affiliates can be ranked by; ``epc`` is revenue per click."""

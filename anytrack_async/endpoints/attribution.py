@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from anytrack_async.codec import read_attribution, read_touchpoint
+from anytrack_async.codec.wire import read_attribution, read_touchpoint
 from anytrack_async.endpoints.base import Endpoint, identifier
-from anytrack_async.models import Attribution, Touchpoint
+from anytrack_async.models.reports import Attribution, Touchpoint
 
 
 class Attributions(Endpoint):

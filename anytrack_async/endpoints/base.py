@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import anyio.to_thread
 
-from anytrack_async.codec import read_list
+from anytrack_async.codec.wire import read_list
 from anytrack_async.errors import DecodeError, InvalidConversionError
-from anytrack_async.transport import Session
+from anytrack_async.transport.session import Session
 
 _T = TypeVar("_T")
 _MANY = 50  # records that are read on the loop: some milliseconds

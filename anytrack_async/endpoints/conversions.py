@@ -8,12 +8,12 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
-from anytrack_async.codec import read_conversion
+from anytrack_async.codec.wire import read_conversion
 from anytrack_async.endpoints.base import Endpoint, at_least_one, given, identifier, unwrap
 from anytrack_async.endpoints.rounds import in_order
 from anytrack_async.endpoints.window import DateRange, Window
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 
 _DAY = timedelta(days=1)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, date, datetime
 
-from anytrack_async.codec import read_daily_report
+from anytrack_async.codec.wire import read_daily_report
 from anytrack_async.endpoints.base import Endpoint, at_least_one
 from anytrack_async.endpoints.rounds import in_order
 from anytrack_async.endpoints.window import DateRange, Window
 from anytrack_async.errors import DecodeError, InvalidConversionError
-from anytrack_async.models import DailyReport
 from anytrack_async.models.checks import utc
+from anytrack_async.models.reports import DailyReport
 
 
 class Reports(Endpoint):

@@ -10,7 +10,6 @@ from typing import Any, Self, TypedDict, Unpack
 
 import attrs
 
-from anytrack_async import models
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.checks import (
     Amount,
@@ -25,6 +24,7 @@ from anytrack_async.models.customer import Customer
 from anytrack_async.models.event_id import new_event_id, order_event_id
 from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.mappings import json_map, text_map
+from anytrack_async.models.meta import MetaFields
 
 
 class ConversionType(StrEnum):
@@ -83,8 +83,8 @@ def _customer(_: object, field: attrs.Attribute[Any], value: object) -> None:
 
 
 def _meta(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    # By way of the package: Meta's models take long to load, and few conversions have some.
-    if value is not None and not isinstance(value, models.MetaFields):
+
+    if value is not None and not isinstance(value, MetaFields):
         raise InvalidConversionError(field.name, "must be MetaFields")
 
 
@@ -162,7 +162,7 @@ class Conversion:
     )
     items: tuple[LineItem, ...] = attrs.field(default=(), converter=_items, repr=False)
     customer: Customer | None = attrs.field(default=None, validator=_customer, repr=False)
-    meta: models.MetaFields | None = attrs.field(default=None, validator=_meta, repr=False)
+    meta: MetaFields | None = attrs.field(default=None, validator=_meta, repr=False)
 
     @classmethod
     def sale(
@@ -229,7 +229,7 @@ class ConversionFields(TypedDict, total=False):
     custom_data: Mapping[str, Any]
     items: Iterable[LineItem]
     customer: Customer | None
-    meta: models.MetaFields | None
+    meta: MetaFields | None
 
 
 class PricedFields(ConversionFields, total=False):

@@ -16,7 +16,8 @@ from typing import Protocol
 
 import attrs
 
-from anytrack_async.models import Conversion, Report
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Report
 from anytrack_async.outbox.entries import Entries
 
 

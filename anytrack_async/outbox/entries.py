@@ -8,7 +8,7 @@ from typing import NamedTuple, Self, overload
 
 import attrs
 
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 
 _event_id = attrgetter("event_id")
 

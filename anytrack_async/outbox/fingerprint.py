@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import orjson
 
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 
 _NOT_CONTENT = {"event_id", "id", "timestamp", "meta"}
 _MAPPINGS = {"sub_ids", "custom_data"}
@@ -29,7 +29,7 @@ def fingerprint(conversion: Conversion) -> int:
     is the same sale a second later. Another process gives other numbers.
     """
     if conversion.meta is not None:  # rare, and has mappings deep inside that no hash covers
-        from anytrack_async.codec import encode
+        from anytrack_async.codec.storage import encode
 
         return hash(encode(conversion).digest)
     sub_ids, custom_data = conversion.sub_ids, conversion.custom_data

@@ -8,7 +8,8 @@ from itertools import count
 
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.models import Conversion, Report
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Report
 from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Setback
 from anytrack_async.outbox.memory_log import MemoryLog
 from anytrack_async.outbox.memory_view import page_of_dead_letters, report, undelivered

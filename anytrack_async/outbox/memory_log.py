@@ -7,7 +7,7 @@ from itertools import compress, repeat
 from operator import attrgetter, neg
 from typing import NamedTuple
 
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.entries import Entries, Entry
 from anytrack_async.outbox.fingerprint import fingerprint

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 import attrs
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import Conversion, ConversionType
+from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.settings.checks import (
     base_url,
     build,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, TypeAlias, get_args
 import attrs
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.meta import ActionSource
 from anytrack_async.settings.checks import (
     base_url,

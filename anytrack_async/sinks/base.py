@@ -7,7 +7,8 @@ from typing import Protocol
 
 import attrs
 
-from anytrack_async.models import Conversion, Outcome
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome
 from anytrack_async.settings.checks import positive
 
 

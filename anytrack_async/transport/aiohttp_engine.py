@@ -12,7 +12,7 @@ import aiohttp
 import httpx
 from yarl import URL
 
-from anytrack_async.settings import HttpSettings
+from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.base import Request, TotalTimeout
 from anytrack_async.transport.unpack import unpacked

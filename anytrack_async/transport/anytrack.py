@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.settings import AnyTrackSettings
+from anytrack_async.settings.services import AnyTrackSettings
 from anytrack_async.transport.base import Transport
 from anytrack_async.transport.session import Session
 

@@ -9,8 +9,8 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.settings import HttpSettings
 from anytrack_async.settings.checks import is_loopback
+from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.base import Engine
 from anytrack_async.transport.httpx_engine import HttpxEngine
 from anytrack_async.transport.patched import ClientsWay, Patchable

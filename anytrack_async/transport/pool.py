@@ -10,7 +10,7 @@ from math import inf
 import anyio
 import httpx
 
-from anytrack_async.settings import HttpSettings
+from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.base import Request
 from anytrack_async.transport.connect import connect

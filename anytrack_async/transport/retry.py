@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import httpx
 
-from anytrack_async.settings import Retry
+from anytrack_async.settings.http import Retry
 from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.base import Engine, Request
 

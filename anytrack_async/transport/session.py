@@ -11,7 +11,7 @@ import httpx
 
 from anytrack_async._version import __version__
 from anytrack_async.errors import ClosedError, ConfigurationError, TransportError
-from anytrack_async.settings import HttpSettings, Retry
+from anytrack_async.settings.http import HttpSettings, Retry
 from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.base import Engine, Request, TotalTimeout, Transport
 from anytrack_async.transport.body import read_json

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from anytrack_async.sandbox import HubSpotPortal, SandboxSettings, in_thread
-from anytrack_async.sinks import HubSpotSink, MetaSink
 from anytrack_async.sinks.hubspot.setup import Step
+from anytrack_async.sinks.hubspot.sink import HubSpotSink
+from anytrack_async.sinks.meta.sink import MetaSink
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from anytrack_async import (
     Status,
     UndeliveredError,
 )
-from anytrack_async.models import MetaFields
+from anytrack_async.models.meta import MetaFields
 from tests.client.service import QUICK, SECRETS, Service
 
 pytestmark = pytest.mark.asyncio

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytrack_async.delivery.attempt import Attempt, attempt
-from anytrack_async.models import DELIVERED, Outcome, Status
+from anytrack_async.models.delivery import DELIVERED, Outcome, Status
 from anytrack_async.sinks.base import (
     BatchRejected,
     CredentialsRejected,

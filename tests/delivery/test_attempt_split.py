@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from anytrack_async.delivery.attempt import Attempt, attempt
-from anytrack_async.models import DELIVERED, Outcome, Status
+from anytrack_async.models.delivery import DELIVERED, Outcome, Status
 from anytrack_async.sinks.base import (
     BatchRejected,
     CredentialsRejected,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from anytrack_async.delivery.stream import track_many
 from anytrack_async.events import Delivered
-from anytrack_async.models import DELIVERED, Outcome
-from anytrack_async.settings import Retry
+from anytrack_async.models.delivery import DELIVERED, Outcome
+from anytrack_async.settings.http import Retry
 from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled, Unavailable
 from tests.delivery.doubles import FakeSink, World, sales
 

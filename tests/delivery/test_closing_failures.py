@@ -6,11 +6,12 @@ import time
 import anyio
 import pytest
 
-from anytrack_async.delivery import LaneState
+from anytrack_async.delivery.gate import LaneState
 from anytrack_async.errors import ClosedError, OutboxError, UndeliveredError
 from anytrack_async.events import LaneDown
-from anytrack_async.models import DELIVERED
-from anytrack_async.outbox import MemoryOutbox, SQLiteOutbox
+from anytrack_async.models.delivery import DELIVERED
+from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.sinks.base import Unavailable
 from tests.delivery.doubles import FakeSink, World, calm, sale, sales
 

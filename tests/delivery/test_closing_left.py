@@ -7,8 +7,9 @@ import pytest
 
 from anytrack_async.errors import ClosedError, UndeliveredError
 from anytrack_async.events import Dropped
-from anytrack_async.models import Outcome
-from anytrack_async.outbox import MemoryOutbox, SQLiteOutbox
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.sinks.base import BatchRejected, Throttled, Unavailable
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales
 

@@ -6,8 +6,9 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.models import DELIVERED, Outcome
-from anytrack_async.outbox import MemoryOutbox, SQLiteOutbox
+from anytrack_async.models.delivery import DELIVERED, Outcome
+from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, World, calm, sale, sales, statuses
 
 pytestmark = pytest.mark.asyncio

@@ -3,15 +3,15 @@
 import anyio
 import pytest
 
-from anytrack_async.delivery import LaneState
+from anytrack_async.delivery.gate import LaneState
 from anytrack_async.events import (
     DeadLettered,
     LaneDown,
     LaneResumed,
     Retried,
 )
-from anytrack_async.models import DELIVERED, Outcome
-from anytrack_async.settings import Retry
+from anytrack_async.models.delivery import DELIVERED, Outcome
+from anytrack_async.settings.http import Retry
 from anytrack_async.sinks.base import Unavailable
 from tests.delivery.doubles import Clock, FakeSink, Service, World, calm, sale, sales
 

@@ -11,8 +11,8 @@ from anytrack_async.events import (
     LaneThrottled,
     Retried,
 )
-from anytrack_async.models import Outcome
-from anytrack_async.outbox import MemoryOutbox
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.outbox.memory import MemoryOutbox
 from anytrack_async.sinks.base import BatchRejected, Throttled
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
 

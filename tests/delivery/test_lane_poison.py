@@ -11,8 +11,8 @@ from anytrack_async.events import (
     LaneHeld,
     Retried,
 )
-from anytrack_async.models import DELIVERED
-from anytrack_async.settings import Retry
+from anytrack_async.models.delivery import DELIVERED
+from anytrack_async.settings.http import Retry
 from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
 

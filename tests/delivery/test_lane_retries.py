@@ -2,10 +2,10 @@
 
 import pytest
 
-from anytrack_async.delivery import LaneState
+from anytrack_async.delivery.gate import LaneState
 from anytrack_async.events import Delivered, Retried
-from anytrack_async.models import Outcome
-from anytrack_async.settings import Retry
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.settings.http import Retry
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, World, calm, sale, sales, statuses
 
 pytestmark = pytest.mark.asyncio

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from anytrack_async.delivery import LaneState
+from anytrack_async.delivery.gate import LaneState
 from anytrack_async.events import (
     DeadLettered,
     LaneHeld,
@@ -11,7 +11,7 @@ from anytrack_async.events import (
     LaneThrottled,
     Retried,
 )
-from anytrack_async.models import DELIVERED
+from anytrack_async.models.delivery import DELIVERED
 from anytrack_async.sinks.base import CredentialsRejected, Throttled
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
 

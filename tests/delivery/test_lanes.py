@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from anytrack_async.delivery.lanes import Lanes
-from anytrack_async.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from tests.delivery.doubles import QUICK, FakeSink, World, sale
 
 

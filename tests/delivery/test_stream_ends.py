@@ -7,8 +7,8 @@ from anytrack_async.delivery.stream import _Stream, track_many
 from anytrack_async.errors import (
     QueueFullError,
 )
-from anytrack_async.models import Outcome
-from anytrack_async.outbox import MemoryOutbox
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.outbox.memory import MemoryOutbox
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, sale, sales, statuses
 
 pytestmark = pytest.mark.asyncio

@@ -9,7 +9,7 @@ from anytrack_async.errors import (
     UndeliveredError,
 )
 from anytrack_async.events import Submitted
-from anytrack_async.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales
 
 pytestmark = pytest.mark.asyncio

@@ -2,9 +2,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async.delivery.verdict import Pause, exhausted, left_open, outcome_of, setback
-from anytrack_async.models import Outcome, Status
-from anytrack_async.outbox import Entry
-from anytrack_async.settings import DeliverySettings, Retry
+from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.outbox.entries import Entry
+from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.http import Retry
 from tests.delivery.doubles import sale
 
 NOW = 1_000_000.0

@@ -7,8 +7,10 @@ from typing import Any
 
 import httpx
 
-from anytrack_async.settings import AnyTrackSettings, HttpSettings, Retry
-from anytrack_async.transport import Session, anytrack_session
+from anytrack_async.settings.http import HttpSettings, Retry
+from anytrack_async.settings.services import AnyTrackSettings
+from anytrack_async.transport.anytrack import anytrack_session
+from anytrack_async.transport.session import Session
 
 Answer = Callable[[httpx.Request], Any]
 

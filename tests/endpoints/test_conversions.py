@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from anytrack_async.endpoints import Conversions
+from anytrack_async.endpoints.conversions import Conversions
 from anytrack_async.errors import DecodeError, InvalidConversionError, NotFoundError, ServerError
-from anytrack_async.models import ConversionType
+from anytrack_async.models.conversion import ConversionType
 from tests.endpoints.api import Api, record
 
 pytestmark = pytest.mark.asyncio

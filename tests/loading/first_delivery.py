@@ -12,7 +12,7 @@ import sys
 import anyio
 
 from anytrack_async import AnyTrackClient, Conversion, Customer, HttpSettings, LineItem
-from anytrack_async.models import MetaFields
+from anytrack_async.models.meta import MetaFields
 
 SALE = Conversion.sale(
     revenue="49.90",

@@ -8,28 +8,31 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from anytrack_async.models import (
-    Conversion,
-    ConversionType,
-    Customer,
-    LineItem,
-    MetaAppData,
-    MetaAttributionData,
-    MetaContent,
-    MetaCustomData,
-    MetaFields,
-    MetaOriginalEvent,
-    MetaUserData,
-)
+from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import (
     ActionSource,
     Country,
     CustomerSegment,
     MessagingChannel,
+    MetaFields,
     State,
 )
-from anytrack_async.models.meta_origin import AttributionMethod, AttributionModel
-from anytrack_async.models.meta_parts import ContentType, DeliveryCategory
+from anytrack_async.models.meta_origin import (
+    AttributionMethod,
+    AttributionModel,
+    MetaAppData,
+    MetaAttributionData,
+    MetaOriginalEvent,
+)
+from anytrack_async.models.meta_parts import (
+    ContentType,
+    DeliveryCategory,
+    MetaContent,
+    MetaCustomData,
+    MetaUserData,
+)
 
 NASTY = (
     "\x00",

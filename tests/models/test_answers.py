@@ -8,17 +8,8 @@ from decimal import Decimal
 import pytest
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models import (
-    DELIVERED,
-    AffiliatePerformance,
-    Attribution,
-    DailyReport,
-    Outcome,
-    Receipt,
-    Report,
-    Status,
-    Touchpoint,
-)
+from anytrack_async.models.delivery import DELIVERED, Outcome, Receipt, Report, Status
+from anytrack_async.models.reports import AffiliatePerformance, Attribution, DailyReport, Touchpoint
 
 
 def test_a_touchpoint_has_its_time_in_utc():

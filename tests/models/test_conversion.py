@@ -14,14 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models import (
-    Conversion,
-    ConversionType,
-    Customer,
-    LineItem,
-    MetaFields,
-    new_event_id,
-)
+from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.event_id import new_event_id
+from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.meta import MetaFields
 from tests.models.strategies import Column, conversions
 
 SECRET = "jane@example.com"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models import Customer
+from anytrack_async.models.customer import Customer
 from tests.models.strategies import Column, customers
 
 LISTS = [field.name for field in attrs.fields(Customer) if field.default == ()]

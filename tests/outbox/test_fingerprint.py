@@ -6,14 +6,11 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from anytrack_async.codec import encode
-from anytrack_async.models import (
-    Conversion,
-    ConversionType,
-    Customer,
-    LineItem,
-    MetaFields,
-)
+from anytrack_async.codec.storage import encode
+from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.meta import MetaFields
 from anytrack_async.outbox.fingerprint import fingerprint
 
 PLAIN = Conversion.custom("Subscribed", order_id="1", revenue=10)

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from anytrack_async.errors import QueueFullError
-from anytrack_async.models import Status
-from anytrack_async.outbox import Appended, MemoryOutbox, Setback, SQLiteOutbox
-from anytrack_async.outbox.base import Claim
+from anytrack_async.models.delivery import Status
+from anytrack_async.outbox.base import Appended, Claim, Setback
+from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import Clock, sale
 from tests.outbox.model import Model
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.settings import DeliverySettings, HttpSettings, Retry
+from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.http import HttpSettings, Retry
 
 seconds = st.floats(0.001, 1e6)
 attempts = st.integers(1, 200)

@@ -18,15 +18,19 @@ import respx
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from anytrack_async.delivery import Dispatcher
+from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.events import Delivered, Event, Retried, Submitted
-from anytrack_async.models import Conversion, Customer, LineItem, Outcome, Status
-from anytrack_async.outbox import MemoryOutbox
-from anytrack_async.settings import AnyTrackSettings, DeliverySettings, HttpSettings, Retry
-from anytrack_async.sinks.anytrack import AnyTrackSink, to_wire
-from anytrack_async.sinks.anytrack.sink import _times
-from anytrack_async.sinks.anytrack.wire import encode
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.line_item import LineItem
+from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.http import HttpSettings, Retry
+from anytrack_async.settings.services import AnyTrackSettings
+from anytrack_async.sinks.anytrack.sink import AnyTrackSink, _times
+from anytrack_async.sinks.anytrack.wire import encode, to_wire
 from anytrack_async.sinks.base import (
     CredentialsRejected,
     SinkSignal,

@@ -16,8 +16,8 @@ import pytest
 import respx
 
 from anytrack_async.errors import TransportError
-from anytrack_async.settings import HttpSettings, Retry
-from anytrack_async.transport import Session
+from anytrack_async.settings.http import HttpSettings, Retry
+from anytrack_async.transport.session import Session
 from tests.transport.server import Handler, Server, Wire, ok, reply, serving
 from tests.transport.test_pool import close, cut, cut_head, garbage, reset, silence, together
 

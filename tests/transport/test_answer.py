@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from anytrack_async.errors import DecodeError
-from anytrack_async.transport import Answer
+from anytrack_async.transport.answer import Answer
 
 
 def answer(content: bytes = b"{}", status: int = 200, **headers: str) -> Answer:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async.errors import DecodeError
-from anytrack_async.transport import Answer, body
+from anytrack_async.transport import body
+from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.body import read_json
 
 VALUES = st.recursive(

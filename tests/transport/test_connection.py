@@ -7,8 +7,8 @@ import anyio
 import httpx
 import pytest
 
-from anytrack_async.transport import Answer, Request
-from anytrack_async.transport.base import TotalTimeout
+from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.base import Request, TotalTimeout
 from anytrack_async.transport.connection import Connection, _readable
 
 pytestmark = pytest.mark.asyncio

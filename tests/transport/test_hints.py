@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.transport import retry_after
+from anytrack_async.transport.hints import retry_after
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

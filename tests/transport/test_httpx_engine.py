@@ -6,9 +6,8 @@ import anyio
 import httpx
 import pytest
 
-from anytrack_async.settings import HttpSettings
-from anytrack_async.transport import Request
-from anytrack_async.transport.base import TotalTimeout
+from anytrack_async.settings.http import HttpSettings
+from anytrack_async.transport.base import Request, TotalTimeout
 from anytrack_async.transport.httpx_engine import HttpxEngine
 
 pytestmark = pytest.mark.asyncio

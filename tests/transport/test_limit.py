@@ -5,7 +5,9 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from anytrack_async.transport import Answer, Limit, Request
+from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.base import Request
+from anytrack_async.transport.limit import Limit
 
 pytestmark = pytest.mark.asyncio
 

@@ -5,8 +5,9 @@ import httpx
 import pytest
 import respx
 
-from anytrack_async.settings import HttpSettings
-from anytrack_async.transport import Answer, Request
+from anytrack_async.settings.http import HttpSettings
+from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.base import Request
 from anytrack_async.transport.httpx_engine import HttpxEngine
 from anytrack_async.transport.patched import ClientsWay, Patchable, patched
 

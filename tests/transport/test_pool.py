@@ -13,11 +13,12 @@ import httpx
 import pytest
 
 from anytrack_async.errors import TransportError
-from anytrack_async.settings import HttpSettings, Retry
-from anytrack_async.transport import Request, Session
+from anytrack_async.settings.http import HttpSettings, Retry
+from anytrack_async.transport.base import Request
 from anytrack_async.transport.connect import connect
 from anytrack_async.transport.connection import Connection
 from anytrack_async.transport.pool import Pool
+from anytrack_async.transport.session import Session
 from tests.transport.server import Handler, Server, Wire, ok, reply, serving
 
 pytestmark = pytest.mark.asyncio

@@ -6,9 +6,11 @@ import anyio
 import httpx
 import pytest
 
-from anytrack_async.settings import Retry
-from anytrack_async.transport import Answer, Limit, Repeat, Request
-from anytrack_async.transport.retry import may_help
+from anytrack_async.settings.http import Retry
+from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.base import Request
+from anytrack_async.transport.limit import Limit
+from anytrack_async.transport.retry import Repeat, may_help
 
 pytestmark = pytest.mark.asyncio
 

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from anytrack_async import errors
 from anytrack_async.errors import ClosedError, ConfigurationError, DecodeError, TransportError
-from anytrack_async.settings import AnyTrackSettings, HttpSettings, Retry
-from anytrack_async.transport import Session, Transport, anytrack_session
-from anytrack_async.transport.base import TotalTimeout
+from anytrack_async.settings.http import HttpSettings, Retry
+from anytrack_async.settings.services import AnyTrackSettings
+from anytrack_async.transport.anytrack import anytrack_session
+from anytrack_async.transport.base import TotalTimeout, Transport
 from anytrack_async.transport.httpx_engine import HttpxEngine
+from anytrack_async.transport.session import Session
 
 pytestmark = pytest.mark.asyncio
 

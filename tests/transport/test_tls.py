@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from anytrack_async.errors import ConfigurationError, TransportError
-from anytrack_async.settings import HttpSettings
-from anytrack_async.transport import Session, tls
+from anytrack_async.settings.http import HttpSettings
+from anytrack_async.transport import tls
+from anytrack_async.transport.session import Session
 from anytrack_async.transport.tls import tls_context
 from tests.transport.server import reply, serving, trusting
 

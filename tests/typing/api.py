@@ -47,7 +47,8 @@ from anytrack_async import (
     Touchpoint,
     new_event_id,
 )
-from anytrack_async.models import MetaCustomData, MetaFields
+from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.meta_parts import MetaCustomData
 
 # Models
 

@@ -20,19 +20,16 @@ from hypothesis import strategies as st
 
 from anytrack_async import AnyTrackClient, HubSpotSink, MetaSink
 from anytrack_async.errors import AnyTrackError, InvalidConversionError
-from anytrack_async.models import (
-    Conversion,
-    Customer,
-    MetaAppData,
-    MetaAttributionData,
-    MetaContent,
-    MetaCustomData,
-    MetaFields,
-    MetaOriginalEvent,
-    MetaUserData,
-)
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.meta_origin import MetaAppData, MetaAttributionData, MetaOriginalEvent
+from anytrack_async.models.meta_parts import MetaContent, MetaCustomData, MetaUserData
 from anytrack_async.sandbox import FAULT_KINDS, Faults
-from anytrack_async.settings import DeliverySettings, HubSpotSettings, MetaSettings, Retry
+from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.http import Retry
+from anytrack_async.settings.hubspot import HubSpotSettings
+from anytrack_async.settings.meta import MetaSettings
 
 CUSTOMER = {
     "email": "zqmail@zq.example",

@@ -22,16 +22,10 @@ from facebook_business.adobjects.serverside.messaging_channel import MessagingCh
 from facebook_business.adobjects.serverside.original_event_data import OriginalEventData
 from facebook_business.adobjects.serverside.user_data import UserData
 
-from anytrack_async.models import (
-    MetaAppData,
-    MetaAttributionData,
-    MetaContent,
-    MetaCustomData,
-    MetaFields,
-    MetaOriginalEvent,
-    MetaUserData,
-)
 from anytrack_async.models.meta import ActionSource as OurActionSource
+from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.meta_origin import MetaAppData, MetaAttributionData, MetaOriginalEvent
+from anytrack_async.models.meta_parts import MetaContent, MetaCustomData, MetaUserData
 from tests.vendors.meta_events import SECONDS, THEN, ours, theirs
 
 ONLY_HERE = {

@@ -9,9 +9,11 @@ import attrs
 
 from anytrack_async.cli.demo.tally import Tally
 from anytrack_async.cli.sample import sample
-from anytrack_async.client import AnyTrackClient, Stats
-from anytrack_async.outbox import DeadLetter, Outbox
-from anytrack_async.settings import DeliverySettings, Retry
+from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.client.stats import Stats
+from anytrack_async.outbox.base import DeadLetter, Outbox
+from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.http import Retry
 
 _PAGE = 500
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from anytrack_async.cli.sample import Fault
-from anytrack_async.codec import encode
+from anytrack_async.codec.storage import encode
 from anytrack_async.events import (
     DeadLettered,
     Delivered,
@@ -20,7 +20,8 @@ from anytrack_async.events import (
     Retried,
     Submitted,
 )
-from anytrack_async.models import Conversion, Report, Status
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Report, Status
 
 
 @attrs.define

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.messages import queue_full
 from anytrack_async.outbox.sqlite.database import Database

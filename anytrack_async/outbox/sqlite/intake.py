@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.sqlite.batch import Batch, append
 from anytrack_async.outbox.sqlite.database import Database

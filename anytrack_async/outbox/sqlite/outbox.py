@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import anyio
 
-from anytrack_async.models import Conversion, Report
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Report
 from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Setback
 from anytrack_async.outbox.messages import distinct, not_open
 from anytrack_async.outbox.sqlite import leases, ledger, letters, log, taking

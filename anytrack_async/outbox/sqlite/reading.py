@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec import decode
+from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import DeadLetter, Setback
 from anytrack_async.outbox.entries import Entries, Entry
 from anytrack_async.outbox.sqlite.letters import Letter

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec import encode
-from anytrack_async.models import Conversion
+from anytrack_async.codec.storage import encode
+from anytrack_async.models.conversion import Conversion
 
 COLUMNS = ("event_id", "digest", "destinations", "payload", "at")
 WIDTH = len(COLUMNS)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from anytrack_async.models import Outcome
+from anytrack_async.models.delivery import Outcome
 from anytrack_async.sinks.base import CredentialsRejected, SinkSignal, Throttled
-from anytrack_async.transport import Answer, read_fault
+from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.faults import read_fault
 
 _REFUSED = frozenset({400, 404, 409, 413, 422})
 _PAUSE = 1.0  # seconds, when a 429 does not say

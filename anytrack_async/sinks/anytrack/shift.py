@@ -9,12 +9,13 @@ import anyio
 from anyio.abc import TaskGroup
 
 from anytrack_async.errors import TransportError
-from anytrack_async.models import Conversion, Outcome, Status
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome, Status
 from anytrack_async.sinks.anytrack.answers import outcome_of, weight
 from anytrack_async.sinks.anytrack.slots import Slots
 from anytrack_async.sinks.anytrack.wire import encode, idempotency_key
 from anytrack_async.sinks.base import SinkSignal, Unavailable, Unfinished
-from anytrack_async.transport import Session
+from anytrack_async.transport.session import Session
 
 _RETRY = Status.RETRY  # looking it up on the class takes a function call
 _DISCOURAGED = 8  # failures of a batch without a single success that end it

@@ -7,12 +7,14 @@ from math import inf
 
 import anyio
 
-from anytrack_async.models import Conversion, Outcome
-from anytrack_async.settings import AnyTrackSettings
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.settings.services import AnyTrackSettings
 from anytrack_async.sinks.anytrack.shift import Shift
 from anytrack_async.sinks.anytrack.slots import Slots
 from anytrack_async.sinks.base import SinkLimits
-from anytrack_async.transport import Transport, anytrack_session
+from anytrack_async.transport.anytrack import anytrack_session
+from anytrack_async.transport.base import Transport
 
 _ROUNDS = 8  # requests a worker makes of a full batch
 _SENDING = 30.0  # seconds at most in which requests are started; then the last answers count

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import orjson
 
-from anytrack_async.models import Conversion, ConversionType
+from anytrack_async.models.conversion import Conversion, ConversionType
 
 _TYPES = {one: one.value for one in ConversionType}  # `.value` is a function
 _PLAIN = ascii_letters + digits + punctuation.replace("%", "") + " "

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from anytrack_async.models import Conversion
-from anytrack_async.settings import HubSpotSettings
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.settings.hubspot import HubSpotSettings
 from anytrack_async.sinks.hubspot.values import extras
 
 _ATOM = r"""[^\s@<>()\[\],;:"\\.]+"""

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from anytrack_async.models import Conversion, Outcome
-from anytrack_async.settings import HubSpotSettings
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.settings.hubspot import HubSpotSettings
 from anytrack_async.sinks.hubspot.batch import Accounts
 from anytrack_async.sinks.hubspot.links import Link, link
 from anytrack_async.sinks.hubspot.parcel import Parcel, pack

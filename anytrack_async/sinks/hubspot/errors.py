@@ -11,7 +11,7 @@ import orjson
 
 from anytrack_async.sinks.hubspot.limiter import count
 from anytrack_async.sinks.hubspot.problem import MISSING, Act, Problem, described
-from anytrack_async.transport import retry_after
+from anytrack_async.transport.hints import retry_after
 
 _HOUR = 3600.0
 _DAY = 86_400.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytrack_async.models import Conversion
-from anytrack_async.settings import HubSpotSettings
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.settings.hubspot import HubSpotSettings
 from anytrack_async.sinks.hubspot.contact import first_email
 from anytrack_async.sinks.hubspot.values import extras, moment, plain
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from anytrack_async.models import DELIVERED, Conversion, Outcome
-from anytrack_async.settings import HubSpotSettings
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import DELIVERED, Outcome
+from anytrack_async.settings.hubspot import HubSpotSettings
 from anytrack_async.sinks.hubspot.event import to_event
 from anytrack_async.sinks.hubspot.parcel import Parcel, mapping_failed
 from anytrack_async.sinks.hubspot.portal import Portal

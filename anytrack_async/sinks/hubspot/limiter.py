@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import anyio
 from anyio.lowlevel import current_token
 
-from anytrack_async.settings import HubSpotSettings
+from anytrack_async.settings.hubspot import HubSpotSettings
 
 _SLACK = 1.02
 """HubSpot counts a request when it arrives, up to a network's moods later than it was sent."""

@@ -14,12 +14,13 @@ import anyio
 import attrs
 
 from anytrack_async.errors import ConfigurationError, TransportError
-from anytrack_async.settings import HubSpotSettings, OAuthSettings, OAuthTokens
+from anytrack_async.settings.hubspot import HubSpotSettings, OAuthSettings, OAuthTokens
 from anytrack_async.sinks.hubspot.errors import read_problem
 from anytrack_async.sinks.hubspot.paths import Path
 from anytrack_async.sinks.hubspot.problem import Act, Problem
 from anytrack_async.sinks.hubspot.signals import Refused
-from anytrack_async.transport import Answer, Session
+from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.session import Session
 
 _MARGIN = 60.0  # seconds before its end at which a token is replaced, at most a tenth of its life
 _LONGEST = 1e8  # seconds that make sense, about three years

@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 
-from anytrack_async.models import Conversion, Outcome
-from anytrack_async.settings import HubSpotSettings
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.settings.hubspot import HubSpotSettings
 from anytrack_async.sinks.base import BatchRejected, SinkSignal
 from anytrack_async.sinks.hubspot.contact import to_contact
 from anytrack_async.sinks.hubspot.deal import to_deal

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import ConversionType
-from anytrack_async.settings import HubSpotSettings
+from anytrack_async.models.conversion import ConversionType
+from anytrack_async.settings.hubspot import HubSpotSettings
 
 _STAGES = frozenset(
     {

@@ -9,14 +9,16 @@ from typing import Any
 import orjson
 
 from anytrack_async.errors import DecodeError, TransportError
-from anytrack_async.settings import HubSpotSettings
+from anytrack_async.settings.hubspot import HubSpotSettings
 from anytrack_async.sinks.hubspot.errors import read_problem
 from anytrack_async.sinks.hubspot.limiter import Limiter, shared_limiter
 from anytrack_async.sinks.hubspot.oauth import Credentials
 from anytrack_async.sinks.hubspot.paths import Path, Paths
 from anytrack_async.sinks.hubspot.problem import Act, Problem
 from anytrack_async.sinks.hubspot.signals import SERVICE, Refused
-from anytrack_async.transport import Answer, Session, Transport
+from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.base import Transport
+from anytrack_async.transport.session import Session
 
 _LONGEST_HOLD = 60.0  # seconds; a caller who waits for a day would rather be told
 

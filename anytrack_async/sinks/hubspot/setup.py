@@ -9,7 +9,7 @@ import attrs
 import orjson
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.settings import HubSpotSettings
+from anytrack_async.settings.hubspot import HubSpotSettings
 from anytrack_async.sinks.hubspot.deal import KEY
 from anytrack_async.sinks.hubspot.paths import Path
 from anytrack_async.sinks.hubspot.portal import Portal

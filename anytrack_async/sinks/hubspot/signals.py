@@ -11,7 +11,7 @@ from anytrack_async.errors import (
     ServerError,
     ServiceError,
 )
-from anytrack_async.models import Outcome
+from anytrack_async.models.delivery import Outcome
 from anytrack_async.sinks.base import (
     BatchRejected,
     CredentialsRejected,

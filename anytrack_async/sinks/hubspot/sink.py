@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 import anyio
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import Conversion, Outcome
-from anytrack_async.settings import HubSpotSettings
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.settings.hubspot import HubSpotSettings
 from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, SinkLimits, SinkSignal
 from anytrack_async.sinks.hubspot.check import Finding, examine
 from anytrack_async.sinks.hubspot.deals import write_deals
@@ -18,7 +19,7 @@ from anytrack_async.sinks.hubspot.portal import Portal
 from anytrack_async.sinks.hubspot.setup import Step, set_up
 from anytrack_async.sinks.hubspot.signals import SERVICE, Refused, to_signal
 from anytrack_async.sinks.hubspot.values import check_source
-from anytrack_async.transport import Transport
+from anytrack_async.transport.base import Transport
 
 _BATCH = 100
 

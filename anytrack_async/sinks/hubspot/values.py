@@ -11,9 +11,9 @@ import attrs
 import orjson
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import Conversion
 from anytrack_async.models.checks import encodable
-from anytrack_async.settings import PropertySource
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.settings.hubspot import PropertySource
 
 _LONGEST_NUMBER = 40
 

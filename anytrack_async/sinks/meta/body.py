@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import orjson
 
-from anytrack_async.settings import MetaSettings
+from anytrack_async.settings.meta import MetaSettings
 
 
 class Chunk(NamedTuple):

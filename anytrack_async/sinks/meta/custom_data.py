@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytrack_async.models import Conversion, LineItem
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.line_item import LineItem
 from anytrack_async.sinks.meta.fields import present
 
 # The event has its own place, and `value` and `currency` are the conversion's alone.

@@ -13,8 +13,9 @@ from typing import Any, Final
 import anyio
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.models import Conversion, Outcome
-from anytrack_async.settings import MetaSettings
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.settings.meta import MetaSettings
 from anytrack_async.sinks.meta.body import Chunk
 from anytrack_async.sinks.meta.event import to_events
 from anytrack_async.sinks.meta.preflight import find_faults, find_weaknesses

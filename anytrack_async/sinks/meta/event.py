@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from anytrack_async.models import Conversion, ConversionType, MetaFields
-from anytrack_async.settings import MetaSettings
+from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.meta import MetaFields
+from anytrack_async.settings.meta import MetaSettings
 from anytrack_async.sinks.meta.custom_data import custom_data
 from anytrack_async.sinks.meta.fields import event_fields
 from anytrack_async.sinks.meta.user_data import all_user_data

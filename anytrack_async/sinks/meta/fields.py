@@ -8,15 +8,9 @@ from typing import Any
 
 import attrs
 
-from anytrack_async.models import (
-    MetaAppData,
-    MetaAttributionData,
-    MetaContent,
-    MetaCustomData,
-    MetaFields,
-    MetaOriginalEvent,
-    MetaUserData,
-)
+from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.meta_origin import MetaAppData, MetaAttributionData, MetaOriginalEvent
+from anytrack_async.models.meta_parts import MetaContent, MetaCustomData, MetaUserData
 
 _PLACED = {"extra", "user_data", "custom_data"}
 _WINDOWS = ("inactivity_window_hours", "reattribution_window_hours")

@@ -11,8 +11,8 @@ import re
 import attrs
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import Customer
-from anytrack_async.settings import MetaSettings
+from anytrack_async.models.customer import Customer
+from anytrack_async.settings.meta import MetaSettings
 from anytrack_async.sinks.meta.regions import country_code, phone_with_region
 
 _DIGEST = re.compile(r"[0-9A-Fa-f]{32}(?:[0-9A-Fa-f]{32})?")

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from anytrack_async.models import DELIVERED, Outcome
+from anytrack_async.models.delivery import DELIVERED, Outcome
 from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled, Unavailable
 from anytrack_async.sinks.meta.errors import Action, GraphError, trace_of
 from anytrack_async.sinks.meta.usage import regain
-from anytrack_async.transport import Answer, safe_text
-from anytrack_async.transport.text import hide, quotable
+from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.text import hide, quotable, safe_text
 
 _MINUTE = 60.0  # seconds; also the wait where Meta does not say how long
 

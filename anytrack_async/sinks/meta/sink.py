@@ -7,17 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import anytrack_async.codec.storage as _storage  # noqa: F401
 from anytrack_async.errors import TransportError
 from anytrack_async.events import Event, LoggingObserver, Weakened
-from anytrack_async.models import Conversion, Outcome
-from anytrack_async.settings import MetaSettings
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.settings.meta import MetaSettings
 from anytrack_async.sinks.base import BatchRejected, SinkLimits, SinkSignal, Throttled, Unavailable
 from anytrack_async.sinks.meta.body import Chunk, in_pieces, request_body, request_tail
 from anytrack_async.sinks.meta.encoding import Encoder
 from anytrack_async.sinks.meta.reading import check_reading
 from anytrack_async.sinks.meta.replies import settle
 from anytrack_async.sinks.meta.usage import Pace
-from anytrack_async.transport import Answer, Session, Transport
+from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.base import Transport
+from anytrack_async.transport.session import Session
+
+# Two conversions with `MetaFields` are compared by their stored form. Getting it ready takes long;
+# better now than while conversions come in.
 
 
 class MetaSink:

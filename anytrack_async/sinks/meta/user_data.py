@@ -12,8 +12,9 @@ from operator import attrgetter
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
-from anytrack_async.models import Conversion, Customer
-from anytrack_async.settings import MetaSettings
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.settings.meta import MetaSettings
 from anytrack_async.sinks.meta.clicks import as_given, fbc, fbclid_of
 from anytrack_async.sinks.meta.columns import hashed_emails, hashed_names, hashed_phones
 from anytrack_async.sinks.meta.fields import identifiers

@@ -10,7 +10,9 @@ from decimal import Decimal
 import pytest
 
 from anytrack_async.errors import QueueFullError
-from anytrack_async.models import Conversion, Customer, LineItem
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.line_item import LineItem
 from anytrack_async.outbox.base import Appended, Outbox
 from anytrack_async.testing.outbox_rules.base import (
     CAPACITY,

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 import pytest_asyncio
 
-from anytrack_async.models import Conversion
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Outbox, Setback
 
 CAPACITY = 100

@@ -2,8 +2,9 @@
 
 import pytest
 
-from anytrack_async.models import Status
-from anytrack_async.outbox import Appended, MemoryOutbox, Setback
+from anytrack_async.models.delivery import Status
+from anytrack_async.outbox.base import Appended, Setback
+from anytrack_async.outbox.memory import MemoryOutbox
 from anytrack_async.testing.outbox_contract import LEASE, Clock, sales
 
 pytestmark = pytest.mark.asyncio

@@ -1,7 +1,7 @@
 import pytest
 import pytest_asyncio
 
-from anytrack_async.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import Clock
 
 

@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 
 from anytrack_async.errors import OutboxError, SchemaVersionError
-from anytrack_async.outbox import Setback, SQLiteOutbox
+from anytrack_async.outbox.base import Setback
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
 pytestmark = pytest.mark.asyncio

@@ -10,8 +10,9 @@ import anyio.to_thread
 import pytest
 
 from anytrack_async.errors import OutboxError, QueueFullError
-from anytrack_async.outbox import Appended, SQLiteOutbox
+from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.sqlite import intake, rows
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 

@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox import Appended, SQLiteOutbox
+from anytrack_async.outbox.base import Appended
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 

@@ -5,10 +5,11 @@ import sqlite3
 import anyio.from_thread
 import pytest
 
-from anytrack_async.codec import decode, encode
+from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox import Setback, SQLiteOutbox
+from anytrack_async.outbox.base import Setback
 from anytrack_async.outbox.sqlite import log
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
 pytestmark = pytest.mark.asyncio

@@ -8,10 +8,11 @@ import httpx
 import orjson
 import pytest
 
-from anytrack_async.models import Conversion, Customer
-from anytrack_async.settings import HubSpotSettings
-from anytrack_async.sinks.hubspot import HubSpotSink
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.settings.hubspot import HubSpotSettings
 from anytrack_async.sinks.hubspot.limiter import _limiters
+from anytrack_async.sinks.hubspot.sink import HubSpotSink
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 891234, tzinfo=UTC)
 TOKEN = "pat-na1-secret"

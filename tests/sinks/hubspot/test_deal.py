@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.models import Conversion, ConversionType, Customer
-from anytrack_async.settings import HubSpotSettings
-from anytrack_async.sinks.hubspot import to_deal
+from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.customer import Customer
+from anytrack_async.settings.hubspot import HubSpotSettings
+from anytrack_async.sinks.hubspot.deal import to_deal
 from anytrack_async.sinks.hubspot.values import plain, text
 
 

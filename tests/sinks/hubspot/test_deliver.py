@@ -4,7 +4,9 @@ import anyio
 import httpx
 import pytest
 
-from anytrack_async.models import Conversion, Customer, Outcome, Status
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.delivery import Outcome, Status
 from anytrack_async.sinks.base import (
     BatchRejected,
     CredentialsRejected,

@@ -2,9 +2,9 @@ import httpx
 import pytest
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import DELIVERED
+from anytrack_async.models.delivery import DELIVERED
 from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled, Unavailable
-from anytrack_async.sinks.hubspot import to_event
+from anytrack_async.sinks.hubspot.event import to_event
 
 pytestmark = pytest.mark.asyncio
 

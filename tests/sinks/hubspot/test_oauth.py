@@ -4,12 +4,12 @@ import anyio
 import httpx
 import pytest
 
-from anytrack_async.settings import HubSpotSettings, OAuthSettings
+from anytrack_async.settings.hubspot import HubSpotSettings, OAuthSettings
 from anytrack_async.sinks.base import CredentialsRejected, Throttled, Unavailable
-from anytrack_async.sinks.hubspot import HubSpotSink
 from anytrack_async.sinks.hubspot.oauth import Credentials
 from anytrack_async.sinks.hubspot.signals import Refused
-from anytrack_async.transport import Session
+from anytrack_async.sinks.hubspot.sink import HubSpotSink
+from anytrack_async.transport.session import Session
 
 pytestmark = pytest.mark.asyncio
 

@@ -1,9 +1,8 @@
 import pytest
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import ConversionType
-from anytrack_async.settings import HubSpotSettings, OAuthSettings
-from anytrack_async.settings.hubspot import OAuthTokens
+from anytrack_async.models.conversion import ConversionType
+from anytrack_async.settings.hubspot import HubSpotSettings, OAuthSettings, OAuthTokens
 
 OAUTH = {
     "HUBSPOT_CLIENT_ID": "client",

@@ -3,8 +3,7 @@ import orjson
 import pytest
 
 from anytrack_async.errors import ConfigurationError, CredentialsError, RejectedError, ServerError
-from anytrack_async.sinks.hubspot import Step
-from anytrack_async.sinks.hubspot.setup import LABELS
+from anytrack_async.sinks.hubspot.setup import LABELS, Step
 
 pytestmark = pytest.mark.asyncio
 

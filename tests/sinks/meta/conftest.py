@@ -4,9 +4,10 @@ import httpx
 import orjson
 import pytest
 
-from anytrack_async.models import Conversion, Customer
-from anytrack_async.settings import MetaSettings
-from anytrack_async.sinks.meta import MetaSink
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.settings.meta import MetaSettings
+from anytrack_async.sinks.meta.sink import MetaSink
 
 
 class Wire:

@@ -3,7 +3,9 @@ from decimal import Decimal
 import orjson
 import pytest
 
-from anytrack_async.models import LineItem, MetaContent, MetaCustomData, MetaFields
+from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.meta_parts import MetaContent, MetaCustomData
 from anytrack_async.sinks.meta.custom_data import custom_data
 
 

@@ -2,7 +2,7 @@ import orjson
 import pytest
 
 from anytrack_async.sinks.meta.errors import Action, GraphError
-from anytrack_async.transport import Answer
+from anytrack_async.transport.answer import Answer
 
 
 def read(content, status=400):

@@ -6,7 +6,7 @@ from importlib import import_module
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.models import Customer
+from anytrack_async.models.customer import Customer
 from anytrack_async.sinks.meta.hashing import hashed, hashed_all, hashed_shared
 from anytrack_async.sinks.meta.user_data import user_data
 

@@ -5,19 +5,12 @@ from typing import get_args
 import orjson
 import pytest
 
-from anytrack_async.codec import decode, encode
+from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models import (
-    Conversion,
-    MetaAppData,
-    MetaAttributionData,
-    MetaContent,
-    MetaCustomData,
-    MetaFields,
-    MetaOriginalEvent,
-    MetaUserData,
-)
-from anytrack_async.models.meta import ActionSource, CustomerSegment
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.meta import ActionSource, CustomerSegment, MetaFields
+from anytrack_async.models.meta_origin import MetaAppData, MetaAttributionData, MetaOriginalEvent
+from anytrack_async.models.meta_parts import MetaContent, MetaCustomData, MetaUserData
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 FULL = MetaFields(

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from anytrack_async import ConfigurationError, Conversion, Customer, MetaSettings, MetaSink
-from anytrack_async.sinks.meta import hashed, to_event
+from anytrack_async.sinks.meta.event import to_event
+from anytrack_async.sinks.meta.hashing import hashed
 
 
 def settings(**changes):

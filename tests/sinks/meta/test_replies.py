@@ -3,10 +3,10 @@ import logging
 import orjson
 import pytest
 
-from anytrack_async.models import DELIVERED, Status
+from anytrack_async.models.delivery import DELIVERED, Status
 from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled, Unavailable
 from anytrack_async.sinks.meta.replies import settle
-from anytrack_async.transport import Answer
+from anytrack_async.transport.answer import Answer
 
 
 def answer(body, status=200, headers=None):

@@ -7,7 +7,9 @@ import orjson
 import pytest
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models import Customer, MetaFields, Status
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.delivery import Status
+from anytrack_async.models.meta import MetaFields
 from anytrack_async.sinks.base import (
     BatchRejected,
     CredentialsRejected,
@@ -15,7 +17,7 @@ from anytrack_async.sinks.base import (
     Throttled,
     Unavailable,
 )
-from anytrack_async.sinks.meta import MetaSink
+from anytrack_async.sinks.meta.sink import MetaSink
 
 pytestmark = pytest.mark.asyncio
 

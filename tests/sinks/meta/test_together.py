@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from anytrack_async.models import Conversion, Customer, MetaFields, Status
-from anytrack_async.settings import MetaSettings
-from anytrack_async.sinks.meta import to_event
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.delivery import Status
+from anytrack_async.models.meta import MetaFields
+from anytrack_async.settings.meta import MetaSettings
 from anytrack_async.sinks.meta.body import request_body
 from anytrack_async.sinks.meta.encoding import SLICE, Encoder
-from anytrack_async.sinks.meta.event import to_events
+from anytrack_async.sinks.meta.event import to_event, to_events
 from anytrack_async.sinks.meta.user_data import all_user_data, user_data
 from tests.strategies import recent_conversions
 

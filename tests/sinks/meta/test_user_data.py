@@ -3,9 +3,11 @@ from hashlib import sha256
 
 import pytest
 
-from anytrack_async.models import Customer, MetaFields, MetaUserData
-from anytrack_async.sinks.meta import match_keys, to_event
-from anytrack_async.sinks.meta.user_data import user_data
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.meta_parts import MetaUserData
+from anytrack_async.sinks.meta.event import to_event
+from anytrack_async.sinks.meta.user_data import match_keys, user_data
 
 
 def digest(text):
