@@ -19,8 +19,24 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.client.stats import DestinationStats, Stats
     from anytrack_async.delivery.gate import LaneState
     from anytrack_async.delivery.handle import Delivery
-    from anytrack_async.endpoints.affiliates import AffiliateMetric
-    from anytrack_async.endpoints.window import DateRange
+    from anytrack_async.destinations.anytrack.api.affiliates import AffiliateMetric
+    from anytrack_async.destinations.anytrack.api.date_range import DateRange
+    from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+    from anytrack_async.destinations.anytrack.sink import AnyTrackSink
+    from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
+    from anytrack_async.destinations.hubspot.sink import HubSpotSink
+    from anytrack_async.destinations.meta.settings import MetaSettings
+    from anytrack_async.destinations.meta.sink import MetaSink
+    from anytrack_async.destinations.sink import (
+        BatchRejected,
+        CredentialsRejected,
+        Sink,
+        SinkLimits,
+        SinkSignal,
+        Throttled,
+        Unavailable,
+        Unfinished,
+    )
     from anytrack_async.errors import (
         AnyTrackError,
         ClosedError,
@@ -82,22 +98,6 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
     from anytrack_async.settings.delivery import DeliverySettings
     from anytrack_async.settings.http import HttpSettings, Retry
-    from anytrack_async.settings.hubspot import HubSpotSettings, OAuthSettings
-    from anytrack_async.settings.meta import MetaSettings
-    from anytrack_async.settings.services import AnyTrackSettings
-    from anytrack_async.sinks.anytrack.sink import AnyTrackSink
-    from anytrack_async.sinks.base import (
-        BatchRejected,
-        CredentialsRejected,
-        Sink,
-        SinkLimits,
-        SinkSignal,
-        Throttled,
-        Unavailable,
-        Unfinished,
-    )
-    from anytrack_async.sinks.hubspot.sink import HubSpotSink
-    from anytrack_async.sinks.meta.sink import MetaSink
 else:
     # The same names once more, for the interpreter: module, and what it is asked for.
     _MODULES = {
@@ -105,8 +105,8 @@ else:
         "anytrack_async.client.stats": "DestinationStats Stats",
         "anytrack_async.delivery.gate": "LaneState",
         "anytrack_async.delivery.handle": "Delivery",
-        "anytrack_async.endpoints.affiliates": "AffiliateMetric",
-        "anytrack_async.endpoints.window": "DateRange",
+        "anytrack_async.destinations.anytrack.api.affiliates": "AffiliateMetric",
+        "anytrack_async.destinations.anytrack.api.date_range": "DateRange",
         "anytrack_async.errors": (
             "AnyTrackError ClosedError ConfigurationError ConflictError CredentialsError "
             "DeadLetterError DecodeError DeliveryError DeliveryTimeoutError "
@@ -136,16 +136,16 @@ else:
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.settings.delivery": "DeliverySettings",
         "anytrack_async.settings.http": "HttpSettings Retry",
-        "anytrack_async.settings.hubspot": "HubSpotSettings OAuthSettings",
-        "anytrack_async.settings.meta": "MetaSettings",
-        "anytrack_async.settings.services": "AnyTrackSettings",
-        "anytrack_async.sinks.anytrack.sink": "AnyTrackSink",
-        "anytrack_async.sinks.base": (
+        "anytrack_async.destinations.hubspot.settings": "HubSpotSettings OAuthSettings",
+        "anytrack_async.destinations.meta.settings": "MetaSettings",
+        "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",
+        "anytrack_async.destinations.anytrack.sink": "AnyTrackSink",
+        "anytrack_async.destinations.sink": (
             "BatchRejected CredentialsRejected Sink SinkLimits SinkSignal Throttled "
             "Unavailable Unfinished"
         ),
-        "anytrack_async.sinks.hubspot.sink": "HubSpotSink",
-        "anytrack_async.sinks.meta.sink": "MetaSink",
+        "anytrack_async.destinations.hubspot.sink": "HubSpotSink",
+        "anytrack_async.destinations.meta.sink": "MetaSink",
     }
     _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 

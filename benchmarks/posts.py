@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from anytrack_async import Conversion
-from anytrack_async.sinks.anytrack.wire import to_wire
+from anytrack_async.destinations.anytrack.payload import to_wire
 from benchmarks.measure import Row, interleaved, rates
 from benchmarks.ours import deliver
 from benchmarks.server import Server, running

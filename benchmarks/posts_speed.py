@@ -9,7 +9,7 @@ from functools import partial
 import orjson
 
 from anytrack_async import HttpSettings
-from anytrack_async.sinks.anytrack.wire import to_wire
+from anytrack_async.destinations.anytrack.payload import to_wire
 from benchmarks.measure import Row, interleaved, rates
 from benchmarks.posts import IN_FLIGHT, ours
 from benchmarks.server import Server, running

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from anytrack_async.codec import storage
 from anytrack_async.codec.converter import load
 from anytrack_async.codec.storage import decode, encode
-from anytrack_async.codec.wire import (
+from anytrack_async.destinations.anytrack.records import (
     read_affiliate,
     read_attribution,
     read_conversion,

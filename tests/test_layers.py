@@ -91,4 +91,4 @@ def test_a_library_is_imported_by_its_own_parts_only(library: str) -> None:
 def test_delivery_knows_sinks_only_as_a_protocol() -> None:
     for path in (PACKAGE / "delivery").rglob("*.py"):
         sinks = {name for name in imports(path) if name.startswith("anytrack_async.sinks")}
-        assert all(name.startswith("anytrack_async.sinks.base.") for name in sinks), path
+        assert all(name.startswith("anytrack_async.destinations.sink.") for name in sinks), path

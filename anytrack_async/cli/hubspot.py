@@ -12,11 +12,11 @@ from rich.text import Text
 
 from anytrack_async.cli.guard import FAILED
 from anytrack_async.cli.output import BAD, GOOD, complain, screen
+from anytrack_async.destinations.hubspot.check import Finding
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+from anytrack_async.destinations.hubspot.setup import Step
+from anytrack_async.destinations.hubspot.sink import HubSpotSink
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.settings.hubspot import HubSpotSettings
-from anytrack_async.sinks.hubspot.check import Finding
-from anytrack_async.sinks.hubspot.setup import Step
-from anytrack_async.sinks.hubspot.sink import HubSpotSink
 
 hubspot = typer.Typer(
     name="hubspot", no_args_is_help=True, help="Get a HubSpot portal ready for conversions."

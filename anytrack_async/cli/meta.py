@@ -10,13 +10,13 @@ import typer
 
 from anytrack_async.cli.guard import FAILED
 from anytrack_async.cli.output import complain, screen
+from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.meta.sink import MetaSink
+from anytrack_async.destinations.sink import SinkSignal
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.delivery import Outcome, Status
-from anytrack_async.settings.meta import MetaSettings
-from anytrack_async.sinks.base import SinkSignal
-from anytrack_async.sinks.meta.sink import MetaSink
 
 meta = typer.Typer(
     name="meta", no_args_is_help=True, help="See whether Meta's Conversions API takes your events."

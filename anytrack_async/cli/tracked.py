@@ -11,13 +11,13 @@ from anytrack_async.cli.output import complain
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX, outbox_from_env, sinks_from_env
 from anytrack_async.delivery.handle import Delivery
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.errors import ConfigurationError, ConflictError, UndeliveredError
 from anytrack_async.events import Event, LaneHeld, LoggingObserver, Weakened
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.delivery import Report, Status
 from anytrack_async.outbox.base import Appended
 from anytrack_async.settings.delivery import DeliverySettings
-from anytrack_async.settings.services import AnyTrackSettings
 
 _DRAIN = 3.0
 

@@ -26,15 +26,15 @@ from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import ANYTRACK, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.farewell import within
+from anytrack_async.destinations.anytrack.session import anytrack_session
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.destinations.anytrack.sink import AnyTrackSink
+from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Event, LoggingObserver, Observer, Observers
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.settings.services import AnyTrackSettings
-from anytrack_async.sinks.anytrack.sink import AnyTrackSink
-from anytrack_async.sinks.base import Sink
-from anytrack_async.transport.anytrack import anytrack_session
 from anytrack_async.transport.base import Transport
 
 

@@ -8,11 +8,11 @@ from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
+from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.memory import MemoryOutbox
 from anytrack_async.settings.delivery import LEASE_USED, DeliverySettings
-from anytrack_async.sinks.base import Sink
 from anytrack_async.transport.base import Transport
 
 OUTBOX = "ANYTRACK_OUTBOX"
@@ -37,8 +37,8 @@ def sinks_from_env(
 def _meta_from_env(environ: Mapping[str, str] | None, transport: Transport | None) -> Sink | None:
     if not _named(environ, "META_"):
         return None
-    from anytrack_async.settings.meta import MetaSettings
-    from anytrack_async.sinks.meta.sink import MetaSink
+    from anytrack_async.destinations.meta.settings import MetaSettings
+    from anytrack_async.destinations.meta.sink import MetaSink
 
     settings = MetaSettings.from_env(environ)
     return None if settings is None else MetaSink(settings, transport=transport)
@@ -49,8 +49,8 @@ def _hubspot_from_env(
 ) -> Sink | None:
     if not _named(environ, "HUBSPOT_"):
         return None
-    from anytrack_async.settings.hubspot import HubSpotSettings
-    from anytrack_async.sinks.hubspot.sink import HubSpotSink
+    from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+    from anytrack_async.destinations.hubspot.sink import HubSpotSink
 
     settings = HubSpotSettings.from_env(environ)
     return None if settings is None else HubSpotSink(settings, transport=transport)

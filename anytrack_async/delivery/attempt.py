@@ -8,9 +8,7 @@ import anyio
 import attrs
 
 from anytrack_async.delivery.fault import fault
-from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome, Status
-from anytrack_async.sinks.base import (
+from anytrack_async.destinations.sink import (
     BatchRejected,
     CredentialsRejected,
     Sink,
@@ -19,6 +17,8 @@ from anytrack_async.sinks.base import (
     Unavailable,
     Unfinished,
 )
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome, Status
 
 _LONELY = 3
 """Single conversions in a row that fail before a split says that the service is down after all."""

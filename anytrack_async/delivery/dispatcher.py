@@ -20,13 +20,13 @@ from anytrack_async.delivery.lane import Lane
 from anytrack_async.delivery.lanes import Lanes
 from anytrack_async.delivery.leftovers import Leftovers
 from anytrack_async.delivery.upkeep import Upkeep
+from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Dropped, Event, Submitted, logger
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.delivery import Outcome
 from anytrack_async.outbox.base import Appended, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
-from anytrack_async.sinks.base import Sink
 
 
 class Dispatcher(AsyncContextManagerMixin):

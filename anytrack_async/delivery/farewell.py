@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 
 from anytrack_async.delivery.fault import fault
+from anytrack_async.destinations.sink import Sink
 from anytrack_async.events import logger
 from anytrack_async.outbox.base import Outbox
-from anytrack_async.sinks.base import Sink
 
 _LONGEST = 5.0
 """Seconds that each step may take."""

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Self
 
 from anytrack_async.delivery.fault import fault
+from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.events import (
     Event,
     LaneDown,
@@ -17,7 +18,6 @@ from anytrack_async.events import (
 )
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry
-from anytrack_async.sinks.base import SinkLimits
 
 _DOWN_AFTER = 3
 """Whole batches that must fail in a row, with none delivered between, to call a service down."""

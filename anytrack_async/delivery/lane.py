@@ -14,11 +14,17 @@ from anytrack_async.delivery.gate import Gate, LaneState
 from anytrack_async.delivery.ledger import Ledger
 from anytrack_async.delivery.settler import Settled, Settler
 from anytrack_async.delivery.verdict import Pause
+from anytrack_async.destinations.sink import (
+    CredentialsRejected,
+    Sink,
+    SinkSignal,
+    Throttled,
+    Unfinished,
+)
 from anytrack_async.events import Event
 from anytrack_async.models.delivery import Status
 from anytrack_async.outbox.base import Claim, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
-from anytrack_async.sinks.base import CredentialsRejected, Sink, SinkSignal, Throttled, Unfinished
 
 _SPLIT_AFTER = 2
 """Failed attempts after which a batch that alone fails is halved to find what breaks it."""

@@ -137,7 +137,7 @@ def test_the_bare_insert_commits_as_often_as_we_did(tmp_path: Path):
 def test_the_floor_sends_what_our_sink_sends():
     """Else it would be no floor but another job."""
     from anytrack_async import MetaSettings
-    from anytrack_async.sinks.meta.event import to_event
+    from anytrack_async.destinations.meta.event import to_event
 
     settings = MetaSettings(pixel_id="1", access_token="token")
 

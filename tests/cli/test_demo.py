@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.models.delivery import Outcome
 from anytrack_async.sandbox import Sandbox
-from anytrack_async.sinks.meta.sink import MetaSink
 
 
 @pytest.fixture

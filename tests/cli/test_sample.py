@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from anytrack_async import Conversion, InvalidConversionError, MetaSettings
 from anytrack_async.cli.sample import Fault, read_lines, sample, sample_lines, to_conversion
 from anytrack_async.codec.storage import encode
+from anytrack_async.destinations.meta.event import to_event
+from anytrack_async.destinations.meta.preflight import find_fault
+from anytrack_async.destinations.meta.user_data import match_keys
 from anytrack_async.sandbox import HubSpotPortal
-from anytrack_async.sinks.meta.event import to_event
-from anytrack_async.sinks.meta.preflight import find_fault
-from anytrack_async.sinks.meta.user_data import match_keys
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 GENERATOR = Path(__file__).parent.parent / "tools" / "make_sample.py"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from anytrack_async.destinations.hubspot.setup import Step
+from anytrack_async.destinations.hubspot.sink import HubSpotSink
+from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.sandbox import HubSpotPortal, SandboxSettings, in_thread
-from anytrack_async.sinks.hubspot.setup import Step
-from anytrack_async.sinks.hubspot.sink import HubSpotSink
-from anytrack_async.sinks.meta.sink import MetaSink
 
 
 @pytest.fixture

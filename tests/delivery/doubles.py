@@ -14,6 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.handle import Delivery
+from anytrack_async.destinations.sink import SinkLimits, Unavailable
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.delivery import DELIVERED, Outcome, Report
@@ -21,7 +22,6 @@ from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.memory import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry
-from anytrack_async.sinks.base import SinkLimits, Unavailable
 
 DAY = 86_400.0
 

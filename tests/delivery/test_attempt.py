@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytrack_async.delivery.attempt import Attempt, attempt
-from anytrack_async.models.delivery import DELIVERED, Outcome, Status
-from anytrack_async.sinks.base import (
+from anytrack_async.destinations.sink import (
     BatchRejected,
     CredentialsRejected,
     SinkSignal,
     Throttled,
     Unavailable,
 )
+from anytrack_async.models.delivery import DELIVERED, Outcome, Status
 from tests.delivery.doubles import FakeSink, sales
 
 pytestmark = pytest.mark.asyncio

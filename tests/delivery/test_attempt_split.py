@@ -4,14 +4,14 @@ import anyio
 import pytest
 
 from anytrack_async.delivery.attempt import Attempt, attempt
-from anytrack_async.models.delivery import DELIVERED, Outcome, Status
-from anytrack_async.sinks.base import (
+from anytrack_async.destinations.sink import (
     BatchRejected,
     CredentialsRejected,
     Throttled,
     Unavailable,
     Unfinished,
 )
+from anytrack_async.models.delivery import DELIVERED, Outcome, Status
 from tests.delivery.doubles import FakeSink, sales
 
 pytestmark = pytest.mark.asyncio

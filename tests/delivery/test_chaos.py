@@ -6,10 +6,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from anytrack_async.delivery.stream import track_many
+from anytrack_async.destinations.sink import (
+    BatchRejected,
+    CredentialsRejected,
+    Throttled,
+    Unavailable,
+)
 from anytrack_async.events import Delivered
 from anytrack_async.models.delivery import DELIVERED, Outcome
 from anytrack_async.settings.http import Retry
-from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled, Unavailable
 from tests.delivery.doubles import FakeSink, World, sales
 
 pytestmark = pytest.mark.asyncio

@@ -5,12 +5,12 @@ import time
 import anyio
 import pytest
 
+from anytrack_async.destinations.sink import CredentialsRejected, Throttled, Unavailable
 from anytrack_async.errors import OutboxError
 from anytrack_async.events import LaneThrottled
 from anytrack_async.models.delivery import DELIVERED, Outcome
 from anytrack_async.outbox.memory import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from anytrack_async.sinks.base import CredentialsRejected, Throttled, Unavailable
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, sale, sales
 
 pytestmark = pytest.mark.asyncio

@@ -7,12 +7,12 @@ import anyio
 import pytest
 
 from anytrack_async.delivery.gate import LaneState
+from anytrack_async.destinations.sink import Unavailable
 from anytrack_async.errors import ClosedError, OutboxError, UndeliveredError
 from anytrack_async.events import LaneDown
 from anytrack_async.models.delivery import DELIVERED
 from anytrack_async.outbox.memory import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from anytrack_async.sinks.base import Unavailable
 from tests.delivery.doubles import FakeSink, World, calm, sale, sales
 
 pytestmark = pytest.mark.asyncio

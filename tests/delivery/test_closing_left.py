@@ -5,12 +5,12 @@ import logging
 import anyio
 import pytest
 
+from anytrack_async.destinations.sink import BatchRejected, Throttled, Unavailable
 from anytrack_async.errors import ClosedError, UndeliveredError
 from anytrack_async.events import Dropped
 from anytrack_async.models.delivery import Outcome
 from anytrack_async.outbox.memory import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from anytrack_async.sinks.base import BatchRejected, Throttled, Unavailable
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales
 
 pytestmark = pytest.mark.asyncio

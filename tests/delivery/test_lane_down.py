@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from anytrack_async.delivery.gate import LaneState
+from anytrack_async.destinations.sink import Unavailable
 from anytrack_async.events import (
     DeadLettered,
     LaneDown,
@@ -12,7 +13,6 @@ from anytrack_async.events import (
 )
 from anytrack_async.models.delivery import DELIVERED, Outcome
 from anytrack_async.settings.http import Retry
-from anytrack_async.sinks.base import Unavailable
 from tests.delivery.doubles import Clock, FakeSink, Service, World, calm, sale, sales
 
 pytestmark = pytest.mark.asyncio

@@ -4,6 +4,7 @@ import anyio
 import attrs
 import pytest
 
+from anytrack_async.destinations.sink import BatchRejected, Throttled
 from anytrack_async.errors import OutboxError
 from anytrack_async.events import (
     DeadLettered,
@@ -13,7 +14,6 @@ from anytrack_async.events import (
 )
 from anytrack_async.models.delivery import Outcome
 from anytrack_async.outbox.memory import MemoryOutbox
-from anytrack_async.sinks.base import BatchRejected, Throttled
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
 
 pytestmark = pytest.mark.asyncio

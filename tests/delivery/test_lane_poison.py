@@ -5,6 +5,7 @@ import logging
 import anyio
 import pytest
 
+from anytrack_async.destinations.sink import BatchRejected, CredentialsRejected, Throttled
 from anytrack_async.events import (
     DeadLettered,
     Delivered,
@@ -13,7 +14,6 @@ from anytrack_async.events import (
 )
 from anytrack_async.models.delivery import DELIVERED
 from anytrack_async.settings.http import Retry
-from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
 
 pytestmark = pytest.mark.asyncio

@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from anytrack_async.delivery.gate import LaneState
+from anytrack_async.destinations.sink import CredentialsRejected, Throttled
 from anytrack_async.events import (
     DeadLettered,
     LaneHeld,
@@ -12,7 +13,6 @@ from anytrack_async.events import (
     Retried,
 )
 from anytrack_async.models.delivery import DELIVERED
-from anytrack_async.sinks.base import CredentialsRejected, Throttled
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
 
 pytestmark = pytest.mark.asyncio

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 
+from anytrack_async.destinations.anytrack.session import anytrack_session
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.settings.http import HttpSettings, Retry
-from anytrack_async.settings.services import AnyTrackSettings
-from anytrack_async.transport.anytrack import anytrack_session
 from anytrack_async.transport.session import Session
 
 Answer = Callable[[httpx.Request], Any]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anytrack_async.endpoints.affiliates import Affiliates
+from anytrack_async.destinations.anytrack.api.affiliates import Affiliates
 from anytrack_async.errors import DecodeError, InvalidConversionError
 from tests.endpoints.api import Api
 

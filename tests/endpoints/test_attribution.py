@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from anytrack_async.endpoints.attribution import Attributions
+from anytrack_async.destinations.anytrack.api.attribution import Attributions
 from anytrack_async.errors import DecodeError, InvalidConversionError, NotFoundError
 from tests.endpoints.api import Api
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from anytrack_async.endpoints.conversions import Conversions
+from anytrack_async.destinations.anytrack.api.conversions import Conversions
 from anytrack_async.errors import DecodeError, InvalidConversionError, NotFoundError, ServerError
 from anytrack_async.models.conversion import ConversionType
 from tests.endpoints.api import Api, record
@@ -137,7 +137,7 @@ async def test_a_long_list_is_read_off_the_loop(monkeypatch: pytest.MonkeyPatch)
         threads.add(threading.get_ident())
         return [read(one) for one in records]
 
-    monkeypatch.setattr("anytrack_async.endpoints.base.read_list", spy)
+    monkeypatch.setattr("anytrack_async.destinations.anytrack.api.base.read_list", spy)
     api = Api(conversions={"data": [record(str(number)) for number in range(51)]})
     found = await Conversions(api.session).list(WEEK)
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from anytrack_async.endpoints.reports import Reports
+from anytrack_async.destinations.anytrack.api.reports import Reports
 from anytrack_async.errors import DecodeError, InvalidConversionError
 from tests.endpoints.api import Api
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.endpoints.rounds import in_order
+from anytrack_async.destinations.anytrack.api.rounds import in_order
 
 pytestmark = pytest.mark.asyncio
 

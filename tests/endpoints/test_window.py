@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.endpoints.window import Window
+from anytrack_async.destinations.anytrack.api.date_range import Window
 from anytrack_async.errors import InvalidConversionError
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -18,14 +18,14 @@ ROOT = Path(__file__).parents[2]
 ASKED_FOR = (
     "aiohttp",
     "anytrack_async.codec",
-    "anytrack_async.endpoints.conversions",
-    "anytrack_async.endpoints.window",
+    "anytrack_async.destinations.anytrack.api.conversions",
+    "anytrack_async.destinations.anytrack.api.date_range",
     "anytrack_async.export",
     "anytrack_async.models.meta",
     "anytrack_async.models.reports",
     "anytrack_async.outbox.sqlite",
-    "anytrack_async.settings.hubspot",
-    "anytrack_async.settings.meta",
+    "anytrack_async.destinations.hubspot.settings",
+    "anytrack_async.destinations.meta.settings",
     "anytrack_async.sinks.hubspot",
     "anytrack_async.sinks.meta",
     "cattrs",
@@ -78,7 +78,7 @@ def test_importing_the_package_loads_none_of_its_parts() -> None:
 def test_its_parts_are_there_without_importing_them() -> None:
     modules = loaded_by("import anytrack_async\nanytrack_async.sinks.meta.MetaSink")
 
-    assert "anytrack_async.sinks.meta.sink" in modules
+    assert "anytrack_async.destinations.meta.sink" in modules
 
 
 def test_an_error_is_had_without_the_client() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
+from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import AnyTrackError, ConfigurationError
 from anytrack_async.settings.checks import build, is_loopback
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.settings.hubspot import HubSpotSettings, OAuthSettings
-from anytrack_async.settings.meta import MetaSettings
-from anytrack_async.settings.services import AnyTrackSettings
 
 SECRET = "s3cr3t-t0k3n"
 ANYTRACK = {"api_key": SECRET, "account_id": "a1"}

@@ -19,6 +19,16 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.destinations.anytrack.payload import encode, to_wire
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.destinations.anytrack.sink import AnyTrackSink, _times
+from anytrack_async.destinations.sink import (
+    CredentialsRejected,
+    SinkSignal,
+    Throttled,
+    Unavailable,
+    Unfinished,
+)
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.events import Delivered, Event, Retried, Submitted
 from anytrack_async.models.conversion import Conversion
@@ -28,16 +38,6 @@ from anytrack_async.models.line_item import LineItem
 from anytrack_async.outbox.memory import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import HttpSettings, Retry
-from anytrack_async.settings.services import AnyTrackSettings
-from anytrack_async.sinks.anytrack.sink import AnyTrackSink, _times
-from anytrack_async.sinks.anytrack.wire import encode, to_wire
-from anytrack_async.sinks.base import (
-    CredentialsRejected,
-    SinkSignal,
-    Throttled,
-    Unavailable,
-    Unfinished,
-)
 
 BASE = "https://api.test/v1"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -111,7 +111,7 @@ def broken(request: httpx.Request, _: int) -> httpx.Response:
 def slowly(patch: pytest.MonkeyPatch, seconds: float) -> Callable[[], Awaitable[None]]:
     """A pause after which the sink's clock shows *seconds* more."""
     clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
-    patch.setattr("anytrack_async.sinks.anytrack.shift.time", clock)
+    patch.setattr("anytrack_async.destinations.anytrack.batch.time", clock)
 
     async def pause() -> None:
         clock.now += seconds

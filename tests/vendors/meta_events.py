@@ -19,10 +19,10 @@ from facebook_business.adobjects.serverside.custom_data import CustomData
 from facebook_business.adobjects.serverside.event import Event
 from facebook_business.adobjects.serverside.user_data import UserData
 
+from anytrack_async.destinations.meta.event import to_event
+from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.settings.meta import MetaSettings
-from anytrack_async.sinks.meta.event import to_event
 
 THEN = datetime(2026, 9, 1, 12, tzinfo=UTC)
 SECONDS = int(THEN.timestamp())

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+from anytrack_async.destinations.hubspot.sink import HubSpotSink
+from anytrack_async.destinations.meta.event import to_event
+from anytrack_async.destinations.meta.hashing import hashed
+from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.models.delivery import Status
 from anytrack_async.sandbox import HubSpotPortal, MetaPixel, SandboxSettings, create_app
 from anytrack_async.sandbox.meta.events import check
-from anytrack_async.settings.hubspot import HubSpotSettings
-from anytrack_async.settings.meta import MetaSettings
-from anytrack_async.sinks.hubspot.sink import HubSpotSink
-from anytrack_async.sinks.meta.event import to_event
-from anytrack_async.sinks.meta.hashing import hashed
-from anytrack_async.sinks.meta.sink import MetaSink
 from tests.strategies import conversions, recent_conversions
 
 pytestmark = pytest.mark.asyncio

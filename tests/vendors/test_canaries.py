@@ -19,6 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async import AnyTrackClient, HubSpotSink, MetaSink
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import AnyTrackError, InvalidConversionError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
@@ -28,8 +30,6 @@ from anytrack_async.models.meta_parts import MetaContent, MetaCustomData, MetaUs
 from anytrack_async.sandbox import FAULT_KINDS, Faults
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry
-from anytrack_async.settings.hubspot import HubSpotSettings
-from anytrack_async.settings.meta import MetaSettings
 
 CUSTOMER = {
     "email": "zqmail@zq.example",

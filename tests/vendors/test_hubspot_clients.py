@@ -13,15 +13,15 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from anytrack_async.destinations.hubspot.contact import to_contact
+from anytrack_async.destinations.hubspot.custom_event import to_event
+from anytrack_async.destinations.hubspot.deal import to_deal
+from anytrack_async.destinations.hubspot.paths import Paths
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
+from anytrack_async.destinations.hubspot.setup import definition
+from anytrack_async.destinations.hubspot.sink import HubSpotSink
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.settings.hubspot import HubSpotSettings, OAuthSettings
-from anytrack_async.sinks.hubspot.contact import to_contact
-from anytrack_async.sinks.hubspot.deal import to_deal
-from anytrack_async.sinks.hubspot.event import to_event
-from anytrack_async.sinks.hubspot.paths import Paths
-from anytrack_async.sinks.hubspot.setup import definition
-from anytrack_async.sinks.hubspot.sink import HubSpotSink
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 891000, tzinfo=UTC)
 LINKS = [{"from": {"id": str(number)}, "to": {"id": str(number)}} for number in range(3)]

@@ -12,11 +12,11 @@ import pytest
 import pytest_asyncio
 from hubspot_sdk.types.auth.access_token_response import AccessTokenResponse
 
+from anytrack_async.destinations.hubspot.contact import to_contact
+from anytrack_async.destinations.hubspot.deal import to_deal
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.settings.hubspot import HubSpotSettings
-from anytrack_async.sinks.hubspot.contact import to_contact
-from anytrack_async.sinks.hubspot.deal import to_deal
 
 pytestmark = pytest.mark.asyncio
 

@@ -14,11 +14,11 @@ from hubspot.crm.associations import v4
 from hubspot.events import send
 from urllib3.util import Retry
 
+from anytrack_async.destinations.hubspot.contact import to_contact
+from anytrack_async.destinations.hubspot.deal import to_deal
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.settings.hubspot import HubSpotSettings
-from anytrack_async.sinks.hubspot.contact import to_contact
-from anytrack_async.sinks.hubspot.deal import to_deal
 
 TOKEN = "sandbox-hubspot-token"
 SETTINGS = HubSpotSettings(access_token="t")

@@ -19,8 +19,8 @@ from facebook_business.adobjects.serverside.normalize import Normalize
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from anytrack_async.sinks.meta.hashing import hashed
-from anytrack_async.sinks.meta.normalise import normalise
+from anytrack_async.destinations.meta.hashing import hashed
+from anytrack_async.destinations.meta.normalise import normalise
 
 CASES = [
     json.loads(line)

@@ -8,11 +8,11 @@ import httpx
 import orjson
 import pytest
 
+from anytrack_async.destinations.hubspot.rate_limit import _limiters
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+from anytrack_async.destinations.hubspot.sink import HubSpotSink
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.settings.hubspot import HubSpotSettings
-from anytrack_async.sinks.hubspot.limiter import _limiters
-from anytrack_async.sinks.hubspot.sink import HubSpotSink
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 891234, tzinfo=UTC)
 TOKEN = "pat-na1-secret"

@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from anytrack_async.sinks.hubspot.batch import account, blamed
-from anytrack_async.sinks.hubspot.links import missing_links
-from anytrack_async.sinks.hubspot.problem import Act, Problem
+from anytrack_async.destinations.hubspot.associations import missing_links
+from anytrack_async.destinations.hubspot.batch_result import account, blamed
+from anytrack_async.destinations.hubspot.problem import Act, Problem
 
 
 def deal(number):

@@ -3,8 +3,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from anytrack_async.sinks.base import Throttled
-from anytrack_async.sinks.hubspot.setup import LABELS, definition
+from anytrack_async.destinations.hubspot.setup import LABELS, definition
+from anytrack_async.destinations.sink import Throttled
 
 pytestmark = pytest.mark.asyncio
 

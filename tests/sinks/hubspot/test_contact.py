@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anytrack_async.destinations.hubspot.contact import first_email, to_contact
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.settings.hubspot import HubSpotSettings
-from anytrack_async.sinks.hubspot.contact import first_email, to_contact
 
 
 def test_a_customer_becomes_a_contact(hs):

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anytrack_async.destinations.hubspot.deal import to_deal
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+from anytrack_async.destinations.hubspot.values import plain, text
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.customer import Customer
-from anytrack_async.settings.hubspot import HubSpotSettings
-from anytrack_async.sinks.hubspot.deal import to_deal
-from anytrack_async.sinks.hubspot.values import plain, text
 
 
 def properties(conversion, settings):

@@ -4,15 +4,15 @@ import anyio
 import httpx
 import pytest
 
-from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.customer import Customer
-from anytrack_async.models.delivery import Outcome, Status
-from anytrack_async.sinks.base import (
+from anytrack_async.destinations.sink import (
     BatchRejected,
     CredentialsRejected,
     Throttled,
     Unavailable,
 )
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.delivery import Outcome, Status
 
 pytestmark = pytest.mark.asyncio
 

@@ -1,10 +1,15 @@
 import httpx
 import pytest
 
+from anytrack_async.destinations.hubspot.custom_event import to_event
+from anytrack_async.destinations.sink import (
+    BatchRejected,
+    CredentialsRejected,
+    Throttled,
+    Unavailable,
+)
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.delivery import DELIVERED
-from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled, Unavailable
-from anytrack_async.sinks.hubspot.event import to_event
 
 pytestmark = pytest.mark.asyncio
 

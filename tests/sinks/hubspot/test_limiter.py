@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.sinks.hubspot.limiter import Limiter, Window, _limiters, shared_limiter
+from anytrack_async.destinations.hubspot.rate_limit import (
+    Limiter,
+    Window,
+    _limiters,
+    shared_limiter,
+)
 
 FOREVER = 1e9
 

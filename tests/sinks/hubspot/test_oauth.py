@@ -4,11 +4,11 @@ import anyio
 import httpx
 import pytest
 
-from anytrack_async.settings.hubspot import HubSpotSettings, OAuthSettings
-from anytrack_async.sinks.base import CredentialsRejected, Throttled, Unavailable
-from anytrack_async.sinks.hubspot.oauth import Credentials
-from anytrack_async.sinks.hubspot.signals import Refused
-from anytrack_async.sinks.hubspot.sink import HubSpotSink
+from anytrack_async.destinations.hubspot.oauth import Credentials
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
+from anytrack_async.destinations.hubspot.signals import Refused
+from anytrack_async.destinations.hubspot.sink import HubSpotSink
+from anytrack_async.destinations.sink import CredentialsRejected, Throttled, Unavailable
 from anytrack_async.transport.session import Session
 
 pytestmark = pytest.mark.asyncio

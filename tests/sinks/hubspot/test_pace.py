@@ -10,13 +10,13 @@ import orjson
 import pytest
 
 from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+from anytrack_async.destinations.hubspot.sink import HubSpotSink
 from anytrack_async.events import Delivered
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.outbox.memory import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings
-from anytrack_async.settings.hubspot import HubSpotSettings
-from anytrack_async.sinks.hubspot.sink import HubSpotSink
 from tests.sinks.hubspot.virtual_time import run
 
 LIMIT, INTERVAL = 100, 10.0  # what HubSpotSettings says by itself

@@ -1,6 +1,6 @@
 import pytest
 
-from anytrack_async.sinks.hubspot.paths import Paths
+from anytrack_async.destinations.hubspot.paths import Paths
 
 
 @pytest.mark.parametrize(

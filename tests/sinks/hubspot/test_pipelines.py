@@ -2,9 +2,9 @@ import anyio
 import httpx
 import pytest
 
+from anytrack_async.destinations.hubspot.pipelines import is_plain, resolved
+from anytrack_async.destinations.sink import CredentialsRejected, Unavailable
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.sinks.base import CredentialsRejected, Unavailable
-from anytrack_async.sinks.hubspot.pipelines import is_plain, resolved
 
 PIPELINES = {
     "results": [

@@ -3,10 +3,10 @@ import logging
 import httpx
 import pytest
 
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
+from anytrack_async.destinations.hubspot.sink import HubSpotSink
+from anytrack_async.destinations.sink import SinkSignal
 from anytrack_async.models.customer import Customer
-from anytrack_async.settings.hubspot import HubSpotSettings, OAuthSettings
-from anytrack_async.sinks.base import SinkSignal
-from anytrack_async.sinks.hubspot.sink import HubSpotSink
 
 pytestmark = pytest.mark.asyncio
 

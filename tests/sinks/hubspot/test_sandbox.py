@@ -2,11 +2,11 @@ import anyio
 import httpx
 import pytest
 
+from anytrack_async.destinations.hubspot.rate_limit import _limiters
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
+from anytrack_async.destinations.hubspot.sink import HubSpotSink
+from anytrack_async.destinations.sink import CredentialsRejected, SinkSignal
 from anytrack_async.models.customer import Customer
-from anytrack_async.settings.hubspot import HubSpotSettings, OAuthSettings
-from anytrack_async.sinks.base import CredentialsRejected, SinkSignal
-from anytrack_async.sinks.hubspot.limiter import _limiters
-from anytrack_async.sinks.hubspot.sink import HubSpotSink
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")

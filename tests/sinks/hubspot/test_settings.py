@@ -1,8 +1,8 @@
 import pytest
 
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings, OAuthTokens
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import ConversionType
-from anytrack_async.settings.hubspot import HubSpotSettings, OAuthSettings, OAuthTokens
 
 OAUTH = {
     "HUBSPOT_CLIENT_ID": "client",

@@ -2,8 +2,8 @@ import httpx
 import orjson
 import pytest
 
+from anytrack_async.destinations.hubspot.setup import LABELS, Step
 from anytrack_async.errors import ConfigurationError, CredentialsError, RejectedError, ServerError
-from anytrack_async.sinks.hubspot.setup import LABELS, Step
 
 pytestmark = pytest.mark.asyncio
 

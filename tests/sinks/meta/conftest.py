@@ -4,10 +4,10 @@ import httpx
 import orjson
 import pytest
 
+from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.settings.meta import MetaSettings
-from anytrack_async.sinks.meta.sink import MetaSink
 
 
 class Wire:

@@ -3,7 +3,7 @@ import hmac
 
 import orjson
 
-from anytrack_async.sinks.meta.body import Chunk, in_pieces, request_body, request_tail
+from anytrack_async.destinations.meta.body import Chunk, in_pieces, request_body, request_tail
 
 
 def test_body_is_json_with_the_events_in_order(settings):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.sinks.meta.clicks import as_given, fbc, fbclid_of
+from anytrack_async.destinations.meta.clicks import as_given, fbc, fbclid_of
 
 CASES = [
     json.loads(line)

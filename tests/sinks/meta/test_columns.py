@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from anytrack_async.sinks.meta.columns import hashed_emails, hashed_names, hashed_phones
-from anytrack_async.sinks.meta.hashing import hashed_all
+from anytrack_async.destinations.meta.columns import hashed_emails, hashed_names, hashed_phones
+from anytrack_async.destinations.meta.hashing import hashed_all
 
 DIGEST = "6915771be1c5aa0c886870b6951b03d7eafc121fea0e80a5ea83beb7c449f4ec"
 COLUMNS = {"em": hashed_emails, "ph": hashed_phones, "fn": hashed_names}
@@ -118,7 +118,7 @@ def test_plain_values_do_not_go_one_by_one(monkeypatch):
     def never(field, values):
         raise AssertionError(f"{field} of {values}")
 
-    monkeypatch.setattr("anytrack_async.sinks.meta.columns.hashed_all", never)
+    monkeypatch.setattr("anytrack_async.destinations.meta.columns.hashed_all", never)
 
     (first,), (second,) = hashed_emails([("\t ANN.Lee+x@Eg.co.UK\x1f",), ("ann.lee+x@eg.co.uk",)])
     assert first == second

@@ -2,10 +2,10 @@ import anyio
 import orjson
 import pytest
 
+from anytrack_async.destinations.meta.body import request_body
+from anytrack_async.destinations.meta.encoding import SLICE, TURN, Encoder
+from anytrack_async.destinations.meta.event import to_event
 from anytrack_async.models.delivery import Status
-from anytrack_async.sinks.meta.body import request_body
-from anytrack_async.sinks.meta.encoding import SLICE, TURN, Encoder
-from anytrack_async.sinks.meta.event import to_event
 
 pytestmark = pytest.mark.asyncio
 

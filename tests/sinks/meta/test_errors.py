@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from anytrack_async.sinks.meta.errors import Action, GraphError
+from anytrack_async.destinations.meta.responses import Action, GraphError
 from anytrack_async.transport.answer import Answer
 
 

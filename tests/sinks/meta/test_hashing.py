@@ -6,9 +6,9 @@ from importlib import import_module
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anytrack_async.destinations.meta.hashing import hashed, hashed_all, hashed_shared
+from anytrack_async.destinations.meta.user_data import user_data
 from anytrack_async.models.customer import Customer
-from anytrack_async.sinks.meta.hashing import hashed, hashed_all, hashed_shared
-from anytrack_async.sinks.meta.user_data import user_data
 
 several = st.lists(st.text(), min_size=1, max_size=3).map(tuple)
 
@@ -32,7 +32,7 @@ def test_birth_date_is_asked_for_anew(conversion, monkeypatch):
     given = conversion(customer=Customer(email="a@eg.com", birth_date=tomorrow))
     assert "db" not in user_data(given)
 
-    rules = import_module("anytrack_async.sinks.meta.normalise")
+    rules = import_module("anytrack_async.destinations.meta.normalise")
     monkeypatch.setattr(rules, "_today", lambda: tomorrow)
 
     assert user_data(given)["db"] == [hashed("db", tomorrow)]

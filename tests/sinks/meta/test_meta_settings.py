@@ -2,9 +2,9 @@ from typing import get_args
 
 import pytest
 
+from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.meta import ActionSource
-from anytrack_async.settings.meta import MetaSettings
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.sinks.meta.hashing import hashed, hashed_all
-from anytrack_async.sinks.meta.normalise import normalise
-from anytrack_async.sinks.meta.regions import COUNTRY_CODES, country_code, phone_with_region
+from anytrack_async.destinations.meta.hashing import hashed, hashed_all
+from anytrack_async.destinations.meta.normalise import normalise
+from anytrack_async.destinations.meta.regions import COUNTRY_CODES, country_code, phone_with_region
 
 CASES = [
     json.loads(line)

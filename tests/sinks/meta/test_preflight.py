@@ -2,7 +2,7 @@ from itertools import combinations
 
 import pytest
 
-from anytrack_async.sinks.meta.preflight import find_fault, find_weakness
+from anytrack_async.destinations.meta.preflight import find_fault, find_weakness
 
 NOW = 1_800_000_000.0
 DAY = 86_400

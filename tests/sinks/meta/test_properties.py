@@ -11,17 +11,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from anytrack_async.destinations.meta.event import event_name, to_event
+from anytrack_async.destinations.meta.preflight import find_fault
+from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.meta.sink import MetaSink
+from anytrack_async.destinations.meta.user_data import match_keys
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.delivery import Status
 from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import ActionSource, CustomerSegment, MetaFields
 from anytrack_async.models.meta_parts import MetaCustomData, MetaUserData
-from anytrack_async.settings.meta import MetaSettings
-from anytrack_async.sinks.meta.event import event_name, to_event
-from anytrack_async.sinks.meta.preflight import find_fault
-from anytrack_async.sinks.meta.sink import MetaSink
-from anytrack_async.sinks.meta.user_data import match_keys
 
 SETTINGS = MetaSettings(pixel_id="1", access_token="t0ken")
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from anytrack_async import ConfigurationError, Conversion, Customer, MetaSettings, MetaSink
-from anytrack_async.sinks.meta.event import to_event
-from anytrack_async.sinks.meta.hashing import hashed
+from anytrack_async.destinations.meta.event import to_event
+from anytrack_async.destinations.meta.hashing import hashed
 
 
 def settings(**changes):

@@ -3,9 +3,14 @@ import logging
 import orjson
 import pytest
 
+from anytrack_async.destinations.meta.replies import settle
+from anytrack_async.destinations.sink import (
+    BatchRejected,
+    CredentialsRejected,
+    Throttled,
+    Unavailable,
+)
 from anytrack_async.models.delivery import DELIVERED, Status
-from anytrack_async.sinks.base import BatchRejected, CredentialsRejected, Throttled, Unavailable
-from anytrack_async.sinks.meta.replies import settle
 from anytrack_async.transport.answer import Answer
 
 

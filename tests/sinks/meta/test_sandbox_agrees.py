@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.meta.sink import MetaSink
+from anytrack_async.destinations.sink import BatchRejected, CredentialsRejected
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.delivery import Status
 from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import MetaFields
-from anytrack_async.settings.meta import MetaSettings
-from anytrack_async.sinks.base import BatchRejected, CredentialsRejected
-from anytrack_async.sinks.meta.sink import MetaSink
 
 sandbox = pytest.importorskip("anytrack_async.sandbox")
 pytestmark = pytest.mark.asyncio

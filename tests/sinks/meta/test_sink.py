@@ -6,18 +6,18 @@ import httpx
 import orjson
 import pytest
 
-from anytrack_async.errors import ConfigurationError
-from anytrack_async.models.customer import Customer
-from anytrack_async.models.delivery import Status
-from anytrack_async.models.meta import MetaFields
-from anytrack_async.sinks.base import (
+from anytrack_async.destinations.meta.sink import MetaSink
+from anytrack_async.destinations.sink import (
     BatchRejected,
     CredentialsRejected,
     Sink,
     Throttled,
     Unavailable,
 )
-from anytrack_async.sinks.meta.sink import MetaSink
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.delivery import Status
+from anytrack_async.models.meta import MetaFields
 
 pytestmark = pytest.mark.asyncio
 

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from anytrack_async.destinations.meta.body import request_body
+from anytrack_async.destinations.meta.encoding import SLICE, Encoder
+from anytrack_async.destinations.meta.event import to_event, to_events
+from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.meta.user_data import all_user_data, user_data
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.delivery import Status
 from anytrack_async.models.meta import MetaFields
-from anytrack_async.settings.meta import MetaSettings
-from anytrack_async.sinks.meta.body import request_body
-from anytrack_async.sinks.meta.encoding import SLICE, Encoder
-from anytrack_async.sinks.meta.event import to_event, to_events
-from anytrack_async.sinks.meta.user_data import all_user_data, user_data
 from tests.strategies import recent_conversions
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)

@@ -2,7 +2,7 @@ import anyio
 import orjson
 import pytest
 
-from anytrack_async.sinks.meta.usage import Pace, percent, regain
+from anytrack_async.destinations.meta.quota import Pace, percent, regain
 
 APP = "x-app-usage"
 BUSINESS = "x-business-use-case-usage"

@@ -1,0 +1,29 @@
+"""How requests to AnyTrack are addressed and signed."""
+
+from __future__ import annotations
+
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.transport.base import Transport
+from anytrack_async.transport.session import Session
+
+
+def anytrack_session(
+    settings: AnyTrackSettings, *, transport: Transport | None = None, bounded: bool = False
+) -> Session:
+    """Return a session with AnyTrack; see `Session` for *transport* and *bounded*.
+
+    Raises:
+        ConfigurationError: the account id cannot be sent in a header, or the engine is missing.
+    """
+    account = settings.account_id
+    if not account.isascii() or not account.isprintable():
+        raise ConfigurationError("account_id must be printable ASCII")
+    return Session(
+        "anytrack",
+        settings.base_url,
+        headers={"Authorization": f"Bearer {settings.api_key}", "X-Account-ID": account},
+        http=settings.http,
+        transport=transport,
+        bounded=bounded,
+    )

@@ -1,0 +1,99 @@
+"""`AnyTrackSink`: conversions to AnyTrack, one request each, many in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+import anyio
+
+from anytrack_async.destinations.anytrack.batch import Shift
+from anytrack_async.destinations.anytrack.session import anytrack_session
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.destinations.anytrack.slots import Slots
+from anytrack_async.destinations.sink import SinkLimits
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.transport.base import Transport
+
+_ROUNDS = 8  # requests a worker makes of a full batch
+_SENDING = 30.0  # seconds at most in which requests are started; then the last answers count
+_USED = 0.95  # of a batch's time: who ends it from outside knows nothing of what was delivered
+
+
+class AnyTrackSink:
+    """Sends conversions to AnyTrack.
+
+    Each goes with ``Idempotency-Key: <event_id>``. Whether AnyTrack honours it is not known, so
+    count on *at least once*: after a lost answer a conversion is sent again.
+
+    Args:
+        settings: where AnyTrack is and how to sign in.
+        transport: instead of the connection pool; closed with the sink.
+        within: seconds that a batch has. The last of its requests is started so early that it has
+            its time-out, where that is shorter.
+
+    Source: AnyTrack REST, ``POST /conversions``.
+    """
+
+    def __init__(
+        self,
+        settings: AnyTrackSettings,
+        *,
+        transport: Transport | None = None,
+        within: float = inf,
+    ) -> None:
+        http = settings.http
+        self._session = anytrack_session(settings, transport=transport, bounded=True)
+        self._slots = Slots(http.connections)
+        self._sending, self._patience = _times(http.timeout, within * _USED)
+        asked = http.asked()
+        # Two batches at once: one uses the connections that the end of the other leaves idle.
+        self._limits = SinkLimits(
+            batch=_ROUNDS * http.connections,
+            concurrency=min(2, http.connections),
+            seconds=asked and asked / _USED,
+        )
+
+    @property
+    def name(self) -> str:
+        """``"anytrack"``."""
+        return "anytrack"
+
+    @property
+    def limits(self) -> SinkLimits:
+        """A few requests per connection in a batch, two batches at once."""
+        return self._limits
+
+    async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
+        """Send *batch*, as many at once as there are connections.
+
+        Raises:
+            CredentialsRejected: 401 or 403; what is left of the batch was not sent.
+            Throttled: 429; what is left of the batch was not sent.
+            Unfinished: the service is so slow that some of the batch was not sent.
+            Unavailable: nothing of the batch was taken or refused.
+        """
+        shift = Shift(self._session, self._slots, batch, seconds=self._sending)
+        with anyio.move_on_after(self._patience) as patience:
+            await shift.run()
+        return shift.result(in_time=not patience.cancelled_caught)
+
+    def use_token(self, token: str) -> None:
+        """Use *token* as API key from now on.
+
+        Raises:
+            ConfigurationError: it cannot be one.
+        """
+        self._session.authorize(token)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._session.aclose()
+
+
+def _times(timeout: float, most: float) -> tuple[float, float]:
+    """Return for how long requests are started, and when the batch ends, at *most*; seconds."""
+    spare = most - timeout if timeout <= most < inf else most / 2
+    sending = min(timeout, _SENDING, spare)
+    return sending, min(sending + timeout, most)

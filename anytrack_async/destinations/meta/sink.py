@@ -1,0 +1,135 @@
+"""`MetaSink`: conversions to Meta's Conversions API.
+
+Source: Meta: Conversions API, using the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import anytrack_async.codec.storage as _storage  # noqa: F401
+from anytrack_async.destinations.meta.body import Chunk, in_pieces, request_body, request_tail
+from anytrack_async.destinations.meta.encoding import Encoder
+from anytrack_async.destinations.meta.quota import Pace
+from anytrack_async.destinations.meta.reading import check_reading
+from anytrack_async.destinations.meta.replies import settle
+from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.sink import (
+    BatchRejected,
+    SinkLimits,
+    SinkSignal,
+    Throttled,
+    Unavailable,
+)
+from anytrack_async.errors import TransportError
+from anytrack_async.events import Event, LoggingObserver, Weakened
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.delivery import Outcome
+from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.base import Transport
+from anytrack_async.transport.session import Session
+
+# Two conversions with `MetaFields` are compared by their stored form. Getting it ready takes long;
+# better now than while conversions come in.
+
+
+class MetaSink:
+    """Sends conversions to one pixel or dataset, up to 1,000 in a request.
+
+    What Meta would refuse a whole request for is found before sending and rejects that conversion
+    alone. What only weakens an event is sent, and told once of each kind as a `Weakened` event to
+    `notify`: the client's observers, or the log ``anytrack_async`` without a client. Meta drops
+    repeats of an event id and name within 48 hours.
+
+    Args:
+        settings: where, with which token, and how events look.
+        name: the destination's name; give each pixel its own.
+        transport: takes the place of the connection pool, for tests.
+
+    Raises:
+        ConfigurationError: the settings ask for ``[normalise]`` or ``[speed]``, which is missing.
+    """
+
+    def __init__(
+        self, settings: MetaSettings, *, name: str = "meta", transport: Transport | None = None
+    ) -> None:
+        check_reading(settings)
+        self.name = name
+        self.limits = SinkLimits(
+            batch=settings.batch, concurrency=settings.concurrency, seconds=settings.http.asked()
+        )
+        self._settings = settings
+        self._session = Session(
+            name, settings.base_url, headers={}, http=settings.http, transport=transport
+        )
+        self.notify: Callable[[Event], None] = LoggingObserver().notify
+        self._encoder = Encoder(settings, self._warn)
+        self._pace = Pace()
+        self._throttled = 0
+        self._warned: set[str] = set()
+        self.use_token(settings.access_token)
+
+    def use_token(self, token: str) -> None:
+        """Use *token* from the next request on.
+
+        Raises:
+            ConfigurationError: it cannot be a token.
+        """
+        self._session.authorize(token)
+        self._tail = request_tail(self._settings, token)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._session.aclose()
+
+    async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
+        """Send *batch*; one outcome per conversion, in its order. Safe to repeat.
+
+        Raises:
+            Throttled: Meta asks to wait.
+            BatchRejected: one event spoils a request, and Meta does not say which.
+            CredentialsRejected: token, permission, account or pixel.
+            Unavailable: no answer, or none of Meta's.
+        """
+        outcomes: list[Outcome | None] = [None] * len(batch)
+        chunks = await self._encoder.encode(batch, outcomes)
+        pieces = list(in_pieces(chunks, self._settings.max_bytes))
+        del chunks
+        for piece in pieces:
+            places = [place for chunk in piece for place in chunk.places]
+            try:
+                settled = await self._send(piece, len(places))
+            except BatchRejected:  # about all: the halves of the batch are sent again
+                raise
+            except SinkSignal as signal:
+                signal.outcomes = outcomes if any(outcomes) else ()
+                raise
+            for place in places:
+                outcomes[place] = settled
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _warn(self, weakness: str) -> None:
+        if weakness not in self._warned:
+            self._warned.add(weakness)
+            self.notify(Weakened(destination=self.name, reason=weakness))
+
+    async def _send(self, piece: list[Chunk], count: int) -> Outcome:
+        await self._pace.turn()
+        body = request_body(piece, self._tail)  # only now: meanwhile the token may have changed
+        piece.clear()  # while Meta thinks, the body is the only copy of its events
+        path = (self._settings.api_version, self._settings.pixel_id, "events")
+        try:
+            answer = await self._session.send("POST", *path, content=body)
+        except TransportError as exc:
+            raise Unavailable(str(exc)) from exc
+        return self._settle(answer, count)
+
+    def _settle(self, answer: Answer, sent: int) -> Outcome:
+        try:
+            outcome = settle(answer, sent, throttled=self._throttled)
+        except Throttled:
+            self._throttled += 1
+            raise
+        self._throttled = 0
+        self._pace.note(answer.headers)
+        return outcome
