@@ -94,7 +94,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     )
     from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Outbox, Setback
     from anytrack_async.outbox.entries import Entries, Entry
-    from anytrack_async.outbox.memory import MemoryOutbox
+    from anytrack_async.outbox.memory.outbox import MemoryOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
     from anytrack_async.settings.delivery import DeliverySettings
     from anytrack_async.settings.http import HttpSettings, Retry
@@ -132,7 +132,7 @@ else:
         ),
         "anytrack_async.outbox.base": "Appended Claim DeadLetter Depth Outbox Setback",
         "anytrack_async.outbox.entries": "Entries Entry",
-        "anytrack_async.outbox.memory": "MemoryOutbox",
+        "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.settings.delivery": "DeliverySettings",
         "anytrack_async.settings.http": "HttpSettings Retry",

@@ -16,7 +16,7 @@ import anyio
 
 from anytrack_async import AnyTrackClient, Conversion, Outcome, SinkLimits, SQLiteOutbox
 from anytrack_async.codec.storage import encode
-from anytrack_async.outbox.sqlite import batch
+from anytrack_async.outbox.sqlite import append as batch
 from anytrack_async.outbox.sqlite.database import Database
 from benchmarks.durable_bound import INSERT, bound, opened
 from benchmarks.measure import Cost, Row, percentile, rates
@@ -133,7 +133,7 @@ def noted() -> Iterator[list[int]]:
         sizes.append(sum(group.sizes))
         return append(db, group, capacity)
 
-    with patch("anytrack_async.outbox.sqlite.intake.append", noting):
+    with patch("anytrack_async.outbox.sqlite.group_commit.append", noting):
         yield sizes
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Outbox
-from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import LEASE_USED, DeliverySettings
 from anytrack_async.transport.base import Transport
 

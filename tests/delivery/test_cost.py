@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from anytrack_async.delivery.stream import track_many
-from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales
 
 pytestmark = pytest.mark.asyncio

@@ -7,7 +7,7 @@ import pytest
 from anytrack_async.delivery.intake import Intake
 from anytrack_async.errors import ClosedError, OutboxError, QueueFullError
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import QUICK, calm, ids, sale, sales
 
 pytestmark = pytest.mark.asyncio

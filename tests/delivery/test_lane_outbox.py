@@ -13,7 +13,7 @@ from anytrack_async.events import (
     Retried,
 )
 from anytrack_async.models.delivery import Outcome
-from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
 
 pytestmark = pytest.mark.asyncio

@@ -8,7 +8,7 @@ from anytrack_async.errors import (
     QueueFullError,
 )
 from anytrack_async.models.delivery import Outcome
-from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, sale, sales, statuses
 
 pytestmark = pytest.mark.asyncio

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import QUICK, FakeSink, Gatekeeper, World, calm, sale, sales
 
 pytestmark = pytest.mark.asyncio

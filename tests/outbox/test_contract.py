@@ -1,6 +1,6 @@
 """Both outboxes keep the contract."""
 
-from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import OutboxContract
 

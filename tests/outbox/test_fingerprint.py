@@ -11,7 +11,7 @@ from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import MetaFields
-from anytrack_async.outbox.fingerprint import fingerprint
+from anytrack_async.outbox.memory.fingerprint import fingerprint
 
 PLAIN = Conversion.custom("Subscribed", order_id="1", revenue=10)
 

@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from anytrack_async.errors import QueueFullError
 from anytrack_async.models.delivery import Status
 from anytrack_async.outbox.base import Appended, Claim, Setback
-from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import Clock, sale
 from tests.outbox.model import Model
@@ -256,9 +256,9 @@ class SQLiteMachine(Machine):
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch):
-    monkeypatch.setattr("anytrack_async.outbox.memory._STEP", 5)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.log.STEP", 5)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.letters.STEP", 3)
+    monkeypatch.setattr("anytrack_async.outbox.memory.outbox._STEP", 5)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.retention.STEP", 5)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letters.STEP", 3)
 
 
 class TestMemory(MemoryMachine.TestCase):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from anytrack_async.outbox.base import Claim, Setback
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.log import pruned_upto
+from anytrack_async.outbox.sqlite.retention import pruned_upto
 
 
 def renew(db: Database, claim: Claim, lease: float) -> bool:

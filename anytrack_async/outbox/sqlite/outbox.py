@@ -14,11 +14,15 @@ import anyio
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.delivery import Report
 from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Setback
-from anytrack_async.outbox.messages import distinct, not_open
-from anytrack_async.outbox.sqlite import leases, ledger, letters, log, taking
+from anytrack_async.outbox.errors import distinct, not_open
+from anytrack_async.outbox.sqlite import claim as taking
+from anytrack_async.outbox.sqlite import dead_letters as letters
+from anytrack_async.outbox.sqlite import leases
+from anytrack_async.outbox.sqlite import reports as ledger
+from anytrack_async.outbox.sqlite import retention as log
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.intake import Intake
-from anytrack_async.outbox.sqlite.reading import Reader
+from anytrack_async.outbox.sqlite.decoding import Reader
+from anytrack_async.outbox.sqlite.group_commit import Intake
 from anytrack_async.outbox.sqlite.rows import FEW, rows_in_parts
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 

@@ -4,7 +4,7 @@ import pytest
 
 from anytrack_async.models.delivery import Status
 from anytrack_async.outbox.base import Appended, Setback
-from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.testing.outbox_contract import LEASE, Clock, sales
 
 pytestmark = pytest.mark.asyncio
@@ -78,13 +78,13 @@ async def test_pruning_much_lets_others_run(monkeypatch):
     outbox = await opened()
     await outbox.append(sales(*range(35)))
     await deliver(outbox)
-    monkeypatch.setattr("anytrack_async.outbox.memory._STEP", 10)
+    monkeypatch.setattr("anytrack_async.outbox.memory.outbox._STEP", 10)
     pauses = []
 
     async def checkpoint():
         pauses.append(1)
 
-    monkeypatch.setattr("anytrack_async.outbox.memory.checkpoint", checkpoint)
+    monkeypatch.setattr("anytrack_async.outbox.memory.outbox.checkpoint", checkpoint)
 
     assert await outbox.prune(remember=HOUR) == 35
     assert len(pauses) >= 3

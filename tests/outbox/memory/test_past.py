@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.outbox.past import Gone, Past
+from anytrack_async.outbox.memory.remembered import Gone, Past
 
 
 def add(past, *names, now=0.0, seq=1):

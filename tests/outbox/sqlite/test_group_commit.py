@@ -11,7 +11,8 @@ import pytest
 
 from anytrack_async.errors import OutboxError, QueueFullError
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import intake, rows
+from anytrack_async.outbox.sqlite import group_commit as intake
+from anytrack_async.outbox.sqlite import rows
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
@@ -182,7 +183,7 @@ async def test_what_a_group_brought_is_remembered_where_it_lies(path, clock, mon
 
     assert (first, third) == ([Appended.NEW, Appended.REPEAT], [Appended.NEW])
     assert isinstance(second, QueueFullError)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.reading.decode", lambda *_: 1 / 0)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.decoding.decode", lambda *_: 1 / 0)
     claim = await outbox.claim("alpha", 9, LEASE)
     assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3)
     await outbox.aclose()

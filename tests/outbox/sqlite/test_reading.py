@@ -4,8 +4,8 @@ from collections import OrderedDict
 
 import pytest
 
+from anytrack_async.outbox.sqlite.decoding import Reader
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from anytrack_async.outbox.sqlite.reading import Reader
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
 

@@ -15,7 +15,7 @@ from anytrack_async.destinations.hubspot.sink import HubSpotSink
 from anytrack_async.events import Delivered
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.outbox.memory import MemoryOutbox
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings
 from tests.sinks.hubspot.virtual_time import run
 

@@ -13,8 +13,8 @@ from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import DeadLetter, Setback
 from anytrack_async.outbox.entries import Entries, Entry
-from anytrack_async.outbox.sqlite.letters import Letter
-from anytrack_async.outbox.sqlite.taking import Found
+from anytrack_async.outbox.sqlite.claim import Found
+from anytrack_async.outbox.sqlite.dead_letters import Letter
 
 _log = logging.getLogger("anytrack_async")
 

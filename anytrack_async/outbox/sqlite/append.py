@@ -9,9 +9,9 @@ import attrs
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.messages import queue_full
+from anytrack_async.outbox.errors import queue_full
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.log import end_of_log, pruned_upto
+from anytrack_async.outbox.sqlite.retention import end_of_log, pruned_upto
 from anytrack_async.outbox.sqlite.rows import COLUMNS, WIDTH, add_rows
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from anytrack_async.errors import OutboxError
 from anytrack_async.models.delivery import Outcome, Report, Status
 from anytrack_async.outbox.base import Depth
-from anytrack_async.outbox.messages import unknown_destination
+from anytrack_async.outbox.errors import unknown_destination
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.log import end_of_log, pruned_upto
+from anytrack_async.outbox.sqlite.retention import end_of_log, pruned_upto
 
 # Destinations
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.entries import Entries, Entry
-from anytrack_async.outbox.fingerprint import fingerprint
-from anytrack_async.outbox.past import Gone, Mask, Past
+from anytrack_async.outbox.memory.fingerprint import fingerprint
+from anytrack_async.outbox.memory.remembered import Gone, Mask, Past
 
 _event_id = attrgetter("event_id")
 

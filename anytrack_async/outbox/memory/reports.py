@@ -8,9 +8,9 @@ from heapq import nsmallest
 from anytrack_async.models.delivery import Outcome, Report, Status
 from anytrack_async.outbox.base import DeadLetter, Setback
 from anytrack_async.outbox.entries import Entry
-from anytrack_async.outbox.memory_log import MemoryLog
-from anytrack_async.outbox.past import Gone
-from anytrack_async.outbox.progress import Exceptional, Progress
+from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.memory.progress import Exceptional, Progress
+from anytrack_async.outbox.memory.remembered import Gone
 
 
 def report(

@@ -8,8 +8,8 @@ from operator import attrgetter
 import attrs
 
 from anytrack_async.outbox.entries import Entries, Entry
-from anytrack_async.outbox.memory_log import MemoryLog
-from anytrack_async.outbox.progress import Lease, Progress, Span
+from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.memory.progress import Lease, Progress, Span
 
 
 class Taking:

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from anytrack_async.errors import OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite.batch import Batch, append
+from anytrack_async.outbox.sqlite.append import Batch, append
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 from anytrack_async.outbox.sqlite.ticket import Ticket, hand_out, new_ticket

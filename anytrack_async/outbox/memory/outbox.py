@@ -11,12 +11,12 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.delivery import Report
 from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Setback
-from anytrack_async.outbox.memory_log import MemoryLog
-from anytrack_async.outbox.memory_view import page_of_dead_letters, report, undelivered
-from anytrack_async.outbox.messages import distinct, not_open, queue_full, unknown_destination
-from anytrack_async.outbox.past import Gone
-from anytrack_async.outbox.progress import Progress
-from anytrack_async.outbox.taking import Taking
+from anytrack_async.outbox.errors import distinct, not_open, queue_full, unknown_destination
+from anytrack_async.outbox.memory.claim import Taking
+from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.memory.progress import Progress
+from anytrack_async.outbox.memory.remembered import Gone
+from anytrack_async.outbox.memory.reports import page_of_dead_letters, report, undelivered
 
 _STEP = 500
 

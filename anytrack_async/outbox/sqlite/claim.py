@@ -9,7 +9,7 @@ from typing import NamedTuple
 import attrs
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.messages import unknown_destination
+from anytrack_async.outbox.errors import unknown_destination
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.leases import give_back
 

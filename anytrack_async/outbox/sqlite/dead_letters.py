@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from anytrack_async.outbox.messages import unknown_destination
+from anytrack_async.outbox.errors import unknown_destination
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.log import STEP, Step
+from anytrack_async.outbox.sqlite.retention import STEP, Step
 
 
 class Letter(NamedTuple):
