@@ -17,8 +17,8 @@ from anytrack_async._version import __version__
 if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.client.client import AnyTrackClient
     from anytrack_async.client.stats import DestinationStats, Stats
-    from anytrack_async.delivery.gate import LaneState
-    from anytrack_async.delivery.handle import Delivery
+    from anytrack_async.delivery.delivery import Delivery
+    from anytrack_async.delivery.flow import LaneState
     from anytrack_async.destinations.anytrack.api.affiliates import AffiliateMetric
     from anytrack_async.destinations.anytrack.api.date_range import DateRange
     from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
@@ -103,8 +103,8 @@ else:
     _MODULES = {
         "anytrack_async.client.client": "AnyTrackClient",
         "anytrack_async.client.stats": "DestinationStats Stats",
-        "anytrack_async.delivery.gate": "LaneState",
-        "anytrack_async.delivery.handle": "Delivery",
+        "anytrack_async.delivery.flow": "LaneState",
+        "anytrack_async.delivery.delivery": "Delivery",
         "anytrack_async.destinations.anytrack.api.affiliates": "AffiliateMetric",
         "anytrack_async.destinations.anytrack.api.date_range": "DateRange",
         "anytrack_async.errors": (

@@ -33,7 +33,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from anytrack_async.delivery.handle import Delivery
+    from anytrack_async.delivery.delivery import Delivery
     from anytrack_async.models.delivery import Outcome
 
 

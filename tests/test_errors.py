@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from anytrack_async import errors
-from anytrack_async.delivery.handle import Delivery
+from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.errors import (
     AnyTrackError,
     ConfigurationError,

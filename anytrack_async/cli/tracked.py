@@ -10,7 +10,7 @@ import attrs
 from anytrack_async.cli.output import complain
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX, outbox_from_env, sinks_from_env
-from anytrack_async.delivery.handle import Delivery
+from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.errors import ConfigurationError, ConflictError, UndeliveredError
 from anytrack_async.events import Event, LaneHeld, LoggingObserver, Weakened

@@ -25,7 +25,7 @@ from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import ANYTRACK, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.delivery.farewell import within
+from anytrack_async.delivery.shutdown import within
 from anytrack_async.destinations.anytrack.session import anytrack_session
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink

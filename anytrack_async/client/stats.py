@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from anytrack_async.delivery.gate import LaneState
+from anytrack_async.delivery.flow import LaneState
 from anytrack_async.events import DeadLettered, Delivered, Dropped, Event, Retried, Submitted
 
 

@@ -9,10 +9,10 @@ import anyio
 
 from anytrack_async.client.config import listed
 from anytrack_async.delivery.deliveries import Deliveries
+from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.delivery.handle import Delivery
-from anytrack_async.delivery.source import Source
-from anytrack_async.delivery.stream import track_many
+from anytrack_async.delivery.sources import Source
+from anytrack_async.delivery.track_many import track_many
 from anytrack_async.errors import (
     ConfigurationError,
     ConflictError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import overload
 
-from anytrack_async.delivery.handle import Delivery
+from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.delivery import Outcome
 

@@ -11,15 +11,15 @@ import anyio
 from anyio import AsyncContextManagerMixin, CancelScope
 from anyio.abc import TaskGroup
 
-from anytrack_async.delivery.farewell import farewell, within
-from anytrack_async.delivery.gate import LaneState
-from anytrack_async.delivery.handle import Delivery
-from anytrack_async.delivery.handles import Handles
-from anytrack_async.delivery.intake import Intake
+from anytrack_async.delivery.admission import Intake
+from anytrack_async.delivery.delivery import Delivery
+from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.lane import Lane
 from anytrack_async.delivery.lanes import Lanes
 from anytrack_async.delivery.leftovers import Leftovers
-from anytrack_async.delivery.upkeep import Upkeep
+from anytrack_async.delivery.maintenance import Upkeep
+from anytrack_async.delivery.registry import Handles
+from anytrack_async.delivery.shutdown import farewell, within
 from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Dropped, Event, Submitted, logger

@@ -10,10 +10,10 @@ import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from anytrack_async.delivery.attempt import Attempt, attempt
-from anytrack_async.delivery.gate import Gate, LaneState
-from anytrack_async.delivery.ledger import Ledger
-from anytrack_async.delivery.settler import Settled, Settler
-from anytrack_async.delivery.verdict import Pause
+from anytrack_async.delivery.flow import Gate, LaneState
+from anytrack_async.delivery.guarded_outbox import Ledger
+from anytrack_async.delivery.retry_policy import Pause
+from anytrack_async.delivery.settlement import Settled, Settler
 from anytrack_async.destinations.sink import (
     CredentialsRejected,
     Sink,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from anytrack_async.delivery.handle import Delivery
+from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.events import logger, name_some
 from anytrack_async.outbox.base import Outbox

@@ -12,8 +12,8 @@ import attrs
 import pytest
 from anyio.lowlevel import checkpoint
 
+from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.delivery.handle import Delivery
 from anytrack_async.destinations.sink import SinkLimits, Unavailable
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.conversion import Conversion

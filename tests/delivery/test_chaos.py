@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from anytrack_async.delivery.stream import track_many
+from anytrack_async.delivery.track_many import track_many
 from anytrack_async.destinations.sink import (
     BatchRejected,
     CredentialsRejected,

@@ -6,7 +6,7 @@ import time
 import anyio
 import pytest
 
-from anytrack_async.delivery.gate import LaneState
+from anytrack_async.delivery.flow import LaneState
 from anytrack_async.destinations.sink import Unavailable
 from anytrack_async.errors import ClosedError, OutboxError, UndeliveredError
 from anytrack_async.events import LaneDown
@@ -27,7 +27,7 @@ def stuck(name="anytrack", **options):
 
 
 async def test_a_sink_that_hangs_while_closing_keeps_nothing_else_from_closing(caplog, monkeypatch):
-    monkeypatch.setattr("anytrack_async.delivery.farewell._LONGEST", 0.02)
+    monkeypatch.setattr("anytrack_async.delivery.shutdown._LONGEST", 0.02)
 
     class Stubborn(FakeSink):
         async def aclose(self):
@@ -81,8 +81,8 @@ async def test_cancellation_does_not_keep_the_outbox_from_closing():
 
 
 async def test_an_outbox_that_hangs_does_not_hang_the_closing(monkeypatch, caplog):
-    monkeypatch.setattr("anytrack_async.delivery.ledger._GRACE", 0.02)
-    monkeypatch.setattr("anytrack_async.delivery.farewell._LONGEST", 0.02)
+    monkeypatch.setattr("anytrack_async.delivery.guarded_outbox._GRACE", 0.02)
+    monkeypatch.setattr("anytrack_async.delivery.shutdown._LONGEST", 0.02)
 
     class Hanging(MemoryOutbox):
         settling = anyio.Event()

@@ -8,7 +8,7 @@ import tracemalloc
 import anyio
 import pytest
 
-from anytrack_async.delivery.stream import track_many
+from anytrack_async.delivery.track_many import track_many
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales
 

@@ -6,8 +6,8 @@ import pytest
 
 from anytrack_async.delivery import deliveries
 from anytrack_async.delivery.deliveries import Deliveries
-from anytrack_async.delivery.handle import Delivery
-from anytrack_async.delivery.handles import Handles
+from anytrack_async.delivery.delivery import Delivery
+from anytrack_async.delivery.registry import Handles
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.delivery import Outcome, Status
 from anytrack_async.outbox.memory.outbox import MemoryOutbox

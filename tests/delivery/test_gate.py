@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from anytrack_async.delivery.gate import Gate, LaneState
+from anytrack_async.delivery.flow import Gate, LaneState
 from anytrack_async.events import LaneDown, LaneHeld, LaneResumed, LaneThrottled
 from anytrack_async.settings.http import Retry
 from tests.delivery.doubles import Clock

@@ -1,7 +1,7 @@
 import anyio
 import pytest
 
-from anytrack_async.delivery.handle import Delivery
+from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.errors import ConfigurationError, UndeliveredError
 from anytrack_async.models.delivery import Outcome, Report, Status
 from tests.delivery.doubles import calm, statuses

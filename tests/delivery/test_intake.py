@@ -4,7 +4,7 @@ import anyio
 import attrs
 import pytest
 
-from anytrack_async.delivery.intake import Intake
+from anytrack_async.delivery.admission import Intake
 from anytrack_async.errors import ClosedError, OutboxError, QueueFullError
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.memory.outbox import MemoryOutbox

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from anytrack_async.delivery.gate import LaneState
+from anytrack_async.delivery.flow import LaneState
 from anytrack_async.destinations.sink import Unavailable
 from anytrack_async.events import (
     DeadLettered,

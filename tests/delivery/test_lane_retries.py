@@ -2,7 +2,7 @@
 
 import pytest
 
-from anytrack_async.delivery.gate import LaneState
+from anytrack_async.delivery.flow import LaneState
 from anytrack_async.events import Delivered, Retried
 from anytrack_async.models.delivery import Outcome
 from anytrack_async.settings.http import Retry

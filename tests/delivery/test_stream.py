@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from anytrack_async.delivery.stream import track_many
+from anytrack_async.delivery.track_many import track_many
 from anytrack_async.errors import (
     ConfigurationError,
 )

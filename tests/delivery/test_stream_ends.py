@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from anytrack_async.delivery.stream import _Stream, track_many
+from anytrack_async.delivery.track_many import _Stream, track_many
 from anytrack_async.errors import (
     QueueFullError,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 from anytrack_async.delivery.fault import fault
-from anytrack_async.delivery.handles import Handles
+from anytrack_async.delivery.registry import Handles
 from anytrack_async.events import logger
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Sequence
 
 import anyio
 
+from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.delivery.handle import Delivery
-from anytrack_async.delivery.source import Source, feed
+from anytrack_async.delivery.sources import Source, feed
 from anytrack_async.errors import ClosedError, ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.delivery import Outcome, Report, Status
