@@ -74,7 +74,12 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Submitted,
         Weakened,
     )
-    from anytrack_async.models.checks import Amount
+    from anytrack_async.models.answers import (
+        AffiliatePerformance,
+        Attribution,
+        DailyReport,
+        Touchpoint,
+    )
     from anytrack_async.models.conversion import (
         Conversion,
         ConversionFields,
@@ -82,16 +87,11 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         PricedFields,
     )
     from anytrack_async.models.customer import Customer
-    from anytrack_async.models.delivery import Outcome, Receipt, Report, Status
     from anytrack_async.models.event_id import new_event_id
     from anytrack_async.models.line_item import LineItem
     from anytrack_async.models.meta import MetaFields
-    from anytrack_async.models.reports import (
-        AffiliatePerformance,
-        Attribution,
-        DailyReport,
-        Touchpoint,
-    )
+    from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
+    from anytrack_async.models.validators import Amount
     from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Outbox, Setback
     from anytrack_async.outbox.entries import Entries, Entry
     from anytrack_async.outbox.memory.outbox import MemoryOutbox
@@ -118,16 +118,16 @@ else:
             "DeadLettered Delivered Dropped Event LaneDown LaneHeld LaneResumed LaneThrottled "
             "LoggingObserver Observer Retried Submitted Weakened"
         ),
-        "anytrack_async.models.checks": "Amount",
+        "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.conversion": (
             "Conversion ConversionFields ConversionType PricedFields"
         ),
         "anytrack_async.models.customer": "Customer",
-        "anytrack_async.models.delivery": "Outcome Receipt Report Status",
+        "anytrack_async.models.outcome": "Outcome Receipt Report Status",
         "anytrack_async.models.event_id": "new_event_id",
         "anytrack_async.models.line_item": "LineItem",
         "anytrack_async.models.meta": "MetaFields",
-        "anytrack_async.models.reports": (
+        "anytrack_async.models.answers": (
             "AffiliatePerformance Attribution DailyReport Touchpoint"
         ),
         "anytrack_async.outbox.base": "Appended Claim DeadLetter Depth Outbox Setback",

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from anytrack_async.delivery.delivery import Delivery
-    from anytrack_async.models.delivery import Outcome
+    from anytrack_async.models.outcome import Outcome
 
 
 class AnyTrackError(Exception):

@@ -26,12 +26,12 @@ from anytrack_async.destinations.anytrack.records import (
     read_touchpoint,
 )
 from anytrack_async.errors import DecodeError
+from anytrack_async.models.answers import Touchpoint
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import MetaFields
 from anytrack_async.models.meta_parts import MetaCustomData
-from anytrack_async.models.reports import Touchpoint
 from tests.models.strategies import NASTY, conversions, json_values
 
 SECRET = "jane@example.com"

@@ -25,7 +25,7 @@ from anytrack_async.errors import (
     ServiceError,
     UndeliveredError,
 )
-from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status
 
 CLASSES = [
     cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)

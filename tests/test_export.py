@@ -16,9 +16,9 @@ import anyio
 import orjson
 import pytest
 
-from anytrack_async import export as module
+from anytrack_async.client import export as module
+from anytrack_async.client.export import CSV_COLUMNS, export
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.export import CSV_COLUMNS, export
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 

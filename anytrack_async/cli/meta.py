@@ -16,7 +16,7 @@ from anytrack_async.destinations.sink import SinkSignal
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status
 
 meta = typer.Typer(
     name="meta", no_args_is_help=True, help="See whether Meta's Conversions API takes your events."

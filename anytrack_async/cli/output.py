@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status
 
 GOOD = "green"
 BAD = "bold red"

@@ -15,7 +15,7 @@ from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.errors import ConfigurationError, ConflictError, UndeliveredError
 from anytrack_async.events import Event, LaneHeld, LoggingObserver, Weakened
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Report, Status
+from anytrack_async.models.outcome import Report, Status
 from anytrack_async.outbox.base import Appended
 from anytrack_async.settings.delivery import DeliverySettings
 

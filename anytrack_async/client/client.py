@@ -35,7 +35,7 @@ from anytrack_async.events import Event, LoggingObserver, Observer, Observers
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.base import Transport
+from anytrack_async.transport.message import Transport
 
 
 class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):

@@ -13,7 +13,7 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import LEASE_USED, DeliverySettings
-from anytrack_async.transport.base import Transport
+from anytrack_async.transport.message import Transport
 
 OUTBOX = "ANYTRACK_OUTBOX"
 

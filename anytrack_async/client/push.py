@@ -9,7 +9,7 @@ import attrs
 from anytrack_async.destinations.sink import BatchRejected, Sink, SinkSignal, Throttled
 from anytrack_async.errors import ClosedError, ConfigurationError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 
 
 class Pushing:

@@ -12,8 +12,8 @@ from anytrack_async.destinations.anytrack.api.attribution import Attributions
 from anytrack_async.destinations.anytrack.api.conversions import Conversions
 from anytrack_async.destinations.anytrack.api.date_range import DateRange
 from anytrack_async.destinations.anytrack.api.reports import Reports
+from anytrack_async.models.answers import AffiliatePerformance, Attribution, DailyReport, Touchpoint
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.reports import AffiliatePerformance, Attribution, DailyReport, Touchpoint
 from anytrack_async.transport.session import Session
 
 
@@ -152,6 +152,6 @@ async def _export(
     path: str | os.PathLike[str],
     format_: str | None = None,
 ) -> int:
-    from anytrack_async.export import export
+    from anytrack_async.client.export import export
 
     return await export(found, path, format_)

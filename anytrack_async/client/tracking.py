@@ -20,14 +20,14 @@ from anytrack_async.errors import (
     DeliveryTimeoutError,
     QueueFullError,
 )
-from anytrack_async.models.checks import Amount
 from anytrack_async.models.conversion import (
     Conversion,
     ConversionFields,
     ConversionType,
     PricedFields,
 )
-from anytrack_async.models.delivery import Outcome, Receipt, Report, Status
+from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
+from anytrack_async.models.validators import Amount
 
 ANYTRACK = "anytrack"
 

@@ -9,7 +9,7 @@ import orjson
 
 from anytrack_async.codec.content import Record, content_of, digest_of, note_digits, written
 from anytrack_async.codec.converter import load
-from anytrack_async.codec.proof import proven
+from anytrack_async.codec.trusted import proven
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
 

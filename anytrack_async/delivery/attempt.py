@@ -18,7 +18,7 @@ from anytrack_async.destinations.sink import (
     Unfinished,
 )
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status
 
 _LONELY = 3
 """Single conversions in a row that fail before a split says that the service is down after all."""

@@ -7,7 +7,7 @@ from typing import overload
 
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.errors import UndeliveredError
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 
 
 class Deliveries(Sequence[Delivery]):

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 
 from anytrack_async.errors import ConfigurationError, UndeliveredError
-from anytrack_async.models.delivery import Outcome, Report, Status
+from anytrack_async.models.outcome import Outcome, Report, Status
 
 
 class Delivery:

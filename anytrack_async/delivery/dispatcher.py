@@ -24,7 +24,7 @@ from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Dropped, Event, Submitted, logger
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.base import Appended, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 

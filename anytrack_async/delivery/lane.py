@@ -22,7 +22,7 @@ from anytrack_async.destinations.sink import (
     Unfinished,
 )
 from anytrack_async.events import Event
-from anytrack_async.models.delivery import Status
+from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Claim, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 

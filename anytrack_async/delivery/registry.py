@@ -12,7 +12,7 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 from anytrack_async.delivery.deliveries import Deliveries
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.errors import UndeliveredError
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.base import Outbox
 
 _SLICE = 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.base import Setback
 from anytrack_async.outbox.entries import Entry
 from anytrack_async.settings.delivery import DeliverySettings

@@ -11,7 +11,7 @@ from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.guarded_outbox import Ledger
 from anytrack_async.delivery.retry_policy import Pause, exhausted, left_open, outcome_of, setback
 from anytrack_async.events import DeadLettered, Delivered, Event, Retried
-from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.base import Claim, Setback
 from anytrack_async.settings.delivery import DeliverySettings
 

@@ -12,7 +12,7 @@ from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.sources import Source, feed
 from anytrack_async.errors import ClosedError, ConfigurationError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome, Report, Status
+from anytrack_async.models.outcome import Outcome, Report, Status
 
 _SLICE = 500
 """Conversions written down in one step: commits of this size cost next to nothing each."""

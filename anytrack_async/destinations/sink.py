@@ -8,8 +8,8 @@ from typing import Protocol
 import attrs
 
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome
-from anytrack_async.settings.checks import positive
+from anytrack_async.models.outcome import Outcome
+from anytrack_async.settings.environment import positive
 
 
 def _at_once(_: float) -> float:

@@ -11,7 +11,12 @@ from typing import Any, Self, TypedDict, Unpack
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.checks import (
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.event_id import new_event_id, order_event_id
+from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.mappings import json_map, text_map
+from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.validators import (
     Amount,
     amount,
     currency_code,
@@ -20,11 +25,6 @@ from anytrack_async.models.checks import (
     text_or_none,
     utc,
 )
-from anytrack_async.models.customer import Customer
-from anytrack_async.models.event_id import new_event_id, order_event_id
-from anytrack_async.models.line_item import LineItem
-from anytrack_async.models.mappings import json_map, text_map
-from anytrack_async.models.meta import MetaFields
 
 
 class ConversionType(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.checks import encodable
+from anytrack_async.models.validators import encodable
 
 OneOrMany: TypeAlias = str | Iterable[str | None] | None
 """One value, several, or none."""

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.checks import Amount, amount, identifier, not_blank, text_or_none
+from anytrack_async.models.validators import Amount, amount, identifier, not_blank, text_or_none
 
 _TEXT = text_or_none()
 

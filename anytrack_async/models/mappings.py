@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.checks import encodable
+from anytrack_async.models.validators import encodable
 
 _SAFE_INTEGER = 2**63
 _DEEPEST = 64

@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeAlias
 from attrs import field, frozen
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.checks import identifier
 from anytrack_async.models.mappings import json_map
 from anytrack_async.models.meta_fields import (
     flag,
@@ -24,6 +23,7 @@ from anytrack_async.models.meta_fields import (
 )
 from anytrack_async.models.meta_origin import MetaAppData, MetaAttributionData, MetaOriginalEvent
 from anytrack_async.models.meta_parts import MetaCustomData, MetaUserData
+from anytrack_async.models.validators import identifier
 
 ActionSource: TypeAlias = Literal[
     "email",

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.checks import encodable, text_or_none, utc
+from anytrack_async.models.validators import encodable, text_or_none, utc
 
 _LARGEST = Decimal(10**15)
 _LARGEST_ID = 10**40

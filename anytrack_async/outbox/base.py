@@ -17,7 +17,7 @@ from typing import Protocol
 import attrs
 
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Report
+from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.entries import Entries
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from anytrack_async.settings.checks import made_of, not_negative, one_of, positive
+from anytrack_async.settings.environment import made_of, not_negative, one_of, positive
 from anytrack_async.settings.http import Retry
 
 DAY = 86_400.0

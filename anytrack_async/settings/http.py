@@ -8,7 +8,7 @@ from typing import Literal
 import attrs
 import backoff
 
-from anytrack_async.settings.checks import made_of, not_negative, one_of, positive, whole
+from anytrack_async.settings.environment import made_of, not_negative, one_of, positive, whole
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,7 @@ import anyio
 import httpx
 
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Engine, Request
+from anytrack_async.transport.message import Engine, Request
 
 
 class Limit:

@@ -7,7 +7,7 @@ import httpx
 
 from anytrack_async.settings.http import Retry
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Engine, Request
+from anytrack_async.transport.message import Engine, Request
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _HOPELESS = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)

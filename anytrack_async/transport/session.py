@@ -13,14 +13,14 @@ from anytrack_async._version import __version__
 from anytrack_async.errors import ClosedError, ConfigurationError, TransportError
 from anytrack_async.settings.http import HttpSettings, Retry
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Engine, Request, TotalTimeout, Transport
 from anytrack_async.transport.body import read_json
-from anytrack_async.transport.engine import check_engine, open_engine
-from anytrack_async.transport.faults import service_error
-from anytrack_async.transport.httpx_engine import HttpxEngine
+from anytrack_async.transport.engines.choose import check_engine, open_engine
+from anytrack_async.transport.engines.httpx import HttpxEngine
+from anytrack_async.transport.errors import service_error
 from anytrack_async.transport.limit import Limit
+from anytrack_async.transport.message import Engine, Request, TotalTimeout, Transport
+from anytrack_async.transport.redact import safe_text
 from anytrack_async.transport.retry import Repeat
-from anytrack_async.transport.text import safe_text
 
 _TOTAL = 4  # time-outs that one exchange may take in all
 _CACHED = 64  # URLs

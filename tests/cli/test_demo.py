@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anytrack_async.destinations.meta.sink import MetaSink
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 from anytrack_async.sandbox import Sandbox
 
 

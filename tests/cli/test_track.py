@@ -8,7 +8,7 @@ import pytest
 
 from anytrack_async import Conversion, Customer, SQLiteOutbox
 from anytrack_async.cli.tracked import Tracked, _Wait, track_now
-from anytrack_async.models.delivery import Outcome, Report, Status
+from anytrack_async.models.outcome import Outcome, Report, Status
 
 SALE = ("track", "sale", "--order-id", "1001", "--revenue", "49.90", "--currency", "EUR")
 WHO = ("--email", "someone@example.com")

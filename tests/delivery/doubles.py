@@ -17,7 +17,7 @@ from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.destinations.sink import SinkLimits, Unavailable
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import DELIVERED, Outcome, Report
+from anytrack_async.models.outcome import DELIVERED, Outcome, Report
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings

@@ -11,7 +11,7 @@ from anytrack_async.destinations.sink import (
     Unavailable,
     Unfinished,
 )
-from anytrack_async.models.delivery import DELIVERED, Outcome, Status
+from anytrack_async.models.outcome import DELIVERED, Outcome, Status
 from tests.delivery.doubles import FakeSink, sales
 
 pytestmark = pytest.mark.asyncio

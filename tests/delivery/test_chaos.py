@@ -13,7 +13,7 @@ from anytrack_async.destinations.sink import (
     Unavailable,
 )
 from anytrack_async.events import Delivered
-from anytrack_async.models.delivery import DELIVERED, Outcome
+from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.settings.http import Retry
 from tests.delivery.doubles import FakeSink, World, sales
 

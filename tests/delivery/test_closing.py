@@ -8,7 +8,7 @@ import pytest
 from anytrack_async.destinations.sink import CredentialsRejected, Throttled, Unavailable
 from anytrack_async.errors import OutboxError
 from anytrack_async.events import LaneThrottled
-from anytrack_async.models.delivery import DELIVERED, Outcome
+from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, sale, sales

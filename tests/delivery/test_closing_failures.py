@@ -10,7 +10,7 @@ from anytrack_async.delivery.flow import LaneState
 from anytrack_async.destinations.sink import Unavailable
 from anytrack_async.errors import ClosedError, OutboxError, UndeliveredError
 from anytrack_async.events import LaneDown
-from anytrack_async.models.delivery import DELIVERED
+from anytrack_async.models.outcome import DELIVERED
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from tests.delivery.doubles import FakeSink, World, calm, sale, sales

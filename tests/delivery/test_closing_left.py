@@ -8,7 +8,7 @@ import pytest
 from anytrack_async.destinations.sink import BatchRejected, Throttled, Unavailable
 from anytrack_async.errors import ClosedError, UndeliveredError
 from anytrack_async.events import Dropped
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales

@@ -9,7 +9,7 @@ from anytrack_async.delivery.deliveries import Deliveries
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.registry import Handles
 from anytrack_async.errors import UndeliveredError
-from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, sales
 

@@ -8,7 +8,7 @@ import pytest
 
 from anytrack_async.errors import ClosedError, ConfigurationError, OutboxError, QueueFullError
 from anytrack_async.events import Submitted
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales, statuses
 

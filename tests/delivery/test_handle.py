@@ -3,7 +3,7 @@ import pytest
 
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.errors import ConfigurationError, UndeliveredError
-from anytrack_async.models.delivery import Outcome, Report, Status
+from anytrack_async.models.outcome import Outcome, Report, Status
 from tests.delivery.doubles import calm, statuses
 
 pytestmark = pytest.mark.asyncio

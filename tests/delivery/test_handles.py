@@ -9,7 +9,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.delivery.registry import Handles
 from anytrack_async.errors import UndeliveredError
-from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 
 pytestmark = pytest.mark.asyncio

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.models.delivery import DELIVERED, Outcome
+from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, World, calm, sale, sales, statuses

@@ -11,7 +11,7 @@ from anytrack_async.events import (
     LaneResumed,
     Retried,
 )
-from anytrack_async.models.delivery import DELIVERED, Outcome
+from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.settings.http import Retry
 from tests.delivery.doubles import Clock, FakeSink, Service, World, calm, sale, sales
 

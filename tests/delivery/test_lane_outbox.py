@@ -12,7 +12,7 @@ from anytrack_async.events import (
     LaneThrottled,
     Retried,
 )
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
 

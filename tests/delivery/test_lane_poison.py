@@ -12,7 +12,7 @@ from anytrack_async.events import (
     LaneHeld,
     Retried,
 )
-from anytrack_async.models.delivery import DELIVERED
+from anytrack_async.models.outcome import DELIVERED
 from anytrack_async.settings.http import Retry
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
 

@@ -4,7 +4,7 @@ import pytest
 
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.events import Delivered, Retried
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 from anytrack_async.settings.http import Retry
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, World, calm, sale, sales, statuses
 

@@ -7,7 +7,7 @@ from anytrack_async.delivery.track_many import _Stream, track_many
 from anytrack_async.errors import (
     QueueFullError,
 )
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import FakeSink, Gatekeeper, World, sale, sales, statuses
 

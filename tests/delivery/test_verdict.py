@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async.delivery.retry_policy import Pause, exhausted, left_open, outcome_of, setback
-from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.entries import Entry
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry

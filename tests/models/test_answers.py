@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.delivery import DELIVERED, Outcome, Receipt, Report, Status
-from anytrack_async.models.reports import AffiliatePerformance, Attribution, DailyReport, Touchpoint
+from anytrack_async.models.answers import AffiliatePerformance, Attribution, DailyReport, Touchpoint
+from anytrack_async.models.outcome import DELIVERED, Outcome, Receipt, Report, Status
 
 
 def test_a_touchpoint_has_its_time_in_utc():

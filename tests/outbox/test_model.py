@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from anytrack_async.errors import QueueFullError
-from anytrack_async.models.delivery import Status
+from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Appended, Claim, Setback
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox

@@ -10,7 +10,7 @@ from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import AnyTrackError, ConfigurationError
-from anytrack_async.settings.checks import build, is_loopback
+from anytrack_async.settings.environment import build, is_loopback
 from anytrack_async.settings.http import HttpSettings
 
 SECRET = "s3cr3t-t0k3n"

@@ -33,8 +33,8 @@ from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.events import Delivered, Event, Retried, Submitted
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.delivery import Outcome, Status
 from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import HttpSettings, Retry

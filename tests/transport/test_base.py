@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from anytrack_async.transport.base import Request
+from anytrack_async.transport.message import Request
 
 REQUEST = Request("meta", "POST", "https://a.test/me?q=secret", {"Token": "secret"}, b"secret")
 

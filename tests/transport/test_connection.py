@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Request, TotalTimeout
-from anytrack_async.transport.connection import Connection, _readable
+from anytrack_async.transport.engines.connection import Connection, _readable
+from anytrack_async.transport.message import Request, TotalTimeout
 
 pytestmark = pytest.mark.asyncio
 

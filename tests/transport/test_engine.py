@@ -10,12 +10,12 @@ import pytest
 
 from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.aiohttp_engine import AiohttpEngine
-from anytrack_async.transport.base import Engine
-from anytrack_async.transport.engine import check_engine, open_engine, proxy_for
-from anytrack_async.transport.httpx_engine import HttpxEngine
-from anytrack_async.transport.patched import Patchable
-from anytrack_async.transport.pool import Pool
+from anytrack_async.transport.engines.aiohttp import AiohttpEngine
+from anytrack_async.transport.engines.choose import check_engine, open_engine, proxy_for
+from anytrack_async.transport.engines.httpx import HttpxEngine
+from anytrack_async.transport.engines.patched import Patchable
+from anytrack_async.transport.engines.pool import Pool
+from anytrack_async.transport.message import Engine
 from anytrack_async.transport.session import Session
 from tests.transport.server import Wire, ok, serving
 

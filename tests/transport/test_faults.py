@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anytrack_async import errors
 from anytrack_async.errors import ServiceError
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.faults import Fault, read_fault, service_error
+from anytrack_async.transport.errors import Fault, read_fault, service_error
 
 
 def answer(body: Any, status: int = 400, **headers: str) -> Answer:

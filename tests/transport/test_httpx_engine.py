@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.base import Request, TotalTimeout
-from anytrack_async.transport.httpx_engine import HttpxEngine
+from anytrack_async.transport.engines.httpx import HttpxEngine
+from anytrack_async.transport.message import Request, TotalTimeout
 
 pytestmark = pytest.mark.asyncio
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Request
 from anytrack_async.transport.limit import Limit
+from anytrack_async.transport.message import Request
 
 pytestmark = pytest.mark.asyncio
 

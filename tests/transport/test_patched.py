@@ -7,9 +7,9 @@ import respx
 
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Request
-from anytrack_async.transport.httpx_engine import HttpxEngine
-from anytrack_async.transport.patched import ClientsWay, Patchable, patched
+from anytrack_async.transport.engines.httpx import HttpxEngine
+from anytrack_async.transport.engines.patched import ClientsWay, Patchable, patched
+from anytrack_async.transport.message import Request
 
 pytestmark = pytest.mark.asyncio
 

@@ -14,10 +14,10 @@ import pytest
 
 from anytrack_async.errors import TransportError
 from anytrack_async.settings.http import HttpSettings, Retry
-from anytrack_async.transport.base import Request
-from anytrack_async.transport.connect import connect
-from anytrack_async.transport.connection import Connection
-from anytrack_async.transport.pool import Pool
+from anytrack_async.transport.engines.connect import connect
+from anytrack_async.transport.engines.connection import Connection
+from anytrack_async.transport.engines.pool import Pool
+from anytrack_async.transport.message import Request
 from anytrack_async.transport.session import Session
 from tests.transport.server import Handler, Server, Wire, ok, reply, serving
 
@@ -175,7 +175,7 @@ async def test_after_a_long_rest_no_old_connection_is_used(monkeypatch: pytest.M
     async with talking(wait) as (session, server):
         await together(session, 3)
         rested = SimpleNamespace(monotonic=lambda: time.monotonic() + 60)
-        monkeypatch.setattr("anytrack_async.transport.pool.time", rested)
+        monkeypatch.setattr("anytrack_async.transport.engines.pool.time", rested)
         await session.send("GET", "a")
 
         assert [number for number, _, _ in server.requests] == [1, 2, 3, 4]
@@ -196,7 +196,7 @@ async def test_what_others_left_unused_is_closed_one_by_one(monkeypatch: pytest.
     async with talking(wait) as (session, server):
         await together(session, 3)
         clock = SimpleNamespace(now=time.monotonic(), monotonic=lambda: clock.now)
-        monkeypatch.setattr("anytrack_async.transport.pool.time", clock)
+        monkeypatch.setattr("anytrack_async.transport.engines.pool.time", clock)
         for _ in range(3):  # of which the last finds the two others out of use for 16 s
             clock.now += 8
             await session.send("GET", "a")

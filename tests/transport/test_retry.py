@@ -8,8 +8,8 @@ import pytest
 
 from anytrack_async.settings.http import Retry
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Request
 from anytrack_async.transport.limit import Limit
+from anytrack_async.transport.message import Request
 from anytrack_async.transport.retry import Repeat, may_help
 
 pytestmark = pytest.mark.asyncio

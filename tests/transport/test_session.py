@@ -19,8 +19,8 @@ from anytrack_async.destinations.anytrack.session import anytrack_session
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.errors import ClosedError, ConfigurationError, DecodeError, TransportError
 from anytrack_async.settings.http import HttpSettings, Retry
-from anytrack_async.transport.base import TotalTimeout, Transport
-from anytrack_async.transport.httpx_engine import HttpxEngine
+from anytrack_async.transport.engines.httpx import HttpxEngine
+from anytrack_async.transport.message import TotalTimeout, Transport
 from anytrack_async.transport.session import Session
 
 pytestmark = pytest.mark.asyncio

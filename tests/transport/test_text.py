@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.transport.text import MASK, hide, quotable, safe_text
+from anytrack_async.transport.redact import MASK, hide, quotable, safe_text
 
 
 @pytest.mark.parametrize(

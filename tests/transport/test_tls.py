@@ -11,9 +11,9 @@ import pytest
 
 from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport import tls
+from anytrack_async.transport.engines import tls
+from anytrack_async.transport.engines.tls import tls_context
 from anytrack_async.transport.session import Session
-from anytrack_async.transport.tls import tls_context
 from tests.transport.server import reply, serving, trusting
 
 pytestmark = pytest.mark.asyncio
@@ -102,7 +102,7 @@ async def test_a_server_that_is_trusted_answers_over_tls(
         await wire.send(reply(body))  # type: ignore[attr-defined]
 
     async with serving(answer, secure=True) as server:
-        monkeypatch.setattr("anytrack_async.transport.engine.tls_context", context)
+        monkeypatch.setattr("anytrack_async.transport.engines.choose.tls_context", context)
         http = HttpSettings(timeout=5, engine=engine)
         talk = Session("anytrack", server.url, headers={}, http=http)
         for _ in range(3):

@@ -19,7 +19,7 @@ from anytrack_async.destinations.meta.event import to_event
 from anytrack_async.destinations.meta.hashing import hashed
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.sink import MetaSink
-from anytrack_async.models.delivery import Status
+from anytrack_async.models.outcome import Status
 from anytrack_async.sandbox import HubSpotPortal, MetaPixel, SandboxSettings, create_app
 from anytrack_async.sandbox.meta.events import check
 from tests.strategies import conversions, recent_conversions

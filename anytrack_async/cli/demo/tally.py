@@ -21,7 +21,7 @@ from anytrack_async.events import (
     Submitted,
 )
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Report, Status
+from anytrack_async.models.outcome import Report, Status
 
 
 @attrs.define

@@ -14,7 +14,7 @@ from anytrack_async.destinations.anytrack.slots import Slots
 from anytrack_async.destinations.sink import SinkSignal, Unavailable, Unfinished
 from anytrack_async.errors import TransportError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.transport.session import Session
 
 _RETRY = Status.RETRY  # looking it up on the class takes a function call

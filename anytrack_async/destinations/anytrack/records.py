@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from anytrack_async.codec.converter import load
 from anytrack_async.errors import DecodeError
+from anytrack_async.models.answers import AffiliatePerformance, Attribution, DailyReport, Touchpoint
 from anytrack_async.models.conversion import Conversion, ConversionType
-from anytrack_async.models.reports import AffiliatePerformance, Attribution, DailyReport, Touchpoint
 
 _T = TypeVar("_T")
 

@@ -7,9 +7,9 @@ from math import inf
 from typing import Any
 
 from anytrack_async.destinations.sink import CredentialsRejected, SinkSignal, Throttled
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.faults import read_fault
+from anytrack_async.transport.errors import read_fault
 
 _REFUSED = frozenset({400, 404, 409, 413, 422})
 _PAUSE = 1.0  # seconds, when a 429 does not say

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.transport.base import Transport
+from anytrack_async.transport.message import Transport
 from anytrack_async.transport.session import Session
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 import attrs
 
-from anytrack_async.settings.checks import (
+from anytrack_async.settings.environment import (
     base_url,
     build,
     from_environment,

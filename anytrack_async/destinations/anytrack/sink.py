@@ -13,8 +13,8 @@ from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.anytrack.slots import Slots
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome
-from anytrack_async.transport.base import Transport
+from anytrack_async.models.outcome import Outcome
+from anytrack_async.transport.message import Transport
 
 _ROUNDS = 8  # requests a worker makes of a full batch
 _SENDING = 30.0  # seconds at most in which requests are started; then the last answers count

@@ -15,7 +15,7 @@ from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.signals import to_outcome, to_signal
 from anytrack_async.destinations.sink import BatchRejected, SinkSignal
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 
 _log = logging.getLogger("anytrack_async.hubspot")
 

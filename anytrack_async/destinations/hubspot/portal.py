@@ -17,7 +17,7 @@ from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.signals import SERVICE, Refused
 from anytrack_async.errors import DecodeError, TransportError
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Transport
+from anytrack_async.transport.message import Transport
 from anytrack_async.transport.session import Session
 
 _LONGEST_HOLD = 60.0  # seconds; a caller who waits for a day would rather be told

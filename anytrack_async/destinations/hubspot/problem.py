@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import orjson
 
-from anytrack_async.transport.text import hide, safe_text
+from anytrack_async.transport.redact import hide, safe_text
 
 MISSING = "PROPERTY_DOESNT_EXIST"
 

@@ -11,7 +11,7 @@ import attrs
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion, ConversionType
-from anytrack_async.settings.checks import (
+from anytrack_async.settings.environment import (
     base_url,
     build,
     from_environment,

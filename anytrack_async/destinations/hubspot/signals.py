@@ -19,7 +19,7 @@ from anytrack_async.errors import (
     ServerError,
     ServiceError,
 )
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 
 SERVICE = "hubspot"
 

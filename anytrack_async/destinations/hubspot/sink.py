@@ -23,8 +23,8 @@ from anytrack_async.destinations.sink import (
 )
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome
-from anytrack_async.transport.base import Transport
+from anytrack_async.models.outcome import Outcome
+from anytrack_async.transport.message import Transport
 
 _BATCH = 100
 

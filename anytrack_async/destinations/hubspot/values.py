@@ -12,8 +12,8 @@ import orjson
 
 from anytrack_async.destinations.hubspot.settings import PropertySource
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models.checks import encodable
 from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.validators import encodable
 
 _LONGEST_NUMBER = 40
 

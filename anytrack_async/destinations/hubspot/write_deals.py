@@ -15,7 +15,7 @@ from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.signals import Refused
 from anytrack_async.destinations.hubspot.upsert import upsert
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 
 
 async def write_deals(

@@ -12,7 +12,7 @@ from anytrack_async.destinations.hubspot.problem import Act
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.signals import Refused
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import DELIVERED, Outcome
+from anytrack_async.models.outcome import DELIVERED, Outcome
 
 _NOBODY = Outcome.rejected(
     "a custom event needs the customer's e-mail address, or custom_data['hubspotutk']",

@@ -18,7 +18,7 @@ from anytrack_async.destinations.meta.event import to_events
 from anytrack_async.destinations.meta.preflight import find_faults, find_weaknesses
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 
 SLICE: Final = 64
 """Events mapped and encoded at a time: so few dicts and lists at once that Python's cyclic garbage

@@ -14,9 +14,9 @@ from anytrack_async.destinations.sink import (
     Throttled,
     Unavailable,
 )
-from anytrack_async.models.delivery import DELIVERED, Outcome
+from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.text import hide, quotable, safe_text
+from anytrack_async.transport.redact import hide, quotable, safe_text
 
 _MINUTE = 60.0  # seconds; also the wait where Meta does not say how long
 

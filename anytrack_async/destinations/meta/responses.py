@@ -17,7 +17,7 @@ import attrs
 
 from anytrack_async.errors import DecodeError
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.text import hide, quotable, safe_text
+from anytrack_async.transport.redact import hide, quotable, safe_text
 
 _FAILED = frozenset((1, 2, 341, 368))
 _THROTTLED = frozenset((4, 17, 32, 613, *range(80_000, 80_015)))

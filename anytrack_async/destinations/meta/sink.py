@@ -24,9 +24,9 @@ from anytrack_async.destinations.sink import (
 from anytrack_async.errors import TransportError
 from anytrack_async.events import Event, LoggingObserver, Weakened
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Outcome
+from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Transport
+from anytrack_async.transport.message import Transport
 from anytrack_async.transport.session import Session
 
 # Two conversions with `MetaFields` are compared by their stored form. Getting it ready takes long;

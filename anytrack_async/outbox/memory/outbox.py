@@ -9,7 +9,7 @@ from itertools import count
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Report
+from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Setback
 from anytrack_async.outbox.errors import distinct, not_open, queue_full, unknown_destination
 from anytrack_async.outbox.memory.claim import Taking

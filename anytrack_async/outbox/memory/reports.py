@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from heapq import nsmallest
 
-from anytrack_async.models.delivery import Outcome, Report, Status
+from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import DeadLetter, Setback
 from anytrack_async.outbox.entries import Entry
 from anytrack_async.outbox.memory.log import MemoryLog

@@ -12,7 +12,7 @@ from typing import TypeVar
 import anyio
 
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.delivery import Report
+from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Setback
 from anytrack_async.outbox.errors import distinct, not_open
 from anytrack_async.outbox.sqlite import claim as taking

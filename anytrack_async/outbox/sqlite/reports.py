@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.models.delivery import Outcome, Report, Status
+from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.errors import unknown_destination
 from anytrack_async.outbox.sqlite.database import Database

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.models.delivery import Outcome, Report, Status
+from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import Depth, Outbox
 from anytrack_async.testing.outbox_rules.base import (
     HOUR,

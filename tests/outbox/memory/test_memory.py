@@ -2,7 +2,7 @@
 
 import pytest
 
-from anytrack_async.models.delivery import Status
+from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Appended, Setback
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.testing.outbox_contract import LEASE, Clock, sales

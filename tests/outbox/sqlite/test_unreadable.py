@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from anytrack_async.models.delivery import Status
+from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Depth, Setback
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sales

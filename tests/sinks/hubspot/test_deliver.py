@@ -12,7 +12,7 @@ from anytrack_async.destinations.sink import (
 )
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.delivery import Outcome, Status
+from anytrack_async.models.outcome import Outcome, Status
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,7 +9,7 @@ from anytrack_async.destinations.sink import (
     Unavailable,
 )
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models.delivery import DELIVERED
+from anytrack_async.models.outcome import DELIVERED
 
 pytestmark = pytest.mark.asyncio
 

@@ -5,7 +5,7 @@ import pytest
 from anytrack_async.destinations.meta.body import request_body
 from anytrack_async.destinations.meta.encoding import SLICE, TURN, Encoder
 from anytrack_async.destinations.meta.event import to_event
-from anytrack_async.models.delivery import Status
+from anytrack_async.models.outcome import Status
 
 pytestmark = pytest.mark.asyncio
 

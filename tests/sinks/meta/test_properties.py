@@ -18,10 +18,10 @@ from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.destinations.meta.user_data import match_keys
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.delivery import Status
 from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import ActionSource, CustomerSegment, MetaFields
 from anytrack_async.models.meta_parts import MetaCustomData, MetaUserData
+from anytrack_async.models.outcome import Status
 
 SETTINGS = MetaSettings(pixel_id="1", access_token="t0ken")
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)

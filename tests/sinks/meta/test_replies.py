@@ -10,7 +10,7 @@ from anytrack_async.destinations.sink import (
     Throttled,
     Unavailable,
 )
-from anytrack_async.models.delivery import DELIVERED, Status
+from anytrack_async.models.outcome import DELIVERED, Status
 from anytrack_async.transport.answer import Answer
 
 

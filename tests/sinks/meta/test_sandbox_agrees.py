@@ -14,9 +14,9 @@ from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.destinations.sink import BatchRejected, CredentialsRejected
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.delivery import Status
 from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.outcome import Status
 
 sandbox = pytest.importorskip("anytrack_async.sandbox")
 pytestmark = pytest.mark.asyncio

@@ -16,8 +16,8 @@ from anytrack_async.destinations.sink import (
 )
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.delivery import Status
 from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.outcome import Status
 
 pytestmark = pytest.mark.asyncio
 

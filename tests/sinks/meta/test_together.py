@@ -17,8 +17,8 @@ from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.user_data import all_user_data, user_data
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.delivery import Status
 from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.outcome import Status
 from tests.strategies import recent_conversions
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)

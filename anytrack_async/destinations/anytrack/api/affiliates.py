@@ -8,7 +8,7 @@ from anytrack_async.destinations.anytrack.api.base import Endpoint, at_least_one
 from anytrack_async.destinations.anytrack.api.date_range import DateRange, Window
 from anytrack_async.destinations.anytrack.records import read_affiliate
 from anytrack_async.errors import DecodeError, InvalidConversionError
-from anytrack_async.models.reports import AffiliatePerformance
+from anytrack_async.models.answers import AffiliatePerformance
 
 AffiliateMetric: TypeAlias = Literal["revenue", "conversions", "epc", "conversion_rate"]
 """What affiliates can be ranked by; ``epc`` is revenue per click."""

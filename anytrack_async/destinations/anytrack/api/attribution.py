@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from anytrack_async.destinations.anytrack.api.base import Endpoint, identifier
 from anytrack_async.destinations.anytrack.records import read_attribution, read_touchpoint
-from anytrack_async.models.reports import Attribution, Touchpoint
+from anytrack_async.models.answers import Attribution, Touchpoint
 
 
 class Attributions(Endpoint):

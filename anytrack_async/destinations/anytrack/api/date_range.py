@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.checks import utc
+from anytrack_async.models.validators import utc
 
 DateRange: TypeAlias = tuple[date | datetime, date | datetime]
 """First and last moment, both included. A `datetime` needs a time zone; a `date` is a UTC day,

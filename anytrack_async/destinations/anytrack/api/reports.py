@@ -10,8 +10,8 @@ from anytrack_async.destinations.anytrack.api.date_range import DateRange, Windo
 from anytrack_async.destinations.anytrack.api.rounds import in_order
 from anytrack_async.destinations.anytrack.records import read_daily_report
 from anytrack_async.errors import DecodeError, InvalidConversionError
-from anytrack_async.models.checks import utc
-from anytrack_async.models.reports import DailyReport
+from anytrack_async.models.answers import DailyReport
+from anytrack_async.models.validators import utc
 
 
 class Reports(Endpoint):

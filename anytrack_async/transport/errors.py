@@ -17,7 +17,7 @@ from anytrack_async.errors import (
     ServiceError,
 )
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.text import hide, quotable, safe_text
+from anytrack_async.transport.redact import hide, quotable, safe_text
 
 _KINDS: Mapping[int, type[ServiceError]] = {
     401: CredentialsError,

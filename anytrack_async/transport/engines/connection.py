@@ -12,7 +12,7 @@ import httpx
 from anyio.abc import ByteStream, SocketAttribute
 
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Request, TotalTimeout
+from anytrack_async.transport.message import Request, TotalTimeout
 from anytrack_async.transport.unpack import unpacked
 
 _READ = 65_536  # bytes

@@ -12,9 +12,9 @@ import httpx
 
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Request
-from anytrack_async.transport.connect import connect
-from anytrack_async.transport.connection import Connection
+from anytrack_async.transport.engines.connect import connect
+from anytrack_async.transport.engines.connection import Connection
+from anytrack_async.transport.message import Request
 
 
 class Pool:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import attrs
 
-from anytrack_async.models.checks import utc
+from anytrack_async.models.validators import utc
 
 
 def _timestamp(value: datetime) -> datetime:

@@ -14,7 +14,7 @@ from yarl import URL
 
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Request, TotalTimeout
+from anytrack_async.transport.message import Request, TotalTimeout
 from anytrack_async.transport.unpack import unpacked
 
 _LARGE = 1_048_576  # bytes that aiohttp wants in pieces

@@ -9,7 +9,7 @@ import httpx
 
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Request, TotalTimeout, Transport
+from anytrack_async.transport.message import Request, TotalTimeout, Transport
 
 _CLOSING = 1.0  # seconds that giving a broken response back may take
 

@@ -9,12 +9,12 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.settings.checks import is_loopback
+from anytrack_async.settings.environment import is_loopback
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.base import Engine
-from anytrack_async.transport.httpx_engine import HttpxEngine
-from anytrack_async.transport.patched import ClientsWay, Patchable
-from anytrack_async.transport.tls import tls_context
+from anytrack_async.transport.engines.httpx import HttpxEngine
+from anytrack_async.transport.engines.patched import ClientsWay, Patchable
+from anytrack_async.transport.engines.tls import tls_context
+from anytrack_async.transport.message import Engine
 
 _KEPT = 15.0  # seconds an idle connection is kept
 
@@ -24,7 +24,7 @@ def check_engine(http: HttpSettings) -> None:
     if http.engine == "aiohttp":
         _aiohttp()
     else:
-        import anytrack_async.transport.pool  # noqa: F401 - now, not at the first request
+        import anytrack_async.transport.engines.pool  # noqa: F401 - now, not at the first request
 
 
 async def open_engine(url: str, http: HttpSettings, total: float | None) -> Engine:
@@ -49,7 +49,7 @@ async def open_engine(url: str, http: HttpSettings, total: float | None) -> Engi
 def _engine(url: str, http: HttpSettings, context: ssl.SSLContext, total: float | None) -> Engine:
     if http.engine == "aiohttp":
         return _aiohttp()(http, context, total=total, kept=_KEPT)
-    from anytrack_async.transport.pool import Pool
+    from anytrack_async.transport.engines.pool import Pool
 
     return Pool(url, http, context, total=total, kept=_KEPT)
 
@@ -76,7 +76,7 @@ def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
 
 def _aiohttp() -> Callable[..., Engine]:
     try:
-        from anytrack_async.transport.aiohttp_engine import AiohttpEngine
+        from anytrack_async.transport.engines.aiohttp import AiohttpEngine
     except ImportError:
         raise ConfigurationError(
             "engine='aiohttp' needs an extra: pip install 'anytrack_async[speed]'"

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.base import Engine, Request, Transport
+from anytrack_async.transport.message import Engine, Request, Transport
 
 _OWN = ("httpx.", "httpcore.")
 
