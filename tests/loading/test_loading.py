@@ -75,12 +75,6 @@ def test_importing_the_package_loads_none_of_its_parts() -> None:
     assert not modules & {"anyio", "attrs", "cattrs", "httpx"}
 
 
-def test_its_parts_are_there_without_importing_them() -> None:
-    modules = loaded_by("import anytrack_async\nanytrack_async.sinks.meta.MetaSink")
-
-    assert "anytrack_async.destinations.meta.sink" in modules
-
-
 def test_an_error_is_had_without_the_client() -> None:
     modules = loaded_by("from anytrack_async import QueueFullError")
 

@@ -1,1 +1,1 @@
-"""…"""
+"""AnyTrack: conversions in, reports out."""

@@ -1,1 +1,1 @@
-"""…"""
+"""HubSpot: deals, contacts and custom events."""

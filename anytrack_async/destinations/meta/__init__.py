@@ -1,1 +1,1 @@
-"""…"""
+"""Meta's Conversions API."""

@@ -1,1 +1,1 @@
-"""…"""
+"""The outbox that lives as long as its process."""

@@ -1,1 +1,1 @@
-"""An outbox in one SQLite file."""
+"""The outbox in one SQLite file, which several processes may share."""

@@ -1,1 +1,1 @@
-"""…"""
+"""What carries requests: h11, aiohttp or an httpx transport."""

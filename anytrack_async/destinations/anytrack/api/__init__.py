@@ -1,1 +1,1 @@
-"""…"""
+"""Typed endpoints of AnyTrack's REST interface."""

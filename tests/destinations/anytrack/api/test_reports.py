@@ -9,7 +9,7 @@ import pytest
 
 from anytrack_async.destinations.anytrack.api.reports import Reports
 from anytrack_async.errors import DecodeError, InvalidConversionError
-from tests.endpoints.api import Api
+from tests.destinations.anytrack.api.api import Api
 
 pytestmark = pytest.mark.asyncio
 

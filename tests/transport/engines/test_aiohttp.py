@@ -18,8 +18,16 @@ import respx
 from anytrack_async.errors import TransportError
 from anytrack_async.settings.http import HttpSettings, Retry
 from anytrack_async.transport.session import Session
+from tests.transport.engines.test_pool import (
+    close,
+    cut,
+    cut_head,
+    garbage,
+    reset,
+    silence,
+    together,
+)
 from tests.transport.server import Handler, Server, Wire, ok, reply, serving
-from tests.transport.test_pool import close, cut, cut_head, garbage, reset, silence, together
 
 pytestmark = pytest.mark.asyncio
 

@@ -6,7 +6,7 @@ import pytest
 
 from anytrack_async.destinations.anytrack.api.attribution import Attributions
 from anytrack_async.errors import DecodeError, InvalidConversionError, NotFoundError
-from tests.endpoints.api import Api
+from tests.destinations.anytrack.api.api import Api
 
 pytestmark = pytest.mark.asyncio
 

@@ -8,7 +8,7 @@ import pytest
 
 from anytrack_async.destinations.anytrack.api.affiliates import Affiliates
 from anytrack_async.errors import DecodeError, InvalidConversionError
-from tests.endpoints.api import Api
+from tests.destinations.anytrack.api.api import Api
 
 pytestmark = pytest.mark.asyncio
 

@@ -12,7 +12,7 @@ import pytest
 from anytrack_async.destinations.anytrack.api.conversions import Conversions
 from anytrack_async.errors import DecodeError, InvalidConversionError, NotFoundError, ServerError
 from anytrack_async.models.conversion import ConversionType
-from tests.endpoints.api import Api, record
+from tests.destinations.anytrack.api.api import Api, record
 
 pytestmark = pytest.mark.asyncio
 

@@ -17,7 +17,7 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings
-from tests.sinks.hubspot.virtual_time import run
+from tests.destinations.hubspot.virtual_time import run
 
 LIMIT, INTERVAL = 100, 10.0  # what HubSpotSettings says by itself
 ROUND_TRIP = 0.1

@@ -1,1 +1,0 @@
-"""What AnyTrack can be asked: conversions, their attribution, affiliates, days."""

@@ -1,1 +1,0 @@
-"""Where conversions go: one sink for each service."""

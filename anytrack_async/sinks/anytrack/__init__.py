@@ -1,1 +1,0 @@
-"""AnyTrack: the sink, and what it says on the wire."""

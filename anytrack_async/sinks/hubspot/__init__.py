@@ -1,1 +1,0 @@
-"""HubSpot: deals, contacts and the links between them, or custom events."""
