@@ -18,7 +18,7 @@ from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
 WORKER = """
 import sys, anyio
-from anytrack_async.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
 async def main():
     outbox = SQLiteOutbox(sys.argv[1])
@@ -35,8 +35,8 @@ anyio.run(main)
 
 WRITER = """
 import sys, anyio
-from anytrack_async.models import Conversion
-from anytrack_async.outbox import SQLiteOutbox
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
 async def write(outbox, task):
     number = task
