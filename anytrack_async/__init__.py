@@ -29,7 +29,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.destinations.meta.sink import MetaSink
     from anytrack_async.destinations.sink import (
         BatchRejected,
-        CredentialsRejected,
+        NeedsOperator,
         Sink,
         SinkLimits,
         SinkSignal,
@@ -141,7 +141,7 @@ else:
         "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",
         "anytrack_async.destinations.anytrack.sink": "AnyTrackSink",
         "anytrack_async.destinations.sink": (
-            "BatchRejected CredentialsRejected Sink SinkLimits SinkSignal Throttled "
+            "BatchRejected NeedsOperator Sink SinkLimits SinkSignal Throttled "
             "Unavailable Unfinished"
         ),
         "anytrack_async.destinations.hubspot.sink": "HubSpotSink",
@@ -182,7 +182,7 @@ __all__ = [
     "ConversionFields",
     "ConversionType",
     "CredentialsError",
-    "CredentialsRejected",
+    "NeedsOperator",
     "Customer",
     "DailyReport",
     "DateRange",

@@ -23,7 +23,7 @@
 
 Messages and attributes never hold a token or a customer's data.
 
-What a sink raises to its lane (`Throttled`, `BatchRejected`, `CredentialsRejected`, `Unfinished`,
+What a sink raises to its lane (`Throttled`, `BatchRejected`, `NeedsOperator`, `Unfinished`,
 `Unavailable`) is not part of the tree: lanes act on it, callers never see it.
 """
 

@@ -317,7 +317,9 @@ def way() -> tuple[Row, Row]:
     changes = sum(before != after for before, after in pairwise(files_entered))
     places = [f"{Path(name).relative_to(ROOT)} {count}" for name, count in entered.most_common()]
     return (
-        Row("files entered by one track_sale", str(len(entered)), "≤ 30", len(entered) <= 30, places),
+        Row(
+            "files entered by one track_sale", str(len(entered)), "≤ 30", len(entered) <= 30, places
+        ),
         Row("changes of file on that way", str(changes), "≤ 110", changes <= 110),
     )
 
@@ -340,7 +342,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.house", description=__doc__)
     parser.add_argument("--where", action="store_true", help="list the places behind each row")
     parser.add_argument("--in", dest="folder", default="", help="only places with this in the path")
-    parser.add_argument("--no-wheel", action="store_true", help="leave the wheel out, it takes long")
+    parser.add_argument(
+        "--no-wheel", action="store_true", help="leave the wheel out, it takes long"
+    )
     options = parser.parse_args()
     rows = [
         *way(),

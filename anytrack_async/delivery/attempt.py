@@ -10,7 +10,7 @@ import attrs
 from anytrack_async.delivery.fault import fault
 from anytrack_async.destinations.sink import (
     BatchRejected,
-    CredentialsRejected,
+    NeedsOperator,
     Sink,
     SinkSignal,
     Throttled,
@@ -25,7 +25,7 @@ _LONELY = 3
 
 _ANSWERS = frozenset({Status.DELIVERED, Status.RETRY, Status.REJECTED})
 
-_WHOLE = (Throttled, CredentialsRejected, Unfinished)
+_WHOLE = (Throttled, NeedsOperator, Unfinished)
 """Signals that say nothing about the conversions of the batch."""
 
 _Answer = tuple[Sequence[Outcome | None], SinkSignal | None]

@@ -15,7 +15,7 @@ from anytrack_async.delivery.guarded_outbox import Ledger
 from anytrack_async.delivery.retry_policy import Pause
 from anytrack_async.delivery.settlement import Settled, Settler
 from anytrack_async.destinations.sink import (
-    CredentialsRejected,
+    NeedsOperator,
     Sink,
     SinkSignal,
     Throttled,
@@ -215,7 +215,7 @@ class Lane:
             return Pause(reason=signal.reason if signal else _STOPPED)
         if isinstance(signal, Throttled):
             self._gate.throttle(signal.reason, signal.after)
-        elif isinstance(signal, CredentialsRejected):
+        elif isinstance(signal, NeedsOperator):
             self._gate.hold(signal.reason, mark)
         else:
             return self._learn_failure(claim, tried, signal, mark)
@@ -223,7 +223,7 @@ class Lane:
             reason=signal.reason,
             code=signal.code,
             stopped=self._gate.stopped_for,
-            patient=isinstance(signal, CredentialsRejected),
+            patient=isinstance(signal, NeedsOperator),
         )
 
     def _learn_failure(self, claim: Claim, tried: Attempt, signal: SinkSignal, mark: int) -> Pause:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.settings.environment import positive
+
+OperatorCause: TypeAlias = Literal["credentials", "configuration"]
+"""What an operator has to replace before a destination takes conversions again."""
 
 
 def _at_once(_: float) -> float:
@@ -60,7 +63,7 @@ class Sink(Protocol):
         Raises:
             Throttled: the service asks to wait; the lane pauses until then.
             BatchRejected: one bad conversion spoils all; the lane halves the batch.
-            CredentialsRejected: the lane holds; nothing is given up.
+            NeedsOperator: the lane holds; nothing is given up.
             Unfinished: the time was up; what has no outcome yet is not to blame for that.
             Unavailable: the service is down; the lane probes until it answers. Any other
                 exception counts as this one.
@@ -106,8 +109,24 @@ class BatchRejected(SinkSignal):
     """At least one conversion of the batch is bad, and the service does not say which."""
 
 
-class CredentialsRejected(SinkSignal):
-    """The token, its permissions or the account are not accepted."""
+class NeedsOperator(SinkSignal):
+    """Nothing can be delivered until an operator replaces the credentials or the configuration.
+
+    Attributes:
+        cause: ``"credentials"``: the token, its permissions or the account are not accepted;
+            ``"configuration"``: the service lacks what the settings name, such as a pipeline.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        cause: OperatorCause = "credentials",
+        code: str | None = None,
+        outcomes: Sequence[Outcome | None] = (),
+    ) -> None:
+        super().__init__(reason, code=code, outcomes=outcomes)
+        self.cause: OperatorCause = cause
 
 
 class Unfinished(SinkSignal):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from anytrack_async.delivery.attempt import Attempt, attempt
 from anytrack_async.destinations.sink import (
     BatchRejected,
-    CredentialsRejected,
+    NeedsOperator,
     SinkSignal,
     Throttled,
     Unavailable,
@@ -100,7 +100,7 @@ async def test_a_rejection_that_settled_all_is_no_trouble():
     "signal",
     [
         Throttled("slow down", after=5, outcomes=[DELIVERED, None]),
-        CredentialsRejected("401", outcomes=[DELIVERED, None]),
+        NeedsOperator("401", outcomes=[DELIVERED, None]),
         Unavailable("503", outcomes=[DELIVERED, None]),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from anytrack_async.delivery.attempt import Attempt, attempt
 from anytrack_async.destinations.sink import (
     BatchRejected,
-    CredentialsRejected,
+    NeedsOperator,
     Throttled,
     Unavailable,
     Unfinished,
@@ -81,7 +81,7 @@ async def test_halving_gives_up_when_the_service_is_down_after_all():
 
 
 @pytest.mark.parametrize(
-    "signal", [Throttled("slow down", after=1), CredentialsRejected("401"), Unfinished("late")]
+    "signal", [Throttled("slow down", after=1), NeedsOperator("401"), Unfinished("late")]
 )
 async def test_only_silence_is_halved_as_well(signal):
     def answer(_):
@@ -163,7 +163,7 @@ async def test_a_probe_leaves_alone_and_the_others_follow_if_it_is_taken(probe):
 
 
 @pytest.mark.parametrize(
-    "trouble", [Unavailable("503"), Throttled("slow down", after=1), CredentialsRejected("401")]
+    "trouble", [Unavailable("503"), Throttled("slow down", after=1), NeedsOperator("401")]
 )
 async def test_a_probe_that_fails_keeps_the_others_back(trouble):
     def answer(_):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from anytrack_async.delivery.track_many import track_many
 from anytrack_async.destinations.sink import (
     BatchRejected,
-    CredentialsRejected,
+    NeedsOperator,
     Throttled,
     Unavailable,
 )
@@ -63,7 +63,7 @@ class Erratic:
             case "throttled":
                 raise Throttled("429", after=0.001)
             case "held":
-                raise CredentialsRejected("401")
+                raise NeedsOperator("401")
             case "broken":
                 raise ValueError
             case "short":

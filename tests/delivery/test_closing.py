@@ -5,7 +5,7 @@ import time
 import anyio
 import pytest
 
-from anytrack_async.destinations.sink import CredentialsRejected, Throttled, Unavailable
+from anytrack_async.destinations.sink import NeedsOperator, Throttled, Unavailable
 from anytrack_async.errors import OutboxError
 from anytrack_async.events import LaneThrottled
 from anytrack_async.models.outcome import DELIVERED, Outcome
@@ -158,7 +158,7 @@ async def test_a_retry_that_is_not_due_within_the_drain_is_not_waited_for(after)
     def answer(_):
         if after > 1:
             return [Outcome.retry("locked", after=after)]
-        raise CredentialsRejected("401")
+        raise NeedsOperator("401")
 
     world = World(FakeSink(answer=answer))
     started = time.monotonic()

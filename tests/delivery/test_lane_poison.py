@@ -5,7 +5,7 @@ import logging
 import anyio
 import pytest
 
-from anytrack_async.destinations.sink import BatchRejected, CredentialsRejected, Throttled
+from anytrack_async.destinations.sink import BatchRejected, NeedsOperator, Throttled
 from anytrack_async.events import (
     DeadLettered,
     Delivered,
@@ -103,7 +103,7 @@ async def test_the_search_for_a_poison_ends_when_the_lane_is_stopped():
 
 
 async def test_a_probe_that_fails_is_told_of_itself_alone():
-    sink = FakeSink(answer=Service(CredentialsRejected("token expired")), batch=10)
+    sink = FakeSink(answer=Service(NeedsOperator("token expired")), batch=10)
     clock = Clock()
     world = World(sink, clock=clock, hold_probe=300.0)
     async with world.open():

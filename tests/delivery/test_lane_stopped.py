@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from anytrack_async.delivery.flow import LaneState
-from anytrack_async.destinations.sink import CredentialsRejected, Throttled
+from anytrack_async.destinations.sink import NeedsOperator, Throttled
 from anytrack_async.events import (
     DeadLettered,
     LaneHeld,
@@ -101,7 +101,7 @@ async def test_resume_ends_a_pause_at_once():
 async def test_refused_credentials_hold_the_lane_and_lose_nothing():
     clock = Clock()
     sink = FakeSink(
-        answer=Service(CredentialsRejected("token expired", code="190")), batch=10, concurrency=4
+        answer=Service(NeedsOperator("token expired", code="190")), batch=10, concurrency=4
     )
     world = World(sink, clock=clock, max_age=3600.0, hold_probe=300.0)
     async with world.open():
@@ -128,7 +128,7 @@ async def test_refused_credentials_hold_the_lane_and_lose_nothing():
 
 async def test_a_held_lane_goes_on_by_itself_once_a_probe_is_taken():
     clock = Clock()
-    sink = FakeSink(answer=Service(CredentialsRejected("token expired")))
+    sink = FakeSink(answer=Service(NeedsOperator("token expired")))
     world = World(sink, clock=clock, hold_probe=300.0)
     async with world.open():
         handles = await world.submit(*sales(5))
@@ -150,7 +150,7 @@ async def test_the_operator_is_told_once_though_earlier_requests_still_succeed()
         if batch == ["e0"]:
             await late([])
         else:
-            raise CredentialsRejected("token expired")
+            raise NeedsOperator("token expired")
 
     sink = FakeSink(answer=answer, batch=1, concurrency=3)
     world = World(sink, clock=Clock(), drain=0.01)
@@ -167,7 +167,7 @@ async def test_the_operator_is_told_once_though_earlier_requests_still_succeed()
 
 
 async def test_what_a_held_lane_gave_back_goes_first_after_resume():
-    sink = FakeSink(answer=Service(CredentialsRejected("token expired")), batch=2)
+    sink = FakeSink(answer=Service(NeedsOperator("token expired")), batch=2)
     world = World(sink, clock=Clock(), hold_probe=300.0)
     async with world.open():
         await world.submit(*sales(4))

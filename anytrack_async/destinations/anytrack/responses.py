@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from anytrack_async.destinations.sink import CredentialsRejected, SinkSignal, Throttled
+from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.errors import read_fault
@@ -19,7 +19,7 @@ def outcome_of(answer: Answer) -> Outcome:
     """Return what *answer* says about its conversion.
 
     Raises:
-        CredentialsRejected: 401 or 403.
+        NeedsOperator: 401 or 403.
         Throttled: 429.
     """
     if answer.success:
@@ -28,7 +28,7 @@ def outcome_of(answer: Answer) -> Outcome:
         return Outcome.delivered(remote_id)
     reason, code = _reason(answer)
     if answer.status in (401, 403):
-        raise CredentialsRejected(reason, code=code)
+        raise NeedsOperator(reason, code=code)
     if answer.status == 429:
         wait = answer.retry_after
         raise Throttled(reason, code=code, after=_PAUSE if wait is None else wait)

@@ -69,7 +69,7 @@ class AnyTrackSink:
         """Send *batch*, as many at once as there are connections.
 
         Raises:
-            CredentialsRejected: 401 or 403; what is left of the batch was not sent.
+            NeedsOperator: 401 or 403; what is left of the batch was not sent.
             Throttled: 429; what is left of the batch was not sent.
             Unfinished: the service is so slow that some of the batch was not sent.
             Unavailable: nothing of the batch was taken or refused.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from anytrack_async.destinations.hubspot.problem import Act, Problem
 from anytrack_async.destinations.sink import (
     BatchRejected,
-    CredentialsRejected,
+    NeedsOperator,
     SinkSignal,
     Throttled,
     Unavailable,
@@ -45,7 +45,7 @@ def to_signal(problem: Problem) -> SinkSignal:
         case Act.WAIT:
             return Throttled(reason, after=problem.after or 0.0, code=code)
         case Act.HOLD:
-            return CredentialsRejected(reason, code=code)
+            return NeedsOperator(reason, code=code)
         case Act.REJECT | Act.EXISTS | Act.SPLIT:
             return BatchRejected(reason, code=code)
         case _:

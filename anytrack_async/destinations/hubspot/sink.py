@@ -17,7 +17,7 @@ from anytrack_async.destinations.hubspot.write_deals import write_deals
 from anytrack_async.destinations.hubspot.write_events import write_events
 from anytrack_async.destinations.sink import (
     BatchRejected,
-    CredentialsRejected,
+    NeedsOperator,
     SinkLimits,
     SinkSignal,
 )
@@ -82,7 +82,7 @@ class HubSpotSink:
         Raises:
             Throttled: a limit of HubSpot's is reached.
             BatchRejected: one conversion spoils all, and HubSpot does not say which.
-            CredentialsRejected: the token, its scopes, the pipeline or a property is not there.
+            NeedsOperator: the token, its scopes, the pipeline or a property is not there.
             Unavailable: HubSpot is down or did not answer.
         """
         settings = await self._placed()
@@ -157,10 +157,10 @@ class HubSpotSink:
             raise to_signal(exc.problem) from exc
         except ConfigurationError as exc:
             # Every deal would fail: hold until the settings or the portal are put right.
-            raise CredentialsRejected(str(exc), code="CONFIGURATION") from exc
+            raise NeedsOperator(str(exc), code="CONFIGURATION") from exc
 
     def _forget(self, signal: SinkSignal) -> None:
-        if isinstance(signal, CredentialsRejected) and not self._plain:
+        if isinstance(signal, NeedsOperator) and not self._plain:
             self._ready = None  # a stage may have been removed
 
 

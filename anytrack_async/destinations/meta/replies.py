@@ -10,7 +10,7 @@ from anytrack_async.destinations.meta.quota import regain
 from anytrack_async.destinations.meta.responses import Action, GraphError, trace_of
 from anytrack_async.destinations.sink import (
     BatchRejected,
-    CredentialsRejected,
+    NeedsOperator,
     Throttled,
     Unavailable,
 )
@@ -34,7 +34,7 @@ def settle(answer: Answer, sent: int, *, throttled: int = 0) -> Outcome:
     Raises:
         Throttled: Meta asks to wait.
         BatchRejected: one of several events is bad.
-        CredentialsRejected: token, permission, account or pixel.
+        NeedsOperator: token, permission, account or pixel.
         Unavailable: the answer is none of Meta's, or says that Meta failed.
     """
     body = answer.object() if answer.success else {}
@@ -58,7 +58,7 @@ def _refused(answer: Answer, sent: int, throttled: int) -> Outcome:
         case Action.WAIT:
             raise Throttled(reason, after=_wait(answer, throttled), code=error.id)
         case Action.HOLD:
-            raise CredentialsRejected(reason, code=error.id)
+            raise NeedsOperator(reason, code=error.id)
         case Action.RETRY:
             raise Unavailable(reason, code=error.id)
     if sent > 1:

@@ -88,7 +88,7 @@ class MetaSink:
         Raises:
             Throttled: Meta asks to wait.
             BatchRejected: one event spoils a request, and Meta does not say which.
-            CredentialsRejected: token, permission, account or pixel.
+            NeedsOperator: token, permission, account or pixel.
             Unavailable: no answer, or none of Meta's.
         """
         outcomes: list[Outcome | None] = [None] * len(batch)

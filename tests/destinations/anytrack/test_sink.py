@@ -23,7 +23,7 @@ from anytrack_async.destinations.anytrack.payload import encode, to_wire
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink, _times
 from anytrack_async.destinations.sink import (
-    CredentialsRejected,
+    NeedsOperator,
     SinkSignal,
     Throttled,
     Unavailable,
@@ -357,7 +357,7 @@ class TestSignals:
     async def test_refused_credentials_stop_the_batch_and_keep_what_was_settled(self, code: int):
         refusal = status(code, {"code": "bad_key", "message": "API key is not valid"})
         wire = Wire(first(2, taken, refusal))
-        signal = await signalled(CredentialsRejected, sink(wire, connections=1), sales(9))
+        signal = await signalled(NeedsOperator, sink(wire, connections=1), sales(9))
 
         assert [one and one.remote_id for one in signal.outcomes] == ["c-o0", "c-o1", *[None] * 7]
         assert len(wire.requests) == 3
@@ -388,7 +388,7 @@ class TestSignals:
     async def test_credentials_outrank_throttling(self, codes: tuple[int, int]):
         wire = Wire(lambda _, before: httpx.Response(codes[before]))
 
-        await signalled(CredentialsRejected, sink(wire, connections=2), sales(2))
+        await signalled(NeedsOperator, sink(wire, connections=2), sales(2))
 
     async def test_the_longest_wait_counts(self):
         hints = ("1", "9", "3")
@@ -407,7 +407,7 @@ class TestSignals:
 
     async def test_what_failed_before_a_signal_stays_a_retry(self):
         wire = Wire(first(1, status(500), status(401)))
-        signal = await signalled(CredentialsRejected, sink(wire, connections=1), sales(3))
+        signal = await signalled(NeedsOperator, sink(wire, connections=1), sales(3))
 
         assert signal.outcomes[0] is not None
         assert signal.outcomes[0].status is Status.RETRY
@@ -617,7 +617,7 @@ class TestSharing:
     async def test_a_batch_that_ends_early_leaves_its_slots_to_the_other(self):
         wire = Wire(first(2, status(401)))
         target = sink(wire, connections=2)
-        await signalled(CredentialsRejected, target, sales(9))
+        await signalled(NeedsOperator, target, sales(9))
 
         assert len(await target.deliver(sales(9))) == 9
         assert wire.peak == 2

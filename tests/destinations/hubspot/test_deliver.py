@@ -6,7 +6,7 @@ import pytest
 
 from anytrack_async.destinations.sink import (
     BatchRejected,
-    CredentialsRejected,
+    NeedsOperator,
     Throttled,
     Unavailable,
 )
@@ -279,7 +279,7 @@ async def test_a_link_to_a_contact_that_was_deleted_keeps_the_deal(hs, sink, wir
 async def test_a_path_that_is_not_there_holds_the_lane(hs, sink, wire):
     wire.script("deals", hs.refusal(404, "OBJECT_NOT_FOUND", "resource not found"))
 
-    with pytest.raises(CredentialsRejected, match="check api_version"):
+    with pytest.raises(NeedsOperator, match="check api_version"):
         await sink.deliver([hs.sale("1")])
 
 
@@ -450,7 +450,7 @@ async def test_missing_scopes_hold_the_lane_and_are_named(hs, sink, wire):
     errors = [{"context": {"requiredGranularScopes": ["crm.objects.deals.write"]}}]
     wire.script("deals", hs.refusal(403, "MISSING_SCOPES", errors=errors))
 
-    with pytest.raises(CredentialsRejected, match=r"crm\.objects\.deals\.write"):
+    with pytest.raises(NeedsOperator, match=r"crm\.objects\.deals\.write"):
         await sink.deliver([hs.sale("1")])
 
 
@@ -465,7 +465,7 @@ async def test_a_missing_property_of_ours_holds_the_lane_and_keeps_what_was_writ
         ),
     )
 
-    with pytest.raises(CredentialsRejected, match="setup") as caught:
+    with pytest.raises(NeedsOperator, match="setup") as caught:
         await sink.deliver([hs.sale("1", source="google"), hs.sale("2")])
     assert statuses(caught.value.outcomes) == [None, "delivered"]
 
@@ -485,7 +485,7 @@ async def test_a_hold_wins_over_a_split(hs, sink, wire):
         ),
     )
 
-    with pytest.raises(CredentialsRejected) as caught:
+    with pytest.raises(NeedsOperator) as caught:
         await sink.deliver([hs.sale(str(n)) for n in range(4)])
     assert statuses(caught.value.outcomes) == [None, None, None, "delivered"]
 
@@ -553,7 +553,7 @@ async def test_a_token_that_cannot_be_one_is_refused(sink, token):
 async def test_a_refused_token_holds_the_lane(hs, sink, wire):
     wire.script("deals", hs.refusal(401, "INVALID_AUTHENTICATION", "who are you"))
 
-    with pytest.raises(CredentialsRejected, match="who are you"):
+    with pytest.raises(NeedsOperator, match="who are you"):
         await sink.deliver([hs.sale()])
     assert len(wire.calls) == 1
 

@@ -4,7 +4,7 @@ import pytest
 from anytrack_async.destinations.hubspot.custom_event import to_event
 from anytrack_async.destinations.sink import (
     BatchRejected,
-    CredentialsRejected,
+    NeedsOperator,
     Throttled,
     Unavailable,
 )
@@ -91,7 +91,7 @@ async def test_a_function_that_fails_rejects_its_conversion_only(hs, make_sink):
     ("status", "signal"),
     [
         (400, BatchRejected),
-        (403, CredentialsRejected),
+        (403, NeedsOperator),
         (429, Throttled),
         (503, Unavailable),
     ],

@@ -8,7 +8,7 @@ from anytrack_async.destinations.hubspot.oauth import Credentials
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
 from anytrack_async.destinations.hubspot.signals import Refused
 from anytrack_async.destinations.hubspot.sink import HubSpotSink
-from anytrack_async.destinations.sink import CredentialsRejected, Throttled, Unavailable
+from anytrack_async.destinations.sink import NeedsOperator, Throttled, Unavailable
 from anytrack_async.transport.session import Session
 
 pytestmark = pytest.mark.asyncio
@@ -82,7 +82,7 @@ async def test_a_token_refused_after_the_refresh_holds_the_lane(hs, make, wire):
     wire.script("deals", *(hs.refusal(401, "INVALID_AUTHENTICATION") for _ in range(2)))
     wire.script("token", granted())
 
-    with pytest.raises(CredentialsRejected):
+    with pytest.raises(NeedsOperator):
         await make(token="old").deliver([hs.sale()])
     assert wire.ops == ["deals", "token", "deals"]
 
@@ -189,9 +189,9 @@ async def test_a_callback_that_fails_does_not_stop_the_delivery(hs, make, wire, 
     [
         (
             httpx.Response(400, json={"status": "BAD_REFRESH_TOKEN", "message": "invalid"}),
-            CredentialsRejected,
+            NeedsOperator,
         ),
-        (httpx.Response(401, json={}), CredentialsRejected),
+        (httpx.Response(401, json={}), NeedsOperator),
         (httpx.Response(503), Unavailable),
         (httpx.Response(429, json={"policyName": "SECONDLY"}), Throttled),
         (httpx.Response(200, text="<html>"), Unavailable),

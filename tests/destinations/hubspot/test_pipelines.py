@@ -3,7 +3,7 @@ import httpx
 import pytest
 
 from anytrack_async.destinations.hubspot.pipelines import is_plain, resolved
-from anytrack_async.destinations.sink import CredentialsRejected, Unavailable
+from anytrack_async.destinations.sink import NeedsOperator, Unavailable
 from anytrack_async.errors import ConfigurationError
 
 PIPELINES = {
@@ -114,7 +114,7 @@ async def test_a_wrong_stage_holds_the_lane_until_it_is_put_right(hs, make_sink,
         wire.script("pipelines", httpx.Response(200, json=stages))
     sink = make_sink(stages=dict.fromkeys(("sale", "lead", "signup", "custom"), "Signed"))
 
-    with pytest.raises(CredentialsRejected, match=r"no stage .* 'Signed'; it has:") as caught:
+    with pytest.raises(NeedsOperator, match=r"no stage .* 'Signed'; it has:") as caught:
         await sink.deliver([hs.sale()])
     assert caught.value.code == "CONFIGURATION"
     assert wire.ops == ["pipelines"]
@@ -139,7 +139,7 @@ async def test_a_stage_that_was_removed_holds_the_lane_and_is_looked_up_again(hs
     wire.script("deals", hs.reply(207, errors=[hs.item_error("sale:1", errors=[detail])]))
     sink = make_sink(pipeline="1016", stages=WON)
 
-    with pytest.raises(CredentialsRejected, match="INVALID_OPTION"):
+    with pytest.raises(NeedsOperator, match="INVALID_OPTION"):
         await sink.deliver([hs.sale("1")])
     await sink.deliver([hs.sale("1")])
 

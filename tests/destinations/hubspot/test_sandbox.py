@@ -5,7 +5,7 @@ import pytest
 from anytrack_async.destinations.hubspot.rate_limit import _limiters
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
 from anytrack_async.destinations.hubspot.sink import HubSpotSink
-from anytrack_async.destinations.sink import CredentialsRejected, SinkSignal
+from anytrack_async.destinations.sink import NeedsOperator, SinkSignal
 from anytrack_async.models.customer import Customer
 
 pytest.importorskip("starlette")
@@ -69,7 +69,7 @@ async def test_bad_conversions_lose_nobody_else(hs):
 async def test_a_fresh_portal_holds_until_it_is_set_up(hs):
     app = portal(prepared=False)
     sink = sink_of(app)
-    with pytest.raises(CredentialsRejected, match="setup"):
+    with pytest.raises(NeedsOperator, match="setup"):
         await sink.deliver([hs.sale("1"), hs.sale("2")])
 
     planned = await sink.setup(dry_run=True)
@@ -97,7 +97,7 @@ async def test_an_oauth_app_whose_tokens_end_at_once(hs):
         client_secret="sandbox-client-secret",
         refresh_token="sandbox-refresh-token",
     )
-    with pytest.raises(CredentialsRejected, match="expired"):
+    with pytest.raises(NeedsOperator, match="expired"):
         await sink_of(app, access_token=None, oauth=oauth).deliver([hs.sale()])
 
     good = portal()
@@ -108,7 +108,7 @@ async def test_an_oauth_app_whose_tokens_end_at_once(hs):
 async def test_missing_scopes_are_named(hs):
     app = portal(scopes=["crm.objects.deals.write"])
 
-    with pytest.raises(CredentialsRejected, match=r"crm\.objects\.contacts\.write"):
+    with pytest.raises(NeedsOperator, match=r"crm\.objects\.contacts\.write"):
         await sink_of(app).deliver([hs.sale(email="a@b.example")])
 
 

@@ -6,7 +6,7 @@ import pytest
 from anytrack_async.destinations.meta.replies import settle
 from anytrack_async.destinations.sink import (
     BatchRejected,
-    CredentialsRejected,
+    NeedsOperator,
     Throttled,
     Unavailable,
 )
@@ -54,7 +54,7 @@ def test_success_that_does_not_say_what_was_received_is_none_of_metas(body):
 
 
 def test_error_behind_a_200_counts_as_that_error():
-    with pytest.raises(CredentialsRejected):
+    with pytest.raises(NeedsOperator):
         settle(failed(190, status=200), 2)
 
 
@@ -76,7 +76,7 @@ def test_bad_event_among_others_rejects_the_batch():
 
 
 @pytest.mark.parametrize(
-    ("code", "signal"), [(190, CredentialsRejected), (2, Unavailable), (4, Throttled)]
+    ("code", "signal"), [(190, NeedsOperator), (2, Unavailable), (4, Throttled)]
 )
 @pytest.mark.parametrize("sent", [1, 2])
 def test_other_errors_concern_the_lane_however_few_were_sent(code, signal, sent):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.sink import MetaSink
-from anytrack_async.destinations.sink import BatchRejected, CredentialsRejected
+from anytrack_async.destinations.sink import BatchRejected, NeedsOperator
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.line_item import LineItem
@@ -118,7 +118,7 @@ async def test_test_code_arrives():
 )
 async def test_wrong_settings_hold(fields, code):
     sink, _ = make(**fields)
-    with pytest.raises(CredentialsRejected) as caught:
+    with pytest.raises(NeedsOperator) as caught:
         await sink.deliver([sale(1), sale(2)])
 
     assert caught.value.code == code

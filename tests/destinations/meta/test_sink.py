@@ -9,7 +9,7 @@ import pytest
 from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.destinations.sink import (
     BatchRejected,
-    CredentialsRejected,
+    NeedsOperator,
     Sink,
     Throttled,
     Unavailable,
@@ -96,7 +96,7 @@ async def test_last_good_one_of_a_batch_counts_as_alone(sink_of, wire, conversio
 
 @pytest.mark.parametrize(
     ("code", "signal"),
-    [(190, CredentialsRejected), (17, Throttled), (2, Unavailable)],
+    [(190, NeedsOperator), (17, Throttled), (2, Unavailable)],
 )
 async def test_signals_carry_what_is_settled(sink_of, wire, conversion, graph_error, code, signal):
     wire.replies = [graph_error(code)]
@@ -108,7 +108,7 @@ async def test_signals_carry_what_is_settled(sink_of, wire, conversion, graph_er
 
 async def test_signal_about_all_carries_nothing(sink_of, wire, conversion, graph_error):
     wire.replies = [graph_error(190)]
-    with pytest.raises(CredentialsRejected) as caught:
+    with pytest.raises(NeedsOperator) as caught:
         await sink_of().deliver([conversion(1), conversion(2)])
 
     assert caught.value.outcomes == ()
@@ -291,7 +291,7 @@ async def test_no_secret_and_no_customer_in_what_is_shown(
     caplog.set_level(logging.DEBUG)
     wire.replies = [graph_error(190, 463, message="Token t0ken of jane1@example.com", status=401)]
     sink = sink_of(app_secret="s3cret")
-    with pytest.raises(CredentialsRejected) as caught:
+    with pytest.raises(NeedsOperator) as caught:
         await sink.deliver([conversion(1, customer=Customer(email="jane1@example.com"))])
 
     shown = f"{caught.value!r} {caught.value} {caplog.text} {sink!r}"
