@@ -10,7 +10,7 @@ import anyio
 
 from anytrack_async.delivery.fault import fault
 from anytrack_async.events import logger
-from anytrack_async.outbox.base import Claim, Depth, Outbox, Setback
+from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
 
 _T = TypeVar("_T")
 
@@ -50,12 +50,12 @@ class Ledger:
             "renew a lease in", lambda: self._outbox.renew(claim, self._lease), False
         )
 
-    async def settle(self, claim: Claim, setbacks: Sequence[Setback]) -> bool:
+    async def settle(self, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
         """End *claim*; False if it could not be written down.
 
         Then the lease ends by itself, and what was delivered is delivered once more.
         """
-        done = await self._step("settle in", lambda: self._outbox.settle(claim, setbacks), None)
+        done = await self._step("settle in", lambda: self._outbox.settle(claim, failed), None)
         return self._held(done, claim)
 
     async def release(self, claim: Claim, *, due: float, tried: bool) -> bool:

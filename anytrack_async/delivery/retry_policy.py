@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from anytrack_async.models.outcome import Outcome, Status
-from anytrack_async.outbox.base import Setback
+from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.entries import Entry
 from anytrack_async.settings.delivery import DeliverySettings
 
@@ -31,9 +31,9 @@ class Pause:
     patient: bool = False
 
 
-def setback(
+def failure(
     entry: Entry, outcome: Outcome | None, pause: Pause, settings: DeliverySettings, now: float
-) -> Setback:
+) -> FailedEntry:
     """Return what to keep of *entry*, which is not delivered; no *outcome* leaves it open."""
     if outcome is None:
         return _left_open(entry, pause, settings, now)
@@ -44,15 +44,15 @@ def setback(
             error = _given_up(entry, attempts, error, now)
         else:
             due = now + settings.retry.wait(attempts, outcome.retry_after)
-    return Setback(seq=entry.seq, attempts=attempts, error=error, code=outcome.code, due=due)
+    return FailedEntry(seq=entry.seq, attempts=attempts, error=error, code=outcome.code, due=due)
 
 
-def _left_open(entry: Entry, pause: Pause, settings: DeliverySettings, now: float) -> Setback:
+def _left_open(entry: Entry, pause: Pause, settings: DeliverySettings, now: float) -> FailedEntry:
     attempts = entry.attempts + pause.blame
     due, error = now + pause.seconds, pause.reason
     if lost := not pause.patient and exhausted(entry, attempts, settings, now):
         error = _given_up(entry, attempts, error, now)
-    return Setback(
+    return FailedEntry(
         seq=entry.seq,
         attempts=attempts,
         error=error,
@@ -71,7 +71,9 @@ def _given_up(entry: Entry, attempts: int, error: str, now: float) -> str:
     return f"given up after {attempts} attempts and {hours:.1f} h: {error}"
 
 
-def outcome_of(attempts: int, answer: Outcome | None, kept: Setback | None, name: str) -> Outcome:
+def outcome_of(
+    attempts: int, answer: Outcome | None, kept: FailedEntry | None, name: str
+) -> Outcome:
     """Return how an entry tried *attempts* times before now stands at destination *name*."""
     if kept is None:
         remote_id = answer.remote_id if answer else None

@@ -9,10 +9,10 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 
 from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.guarded_outbox import Ledger
-from anytrack_async.delivery.retry_policy import Pause, exhausted, left_open, outcome_of, setback
+from anytrack_async.delivery.retry_policy import Pause, exhausted, failure, left_open, outcome_of
 from anytrack_async.events import DeadLettered, Delivered, Event, Retried
 from anytrack_async.models.outcome import Outcome, Status
-from anytrack_async.outbox.base import Claim, Setback
+from anytrack_async.outbox.base import Claim, FailedEntry
 from anytrack_async.settings.delivery import DeliverySettings
 
 Settled = Callable[[Sequence[str], Callable[[int], Outcome]], None]
@@ -84,7 +84,7 @@ class Settler:
         self, claim: Claim, tried: Attempt, pause: Pause, now: float, took: float
     ) -> bool:
         kept = {
-            at: setback(claim.entries[at], answer, pause, self._settings, now)
+            at: failure(claim.entries[at], answer, pause, self._settings, now)
             for at, answer in enumerate(tried.outcomes)
             if answer is None or answer.status is not Status.DELIVERED
         }
@@ -109,7 +109,7 @@ class Settler:
             self._settled(ids[start : start + _SLICE], partial(_from, start, outcome))
 
     def _tell_rest(
-        self, ids: Sequence[str], kept: Mapping[int, Setback], pause: Pause, now: float
+        self, ids: Sequence[str], kept: Mapping[int, FailedEntry], pause: Pause, now: float
     ) -> bool:
         again: dict[str, dict[str, float]] = {}
         for at, one in kept.items():
@@ -121,7 +121,7 @@ class Settler:
             self._retried(list(dues), reason, dues.values(), pause, now)
         return bool(again)
 
-    def _buried(self, event_id: str, kept: Setback) -> None:
+    def _buried(self, event_id: str, kept: FailedEntry) -> None:
         self._notify(
             DeadLettered(
                 destination=self._name, event_id=event_id, reason=kept.error, code=kept.code

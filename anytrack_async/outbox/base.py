@@ -50,7 +50,7 @@ class Claim:
 
 
 @attrs.frozen(kw_only=True)
-class Setback:
+class FailedEntry:
     """An entry of a claim that was not delivered.
 
     Attributes:
@@ -184,14 +184,14 @@ class Outbox(Protocol):
         """Extend the lease to *lease* seconds from now; False if it was lost to another worker."""
         ...
 
-    async def settle(self, claim: Claim, setbacks: Sequence[Setback] = ()) -> bool:
-        """End *claim*: entries with a setback are kept for later or dead, all others delivered.
+    async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
+        """End *claim*: entries with a failure are kept for later or dead, all others delivered.
 
         Returns:
             False, changing nothing, if the lease was lost to another worker.
 
         Raises:
-            OutboxError: a setback is for an entry that *claim* does not have.
+            OutboxError: a failure is for an entry that *claim* does not have.
         """
         ...
 

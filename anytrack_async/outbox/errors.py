@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anytrack_async.errors import OutboxError, QueueFullError
-from anytrack_async.outbox.base import Claim, Setback
+from anytrack_async.outbox.base import Claim, FailedEntry
 
 
 def queue_full(capacity: int, waiting: int, slowest: str, new: int) -> QueueFullError:
@@ -28,13 +28,13 @@ def unknown_destination(name: str) -> OutboxError:
     return OutboxError(f"the outbox knows no destination {name!r}: name it when opening")
 
 
-def distinct(claim: Claim, setbacks: Sequence[Setback]) -> list[Setback]:
-    """Return one setback per entry; the last one counts.
+def distinct(claim: Claim, failed: Sequence[FailedEntry]) -> list[FailedEntry]:
+    """Return one failure per entry; the last one counts.
 
     Raises:
         OutboxError: one is for an entry that *claim* does not have.
     """
-    by_seq = {setback.seq: setback for setback in setbacks}
+    by_seq = {failure.seq: failure for failure in failed}
     if by_seq and (strange := by_seq.keys() - set(claim.entries.seqs)):
-        raise OutboxError(f"setbacks for entries that are not in the claim: {sorted(strange)}")
+        raise OutboxError(f"failed for entries that are not in the claim: {sorted(strange)}")
     return list(by_seq.values())

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from anytrack_async import Conversion, SQLiteOutbox
-from anytrack_async.outbox.base import Setback
+from anytrack_async.outbox.base import FailedEntry
 
 
 async def fill(path) -> None:
@@ -17,7 +17,7 @@ async def fill(path) -> None:
     await outbox.open(["hubspot", "meta"])
     await outbox.append([Conversion.sale(order_id=f"{n}", revenue=n) for n in range(3)])
     claim = await outbox.claim("meta", 2, 60)
-    dead = Setback(
+    dead = FailedEntry(
         seq=claim.entries[1].seq, attempts=1, error="[b]too old[/b]", code="280", due=None
     )
     await outbox.settle(claim, [dead])

@@ -87,7 +87,7 @@ async def test_an_outbox_that_hangs_does_not_hang_the_closing(monkeypatch, caplo
     class Hanging(MemoryOutbox):
         settling = anyio.Event()
 
-        async def settle(self, claim, setbacks=()):
+        async def settle(self, claim, failed=()):
             self.settling.set()
             await anyio.sleep_forever()
 

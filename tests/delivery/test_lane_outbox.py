@@ -39,9 +39,9 @@ class Shaky(MemoryOutbox):
         await self._maybe("claim")
         return await super().claim(destination, limit, lease)
 
-    async def settle(self, claim, setbacks=()):
+    async def settle(self, claim, failed=()):
         await self._maybe("settle")
-        return await super().settle(claim, setbacks)
+        return await super().settle(claim, failed)
 
     async def release(self, claim, *, due, tried):
         await self._maybe("release")
@@ -135,12 +135,12 @@ async def test_a_lease_that_was_lost_settles_nothing_and_tells_nothing(caplog):
     class Lost(MemoryOutbox):
         losses = 1
 
-        async def settle(self, claim, setbacks=()):
+        async def settle(self, claim, failed=()):
             if Lost.losses:
                 Lost.losses -= 1
                 await super().release(claim, due=0.0, tried=True)
                 return False
-            return await super().settle(claim, setbacks)
+            return await super().settle(claim, failed)
 
     answers = [[Outcome.rejected("no")], None]
     world = World(FakeSink(answer=lambda _: answers.pop(0)), outbox=Lost())

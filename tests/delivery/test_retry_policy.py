@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.delivery.retry_policy import Pause, exhausted, left_open, outcome_of, setback
+from anytrack_async.delivery.retry_policy import Pause, exhausted, failure, left_open, outcome_of
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.entries import Entry
 from anytrack_async.settings.delivery import DeliverySettings
@@ -18,7 +18,7 @@ def entry(attempts=0, age=0.0):
 
 
 def verdict(outcome, pause=DOWN, **kept):
-    return setback(entry(**kept), outcome, pause, SETTINGS, NOW)
+    return failure(entry(**kept), outcome, pause, SETTINGS, NOW)
 
 
 def test_a_rejected_one_is_dead_with_the_reason():
@@ -120,7 +120,7 @@ pauses = st.builds(
 @given(answers, pauses, st.integers(0, 20), st.floats(0, 2e6))
 def test_what_is_not_delivered_is_due_or_dead_with_a_reason(answer, pause, attempts, age):
     one = entry(attempts, age)
-    kept = setback(one, answer, pause, SETTINGS, NOW)
+    kept = failure(one, answer, pause, SETTINGS, NOW)
 
     if kept.due is None:
         refused = answer is not None and answer.status is Status.REJECTED

@@ -17,7 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from anytrack_async.errors import QueueFullError
 from anytrack_async.models.outcome import Status
-from anytrack_async.outbox.base import Appended, Claim, Setback
+from anytrack_async.outbox.base import Appended, Claim, FailedEntry
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import Clock, sale
@@ -117,8 +117,8 @@ class Machine(RuleBasedStateMachine):
         decided = [
             *zip(claim.entries, itertools.chain(fates, itertools.repeat("done")), strict=False)
         ]
-        setbacks = [
-            Setback(
+        failed = [
+            FailedEntry(
                 seq=entry.seq,
                 attempts=entry.attempts + 1,
                 error="no",
@@ -127,7 +127,7 @@ class Machine(RuleBasedStateMachine):
             for entry, fate in decided
             if fate != "done"
         ]
-        held = self.call(self.outbox.settle, claim, setbacks)
+        held = self.call(self.outbox.settle, claim, failed)
         assert held is ((claim.destination, claim.lease_id) in self.model.leases)
         if not held:
             return

@@ -54,7 +54,7 @@ class Taking:
         self._take(Entries.of(map(self._retry, sorted(seqs))))
 
     def _retry(self, seq: int) -> Entry:
-        attempts = self._progress.exceptions[seq].setback.attempts
+        attempts = self._progress.exceptions[seq].failure.attempts
         return self._log.entry(seq)._replace(attempts=attempts)
 
     def _released(self, now: float) -> None:

@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
-from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Setback
+from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, FailedEntry
 from anytrack_async.outbox.errors import distinct, not_open, queue_full, unknown_destination
 from anytrack_async.outbox.memory.claim import Taking
 from anytrack_async.outbox.memory.log import MemoryLog
@@ -75,7 +75,7 @@ class MemoryOutbox:
         now = self._clock()
         progress = Progress(start=self._log.base, since=now)
         for seq in self._log.held(name):
-            progress.keep(Setback(seq=seq, attempts=0, error="", due=now), now)
+            progress.keep(FailedEntry(seq=seq, attempts=0, error="", due=now), now)
         return progress
 
     async def destinations(self) -> Sequence[str]:
@@ -140,9 +140,9 @@ class MemoryOutbox:
             progress.leases[claim.lease_id].until = self._clock() + lease
         return progress is not None
 
-    async def settle(self, claim: Claim, setbacks: Sequence[Setback] = ()) -> bool:
+    async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
-        kept = distinct(claim, setbacks)
+        kept = distinct(claim, failed)
         if progress := self._holder(claim):
             now = self._clock()
             retries = progress.settle(claim.lease_id, kept, now)

@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 
 import attrs
 
-from anytrack_async.outbox.base import Depth, Setback
+from anytrack_async.outbox.base import Depth, FailedEntry
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -34,12 +34,12 @@ class Exceptional:
     """A conversion that waits for a retry, or is dead when `due` is None.
 
     Attributes:
-        setback: what was said about it last.
+        failure: what was said about it last.
         lease: who works on it; 0 for nobody.
         at: when it got here, unix seconds.
     """
 
-    setback: Setback
+    failure: FailedEntry
     lease: int = 0
     at: float = 0.0
 
@@ -118,24 +118,24 @@ class Progress:
 
     # Giving back
 
-    def settle(self, lease_id: int, setbacks: Sequence[Setback], now: float) -> Iterable[int]:
+    def settle(self, lease_id: int, failed: Sequence[FailedEntry], now: float) -> Iterable[int]:
         """End a lease; return the retries that it delivered."""
         lease = self.leases.pop(lease_id)
         self.behind -= lease.size
         for seq in lease.retries:
             del self.exceptions[seq]
-        for setback in setbacks:
-            self.keep(setback, now)
+        for failure in failed:
+            self.keep(failure, now)
         return lease.retries
 
-    def keep(self, setback: Setback, now: float) -> None:
+    def keep(self, failure: FailedEntry, now: float) -> None:
         """Make a conversion an exception."""
-        self.exceptions[setback.seq] = Exceptional(setback=setback, at=now)
-        if setback.due is None:
+        self.exceptions[failure.seq] = Exceptional(failure=failure, at=now)
+        if failure.due is None:
             self.dead += 1
         else:
             self.behind += 1
-            heappush(self._due, (setback.due, setback.seq))
+            heappush(self._due, (failure.due, failure.seq))
 
     def release(self, lease_id: int, *, due: float, tried: bool) -> None:
         """Give back what a lease holds, to be claimed again from *due*."""
@@ -147,8 +147,8 @@ class Progress:
         for seq in lease.retries:
             kept = self.exceptions[seq]
             kept.lease = 0
-            kept.setback = attrs.evolve(
-                kept.setback, due=due, attempts=kept.setback.attempts + tried
+            kept.failure = attrs.evolve(
+                kept.failure, due=due, attempts=kept.failure.attempts + tried
             )
             heappush(self._due, (due, seq))
 
@@ -157,7 +157,7 @@ class Progress:
         if not self.is_dead(seq):
             return False
         self.dead -= 1
-        self.keep(attrs.evolve(self.exceptions[seq].setback, due=now, attempts=0), now)
+        self.keep(attrs.evolve(self.exceptions[seq].failure, due=now, attempts=0), now)
         return True
 
     # Looking
@@ -177,7 +177,7 @@ class Progress:
     def is_dead(self, seq: int) -> bool:
         """Tell whether the conversion at *seq* is a dead letter."""
         kept = self.exceptions.get(seq)
-        return kept is not None and kept.setback.due is None
+        return kept is not None and kept.failure.due is None
 
     def depth(self, end: int, now: float) -> Depth:
         """Return how much of a log that ends at *end* is left to do."""

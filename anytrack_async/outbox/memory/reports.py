@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from heapq import nsmallest
 
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import DeadLetter, Setback
+from anytrack_async.outbox.base import DeadLetter, FailedEntry
 from anytrack_async.outbox.entries import Entry
 from anytrack_async.outbox.memory.log import MemoryLog
 from anytrack_async.outbox.memory.progress import Exceptional, Progress
@@ -41,7 +41,7 @@ def _concerns(progress: Progress, seq: int, went: float | None) -> bool:
 def _outcome(name: str, seq: int, progress: Progress) -> Outcome:
     kept = progress.exceptions.get(seq)
     if kept is not None:
-        return outcome_of(name, kept.setback)
+        return outcome_of(name, kept.failure)
     if seq > progress.cursor:
         return Outcome(status=Status.WAITING, destination=name, attempts=0)
     span = progress.span_at(seq)
@@ -50,21 +50,21 @@ def _outcome(name: str, seq: int, progress: Progress) -> Outcome:
     return Outcome(status=Status.DELIVERED, destination=name)
 
 
-def outcome_of(name: str, setback: Setback) -> Outcome:
+def outcome_of(name: str, failure: FailedEntry) -> Outcome:
     """Return how a conversion stands at a destination that sent it back."""
     return Outcome(
-        status=Status.DEAD if setback.due is None else Status.WAITING,
+        status=Status.DEAD if failure.due is None else Status.WAITING,
         destination=name,
-        attempts=setback.attempts,
-        error=setback.error or None,
-        code=setback.code,
+        attempts=failure.attempts,
+        error=failure.error or None,
+        code=failure.code,
     )
 
 
 def undelivered(log: MemoryLog, name: str, progress: Progress, limit: int) -> list[str]:
     """Return the ids of the first *limit* conversions that are neither delivered nor dead."""
     kept = progress.exceptions.items()
-    entries = [log.entry(seq) for seq, one in kept if one.setback.due is not None]
+    entries = [log.entry(seq) for seq, one in kept if one.failure.due is not None]
     for span in progress.spans():
         entries += log.scan(name, span.first, span.last, limit)[0]
     if progress.cursor < log.end:
@@ -83,7 +83,7 @@ def page_of_dead_letters(
             (seq, name)
             for name, one in progress.items()
             for seq, kept in one.exceptions.items()
-            if seq > after and kept.setback.due is None
+            if seq > after and kept.failure.due is None
         ),
     )
     if dead:
@@ -98,8 +98,8 @@ def _letter(entry: Entry, name: str, kept: Exceptional) -> DeadLetter:
         seq=entry.seq,
         destination=name,
         conversion=entry.conversion,
-        attempts=kept.setback.attempts,
-        error=kept.setback.error,
-        code=kept.setback.code,
+        attempts=kept.failure.attempts,
+        error=kept.failure.error,
+        code=kept.failure.code,
         died_at=kept.at,
     )

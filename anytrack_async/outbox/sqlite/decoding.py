@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import DeadLetter, Setback
+from anytrack_async.outbox.base import DeadLetter, FailedEntry
 from anytrack_async.outbox.entries import Entries, Entry
 from anytrack_async.outbox.sqlite.claim import Found
 from anytrack_async.outbox.sqlite.dead_letters import Letter
@@ -40,15 +40,15 @@ class Reader:
         while len(recent) > self._most:  # counted anew each time: the other thread drops too
             recent.popitem(last=False)
 
-    async def entries(self, found: Sequence[Found]) -> tuple[Entries, list[Setback]]:
+    async def entries(self, found: Sequence[Found]) -> tuple[Entries, list[FailedEntry]]:
         """Return the entries, and a death for each that cannot be read."""
         entries: list[Entry] = []
-        faults: list[Setback] = []
+        faults: list[FailedEntry] = []
         for count, one in enumerate(found, 1):
             try:
                 entries.append(self._entry(one))
             except DecodeError as exc:
-                faults.append(Setback(seq=one.seq, attempts=one.attempts, error=str(exc)))
+                faults.append(FailedEntry(seq=one.seq, attempts=one.attempts, error=str(exc)))
             if count % _SLICE == 0:
                 await checkpoint()
         return Entries.of(entries), faults

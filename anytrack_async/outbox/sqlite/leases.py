@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from anytrack_async.outbox.base import Claim, Setback
+from anytrack_async.outbox.base import Claim, FailedEntry
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.retention import pruned_upto
 
@@ -29,7 +29,7 @@ def release(db: Database, claim: Claim, *, due: float, tried: bool) -> bool:
     return held
 
 
-def settle(db: Database, claim: Claim, setbacks: Sequence[Setback]) -> bool:
+def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
     """End *claim*; False if it was lost."""
     with db.transaction(synced=False) as sql:
         held = _holds(sql, claim)
@@ -37,7 +37,7 @@ def settle(db: Database, claim: Claim, setbacks: Sequence[Setback]) -> bool:
             sql.execute("DELETE FROM lease WHERE id = ?", (claim.lease_id,))
             sql.execute("DELETE FROM span WHERE lease = ?", (claim.lease_id,))
             over = _end_retries(sql, claim.lease_id)
-            _keep(sql, claim.destination, setbacks, db.clock(), over=over)
+            _keep(sql, claim.destination, failed, db.clock(), over=over)
     return held
 
 
@@ -70,18 +70,18 @@ def _end_retries(sql: sqlite3.Connection, lease_id: int) -> int:
 
 
 def _keep(
-    sql: sqlite3.Connection, name: str, setbacks: Sequence[Setback], now: float, *, over: int
+    sql: sqlite3.Connection, name: str, failed: Sequence[FailedEntry], now: float, *, over: int
 ) -> None:
-    """Make *setbacks* exceptions, and count them in for the *over* that are none any more."""
-    if not setbacks and not over:
+    """Make *failed* exceptions, and count them in for the *over* that are none any more."""
+    if not failed and not over:
         return
     sql.executemany(
         "INSERT INTO exception (seq, destination, attempts, due, error, code, at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(one.seq, name, one.attempts, one.due, one.error, one.code, now) for one in setbacks],
+        [(one.seq, name, one.attempts, one.due, one.error, one.code, now) for one in failed],
     )
-    dead = sum(one.due is None for one in setbacks)
+    dead = sum(one.due is None for one in failed)
     sql.execute(
         "UPDATE destination SET pending = pending + ?, dead = dead + ? WHERE name = ?",
-        (len(setbacks) - dead - over, dead, name),
+        (len(failed) - dead - over, dead, name),
     )

@@ -13,7 +13,7 @@ import anyio
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
-from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, Setback
+from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, FailedEntry
 from anytrack_async.outbox.errors import distinct, not_open
 from anytrack_async.outbox.sqlite import claim as taking
 from anytrack_async.outbox.sqlite import dead_letters as letters
@@ -64,7 +64,7 @@ class SQLiteOutbox:
         self._thread: OwnerThread[Database] | None = None
         self._inherited: OwnerThread[Database] | None = None
         self._opening = partial(Database.open, self._path, clock=clock, busy_timeout=busy_timeout)
-        self._unreadable: dict[int, list[Setback]] = {}
+        self._unreadable: dict[int, list[FailedEntry]] = {}
 
     @property
     def path(self) -> Path:
@@ -162,9 +162,9 @@ class SQLiteOutbox:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
         return await self._run(lambda db: leases.renew(db, claim, lease))
 
-    async def settle(self, claim: Claim, setbacks: Sequence[Setback] = ()) -> bool:
+    async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
-        kept = [*distinct(claim, setbacks), *self._unreadable.get(claim.lease_id, ())]
+        kept = [*distinct(claim, failed), *self._unreadable.get(claim.lease_id, ())]
         held = await self._run(lambda db: leases.settle(db, claim, kept))
         self._unreadable.pop(claim.lease_id, None)
         return held

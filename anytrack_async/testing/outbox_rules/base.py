@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Claim, Outbox, Setback
+from anytrack_async.outbox.base import Claim, FailedEntry, Outbox
 
 CAPACITY = 100
 LEASE = 60.0
@@ -60,10 +60,12 @@ def tried(claim: Claim) -> list[int]:
     return [entry.attempts for entry in claim.entries]
 
 
-def back(claim: Claim, *numbers: int, due: float | None = None) -> list[Setback]:
-    """Return setbacks for the orders *numbers* of *claim*, dead without *due*."""
+def back(claim: Claim, *numbers: int, due: float | None = None) -> list[FailedEntry]:
+    """Return failed for the orders *numbers* of *claim*, dead without *due*."""
     return [
-        Setback(seq=entry.seq, attempts=entry.attempts + 1, error="no thanks", code="E1", due=due)
+        FailedEntry(
+            seq=entry.seq, attempts=entry.attempts + 1, error="no thanks", code="E1", due=due
+        )
         for entry in claim.entries
         if int(entry.conversion.order_id or "") in numbers
     ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.base import Outbox, Setback
+from anytrack_async.outbox.base import FailedEntry, Outbox
 from anytrack_async.testing.outbox_rules.base import (
     LEASE,
     Clock,
@@ -62,7 +62,7 @@ class GivingBack(Rules):
 
         with pytest.raises(OutboxError, match="not in the claim"):
             await outbox.settle(
-                claim, [Setback(seq=claim.entries[0].seq + 1, attempts=1, error="")]
+                claim, [FailedEntry(seq=claim.entries[0].seq + 1, attempts=1, error="")]
             )
 
         assert await outbox.settle(claim)

@@ -3,7 +3,7 @@
 import pytest
 
 from anytrack_async.models.outcome import Status
-from anytrack_async.outbox.base import Appended, Setback
+from anytrack_async.outbox.base import Appended, FailedEntry
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.testing.outbox_contract import LEASE, Clock, sales
 
@@ -43,7 +43,7 @@ async def test_retries_it_held_go_though_nobody_prunes():
     outbox = await opened(capacity=50)
     await outbox.append(sales(0))
     claim = await outbox.claim("alpha", 1, LEASE)
-    retry = Setback(seq=1, attempts=1, error="", due=outbox._clock() + 5)
+    retry = FailedEntry(seq=1, attempts=1, error="", due=outbox._clock() + 5)
     await outbox.settle(claim, [retry])
     for start in range(1, 2000, 49):
         await outbox.append(sales(*range(start, start + 49)))
@@ -115,7 +115,7 @@ async def test_what_a_forgotten_destination_left_takes_no_room():
     outbox = await opened(capacity=2)
     await outbox.append(sales(1))
     claim = await outbox.claim("alpha", 1, LEASE)
-    await outbox.settle(claim, [Setback(seq=1, attempts=1, error="refused")])
+    await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="refused")])
     await outbox.prune(remember=HOUR)
     await outbox.forget("alpha")
 
@@ -126,7 +126,7 @@ async def test_what_went_is_not_taken_for_a_dead_letter_before_it():
     outbox = await opened()
     await outbox.append(sales(1, 2, 3))
     claim = await outbox.claim("alpha", 3, LEASE)
-    await outbox.settle(claim, [Setback(seq=1, attempts=1, error="refused")])
+    await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="refused")])
 
     assert await outbox.prune(remember=HOUR) == 2
     reports = await outbox.reports(["sale:1", "sale:2", "sale:3"])

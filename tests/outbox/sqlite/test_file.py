@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from anytrack_async.errors import OutboxError, SchemaVersionError
-from anytrack_async.outbox.base import Setback
+from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
@@ -135,7 +135,7 @@ async def test_damage_is_told_with_what_to_do(outbox, path):
 async def test_a_file_that_lost_a_row_is_called_damaged(outbox):
     await outbox.append(sales(1))
     claim = await outbox.claim("alpha", 1, LEASE)
-    await outbox.settle(claim, [Setback(seq=1, attempts=1, error="", due=0.0)])
+    await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="", due=0.0)])
     await outbox.release(await outbox.claim("beta", 1, LEASE), due=0.0, tried=False)
     await outbox._run(lambda db: db.sql.execute("DELETE FROM log"))
 

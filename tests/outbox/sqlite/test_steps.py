@@ -7,7 +7,7 @@ import pytest
 
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.base import Setback
+from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.sqlite import retention as log
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
@@ -57,7 +57,9 @@ async def test_replaying_all_goes_in_steps(outbox, monkeypatch, statements):
     monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letters.STEP", 4)
     await outbox.append(sales(*range(10)))
     claim = await outbox.claim("alpha", 10, LEASE)
-    await outbox.settle(claim, [Setback(seq=e.seq, attempts=1, error="") for e in claim.entries])
+    await outbox.settle(
+        claim, [FailedEntry(seq=e.seq, attempts=1, error="") for e in claim.entries]
+    )
     seen = await statements()
 
     assert await outbox.replay("alpha") == 10
@@ -123,7 +125,7 @@ async def test_what_others_appended_is_decoded_with_its_digest(outbox, path, clo
     monkeypatch.setattr("anytrack_async.outbox.sqlite.decoding.decode", noting)
 
     claim = await outbox.claim("alpha", 9, LEASE)
-    await outbox.settle(claim, [Setback(seq=1, attempts=1, error="no")])
+    await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="no")])
     again = SQLiteOutbox(path, clock=clock)
     await again.open(["alpha"])
     (letter,) = await again.dead_letters("alpha")

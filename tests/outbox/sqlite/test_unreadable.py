@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from anytrack_async.models.outcome import Status
-from anytrack_async.outbox.base import Depth, Setback
+from anytrack_async.outbox.base import Depth, FailedEntry
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sales
 
@@ -37,7 +37,7 @@ async def test_others_of_its_claim_go_on_and_it_dies_with_them(outbox, path, ids
 
     claim = await outbox.claim("alpha", 9, LEASE)
     assert ids(claim) == ["1", "3"]
-    retry = Setback(seq=claim.entries[0].seq, attempts=1, error="later", due=0.0)
+    retry = FailedEntry(seq=claim.entries[0].seq, attempts=1, error="later", due=0.0)
     assert await outbox.settle(claim, [retry])
 
     outcome = (await outbox.reports(["sale:2"]))["sale:2"].outcomes["alpha"]
@@ -102,7 +102,9 @@ async def test_a_settlement_that_fails_does_not_forget_it(outbox, path, monkeypa
 async def test_dead_letters_name_it_in_the_log_and_show_the_others(outbox, path, caplog):
     await outbox.append(sales(1, 2, 3, 4))
     claim = await outbox.claim("alpha", 9, LEASE)
-    await outbox.settle(claim, [Setback(seq=e.seq, attempts=1, error="no") for e in claim.entries])
+    await outbox.settle(
+        claim, [FailedEntry(seq=e.seq, attempts=1, error="no") for e in claim.entries]
+    )
     outbox = await spoil(outbox, path, 1, 2, 4)
 
     with caplog.at_level(logging.WARNING, logger="anytrack_async"):
