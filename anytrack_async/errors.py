@@ -236,3 +236,20 @@ class OutboxError(AnyTrackError):
 
 class SchemaVersionError(OutboxError):
     """The outbox was written by a later release; upgrade before opening it."""
+
+
+def safe_description(exc: BaseException) -> str:
+    """Describe an exception without its message, which may contain customer data or a token.
+
+    Errors of this library are described by their message, which never does; others by their type
+    and by the function and line that raised them.
+    """
+    if isinstance(exc, AnyTrackError):
+        return str(exc)
+    traceback = exc.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return type(exc).__name__
+    function, line = traceback.tb_frame.f_code.co_name, traceback.tb_lineno
+    return f"{type(exc).__name__} in {function}, line {line}"

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 import attrs
 
-from anytrack_async.delivery.fault import fault
 from anytrack_async.destinations.sink import (
     BatchRejected,
     NeedsOperator,
@@ -17,6 +16,7 @@ from anytrack_async.destinations.sink import (
     Unavailable,
     Unfinished,
 )
+from anytrack_async.errors import safe_description
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
 
@@ -178,7 +178,7 @@ async def _ask(
         some = signal.outcomes
         return (some if _fits(some, batch, may_lack=True) else nothing), signal
     except Exception as exc:  # a sink may be anybody's
-        return nothing, Unavailable(fault(exc))
+        return nothing, Unavailable(safe_description(exc))
     if not _fits(outcomes, batch):
         return nothing, Unavailable(
             f"sink {sink.name!r} did not answer one outcome for each of {len(batch)} conversions"

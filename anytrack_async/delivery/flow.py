@@ -6,8 +6,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Self
 
-from anytrack_async.delivery.fault import fault
 from anytrack_async.destinations.sink import SinkLimits
+from anytrack_async.errors import safe_description
 from anytrack_async.events import (
     Event,
     LaneDown,
@@ -120,7 +120,9 @@ class Gate:
         except Exception as exc:  # a sink may be anybody's
             self._spacing = None
             logger.error(
-                "%s: its spacing failed, batches go at once: %s", self._destination, fault(exc)
+                "%s: its spacing failed, batches go at once: %s",
+                self._destination,
+                safe_description(exc),
             )
             return 0.0
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import anyio
 
-from anytrack_async.delivery.fault import fault
+from anytrack_async.errors import safe_description
 from anytrack_async.events import logger
 from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
 
@@ -91,7 +91,10 @@ class Ledger:
                 return await step()
             except Exception as exc:  # an outbox may be anybody's
                 logger.error(
-                    "%s: cannot %s the outbox, trying again: %s", self._name, what, fault(exc)
+                    "%s: cannot %s the outbox, trying again: %s",
+                    self._name,
+                    what,
+                    safe_description(exc),
                 )
             finally:
                 self._steps.discard(scope)

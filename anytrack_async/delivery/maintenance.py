@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import anyio
 
-from anytrack_async.delivery.fault import fault
 from anytrack_async.delivery.registry import Handles
+from anytrack_async.errors import safe_description
 from anytrack_async.events import logger
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
@@ -45,7 +45,7 @@ class Upkeep:
             try:
                 await self._outbox.prune(remember=self._settings.remember)
             except Exception as exc:  # an outbox may be anybody's
-                logger.error("cannot clean up the outbox, trying again: %s", fault(exc))
+                logger.error("cannot clean up the outbox, trying again: %s", safe_description(exc))
 
     async def _watch(self) -> None:
         while True:
@@ -53,4 +53,4 @@ class Upkeep:
             try:
                 await self._handles.look_around()
             except Exception as exc:  # an outbox may be anybody's
-                logger.error("cannot read the outbox, trying again: %s", fault(exc))
+                logger.error("cannot read the outbox, trying again: %s", safe_description(exc))

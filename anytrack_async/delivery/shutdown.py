@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
-from anytrack_async.delivery.fault import fault
 from anytrack_async.destinations.sink import Sink
+from anytrack_async.errors import safe_description
 from anytrack_async.events import logger
 from anytrack_async.outbox.base import Outbox
 
@@ -31,6 +31,6 @@ async def within(what: str, step: Callable[[], Awaitable[None]]) -> None:
         try:
             await step()
         except Exception as exc:  # sinks and outbox may be anybody's
-            logger.error("%s failed: %s", what, fault(exc))
+            logger.error("%s failed: %s", what, safe_description(exc))
     if limit.cancelled_caught:
         logger.error("%s took longer than %g s", what, _LONGEST)
