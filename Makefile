@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BENCH  := .venv-bench
 
-.PHONY: demo test check format bench check-speed clean
+.PHONY: demo test check format bench check-speed house clean
 
 demo: $(VENV)/.demo
 	$(BIN)/anytrack demo
@@ -30,6 +30,10 @@ bench: $(BENCH)/.bench
 
 check-speed: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.counts
+
+# How easy the code is to walk through, in numbers; fails nothing.
+house: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.house
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 …")'
