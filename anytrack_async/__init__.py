@@ -84,11 +84,11 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Conversion,
         ConversionFields,
         ConversionType,
+        LineItem,
         PricedFields,
+        new_event_id,
     )
     from anytrack_async.models.customer import Customer
-    from anytrack_async.models.event_id import new_event_id
-    from anytrack_async.models.line_item import LineItem
     from anytrack_async.models.meta import MetaFields
     from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
     from anytrack_async.models.validators import Amount
@@ -120,12 +120,10 @@ else:
         ),
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.conversion": (
-            "Conversion ConversionFields ConversionType PricedFields"
+            "Conversion ConversionFields ConversionType LineItem PricedFields new_event_id"
         ),
         "anytrack_async.models.customer": "Customer",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
-        "anytrack_async.models.event_id": "new_event_id",
-        "anytrack_async.models.line_item": "LineItem",
         "anytrack_async.models.meta": "MetaFields",
         "anytrack_async.models.answers": (
             "AffiliatePerformance Attribution DailyReport Touchpoint"
