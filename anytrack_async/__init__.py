@@ -29,7 +29,10 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.destinations.meta.sink import MetaSink
     from anytrack_async.destinations.sink import (
         BatchRejected,
+        ConfiguredSink,
+        Finding,
         NeedsOperator,
+        SetupStep,
         Sink,
         SinkLimits,
         SinkSignal,
@@ -141,8 +144,8 @@ else:
         "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",
         "anytrack_async.destinations.anytrack.sink": "AnyTrackSink",
         "anytrack_async.destinations.sink": (
-            "BatchRejected NeedsOperator Sink SinkLimits SinkSignal Throttled "
-            "Unavailable Unfinished"
+            "BatchRejected ConfiguredSink Finding NeedsOperator SetupStep Sink SinkLimits "
+            "SinkSignal Throttled Unavailable Unfinished"
         ),
         "anytrack_async.destinations.hubspot.sink": "HubSpotSink",
         "anytrack_async.destinations.meta.sink": "MetaSink",
@@ -177,6 +180,7 @@ __all__ = [
     "Claim",
     "ClosedError",
     "ConfigurationError",
+    "ConfiguredSink",
     "ConflictError",
     "Conversion",
     "ConversionFields",
@@ -201,6 +205,7 @@ __all__ = [
     "Entry",
     "Event",
     "FailedEntry",
+    "Finding",
     "HttpSettings",
     "HubSpotSettings",
     "HubSpotSink",
@@ -235,6 +240,7 @@ __all__ = [
     "SchemaVersionError",
     "ServerError",
     "ServiceError",
+    "SetupStep",
     "Sink",
     "SinkLimits",
     "SinkSignal",
