@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 import attrs
 
+from anytrack_async.events import OperatorCause
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.settings.environment import positive
-
-OperatorCause: TypeAlias = Literal["credentials", "configuration"]
-"""What an operator has to replace before a destination takes conversions again."""
 
 
 def _at_once(_: float) -> float:
