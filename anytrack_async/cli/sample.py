@@ -64,7 +64,7 @@ def to_conversion(record: Mapping[str, Any], *, now: datetime | None = None) -> 
     """Return the conversion that *record* describes.
 
     Raises:
-        InvalidConversionError: a field has a fault; the message names it.
+        InvalidConversionError: a field is not valid; the message names it.
     """
     fields = {name: value for name, value in record.items() if name != "note"}
     if "ago" in fields:
@@ -128,7 +128,7 @@ def _made(cls: type[_T], where: str, fields: Any) -> _T:
     try:
         return cls(**fields)
     except InvalidConversionError as exc:
-        raise InvalidConversionError(f"{prefix}{exc.field}", exc.fault) from None
+        raise InvalidConversionError(f"{prefix}{exc.name}", exc.problem) from None
 
 
 def _list(items: Any) -> list[Any]:
