@@ -105,8 +105,8 @@ def check_patience(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
     """
     for sink in sinks:
         needed = sink.limits.seconds
-        if needed is not None and needed > delivery.patience:
-            raise ConfigurationError(_too_short(sink.name, needed, delivery.patience))
+        if needed is not None and needed > delivery.batch_timeout:
+            raise ConfigurationError(_too_short(sink.name, needed, delivery.batch_timeout))
 
 
 def _too_short(name: str, needed: float, given: float) -> str:

@@ -202,7 +202,7 @@ class Lane:
             self._sink,
             claim.entries.conversions,
             tried,
-            within=self._settings.patience,
+            within=self._settings.batch_timeout,
             between=between,
         )
 

@@ -60,6 +60,6 @@ class DeliverySettings:
     remember: float = attrs.field(default=30 * DAY, validator=not_negative)
 
     @property
-    def patience(self) -> float:
-        """Seconds that a sink gets for one batch."""
+    def batch_timeout(self) -> float:
+        """Seconds that a sink may take for one batch: four fifths of the lease."""
         return self.lease * LEASE_USED

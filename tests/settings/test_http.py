@@ -166,5 +166,5 @@ def test_only_a_longer_time_out_than_the_default_asks_for_time(timeout: float, a
 
 
 def test_a_batch_gets_four_fifths_of_the_lease():
-    assert DeliverySettings().patience == 96
-    assert DeliverySettings(lease=10).patience == 8
+    assert DeliverySettings().batch_timeout == 96
+    assert DeliverySettings(lease=10).batch_timeout == 8

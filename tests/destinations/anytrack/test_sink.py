@@ -498,7 +498,7 @@ class TestTime:
                 await anyio.sleep_forever()
 
         wire = Wire(pause=hang_once)
-        target = sink(wire, connections=1, timeout=timeout, within=delivery.patience)
+        target = sink(wire, connections=1, timeout=timeout, within=delivery.batch_timeout)
         dispatcher = Dispatcher(MemoryOutbox(), [target], delivery, notify=lambda _: None)
         async with dispatcher:
             with anyio.fail_after(10):
