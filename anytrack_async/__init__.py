@@ -47,6 +47,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         DecodeError,
         DeliveryError,
         DeliveryTimeoutError,
+        InvalidArgumentError,
         InvalidConversionError,
         NotFoundError,
         OutboxError,
@@ -118,9 +119,9 @@ else:
         "anytrack_async.errors": (
             "AnyTrackError ClosedError ConfigurationError ConflictError CredentialsError "
             "DeadLetterError DecodeError DeliveryError DeliveryTimeoutError "
-            "InvalidConversionError NotFoundError OutboxError QueueFullError RateLimitedError "
-            "RejectedError SchemaVersionError ServerError ServiceError TransportError "
-            "UndeliveredError"
+            "InvalidArgumentError InvalidConversionError NotFoundError OutboxError QueueFullError "
+            "RateLimitedError RejectedError SchemaVersionError ServerError ServiceError "
+            "TransportError UndeliveredError"
         ),
         "anytrack_async.events": (
             "DeadLettered Delivered Dropped Event LaneDown LaneHeld LaneResumed LaneThrottled "
@@ -213,6 +214,7 @@ __all__ = [
     "HttpSettings",
     "HubSpotSettings",
     "HubSpotSink",
+    "InvalidArgumentError",
     "InvalidConversionError",
     "LaneDown",
     "LaneHeld",
