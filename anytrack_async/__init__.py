@@ -16,9 +16,9 @@ from anytrack_async._version import __version__ as __version__
 # Importing the package is cheap: a name's module is loaded when the name is first used. Type
 # checkers read the imports below (`X as X` makes a name public), the interpreter the table.
 if _typing.TYPE_CHECKING:  # pragma: no cover
+    # isort: off
     from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
-    from anytrack_async.client.stats import DestinationStats as DestinationStats
-    from anytrack_async.client.stats import Stats as Stats
+    from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
     from anytrack_async.delivery.delivery import Delivery as Delivery
     from anytrack_async.delivery.flow import LaneState as LaneState
     from anytrack_async.destinations.anytrack.api.affiliates import (
@@ -29,8 +29,6 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.destinations.anytrack.sink import AnyTrackSink as AnyTrackSink
     from anytrack_async.destinations.hubspot.settings import (
         HubSpotSettings as HubSpotSettings,
-    )
-    from anytrack_async.destinations.hubspot.settings import (
         OAuthSettings as OAuthSettings,
     )
     from anytrack_async.destinations.hubspot.sink import HubSpotSink as HubSpotSink
@@ -38,111 +36,48 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.destinations.meta.sink import MetaSink as MetaSink
     from anytrack_async.destinations.sink import (
         BatchRejected as BatchRejected,
-    )
-    from anytrack_async.destinations.sink import (
         NeedsOperator as NeedsOperator,
-    )
-    from anytrack_async.destinations.sink import (
         Sink as Sink,
-    )
-    from anytrack_async.destinations.sink import (
         SinkLimits as SinkLimits,
-    )
-    from anytrack_async.destinations.sink import (
         SinkSignal as SinkSignal,
-    )
-    from anytrack_async.destinations.sink import (
         Throttled as Throttled,
-    )
-    from anytrack_async.destinations.sink import (
         Unavailable as Unavailable,
-    )
-    from anytrack_async.destinations.sink import (
         Unfinished as Unfinished,
     )
     from anytrack_async.errors import (
         AnyTrackError as AnyTrackError,
-    )
-    from anytrack_async.errors import (
         ClosedError as ClosedError,
-    )
-    from anytrack_async.errors import (
         ConfigurationError as ConfigurationError,
-    )
-    from anytrack_async.errors import (
         ConflictError as ConflictError,
-    )
-    from anytrack_async.errors import (
         CredentialsError as CredentialsError,
-    )
-    from anytrack_async.errors import (
         DeadLetterError as DeadLetterError,
-    )
-    from anytrack_async.errors import (
         DecodeError as DecodeError,
-    )
-    from anytrack_async.errors import (
         DeliveryError as DeliveryError,
-    )
-    from anytrack_async.errors import (
         DeliveryTimeoutError as DeliveryTimeoutError,
-    )
-    from anytrack_async.errors import (
+        InvalidArgumentError as InvalidArgumentError,
         InvalidConversionError as InvalidConversionError,
-    )
-    from anytrack_async.errors import (
         NotFoundError as NotFoundError,
-    )
-    from anytrack_async.errors import (
         OutboxError as OutboxError,
-    )
-    from anytrack_async.errors import (
         QueueFullError as QueueFullError,
-    )
-    from anytrack_async.errors import (
         RateLimitedError as RateLimitedError,
-    )
-    from anytrack_async.errors import (
         RejectedError as RejectedError,
-    )
-    from anytrack_async.errors import (
         SchemaVersionError as SchemaVersionError,
-    )
-    from anytrack_async.errors import (
         ServerError as ServerError,
-    )
-    from anytrack_async.errors import (
         ServiceError as ServiceError,
-    )
-    from anytrack_async.errors import (
         TransportError as TransportError,
-    )
-    from anytrack_async.errors import (
         UndeliveredError as UndeliveredError,
     )
     from anytrack_async.events import *  # noqa: F403
     from anytrack_async.models.answers import (
         AffiliatePerformance as AffiliatePerformance,
-    )
-    from anytrack_async.models.answers import (
         Attribution as Attribution,
-    )
-    from anytrack_async.models.answers import (
         DailyReport as DailyReport,
-    )
-    from anytrack_async.models.answers import (
         Touchpoint as Touchpoint,
     )
     from anytrack_async.models.conversion import (
         Conversion as Conversion,
-    )
-    from anytrack_async.models.conversion import (
         ConversionFields as ConversionFields,
-    )
-    from anytrack_async.models.conversion import (
         ConversionType as ConversionType,
-    )
-    from anytrack_async.models.conversion import (
         PricedFields as PricedFields,
     )
     from anytrack_async.models.customer import Customer as Customer
@@ -151,42 +86,25 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.models.meta import MetaFields as MetaFields
     from anytrack_async.models.outcome import (
         Outcome as Outcome,
-    )
-    from anytrack_async.models.outcome import (
         Receipt as Receipt,
-    )
-    from anytrack_async.models.outcome import (
         Report as Report,
-    )
-    from anytrack_async.models.outcome import (
         Status as Status,
     )
     from anytrack_async.models.validators import Amount as Amount
     from anytrack_async.outbox.base import (
         Appended as Appended,
-    )
-    from anytrack_async.outbox.base import (
         Claim as Claim,
-    )
-    from anytrack_async.outbox.base import (
         DeadLetter as DeadLetter,
-    )
-    from anytrack_async.outbox.base import (
         Depth as Depth,
-    )
-    from anytrack_async.outbox.base import (
+        Entries as Entries,
+        Entry as Entry,
         FailedEntry as FailedEntry,
-    )
-    from anytrack_async.outbox.base import (
         Outbox as Outbox,
     )
-    from anytrack_async.outbox.entries import Entries as Entries
-    from anytrack_async.outbox.entries import Entry as Entry
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
     from anytrack_async.settings.delivery import DeliverySettings as DeliverySettings
-    from anytrack_async.settings.http import HttpSettings as HttpSettings
-    from anytrack_async.settings.http import Retry as Retry
+    from anytrack_async.settings.http import HttpSettings as HttpSettings, Retry as Retry
 else:
     # Module → its public names; the events are taken from `events.__all__`.
     _MODULES = {
@@ -199,9 +117,9 @@ else:
         "anytrack_async.errors": (
             "AnyTrackError ClosedError ConfigurationError ConflictError CredentialsError "
             "DeadLetterError DecodeError DeliveryError DeliveryTimeoutError "
-            "InvalidConversionError NotFoundError OutboxError QueueFullError RateLimitedError "
-            "RejectedError SchemaVersionError ServerError ServiceError TransportError "
-            "UndeliveredError"
+            "InvalidArgumentError InvalidConversionError NotFoundError OutboxError QueueFullError "
+            "RateLimitedError RejectedError SchemaVersionError ServerError ServiceError "
+            "TransportError UndeliveredError"
         ),
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.conversion": (
@@ -215,8 +133,9 @@ else:
         "anytrack_async.models.answers": (
             "AffiliatePerformance Attribution DailyReport Touchpoint"
         ),
-        "anytrack_async.outbox.base": "Appended Claim DeadLetter Depth Outbox FailedEntry",
-        "anytrack_async.outbox.entries": "Entries Entry",
+        "anytrack_async.outbox.base": (
+            "Appended Claim DeadLetter Depth Entries Entry FailedEntry Outbox"
+        ),
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.settings.delivery": "DeliverySettings",
