@@ -52,7 +52,7 @@ class AnyTrackSink:
         self._limits = SinkLimits(
             batch=_ROUNDS * http.connections,
             concurrency=min(2, http.connections),
-            seconds=asked and asked / _USED,
+            required_seconds=asked and asked / _USED,
         )
 
     @property

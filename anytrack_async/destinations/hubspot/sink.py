@@ -63,7 +63,7 @@ class HubSpotSink:
         self._limits = SinkLimits(
             batch=_BATCH,
             concurrency=_AT_ONCE,
-            seconds=settings.http.asked(_requests(settings)),
+            required_seconds=settings.http.asked(_requests(settings)),
             spacing=self._portal.spacing,
         )
 

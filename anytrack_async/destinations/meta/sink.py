@@ -56,7 +56,9 @@ class MetaSink:
         check_reading(settings)
         self.name = name
         self.limits = SinkLimits(
-            batch=settings.batch, concurrency=settings.concurrency, seconds=settings.http.asked()
+            batch=settings.batch,
+            concurrency=settings.concurrency,
+            required_seconds=settings.http.asked(),
         )
         self._settings = settings
         self._session = Session(
