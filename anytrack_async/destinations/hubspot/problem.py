@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import orjson
 
-from anytrack_async.transport.redact import hide, safe_text
+from anytrack_async.transport.errors import hide, safe_text
 
 MISSING = "PROPERTY_DOESNT_EXIST"
 
@@ -36,7 +36,7 @@ class Act(Enum):
     LATER = "later"
     """Try these inputs again, not before `Problem.after` seconds."""
     DOWN = "down"
-    """The service failed or there was no answer."""
+    """The service failed or there was no response."""
     SPLIT = "split"
     """At least one input is bad, and HubSpot does not say which."""
 
