@@ -47,6 +47,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         DecodeError,
         DeliveryError,
         DeliveryTimeoutError,
+        InvalidArgumentError,
         InvalidConversionError,
         NotFoundError,
         OutboxError,
@@ -92,8 +93,16 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.models.meta import MetaFields
     from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
     from anytrack_async.models.validators import Amount
-    from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, FailedEntry, Outbox
-    from anytrack_async.outbox.entries import Entries, Entry
+    from anytrack_async.outbox.base import (
+        Appended,
+        Claim,
+        DeadLetter,
+        Depth,
+        Entries,
+        Entry,
+        FailedEntry,
+        Outbox,
+    )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
     from anytrack_async.settings.delivery import DeliverySettings
@@ -110,9 +119,9 @@ else:
         "anytrack_async.errors": (
             "AnyTrackError ClosedError ConfigurationError ConflictError CredentialsError "
             "DeadLetterError DecodeError DeliveryError DeliveryTimeoutError "
-            "InvalidConversionError NotFoundError OutboxError QueueFullError RateLimitedError "
-            "RejectedError SchemaVersionError ServerError ServiceError TransportError "
-            "UndeliveredError"
+            "InvalidArgumentError InvalidConversionError NotFoundError OutboxError QueueFullError "
+            "RateLimitedError RejectedError SchemaVersionError ServerError ServiceError "
+            "TransportError UndeliveredError"
         ),
         "anytrack_async.events": (
             "DeadLettered Delivered Dropped Event LaneDown LaneHeld LaneResumed LaneThrottled "
@@ -130,8 +139,9 @@ else:
         "anytrack_async.models.answers": (
             "AffiliatePerformance Attribution DailyReport Touchpoint"
         ),
-        "anytrack_async.outbox.base": "Appended Claim DeadLetter Depth Outbox FailedEntry",
-        "anytrack_async.outbox.entries": "Entries Entry",
+        "anytrack_async.outbox.base": (
+            "Appended Claim DeadLetter Depth Entries Entry FailedEntry Outbox"
+        ),
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.settings.delivery": "DeliverySettings",
@@ -204,6 +214,7 @@ __all__ = [
     "HttpSettings",
     "HubSpotSettings",
     "HubSpotSink",
+    "InvalidArgumentError",
     "InvalidConversionError",
     "LaneDown",
     "LaneHeld",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,18 +11,18 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "anytrack_async"
 
-LAYERS = (
-    {"errors", "_version"},
-    {"models"},
-    {"settings"},
-    {"codec", "events"},
-    {"transport", "outbox"},
-    {"destinations"},
-    {"delivery"},
-    {"client"},
-    {"sandbox", "testing", "__init__"},
-    {"cli"},
-)
+CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
+
+
+def layers() -> list[set[str]]:
+    """The layers as CONTRIBUTING lists them, the lowest first."""
+    (block,) = re.findall(
+        r"^```layers\n(.+?)^```", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    return [set(line.split()) for line in reversed(block.splitlines())]
+
+
+LAYERS = layers()
 OWNERS: dict[str, set[str]] = {
     "aiohttp": {"transport"},
     "cattrs": {"codec"},
@@ -33,6 +34,10 @@ OWNERS: dict[str, set[str]] = {
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def ids(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
 
 
 def part(path: Path) -> str:
@@ -63,8 +68,11 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def ids(path: Path) -> str:
-    return str(path.relative_to(PACKAGE))
+def test_every_part_of_the_package_has_one_layer() -> None:
+    listed = [name for names in LAYERS for name in names]
+
+    assert sorted(listed) == sorted({*listed})
+    assert {part(path) for path in MODULES} <= {*listed}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)

@@ -1,27 +1,23 @@
 """From lines of JSON to conversions, without I/O; and the sample that is shipped.
 
-A line is an object with the fields of a `Conversion`, its `customer` and `items` as objects.
-`ago`, minutes before now, takes the place of `timestamp`; `note` is for people.
+A line is an object as `to_conversion` reads it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.resources import files
 from itertools import count, islice
-from math import isfinite
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import orjson
 
-from anytrack_async.errors import AnyTrackError, DecodeError, InvalidConversionError
+from anytrack_async.cli.conversions import to_conversion
+from anytrack_async.errors import AnyTrackError, DecodeError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
 
-_T = TypeVar("_T")
 _KEYS = ("order_id", "event_id")
 
 
@@ -60,24 +56,6 @@ def read_lines(
             yield Fault(line=line, reason=str(exc), order_id=_order(record))
 
 
-def to_conversion(record: Mapping[str, Any], *, now: datetime | None = None) -> Conversion:
-    """Return the conversion that *record* describes.
-
-    Raises:
-        InvalidConversionError: a field has a fault; the message names it.
-    """
-    fields = {name: value for name, value in record.items() if name != "note"}
-    if "ago" in fields:
-        fields["timestamp"] = _moment(fields.pop("ago"), now or datetime.now(UTC))
-    elif isinstance(fields.get("timestamp"), str):
-        fields["timestamp"] = _iso(fields["timestamp"])
-    if fields.get("customer") is not None:
-        fields["customer"] = _made(Customer, "customer", fields["customer"])
-    if fields.get("items"):
-        fields["items"] = [_made(LineItem, "items", item) for item in _list(fields["items"])]
-    return _made(Conversion, "", fields)
-
-
 def sample(
     size: int = 1000, *, now: datetime | None = None
 ) -> Iterator[tuple[int, Conversion] | Fault]:
@@ -113,45 +91,6 @@ def _record(text: str) -> Mapping[str, Any]:
     if not isinstance(record, dict):
         raise DecodeError(f"the line must be an object, not {type(record).__name__}")
     return record
-
-
-def _made(cls: type[_T], where: str, fields: Any) -> _T:
-    if not isinstance(fields, Mapping):
-        raise InvalidConversionError(where, "must be an object")
-    known = {field.name: field for field in attrs.fields(cls)}  # type: ignore[arg-type]
-    prefix = f"{where}." if where else ""
-    for name in (name for name in fields if name not in known):
-        raise InvalidConversionError(f"{prefix}{name}", f"is no field of a {cls.__name__}")
-    for name in (name for name, field in known.items() if field.default is attrs.NOTHING):
-        if name not in fields:
-            raise InvalidConversionError(f"{prefix}{name}", "is missing")
-    try:
-        return cls(**fields)
-    except InvalidConversionError as exc:
-        raise InvalidConversionError(f"{prefix}{exc.field}", exc.fault) from None
-
-
-def _list(items: Any) -> list[Any]:
-    if not isinstance(items, list):
-        raise InvalidConversionError("items", "must be a list")
-    return items
-
-
-def _moment(ago: Any, now: datetime) -> datetime:
-    number = isinstance(ago, int | float) and not isinstance(ago, bool) and isfinite(ago)
-    try:
-        if number:
-            return now - timedelta(minutes=ago)
-    except OverflowError:
-        pass
-    raise InvalidConversionError("ago", "must be a number of minutes")
-
-
-def _iso(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidConversionError("timestamp", "must be an ISO 8601 time") from None
 
 
 def _renamed(record: Mapping[str, Any], suffix: str) -> Mapping[str, Any]:

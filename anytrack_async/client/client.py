@@ -93,7 +93,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         told = [self._counters, *logging, *several("observers", observers)]
         notify = Observers(told).notify
         self._session = anytrack_session(settings, transport=transport)
-        self._anytrack = AnyTrackSink(settings, transport=transport, within=delivery.patience)
+        self._anytrack = AnyTrackSink(settings, transport=transport, within=delivery.batch_timeout)
         everyone = [self._anytrack, *sinks]
         check_patience(delivery, everyone)
         self._dispatcher = Dispatcher(

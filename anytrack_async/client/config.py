@@ -104,9 +104,9 @@ def check_patience(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
         ConfigurationError: the message names both settings and a lease that is long enough.
     """
     for sink in sinks:
-        needed = sink.limits.seconds
-        if needed is not None and needed > delivery.patience:
-            raise ConfigurationError(_too_short(sink.name, needed, delivery.patience))
+        needed = sink.limits.required_seconds
+        if needed is not None and needed > delivery.batch_timeout:
+            raise ConfigurationError(_too_short(sink.name, needed, delivery.batch_timeout))
 
 
 def _too_short(name: str, needed: float, given: float) -> str:

@@ -139,7 +139,7 @@ class Lane:
         self._full = len(claim.entries) == self._limits.batch
         if claim.entries and self._gate.opens_in:
             # An answer to another request came meanwhile, and stopped the lane.
-            await self._ledger.release(claim, due=self._clock(), tried=False)
+            await self._ledger.release(claim, due=self._clock(), counts_as_attempt=False)
             return Claim(destination=self.name, next_due=self._clock())
         return claim
 
@@ -202,7 +202,7 @@ class Lane:
             self._sink,
             claim.entries.conversions,
             tried,
-            within=self._settings.patience,
+            within=self._settings.batch_timeout,
             between=between,
         )
 

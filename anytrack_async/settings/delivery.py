@@ -42,7 +42,7 @@ class DeliverySettings:
             the same file again sends nothing.
 
     Raises:
-        ConfigurationError: a setting has a fault; the message names it.
+        ConfigurationError: a setting is not valid; the message names it.
     """
 
     retry: Retry = attrs.field(factory=_patient, validator=made_of(Retry))
@@ -60,6 +60,6 @@ class DeliverySettings:
     remember: float = attrs.field(default=30 * DAY, validator=not_negative)
 
     @property
-    def patience(self) -> float:
-        """Seconds that a sink gets for one batch."""
+    def batch_timeout(self) -> float:
+        """Seconds that a sink may take for one batch: four fifths of the lease."""
         return self.lease * LEASE_USED

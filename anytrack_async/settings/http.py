@@ -25,7 +25,7 @@ class Retry:
         hint_cap: longest wait that a server may ask for, seconds.
 
     Raises:
-        ConfigurationError: a setting has a fault; the message names it.
+        ConfigurationError: a setting is not valid; the message names it.
     """
 
     attempts: int = attrs.field(default=4, validator=whole)
@@ -65,7 +65,7 @@ class HttpSettings:
             whichever is set.
 
     Raises:
-        ConfigurationError: a setting has a fault; the message names it.
+        ConfigurationError: a setting is not valid; the message names it.
     """
 
     timeout: float = attrs.field(default=_DEFAULT_TIMEOUT, validator=positive)

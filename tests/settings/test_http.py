@@ -168,5 +168,5 @@ def test_only_a_timeout_above_the_default_requires_time(timeout: float, seconds:
 
 
 def test_a_batch_gets_four_fifths_of_the_lease():
-    assert DeliverySettings().patience == 96
-    assert DeliverySettings(lease=10).patience == 8
+    assert DeliverySettings().batch_timeout == 96
+    assert DeliverySettings(lease=10).batch_timeout == 8

@@ -52,7 +52,7 @@ class AnyTrackSink:
         self._limits = SinkLimits(
             batch=_ROUNDS * http.connections,
             concurrency=min(2, http.connections),
-            seconds=required and required / _USED,
+            required_seconds=required and required / _USED,
         )
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import orjson
 
-from anytrack_async.destinations.hubspot.problem import MISSING, Act, Problem, described
+from anytrack_async.destinations.hubspot.problem import MISSING, RESUME, Act, Problem, described
 from anytrack_async.destinations.hubspot.rate_limit import count
 from anytrack_async.transport.message import parse_retry_after
 
@@ -54,7 +54,8 @@ def read_problem(
         return attrs.evolve(problem, act=Act.DOWN)  # not HubSpot speaking, but something before it
     if status in _NOWHERE:
         # Nothing we send addresses a record by a path: a setting is wrong, for all conversions.
-        return attrs.evolve(problem, act=Act.HOLD, advice="check api_version and base_url")
+        advice = f"check HubSpotSettings(api_version=…, base_url=…); {RESUME}"
+        return attrs.evolve(problem, act=Act.HOLD, cause="configuration", advice=advice)
     return _not_set_up(attrs.evolve(problem, act=_act(status, problem.code)))
 
 
@@ -103,8 +104,8 @@ def _not_set_up(problem: Problem) -> Problem:
     ours = (problem.property or "").lower().startswith("anytrack_")
     if problem.act is not Act.REJECT or not ours or problem.reason != MISSING:
         return problem
-    advice = f"HubSpotSink.setup() creates the property {problem.property}"
-    return attrs.evolve(problem, act=Act.HOLD, advice=advice)
+    advice = f"create the deal property {problem.property} with `anytrack setup hubspot`; {RESUME}"
+    return attrs.evolve(problem, act=Act.HOLD, cause="configuration", advice=advice)
 
 
 def _throttled(

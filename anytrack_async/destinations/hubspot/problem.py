@@ -12,9 +12,13 @@ from typing import Any
 import attrs
 import orjson
 
+from anytrack_async.destinations.sink import OperatorCause
 from anytrack_async.transport.errors import hide, safe_text
 
 MISSING = "PROPERTY_DOESNT_EXIST"
+
+RESUME = "then client.resume('hubspot')"
+"""How every advice to an operator ends."""
 
 _SCOPES = re.compile(r"[A-Za-z][\w.-]+")
 _EXISTING_ID = re.compile(r"(?i)\bexisting (?:\w+ )?id:?\s*(\d+)")
@@ -47,6 +51,7 @@ class Problem:
 
     Attributes:
         act: what to do.
+        cause: what an operator has to put right, where one has to.
         message: HubSpot's own words, masked.
         words: the same before masking; for `without`, never to be shown.
         advice: what an operator can do about it.
@@ -60,6 +65,7 @@ class Problem:
     """
 
     act: Act
+    cause: OperatorCause = "credentials"
     message: str
     words: str = attrs.field(default="", repr=False)
     advice: str = ""

@@ -45,7 +45,7 @@ def to_signal(problem: Problem) -> SinkSignal:
         case Act.WAIT:
             return Throttled(reason, after=problem.after or 0.0, code=code)
         case Act.HOLD:
-            return NeedsOperator(reason, code=code)
+            return NeedsOperator(reason, cause=problem.cause, code=code)
         case Act.REJECT | Act.EXISTS | Act.SPLIT:
             return BatchRejected(reason, code=code)
         case _:

@@ -57,7 +57,7 @@ class MetaSink:
         self.limits = SinkLimits(
             batch=settings.batch,
             concurrency=settings.concurrency,
-            seconds=settings.http.required_seconds(),
+            required_seconds=settings.http.required_seconds(),
         )
         self._settings = settings
         self._session = Session(

@@ -498,7 +498,7 @@ class TestTime:
                 await anyio.sleep_forever()
 
         wire = Wire(pause=hang_once)
-        target = sink(wire, connections=1, timeout=timeout, within=delivery.patience)
+        target = sink(wire, connections=1, timeout=timeout, within=delivery.batch_timeout)
         dispatcher = Dispatcher(MemoryOutbox(), [target], delivery, notify=lambda _: None)
         async with dispatcher:
             with anyio.fail_after(10):
@@ -688,8 +688,8 @@ class TestHousekeeping:
         assert sink().limits.concurrency == 2
         assert sink(connections=1).limits.batch == 8
         assert sink(connections=1).limits.concurrency == 1
-        assert sink().limits.seconds is None
-        assert sink(timeout=60).limits.seconds == pytest.approx(60 / 0.95)
+        assert sink().limits.required_seconds is None
+        assert sink(timeout=60).limits.required_seconds == pytest.approx(60 / 0.95)
         assert sink().name == "anytrack"
 
     async def test_a_new_token_is_used_from_now_on(self):
