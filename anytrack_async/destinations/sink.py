@@ -134,4 +134,4 @@ class Unfinished(SinkSignal):
 
 
 class Unavailable(SinkSignal):
-    """No answer, or an answer that says the service itself failed."""
+    """No response, or a response that says the service itself failed."""
