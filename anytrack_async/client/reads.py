@@ -20,7 +20,7 @@ from anytrack_async.transport.session import Session
 class Reads:
     """The part of the client that asks AnyTrack; each method names the endpoint's that does it.
 
-    All raise `InvalidConversionError` for an argument with a fault, the `ServiceError` that fits
+    All raise `InvalidArgumentError` for an argument that is not valid, the `ServiceError` that fits
     after the last retry, `DecodeError` for an answer that cannot be read, and `ClosedError` once
     the client is closed.
     """

@@ -99,7 +99,7 @@ class Conversion:
 
     Validation runs in the constructor: a conversion that exists can be stored and sent. Blank text
     in `source`, `ip_address`, `user_agent` and `page_url` counts as none: an empty header does no
-    harm; a blank id is a fault. The `repr` leaves out whatever may tell who the customer is.
+    harm; a blank id is an error. The `repr` leaves out whatever may tell who the customer is.
 
     Attributes:
         conversion_type: sale, lead, signup or custom.
@@ -126,7 +126,7 @@ class Conversion:
         meta: what only Meta is told.
 
     Raises:
-        InvalidConversionError: a field has a fault; the message names the field and the fault.
+        InvalidConversionError: a field is not valid; the message names it.
     """
 
     conversion_type: ConversionType = attrs.field(converter=_type)

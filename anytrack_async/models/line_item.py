@@ -35,7 +35,7 @@ class LineItem:
         brand: the product's brand.
 
     Raises:
-        InvalidConversionError: a field has a fault; the message names the field and the fault.
+        InvalidConversionError: a field is not valid; the message names it.
     """
 
     id: str = attrs.field(validator=identifier())

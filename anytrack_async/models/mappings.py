@@ -1,6 +1,6 @@
 """Mappings that callers fill with what they like: copied, checked and made plain.
 
-Faults are told by the path to them, never with the value: it may be a customer's.
+Messages have the path to a value and never the value itself, which may be a customer's.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class MetaFields:
         extra: parameters of the event that Meta added later, sent as given.
 
     Raises:
-        InvalidConversionError: a field has a fault; the message names the field.
+        InvalidConversionError: a field is not valid; the message names it.
 
     Source: Meta: Conversions API, server event parameters; data processing options.
     """

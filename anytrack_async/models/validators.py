@@ -1,6 +1,6 @@
 """What a field may hold: small converters and validators for the models.
 
-Faults are told by field name and kind, never with the value: it may be a customer's.
+Messages name the field and never its value, which may be a customer's.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def _decimal(field: str, value: object) -> Decimal:
     try:
         return Decimal(value if isinstance(value, int) else str(value))
     except InvalidOperation:
-        fault = "must be a number such as '1299.90', got other text"
-        raise InvalidConversionError(field, fault) from None
+        problem = "must be a number such as '1299.90', got other text"
+        raise InvalidConversionError(field, problem) from None
 
 
 def currency_code(value: str) -> str:

@@ -42,7 +42,7 @@ class DeliverySettings:
             the same file again sends nothing.
 
     Raises:
-        ConfigurationError: a setting has a fault; the message names it.
+        ConfigurationError: a setting is not valid; the message names it.
     """
 
     retry: Retry = attrs.field(factory=_patient, validator=made_of(Retry))

@@ -151,7 +151,7 @@ def build(cls: type[_T], given: Mapping[str, Any], names: Mapping[str, str], **m
     """Return a *cls* made of what is *given* and *more*.
 
     Raises:
-        ConfigurationError: a value has a fault; the message names its variable.
+        ConfigurationError: a value is not valid; the message names its variable.
     """
     try:
         return cls(**given, **more)

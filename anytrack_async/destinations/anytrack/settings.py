@@ -30,7 +30,7 @@ class AnyTrackSettings:
         http: time-outs, connections, retries of reads.
 
     Raises:
-        ConfigurationError: a setting has a fault; the message names it.
+        ConfigurationError: a setting is not valid; the message names it.
     """
 
     VARIABLES: ClassVar = {

@@ -10,6 +10,7 @@ import anyio
 from anytrack_async.destinations.hubspot.check import examine
 from anytrack_async.destinations.hubspot.pipelines import is_plain, resolved
 from anytrack_async.destinations.hubspot.portal import Portal
+from anytrack_async.destinations.hubspot.problem import RESUME
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
 from anytrack_async.destinations.hubspot.setup import set_up
 from anytrack_async.destinations.hubspot.signals import SERVICE, Refused, to_signal
@@ -70,7 +71,7 @@ class HubSpotSink:
         self._limits = SinkLimits(
             batch=_BATCH,
             concurrency=_AT_ONCE,
-            seconds=settings.http.asked(_requests(settings)),
+            required_seconds=settings.http.required_seconds(_requests(settings)),
             spacing=self._portal.spacing,
         )
 
@@ -103,7 +104,7 @@ class HubSpotSink:
             Throttled: a limit of HubSpot's is reached.
             BatchRejected: one conversion spoils all, and HubSpot does not say which.
             NeedsOperator: the token, its scopes, the pipeline or a property is not there.
-            Unavailable: HubSpot is down or did not answer.
+            Unavailable: HubSpot is down or did not respond.
         """
         settings = await self._placed()
         outcomes: list[Outcome] = []
@@ -177,7 +178,8 @@ class HubSpotSink:
             raise to_signal(exc.problem) from exc
         except ConfigurationError as exc:
             # Every deal would fail: hold until the settings or the portal are put right.
-            raise NeedsOperator(str(exc), code="CONFIGURATION") from exc
+            reason = f"{exc}; {RESUME}"
+            raise NeedsOperator(reason, cause="configuration", code="CONFIGURATION") from exc
 
     def _forget(self, signal: SinkSignal) -> None:
         if isinstance(signal, NeedsOperator) and not self._plain:

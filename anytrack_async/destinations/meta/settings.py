@@ -84,7 +84,7 @@ class MetaSettings:
         http: time-outs, connections and engine.
 
     Raises:
-        ConfigurationError: a setting has a fault; the message names it.
+        ConfigurationError: a setting is not valid; the message names it.
     """
 
     VARIABLES: ClassVar = {

@@ -160,7 +160,7 @@ def test_fault_is_told_by_field_never_by_value(cls, field, value):
     with pytest.raises(InvalidConversionError) as caught:
         cls(**{field: value})
 
-    assert caught.value.field.split(".")[0] == field
+    assert caught.value.name.split(".")[0] == field
     assert "jane" not in str(caught.value)
 
 
