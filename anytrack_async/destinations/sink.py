@@ -9,7 +9,7 @@ import attrs
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
-from anytrack_async.settings.environment import positive
+from anytrack_async.settings.fields import positive
 
 OperatorCause: TypeAlias = Literal["credentials", "configuration"]
 """What an operator has to replace before a destination takes conversions again."""
