@@ -24,14 +24,13 @@ def packages() -> list[ModuleType]:
 
 
 def typed() -> dict[str, str]:
-    """Name → module, as type checkers see the root package."""
+    """Name → module, as type checkers see the root package; ``*`` stands for a module's all."""
     source = Path(str(anytrack_async.__file__)).read_text(encoding="utf-8")
     return {
         alias.name: str(node.module)
         for block in ast.parse(source).body
-        if isinstance(block, ast.If)
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
+        for node in (block.body if isinstance(block, ast.If) else [block])
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("anytrack_async")
         for alias in node.names
     }
 
@@ -45,9 +44,23 @@ def test_all_names_exist_once(package: ModuleType) -> None:
 
 
 def test_type_checkers_and_the_interpreter_see_the_same() -> None:
-    assert typed() == anytrack_async._MODULE_OF
-    assert sorted({*anytrack_async.__all__} - {"__version__"}) == sorted(typed())
+    events = dict.fromkeys(anytrack_async.events.__all__, "anytrack_async.events")
+
+    names = typed()
+    assert names.pop("*") == "anytrack_async.events"
+    assert names.pop("__version__") == "anytrack_async._version"
+    assert names == anytrack_async._MODULE_OF
+    assert sorted({*anytrack_async.__all__} - {"__version__"}) == sorted(names | events)
     assert {*anytrack_async.__all__} <= {*dir(anytrack_async)}
+
+
+def test_events_lists_every_event_and_only_public_names() -> None:
+    events = anytrack_async.events
+    defined = {name for name, thing in vars(events).items() if isinstance(thing, type)}
+    public = {name for name in defined if issubclass(vars(events)[name], events.Event)}
+
+    assert public <= {*events.__all__}
+    assert all(vars(events)[name].__module__ == events.__name__ for name in events.__all__)
 
 
 def test_no_name_hides_behind_a_module_of_the_same_name() -> None:
