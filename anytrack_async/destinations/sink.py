@@ -10,7 +10,7 @@ import attrs
 from anytrack_async.events import Observer, OperatorCause
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
-from anytrack_async.settings.environment import positive
+from anytrack_async.settings.fields import positive
 from anytrack_async.transport.message import Transport
 
 
