@@ -26,8 +26,7 @@ from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import ANYTRACK, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.shutdown import within
-from anytrack_async.destinations.anytrack.session import anytrack_session
-from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import ConfigurationError
@@ -93,7 +92,9 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         told = [self._counters, *logging, *several("observers", observers)]
         notify = Observers(told).notify
         self._session = anytrack_session(settings, transport=transport)
-        self._anytrack = AnyTrackSink(settings, transport=transport, within=delivery.batch_timeout)
+        self._anytrack = AnyTrackSink(
+            settings, transport=transport, batch_timeout=delivery.batch_timeout
+        )
         everyone = [self._anytrack, *sinks]
         check_patience(delivery, everyone)
         self._dispatcher = Dispatcher(

@@ -1,4 +1,4 @@
-"""Where AnyTrack is and how to sign in there: `AnyTrackSettings`."""
+"""Where AnyTrack is and how to sign in there: `AnyTrackSettings`, and the session they lead to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 import attrs
 
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.settings.environment import (
     base_url,
     build,
@@ -17,6 +18,8 @@ from anytrack_async.settings.environment import (
     secret,
 )
 from anytrack_async.settings.http import HttpSettings
+from anytrack_async.transport.message import Transport
+from anytrack_async.transport.session import Session
 
 
 @attrs.frozen(kw_only=True)
@@ -27,7 +30,7 @@ class AnyTrackSettings:
         api_key: sent as bearer token.
         account_id: sent as ``X-Account-ID``.
         base_url: HTTPS, with the version.
-        http: time-outs, connections, retries of reads.
+        http: timeouts, connections, retries of reads.
 
     Raises:
         ConfigurationError: a setting is not valid; the message names it.
@@ -51,6 +54,28 @@ class AnyTrackSettings:
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
-        given = from_environment(cls.VARIABLES, environ)
-        require(given, cls.VARIABLES, "api_key", "account_id")
-        return build(cls, given, cls.VARIABLES)
+        values = from_environment(cls.VARIABLES, environ)
+        require(values, cls.VARIABLES, "api_key", "account_id")
+        return build(cls, values, cls.VARIABLES)
+
+
+def anytrack_session(
+    settings: AnyTrackSettings, *, transport: Transport | None = None, bounded: bool = False
+) -> Session:
+    """Return a session with AnyTrack; see `Session` for *transport* and *bounded*.
+
+    Raises:
+        ConfigurationError: the account id cannot be sent in a header, or the engine is missing.
+    """
+    account = settings.account_id
+    # Checked here because the message must name the setting; the session checks the token.
+    if not account.isascii() or not account.isprintable():
+        raise ConfigurationError("account_id must be printable ASCII")
+    return Session(
+        "anytrack",
+        settings.base_url,
+        headers={"Authorization": f"Bearer {settings.api_key}", "X-Account-ID": account},
+        http=settings.http,
+        transport=transport,
+        bounded=bounded,
+    )
