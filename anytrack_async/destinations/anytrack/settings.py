@@ -7,14 +7,13 @@ from typing import ClassVar, Self
 
 import attrs
 
-from anytrack_async.errors import ConfigurationError
-from anytrack_async.settings.environment import (
+from anytrack_async.settings.fields import (
     base_url,
-    build,
-    from_environment,
-    made_of,
-    not_empty,
-    require,
+    build_settings,
+    header_value,
+    instance_of,
+    read_variables,
+    require_variables,
     secret,
 )
 from anytrack_async.settings.http import HttpSettings
@@ -43,9 +42,9 @@ class AnyTrackSettings:
     }
 
     api_key: str = secret()
-    account_id: str = attrs.field(validator=not_empty)
+    account_id: str = attrs.field(validator=header_value)
     base_url: str = attrs.field(default="https://api.anytrack.io/v1", converter=base_url)
-    http: HttpSettings = attrs.field(factory=HttpSettings, validator=made_of(HttpSettings))
+    http: HttpSettings = attrs.field(factory=HttpSettings, validator=instance_of(HttpSettings))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -54,9 +53,9 @@ class AnyTrackSettings:
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
-        values = from_environment(cls.VARIABLES, environ)
-        require(values, cls.VARIABLES, "api_key", "account_id")
-        return build(cls, values, cls.VARIABLES)
+        values = read_variables(cls.VARIABLES, environ)
+        require_variables(values, cls.VARIABLES, "api_key", "account_id")
+        return build_settings(cls, values, cls.VARIABLES)
 
 
 def anytrack_session(
@@ -65,16 +64,15 @@ def anytrack_session(
     """Return a session with AnyTrack; see `Session` for *transport* and *bounded*.
 
     Raises:
-        ConfigurationError: the account id cannot be sent in a header, or the engine is missing.
+        ConfigurationError: the engine is not installed.
     """
-    account = settings.account_id
-    # Checked here because the message must name the setting; the session checks the token.
-    if not account.isascii() or not account.isprintable():
-        raise ConfigurationError("account_id must be printable ASCII")
     return Session(
         "anytrack",
         settings.base_url,
-        headers={"Authorization": f"Bearer {settings.api_key}", "X-Account-ID": account},
+        headers={
+            "Authorization": f"Bearer {settings.api_key}",
+            "X-Account-ID": settings.account_id,
+        },
         http=settings.http,
         transport=transport,
         bounded=bounded,
