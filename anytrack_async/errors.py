@@ -2,29 +2,30 @@
 
     AnyTrackError                      catch this to catch all
     ├── ConfigurationError             a setting is missing or wrong (also ValueError)
-    ├── InvalidConversionError         a model's field has a fault (also ValueError)
-    ├── DecodeError                    an answer or a stored record cannot be read
-    ├── ServiceError                   talking to a service failed
-    │   ├── TransportError             no answer: connection, time-out, cut body
-    │   ├── RejectedError              the service refuses what was asked
-    │   │   └── NotFoundError          it has no such record
-    │   ├── CredentialsError           token, permission or account is not accepted
+    ├── InvalidArgumentError           an argument of a call is not valid (also ValueError)
+    │   └── InvalidConversionError     a field of a conversion or another model is not valid
+    ├── DecodeError                    a response or a stored record cannot be read
+    ├── ServiceError                   a request to a service failed
+    │   ├── TransportError             no response: connection failed, timed out or broke off
+    │   ├── RejectedError              the service rejected the request
+    │   │   └── NotFoundError          the service has no such record
+    │   ├── CredentialsError           the token, a permission or the account is not accepted
     │   ├── RateLimitedError           too many requests, after the last retry
     │   └── ServerError                the service itself failed (5xx)
-    ├── DeliveryError                  a conversion is not where it should be
-    │   ├── QueueFullError             the outbox is full and `on_full="raise"`
+    ├── DeliveryError                  a conversion was not accepted or not delivered
+    │   ├── QueueFullError             the outbox is full; the call accepted nothing
     │   ├── ConflictError              the event id was accepted before with other content
-    │   ├── DeliveryTimeoutError       not delivered in time; safely queued (also TimeoutError)
-    │   ├── DeadLetterError            a destination will never take it
-    │   ├── UndeliveredError           closing left conversions undelivered
+    │   ├── DeliveryTimeoutError       not delivered in time, but safely queued (also TimeoutError)
+    │   ├── DeadLetterError            a destination rejected the conversion for good
+    │   ├── UndeliveredError           the client closed before everything was delivered
     │   └── ClosedError                the client is not open
-    └── OutboxError                    the outbox cannot do its work
-        └── SchemaVersionError         the file was written by a later release
+    └── OutboxError                    the outbox cannot read or write
+        └── SchemaVersionError         the outbox was written by a later release
 
-Messages and attributes never hold a token or a customer's data.
+Messages and attributes never contain a token or a customer's data. Every error can be pickled.
 
-What a sink raises to its lane (`Throttled`, `BatchRejected`, `NeedsOperator`, `Unfinished`,
-`Unavailable`) is not part of the tree: lanes act on it, callers never see it.
+The signals that a sink raises to its lane (`Throttled`, `BatchRejected`, `NeedsOperator`,
+`Unfinished`, `Unavailable`) are not part of this tree: lanes handle them, callers never see them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,30 @@ if TYPE_CHECKING:
     from anytrack_async.delivery.delivery import Delivery
     from anytrack_async.models.outcome import Outcome
 
+__all__ = [
+    "AnyTrackError",
+    "ClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "CredentialsError",
+    "DeadLetterError",
+    "DecodeError",
+    "DeliveryError",
+    "DeliveryTimeoutError",
+    "InvalidArgumentError",
+    "InvalidConversionError",
+    "NotFoundError",
+    "OutboxError",
+    "QueueFullError",
+    "RateLimitedError",
+    "RejectedError",
+    "SchemaVersionError",
+    "ServerError",
+    "ServiceError",
+    "TransportError",
+    "UndeliveredError",
+]
+
 
 class AnyTrackError(Exception):
     """Root of all errors of this library."""
@@ -45,35 +70,47 @@ class ConfigurationError(AnyTrackError, ValueError):
     """A setting is missing or wrong; the message names it."""
 
 
-class InvalidConversionError(AnyTrackError, ValueError):
-    """A model's field has a fault; the message names the field, never a customer's data.
+class InvalidArgumentError(AnyTrackError, ValueError):
+    """An argument of a call is not valid; the message names the argument.
 
     Attributes:
-        field: the field's name, e.g. ``"revenue"``.
+        name: the argument, e.g. ``"limit"``.
+        problem: what is wrong with it, e.g. ``"must be a whole number of at least 1"``.
     """
 
-    def __init__(self, field: str, fault: str) -> None:
-        super().__init__(f"{field} {fault}")
-        self.field = field
-        self.fault = fault
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name} {problem}")
+        self.name = name
+        self.problem = problem
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (self.field, self.fault)
+        return type(self), (self.name, self.problem)
+
+
+class InvalidConversionError(InvalidArgumentError):
+    """A field of a conversion, or of a model inside one, is not valid.
+
+    The message names the field and never contains its value, which may be a customer's data.
+
+    Attributes:
+        name: the field, with the path to it, e.g. ``"revenue"`` or ``"custom_data.plan"``.
+        problem: what is wrong with it, e.g. ``"must not be negative"``.
+    """
 
 
 class DecodeError(AnyTrackError):
-    """An answer or a stored record cannot be read; the message names the path of each fault."""
+    """A response or a stored record cannot be read; the message has the path of each bad field."""
 
 
 class ServiceError(AnyTrackError):
-    """Talking to a service failed.
+    """A request to a service failed.
 
     Attributes:
-        service: which one: ``"anytrack"``, ``"meta"``, ``"hubspot"``, …
-        status: HTTP status, or None without an answer.
-        code: the service's own error code, if it gave one.
-        request_id: what to quote to the service's support, if it gave one.
-        retry_after: seconds the service asked to wait, if it did.
+        service: name of the service: ``"anytrack"``, ``"meta"``, ``"hubspot"``, …
+        status: HTTP status; None without a response.
+        code: the service's own error code, if any.
+        request_id: the service's id of the request, to quote to its support, if any.
+        retry_after: seconds the service asked to wait, if any.
     """
 
     def __init__(
@@ -94,24 +131,26 @@ class ServiceError(AnyTrackError):
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._again, (self.args[0],), self.__dict__
+        # The third item restores the other attributes, so the message is all that is passed here.
+        return type(self)._unpickle, (self.args[0],), self.__dict__
 
     @classmethod
-    def _again(cls, message: str) -> Self:
+    def _unpickle(cls, message: str) -> Self:
         return cls(message, service="")
 
     def __str__(self) -> str:
-        known = {"status": self.status, "code": self.code, "request id": self.request_id}
-        details = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
+        labels = {"status": self.status, "code": self.code, "request id": self.request_id}
+        parts = (f"{label} {value}" for label, value in labels.items() if value is not None)
+        details = ", ".join(parts)
         return f"{self.service}: {self.args[0]}" + (f" ({details})" if details else "")
 
 
 class TransportError(ServiceError):
-    """No answer: the connection failed, timed out or broke off."""
+    """No response: the connection failed, timed out or broke off."""
 
 
 class RejectedError(ServiceError):
-    """The service refuses what was asked; asking again will not help."""
+    """The service rejected the request; repeating it will not help."""
 
 
 class NotFoundError(RejectedError):
@@ -123,35 +162,36 @@ class CredentialsError(ServiceError):
 
 
 class RateLimitedError(ServiceError):
-    """Too many requests; `retry_after` says how many seconds to wait, if the service did."""
+    """Too many requests; `retry_after` has the seconds to wait, if the service gave them."""
 
 
 class ServerError(ServiceError):
-    """The service itself failed; asking again later may help."""
+    """The service itself failed (5xx); a later request may succeed."""
 
 
 class DeliveryError(AnyTrackError):
-    """A conversion is not where it should be."""
+    """A conversion was not accepted or not delivered."""
 
 
 class QueueFullError(DeliveryError):
-    """The outbox holds as many conversions as it may; nothing of this call was accepted.
+    """The outbox is full, and nothing of this call was accepted.
 
-    Where waiting for room took too long, the message says so, and what to do.
+    Raised at once with ``on_full="raise"``, otherwise after waiting for free space for too long.
+    The message says what to do.
     """
 
 
 class ConflictError(DeliveryError):
-    """The event id was accepted before with other content; the first one stands.
+    """The event id was accepted before with other content, which is kept.
 
     Attributes:
-        event_id: the id that two different conversions share.
+        event_id: the id shared by two different conversions.
     """
 
     def __init__(self, event_id: str) -> None:
         super().__init__(
-            f"conversion {event_id!r} was accepted before with other content, which stands; "
-            "give the corrected conversion an event_id of its own"
+            f"conversion {event_id!r} was accepted before with other content, which is kept; "
+            "submit the corrected conversion with a new event_id"
         )
         self.event_id = event_id
 
@@ -160,49 +200,39 @@ class ConflictError(DeliveryError):
 
 
 class DeliveryTimeoutError(DeliveryError, TimeoutError):
-    """Not delivered in time, but safely queued: it will be delivered without being sent again.
+    """Not delivered in time, but safely queued: do not submit the conversion again.
 
     Attributes:
-        event_id: which conversion.
-        delivery: the handle to go on waiting with. It stays in its process: an error that was
-            pickled has none.
+        event_id: id of the conversion.
+        delivery: the handle to continue waiting with. It cannot leave its process: an error that
+            was pickled does not have this attribute.
     """
 
     delivery: Delivery
 
-    def __init__(self, delivery: Delivery, destination: str, timeout: float) -> None:
-        outcome = delivery.report.outcomes.get(destination)
-        last = f" (last: {outcome.error})" if outcome and outcome.error else ""
-        super().__init__(
-            f"conversion {delivery.event_id!r} is safely queued but {destination} has not "
-            f"confirmed it within {timeout:g} s{last}; do not submit it again, await error.delivery"
-        )
-        self.event_id = delivery.event_id
-        self.delivery = delivery
+    def __init__(self, message: str, event_id: str, delivery: Delivery | None = None) -> None:
+        super().__init__(message)
+        self.event_id = event_id
+        if delivery is not None:
+            self.delivery = delivery
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _from_elsewhere, (type(self), str(self), self.event_id)
-
-
-def _from_elsewhere(cls: type[DeliveryTimeoutError], message: str, event_id: str) -> Exception:
-    error = cls.__new__(cls)
-    TimeoutError.__init__(error, message)
-    error.event_id = event_id
-    return error
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (str(self), self.event_id)
 
 
 class DeadLetterError(DeliveryError):
-    """A destination will never take this conversion; it lies in the dead letters.
+    """A destination rejected this conversion for good; it is kept in the dead letters.
 
     Attributes:
-        event_id: which conversion.
-        outcome: the destination's answer.
+        event_id: id of the conversion.
+        outcome: the destination's last outcome, with its reason.
     """
 
     def __init__(self, event_id: str, outcome: Outcome) -> None:
         super().__init__(
             f"conversion {event_id!r} was rejected by {outcome.destination}: {outcome.error}; "
-            "it is kept in the dead letters until replayed"
+            "it is kept in the dead letters: replay it when the cause is fixed, or submit a "
+            "corrected conversion with a new event_id"
         )
         self.event_id = event_id
         self.outcome = outcome
@@ -212,10 +242,10 @@ class DeadLetterError(DeliveryError):
 
 
 class UndeliveredError(DeliveryError):
-    """Closing left conversions undelivered.
+    """The client closed before every conversion was delivered.
 
     Attributes:
-        event_ids: destination → ids of the conversions it did not get.
+        event_ids: destination → ids of the conversions not delivered to it.
     """
 
     def __init__(self, message: str, event_ids: Mapping[str, Sequence[str]]) -> None:
@@ -231,7 +261,7 @@ class ClosedError(DeliveryError):
 
 
 class OutboxError(AnyTrackError):
-    """The outbox cannot do its work: disk full, file damaged, database locked for too long."""
+    """The outbox cannot read or write: disk full, file damaged, database locked for too long."""
 
 
 class SchemaVersionError(OutboxError):

@@ -57,7 +57,7 @@ def _build(model: type[_Model], path: str, fields: Any) -> _Model:
     try:
         return model(**fields)
     except InvalidConversionError as exc:
-        raise InvalidConversionError(f"{prefix}{exc.field}", exc.fault) from None
+        raise InvalidConversionError(f"{prefix}{exc.name}", exc.problem) from None
 
 
 def _as_list(items: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from anytrack_async.cli.output import complain
-from anytrack_async.errors import AnyTrackError, ConfigurationError, InvalidConversionError
+from anytrack_async.errors import AnyTrackError, ConfigurationError, InvalidArgumentError
 
 FAILED = 1
 MISUSED = 2
@@ -26,7 +26,7 @@ class Guard(TyperGroup):
         with _Warnings():
             try:
                 return super().invoke(ctx)
-            except (ConfigurationError, InvalidConversionError) as exc:
+            except (ConfigurationError, InvalidArgumentError) as exc:
                 complain(str(exc))
                 raise typer.Exit(MISUSED) from None
             except BrokenPipeError:

@@ -13,6 +13,7 @@ from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.sources import Source
 from anytrack_async.delivery.track_many import track_many
+from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.errors import (
     ConfigurationError,
     ConflictError,
@@ -28,8 +29,6 @@ from anytrack_async.models.conversion import (
 )
 from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
 from anytrack_async.models.validators import Amount
-
-ANYTRACK = "anytrack"
 
 
 class Tracking:
@@ -144,7 +143,7 @@ class Tracking:
 
         Raises:
             TypeError: a conversion is given and fields too.
-            InvalidConversionError: a field has a fault; the message names it.
+            InvalidConversionError: a field is not valid; the message names it.
             DeliveryTimeoutError: AnyTrack has not confirmed it in time. It is safely queued and
                 will be delivered; go on waiting with ``error.delivery``.
             DeadLetterError: AnyTrack refuses it; the reason is in ``error.outcome``.
@@ -218,7 +217,7 @@ class Tracking:
                 "the outbox is full or slow; submit it again with this event_id, which cannot "
                 "count it twice"
             )
-        raise DeliveryTimeoutError(delivery, ANYTRACK, timeout or 0.0)
+        raise _timeout_error(delivery, timeout or 0.0)
 
 
 def _checked(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
@@ -227,6 +226,17 @@ def _checked(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
         if not isinstance(one, Conversion):
             raise TypeError(f"takes Conversion objects, got {type(one).__name__}")
     return several
+
+
+def _timeout_error(delivery: Delivery, timeout: float) -> DeliveryTimeoutError:
+    outcome = delivery.report.outcomes.get(ANYTRACK)
+    last_error = f" (last error: {outcome.error})" if outcome and outcome.error else ""
+    return DeliveryTimeoutError(
+        f"conversion {delivery.event_id!r} is safely queued but {ANYTRACK} has not confirmed it "
+        f"within {timeout:g} s{last_error}; do not submit it again, await error.delivery",
+        delivery.event_id,
+        delivery,
+    )
 
 
 def _receipt(event_id: str, outcome: Outcome) -> Receipt:

@@ -58,10 +58,12 @@ class Ledger:
         done = await self._step("settle in", lambda: self._outbox.settle(claim, failed), None)
         return self._held(done, claim)
 
-    async def release(self, claim: Claim, *, due: float, tried: bool) -> bool:
+    async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Give *claim* back; False if it could not be written down."""
         done = await self._step(
-            "give back to", lambda: self._outbox.release(claim, due=due, tried=tried), None
+            "give back to",
+            lambda: self._outbox.release(claim, due=due, counts_as_attempt=counts_as_attempt),
+            None,
         )
         return self._held(done, claim)
 

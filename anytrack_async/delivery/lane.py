@@ -139,7 +139,7 @@ class Lane:
         self._full = len(claim.entries) == self._limits.batch
         if claim.entries and self._gate.opens_in:
             # An answer to another request came meanwhile, and stopped the lane.
-            await self._ledger.release(claim, due=self._clock(), tried=False)
+            await self._ledger.release(claim, due=self._clock(), counts_as_attempt=False)
             return Claim(destination=self.name, next_due=self._clock())
         return claim
 
@@ -216,7 +216,7 @@ class Lane:
         if isinstance(signal, Throttled):
             self._gate.throttle(signal.reason, signal.after)
         elif isinstance(signal, NeedsOperator):
-            self._gate.hold(signal.reason, mark)
+            self._gate.hold(signal.reason, signal.cause, mark)
         else:
             return self._learn_failure(claim, tried, signal, mark)
         return Pause(

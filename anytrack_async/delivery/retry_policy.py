@@ -5,8 +5,7 @@ from __future__ import annotations
 import attrs
 
 from anytrack_async.models.outcome import Outcome, Status
-from anytrack_async.outbox.base import FailedEntry
-from anytrack_async.outbox.entries import Entry
+from anytrack_async.outbox.base import Entry, FailedEntry
 from anytrack_async.settings.delivery import DeliverySettings
 
 

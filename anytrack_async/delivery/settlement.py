@@ -74,7 +74,7 @@ class Settler:
 
     async def _give_back(self, claim: Claim, tried: Attempt, pause: Pause, now: float) -> bool:
         due, ids, tries = now + pause.seconds, claim.entries.event_ids, claim.entries.attempts
-        if await self._ledger.release(claim, due=due, tried=pause.blame):
+        if await self._ledger.release(claim, due=due, counts_as_attempt=pause.blame):
             await self._tell_callers(ids, lambda at: left_open(tries[at], pause, self._name))
             sent = ids if tried.probe is None else [ids[tried.probe]]
             self._retried(sent, pause.reason, [due], pause, now)

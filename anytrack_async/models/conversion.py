@@ -46,8 +46,8 @@ def _type(value: ConversionType | str) -> ConversionType:
     try:
         return ConversionType(value)
     except ValueError:
-        fault = f"must be one of {', '.join(ConversionType)}"
-        raise InvalidConversionError("conversion_type", fault) from None
+        problem = f"must be one of {', '.join(ConversionType)}"
+        raise InvalidConversionError("conversion_type", problem) from None
 
 
 def _revenue(value: Amount) -> Decimal:

@@ -71,8 +71,8 @@ def _decimal(field: str, value: object) -> Decimal:
         # By way of its text, 0.1 becomes Decimal("0.1") and not 0.1000000000000000055….
         return Decimal(value if isinstance(value, int) else str(value))
     except InvalidOperation:
-        fault = "must be a number such as '1299.90', got other text"
-        raise InvalidConversionError(field, fault) from None
+        problem = "must be a number such as '1299.90', got other text"
+        raise InvalidConversionError(field, problem) from None
 
 
 def whole_number(field: str, value: object, *, lowest: int = 0, limit: int = _INTEGER_LIMIT) -> int:
@@ -182,11 +182,11 @@ def id_text(field: str, value: object, max_length: int = 255) -> str:
     """
     value = text(field, value, max_length)
     if value != value.strip() or not value.isprintable():
-        raise InvalidConversionError(field, _id_fault(value))
+        raise InvalidConversionError(field, _id_problem(value))
     return value
 
 
-def _id_fault(value: str) -> str:
+def _id_problem(value: str) -> str:
     if value != value.strip():
         return "must not start or end with whitespace"
     return "must be printable: no line breaks, tabs or control characters"
@@ -211,7 +211,7 @@ def identifier(max_length: int = 255, *, optional: bool = False) -> _Validator:
         value = text(attribute.name, value, max_length)
         # `id_text` written out: one call less for each id of each conversion.
         if value != value.strip() or not value.isprintable():
-            raise InvalidConversionError(attribute.name, _id_fault(value))
+            raise InvalidConversionError(attribute.name, _id_problem(value))
 
     return validate
 

@@ -1,46 +1,126 @@
-"""Where accepted conversions wait: the `Outbox` protocol and what it hands out.
+"""The `Outbox` protocol, the objects it exchanges with its callers, and the errors engines share.
 
 An outbox is a log. Conversions are appended in order, each destination has a cursor on the log, a
-claim leases the next range behind it, and settling deletes the lease. Only the exceptions, waiting
-for a retry or dead, become records of their own. So a conversion that is behind a destination's
-cursor, in no lease and no exception, is delivered there.
+claim leases the next range behind the cursor, and settling the claim deletes its lease. Only the
+exceptions, meaning failed conversions that wait for a retry and dead letters, become records of
+their own. So a conversion that is behind a destination's cursor, in no lease and no exception, is
+delivered there.
 
-All times are unix seconds (float), as they are compared between processes.
+All times are unix seconds (float), because they are compared between processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from operator import attrgetter
+from typing import NamedTuple, Protocol, Self, overload
 
 import attrs
 
+from anytrack_async.errors import OutboxError, QueueFullError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
-from anytrack_async.outbox.entries import Entries
+
+_event_id = attrgetter("event_id")
 
 
 class Appended(StrEnum):
-    """What became of one conversion given to `Outbox.append`."""
+    """The result of `Outbox.append` for one conversion."""
 
     NEW = "new"
+    """The event id was unknown: the conversion is accepted."""
     REPEAT = "repeat"
-    """Its event id is known with the same content: nothing to do."""
+    """The event id is known with the same content: there is nothing to do."""
     CONFLICT = "conflict"
-    """Its event id is known with other content: not taken."""
+    """The event id is known with different content: the conversion is not accepted."""
+
+
+class Entry(NamedTuple):
+    """One conversion in a claim.
+
+    Attributes:
+        seq: position in the log.
+        conversion: the conversion.
+        attempts: number of failed deliveries to this destination so far.
+        accepted_at: time of acceptance, unix seconds.
+    """
+
+    seq: int
+    conversion: Conversion
+    attempts: int
+    accepted_at: float
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Entries(Sequence[Entry]):
+    """The entries of a claim as columns of equal length; indexing builds an `Entry` on demand.
+
+    A claim may be in flight for seconds with a thousand conversions. Columns of plain values spare
+    Python's cyclic garbage collector from traversing a thousand more objects meanwhile.
+
+    Attributes:
+        seqs: positions in the log.
+        conversions: the conversions.
+        attempts: number of failed deliveries of each to this destination so far.
+        accepted_at: time of acceptance of each, unix seconds.
+    """
+
+    seqs: Sequence[int] = ()
+    conversions: Sequence[Conversion] = ()
+    attempts: Sequence[int] = ()
+    accepted_at: Sequence[float] = ()
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Self:
+        """Return *entries* as columns, in the same order."""
+        columns = tuple(zip(*entries, strict=True))
+        if not columns:
+            return cls()
+        seqs, conversions, attempts, accepted_at = columns
+        return cls(seqs=seqs, conversions=conversions, attempts=attempts, accepted_at=accepted_at)
+
+    @property
+    def event_ids(self) -> list[str]:
+        """The conversions' event ids."""
+        return list(map(_event_id, self.conversions))
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(Entry, self.seqs, self.conversions, self.attempts, self.accepted_at)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Entries: ...
+    def __getitem__(self, index: int | slice) -> Entry | Entries:
+        if isinstance(index, slice):
+            return Entries(
+                seqs=self.seqs[index],
+                conversions=self.conversions[index],
+                attempts=self.attempts[index],
+                accepted_at=self.accepted_at[index],
+            )
+        return Entry(
+            self.seqs[index],
+            self.conversions[index],
+            self.attempts[index],
+            self.accepted_at[index],
+        )
 
 
 @attrs.frozen(kw_only=True)
 class Claim:
-    """A lease on some conversions, or word of when to ask again.
+    """A lease on some conversions, or the time at which to claim again.
 
     Attributes:
-        destination: for whom.
-        lease_id: names the lease; 0 when there is nothing to do now.
-        entries: the conversions, in log order; empty when there is nothing to do now.
-        next_due: with no entries, when the next becomes due by itself (a retry, or a lease that
-            ends), unix seconds; None if nothing is known to come.
+        destination: name of the destination that the conversions go to.
+        lease_id: identifies the lease; 0 when nothing could be claimed.
+        entries: the conversions, in log order; empty when nothing could be claimed.
+        next_due: for an empty claim, when the next conversion becomes due without a new append
+            (a retry, or a lease that expires), unix seconds; None if none will.
     """
 
     destination: str
@@ -54,11 +134,11 @@ class FailedEntry:
     """An entry of a claim that was not delivered.
 
     Attributes:
-        seq: which entry.
-        attempts: how often it was tried by now.
-        error: why it was not delivered.
+        seq: position of the entry in the log.
+        attempts: number of failed deliveries, the latest included.
+        error: why the delivery failed.
         code: the destination's error code.
-        due: when to try again, unix seconds; None makes it a dead letter.
+        due: time of the next attempt, unix seconds; None makes the entry a dead letter.
     """
 
     seq: int
@@ -70,16 +150,16 @@ class FailedEntry:
 
 @attrs.frozen(kw_only=True)
 class DeadLetter:
-    """A conversion that a destination will never take, with the reason.
+    """A conversion that a destination will never accept, with the reason.
 
     Attributes:
-        seq: its place in the log; page through dead letters with it.
-        destination: who did not take it.
+        seq: position in the log; pass the last one as `after` to get the next page.
+        destination: name of the destination that rejected the conversion.
         conversion: the conversion.
-        attempts: how often it was tried.
-        error: why, in the destination's own words where it said some.
+        attempts: number of failed deliveries.
+        error: the reason, in the destination's own words where it gave any.
         code: the destination's error code.
-        died_at: when it was given up, unix seconds.
+        died_at: when delivery was given up, unix seconds.
     """
 
     seq: int
@@ -93,13 +173,13 @@ class DeadLetter:
 
 @attrs.frozen(kw_only=True)
 class Depth:
-    """How much of the outbox one destination has not got.
+    """Number of conversions that one destination has not received.
 
     Attributes:
-        waiting: neither delivered nor dead, the two below included. Conversions meant for other
-            destinations only may be counted until the cursor has passed them.
-        in_flight: of these, leased by a worker now.
-        retrying: of these, tried before or replayed, and waiting for another attempt.
+        waiting: neither delivered nor dead, including the two counts below. Conversions addressed
+            to other destinations only may be counted until the cursor has passed them.
+        in_flight: the part of `waiting` that a worker has leased.
+        retrying: the part of `waiting` that has failed before, or was replayed, and is not leased.
         dead: dead letters.
     """
 
@@ -110,19 +190,19 @@ class Depth:
 
 
 class Outbox(Protocol):
-    """Where accepted conversions wait until every destination has them.
+    """Stores accepted conversions until every destination has received them.
 
-    One contract suite, ``anytrack_async.testing.outbox_contract``, holds for every implementation.
+    Every implementation has to pass the suite in ``anytrack_async.testing.outbox_contract``.
     """
 
     @property
     def durable(self) -> bool:
-        """Whether what is accepted survives the end of the process."""
+        """Whether accepted conversions survive the end of the process."""
         ...
 
     @property
     def shared(self) -> bool:
-        """Whether other processes may append and settle too, so that lanes have to look."""
+        """Whether other processes may append and settle too, so that lanes have to poll."""
         ...
 
     @property
@@ -131,121 +211,157 @@ class Outbox(Protocol):
         ...
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
-        """Get ready and register *destinations*.
+        """Open the store and register *destinations*.
 
-        A new destination starts at the end of the log, one in *from_start* at its beginning; a
-        known one goes on where it was.
+        A new destination starts at the end of the log, or at its beginning if it is also named in
+        *from_start*. A registered destination continues at its cursor.
 
         Raises:
             OutboxError: the store cannot be opened.
-            SchemaVersionError: a later release wrote it.
+            SchemaVersionError: a later release wrote the store.
         """
         ...
 
     async def destinations(self) -> Sequence[str]:
-        """Return every destination registered, also those this process has no sink for."""
+        """Return every registered destination, also those without a sink in this process."""
         ...
 
     async def forget(self, destination: str) -> None:
-        """Drop a destination with its backlog, retries and dead letters."""
+        """Remove a destination with its backlog, retries and dead letters."""
         ...
 
     async def append(
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
     ) -> Sequence[Appended]:
-        """Write *conversions* down, all in one step; they are safe once this returns.
+        """Store *conversions* in one atomic step; they are safe once this returns.
 
         Args:
-            conversions: what to accept; event ids may repeat, also within one call.
-            destinations: whom they are for; None for everyone.
+            conversions: the conversions to accept; event ids may repeat, also within one call.
+            destinations: names of the destinations they are addressed to; None for all.
 
         Returns:
-            One answer per conversion, in order.
+            One result per conversion, in order.
 
         Raises:
-            QueueFullError: no room for all of them; none was accepted.
-            OutboxError: they could not be written; none was accepted.
+            QueueFullError: there is no space for all of them; none was accepted.
+            OutboxError: they could not be stored; none was accepted.
         """
         ...
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
         """Lease up to *limit* conversions for *lease* seconds.
 
-        Retries that are due and ranges whose lease ended come first, then the log beyond the
-        cursor. Conversions not meant for *destination* are passed over. A lease that ended while
-        it was held counts as an attempt: its worker may have died of it.
+        Due retries come first, those that have been due longest before the others; then released
+        ranges and ranges with an expired lease; then the log beyond the cursor. Conversions that
+        are not addressed to *destination* are skipped. An expired lease counts as a failed
+        attempt, because its conversions may be the reason that its worker died.
 
         Raises:
-            OutboxError: no such destination.
+            OutboxError: the destination is not registered.
         """
         ...
 
     async def renew(self, claim: Claim, lease: float) -> bool:
-        """Extend the lease to *lease* seconds from now; False if it was lost to another worker."""
+        """Extend the lease to *lease* seconds from now; False if another worker took it over."""
         ...
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
-        """End *claim*: entries with a failure are kept for later or dead, all others delivered.
+        """End *claim*: entries in *failed* are retried or dead, all others are delivered.
 
         Returns:
-            False, changing nothing, if the lease was lost to another worker.
+            False, changing nothing, if another worker took the lease over.
 
         Raises:
-            OutboxError: a failure is for an entry that *claim* does not have.
+            OutboxError: *failed* contains an entry that is not in *claim*.
         """
         ...
 
-    async def release(self, claim: Claim, *, due: float, tried: bool) -> bool:
-        """Give the whole *claim* back, to be claimed again not before *due*.
+    async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
+        """Return the whole *claim* undelivered.
 
         Args:
-            claim: what to give back.
-            due: when it may be claimed again, unix seconds.
-            tried: whether this counts as an attempt.
+            claim: the claim to end.
+            due: when its conversions may be claimed again, unix seconds.
+            counts_as_attempt: whether to count a failed attempt for each conversion.
 
         Returns:
-            False, changing nothing, if the lease was lost to another worker.
+            False, changing nothing, if another worker took the lease over.
         """
         ...
 
     async def reports(self, event_ids: Sequence[str]) -> Mapping[str, Report]:
-        """Return how each known one of *event_ids* stands at every destination it is for."""
+        """Return event id → outcomes at the destinations it is addressed to; skip unknown ids."""
         ...
 
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
-        """Return event ids that *destination* neither has nor refused, in log order."""
+        """Return ids of events neither delivered to *destination* nor dead, in log order."""
         ...
 
     async def depths(self) -> Mapping[str, Depth]:
-        """Return destination → how much it has not got. Cheap: it does not read the log."""
+        """Return destination → its depth. Cheap: does not read the log."""
         ...
 
     async def dead_letters(
         self, destination: str | None = None, *, after: int = 0, limit: int = 100
     ) -> Sequence[DeadLetter]:
-        """Return dead letters of one destination or all, by `seq`, from beyond *after*.
+        """Return dead letters of one destination, or of all, with a `seq` above *after*.
 
-        A page never splits what one conversion left at several destinations, so it may be a little
-        longer than *limit*; after the last page comes an empty one.
+        Dead letters of one conversion at several destinations are never split between pages, so a
+        page may be slightly longer than *limit*. The page after the last is empty.
         """
         ...
 
     async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
-        """Make dead letters due now with attempts from 0: those of *event_ids*, or all.
+        """Make dead letters due now with 0 attempts: those of *event_ids*, or all.
 
         Returns:
-            How many.
+            The number of dead letters replayed.
         """
         ...
 
     async def prune(self, *, remember: float) -> int:
-        """Drop the payloads that every destination has, and ids older than *remember* seconds.
+        """Drop payloads that every destination has, and ids dropped *remember* seconds ago.
 
         Returns:
-            How many payloads were dropped.
+            The number of payloads dropped.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close the store; what it holds stays."""
+        """Close the store; its contents stay, unless they are only in memory."""
         ...
+
+
+# Shared by the engines, so that a caller reads the same message whatever engine is used.
+
+
+def queue_full_error(capacity: int, waiting: int, slowest: str, new: int) -> QueueFullError:
+    """Return the error for *new* conversions that do not fit into the outbox."""
+    reason = f"for {slowest!r}" if slowest else "and no destination is registered"
+    return QueueFullError(
+        f"the outbox is full: {waiting} of at most {capacity} conversions are waiting {reason}, so "
+        f"none of these {new} was accepted; try again once some are delivered, raise the capacity, "
+        "or forget a destination that is no longer used"
+    )
+
+
+def not_open_error() -> OutboxError:
+    """Return the error for use before `open` or after `aclose`."""
+    return OutboxError("the outbox is not open: call open() before use, and again after aclose()")
+
+
+def unknown_destination_error(name: str) -> OutboxError:
+    """Return the error for a destination that was never registered, or was forgotten."""
+    return OutboxError(f"the outbox has no destination {name!r}: pass its name to open() first")
+
+
+def last_failures(claim: Claim, failed: Sequence[FailedEntry]) -> list[FailedEntry]:
+    """Return one failure per entry of *claim*, the last one where *failed* repeats an entry.
+
+    Raises:
+        OutboxError: *failed* contains an entry that is not in *claim*.
+    """
+    by_seq = {failure.seq: failure for failure in failed}
+    if by_seq and (unclaimed := by_seq.keys() - set(claim.entries.seqs)):
+        raise OutboxError(f"settle() got failures not in the claim: entries {sorted(unclaimed)}")
+    return list(by_seq.values())

@@ -21,7 +21,7 @@ from anytrack_async import (
     CredentialsError,
     DecodeError,
     HttpSettings,
-    InvalidConversionError,
+    InvalidArgumentError,
     NotFoundError,
     RateLimitedError,
     Retry,
@@ -237,7 +237,7 @@ async def test_a_wrong_argument_costs_no_request(service: Service):
             client.get_conversions((datetime(2026, 1, 1), datetime(2026, 1, 2))),
             client.get_top_affiliates("clicks"),  # type: ignore[arg-type]
         ):
-            with pytest.raises(InvalidConversionError):
+            with pytest.raises(InvalidArgumentError):
                 await call
     assert service.requests == []
 

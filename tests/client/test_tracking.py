@@ -157,8 +157,9 @@ async def test_out_of_time_it_is_queued_and_its_handle_goes_on(service: Service)
         service.gate.set()
         outcome = await caught.value.delivery.at("anytrack")
 
-    assert "'sale:1' is safely queued but anytrack has not confirmed it within 0.01 s" in str(
-        caught.value
+    assert str(caught.value) == (
+        "conversion 'sale:1' is safely queued but anytrack has not confirmed it within 0.01 s; "
+        "do not submit it again, await error.delivery"
     )
     assert isinstance(caught.value, TimeoutError)
     assert outcome.remote_id == "at-sale:1"
@@ -169,7 +170,9 @@ async def test_out_of_time_it_says_what_the_service_answered_last(service: Servi
     service.refuse(401, "key revoked")
 
     async with service.client() as client:
-        with pytest.raises(DeliveryTimeoutError, match=r"\(last: key revoked \(status 401\)\)"):
+        with pytest.raises(
+            DeliveryTimeoutError, match=r"\(last error: key revoked \(status 401\)\)"
+        ):
             await client.track_sale("k1", 5, order_id="1", timeout=0.2)
         service.answers.clear()
         client.resume("anytrack")

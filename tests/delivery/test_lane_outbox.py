@@ -43,9 +43,9 @@ class Shaky(MemoryOutbox):
         await self._maybe("settle")
         return await super().settle(claim, failed)
 
-    async def release(self, claim, *, due, tried):
+    async def release(self, claim, *, due, counts_as_attempt):
         await self._maybe("release")
-        return await super().release(claim, due=due, tried=tried)
+        return await super().release(claim, due=due, counts_as_attempt=counts_as_attempt)
 
     async def renew(self, claim, lease):
         await self._maybe("renew")
@@ -138,7 +138,7 @@ async def test_a_lease_that_was_lost_settles_nothing_and_tells_nothing(caplog):
         async def settle(self, claim, failed=()):
             if Lost.losses:
                 Lost.losses -= 1
-                await super().release(claim, due=0.0, tried=True)
+                await super().release(claim, due=0.0, counts_as_attempt=True)
                 return False
             return await super().settle(claim, failed)
 

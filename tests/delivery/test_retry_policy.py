@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from anytrack_async.delivery.retry_policy import Pause, exhausted, failure, left_open, outcome_of
 from anytrack_async.models.outcome import Outcome, Status
-from anytrack_async.outbox.entries import Entry
+from anytrack_async.outbox.base import Entry
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry
 from tests.delivery.doubles import sale

@@ -22,7 +22,7 @@ from tests.models.strategies import Column, conversions
 SECRET = "jane@example.com"
 
 
-def fault(**fields: Any) -> InvalidConversionError:
+def error_of(**fields: Any) -> InvalidConversionError:
     """The error that a sale with *fields* raises."""
     with pytest.raises(InvalidConversionError) as caught:
         Conversion(**{"conversion_type": "sale", **fields})
@@ -66,10 +66,10 @@ def test_the_type_may_be_its_word():
 
 @pytest.mark.parametrize("kind", ["refund", "", "SALE", None, 1, []])
 def test_an_unknown_type_is_refused_with_those_there_are(kind: Any):
-    error = fault(conversion_type=kind)
+    error = error_of(conversion_type=kind)
 
     assert str(error) == "conversion_type must be one of sale, lead, signup, custom"
-    assert error.field == "conversion_type"
+    assert error.name == "conversion_type"
 
 
 def test_building_a_sale_changes_nothing_that_was_given():
@@ -173,9 +173,9 @@ def test_amounts_are_kept_to_the_digit(given_: Any, kept: str):
     ],
 )
 def test_what_is_no_amount_is_refused(revenue: Any, words: str):
-    error = fault(revenue=revenue)
+    error = error_of(revenue=revenue)
 
-    assert error.field == "revenue"
+    assert error.name == "revenue"
     assert words in str(error)
     assert SECRET not in str(error)
 
@@ -187,7 +187,7 @@ def test_currencies_are_written_in_capitals(given_: str, kept: str):
 
 @pytest.mark.parametrize("currency", ["", "EURO", "E", "12A", "ÄÖÜ", "aß", "ıNR", None, 978])
 def test_what_is_no_currency_code_is_refused(currency: Any):
-    assert "three-letter ISO 4217" in str(fault(currency=currency))
+    assert "three-letter ISO 4217" in str(error_of(currency=currency))
 
 
 # Times
@@ -253,9 +253,9 @@ class Nowhere(tzinfo):
     ],
 )
 def test_what_is_no_moment_is_refused(timestamp: Any, words: str):
-    error = fault(timestamp=timestamp)
+    error = error_of(timestamp=timestamp)
 
-    assert error.field == "timestamp"
+    assert error.name == "timestamp"
     assert words in str(error)
 
 
@@ -268,16 +268,16 @@ TEXTS = ("source", "campaign_id", "ad_id", "ip_address", "user_agent", "page_url
 @pytest.mark.parametrize("field", IDS)
 @pytest.mark.parametrize("value", ["", " ", " a", "a\n", "a\x00b", "\ud800", 5, b"a", "x" * 2000])
 def test_ids_are_not_empty_and_printable(field: str, value: Any):
-    error = fault(**{field: value})
+    error = error_of(**{field: value})
 
-    assert error.field == field
+    assert error.name == field
     assert str(error).startswith(f"{field} ")
 
 
 @pytest.mark.parametrize("field", TEXTS)
 @pytest.mark.parametrize("value", ["\ud800", 5, b"a", "x" * 5000])
 def test_texts_are_text_that_can_be_written(field: str, value: Any):
-    assert fault(**{field: value}).field == field
+    assert error_of(**{field: value}).name == field
 
 
 @pytest.mark.parametrize("field", ["source", "ip_address", "user_agent", "page_url"])
@@ -288,7 +288,7 @@ def test_an_empty_header_or_form_field_does_no_harm(field: str, blank: str):
 
 @pytest.mark.parametrize("field", ["campaign_id", "ad_id"])
 def test_other_ids_are_not_empty_either(field: str):
-    assert "must not be empty" in str(fault(**{field: ""}))
+    assert "must not be empty" in str(error_of(**{field: ""}))
 
 
 # Mappings
@@ -345,11 +345,11 @@ def test_custom_data_becomes_what_json_can_hold():
     ],
 )
 def test_what_json_cannot_hold_is_refused_with_its_path(value: Any, words: str):
-    assert str(fault(custom_data=value)).startswith(words)
+    assert str(error_of(custom_data=value)).startswith(words)
 
 
 def test_a_key_that_may_be_a_customers_is_not_told():
-    assert str(fault(custom_data={SECRET: {"a": {1}}})) == (
+    assert str(error_of(custom_data={SECRET: {"a": {1}}})) == (
         "custom_data.….a cannot be sent as JSON: set"
     )
 
@@ -367,13 +367,13 @@ def test_custom_data_may_nest_64_levels_deep():
 
 @pytest.mark.parametrize("levels", [65, 900, 100_000])
 def test_deeper_data_is_refused_and_does_not_exhaust_the_stack(levels: int):
-    assert "is nested deeper than 64 levels" in str(fault(custom_data=nested(levels)))
+    assert "is nested deeper than 64 levels" in str(error_of(custom_data=nested(levels)))
 
 
 def test_data_that_holds_itself_is_refused():
     loop: list[Any] = []
     loop.append(loop)
-    assert "is nested deeper" in str(fault(custom_data={"a": loop}))
+    assert "is nested deeper" in str(error_of(custom_data={"a": loop}))
 
 
 def test_sub_ids_are_text():
@@ -388,7 +388,7 @@ def test_sub_ids_are_text():
     "sub_ids", [{"s": ["a"]}, {"s": {}}, {"s": "\ud800"}, {1: "a"}, {"s": float("nan")}, "s", ["s"]]
 )
 def test_sub_ids_that_are_no_text_are_refused(sub_ids: Any):
-    assert fault(sub_ids=sub_ids).field.startswith("sub_ids")
+    assert error_of(sub_ids=sub_ids).name.startswith("sub_ids")
 
 
 def test_no_mapping_is_an_empty_one():
@@ -419,9 +419,9 @@ def test_items_may_be_any_iterable_or_a_single_one():
     ],
 )
 def test_parts_must_be_of_their_class(field: str, value: Any):
-    error = fault(**{field: value})
+    error = error_of(**{field: value})
 
-    assert error.field == field
+    assert error.name == field
     assert SECRET not in str(error)
 
 

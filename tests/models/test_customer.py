@@ -71,7 +71,7 @@ def test_click_ids_are_single(field: str):
 def test_what_is_no_text_is_refused_without_the_value(field: str, value: Any):
     with pytest.raises(InvalidConversionError, match=f"^{field} must be text, got ") as caught:
         Customer(**{field: value})
-    assert caught.value.field == field
+    assert caught.value.name == field
 
 
 @pytest.mark.parametrize("field", [*LISTS, *SINGLES])

@@ -50,4 +50,4 @@ def test_blank_words_are_left_out():
 def test_faults_name_their_field(field: str, value: Any):
     with pytest.raises(InvalidConversionError) as caught:
         LineItem(**{"id": "a", field: value})
-    assert caught.value.field == field
+    assert caught.value.name == field

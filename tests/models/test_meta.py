@@ -112,7 +112,7 @@ EXTINFO = ["a2", *[""] * 3, "13", *[""] * 11]
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "fault"),
+    ("path", "value", "problem"),
     [
         ("action_source", "web", "must be one of email, website, app"),
         ("action_source", ["website"], "must be one of email"),
@@ -179,14 +179,14 @@ EXTINFO = ["a2", *[""] * 3, "13", *[""] * 11]
         ("…", "red", "is not a parameter of MetaFields"),
     ],
 )
-def test_error_has_the_path_and_never_the_value(path, value, fault):
+def test_error_has_the_path_and_never_the_value(path, value, problem):
     with pytest.raises(InvalidConversionError) as caught:
         meta(**nested(path, value))
 
-    assert caught.value.field == f"meta.{path}"
-    assert str(caught.value).startswith(f"meta.{path} {fault}")
+    assert caught.value.name == f"meta.{path}"
+    assert str(caught.value).startswith(f"meta.{path} {problem}")
     assert "jane" not in str(caught.value)
-    assert pickle.loads(pickle.dumps(caught.value)).field == caught.value.field
+    assert pickle.loads(pickle.dumps(caught.value)).field == caught.value.name
 
 
 def nested(path: str, value: Any) -> Any:

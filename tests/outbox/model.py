@@ -50,12 +50,12 @@ class Model:
             or (place.state == "leased" and place.lease in ended)
         }
 
-    def give_back(self, name: str, lease: int, due: float, tried: bool) -> None:
+    def give_back(self, name: str, lease: int, due: float, counts_as_attempt: bool) -> None:
         del self.leases[name, lease]
         for place in self.places[name].values():
             if place.state == "leased" and place.lease == lease:
                 place.state, place.due = "free", due
-                place.attempts += tried
+                place.attempts += counts_as_attempt
 
     def next_due(self, name: str) -> float | None:
         moments = [place.due for place in self.places[name].values() if place.state == "free"]

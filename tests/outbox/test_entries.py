@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anytrack_async.outbox.entries import Entries, Entry
+from anytrack_async.outbox.base import Entries, Entry
 from tests.delivery.doubles import sales
 
 ENTRIES = [

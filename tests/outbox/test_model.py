@@ -104,7 +104,7 @@ class Machine(RuleBasedStateMachine):
             return claim
         for lease in {model.places[name][number].lease for number in numbers} - {0}:
             if (name, lease) in model.leases:
-                model.give_back(name, lease, model.leases[name, lease], tried=True)
+                model.give_back(name, lease, model.leases[name, lease], counts_as_attempt=True)
         model.leases[name, claim.lease_id] = now + 10.0
         for entry, number in zip(claim.entries, numbers, strict=True):
             place = model.places[name][number]
@@ -138,13 +138,13 @@ class Machine(RuleBasedStateMachine):
             place.due = self.clock.now + 5
             place.attempts += fate != "done"
 
-    @rule(claim=claims, delay=DELAYS, tried=st.booleans())
-    def release(self, claim: Claim, delay: float, tried: bool) -> None:
+    @rule(claim=claims, delay=DELAYS, counts_as_attempt=st.booleans())
+    def release(self, claim: Claim, delay: float, counts_as_attempt: bool) -> None:
         due = self.clock.now + delay
-        held = self.call(self.outbox.release, claim, due=due, tried=tried)
+        held = self.call(self.outbox.release, claim, due=due, counts_as_attempt=counts_as_attempt)
         assert held is ((claim.destination, claim.lease_id) in self.model.leases)
         if held:
-            self.model.give_back(claim.destination, claim.lease_id, due, tried)
+            self.model.give_back(claim.destination, claim.lease_id, due, counts_as_attempt)
 
     @rule(claim=claims)
     def renew(self, claim: Claim) -> None:

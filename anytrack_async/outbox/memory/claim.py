@@ -7,7 +7,7 @@ from operator import attrgetter
 
 import attrs
 
-from anytrack_async.outbox.entries import Entries, Entry
+from anytrack_async.outbox.base import Entries, Entry
 from anytrack_async.outbox.memory.log import MemoryLog
 from anytrack_async.outbox.memory.progress import Lease, Progress, Span
 

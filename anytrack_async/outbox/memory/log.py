@@ -8,8 +8,7 @@ from operator import attrgetter, neg
 from typing import NamedTuple
 
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.entries import Entries, Entry
+from anytrack_async.outbox.base import Appended, Entries, Entry
 from anytrack_async.outbox.memory.fingerprint import fingerprint
 from anytrack_async.outbox.memory.remembered import Gone, Mask, Past
 

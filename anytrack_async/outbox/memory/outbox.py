@@ -10,8 +10,17 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
-from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, FailedEntry
-from anytrack_async.outbox.errors import distinct, not_open, queue_full, unknown_destination
+from anytrack_async.outbox.base import (
+    Appended,
+    Claim,
+    DeadLetter,
+    Depth,
+    FailedEntry,
+    last_failures,
+    not_open_error,
+    queue_full_error,
+    unknown_destination_error,
+)
 from anytrack_async.outbox.memory.claim import Taking
 from anytrack_async.outbox.memory.log import MemoryLog
 from anytrack_async.outbox.memory.progress import Progress
@@ -103,7 +112,7 @@ class MemoryOutbox:
             return
         waiting, slowest = self._backlog()
         if self._are_more_than(self._capacity - waiting, conversions):
-            raise queue_full(self._capacity, waiting, slowest, len(conversions))
+            raise queue_full_error(self._capacity, waiting, slowest, len(conversions))
 
     def _are_more_than(self, room: int, conversions: Sequence[Conversion]) -> bool:
         """Tell whether more of *conversions* than *room* are new: those who wait ask often."""
@@ -142,7 +151,7 @@ class MemoryOutbox:
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
-        kept = distinct(claim, failed)
+        kept = last_failures(claim, failed)
         if progress := self._holder(claim):
             now = self._clock()
             retries = progress.settle(claim.lease_id, kept, now)
@@ -152,10 +161,10 @@ class MemoryOutbox:
                 self._drop(max(_STEP, len(claim.entries)), now)
         return progress is not None
 
-    async def release(self, claim: Claim, *, due: float, tried: bool) -> bool:
+    async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Give the whole *claim* back, to be claimed again not before *due* (unix seconds)."""
         if progress := self._holder(claim):
-            progress.release(claim.lease_id, due=due, tried=tried)
+            progress.release(claim.lease_id, due=due, counts_as_attempt=counts_as_attempt)
         return progress is not None
 
     def _holder(self, claim: Claim) -> Progress | None:
@@ -224,11 +233,11 @@ class MemoryOutbox:
 
     def _check_open(self) -> None:
         if not self._is_open:
-            raise not_open()
+            raise not_open_error()
 
     def _of(self, destination: str) -> Progress:
         self._check_open()
         progress = self._progress.get(destination)
         if progress is None:
-            raise unknown_destination(destination)
+            raise unknown_destination_error(destination)
         return progress

@@ -102,7 +102,7 @@ class Progress:
         lease_id = min(self.leases, key=lambda one: self.leases[one].until, default=0)
         if not lease_id or self.leases[lease_id].until > now:
             return False
-        self.release(lease_id, due=self.leases[lease_id].until, tried=True)
+        self.release(lease_id, due=self.leases[lease_id].until, counts_as_attempt=True)
         return True
 
     def next_due(self) -> float | None:
@@ -137,18 +137,18 @@ class Progress:
             self.behind += 1
             heappush(self._due, (failure.due, failure.seq))
 
-    def release(self, lease_id: int, *, due: float, tried: bool) -> None:
+    def release(self, lease_id: int, *, due: float, counts_as_attempt: bool) -> None:
         """Give back what a lease holds, to be claimed again from *due*."""
         lease = self.leases.pop(lease_id)
         for span in lease.spans:
             span.due = due
-            span.attempts += tried
+            span.attempts += counts_as_attempt
         self.released += lease.spans
         for seq in lease.retries:
             kept = self.exceptions[seq]
             kept.lease = 0
             kept.failure = attrs.evolve(
-                kept.failure, due=due, attempts=kept.failure.attempts + tried
+                kept.failure, due=due, attempts=kept.failure.attempts + counts_as_attempt
             )
             heappush(self._due, (due, seq))
 

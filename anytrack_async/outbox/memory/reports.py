@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from heapq import nsmallest
 
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import DeadLetter, FailedEntry
-from anytrack_async.outbox.entries import Entry
+from anytrack_async.outbox.base import DeadLetter, Entry, FailedEntry
 from anytrack_async.outbox.memory.log import MemoryLog
 from anytrack_async.outbox.memory.progress import Exceptional, Progress
 from anytrack_async.outbox.memory.remembered import Gone

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.errors import queue_full
+from anytrack_async.outbox.base import Appended, queue_full_error
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.retention import end_of_log, pruned_upto
 from anytrack_async.outbox.sqlite.rows import COLUMNS, WIDTH, add_rows
@@ -141,7 +140,7 @@ def _insert_what_fits(
         added = some.count(Appended.NEW)
         if added and waiting + added > capacity:
             sql.execute("ROLLBACK TO call")
-            batch.refused[number] = queue_full(capacity, waiting, slowest, added)
+            batch.refused[number] = queue_full_error(capacity, waiting, slowest, added)
             some, added = [Appended.CONFLICT] * size, 0  # not taken
         sql.execute("RELEASE call")
         waiting, end = waiting + added, end + added

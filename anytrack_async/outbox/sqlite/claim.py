@@ -9,7 +9,7 @@ from typing import NamedTuple
 import attrs
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.errors import unknown_destination
+from anytrack_async.outbox.base import unknown_destination_error
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.leases import give_back
 
@@ -99,7 +99,7 @@ def _outlook(sql: sqlite3.Connection, name: str) -> _Outlook:
         (name,),
     ).fetchone()
     if row is None:
-        raise unknown_destination(name)
+        raise unknown_destination_error(name)
     cursor, end, *moments = row
     return _Outlook(cursor, end, min((at for at in moments if at is not None), default=None))
 
@@ -208,5 +208,5 @@ class _Taking:
             (self._name, self._now),
         ).fetchone()
         if lost:
-            give_back(self._sql, lost[0], due=lost[1], tried=True)
+            give_back(self._sql, lost[0], due=lost[1], counts_as_attempt=True)
         return lost is not None

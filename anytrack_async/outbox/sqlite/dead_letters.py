@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from anytrack_async.outbox.errors import unknown_destination
+from anytrack_async.outbox.base import unknown_destination_error
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.retention import STEP, Step
 
@@ -39,7 +39,7 @@ def _names(sql: sqlite3.Connection, destination: str | None) -> list[str]:
     if destination is None:
         return names
     if destination not in names:
-        raise unknown_destination(destination)
+        raise unknown_destination_error(destination)
     return [destination]
 
 

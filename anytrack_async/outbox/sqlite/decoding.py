@@ -11,8 +11,7 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import DeadLetter, FailedEntry
-from anytrack_async.outbox.entries import Entries, Entry
+from anytrack_async.outbox.base import DeadLetter, Entries, Entry, FailedEntry
 from anytrack_async.outbox.sqlite.claim import Found
 from anytrack_async.outbox.sqlite.dead_letters import Letter
 

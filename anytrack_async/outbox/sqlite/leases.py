@@ -20,12 +20,12 @@ def renew(db: Database, claim: Claim, lease: float) -> bool:
     return extended.rowcount == 1
 
 
-def release(db: Database, claim: Claim, *, due: float, tried: bool) -> bool:
+def release(db: Database, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
     """Give the whole *claim* back; False if it was lost. Costs the same for any range."""
     with db.transaction(synced=False) as sql:
         held = _holds(sql, claim)
         if held:
-            give_back(sql, claim.lease_id, due=due, tried=tried)
+            give_back(sql, claim.lease_id, due=due, counts_as_attempt=counts_as_attempt)
     return held
 
 
@@ -46,14 +46,16 @@ def _holds(sql: sqlite3.Connection, claim: Claim) -> bool:
     return sql.execute(query, (claim.lease_id, claim.destination)).fetchone() is not None
 
 
-def give_back(sql: sqlite3.Connection, lease_id: int, *, due: float, tried: bool) -> None:
+def give_back(
+    sql: sqlite3.Connection, lease_id: int, *, due: float, counts_as_attempt: bool
+) -> None:
     """Release what a lease holds, to be claimed again from *due*, unix seconds."""
     sql.execute("DELETE FROM lease WHERE id = ?", (lease_id,))
     for table in ("span", "exception"):
         sql.execute(
             f"UPDATE {table} SET lease = 0, due = ?, attempts = attempts + ?"  # noqa: S608
             " WHERE lease = ? AND lease <> 0",
-            (due, int(tried), lease_id),
+            (due, int(counts_as_attempt), lease_id),
         )
 
 

@@ -13,8 +13,15 @@ import anyio
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
-from anytrack_async.outbox.base import Appended, Claim, DeadLetter, Depth, FailedEntry
-from anytrack_async.outbox.errors import distinct, not_open
+from anytrack_async.outbox.base import (
+    Appended,
+    Claim,
+    DeadLetter,
+    Depth,
+    FailedEntry,
+    last_failures,
+    not_open_error,
+)
 from anytrack_async.outbox.sqlite import claim as taking
 from anytrack_async.outbox.sqlite import dead_letters as letters
 from anytrack_async.outbox.sqlite import leases
@@ -110,7 +117,7 @@ class SQLiteOutbox:
                 return work(db)
 
         if self._thread is None:
-            raise not_open()
+            raise not_open_error()
         return await self._thread.run(explained)
 
     async def destinations(self) -> Sequence[str]:
@@ -129,7 +136,7 @@ class SQLiteOutbox:
         if len(conversions) > FEW:
             values = await rows_in_parts(conversions, mask, self._clock())
         if self._thread is None:
-            raise not_open()
+            raise not_open_error()
         if not conversions:
             return []
         answer = await self._intake.join(conversions, mask, values)
@@ -164,14 +171,16 @@ class SQLiteOutbox:
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
-        kept = [*distinct(claim, failed), *self._unreadable.get(claim.lease_id, ())]
+        kept = [*last_failures(claim, failed), *self._unreadable.get(claim.lease_id, ())]
         held = await self._run(lambda db: leases.settle(db, claim, kept))
         self._unreadable.pop(claim.lease_id, None)
         return held
 
-    async def release(self, claim: Claim, *, due: float, tried: bool) -> bool:
+    async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Give the whole *claim* back, to be claimed again not before *due* (unix seconds)."""
-        held = await self._run(lambda db: leases.release(db, claim, due=due, tried=tried))
+        held = await self._run(
+            lambda db: leases.release(db, claim, due=due, counts_as_attempt=counts_as_attempt)
+        )
         self._unreadable.pop(claim.lease_id, None)
         return held
 

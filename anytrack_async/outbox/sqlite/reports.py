@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from anytrack_async.errors import OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import Depth
-from anytrack_async.outbox.errors import unknown_destination
+from anytrack_async.outbox.base import Depth, unknown_destination_error
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.retention import end_of_log, pruned_upto
 
@@ -108,7 +107,7 @@ def undelivered(db: Database, name: str, limit: int) -> list[str]:
     with db.snapshot() as sql:
         row = sql.execute("SELECT cursor FROM destination WHERE name = ?", (name,)).fetchone()
         if row is None:
-            raise unknown_destination(name)
+            raise unknown_destination_error(name)
         found = sql.execute(
             "SELECT seq, event_id FROM exception JOIN log USING (seq)"
             " WHERE destination = ? AND due IS NOT NULL ORDER BY seq LIMIT ?",

@@ -158,7 +158,7 @@ class Accepting(Rules):
         with pytest.raises(QueueFullError):
             await outbox.append(sales(1001))
 
-        await outbox.release(claim, due=clock.now, tried=True)
+        await outbox.release(claim, due=clock.now, counts_as_attempt=True)
 
         with pytest.raises(QueueFullError):
             await outbox.append(sales(1001))

@@ -107,7 +107,7 @@ class Claiming(Rules):
 
         assert (orders(again), tried(again)) == ([1, 2], [1, 1])
         assert not await outbox.settle(lost, back(lost, 1))
-        assert not await outbox.release(lost, due=clock.now, tried=True)
+        assert not await outbox.release(lost, due=clock.now, counts_as_attempt=True)
         assert not await outbox.renew(lost, LEASE)
         assert await outbox.settle(again)
         assert (await outbox.depths())["alpha"].dead == 0
@@ -167,7 +167,7 @@ class Claiming(Rules):
         released = await outbox.claim("alpha", 2, 2 * LEASE)
         settled = await outbox.claim("alpha", 2, LEASE)
         await outbox.settle(settled, back(settled, 6, due=clock.now))
-        await outbox.release(released, due=clock.now, tried=False)
+        await outbox.release(released, due=clock.now, counts_as_attempt=False)
         clock.advance(LEASE)
 
         mixed = await outbox.claim("alpha", 7, LEASE)

@@ -82,7 +82,7 @@ class GivingBack(Rules):
     ) -> None:
         await outbox.append(sales(1, 2))
         claim = await outbox.claim("alpha", 2, LEASE)
-        assert await outbox.release(claim, due=clock.now + 10, tried=attempt)
+        assert await outbox.release(claim, due=clock.now + 10, counts_as_attempt=attempt)
 
         early = await outbox.claim("alpha", 2, LEASE)
         clock.advance(10)
@@ -96,11 +96,13 @@ class GivingBack(Rules):
         self, outbox: Outbox, clock: Clock
     ) -> None:
         await outbox.append(sales(1, 2, 3, 4, 5))
-        await outbox.release(await outbox.claim("alpha", 5, LEASE), due=clock.now, tried=True)
+        await outbox.release(
+            await outbox.claim("alpha", 5, LEASE), due=clock.now, counts_as_attempt=True
+        )
 
         probe = await outbox.claim("alpha", 1, LEASE)
         assert orders(probe) == [1]
-        await outbox.release(probe, due=clock.now + 5, tried=True)
+        await outbox.release(probe, due=clock.now + 5, counts_as_attempt=True)
         rest = await outbox.claim("alpha", 9, LEASE)
         assert (orders(rest), tried(rest)) == ([2, 3, 4, 5], [1] * 4)
         await outbox.settle(rest)
@@ -113,8 +115,8 @@ class GivingBack(Rules):
     ) -> None:
         await outbox.append(sales(*range(6)))
         first, second = [await outbox.claim("alpha", 2, LEASE) for _ in range(2)]
-        await outbox.release(second, due=clock.now, tried=True)
-        await outbox.release(first, due=clock.now, tried=False)
+        await outbox.release(second, due=clock.now, counts_as_attempt=True)
+        await outbox.release(first, due=clock.now, counts_as_attempt=False)
 
         one = await outbox.claim("alpha", 2, LEASE)
         two = await outbox.claim("alpha", 3, LEASE)
@@ -127,7 +129,9 @@ class GivingBack(Rules):
     ) -> None:
         for number in range(6):
             await outbox.append(sales(number), ["alpha"] if number % 2 else ["beta"])
-        await outbox.release(await outbox.claim("alpha", 9, LEASE), due=clock.now, tried=False)
+        await outbox.release(
+            await outbox.claim("alpha", 9, LEASE), due=clock.now, counts_as_attempt=False
+        )
 
         assert orders(await outbox.claim("alpha", 2, LEASE)) == [1, 3]
         assert orders(await outbox.claim("alpha", 2, LEASE)) == [5]
@@ -140,7 +144,7 @@ class GivingBack(Rules):
         claim = await outbox.claim("alpha", 1, LEASE)
         await outbox.settle(claim, back(claim, 1, due=clock.now))
         both = await outbox.claim("alpha", 2, LEASE)
-        await outbox.release(both, due=clock.now, tried=True)
+        await outbox.release(both, due=clock.now, counts_as_attempt=True)
 
         again = await outbox.claim("alpha", 2, LEASE)
 

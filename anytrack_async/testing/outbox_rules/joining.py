@@ -100,7 +100,7 @@ class Joining(Rules):
             outbox.claim("alpha", 1, LEASE),
             outbox.renew(claim, LEASE),
             outbox.settle(claim),
-            outbox.release(claim, due=0, tried=False),
+            outbox.release(claim, due=0, counts_as_attempt=False),
             outbox.reports(["sale:1"]),
             outbox.undelivered("alpha"),
             outbox.depths(),

@@ -40,7 +40,7 @@ class Retention(Rules):
         released = await outbox.claim("alpha", 1, LEASE)
         await outbox.settle(await outbox.claim("alpha", 2, LEASE))
         assert await outbox.prune(remember=HOUR) == 0
-        await outbox.release(released, due=clock.now, tried=False)
+        await outbox.release(released, due=clock.now, counts_as_attempt=False)
         assert await outbox.prune(remember=HOUR) == 0
 
         clock.advance(LEASE)

@@ -35,7 +35,7 @@ class Telling(Rules):
         assert (await _at(outbox, 1))["alpha"] == (Status.WAITING, 0)
         claim = await outbox.claim("alpha", 1, LEASE)
         assert (await _at(outbox, 1))["alpha"] == (Status.WAITING, 0)
-        await outbox.release(claim, due=clock.now, tried=True)
+        await outbox.release(claim, due=clock.now, counts_as_attempt=True)
         assert (await _at(outbox, 1))["alpha"] == (Status.WAITING, 1)
         claim = await outbox.claim("alpha", 1, LEASE)
         await outbox.settle(claim, back(claim, 1, due=clock.now))
@@ -117,7 +117,7 @@ class Telling(Rules):
         assert (await outbox.depths())["alpha"] == Depth(waiting=8, in_flight=1, retrying=2, dead=1)
         retries = await outbox.claim("alpha", 1, LEASE)
         assert (await outbox.depths())["alpha"] == Depth(waiting=8, in_flight=2, retrying=1, dead=1)
-        await outbox.release(retries, due=clock.now, tried=True)
+        await outbox.release(retries, due=clock.now, counts_as_attempt=True)
         clock.advance(LEASE)
         assert (await outbox.depths())["alpha"] == Depth(waiting=8, in_flight=0, retrying=3, dead=1)
         assert (await outbox.depths())["beta"] == Depth(waiting=10)
@@ -128,8 +128,12 @@ class Telling(Rules):
         self, outbox: Outbox, clock: Clock
     ) -> None:
         await outbox.append(sales(1, 2))
-        await outbox.release(await outbox.claim("alpha", 2, LEASE), due=clock.now, tried=False)
-        await outbox.release(await outbox.claim("beta", 2, LEASE), due=clock.now, tried=True)
+        await outbox.release(
+            await outbox.claim("alpha", 2, LEASE), due=clock.now, counts_as_attempt=False
+        )
+        await outbox.release(
+            await outbox.claim("beta", 2, LEASE), due=clock.now, counts_as_attempt=True
+        )
 
         depths = await outbox.depths()
 

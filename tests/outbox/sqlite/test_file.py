@@ -136,7 +136,7 @@ async def test_a_file_that_lost_a_row_is_called_damaged(outbox):
     await outbox.append(sales(1))
     claim = await outbox.claim("alpha", 1, LEASE)
     await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="", due=0.0)])
-    await outbox.release(await outbox.claim("beta", 1, LEASE), due=0.0, tried=False)
+    await outbox.release(await outbox.claim("beta", 1, LEASE), due=0.0, counts_as_attempt=False)
     await outbox._run(lambda db: db.sql.execute("DELETE FROM log"))
 
     for name in ("alpha", "beta"):

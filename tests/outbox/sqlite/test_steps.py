@@ -85,7 +85,7 @@ async def test_releasing_a_range_costs_the_same_for_any_size(outbox, statements,
     rows = "SELECT total_changes()"
     before = await outbox._run(lambda db: db.sql.execute(rows).fetchone()[0])
 
-    await outbox.release(claim, due=clock.now, tried=True)
+    await outbox.release(claim, due=clock.now, counts_as_attempt=True)
 
     after = await outbox._run(lambda db: db.sql.execute(rows).fetchone()[0])
     assert after - before == 2

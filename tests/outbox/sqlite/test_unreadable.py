@@ -71,7 +71,7 @@ async def test_releasing_and_losing_a_claim_is_as_ever(outbox, path, ids, clock)
     outbox = await spoil(outbox, path, 2)
 
     claim = await outbox.claim("alpha", 9, LEASE)
-    await outbox.release(claim, due=clock.now, tried=True)
+    await outbox.release(claim, due=clock.now, counts_as_attempt=True)
     lost = await outbox.claim("alpha", 9, LEASE)
     clock.advance(LEASE)
     again = await outbox.claim("alpha", 9, LEASE)

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 from anytrack_async.destinations.anytrack.api.base import Endpoint, at_least_one, given, unwrap
 from anytrack_async.destinations.anytrack.api.date_range import DateRange, Window
 from anytrack_async.destinations.anytrack.records import read_affiliate
-from anytrack_async.errors import DecodeError, InvalidConversionError
+from anytrack_async.errors import DecodeError, InvalidArgumentError
 from anytrack_async.models.answers import AffiliatePerformance
 
 AffiliateMetric: TypeAlias = Literal["revenue", "conversions", "epc", "conversion_rate"]
@@ -27,10 +27,10 @@ class Affiliates(Endpoint):
             date_range: first and last moment, both included; the last 30 days if not given.
 
         Raises:
-            InvalidConversionError: an argument is wrong; the message names it.
+            InvalidArgumentError: an argument is wrong; the message names it.
             NotFoundError: AnyTrack has no such affiliate.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /affiliates/performance``.
         """
@@ -38,7 +38,7 @@ class Affiliates(Endpoint):
         params = who | Window.of(date_range).params
         record = unwrap(await self._session.get("affiliates", "performance", params=params))
         if not isinstance(record, dict):
-            raise DecodeError("anytrack: the answer's 'data' is not an object")
+            raise DecodeError("anytrack: the response's 'data' is not an object")
         return read_affiliate(record | who)
 
     async def top(
@@ -57,15 +57,15 @@ class Affiliates(Endpoint):
             date_range: first and last moment, both included; the last 30 days if not given.
 
         Raises:
-            InvalidConversionError: an argument is wrong; the message names it.
+            InvalidArgumentError: an argument is wrong; the message names it.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /affiliates/top``.
         """
         if metric not in get_args(AffiliateMetric):
             known = ", ".join(get_args(AffiliateMetric))
-            raise InvalidConversionError("metric", f"must be one of {known}")
+            raise InvalidArgumentError("metric", f"must be one of {known}")
         params = {"sort_by": metric, "limit": str(at_least_one("limit", limit))}
         params |= Window.of(date_range).params
         found = await self._list("affiliates", "top", params=params, read=read_affiliate)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 import anyio.to_thread
 
 from anytrack_async.destinations.anytrack.records import read_list
-from anytrack_async.errors import DecodeError, InvalidConversionError
+from anytrack_async.errors import DecodeError, InvalidArgumentError, InvalidConversionError
+from anytrack_async.models.validators import utc
 from anytrack_async.transport.session import Session
 
 _T = TypeVar("_T")
@@ -41,7 +43,7 @@ def unwrap(body: object) -> Any:
         DecodeError: there is no such thing.
     """
     if not isinstance(body, Mapping) or "data" not in body:
-        raise DecodeError("anytrack: the answer has no 'data'")
+        raise DecodeError("anytrack: the response has no 'data'")
     return body["data"]
 
 
@@ -49,12 +51,12 @@ def given(name: str, value: Any) -> str:
     """Return *value*, the argument called *name*.
 
     Raises:
-        InvalidConversionError: it is not text, or empty.
+        InvalidArgumentError: it is not text, or empty.
     """
     if value is not None and not isinstance(value, str):
-        raise InvalidConversionError(name, f"must be text, got {type(value).__name__}")
+        raise InvalidArgumentError(name, f"must be text, got {type(value).__name__}")
     if not value or not value.strip():
-        raise InvalidConversionError(name, "must not be empty")
+        raise InvalidArgumentError(name, "must not be empty")
     return str(value)
 
 
@@ -62,10 +64,10 @@ def identifier(name: str, value: Any) -> str:
     """Return *value*, the argument called *name*, which becomes part of a path.
 
     Raises:
-        InvalidConversionError: it cannot be an id.
+        InvalidArgumentError: it cannot be an id.
     """
     if value in (".", ".."):
-        raise InvalidConversionError(name, "must not be dots only")
+        raise InvalidArgumentError(name, "must not be dots only")
     return given(name, value)
 
 
@@ -73,8 +75,20 @@ def at_least_one(name: str, value: Any) -> int:
     """Return *value*, the argument called *name*.
 
     Raises:
-        InvalidConversionError: it is no whole number of at least 1.
+        InvalidArgumentError: it is no whole number of at least 1.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidConversionError(name, "must be a whole number of at least 1")
+        raise InvalidArgumentError(name, "must be a whole number of at least 1")
     return int(value)
+
+
+def utc_argument(name: str, value: datetime) -> datetime:
+    """Return *value*, the argument called *name*, in UTC.
+
+    Raises:
+        InvalidArgumentError: it has no time zone, or is outside the years 1 to 9999 in UTC.
+    """
+    try:
+        return utc(name, value)
+    except InvalidConversionError as exc:  # the models' check, which speaks of a model's field
+        raise InvalidArgumentError(name, exc.problem) from None

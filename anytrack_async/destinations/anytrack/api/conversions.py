@@ -18,7 +18,7 @@ from anytrack_async.destinations.anytrack.api.base import (
 from anytrack_async.destinations.anytrack.api.date_range import DateRange, Window
 from anytrack_async.destinations.anytrack.api.rounds import in_order
 from anytrack_async.destinations.anytrack.records import read_conversion
-from anytrack_async.errors import InvalidConversionError
+from anytrack_async.errors import InvalidArgumentError
 from anytrack_async.models.conversion import Conversion
 
 _DAY = timedelta(days=1)
@@ -43,9 +43,9 @@ class Conversions(Endpoint):
             campaign_id: only those of this campaign.
 
         Raises:
-            InvalidConversionError: an argument is wrong; the message names it.
+            InvalidArgumentError: an argument is wrong; the message names it.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /conversions``.
         """
@@ -63,7 +63,7 @@ class Conversions(Endpoint):
         Raises:
             NotFoundError: AnyTrack has no such conversion.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /conversions/{id}``.
         """
@@ -90,9 +90,9 @@ class Conversions(Endpoint):
             concurrency: requests at once; as many windows are in memory.
 
         Raises:
-            InvalidConversionError: an argument is wrong; the message names it. At once.
+            InvalidArgumentError: an argument is wrong; the message names it. At once.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: an answer cannot be read.
+            DecodeError: a response cannot be read.
 
         Source: AnyTrack REST, ``GET /conversions``.
         """
@@ -125,7 +125,7 @@ def _filters(source: str | None, campaign_id: str | None) -> dict[str, str]:
 
 def _size(window: Any) -> timedelta:
     if not isinstance(window, timedelta) or window <= timedelta():
-        raise InvalidConversionError("window", "must be a timedelta of more than 0")
+        raise InvalidArgumentError("window", "must be a timedelta of more than 0")
     return window
 
 

@@ -8,8 +8,8 @@ from typing import Any, Self, TypeAlias
 
 import attrs
 
-from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.validators import utc
+from anytrack_async.destinations.anytrack.api.base import utc_argument
+from anytrack_async.errors import InvalidArgumentError
 
 DateRange: TypeAlias = tuple[date | datetime, date | datetime]
 """First and last moment, both included. A `datetime` needs a time zone; a `date` is a UTC day,
@@ -38,7 +38,7 @@ class Window:
         """Return *date_range* in UTC; the last 30 days if not given.
 
         Raises:
-            InvalidConversionError: a time has no time zone, or the end lies before the start.
+            InvalidArgumentError: a time has no time zone, or the end lies before the start.
         """
         if date_range is None:
             now = datetime.now(UTC)
@@ -46,7 +46,7 @@ class Window:
         first, last = _pair(date_range)
         found = cls(_moment(first, time.min), _moment(last, time.max))
         if found.end < found.start:
-            raise InvalidConversionError("date_range", "ends before it starts")
+            raise InvalidArgumentError("date_range", "ends before it starts")
         return found
 
     @property
@@ -77,7 +77,7 @@ class Window:
 
 def _pair(date_range: Any) -> tuple[Any, Any]:
     if not isinstance(date_range, tuple | list) or len(date_range) != 2:
-        raise InvalidConversionError("date_range", "must be a pair of dates: first and last")
+        raise InvalidArgumentError("date_range", "must be a pair of dates: first and last")
     return date_range[0], date_range[1]
 
 
@@ -86,5 +86,5 @@ def _moment(value: object, of_day: time) -> datetime:
         return datetime.combine(value, of_day, UTC)
     if not isinstance(value, datetime):
         kind = type(value).__name__
-        raise InvalidConversionError("date_range", f"must hold dates or datetimes, got {kind}")
-    return utc("date_range", value)
+        raise InvalidArgumentError("date_range", f"must hold dates or datetimes, got {kind}")
+    return utc_argument("date_range", value)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, date, datetime
 
-from anytrack_async.destinations.anytrack.api.base import Endpoint, at_least_one
+from anytrack_async.destinations.anytrack.api.base import Endpoint, at_least_one, utc_argument
 from anytrack_async.destinations.anytrack.api.date_range import DateRange, Window
 from anytrack_async.destinations.anytrack.api.rounds import in_order
 from anytrack_async.destinations.anytrack.records import read_daily_report
-from anytrack_async.errors import DecodeError, InvalidConversionError
+from anytrack_async.errors import DecodeError, InvalidArgumentError
 from anytrack_async.models.answers import DailyReport
-from anytrack_async.models.validators import utc
 
 
 class Reports(Endpoint):
@@ -24,16 +23,16 @@ class Reports(Endpoint):
             day: which one; today in UTC if not given. A `datetime` needs a time zone.
 
         Raises:
-            InvalidConversionError: *day* is no date.
+            InvalidArgumentError: *day* is no date.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /reports/daily``.
         """
         params = {"date": _day(day).isoformat()}
         body = await self._session.get("reports", "daily", params=params)
         if not isinstance(body, Mapping):
-            raise DecodeError("anytrack: the answer is not an object")
+            raise DecodeError("anytrack: the response is not an object")
         inner = body.get("data")
         return read_daily_report({**(inner if isinstance(inner, Mapping) else body), **params})
 
@@ -47,9 +46,9 @@ class Reports(Endpoint):
             concurrency: requests at once.
 
         Raises:
-            InvalidConversionError: an argument is wrong; the message names it. At once.
+            InvalidArgumentError: an argument is wrong; the message names it. At once.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: an answer cannot be read.
+            DecodeError: a response cannot be read.
 
         Source: AnyTrack REST, ``GET /reports/daily``.
         """
@@ -61,7 +60,7 @@ def _day(day: date | None) -> date:
     if day is None:
         return datetime.now(UTC).date()
     if isinstance(day, datetime):
-        return utc("day", day).date()
+        return utc_argument("day", day).date()
     if not isinstance(day, date):
-        raise InvalidConversionError("day", f"must be a date, got {type(day).__name__}")
+        raise InvalidArgumentError("day", f"must be a date, got {type(day).__name__}")
     return day

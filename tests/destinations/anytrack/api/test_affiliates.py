@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from anytrack_async.destinations.anytrack.api.affiliates import Affiliates
-from anytrack_async.errors import DecodeError, InvalidConversionError
+from anytrack_async.errors import DecodeError, InvalidArgumentError
 from tests.destinations.anytrack.api.api import Api
 
 pytestmark = pytest.mark.asyncio
@@ -51,7 +51,7 @@ async def test_another_answer_is_a_decode_error(body: Any):
 
 @pytest.mark.parametrize("id_", ["", " ", None])
 async def test_an_affiliate_needs_an_id(id_: Any):
-    with pytest.raises(InvalidConversionError, match=r"^affiliate_id "):
+    with pytest.raises(InvalidArgumentError, match=r"^affiliate_id "):
         await Affiliates(Api().session).performance(id_)
 
 
@@ -88,7 +88,7 @@ async def test_every_metric_ranks(metric: Any):
 )
 async def test_arguments_are_checked(options: dict[str, Any], name: str):
     api = Api()
-    with pytest.raises(InvalidConversionError, match=rf"^{name} "):
+    with pytest.raises(InvalidArgumentError, match=rf"^{name} "):
         await Affiliates(api.session).top(**options)
 
     assert api.requests == []

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from anytrack_async.destinations.anytrack.api.attribution import Attributions
-from anytrack_async.errors import DecodeError, InvalidConversionError, NotFoundError
+from anytrack_async.errors import DecodeError, InvalidArgumentError, NotFoundError
 from tests.destinations.anytrack.api.api import Api
 
 pytestmark = pytest.mark.asyncio
@@ -49,5 +49,5 @@ async def test_unknown_and_impossible_ids(method: str):
     with pytest.raises(NotFoundError):
         await ask("c2")
     for id_ in ("", ".."):
-        with pytest.raises(InvalidConversionError, match=r"^conversion_id "):
+        with pytest.raises(InvalidArgumentError, match=r"^conversion_id "):
             await ask(id_)

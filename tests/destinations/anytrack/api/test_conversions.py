@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from anytrack_async.destinations.anytrack.api.conversions import Conversions
-from anytrack_async.errors import DecodeError, InvalidConversionError, NotFoundError, ServerError
+from anytrack_async.errors import DecodeError, InvalidArgumentError, NotFoundError, ServerError
 from anytrack_async.models.conversion import ConversionType
 from tests.destinations.anytrack.api.api import Api, record
 
@@ -70,7 +70,7 @@ async def test_an_id_cannot_lead_elsewhere():
 @pytest.mark.parametrize("id_", ["", " ", ".", "..", None, 7])
 async def test_what_is_no_id_is_refused_unsent(id_: Any):
     api = Api()
-    with pytest.raises(InvalidConversionError, match=r"^conversion_id "):
+    with pytest.raises(InvalidArgumentError, match=r"^conversion_id "):
         await Conversions(api.session).get(id_)
 
     assert api.requests == []
@@ -78,7 +78,7 @@ async def test_what_is_no_id_is_refused_unsent(id_: Any):
 
 async def test_a_number_is_told_to_be_no_id():
     number: Any = 7
-    with pytest.raises(InvalidConversionError, match=r"^conversion_id must be text, got int$"):
+    with pytest.raises(InvalidArgumentError, match=r"^conversion_id must be text, got int$"):
         await Conversions(Api().session).get(number)
 
 
@@ -154,12 +154,12 @@ async def test_by_source_filters_by_it():
 
 @pytest.mark.parametrize("name", ["source", "campaign_id"])
 async def test_an_empty_filter_is_refused(name: str):
-    with pytest.raises(InvalidConversionError, match=f"^{name} must not be empty"):
+    with pytest.raises(InvalidArgumentError, match=f"^{name} must not be empty"):
         await Conversions(Api().session).list(WEEK, **{name: ""})
 
 
 async def test_by_source_needs_a_source():
-    with pytest.raises(InvalidConversionError, match=r"^source "):
+    with pytest.raises(InvalidArgumentError, match=r"^source "):
         await Conversions(Api().session).by_source("")
 
 
@@ -249,5 +249,5 @@ async def test_a_stream_ends_with_the_error_of_its_request():
     ],
 )
 async def test_a_streams_arguments_are_checked_at_once(options: dict[str, Any], name: str):
-    with pytest.raises(InvalidConversionError, match=rf"^{name} "):
+    with pytest.raises(InvalidArgumentError, match=rf"^{name} "):
         Conversions(Api().session).stream(**options)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from anytrack_async.destinations.anytrack.api.reports import Reports
-from anytrack_async.errors import DecodeError, InvalidConversionError
+from anytrack_async.errors import DecodeError, InvalidArgumentError
 from tests.destinations.anytrack.api.api import Api
 
 pytestmark = pytest.mark.asyncio
@@ -50,8 +50,9 @@ async def test_a_time_stands_for_its_utc_day():
 
 @pytest.mark.parametrize("day", [datetime(2026, 1, 1), "2026-01-01", 7])
 async def test_what_is_no_day_is_refused(day: Any):
-    with pytest.raises(InvalidConversionError, match=r"^day "):
+    with pytest.raises(InvalidArgumentError, match=r"^day ") as caught:
         await Reports(Api().session).daily(day)
+    assert type(caught.value) is InvalidArgumentError  # not a conversion's field
 
 
 @pytest.mark.parametrize("body", [[], "text", {"total_revenue": "much"}])
@@ -87,5 +88,5 @@ async def test_days_cover_thirty_days_unless_told():
     ("options", "name"), [({"concurrency": 0}, "concurrency"), ({"date_range": 1}, "date_range")]
 )
 async def test_arguments_are_checked_at_once(options: dict[str, Any], name: str):
-    with pytest.raises(InvalidConversionError, match=rf"^{name} "):
+    with pytest.raises(InvalidArgumentError, match=rf"^{name} "):
         Reports(Api().session).days(**options)

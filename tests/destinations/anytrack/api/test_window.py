@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async.destinations.anytrack.api.date_range import Window
-from anytrack_async.errors import InvalidConversionError
+from anytrack_async.errors import InvalidArgumentError
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
@@ -52,7 +52,7 @@ def test_dates_and_times_may_be_mixed():
 
 
 @pytest.mark.parametrize(
-    ("date_range", "fault"),
+    ("date_range", "problem"),
     [
         ((datetime(2026, 1, 1), NOON), "needs a time zone"),
         ((NOON, date(2025, 12, 31)), "ends before it starts"),
@@ -65,9 +65,10 @@ def test_dates_and_times_may_be_mixed():
         ("ab", "must be a pair"),
     ],
 )
-def test_other_ranges_are_refused_by_name(date_range: Any, fault: str):
-    with pytest.raises(InvalidConversionError, match=f"^date_range {fault}"):
+def test_other_ranges_are_refused_by_name(date_range: Any, problem: str):
+    with pytest.raises(InvalidArgumentError, match=f"^date_range {problem}") as caught:
         Window.of(date_range)
+    assert type(caught.value) is InvalidArgumentError  # not a conversion's field
 
 
 @given(TIMES, st.timedeltas(timedelta(), timedelta(days=90)), st.integers(1, 200))
