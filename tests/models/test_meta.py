@@ -186,7 +186,7 @@ def test_error_has_the_path_and_never_the_value(path, value, problem):
     assert caught.value.name == f"meta.{path}"
     assert str(caught.value).startswith(f"meta.{path} {problem}")
     assert "jane" not in str(caught.value)
-    assert pickle.loads(pickle.dumps(caught.value)).field == caught.value.name
+    assert pickle.loads(pickle.dumps(caught.value)).name == caught.value.name
 
 
 def nested(path: str, value: Any) -> Any:
