@@ -17,9 +17,7 @@ from anytrack_async.cli.demo.backfill import Kept, back_fill
 from anytrack_async.cli.demo.live import showing
 from anytrack_async.cli.demo.tables import show_intro, show_next, show_result
 from anytrack_async.cli.demo.tally import Tally
-from anytrack_async.cli.extras import sandbox_module
-from anytrack_async.cli.guard import FAILED, quiet
-from anytrack_async.cli.output import screen
+from anytrack_async.cli.output import FAILED, quiet, sandbox_module, screen
 
 SERVICES = ("anytrack", "meta", "hubspot")
 
