@@ -270,11 +270,7 @@ class OpenDeliveries:
 
     def get_many(self, ids: Sequence[str], destinations: tuple[str, ...]) -> Sequence[Delivery]:
         """Return the delivery of each of *ids*; many new ones as a `DeliveryBatch`."""
-        if (
-            len(ids) == 1
-            or len(set(ids)) < len(ids)
-            or not self._references.keys().isdisjoint(ids)
-        ):
+        if len(ids) == 1 or len(set(ids)) < len(ids) or not self._references.keys().isdisjoint(ids):
             return [self.get(event_id, destinations) for event_id in ids]
         batch = DeliveryBatch(ids, destinations, on_created=self._add)
         # One weak reference for all: it costs the garbage collector one object, not thousands.

@@ -60,10 +60,12 @@ class GuardedOutbox:
         settled = await self._call("settle in", lambda: self._outbox.settle(claim, failed), None)
         return self._recorded(settled, claim)
 
-    async def release(self, claim: Claim, *, due: float, tried: bool) -> bool:
+    async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Give *claim* back; return whether the outbox has recorded it."""
         released = await self._call(
-            "give back to", lambda: self._outbox.release(claim, due=due, tried=tried), None
+            "give back to",
+            lambda: self._outbox.release(claim, due=due, counts_as_attempt=counts_as_attempt),
+            None,
         )
         return self._recorded(released, claim)
 

@@ -151,14 +151,12 @@ class Lane:
 
     async def _claim(self) -> Claim:
         self._last_claim_at = self._clock()
-        fallback = Claim(
-            destination=self.name, next_due=self._last_claim_at + self._settings.poll
-        )
+        fallback = Claim(destination=self.name, next_due=self._last_claim_at + self._settings.poll)
         claim = await self._outbox.claim(self._limits.batch, fallback=fallback)
         self._last_claim_was_full = len(claim.entries) == self._limits.batch
         if claim.entries and self._flow.sends_in:
             # The answer to another worker's request came meanwhile, and paused the lane.
-            await self._outbox.release(claim, due=self._clock(), tried=False)
+            await self._outbox.release(claim, due=self._clock(), counts_as_attempt=False)
             return Claim(destination=self.name, next_due=self._clock())
         return claim
 
@@ -197,9 +195,7 @@ class Lane:
             raise
         previous_state = self._flow.state
         failure = self._learn(claim, attempt, generation)
-        unfinished = await self._settlement.settle(
-            claim, attempt, failure, self._clock() - started
-        )
+        unfinished = await self._settlement.settle(claim, attempt, failure, self._clock() - started)
         if unfinished or self._flow.state is not previous_state or self._closing.is_set():
             self.wake()  # the worker with the turn waits for a moment that may have changed
 

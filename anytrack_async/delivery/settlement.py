@@ -17,8 +17,7 @@ from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.guarded_outbox import GuardedOutbox
 from anytrack_async.events import DeadLettered, Delivered, Event, Retried
 from anytrack_async.models.outcome import Outcome, Status
-from anytrack_async.outbox.base import Claim, FailedEntry
-from anytrack_async.outbox.entries import Entry
+from anytrack_async.outbox.base import Claim, Entry, FailedEntry
 from anytrack_async.settings.delivery import DeliverySettings
 
 OnSettled: TypeAlias = Callable[[Sequence[str], Callable[[int], Outcome]], None]
@@ -110,7 +109,7 @@ class Settlement:
         self, claim: Claim, attempt: Attempt, failure: BatchFailure, now: float
     ) -> bool:
         due, ids, attempts = now + failure.retry_in, claim.entries.event_ids, claim.entries.attempts
-        if await self._outbox.release(claim, due=due, tried=failure.counts_as_attempt):
+        if await self._outbox.release(claim, due=due, counts_as_attempt=failure.counts_as_attempt):
             await self._resolve(
                 ids, lambda index: outcome_left_open(attempts[index], failure, self._destination)
             )
