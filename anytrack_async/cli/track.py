@@ -11,7 +11,6 @@ import anyio
 import attrs
 import typer
 
-from anytrack_async.cli.conversions import to_conversion
 from anytrack_async.cli.output import (
     FAILED,
     complain,
@@ -22,6 +21,7 @@ from anytrack_async.cli.output import (
 )
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX, outbox_from_env, sinks_from_env
+from anytrack_async.codec.plain import to_conversion
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.registry import ANYTRACK
