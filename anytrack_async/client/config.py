@@ -104,7 +104,7 @@ def check_patience(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
         ConfigurationError: the message names both settings and a lease that is long enough.
     """
     for sink in sinks:
-        needed = sink.limits.seconds
+        needed = sink.limits.required_seconds
         if needed is not None and needed > delivery.batch_timeout:
             raise ConfigurationError(_too_short(sink.name, needed, delivery.batch_timeout))
 

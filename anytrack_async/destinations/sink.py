@@ -27,7 +27,7 @@ class SinkLimits:
         batch: conversions in one `deliver` call.
         concurrency: `deliver` calls at once.
         rate: `deliver` calls a second, None for no limit.
-        seconds: how long a `deliver` call must be allowed to take, None if any time will do. A
+        required_seconds: time that a `deliver` call may need, None if any time will do. A
             client whose lease is too short for it is refused.
         spacing: seconds since the last batch left → seconds that the next one should still wait, to
             be fuller, as things are. Not asked after a full batch, nor when closing.
@@ -36,7 +36,9 @@ class SinkLimits:
     batch: int = attrs.field(default=100, validator=positive)
     concurrency: int = attrs.field(default=4, validator=positive)
     rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    seconds: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
+    required_seconds: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(positive)
+    )
     spacing: Callable[[float], float] = attrs.field(default=_at_once, eq=False, repr=False)
 
 
@@ -134,4 +136,4 @@ class Unfinished(SinkSignal):
 
 
 class Unavailable(SinkSignal):
-    """No answer, or an answer that says the service itself failed."""
+    """No response, or a response that says the service itself failed."""

@@ -160,9 +160,11 @@ def test_defaults_are_as_documented():
 # Time
 
 
-@pytest.mark.parametrize(("timeout", "asked"), [(0.1, None), (30, None), (30.1, 90.3), (inf, inf)])
-def test_only_a_longer_time_out_than_the_default_asks_for_time(timeout: float, asked: float | None):
-    assert HttpSettings(timeout=timeout).asked(3) == (asked and pytest.approx(asked))
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [(0.1, None), (30, None), (30.1, 90.3), (inf, inf)]
+)
+def test_only_a_timeout_above_the_default_requires_time(timeout: float, seconds: float | None):
+    assert HttpSettings(timeout=timeout).required_seconds(3) == (seconds and pytest.approx(seconds))
 
 
 def test_a_batch_gets_four_fifths_of_the_lease():

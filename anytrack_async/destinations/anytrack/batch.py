@@ -20,7 +20,7 @@ from anytrack_async.transport.session import Session
 _RETRY = Status.RETRY  # looking it up on the class takes a function call
 _DISCOURAGED = 8  # failures of a batch without a single success that end it
 _UNSENT = "not sent yet: the rest of its batch took too long, or failed"
-_LOST = Outcome.retry("no answer before its batch took too long")
+_LOST = Outcome.retry("no response before its batch took too long")
 
 
 class Shift:
@@ -109,13 +109,13 @@ class Shift:
 
     async def _send(self, conversion: Conversion) -> Outcome | None:
         try:
-            answer = await self._session.send(
+            response = await self._session.send(
                 "POST",
                 "conversions",
                 content=encode(conversion),
                 headers={"Idempotency-Key": idempotency_key(conversion.event_id)},
             )
-            return outcome_of(answer)
+            return outcome_of(response)
         except TransportError as exc:
             return Outcome.retry(str(exc))
         except SinkSignal as signal:

@@ -8,33 +8,33 @@ from typing import Any
 
 from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
 from anytrack_async.models.outcome import Outcome
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.errors import read_fault
+from anytrack_async.transport.errors import read_error_body
+from anytrack_async.transport.message import Response
 
 _REFUSED = frozenset({400, 404, 409, 413, 422})
 _PAUSE = 1.0  # seconds, when a 429 does not say
 
 
-def outcome_of(answer: Answer) -> Outcome:
-    """Return what *answer* says about its conversion.
+def outcome_of(response: Response) -> Outcome:
+    """Return what *response* says about its conversion.
 
     Raises:
         NeedsOperator: 401 or 403.
         Throttled: 429.
     """
-    if answer.success:
-        return _confirmed(answer)
-    if answer.status == 409 and (remote_id := _remote_id(answer.object())):
+    if response.success:
+        return _confirmed(response)
+    if response.status == 409 and (remote_id := _remote_id(response.json_object())):
         return Outcome.delivered(remote_id)
-    reason, code = _reason(answer)
-    if answer.status in (401, 403):
+    reason, code = _reason(response)
+    if response.status in (401, 403):
         raise NeedsOperator(reason, code=code)
-    if answer.status == 429:
-        wait = answer.retry_after
+    if response.status == 429:
+        wait = response.retry_after
         raise Throttled(reason, code=code, after=_PAUSE if wait is None else wait)
-    if answer.status in _REFUSED:
+    if response.status in _REFUSED:
         return Outcome.rejected(reason, code=code)
-    return Outcome.retry(reason, code=code, after=answer.retry_after)
+    return Outcome.retry(reason, code=code, after=response.retry_after)
 
 
 def weight(signal: SinkSignal) -> float:
@@ -42,12 +42,12 @@ def weight(signal: SinkSignal) -> float:
     return signal.after if isinstance(signal, Throttled) else inf
 
 
-def _confirmed(answer: Answer) -> Outcome:
-    body = answer.object()
+def _confirmed(response: Response) -> Outcome:
+    body = response.json_object()
     remote_id = _remote_id(body)
     if body.get("status", "success" if remote_id else None) == "success":
         return Outcome.delivered(remote_id)
-    return Outcome.retry(f"answered {answer.status} without confirming the conversion")
+    return Outcome.retry(f"answered {response.status} without confirming the conversion")
 
 
 def _remote_id(body: Mapping[str, Any]) -> str | None:
@@ -55,6 +55,8 @@ def _remote_id(body: Mapping[str, Any]) -> str | None:
     return str(remote_id) if isinstance(remote_id, str | int) and remote_id else None
 
 
-def _reason(answer: Answer) -> tuple[str, str]:
-    fault = read_fault(answer)
-    return f"{fault.message} (status {answer.status})", fault.code or str(answer.status)
+def _reason(response: Response) -> tuple[str, str]:
+    error_body = read_error_body(response)
+    return f"{error_body.message} (status {response.status})", error_body.code or str(
+        response.status
+    )

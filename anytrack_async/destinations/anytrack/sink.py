@@ -25,7 +25,7 @@ class AnyTrackSink:
     """Sends conversions to AnyTrack.
 
     Each goes with ``Idempotency-Key: <event_id>``. Whether AnyTrack honours it is not known, so
-    count on *at least once*: after a lost answer a conversion is sent again.
+    count on *at least once*: after a lost response a conversion is sent again.
 
     Args:
         settings: where AnyTrack is and how to sign in.
@@ -47,12 +47,12 @@ class AnyTrackSink:
         self._session = anytrack_session(settings, transport=transport, bounded=True)
         self._slots = Slots(http.connections)
         self._sending, self._patience = _times(http.timeout, within * _USED)
-        asked = http.asked()
+        required = http.required_seconds()
         # Two batches at once: one uses the connections that the end of the other leaves idle.
         self._limits = SinkLimits(
             batch=_ROUNDS * http.connections,
             concurrency=min(2, http.connections),
-            seconds=asked and asked / _USED,
+            required_seconds=required and required / _USED,
         )
 
     @property

@@ -31,19 +31,19 @@ def is_plain(settings: HubSpotSettings) -> bool:
     )
 
 
-def resolved(settings: HubSpotSettings, answer: Any) -> HubSpotSettings:
+def resolved(settings: HubSpotSettings, response: Any) -> HubSpotSettings:
     """Return *settings* with internal ids for labels.
 
     Args:
         settings: what was configured.
-        answer: the portal's deal pipelines.
+        response: the portal's deal pipelines.
 
     Raises:
         ConfigurationError: the portal has no such pipeline or stage; the message lists what it has.
 
     Source: HubSpot, CRM API, pipelines, "Return all pipelines".
     """
-    pipelines = _active(answer.get("results") if isinstance(answer, Mapping) else None)
+    pipelines = _active(response.get("results") if isinstance(response, Mapping) else None)
     ids, stages = {}, {}
     for kind in ConversionType:
         pipeline = _chosen("HubSpot", "pipeline", "pipeline", settings.pipeline[kind], pipelines)

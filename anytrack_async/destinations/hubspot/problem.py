@@ -13,7 +13,7 @@ import attrs
 import orjson
 
 from anytrack_async.destinations.sink import OperatorCause
-from anytrack_async.transport.redact import hide, safe_text
+from anytrack_async.transport.errors import hide, safe_text
 
 MISSING = "PROPERTY_DOESNT_EXIST"
 
@@ -40,7 +40,7 @@ class Act(Enum):
     LATER = "later"
     """Try these inputs again, not before `Problem.after` seconds."""
     DOWN = "down"
-    """The service failed or there was no answer."""
+    """The service failed or there was no response."""
     SPLIT = "split"
     """At least one input is bad, and HubSpot does not say which."""
 

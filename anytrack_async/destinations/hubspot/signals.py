@@ -29,7 +29,7 @@ class Refused(Exception):  # noqa: N818 - not an error of the library, never lea
 
     Attributes:
         problem: what it said.
-        content: the answer's body.
+        content: the response's body.
     """
 
     def __init__(self, problem: Problem, content: bytes = b"") -> None:

@@ -63,7 +63,7 @@ class HubSpotSink:
         self._limits = SinkLimits(
             batch=_BATCH,
             concurrency=_AT_ONCE,
-            seconds=settings.http.asked(_requests(settings)),
+            required_seconds=settings.http.required_seconds(_requests(settings)),
             spacing=self._portal.spacing,
         )
 
@@ -84,7 +84,7 @@ class HubSpotSink:
             Throttled: a limit of HubSpot's is reached.
             BatchRejected: one conversion spoils all, and HubSpot does not say which.
             NeedsOperator: the token, its scopes, the pipeline or a property is not there.
-            Unavailable: HubSpot is down or did not answer.
+            Unavailable: HubSpot is down or did not respond.
         """
         settings = await self._placed()
         outcomes: list[Outcome] = []

@@ -25,8 +25,7 @@ from anytrack_async.errors import TransportError
 from anytrack_async.events import Event, LoggingObserver, Weakened
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.message import Transport
+from anytrack_async.transport.message import Response, Transport
 from anytrack_async.transport.session import Session
 
 # Two conversions with `MetaFields` are compared by their stored form. Getting it ready takes long;
@@ -56,7 +55,9 @@ class MetaSink:
         check_reading(settings)
         self.name = name
         self.limits = SinkLimits(
-            batch=settings.batch, concurrency=settings.concurrency, seconds=settings.http.asked()
+            batch=settings.batch,
+            concurrency=settings.concurrency,
+            required_seconds=settings.http.required_seconds(),
         )
         self._settings = settings
         self._session = Session(
@@ -89,7 +90,7 @@ class MetaSink:
             Throttled: Meta asks to wait.
             BatchRejected: one event spoils a request, and Meta does not say which.
             NeedsOperator: token, permission, account or pixel.
-            Unavailable: no answer, or none of Meta's.
+            Unavailable: no response, or none of Meta's.
         """
         outcomes: list[Outcome | None] = [None] * len(batch)
         chunks = await self._encoder.encode(batch, outcomes)
@@ -119,17 +120,17 @@ class MetaSink:
         piece.clear()  # while Meta thinks, the body is the only copy of its events
         path = (self._settings.api_version, self._settings.pixel_id, "events")
         try:
-            answer = await self._session.send("POST", *path, content=body)
+            response = await self._session.send("POST", *path, content=body)
         except TransportError as exc:
             raise Unavailable(str(exc)) from exc
-        return self._settle(answer, count)
+        return self._settle(response, count)
 
-    def _settle(self, answer: Answer, sent: int) -> Outcome:
+    def _settle(self, response: Response, sent: int) -> Outcome:
         try:
-            outcome = settle(answer, sent, throttled=self._throttled)
+            outcome = settle(response, sent, throttled=self._throttled)
         except Throttled:
             self._throttled += 1
             raise
         self._throttled = 0
-        self._pace.note(answer.headers)
+        self._pace.note(response.headers)
         return outcome

@@ -324,7 +324,7 @@ class TestDelivering:
         outcomes = await sink(Wire(first(1, broken)), connections=1).deliver(sales(2))
 
         assert outcomes[0].status is Status.RETRY
-        assert "no answer" in str(outcomes[0].error)
+        assert "no response" in str(outcomes[0].error)
 
     async def test_no_request_is_repeated_by_the_sink(self):
         wire = Wire(status(503))
@@ -471,7 +471,7 @@ class TestTime:
             Status.RETRY,
             *[None] * 6,
         ]
-        assert "no answer" in str(signal.outcomes[3].error)
+        assert "no response" in str(signal.outcomes[3].error)
         assert "not sent" in signal.reason
         assert wire.now == 0
 
@@ -538,7 +538,7 @@ class TestTime:
         wire = Wire(pause=anyio.sleep_forever)
         signal = await signalled(Unavailable, sink(wire, timeout=0.01), sales(3))
 
-        assert "no answer" in signal.reason
+        assert "no response" in signal.reason
 
     async def test_cancelling_cancels_the_requests_and_the_sink_stays_usable(self):
         gate = anyio.Event()
@@ -688,8 +688,8 @@ class TestHousekeeping:
         assert sink().limits.concurrency == 2
         assert sink(connections=1).limits.batch == 8
         assert sink(connections=1).limits.concurrency == 1
-        assert sink().limits.seconds is None
-        assert sink(timeout=60).limits.seconds == pytest.approx(60 / 0.95)
+        assert sink().limits.required_seconds is None
+        assert sink(timeout=60).limits.required_seconds == pytest.approx(60 / 0.95)
         assert sink().name == "anytrack"
 
     async def test_a_new_token_is_used_from_now_on(self):

@@ -6,7 +6,7 @@ import pytest
 
 from anytrack_async.destinations.hubspot.classify import read_item, read_problem, until_midnight
 from anytrack_async.destinations.hubspot.problem import Act
-from anytrack_async.transport.redact import hide
+from anytrack_async.transport.errors import hide
 
 NOW = datetime(2026, 3, 4, 22, 30, tzinfo=UTC)
 
