@@ -13,6 +13,7 @@ from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.sources import Source
 from anytrack_async.delivery.track_many import track_many
+from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.errors import (
     ConfigurationError,
     ConflictError,
@@ -28,8 +29,6 @@ from anytrack_async.models.conversion import (
 )
 from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
 from anytrack_async.models.validators import Amount
-
-ANYTRACK = "anytrack"
 
 
 class Tracking:

@@ -14,6 +14,7 @@ from anytrack_async.events import (
     LaneHeld,
     LaneResumed,
     LaneThrottled,
+    OperatorCause,
     logger,
 )
 from anytrack_async.settings.delivery import DeliverySettings
@@ -186,14 +187,14 @@ class Gate:
             )
         self._close_for(seconds)
 
-    def hold(self, reason: str, mark: int) -> None:
-        """Stop because the credentials of the batch with *mark* are refused."""
+    def hold(self, reason: str, cause: OperatorCause, mark: int) -> None:
+        """Stop because the batch with *mark* cannot be taken before an operator acts."""
         if self.state is not LaneState.HELD:
             if mark < self._era:
                 return  # it left before they were replaced
             self.state = LaneState.HELD
             self._era += 1
-            self._notify(LaneHeld(destination=self._destination, reason=reason))
+            self._notify(LaneHeld(destination=self._destination, reason=reason, cause=cause))
         self._close_for(self._hold_probe)
 
     def _close_for(self, seconds: float) -> None:

@@ -216,7 +216,7 @@ class Lane:
         if isinstance(signal, Throttled):
             self._gate.throttle(signal.reason, signal.after)
         elif isinstance(signal, NeedsOperator):
-            self._gate.hold(signal.reason, mark)
+            self._gate.hold(signal.reason, signal.cause, mark)
         else:
             return self._learn_failure(claim, tried, signal, mark)
         return Pause(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.errors import UndeliveredError
-from anytrack_async.events import logger, name_some
+from anytrack_async.events import abbreviated, logger
 from anytrack_async.outbox.base import Outbox
 
 _SOME = 1000
@@ -76,4 +76,4 @@ class Leftovers:
 
 
 def _name(event_ids: Sequence[str]) -> str:
-    return ("at least " if len(event_ids) == _SOME else "") + name_some(event_ids)
+    return ("at least " if len(event_ids) == _SOME else "") + abbreviated(event_ids)

@@ -8,7 +8,13 @@ from typing import Literal
 import attrs
 import backoff
 
-from anytrack_async.settings.environment import made_of, not_negative, one_of, positive, whole
+from anytrack_async.settings.fields import (
+    instance_of,
+    non_negative,
+    one_of,
+    positive,
+    positive_integer,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -28,10 +34,10 @@ class Retry:
         ConfigurationError: a setting is not valid; the message names it.
     """
 
-    attempts: int = attrs.field(default=4, validator=whole)
+    attempts: int = attrs.field(default=4, validator=positive_integer)
     base: float = attrs.field(default=0.5, validator=positive)
     cap: float = attrs.field(default=30.0, validator=positive)
-    hint_cap: float = attrs.field(default=120.0, validator=not_negative)
+    hint_cap: float = attrs.field(default=120.0, validator=non_negative)
 
     def after(self, attempt: int, hint: float | None = None) -> float | None:
         """Return the seconds to wait after failed *attempt* (1 is the first), None to give up."""
@@ -69,8 +75,8 @@ class HttpSettings:
     """
 
     timeout: float = attrs.field(default=_DEFAULT_TIMEOUT, validator=positive)
-    connections: int = attrs.field(default=32, validator=whole)
-    retry: Retry = attrs.field(factory=Retry, validator=made_of(Retry))
+    connections: int = attrs.field(default=32, validator=positive_integer)
+    retry: Retry = attrs.field(factory=Retry, validator=instance_of(Retry))
     engine: Literal["plain", "aiohttp"] = attrs.field(
         default="plain", validator=one_of("plain", "aiohttp")
     )

@@ -11,6 +11,7 @@ import httpx
 
 from anytrack_async._version import __version__
 from anytrack_async.errors import ClosedError, ConfigurationError, TransportError
+from anytrack_async.settings.fields import check_header_value
 from anytrack_async.settings.http import HttpSettings, Retry
 from anytrack_async.transport.engines.choose import check_engine, open_engine
 from anytrack_async.transport.engines.httpx import HttpxEngine
@@ -130,10 +131,9 @@ class Session:
         """Use *token* as bearer token from now on.
 
         Raises:
-            ConfigurationError: it cannot be one.
+            ConfigurationError: *token* cannot be sent in a header.
         """
-        if not token or not token.isascii() or not token.isprintable() or token != token.strip():
-            raise ConfigurationError("the token must be printable ASCII without blanks around it")
+        check_header_value("token", token)
         self._sign(self._headers | {"Authorization": f"Bearer {token}"})
 
     def check_open(self) -> None:

@@ -173,17 +173,17 @@ def test_a_shorter_pause_does_not_cut_a_longer_one(gate):
 
 def test_a_refusal_of_credentials_is_told_once_and_probed_quietly(gate):
     for _ in range(3):
-        gate.hold("401", gate.sent())
+        gate.hold("401", "credentials", gate.sent())
         assert gate.opens_in == 300
         gate.clock.now += 300
 
-    assert gate.events == [LaneHeld(destination="meta", reason="401")]
+    assert gate.events == [LaneHeld(destination="meta", reason="401", cause="credentials")]
     assert gate.probing
 
 
 def test_what_left_before_the_credentials_were_refused_proves_nothing(gate):
     early, late = gate.sent(), gate.sent()
-    gate.hold("401", late)
+    gate.hold("401", "credentials", late)
 
     gate.succeed(early, delivered=True)
 
@@ -192,7 +192,7 @@ def test_what_left_before_the_credentials_were_refused_proves_nothing(gate):
 
 
 def test_a_probe_that_is_refused_does_not_prove_the_credentials(gate):
-    gate.hold("401", gate.sent())
+    gate.hold("401", "credentials", gate.sent())
 
     gate.succeed(gate.sent(), delivered=False)
     assert gate.state is LaneState.HELD
@@ -203,7 +203,7 @@ def test_a_probe_that_is_refused_does_not_prove_the_credentials(gate):
 
 @pytest.mark.parametrize("answer", ["throttle", "fail"])
 def test_a_held_lane_stays_held_whatever_else_goes_wrong(gate, answer):
-    gate.hold("401", gate.sent())
+    gate.hold("401", "credentials", gate.sent())
     gate.clock.now += 300
 
     for _ in range(4):
@@ -214,7 +214,7 @@ def test_a_held_lane_stays_held_whatever_else_goes_wrong(gate, answer):
 
 
 def test_an_operator_reopens_at_once(gate):
-    gate.hold("401", gate.sent())
+    gate.hold("401", "credentials", gate.sent())
 
     gate.reopen()
 
@@ -225,22 +225,22 @@ def test_an_operator_reopens_at_once(gate):
 
 def test_a_refusal_of_the_old_credentials_does_not_hold_the_new_ones(gate):
     early, late = gate.sent(), gate.sent()
-    gate.hold("401", early)
+    gate.hold("401", "credentials", early)
     gate.reopen()
 
-    gate.hold("401", late)
+    gate.hold("401", "credentials", late)
     assert gate.state is LaneState.RUNNING
 
-    gate.hold("401", gate.sent())
+    gate.hold("401", "credentials", gate.sent())
     assert gate.state is LaneState.HELD
 
 
 def test_a_probe_that_left_with_the_old_credentials_does_not_hold_the_new_ones(gate):
-    gate.hold("401", gate.sent())
+    gate.hold("401", "credentials", gate.sent())
     probe = gate.sent()
     gate.reopen()
 
-    gate.hold("401", probe)
+    gate.hold("401", "credentials", probe)
 
     assert gate.state is LaneState.RUNNING
 

@@ -122,7 +122,7 @@ def test_a_variable_of_a_service_is_enough_to_look_at_its_settings(setting: str,
         "    print('refused')"
     )
 
-    assert {"refused", f"anytrack_async.settings.{sink}"} <= modules
+    assert {"refused", f"anytrack_async.destinations.{sink}.settings"} <= modules
 
 
 THREADS = """

@@ -105,7 +105,7 @@ def refused(cls: Any, field: str, value: Any) -> str:
 @pytest.mark.parametrize(("cls", "field"), NUMBERS_ABOVE_0)
 @pytest.mark.parametrize("value", [0, -1, nan, "30", None, True])
 def test_numbers_above_zero(cls: Any, field: str, value: Any):
-    assert refused(cls, field, value) == (f"{field} must be a number of more than 0, got {value!r}")
+    assert refused(cls, field, value) == (f"{field} must be a number greater than 0, got {value!r}")
 
 
 @pytest.mark.parametrize(("cls", "field"), NUMBERS_FROM_0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
-from anytrack_async.errors import ConfigurationError
 from anytrack_async.transport.message import Transport
 from anytrack_async.transport.session import Session
 
@@ -14,15 +13,15 @@ def anytrack_session(
     """Return a session with AnyTrack; see `Session` for *transport* and *bounded*.
 
     Raises:
-        ConfigurationError: the account id cannot be sent in a header, or the engine is missing.
+        ConfigurationError: the engine is not installed.
     """
-    account = settings.account_id
-    if not account.isascii() or not account.isprintable():
-        raise ConfigurationError("account_id must be printable ASCII")
     return Session(
         "anytrack",
         settings.base_url,
-        headers={"Authorization": f"Bearer {settings.api_key}", "X-Account-ID": account},
+        headers={
+            "Authorization": f"Bearer {settings.api_key}",
+            "X-Account-ID": settings.account_id,
+        },
         http=settings.http,
         transport=transport,
         bounded=bounded,

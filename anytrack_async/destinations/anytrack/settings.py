@@ -7,13 +7,13 @@ from typing import ClassVar, Self
 
 import attrs
 
-from anytrack_async.settings.environment import (
+from anytrack_async.settings.fields import (
     base_url,
-    build,
-    from_environment,
-    made_of,
-    not_empty,
-    require,
+    build_settings,
+    header_value,
+    instance_of,
+    read_variables,
+    require_variables,
     secret,
 )
 from anytrack_async.settings.http import HttpSettings
@@ -40,9 +40,9 @@ class AnyTrackSettings:
     }
 
     api_key: str = secret()
-    account_id: str = attrs.field(validator=not_empty)
+    account_id: str = attrs.field(validator=header_value)
     base_url: str = attrs.field(default="https://api.anytrack.io/v1", converter=base_url)
-    http: HttpSettings = attrs.field(factory=HttpSettings, validator=made_of(HttpSettings))
+    http: HttpSettings = attrs.field(factory=HttpSettings, validator=instance_of(HttpSettings))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -51,6 +51,6 @@ class AnyTrackSettings:
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
-        given = from_environment(cls.VARIABLES, environ)
-        require(given, cls.VARIABLES, "api_key", "account_id")
-        return build(cls, given, cls.VARIABLES)
+        values = read_variables(cls.VARIABLES, environ)
+        require_variables(values, cls.VARIABLES, "api_key", "account_id")
+        return build_settings(cls, values, cls.VARIABLES)

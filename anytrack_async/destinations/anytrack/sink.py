@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from math import inf
+from typing import ClassVar, Self
 
 import anyio
 
@@ -11,7 +13,8 @@ from anytrack_async.destinations.anytrack.batch import Shift
 from anytrack_async.destinations.anytrack.session import anytrack_session
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.anytrack.slots import Slots
-from anytrack_async.destinations.sink import SinkLimits
+from anytrack_async.destinations.sink import Finding, SinkLimits
+from anytrack_async.errors import DecodeError, ServiceError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.message import Transport
@@ -36,6 +39,8 @@ class AnyTrackSink:
     Source: AnyTrack REST, ``POST /conversions``.
     """
 
+    variables: ClassVar[Sequence[str]] = tuple(AnyTrackSettings.VARIABLES.values())
+
     def __init__(
         self,
         settings: AnyTrackSettings,
@@ -54,6 +59,17 @@ class AnyTrackSink:
             concurrency=min(2, http.connections),
             required_seconds=required and required / _USED,
         )
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] | None = None, *, transport: Transport | None = None
+    ) -> Self:
+        """Return a sink with `AnyTrackSettings.from_env`.
+
+        Raises:
+            ConfigurationError: a variable is missing or wrong; the message names it.
+        """
+        return cls(AnyTrackSettings.from_env(environ), transport=transport)
 
     @property
     def name(self) -> str:
@@ -78,6 +94,18 @@ class AnyTrackSink:
         with anyio.move_on_after(self._patience) as patience:
             await shift.run()
         return shift.result(in_time=not patience.cancelled_caught)
+
+    async def check(self, *, currencies: Iterable[str] = ()) -> list[Finding]:
+        """Return whether AnyTrack accepts the credentials; reads today's report, writes nothing.
+
+        AnyTrack takes all *currencies*.
+        """
+        today = datetime.now(UTC).date().isoformat()
+        try:
+            await self._session.get("reports", "daily", params={"date": today})
+        except (ServiceError, DecodeError) as exc:
+            return [Finding(name="credentials", ok=False, message=str(exc))]
+        return [Finding(name="credentials", ok=True, message="accepted")]
 
     def use_token(self, token: str) -> None:
         """Use *token* as API key from now on.

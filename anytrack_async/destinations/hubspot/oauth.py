@@ -18,7 +18,8 @@ from anytrack_async.destinations.hubspot.paths import Path
 from anytrack_async.destinations.hubspot.problem import Act, Problem
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings, OAuthTokens
 from anytrack_async.destinations.hubspot.signals import Refused
-from anytrack_async.errors import ConfigurationError, TransportError
+from anytrack_async.errors import TransportError
+from anytrack_async.settings.fields import check_header_value
 from anytrack_async.transport.message import Response
 from anytrack_async.transport.session import Session
 
@@ -68,11 +69,9 @@ class Credentials:
         """Use *token* from now on.
 
         Raises:
-            ConfigurationError: it cannot be one.
+            ConfigurationError: *token* cannot be sent in a header.
         """
-        if not token or not token.isascii() or not token.isprintable() or token != token.strip():
-            raise ConfigurationError("the token must be printable ASCII without blanks around it")
-        self._token, self._renew_at = token, float("inf")
+        self._token, self._renew_at = check_header_value("token", token), float("inf")
 
     async def current(self) -> str:
         """Return the token to send now, refreshed if it is about to end.

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import orjson
 
-from anytrack_async.destinations.sink import OperatorCause
+from anytrack_async.events import OperatorCause
 from anytrack_async.transport.errors import hide, safe_text
 
 MISSING = "PROPERTY_DOESNT_EXIST"

@@ -1,4 +1,4 @@
-"""A request and an answer, as the stand-ins see them: no framework, nothing to await."""
+"""A request and a reply as the stand-ins see them: complete, without a framework, without await."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import orjson
 
 Headers = Iterable[tuple[bytes, bytes]]
 Clock = Callable[[], float]
-"""Seconds since 1970."""
+"""Returns seconds since 1970."""
 
 NO_CONTENT = 204
-_JSON = (b"content-type", b"application/json")
+JSON_TYPE = (b"content-type", b"application/json")
 
 
 @attrs.define
 class Request:
-    """One request, its body read.
+    """One request with its whole body.
 
     Attributes:
         method: upper case.
         path: decoded, with its leading slash.
         query: the raw query string.
         headers: names in lower case.
-        body: as sent.
+        body: the bytes received.
     """
 
     method: str
@@ -51,27 +51,27 @@ class Request:
 
     @property
     def params(self) -> dict[str, str]:
-        """The query's fields; the last one wins."""
+        """The query's parameters; of a repeated parameter, the last value."""
         return dict(parse_qsl(self.query.decode("latin-1"), keep_blank_values=True))
 
     def json(self) -> Any:
         """Return the body as JSON.
 
         Raises:
-            ValueError: it is not JSON; `NaN` and `Infinity` are not either.
+            ValueError: the body is not JSON (`NaN` and `Infinity` are not JSON).
         """
         return orjson.loads(self.body)
 
 
 @attrs.frozen
 class Reply:
-    """One answer, complete.
+    """One complete reply.
 
     Attributes:
         status: the HTTP status.
-        body: as it goes out.
+        body: the bytes to send.
         headers: without the content length.
-        length: the content length, if it is to be another one than the body has.
+        length: the content length to announce, if it is not the length of *body*.
     """
 
     status: int
@@ -80,35 +80,35 @@ class Reply:
     length: int | None = None
 
     @cached_property
-    def fields(self) -> list[tuple[bytes, bytes]]:
-        """All headers of the answer."""
+    def all_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers with the content length."""
         if self.status == NO_CONTENT:
             return [*self.headers]
         length = len(self.body) if self.length is None else self.length
         return [(b"content-length", b"%d" % length), *self.headers]
 
-    def half(self) -> Reply:
-        """Return an answer that promises all of this one and holds half of it."""
+    def cut_in_half(self) -> Reply:
+        """Return a reply that announces this one's length and has half of its body."""
         half = self.body[: len(self.body) // 2]
         return Reply(self.status, half, self.headers, len(self.body))
 
 
 def json_reply(status: int, data: object, headers: Headers = ()) -> Reply:
-    """Return *data* as a JSON answer."""
-    return Reply(status, orjson.dumps(data), (_JSON, *headers))
+    """Return *data* as a JSON reply."""
+    return Reply(status, orjson.dumps(data), (JSON_TYPE, *headers))
 
 
 class Service(Protocol):
     """A vendor's stand-in."""
 
     def handle(self, request: Request, /) -> Reply:
-        """Answer *request* as the vendor would."""
+        """Reply to *request* as the vendor would."""
 
     def failure(self) -> Reply:
-        """Return a 5xx of the vendor's kind."""
+        """Return a 5xx in the vendor's format."""
 
     def throttled(self) -> Reply:
-        """Return the vendor's way to say "too many requests", with a wait of a second at most."""
+        """Return the vendor's "too many requests", with a wait of at most a second."""
 
-    def accept(self, tokens: tuple[str, ...], /) -> None:
-        """Take *tokens* from now on, and no others."""
+    def set_tokens(self, tokens: tuple[str, ...], /) -> None:
+        """Accept *tokens* from now on, and no others."""

@@ -1,4 +1,4 @@
-"""A running sandbox, from outside: where it is, what it saw, and how to change it."""
+"""`Sandbox`: a running sandbox seen from outside, and how to point a client at it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from anytrack_async.sandbox.settings import SandboxSettings
 
 ServiceName = Literal["anytrack", "meta", "hubspot"]
 
-_PATIENCE = 30.0
+_TIMEOUT = 30.0
 
 
 def environment(settings: SandboxSettings, url: str) -> dict[str, str]:
     """Return the environment variables that point a client at the sandbox at *url*."""
-    values = {
+    variables = {
         "ANYTRACK_API_KEY": settings.anytrack.keys[0],
         "ANYTRACK_ACCOUNT_ID": settings.anytrack.accounts[0],
         "ANYTRACK_BASE_URL": f"{url}/v1",
@@ -31,11 +31,11 @@ def environment(settings: SandboxSettings, url: str) -> dict[str, str]:
         "HUBSPOT_BASE_URL": url,
     }
     secret = settings.meta.app_secret
-    return values if secret is None else {**values, "META_APP_SECRET": secret}
+    return variables if secret is None else {**variables, "META_APP_SECRET": secret}
 
 
 def exports(settings: SandboxSettings, url: str) -> list[str]:
-    """Return the lines a shell needs to point a client at the sandbox at *url*."""
+    """Return the `export` lines that point a shell's clients at the sandbox at *url*."""
     return [f"export {name}={quote(value)}" for name, value in environment(settings, url).items()]
 
 
@@ -43,22 +43,27 @@ def exports(settings: SandboxSettings, url: str) -> list[str]:
 class Sandbox:
     """A running sandbox.
 
-    Its methods block for the few milliseconds a local call takes.
+    Its methods block for the few milliseconds of a local request. They raise `ValueError` if the
+    sandbox rejects the command and `OSError` if it is not running.
 
     Attributes:
-        url: where it listens, without a slash at the end.
-        settings: how it was set up.
+        url: its address, without a slash at the end.
+        settings: its set-up.
     """
 
     url: str
     settings: SandboxSettings
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables that point a client here."""
+        """Return the environment variables that point a client at this sandbox."""
         return environment(self.settings, self.url)
 
     def ledger(self, *, ids: bool = False) -> dict[str, Any]:
-        """Return what each service was sent, took and refused; see `sandbox.ledger`."""
+        """Return what each service received, accepted and rejected; see `sandbox.ledger`.
+
+        Args:
+            ids: include each event id and how often it was accepted.
+        """
         report: dict[str, Any] = self._call("GET", f"ledger?ids={int(ids)}")
         return report
 
@@ -73,11 +78,11 @@ class Sandbox:
         down: bool = True,
         how: Literal["503", "reset"] = "503",
     ) -> None:
-        """Take *service* (all of them, if not given) down, or bring it back."""
+        """Take *service* (all of them, if None) down, or bring it back with ``down=False``."""
         self._call("POST", "down", {"service": service, "down": down, "how": how})
 
     def credentials(self, service: ServiceName, *accept: str) -> None:
-        """Let *service* take the tokens *accept* and no others."""
+        """Let *service* accept these tokens and no others."""
         self._call("POST", "credentials", {"service": service, "accept": accept})
 
     def faults(self, faults: Faults) -> None:
@@ -85,19 +90,19 @@ class Sandbox:
         self._call("POST", "faults", attrs.asdict(faults))
 
     def latency(self, seconds: float, service: ServiceName | None = None) -> None:
-        """Make every answer of *service* (of all, if not given) *seconds* late."""
+        """Delay every reply of *service* (of all, if None) by *seconds*."""
         self._call("POST", "latency", {"service": service, "seconds": seconds})
 
     def _call(self, method: str, path: str, data: object = None) -> Any:
-        where = urlsplit(self.url)
-        # No client library: a proxy in the environment must not see local calls.
-        connection = HTTPConnection(where.hostname or "127.0.0.1", where.port, timeout=_PATIENCE)
+        address = urlsplit(self.url)
+        # The standard library's client ignores proxies, which must not see local requests.
+        connection = HTTPConnection(address.hostname or "127.0.0.1", address.port, timeout=_TIMEOUT)
         try:
             connection.request(method, f"/_sandbox/{path}", orjson.dumps(data or {}))
             response = connection.getresponse()
-            answer = orjson.loads(response.read())
+            reply = orjson.loads(response.read())
         finally:
             connection.close()
         if response.status != 200:
-            raise ValueError(f"the sandbox refused {path}: {answer.get('error')}")
-        return answer
+            raise ValueError(f"the sandbox rejected {path!r}: {reply.get('error')}")
+        return reply
