@@ -7,11 +7,14 @@ from collections.abc import AsyncGenerator
 from datetime import date
 from functools import cached_property
 
-from anytrack_async.destinations.anytrack.api.affiliates import AffiliateMetric, Affiliates
-from anytrack_async.destinations.anytrack.api.attribution import Attributions
+from anytrack_async.destinations.anytrack.api.base import DateRange
 from anytrack_async.destinations.anytrack.api.conversions import Conversions
-from anytrack_async.destinations.anytrack.api.date_range import DateRange
-from anytrack_async.destinations.anytrack.api.reports import Reports
+from anytrack_async.destinations.anytrack.api.reports import (
+    AffiliateMetric,
+    Affiliates,
+    Attributions,
+    Reports,
+)
 from anytrack_async.models.answers import AffiliatePerformance, Attribution, DailyReport, Touchpoint
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.transport.session import Session
