@@ -135,9 +135,8 @@ class TimeRange:
         if date_range is None:
             now = datetime.now(UTC)
             return cls(now - DEFAULT_LENGTH, now)
-        if not isinstance(date_range, tuple | list) or len(date_range) != 2:
-            raise InvalidArgumentError("date_range", "must be a pair of dates: first and last")
-        start, end = _moment(date_range[0], time.min), _moment(date_range[1], time.max)
+        first, last = _pair(date_range)
+        start, end = _moment(first, time.min), _moment(last, time.max)
         if end < start:
             raise InvalidArgumentError("date_range", "ends before it starts")
         return cls(start, end)
@@ -167,6 +166,12 @@ class TimeRange:
             yield day
             day += _DAY
         yield last_day
+
+
+def _pair(date_range: Any) -> tuple[Any, Any]:
+    if not isinstance(date_range, tuple | list) or len(date_range) != 2:
+        raise InvalidArgumentError("date_range", "must be a pair of dates: first and last")
+    return date_range[0], date_range[1]
 
 
 def _moment(value: object, time_of_day: time) -> datetime:
