@@ -49,7 +49,7 @@ class AnyTrackSink:
         within: float = inf,
     ) -> None:
         http = settings.http
-        self._session = anytrack_session(settings, transport=transport, bounded=True)
+        self._session = anytrack_session(settings, transport=transport, limited=False)
         self._slots = Slots(http.connections)
         self._sending, self._patience = _times(http.timeout, within * _USED)
         required = http.required_seconds()
