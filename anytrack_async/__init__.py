@@ -47,36 +47,9 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Unavailable as Unavailable,
         Unfinished as Unfinished,
     )
-    from anytrack_async.errors import (
-        AnyTrackError as AnyTrackError,
-        ClosedError as ClosedError,
-        ConfigurationError as ConfigurationError,
-        ConflictError as ConflictError,
-        CredentialsError as CredentialsError,
-        DeadLetterError as DeadLetterError,
-        DecodeError as DecodeError,
-        DeliveryError as DeliveryError,
-        DeliveryTimeoutError as DeliveryTimeoutError,
-        InvalidArgumentError as InvalidArgumentError,
-        InvalidConversionError as InvalidConversionError,
-        NotFoundError as NotFoundError,
-        OutboxError as OutboxError,
-        QueueFullError as QueueFullError,
-        RateLimitedError as RateLimitedError,
-        RejectedError as RejectedError,
-        SchemaVersionError as SchemaVersionError,
-        ServerError as ServerError,
-        ServiceError as ServiceError,
-        TransportError as TransportError,
-        UndeliveredError as UndeliveredError,
-    )
+    from anytrack_async.errors import *  # noqa: F403
     from anytrack_async.events import *  # noqa: F403
-    from anytrack_async.models.answers import (
-        AffiliatePerformance as AffiliatePerformance,
-        Attribution as Attribution,
-        DailyReport as DailyReport,
-        Touchpoint as Touchpoint,
-    )
+    from anytrack_async.models.answers import *  # noqa: F403
     from anytrack_async.models.conversion import (
         Conversion as Conversion,
         ConversionFields as ConversionFields,
@@ -109,7 +82,11 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.settings.delivery import DeliverySettings as DeliverySettings
     from anytrack_async.settings.http import HttpSettings as HttpSettings, Retry as Retry
 else:
-    # Module → its public names; the events are taken from `events.__all__`.
+    # These modules list their public names themselves, in `__all__`. An error is found first, so
+    # that `from anytrack_async import QueueFullError` loads nothing else.
+    _LISTING = ("anytrack_async.errors", "anytrack_async.events", "anytrack_async.models.answers")
+
+    # All others: module → its public names.
     _MODULES = {
         "anytrack_async.client.client": "AnyTrackClient",
         "anytrack_async.client.stats": "DestinationStats Stats",
@@ -117,13 +94,6 @@ else:
         "anytrack_async.delivery.delivery": "Delivery",
         "anytrack_async.destinations.anytrack.api.affiliates": "AffiliateMetric",
         "anytrack_async.destinations.anytrack.api.date_range": "DateRange",
-        "anytrack_async.errors": (
-            "AnyTrackError ClosedError ConfigurationError ConflictError CredentialsError "
-            "DeadLetterError DecodeError DeliveryError DeliveryTimeoutError "
-            "InvalidArgumentError InvalidConversionError NotFoundError OutboxError QueueFullError "
-            "RateLimitedError RejectedError SchemaVersionError ServerError ServiceError "
-            "TransportError UndeliveredError"
-        ),
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.conversion": (
             "Conversion ConversionFields ConversionType PricedFields"
@@ -133,9 +103,6 @@ else:
         "anytrack_async.models.event_id": "new_event_id",
         "anytrack_async.models.line_item": "LineItem",
         "anytrack_async.models.meta": "MetaFields",
-        "anytrack_async.models.answers": (
-            "AffiliatePerformance Attribution DailyReport Touchpoint"
-        ),
         "anytrack_async.outbox.base": (
             "Appended Claim DeadLetter Depth Entries Entry FailedEntry Outbox"
         ),
@@ -156,17 +123,19 @@ else:
     }
     _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
-    def _event_names() -> list[str]:
-        # Events are listed where they are defined, and only there.
-        return _import_module("anytrack_async.events").__all__
+    def _listed() -> dict[str, str]:
+        return {name: module for module in _LISTING for name in _import_module(module).__all__}
+
+    def _module_of(name: str) -> str | None:
+        if name in _MODULE_OF or name.startswith("_"):
+            return _MODULE_OF.get(name)
+        return next((each for each in _LISTING if name in _import_module(each).__all__), None)
 
     def __getattr__(name: str) -> object:
         if name == "__all__":
-            value = sorted([*_MODULE_OF, *_event_names(), "__version__"])
-        elif name in _MODULE_OF:
-            value = getattr(_import_module(_MODULE_OF[name]), name)
-        elif not name.startswith("_") and name in _event_names():
-            value = getattr(_import_module("anytrack_async.events"), name)
+            value: object = sorted([*_MODULE_OF, *_listed(), "__version__"])
+        elif module := _module_of(name):
+            value = getattr(_import_module(module), name)
         else:
             raise AttributeError(
                 f"module {__name__!r} has no attribute {name!r}",

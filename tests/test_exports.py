@@ -15,6 +15,8 @@ import attrs
 import pytest
 
 import anytrack_async
+import anytrack_async.errors
+import anytrack_async.models.answers
 
 
 def packages() -> list[ModuleType]:
@@ -24,15 +26,19 @@ def packages() -> list[ModuleType]:
 
 
 def typed() -> dict[str, str]:
-    """Name → module, as type checkers see the root package; ``*`` stands for a module's all."""
+    """Name → module, as type checkers see the root package."""
     source = Path(str(anytrack_async.__file__)).read_text(encoding="utf-8")
-    return {
-        alias.name: str(node.module)
+    imported = [
+        (alias.name, str(node.module))
         for block in ast.parse(source).body
         for node in (block.body if isinstance(block, ast.If) else [block])
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("anytrack_async")
         for alias in node.names
-    }
+    ]
+    listing = [module for name, module in imported if name == "*"]
+    assert tuple(listing) == anytrack_async._LISTING
+    listed = {name: m for m in listing for name in importlib.import_module(m).__all__}
+    return {name: module for name, module in imported if name != "*"} | listed
 
 
 @pytest.mark.parametrize("package", packages(), ids=lambda package: package.__name__)
@@ -44,14 +50,23 @@ def test_all_names_exist_once(package: ModuleType) -> None:
 
 
 def test_type_checkers_and_the_interpreter_see_the_same() -> None:
-    events = dict.fromkeys(anytrack_async.events.__all__, "anytrack_async.events")
-
     names = typed()
-    assert names.pop("*") == "anytrack_async.events"
+
     assert names.pop("__version__") == "anytrack_async._version"
-    assert names == anytrack_async._MODULE_OF
-    assert sorted({*anytrack_async.__all__} - {"__version__"}) == sorted(names | events)
+    assert names == anytrack_async._MODULE_OF | anytrack_async._listed()
+    assert sorted({*anytrack_async.__all__} - {"__version__"}) == sorted(names)
     assert {*anytrack_async.__all__} <= {*dir(anytrack_async)}
+
+
+@pytest.mark.parametrize("module", [anytrack_async.errors, anytrack_async.models.answers])
+def test_a_listing_module_lists_every_class_it_defines(module: ModuleType) -> None:
+    defined = {
+        name
+        for name, thing in vars(module).items()
+        if isinstance(thing, type) and thing.__module__ == module.__name__
+    }
+
+    assert {*module.__all__} == defined
 
 
 def test_events_lists_every_event_and_only_public_names() -> None:

@@ -25,9 +25,8 @@ from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.delivery.shutdown import within
-from anytrack_async.destinations.anytrack.session import anytrack_session
-from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.delivery.shutdown import run_with_deadline
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import Sink, SupportsObserver
@@ -94,7 +93,9 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         told = [self._counters, *logging, *several("observers", observers)]
         observer = Observers(told)
         self._session = anytrack_session(settings, transport=transport)
-        self._anytrack = AnyTrackSink(settings, transport=transport, within=delivery.batch_timeout)
+        self._anytrack = AnyTrackSink(
+            settings, transport=transport, batch_timeout=delivery.batch_timeout
+        )
         everyone = [self._anytrack, *sinks]
         check_patience(delivery, everyone)
         self._dispatcher = Dispatcher(
@@ -220,7 +221,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
                     self._leaving = True
         finally:
             self._session.closed = True
-            await within("closing the connections to AnyTrack", self._session.aclose)
+            await run_with_deadline("closing the connections to AnyTrack", self._session.aclose)
 
 
 def _settings(

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async import errors
-from anytrack_async.destinations.anytrack.session import anytrack_session
-from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.errors import ClosedError, ConfigurationError, DecodeError, TransportError
 from anytrack_async.settings.http import HttpSettings, Retry
 from anytrack_async.transport.httpx import HttpxEngine

@@ -1,4 +1,4 @@
-"""Where AnyTrack is and how to sign in there: `AnyTrackSettings`."""
+"""Where AnyTrack is and how to sign in there: `AnyTrackSettings`, and the session they lead to."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from anytrack_async.settings.fields import (
     secret,
 )
 from anytrack_async.settings.http import HttpSettings
+from anytrack_async.transport.message import Transport
+from anytrack_async.transport.session import Session
 
 
 @attrs.frozen(kw_only=True)
@@ -27,7 +29,7 @@ class AnyTrackSettings:
         api_key: sent as bearer token.
         account_id: sent as ``X-Account-ID``.
         base_url: HTTPS, with the version.
-        http: time-outs, connections, retries of reads.
+        http: timeouts, connections, retries of reads.
 
     Raises:
         ConfigurationError: a setting is not valid; the message names it.
@@ -54,3 +56,24 @@ class AnyTrackSettings:
         values = read_variables(cls.VARIABLES, environ)
         require_variables(values, cls.VARIABLES, "api_key", "account_id")
         return build_settings(cls, values, cls.VARIABLES)
+
+
+def anytrack_session(
+    settings: AnyTrackSettings, *, transport: Transport | None = None, limited: bool = True
+) -> Session:
+    """Return a session with AnyTrack; see `Session` for *transport* and *limited*.
+
+    Raises:
+        ConfigurationError: the engine is not installed.
+    """
+    return Session(
+        "anytrack",
+        settings.base_url,
+        headers={
+            "Authorization": f"Bearer {settings.api_key}",
+            "X-Account-ID": settings.account_id,
+        },
+        http=settings.http,
+        transport=transport,
+        limited=limited,
+    )

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.delivery.registry import Handles
+from anytrack_async.delivery.delivery import OpenDeliveries
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
@@ -22,7 +22,7 @@ def outcome(destination, status=Status.DELIVERED, **more):
 
 
 async def test_an_id_has_one_handle_as_long_as_somebody_holds_it():
-    handles = Handles(MemoryOutbox())
+    handles = OpenDeliveries(MemoryOutbox())
     one = handles.get("a", ("meta",))
     assert handles.get("a", ("meta",)) is one
 
@@ -33,7 +33,7 @@ async def test_an_id_has_one_handle_as_long_as_somebody_holds_it():
 
 
 async def test_outcomes_are_only_made_for_handles_that_are_held():
-    handles, asked = Handles(MemoryOutbox()), []
+    handles, asked = OpenDeliveries(MemoryOutbox()), []
 
     def answer(at):
         asked.append(at)
@@ -57,18 +57,18 @@ async def test_only_awaited_handles_are_looked_up():
             return {}
 
     outbox = Asked()
-    handles = Handles(outbox)
+    handles = OpenDeliveries(outbox)
     watched, idle = handles.get("a", ("meta",)), handles.get("b", ("meta",))
     watched.watch(lambda _: None)
 
-    await handles.catch_up_awaited()
+    await handles.refresh_awaited()
 
     assert outbox.ids == ["a"]
     assert idle.event_id not in outbox.ids
 
 
 async def test_closing_fails_only_what_is_not_done():
-    handles = Handles(MemoryOutbox())
+    handles = OpenDeliveries(MemoryOutbox())
     done, open_ = handles.get("a", ("meta",)), handles.get("b", ("meta",))
     done.resolve(outcome("meta"))
 
@@ -79,7 +79,7 @@ async def test_closing_fails_only_what_is_not_done():
 
 
 async def test_closing_lets_others_run_while_it_tells_many():
-    handles, beats = Handles(MemoryOutbox()), 0
+    handles, beats = OpenDeliveries(MemoryOutbox()), 0
     held = [handles.get(f"e{at}", ("meta",)) for at in range(2_000)]
 
     async def beat():
@@ -98,7 +98,7 @@ async def test_closing_lets_others_run_while_it_tells_many():
 
 
 async def test_a_handle_that_is_done_or_failed_is_not_handed_out_again():
-    handles = Handles(MemoryOutbox())
+    handles = OpenDeliveries(MemoryOutbox())
     done, failed = handles.get("a", ("meta",)), handles.get("b", ("meta",))
     done.resolve(outcome("meta"))
     failed.fail(LOST)
@@ -116,16 +116,16 @@ async def test_many_who_wait_are_looked_up_in_turns():
             return {}
 
     outbox = Asked()
-    handles = Handles(outbox)
+    handles = OpenDeliveries(outbox)
     held = [handles.get(f"e{at}", ("meta",)) for at in range(2_500)]
     for one in held:
         one.watch(lambda _: None)
 
     for looked in (1_000, 2_000, 3_000):
-        await handles.look_around()
+        await handles.poll_awaited()
         assert len(outbox.ids) == looked
     assert len({*outbox.ids}) == 2_500
 
     outbox.ids = ()
-    await handles.catch_up_awaited()
+    await handles.refresh_awaited()
     assert {*outbox.ids} == {one.event_id for one in held}

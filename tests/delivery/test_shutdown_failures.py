@@ -27,7 +27,7 @@ def stuck(name="anytrack", **options):
 
 
 async def test_a_sink_that_hangs_while_closing_keeps_nothing_else_from_closing(caplog, monkeypatch):
-    monkeypatch.setattr("anytrack_async.delivery.shutdown._LONGEST", 0.02)
+    monkeypatch.setattr("anytrack_async.delivery.shutdown._STEP_TIMEOUT", 0.02)
 
     class Stubborn(FakeSink):
         async def aclose(self):
@@ -82,7 +82,7 @@ async def test_cancellation_does_not_keep_the_outbox_from_closing():
 
 async def test_an_outbox_that_hangs_does_not_hang_the_closing(monkeypatch, caplog):
     monkeypatch.setattr("anytrack_async.delivery.guarded_outbox._GRACE", 0.02)
-    monkeypatch.setattr("anytrack_async.delivery.shutdown._LONGEST", 0.02)
+    monkeypatch.setattr("anytrack_async.delivery.shutdown._STEP_TIMEOUT", 0.02)
 
     class Hanging(MemoryOutbox):
         settling = anyio.Event()
@@ -121,7 +121,7 @@ async def test_an_outbox_that_cannot_tell_what_is_left_hides_no_exception(caplog
     async with world.left_by(mine):
         (handle,) = await world.submit(sale("a"))
 
-    assert "reading what is left failed: database is locked" in caplog.text
+    assert "reading what is undelivered failed: database is locked" in caplog.text
     with pytest.raises(UndeliveredError):
         await handle
 

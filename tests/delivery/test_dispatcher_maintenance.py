@@ -81,7 +81,7 @@ async def test_a_clean_up_that_fails_is_logged_and_tried_again(caplog):
         await world.until(lambda: outbox.prunes >= 3)
         await world.deliver(sale("a"))
 
-    assert "cannot clean up the outbox, trying again: OSError" in caplog.text
+    assert "cannot prune the outbox, trying again: OSError" in caplog.text
     assert "jane" not in caplog.text
 
 
@@ -158,16 +158,16 @@ async def test_helpers_run_beside_the_lanes_until_it_closes():
 
     world = World()
     async with world.open():
-        world.dispatcher.help(work)
+        world.dispatcher.start(work)
         await calm()
-        stopped = world.dispatcher.help(work)
+        stopped = world.dispatcher.start(work)
         await calm()
         stopped.cancel()
         await calm()
         assert seen == ["started", "started", "ended"]
     assert seen == ["started", "started", "ended", "ended"]
 
-    world.dispatcher.help(work)
+    world.dispatcher.start(work)
     await calm()
     assert len(seen) == 4
 

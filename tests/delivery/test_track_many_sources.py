@@ -5,7 +5,7 @@ from collections import deque
 import anyio
 import pytest
 
-from anytrack_async.delivery.sources import feed
+from anytrack_async.delivery.track_many import feed
 from anytrack_async.errors import DeliveryError
 from tests.delivery.doubles import ids, sale, sales
 

@@ -5,7 +5,7 @@ import collections
 import attrs
 import pytest
 
-from anytrack_async.delivery.lanes import Lanes
+from anytrack_async.delivery.dispatcher import Lanes
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from tests.delivery.doubles import QUICK, FakeSink, World, sale
 

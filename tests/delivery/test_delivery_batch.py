@@ -4,10 +4,8 @@ import gc
 
 import pytest
 
-from anytrack_async.delivery import deliveries
-from anytrack_async.delivery.deliveries import Deliveries
-from anytrack_async.delivery.delivery import Delivery
-from anytrack_async.delivery.registry import Handles
+from anytrack_async.delivery import delivery as deliveries
+from anytrack_async.delivery.delivery import Delivery, DeliveryBatch, OpenDeliveries
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
@@ -20,7 +18,7 @@ META = ("meta",)
 
 @pytest.fixture
 def handles():
-    return Handles(MemoryOutbox())
+    return OpenDeliveries(MemoryOutbox())
 
 
 def resolve(handles, event_id, status=Status.DELIVERED, destination="meta", **more):
@@ -35,7 +33,7 @@ async def test_those_nobody_asks_for_are_never_made(monkeypatch, handles):
         return Delivery(event_id, destinations)
 
     monkeypatch.setattr(deliveries, "Delivery", counting)
-    group = handles.all(["a", "b", "c"], META)
+    group = handles.get_many(["a", "b", "c"], META)
     resolve(handles, "a")
     assert not made
 
@@ -44,18 +42,18 @@ async def test_those_nobody_asks_for_are_never_made(monkeypatch, handles):
 
 
 async def test_each_is_made_once_in_the_order_of_the_call(handles):
-    group = handles.all(["a", "b", "c"], META)
+    group = handles.get_many(["a", "b", "c"], META)
 
     assert len(group) == 3
     assert [one.event_id for one in group] == ["a", "b", "c"]
     assert group[0] is group[-3] is group[:1][0] is next(iter(group))
-    assert repr(group) == "<Deliveries of 3 conversions>"
+    assert repr(group) == "<DeliveryBatch of 3 conversions>"
     with pytest.raises(IndexError):
         group[3]
 
 
 async def test_what_happened_before_it_was_made_is_known_to_it(handles):
-    group = handles.all(["a", "b"], ("meta", "hubspot"))
+    group = handles.get_many(["a", "b"], ("meta", "hubspot"))
     resolve(handles, "a", Status.WAITING, attempts=1, error="busy")
     resolve(handles, "a", Status.DELIVERED, attempts=2)
     resolve(handles, "a", Status.WAITING, attempts=3, error="a late word")
@@ -71,7 +69,7 @@ async def test_what_happened_before_it_was_made_is_known_to_it(handles):
 
 
 async def test_what_happens_after_it_was_made_reaches_it_though_the_others_are_gone(handles):
-    group = handles.all(["a", "b"], META)
+    group = handles.get_many(["a", "b"], META)
     handle = group[0]
     del group
     gc.collect()
@@ -82,16 +80,16 @@ async def test_what_happens_after_it_was_made_reaches_it_though_the_others_are_g
 
 
 async def test_dropping_them_leaves_nothing_behind(handles):
-    group = handles.all(["a", "b"], META)
+    group = handles.get_many(["a", "b"], META)
     assert group[0]
     del group
     gc.collect()
 
-    assert not handles._live
+    assert not handles._references
 
 
 async def test_dropping_them_leaves_alone_who_submitted_an_id_again(handles):
-    group = handles.all(["a", "b"], META)
+    group = handles.get_many(["a", "b"], META)
     resolve(handles, "a")
     again = handles.get("a", META)
     assert again is not group[0]
@@ -101,14 +99,14 @@ async def test_dropping_them_leaves_alone_who_submitted_an_id_again(handles):
     resolve(handles, "a")
 
     assert again.done()
-    assert [*handles._live] == ["a"]
+    assert [*handles._references] == ["a"]
 
 
 async def test_an_id_that_is_known_has_the_handle_it_had(handles):
-    group = handles.all(["a", "b"], META)
+    group = handles.get_many(["a", "b"], META)
     single = handles.get("c", META)
 
-    again = handles.all(["a", "c", "d"], META)
+    again = handles.get_many(["a", "c", "d"], META)
 
     assert handles.get("b", META) is group[1]
     assert again[0] is group[0]
@@ -118,17 +116,17 @@ async def test_an_id_that_is_known_has_the_handle_it_had(handles):
 async def test_an_id_that_is_known_by_a_single_handle_keeps_it(handles):
     single = handles.get("c", META)
 
-    assert handles.all(["b", "c"], META)[1] is single
+    assert handles.get_many(["b", "c"], META)[1] is single
 
 
 async def test_an_id_that_occurs_twice_has_one_handle(handles):
-    twice = handles.all(["a", "a"], META)
+    twice = handles.get_many(["a", "a"], META)
 
     assert twice[0] is twice[1]
 
 
 async def test_closing_fails_those_that_are_not_made_yet_but_not_what_is_done(handles):
-    group = handles.all(["a", "b"], META)
+    group = handles.get_many(["a", "b"], META)
     resolve(handles, "a")
 
     await handles.fail(lambda one: UndeliveredError(one.event_id, {}))
@@ -140,7 +138,7 @@ async def test_closing_fails_those_that_are_not_made_yet_but_not_what_is_done(ha
 
 async def test_closing_makes_none_that_nobody_asked_for(monkeypatch, handles):
     """A million of them would take seconds, in which nothing else runs."""
-    group = handles.all(["a", "b", "c"], META)
+    group = handles.get_many(["a", "b", "c"], META)
     first = group[0]
     monkeypatch.setattr(deliveries, "Delivery", lambda *_: 1 / 0)
 
@@ -159,7 +157,7 @@ async def test_many_that_are_submitted_at_once_are_awaited_one_by_one():
     world = World(FakeSink(answer=keeper, batch=1000))
     async with world.open():
         group = await world.submit(*sales(50))
-        assert isinstance(group, Deliveries)
+        assert isinstance(group, DeliveryBatch)
         await world.until(lambda: world.sinks[0].busy)
         keeper.open()
         reports = [await handle for handle in group]
