@@ -11,104 +11,82 @@ import sys as _sys
 import typing as _typing
 from importlib import import_module as _import_module
 
-from anytrack_async._version import __version__
+from anytrack_async._version import __version__ as __version__
 
-# Importing the package is cheap: a name's module is loaded when the name is asked for.
+# Importing the package is cheap: a name's module is loaded when the name is first used. Type
+# checkers read the imports below (`X as X` makes a name public), the interpreter the table.
 if _typing.TYPE_CHECKING:  # pragma: no cover
-    from anytrack_async.client.client import AnyTrackClient
-    from anytrack_async.client.stats import DestinationStats, Stats
-    from anytrack_async.delivery.delivery import Delivery
-    from anytrack_async.delivery.flow import LaneState
-    from anytrack_async.destinations.anytrack.api.affiliates import AffiliateMetric
-    from anytrack_async.destinations.anytrack.api.date_range import DateRange
-    from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
-    from anytrack_async.destinations.anytrack.sink import AnyTrackSink
-    from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
-    from anytrack_async.destinations.hubspot.sink import HubSpotSink
-    from anytrack_async.destinations.meta.settings import MetaSettings
-    from anytrack_async.destinations.meta.sink import MetaSink
+    # isort: off
+    from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
+    from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
+    from anytrack_async.delivery.delivery import Delivery as Delivery
+    from anytrack_async.delivery.flow import LaneState as LaneState
+    from anytrack_async.destinations.anytrack.api.affiliates import (
+        AffiliateMetric as AffiliateMetric,
+    )
+    from anytrack_async.destinations.anytrack.api.date_range import DateRange as DateRange
+    from anytrack_async.destinations.anytrack.settings import AnyTrackSettings as AnyTrackSettings
+    from anytrack_async.destinations.anytrack.sink import AnyTrackSink as AnyTrackSink
+    from anytrack_async.destinations.hubspot.settings import (
+        HubSpotSettings as HubSpotSettings,
+        OAuthSettings as OAuthSettings,
+    )
+    from anytrack_async.destinations.hubspot.sink import HubSpotSink as HubSpotSink
+    from anytrack_async.destinations.meta.settings import MetaSettings as MetaSettings
+    from anytrack_async.destinations.meta.sink import MetaSink as MetaSink
     from anytrack_async.destinations.sink import (
-        BatchRejected,
-        NeedsOperator,
-        Sink,
-        SinkLimits,
-        SinkSignal,
-        Throttled,
-        Unavailable,
-        Unfinished,
+        BatchRejected as BatchRejected,
+        ConfiguredSink as ConfiguredSink,
+        Finding as Finding,
+        NeedsOperator as NeedsOperator,
+        SetupStep as SetupStep,
+        Sink as Sink,
+        SinkLimits as SinkLimits,
+        SinkSignal as SinkSignal,
+        Throttled as Throttled,
+        Unavailable as Unavailable,
+        Unfinished as Unfinished,
     )
-    from anytrack_async.errors import (
-        AnyTrackError,
-        ClosedError,
-        ConfigurationError,
-        ConflictError,
-        CredentialsError,
-        DeadLetterError,
-        DecodeError,
-        DeliveryError,
-        DeliveryTimeoutError,
-        InvalidArgumentError,
-        InvalidConversionError,
-        NotFoundError,
-        OutboxError,
-        QueueFullError,
-        RateLimitedError,
-        RejectedError,
-        SchemaVersionError,
-        ServerError,
-        ServiceError,
-        TransportError,
-        UndeliveredError,
-    )
-    from anytrack_async.events import (
-        DeadLettered,
-        Delivered,
-        Dropped,
-        Event,
-        LaneDown,
-        LaneHeld,
-        LaneResumed,
-        LaneThrottled,
-        LoggingObserver,
-        Observer,
-        Retried,
-        Submitted,
-        Weakened,
-    )
-    from anytrack_async.models.answers import (
-        AffiliatePerformance,
-        Attribution,
-        DailyReport,
-        Touchpoint,
-    )
+    from anytrack_async.errors import *  # noqa: F403
+    from anytrack_async.events import *  # noqa: F403
+    from anytrack_async.models.answers import *  # noqa: F403
     from anytrack_async.models.conversion import (
-        Conversion,
-        ConversionFields,
-        ConversionType,
-        PricedFields,
+        Conversion as Conversion,
+        ConversionFields as ConversionFields,
+        ConversionType as ConversionType,
+        PricedFields as PricedFields,
     )
-    from anytrack_async.models.customer import Customer
-    from anytrack_async.models.event_id import new_event_id
-    from anytrack_async.models.line_item import LineItem
-    from anytrack_async.models.meta import MetaFields
-    from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
-    from anytrack_async.models.validators import Amount
+    from anytrack_async.models.customer import Customer as Customer
+    from anytrack_async.models.event_id import new_event_id as new_event_id
+    from anytrack_async.models.line_item import LineItem as LineItem
+    from anytrack_async.models.meta import MetaFields as MetaFields
+    from anytrack_async.models.outcome import (
+        Outcome as Outcome,
+        Receipt as Receipt,
+        Report as Report,
+        Status as Status,
+    )
+    from anytrack_async.models.validators import Amount as Amount
     from anytrack_async.outbox.base import (
-        Appended,
-        Claim,
-        DeadLetter,
-        Depth,
-        Entries,
-        Entry,
-        FailedEntry,
-        Outbox,
+        Appended as Appended,
+        Claim as Claim,
+        DeadLetter as DeadLetter,
+        Depth as Depth,
+        Entries as Entries,
+        Entry as Entry,
+        FailedEntry as FailedEntry,
+        Outbox as Outbox,
     )
-    from anytrack_async.outbox.memory.outbox import MemoryOutbox
-    from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-    from anytrack_async.settings.delivery import DeliverySettings
-    from anytrack_async.settings.http import HttpSettings, Retry
+    from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
+    from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
+    from anytrack_async.settings.delivery import DeliverySettings as DeliverySettings
+    from anytrack_async.settings.http import HttpSettings as HttpSettings, Retry as Retry
 else:
-    # The same names once more, for the interpreter: module, and what it is asked for.
+    # These modules list their public names themselves, in `__all__`. An error is found first, so
+    # that `from anytrack_async import QueueFullError` loads nothing else.
+    _LISTING = ("anytrack_async.errors", "anytrack_async.events", "anytrack_async.models.answers")
+
+    # All others: module → its public names.
     _MODULES = {
         "anytrack_async.client.client": "AnyTrackClient",
         "anytrack_async.client.stats": "DestinationStats Stats",
@@ -116,17 +94,6 @@ else:
         "anytrack_async.delivery.delivery": "Delivery",
         "anytrack_async.destinations.anytrack.api.affiliates": "AffiliateMetric",
         "anytrack_async.destinations.anytrack.api.date_range": "DateRange",
-        "anytrack_async.errors": (
-            "AnyTrackError ClosedError ConfigurationError ConflictError CredentialsError "
-            "DeadLetterError DecodeError DeliveryError DeliveryTimeoutError "
-            "InvalidArgumentError InvalidConversionError NotFoundError OutboxError QueueFullError "
-            "RateLimitedError RejectedError SchemaVersionError ServerError ServiceError "
-            "TransportError UndeliveredError"
-        ),
-        "anytrack_async.events": (
-            "DeadLettered Delivered Dropped Event LaneDown LaneHeld LaneResumed LaneThrottled "
-            "LoggingObserver Observer Retried Submitted Weakened"
-        ),
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.conversion": (
             "Conversion ConversionFields ConversionType PricedFields"
@@ -136,9 +103,6 @@ else:
         "anytrack_async.models.event_id": "new_event_id",
         "anytrack_async.models.line_item": "LineItem",
         "anytrack_async.models.meta": "MetaFields",
-        "anytrack_async.models.answers": (
-            "AffiliatePerformance Attribution DailyReport Touchpoint"
-        ),
         "anytrack_async.outbox.base": (
             "Appended Claim DeadLetter Depth Entries Entry FailedEntry Outbox"
         ),
@@ -151,114 +115,35 @@ else:
         "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",
         "anytrack_async.destinations.anytrack.sink": "AnyTrackSink",
         "anytrack_async.destinations.sink": (
-            "BatchRejected NeedsOperator Sink SinkLimits SinkSignal Throttled "
-            "Unavailable Unfinished"
+            "BatchRejected ConfiguredSink Finding NeedsOperator SetupStep Sink SinkLimits "
+            "SinkSignal Throttled Unavailable Unfinished"
         ),
         "anytrack_async.destinations.hubspot.sink": "HubSpotSink",
         "anytrack_async.destinations.meta.sink": "MetaSink",
     }
     _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
+    def _listed() -> dict[str, str]:
+        return {name: module for module in _LISTING for name in _import_module(module).__all__}
+
+    def _module_of(name: str) -> str | None:
+        if name in _MODULE_OF or name.startswith("_"):
+            return _MODULE_OF.get(name)
+        return next((each for each in _LISTING if name in _import_module(each).__all__), None)
+
     def __getattr__(name: str) -> object:
-        if name not in _MODULE_OF:
+        if name == "__all__":
+            value: object = sorted([*_MODULE_OF, *_listed(), "__version__"])
+        elif module := _module_of(name):
+            value = getattr(_import_module(module), name)
+        else:
             raise AttributeError(
                 f"module {__name__!r} has no attribute {name!r}",
                 name=name,
                 obj=_sys.modules[__name__],
             )
-        value = globals()[name] = getattr(_import_module(_MODULE_OF[name]), name)
+        globals()[name] = value
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_MODULE_OF})
-
-
-__all__ = [
-    "AffiliateMetric",
-    "AffiliatePerformance",
-    "Amount",
-    "AnyTrackClient",
-    "AnyTrackError",
-    "AnyTrackSettings",
-    "AnyTrackSink",
-    "Appended",
-    "Attribution",
-    "BatchRejected",
-    "Claim",
-    "ClosedError",
-    "ConfigurationError",
-    "ConflictError",
-    "Conversion",
-    "ConversionFields",
-    "ConversionType",
-    "CredentialsError",
-    "Customer",
-    "DailyReport",
-    "DateRange",
-    "DeadLetter",
-    "DeadLetterError",
-    "DeadLettered",
-    "DecodeError",
-    "Delivered",
-    "Delivery",
-    "DeliveryError",
-    "DeliverySettings",
-    "DeliveryTimeoutError",
-    "Depth",
-    "DestinationStats",
-    "Dropped",
-    "Entries",
-    "Entry",
-    "Event",
-    "FailedEntry",
-    "HttpSettings",
-    "HubSpotSettings",
-    "HubSpotSink",
-    "InvalidArgumentError",
-    "InvalidConversionError",
-    "LaneDown",
-    "LaneHeld",
-    "LaneResumed",
-    "LaneState",
-    "LaneThrottled",
-    "LineItem",
-    "LoggingObserver",
-    "MemoryOutbox",
-    "MetaFields",
-    "MetaSettings",
-    "MetaSink",
-    "NeedsOperator",
-    "NotFoundError",
-    "OAuthSettings",
-    "Observer",
-    "Outbox",
-    "OutboxError",
-    "Outcome",
-    "PricedFields",
-    "QueueFullError",
-    "RateLimitedError",
-    "Receipt",
-    "RejectedError",
-    "Report",
-    "Retried",
-    "Retry",
-    "SQLiteOutbox",
-    "SchemaVersionError",
-    "ServerError",
-    "ServiceError",
-    "Sink",
-    "SinkLimits",
-    "SinkSignal",
-    "Stats",
-    "Status",
-    "Submitted",
-    "Throttled",
-    "Touchpoint",
-    "TransportError",
-    "Unavailable",
-    "UndeliveredError",
-    "Unfinished",
-    "Weakened",
-    "__version__",
-    "new_event_id",
-]
+        return sorted({*globals(), *__getattr__("__all__")})

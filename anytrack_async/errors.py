@@ -37,6 +37,30 @@ if TYPE_CHECKING:
     from anytrack_async.delivery.delivery import Delivery
     from anytrack_async.models.outcome import Outcome
 
+__all__ = [
+    "AnyTrackError",
+    "ClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "CredentialsError",
+    "DeadLetterError",
+    "DecodeError",
+    "DeliveryError",
+    "DeliveryTimeoutError",
+    "InvalidArgumentError",
+    "InvalidConversionError",
+    "NotFoundError",
+    "OutboxError",
+    "QueueFullError",
+    "RateLimitedError",
+    "RejectedError",
+    "SchemaVersionError",
+    "ServerError",
+    "ServiceError",
+    "TransportError",
+    "UndeliveredError",
+]
+
 
 class AnyTrackError(Exception):
     """Root of all errors of this library."""

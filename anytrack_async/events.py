@@ -1,41 +1,95 @@
-"""What happens inside, told to observers: frozen event classes and the `Observer` protocol.
+"""Events for observers: one frozen class each, with its fields, its log level and its log line.
 
 Events carry event ids, counts and a destination's reasons; never a token or a customer's data.
-An observer runs on the event loop: it must return at once, and if it raises, it harms nobody.
+An observer runs on the event loop: it must return at once. If it raises, delivery goes on.
+
+A new event is one class below and its name in `__all__`, from which the root package takes it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from inspect import iscoroutinefunction
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
 
 from anytrack_async.errors import ConfigurationError
 
+__all__ = [
+    "DeadLettered",
+    "Delivered",
+    "Dropped",
+    "Event",
+    "LaneDown",
+    "LaneHeld",
+    "LaneResumed",
+    "LaneThrottled",
+    "LoggingObserver",
+    "Observer",
+    "Retried",
+    "Submitted",
+    "Weakened",
+]
+
 logger = logging.getLogger("anytrack_async")
 
+OperatorCause: TypeAlias = Literal["credentials", "configuration"]
+"""What an operator has to replace before a destination takes conversions again."""
+
+LogLine: TypeAlias = tuple[object, ...]
+"""A %-template and its arguments, as `logging.Logger.log` takes them."""
+
+_MAX_IDS = 20
+"""Event ids that a log line names; more are counted."""
+
 
 @attrs.frozen(kw_only=True)
-class Submitted:
+class Event(ABC):
+    """Base of all events.
+
+    Attributes:
+        level: the level at which `LoggingObserver` logs it.
+    """
+
+    level: ClassVar[int] = logging.INFO
+
+    @abstractmethod
+    def log_line(self) -> LogLine:
+        """Return the %-template of the log line, followed by its arguments."""
+
+
+@attrs.frozen(kw_only=True)
+class Submitted(Event):
     """The outbox has new conversions."""
 
+    level = logging.DEBUG
     event_ids: Sequence[str]
+
+    def log_line(self) -> LogLine:
+        """Return how many were accepted."""
+        return "accepted %d conversions", len(self.event_ids)
 
 
 @attrs.frozen(kw_only=True)
-class Delivered:
-    """A destination has some conversions; *seconds* is what the batch took."""
+class Delivered(Event):
+    """A destination has some conversions; *seconds* is how long the batch took."""
 
+    level = logging.DEBUG
     destination: str
     event_ids: Sequence[str]
     seconds: float
 
+    def log_line(self) -> LogLine:
+        """Return how many were delivered, and how fast."""
+        count = len(self.event_ids)
+        return "%s: delivered %d conversions in %.3f s", self.destination, count, self.seconds
+
 
 @attrs.frozen(kw_only=True)
-class Retried:
+class Retried(Event):
     """Some conversions go back to the outbox for at least *seconds*."""
 
     destination: str
@@ -43,82 +97,124 @@ class Retried:
     reason: str
     seconds: float
 
+    def log_line(self) -> LogLine:
+        """Return how many will be retried, when and why."""
+        template = "%s: %d conversions will be retried in %.1f s: %s"
+        return template, self.destination, len(self.event_ids), self.seconds, self.reason
+
 
 @attrs.frozen(kw_only=True)
-class LaneThrottled:
+class LaneThrottled(Event):
     """A destination asked to wait; its lane pauses for *seconds*."""
 
+    level = logging.WARNING
     destination: str
     reason: str
     seconds: float
 
+    def log_line(self) -> LogLine:
+        """Return for how long and why."""
+        return "%s: throttled for %.0f s: %s", self.destination, self.seconds, self.reason
+
 
 @attrs.frozen(kw_only=True)
-class LaneDown:
+class LaneDown(Event):
     """A destination does not answer; its lane sends one probe at a time."""
 
+    level = logging.WARNING
     destination: str
     reason: str
 
+    def log_line(self) -> LogLine:
+        """Return the last failure."""
+        return "%s: does not answer, probing: %s", self.destination, self.reason
+
+
+_REMEDIES = {
+    "credentials": "replace the credentials (client.use_api_key, or the sink's use_token)",
+    "configuration": "correct the configuration, in the settings or at the destination,",
+}
+
 
 @attrs.frozen(kw_only=True)
-class LaneHeld:
-    """A destination refuses the credentials; its lane holds until they are replaced."""
+class LaneHeld(Event):
+    """A destination takes nothing until an operator acts; its lane keeps everything until then.
 
+    Attributes:
+        destination: the lane's destination.
+        reason: what the destination said.
+        cause: what to replace: ``"credentials"`` or ``"configuration"``.
+    """
+
+    level = logging.ERROR
     destination: str
     reason: str
+    cause: OperatorCause = "credentials"
+
+    def log_line(self) -> LogLine:
+        """Return the reason and what to do."""
+        template = "%s: held, nothing is lost: %s; %s and call client.resume(%r)"
+        remedy = _REMEDIES[self.cause]
+        return template, self.destination, self.reason, remedy, self.destination
 
 
 @attrs.frozen(kw_only=True)
-class LaneResumed:
-    """A lane that was held, down or throttled works again."""
+class LaneResumed(Event):
+    """A lane that was held, down or throttled delivers again."""
 
     destination: str
 
+    def log_line(self) -> LogLine:
+        """Return which lane."""
+        return "%s: delivering again", self.destination
+
 
 @attrs.frozen(kw_only=True)
-class DeadLettered:
+class DeadLettered(Event):
     """A destination will never take a conversion, because of *reason*."""
 
+    level = logging.ERROR
     destination: str
     event_id: str
     reason: str
     code: str | None = None
 
+    def log_line(self) -> LogLine:
+        """Return which conversion and why."""
+        return "%s: %s is now a dead letter: %s", self.destination, self.event_id, self.reason
+
 
 @attrs.frozen(kw_only=True)
-class Dropped:
-    """Closing gave up conversions that only this process's memory held."""
+class Dropped(Event):
+    """Closing lost conversions that only this process's memory held."""
 
+    level = logging.ERROR
     destination: str
     event_ids: Sequence[str]
     reason: str
 
+    def log_line(self) -> LogLine:
+        """Return how many, why, and the ids of the first."""
+        template = "%s: dropped %d undelivered conversions: %s: %s"
+        ids = self.event_ids
+        return template, self.destination, len(ids), self.reason, abbreviated(ids)
+
 
 @attrs.frozen(kw_only=True)
-class Weakened:
-    """A destination takes conversions, but will match some of them less well; told once a kind."""
+class Weakened(Event):
+    """A destination takes conversions but will match some of them less well; sent once a kind."""
 
+    level = logging.WARNING
     destination: str
     reason: str
 
-
-Event: TypeAlias = (
-    Submitted
-    | Delivered
-    | Retried
-    | LaneThrottled
-    | LaneDown
-    | LaneHeld
-    | LaneResumed
-    | DeadLettered
-    | Dropped
-    | Weakened
-)
+    def log_line(self) -> LogLine:
+        """Return which conversions."""
+        return "%s: %s are matched less well (logged once)", self.destination, self.reason
 
 
 class Observer(Protocol):
-    """Somebody who wants to know what happens."""
+    """Receives the events of a client."""
 
     def notify(self, event: Event, /) -> None:
         """Take note of *event*, without blocking."""
@@ -126,10 +222,11 @@ class Observer(Protocol):
 
 
 class Observers:
-    """Several observers as one; the failure of one touches no other.
+    """Several observers as one; if one fails, the others are still notified.
 
     Raises:
-        ConfigurationError: one of them has no `notify`, or an ``async`` one, which nobody awaits.
+        ConfigurationError: one of them has no `notify`, or an ``async`` one, which would never be
+            awaited.
     """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
@@ -141,11 +238,11 @@ class Observers:
                 raise ConfigurationError(f"observer {kind} needs a notify(event) that is not async")
 
     def notify(self, event: Event) -> None:
-        """Tell everyone."""
+        """Notify every observer of *event*."""
         for observer in self._observers:
             try:
                 observer.notify(event)
-            except Exception as exc:  # an observer may be anybody's
+            except Exception as exc:
                 # The exception's text may quote a customer, its type does not.
                 logger.error(
                     "observer %s failed with %s on %s; delivery goes on",
@@ -155,60 +252,18 @@ class Observers:
                 )
 
 
-_NAMED = 20
-
-
-def name_some(event_ids: Sequence[str]) -> str:
-    """Return up to 20 of *event_ids* and how many more there are."""
-    more = len(event_ids) - _NAMED
-    return ", ".join(event_ids[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 class LoggingObserver:
-    """Writes what an operator must know to the logger ``anytrack_async``; on by default."""
+    """Logs every event to the logger ``anytrack_async``; on by default."""
 
     def notify(self, event: Event, /) -> None:
-        """Log *event* at the level that fits it."""
-        level = _LEVELS[type(event)]
-        if logger.isEnabledFor(level):
-            message, args = _line(event)
-            logger.log(level, message, *args)
+        """Log *event* at its level."""
+        # Most events are DEBUG, one a batch: a line that is logged nowhere is not built.
+        if logger.isEnabledFor(event.level):
+            template, *arguments = event.log_line()
+            logger.log(event.level, template, *arguments)
 
 
-_LEVELS: Mapping[type, int] = {
-    Submitted: logging.DEBUG,
-    Delivered: logging.DEBUG,
-    Retried: logging.INFO,
-    LaneThrottled: logging.WARNING,
-    LaneDown: logging.WARNING,
-    LaneHeld: logging.ERROR,
-    LaneResumed: logging.INFO,
-    DeadLettered: logging.ERROR,
-    Dropped: logging.ERROR,
-    Weakened: logging.WARNING,
-}
-
-
-def _line(event: Event) -> tuple[str, tuple[object, ...]]:
-    match event:
-        case Submitted(event_ids=ids):
-            return "accepted %d", (len(ids),)
-        case Delivered(destination=name, event_ids=ids, seconds=took):
-            return "%s: delivered %d in %.3f s", (name, len(ids), took)
-        case Retried(destination=name, event_ids=ids, reason=why, seconds=wait):
-            return "%s: %d again in %.1f s: %s", (name, len(ids), wait, why)
-        case LaneThrottled(destination=name, reason=why, seconds=wait):
-            return "%s: throttled for %.0f s: %s", (name, wait, why)
-        case LaneDown(destination=name, reason=why):
-            return "%s: does not answer, probing: %s", (name, why)
-        case LaneHeld(destination=name, reason=why):
-            help_ = "%s: held, nothing is lost; replace the credentials and resume: %s"
-            return help_, (name, why)
-        case LaneResumed(destination=name):
-            return "%s: works again", (name,)
-        case DeadLettered(destination=name, event_id=event_id, reason=why):
-            return "%s: %s is now a dead letter: %s", (name, event_id, why)
-        case Dropped(destination=name, event_ids=ids, reason=why):
-            return "%s: gave up %d: %s: %s", (name, len(ids), why, name_some(ids))
-        case Weakened(destination=name, reason=what):
-            return "%s: %s are matched less well (told once)", (name, what)
+def abbreviated(event_ids: Sequence[str]) -> str:
+    """Return up to 20 of *event_ids* and how many more there are."""
+    more = len(event_ids) - _MAX_IDS
+    return ", ".join(event_ids[:_MAX_IDS]) + (f" and {more} more" if more > 0 else "")

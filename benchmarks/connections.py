@@ -9,7 +9,7 @@ from functools import partial
 import httpx
 
 from anytrack_async import AnyTrackSettings, HttpSettings
-from anytrack_async.destinations.anytrack.session import anytrack_session
+from anytrack_async.destinations.anytrack.settings import anytrack_session
 from benchmarks.measure import Row, interleaved, rates
 from benchmarks.server import Server, running
 

@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from anytrack_async import Conversion
-from anytrack_async.destinations.anytrack.payload import to_wire
+from anytrack_async.destinations.anytrack.payload import to_payload
 from benchmarks.measure import Row, interleaved, rates
 from benchmarks.ours import deliver
 from benchmarks.server import Server, running
@@ -25,7 +25,7 @@ FEW = 1_500  # posts are enough to know a slow contender
 def run(quick: bool) -> Row:
     """Compare."""
     sales = list(conversions(1_000 if quick else 5_000))
-    bodies = [orjson.dumps(to_wire(sale)) for sale in sales]
+    bodies = [orjson.dumps(to_payload(sale)) for sale in sales]
     with running() as server:
         costs = interleaved(
             {

@@ -9,7 +9,7 @@ from functools import partial
 import orjson
 
 from anytrack_async import HttpSettings
-from anytrack_async.destinations.anytrack.payload import to_wire
+from anytrack_async.destinations.anytrack.payload import to_payload
 from benchmarks.measure import Row, interleaved, rates
 from benchmarks.posts import IN_FLIGHT, ours
 from benchmarks.server import Server, running
@@ -24,7 +24,7 @@ def run(quick: bool) -> Row:
     import uvloop
 
     sales = list(conversions(1_000 if quick else 5_000))
-    bodies = [orjson.dumps(to_wire(sale)) for sale in sales]
+    bodies = [orjson.dumps(to_payload(sale)) for sale in sales]
     speed = HttpSettings(engine="aiohttp")
     with running() as server:
         costs = interleaved(

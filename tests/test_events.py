@@ -1,9 +1,9 @@
-"""Observers: what the log says at which level, and that nobody's failure matters."""
+"""Events: their log lines and levels; observers that fail do not disturb the others."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any, get_args
+from typing import Any
 
 import attrs
 import pytest
@@ -19,27 +19,31 @@ from anytrack_async.events import (
     LaneResumed,
     LaneThrottled,
     LoggingObserver,
+    LogLine,
     Observers,
     Retried,
     Submitted,
     Weakened,
-    name_some,
+    abbreviated,
 )
 
 SECRET = "jane@example.com"
 IDS = ["e1", "e2"]
 
+REPLACE = "replace the credentials (client.use_api_key, or the sink's use_token)"
+CORRECT = "correct the configuration, in the settings or at the destination,"
+
 LINES: list[tuple[Event, int, str]] = [
-    (Submitted(event_ids=IDS), logging.DEBUG, "accepted 2"),
+    (Submitted(event_ids=IDS), logging.DEBUG, "accepted 2 conversions"),
     (
         Delivered(destination="meta", event_ids=IDS, seconds=0.5),
         logging.DEBUG,
-        "meta: delivered 2 in 0.500 s",
+        "meta: delivered 2 conversions in 0.500 s",
     ),
     (
         Retried(destination="meta", event_ids=IDS, reason="status 503", seconds=1.25),
         logging.INFO,
-        "meta: 2 again in 1.2 s: status 503",
+        "meta: 2 conversions will be retried in 1.2 s: status 503",
     ),
     (
         LaneThrottled(destination="meta", reason="code 4", seconds=60),
@@ -52,11 +56,16 @@ LINES: list[tuple[Event, int, str]] = [
         "meta: does not answer, probing: status 503",
     ),
     (
-        LaneHeld(destination="meta", reason="code 190"),
+        LaneHeld(destination="meta", reason="code 190", cause="credentials"),
         logging.ERROR,
-        "meta: held, nothing is lost; replace the credentials and resume: code 190",
+        f"meta: held, nothing is lost: code 190; {REPLACE} and call client.resume('meta')",
     ),
-    (LaneResumed(destination="meta"), logging.INFO, "meta: works again"),
+    (
+        LaneHeld(destination="crm", reason="no pipeline 'Shop'", cause="configuration"),
+        logging.ERROR,
+        f"crm: held, nothing is lost: no pipeline 'Shop'; {CORRECT} and call client.resume('crm')",
+    ),
+    (LaneResumed(destination="meta"), logging.INFO, "meta: delivering again"),
     (
         DeadLettered(destination="meta", event_id="e1", reason="too old", code="2804003"),
         logging.ERROR,
@@ -65,22 +74,57 @@ LINES: list[tuple[Event, int, str]] = [
     (
         Dropped(destination="meta", event_ids=IDS, reason="closed"),
         logging.ERROR,
-        "meta: gave up 2: closed: e1, e2",
+        "meta: dropped 2 undelivered conversions: closed: e1, e2",
     ),
     (
         Weakened(destination="meta", reason="website events without user_agent"),
         logging.WARNING,
-        "meta: website events without user_agent are matched less well (told once)",
+        "meta: website events without user_agent are matched less well (logged once)",
     ),
 ]
 
 
-def test_there_is_a_line_for_every_event():
-    assert {type(event) for event, _, _ in LINES} == set(get_args(Event))
+EVENTS = [event for event, _, _ in LINES]
+CASES = pytest.mark.parametrize(
+    ("event", "level", "text"), LINES, ids=[type(event).__name__ for event in EVENTS]
+)
 
 
-@pytest.mark.parametrize(("event", "level", "text"), LINES, ids=lambda one: type(one).__name__)
-def test_what_the_log_says(event: Event, level: int, text: str, caplog: pytest.LogCaptureFixture):
+@attrs.frozen(kw_only=True)
+class Archived(Event):
+    """An event that the package does not know."""
+
+    level = logging.WARNING
+    destination: str
+    count: int
+
+    def log_line(self) -> LogLine:
+        return "%s: archived %d", self.destination, self.count
+
+
+def test_every_event_has_a_log_line():
+    kinds = {kind for kind in Event.__subclasses__() if kind.__module__ == Event.__module__}
+
+    assert {type(event) for event in EVENTS} == kinds
+
+
+def test_a_new_event_is_one_class(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.WARNING, "anytrack_async")
+
+    LoggingObserver().notify(Archived(destination="meta", count=3))
+
+    assert caplog.record_tuples == [("anytrack_async", logging.WARNING, "meta: archived 3")]
+
+
+def test_an_event_needs_a_log_line():
+    with pytest.raises(TypeError, match="log_line"):
+        Event()  # type: ignore[abstract]
+
+
+@CASES
+def test_events_are_logged_at_their_level(
+    event: Event, level: int, text: str, caplog: pytest.LogCaptureFixture
+):
     caplog.set_level(logging.DEBUG, "anytrack_async")
 
     LoggingObserver().notify(event)
@@ -88,10 +132,18 @@ def test_what_the_log_says(event: Event, level: int, text: str, caplog: pytest.L
     assert caplog.record_tuples == [("anytrack_async", level, text)]
 
 
-@pytest.mark.parametrize(("event", "level", "text"), LINES, ids=lambda one: type(one).__name__)
-def test_what_the_level_hides_is_not_said(
-    event: Event, level: int, text: str, caplog: pytest.LogCaptureFixture
+@CASES
+def test_a_line_below_the_loggers_level_is_not_built(
+    event: Event,
+    level: int,
+    text: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    def build(self: Event) -> LogLine:
+        raise AssertionError("built a log line that is logged nowhere")
+
+    monkeypatch.setattr(type(event), "log_line", build)
     caplog.set_level(level + 1, "anytrack_async")
 
     LoggingObserver().notify(event)
@@ -99,21 +151,21 @@ def test_what_the_level_hides_is_not_said(
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("event", [event for event, _, _ in LINES], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_events_are_frozen(event: Event):
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         event.destination = "other"  # type: ignore[misc]
 
 
-def test_twenty_ids_are_named_and_the_rest_counted():
+def test_ids_beyond_twenty_are_counted():
     ids = [str(number) for number in range(25)]
 
-    assert name_some(ids[:20]) == ", ".join(ids[:20])
-    assert name_some(ids) == ", ".join(ids[:20]) + " and 5 more"
-    assert name_some([]) == ""
+    assert abbreviated(ids[:20]) == ", ".join(ids[:20])
+    assert abbreviated(ids) == ", ".join(ids[:20]) + " and 5 more"
+    assert abbreviated([]) == ""
 
 
-class Remembering:
+class Recorder:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
@@ -123,11 +175,11 @@ class Remembering:
 
 class Raising:
     def notify(self, event: Event, /) -> None:
-        raise RuntimeError(f"cannot tell {SECRET}")
+        raise RuntimeError(f"failed on {SECRET}")
 
 
-def test_an_observer_that_raises_harms_nobody(caplog: pytest.LogCaptureFixture):
-    before, after = Remembering(), Remembering()
+def test_an_observer_that_raises_does_not_disturb_the_others(caplog: pytest.LogCaptureFixture):
+    before, after = Recorder(), Recorder()
     event = LaneResumed(destination="meta")
 
     Observers([before, Raising(), after]).notify(event)
@@ -140,7 +192,7 @@ def test_an_observer_that_raises_harms_nobody(caplog: pytest.LogCaptureFixture):
     assert caplog.records[0].exc_info is None
 
 
-def test_what_ends_the_process_is_not_swallowed():
+def test_keyboard_interrupt_is_not_swallowed():
     class Ending:
         def notify(self, event: Event, /) -> None:
             raise KeyboardInterrupt
@@ -149,8 +201,8 @@ def test_what_ends_the_process_is_not_swallowed():
         Observers([Ending()]).notify(LaneResumed(destination="meta"))
 
 
-def test_an_event_of_somebody_else_harms_nobody(caplog: pytest.LogCaptureFixture):
-    later = Remembering()
+def test_a_foreign_event_does_not_disturb_the_others(caplog: pytest.LogCaptureFixture):
+    later = Recorder()
 
     Observers([LoggingObserver(), later]).notify("not an event")  # type: ignore[arg-type]
 
@@ -158,11 +210,11 @@ def test_an_event_of_somebody_else_harms_nobody(caplog: pytest.LogCaptureFixture
     assert "observer LoggingObserver failed" in caplog.text
 
 
-class Awaited:
+class AsyncObserver:
     async def notify(self, event: Event, /) -> None: ...
 
 
-@pytest.mark.parametrize("observer", [Awaited(), print, None, object()], ids=repr)
-def test_what_cannot_be_told_is_refused_at_once(observer: Any):
+@pytest.mark.parametrize("observer", [AsyncObserver(), print, None, object()], ids=repr)
+def test_an_observer_without_a_sync_notify_is_refused(observer: Any):
     with pytest.raises(ConfigurationError, match=r"needs a notify\(event\) that is not async"):
         Observers([observer])

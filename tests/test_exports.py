@@ -15,6 +15,8 @@ import attrs
 import pytest
 
 import anytrack_async
+import anytrack_async.errors
+import anytrack_async.models.answers
 
 
 def packages() -> list[ModuleType]:
@@ -26,14 +28,17 @@ def packages() -> list[ModuleType]:
 def typed() -> dict[str, str]:
     """Name → module, as type checkers see the root package."""
     source = Path(str(anytrack_async.__file__)).read_text(encoding="utf-8")
-    return {
-        alias.name: str(node.module)
+    imported = [
+        (alias.name, str(node.module))
         for block in ast.parse(source).body
-        if isinstance(block, ast.If)
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
+        for node in (block.body if isinstance(block, ast.If) else [block])
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("anytrack_async")
         for alias in node.names
-    }
+    ]
+    listing = [module for name, module in imported if name == "*"]
+    assert tuple(listing) == anytrack_async._LISTING
+    listed = {name: m for m in listing for name in importlib.import_module(m).__all__}
+    return {name: module for name, module in imported if name != "*"} | listed
 
 
 @pytest.mark.parametrize("package", packages(), ids=lambda package: package.__name__)
@@ -45,9 +50,32 @@ def test_all_names_exist_once(package: ModuleType) -> None:
 
 
 def test_type_checkers_and_the_interpreter_see_the_same() -> None:
-    assert typed() == anytrack_async._MODULE_OF
-    assert sorted({*anytrack_async.__all__} - {"__version__"}) == sorted(typed())
+    names = typed()
+
+    assert names.pop("__version__") == "anytrack_async._version"
+    assert names == anytrack_async._MODULE_OF | anytrack_async._listed()
+    assert sorted({*anytrack_async.__all__} - {"__version__"}) == sorted(names)
     assert {*anytrack_async.__all__} <= {*dir(anytrack_async)}
+
+
+@pytest.mark.parametrize("module", [anytrack_async.errors, anytrack_async.models.answers])
+def test_a_listing_module_lists_every_class_it_defines(module: ModuleType) -> None:
+    defined = {
+        name
+        for name, thing in vars(module).items()
+        if isinstance(thing, type) and thing.__module__ == module.__name__
+    }
+
+    assert {*module.__all__} == defined
+
+
+def test_events_lists_every_event_and_only_public_names() -> None:
+    events = anytrack_async.events
+    defined = {name for name, thing in vars(events).items() if isinstance(thing, type)}
+    public = {name for name in defined if issubclass(vars(events)[name], events.Event)}
+
+    assert public <= {*events.__all__}
+    assert all(vars(events)[name].__module__ == events.__name__ for name in events.__all__)
 
 
 def test_no_name_hides_behind_a_module_of_the_same_name() -> None:

@@ -19,6 +19,8 @@ from anytrack_async import (
     MetaSettings,
     errors,
 )
+from anytrack_async.client.config import OUTBOX
+from anytrack_async.destinations.registry import destinations
 from anytrack_async.sandbox import Sandbox, running
 
 ROOT = Path(__file__).parent.parent
@@ -96,6 +98,13 @@ def test_every_extra_is_in_the_readme() -> None:
     table = README.partition("## Install")[2].partition("\n## ")[0]
 
     assert {*re.findall(r"\[(\w+)\]`", table)} == {*project["optional-dependencies"]} - INTERNAL
+
+
+def test_the_readme_lists_every_environment_variable_that_is_read() -> None:
+    table = README.partition("reads:\n")[2].partition("\n\nOr in code")[0]
+    variables = {name for entry in destinations() for name in entry.sink_class().variables}
+
+    assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | {OUTBOX}
 
 
 def test_what_is_sent_at_once_is_as_the_readme_says() -> None:

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from anytrack_async._version import __version__
-from anytrack_async.cli.demo.command import demo
+from anytrack_async.cli.demo import demo
+from anytrack_async.cli.destinations import check, destinations, setup
 from anytrack_async.cli.guard import Guard
-from anytrack_async.cli.hubspot import hubspot
-from anytrack_async.cli.meta import meta
 from anytrack_async.cli.outbox import outbox
 from anytrack_async.cli.output import forgive_encoding
 from anytrack_async.cli.sandbox import sandbox
@@ -40,12 +39,11 @@ def _setup(
 ) -> None:
     """Track conversions to AnyTrack, Meta and HubSpot at once.
 
-    Credentials come from the environment: ANYTRACK_API_KEY and
-    ANYTRACK_ACCOUNT_ID, META_PIXEL_ID and META_ACCESS_TOKEN,
-    HUBSPOT_ACCESS_TOKEN. ANYTRACK_OUTBOX names the outbox file.
+    Credentials come from the environment: `anytrack destinations`
+    lists the variables. ANYTRACK_OUTBOX names the outbox file.
 
-    Exit codes: 0 well, 1 something failed or disagrees, 2 wrong usage
-    or set-up, 130 interrupted.
+    Exit codes: 0 success, 1 something failed or disagrees, 2 wrong
+    usage or configuration, 130 interrupted.
     """
     forgive_encoding()
 
@@ -55,5 +53,6 @@ app.command()(sandbox)
 app.command()(track)
 app.command()(stats)
 app.add_typer(outbox)
-app.add_typer(hubspot)
-app.add_typer(meta)
+app.command()(destinations)
+app.command()(check)
+app.command()(setup)

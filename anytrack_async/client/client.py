@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -23,15 +23,15 @@ from anytrack_async.client.config import (
 from anytrack_async.client.push import Pushing
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
-from anytrack_async.client.tracking import ANYTRACK, Tracking
+from anytrack_async.client.tracking import Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.delivery.shutdown import within
-from anytrack_async.destinations.anytrack.session import anytrack_session
-from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.delivery.shutdown import run_with_deadline
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
-from anytrack_async.destinations.sink import Sink
+from anytrack_async.destinations.registry import ANYTRACK
+from anytrack_async.destinations.sink import Sink, SupportsObserver
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.events import Event, LoggingObserver, Observer, Observers
+from anytrack_async.events import LoggingObserver, Observer, Observers
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import HttpSettings
@@ -91,20 +91,24 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         self._counters = Counters()
         logging = (LoggingObserver(),) if log else ()
         told = [self._counters, *logging, *several("observers", observers)]
-        notify = Observers(told).notify
+        observer = Observers(told)
         self._session = anytrack_session(settings, transport=transport)
-        self._anytrack = AnyTrackSink(settings, transport=transport, within=delivery.batch_timeout)
+        self._anytrack = AnyTrackSink(
+            settings, transport=transport, batch_timeout=delivery.batch_timeout
+        )
         everyone = [self._anytrack, *sinks]
         check_patience(delivery, everyone)
         self._dispatcher = Dispatcher(
             make_outbox(outbox),
             everyone,
             delivery,
-            notify=notify,
+            notify=observer.notify,
             from_start=listed("from_start", from_start, among=[sink.name for sink in everyone]),
         )
         self._sinks = {sink.name: sink for sink in sinks}
-        _share(notify, sinks)
+        for sink in sinks:
+            if isinstance(sink, SupportsObserver):
+                sink.set_observer(observer)
 
     @classmethod
     def from_env(
@@ -122,20 +126,20 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
     ) -> Self:
         """Return a client set up by environment variables.
 
-        ``ANYTRACK_API_KEY`` and ``ANYTRACK_ACCOUNT_ID`` are needed; ``ANYTRACK_BASE_URL`` and
-        ``ANYTRACK_OUTBOX`` (a path; unset: memory) are not. Meta is on with ``META_PIXEL_ID`` and
-        ``META_ACCESS_TOKEN``, HubSpot with ``HUBSPOT_ACCESS_TOKEN`` or an OAuth app's variables.
+        ``ANYTRACK_API_KEY`` and ``ANYTRACK_ACCOUNT_ID`` are required; ``ANYTRACK_BASE_URL`` and
+        ``ANYTRACK_OUTBOX`` (a path; unset: memory) are optional. Every other registered destination
+        is on when its variables are set; ``anytrack destinations`` lists them.
 
         Args:
             environ: instead of the process's environment.
-            sinks: on top of those that the environment asks for.
+            sinks: in addition to those that the environment configures.
             outbox: instead of the one that the environment asks for.
             delivery: see `AnyTrackClient`, as for the rest.
             http: for AnyTrack.
             observers: are told what happens.
             log: whether the logging observer is on.
             from_start: destinations that get what was accepted before them too.
-            transport: takes the place of all connections, also of Meta's and HubSpot's sink.
+            transport: takes the place of all connections, also of the sinks from the environment.
 
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
@@ -217,7 +221,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
                     self._leaving = True
         finally:
             self._session.closed = True
-            await within("closing the connections to AnyTrack", self._session.aclose)
+            await run_with_deadline("closing the connections to AnyTrack", self._session.aclose)
 
 
 def _settings(
@@ -239,9 +243,3 @@ def _required(name: str, value: str | None) -> str:
         f"{name} is missing: pass it, or set ANYTRACK_{name.upper()} and use "
         "AnyTrackClient.from_env()"
     )
-
-
-def _share(notify: Callable[[Event], None], sinks: Sequence[Sink]) -> None:
-    for sink in sinks:
-        if hasattr(sink, "notify"):
-            sink.notify = notify

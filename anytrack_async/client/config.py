@@ -8,6 +8,7 @@ from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
+from anytrack_async.destinations.registry import ANYTRACK, destinations
 from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Outbox
@@ -21,44 +22,21 @@ OUTBOX = "ANYTRACK_OUTBOX"
 def sinks_from_env(
     environ: Mapping[str, str] | None = None, transport: Transport | None = None
 ) -> list[Sink]:
-    """Return the sinks whose variables are set: Meta, HubSpot, both or none.
+    """Return the sinks that the environment configures, besides AnyTrack's.
 
     Args:
         environ: instead of the process's environment.
-        transport: takes the place of their connections.
+        transport: instead of the sinks' connections.
 
     Raises:
-        ConfigurationError: a service's variables are set in part; the message names the missing.
+        ConfigurationError: a destination is configured in part; the message names what is missing.
     """
-    found = _meta_from_env(environ, transport), _hubspot_from_env(environ, transport)
-    return [sink for sink in found if sink is not None]
-
-
-def _meta_from_env(environ: Mapping[str, str] | None, transport: Transport | None) -> Sink | None:
-    if not _named(environ, "META_"):
-        return None
-    from anytrack_async.destinations.meta.settings import MetaSettings
-    from anytrack_async.destinations.meta.sink import MetaSink
-
-    settings = MetaSettings.from_env(environ)
-    return None if settings is None else MetaSink(settings, transport=transport)
-
-
-def _hubspot_from_env(
-    environ: Mapping[str, str] | None, transport: Transport | None
-) -> Sink | None:
-    if not _named(environ, "HUBSPOT_"):
-        return None
-    from anytrack_async.destinations.hubspot.settings import HubSpotSettings
-    from anytrack_async.destinations.hubspot.sink import HubSpotSink
-
-    settings = HubSpotSettings.from_env(environ)
-    return None if settings is None else HubSpotSink(settings, transport=transport)
-
-
-def _named(environ: Mapping[str, str] | None, prefix: str) -> bool:
-    # Loading a sink that nobody asked for takes longer than this look.
-    return any(name.startswith(prefix) for name in (os.environ if environ is None else environ))
+    sinks = (
+        destination.sink_from_env(environ, transport)
+        for destination in destinations()
+        if destination.name != ANYTRACK
+    )
+    return [sink for sink in sinks if sink is not None]
 
 
 def outbox_from_env(environ: Mapping[str, str] | None = None) -> Outbox:
@@ -104,7 +82,7 @@ def check_patience(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
         ConfigurationError: the message names both settings and a lease that is long enough.
     """
     for sink in sinks:
-        needed = sink.limits.seconds
+        needed = sink.limits.required_seconds
         if needed is not None and needed > delivery.batch_timeout:
             raise ConfigurationError(_too_short(sink.name, needed, delivery.batch_timeout))
 

@@ -1,4 +1,8 @@
-"""`Reads`: what AnyTrack knows, under the names that a synchronous client has."""
+"""`Reads`: conversions, attribution, affiliates and reports, read back from AnyTrack.
+
+A client that only tracks never loads the modules that reading needs: they stand behind
+`_LazyModule`, so the first read imports them, or the first look at a method's annotations.
+"""
 
 from __future__ import annotations
 
@@ -6,73 +10,94 @@ import os
 from collections.abc import AsyncGenerator
 from datetime import date
 from functools import cached_property
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from anytrack_async.destinations.anytrack.api.affiliates import AffiliateMetric, Affiliates
-from anytrack_async.destinations.anytrack.api.attribution import Attributions
-from anytrack_async.destinations.anytrack.api.conversions import Conversions
-from anytrack_async.destinations.anytrack.api.date_range import DateRange
-from anytrack_async.destinations.anytrack.api.reports import Reports
-from anytrack_async.models.answers import AffiliatePerformance, Attribution, DailyReport, Touchpoint
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.transport.session import Session
 
 
-class Reads:
-    """The part of the client that asks AnyTrack; each method names the endpoint's that does it.
+class _LazyModule(ModuleType):
+    """Stands for the module of its name, and imports it when one of its attributes is needed."""
 
-    All raise `InvalidArgumentError` for an argument that is not valid, the `ServiceError` that fits
-    after the last retry, `DecodeError` for an answer that cannot be read, and `ClosedError` once
-    the client is closed.
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self.__name__), attribute)
+
+
+if TYPE_CHECKING:
+    from anytrack_async.client import export
+    from anytrack_async.destinations.anytrack.api import affiliates as affiliates_api
+    from anytrack_async.destinations.anytrack.api import attribution as attribution_api
+    from anytrack_async.destinations.anytrack.api import conversions as conversions_api
+    from anytrack_async.destinations.anytrack.api import date_range as dates
+    from anytrack_async.destinations.anytrack.api import reports as reports_api
+    from anytrack_async.models import answers
+else:
+    export = _LazyModule("anytrack_async.client.export")
+    affiliates_api = _LazyModule("anytrack_async.destinations.anytrack.api.affiliates")
+    attribution_api = _LazyModule("anytrack_async.destinations.anytrack.api.attribution")
+    conversions_api = _LazyModule("anytrack_async.destinations.anytrack.api.conversions")
+    dates = _LazyModule("anytrack_async.destinations.anytrack.api.date_range")
+    reports_api = _LazyModule("anytrack_async.destinations.anytrack.api.reports")
+    answers = _LazyModule("anytrack_async.models.answers")
+
+
+class Reads:
+    """The part of the client that reads; each method names the endpoint method that does the work.
+
+    All raise `InvalidArgumentError` for a wrong argument, a `ServiceError` after the last retry,
+    `DecodeError` for a response that cannot be read, and `ClosedError` once the client is closed.
     """
 
     _session: Session
 
     @cached_property
-    def conversions(self) -> Conversions:
-        """Conversions that AnyTrack knows."""
-        return Conversions(self._session)
+    def conversions(self) -> conversions_api.Conversions:
+        """The conversions that AnyTrack has recorded."""
+        return conversions_api.Conversions(self._session)
 
     @cached_property
-    def attribution(self) -> Attributions:
-        """How they came about."""
-        return Attributions(self._session)
+    def attribution(self) -> attribution_api.Attributions:
+        """Attribution weights and touchpoints of a conversion."""
+        return attribution_api.Attributions(self._session)
 
     @cached_property
-    def affiliates(self) -> Affiliates:
-        """Who brings them."""
-        return Affiliates(self._session)
+    def affiliates(self) -> affiliates_api.Affiliates:
+        """How affiliates perform."""
+        return affiliates_api.Affiliates(self._session)
 
     @cached_property
-    def reports(self) -> Reports:
+    def reports(self) -> reports_api.Reports:
         """Totals by day."""
-        return Reports(self._session)
+        return reports_api.Reports(self._session)
 
     async def get_conversions(
         self,
-        date_range: DateRange | None = None,
+        date_range: dates.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
     ) -> list[Conversion]:
-        """Return the conversions of a range, default the last 30 days: `Conversions.list`."""
+        """Return the conversions in a range, default the last 30 days: `Conversions.list`."""
         return await self.conversions.list(
             date_range=date_range, source=source, campaign_id=campaign_id
         )
 
     def stream_conversions(
         self,
-        date_range: DateRange | None = None,
+        date_range: dates.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
     ) -> AsyncGenerator[Conversion, None]:
-        """Return the conversions of a long range one by one, in order: `Conversions.stream`."""
+        """Yield the conversions in a long range one at a time, in order: `Conversions.stream`."""
         return self.conversions.stream(
             date_range=date_range, source=source, campaign_id=campaign_id
         )
 
     async def get_conversions_by_source(
-        self, source: str, date_range: DateRange | None = None
+        self, source: str, date_range: dates.DateRange | None = None
     ) -> list[Conversion]:
         """Return the conversions from *source*: `Conversions.by_source`."""
         return await self.conversions.by_source(source, date_range=date_range)
@@ -81,77 +106,70 @@ class Reads:
         """Return one conversion, or raise `NotFoundError`: `Conversions.get`."""
         return await self.conversions.get(conversion_id)
 
-    async def calculate_attribution(self, conversion_id: str) -> Attribution:
-        """Return model and weights of a conversion: `Attributions.calculate`."""
+    async def calculate_attribution(self, conversion_id: str) -> answers.Attribution:
+        """Return the attribution model and weights of a conversion: `Attributions.calculate`."""
         return await self.attribution.calculate(conversion_id)
 
-    async def get_touchpoints(self, conversion_id: str) -> list[Touchpoint]:
+    async def get_touchpoints(self, conversion_id: str) -> list[answers.Touchpoint]:
         """Return the journey to a conversion in time order: `Attributions.touchpoints`."""
         return await self.attribution.touchpoints(conversion_id)
 
     async def get_affiliate_performance(
-        self, affiliate_id: str, date_range: DateRange | None = None
-    ) -> AffiliatePerformance:
-        """Return what one affiliate brought: `Affiliates.performance`."""
+        self, affiliate_id: str, date_range: dates.DateRange | None = None
+    ) -> answers.AffiliatePerformance:
+        """Return the totals of one affiliate: `Affiliates.performance`."""
         return await self.affiliates.performance(affiliate_id, date_range=date_range)
 
     async def get_top_affiliates(
         self,
-        metric: AffiliateMetric = "revenue",
+        metric: affiliates_api.AffiliateMetric = "revenue",
         limit: int = 10,
-        date_range: DateRange | None = None,
-    ) -> list[AffiliatePerformance]:
+        date_range: dates.DateRange | None = None,
+    ) -> list[answers.AffiliatePerformance]:
         """Return the best affiliates, best first: `Affiliates.top`."""
         return await self.affiliates.top(metric=metric, limit=limit, date_range=date_range)
 
-    async def get_daily_report(self, day: date | None = None) -> DailyReport:
+    async def get_daily_report(self, day: date | None = None) -> answers.DailyReport:
         """Return the totals of one UTC day, default today: `Reports.daily`."""
         return await self.reports.daily(day)
 
     async def export_conversions_csv(
         self,
         path: str | os.PathLike[str],
-        date_range: DateRange | None = None,
+        date_range: dates.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
     ) -> int:
-        """Write the conversions of a range to a CSV file, in flat memory; return how many.
+        """Write the conversions in a range to a CSV file, in flat memory; return the row count.
 
-        The file appears whole or not at all. Cells that a spreadsheet would run as a formula get a
-        leading apostrophe.
+        The file appears complete or not at all. Cells that a spreadsheet would run as a formula get
+        a leading apostrophe.
 
         Raises:
             OSError: the file cannot be written.
         """
-        found = self.stream_conversions(date_range, source=source, campaign_id=campaign_id)
-        return await _export(found, path, "csv")
+        conversions = self.stream_conversions(date_range, source=source, campaign_id=campaign_id)
+        return await export.export(conversions, path, "csv")
 
     async def export_conversions(
         self,
         path: str | os.PathLike[str],
-        date_range: DateRange | None = None,
+        date_range: dates.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
     ) -> int:
-        """Write the conversions of a range to a file; its name's ending tells the format.
+        """Write the conversions in a range to a file whose suffix selects the format.
 
-        ``.csv`` is as `export_conversions_csv` writes it, ``.jsonl`` has one JSON object a line.
+        ``.csv`` is as `export_conversions_csv` writes it; ``.jsonl`` has one JSON object per line.
+
+        Returns:
+            The number of conversions written.
 
         Raises:
-            ConfigurationError: the file's name ends otherwise.
+            ConfigurationError: the suffix is neither of the two.
             OSError: the file cannot be written.
         """
-        found = self.stream_conversions(date_range, source=source, campaign_id=campaign_id)
-        return await _export(found, path)
-
-
-async def _export(
-    found: AsyncGenerator[Conversion, None],
-    path: str | os.PathLike[str],
-    format_: str | None = None,
-) -> int:
-    from anytrack_async.client.export import export
-
-    return await export(found, path, format_)
+        conversions = self.stream_conversions(date_range, source=source, campaign_id=campaign_id)
+        return await export.export(conversions, path)

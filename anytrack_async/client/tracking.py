@@ -8,11 +8,10 @@ from typing import Any, Unpack
 import anyio
 
 from anytrack_async.client.config import listed
-from anytrack_async.delivery.deliveries import Deliveries
-from anytrack_async.delivery.delivery import Delivery
+from anytrack_async.delivery.delivery import Delivery, DeliveryBatch
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.delivery.sources import Source
-from anytrack_async.delivery.track_many import track_many
+from anytrack_async.delivery.track_many import Source, track_many
+from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.errors import (
     ConfigurationError,
     ConflictError,
@@ -28,8 +27,6 @@ from anytrack_async.models.conversion import (
 )
 from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
 from anytrack_async.models.validators import Amount
-
-ANYTRACK = "anytrack"
 
 
 class Tracking:
@@ -76,7 +73,7 @@ class Tracking:
         """
         several = _checked(conversions)
         deliveries = await self._dispatcher.submit(several, self._to(to))
-        if isinstance(deliveries, Deliveries):
+        if isinstance(deliveries, DeliveryBatch):
             return deliveries
         good = [delivery for delivery in deliveries if delivery is not None]
         if len(good) < len(several):

@@ -10,6 +10,8 @@ import attrs
 
 from anytrack_async.models.validators import utc
 
+__all__ = ["AffiliatePerformance", "Attribution", "DailyReport", "Touchpoint"]
+
 
 def _timestamp(value: datetime) -> datetime:
     return utc("timestamp", value)

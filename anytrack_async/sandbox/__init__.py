@@ -15,7 +15,7 @@ except ImportError as missing:
 
 from anytrack_async.sandbox.app import SandboxApp, create_app
 from anytrack_async.sandbox.faults import FAULT_KINDS, FaultKind, Faults
-from anytrack_async.sandbox.handle import Sandbox, environment, exports
+from anytrack_async.sandbox.sandbox import Sandbox, environment, exports
 from anytrack_async.sandbox.server import in_thread, running, serve
 from anytrack_async.sandbox.settings import (
     AnyTrackAccount,

@@ -1,7 +1,7 @@
-"""The ASGI application: finds the service, lets the request through its gate, sends the answer.
+"""The ASGI application: finds the service for a path and sends its reply.
 
-Written as plain ASGI, because AnyTrack takes one request per conversion and a demo sends thousands
-a second from the same machine; only the control endpoints go through Starlette.
+Plain ASGI for the services, because AnyTrack takes one request per conversion and the sandbox
+shares the machine with the client under test; the control endpoints use Starlette.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import Any
 
 import anyio
 
-from anytrack_async.sandbox.anytrack import AnyTrackService
+from anytrack_async.sandbox.anytrack.service import AnyTrackService
 from anytrack_async.sandbox.control import control_app
-from anytrack_async.sandbox.faults import SERVICES, Faults, Injector
-from anytrack_async.sandbox.gate import Farewell, Gate
-from anytrack_async.sandbox.hubspot import HubSpotService
+from anytrack_async.sandbox.faults import SERVICES, Faults, FaultSequence, FaultyService, HangUp
+from anytrack_async.sandbox.hubspot.service import HubSpotService
 from anytrack_async.sandbox.ledger import Ledger
-from anytrack_async.sandbox.meta import MetaService
+from anytrack_async.sandbox.meta.service import MetaService
+from anytrack_async.sandbox.request import Clock, Reply, Request, Service, json_reply
 from anytrack_async.sandbox.settings import SandboxSettings
-from anytrack_async.sandbox.wire import Clock, Reply, Request, Service, json_reply
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -36,9 +35,9 @@ class SandboxApp:
     """The three services and their ledger.
 
     Attributes:
-        settings: what the sandbox was made with; `reset` goes back to it.
-        ledger: what arrived since the last reset.
-        gates: the services by name.
+        settings: the initial set-up, to which `reset` returns.
+        ledger: requests and conversions since the last reset.
+        services: the services by name.
     """
 
     def __init__(self, settings: SandboxSettings, clock: Clock) -> None:
@@ -50,58 +49,60 @@ class SandboxApp:
     def reset(self) -> None:
         """Forget everything and start as configured."""
         self.ledger = Ledger(SERVICES)
-        accounts = self.ledger.accounts
+        pages = self.ledger.pages
         services: dict[str, Service] = {
-            "anytrack": AnyTrackService(self.settings, accounts["anytrack"], self._clock),
-            "meta": MetaService(self.settings, accounts["meta"], self._clock),
-            "hubspot": HubSpotService(self.settings, accounts["hubspot"], self._clock),
+            "anytrack": AnyTrackService(self.settings, pages["anytrack"], self._clock),
+            "meta": MetaService(self.settings, pages["meta"], self._clock),
+            "hubspot": HubSpotService(self.settings, pages["hubspot"], self._clock),
         }
         faults = self.settings.faults
-        self.gates = {
-            name: Gate(service, accounts[name], Injector(faults, name))
+        self.services = {
+            name: FaultyService(service, pages[name], FaultSequence(faults, name))
             for name, service in services.items()
         }
 
     def inject(self, faults: Faults) -> None:
         """Inject *faults* from now on, from the start of their seed."""
-        for name, gate in self.gates.items():
-            gate.injector = Injector(faults, name)
+        for name, service in self.services.items():
+            service.faults = FaultSequence(faults, name)
 
-    def gate(self, path: str) -> Gate | None:
-        """Return the gate of the service *path* belongs to."""
+    def service_for(self, path: str) -> FaultyService | None:
+        """Return the service that *path* belongs to."""
         if path.startswith("/v1/"):
-            return self.gates["anytrack"]
+            return self.services["anytrack"]
         if path.startswith(_HUBSPOT):
-            return self.gates["hubspot"]
-        return self.gates["meta"] if _META.match(path) else None
+            return self.services["hubspot"]
+        return self.services["meta"] if _META.match(path) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Serve one request."""
         path: str = scope["path"]
         if path.startswith("/_sandbox/"):
             await self._control(scope, receive, send)
-        elif gate := self.gate(path):
-            await _serve(gate, scope, receive, send)
+        elif service := self.service_for(path):
+            await _serve(service, scope, receive, send)
         else:
             await _send(json_reply(404, {"error": f"no service has the path {path}"}), send)
 
 
-async def _serve(gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
-    body = await _read(receive)
+async def _serve(service: FaultyService, scope: Scope, receive: Receive, send: Send) -> None:
+    body = await _read_body(receive)
     if body is None:
         return
     request = Request(scope["method"], scope["path"], scope["query_string"], scope["headers"], body)
-    fault = gate.enter()
-    if wait := gate.wait(fault):
-        await anyio.sleep(wait)
-    ending = gate.end(request, fault)
-    if ending.reply is not None:
-        await _send(ending.reply, send, more=ending.farewell is not None)
-    if ending.farewell is not None:
-        await _hang_up(scope, receive, ending.farewell)
+    fault = service.next_fault()
+    # A client may disconnect meanwhile: the work is done all the same, as in a real service.
+    if delay := service.delay(fault):
+        await anyio.sleep(delay)
+    reply, hang_up = service.respond(request, fault)
+    if reply is not None:
+        await _send(reply, send, more_body=hang_up is not None)
+    if hang_up is not None:
+        await _hang_up(scope, receive, hang_up)
 
 
-async def _read(receive: Receive) -> bytes | None:
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the whole body, or None if the client disconnects before its end."""
     parts: list[bytes] = []
     while True:
         message = await receive()
@@ -112,19 +113,20 @@ async def _read(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
-async def _send(reply: Reply, send: Send, *, more: bool = False) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.fields})
-    await send({"type": "http.response.body", "body": reply.body, "more_body": more})
+async def _send(reply: Reply, send: Send, *, more_body: bool = False) -> None:
+    start = {"type": "http.response.start", "status": reply.status, "headers": reply.all_headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": reply.body, "more_body": more_body})
 
 
-async def _hang_up(scope: Scope, receive: Receive, farewell: Farewell) -> None:
+async def _hang_up(scope: Scope, receive: Receive, how: HangUp) -> None:
     hang_up = scope.get("state", {}).get("hang_up")
     if hang_up is None:
-        # Not our server: an error is the nearest thing to a dropped connection.
-        raise ConnectionResetError("the sandbox dropped the connection")
-    hang_up(farewell)
-    # The server calls an application that returns early a bug and logs it; one whose client has
-    # gone may return.
+        # Another server than ours: an exception is the closest it has to a broken connection.
+        raise ConnectionResetError("the sandbox closed the connection on purpose")
+    hang_up(how)
+    # uvicorn logs an error when an application returns without a complete response, but not
+    # once the client has disconnected.
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -133,7 +135,7 @@ def create_app(settings: SandboxSettings | None = None, *, clock: Clock = time.t
     """Return the sandbox as an ASGI application.
 
     Args:
-        settings: how it is set up.
-        clock: seconds since 1970, for tests that need another day.
+        settings: the set-up; the defaults if None.
+        clock: returns seconds since 1970; for tests that need another day.
     """
     return SandboxApp(settings or SandboxSettings(), clock)

@@ -1,6 +1,7 @@
-"""The process behind `running`: settings come in on standard input, the address goes out.
+"""The process that `running` starts: settings arrive on standard input, the address goes out.
 
-It ends when its standard input does, that is, with its parent, however the parent ends.
+It ends when standard input is closed, so that it never outlives its parent, even one that is
+killed.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ def main() -> None:
     try:
         listener = listen("127.0.0.1", order["port"])
     except OSError as exc:
-        _say(error=str(exc))
+        _report(error=str(exc))
         return
     settings = SandboxSettings.from_dict(order["settings"])
-    server = Server(settings, listener, lambda url: _say(url=url))
-    threading.Thread(target=_stop_at_end, args=(server,), daemon=True).start()
+    server = Server(settings, listener, lambda url: _report(url=url))
+    threading.Thread(target=_stop_with_parent, args=(server,), daemon=True).start()
     server.run()
 
 
-def _say(**what: str) -> None:
-    with suppress(BrokenPipeError):  # whoever started this process is gone already
-        os.write(sys.stdout.fileno(), orjson.dumps(what) + b"\n")
+def _report(**message: str) -> None:
+    with suppress(BrokenPipeError):  # the parent has ended already
+        os.write(sys.stdout.fileno(), orjson.dumps(message) + b"\n")
 
 
-def _stop_at_end(server: Server) -> None:
+def _stop_with_parent(server: Server) -> None:
     sys.stdin.buffer.read()
     server.should_exit = True
 

@@ -1,4 +1,4 @@
-"""`/_sandbox`: what the sandbox saw, and what a test changes about it."""
+"""`/_sandbox`: the ledger, and commands that change the sandbox while it runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from anytrack_async.sandbox.faults import Faults
-from anytrack_async.sandbox.gate import Gate, Outage
+from anytrack_async.sandbox.faults import Faults, FaultyService, Outage
 
 if TYPE_CHECKING:
     from anytrack_async.sandbox.app import SandboxApp
@@ -24,13 +23,13 @@ def control_app(sandbox: SandboxApp) -> Starlette:
     """Return the control endpoints of *sandbox*.
 
     `GET /_sandbox/health` · `GET /_sandbox/ledger[?ids=1]` · `POST /_sandbox/{reset, down,
-    credentials, faults, latency}` with a JSON object. Without a `service` a command is for all
-    three. Injected faults and outages never apply here.
+    credentials, faults, latency}` with a JSON object. A command without a `service` applies to all
+    three. Injected faults and outages never apply to these endpoints.
     """
 
     async def ledger(request: Request) -> Response:
         ids = request.query_params.get("ids", "0") not in ("", "0", "false")
-        return _json(sandbox.ledger.report(ids=ids))
+        return _json(sandbox.ledger.as_dict(ids=ids))
 
     async def health(_: Request) -> Response:
         return _json({"status": "ok"})
@@ -38,7 +37,7 @@ def control_app(sandbox: SandboxApp) -> Starlette:
     async def command(request: Request) -> Response:
         body = await request.body()
         try:
-            _COMMANDS[request.path_params["command"]](sandbox, _object(body))
+            _COMMANDS[request.path_params["command"]](sandbox, _parse_object(body))
         except (TypeError, ValueError, LookupError) as exc:
             return _json({"error": f"{type(exc).__name__}: {exc}"}, 400)
         return _json({"status": "ok"})
@@ -51,7 +50,7 @@ def control_app(sandbox: SandboxApp) -> Starlette:
     return Starlette(routes=routes)
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _parse_object(body: bytes) -> dict[str, Any]:
     data = orjson.loads(body or b"{}")
     if not isinstance(data, dict):
         raise TypeError("the body must be an object")
@@ -62,9 +61,9 @@ def _json(data: object, status: int = 200) -> Response:
     return Response(orjson.dumps(data), status, media_type="application/json")
 
 
-def _gates(sandbox: SandboxApp, data: dict[str, Any]) -> list[Gate]:
-    service = data.get("service")
-    return list(sandbox.gates.values()) if service is None else [sandbox.gates[service]]
+def _services(sandbox: SandboxApp, data: dict[str, Any]) -> list[FaultyService]:
+    name = data.get("service")
+    return list(sandbox.services.values()) if name is None else [sandbox.services[name]]
 
 
 def _reset(sandbox: SandboxApp, _: dict[str, Any]) -> None:
@@ -72,15 +71,15 @@ def _reset(sandbox: SandboxApp, _: dict[str, Any]) -> None:
 
 
 def _down(sandbox: SandboxApp, data: dict[str, Any]) -> None:
-    how = data.get("how", "503")
-    if how not in get_args(Outage):
+    outage = data.get("how", "503")
+    if outage not in get_args(Outage):
         raise ValueError(f"how must be one of {get_args(Outage)}")
-    for gate in _gates(sandbox, data):
-        gate.down = how if data.get("down", True) else None
+    for service in _services(sandbox, data):
+        service.outage = outage if data.get("down", True) else None
 
 
 def _credentials(sandbox: SandboxApp, data: dict[str, Any]) -> None:
-    sandbox.gates[data["service"]].service.accept(tuple(data["accept"]))
+    sandbox.services[data["service"]].service.set_tokens(tuple(data["accept"]))
 
 
 def _faults(sandbox: SandboxApp, data: dict[str, Any]) -> None:
@@ -89,8 +88,8 @@ def _faults(sandbox: SandboxApp, data: dict[str, Any]) -> None:
 
 def _latency(sandbox: SandboxApp, data: dict[str, Any]) -> None:
     seconds = float(data["seconds"])
-    for gate in _gates(sandbox, data):
-        gate.latency = seconds
+    for service in _services(sandbox, data):
+        service.latency = seconds
 
 
 _COMMANDS: dict[str, Command] = {

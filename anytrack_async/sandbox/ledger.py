@@ -1,9 +1,9 @@
-"""What each service was sent, what it took and what it refused.
+"""The ledger: requests, accepted and rejected conversions of each service.
 
-`accepted` counts conversions, events or deals, repeats included: it equals `unique` +
-`duplicates`. `rejected` counts, by the vendor's own code, items where the answer names them
-(HubSpot's 207) and requests where it does not (everything else). A request that met an injected
-fault is counted under `faults` by its kind. Not every such fault loses work: see `Faults`.
+`accepted` counts conversions, events or deals, repeats included: `unique` + `duplicates`.
+`rejected` counts by the vendor's own code: items where the reply names them (HubSpot's 207), and
+requests everywhere else. A request that met an injected fault is counted under `faults` by its
+kind. Not every fault loses work: see `Faults`.
 """
 
 from __future__ import annotations
@@ -12,38 +12,48 @@ from array import array
 from collections import Counter
 from typing import Any
 
-_MOST = 2**32 - 1
+_MAX_COUNT = 2**32 - 1
 
 
-class Ids:
-    """How often each service took each event id; one table, so that an id is stored once."""
+class EventIds:
+    """How often each service accepted each event id; one table stores an id once for all."""
 
     def __init__(self, services: tuple[str, ...]) -> None:
-        self._slots: dict[str, int] = {}
-        self._times = {service: array("I") for service in services}
+        self._rows: dict[str, int] = {}
+        self._columns = {service: array("I") for service in services}
 
     def add(self, service: str, event_id: str) -> None:
         """Count one more acceptance of *event_id*."""
-        slot = self._slots.setdefault(event_id, len(self._slots))
-        times = self._times[service]
-        if slot >= len(times):
-            times.extend([0] * (slot + 1 - len(times)))
-        times[slot] = min(times[slot] + 1, _MOST)
+        row = self._rows.setdefault(event_id, len(self._rows))
+        counts = self._columns[service]
+        if row >= len(counts):
+            counts.extend([0] * (row + 1 - len(counts)))
+        counts[row] = min(counts[row] + 1, _MAX_COUNT)
 
-    def of(self, service: str) -> dict[str, int]:
-        """Return the ids *service* took, with the number of times."""
-        # A slot beyond the column belongs to an id this service never saw.
+    def counts(self, service: str) -> dict[str, int]:
+        """Return event id → the number of times that *service* accepted it."""
+        # A row beyond the end of the column is an id that only other services have seen.
         return {
-            event_id: times
-            for event_id, times in zip(self._slots, self._times[service], strict=False)
-            if times
+            event_id: count
+            for event_id, count in zip(self._rows, self._columns[service], strict=False)
+            if count
         }
 
 
-class Account:
-    """One service's page of the ledger."""
+class LedgerPage:
+    """One service's page of the ledger.
 
-    def __init__(self, service: str, ids: Ids) -> None:
+    Attributes:
+        service: its name.
+        requests: requests that arrived.
+        unique: conversions that are new.
+        duplicates: conversions that the service had already.
+        rejected: vendor's code → rejections.
+        faults: kind → injected faults.
+        extra: further figures of the service.
+    """
+
+    def __init__(self, service: str, event_ids: EventIds) -> None:
         self.service = service
         self.requests = 0
         self.unique = 0
@@ -51,23 +61,23 @@ class Account:
         self.rejected: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.extra: dict[str, Any] = {}
-        self._ids = ids
+        self._event_ids = event_ids
 
     def accept(self, event_id: str | None, *, new: bool) -> None:
-        """Count one accepted conversion, event or deal; *new* if it was not there before."""
+        """Count one accepted conversion, event or deal; *new* if the service did not have it."""
         if new:
             self.unique += 1
         else:
             self.duplicates += 1
         if event_id is not None:
-            self._ids.add(self.service, event_id)
+            self._event_ids.add(self.service, event_id)
 
     def reject(self, reason: str, times: int = 1) -> None:
         """Count *times* rejections for *reason*."""
         self.rejected[reason] += times
 
-    def page(self, *, ids: bool) -> dict[str, Any]:
-        """Return the page as plain data."""
+    def as_dict(self, *, ids: bool) -> dict[str, Any]:
+        """Return the page as plain data; with *ids*, including `EventIds.counts`."""
         page: dict[str, Any] = {
             "requests": self.requests,
             "accepted": self.unique + self.duplicates,
@@ -77,16 +87,20 @@ class Account:
             "faults": dict(self.faults),
             **self.extra,
         }
-        return {**page, "ids": self._ids.of(self.service)} if ids else page
+        return {**page, "ids": self._event_ids.counts(self.service)} if ids else page
 
 
 class Ledger:
-    """All services' pages."""
+    """The pages of all services.
+
+    Attributes:
+        pages: service → its page.
+    """
 
     def __init__(self, services: tuple[str, ...]) -> None:
-        ids = Ids(services)
-        self.accounts = {service: Account(service, ids) for service in services}
+        event_ids = EventIds(services)
+        self.pages = {service: LedgerPage(service, event_ids) for service in services}
 
-    def report(self, *, ids: bool = False) -> dict[str, Any]:
+    def as_dict(self, *, ids: bool = False) -> dict[str, Any]:
         """Return every page; with *ids*, also each event id and how often it was accepted."""
-        return {name: account.page(ids=ids) for name, account in self.accounts.items()}
+        return {service: page.as_dict(ids=ids) for service, page in self.pages.items()}

@@ -2,38 +2,72 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any, cast
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import orjson
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from anytrack_async.sandbox.app import create_app
-from anytrack_async.sandbox.handle import Sandbox, exports
-from anytrack_async.sandbox.protocol import http_protocol
+from anytrack_async.sandbox.faults import HangUp
+from anytrack_async.sandbox.sandbox import Sandbox, exports
 from anytrack_async.sandbox.settings import SandboxSettings
 
-_GRACE = 10.0
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.h11_impl import H11Protocol as HTTPProtocol
+else:
+    HTTPProtocol = AutoHTTPProtocol  # httptools where it is installed, else h11
+
+_STOP_TIMEOUT = 10.0
+# SO_LINGER on, with zero seconds: the kernel resets the connection instead of closing it.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class SandboxProtocol(HTTPProtocol):
+    """uvicorn's HTTP protocol, with a way to break the connection.
+
+    ASGI has no message for a reset or for half a reply. So each request's scope has a function
+    ``state["hang_up"]`` that breaks its own connection.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Serve the connection of *transport*."""
+        self.app_state = {**self.app_state, "hang_up": partial(_hang_up, transport)}
+        super().connection_made(transport)
+
+
+def _hang_up(transport: asyncio.Transport, how: HangUp) -> None:
+    if how == "flush":
+        transport.close()
+        return
+    if how == "reset" and not transport.is_closing():
+        raw = transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which says when it listens.
+    """A uvicorn server that calls *on_ready* with its URL when it accepts connections.
 
     Attributes:
-        url: where.
+        url: its address.
     """
 
     def __init__(
-        self, settings: SandboxSettings, listener: socket.socket, ready: Callable[[str], None]
+        self, settings: SandboxSettings, listener: socket.socket, on_ready: Callable[[str], None]
     ) -> None:
         config = uvicorn.Config(
             create_app(settings),
-            http=http_protocol(),
+            http=SandboxProtocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -48,23 +82,23 @@ class Server(uvicorn.Server):
         host, port = listener.getsockname()[:2]
         self.url = f"http://{host}:{port}"
         self._listener = listener
-        self._ready = ready
+        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening, then say so."""
+        """Start to accept connections, then report it."""
         await super().startup(sockets)
-        self._ready(self.url)
+        self._on_ready(self.url)
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until told to stop."""
+        """Serve until `should_exit` is set or an interrupt arrives."""
         super().run(sockets or [self._listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
+    """Return a listening socket; port 0 takes a free one.
 
     Raises:
-        OSError: the address is taken, or not ours.
+        OSError: the address is in use, or is not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
@@ -77,39 +111,43 @@ def serve(
     port: int = 8400,
     echo: Callable[[str], None],
 ) -> None:
-    """Run the sandbox here until interrupted.
+    """Run the sandbox in this process until interrupted.
 
     Args:
-        settings: how it is set up.
+        settings: the set-up; the defaults if None.
         host: an address of this machine.
         port: 0 takes a free one.
-        echo: gets each line for the user: the address, and the `export` lines for a shell.
+        echo: receives each line for the user: the address, and the `export` lines for a shell.
 
     Raises:
-        OSError: the address is taken.
+        OSError: the address is in use.
     """
-    chosen = settings or SandboxSettings()
+    settings = settings or SandboxSettings()
 
-    def ready(url: str) -> None:
-        for line in (f"Sandbox listening on {url}", *exports(chosen, url)):
+    def on_ready(url: str) -> None:
+        for line in (f"Sandbox listening on {url}", *exports(settings, url)):
             echo(line)
 
-    # uvicorn stops in good order, then hands the interrupt on: that is how this is meant to end.
+    # uvicorn shuts down cleanly on Ctrl-C, then raises it again: the normal end of this function.
     with listen(host, port) as listener, suppress(KeyboardInterrupt):
-        Server(chosen, listener, ready).run()
+        Server(settings, listener, on_ready).run()
 
 
 @contextmanager
 def in_thread(settings: SandboxSettings | None = None, *, port: int = 0) -> Iterator[Sandbox]:
-    """Run the sandbox in a thread: it starts at once, and shares the interpreter with you."""
-    chosen = settings or SandboxSettings()
-    listening = threading.Event()
-    server = Server(chosen, listen("127.0.0.1", port), lambda _: listening.set())
+    """Run the sandbox in a thread: quick to start, but it shares the interpreter with the caller.
+
+    Raises:
+        OSError: the port is in use.
+    """
+    settings = settings or SandboxSettings()
+    ready = threading.Event()
+    server = Server(settings, listen("127.0.0.1", port), lambda _: ready.set())
     thread = threading.Thread(target=server.run, name="anytrack-sandbox", daemon=True)
     thread.start()
-    listening.wait()
+    ready.wait()
     try:
-        yield Sandbox(server.url, chosen)
+        yield Sandbox(server.url, settings)
     finally:
         server.should_exit = True
         thread.join()
@@ -117,13 +155,14 @@ def in_thread(settings: SandboxSettings | None = None, *, port: int = 0) -> Iter
 
 @contextmanager
 def running(settings: SandboxSettings | None = None, *, port: int = 0) -> Iterator[Sandbox]:
-    """Run the sandbox in a process of its own, so that it does not share your processor time.
+    """Run the sandbox in a process of its own, which takes no processor time from the caller's.
 
     Raises:
-        OSError: it could not start; the message is the process's own.
+        OSError: the process could not start; the message is its own.
     """
-    chosen = settings or SandboxSettings()
-    # Its own session: Ctrl-C is for the caller, who may have work to finish against the sandbox.
+    settings = settings or SandboxSettings()
+    # A session of its own: Ctrl-C must reach the caller alone, who may have work to finish
+    # against the sandbox.
     child = subprocess.Popen(
         [sys.executable, "-m", "anytrack_async.sandbox.child"],
         stdin=subprocess.PIPE,
@@ -131,22 +170,23 @@ def running(settings: SandboxSettings | None = None, *, port: int = 0) -> Iterat
         start_new_session=True,
     )
     try:
-        yield Sandbox(_start(child, {"port": port, "settings": chosen.as_dict()}), chosen)
+        yield Sandbox(_start(child, {"port": port, "settings": settings.as_dict()}), settings)
     finally:
         _stop(child)
 
 
 def _start(child: subprocess.Popen[bytes], order: dict[str, Any]) -> str:
-    orders, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
-    # By standard input, because arguments are visible to everybody on the machine.
+    """Send *order* to *child* and return its URL."""
+    stdin, stdout = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
+    # On standard input: every user of the machine can see a process's arguments.
     with suppress(BrokenPipeError):
-        orders.write(orjson.dumps(order) + b"\n")
-        orders.flush()
-    line = answers.readline()
-    said: dict[str, str] = orjson.loads(line) if line else {"error": "the sandbox did not start"}
-    if "url" not in said:
-        raise OSError(said["error"])
-    return said["url"]
+        stdin.write(orjson.dumps(order) + b"\n")
+        stdin.flush()
+    line = stdout.readline()
+    reply: dict[str, str] = orjson.loads(line) if line else {"error": "the sandbox did not start"}
+    if "url" not in reply:
+        raise OSError(reply["error"])
+    return reply["url"]
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
@@ -154,7 +194,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
         with suppress(BrokenPipeError):
             cast("IO[bytes]", stream).close()
     try:
-        child.wait(_GRACE)
+        child.wait(_STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()

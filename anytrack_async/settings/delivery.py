@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from anytrack_async.settings.environment import made_of, not_negative, one_of, positive
+from anytrack_async.settings.fields import instance_of, non_negative, one_of, positive
 from anytrack_async.settings.http import Retry
 
 DAY = 86_400.0
@@ -25,7 +25,7 @@ class DeliverySettings:
 
     Attributes:
         retry: attempts and waits of one conversion at one destination. Attempts that fail while
-            the whole destination is down, throttled or held do not count.
+            the positive_integer destination is down, throttled or held do not count.
         probe: waits between looks at a destination that does not answer.
         max_age: seconds after which a conversion that no attempt delivered becomes a dead letter.
         drain: seconds that closing may take to deliver what is accepted.
@@ -45,11 +45,13 @@ class DeliverySettings:
         ConfigurationError: a setting is not valid; the message names it.
     """
 
-    retry: Retry = attrs.field(factory=_patient, validator=made_of(Retry))
-    probe: Retry = attrs.field(factory=lambda: Retry(base=0.5, cap=30.0), validator=made_of(Retry))
+    retry: Retry = attrs.field(factory=_patient, validator=instance_of(Retry))
+    probe: Retry = attrs.field(
+        factory=lambda: Retry(base=0.5, cap=30.0), validator=instance_of(Retry)
+    )
     max_age: float = attrs.field(default=7 * DAY, validator=positive)
-    drain: float = attrs.field(default=10.0, validator=not_negative)
-    linger: float = attrs.field(default=0.0, validator=not_negative)
+    drain: float = attrs.field(default=10.0, validator=non_negative)
+    linger: float = attrs.field(default=0.0, validator=non_negative)
     lease: float = attrs.field(default=120.0, validator=positive)
     poll: float = attrs.field(default=0.5, validator=positive)
     hold_probe: float = attrs.field(default=300.0, validator=positive)
@@ -57,7 +59,7 @@ class DeliverySettings:
         default="wait", validator=one_of("wait", "raise")
     )
     prune_every: float = attrs.field(default=5.0, validator=positive)
-    remember: float = attrs.field(default=30 * DAY, validator=not_negative)
+    remember: float = attrs.field(default=30 * DAY, validator=non_negative)
 
     @property
     def batch_timeout(self) -> float:

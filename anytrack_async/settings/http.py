@@ -8,7 +8,13 @@ from typing import Literal
 import attrs
 import backoff
 
-from anytrack_async.settings.environment import made_of, not_negative, one_of, positive, whole
+from anytrack_async.settings.fields import (
+    instance_of,
+    non_negative,
+    one_of,
+    positive,
+    positive_integer,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -28,10 +34,10 @@ class Retry:
         ConfigurationError: a setting is not valid; the message names it.
     """
 
-    attempts: int = attrs.field(default=4, validator=whole)
+    attempts: int = attrs.field(default=4, validator=positive_integer)
     base: float = attrs.field(default=0.5, validator=positive)
     cap: float = attrs.field(default=30.0, validator=positive)
-    hint_cap: float = attrs.field(default=120.0, validator=not_negative)
+    hint_cap: float = attrs.field(default=120.0, validator=non_negative)
 
     def after(self, attempt: int, hint: float | None = None) -> float | None:
         """Return the seconds to wait after failed *attempt* (1 is the first), None to give up."""
@@ -49,7 +55,7 @@ class Retry:
         return backoff.full_jitter(growing)
 
 
-_TIMEOUT = 30.0
+_DEFAULT_TIMEOUT = 30.0  # seconds
 
 
 @attrs.frozen(kw_only=True)
@@ -68,20 +74,21 @@ class HttpSettings:
         ConfigurationError: a setting is not valid; the message names it.
     """
 
-    timeout: float = attrs.field(default=_TIMEOUT, validator=positive)
-    connections: int = attrs.field(default=32, validator=whole)
-    retry: Retry = attrs.field(factory=Retry, validator=made_of(Retry))
+    timeout: float = attrs.field(default=_DEFAULT_TIMEOUT, validator=positive)
+    connections: int = attrs.field(default=32, validator=positive_integer)
+    retry: Retry = attrs.field(factory=Retry, validator=instance_of(Retry))
     engine: Literal["plain", "aiohttp"] = attrs.field(
         default="plain", validator=one_of("plain", "aiohttp")
     )
 
-    def asked(self, requests: int = 1) -> float | None:
-        """Return the seconds that a longer time-out than the default asks for.
+    def required_seconds(self, requests: int = 1) -> float | None:
+        """Return the seconds that sequential requests may need, None with the default timeout.
+
+        A sink needs a lease that covers its slowest batch. With a timeout of 60 s, three requests
+        one after the other may take 180 s. A timeout up to the default demands nothing, so that an
+        application with a short lease need not lower the timeout as well.
 
         Args:
-            requests: how many are sent one after the other.
-
-        Returns:
-            None without such a time-out: whoever sets a short lease need not shorten this as well.
+            requests: number of requests sent one after the other.
         """
-        return requests * self.timeout if self.timeout > _TIMEOUT else None
+        return requests * self.timeout if self.timeout > _DEFAULT_TIMEOUT else None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import anyio
 import httpx
 
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.message import Engine, Request
+from anytrack_async.transport.message import Engine, Request, Response
 
 
 class Limit:
@@ -25,8 +24,8 @@ class Limit:
         self._patience = patience
         self._slots = anyio.Semaphore(slots, fast_acquire=True)
 
-    async def exchange(self, request: Request) -> Answer:
-        """Send *request* once there is a slot, and read its answer.
+    async def exchange(self, request: Request) -> Response:
+        """Send *request* once there is a slot, and read its response.
 
         Raises:
             httpx.PoolTimeout: no slot within *patience* seconds.

@@ -1,31 +1,43 @@
-"""What goes to a service and what carries it there: `Request` and the `Engine` protocol."""
+"""`Request`, `Response`, and the `Engine` protocol, which turns the one into the other."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol, TypeAlias
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import anyio.to_thread
 import httpx
+import orjson
 
-from anytrack_async.transport.answer import Answer
+from anytrack_async.errors import DecodeError
 
 Transport: TypeAlias = httpx.AsyncBaseTransport
-"""What may be injected to carry requests: anything with httpx's asynchronous interface."""
+"""An injected transport: any object with httpx's asynchronous transport interface."""
+
+_BIG_BODY = 131_072  # bytes of JSON that take about a millisecond to parse
+_LIST_START = re.compile(r'\s*\{\s*"data"\s*:\s*\[\s*')
+_SEPARATOR = re.compile(r"\s*([,\]])\s*")
+_decode_value = json.JSONDecoder().raw_decode
 
 
 class TotalTimeout(httpx.ReadTimeout):
-    """The answer arrives, but so slowly that it is given up."""
+    """The response keeps arriving, but the exchange as a whole takes too long."""
 
 
 class Request(NamedTuple):
-    """One request; its `repr` shows neither address nor headers nor body.
+    """One request; its `repr` shows neither URL nor headers nor body.
 
     Attributes:
-        service: its name in errors.
+        service: the service's name, for error messages.
         method: upper case.
         url: percent-encoded.
-        headers: names in title case, so that each is there once; `Host` and `Content-Length` are
-            the engine's.
+        headers: names in title case, so that no name occurs twice. The engine adds `Host` and
+            `Content-Length`.
         content: the body.
     """
 
@@ -38,22 +50,166 @@ class Request(NamedTuple):
     def __repr__(self) -> str:
         return f"<Request: {self.method} to {self.service}>"
 
-    def answered(self, status: int, headers: Mapping[str, str], content: bytes) -> Answer:
-        """Return the answer to this request."""
-        return Answer(status, headers, content, self.service, self.content or b"")
+    def build_response(self, status: int, headers: Mapping[str, str], content: bytes) -> Response:
+        """Return the response to this request."""
+        return Response(status, headers, content, self.service, self.content or b"")
+
+
+class Response(NamedTuple):
+    """A response, read to its end; its `repr` shows neither headers nor bodies.
+
+    Attributes:
+        status: HTTP status.
+        headers: looked up case-insensitively.
+        content: the body, decompressed.
+        service: the service's name, for error messages.
+        request_content: the body of the request, so that error messages which quote it can be
+            redacted.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    service: str = ""
+    request_content: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<Response: {self.status} from {self.service}>"
+
+    @property
+    def success(self) -> bool:
+        """Whether the status is a 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds to wait before a retry, as the service asked; None if it did not ask."""
+        return parse_retry_after(self.headers)
+
+    def json(self) -> Any:
+        """Return the body as JSON.
+
+        Raises:
+            DecodeError: the body is not JSON. The message names service and status, never the body.
+        """
+        try:
+            return orjson.loads(self.content)
+        except orjson.JSONDecodeError:
+            raise DecodeError(
+                f"{self.service}: the response (status {self.status}, {len(self.content)} bytes) "
+                "is not JSON"
+            ) from None
+
+    def json_object(self) -> Mapping[str, Any]:
+        """Return the body as a JSON object, or an empty one if the body is anything else."""
+        try:
+            body = orjson.loads(self.content)
+        except orjson.JSONDecodeError:
+            return {}
+        return body if isinstance(body, dict) else {}
 
 
 class Engine(Protocol):
-    """Carries requests. Which engine it is shows only in its price: errors are httpx's for all."""
+    """Carries requests. All engines behave alike and raise httpx's errors; they differ in speed."""
 
-    async def exchange(self, request: Request) -> Answer:
-        """Send *request* once, without following redirects, and read the answer to its end.
+    async def exchange(self, request: Request) -> Response:
+        """Send *request* once, without following redirects, and read the whole response.
 
         Raises:
-            httpx.TransportError: there is none; `TotalTimeout` if it takes too long in all.
+            httpx.TransportError: there is no response; `TotalTimeout` if the exchange as a whole
+                takes too long.
         """
         ...
 
     async def aclose(self) -> None:
         """Close the connections."""
         ...
+
+
+# Reading headers and bodies
+
+
+def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Return the seconds to wait from the `Retry-After` header, None without a usable value.
+
+    Args:
+        headers: of the response.
+        now: the time that a date in the header is compared with; defaults to the present.
+
+    Source: RFC 9110, section 10.2.3: seconds, or an HTTP date.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        return _seconds_until(value, now or datetime.now(UTC))
+    return max(seconds, 0.0) if isfinite(seconds) else None
+
+
+def _seconds_until(date: str, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, IndexError, TypeError, OverflowError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max((moment - now).total_seconds(), 0.0)
+
+
+def decompress(headers: Mapping[str, str], content: bytes) -> bytes:
+    """Return *content* without the compression named by the `Content-Encoding` header.
+
+    Requests ask for an uncompressed body; some proxies compress it regardless.
+
+    Raises:
+        httpx.DecodingError: *content* is not compressed as its header says.
+    """
+    coding = headers.get("content-encoding")
+    if coding is None:
+        return content
+    return httpx.Response(200, headers={"content-encoding": coding}, content=content).content
+
+
+async def read_json(response: Response) -> Any:
+    """Return the JSON of *response*; a big body is parsed in a worker thread.
+
+    Raises:
+        DecodeError: the body is not JSON.
+    """
+    if len(response.content) < _BIG_BODY:
+        return response.json()
+    return await anyio.to_thread.run_sync(_parse_big, response, abandon_on_cancel=True)
+
+
+def _parse_big(response: Response) -> Any:
+    # A parser holds the interpreter lock until it is done, in a worker thread as well, and so would
+    # stall the event loop. Big bodies are lists of records, ``{"data": [{…}, {…}], "total": 2}``:
+    # these are parsed record by record, and the lock is free in between. Any other body, which is
+    # rarely big, is parsed at once.
+    try:
+        body = _parse_list(response.content.decode())
+    except (ValueError, RecursionError):
+        body = None
+    return response.json() if body is None else body
+
+
+def _parse_list(text: str) -> dict[str, Any] | None:
+    start = _LIST_START.match(text)
+    if start is None:
+        return None
+    records, position, more = [], start.end(), True
+    while more:
+        record, position = _decode_value(text, position)
+        records.append(record)
+        separator = _SEPARATOR.match(text, position)
+        if separator is None:
+            return None
+        position, more = separator.end(), separator[1] == ","
+    return {"data": records, **_parse_remaining(text[position:].lstrip())}
+
+
+def _parse_remaining(text: str) -> dict[str, Any]:
+    # `, "total": 2}` → `{"total": 2}`
+    fields: dict[str, Any] = json.loads("{" + text.removeprefix(","))
+    return fields

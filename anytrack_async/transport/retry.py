@@ -6,8 +6,7 @@ import anyio
 import httpx
 
 from anytrack_async.settings.http import Retry
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.message import Engine, Request
+from anytrack_async.transport.message import Engine, Request, Response
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _HOPELESS = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
@@ -33,8 +32,8 @@ class Repeat:
         self._inner = inner
         self._retry = retry
 
-    async def exchange(self, request: Request) -> Answer:
-        """Send *request*, again if need be; the last attempt's answer or error stands."""
+    async def exchange(self, request: Request) -> Response:
+        """Send *request*, again if need be; the last attempt's response or error stands."""
         if request.method not in _IDEMPOTENT:
             return await self._inner.exchange(request)
         attempt = 1
@@ -50,13 +49,13 @@ class Repeat:
         """Close the inner engine."""
         await self._inner.aclose()
 
-    async def _try(self, request: Request) -> Answer | Exception:
+    async def _try(self, request: Request) -> Response | Exception:
         try:
             return await self._inner.exchange(request)
         except (httpx.RequestError, OSError) as exc:
             return exc
 
-    def _wait(self, result: Answer | Exception, attempt: int) -> float | None:
+    def _wait(self, result: Response | Exception, attempt: int) -> float | None:
         if isinstance(result, _HOPELESS):
             return None
         if isinstance(result, Exception):
@@ -66,7 +65,7 @@ class Repeat:
         return self._retry.after(attempt, result.retry_after)
 
 
-def _given(result: Answer | Exception) -> Answer:
+def _given(result: Response | Exception) -> Response:
     if isinstance(result, Exception):
         raise result
     return result

@@ -11,15 +11,20 @@ import httpx
 
 from anytrack_async._version import __version__
 from anytrack_async.errors import ClosedError, ConfigurationError, TransportError
+from anytrack_async.settings.fields import check_header_value
 from anytrack_async.settings.http import HttpSettings, Retry
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.body import read_json
 from anytrack_async.transport.engines.choose import check_engine, open_engine
 from anytrack_async.transport.engines.httpx import HttpxEngine
-from anytrack_async.transport.errors import service_error
+from anytrack_async.transport.errors import safe_text, service_error
 from anytrack_async.transport.limit import Limit
-from anytrack_async.transport.message import Engine, Request, TotalTimeout, Transport
-from anytrack_async.transport.redact import safe_text
+from anytrack_async.transport.message import (
+    Engine,
+    Request,
+    Response,
+    TotalTimeout,
+    Transport,
+    read_json,
+)
 from anytrack_async.transport.retry import Repeat
 
 _TOTAL = 4  # time-outs that one exchange may take in all
@@ -89,8 +94,8 @@ class Session:
         params: Mapping[str, str] | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Coroutine[Any, Any, Answer]:
-        """Send one request, once, and return the answer whatever its status; to be awaited.
+    ) -> Coroutine[Any, Any, Response]:
+        """Send one request, once, and return the response whatever its status; to be awaited.
 
         Args:
             method: upper case.
@@ -100,23 +105,25 @@ class Session:
             headers: besides the session's.
 
         Raises:
-            TransportError: there is no answer.
+            TransportError: there is no response.
         """
         return self._carry(self._request(method, path, params, content, headers))
 
     async def get(self, *path: str, params: Mapping[str, str] | None = None) -> Any:
-        """Read: return the answer's JSON; retried as the settings say.
+        """Read: return the response's JSON; retried as the settings say.
 
         Raises:
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer is not JSON.
+            DecodeError: the response is not JSON.
         """
-        answer = await self._carry(self._request("GET", path, params, None, None), self._http.retry)
-        if not answer.success:
-            raise service_error(answer)
-        return await read_json(answer)
+        response = await self._carry(
+            self._request("GET", path, params, None, None), self._http.retry
+        )
+        if not response.success:
+            raise service_error(response)
+        return await read_json(response)
 
-    async def exchange(self, request: Request) -> Answer:
+    async def exchange(self, request: Request) -> Response:
         """Send *request* once, on the engine there is now: before a repeat, this may be closed."""
         return await (self._engine or await self._open()).exchange(request)
 
@@ -124,10 +131,9 @@ class Session:
         """Use *token* as bearer token from now on.
 
         Raises:
-            ConfigurationError: it cannot be one.
+            ConfigurationError: *token* cannot be sent in a header.
         """
-        if not token or not token.isascii() or not token.isprintable() or token != token.strip():
-            raise ConfigurationError("the token must be printable ASCII without blanks around it")
+        check_header_value("token", token)
         self._sign(self._headers | {"Authorization": f"Bearer {token}"})
 
     def check_open(self) -> None:
@@ -195,7 +201,7 @@ class Session:
     def _join(self, path: tuple[str, ...]) -> str:
         return "/".join((self._base, *map(_segment, path)))
 
-    async def _carry(self, request: Request, retry: Retry | None = None) -> Answer:
+    async def _carry(self, request: Request, retry: Retry | None = None) -> Response:
         try:
             return await (self if retry is None else Repeat(self, retry)).exchange(request)
         except httpx.LocalProtocolError:
@@ -235,9 +241,9 @@ def _why(exc: Exception, url: str, timeout: float) -> str:
         case httpx.ConnectTimeout():
             return f"no connection to {place} within {timeout:g} s"
         case TotalTimeout():
-            return f"no complete answer within {_TOTAL * timeout:g} s"
+            return f"no complete response within {_TOTAL * timeout:g} s"
         case httpx.TimeoutException():
-            return f"no answer within {timeout:g} s"
+            return f"no response within {timeout:g} s"
         case httpx.ConnectError():
             return f"connection to {place} failed: {safe_text(str(exc))}"
         case _:

@@ -13,12 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from anytrack_async.cli.app import app
+from anytrack_async.destinations.registry import destinations
 from anytrack_async.sandbox import Sandbox, in_thread
 
 VARIABLES = (
-    *("ANYTRACK_API_KEY", "ANYTRACK_ACCOUNT_ID", "ANYTRACK_BASE_URL", "ANYTRACK_OUTBOX"),
-    *("META_PIXEL_ID", "META_ACCESS_TOKEN", "META_BASE_URL", "META_TEST_EVENT_CODE"),
-    *("HUBSPOT_ACCESS_TOKEN", "HUBSPOT_BASE_URL", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS"),
+    *("ANYTRACK_OUTBOX", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS"),
+    *(name for entry in destinations() for name in entry.sink_class().variables),
 )
 
 

@@ -22,6 +22,9 @@ main()
 """
 
 
+COMMANDS = ("demo", "sandbox", "track", "stats", "outbox", "destinations", "check", "setup")
+
+
 def run_without(*names: str, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     script = WITHOUT.format(names=names, arguments=arguments)
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -84,11 +87,20 @@ def test_the_version_is_told(monkeypatch, capsys):
 def test_no_command_shows_what_there_is(run):
     ran = run()
 
-    for command in ("demo", "sandbox", "track", "stats", "outbox", "hubspot", "meta"):
+    for command in (
+        "demo",
+        "sandbox",
+        "track",
+        "stats",
+        "outbox",
+        "destinations",
+        "check",
+        "setup",
+    ):
         assert command in ran.out + ran.err
 
 
-@pytest.mark.parametrize("command", ["demo", "sandbox", "track", "stats", "outbox", "meta"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(run, command):
     ran = run(command, "--help")
 

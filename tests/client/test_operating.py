@@ -278,7 +278,7 @@ async def test_the_log_can_be_switched_off(
     async with service.client(log=log) as client:
         await client.track_conversion(SALE)
 
-    assert ("accepted 1" in caplog.messages) is log
+    assert ("accepted 1 conversions" in caplog.messages) is log
 
 
 async def test_neither_log_nor_events_hold_a_secret_or_a_customers_data(
@@ -352,7 +352,7 @@ async def test_a_lane_can_be_resumed_by_hand(service: Service):
         service.answers.clear()
         client.resume("anytrack")
         assert (await delivery).delivered
-        with pytest.raises(ConfigurationError, match="no sink for meta; there are: anytrack"):
+        with pytest.raises(ConfigurationError, match="no destination 'meta'; there are: anytrack"):
             client.resume("meta")
 
 

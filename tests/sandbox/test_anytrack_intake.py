@@ -21,7 +21,7 @@ SALE = {
 
 
 def page(caller):
-    return caller.app.ledger.report(ids=True)["anytrack"]
+    return caller.app.ledger.as_dict(ids=True)["anytrack"]
 
 
 async def test_a_conversion_gets_an_id(anytrack):

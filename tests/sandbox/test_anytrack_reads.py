@@ -260,4 +260,4 @@ async def test_only_the_newest_are_kept_in_full(make, anytrack_of):
     assert (await anytrack.get(f"/conversions/{ids[0]}")).status_code == 404
     listed = [item["id"] for item in (await read(anytrack, "/conversions"))["data"]]
     assert listed == [ids[2], ids[1]]
-    assert anytrack.app.ledger.report()["anytrack"]["accepted"] == 3
+    assert anytrack.app.ledger.as_dict()["anytrack"]["accepted"] == 3

@@ -174,7 +174,7 @@ async def test_a_broken_connection_may_hide_work_that_was_done(make, anytrack_of
     with pytest.raises(ConnectionResetError):
         await anytrack.post("/conversions", LEAD)
 
-    page = anytrack.app.ledger.report()["anytrack"]
+    page = anytrack.app.ledger.as_dict()["anytrack"]
     assert (page["accepted"], page["faults"]) == (accepted, {kind: 1})
 
 
@@ -208,4 +208,4 @@ async def test_a_client_that_leaves_early_is_not_counted(app):
     await app(scope, receive, sent.append)
 
     assert sent == []
-    assert app.ledger.report()["anytrack"]["requests"] == 0
+    assert app.ledger.as_dict()["anytrack"]["requests"] == 0

@@ -8,14 +8,14 @@ import attrs
 import pytest
 
 from anytrack_async.sandbox import FAULT_KINDS, Faults
-from anytrack_async.sandbox.faults import Injector
+from anytrack_async.sandbox.faults import FaultSequence
 
 HALF = Faults(rate=0.5, seed=1)
 
 
 def draws(faults, service="meta", times=400):
-    injector = Injector(faults, service)
-    return [injector.draw() for _ in range(times)]
+    sequence = FaultSequence(faults, service)
+    return [sequence.draw() for _ in range(times)]
 
 
 def test_one_seed_always_gives_the_same_faults():

@@ -1,4 +1,4 @@
-"""Whatever is sent, every service has an answer."""
+"""Whatever a client sends, every service replies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytrack_async.sandbox import HubSpotPortal, SandboxSettings, create_app
-from anytrack_async.sandbox.wire import Request
+from anytrack_async.sandbox.request import Request
 
 KEYS = st.sampled_from(
     [
@@ -88,7 +88,7 @@ TOKENS = {
 
 @settings(max_examples=400, deadline=None)
 @given(path=PATHS, method=st.sampled_from(["GET", "POST", "PATCH", "PUT"]), body=OBJECTS | JSON)
-def test_any_json_gets_an_answer(path, method, body):
+def test_any_json_gets_a_reply(path, method, body):
     app = create_app(SandboxSettings(hubspot=HubSpotPortal(limit=1_000_000)))
     headers = [
         (b"authorization", TOKENS.get(path[:3], b"Bearer sandbox-hubspot-token")),
@@ -97,8 +97,8 @@ def test_any_json_gets_an_answer(path, method, body):
     ]
 
     for _ in range(2):
-        gate = app.gate(path)
-        reply = gate.end(Request(method, path, b"", headers, orjson.dumps(body)), None).reply
+        request = Request(method, path, b"", headers, orjson.dumps(body))
+        reply, _ = app.service_for(path).respond(request, None)
         assert reply.status < 500
         assert reply.status == 204 or orjson.loads(reply.body) is not None
-    assert app.ledger.report(ids=True)
+    assert app.ledger.as_dict(ids=True)

@@ -18,7 +18,7 @@ TOKEN = "/oauth/2026-09/token"
 
 
 def rejected(caller):
-    return caller.app.ledger.report()["hubspot"]["rejected"]
+    return caller.app.ledger.as_dict()["hubspot"]["rejected"]
 
 
 @pytest.mark.parametrize("header", ["", "Bearer wrong", "Basic abc"])
@@ -31,7 +31,7 @@ async def test_an_unknown_token_is_401(hubspot, header):
 
 
 async def test_a_token_that_was_replaced_has_expired(hubspot):
-    hubspot.app.gates["hubspot"].service.accept(("new",))
+    hubspot.app.services["hubspot"].service.set_tokens(("new",))
 
     old = await hubspot.get(hubspot.deals)
     new = await hubspot.http.get(hubspot.deals, headers={"Authorization": "Bearer new"})

@@ -141,7 +141,7 @@ async def test_a_link_goes_both_ways_and_may_be_repeated(portal):
     assert answer.status_code == 200
     types = [r["associationSpec"]["associationTypeId"] for r in answer.json()["results"]]
     assert sorted(types) == [3, 3, 4, 4]
-    assert portal.app.ledger.report()["hubspot"]["associations"] == 3
+    assert portal.app.ledger.as_dict()["hubspot"]["associations"] == 3
 
 
 async def test_the_old_path_links_as_well(portal):
@@ -150,7 +150,7 @@ async def test_the_old_path_links_as_well(portal):
     answer = await portal.post(path, {"inputs": [pair("102", "40003")]})
 
     assert answer.status_code == 200
-    assert portal.app.ledger.report()["hubspot"]["associations"] == 2
+    assert portal.app.ledger.as_dict()["hubspot"]["associations"] == 2
 
 
 async def test_a_link_to_nothing_is_named(portal):
@@ -162,7 +162,7 @@ async def test_a_link_to_nothing_is_named(portal):
     assert len(answer.json()["results"]) == 2
     assert answer.json()["numErrors"] == 2
     assert answer.json()["errors"][0]["context"]["toObjectId"] == ["999"]
-    assert portal.app.ledger.report()["hubspot"]["rejected"] == {"OBJECT_NOT_FOUND": 2}
+    assert portal.app.ledger.as_dict()["hubspot"]["rejected"] == {"OBJECT_NOT_FOUND": 2}
 
 
 @pytest.mark.parametrize("item", [{}, {"from": "1", "to": "2"}, {"from": {"id": "1"}}])
@@ -331,7 +331,7 @@ async def test_custom_events_are_taken_once_by_uuid(hubspot, path):
 
     assert (single.status_code, batch.status_code) == (204, 204)
     assert batch.content == b""
-    assert hubspot.app.ledger.report()["hubspot"]["events"] == 2
+    assert hubspot.app.ledger.as_dict()["hubspot"]["events"] == 2
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ async def test_a_bad_custom_event_spoils_its_batch(hubspot, inputs):
     answer = await hubspot.post("/events/custom/2026-09/send/batch", {"inputs": inputs})
 
     assert answer.status_code == 400
-    assert hubspot.app.ledger.report()["hubspot"]["events"] == 0
+    assert hubspot.app.ledger.as_dict()["hubspot"]["events"] == 0
 
 
 @pytest.mark.parametrize(

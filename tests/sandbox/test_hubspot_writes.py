@@ -10,7 +10,7 @@ pytestmark = pytest.mark.asyncio
 
 
 def page(caller):
-    return caller.app.ledger.report(ids=True)["hubspot"]
+    return caller.app.ledger.as_dict(ids=True)["hubspot"]
 
 
 async def test_a_deal_is_created_then_changed(hubspot):

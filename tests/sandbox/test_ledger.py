@@ -17,15 +17,15 @@ def test_an_empty_ledger_has_a_page_for_every_service():
         "faults": {},
     }
 
-    assert Ledger(SERVICES).report() == {"one": page, "two": page}
+    assert Ledger(SERVICES).as_dict() == {"one": page, "two": page}
 
 
 def test_accepted_is_unique_and_duplicates():
     ledger = Ledger(SERVICES)
     for new in (True, False, False):
-        ledger.accounts["one"].accept("e1", new=new)
+        ledger.pages["one"].accept("e1", new=new)
 
-    page = ledger.report(ids=True)["one"]
+    page = ledger.as_dict(ids=True)["one"]
 
     assert (page["accepted"], page["unique"], page["duplicates"]) == (3, 1, 2)
     assert page["ids"] == {"e1": 3}
@@ -33,11 +33,11 @@ def test_accepted_is_unique_and_duplicates():
 
 def test_ids_belong_to_the_service_that_took_them():
     ledger = Ledger(SERVICES)
-    ledger.accounts["one"].accept("e1", new=True)
-    ledger.accounts["two"].accept("e2", new=True)
-    ledger.accounts["one"].accept("e2", new=True)
+    ledger.pages["one"].accept("e1", new=True)
+    ledger.pages["two"].accept("e2", new=True)
+    ledger.pages["one"].accept("e2", new=True)
 
-    report = ledger.report(ids=True)
+    report = ledger.as_dict(ids=True)
 
     assert report["one"]["ids"] == {"e1": 1, "e2": 1}
     assert report["two"]["ids"] == {"e2": 1}
@@ -45,9 +45,9 @@ def test_ids_belong_to_the_service_that_took_them():
 
 def test_what_has_no_id_is_counted_all_the_same():
     ledger = Ledger(SERVICES)
-    ledger.accounts["one"].accept(None, new=True)
+    ledger.pages["one"].accept(None, new=True)
 
-    page = ledger.report(ids=True)["one"]
+    page = ledger.as_dict(ids=True)["one"]
 
     assert page["accepted"] == 1
     assert page["ids"] == {}

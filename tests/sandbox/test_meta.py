@@ -15,7 +15,7 @@ DAY = 86_400
 
 
 def page(caller):
-    return caller.app.ledger.report(ids=True)["meta"]
+    return caller.app.ledger.as_dict(ids=True)["meta"]
 
 
 async def refusal(meta, *events, **parameters):

@@ -105,7 +105,7 @@ def refused(cls: Any, field: str, value: Any) -> str:
 @pytest.mark.parametrize(("cls", "field"), NUMBERS_ABOVE_0)
 @pytest.mark.parametrize("value", [0, -1, nan, "30", None, True])
 def test_numbers_above_zero(cls: Any, field: str, value: Any):
-    assert refused(cls, field, value) == (f"{field} must be a number of more than 0, got {value!r}")
+    assert refused(cls, field, value) == (f"{field} must be a number greater than 0, got {value!r}")
 
 
 @pytest.mark.parametrize(("cls", "field"), NUMBERS_FROM_0)
@@ -160,9 +160,11 @@ def test_defaults_are_as_documented():
 # Time
 
 
-@pytest.mark.parametrize(("timeout", "asked"), [(0.1, None), (30, None), (30.1, 90.3), (inf, inf)])
-def test_only_a_longer_time_out_than_the_default_asks_for_time(timeout: float, asked: float | None):
-    assert HttpSettings(timeout=timeout).asked(3) == (asked and pytest.approx(asked))
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [(0.1, None), (30, None), (30.1, 90.3), (inf, inf)]
+)
+def test_only_a_timeout_above_the_default_requires_time(timeout: float, seconds: float | None):
+    assert HttpSettings(timeout=timeout).required_seconds(3) == (seconds and pytest.approx(seconds))
 
 
 def test_a_batch_gets_four_fifths_of_the_lease():

@@ -5,9 +5,8 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.limit import Limit
-from anytrack_async.transport.message import Request
+from anytrack_async.transport.message import Request, Response
 
 pytestmark = pytest.mark.asyncio
 
@@ -22,7 +21,7 @@ class Counting:
         self.now = self.peak = self.seen = self.closed = 0
         self.failure: Exception | None = None
 
-    async def exchange(self, request: Request) -> Answer:
+    async def exchange(self, request: Request) -> Response:
         self.seen += 1
         self.now += 1
         self.peak = max(self.peak, self.now)
@@ -32,7 +31,7 @@ class Counting:
             await self.gate.wait()
         finally:
             self.now -= 1
-        return request.answered(200, {}, b"")
+        return request.build_response(200, {}, b"")
 
     async def aclose(self) -> None:
         self.closed += 1

@@ -1,18 +1,239 @@
+"""Requests, responses, and how their headers and bodies are read."""
+
 from __future__ import annotations
 
-from anytrack_async.transport.message import Request
+import gzip
+import json
+import threading
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anytrack_async.errors import DecodeError
+from anytrack_async.transport import message
+from anytrack_async.transport.message import (
+    Request,
+    Response,
+    decompress,
+    parse_retry_after,
+    read_json,
+)
 
 REQUEST = Request("meta", "POST", "https://a.test/me?q=secret", {"Token": "secret"}, b"secret")
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def test_the_repr_of_a_request_shows_nothing_that_may_be_secret():
+def response(content: bytes = b"{}", status: int = 200, **headers: str) -> Response:
+    return Response(
+        service="anytrack", status=status, headers=httpx.Headers(headers), content=content
+    )
+
+
+def test_the_repr_of_a_request_shows_no_url_header_or_body():
     assert "secret" not in repr(REQUEST)
     assert "meta" in repr(REQUEST)
 
 
-def test_an_answer_knows_what_was_sent_and_who_said_it():
-    answer = REQUEST.answered(200, {}, b"ok")
+def test_a_response_knows_its_service_and_the_body_of_its_request():
+    built = REQUEST.build_response(200, {}, b"ok")
 
-    assert (answer.sent, answer.service, answer.content) == (b"secret", "meta", b"ok")
-    assert "secret" not in repr(answer)
-    assert REQUEST._replace(content=None).answered(200, {}, b"").sent == b""
+    assert (built.request_content, built.service, built.content) == (b"secret", "meta", b"ok")
+    assert "secret" not in repr(built)
+    assert REQUEST._replace(content=None).build_response(200, {}, b"").request_content == b""
+
+
+# Responses
+
+
+def test_response_headers_are_case_insensitive():
+    assert response(**{"X-Request-ID": "abc"}).headers["x-REQUEST-id"] == "abc"
+
+
+@pytest.mark.parametrize(
+    ("status", "success"), [(199, False), (200, True), (299, True), (300, False)]
+)
+def test_any_2xx_is_a_success(status: int, success: bool):
+    assert response(status=status).success is success
+
+
+def test_retry_after_is_read_from_the_headers():
+    assert response(**{"Retry-After": "3"}).retry_after == 3.0
+    assert response().retry_after is None
+
+
+def test_a_json_body_is_parsed():
+    assert response(b'{"data": [1]}').json() == {"data": [1]}
+
+
+def test_the_error_for_another_body_does_not_quote_it():
+    with pytest.raises(DecodeError) as caught:
+        response(b"<h1>ada@example.com</h1>", 502).json()
+
+    assert str(caught.value) == "anytrack: the response (status 502, 24 bytes) is not JSON"
+    assert caught.value.__cause__ is None
+
+
+def test_the_repr_of_a_response_shows_no_header_or_body():
+    assert "secret" not in repr(response(b"secret", **{"Set-Cookie": "secret"}))
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"[1]", b"null", b'"text"'])
+def test_a_body_that_is_no_object_reads_as_an_empty_one(content):
+    assert response(content).json_object() == {}
+    assert response(b'{"a": 1}').json_object() == {"a": 1}
+
+
+# Retry-After
+
+
+def seconds_of(value: str) -> float | None:
+    return parse_retry_after(httpx.Headers({"Retry-After": value}), NOW)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        (" 1.5 ", 1.5),
+        ("0", 0.0),
+        ("-3", 0.0),
+        ("Thu, 01 Jan 2026 12:00:30 GMT", 30.0),
+        ("Thu, 01 Jan 2026 12:00:30 -0000", 30.0),
+        ("Thu, 01 Jan 2026 14:00:30 +0200", 30.0),
+        ("Thu, 01 Jan 2026 11:00:00 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("Thu, 99 Jan 2026 12:00:30 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None):
+    assert seconds_of(value) == seconds
+
+
+def test_without_the_header_there_is_no_wait():
+    assert parse_retry_after({}) is None
+
+
+@given(st.datetimes(min_value=datetime(1971, 1, 1), timezones=st.just(UTC)))
+def test_a_date_gives_the_seconds_until_then(moment: datetime):
+    moment = moment.replace(microsecond=0)
+
+    seconds = seconds_of(format_datetime(moment, usegmt=True))
+
+    assert seconds == max((moment - NOW).total_seconds(), 0.0)
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
+def test_a_malformed_retry_after_never_raises(value: str):
+    seconds = parse_retry_after({"retry-after": value})
+
+    assert seconds is None or seconds >= 0
+
+
+def test_a_date_is_compared_with_the_present_by_default():
+    seconds = parse_retry_after({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"})
+
+    assert seconds is not None
+    assert seconds > 1e9
+
+
+# Compressed bodies
+
+
+def test_an_uncompressed_body_is_returned_unchanged():
+    content = b"{}"
+
+    assert decompress({}, content) is content
+
+
+def test_a_compressed_body_is_decompressed():
+    assert decompress({"content-encoding": "gzip"}, gzip.compress(b"{}")) == b"{}"
+
+
+def test_a_body_that_is_not_compressed_as_declared_is_an_error():
+    with pytest.raises(httpx.DecodingError):
+        decompress({"content-encoding": "gzip"}, b"{}")
+
+
+# Big JSON bodies
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+FILLING = "x" * 200_000
+
+
+def big(document: Any, **options: Any) -> bytes:
+    return json.dumps(document, **options).encode()
+
+
+@given(st.lists(VALUES, max_size=4), st.dictionaries(st.text(max_size=4), VALUES, max_size=3))
+@pytest.mark.asyncio
+async def test_a_big_list_reads_as_with_any_parser(records: list[Any], fields: dict[str, Any]):
+    document = {"data": [*records, FILLING], **{k: v for k, v in fields.items() if k != "data"}}
+
+    assert await read_json(response(big(document))) == document
+    assert await read_json(response(big(document, indent=1))) == document
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "document", [[FILLING], {"data": {"name": FILLING}}, {"other": FILLING, "data": []}, FILLING]
+)
+async def test_other_big_documents_are_read_too(document: Any):
+    assert await read_json(response(big(document))) == document
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "content",
+    [
+        big({"data": [FILLING]})[:-1],
+        big({"data": [FILLING]})[:-2],
+        big({"data": [1, FILLING]}).replace(b", ", b"; "),
+        big({"data": [FILLING]}) + b"more",
+        b'{"data": [' + FILLING.encode(),
+        b'{"data": ["' + b"\xff" * 200_000 + b'"]}',
+        FILLING.encode(),
+        b'{"data": [' + b"[" * 200_000,
+        b'{"data": [1], "more": ' + b"[" * 200_000,
+    ],
+)
+async def test_a_truncated_or_malformed_document_is_an_error(content: bytes):
+    with pytest.raises(DecodeError, match=r"^anytrack: the response \(status 200, \d+ bytes\)"):
+        await read_json(response(content))
+
+
+@pytest.mark.asyncio
+async def test_a_small_document_is_parsed_on_the_event_loop(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(message, "_parse_big", None)
+
+    assert await read_json(response(b'{"data": [1, 2]}')) == {"data": [1, 2]}
+
+
+@pytest.mark.asyncio
+async def test_a_big_list_is_parsed_record_by_record_in_a_worker_thread(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    decode, threads = message._decode_value, []
+
+    def spy(text: str, position: int) -> tuple[Any, int]:
+        threads.append(threading.get_ident())
+        return decode(text, position)
+
+    monkeypatch.setattr(message, "_decode_value", spy)
+    await read_json(response(big({"data": [{"name": "x" * 1000}] * 300})))
+
+    assert len(threads) == 300
+    assert threading.get_ident() not in threads

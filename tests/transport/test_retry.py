@@ -7,16 +7,15 @@ import httpx
 import pytest
 
 from anytrack_async.settings.http import Retry
-from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.limit import Limit
-from anytrack_async.transport.message import Request
+from anytrack_async.transport.message import Request, Response
 from anytrack_async.transport.retry import Repeat, may_help
 
 pytestmark = pytest.mark.asyncio
 
 GET = Request("anytrack", "GET", "https://api.test", {})
 
-Step = Answer | Exception | int
+Step = Response | Exception | int
 
 
 class Script:
@@ -26,18 +25,18 @@ class Script:
         self.steps = list(steps)
         self.closed = 0
 
-    async def exchange(self, request: Request) -> Answer:
+    async def exchange(self, request: Request) -> Response:
         step = self.steps.pop(0)
         if isinstance(step, Exception):
             raise step
-        return request.answered(step, {}, b"") if isinstance(step, int) else step
+        return request.build_response(step, {}, b"") if isinstance(step, int) else step
 
     async def aclose(self) -> None:
         self.closed += 1
 
 
-def later(status: int, seconds: str) -> Answer:
-    return GET.answered(status, {"retry-after": seconds}, b"")
+def later(status: int, seconds: str) -> Response:
+    return GET.build_response(status, {"retry-after": seconds}, b"")
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async import errors
-from anytrack_async.destinations.anytrack.session import anytrack_session
-from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.errors import ClosedError, ConfigurationError, DecodeError, TransportError
 from anytrack_async.settings.http import HttpSettings, Retry
 from anytrack_async.transport.engines.httpx import HttpxEngine
@@ -209,10 +208,10 @@ async def test_a_base_url_that_is_none_is_refused():
 @pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 429, 500, 503])
 async def test_send_answers_whatever_the_status_and_asks_once(status: int):
     wire = answering(httpx.Response(status, headers={"Location": "https://evil.test"}))
-    answer = await session(wire).send("POST", "conversions", content=b"{}")
+    response = await session(wire).send("POST", "conversions", content=b"{}")
 
-    assert answer.status == status
-    assert answer.service == "anytrack"
+    assert response.status == status
+    assert response.service == "anytrack"
     assert len(wire.requests) == 1
 
 
@@ -276,7 +275,7 @@ async def test_compression_is_not_asked_for_but_understood():
     assert wire.last.headers["accept-encoding"] == "identity"
 
 
-# No answer
+# No response
 
 
 @pytest.mark.parametrize(
@@ -284,9 +283,9 @@ async def test_compression_is_not_asked_for_but_understood():
     [
         (httpx.ConnectError("[Errno 111] no"), "connection to api.test failed: [Errno 111] no"),
         (httpx.ConnectTimeout("x"), "no connection to api.test within 30 s"),
-        (httpx.ReadTimeout("x"), "no answer within 30 s"),
-        (TotalTimeout("x"), "no complete answer within 120 s"),
-        (httpx.WriteTimeout("x"), "no answer within 30 s"),
+        (httpx.ReadTimeout("x"), "no response within 30 s"),
+        (TotalTimeout("x"), "no complete response within 120 s"),
+        (httpx.WriteTimeout("x"), "no response within 30 s"),
         (httpx.PoolTimeout("x"), "no free connection within 30 s"),
         (httpx.RemoteProtocolError("x"), "the connection broke off (RemoteProtocolError)"),
         (httpx.DecodingError("x"), "the connection broke off (DecodingError)"),
@@ -444,10 +443,10 @@ async def test_respx_sees_the_requests(using: str):
     with respx.mock(using=using) as router:
         route = router.post(f"{BASE}/conversions").respond(201, json={"status": "success"})
         talk = session()
-        answer = await talk.send("POST", "conversions", content=b"{}")
+        response = await talk.send("POST", "conversions", content=b"{}")
         await talk.aclose()
 
-    assert answer.json() == {"status": "success"}
+    assert response.json() == {"status": "success"}
     assert route.calls.last.request.content == b"{}"
 
 

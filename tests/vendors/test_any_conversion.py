@@ -40,7 +40,7 @@ often = settings(max_examples=150, deadline=None, suppress_health_check=[HealthC
 def stand_in(service):
     """Return the sandbox's page on *service*, and a transport that leads there."""
     app = create_app(SandboxSettings(hubspot=PORTAL, meta=PIXEL))
-    return app.ledger.accounts[service], httpx.ASGITransport(app)
+    return app.ledger.pages[service], httpx.ASGITransport(app)
 
 
 def documented(conversion):

@@ -1,16 +1,25 @@
-"""`Shift`: one batch on its way to AnyTrack, and what the workers that share it found out."""
+"""Sending one batch: `BatchSender`, and `RequestSlots`, which several batches share.
+
+AnyTrack takes one conversion per request, so a batch is sent by workers: each has a slot, takes the
+next conversion of the batch, sends it and waits for the response. A worker keeps its slot for many
+requests, so a conversion costs neither a task nor a turn in a queue.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import anyio
 from anyio.abc import TaskGroup
 
-from anytrack_async.destinations.anytrack.payload import encode, idempotency_key
-from anytrack_async.destinations.anytrack.responses import outcome_of, weight
-from anytrack_async.destinations.anytrack.slots import Slots
+from anytrack_async.destinations.anytrack.payload import (
+    encode,
+    idempotency_key,
+    read_outcome,
+    severity,
+)
 from anytrack_async.destinations.sink import SinkSignal, Unavailable, Unfinished
 from anytrack_async.errors import TransportError
 from anytrack_async.models.conversion import Conversion
@@ -18,113 +27,179 @@ from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.transport.session import Session
 
 _RETRY = Status.RETRY  # looking it up on the class takes a function call
-_DISCOURAGED = 8  # failures of a batch without a single success that end it
-_UNSENT = "not sent yet: the rest of its batch took too long, or failed"
-_LOST = Outcome.retry("no answer before its batch took too long")
+_MAX_FAILURES = 8  # with no conclusive outcome in the batch: AnyTrack looks down
+_NOT_SENT = "not sent: the rest of its batch took too long or failed"
+_NO_RESPONSE = Outcome.retry("no response before the time for its batch was up")
 
 
-class Shift:
-    """One batch.
+class RequestSlots:
+    """Slots for concurrent requests, shared equally by the batches that are being sent.
+
+    Example with 32 slots: a batch alone takes all of them. When a second batch joins, the share of
+    each becomes 16, so the first gives up a slot after each request until it is down to 16, and the
+    second takes these. When either batch leaves, the other may grow to 32 again.
 
     Args:
-        session: with AnyTrack.
-        slots: what bounds the requests under way, of this batch and others.
-        batch: what to send.
-        seconds: for how long requests are started.
+        count: number of slots.
+
+    Attributes:
+        share: slots that each batch may use now.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = self._free = self.share = count
+        self._batches = 0
+        self._change: anyio.Event | None = None
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Count one more batch for the length of the block."""
+        self._add_batches(1)
+        try:
+            yield
+        finally:
+            self._add_batches(-1)
+
+    def take(self, used: int) -> bool:
+        """Take a slot for a batch that uses *used* slots; return False if it gets none now."""
+        # Without the limit by share, a batch would take back at once each slot that it gave up, and
+        # so start a worker for every request.
+        if not self._free or used >= self.share:
+            return False
+        self._free -= 1
+        return True
+
+    def release(self) -> None:
+        """Return a slot."""
+        self._free += 1
+        self._notify()
+
+    async def wait_for_change(self) -> None:
+        """Return once a slot was released or the share has changed."""
+        if self._change is None:
+            self._change = anyio.Event()
+        await self._change.wait()
+
+    def _add_batches(self, number: int) -> None:
+        self._batches += number
+        # Rounded up: of 32 slots, three batches may use 11 each.
+        self.share = -(-self._count // max(self._batches, 1))
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._change is not None:
+            self._change.set()
+            self._change = None
+
+
+class BatchSender:
+    """Sends one batch, each conversion in a request of its own.
+
+    Args:
+        session: requests to AnyTrack.
+        slots: limits the concurrent requests of all batches.
+        batch: conversions to send.
+        seconds: time in which requests may be started; those in flight then are waited for.
     """
 
     def __init__(
-        self, session: Session, slots: Slots, batch: Sequence[Conversion], *, seconds: float
+        self, session: Session, slots: RequestSlots, batch: Sequence[Conversion], *, seconds: float
     ) -> None:
         self._session = session
         self._slots = slots
-        self._rest: Iterator[tuple[int, Conversion]] = iter(enumerate(batch))
+        self._pending: Iterator[tuple[int, Conversion]] = iter(enumerate(batch))
         self._outcomes: list[Outcome | None] = [None] * len(batch)
         self._signal: SinkSignal | None = None
-        self._failure: Outcome | None = None
+        self._last_failure: Outcome | None = None
         self._failures = 0
-        self._settled = 0
-        self._held = 0
-        self._over = False
-        self._until = time.monotonic() + seconds
+        self._conclusive = 0  # outcomes that are delivered or rejected
+        self._used = 0  # slots
+        self._finished = False
+        self._deadline = time.monotonic() + seconds
 
     async def run(self) -> None:
-        """Send all of the batch, with as many slots as there are for it."""
-        with self._slots.shared():
-            if len(self._outcomes) == 1:
-                if await self._slot():
+        """Send the batch with as many workers as it gets slots."""
+        with self._slots.joined():
+            if len(self._outcomes) == 1:  # faster without a task group
+                if await self._wait_for_slot():
                     await self._work()
                 return
             async with anyio.create_task_group() as tasks:
-                await self._recruit(tasks)
+                await self._start_workers(tasks)
 
     def result(self, *, in_time: bool) -> Sequence[Outcome]:
-        """Return the outcomes, or raise what concerns the batch."""
+        """Return the outcomes, or raise the signal that concerns the whole batch.
+
+        Args:
+            in_time: whether `run` came to its end.
+        """
         if self._signal:
             self._signal.outcomes = tuple(self._outcomes)
             raise self._signal
-        failure = self._failure if in_time else self._failure or _LOST
-        if failure and not self._settled:
+        failure = self._last_failure if in_time else self._last_failure or _NO_RESPONSE
+        if failure and not self._conclusive:
             raise Unavailable(failure.error or "", code=failure.code)
-        if next(self._rest, None):
-            raise Unfinished(_UNSENT, outcomes=tuple(self._outcomes))
-        return [outcome or _LOST for outcome in self._outcomes]
+        if next(self._pending, None):
+            raise Unfinished(_NOT_SENT, outcomes=tuple(self._outcomes))
+        return [outcome or _NO_RESPONSE for outcome in self._outcomes]
 
-    async def _recruit(self, tasks: TaskGroup) -> None:
+    async def _start_workers(self, tasks: TaskGroup) -> None:
         for _ in self._outcomes:
-            if not await self._slot():
+            if not await self._wait_for_slot():
                 return
             tasks.start_soon(self._work)
 
-    async def _slot(self) -> bool:
-        while not self._slots.take(self._held):
-            await self._slots.news()
-            if self._over or self._late:
+    async def _wait_for_slot(self) -> bool:
+        while not self._slots.take(self._used):
+            await self._slots.wait_for_change()
+            if self._finished or self._out_of_time:
                 return False
-        self._held += 1
+        self._used += 1
         return True
 
     @property
-    def _late(self) -> bool:
-        return time.monotonic() >= self._until
+    def _out_of_time(self) -> bool:
+        return time.monotonic() >= self._deadline
 
     async def _work(self) -> None:
-        """Send one after the other until the batch, the hope, or the right to a slot has ended."""
+        """Send conversions until the batch is done or stopped, or uses more than its share."""
         try:
-            for at, conversion in self._rest:
-                self._outcomes[at] = _LOST
-                self._outcomes[at] = outcome = await self._send(conversion)
+            for index, conversion in self._pending:
+                self._outcomes[index] = _NO_RESPONSE  # stays if the batch is cut off meanwhile
+                self._outcomes[index] = outcome = await self._send(conversion)
                 if outcome is not None and outcome.status is not _RETRY:
-                    self._settled += 1
-                elif self._discouraged(outcome):
+                    self._conclusive += 1
+                elif self._looks_down(outcome):
                     break
-                if self._signal or self._late:
+                if self._signal or self._out_of_time:
                     break
-                if self._held > self._slots.share:
-                    return
-            self._over = True
+                if self._used > self._slots.share:
+                    return  # another batch gets the slot; the other workers go on with this one
+            self._finished = True
         finally:
-            self._held -= 1
-            self._slots.give()
+            self._used -= 1
+            self._slots.release()
 
     async def _send(self, conversion: Conversion) -> Outcome | None:
         try:
-            answer = await self._session.send(
+            response = await self._session.send(
                 "POST",
                 "conversions",
                 content=encode(conversion),
                 headers={"Idempotency-Key": idempotency_key(conversion.event_id)},
             )
-            return outcome_of(answer)
+            return read_outcome(response)
         except TransportError as exc:
             return Outcome.retry(str(exc))
         except SinkSignal as signal:
-            if self._signal is None or weight(signal) > weight(self._signal):
+            if self._signal is None or severity(signal) > severity(self._signal):
                 self._signal = signal
             return None
 
-    def _discouraged(self, failure: Outcome | None) -> bool:
+    def _looks_down(self, failure: Outcome | None) -> bool:
+        # A batch of 256 does not go on against a service that is down: after eight failures and no
+        # conclusive outcome it ends, and the lane probes with single conversions instead.
         if failure is not None:
-            self._failure = failure
+            self._last_failure = failure
             self._failures += 1
-        return not self._settled and self._failures >= _DISCOURAGED
+        return not self._conclusive and self._failures >= _MAX_FAILURES

@@ -1,66 +1,79 @@
-"""From a conversion to what AnyTrack takes, without I/O."""
+"""What AnyTrack receives for a conversion, and what its response means; without I/O.
+
+Writing a payload is the hot path: it looks nothing up that can be had once (``.value`` of an
+enumeration is a function), and sets the optional fields without a loop.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
+from math import inf
 from string import ascii_letters, digits, punctuation
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 
+from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
 from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.outcome import Outcome
+from anytrack_async.transport.errors import read_error_body
+from anytrack_async.transport.message import Response
 
-_TYPES = {one: one.value for one in ConversionType}  # `.value` is a function
-_PLAIN = ascii_letters + digits + punctuation.replace("%", "") + " "
-_is_plain = re.compile(r"[ -$&-~]*").fullmatch
+_TYPES = {kind: kind.value for kind in ConversionType}
+_UNQUOTED = ascii_letters + digits + punctuation.replace("%", "") + " "
+_is_unquoted = re.compile(r"[ -$&-~]*").fullmatch  # printable ASCII without "%"
+
+_REJECTING = frozenset({400, 404, 409, 413, 422})  # statuses that repeating cannot change
+_DEFAULT_PAUSE = 1.0  # seconds, after a 429 without `Retry-After`
 
 
-def to_wire(conversion: Conversion) -> dict[str, Any]:
-    """Return *conversion* as AnyTrack takes it.
+def to_payload(conversion: Conversion) -> dict[str, Any]:
+    """Return *conversion* as AnyTrack takes it, in types that JSON has.
 
-    Nothing about the customer goes along but what AnyTrack has fields for. The event id travels in
-    ``custom_data``, and so does the name of a custom event.
+    Of the customer, only the fields that AnyTrack knows are sent: IP address, user agent and page.
+    The event id travels in ``custom_data``, and so does the name of a custom event.
 
     Source: AnyTrack REST, ``POST /conversions``.
     """
-    return _wire(conversion) | {"timestamp": conversion.timestamp.isoformat()}
+    return _payload(conversion) | {"timestamp": conversion.timestamp.isoformat()}
 
 
 def encode(conversion: Conversion) -> bytes:
-    """Return `to_wire` of *conversion* as JSON."""
-    return orjson.dumps(_wire(conversion))  # it writes times as `isoformat` does, for less
+    """Return `to_payload` of *conversion* as JSON."""
+    # orjson writes a datetime as `isoformat` does, and faster.
+    return orjson.dumps(_payload(conversion))
 
 
-def _wire(conversion: Conversion) -> dict[str, Any]:
-    wire: dict[str, Any] = {
+def _payload(conversion: Conversion) -> dict[str, Any]:
+    payload: dict[str, Any] = {
         "conversion_type": _TYPES[conversion.conversion_type],
         "revenue": _number(conversion.revenue),
         "currency": conversion.currency,
         "timestamp": conversion.timestamp,
         "custom_data": _custom_data(conversion),
     }
-    # One by one: a loop over the names takes longer than all the rest.
     if conversion.click_id:
-        wire["click_id"] = conversion.click_id
+        payload["click_id"] = conversion.click_id
     if conversion.order_id:
-        wire["order_id"] = conversion.order_id
+        payload["order_id"] = conversion.order_id
     if conversion.source:
-        wire["source"] = conversion.source
+        payload["source"] = conversion.source
     if conversion.campaign_id:
-        wire["campaign_id"] = conversion.campaign_id
+        payload["campaign_id"] = conversion.campaign_id
     if conversion.ad_id:
-        wire["ad_id"] = conversion.ad_id
+        payload["ad_id"] = conversion.ad_id
     if conversion.sub_ids:
-        wire["sub_ids"] = conversion.sub_ids
+        payload["sub_ids"] = conversion.sub_ids
     if conversion.ip_address:
-        wire["ip_address"] = conversion.ip_address
+        payload["ip_address"] = conversion.ip_address
     if conversion.user_agent:
-        wire["user_agent"] = conversion.user_agent
+        payload["user_agent"] = conversion.user_agent
     if conversion.page_url:
-        wire["page_url"] = conversion.page_url
-    return wire
+        payload["page_url"] = conversion.page_url
+    return payload
 
 
 def _custom_data(conversion: Conversion) -> dict[str, Any]:
@@ -70,11 +83,67 @@ def _custom_data(conversion: Conversion) -> dict[str, Any]:
     return custom_data
 
 
-def idempotency_key(event_id: str) -> str:
-    """Return *event_id* as a header can hold it; different ids stay different."""
-    return event_id if _is_plain(event_id) else quote(event_id, safe=_PLAIN)
-
-
 def _number(amount: Decimal) -> int | float:
-    whole = int(amount)
-    return whole if whole == amount else float(amount)
+    integer = int(amount)
+    return integer if integer == amount else float(amount)
+
+
+def idempotency_key(event_id: str) -> str:
+    """Return *event_id* as a header can carry it; different ids stay different.
+
+    ``"sale:1001"`` stays as it is; ``"sale:Ä%"`` becomes ``"sale:%C3%84%25"``.
+    """
+    return event_id if _is_unquoted(event_id) else quote(event_id, safe=_UNQUOTED)
+
+
+# Responses
+
+
+def read_outcome(response: Response) -> Outcome:
+    """Return the outcome of the conversion that *response* answers.
+
+    Raises:
+        NeedsOperator: 401 or 403.
+        Throttled: 429.
+    """
+    if response.success:
+        return _read_confirmation(response)
+    # A conflict that names AnyTrack's id is a conversion that AnyTrack already has.
+    if response.status == 409 and (remote_id := _remote_id(response.json_object())):
+        return Outcome.delivered(remote_id)
+    reason, code = _reason(response)
+    if response.status in (401, 403):
+        raise NeedsOperator(reason, code=code)
+    if response.status == 429:
+        wait = response.retry_after
+        raise Throttled(reason, code=code, after=_DEFAULT_PAUSE if wait is None else wait)
+    if response.status in _REJECTING:
+        return Outcome.rejected(reason, code=code)
+    return Outcome.retry(reason, code=code, after=response.retry_after)
+
+
+def severity(signal: SinkSignal) -> float:
+    """Return a rank for *signal* among those of one batch, the highest of which counts.
+
+    A longer pause outranks a shorter one, and credentials outrank every pause.
+    """
+    return signal.after if isinstance(signal, Throttled) else inf
+
+
+def _read_confirmation(response: Response) -> Outcome:
+    body = response.json_object()
+    remote_id = _remote_id(body)
+    if body.get("status", "success" if remote_id else None) == "success":
+        return Outcome.delivered(remote_id)
+    # Some proxies answer 200 with a page of their own, so only a confirmation counts.
+    return Outcome.retry(f"AnyTrack answered {response.status} without confirming the conversion")
+
+
+def _remote_id(body: Mapping[str, Any]) -> str | None:
+    remote_id = body.get("conversion_id")
+    return str(remote_id) if isinstance(remote_id, str | int) and remote_id else None
+
+
+def _reason(response: Response) -> tuple[str, str]:
+    error = read_error_body(response)
+    return f"{error.message} (status {response.status})", error.code or str(response.status)

@@ -1,4 +1,4 @@
-"""Where AnyTrack is and how to sign in there: `AnyTrackSettings`."""
+"""Where AnyTrack is and how to sign in there: `AnyTrackSettings`, and the session they lead to."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import ClassVar, Self
 
 import attrs
 
-from anytrack_async.settings.environment import (
+from anytrack_async.settings.fields import (
     base_url,
-    build,
-    from_environment,
-    made_of,
-    not_empty,
-    require,
+    build_settings,
+    header_value,
+    instance_of,
+    read_variables,
+    require_variables,
     secret,
 )
 from anytrack_async.settings.http import HttpSettings
+from anytrack_async.transport.message import Transport
+from anytrack_async.transport.session import Session
 
 
 @attrs.frozen(kw_only=True)
@@ -27,7 +29,7 @@ class AnyTrackSettings:
         api_key: sent as bearer token.
         account_id: sent as ``X-Account-ID``.
         base_url: HTTPS, with the version.
-        http: time-outs, connections, retries of reads.
+        http: timeouts, connections, retries of reads.
 
     Raises:
         ConfigurationError: a setting is not valid; the message names it.
@@ -40,9 +42,9 @@ class AnyTrackSettings:
     }
 
     api_key: str = secret()
-    account_id: str = attrs.field(validator=not_empty)
+    account_id: str = attrs.field(validator=header_value)
     base_url: str = attrs.field(default="https://api.anytrack.io/v1", converter=base_url)
-    http: HttpSettings = attrs.field(factory=HttpSettings, validator=made_of(HttpSettings))
+    http: HttpSettings = attrs.field(factory=HttpSettings, validator=instance_of(HttpSettings))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -51,6 +53,27 @@ class AnyTrackSettings:
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
-        given = from_environment(cls.VARIABLES, environ)
-        require(given, cls.VARIABLES, "api_key", "account_id")
-        return build(cls, given, cls.VARIABLES)
+        values = read_variables(cls.VARIABLES, environ)
+        require_variables(values, cls.VARIABLES, "api_key", "account_id")
+        return build_settings(cls, values, cls.VARIABLES)
+
+
+def anytrack_session(
+    settings: AnyTrackSettings, *, transport: Transport | None = None, bounded: bool = False
+) -> Session:
+    """Return a session with AnyTrack; see `Session` for *transport* and *bounded*.
+
+    Raises:
+        ConfigurationError: the engine is not installed.
+    """
+    return Session(
+        "anytrack",
+        settings.base_url,
+        headers={
+            "Authorization": f"Bearer {settings.api_key}",
+            "X-Account-ID": settings.account_id,
+        },
+        http=settings.http,
+        transport=transport,
+        bounded=bounded,
+    )

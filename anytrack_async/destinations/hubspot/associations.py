@@ -30,14 +30,14 @@ async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
     wanted = list(dict.fromkeys(links))
     inputs = [{"from": {"id": deal}, "to": {"id": contact}} for deal, contact in wanted]
     try:
-        answer = await portal.write(portal.paths.associate, inputs, free=True)
-        return missing_links(wanted, decoded(answer))
+        response = await portal.write(portal.paths.associate, inputs, free=True)
+        return missing_links(wanted, decoded(response))
     except Refused as exc:
         return _blamed(wanted, exc)
 
 
 def missing_links(wanted: Sequence[Link], body: Any) -> dict[Link, Problem]:
-    """Return the problem of each link that *body*, a 2xx answer, does not show as made."""
+    """Return the problem of each link that *body*, a 2xx response, does not show as made."""
     made = {pair for result in items(body, "results") for pair in _pairs(result)}
     open_links = [one for one in wanted if one not in made]
     problems: dict[Link, Problem] = {}
@@ -55,7 +55,7 @@ _LOST = Problem(
     act=Act.LATER,
     code=UNACCOUNTED,
     message=(
-        "the deal is there, but HubSpot's answer does not account for its link to the contact: "
+        "the deal is there, but HubSpot's response does not account for its link to the contact: "
         "it is neither in the results nor in the errors"
     ),
 )

@@ -1,4 +1,4 @@
-"""What a batch answer says about each input: matched by id, never by position. Without I/O."""
+"""What a batch response says about each input: matched by id, never by position. Without I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anytrack_async.destinations.hubspot.classify import read_item
 from anytrack_async.destinations.hubspot.problem import Act, Problem, context_values, items
 
 UNACCOUNTED = "UNACCOUNTED"
-"""Our own code for an input that an answer says nothing about."""
+"""Our own code for an input that a response says nothing about."""
 
 _ID = re.compile(".*", re.DOTALL)
 _NUMBER = re.compile(r"[\d.:TZ-]*", re.ASCII)
@@ -94,7 +94,7 @@ def without_values(inputs: Sequence[Mapping[str, Any]], problem: Problem) -> Pro
 
 
 class _Index:
-    """Finds the trace id of an input by what an answer says of it."""
+    """Finds the trace id of an input by what a response says of it."""
 
     def __init__(self, inputs: Sequence[Mapping[str, Any]]) -> None:
         self.inputs = inputs
@@ -147,7 +147,7 @@ def _unaccounted(
         act=Act.LATER,
         code=UNACCOUNTED,
         message=(
-            f"HubSpot's answer accounts for {len(inputs) - len(lost)} of {len(inputs)} inputs: "
+            f"HubSpot's response accounts for {len(inputs) - len(lost)} of {len(inputs)} inputs: "
             "this one is neither in its results nor in its errors"
         ),
     )

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta, timezone, tzinfo
 from typing import Any
 
-import attrs
-
 from anytrack_async.destinations.hubspot.paths import Path
 from anytrack_async.destinations.hubspot.pipelines import resolved
 from anytrack_async.destinations.hubspot.portal import Portal
@@ -15,22 +13,8 @@ from anytrack_async.destinations.hubspot.problem import Act
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.setup import LABELS, faults_of
 from anytrack_async.destinations.hubspot.signals import Refused
+from anytrack_async.destinations.sink import Finding
 from anytrack_async.errors import ConfigurationError
-
-
-@attrs.frozen(kw_only=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        name: ``"token"``, ``"scopes: deals"``, ``"property anytrack_source"``, ``"stages"``, ….
-        ok: whether deliveries can do with it.
-        message: what was found.
-    """
-
-    name: str
-    ok: bool
-    message: str
 
 
 async def examine(
@@ -80,9 +64,12 @@ async def _property(portal: Portal, prop: str) -> Finding:
     try:
         there = await portal.read((*portal.paths.properties, prop))
     except Refused as exc:
-        missing = "HubSpot has no such deal property" if exc.problem.status == 404 else ""
-        advice = "; HubSpotSink.setup() creates it" if missing and prop in LABELS else ""
-        return Finding(name=name, ok=False, message=(missing or str(exc.problem)) + advice)
+        if exc.problem.status != 404:
+            return Finding(name=name, ok=False, message=str(exc.problem))
+        ours = prop in LABELS
+        advice = "; HubSpotSink.setup() creates it" if ours else ""
+        message = f"HubSpot has no such deal property{advice}"
+        return Finding(name=name, ok=False, message=message, setup=ours)
     known = there if isinstance(there, Mapping) else {}
     faults = "; ".join(faults_of(prop, known)) if prop in LABELS else ""
     return Finding(name=name, ok=not faults, message=faults or "there")

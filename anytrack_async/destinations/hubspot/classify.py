@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 import orjson
 
-from anytrack_async.destinations.hubspot.problem import MISSING, Act, Problem, described
+from anytrack_async.destinations.hubspot.problem import MISSING, RESUME, Act, Problem, described
 from anytrack_async.destinations.hubspot.rate_limit import count
-from anytrack_async.transport.hints import retry_after
+from anytrack_async.transport.message import parse_retry_after
 
 _HOUR = 3600.0
 _DAY = 86_400.0
@@ -28,11 +28,11 @@ def read_problem(
     zone: tzinfo | None = None,
     now: datetime | None = None,
 ) -> Problem:
-    """Return what an answer outside 2xx asks for, whatever its body is.
+    """Return what a response outside 2xx asks for, whatever its body is.
 
     Args:
         status: HTTP status.
-        headers: of the answer.
+        headers: of the response.
         content: its body.
         zone: the portal's; its midnight ends a daily limit.
         now: for tests.
@@ -44,15 +44,18 @@ def read_problem(
     if status == 429:
         return _throttled(problem, headers, body or {}, zone, now or datetime.now(UTC))
     if status == 477:  # the portal is being moved to another data centre
-        return attrs.evolve(problem, act=Act.WAIT, after=min(retry_after(headers) or _HOUR, _DAY))
+        return attrs.evolve(
+            problem, act=Act.WAIT, after=min(parse_retry_after(headers) or _HOUR, _DAY)
+        )
     if status == 423:
-        after = max(retry_after(headers) or 0.0, _LOCKED)
+        after = max(parse_retry_after(headers) or 0.0, _LOCKED)
         return attrs.evolve(problem, act=Act.LATER, after=after)
     if body is None and status not in (401, 402, 403, 413):
         return attrs.evolve(problem, act=Act.DOWN)  # not HubSpot speaking, but something before it
     if status in _NOWHERE:
         # Nothing we send addresses a record by a path: a setting is wrong, for all conversions.
-        return attrs.evolve(problem, act=Act.HOLD, advice="check api_version and base_url")
+        advice = f"check HubSpotSettings(api_version=…, base_url=…); {RESUME}"
+        return attrs.evolve(problem, act=Act.HOLD, cause="configuration", advice=advice)
     return _not_set_up(attrs.evolve(problem, act=_act(status, problem.code)))
 
 
@@ -86,7 +89,7 @@ _ITEM_ACTS: Mapping[str, Act] = {
 
 
 def read_item(error: Mapping[str, Any]) -> Problem:
-    """Return what one entry of a batch answer's ``errors`` asks for."""
+    """Return what one entry of a batch response's ``errors`` asks for."""
     problem = described(error, None)
     act = _ITEM_ACTS.get(problem.code or "", Act.REJECT)
     after = _LOCKED if act is Act.LATER else None
@@ -101,8 +104,8 @@ def _not_set_up(problem: Problem) -> Problem:
     ours = (problem.property or "").lower().startswith("anytrack_")
     if problem.act is not Act.REJECT or not ours or problem.reason != MISSING:
         return problem
-    advice = f"HubSpotSink.setup() creates the property {problem.property}"
-    return attrs.evolve(problem, act=Act.HOLD, advice=advice)
+    advice = f"create the deal property {problem.property} with `anytrack setup hubspot`; {RESUME}"
+    return attrs.evolve(problem, act=Act.HOLD, cause="configuration", advice=advice)
 
 
 def _throttled(
@@ -114,7 +117,7 @@ def _throttled(
 ) -> Problem:
     policy = str(body.get("policyName") or "").upper()
     daily = policy == "DAILY" or (not policy and count(headers, "Daily-Remaining") == 0)
-    asked = retry_after(headers)
+    asked = parse_retry_after(headers)
     if daily:
         after = max(asked or 0.0, until_midnight(now, zone))
     elif asked is not None:

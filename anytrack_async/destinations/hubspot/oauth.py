@@ -18,8 +18,9 @@ from anytrack_async.destinations.hubspot.paths import Path
 from anytrack_async.destinations.hubspot.problem import Act, Problem
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings, OAuthTokens
 from anytrack_async.destinations.hubspot.signals import Refused
-from anytrack_async.errors import ConfigurationError, TransportError
-from anytrack_async.transport.answer import Answer
+from anytrack_async.errors import TransportError
+from anytrack_async.settings.fields import check_header_value
+from anytrack_async.transport.message import Response
 from anytrack_async.transport.session import Session
 
 _MARGIN = 60.0  # seconds before its end at which a token is replaced, at most a tenth of its life
@@ -68,11 +69,9 @@ class Credentials:
         """Use *token* from now on.
 
         Raises:
-            ConfigurationError: it cannot be one.
+            ConfigurationError: *token* cannot be sent in a header.
         """
-        if not token or not token.isascii() or not token.isprintable() or token != token.strip():
-            raise ConfigurationError("the token must be printable ASCII without blanks around it")
-        self._token, self._renew_at = token, float("inf")
+        self._token, self._renew_at = check_header_value("token", token), float("inf")
 
     async def current(self) -> str:
         """Return the token to send now, refreshed if it is about to end.
@@ -118,28 +117,28 @@ class Credentials:
             "refresh_token": self._refresh_token,
         }
         try:
-            answer = await self._session.send(
+            response = await self._session.send(
                 "POST", *self._path, content=urlencode(form).encode(), headers=_FORM
             )
         except TransportError as exc:
             raise Refused(_down(str(exc.args[0]))) from exc
-        if answer.success:
-            return _granted(answer)
-        raise Refused(_refused(answer, [oauth.client_secret, self._refresh_token]))
+        if response.success:
+            return _granted(response)
+        raise Refused(_refused(response, [oauth.client_secret, self._refresh_token]))
 
 
-def _refused(answer: Answer, secrets: list[str]) -> Problem:
-    problem = read_problem(answer.status, answer.headers, answer.content).without(secrets)
+def _refused(response: Response, secrets: list[str]) -> Problem:
+    problem = read_problem(response.status, response.headers, response.content).without(secrets)
     # HubSpot says 400 to a refresh token or a secret that it does not know.
     act = Act.HOLD if problem.act is Act.REJECT else problem.act
     message = f"the access token could not be refreshed: {problem.message}"
     return attrs.evolve(problem, act=act, message=message, words="")
 
 
-def _granted(answer: Answer) -> Mapping[str, Any]:
-    granted = answer.object()
+def _granted(response: Response) -> Mapping[str, Any]:
+    granted = response.json_object()
     if not isinstance(granted.get("access_token"), str):
-        raise Refused(_down("the answer holds no access_token"))
+        raise Refused(_down("the response holds no access_token"))
     return granted
 
 

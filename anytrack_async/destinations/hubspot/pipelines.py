@@ -31,37 +31,47 @@ def is_plain(settings: HubSpotSettings) -> bool:
     )
 
 
-def resolved(settings: HubSpotSettings, answer: Any) -> HubSpotSettings:
+def resolved(settings: HubSpotSettings, response: Any) -> HubSpotSettings:
     """Return *settings* with internal ids for labels.
 
     Args:
         settings: what was configured.
-        answer: the portal's deal pipelines.
+        response: the portal's deal pipelines.
 
     Raises:
         ConfigurationError: the portal has no such pipeline or stage; the message lists what it has.
 
     Source: HubSpot, CRM API, pipelines, "Return all pipelines".
     """
-    pipelines = _active(answer.get("results") if isinstance(answer, Mapping) else None)
+    pipelines = _active(response.get("results") if isinstance(response, Mapping) else None)
     ids, stages = {}, {}
     for kind in ConversionType:
-        pipeline = _chosen("pipeline", settings.pipeline[kind], pipelines)
+        pipeline = _chosen("HubSpot", "pipeline", "pipeline", settings.pipeline[kind], pipelines)
         inner = _active(pipeline.get("stages"))
-        stage = _chosen(f"stage of pipeline {_shown(pipeline)}", settings.stages[kind], inner)
+        owner = f"HubSpot's pipeline {_shown(pipeline)}"
+        stage = _chosen(owner, "stage", "stages", settings.stages[kind], inner)
         ids[kind], stages[kind] = str(pipeline["id"]), str(stage["id"])
     return attrs.evolve(settings, pipeline=ids, stages=stages)
 
 
-def _chosen(what: str, name: str, among: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _chosen(
+    owner: str, what: str, setting: str, name: str, among: list[Mapping[str, Any]]
+) -> Mapping[str, Any]:
     by_id = [one for one in among if str(one["id"]) == name]
     found = by_id or [one for one in among if _label(one).casefold() == name.casefold()]
     if len(found) == 1:
         return found[0]
-    has = ", ".join(map(_shown, among)) or "none"
     if found:
-        raise ConfigurationError(f"HubSpot has several of {what} {name!r}, give the id: {has}")
-    raise ConfigurationError(f"HubSpot has no {what} {name!r}; it has: {has}")
+        ids = ", ".join(map(_shown, found))
+        raise ConfigurationError(
+            f"{owner} has more than one {what} named {name!r}; "
+            f"use its id in HubSpotSettings({setting}=…): {ids}"
+        )
+    choice = ", ".join(map(_shown, among)) or "none there is yet"
+    raise ConfigurationError(
+        f"{owner} has no {what} {name!r}: set HubSpotSettings({setting}=…) to one of {choice}, "
+        f"or create the {what} in HubSpot"
+    )
 
 
 def _active(items: Any) -> list[Mapping[str, Any]]:

@@ -16,8 +16,7 @@ from anytrack_async.destinations.hubspot.rate_limit import Limiter, shared_limit
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.signals import SERVICE, Refused
 from anytrack_async.errors import DecodeError, TransportError
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.message import Transport
+from anytrack_async.transport.message import Response, Transport
 from anytrack_async.transport.session import Session
 
 _LONGEST_HOLD = 60.0  # seconds; a caller who waits for a day would rather be told
@@ -42,8 +41,8 @@ class Portal:
         self.zone: tzinfo | None = settings.time_zone
         self._limiter: Limiter | None = None  # kept, or it would be forgotten between two requests
 
-    async def write(self, path: Path, inputs: Sequence[Any], *, free: bool = False) -> Answer:
-        """Send one batch and return the answer, a 2xx.
+    async def write(self, path: Path, inputs: Sequence[Any], *, free: bool = False) -> Response:
+        """Send one batch and return the response, a 2xx.
 
         Args:
             path: of the operation.
@@ -57,25 +56,25 @@ class Portal:
 
     async def call(
         self, method: str, path: Path, content: bytes | None = None, *, free: bool = False
-    ) -> Answer:
-        """Send one request and return the answer, a 2xx.
+    ) -> Response:
+        """Send one request and return the response, a 2xx.
 
         Raises:
             Refused: anything but a 2xx.
         """
         token = await self.credentials.current()
-        answer = await self._send(token, method, path, content, free)
-        if answer.status == 401 and (fresh := await self.credentials.renewed(token)):
-            answer = await self._send(fresh, method, path, content, free)
-        if answer.success:
-            return answer
-        raise Refused(self._problem(answer), answer.content)
+        response = await self._send(token, method, path, content, free)
+        if response.status == 401 and (fresh := await self.credentials.renewed(token)):
+            response = await self._send(fresh, method, path, content, free)
+        if response.success:
+            return response
+        raise Refused(self._problem(response), response.content)
 
     async def read(self, path: Path) -> Any:
         """Return what is at *path*, JSON.
 
         Raises:
-            Refused: there is no answer, or anything but a 2xx with JSON in it.
+            Refused: there is no response, or anything but a 2xx with JSON in it.
         """
         return decoded(await self.call("GET", path))
 
@@ -89,35 +88,35 @@ class Portal:
 
     async def _send(
         self, token: str, method: str, path: Path, content: bytes | None, free: bool
-    ) -> Answer:
+    ) -> Response:
         self._limiter = limiter = shared_limiter(self.credentials.identity, self._settings)
         if not free:
             await limiter.take()
         try:
-            answer = await self._session.send(
+            response = await self._session.send(
                 method, *path, content=content, headers={"Authorization": f"Bearer {token}"}
             )
         except TransportError as exc:
             raise Refused(Problem(act=Act.DOWN, message=str(exc.args[0]))) from exc
-        limiter.learn(answer.headers)
-        return answer
+        limiter.learn(response.headers)
+        return response
 
-    def _problem(self, answer: Answer) -> Problem:
-        problem = read_problem(answer.status, answer.headers, answer.content, zone=self.zone)
+    def _problem(self, response: Response) -> Problem:
+        problem = read_problem(response.status, response.headers, response.content, zone=self.zone)
         after = problem.after or 0.0
         if problem.act is Act.WAIT and after <= _LONGEST_HOLD and self._limiter is not None:
             self._limiter.hold(after)  # also for other sinks of this token
         return problem
 
 
-def decoded(answer: Answer) -> Any:
-    """Return the answer's JSON.
+def decoded(response: Response) -> Any:
+    """Return the response's JSON.
 
     Raises:
         Refused: it is not JSON.
     """
     try:
-        return answer.json()
+        return response.json()
     except DecodeError as exc:
-        message = f"the answer (status {answer.status}) is not JSON"
-        raise Refused(Problem(act=Act.DOWN, message=message, status=answer.status)) from exc
+        message = f"the response (status {response.status}) is not JSON"
+        raise Refused(Problem(act=Act.DOWN, message=message, status=response.status)) from exc

@@ -12,9 +12,13 @@ from typing import Any
 import attrs
 import orjson
 
-from anytrack_async.transport.redact import hide, safe_text
+from anytrack_async.events import OperatorCause
+from anytrack_async.transport.errors import hide, safe_text
 
 MISSING = "PROPERTY_DOESNT_EXIST"
+
+RESUME = "then client.resume('hubspot')"
+"""How every advice to an operator ends."""
 
 _SCOPES = re.compile(r"[A-Za-z][\w.-]+")
 _EXISTING_ID = re.compile(r"(?i)\bexisting (?:\w+ )?id:?\s*(\d+)")
@@ -36,7 +40,7 @@ class Act(Enum):
     LATER = "later"
     """Try these inputs again, not before `Problem.after` seconds."""
     DOWN = "down"
-    """The service failed or there was no answer."""
+    """The service failed or there was no response."""
     SPLIT = "split"
     """At least one input is bad, and HubSpot does not say which."""
 
@@ -47,6 +51,7 @@ class Problem:
 
     Attributes:
         act: what to do.
+        cause: what an operator has to put right, where one has to.
         message: HubSpot's own words, masked.
         words: the same before masking; for `without`, never to be shown.
         advice: what an operator can do about it.
@@ -60,6 +65,7 @@ class Problem:
     """
 
     act: Act
+    cause: OperatorCause = "credentials"
     message: str
     words: str = attrs.field(default="", repr=False)
     advice: str = ""

@@ -113,7 +113,7 @@ class Limiter:
         self._window.hold(anyio.current_time() + seconds)
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Take over the numbers of an answer's ``X-HubSpot-RateLimit-…`` headers."""
+        """Take over the numbers of a response's ``X-HubSpot-RateLimit-…`` headers."""
         millis = count(headers, "Interval-Milliseconds")
         self._window.learn(
             anyio.current_time(),

@@ -11,18 +11,18 @@ import attrs
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion, ConversionType
-from anytrack_async.settings.environment import (
+from anytrack_async.settings.fields import (
     base_url,
-    build,
-    from_environment,
-    function,
-    made_of,
-    not_empty,
+    build_settings,
+    instance_of,
+    non_empty,
     one_of,
+    optional_callable,
     positive,
-    require,
+    positive_integer,
+    read_variables,
+    require_variables,
     secret,
-    whole,
 )
 from anytrack_async.settings.http import HttpSettings
 
@@ -72,11 +72,11 @@ class OAuthSettings:
         "refresh_token": "HUBSPOT_REFRESH_TOKEN",
     }
 
-    client_id: str = attrs.field(validator=not_empty)
+    client_id: str = attrs.field(validator=non_empty)
     client_secret: str = secret()
     refresh_token: str = secret()
     on_tokens: Callable[[OAuthTokens], Awaitable[None] | None] | None = attrs.field(
-        default=None, repr=False, validator=function
+        default=None, repr=False, validator=optional_callable
     )
 
     @classmethod
@@ -86,11 +86,11 @@ class OAuthSettings:
         Raises:
             ConfigurationError: some are set and others are not; the message names these.
         """
-        given = from_environment(cls.VARIABLES, environ)
-        if not given:
+        values = read_variables(cls.VARIABLES, environ)
+        if not values:
             return None
-        require(given, cls.VARIABLES, *cls.VARIABLES)
-        return build(cls, given, cls.VARIABLES)
+        require_variables(values, cls.VARIABLES, *cls.VARIABLES)
+        return build_settings(cls, values, cls.VARIABLES)
 
 
 def _stages(given: ByType | None) -> Mapping[str, str]:
@@ -164,7 +164,7 @@ class HubSpotSettings:
 
     access_token: str | None = secret(default=None)
     oauth: OAuthSettings | None = attrs.field(
-        default=None, validator=attrs.validators.optional(made_of(OAuthSettings))
+        default=None, validator=attrs.validators.optional(instance_of(OAuthSettings))
     )
     base_url: str = attrs.field(default="https://api.hubapi.com", converter=base_url)
     api_version: str = attrs.field(default="2026-09", validator=_version)
@@ -172,21 +172,23 @@ class HubSpotSettings:
         default="deals", validator=one_of("deals", "events")
     )
     event_name: str | None = attrs.field(
-        default=None, validator=attrs.validators.optional(not_empty)
+        default=None, validator=attrs.validators.optional(non_empty)
     )
     pipeline: Mapping[str, str] = attrs.field(default="default", converter=_pipelines)
     stages: Mapping[str, str] = attrs.field(default=None, converter=_stages)
-    deal_name: Callable[[Conversion], str] | None = attrs.field(default=None, validator=function)
+    deal_name: Callable[[Conversion], str] | None = attrs.field(
+        default=None, validator=optional_callable
+    )
     properties: PropertySource = attrs.field(factory=dict, validator=_sources)
     contact_properties: PropertySource = attrs.field(factory=dict, validator=_sources)
     contacts: bool = True
-    property_group: str = attrs.field(default="dealinformation", validator=not_empty)
-    rate_limit: int = attrs.field(default=100, validator=whole)
+    property_group: str = attrs.field(default="dealinformation", validator=non_empty)
+    rate_limit: int = attrs.field(default=100, validator=positive_integer)
     rate_interval: float = attrs.field(default=10.0, validator=positive)
     time_zone: tzinfo | None = attrs.field(
-        default=None, validator=attrs.validators.optional(made_of(tzinfo))
+        default=None, validator=attrs.validators.optional(instance_of(tzinfo))
     )
-    http: HttpSettings = attrs.field(factory=HttpSettings, validator=made_of(HttpSettings))
+    http: HttpSettings = attrs.field(factory=HttpSettings, validator=instance_of(HttpSettings))
 
     def __attrs_post_init__(self) -> None:
         if self.access_token is None and self.oauth is None:
@@ -204,8 +206,8 @@ class HubSpotSettings:
         Raises:
             ConfigurationError: an OAuth app is set in part; the message names what is missing.
         """
-        given = from_environment(cls.VARIABLES, environ)
+        values = read_variables(cls.VARIABLES, environ)
         oauth = OAuthSettings.from_env(environ)
-        if "access_token" not in given and oauth is None:
+        if "access_token" not in values and oauth is None:
             return None
-        return build(cls, given, cls.VARIABLES, oauth=oauth)
+        return build_settings(cls, values, cls.VARIABLES, oauth=oauth)

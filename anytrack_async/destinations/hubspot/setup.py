@@ -13,6 +13,7 @@ from anytrack_async.destinations.hubspot.paths import Path
 from anytrack_async.destinations.hubspot.portal import Portal
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.signals import Refused, to_error
+from anytrack_async.destinations.sink import SetupStep
 from anytrack_async.errors import ConfigurationError
 
 STANDARD_GROUP = "dealinformation"
@@ -29,30 +30,7 @@ LABELS: Mapping[str, str] = {
 """Deal property → its label in HubSpot."""
 
 
-@attrs.frozen(kw_only=True)
-class Step:
-    """One thing that set-up does.
-
-    Attributes:
-        action: ``"create"`` (a dry run would), ``"created"``, ``"exists"``, or ``"refused"``:
-            something else has the name.
-        kind: ``"property group"`` or ``"property"``.
-        name: its internal name.
-        reason: why it is refused.
-    """
-
-    action: Literal["create", "created", "exists", "refused"]
-    kind: Literal["property group", "property"]
-    name: str
-    reason: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.action} {self.kind} {self.name}" + (
-            f": {self.reason}" if self.reason else ""
-        )
-
-
-async def set_up(portal: Portal, settings: HubSpotSettings, *, dry_run: bool) -> list[Step]:
+async def set_up(portal: Portal, settings: HubSpotSettings, *, dry_run: bool) -> list[SetupStep]:
     """Create the property group and the deal properties that are missing; see `HubSpotSink.setup`.
 
     Source: HubSpot, CRM API, properties, "Create a property" and "Create unique identifiers".
@@ -69,14 +47,18 @@ async def set_up(portal: Portal, settings: HubSpotSettings, *, dry_run: bool) ->
         raise to_error(exc.problem) from exc
 
 
-async def _plan(portal: Portal, settings: HubSpotSettings) -> AsyncIterator[Step]:
+async def _plan(portal: Portal, settings: HubSpotSettings) -> AsyncIterator[SetupStep]:
     group = settings.property_group
     if group != STANDARD_GROUP:
         there = await _find(portal, (*portal.paths.properties, "groups", group))
-        yield Step(action="exists" if there else "create", kind="property group", name=group)
+        yield SetupStep(action="exists" if there else "create", kind="property group", name=group)
     for name in LABELS:
         there = await _find(portal, (*portal.paths.properties, name))
-        yield _judged(name, there) if there else Step(action="create", kind="property", name=name)
+        yield (
+            _judged(name, there)
+            if there
+            else SetupStep(action="create", kind="property", name=name)
+        )
 
 
 async def _find(portal: Portal, path: Path) -> Mapping[str, Any] | None:
@@ -89,10 +71,10 @@ async def _find(portal: Portal, path: Path) -> Mapping[str, Any] | None:
     return found if isinstance(found, Mapping) else None
 
 
-def _judged(name: str, there: Mapping[str, Any]) -> Step:
+def _judged(name: str, there: Mapping[str, Any]) -> SetupStep:
     faults = "; ".join(faults_of(name, there))
     action: Literal["refused", "exists"] = "refused" if faults else "exists"
-    return Step(action=action, kind="property", name=name, reason=faults or None)
+    return SetupStep(action=action, kind="property", name=name, reason=faults or None)
 
 
 def faults_of(name: str, there: Mapping[str, Any]) -> Iterator[str]:
@@ -103,7 +85,7 @@ def faults_of(name: str, there: Mapping[str, Any]) -> Iterator[str]:
         yield "its values are not unique, which HubSpot cannot change later: delete or rename it"
 
 
-async def _carry_out(portal: Portal, settings: HubSpotSettings, step: Step) -> Step:
+async def _carry_out(portal: Portal, settings: HubSpotSettings, step: SetupStep) -> SetupStep:
     if step.action != "create":
         return step
     path = portal.paths.properties
@@ -120,7 +102,7 @@ async def _carry_out(portal: Portal, settings: HubSpotSettings, step: Step) -> S
     return attrs.evolve(step, action="created")
 
 
-async def _existing(portal: Portal, step: Step) -> Step:
+async def _existing(portal: Portal, step: SetupStep) -> SetupStep:
     """Return what to say of something that was created by someone else meanwhile."""
     if step.kind == "property group":
         return attrs.evolve(step, action="exists")

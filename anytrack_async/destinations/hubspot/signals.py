@@ -29,7 +29,7 @@ class Refused(Exception):  # noqa: N818 - not an error of the library, never lea
 
     Attributes:
         problem: what it said.
-        content: the answer's body.
+        content: the response's body.
     """
 
     def __init__(self, problem: Problem, content: bytes = b"") -> None:
@@ -45,7 +45,7 @@ def to_signal(problem: Problem) -> SinkSignal:
         case Act.WAIT:
             return Throttled(reason, after=problem.after or 0.0, code=code)
         case Act.HOLD:
-            return NeedsOperator(reason, code=code)
+            return NeedsOperator(reason, cause=problem.cause, code=code)
         case Act.REJECT | Act.EXISTS | Act.SPLIT:
             return BatchRejected(reason, code=code)
         case _:

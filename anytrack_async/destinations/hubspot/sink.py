@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Self
 
 import anyio
 
-from anytrack_async.destinations.hubspot.check import Finding, examine
+from anytrack_async.destinations.hubspot.check import examine
 from anytrack_async.destinations.hubspot.pipelines import is_plain, resolved
 from anytrack_async.destinations.hubspot.portal import Portal
-from anytrack_async.destinations.hubspot.settings import HubSpotSettings
-from anytrack_async.destinations.hubspot.setup import Step, set_up
+from anytrack_async.destinations.hubspot.problem import RESUME
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
+from anytrack_async.destinations.hubspot.setup import set_up
 from anytrack_async.destinations.hubspot.signals import SERVICE, Refused, to_signal
 from anytrack_async.destinations.hubspot.values import check_source
 from anytrack_async.destinations.hubspot.write_deals import write_deals
 from anytrack_async.destinations.hubspot.write_events import write_events
 from anytrack_async.destinations.sink import (
     BatchRejected,
+    Finding,
     NeedsOperator,
+    SetupStep,
     SinkLimits,
     SinkSignal,
 )
@@ -50,6 +54,11 @@ class HubSpotSink:
             missing.
     """
 
+    variables: ClassVar[Sequence[str]] = (
+        *HubSpotSettings.VARIABLES.values(),
+        *OAuthSettings.VARIABLES.values(),
+    )
+
     def __init__(self, settings: HubSpotSettings, *, transport: Transport | None = None) -> None:
         check_source("properties", settings.properties)
         check_source("contact_properties", settings.contact_properties)
@@ -62,9 +71,21 @@ class HubSpotSink:
         self._limits = SinkLimits(
             batch=_BATCH,
             concurrency=_AT_ONCE,
-            seconds=settings.http.asked(_requests(settings)),
+            required_seconds=settings.http.required_seconds(_requests(settings)),
             spacing=self._portal.spacing,
         )
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] | None = None, *, transport: Transport | None = None
+    ) -> Self | None:
+        """Return a sink with `HubSpotSettings.from_env`, None if neither token nor app is set.
+
+        Raises:
+            ConfigurationError: a variable is missing or wrong; the message names it.
+        """
+        settings = HubSpotSettings.from_env(environ)
+        return None if settings is None else cls(settings, transport=transport)
 
     @property
     def name(self) -> str:
@@ -83,7 +104,7 @@ class HubSpotSink:
             Throttled: a limit of HubSpot's is reached.
             BatchRejected: one conversion spoils all, and HubSpot does not say which.
             NeedsOperator: the token, its scopes, the pipeline or a property is not there.
-            Unavailable: HubSpot is down or did not answer.
+            Unavailable: HubSpot is down or did not respond.
         """
         settings = await self._placed()
         outcomes: list[Outcome] = []
@@ -97,7 +118,7 @@ class HubSpotSink:
                 raise
         return outcomes
 
-    async def setup(self, *, dry_run: bool = False) -> list[Step]:
+    async def setup(self, *, dry_run: bool = False) -> list[SetupStep]:
         """Create the deal properties that are missing; what exists and fits stays as it is.
 
         Needs the scope ``crm.schemas.deals.write``, and ``….read`` for a dry run.
@@ -157,7 +178,8 @@ class HubSpotSink:
             raise to_signal(exc.problem) from exc
         except ConfigurationError as exc:
             # Every deal would fail: hold until the settings or the portal are put right.
-            raise NeedsOperator(str(exc), code="CONFIGURATION") from exc
+            reason = f"{exc}; {RESUME}"
+            raise NeedsOperator(reason, cause="configuration", code="CONFIGURATION") from exc
 
     def _forget(self, signal: SinkSignal) -> None:
         if isinstance(signal, NeedsOperator) and not self._plain:

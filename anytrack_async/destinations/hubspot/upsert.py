@@ -30,8 +30,8 @@ async def upsert(portal: Portal, kind: str, inputs: Inputs) -> Accounts:
     refused: dict[str, Problem] = {}
     while inputs:
         try:
-            answer = await portal.write(portal.paths.upsert(kind), inputs)
-            accounts = account(inputs, decoded(answer))
+            response = await portal.write(portal.paths.upsert(kind), inputs)
+            accounts = account(inputs, decoded(response))
         except Refused as exc:
             refused |= _blamed(inputs, exc)
             # Nothing was written because of these: send the others without them.

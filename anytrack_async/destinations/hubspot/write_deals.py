@@ -10,12 +10,15 @@ from anytrack_async.destinations.hubspot.associations import Link, link
 from anytrack_async.destinations.hubspot.batch import Parcel, pack
 from anytrack_async.destinations.hubspot.batch_result import Accounts
 from anytrack_async.destinations.hubspot.portal import Portal
-from anytrack_async.destinations.hubspot.problem import Act, Problem
+from anytrack_async.destinations.hubspot.problem import MISSING, RESUME, Act, Problem
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.signals import Refused
 from anytrack_async.destinations.hubspot.upsert import upsert
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
+
+_NAMED_BY = {"pipeline": ("pipeline", "pipeline"), "dealstage": ("stage", "stages")}
+"""Deal property → what it holds, and the setting that names it."""
 
 
 async def write_deals(
@@ -45,7 +48,8 @@ def _enter_deals(parcel: Parcel, deals: Accounts, settings: HubSpotSettings) -> 
     for event_id in parcel.deals:
         problem = deals.problems.get(event_id)
         if problem is not None and problem.act is not Act.EXISTS:
-            parcel.settle(event_id, _misplaced(problem, settings))
+            sent = parcel.deals[event_id]["properties"]
+            parcel.settle(event_id, _misconfigured(problem, sent, settings))
             continue
         deal_id = problem.remote_id if problem else deals.ids[event_id]
         parcel.outcomes[event_id] = Outcome.delivered(deal_id)
@@ -54,12 +58,30 @@ def _enter_deals(parcel: Parcel, deals: Accounts, settings: HubSpotSettings) -> 
     return written
 
 
-def _misplaced(problem: Problem, settings: HubSpotSettings) -> Problem:
-    """Return a hold where the portal does not have the pipeline or stage that is configured."""
-    own = callable(settings.properties) or problem.property in settings.properties
-    if problem.act is Act.REJECT and problem.property in ("pipeline", "dealstage") and not own:
-        return attrs.evolve(problem, act=Act.HOLD)
-    return problem
+def _misconfigured(problem: Problem, sent: Mapping[str, str], settings: HubSpotSettings) -> Problem:
+    """Return a hold where the portal lacks a pipeline, stage or property that the settings name.
+
+    What a function of the settings returns may be one conversion's fault and stays rejected.
+    """
+    name = problem.property or ""
+    if problem.act is not Act.REJECT or callable(settings.properties):
+        return problem
+    if name in settings.properties:
+        if problem.reason != MISSING:
+            return problem
+        advice = (
+            f"create the deal property {name!r} in HubSpot, "
+            "or take it out of HubSpotSettings(properties=…)"
+        )
+    elif name in _NAMED_BY:
+        noun, setting = _NAMED_BY[name]
+        advice = (
+            f"HubSpot does not accept the {noun} {sent.get(name)!r}: "
+            f"set HubSpotSettings({setting}=…) to one that it has"
+        )
+    else:
+        return problem
+    return attrs.evolve(problem, act=Act.HOLD, cause="configuration", advice=f"{advice}; {RESUME}")
 
 
 def _enter_contacts(

@@ -46,14 +46,14 @@ def regain(headers: Mapping[str, str]) -> float | None:
 class Pace:
     """Holds requests back while the quota is nearly used, so that it never is.
 
-    From 90 % on the next request waits 5 s after the last answer, from 100 % on 30 s.
+    From 90 % on the next request waits 5 s after the last response, from 100 % on 30 s.
     """
 
     def __init__(self) -> None:
         self._free_at = 0.0
 
     def note(self, headers: Mapping[str, str]) -> None:
-        """Take note of an answer's headers."""
+        """Take note of a response's headers."""
         if (used := percent(headers)) >= _BUSY:
             pause = _LONG_PAUSE if used >= _FULL else _PAUSE
             self._free_at = max(self._free_at, anyio.current_time() + pause)

@@ -1,4 +1,4 @@
-"""What an answer of Meta's means for the events that were sent."""
+"""What a response of Meta's means for the events that were sent."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from anytrack_async.destinations.sink import (
     Unavailable,
 )
 from anytrack_async.models.outcome import DELIVERED, Outcome
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.redact import hide, quotable, safe_text
+from anytrack_async.transport.errors import hide, quotable, safe_text
+from anytrack_async.transport.message import Response
 
 _MINUTE = 60.0  # seconds; also the wait where Meta does not say how long
 
 _log = logging.getLogger("anytrack_async")
 
 
-def settle(answer: Answer, sent: int, *, throttled: int = 0) -> Outcome:
+def settle(response: Response, sent: int, *, throttled: int = 0) -> Outcome:
     """Return the one outcome of all *sent* events.
 
     Args:
-        answer: Meta's.
+        response: Meta's.
         sent: how many events.
         throttled: how many answers before this one asked to wait, without a success between.
 
@@ -35,13 +35,13 @@ def settle(answer: Answer, sent: int, *, throttled: int = 0) -> Outcome:
         Throttled: Meta asks to wait.
         BatchRejected: one of several events is bad.
         NeedsOperator: token, permission, account or pixel.
-        Unavailable: the answer is none of Meta's, or says that Meta failed.
+        Unavailable: the response is none of Meta's, or says that Meta failed.
     """
-    body = answer.object() if answer.success else {}
+    body = response.json_object() if response.success else {}
     received = body.get("events_received")
     if not isinstance(received, int):
-        return _refused(answer, sent, throttled)
-    _tell(body, answer.sent)
+        return _refused(response, sent, throttled)
+    _tell(body, response.request_content)
     if received >= sent:
         return DELIVERED
     # Meta does not say which are missing; sent again, it drops the ones it has.
@@ -51,12 +51,12 @@ def settle(answer: Answer, sent: int, *, throttled: int = 0) -> Outcome:
     return Outcome.retry(lost)
 
 
-def _refused(answer: Answer, sent: int, throttled: int) -> Outcome:
-    error = GraphError.read(answer)
+def _refused(response: Response, sent: int, throttled: int) -> Outcome:
+    error = GraphError.read(response)
     reason = f"Meta: {error}"
     match error.action:
         case Action.WAIT:
-            raise Throttled(reason, after=_wait(answer, throttled), code=error.id)
+            raise Throttled(reason, after=_wait(response, throttled), code=error.id)
         case Action.HOLD:
             raise NeedsOperator(reason, code=error.id)
         case Action.RETRY:
@@ -66,9 +66,9 @@ def _refused(answer: Answer, sent: int, throttled: int) -> Outcome:
     return Outcome.rejected(reason, code=error.id)
 
 
-def _wait(answer: Answer, throttled: int) -> float:
-    told = regain(answer.headers)
-    if wait := told or answer.retry_after:
+def _wait(response: Response, throttled: int) -> float:
+    told = regain(response.headers)
+    if wait := told or response.retry_after:
         return wait
     # "0 minutes" is less than one: grow towards it from a second.
     return _MINUTE if told is None else min(2.0 ** min(throttled, 6), _MINUTE)

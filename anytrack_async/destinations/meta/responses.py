@@ -1,4 +1,4 @@
-"""What Meta's errors mean: read from an answer, and what to do about each.
+"""What Meta's errors mean: read from a response, and what to do about each.
 
 The user's texts come in the language of the token's owner, and throttling comes as HTTP 400 or 403:
 so `code` decides before the HTTP status.
@@ -16,8 +16,8 @@ from typing import Any, Self
 import attrs
 
 from anytrack_async.errors import DecodeError
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.redact import hide, quotable, safe_text
+from anytrack_async.transport.errors import hide, quotable, safe_text
+from anytrack_async.transport.message import Response
 
 _FAILED = frozenset((1, 2, 341, 368))
 _THROTTLED = frozenset((4, 17, 32, 613, *range(80_000, 80_015)))
@@ -75,18 +75,18 @@ class GraphError:
     trace: str = ""
 
     @classmethod
-    def read(cls, answer: Answer) -> Self:
-        """Return the error in *answer*."""
+    def read(cls, response: Response) -> Self:
+        """Return the error in *response*."""
         try:
-            body = answer.json()
+            body = response.json()
         except DecodeError:
-            return cls(status=answer.status, readable=False, message="the answer is not JSON")
+            return cls(status=response.status, readable=False, message="the response is not JSON")
         error = body.get("error") if isinstance(body, Mapping) else None
         if not isinstance(error, Mapping):
-            return cls(status=answer.status, message="the answer names no error")
-        sent = quotable(answer.sent)
+            return cls(status=response.status, message="the response names no error")
+        sent = quotable(response.request_content)
         return cls(
-            status=answer.status,
+            status=response.status,
             code=_number(error, "code"),
             subcode=_number(error, "error_subcode"),
             kind=_text(error, "type", ()),

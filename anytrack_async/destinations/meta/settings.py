@@ -11,17 +11,17 @@ import attrs
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.meta import ActionSource
-from anytrack_async.settings.environment import (
+from anytrack_async.settings.fields import (
     base_url,
-    build,
-    from_environment,
-    function,
-    made_of,
-    not_empty,
+    build_settings,
+    instance_of,
+    non_empty,
+    optional_callable,
     positive,
-    require,
+    positive_integer,
+    read_variables,
+    require_variables,
     secret,
-    whole,
 )
 from anytrack_async.settings.http import HttpSettings
 
@@ -49,7 +49,7 @@ def _region(_: object, __: object, value: Any) -> None:
 
 
 def _batch(_: object, field: attrs.Attribute[int], value: int) -> None:
-    whole(_, field, value)
+    positive_integer(_, field, value)
     if value > 1000:
         raise ConfigurationError("batch must be 1 to 1000: Meta takes no more in a request")
 
@@ -96,15 +96,15 @@ class MetaSettings:
         "base_url": "META_BASE_URL",
     }
 
-    pixel_id: str = attrs.field(validator=not_empty)
+    pixel_id: str = attrs.field(validator=non_empty)
     access_token: str = secret()
     app_secret: str | None = secret(default=None)
     test_event_code: str | None = None
     base_url: str = attrs.field(default="https://graph.facebook.com", converter=base_url)
-    api_version: str = attrs.field(default="v26.0", validator=not_empty)
+    api_version: str = attrs.field(default="v26.0", validator=non_empty)
     action_source: ActionSource = attrs.field(default="website", validator=_action_source)
     partner_agent: str | None = attrs.field(default=None, validator=_partner_agent)
-    event_name: EventName | None = attrs.field(default=None, validator=function)
+    event_name: EventName | None = attrs.field(default=None, validator=optional_callable)
     limited_data_use: bool = False
     opt_out: bool = False
     hash_external_id: bool = True
@@ -112,8 +112,8 @@ class MetaSettings:
     country_names: bool = False
     batch: int = attrs.field(default=1000, validator=_batch)
     max_bytes: int = attrs.field(default=4 * _MIB, validator=positive)
-    concurrency: int = attrs.field(default=6, validator=whole)
-    http: HttpSettings = attrs.field(factory=HttpSettings, validator=made_of(HttpSettings))
+    concurrency: int = attrs.field(default=6, validator=positive_integer)
+    http: HttpSettings = attrs.field(factory=HttpSettings, validator=instance_of(HttpSettings))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self | None:
@@ -122,8 +122,8 @@ class MetaSettings:
         Raises:
             ConfigurationError: only one of the two is set; the message names the other.
         """
-        given = from_environment(cls.VARIABLES, environ)
-        if "pixel_id" not in given and "access_token" not in given:
+        values = read_variables(cls.VARIABLES, environ)
+        if "pixel_id" not in values and "access_token" not in values:
             return None
-        require(given, cls.VARIABLES, "pixel_id", "access_token")
-        return build(cls, given, cls.VARIABLES)
+        require_variables(values, cls.VARIABLES, "pixel_id", "access_token")
+        return build_settings(cls, values, cls.VARIABLES)

@@ -5,7 +5,8 @@ Source: Meta: Conversions API, using the API.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Self
 
 import anytrack_async.codec.storage as _storage  # noqa: F401
 from anytrack_async.destinations.meta.body import Chunk, in_pieces, request_body, request_tail
@@ -16,17 +17,18 @@ from anytrack_async.destinations.meta.replies import settle
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.sink import (
     BatchRejected,
+    Finding,
     SinkLimits,
     SinkSignal,
     Throttled,
     Unavailable,
 )
 from anytrack_async.errors import TransportError
-from anytrack_async.events import Event, LoggingObserver, Weakened
+from anytrack_async.events import LoggingObserver, Observer, Weakened
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.outcome import Outcome
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.message import Transport
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.transport.message import Response, Transport
 from anytrack_async.transport.session import Session
 
 # Two conversions with `MetaFields` are compared by their stored form. Getting it ready takes long;
@@ -37,9 +39,9 @@ class MetaSink:
     """Sends conversions to one pixel or dataset, up to 1,000 in a request.
 
     What Meta would refuse a whole request for is found before sending and rejects that conversion
-    alone. What only weakens an event is sent, and told once of each kind as a `Weakened` event to
-    `notify`: the client's observers, or the log ``anytrack_async`` without a client. Meta drops
-    repeats of an event id and name within 48 hours.
+    alone. What only weakens an event is sent, and reported once of each kind as a `Weakened` event:
+    to the client's observers, or in the log ``anytrack_async`` without a client. Meta drops repeats
+    of an event id and name within 48 hours.
 
     Args:
         settings: where, with which token, and how events look.
@@ -50,24 +52,44 @@ class MetaSink:
         ConfigurationError: the settings ask for ``[normalise]`` or ``[speed]``, which is missing.
     """
 
+    variables: ClassVar[Sequence[str]] = tuple(MetaSettings.VARIABLES.values())
+
     def __init__(
         self, settings: MetaSettings, *, name: str = "meta", transport: Transport | None = None
     ) -> None:
         check_reading(settings)
         self.name = name
         self.limits = SinkLimits(
-            batch=settings.batch, concurrency=settings.concurrency, seconds=settings.http.asked()
+            batch=settings.batch,
+            concurrency=settings.concurrency,
+            required_seconds=settings.http.required_seconds(),
         )
         self._settings = settings
         self._session = Session(
             name, settings.base_url, headers={}, http=settings.http, transport=transport
         )
-        self.notify: Callable[[Event], None] = LoggingObserver().notify
+        self._observer: Observer = LoggingObserver()
         self._encoder = Encoder(settings, self._warn)
         self._pace = Pace()
         self._throttled = 0
         self._warned: set[str] = set()
         self.use_token(settings.access_token)
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] | None = None, *, transport: Transport | None = None
+    ) -> Self | None:
+        """Return a sink with `MetaSettings.from_env`, None when neither pixel nor token is set.
+
+        Raises:
+            ConfigurationError: a variable is missing or wrong; the message names it.
+        """
+        settings = MetaSettings.from_env(environ)
+        return None if settings is None else cls(settings, transport=transport)
+
+    def set_observer(self, observer: Observer, /) -> None:
+        """Report `Weakened` events to *observer* instead of the log."""
+        self._observer = observer
 
     def use_token(self, token: str) -> None:
         """Use *token* from the next request on.
@@ -89,7 +111,7 @@ class MetaSink:
             Throttled: Meta asks to wait.
             BatchRejected: one event spoils a request, and Meta does not say which.
             NeedsOperator: token, permission, account or pixel.
-            Unavailable: no answer, or none of Meta's.
+            Unavailable: no response, or none of Meta's.
         """
         outcomes: list[Outcome | None] = [None] * len(batch)
         chunks = await self._encoder.encode(batch, outcomes)
@@ -108,10 +130,38 @@ class MetaSink:
                 outcomes[place] = settled
         return [outcome for outcome in outcomes if outcome is not None]
 
+    async def check(self, *, currencies: Iterable[str] = ()) -> list[Finding]:
+        """Send one invented lead with the test code: if Meta takes it, pixel and token are right.
+
+        Without `MetaSettings.test_event_code` nothing is sent, because the event would count. Meta
+        takes all *currencies*.
+
+        Source: Meta: Conversions API, using the API, "Test Events Tool".
+        """
+        outcome = await self._send_test_event()
+        message = outcome.error or (
+            f"pixel {self._settings.pixel_id} accepted it; see it in Events Manager under "
+            f"{self._settings.test_event_code}"
+        )
+        delivered = outcome.status is Status.DELIVERED
+        return [Finding(name="test event", ok=delivered, message=message)]
+
+    async def _send_test_event(self) -> Outcome:
+        if not self._settings.test_event_code:
+            return Outcome.rejected(
+                "set META_TEST_EVENT_CODE to a code of Events Manager, tab Test events; without a "
+                "code the event would count as real"
+            )
+        try:
+            (outcome,) = await self.deliver((_test_lead(),))
+        except SinkSignal as signal:
+            return Outcome.retry(signal.reason, code=signal.code)
+        return outcome
+
     def _warn(self, weakness: str) -> None:
         if weakness not in self._warned:
             self._warned.add(weakness)
-            self.notify(Weakened(destination=self.name, reason=weakness))
+            self._observer.notify(Weakened(destination=self.name, reason=weakness))
 
     async def _send(self, piece: list[Chunk], count: int) -> Outcome:
         await self._pace.turn()
@@ -119,17 +169,25 @@ class MetaSink:
         piece.clear()  # while Meta thinks, the body is the only copy of its events
         path = (self._settings.api_version, self._settings.pixel_id, "events")
         try:
-            answer = await self._session.send("POST", *path, content=body)
+            response = await self._session.send("POST", *path, content=body)
         except TransportError as exc:
             raise Unavailable(str(exc)) from exc
-        return self._settle(answer, count)
+        return self._settle(response, count)
 
-    def _settle(self, answer: Answer, sent: int) -> Outcome:
+    def _settle(self, response: Response, sent: int) -> Outcome:
         try:
-            outcome = settle(answer, sent, throttled=self._throttled)
+            outcome = settle(response, sent, throttled=self._throttled)
         except Throttled:
             self._throttled += 1
             raise
         self._throttled = 0
-        self._pace.note(answer.headers)
+        self._pace.note(response.headers)
         return outcome
+
+
+def _test_lead() -> Conversion:
+    return Conversion.lead(
+        customer=Customer(email="nobody@example.com", external_id="anytrack-check"),
+        user_agent="anytrack check",
+        page_url="https://example.com/",
+    )

@@ -11,9 +11,9 @@ import orjson
 
 from anytrack_async.sandbox.anytrack import intake, journey, queries
 from anytrack_async.sandbox.anytrack.store import Store, Stored, conversion_id
-from anytrack_async.sandbox.ledger import Account
+from anytrack_async.sandbox.ledger import LedgerPage
+from anytrack_async.sandbox.request import Clock, Reply, Request, json_reply
 from anytrack_async.sandbox.settings import SandboxSettings
-from anytrack_async.sandbox.wire import Clock, Reply, Request, json_reply
 
 _JSON = (b"content-type", b"application/json")
 
@@ -26,18 +26,18 @@ class AnyTrackService:
     text, times in UTC without an offset, touchpoints newest first, fields nobody asked for.
     """
 
-    def __init__(self, settings: SandboxSettings, account: Account, clock: Clock) -> None:
+    def __init__(self, settings: SandboxSettings, ledger: LedgerPage, clock: Clock) -> None:
         self._settings = settings
-        self._account = account
+        self._ledger = ledger
         self._clock = clock
         self._store = Store(seed=settings.seed, keep=settings.keep)
         self._known: dict[str, int] = {}
         self._requests = itertools.count(1)
         self._accounts = frozenset(settings.anytrack.accounts)
-        self.accept(settings.anytrack.keys)
+        self.set_tokens(settings.anytrack.keys)
 
-    def accept(self, tokens: tuple[str, ...]) -> None:
-        """Take these API keys and no others."""
+    def set_tokens(self, tokens: tuple[str, ...]) -> None:
+        """Accept these API keys and no others."""
         self._keys = frozenset(tokens)
 
     def failure(self) -> Reply:
@@ -65,10 +65,10 @@ class AnyTrackService:
 
     def _refusal(self, request: Request) -> Reply | None:
         if request.bearer not in self._keys:
-            self._account.reject("unauthorized")
+            self._ledger.reject("unauthorized")
             return self._error(401, "unauthorized", "The API key is missing or not valid")
         if request.header(b"x-account-id") not in self._accounts:
-            self._account.reject("forbidden")
+            self._ledger.reject("forbidden")
             return self._error(403, "forbidden", "The API key may not use this account")
         return None
 
@@ -76,7 +76,7 @@ class AnyTrackService:
         try:
             data = request.json()
         except ValueError:
-            self._account.reject("invalid_json")
+            self._ledger.reject("invalid_json")
             return self._error(400, "invalid_json", "The body is not JSON")
         if not isinstance(data, dict):
             return self._invalid({"body": "must be an object"})
@@ -87,7 +87,7 @@ class AnyTrackService:
 
     def _take(self, data: dict[str, Any], body: bytes, key: str | None) -> Reply:
         known = self._known.get(key) if key and self._settings.anytrack.dedup else None
-        self._account.accept(key, new=known is None)
+        self._ledger.accept(key, new=known is None)
         if known is not None:
             return self._success(200, known)
         if not data.get("timestamp"):
@@ -157,7 +157,7 @@ class AnyTrackService:
         return json_reply(status, data, [(b"x-request-id", self._request_id())])
 
     def _invalid(self, fields: dict[str, str]) -> Reply:
-        self._account.reject("validation_error")
+        self._ledger.reject("validation_error")
         message = "; ".join(f"{name} {problem}" for name, problem in fields.items())
         return self._error(422, "validation_error", message, fields=fields)
 

@@ -15,7 +15,7 @@ from anytrack_async.sandbox.hubspot.links import OBJECT_TYPE_IDS, TYPE_IDS
 from anytrack_async.sandbox.hubspot.plans import SINGULAR
 from anytrack_async.sandbox.hubspot.portal import Portal
 from anytrack_async.sandbox.hubspot.records import Table
-from anytrack_async.sandbox.wire import Reply, json_reply
+from anytrack_async.sandbox.request import Reply, json_reply
 
 View = Callable[[Table, Table, tuple[int, int]], list[dict[str, Any]]]
 
@@ -110,7 +110,7 @@ def _numbers(
             context={"fromObjectId": ids[:1], "toObjectId": ids[1:]},
         )
     portal.links.add(left.kind, found[0], found[1])
-    portal.account.extra["associations"] = portal.links.count
+    portal.ledger.extra["associations"] = portal.links.count
     return found[0], found[1]
 
 

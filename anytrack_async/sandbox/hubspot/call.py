@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from anytrack_async.sandbox.hubspot.errors import HubSpotError, invalid
-from anytrack_async.sandbox.wire import Request
+from anytrack_async.sandbox.request import Request
 
 
 class Call:

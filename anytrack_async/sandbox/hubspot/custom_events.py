@@ -10,7 +10,7 @@ from typing import Any
 from anytrack_async.sandbox.hubspot.call import Call
 from anytrack_async.sandbox.hubspot.errors import invalid
 from anytrack_async.sandbox.hubspot.portal import Portal
-from anytrack_async.sandbox.wire import Reply
+from anytrack_async.sandbox.request import Reply
 
 MAX_EVENTS = 500
 
@@ -44,4 +44,4 @@ def _take(portal: Portal, event: dict[str, Any]) -> None:
         return
     if uuid:
         portal.events.add(uuid)
-    portal.account.extra["events"] += 1
+    portal.ledger.extra["events"] += 1

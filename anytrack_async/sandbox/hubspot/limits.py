@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import deque
 
 from anytrack_async.sandbox.hubspot.errors import too_many
+from anytrack_async.sandbox.request import Clock
 from anytrack_async.sandbox.settings import HubSpotPortal
-from anytrack_async.sandbox.wire import Clock
 
 _DAY = 86_400
 

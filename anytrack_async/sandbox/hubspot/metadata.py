@@ -15,7 +15,7 @@ from anytrack_async.sandbox.hubspot.pipelines import DEAL_PIPELINES
 from anytrack_async.sandbox.hubspot.portal import Portal
 from anytrack_async.sandbox.hubspot.records import Table
 from anytrack_async.sandbox.hubspot.schema import group_wire
-from anytrack_async.sandbox.wire import Reply, json_reply
+from anytrack_async.sandbox.request import Reply, json_reply
 
 
 def pipelines(table: Table, rest: list[str]) -> Reply:

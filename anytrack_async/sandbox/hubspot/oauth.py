@@ -10,8 +10,8 @@ from urllib.parse import parse_qs
 
 from anytrack_async.sandbox.hubspot.defaults import PORTAL_ID
 from anytrack_async.sandbox.hubspot.errors import HubSpotError, missing_scope, unauthorized
+from anytrack_async.sandbox.request import Clock, Reply, Request, json_reply
 from anytrack_async.sandbox.settings import HubSpotPortal
-from anytrack_async.sandbox.wire import Clock, Reply, Request, json_reply
 
 _SAID_SINCE_DATES = {"token_use": "access_token", "hub_id": PORTAL_ID}
 

@@ -10,9 +10,9 @@ from anytrack_async.sandbox.hubspot.defaults import contact_schema, deal_schema
 from anytrack_async.sandbox.hubspot.errors import HubSpotError, invalid
 from anytrack_async.sandbox.hubspot.links import Links
 from anytrack_async.sandbox.hubspot.records import Table, iso
-from anytrack_async.sandbox.ledger import Account
+from anytrack_async.sandbox.ledger import LedgerPage
+from anytrack_async.sandbox.request import Clock
 from anytrack_async.sandbox.settings import SandboxSettings
-from anytrack_async.sandbox.wire import Clock
 
 _KINDS = {
     "deals": "deals",
@@ -28,16 +28,16 @@ class Portal:
     """One portal.
 
     Attributes:
-        account: its page of the ledger.
+        ledger: its page of the ledger.
         tables: deals and contacts.
         links: which deal belongs to which contact.
         chance: for the order of results.
         events: uuids of the custom events it took.
     """
 
-    def __init__(self, settings: SandboxSettings, account: Account, clock: Clock) -> None:
+    def __init__(self, settings: SandboxSettings, ledger: LedgerPage, clock: Clock) -> None:
         self.settings = settings.hubspot
-        self.account = account
+        self.ledger = ledger
         self.clock = clock
         self.chance = random.Random(settings.seed)
         self.links = Links()
@@ -51,7 +51,7 @@ class Portal:
             ),
         }
         self._answers = itertools.count(1)
-        account.extra.update(contacts=0, associations=0, events=0)
+        ledger.extra.update(contacts=0, associations=0, events=0)
 
     def table(self, name: str) -> Table:
         """Return the table of the object type called *name*.
@@ -81,4 +81,4 @@ class Portal:
 
     def refuse(self, error: HubSpotError) -> None:
         """Count a refused request or input."""
-        self.account.reject(error.reason or error.category)
+        self.ledger.reject(error.reason or error.category)

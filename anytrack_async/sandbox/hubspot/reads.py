@@ -16,7 +16,7 @@ from anytrack_async.sandbox.hubspot.links import OTHER
 from anytrack_async.sandbox.hubspot.plans import SINGULAR
 from anytrack_async.sandbox.hubspot.portal import Portal
 from anytrack_async.sandbox.hubspot.records import Record, Table
-from anytrack_async.sandbox.wire import Reply, json_reply
+from anytrack_async.sandbox.request import Reply, json_reply
 
 
 def get(portal: Portal, call: Call, table: Table, id_: str) -> Reply:

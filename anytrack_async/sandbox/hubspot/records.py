@@ -11,7 +11,7 @@ import orjson
 
 from anytrack_async.sandbox.hubspot.schema import Schema
 from anytrack_async.sandbox.hubspot.values import normalised
-from anytrack_async.sandbox.wire import Clock
+from anytrack_async.sandbox.request import Clock
 
 _DEFAULTS = {
     "deals": ("amount", "closedate", "dealname", "dealstage", "pipeline"),

@@ -14,9 +14,9 @@ from anytrack_async.sandbox.hubspot.limits import Limits
 from anytrack_async.sandbox.hubspot.oauth import Tokens
 from anytrack_async.sandbox.hubspot.portal import Portal
 from anytrack_async.sandbox.hubspot.records import Table
-from anytrack_async.sandbox.ledger import Account
+from anytrack_async.sandbox.ledger import LedgerPage
+from anytrack_async.sandbox.request import Clock, Reply, Request, json_reply
 from anytrack_async.sandbox.settings import SandboxSettings
-from anytrack_async.sandbox.wire import Clock, Reply, Request, json_reply
 
 _VERSION = r"(?:\d{4}-\d\d|v[1-4])"
 _AREAS = (
@@ -39,13 +39,13 @@ _FAILURES = (
 class HubSpotService:
     """The HubSpot stand-in."""
 
-    def __init__(self, settings: SandboxSettings, account: Account, clock: Clock) -> None:
-        self._portal = Portal(settings, account, clock)
+    def __init__(self, settings: SandboxSettings, ledger: LedgerPage, clock: Clock) -> None:
+        self._portal = Portal(settings, ledger, clock)
         self._tokens = Tokens(settings.hubspot, clock)
         self._limits = Limits(settings.hubspot, clock)
 
-    def accept(self, tokens: tuple[str, ...]) -> None:
-        """Take these access tokens and no others."""
+    def set_tokens(self, tokens: tuple[str, ...]) -> None:
+        """Accept these access tokens and no others."""
         self._tokens.accept(tokens)
 
     def failure(self) -> Reply:

@@ -13,7 +13,7 @@ from anytrack_async.sandbox.hubspot.links import OTHER, TYPE_IDS
 from anytrack_async.sandbox.hubspot.plans import Mode, Plan, parse, plan
 from anytrack_async.sandbox.hubspot.portal import Portal
 from anytrack_async.sandbox.hubspot.records import Table
-from anytrack_async.sandbox.wire import Reply, json_reply
+from anytrack_async.sandbox.request import Reply, json_reply
 
 EVENT_ID = "anytrack_event_id"
 
@@ -56,12 +56,12 @@ def _carry_out(table: Table, ready: Plan) -> Written:
 
 def _settle(portal: Portal, table: Table, written: Written) -> None:
     if table.kind == "contacts":
-        portal.account.extra["contacts"] = len(table)
+        portal.ledger.extra["contacts"] = len(table)
     else:
-        portal.account.accept(written.record.values.get(EVENT_ID), new=written.new)
+        portal.ledger.accept(written.record.values.get(EVENT_ID), new=written.new)
     for association in written.plan.input.associations:
         _link(portal, table, written.record.number, association)
-    portal.account.extra["associations"] = portal.links.count
+    portal.ledger.extra["associations"] = portal.links.count
 
 
 def _link(portal: Portal, table: Table, number: int, association: dict[str, Any]) -> None:

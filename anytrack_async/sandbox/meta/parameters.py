@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from anytrack_async.sandbox.meta.errors import bad_parameter
-from anytrack_async.sandbox.wire import Request
+from anytrack_async.sandbox.request import Request
 
 
 def parameters(request: Request) -> dict[str, Any]:

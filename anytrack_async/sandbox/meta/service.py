@@ -13,12 +13,12 @@ from typing import Any
 
 import orjson
 
-from anytrack_async.sandbox.ledger import Account
+from anytrack_async.sandbox.ledger import LedgerPage
 from anytrack_async.sandbox.meta import errors, parameters
 from anytrack_async.sandbox.meta.errors import GraphError
 from anytrack_async.sandbox.meta.events import DAY, check
+from anytrack_async.sandbox.request import Clock, Reply, Request, json_reply
 from anytrack_async.sandbox.settings import SandboxSettings
-from anytrack_async.sandbox.wire import Clock, Reply, Request, json_reply
 
 MAX_EVENTS = 1_000
 MAX_AGENT = 22
@@ -28,20 +28,20 @@ DEDUP_WINDOW = 2 * DAY
 class MetaService:
     """The Conversions API stand-in, for every version of the Graph API."""
 
-    def __init__(self, settings: SandboxSettings, account: Account, clock: Clock) -> None:
+    def __init__(self, settings: SandboxSettings, ledger: LedgerPage, clock: Clock) -> None:
         self._pixel = settings.meta
-        self._account = account
+        self._ledger = ledger
         self._clock = clock
         self._traces = itertools.count(1)
         self._random = random.Random(settings.seed)
         # By hash: a million (name, id) pairs would be the largest thing in memory.
         self._seen: dict[int, float] = {}
         self._codes: dict[str, int] = {}
-        account.extra["test_event_codes"] = self._codes
-        self.accept(settings.meta.tokens)
+        ledger.extra["test_event_codes"] = self._codes
+        self.set_tokens(settings.meta.tokens)
 
-    def accept(self, tokens: tuple[str, ...]) -> None:
-        """Take these access tokens and no others."""
+    def set_tokens(self, tokens: tuple[str, ...]) -> None:
+        """Accept these access tokens and no others."""
         self._tokens = tokens
 
     def failure(self) -> Reply:
@@ -57,7 +57,7 @@ class MetaService:
         try:
             return self._take(request)
         except GraphError as error:
-            self._account.reject(error.reason)
+            self._ledger.reject(error.reason)
             return self._error(error)
 
     def _take(self, request: Request) -> Reply:
@@ -95,7 +95,7 @@ class MetaService:
     def _accept(self, path: str, events: list[Any], code: object, now: float) -> Reply:
         for event in events:
             event_id = event.get("event_id")
-            self._account.accept(
+            self._ledger.accept(
                 None if event_id is None else str(event_id),
                 new=event_id is None or self._is_new(path, event, now),
             )

@@ -13,9 +13,7 @@ import httpx
 from yarl import URL
 
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.message import Request, TotalTimeout
-from anytrack_async.transport.unpack import unpacked
+from anytrack_async.transport.message import Request, Response, TotalTimeout, decompress
 
 _LARGE = 1_048_576  # bytes that aiohttp wants in pieces
 _LONGEST_FIELD = 102_400  # bytes
@@ -56,8 +54,8 @@ class AiohttpEngine:
             max_field_size=_LONGEST_FIELD,
         )
 
-    async def exchange(self, request: Request) -> Answer:
-        """Send *request* and read the answer."""
+    async def exchange(self, request: Request) -> Response:
+        """Send *request* and read the response."""
         content = request.content
         try:
             response = await self._http.request(
@@ -76,7 +74,9 @@ class AiohttpEngine:
             if not self._http.closed or _cancelled():
                 raise
             raise httpx.CloseError("closed meanwhile") from exc
-        return request.answered(response.status, response.headers, unpacked(response.headers, body))
+        return request.build_response(
+            response.status, response.headers, decompress(response.headers, body)
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -9,7 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.settings.environment import is_loopback
+from anytrack_async.settings.fields import is_loopback
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.engines.httpx import HttpxEngine
 from anytrack_async.transport.engines.patched import ClientsWay, Patchable

@@ -11,9 +11,7 @@ import h11
 import httpx
 from anyio.abc import ByteStream, SocketAttribute
 
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.message import Request, TotalTimeout
-from anytrack_async.transport.unpack import unpacked
+from anytrack_async.transport.message import Request, Response, TotalTimeout, decompress
 
 _READ = 65_536  # bytes
 _LONGEST_HEAD = 102_400  # bytes
@@ -44,8 +42,8 @@ class Connection:
         """Whether the server closed the connection, or said something unasked, while it idled."""
         return _readable(self._socket)
 
-    async def exchange(self, request: Request, end: float) -> Answer:
-        """Send *request* and read the answer.
+    async def exchange(self, request: Request, end: float) -> Response:
+        """Send *request* and read the response.
 
         One scope for all of it, whose deadline moves: scopes are a good part of the price.
 
@@ -54,16 +52,16 @@ class Connection:
             end: when to give up, on anyio's clock.
 
         Raises:
-            httpx.TransportError: there is no answer; the connection must be closed.
+            httpx.TransportError: there is no response; the connection must be closed.
         """
         self.reusable = False
         late: type[httpx.TimeoutException] = httpx.WriteTimeout
         with anyio.CancelScope(deadline=self._until(end)) as scope:
             sent = await self._send(self._packed(request))  # not kept while the server thinks
             late = httpx.ReadTimeout
-            answer = await self._receive(request, scope, end)
+            response = await self._receive(request, scope, end)
             self.reusable = sent and self._again()
-            return answer
+            return response
         raise (TotalTimeout if anyio.current_time() >= end else late)("too slow")
 
     async def aclose(self) -> None:
@@ -96,7 +94,7 @@ class Connection:
             return False  # the server may have answered before it closed: reading tells
         return True
 
-    async def _receive(self, request: Request, scope: anyio.CancelScope, end: float) -> Answer:
+    async def _receive(self, request: Request, scope: anyio.CancelScope, end: float) -> Response:
         head = await self._next(scope, end)
         while isinstance(head, h11.InformationalResponse):
             head = await self._next(scope, end)
@@ -105,7 +103,9 @@ class Connection:
         while isinstance(event := await self._next(scope, end), h11.Data):
             pieces.append(bytes(event.data))
         headers = httpx.Headers(response.headers.raw_items())
-        return request.answered(response.status_code, headers, unpacked(headers, b"".join(pieces)))
+        return request.build_response(
+            response.status_code, headers, decompress(headers, b"".join(pieces))
+        )
 
     async def _next(self, scope: anyio.CancelScope, end: float) -> _Event:
         http = self._http
@@ -129,7 +129,7 @@ class Connection:
         http = self._http
         if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
             return False
-        if http.trailing_data != (b"", False):  # it would be taken for the next answer
+        if http.trailing_data != (b"", False):  # it would be taken for the next response
             return False
         http.start_next_cycle()
         return True

@@ -8,8 +8,7 @@ import anyio
 import httpx
 
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.message import Request, TotalTimeout, Transport
+from anytrack_async.transport.message import Request, Response, TotalTimeout, Transport
 
 _CLOSING = 1.0  # seconds that giving a broken response back may take
 
@@ -31,8 +30,8 @@ class HttpxEngine:
         names = ("connect", "read", "write", "pool")
         self._extensions = {"timeout": dict.fromkeys(names, http.timeout)}
 
-    async def exchange(self, request: Request) -> Answer:
-        """Send *request* and read the answer; responses never stream."""
+    async def exchange(self, request: Request) -> Response:
+        """Send *request* and read the response; responses never stream."""
         sent = httpx.Request(
             request.method,
             request.url,
@@ -43,8 +42,8 @@ class HttpxEngine:
         with anyio.CancelScope(deadline=anyio.current_time() + self._total):
             response = await self._transport.handle_async_request(sent)
             await _read(response)
-            return request.answered(response.status_code, response.headers, response.content)
-        raise TotalTimeout("the answer is not complete", request=sent)
+            return request.build_response(response.status_code, response.headers, response.content)
+        raise TotalTimeout("the response is not complete", request=sent)
 
     async def aclose(self) -> None:
         """Close the transport."""

@@ -9,8 +9,7 @@ from typing import Any
 
 import httpx
 
-from anytrack_async.transport.answer import Answer
-from anytrack_async.transport.message import Engine, Request, Transport
+from anytrack_async.transport.message import Engine, Request, Response, Transport
 
 _OWN = ("httpx.", "httpcore.")
 
@@ -28,7 +27,7 @@ class Patchable:
         self._make = instead
         self._instead: Engine | None = None
 
-    def exchange(self, request: Request) -> Coroutine[Any, Any, Answer]:
+    def exchange(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Send *request*, through httpx if that is patched now."""
         if not patched():
             return self.inner.exchange(request)

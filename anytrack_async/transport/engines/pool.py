@@ -11,10 +11,9 @@ import anyio
 import httpx
 
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.engines.connect import connect
 from anytrack_async.transport.engines.connection import Connection
-from anytrack_async.transport.message import Request
+from anytrack_async.transport.message import Request, Response
 
 
 class Pool:
@@ -51,8 +50,8 @@ class Pool:
         self._closed = False
         self._idle: deque[tuple[float, Connection]] = deque()
 
-    async def exchange(self, request: Request) -> Answer:
-        """Send *request* on an idle connection, or on a new one, and read the answer."""
+    async def exchange(self, request: Request) -> Response:
+        """Send *request* on an idle connection, or on a new one, and read the response."""
         end = anyio.current_time() + self._total
         connection = await self._take()
         try:

@@ -19,9 +19,9 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.destinations.anytrack.payload import encode, to_wire
+from anytrack_async.destinations.anytrack.payload import encode, to_payload
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
-from anytrack_async.destinations.anytrack.sink import AnyTrackSink, _times
+from anytrack_async.destinations.anytrack.sink import AnyTrackSink, _batch_times
 from anytrack_async.destinations.sink import (
     NeedsOperator,
     SinkSignal,
@@ -92,12 +92,12 @@ class Wire(httpx.AsyncBaseTransport):
 
 
 def sink(
-    wire: httpx.AsyncBaseTransport | None = None, *, within: float = inf, **http: Any
+    wire: httpx.AsyncBaseTransport | None = None, *, batch_timeout: float = inf, **http: Any
 ) -> AnyTrackSink:
     settings = AnyTrackSettings(
         api_key="key", account_id="acc", base_url=BASE, http=HttpSettings(**http)
     )
-    return AnyTrackSink(settings, transport=wire, within=within)
+    return AnyTrackSink(settings, transport=wire, batch_timeout=batch_timeout)
 
 
 def status(code: int, body: Any = None, **headers: str) -> Answer:
@@ -139,7 +139,7 @@ class TestToWire:
     def test_a_sale_has_what_anytrack_takes(self):
         conversion = sale(click_id="clk", product_id="p1", custom_data={"plan": "pro"})
 
-        assert to_wire(conversion) == {
+        assert to_payload(conversion) == {
             "click_id": "clk",
             "conversion_type": "sale",
             "revenue": 9.9,
@@ -150,7 +150,7 @@ class TestToWire:
         }
 
     def test_what_is_not_set_is_left_out(self):
-        wire = to_wire(Conversion.lead(event_id="e1", timestamp=NOON))
+        wire = to_payload(Conversion.lead(event_id="e1", timestamp=NOON))
 
         assert wire == {
             "conversion_type": "lead",
@@ -171,10 +171,10 @@ class TestToWire:
             "page_url": "https://shop.test/thanks",
         }
 
-        assert to_wire(sale(**more)).items() >= more.items()
+        assert to_payload(sale(**more)).items() >= more.items()
 
     def test_a_custom_event_keeps_its_name(self):
-        wire = to_wire(Conversion.custom("Subscribed", order_id="o1"))
+        wire = to_payload(Conversion.custom("Subscribed", order_id="o1"))
 
         assert wire["conversion_type"] == "custom"
         assert wire["custom_data"] == {
@@ -183,17 +183,19 @@ class TestToWire:
         }
 
     def test_the_event_id_cannot_be_overwritten(self):
-        assert to_wire(sale(custom_data={"event_id": "x"}))["custom_data"]["event_id"] == "sale:o1"
+        assert (
+            to_payload(sale(custom_data={"event_id": "x"}))["custom_data"]["event_id"] == "sale:o1"
+        )
 
     def test_nothing_about_the_customer_or_the_items_goes_along(self):
         conversion = sale(customer=Customer(email="ada@example.com"), items=[LineItem(id="sku-1")])
 
-        assert "ada" not in json.dumps(to_wire(conversion))
-        assert "sku-1" not in json.dumps(to_wire(conversion))
+        assert "ada" not in json.dumps(to_payload(conversion))
+        assert "sku-1" not in json.dumps(to_payload(conversion))
 
     @given(st.decimals(0, 10**12, allow_nan=False, allow_infinity=False, places=2))
     def test_revenue_is_an_exact_json_number(self, revenue: Decimal):
-        number = to_wire(Conversion.sale(revenue=revenue))["revenue"]
+        number = to_payload(Conversion.sale(revenue=revenue))["revenue"]
 
         assert type(number) in (int, float)
         assert Decimal(str(number)) == revenue
@@ -212,7 +214,7 @@ class TestToWire:
         except InvalidConversionError:  # beyond the calendar in UTC
             reject()
 
-        assert json.loads(encode(conversion)) == to_wire(conversion)
+        assert json.loads(encode(conversion)) == to_payload(conversion)
 
 
 @pytest.mark.asyncio
@@ -290,7 +292,9 @@ class TestDelivering:
         wire = Wire(first(1, lambda _, __: httpx.Response(200, content=content)))
         outcomes = await sink(wire, connections=1).deliver(sales(2))
 
-        assert outcomes[0] == Outcome.retry("answered 200 without confirming the conversion")
+        assert outcomes[0] == Outcome.retry(
+            "AnyTrack answered 200 without confirming the conversion"
+        )
         assert outcomes[1].status is Status.DELIVERED
 
     @pytest.mark.parametrize("code", [400, 404, 409, 413, 422])
@@ -324,7 +328,7 @@ class TestDelivering:
         outcomes = await sink(Wire(first(1, broken)), connections=1).deliver(sales(2))
 
         assert outcomes[0].status is Status.RETRY
-        assert "no answer" in str(outcomes[0].error)
+        assert "no response" in str(outcomes[0].error)
 
     async def test_no_request_is_repeated_by_the_sink(self):
         wire = Wire(status(503))
@@ -446,7 +450,7 @@ class TestPlan:
 
     @given(st.floats(0.001, 1e6) | st.just(inf), st.floats(0.001, 1e6) | st.just(inf))
     def test_the_last_request_has_its_time_out_if_the_batch_has(self, timeout: float, most: float):
-        sending, patience = _times(timeout, most)
+        sending, patience = _batch_times(timeout, most)
 
         assert 0 <= sending <= patience <= most
         assert sending <= 30
@@ -471,7 +475,7 @@ class TestTime:
             Status.RETRY,
             *[None] * 6,
         ]
-        assert "no answer" in str(signal.outcomes[3].error)
+        assert "no response" in str(signal.outcomes[3].error)
         assert "not sent" in signal.reason
         assert wire.now == 0
 
@@ -498,7 +502,7 @@ class TestTime:
                 await anyio.sleep_forever()
 
         wire = Wire(pause=hang_once)
-        target = sink(wire, connections=1, timeout=timeout, within=delivery.batch_timeout)
+        target = sink(wire, connections=1, timeout=timeout, batch_timeout=delivery.batch_timeout)
         dispatcher = Dispatcher(MemoryOutbox(), [target], delivery, notify=lambda _: None)
         async with dispatcher:
             with anyio.fail_after(10):
@@ -538,7 +542,7 @@ class TestTime:
         wire = Wire(pause=anyio.sleep_forever)
         signal = await signalled(Unavailable, sink(wire, timeout=0.01), sales(3))
 
-        assert "no answer" in signal.reason
+        assert "no response" in signal.reason
 
     async def test_cancelling_cancels_the_requests_and_the_sink_stays_usable(self):
         gate = anyio.Event()
@@ -688,8 +692,8 @@ class TestHousekeeping:
         assert sink().limits.concurrency == 2
         assert sink(connections=1).limits.batch == 8
         assert sink(connections=1).limits.concurrency == 1
-        assert sink().limits.seconds is None
-        assert sink(timeout=60).limits.seconds == pytest.approx(60 / 0.95)
+        assert sink().limits.required_seconds is None
+        assert sink(timeout=60).limits.required_seconds == pytest.approx(60 / 0.95)
         assert sink().name == "anytrack"
 
     async def test_a_new_token_is_used_from_now_on(self):

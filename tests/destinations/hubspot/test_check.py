@@ -132,7 +132,7 @@ async def test_a_property_that_is_no_object_is_a_fault(sink, ready):
 async def test_a_stage_that_is_not_there_is_told(make_sink, ready):
     faults = failed(await make_sink(stages={"sale": "Signed"}).check())
 
-    assert "no stage of pipeline 'Sales' (default) 'Signed'" in faults["stages"]
+    assert "pipeline 'Sales' (default) has no stage 'Signed'" in faults["stages"]
 
 
 async def test_pipelines_that_cannot_be_read_are_told(hs, sink, ready):

@@ -279,8 +279,9 @@ async def test_a_link_to_a_contact_that_was_deleted_keeps_the_deal(hs, sink, wir
 async def test_a_path_that_is_not_there_holds_the_lane(hs, sink, wire):
     wire.script("deals", hs.refusal(404, "OBJECT_NOT_FOUND", "resource not found"))
 
-    with pytest.raises(NeedsOperator, match="check api_version"):
+    with pytest.raises(NeedsOperator, match=r"check HubSpotSettings\(api_version=…") as caught:
         await sink.deliver([hs.sale("1")])
+    assert caught.value.cause == "configuration"
 
 
 async def test_a_link_nothing_is_known_of_is_tried_again(hs, sink, wire):
@@ -450,8 +451,9 @@ async def test_missing_scopes_hold_the_lane_and_are_named(hs, sink, wire):
     errors = [{"context": {"requiredGranularScopes": ["crm.objects.deals.write"]}}]
     wire.script("deals", hs.refusal(403, "MISSING_SCOPES", errors=errors))
 
-    with pytest.raises(NeedsOperator, match=r"crm\.objects\.deals\.write"):
+    with pytest.raises(NeedsOperator, match=r"crm\.objects\.deals\.write") as caught:
         await sink.deliver([hs.sale("1")])
+    assert caught.value.cause == "credentials"
 
 
 async def test_a_missing_property_of_ours_holds_the_lane_and_keeps_what_was_written(hs, sink, wire):
@@ -465,9 +467,43 @@ async def test_a_missing_property_of_ours_holds_the_lane_and_keeps_what_was_writ
         ),
     )
 
-    with pytest.raises(NeedsOperator, match="setup") as caught:
+    with pytest.raises(NeedsOperator, match="`anytrack setup hubspot`") as caught:
         await sink.deliver([hs.sale("1", source="google"), hs.sale("2")])
     assert statuses(caught.value.outcomes) == [None, "delivered"]
+    assert caught.value.cause == "configuration"
+
+
+async def test_a_missing_property_of_the_settings_holds_the_lane(hs, make_sink, wire):
+    detail = {"code": "PROPERTY_DOESNT_EXIST", "context": {"propertyName": ["plan"]}}
+    wire.script("deals", hs.reply(207, errors=[hs.item_error("sale:1", errors=[detail])]))
+
+    with pytest.raises(NeedsOperator) as caught:
+        await make_sink(properties={"plan": "custom_data.plan"}).deliver([hs.sale("1")])
+    assert caught.value.cause == "configuration"
+    assert caught.value.reason.endswith(
+        "create the deal property 'plan' in HubSpot, or take it out of "
+        "HubSpotSettings(properties=…); then client.resume('hubspot')"
+    )
+
+
+async def test_another_fault_of_a_property_of_the_settings_rejects_its_conversion(
+    hs, make_sink, wire
+):
+    detail = {"code": "INVALID_OPTION", "context": {"propertyName": ["plan"]}}
+    wire.script("deals", hs.reply(207, errors=[hs.item_error("sale:1", errors=[detail])]))
+
+    outcomes = await make_sink(properties={"plan": "custom_data.plan"}).deliver([hs.sale("1")])
+    assert statuses(outcomes) == ["rejected"]
+
+
+async def test_a_missing_property_that_a_function_returns_rejects_its_conversion(
+    hs, make_sink, wire
+):
+    detail = {"code": "PROPERTY_DOESNT_EXIST", "context": {"propertyName": ["plan"]}}
+    wire.script("deals", hs.reply(207, errors=[hs.item_error("sale:1", errors=[detail])]))
+
+    outcomes = await make_sink(properties=lambda c: {"plan": "gold"}).deliver([hs.sale("1")])
+    assert statuses(outcomes) == ["rejected"]
 
 
 async def test_a_hold_wins_over_a_split(hs, sink, wire):
@@ -553,8 +589,9 @@ async def test_a_token_that_cannot_be_one_is_refused(sink, token):
 async def test_a_refused_token_holds_the_lane(hs, sink, wire):
     wire.script("deals", hs.refusal(401, "INVALID_AUTHENTICATION", "who are you"))
 
-    with pytest.raises(NeedsOperator, match="who are you"):
+    with pytest.raises(NeedsOperator, match="who are you") as caught:
         await sink.deliver([hs.sale()])
+    assert caught.value.cause == "credentials"
     assert len(wire.calls) == 1
 
 

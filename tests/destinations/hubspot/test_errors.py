@@ -6,7 +6,7 @@ import pytest
 
 from anytrack_async.destinations.hubspot.classify import read_item, read_problem, until_midnight
 from anytrack_async.destinations.hubspot.problem import Act
-from anytrack_async.transport.redact import hide
+from anytrack_async.transport.errors import hide
 
 NOW = datetime(2026, 3, 4, 22, 30, tzinfo=UTC)
 
@@ -64,7 +64,8 @@ def test_a_proxy_that_speaks_html_rejects_nothing(status, act):
 
 def test_a_path_that_is_not_there_names_the_settings():
     assert str(problem(404, message="resource not found", correlationId="c-1")) == (
-        "resource not found; check api_version and base_url (correlation id c-1)"
+        "resource not found; check HubSpotSettings(api_version=…, base_url=…); "
+        "then client.resume('hubspot') (correlation id c-1)"
     )
 
 
@@ -220,7 +221,11 @@ def test_a_portal_that_moves_is_waited_for_up_to_a_day():
 def test_a_portal_without_our_properties_holds_and_names_the_remedy(body):
     for found in (problem(400, **body), read_item(body)):
         assert found.act is Act.HOLD
-        assert "HubSpotSink.setup() creates the property anytrack_source" in str(found)
+        assert found.cause == "configuration"
+        assert str(found).endswith(
+            "create the deal property anytrack_source with `anytrack setup hubspot`; "
+            "then client.resume('hubspot')"
+        )
 
 
 def test_another_missing_property_is_rejected():

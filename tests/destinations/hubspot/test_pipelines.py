@@ -64,15 +64,21 @@ def test_each_type_may_have_its_pipeline(hs):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"pipeline": "Nope"}, r"no pipeline 'Nope'; it has: 'Sales Pipeline' \(default\)"),
+        (
+            {"pipeline": "Nope"},
+            r"^HubSpot has no pipeline 'Nope': set HubSpotSettings\(pipeline=…\) to one of 'Sales ",
+        ),
         ({"pipeline": "Gone"}, "no pipeline 'Gone'"),
-        ({"pipeline": "TWIN"}, r"several of pipeline 'TWIN', give the id: .*'twin' \(8\)"),
+        (
+            {"pipeline": "TWIN"},
+            r"^HubSpot has more than one pipeline named 'TWIN'; use its id in .*=….*'twin' \(8\)",
+        ),
         (
             {"stages": {"sale": "Won"}},
-            r"no stage of pipeline 'Sales Pipeline' \(default\) 'Won'; it has: .*closedwon",
+            r"pipeline 'Sales Pipeline' \(default\) has no stage 'Won': set .*stages=.*closedwon",
         ),
         ({"stages": {"sale": "Old"}}, "no stage"),
-        ({"pipeline": "7"}, "it has: none"),
+        ({"pipeline": "7"}, "none there is yet"),
     ],
 )
 def test_a_wrong_name_tells_what_there_is(hs, given, told):
@@ -82,7 +88,7 @@ def test_a_wrong_name_tells_what_there_is(hs, given, told):
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"results": None}])
 def test_an_answer_without_pipelines_has_none(hs, answer):
-    with pytest.raises(ConfigurationError, match="it has: none"):
+    with pytest.raises(ConfigurationError, match="none there is yet"):
         resolved(hs.settings(), answer)
 
 
@@ -114,13 +120,23 @@ async def test_a_wrong_stage_holds_the_lane_until_it_is_put_right(hs, make_sink,
         wire.script("pipelines", httpx.Response(200, json=stages))
     sink = make_sink(stages=dict.fromkeys(("sale", "lead", "signup", "custom"), "Signed"))
 
-    with pytest.raises(NeedsOperator, match=r"no stage .* 'Signed'; it has:") as caught:
+    with pytest.raises(NeedsOperator, match=r"no stage 'Signed': set HubSpot.*stages=") as caught:
         await sink.deliver([hs.sale()])
-    assert caught.value.code == "CONFIGURATION"
+    assert (caught.value.code, caught.value.cause) == ("CONFIGURATION", "configuration")
+    assert caught.value.reason.endswith("; then client.resume('hubspot')")
     assert wire.ops == ["pipelines"]
 
     await sink.deliver([hs.sale()])
     assert wire.of("deals")[0].inputs[0]["properties"]["dealstage"] == "1"
+
+
+@pytest.mark.asyncio
+async def test_pipelines_that_the_token_may_not_read_hold_the_lane(hs, make_sink, wire):
+    wire.script("pipelines", hs.refusal(403, "MISSING_SCOPES", "not yours"))
+
+    with pytest.raises(NeedsOperator, match="not yours") as caught:
+        await make_sink(pipeline="1016", stages=WON).deliver([hs.sale()])
+    assert caught.value.cause == "credentials"
 
 
 @pytest.mark.asyncio
@@ -139,8 +155,10 @@ async def test_a_stage_that_was_removed_holds_the_lane_and_is_looked_up_again(hs
     wire.script("deals", hs.reply(207, errors=[hs.item_error("sale:1", errors=[detail])]))
     sink = make_sink(pipeline="1016", stages=WON)
 
-    with pytest.raises(NeedsOperator, match="INVALID_OPTION"):
+    with pytest.raises(NeedsOperator, match="INVALID_OPTION") as caught:
         await sink.deliver([hs.sale("1")])
+    assert caught.value.cause == "configuration"
+    assert "stage '21': set HubSpotSettings(stages=…)" in caught.value.reason
     await sink.deliver([hs.sale("1")])
 
     assert wire.ops == ["pipelines", "deals", "pipelines", "deals"]

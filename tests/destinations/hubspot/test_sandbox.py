@@ -34,7 +34,7 @@ def sink_of(app, **more):
 
 
 def ledger(app, **more):
-    return app.ledger.report(**more)["hubspot"]
+    return app.ledger.as_dict(**more)["hubspot"]
 
 
 async def test_a_batch_delivered_twice_is_there_once(hs):

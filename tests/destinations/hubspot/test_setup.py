@@ -2,7 +2,8 @@ import httpx
 import orjson
 import pytest
 
-from anytrack_async.destinations.hubspot.setup import LABELS, Step
+from anytrack_async.destinations.hubspot.setup import LABELS
+from anytrack_async.destinations.sink import SetupStep
 from anytrack_async.errors import ConfigurationError, CredentialsError, RejectedError, ServerError
 
 pytestmark = pytest.mark.asyncio
@@ -88,7 +89,7 @@ async def test_a_group_of_our_own_is_created_first(make_sink, wire):
 
     steps = await make_sink(property_group="anytrack").setup()
 
-    assert steps[0] == Step(action="created", kind="property group", name="anytrack")
+    assert steps[0] == SetupStep(action="created", kind="property group", name="anytrack")
     assert portal.created[0] == {"name": "anytrack", "label": "AnyTrack"}
     assert {one["groupName"] for one in portal.created[1:]} == {"anytrack"}
 

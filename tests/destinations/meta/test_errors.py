@@ -2,12 +2,12 @@ import orjson
 import pytest
 
 from anytrack_async.destinations.meta.responses import Action, GraphError
-from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.message import Response
 
 
 def read(content, status=400):
     body = content if isinstance(content, bytes) else orjson.dumps(content)
-    return GraphError.read(Answer(status=status, headers={}, content=body))
+    return GraphError.read(Response(status=status, headers={}, content=body))
 
 
 def action(code, subcode=None, status=400, **more):

@@ -11,27 +11,27 @@ from anytrack_async.destinations.sink import (
     Unavailable,
 )
 from anytrack_async.models.outcome import DELIVERED, Status
-from anytrack_async.transport.answer import Answer
+from anytrack_async.transport.message import Response
 
 
-def answer(body, status=200, headers=None):
+def response(body, status=200, headers=None):
     content = body if isinstance(body, bytes) else orjson.dumps(body)
-    return Answer(status=status, headers=headers or {}, content=content)
+    return Response(status=status, headers=headers or {}, content=content)
 
 
 def failed(code, subcode=None, status=400, headers=None):
     error = {"message": "m", "code": code, "error_subcode": subcode, "fbtrace_id": "T"}
-    return answer({"error": error}, status, headers)
+    return response({"error": error}, status, headers)
 
 
 def test_all_received_is_delivered(caplog):
-    assert settle(answer({"events_received": 3, "messages": []}), 3) is DELIVERED
-    assert settle(answer({"events_received": 1}, 202), 1) is DELIVERED
+    assert settle(response({"events_received": 3, "messages": []}), 3) is DELIVERED
+    assert settle(response({"events_received": 1}, 202), 1) is DELIVERED
     assert not caplog.records
 
 
 def test_fewer_received_is_said_loudly_and_sent_again(caplog):
-    outcome = settle(answer({"events_received": 2, "fbtrace_id": "AbC"}), 3)
+    outcome = settle(response({"events_received": 2, "fbtrace_id": "AbC"}), 3)
 
     assert outcome.status is Status.RETRY
     assert outcome.error == "Meta received 2 of 3 events (fbtrace_id AbC)"
@@ -39,7 +39,7 @@ def test_fewer_received_is_said_loudly_and_sent_again(caplog):
 
 
 def test_messages_are_logged_without_customer_data(caplog):
-    settle(answer({"events_received": 1, "messages": ["see jane@example.com", {"a": 1}]}), 1)
+    settle(response({"events_received": 1, "messages": ["see jane@example.com", {"a": 1}]}), 1)
 
     assert len(caplog.records) == 2
     assert "jane" not in caplog.text
@@ -50,7 +50,7 @@ def test_messages_are_logged_without_customer_data(caplog):
 )
 def test_success_that_does_not_say_what_was_received_is_none_of_metas(body):
     with pytest.raises(Unavailable):
-        settle(answer(body), 2)
+        settle(response(body), 2)
 
 
 def test_error_behind_a_200_counts_as_that_error():

@@ -34,7 +34,7 @@ def make(clock=time.time, **fields):
         **fields,
     }
     sink = MetaSink(MetaSettings(**given), transport=httpx.ASGITransport(app=app))
-    return sink, app.ledger.accounts["meta"]
+    return sink, app.ledger.pages["meta"]
 
 
 def sale(number, **fields):

@@ -70,15 +70,15 @@ async def test_the_same_requests_leave_as_from_the_plain_engine():
             http = HttpSettings(engine=engine, timeout=5)
             talk = Session("anytrack", server.url, headers={"Authorization": "Bearer t"}, http=http)
             for _ in range(3):
-                answer = await talk.send(
+                response = await talk.send(
                     "POST", "a/b", "ö%", params={"q": "ü&+"}, content=b'{"x":1}', headers={"k": "v"}
                 )
             await talk.aclose()
             assert server.connections == 1
         head = server.requests[0][1].replace(str(server.port).encode(), b"PORT")
         heads.append(sorted(head.split(b"\r\n")))
-        assert (answer.status, answer.content) == (201, b'{"x":1}')
-        assert answer.headers["x-REQUEST-id"] == "r1"
+        assert (response.status, response.content) == (201, b'{"x":1}')
+        assert response.headers["x-REQUEST-id"] == "r1"
 
     assert heads[0] == heads[1]
     assert b"POST /a%2Fb/%C3%B6%25?q=%C3%BC%26%2B HTTP/1.1" in heads[0]
@@ -100,9 +100,9 @@ async def test_bodies_of_any_size_arrive_whole(size: int):
         await wire.send(reply(body))
 
     async with talking(echo) as (talk, server):
-        answer = await talk.send("POST", "a", content=b"x" * size)
+        response = await talk.send("POST", "a", content=b"x" * size)
 
-    assert answer.content == b"x" * size
+    assert response.content == b"x" * size
     assert f"Content-Length: {size}".encode() in server.requests[0][1].split(b"\r\n")
 
 
@@ -245,7 +245,7 @@ async def test_a_broken_answer_is_a_transport_error_and_ends_its_connection(fail
 
 async def test_a_silent_server_ends():
     async with talking(silence, timeout=0.1) as (talk, _):
-        with pytest.raises(TransportError, match=r"no answer within 0\.1 s"):
+        with pytest.raises(TransportError, match=r"no response within 0\.1 s"):
             await talk.send("GET", "a")
 
 
@@ -260,7 +260,7 @@ async def test_a_dripping_server_ends_and_frees_its_slot():
             await anyio.sleep(0.005)
 
     async with talking(drip, timeout=0.1, connections=1) as (talk, server):
-        with pytest.raises(TransportError, match=r"no complete answer within 0\.4 s"):
+        with pytest.raises(TransportError, match=r"no complete response within 0\.4 s"):
             await talk.send("GET", "a")
 
         assert (await talk.send("GET", "a")).status == 200

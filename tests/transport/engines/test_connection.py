@@ -7,9 +7,8 @@ import anyio
 import httpx
 import pytest
 
-from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.engines.connection import Connection, _readable
-from anytrack_async.transport.message import Request, TotalTimeout
+from anytrack_async.transport.message import Request, Response, TotalTimeout
 
 pytestmark = pytest.mark.asyncio
 
@@ -50,7 +49,7 @@ def connection(wire: Wire, timeout: float = 5.0) -> Connection:
     return Connection(wire, timeout=timeout)  # type: ignore[arg-type]
 
 
-async def ask(wire: Wire, request: Request = GET) -> tuple[Answer, Connection]:
+async def ask(wire: Wire, request: Request = GET) -> tuple[Response, Connection]:
     used = connection(wire)
     return await used.exchange(request, anyio.current_time() + 10), used
 
@@ -81,10 +80,10 @@ async def test_the_length_is_said_where_a_body_is_expected(
 
 async def test_an_answer_in_pieces_is_put_together():
     wire = Wire(*(OK[at : at + 1] for at in range(len(OK))))
-    answer, used = await ask(wire)
+    response, used = await ask(wire)
 
-    assert (answer.status, answer.content, answer.service) == (200, b"{}", "anytrack")
-    assert answer.headers["CONTENT-length"] == "2"
+    assert (response.status, response.content, response.service) == (200, b"{}", "anytrack")
+    assert response.headers["CONTENT-length"] == "2"
     assert used.reusable
 
 
@@ -98,17 +97,17 @@ async def test_an_answer_in_pieces_is_put_together():
     ],
 )
 async def test_a_connection_that_may_be_out_of_step_is_not_used_again(said: bytes):
-    answer, used = await ask(Wire(said))
+    response, used = await ask(Wire(said))
 
-    assert answer.content == b"{}"
+    assert response.content == b"{}"
     assert not used.reusable
 
 
 @pytest.mark.parametrize("failure", [anyio.BrokenResourceError, anyio.ClosedResourceError, OSError])
 async def test_what_cannot_be_sent_may_still_be_answered(failure: type[Exception]):
-    answer, used = await ask(Wire(OK, sending=failure()))
+    response, used = await ask(Wire(OK, sending=failure()))
 
-    assert answer.status == 200
+    assert response.status == 200
     assert not used.reusable
 
 

@@ -6,10 +6,9 @@ import pytest
 import respx
 
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.answer import Answer
 from anytrack_async.transport.engines.httpx import HttpxEngine
 from anytrack_async.transport.engines.patched import ClientsWay, Patchable, patched
-from anytrack_async.transport.message import Request
+from anytrack_async.transport.message import Request, Response
 
 pytestmark = pytest.mark.asyncio
 
@@ -23,15 +22,15 @@ PLACES = (
 
 
 class Fixed:
-    """An engine with one answer."""
+    """An engine with one response."""
 
     def __init__(self, status: int, failure: Exception | None = None) -> None:
         self.status = status
         self.failure = failure
         self.closed = 0
 
-    async def exchange(self, request: Request) -> Answer:
-        return request.answered(self.status, {}, b"")
+    async def exchange(self, request: Request) -> Response:
+        return request.build_response(self.status, {}, b"")
 
     async def aclose(self) -> None:
         self.closed += 1

@@ -274,9 +274,9 @@ async def test_bodies_of_any_size_arrive_whole(size: int):
         await wire.send(reply(body))
 
     async with talking(echo) as (session, _):
-        answer = await session.send("POST", "a", content=b"x" * size)
+        response = await session.send("POST", "a", content=b"x" * size)
 
-    assert answer.content == b"x" * size
+    assert response.content == b"x" * size
 
 
 async def test_chunked_answers_and_informational_ones_are_understood():
@@ -313,12 +313,12 @@ async def test_an_answer_to_half_a_request_counts():
         session = Session(
             "anytrack", f"http://127.0.0.1:{port}", headers={}, http=HttpSettings(timeout=5)
         )
-        answer = await session.send("POST", "a", content=b"x" * 5_000_000)
+        response = await session.send("POST", "a", content=b"x" * 5_000_000)
         await session.aclose()
         tasks.cancel_scope.cancel()
     await listener.aclose()
 
-    assert answer.status == 413
+    assert response.status == 413
 
 
 # Failures
@@ -423,7 +423,7 @@ async def silence(wire: Wire, head: bytes, body: bytes) -> None:
 
 async def test_a_silent_server_ends():
     async with talking(silence, timeout=0.1) as (session, _):
-        with pytest.raises(TransportError, match=r"no answer within 0\.1 s"):
+        with pytest.raises(TransportError, match=r"no response within 0\.1 s"):
             await session.send("GET", "a")
 
 
@@ -431,7 +431,7 @@ async def test_a_server_that_does_not_read_ends():
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         session = Session("anytrack", url, headers={}, http=HttpSettings(timeout=0.2))
-        with pytest.raises(TransportError, match=r"no answer within 0\.2 s") as caught:
+        with pytest.raises(TransportError, match=r"no response within 0\.2 s") as caught:
             await session.send("POST", "a", content=b"x" * 30_000_000)
         await session.aclose()
 
@@ -449,7 +449,7 @@ async def test_a_dripping_server_ends_and_frees_its_slot():
             await anyio.sleep(0.005)
 
     async with talking(drip, timeout=0.1, connections=1) as (session, server):
-        with pytest.raises(TransportError, match=r"no complete answer within 0\.4 s"):
+        with pytest.raises(TransportError, match=r"no complete response within 0\.4 s"):
             await session.send("GET", "a")
 
         assert (await session.send("GET", "a")).status == 200

@@ -98,10 +98,10 @@ async def test_a_server_that_is_trusted_answers_over_tls(
     async def context() -> ssl.SSLContext:
         return trusting()
 
-    async def answer(wire: object, head: bytes, body: bytes) -> None:
+    async def respond(wire: object, head: bytes, body: bytes) -> None:
         await wire.send(reply(body))  # type: ignore[attr-defined]
 
-    async with serving(answer, secure=True) as server:
+    async with serving(respond, secure=True) as server:
         monkeypatch.setattr("anytrack_async.transport.engines.choose.tls_context", context)
         http = HttpSettings(timeout=5, engine=engine)
         talk = Session("anytrack", server.url, headers={}, http=http)

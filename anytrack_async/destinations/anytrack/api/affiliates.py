@@ -30,7 +30,7 @@ class Affiliates(Endpoint):
             InvalidArgumentError: an argument is wrong; the message names it.
             NotFoundError: AnyTrack has no such affiliate.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /affiliates/performance``.
         """
@@ -38,7 +38,7 @@ class Affiliates(Endpoint):
         params = who | Window.of(date_range).params
         record = unwrap(await self._session.get("affiliates", "performance", params=params))
         if not isinstance(record, dict):
-            raise DecodeError("anytrack: the answer's 'data' is not an object")
+            raise DecodeError("anytrack: the response's 'data' is not an object")
         return read_affiliate(record | who)
 
     async def top(
@@ -59,7 +59,7 @@ class Affiliates(Endpoint):
         Raises:
             InvalidArgumentError: an argument is wrong; the message names it.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /affiliates/top``.
         """

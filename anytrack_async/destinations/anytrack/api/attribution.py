@@ -18,7 +18,7 @@ class Attributions(Endpoint):
         Raises:
             NotFoundError: AnyTrack has no such conversion.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /conversions/{id}/attribution``.
         """
@@ -35,7 +35,7 @@ class Attributions(Endpoint):
         Raises:
             NotFoundError: AnyTrack has no such conversion.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /conversions/{id}/touchpoints``.
         """

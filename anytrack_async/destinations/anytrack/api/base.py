@@ -43,7 +43,7 @@ def unwrap(body: object) -> Any:
         DecodeError: there is no such thing.
     """
     if not isinstance(body, Mapping) or "data" not in body:
-        raise DecodeError("anytrack: the answer has no 'data'")
+        raise DecodeError("anytrack: the response has no 'data'")
     return body["data"]
 
 

@@ -45,7 +45,7 @@ class Conversions(Endpoint):
         Raises:
             InvalidArgumentError: an argument is wrong; the message names it.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /conversions``.
         """
@@ -63,7 +63,7 @@ class Conversions(Endpoint):
         Raises:
             NotFoundError: AnyTrack has no such conversion.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /conversions/{id}``.
         """
@@ -92,7 +92,7 @@ class Conversions(Endpoint):
         Raises:
             InvalidArgumentError: an argument is wrong; the message names it. At once.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: an answer cannot be read.
+            DecodeError: a response cannot be read.
 
         Source: AnyTrack REST, ``GET /conversions``.
         """

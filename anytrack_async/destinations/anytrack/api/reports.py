@@ -25,14 +25,14 @@ class Reports(Endpoint):
         Raises:
             InvalidArgumentError: *day* is no date.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: the answer cannot be read.
+            DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /reports/daily``.
         """
         params = {"date": _day(day).isoformat()}
         body = await self._session.get("reports", "daily", params=params)
         if not isinstance(body, Mapping):
-            raise DecodeError("anytrack: the answer is not an object")
+            raise DecodeError("anytrack: the response is not an object")
         inner = body.get("data")
         return read_daily_report({**(inner if isinstance(inner, Mapping) else body), **params})
 
@@ -48,7 +48,7 @@ class Reports(Endpoint):
         Raises:
             InvalidArgumentError: an argument is wrong; the message names it. At once.
             ServiceError: the subclass that fits, after the last retry.
-            DecodeError: an answer cannot be read.
+            DecodeError: a response cannot be read.
 
         Source: AnyTrack REST, ``GET /reports/daily``.
         """

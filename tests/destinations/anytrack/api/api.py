@@ -7,8 +7,7 @@ from typing import Any
 
 import httpx
 
-from anytrack_async.destinations.anytrack.session import anytrack_session
-from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.settings.http import HttpSettings, Retry
 from anytrack_async.transport.session import Session
 

@@ -1,0 +1,227 @@
+"""`anytrack destinations`, `anytrack check` and `anytrack setup`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from anytrack_async.destinations.hubspot.sink import HubSpotSink
+from anytrack_async.destinations.sink import SetupStep
+from anytrack_async.sandbox import HubSpotPortal, SandboxSettings, in_thread
+
+ANYTRACK = {
+    "ANYTRACK_API_KEY": True,
+    "ANYTRACK_ACCOUNT_ID": True,
+    "ANYTRACK_BASE_URL": True,
+}
+
+
+@pytest.fixture
+def bare_portal(monkeypatch):
+    settings = SandboxSettings(hubspot=HubSpotPortal(prepared=False))
+    with in_thread(settings) as sandbox:
+        for name, value in sandbox.environment().items():
+            monkeypatch.setenv(name, value)
+        yield sandbox
+
+
+@pytest.fixture
+def test_code(monkeypatch):
+    monkeypatch.setenv("META_TEST_EVENT_CODE", "TEST123")
+
+
+# List
+
+
+def test_destinations_are_listed_with_state_and_variables(run, sandbox, monkeypatch):
+    monkeypatch.delenv("META_PIXEL_ID")
+    monkeypatch.delenv("HUBSPOT_ACCESS_TOKEN")
+
+    ran = run("destinations")
+
+    rows = {line.split()[0]: line for line in ran.out.splitlines()[1:]}
+    assert list(rows) == ["anytrack", "meta", "hubspot"]
+    assert rows["anytrack"].split()[1] == "configured"
+    assert "set META_PIXEL_ID in the environment" in rows["meta"]
+    assert "not configured" in rows["hubspot"]
+    assert "HUBSPOT_CLIENT_SECRET" in rows["hubspot"]
+
+
+def test_the_list_for_programs(run, sandbox):
+    anytrack, meta, hubspot = json.loads(run("destinations", "--json").out)
+
+    assert anytrack == {"name": "anytrack", "state": "configured", "variables": ANYTRACK}
+    assert meta["variables"]["META_API_VERSION"] is False
+    assert hubspot["variables"]["HUBSPOT_ACCESS_TOKEN"] is True
+
+
+def test_the_list_shows_no_value(run, sandbox, monkeypatch):
+    monkeypatch.setenv("META_ACCESS_TOKEN", "s3cret")
+
+    ran = run("destinations")
+
+    assert "s3cret" not in ran.out + ran.err
+
+
+# Check
+
+
+@pytest.mark.usefixtures("test_code")
+def test_check_of_everything_passes_when_all_is_ready(run, sandbox):
+    ran = run("check", "--currency", "EUR")
+
+    assert ran.code == 0
+    assert {line.split()[1] for line in ran.out.splitlines()} == {"anytrack:", "meta:", "hubspot:"}
+    assert "FAIL" not in ran.out
+    assert "ok   anytrack: credentials: accepted" in ran.out
+    assert "ok   hubspot: token: " in ran.out
+
+
+@pytest.mark.usefixtures("test_code")
+def test_one_destination_that_is_not_ready_fails_the_check_and_hides_no_other(
+    run, sandbox, monkeypatch
+):
+    monkeypatch.setenv("ANYTRACK_API_KEY", "old")
+
+    ran = run("check")
+
+    assert ran.code == 1
+    assert "FAIL anytrack: credentials: anytrack: " in ran.out
+    assert "ok   meta: test event: " in ran.out
+    assert "ok   hubspot: token: " in ran.out
+
+
+@pytest.mark.usefixtures("test_code")
+def test_a_destination_configured_in_part_fails_the_check_of_everything(run, sandbox, monkeypatch):
+    monkeypatch.delenv("META_PIXEL_ID")
+
+    ran = run("check")
+
+    assert ran.code == 1
+    assert "FAIL meta: settings: set META_PIXEL_ID in the environment" in ran.out
+
+
+def test_check_of_nothing_says_where_to_look(run):
+    ran = run("check")
+
+    assert ran.code == 2
+    assert ran.err == (
+        "error: no destination is configured; `anytrack destinations` lists the variables of each\n"
+    )
+
+
+def test_check_of_an_unknown_destination_lists_those_there_are(run):
+    ran = run("check", "pigeon")
+
+    assert ran.code == 2
+    assert "'pigeon'; there are: anytrack, meta, hubspot" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [("hubspot", "HUBSPOT_ACCESS_TOKEN"), ("meta", "META_PIXEL_ID, META_ACCESS_TOKEN")],
+)
+def test_check_without_variables_says_what_to_set(run, name, variables):
+    ran = run("check", name)
+
+    assert ran.code == 1
+    assert ran.out.startswith(
+        f"FAIL {name}: settings: {name} is not configured; it reads {variables}"
+    )
+
+
+def test_check_says_what_is_missing_and_what_to_do(run, bare_portal):
+    ran = run("check", "hubspot")
+
+    assert ran.code == 1
+    assert "FAIL hubspot: property anytrack_event_id" in ran.out
+    assert ran.err == "hint: create what is missing with: anytrack setup hubspot\n"
+
+
+def test_check_of_a_currency_that_is_not_enabled_fails(run, sandbox):
+    ran = run("check", "hubspot", "--currency", "THB")
+
+    assert ran.code == 1
+    assert "FAIL hubspot: currency THB" in ran.out
+    assert ran.err == ""
+
+
+@pytest.mark.usefixtures("test_code")
+def test_meta_takes_a_test_event(run, sandbox):
+    ran = run("check", "meta")
+
+    assert ran.code == 0
+    assert "accepted it; see it in Events Manager under TEST123" in ran.out
+    assert sandbox.ledger()["meta"]["unique"] == 1
+
+
+def test_without_a_test_code_nothing_is_sent_to_meta(run, sandbox):
+    ran = run("check", "meta")
+
+    assert ran.code == 1
+    assert "FAIL meta: test event: set META_TEST_EVENT_CODE" in ran.out
+    assert sandbox.ledger()["meta"]["requests"] == 0
+
+
+@pytest.mark.usefixtures("test_code")
+def test_a_token_meta_refuses_is_told(run, sandbox, monkeypatch):
+    monkeypatch.setenv("META_ACCESS_TOKEN", "expired")
+
+    ran = run("check", "meta")
+
+    assert ran.code == 1
+    assert "FAIL meta: test event: " in ran.out
+    assert "190" in ran.out
+    assert "expired" not in ran.out.replace("Session has expired", "")
+
+
+# Setup
+
+
+def test_setup_creates_what_is_missing_once(run, bare_portal):
+    planned = run("setup", "hubspot", "--dry-run")
+    first, second = run("setup", "hubspot"), run("setup")
+
+    assert "create property anytrack_event_id" in planned.out
+    assert "created property anytrack_event_id" in first.out
+    assert "exists property anytrack_event_id" in second.out
+    assert [ran.code for ran in (planned, first, second)] == [0, 0, 0]
+    assert run("check", "hubspot").code == 0
+
+
+def test_setup_that_is_refused_fails(run, bare_portal, monkeypatch):
+    monkeypatch.setenv("HUBSPOT_ACCESS_TOKEN", "wrong")
+
+    ran = run("setup", "hubspot")
+
+    assert ran.code == 1
+    assert ran.err.startswith("error: hubspot: ")
+    assert ran.err.count("\n") == 1
+
+
+def test_a_dry_run_that_finds_an_unfit_property_fails(run, sandbox, monkeypatch):
+    async def refuse(self, *, dry_run):
+        return [SetupStep(action="refused", kind="property", name="x", reason="it is a number")]
+
+    monkeypatch.setattr(HubSpotSink, "setup", refuse)
+
+    ran = run("setup", "hubspot", "--dry-run")
+
+    assert ran.code == 1
+    assert "refused property x: it is a number" in ran.out
+
+
+def test_a_destination_without_setup_has_nothing_to_set_up(run, sandbox):
+    ran = run("setup", "meta")
+
+    assert (ran.code, ran.out) == (0, "nothing to set up\n")
+
+
+def test_setup_without_variables_says_what_to_set(run):
+    ran = run("setup", "hubspot")
+
+    assert ran.code == 2
+    assert ran.err.startswith(
+        "error: hubspot is not configured; it reads HUBSPOT_ACCESS_TOKEN, HUBSPOT_BASE_URL"
+    )
