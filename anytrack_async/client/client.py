@@ -20,12 +20,11 @@ from anytrack_async.client.config import (
     several,
     sinks_from_env,
 )
-from anytrack_async.client.push import Pushing
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
-from anytrack_async.client.tracking import Tracking
+from anytrack_async.client.tracking import Pushing, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.delivery.shutdown import within
+from anytrack_async.delivery.shutdown import run_with_deadline
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.registry import ANYTRACK
@@ -221,7 +220,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
                     self._leaving = True
         finally:
             self._session.closed = True
-            await within("closing the connections to AnyTrack", self._session.aclose)
+            await run_with_deadline("closing the connections to AnyTrack", self._session.aclose)
 
 
 def _settings(

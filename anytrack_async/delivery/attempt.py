@@ -1,11 +1,16 @@
-"""One claim through a sink: split where the service rejects a batch for one bad conversion."""
+"""`Attempt`: one batch through a sink, split where one bad conversion makes the whole batch fail.
+
+A batch is sent whole. Where the service rejects it without saying which conversion is bad, it is
+halved, and the halves are sent one after the other, until the bad conversion stands alone. With k
+bad conversions among n that takes O(k·log n) requests.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import anyio
-import attrs
 
 from anytrack_async.destinations.sink import (
     BatchRejected,
@@ -20,176 +25,178 @@ from anytrack_async.errors import safe_description
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
 
-_LONELY = 3
-"""Single conversions in a row that fail before a split says that the service is down after all."""
+_MAX_SINGLE_FAILURES = 3
+"""Consecutive one-conversion failures after which a split concludes that the service is down."""
 
-_ANSWERS = frozenset({Status.DELIVERED, Status.RETRY, Status.REJECTED})
+_SINK_STATUSES = frozenset({Status.DELIVERED, Status.RETRY, Status.REJECTED})
 
-_WHOLE = (Throttled, NeedsOperator, Unfinished)
-"""Signals that say nothing about the conversions of the batch."""
+_WHOLE_BATCH_SIGNALS = (Throttled, NeedsOperator, Unfinished)
+"""Signals about the service or the time, not about a conversion: splitting would not help."""
 
-_Answer = tuple[Sequence[Outcome | None], SinkSignal | None]
+_Answer: TypeAlias = tuple[Sequence[Outcome | None], SinkSignal | None]
 
 
-@attrs.define
 class Attempt:
-    """One try, filled in as it goes, so that what is known survives its being cut short.
+    """One batch on its way through a sink, one request after the other.
+
+    Call `send_next` until it returns False. What is known by then, or when the attempt was cut
+    short by cancellation, is in its attributes.
+
+    Args:
+        sink: the destination's sink.
+        batch: the conversions.
+        timeout: seconds for each request; a sink that needs longer counts as unavailable.
+        probe_index: a conversion to send alone first. The others follow if the service takes or
+            refuses it; any other answer ends the attempt.
+        split_failures: whether to halve the batch also where the service fails without an answer.
+            For a service that takes other batches: a conversion in this one makes it fail.
 
     Attributes:
-        outcomes: one per conversion, in order; None where it is left open.
-        signal: what stopped the try, if anything did.
-        split: whether to halve the batch also where the service fails without an answer: it takes
-            other batches, so something in this one breaks it.
-        probe: which one to send alone before all others, which follow if the service takes or
-            refuses it; None for none.
+        outcomes: one per conversion, in order; None where it is open.
+        signal: the signal that ended the attempt early, if one did.
+        probe_index: see above.
+        split_failures: see above.
     """
 
-    outcomes: list[Outcome | None]
-    signal: SinkSignal | None = None
-    split: bool = False
-    probe: int | None = None
+    def __init__(
+        self,
+        sink: Sink,
+        batch: Sequence[Conversion],
+        *,
+        timeout: float,
+        probe_index: int | None = None,
+        split_failures: bool = False,
+    ) -> None:
+        self.outcomes: list[Outcome | None] = [None] * len(batch)
+        self.signal: SinkSignal | None = None
+        self.probe_index = probe_index
+        self.split_failures = split_failures
+        self._sink = sink
+        self._batch = batch
+        self._timeout = timeout
+        self._single_failures = 0
+        # Indexes still to be sent, the next piece last.
+        self._pieces: list[Sequence[int]] = [range(len(batch))]
+        if probe_index is not None and len(batch) > 1:
+            others = [index for index in range(len(batch)) if index != probe_index]
+            self._pieces = [others, [probe_index]]
 
-    def answered(self, *statuses: Status) -> bool:
-        """Tell whether any outcome has one of *statuses*."""
-        return any(one is not None and one.status in statuses for one in self.outcomes)
+    async def send_next(self) -> bool:
+        """Send the next piece; return whether another one is to be sent."""
+        piece = self._pieces.pop()
+        conversions = [self._batch[index] for index in piece]
+        outcomes, signal = await _deliver(self._sink, conversions, self._timeout)
+        for index, outcome in zip(piece, outcomes, strict=True):
+            self.outcomes[index] = outcome
+        if signal is None:
+            self._single_failures = 0
+            self._reject_inconclusive_probe(piece)
+        elif self._may_split(signal):
+            self._bisect([index for index in piece if self.outcomes[index] is None], signal)
+        else:
+            self.signal = signal
+        return self.signal is None and bool(self._pieces)
 
-    def refusal(self) -> SinkSignal | None:
-        """Return `Unavailable` if the answer to each of several conversions was to try again."""
+    def has(self, *statuses: Status) -> bool:
+        """Return whether any outcome has one of *statuses*."""
+        return any(outcome and outcome.status in statuses for outcome in self.outcomes)
+
+    def failure(self) -> SinkSignal | None:
+        """Return why the batch failed as a whole, None if it did not.
+
+        A service that asks to retry each of several conversions is unavailable.
+        """
         first = self.outcomes[0]
-        if first is None or len(self.outcomes) == 1:
-            return None
-        if all(one is not None and one.status is Status.RETRY for one in self.outcomes):
+        if self.signal is not None or first is None or len(self.outcomes) == 1:
+            return self.signal
+        if all(outcome and outcome.status is Status.RETRY for outcome in self.outcomes):
             return _unavailable(first)
         return None
 
+    def _reject_inconclusive_probe(self, piece: Sequence[int]) -> None:
+        # "Retry later" neither takes nor refuses the probe: the service may still be down.
+        index = piece[0]
+        outcome = self.outcomes[index]
+        if index == self.probe_index and outcome and outcome.status is Status.RETRY:
+            self.outcomes[index], self.signal = None, _unavailable(outcome)
 
-def _unavailable(again: Outcome) -> Unavailable:
-    return Unavailable(again.error or "no reason given", code=again.code)
-
-
-async def attempt(
-    sink: Sink,
-    batch: Sequence[Conversion],
-    tried: Attempt,
-    *,
-    within: float,
-    between: Callable[[], Awaitable[bool]],
-) -> None:
-    """Deliver *batch*, halving it as long as the sink raises `BatchRejected`.
-
-    k bad ones among n cost O(k·log n) requests.
-
-    Args:
-        sink: where to.
-        batch: what.
-        tried: takes what comes of it.
-        within: seconds for each request; a sink that needs longer is taken for a service that does
-            not answer.
-        between: awaited before each request but the first; False ends the try.
-    """
-    pieces = _Pieces(tried)
-    while True:
-        piece = pieces.left.pop()
-        outcomes, signal = await _deliver(sink, [batch[at] for at in piece], within)
-        pieces.note(piece, outcomes, signal)
-        if tried.signal is not None or not pieces.left or not await between():
-            return
-
-
-class _Pieces:
-    """The pieces of a batch that are still to be sent, the next one last."""
-
-    def __init__(self, tried: Attempt) -> None:
-        self._tried = tried
-        self._lonely = 0
-        everyone = range(len(tried.outcomes))
-        self.left: list[Sequence[int]] = [everyone]
-        if tried.probe is not None:
-            others = [at for at in everyone if at != tried.probe]
-            self.left = [others, [tried.probe]] if others else [everyone]
-
-    def note(
-        self, piece: Sequence[int], outcomes: Sequence[Outcome | None], signal: SinkSignal | None
-    ) -> None:
-        for at, outcome in zip(piece, outcomes, strict=True):
-            self._tried.outcomes[at] = outcome
-        if signal is None:
-            self._lonely = 0
-            self._doubt(piece)
-        elif not self._splits(signal):
-            self._tried.signal = signal
-        else:
-            self._narrow([at for at in piece if self._tried.outcomes[at] is None], signal)
-
-    def _doubt(self, piece: Sequence[int]) -> None:
-        # "Try again" is no answer that a probe could have hoped for.
-        tried, at = self._tried, piece[0]
-        if at == tried.probe and (again := tried.outcomes[at]) and again.status is Status.RETRY:
-            tried.outcomes[at], tried.signal = None, _unavailable(again)
-
-    def _splits(self, signal: SinkSignal) -> bool:
+    def _may_split(self, signal: SinkSignal) -> bool:
         if isinstance(signal, BatchRejected):
             return True
-        return self._tried.split and not isinstance(signal, _WHOLE)
+        return self.split_failures and not isinstance(signal, _WHOLE_BATCH_SIGNALS)
 
-    def _narrow(self, left: Sequence[int], signal: SinkSignal) -> None:
-        if len(left) > 1:
-            middle = len(left) // 2
-            self.left += [left[middle:], left[:middle]]
-        elif left and isinstance(signal, BatchRejected):
-            self._lonely = 0
-            self._tried.outcomes[left[0]] = Outcome.rejected(signal.reason, code=signal.code)
-        elif left:
-            self._suspect(left[0], signal)
+    def _bisect(self, indexes: Sequence[int], signal: SinkSignal) -> None:
+        # A batch of 8 in which conversion 5 is bad takes 7 requests:
+        #   0 1 2 3 4 5 6 7  rejected    4 5  rejected
+        #   0 1 2 3          delivered   4    delivered
+        #   4 5 6 7          rejected    5    rejected: the outcome of conversion 5
+        #                                6 7  delivered
+        if len(indexes) > 1:
+            middle = len(indexes) // 2
+            self._pieces += [indexes[middle:], indexes[:middle]]
+        elif indexes and isinstance(signal, BatchRejected):
+            self._single_failures = 0
+            self.outcomes[indexes[0]] = Outcome.rejected(signal.reason, code=signal.code)
+        elif indexes:
+            self._retry_single(indexes[0], signal)
 
-    def _suspect(self, at: int, signal: SinkSignal) -> None:
-        self._lonely += 1
-        if self._lonely == _LONELY:
-            self._tried.signal = signal
+    def _retry_single(self, index: int, signal: SinkSignal) -> None:
+        # One conversion alone fails: it is probably the one that makes the service fail. Three of
+        # them with no success between: the service has gone down, and none of them is to blame.
+        self._single_failures += 1
+        if self._single_failures == _MAX_SINGLE_FAILURES:
+            self.signal = signal
         else:
-            self._tried.outcomes[at] = Outcome.retry(signal.reason, code=signal.code)
+            self.outcomes[index] = Outcome.retry(signal.reason, code=signal.code)
 
 
-async def _deliver(sink: Sink, batch: Sequence[Conversion], within: float) -> _Answer:
-    nothing: list[Outcome | None] = [None] * len(batch)
+def _unavailable(retry: Outcome) -> Unavailable:
+    return Unavailable(retry.error or "no reason given", code=retry.code)
+
+
+async def _deliver(sink: Sink, batch: Sequence[Conversion], timeout: float) -> _Answer:
+    no_outcomes: list[Outcome | None] = [None] * len(batch)
     answer: _Answer | None = None
 
-    async def ask() -> None:
+    async def call_sink() -> None:
         nonlocal answer
-        answer = await _ask(sink, batch, nothing)
+        answer = await _call_sink(sink, batch, no_outcomes)
 
-    with anyio.move_on_after(within) as limit:
+    with anyio.move_on_after(timeout) as limit:
         # A task of its own, so that a sink that lets a cancellation out does not end the worker.
         async with anyio.create_task_group() as tg:
-            tg.start_soon(ask)
+            tg.start_soon(call_sink)
     if answer is not None:
         return answer
-    late = f"no answer within {within:g} s"
-    why = late if limit.cancelled_caught else f"sink {sink.name!r} cancelled itself"
-    return nothing, Unavailable(why)
+    if limit.cancelled_caught:
+        return no_outcomes, Unavailable(f"no answer within {timeout:g} s")
+    return no_outcomes, Unavailable(f"sink {sink.name!r} cancelled itself")
 
 
-async def _ask(
-    sink: Sink, batch: Sequence[Conversion], nothing: Sequence[Outcome | None]
+async def _call_sink(
+    sink: Sink, batch: Sequence[Conversion], no_outcomes: Sequence[Outcome | None]
 ) -> _Answer:
     try:
         outcomes = await sink.deliver(batch)
     except SinkSignal as signal:
-        some = signal.outcomes
-        return (some if _fits(some, batch, may_lack=True) else nothing), signal
-    except Exception as exc:  # a sink may be anybody's
-        return nothing, Unavailable(safe_description(exc))
-    if not _fits(outcomes, batch):
-        return nothing, Unavailable(
-            f"sink {sink.name!r} did not answer one outcome for each of {len(batch)} conversions"
+        partial = signal.outcomes
+        return (partial if _is_valid(partial, batch, partly=True) else no_outcomes), signal
+    except Exception as exc:
+        # Sinks may be third-party code, whose messages may quote a customer.
+        return no_outcomes, Unavailable(safe_description(exc))
+    if not _is_valid(outcomes, batch):
+        return no_outcomes, Unavailable(
+            f"sink {sink.name!r} did not return one outcome for each of {len(batch)} conversions"
         )
     return outcomes, None
 
 
-def _fits(outcomes: object, batch: Sequence[Conversion], *, may_lack: bool = False) -> bool:
+def _is_valid(outcomes: object, batch: Sequence[Conversion], *, partly: bool = False) -> bool:
     if not isinstance(outcomes, Sequence) or len(outcomes) != len(batch):
         return False
     return all(
-        one.status in _ANSWERS if isinstance(one, Outcome) else may_lack and one is None
-        for one in outcomes
+        outcome.status in _SINK_STATUSES
+        if isinstance(outcome, Outcome)
+        else partly and outcome is None
+        for outcome in outcomes
     )

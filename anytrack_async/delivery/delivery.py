@@ -1,25 +1,40 @@
-"""`Delivery`: the awaitable handle a caller gets for a conversion."""
+"""`Delivery`, the handle a caller awaits; `DeliveryBatch` and `OpenDeliveries`, which keep track.
+
+A caller that submits and forgets must cost nothing, however long the backlog. So deliveries are
+referenced weakly, and those of a large `submit_many` are only created when the caller takes them
+out of the sequence that it got.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeAlias, overload
+from weakref import ref
 
 import anyio
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from anytrack_async.errors import ConfigurationError, UndeliveredError
 from anytrack_async.models.outcome import Outcome, Report, Status
+from anytrack_async.outbox.base import Outbox
+
+_SLICE = 200
+"""Deliveries to look up in the outbox, or to fail, before the event loop may run other tasks."""
+
+_MAX_POLLED = 1_000
+"""Reports to read in one poll, so that many waiting callers do not keep the outbox busy."""
 
 
 class Delivery:
     """One accepted conversion on its way.
 
-    ``await delivery`` gives the `Report` of all its destinations once each has it or never will;
-    ``await delivery.at("meta")`` gives the `Outcome` of one. Both raise `UndeliveredError` if the
+    ``await delivery`` returns the `Report` of all its destinations once each has it or never will;
+    ``await delivery.at("meta")`` returns the `Outcome` of one. Both raise `UndeliveredError` if the
     client closes first. Dropping the handle drops nothing else.
 
     Attributes:
-        event_id: which conversion.
+        event_id: the conversion's event id.
     """
 
     __slots__ = ("__weakref__", "_changed", "_failure", "_outcomes", "_watchers", "event_id")
@@ -32,16 +47,16 @@ class Delivery:
         self._watchers: tuple[Callable[[Delivery], None], ...] = ()
 
     def __repr__(self) -> str:
-        return (
-            f"<Delivery {self.event_id!r}: {', '.join(map(_brief, self.report.outcomes.values()))}>"
-        )
+        outcomes = self.report.outcomes.values()
+        summary = ", ".join(f"{outcome.destination} {outcome.status}" for outcome in outcomes)
+        return f"<Delivery {self.event_id!r}: {summary}>"
 
     def __await__(self) -> Generator[Any, None, Report]:
-        return self._all().__await__()
+        return self._wait().__await__()
 
-    async def _all(self) -> Report:
+    async def _wait(self) -> Report:
         while not self.done():
-            await self._change()
+            await self._wait_for_change()
         return self.report
 
     async def at(self, destination: str) -> Outcome:
@@ -51,21 +66,29 @@ class Delivery:
             ConfigurationError: the conversion is not for that destination.
             UndeliveredError: the client closed first.
         """
-        while not ((outcome := self._known(destination)) and outcome.final):
-            await self._change()
+        while not ((outcome := self._outcome_at(destination)) and outcome.final):
+            await self._wait_for_change()
         return outcome
 
-    def _known(self, destination: str) -> Outcome | None:
+    def _outcome_at(self, destination: str) -> Outcome | None:
         if destination not in self._outcomes:
-            known = ", ".join(self._outcomes) or "none"
+            destinations = ", ".join(self._outcomes) or "none"
             raise ConfigurationError(
-                f"conversion {self.event_id!r} is not for {destination!r}, only for: {known}"
+                f"conversion {self.event_id!r} is not for {destination!r}, only for: {destinations}"
             )
         return self._outcomes[destination]
 
+    async def _wait_for_change(self) -> None:
+        if self._failure is not None:
+            # All waiting callers raise the same object: without the last one's traceback.
+            raise self._failure.with_traceback(None)
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
     @property
     def report(self) -> Report:
-        """How it stands now, without waiting."""
+        """The outcomes so far, without waiting."""
         return Report(
             event_id=self.event_id,
             outcomes={
@@ -75,31 +98,31 @@ class Delivery:
         )
 
     def done(self, destinations: tuple[str, ...] | None = None) -> bool:
-        """Whether each of *destinations* (default: all) has the conversion or never will.
+        """Return whether each of *destinations* (default: all) has the conversion or never will.
 
-        One that it is not for never will.
+        A destination that the conversion is not for counts as done.
         """
-        known = self._outcomes
-        names = known if destinations is None else known.keys() & destinations
-        return all((outcome := known[name]) and outcome.final for name in names)
+        outcomes = self._outcomes
+        names = outcomes if destinations is None else outcomes.keys() & destinations
+        return all((outcome := outcomes[name]) and outcome.final for name in names)
 
     # For the dispatcher
 
     @property
     def pending(self) -> list[str]:
-        """The destinations that neither have it nor refused it, as far as is known."""
+        """The destinations that, as far as is known, have neither delivered nor refused it."""
         return [
             name for name, outcome in self._outcomes.items() if outcome is None or not outcome.final
         ]
 
     @property
     def awaited(self) -> bool:
-        """Whether somebody waits for it now."""
+        """Whether a caller is waiting for it now."""
         return bool(self._watchers) or self._changed is not None
 
     @property
     def failure(self) -> UndeliveredError | None:
-        """Why nobody need wait any more."""
+        """The error that waiting for it raises, if the client closed first."""
         return self._failure
 
     def watch(self, watcher: Callable[[Delivery], None]) -> None:
@@ -108,43 +131,36 @@ class Delivery:
             self._watchers += (watcher,)
 
     def unwatch(self, watcher: Callable[[Delivery], None]) -> None:
-        """Call *watcher* no more."""
-        self._watchers = tuple(one for one in self._watchers if one != watcher)
+        """Stop calling *watcher*."""
+        self._watchers = tuple(other for other in self._watchers if other != watcher)
 
     def resolve(self, outcome: Outcome) -> None:
-        """Take note of what happened at one destination; a final outcome stays."""
-        known = self._outcomes.get(outcome.destination)
-        if known is None or not known.final:
+        """Record the outcome at one destination; a final outcome is never replaced."""
+        previous = self._outcomes.get(outcome.destination)
+        if previous is None or not previous.final:
             self._outcomes[outcome.destination] = outcome
-            self._tell()
+            self._notify()
 
-    def note(self, event_id: str, outcome: Outcome) -> None:
-        """Take note of what happened to the conversion *event_id*, which is this one."""
+    def resolve_id(self, event_id: str, outcome: Outcome) -> None:
+        """Record the outcome of *event_id*, which is this delivery's; see `DeliveryBatch`."""
         self.resolve(outcome)
 
-    def adopt(self, report: Report) -> None:
-        """Take over what the outbox knows; a destination it is not for is none of ours."""
-        strangers = [name for name in self._outcomes if name not in report.outcomes]
-        for name in strangers:
+    def refresh_from(self, report: Report) -> None:
+        """Update from the outbox; drop destinations the stored conversion is not addressed to."""
+        dropped = [name for name in self._outcomes if name not in report.outcomes]
+        for name in dropped:
             del self._outcomes[name]
         for name in tuple(self._outcomes):
             self.resolve(report.outcomes[name])
-        if strangers:
-            self._tell()
+        if dropped:
+            self._notify()
 
     def fail(self, failure: UndeliveredError) -> None:
-        """Make everyone who waits, now or later, raise *failure*."""
+        """Make every caller that waits, now or later, raise *failure*."""
         self._failure = failure
-        self._tell()
+        self._notify()
 
-    async def _change(self) -> None:
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)  # one for all who wait
-        if self._changed is None:
-            self._changed = anyio.Event()
-        await self._changed.wait()
-
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self._changed is not None:
             self._changed.set()
             self._changed = None
@@ -152,5 +168,171 @@ class Delivery:
             watcher(self)
 
 
-def _brief(outcome: Outcome) -> str:
-    return f"{outcome.destination} {outcome.status}"
+class DeliveryBatch(Sequence[Delivery]):
+    """The deliveries of one `submit_many` call, in its order, each created when it is taken out.
+
+    Most callers drop them unseen. Until a delivery is created, the outcomes of its conversion are
+    only recorded.
+
+    Args:
+        ids: event ids, each once.
+        destinations: names of the destinations the conversions are for.
+        on_created: called with each delivery that is created.
+    """
+
+    __slots__ = (
+        *("__weakref__", "_created", "_destinations", "_failure", "_on_created", "_outcomes"),
+        "ids",
+    )
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        destinations: tuple[str, ...],
+        *,
+        on_created: Callable[[Delivery], None],
+    ) -> None:
+        self.ids = ids
+        self._destinations = destinations
+        self._on_created = on_created
+        self._created: dict[str, Delivery] = {}
+        self._outcomes: dict[str, dict[str, Outcome]] = {}
+        self._failure: Callable[[Delivery], UndeliveredError] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Delivery: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Delivery]: ...
+    def __getitem__(self, index: int | slice) -> Delivery | list[Delivery]:
+        if isinstance(index, slice):
+            return [self.delivery(event_id) for event_id in self.ids[index]]
+        return self.delivery(self.ids[index])
+
+    def __repr__(self) -> str:
+        return f"<DeliveryBatch of {len(self)} conversions>"
+
+    def delivery(self, event_id: str) -> Delivery:
+        """Return the one delivery of *event_id*, created by the first call."""
+        delivery = self._created.get(event_id)
+        if delivery is None:
+            delivery = self._created[event_id] = Delivery(event_id, self._destinations)
+            for outcome in self._outcomes.pop(event_id, {}).values():
+                delivery.resolve(outcome)
+            if self._failure is not None and not delivery.done():
+                delivery.fail(self._failure(delivery))
+            self._on_created(delivery)
+        return delivery
+
+    def resolve_id(self, event_id: str, outcome: Outcome) -> None:
+        """Record the outcome of *event_id*, whose delivery is not created yet."""
+        outcomes = self._outcomes.setdefault(event_id, {})
+        previous = outcomes.get(outcome.destination)
+        if previous is None or not previous.final:
+            outcomes[outcome.destination] = outcome
+
+    def fail(self, failure: Callable[[Delivery], UndeliveredError]) -> None:
+        """Fail the deliveries that are not created yet, once they are and if they are not done."""
+        self._failure = failure
+
+
+_Reference: TypeAlias = ref[Delivery] | ref[DeliveryBatch]
+
+
+class OpenDeliveries:
+    """The deliveries that callers still reference, by event id.
+
+    An event id leads to its `Delivery`, or to the `DeliveryBatch` that would create it:
+
+        submit_many([a, b, c])   →  a, b, c: batch
+        deliveries[1]            →  a, c: batch;  b: its Delivery
+        del deliveries           →  b: its Delivery, as long as the caller keeps it
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._references: dict[str, _Reference] = {}
+        self._poll_position = 0
+
+    def get(self, event_id: str, destinations: tuple[str, ...]) -> Delivery:
+        """Return the open delivery of *event_id*, created now if there is none."""
+        delivery = self._find(event_id)
+        if delivery is None or delivery.failure is not None or delivery.done():
+            delivery = Delivery(event_id, destinations)
+            self._add(delivery)
+        return delivery
+
+    def _find(self, event_id: str) -> Delivery | None:
+        target = self._references[event_id]() if event_id in self._references else None
+        return target.delivery(event_id) if isinstance(target, DeliveryBatch) else target
+
+    def get_many(self, ids: Sequence[str], destinations: tuple[str, ...]) -> Sequence[Delivery]:
+        """Return the delivery of each of *ids*; many new ones as a `DeliveryBatch`."""
+        if len(ids) == 1 or len(set(ids)) < len(ids) or not self._references.keys().isdisjoint(ids):
+            return [self.get(event_id, destinations) for event_id in ids]
+        batch = DeliveryBatch(ids, destinations, on_created=self._add)
+        # One weak reference for all: it costs the garbage collector one object, not thousands.
+        self._references |= dict.fromkeys(ids, ref(batch, partial(self._forget, ids)))
+        return batch
+
+    def _add(self, delivery: Delivery) -> None:
+        event_id = delivery.event_id
+        self._references[event_id] = ref(delivery, partial(self._forget, (event_id,)))
+
+    def _forget(self, ids: Sequence[str], reference: ref[Any]) -> None:
+        # Runs when the referent is collected. By then an id may lead to a newer delivery.
+        for event_id in ids:
+            if self._references.get(event_id) is reference:
+                del self._references[event_id]
+
+    def resolve(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
+        """Record outcomes of *ids*; *outcome* is called with the index of each that is open."""
+        references = self._references
+        for index in [index for index, event_id in enumerate(ids) if event_id in references]:
+            # Looked up again: the watcher of one delivery may have dropped the next.
+            if (reference := references.get(ids[index])) and (target := reference()):
+                target.resolve_id(ids[index], outcome(index))
+
+    async def refresh(self, deliveries: Sequence[Delivery]) -> None:
+        """Update *deliveries* with outcomes of an earlier run or of other processes."""
+        reports = await self._outbox.reports([delivery.event_id for delivery in deliveries])
+        for delivery in deliveries:
+            if report := reports.get(delivery.event_id):
+                delivery.refresh_from(report)
+
+    async def poll_awaited(self) -> None:
+        """Refresh up to 1,000 awaited deliveries with results from other processes."""
+        awaited = self._awaited()
+        if len(awaited) > _MAX_POLLED:
+            # In turn: with 2,500 awaited, polls start at 1000, 2000, 500, 1500, 0, …
+            start = self._poll_position = (self._poll_position + _MAX_POLLED) % len(awaited)
+            awaited = (awaited + awaited)[start : start + _MAX_POLLED]
+        await self._refresh_in_slices(awaited)
+
+    async def refresh_awaited(self) -> None:
+        """Refresh every awaited delivery with results from other processes."""
+        await self._refresh_in_slices(self._awaited())
+
+    def _awaited(self) -> list[Delivery]:
+        return [delivery for delivery in self._alive() if delivery.awaited]
+
+    def _alive(self) -> Iterator[Delivery]:
+        targets = (reference() for reference in [*self._references.values()])
+        return (target for target in targets if isinstance(target, Delivery))
+
+    async def _refresh_in_slices(self, deliveries: Sequence[Delivery]) -> None:
+        for start in range(0, len(deliveries), _SLICE):
+            await self.refresh(deliveries[start : start + _SLICE])
+
+    async def fail(self, failure: Callable[[Delivery], UndeliveredError]) -> None:
+        """Fail every delivery that is not done; *failure* returns the error for each."""
+        targets = {reference() for reference in [*self._references.values()]}
+        for count, target in enumerate(targets, 1):
+            if isinstance(target, DeliveryBatch):
+                target.fail(failure)
+            elif target is not None and not target.done():
+                target.fail(failure(target))
+            if count % _SLICE == 0:
+                await cancel_shielded_checkpoint()

@@ -1,9 +1,9 @@
-"""`Dispatcher`: takes conversions in and runs one lane per destination."""
+"""`Dispatcher`: accepts conversions, runs one lane per destination, closes without loss."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -11,32 +11,39 @@ import anyio
 from anyio import AsyncContextManagerMixin, CancelScope
 from anyio.abc import TaskGroup
 
-from anytrack_async.delivery.admission import Intake
-from anytrack_async.delivery.delivery import Delivery
+from anytrack_async.delivery.admission import Admission
+from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.lane import Lane
-from anytrack_async.delivery.lanes import Lanes
-from anytrack_async.delivery.leftovers import Leftovers
-from anytrack_async.delivery.maintenance import Upkeep
-from anytrack_async.delivery.registry import Handles
-from anytrack_async.delivery.shutdown import farewell, within
+from anytrack_async.delivery.shutdown import (
+    Undelivered,
+    close_all,
+    run_with_deadline,
+    warn_of_orphans,
+)
 from anytrack_async.destinations.sink import Sink
-from anytrack_async.errors import ConfigurationError
+from anytrack_async.errors import ConfigurationError, safe_description
 from anytrack_async.events import Dropped, Event, Submitted, logger
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.base import Appended, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 
+_MAX_SKIPPED = 1_000
+"""Conversions for other destinations that a lane may leave for one claim to pass over."""
+
+_PRUNE_AFTER = 5_000
+"""Settled entries after which the outbox is pruned without waiting for the clock."""
+
 
 class Dispatcher(AsyncContextManagerMixin):
-    """Between callers and lanes: accepts conversions, hands out deliveries, closes without loss.
+    """Accepts conversions and hands out deliveries; its lanes deliver.
 
-    Use it as ``async with``. Leaving the block stops the intake, lets the lanes finish within
+    Use it as ``async with``. Leaving the block admits nothing more, lets the lanes finish within
     ``settings.drain`` seconds, also when the block was cancelled, then closes sinks and outbox.
 
     Raises:
-        UndeliveredError: on leaving, if only this process's memory held what is undelivered.
+        UndeliveredError: on leaving, if only this process's memory held undelivered conversions.
     """
 
     def __init__(
@@ -54,70 +61,75 @@ class Dispatcher(AsyncContextManagerMixin):
         self._sinks = sinks
         self._settings = settings
         self._notify = notify
-        self._from_start = tuple(from_start and self.names(from_start))
+        self._from_start = checked_names("from_start", from_start, self.destinations)
         self._clock = clock
-        self._intake = Intake(outbox, settings)
-        self._handles = Handles(outbox)
-        self._upkeep = Upkeep(outbox, settings, self._handles)
-        self._left = Leftovers(outbox)
+        self._admission = Admission(outbox, settings)
+        self._open_deliveries = OpenDeliveries(outbox)
+        self._maintenance = Maintenance(outbox, settings, self._open_deliveries)
+        self._undelivered = Undelivered(outbox)
         self._lanes = Lanes(outbox)
         self._tasks: TaskGroup | None = None
-        self._helpers: set[CancelScope] = set()
+        self._background: set[CancelScope] = set()
 
-    # Taking in
+    # Accepting
 
     async def submit(
         self, conversions: Sequence[Conversion], to: Sequence[str] | None = None
     ) -> Sequence[Delivery | None]:
-        """Write *conversions* down; return a handle for each, None where its id is in conflict.
+        """Append *conversions* to the outbox; return a delivery for each, None for a conflict.
 
         Args:
-            conversions: what to accept; waits while the outbox is full.
+            conversions: the conversions; waits while the outbox is full.
             to: names of destinations; default: all.
 
         Raises:
             ConfigurationError: a destination has no sink.
             ClosedError: the client is not open; nothing was accepted.
             QueueFullError: the outbox is full and must not make callers wait.
-            OutboxError: they could not be written down, or how a repeat stands could not be read;
+            OutboxError: they could not be written, or the outcomes of a repeat could not be read;
                 submitting them again is safe.
         """
         names = self.names(to)
-        # Known before they are written down: a lane may deliver them before we are back.
+        # Registered before they are appended: a lane may deliver them before append returns.
         ids = [conversion.event_id for conversion in conversions]
-        handles = self._handles.all(ids, names)
-        answers = await self._intake.append(conversions, to)
-        if answers.count(Appended.NEW) == len(ids):
+        deliveries = self._open_deliveries.get_many(ids, names)
+        results = await self._admission.append(conversions, None if to is None else names)
+        if results.count(Appended.NEW) == len(ids):
             self._accepted(ids, names)
-            return handles
-        pairs = list(zip(handles, answers, strict=True))
-        new = [handle.event_id for handle, answer in pairs if answer is Appended.NEW]
+            return deliveries
+        pairs = list(zip(deliveries, results, strict=True))
+        new = [delivery.event_id for delivery, result in pairs if result is Appended.NEW]
         self._accepted(new, names)
-        repeats = [handle for handle, answer in pairs if answer is Appended.REPEAT]
+        repeats = [delivery for delivery, result in pairs if result is Appended.REPEAT]
         if repeats:
-            await self._handles.catch_up(repeats)
-        return [None if answer is Appended.CONFLICT else handle for handle, answer in pairs]
+            await self._open_deliveries.refresh(repeats)
+        return [None if result is Appended.CONFLICT else delivery for delivery, result in pairs]
 
     def names(self, to: Sequence[str] | None) -> tuple[str, ...]:
-        """Return the destinations *to* stands for; None is all.
+        """Return the destinations that the argument *to* stands for; None is all.
 
         Raises:
-            ConfigurationError: one has no sink here, or there are none.
+            ConfigurationError: it is not a list, is empty, or names a destination without a sink.
         """
         if to is None:
             return self.destinations
-        unknown = [name for name in to if name not in self.destinations]
-        if unknown or not to:
+        names = checked_names("to", to, self.destinations)
+        if not names:
             raise ConfigurationError(
-                f"no sink for {', '.join(unknown) or 'an empty list of destinations'}; "
-                f"there are: {', '.join(self.destinations)}"
+                "to: an empty list reaches no destination; leave it out to reach all; there are: "
+                + ", ".join(self.destinations)
             )
-        return tuple(to)
+        return names
 
     def _accepted(self, event_ids: Sequence[str], names: Sequence[str]) -> None:
         if event_ids:
             self._notify(Submitted(event_ids=event_ids))
             self._lanes.wake_for(names, len(event_ids))
+
+    def _on_settled(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
+        self._maintenance.count_settled(len(ids))
+        self._admission.notify_space_available()
+        self._open_deliveries.resolve(ids, outcome)
 
     # Lanes
 
@@ -126,25 +138,20 @@ class Dispatcher(AsyncContextManagerMixin):
         self._lanes.wake()
 
     def resume(self, destination: str) -> None:
-        """Let a lane that is held, throttled or down go on at once.
+        """Let a lane that is held, throttled or down send at once.
 
         Raises:
-            ConfigurationError: it has no sink here.
+            ConfigurationError: the destination has no sink here.
         """
-        for name in self.names([destination]):
+        for name in checked_names("resume", [destination], self.destinations):
             if name in self._lanes:
                 self._lanes[name].resume()
 
     def states(self) -> Mapping[str, LaneState]:
-        """Return destination → how its lane is; empty while closed."""
+        """Return destination → state of its lane; empty while closed."""
         return {name: lane.state for name, lane in self._lanes.items()}
 
-    def _resolve(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
-        self._upkeep.settled(len(ids))
-        self._intake.room()
-        self._handles.resolve(ids, outcome)
-
-    # Open and close
+    # Opening and closing
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -158,29 +165,29 @@ class Dispatcher(AsyncContextManagerMixin):
                 self._tasks.start_soon(self._run, shield)
                 try:
                     yield self
-                except (Exception, KeyboardInterrupt, SystemExit) as exc:  # kept out of a group
-                    failure = exc
+                except (Exception, KeyboardInterrupt, SystemExit) as exc:
+                    failure = exc  # raised below, where no group wraps it
                 finally:
                     self._close(shield)
             if failure is not None:
-                raise failure  # noqa: TRY301 - after the task group, so that it is in none
+                raise failure  # noqa: TRY301
         except BaseException as exc:
-            if self._left:
-                exc.add_note(str(self._left))
+            if self._undelivered:
+                exc.add_note(str(self._undelivered))
             raise
         finally:
-            await farewell(self._sinks, self.outbox)
+            await close_all(self._sinks, self.outbox)
             self._lanes.clear()
             self._tasks = None
-        if self._left.lost:
-            raise self._left.error()
+        if self._undelivered.lost:
+            raise self._undelivered.error()
 
     async def _open(self) -> None:
         await self.outbox.open(self.destinations, from_start=self._from_start)
-        self._left = Leftovers(self.outbox)
-        await self._left.warn_of_orphans(self.destinations)
+        self._undelivered = Undelivered(self.outbox)
+        await warn_of_orphans(self.outbox, self.destinations)
         self._lanes.update((sink.name, self._lane(sink)) for sink in self._sinks)
-        self._intake.is_open = True
+        self._admission.is_open = True
 
     def _lane(self, sink: Sink) -> Lane:
         return Lane(
@@ -188,61 +195,165 @@ class Dispatcher(AsyncContextManagerMixin):
             self.outbox,
             self._settings,
             notify=self._notify,
-            settled=self._resolve,
+            on_settled=self._on_settled,
             clock=self._clock,
         )
 
     async def _run(self, shield: CancelScope) -> None:
         with shield:
-            async with anyio.create_task_group() as around:
-                around.start_soon(self._upkeep.run)
+            async with anyio.create_task_group() as maintenance:
+                maintenance.start_soon(self._maintenance.run)
                 async with anyio.create_task_group() as lanes:
                     for lane in self._lanes.values():
                         lanes.start_soon(lane.run)
-                around.cancel_scope.cancel()
-        await self._take_stock()
+                maintenance.cancel_scope.cancel()
+        await self._report_undelivered()
 
     def _close(self, shield: CancelScope) -> None:
-        self._intake.close()
-        for helper in self._helpers:
-            helper.cancel()
+        self._admission.close()
+        for scope in self._background:
+            scope.cancel()
         drain = self._settings.drain
         for lane in self._lanes.values():
             lane.close(drain)
         shield.deadline = anyio.current_time() + drain
 
-    async def _take_stock(self) -> None:
+    async def _report_undelivered(self) -> None:
         if self.outbox.shared:
-            await within("reading what others delivered", self._handles.catch_up_awaited)
-        await within("reading what is left", lambda: self._left.count(self.destinations))
-        await self._handles.fail(self._left.error_for)
-        if self._left and not self._left.lost:
-            logger.info("%s", self._left)
-        for name, ids in self._left.lost.items():
+            await run_with_deadline(
+                "reading what other processes delivered", self._open_deliveries.refresh_awaited
+            )
+        await run_with_deadline(
+            "reading what is undelivered", lambda: self._undelivered.count(self.destinations)
+        )
+        await self._open_deliveries.fail(self._undelivered.error_for)
+        if self._undelivered and not self._undelivered.lost:
+            logger.info("%s", self._undelivered)
+        for name, ids in self._undelivered.lost.items():
             reason = "the client closed and only this process's memory held them"
             self._notify(Dropped(destination=name, event_ids=ids, reason=reason))
 
-    # Beside the lanes
+    # Tasks beside the lanes
 
     def check_open(self) -> None:
         """Raise `ClosedError` unless conversions can be submitted."""
-        self._intake.check_open()
+        self._admission.check_open()
 
-    def help(self, work: Callable[[], Awaitable[None]]) -> CancelScope:
-        """Run *work* beside the lanes until it ends, is cancelled or the dispatcher closes."""
+    def start(self, function: Callable[[], Awaitable[None]]) -> CancelScope:
+        """Run *function* beside the lanes until it ends, is cancelled or the dispatcher closes."""
         scope = CancelScope()
 
         async def run() -> None:
             with scope:
-                await work()
-            self._helpers.discard(scope)
+                await function()
+            self._background.discard(scope)
 
-        if self._tasks is None or not self._intake.is_open:
+        if self._tasks is None or not self._admission.is_open:
             scope.cancel()
             return scope
-        self._helpers.add(scope)
+        self._background.add(scope)
         self._tasks.start_soon(run)
         return scope
+
+
+class Lanes(dict[str, Lane]):
+    """Destination → its lane; empty while the dispatcher is closed.
+
+    Every lane's cursor has to pass conversions for other destinations only, or the log cannot be
+    pruned. In a shared outbox each claim is a transaction. There a lane passes them many at a time,
+    when enough have come, or whenever it looks for work by itself.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        super().__init__()
+        # A small outbox would be full before 1,000 are skipped: with a capacity of 500, after 50.
+        self._max_skipped = min(_MAX_SKIPPED, outbox.capacity // 10) if outbox.shared else 0
+        self._skipped = 0
+
+    def wake(self) -> None:
+        """Let every lane look for work."""
+        self._skipped = 0
+        for lane in self.values():
+            lane.wake()
+
+    def wake_for(self, names: Collection[str], count: int) -> None:
+        """Let lanes look for work, as *count* conversions for *names* were accepted."""
+        self._skipped += count
+        if self._skipped >= self._max_skipped:
+            self.wake()
+            return
+        for name, lane in self.items():
+            if name in names:
+                lane.wake()
+
+
+class Maintenance:
+    """Prunes the outbox, and polls it for waiting callers where other processes use it too."""
+
+    def __init__(
+        self, outbox: Outbox, settings: DeliverySettings, open_deliveries: OpenDeliveries
+    ) -> None:
+        self._outbox = outbox
+        self._settings = settings
+        self._open_deliveries = open_deliveries
+        self._settled = 0
+        self._prune_now = anyio.Event()
+
+    def count_settled(self, count: int) -> None:
+        """Count entries that may be pruned."""
+        self._settled += count
+        if self._settled >= _PRUNE_AFTER:
+            self._prune_now.set()
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(self._prune)
+            if self._outbox.shared:
+                tg.start_soon(self._poll)
+
+    async def _prune(self) -> None:
+        while True:
+            with anyio.move_on_after(self._settings.prune_every):
+                await self._prune_now.wait()
+            self._prune_now, self._settled = anyio.Event(), 0
+            try:
+                await self._outbox.prune(remember=self._settings.remember)
+            except Exception as exc:
+                logger.error("cannot prune the outbox, trying again: %s", safe_description(exc))
+
+    async def _poll(self) -> None:
+        while True:
+            await anyio.sleep(self._settings.poll)
+            try:
+                await self._open_deliveries.poll_awaited()
+            except Exception as exc:
+                logger.error("cannot read the outbox, trying again: %s", safe_description(exc))
+
+
+def checked_names(
+    argument: str, names: Sequence[str], destinations: Sequence[str]
+) -> tuple[str, ...]:
+    """Return *names*, the value of *argument*, as a tuple.
+
+    Raises:
+        ConfigurationError: it is one string, which would be read letter by letter, no list, or
+            names something else than *destinations*.
+    """
+    if isinstance(names, str):
+        raise ConfigurationError(f"{argument} takes a list: [{names!r}]")
+    try:
+        checked = tuple(names)
+    except TypeError:
+        kind = type(names).__name__
+        raise ConfigurationError(f"{argument} takes a list, got {kind}") from None
+    unknown = [name for name in checked if name not in destinations]
+    if unknown:
+        raise ConfigurationError(
+            f"{argument}: no destination {', '.join(map(repr, unknown))}; "
+            f"there are: {', '.join(destinations)}"
+        )
+    return checked
 
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:

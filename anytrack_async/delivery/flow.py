@@ -1,4 +1,4 @@
-"""`Gate`: whether a lane may send now. Decides; the lane sleeps."""
+"""`FlowControl`: whether, when and how much a lane may send. It decides; the lane sleeps."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry
 
 _DOWN_AFTER = 3
-"""Whole batches that must fail in a row, with none delivered between, to call a service down."""
+"""Whole batches that must fail in a row, with no delivery between, for a service to be down."""
 
 
 class LaneState(StrEnum):
-    """How a lane is."""
+    """The state of a lane."""
 
     RUNNING = "running"
     THROTTLED = "throttled"
@@ -33,18 +33,36 @@ class LaneState(StrEnum):
     HELD = "held"
 
 
-class Gate:
+# How the states follow each other, with probe=Retry(base=0.5, cap=30) and hold_probe=300:
+#
+#   running    batches 1, 2 and 3 fail → down, LaneDown
+#   down       the lane pauses for up to 0.5·2² = 2 s, sends one conversion (the probe); it fails,
+#              the next pause is up to 4 s, then 8 s, 16 s, 30 s, 30 s, …; a probe is delivered
+#              → running, LaneResumed
+#   throttled  from running or down, after "wait 60 s": the lane pauses for 60 s, then sends full
+#              batches; a delivered one → running, LaneResumed
+#   held       from any state, after "invalid token": one probe every 300 s; a probe is delivered,
+#              or the operator calls resume → running, LaneResumed
+
+
+class FlowControl:
     """Whether, when and how much a lane may send.
 
     Args:
-        destination: for the events.
+        destination: the destination's name, for events.
         probe: waits between the probes of a destination that is down.
-        hint_cap: the longest pause a destination may ask for, seconds.
-        hold_probe: seconds between the probes of a destination that refused the credentials.
-        rate: requests a second, None for no limit.
-        spacing: seconds since the last batch → seconds to wait for a fuller one.
-        clock: unix seconds.
-        notify: is told each change once.
+        hint_cap: the longest pause that a destination may ask for, seconds.
+        hold_probe: seconds between the probes of a held lane.
+        rate: requests per second, None for no limit.
+        linger: seconds to wait for a fuller batch.
+        spacing: seconds since the last batch → seconds to wait for a fuller one, if that is longer.
+        clock: returns unix seconds.
+        notify: called with an event for each change of state.
+
+    Attributes:
+        state: the lane's state.
+        probing: whether to send one small batch at a time, until one is delivered.
+        failures: whole batches that failed in a row.
     """
 
     def __init__(
@@ -55,27 +73,30 @@ class Gate:
         hint_cap: float,
         hold_probe: float,
         rate: float | None,
-        spacing: Callable[[float], float],
+        linger: float,
+        spacing: Callable[[float], float] | None,
         clock: Callable[[], float],
         notify: Callable[[Event], None],
     ) -> None:
         self.state = LaneState.RUNNING
+        self.probing = False
+        self.failures = 0
         self._destination = destination
         self._probe = probe
         self._hint_cap = hint_cap
         self._hold_probe = hold_probe
-        self._pace = 1 / rate if rate else 0.0
-        self._spacing: Callable[[float], float] | None = spacing
+        self._interval = 1 / rate if rate else 0.0
+        self._linger = linger
+        self._spacing = spacing
         self._clock = clock
         self._notify = notify
-        self._failures = 0
-        self._opens = 0.0
-        self._paced = 0.0
-        self._sent = 0.0
-        self._era = 0
+        self._paused_until = 0.0
+        self._rate_allows_at = 0.0
+        self._last_send = 0.0
+        self._generation = 0
 
     @classmethod
-    def to(
+    def for_sink(
         cls,
         destination: str,
         limits: SinkLimits,
@@ -84,118 +105,129 @@ class Gate:
         clock: Callable[[], float],
         notify: Callable[[Event], None],
     ) -> Self:
-        """Return the gate to a destination whose sink has *limits*."""
+        """Return the flow control of a destination whose sink has *limits*."""
         return cls(
             destination,
             probe=settings.probe,
             hint_cap=settings.retry.hint_cap,
             hold_probe=settings.hold_probe,
             rate=limits.rate,
+            linger=settings.linger,
             spacing=limits.spacing,
             clock=clock,
             notify=notify,
         )
 
-    @property
-    def opens_in(self) -> float:
-        """Seconds until the next batch may go; 0 for now."""
-        return max(self.stopped_for, self.paced_for)
+    # When
 
     @property
-    def stopped_for(self) -> float:
-        """Seconds for which nothing may be sent, as the destination is in trouble."""
-        return max(0.0, self._opens - self._clock())
+    def sends_in(self) -> float:
+        """Seconds until the next batch may leave; 0 for now."""
+        return max(0.0, max(self._paused_until, self._rate_allows_at) - self._clock())
 
     @property
-    def paced_for(self) -> float:
+    def paused_for(self) -> float:
+        """Seconds for which nothing may be sent, as the lane is throttled, down or held."""
+        return max(0.0, self._paused_until - self._clock())
+
+    @property
+    def rate_allows_in(self) -> float:
         """Seconds until the rate allows another request."""
-        return max(0.0, self._paced - self._clock())
+        return max(0.0, self._rate_allows_at - self._clock())
 
     @property
-    def spaced_for(self) -> float:
-        """Seconds for which the sink would rather wait for a fuller batch."""
+    def lingers_for(self) -> float:
+        """Seconds to wait for a fuller batch."""
         if self._spacing is None:
-            return 0.0
+            return self._linger
         try:
-            return max(0.0, self._spacing(max(0.0, self._clock() - self._sent)))
-        except Exception as exc:  # a sink may be anybody's
+            # E.g. a sink that wants partial batches 2 s apart returns 0.5 after 1.5 s.
+            return max(self._linger, self._spacing(max(0.0, self._clock() - self._last_send)))
+        except Exception as exc:
             self._spacing = None
             logger.error(
-                "%s: its spacing failed, batches go at once: %s",
+                "%s: its spacing failed, batches are sent without it: %s",
                 self._destination,
                 safe_description(exc),
             )
-            return 0.0
+            return self._linger
 
-    @property
-    def probing(self) -> bool:
-        """Whether to send one small batch at a time, until one is delivered."""
-        return self.state in (LaneState.DOWN, LaneState.HELD)
+    # What happened
 
-    @property
-    def failing(self) -> bool:
-        """Whether the last whole batch failed."""
-        return self._failures > 0
+    def record_send(self) -> int:
+        """Record that a request leaves; return the generation, to be given back with its answer."""
+        self._last_send = self._clock()
+        if self._interval:
+            # With rate=10, requests at 0.00, 0.01 and 0.35 s move the next one to 0.1, 0.2, 0.45.
+            self._rate_allows_at = max(self._rate_allows_at, self._last_send) + self._interval
+        return self._generation
 
-    def sent(self) -> int:
-        """Take note that a request leaves; return a mark to give back with its answer."""
-        self._sent = self._clock()
-        if self._pace:
-            self._paced = max(self._paced, self._sent) + self._pace
-        return self._era
-
-    def succeed(self, mark: int, *, delivered: bool) -> None:
-        """Take note that the destination took or judged a batch.
+    def record_success(self, generation: int, *, delivered: bool) -> None:
+        """Record that the destination delivered or rejected a batch.
 
         Args:
-            mark: of the batch. What was sent before the credentials were refused proves nothing.
-            delivered: whether it took anything. A conversion that is refused may have been so
-                by the sink itself, which does not prove the credentials good.
+            generation: of the batch. A batch sent before the lane was held proves nothing about
+                what the operator replaced since.
+            delivered: whether it delivered anything. A rejection may be the sink's own, without a
+                request, which does not prove that the credentials are good.
         """
-        if self.state is LaneState.HELD and (mark < self._era or not delivered):
+        if self.state is LaneState.HELD and (generation < self._generation or not delivered):
             return
-        self._failures = 0
-        if self.state is LaneState.THROTTLED and self.stopped_for:
-            return  # an answer to an earlier request does not end the pause
-        self.reopen()
+        self.failures = 0
+        if self.state is LaneState.THROTTLED and self.paused_for:
+            return  # the answer to an earlier request does not end the pause
+        self.resume()
 
-    def reopen(self) -> None:
-        """Let the lane run, whatever stopped it."""
-        self._failures = 0
+    def resume(self) -> None:
+        """Let the lane send at once, whatever paused it."""
+        self.failures = 0
         if self.state is not LaneState.RUNNING:
-            self.state, self._opens = LaneState.RUNNING, 0.0
-            self._era += 1
+            self._enter(LaneState.RUNNING)
+            self._paused_until = 0.0
+            self._generation += 1
             self._notify(LaneResumed(destination=self._destination))
 
-    def fail(self, reason: str) -> None:
-        """Take note that a whole batch failed."""
-        self._failures += 1
-        if not self.probing and self._failures >= _DOWN_AFTER:
-            self.state = LaneState.DOWN
+    def record_failure(self, reason: str) -> None:
+        """Record that a whole batch failed."""
+        self.failures += 1
+        if not self.probing and self.failures >= _DOWN_AFTER:
+            self._enter(LaneState.DOWN)
             self._notify(LaneDown(destination=self._destination, reason=reason))
         if self.probing:
-            self._close_for(self._probe.wait(self._failures))
+            self._pause(self._probe.wait(self.failures))
 
     def throttle(self, reason: str, seconds: float) -> None:
-        """Pause for *seconds*, as the destination asked; whoever asks is not down."""
+        """Pause for *seconds*, as the destination asked. A destination that asks is not down."""
         seconds = min(max(0.0, seconds), self._hint_cap)
-        self._failures = 0
+        self.failures = 0
         if self.state in (LaneState.RUNNING, LaneState.DOWN):
-            self.state = LaneState.THROTTLED
+            self._enter(LaneState.THROTTLED)
             self._notify(
                 LaneThrottled(destination=self._destination, reason=reason, seconds=seconds)
             )
-        self._close_for(seconds)
+        self._pause(seconds)
 
-    def hold(self, reason: str, cause: OperatorCause, mark: int) -> None:
-        """Stop because the batch with *mark* cannot be taken before an operator acts."""
+    def hold(self, reason: str, cause: OperatorCause, generation: int) -> None:
+        """Hold the lane until an operator has replaced the credentials or the configuration.
+
+        Args:
+            reason: what the destination said.
+            cause: what has to be replaced.
+            generation: of the batch that was refused.
+        """
         if self.state is not LaneState.HELD:
-            if mark < self._era:
-                return  # it left before they were replaced
-            self.state = LaneState.HELD
-            self._era += 1
+            # Generation 0 is refused and held as 1; the operator resumes, which makes 2. A batch
+            # that left as 0 or 1 is refused only now: that says nothing about the new credentials.
+            if generation < self._generation:
+                return
+            self._enter(LaneState.HELD)
+            self._generation += 1
             self._notify(LaneHeld(destination=self._destination, reason=reason, cause=cause))
-        self._close_for(self._hold_probe)
+        self._pause(self._hold_probe)
 
-    def _close_for(self, seconds: float) -> None:
-        self._opens = max(self._opens, self._clock() + seconds)
+    def _enter(self, state: LaneState) -> None:
+        self.state = state
+        self.probing = state in (LaneState.DOWN, LaneState.HELD)
+
+    def _pause(self, seconds: float) -> None:
+        self._paused_until = max(self._paused_until, self._clock() + seconds)

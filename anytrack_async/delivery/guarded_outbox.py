@@ -1,4 +1,4 @@
-"""`Ledger`: one lane's side of the outbox."""
+"""`GuardedOutbox`: a lane's calls to the outbox, safe from its errors and from cancellation."""
 
 from __future__ import annotations
 
@@ -15,91 +15,92 @@ from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
 _T = TypeVar("_T")
 
 _GRACE = 2.0
-"""Seconds after the drain in which workers may still write down what they know."""
+"""Seconds after the drain in which workers may still settle their claims."""
 
 
-class Ledger:
-    """One destination's claims: survives the outbox's errors and its worker's cancellation.
+class GuardedOutbox:
+    """The outbox as one lane uses it.
 
-    A step that has begun is finished even if the worker is cancelled, or a lease would be taken
-    that nobody knows of. Closing sets an end to that.
+    An error of the outbox is logged and answered with a fallback, so that the lane tries again. A
+    call that has begun is finished even if the worker is cancelled: a claim made by a cancelled
+    call would stay leased with no worker. Closing puts a deadline on that.
     """
 
-    def __init__(self, name: str, outbox: Outbox, *, lease: float) -> None:
-        self._name = name
+    def __init__(self, destination: str, outbox: Outbox, *, lease: float) -> None:
+        self._destination = destination
         self._outbox = outbox
         self._lease = lease
-        self._steps: set[anyio.CancelScope] = set()
-        self._end = math.inf
+        self._calls: set[anyio.CancelScope] = set()
+        self._deadline = math.inf
 
-    def close_in(self, seconds: float) -> None:
-        """Give up steps that the outbox has not finished a little after *seconds*."""
-        self._end = anyio.current_time() + seconds + _GRACE
-        for step in self._steps:
-            step.deadline = self._end
+    def close_in(self, drain: float) -> None:
+        """Abandon calls that take longer than *drain* seconds and a little more."""
+        # With drain=10 a batch may end at 10.0 s, and its outcomes be settled until 12.0 s.
+        self._deadline = anyio.current_time() + drain + _GRACE
+        for call in self._calls:
+            call.deadline = self._deadline
 
-    async def claim(self, limit: int, *, otherwise: Claim) -> Claim:
-        """Lease up to *limit* conversions; if the outbox fails, return *otherwise*."""
-        return await self._step(
-            "read", lambda: self._outbox.claim(self._name, limit, self._lease), otherwise
+    async def claim(self, limit: int, *, fallback: Claim) -> Claim:
+        """Lease up to *limit* conversions; return *fallback* if the outbox fails."""
+        return await self._call(
+            "read", lambda: self._outbox.claim(self._destination, limit, self._lease), fallback
         )
 
     async def renew(self, claim: Claim) -> bool:
-        """Extend the lease; False if it is lost."""
-        return await self._step(
+        """Extend the lease of *claim*; return whether it is still this worker's."""
+        return await self._call(
             "renew a lease in", lambda: self._outbox.renew(claim, self._lease), False
         )
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
-        """End *claim*; False if it could not be written down.
+        """Settle *claim*; return whether the outbox has recorded it.
 
-        Then the lease ends by itself, and what was delivered is delivered once more.
+        If not, the lease ends by itself, and delivered conversions are delivered once more.
         """
-        done = await self._step("settle in", lambda: self._outbox.settle(claim, failed), None)
-        return self._held(done, claim)
+        settled = await self._call("settle in", lambda: self._outbox.settle(claim, failed), None)
+        return self._recorded(settled, claim)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
-        """Give *claim* back; False if it could not be written down."""
-        done = await self._step(
+        """Give *claim* back; return whether the outbox has recorded it."""
+        released = await self._call(
             "give back to",
             lambda: self._outbox.release(claim, due=due, counts_as_attempt=counts_as_attempt),
             None,
         )
-        return self._held(done, claim)
+        return self._recorded(released, claim)
 
-    async def left(self) -> bool:
-        """Tell whether anything waits that nobody works on."""
-        depths = await self._step("count", self._outbox.depths, None)
+    async def has_unclaimed(self) -> bool:
+        """Return whether the destination's backlog has entries that no worker has claimed."""
+        depths = await self._call("count", self._outbox.depths, None)
         if depths is None:
             return True
-        depth = depths.get(self._name, Depth())
+        depth = depths.get(self._destination, Depth())
         return depth.waiting > depth.in_flight
 
-    def _held(self, done: bool | None, claim: Claim) -> bool:
+    def _recorded(self, done: bool | None, claim: Claim) -> bool:
         if done is False:
-            count = len(claim.entries)
             logger.warning(
                 "%s: another worker took over %d conversions before they were settled here; "
                 "they may be delivered twice: a longer lease prevents it",
-                self._name,
-                count,
+                self._destination,
+                len(claim.entries),
             )
         return bool(done)
 
-    async def _step(self, what: str, step: Callable[[], Awaitable[_T]], otherwise: _T) -> _T:
-        with anyio.CancelScope(shield=True, deadline=self._end) as scope:
-            self._steps.add(scope)
+    async def _call(self, verb: str, function: Callable[[], Awaitable[_T]], fallback: _T) -> _T:
+        with anyio.CancelScope(shield=True, deadline=self._deadline) as scope:
+            self._calls.add(scope)
             try:
-                return await step()
-            except Exception as exc:  # an outbox may be anybody's
+                return await function()
+            except Exception as exc:
                 logger.error(
                     "%s: cannot %s the outbox, trying again: %s",
-                    self._name,
-                    what,
+                    self._destination,
+                    verb,
                     safe_description(exc),
                 )
             finally:
-                self._steps.discard(scope)
+                self._calls.discard(scope)
         if scope.cancelled_caught:
-            logger.error("%s: gave up waiting to %s the outbox", self._name, what)
-        return otherwise
+            logger.error("%s: gave up waiting to %s the outbox", self._destination, verb)
+        return fallback

@@ -1,4 +1,4 @@
-"""`Lane`: one destination's way out of the outbox."""
+"""`Lane`: delivers one destination's backlog from the outbox through its sink."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from random import randrange
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from anytrack_async.delivery.attempt import Attempt, attempt
-from anytrack_async.delivery.flow import Gate, LaneState
-from anytrack_async.delivery.guarded_outbox import Ledger
-from anytrack_async.delivery.retry_policy import Pause
-from anytrack_async.delivery.settlement import Settled, Settler
+from anytrack_async.delivery.attempt import Attempt
+from anytrack_async.delivery.flow import FlowControl, LaneState
+from anytrack_async.delivery.guarded_outbox import GuardedOutbox
+from anytrack_async.delivery.settlement import BatchFailure, OnSettled, Settlement
 from anytrack_async.destinations.sink import (
     NeedsOperator,
     Sink,
@@ -27,26 +26,35 @@ from anytrack_async.outbox.base import Claim, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 
 _SPLIT_AFTER = 2
-"""Failed attempts after which a batch that alone fails is halved to find what breaks it."""
+"""Failed attempts after which a batch is halved to find the conversion that makes it fail, as long
+as other batches are delivered."""
 
-_STOPPED = "not sent: the lane was stopped, or the lease lost"
+_NOT_SENT = "not sent: the lane was paused, or the lease lost"
 
-_COURTESY = 3
-"""Turns of the event loop that an idle lane leaves to others first: a web request that submitted
-is answered before its delivery begins, and what others submit meanwhile comes along."""
+_YIELDS_BEFORE_CLAIM = 3
+"""Event-loop iterations an idle lane yields before claiming, so that the submitting request can
+return first, and what other requests submit meanwhile joins the batch."""
 
-_SHORTEST = 0.001
-"""Seconds between looks at what is due already and cannot be claimed, as clocks may differ."""
+_MIN_WAIT = 0.001
+"""Seconds between claims while entries are due that cannot be claimed, as clocks may differ."""
 
 
 class Lane:
     """Claims, sends and settles for one destination, with as many workers as its sink allows.
 
-    A worker never sleeps on a failed batch: it goes back to the outbox with a due time. One worker
-    at a time looks for work, the others wait for their turn; while the destination does not
-    answer, it also delivers before it passes the turn on, and sends one conversion first, so there
-    is one small probe at a time.
+    A worker never sleeps on a failed batch: the batch goes back to the outbox with a due time. One
+    worker at a time, the one with the turn, looks for work. While the destination is down or held,
+    that worker also delivers before it passes the turn on, and sends one conversion first, so that
+    there is one small probe at a time.
     """
+
+    # Three workers of a sink with concurrency 3, four batches waiting:
+    #
+    #   worker 1   turn: claims batch 1 │ sends, settles …                │ waits for the turn
+    #   worker 2   waits for the turn   │ turn: claims batch 2 │ sends, settles …
+    #   worker 3   waits for the turn                          │ turn: claims batch 3 │ sends …
+    #
+    # If batch 1 fails, worker 1 gives it back, due in a few seconds, and claims batch 4.
 
     def __init__(
         self,
@@ -55,45 +63,48 @@ class Lane:
         settings: DeliverySettings,
         *,
         notify: Callable[[Event], None],
-        settled: Settled,
+        on_settled: OnSettled,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = sink.name
         self._sink = sink
         self._shared = outbox.shared
         self._settings = settings
+        self._batch_timeout = settings.batch_timeout
         self._clock = clock
         self._limits = sink.limits
-        self._gate = Gate.to(sink.name, self._limits, settings, clock=clock, notify=notify)
-        self._ledger = Ledger(sink.name, outbox, lease=settings.lease)
-        self._settler = Settler(
-            sink.name, self._ledger, settings, notify=notify, settled=settled, clock=clock
+        self._flow = FlowControl.for_sink(
+            sink.name, self._limits, settings, clock=clock, notify=notify
+        )
+        self._outbox = GuardedOutbox(sink.name, outbox, lease=settings.lease)
+        self._settlement = Settlement(
+            sink.name, self._outbox, settings, notify=notify, on_settled=on_settled, clock=clock
         )
         self._turn = anyio.Lock()
-        self._news = anyio.Event()
+        self._woken = anyio.Event()
         self._closing = anyio.Event()
-        self._close_by = 0.0
-        self._full = True
-        self._asked = 0.0
+        self._drained_by = 0.0
+        self._last_claim_was_full = True
+        self._last_claim_at = 0.0
 
     @property
     def state(self) -> LaneState:
-        """How the lane is."""
-        return self._gate.state
+        """The lane's state."""
+        return self._flow.state
 
     def wake(self) -> None:
-        """Look for work: something was accepted or became due."""
-        self._news.set()
+        """Look for work: conversions were accepted or became due."""
+        self._woken.set()
 
     def resume(self) -> None:
-        """Go on at once, whatever stopped the lane."""
-        self._gate.reopen()
+        """Send at once, whatever paused the lane."""
+        self._flow.resume()
         self.wake()
 
     def close(self, drain: float) -> None:
         """Deliver what can be delivered within *drain* seconds, then end."""
-        self._close_by = self._clock() + drain
-        self._ledger.close_in(drain)
+        self._drained_by = self._clock() + drain
+        self._outbox.close_in(drain)
         self._closing.set()
         self.wake()
 
@@ -106,140 +117,153 @@ class Lane:
     async def _work(self) -> None:
         while True:
             async with self._turn:
-                claim = await self._next()
+                claim = await self._next_claim()
                 if claim is None:
                     return
-                mark = self._gate.sent()
-                if self._gate.probing:
-                    await self._handle(claim, mark)
+                generation = self._flow.record_send()
+                if self._flow.probing:
+                    await self._deliver(claim, generation)
                     continue
-            await self._handle(claim, mark)
+            await self._deliver(claim, generation)
 
     # Finding work
 
-    async def _next(self) -> Claim | None:
+    async def _next_claim(self) -> Claim | None:
         while True:
-            self._news = anyio.Event()
-            if stopped := self._gate.opens_in:
-                due: float | None = self._clock() + stopped
+            self._woken = anyio.Event()
+            if seconds := self._flow.sends_in:
+                due: float | None = self._clock() + seconds
             else:
                 await self._linger()
                 claim = await self._claim()
                 if claim.entries:
                     return claim
                 due = claim.next_due
-            if self._closing.is_set() and not await self._worth_waiting(due):
+            if self._closing.is_set() and not await self._can_finish(due):
                 return None
-            await self._idle(due)
-
-    async def _claim(self) -> Claim:
-        self._asked = self._clock()
-        later = Claim(destination=self.name, next_due=self._asked + self._settings.poll)
-        claim = await self._ledger.claim(self._limits.batch, otherwise=later)
-        self._full = len(claim.entries) == self._limits.batch
-        if claim.entries and self._gate.opens_in:
-            # An answer to another request came meanwhile, and stopped the lane.
-            await self._ledger.release(claim, due=self._clock(), counts_as_attempt=False)
-            return Claim(destination=self.name, next_due=self._clock())
-        return claim
-
-    async def _worth_waiting(self, due: float | None) -> bool:
-        if due is None or due > self._close_by or self._gate.state is LaneState.HELD:
-            return False
-        if self._shared and not self._gate.opens_in:
-            # What other processes hold is theirs to finish.
-            return self._settler.owes_until >= self._asked
-        return await self._ledger.left()
-
-    async def _idle(self, due: float | None) -> None:
-        waits = [max(_SHORTEST, due - self._clock())] if due is not None else []
-        if self._shared and not self._gate.opens_in:
-            waits.append(self._settings.poll)
-        with anyio.move_on_after(min(waits, default=None)):
-            await self._news.wait()
-            for _ in range(_COURTESY):
-                await checkpoint()
+            await self._wait_until(due)
 
     async def _linger(self) -> None:
-        # The last batch was full, so there may be another at once.
-        if not self._full and (seconds := max(self._settings.linger, self._gate.spaced_for)):
+        # Not after a full batch: there is probably another full one, which need not wait.
+        if not self._last_claim_was_full and (seconds := self._flow.lingers_for):
             with anyio.move_on_after(seconds):
                 await self._closing.wait()
 
+    async def _claim(self) -> Claim:
+        self._last_claim_at = self._clock()
+        fallback = Claim(destination=self.name, next_due=self._last_claim_at + self._settings.poll)
+        claim = await self._outbox.claim(self._limits.batch, fallback=fallback)
+        self._last_claim_was_full = len(claim.entries) == self._limits.batch
+        if claim.entries and self._flow.sends_in:
+            # The answer to another worker's request came meanwhile, and paused the lane.
+            await self._outbox.release(claim, due=self._clock(), counts_as_attempt=False)
+            return Claim(destination=self.name, next_due=self._clock())
+        return claim
+
+    async def _can_finish(self, due: float | None) -> bool:
+        """Return whether a closing lane has more to deliver before its drain ends."""
+        if due is None or due > self._drained_by or self._flow.state is LaneState.HELD:
+            return False
+        if self._shared and not self._flow.sends_in:
+            # Entries leased by other processes are theirs to finish.
+            return self._settlement.retries_due_by >= self._last_claim_at
+        return await self._outbox.has_unclaimed()
+
+    async def _wait_until(self, due: float | None) -> None:
+        waits = [max(_MIN_WAIT, due - self._clock())] if due is not None else []
+        if self._shared and not self._flow.sends_in:
+            waits.append(self._settings.poll)
+        with anyio.move_on_after(min(waits, default=None)):
+            await self._woken.wait()
+            for _ in range(_YIELDS_BEFORE_CLAIM):
+                await checkpoint()
+
     # Delivering
 
-    async def _handle(self, claim: Claim, mark: int) -> None:
+    async def _deliver(self, claim: Claim, generation: int) -> None:
         started = self._clock()
-        tried = Attempt([None] * len(claim.entries))
+        attempt = self._attempt(claim)
         try:
             await checkpoint_if_cancelled()
-            await self._try(claim, tried)
+            while await attempt.send_next() and await self._may_send_next(claim):
+                pass
         except anyio.get_cancelled_exc_class():
-            cut = Pause(reason="the client closed before it was sent", patient=True)
-            await self._settler.settle(claim, tried, cut, self._clock() - started)
+            failure = BatchFailure(
+                reason="the client closed before it was sent", never_expires=True
+            )
+            await self._settlement.settle(claim, attempt, failure, self._clock() - started)
             raise
-        before = self.state
-        pause = self._learn(claim, tried, mark)
-        left = await self._settler.settle(claim, tried, pause, self._clock() - started)
-        if left or self.state is not before or self._closing.is_set():
-            self.wake()  # whoever waits for work knew of a later moment, or of none
+        previous_state = self._flow.state
+        failure = self._learn(claim, attempt, generation)
+        unfinished = await self._settlement.settle(claim, attempt, failure, self._clock() - started)
+        if unfinished or self._flow.state is not previous_state or self._closing.is_set():
+            self.wake()  # the worker with the turn waits for a moment that may have changed
 
-    async def _try(self, claim: Claim, tried: Attempt) -> None:
-        async def between() -> bool:
-            await anyio.sleep(self._gate.paced_for)
-            if self._gate.stopped_for:
-                return False
-            self._gate.sent()
-            return await self._ledger.renew(claim)
-
+    def _attempt(self, claim: Claim) -> Attempt:
         count = len(claim.entries)
-        if self._gate.probing:
-            # Any of them, or it would for ever be the one that breaks the service.
-            tried.probe = randrange(count)
-        elif count > 1 and not self._gate.failing:
-            tried.split = _most(claim) >= _SPLIT_AFTER
-        await attempt(
+        probe_index = None
+        split_failures = False
+        if self._flow.probing:
+            # A random one: the same one every time could be the one that the service fails over.
+            probe_index = randrange(count)
+        elif count > 1 and not self._flow.failures:
+            split_failures = _max_attempts(claim) >= _SPLIT_AFTER
+        return Attempt(
             self._sink,
             claim.entries.conversions,
-            tried,
-            within=self._settings.batch_timeout,
-            between=between,
+            timeout=self._batch_timeout,
+            probe_index=probe_index,
+            split_failures=split_failures,
         )
 
-    def _learn(self, claim: Claim, tried: Attempt, mark: int) -> Pause:
-        signal = tried.signal or tried.refusal()
+    async def _may_send_next(self, claim: Claim) -> bool:
+        await anyio.sleep(self._flow.rate_allows_in)
+        if self._flow.paused_for:
+            return False
+        self._flow.record_send()
+        return await self._outbox.renew(claim)
+
+    def _learn(self, claim: Claim, attempt: Attempt, generation: int) -> BatchFailure:
+        """Update the flow control; return what applies to conversions that are left open."""
+        signal = attempt.failure()
         if signal is None or isinstance(signal, Unfinished):
-            delivered = tried.answered(Status.DELIVERED)
-            if delivered or tried.answered(Status.REJECTED):
-                self._gate.succeed(mark, delivered=delivered)
-            return Pause(reason=signal.reason if signal else _STOPPED)
+            delivered = attempt.has(Status.DELIVERED)
+            if delivered or attempt.has(Status.REJECTED):
+                self._flow.record_success(generation, delivered=delivered)
+            return BatchFailure(reason=signal.reason if signal else _NOT_SENT)
         if isinstance(signal, Throttled):
-            self._gate.throttle(signal.reason, signal.after)
+            self._flow.throttle(signal.reason, signal.after)
         elif isinstance(signal, NeedsOperator):
-            self._gate.hold(signal.reason, signal.cause, mark)
+            self._flow.hold(signal.reason, signal.cause, generation)
         else:
-            return self._learn_failure(claim, tried, signal, mark)
-        return Pause(
+            return self._learn_unavailable(claim, attempt, signal, generation)
+        return BatchFailure(
             reason=signal.reason,
             code=signal.code,
-            stopped=self._gate.stopped_for,
-            patient=isinstance(signal, NeedsOperator),
+            lane_paused_for=self._flow.paused_for,
+            never_expires=isinstance(signal, NeedsOperator),
         )
 
-    def _learn_failure(self, claim: Claim, tried: Attempt, signal: SinkSignal, mark: int) -> Pause:
-        blame = not (self._gate.probing or tried.split)
-        if tried.answered(Status.DELIVERED):
-            self._gate.succeed(mark, delivered=True)
+    def _learn_unavailable(
+        self, claim: Claim, attempt: Attempt, signal: SinkSignal, generation: int
+    ) -> BatchFailure:
+        # A probe's failure is the service's. A split finds out by itself which conversion fails.
+        counts_as_attempt = not (self._flow.probing or attempt.split_failures)
+        if attempt.has(Status.DELIVERED):
+            self._flow.record_success(generation, delivered=True)
         else:
-            self._gate.fail(signal.reason)
-        return Pause(
+            self._flow.record_failure(signal.reason)
+        retry_in = 0.0
+        if not self._flow.probing:
+            retry_in = self._settings.retry.wait(_max_attempts(claim) + 1)
+        return BatchFailure(
             reason=signal.reason,
             code=signal.code,
-            seconds=0.0 if self._gate.probing else self._settings.retry.wait(_most(claim) + 1),
-            stopped=self._gate.stopped_for,
-            blame=blame,
+            retry_in=retry_in,
+            lane_paused_for=self._flow.paused_for,
+            counts_as_attempt=counts_as_attempt,
         )
 
 
-def _most(claim: Claim) -> int:
+def _max_attempts(claim: Claim) -> int:
     return max(claim.entries.attempts)

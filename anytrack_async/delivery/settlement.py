@@ -1,140 +1,293 @@
-"""`Settler`: writes down what came of a claim, and tells who wants to know."""
+"""`Settlement`: settles a claim by the outcomes of its attempt, and publishes them.
+
+The rules for retries are the pure functions at the end: when an entry is due again, and when it
+becomes a dead letter.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import TypeAlias
 
+import attrs
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from anytrack_async.delivery.attempt import Attempt
-from anytrack_async.delivery.guarded_outbox import Ledger
-from anytrack_async.delivery.retry_policy import Pause, exhausted, failure, left_open, outcome_of
+from anytrack_async.delivery.guarded_outbox import GuardedOutbox
 from anytrack_async.events import DeadLettered, Delivered, Event, Retried
 from anytrack_async.models.outcome import Outcome, Status
-from anytrack_async.outbox.base import Claim, FailedEntry
+from anytrack_async.outbox.base import Claim, Entry, FailedEntry
 from anytrack_async.settings.delivery import DeliverySettings
 
-Settled = Callable[[Sequence[str], Callable[[int], Outcome]], None]
-"""Is told, per part of a batch: event ids, and how to get the outcome of the one at an index."""
+OnSettled: TypeAlias = Callable[[Sequence[str], Callable[[int], Outcome]], None]
+"""Called for each slice of a settled batch with its event ids and a function index → `Outcome`, so
+that outcomes that no caller awaits are never built."""
 
 _SLICE = 100
-"""Conversions whose callers are told before the event loop may do something else."""
+"""Conversions whose callers are notified before the event loop may run other tasks."""
 
 
-class Settler:
-    """Writes down what came of a claim, and tells who wants to know.
+@attrs.frozen(kw_only=True)
+class BatchFailure:
+    """Why conversions of a batch are left open, and for how long.
 
     Attributes:
-        owes_until: when the last of what was given back is due, unix seconds.
+        reason: for reports.
+        code: the destination's error code.
+        retry_in: seconds until they are due; 0 where the lane's pause makes them wait.
+        lane_paused_for: seconds for which the lane itself is paused.
+        counts_as_attempt: whether this was one of the attempts that each conversion has.
+        never_expires: whether even the oldest are kept: the fault is not theirs.
+    """
+
+    reason: str
+    code: str | None = None
+    retry_in: float = 0.0
+    lane_paused_for: float = 0.0
+    counts_as_attempt: bool = False
+    never_expires: bool = False
+
+
+class Settlement:
+    """Settles claims in the outbox, then notifies callers and observers.
+
+    Attributes:
+        retries_due_by: when the last entry given back by this process is due, unix seconds.
     """
 
     def __init__(
         self,
-        name: str,
-        ledger: Ledger,
+        destination: str,
+        outbox: GuardedOutbox,
         settings: DeliverySettings,
         *,
         notify: Callable[[Event], None],
-        settled: Settled,
+        on_settled: OnSettled,
         clock: Callable[[], float],
     ) -> None:
-        self.owes_until = 0.0
-        self._name = name
-        self._ledger = ledger
+        self.retries_due_by = 0.0
+        self._destination = destination
+        self._outbox = outbox
         self._settings = settings
         self._notify = notify
-        self._settled = settled
+        self._on_settled = on_settled
         self._clock = clock
 
-    async def settle(self, claim: Claim, tried: Attempt, pause: Pause, took: float) -> bool:
-        """Write down what came of *claim*.
+    async def settle(
+        self, claim: Claim, attempt: Attempt, failure: BatchFailure, seconds: float
+    ) -> bool:
+        """Settle *claim* by the outcomes of *attempt*.
 
         Args:
-            claim: what was tried.
-            tried: what the sink said.
-            pause: what to do with what it left open.
-            took: seconds.
+            claim: the batch.
+            attempt: the attempt that was made with it.
+            failure: applies to the conversions that the attempt left open.
+            seconds: how long the attempt took.
 
         Returns:
-            Whether something of it is left to do.
+            Whether some of its conversions are still to be delivered.
         """
         now = self._clock()
-        if self._all_open(claim, tried, pause, now):
-            return await self._give_back(claim, tried, pause, now)
-        return await self._keep(claim, tried, pause, now, took)
+        # Giving back a whole lease is one update, however long it is; settling writes a row for
+        # every conversion that was not delivered.
+        if self._can_release(claim, attempt, failure, now):
+            return await self._release(claim, attempt, failure, now)
+        return await self._settle(claim, attempt, failure, now, seconds)
 
-    def _all_open(self, claim: Claim, tried: Attempt, pause: Pause, now: float) -> bool:
-        if any(tried.outcomes):
+    def _can_release(
+        self, claim: Claim, attempt: Attempt, failure: BatchFailure, now: float
+    ) -> bool:
+        if any(attempt.outcomes):
             return False
-        return pause.patient or not any(
-            exhausted(entry, entry.attempts + pause.blame, self._settings, now)
+        return failure.never_expires or not any(
+            is_exhausted(entry, entry.attempts + failure.counts_as_attempt, self._settings, now)
             for entry in claim.entries
         )
 
-    async def _give_back(self, claim: Claim, tried: Attempt, pause: Pause, now: float) -> bool:
-        due, ids, tries = now + pause.seconds, claim.entries.event_ids, claim.entries.attempts
-        if await self._ledger.release(claim, due=due, counts_as_attempt=pause.blame):
-            await self._tell_callers(ids, lambda at: left_open(tries[at], pause, self._name))
-            sent = ids if tried.probe is None else [ids[tried.probe]]
-            self._retried(sent, pause.reason, [due], pause, now)
+    async def _release(
+        self, claim: Claim, attempt: Attempt, failure: BatchFailure, now: float
+    ) -> bool:
+        due, ids, attempts = now + failure.retry_in, claim.entries.event_ids, claim.entries.attempts
+        if await self._outbox.release(claim, due=due, counts_as_attempt=failure.counts_as_attempt):
+            await self._resolve(
+                ids, lambda index: outcome_left_open(attempts[index], failure, self._destination)
+            )
+            sent = ids if attempt.probe_index is None else [ids[attempt.probe_index]]
+            self._notify_retried(sent, failure.reason, [due], failure, now)
         return True
 
-    async def _keep(
-        self, claim: Claim, tried: Attempt, pause: Pause, now: float, took: float
+    async def _settle(
+        self, claim: Claim, attempt: Attempt, failure: BatchFailure, now: float, seconds: float
     ) -> bool:
-        kept = {
-            at: failure(claim.entries[at], answer, pause, self._settings, now)
-            for at, answer in enumerate(tried.outcomes)
-            if answer is None or answer.status is not Status.DELIVERED
+        failed = {
+            index: failed_entry(claim.entries[index], outcome, failure, self._settings, now)
+            for index, outcome in enumerate(attempt.outcomes)
+            if outcome is None or outcome.status is not Status.DELIVERED
         }
-        if not await self._ledger.settle(claim, list(kept.values())):
+        if not await self._outbox.settle(claim, list(failed.values())):
             return True
 
-        ids, tries = claim.entries.event_ids, claim.entries.attempts
+        ids, attempts = claim.entries.event_ids, claim.entries.attempts
 
-        def outcome(at: int) -> Outcome:
-            return outcome_of(tries[at], tried.outcomes[at], kept.get(at), self._name)
+        def outcome_at(index: int) -> Outcome:
+            return settled_outcome(
+                attempts[index], attempt.outcomes[index], failed.get(index), self._destination
+            )
 
-        await self._tell_callers(ids, outcome)
-        delivered = [one for at, one in enumerate(ids) if at not in kept] if kept else ids
+        await self._resolve(ids, outcome_at)
+        delivered = [id_ for index, id_ in enumerate(ids) if index not in failed] if failed else ids
         if delivered:
-            self._notify(Delivered(destination=self._name, event_ids=delivered, seconds=took))
-        return bool(kept) and self._tell_rest(ids, kept, pause, now)
+            self._notify(
+                Delivered(destination=self._destination, event_ids=delivered, seconds=seconds)
+            )
+        return bool(failed) and self._notify_failed(ids, failed, failure, now)
 
-    async def _tell_callers(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
+    async def _resolve(self, ids: Sequence[str], outcome_at: Callable[[int], Outcome]) -> None:
         for start in range(0, len(ids), _SLICE):
             if start:
                 await cancel_shielded_checkpoint()
-            self._settled(ids[start : start + _SLICE], partial(_from, start, outcome))
+            self._on_settled(ids[start : start + _SLICE], partial(_shifted, start, outcome_at))
 
-    def _tell_rest(
-        self, ids: Sequence[str], kept: Mapping[int, FailedEntry], pause: Pause, now: float
+    def _notify_failed(
+        self,
+        ids: Sequence[str],
+        failed: Mapping[int, FailedEntry],
+        failure: BatchFailure,
+        now: float,
     ) -> bool:
-        again: dict[str, dict[str, float]] = {}
-        for at, one in kept.items():
-            if one.due is not None:
-                again.setdefault(one.error, {})[ids[at]] = one.due
+        # One event for all retries with the same reason, one for each dead letter.
+        retried: dict[str, dict[str, float]] = {}
+        for index, entry in failed.items():
+            if entry.due is not None:
+                retried.setdefault(entry.error, {})[ids[index]] = entry.due
             else:
-                self._buried(ids[at], one)
-        for reason, dues in again.items():
-            self._retried(list(dues), reason, dues.values(), pause, now)
-        return bool(again)
+                self._notify_dead(ids[index], entry)
+        for reason, dues in retried.items():
+            self._notify_retried(list(dues), reason, dues.values(), failure, now)
+        return bool(retried)
 
-    def _buried(self, event_id: str, kept: FailedEntry) -> None:
+    def _notify_dead(self, event_id: str, entry: FailedEntry) -> None:
         self._notify(
             DeadLettered(
-                destination=self._name, event_id=event_id, reason=kept.error, code=kept.code
+                destination=self._destination,
+                event_id=event_id,
+                reason=entry.error,
+                code=entry.code,
             )
         )
 
-    def _retried(
-        self, ids: Sequence[str], reason: str, dues: Collection[float], pause: Pause, now: float
+    def _notify_retried(
+        self,
+        ids: Sequence[str],
+        reason: str,
+        dues: Collection[float],
+        failure: BatchFailure,
+        now: float,
     ) -> None:
-        self.owes_until = max(self.owes_until, now + pause.stopped, *dues)
-        seconds = max(min(dues) - now, pause.stopped)
-        self._notify(Retried(destination=self._name, event_ids=ids, reason=reason, seconds=seconds))
+        self.retries_due_by = max(self.retries_due_by, now + failure.lane_paused_for, *dues)
+        # Entries due in 1 s, of a lane paused for 60 s, are retried in 60 s at the earliest.
+        seconds = max(min(dues) - now, failure.lane_paused_for)
+        self._notify(
+            Retried(destination=self._destination, event_ids=ids, reason=reason, seconds=seconds)
+        )
 
 
-def _from(start: int, outcome: Callable[[int], Outcome], at: int) -> Outcome:
-    return outcome(start + at)
+def _shifted(start: int, outcome_at: Callable[[int], Outcome], index: int) -> Outcome:
+    return outcome_at(start + index)
+
+
+# The rules for retries
+
+
+def failed_entry(
+    entry: Entry,
+    outcome: Outcome | None,
+    failure: BatchFailure,
+    settings: DeliverySettings,
+    now: float,
+) -> FailedEntry:
+    """Return what the outbox keeps of *entry*, which was not delivered.
+
+    Args:
+        entry: the entry.
+        outcome: the sink's answer, ``retry`` or ``rejected``; None leaves it open.
+        failure: applies if it is left open.
+        settings: attempts, waits and age.
+        now: unix seconds.
+    """
+    if outcome is None:
+        return _left_open_entry(entry, failure, settings, now)
+    attempts = entry.attempts + 1
+    due, error = None, outcome.error or "no reason given"
+    if outcome.status is Status.RETRY:
+        if is_exhausted(entry, attempts, settings, now):
+            error = _exhausted_error(entry, attempts, error, now)
+        else:
+            due = now + settings.retry.wait(attempts, outcome.retry_after)
+    return FailedEntry(seq=entry.seq, attempts=attempts, error=error, code=outcome.code, due=due)
+
+
+def _left_open_entry(
+    entry: Entry, failure: BatchFailure, settings: DeliverySettings, now: float
+) -> FailedEntry:
+    attempts = entry.attempts + failure.counts_as_attempt
+    due, error = now + failure.retry_in, failure.reason
+    expired = not failure.never_expires and is_exhausted(entry, attempts, settings, now)
+    if expired:
+        error = _exhausted_error(entry, attempts, error, now)
+    return FailedEntry(
+        seq=entry.seq,
+        attempts=attempts,
+        error=error,
+        code=failure.code,
+        due=None if expired else due,
+    )
+
+
+def is_exhausted(entry: Entry, attempts: int, settings: DeliverySettings, now: float) -> bool:
+    """Return whether *entry* has used up its attempts or its time."""
+    return attempts >= settings.retry.attempts or now - entry.accepted_at > settings.max_age
+
+
+def _exhausted_error(entry: Entry, attempts: int, error: str, now: float) -> str:
+    hours = (now - entry.accepted_at) / 3600
+    return f"given up after {attempts} attempts and {hours:.1f} h: {error}"
+
+
+def settled_outcome(
+    attempts: int, answer: Outcome | None, failed: FailedEntry | None, destination: str
+) -> Outcome:
+    """Return the outcome of an entry that was settled.
+
+    Args:
+        attempts: how often it was tried before.
+        answer: the sink's.
+        failed: what the outbox keeps of it; None if it was delivered.
+        destination: the destination's name.
+    """
+    if failed is None:
+        return Outcome(
+            status=Status.DELIVERED,
+            destination=destination,
+            remote_id=answer.remote_id if answer else None,
+            attempts=attempts + 1,
+        )
+    return Outcome(
+        status=Status.DEAD if failed.due is None else Status.WAITING,
+        destination=destination,
+        attempts=failed.attempts,
+        error=failed.error,
+        code=failed.code,
+    )
+
+
+def outcome_left_open(attempts: int, failure: BatchFailure, destination: str) -> Outcome:
+    """Return the outcome of an entry, tried *attempts* times before, whose batch was given back."""
+    return Outcome(
+        status=Status.WAITING,
+        destination=destination,
+        attempts=attempts + failure.counts_as_attempt,
+        error=failure.reason,
+        code=failure.code,
+    )

@@ -1,36 +1,111 @@
-"""`farewell`: the steps after the drain, none of which may hang or hide another."""
+"""Closing: the steps after the drain, none of which may hang, and a report of what is left."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 
+from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.destinations.sink import Sink
-from anytrack_async.errors import safe_description
-from anytrack_async.events import logger
+from anytrack_async.errors import UndeliveredError, safe_description
+from anytrack_async.events import abbreviated, logger
 from anytrack_async.outbox.base import Outbox
 
-_LONGEST = 5.0
+_STEP_TIMEOUT = 5.0
 """Seconds that each step may take."""
 
+_MAX_LISTED = 1000
+"""Conversions to list, per destination, where a durable outbox keeps them anyway."""
 
-async def farewell(sinks: Sequence[Sink], outbox: Outbox) -> None:
-    """Close *sinks*, all at once, then *outbox*; what fails is logged."""
+
+async def close_all(sinks: Sequence[Sink], outbox: Outbox) -> None:
+    """Close *sinks*, all at once, then *outbox*; failures are logged."""
     with anyio.CancelScope(shield=True):
         async with anyio.create_task_group() as tg:
             for sink in sinks:
                 if close := getattr(sink, "aclose", None):
-                    tg.start_soon(within, f"closing sink {sink.name!r}", close)
-        await within("closing the outbox", outbox.aclose)
+                    tg.start_soon(run_with_deadline, f"closing sink {sink.name!r}", close)
+        await run_with_deadline("closing the outbox", outbox.aclose)
 
 
-async def within(what: str, step: Callable[[], Awaitable[None]]) -> None:
-    """Do *step*, also when cancelled; if it fails or takes too long, say so in the log."""
-    with anyio.move_on_after(_LONGEST, shield=True) as limit:
+async def run_with_deadline(description: str, step: Callable[[], Awaitable[None]]) -> None:
+    """Run *step*, also when cancelled; if it fails or takes too long, log that."""
+    # The shield keeps the caller's cancellation out, and its deadline keeps a step from hanging.
+    with anyio.move_on_after(_STEP_TIMEOUT, shield=True) as limit:
         try:
             await step()
-        except Exception as exc:  # sinks and outbox may be anybody's
-            logger.error("%s failed: %s", what, safe_description(exc))
+        except Exception as exc:
+            logger.error("%s failed: %s", description, safe_description(exc))
     if limit.cancelled_caught:
-        logger.error("%s took longer than %g s", what, _LONGEST)
+        logger.error("%s took longer than %g s", description, _STEP_TIMEOUT)
+
+
+class Undelivered:
+    """The conversions that are accepted but not delivered when the client closes.
+
+    Attributes:
+        event_ids: destination → ids of conversions that it did not get: all of them where only
+            memory held them, up to 1,000 where the outbox keeps them.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.event_ids: dict[str, Sequence[str]] = {}
+        self._outbox = outbox
+
+    def __bool__(self) -> bool:
+        return bool(self.event_ids)
+
+    def __str__(self) -> str:
+        parts = [f"{name}: {_listed(ids)}" for name, ids in self.event_ids.items()]
+        return f"accepted but not delivered when the client closed ({self._fate}): " + "; ".join(
+            parts
+        )
+
+    @property
+    def lost(self) -> Mapping[str, Sequence[str]]:
+        """Those that end with this process, as no durable outbox has them."""
+        return {} if self._outbox.durable else self.event_ids
+
+    @property
+    def _fate(self) -> str:
+        if self._outbox.durable:
+            return "kept in the outbox, the next client that opens it goes on"
+        return "only this process's memory held it: submit it again, or use SQLiteOutbox"
+
+    async def count(self, destinations: Sequence[str]) -> None:
+        """Read from the outbox what *destinations* did not get."""
+        depths = await self._outbox.depths()
+        for name in filter(depths.__contains__, destinations):
+            limit = _MAX_LISTED if self._outbox.durable else max(1, depths[name].waiting)
+            if ids := await self._outbox.undelivered(name, limit=limit):
+                self.event_ids[name] = ids
+
+    def error(self) -> UndeliveredError:
+        """Return the error that closing the client raises."""
+        return UndeliveredError(str(self), self.event_ids)
+
+    def error_for(self, delivery: Delivery) -> UndeliveredError:
+        """Return the error that waiting for *delivery* raises."""
+        event_id, pending = delivery.event_id, delivery.pending
+        return UndeliveredError(
+            f"the client closed before {event_id!r} was delivered to {', '.join(pending)}; "
+            + self._fate,
+            {name: [event_id] for name in pending},
+        )
+
+
+def _listed(event_ids: Sequence[str]) -> str:
+    return ("at least " if len(event_ids) == _MAX_LISTED else "") + abbreviated(event_ids)
+
+
+async def warn_of_orphans(outbox: Outbox, destinations: Sequence[str]) -> None:
+    """Log which backlogs *outbox* keeps for other than *destinations*: no lane delivers them."""
+    for name in await outbox.destinations():
+        if name not in destinations:
+            logger.warning(
+                "the outbox keeps a backlog for %r, which has no sink here; "
+                "if it is gone for good, drop it with outbox.forget(%r)",
+                name,
+                name,
+            )

@@ -1,26 +1,45 @@
-"""`track_many`: many conversions in, their reports out as they finish."""
+"""`track_many`: any iterable of conversions in, their reports out as they finish."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from typing import Any, TypeAlias
 
 import anyio
+from anyio import to_thread
 
 from anytrack_async.delivery.delivery import Delivery
-from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.delivery.sources import Source, feed
-from anytrack_async.errors import ClosedError, ConfigurationError
+from anytrack_async.delivery.dispatcher import Dispatcher, checked_names
+from anytrack_async.errors import ClosedError, ConfigurationError, DeliveryError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Report, Status
 
-_SLICE = 500
-"""Conversions written down in one step: commits of this size cost next to nothing each."""
+_MAX_SLICE = 500
+"""Conversions submitted in one step: with so many, a commit costs next to nothing for each."""
 
-_PARTS = 4
+_SLICES_IN_FLIGHT = 4
+"""Slices that fit into `in_flight`, so that one can be submitted while others are delivered."""
+
+_MAX_READ_SECONDS = 0.05
+"""Seconds after which the reading thread hands over what a slow source returned so far."""
+
+Source: TypeAlias = Iterable[Conversion] | AsyncIterable[Conversion]
+"""Any iterable of conversions, sync or async."""
+
+Take: TypeAlias = Callable[[Sequence[Conversion]], Awaitable[None]]
 
 
-async def track_many(
+def track_many(
     dispatcher: Dispatcher,
     source: Source,
     *,
@@ -31,27 +50,33 @@ async def track_many(
     """Submit everything in *source* and yield a report for each, in the order they finish.
 
     Args:
-        dispatcher: takes them.
+        dispatcher: accepts them.
         source: sync or async iterable of conversions; read only as fast as reports are taken.
         to: names of destinations; default: all.
         at: destinations to wait for before a report is yielded; default: all. Empty: none, a
-            report is yielded once its conversion is written down.
+            report is yielded once its conversion is accepted.
         in_flight: how many may be accepted and not yet reported.
 
     Raises:
-        ConfigurationError: a destination has no sink, or *in_flight* is less than 1.
-        ClosedError: the client closed before *source* ended.
-        UndeliveredError: the client closed before all was delivered.
-        Exception: what *source* raised, after the reports of all it gave before.
+        ConfigurationError: a destination has no sink, or *in_flight* is less than 1. At once.
+        ClosedError: the client is not open, or closed before *source* ended.
+        UndeliveredError: the client closed before all were delivered.
+        Exception: the exception that *source* raised, after the reports of all that came before.
     """
-    dispatcher.check_open()
-    names = dispatcher.names(to)
-    if at and not set(at) <= set(names):
-        raise ConfigurationError(f"at must be among {', '.join(names)}, got {', '.join(at)}")
     if in_flight < 1:
         raise ConfigurationError(f"in_flight must be at least 1, got {in_flight}")
-    stream = _Stream(dispatcher, names, to, None if at is None else tuple(at), in_flight)
-    pump = dispatcher.help(lambda: stream.pump(source))
+    names = dispatcher.names(to)
+    # Waiting for a destination that never gets them would not end.
+    awaited = None if at is None else checked_names("at", at, names)
+    addressed = None if to is None else names
+    return _reports(_Stream(dispatcher, names, addressed, awaited, in_flight), dispatcher, source)
+
+
+async def _reports(
+    stream: _Stream, dispatcher: Dispatcher, source: Source
+) -> AsyncGenerator[Report]:
+    dispatcher.check_open()
+    pump = dispatcher.start(lambda: stream.pump(source))
     try:
         async for report in stream.reports():
             yield report
@@ -60,6 +85,12 @@ async def track_many(
 
 
 class _Stream:
+    """What is in flight between `pump`, which submits, and `reports`, which yields.
+
+    With in_flight=10,000 the pump submits slices of 500 as long as at most 9,500 conversions are
+    accepted and not reported. A consumer that stops taking reports so stops the pump.
+    """
+
     def __init__(
         self,
         dispatcher: Dispatcher,
@@ -73,9 +104,10 @@ class _Stream:
         self._to = to
         self._at = at
         self._in_flight = in_flight
+        # Delivery → how often its event id was in the source: each time gets a report.
         self._open: dict[Delivery, int] = {}
-        self._pending = 0
-        self._wanted = 0
+        self._unreported = 0
+        self._next_slice = 0
         self._finished: deque[Report] = deque()
         self._failure: Exception | None = None
         self._ended = False
@@ -84,11 +116,11 @@ class _Stream:
     # In
 
     async def pump(self, source: Source) -> None:
+        """Submit everything in *source*."""
         try:
-            # A part of what may be in flight, so that it never has to empty to be filled.
-            part = max(1, self._in_flight // _PARTS)
-            size = min(_SLICE, part, self._dispatcher.outbox.capacity)
-            await feed(source, self._take, size)
+            part = max(1, self._in_flight // _SLICES_IN_FLIGHT)
+            size = min(_MAX_SLICE, part, self._dispatcher.outbox.capacity)
+            await feed(source, self._submit, size)
             self._ended = True
         except Exception as exc:
             self._failure, self._ended = exc, True
@@ -96,24 +128,24 @@ class _Stream:
             if not self._ended:
                 self._failure = ClosedError(
                     "the client closed before the source of track_many ended; "
-                    "what was not reported yet may not have been accepted"
+                    "conversions that were not reported yet may not have been accepted"
                 )
                 self._ended = True
             self._changed.set()
 
-    async def _take(self, conversions: Sequence[Conversion]) -> None:
-        self._wanted = len(conversions)
-        while self._pending + self._wanted > self._in_flight:
-            await self._change()
-        self._pending += len(conversions)
-        handles = await self._dispatcher.submit(conversions, self._to)
-        for conversion, handle in zip(conversions, handles, strict=True):
-            if handle is None:
+    async def _submit(self, conversions: Sequence[Conversion]) -> None:
+        self._next_slice = len(conversions)
+        while self._unreported + self._next_slice > self._in_flight:
+            await self._wait_for_change()
+        self._unreported += len(conversions)
+        deliveries = await self._dispatcher.submit(conversions, self._to)
+        for conversion, delivery in zip(conversions, deliveries, strict=True):
+            if delivery is None:
                 self._finished.append(self._conflict(conversion))
             else:
-                self._open[handle] = self._open.get(handle, 0) + 1
-                handle.watch(self._look)
-                self._look(handle)
+                self._open[delivery] = self._open.get(delivery, 0) + 1
+                delivery.watch(self._on_change)
+                self._on_change(delivery)
         self._changed.set()
 
     def _conflict(self, conversion: Conversion) -> Report:
@@ -128,31 +160,147 @@ class _Stream:
 
     # Out
 
-    def _look(self, handle: Delivery) -> None:
-        if handle.failure is not None:
-            self._failure = self._failure or handle.failure
-        elif not handle.done(self._at):
+    def _on_change(self, delivery: Delivery) -> None:
+        if delivery.failure is not None:
+            self._failure = self._failure or delivery.failure
+        elif not delivery.done(self._at):
             return
-        handle.unwatch(self._look)
-        times = self._open.pop(handle, 0)
-        if handle.failure is None:
-            self._finished.extend([handle.report] * times)
+        delivery.unwatch(self._on_change)
+        times = self._open.pop(delivery, 0)
+        if delivery.failure is None:
+            self._finished.extend([delivery.report] * times)
         self._changed.set()
 
     async def reports(self) -> AsyncGenerator[Report]:
+        """Yield reports until all are out, then raise the failure, if there is one."""
         while True:
             while self._finished:
-                self._pending -= 1
-                if self._pending + self._wanted == self._in_flight:
-                    self._changed.set()  # just now enough for the pump
+                self._unreported -= 1
+                if self._unreported + self._next_slice == self._in_flight:
+                    self._changed.set()  # exactly now the pump may go on
                 yield self._finished.popleft()
             if self._ended and not self._open:
                 break
-            await self._change()
+            await self._wait_for_change()
         if self._failure is not None:
             raise self._failure
 
-    async def _change(self) -> None:
+    async def _wait_for_change(self) -> None:
         if self._changed.is_set():
             self._changed = anyio.Event()
         await self._changed.wait()
+
+
+# Reading the source
+
+
+async def feed(source: Source, take: Take, size: int) -> None:
+    """Pass everything in *source* to *take*, in order, at most *size* at a time.
+
+    A list or tuple is read where it is. Any other sync iterable may read a file or a database, so
+    it is advanced in a worker thread: *size* items at a time, or those of 50 ms. Items of an async
+    iterable are passed on as soon as *take* is free: an item never waits for the next one.
+
+    Raises:
+        TypeError: an item is not a `Conversion`; everything before it was passed on.
+        Exception: the exception that *source* raised; everything before it was passed on.
+    """
+    if isinstance(source, AsyncIterable):
+        await _feed_async(source, take, size)
+    elif isinstance(source, list | tuple):
+        for start in range(0, len(source), size):
+            await _pass_on(source[start : start + size], take)
+    else:
+        await _feed_sync(source, take, size)
+
+
+async def _feed_sync(source: Iterable[Any], take: Take, size: int) -> None:
+    items, failure, ended = iter(source), None, False
+    while not ended:
+        # Abandoned: cancelling does not wait for a source that is stuck.
+        batch, failure, ended = await to_thread.run_sync(
+            _read_batch, items, size, abandon_on_cancel=True
+        )
+        await _pass_on(batch, take)
+    if failure is not None:
+        raise failure
+
+
+def _read_batch(items: Iterator[Any], size: int) -> tuple[list[Any], Exception | None, bool]:
+    """Return a batch, the source's exception and whether the source has ended."""
+    batch: list[Any] = []
+    deadline = time.monotonic() + _MAX_READ_SECONDS
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) == size or time.monotonic() > deadline:
+                return batch, None, False
+    except Exception as exc:
+        return batch, exc, True  # together with the items that came before it
+    return batch, None, True
+
+
+async def _pass_on(batch: Sequence[Any], take: Take) -> None:
+    for index, item in enumerate(batch):
+        if not isinstance(item, Conversion):
+            if index:
+                await take(batch[:index])
+            raise TypeError(f"track_many takes Conversion objects, got {type(item).__name__}")
+    if batch:
+        await take(batch)
+
+
+async def _feed_async(source: AsyncIterable[Any], take: Take, size: int) -> None:
+    reader = _Reader(source, size)
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(reader.read)
+        try:
+            while batch := await reader.batch():
+                await _pass_on(batch, take)
+        except Exception as exc:
+            reader.failure = exc
+            tg.cancel_scope.cancel()
+    if reader.failure is not None:
+        raise reader.failure  # outside the task group, which would wrap it in a group
+
+
+class _Reader:
+    """Reads ahead in an async iterable, by at most *size* items."""
+
+    def __init__(self, source: AsyncIterable[Any], size: int) -> None:
+        self.failure: Exception | None = None
+        self._source = source
+        self._size = size
+        self._items: list[Any] = []
+        self._items_available = anyio.Event()
+        self._space_available = anyio.Event()
+        self._ended = False
+
+    async def read(self) -> None:
+        """Read until the source ends; its exception becomes `failure`."""
+        self.failure = DeliveryError("the source of track_many was cancelled before its end")
+        try:
+            await self._read()
+            self.failure = None
+        except Exception as exc:
+            self.failure = exc
+        finally:
+            self._ended = True
+            self._items_available.set()
+
+    async def _read(self) -> None:
+        async for item in self._source:
+            self._items.append(item)
+            self._items_available.set()
+            if len(self._items) >= self._size:
+                self._space_available = anyio.Event()
+                await self._space_available.wait()
+
+    async def batch(self) -> list[Any]:
+        """Return the items read so far, at least one; none at the end."""
+        if not self._items and not self._ended:
+            await self._items_available.wait()
+        items, self._items = self._items, []
+        self._items_available = anyio.Event()
+        self._space_available.set()
+        return items

@@ -14,10 +14,6 @@ from anytrack_async.settings.fields import positive
 from anytrack_async.transport.message import Transport
 
 
-def _at_once(_: float) -> float:
-    return 0.0
-
-
 @attrs.frozen(kw_only=True)
 class SinkLimits:
     """What a sink can take.
@@ -29,7 +25,7 @@ class SinkLimits:
         required_seconds: time that a `deliver` call may need, None if any time will do. A
             client whose lease is too short for it is refused.
         spacing: seconds since the last batch left → seconds that the next one should still wait, to
-            be fuller, as things are. Not asked after a full batch, nor when closing.
+            be fuller. None: it need not wait. Not asked after a full batch, nor when closing.
     """
 
     batch: int = attrs.field(default=100, validator=positive)
@@ -38,7 +34,7 @@ class SinkLimits:
     required_seconds: float | None = attrs.field(
         default=None, validator=attrs.validators.optional(positive)
     )
-    spacing: Callable[[float], float] = attrs.field(default=_at_once, eq=False, repr=False)
+    spacing: Callable[[float], float] | None = attrs.field(default=None, eq=False, repr=False)
 
 
 class Sink(Protocol):

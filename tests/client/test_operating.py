@@ -352,7 +352,7 @@ async def test_a_lane_can_be_resumed_by_hand(service: Service):
         service.answers.clear()
         client.resume("anytrack")
         assert (await delivery).delivered
-        with pytest.raises(ConfigurationError, match="no sink for meta; there are: anytrack"):
+        with pytest.raises(ConfigurationError, match="no destination 'meta'; there are: anytrack"):
             client.resume("meta")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import attrs
 import pytest
 from anyio.lowlevel import checkpoint
 
+from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.destinations.sink import SinkLimits, Unavailable
@@ -150,6 +151,29 @@ class Gatekeeper:
 
     def open(self) -> None:
         self.gate.set()
+
+
+async def attempt_with(
+    answer: Answer | None,
+    count: int = 4,
+    *,
+    timeout: float = 5.0,
+    split_failures: bool = False,
+    probe_index: int | None = None,
+    may_send_next: Callable[[], Awaitable[bool]] | None = None,
+) -> tuple[Attempt, FakeSink]:
+    """Make an attempt with *count* conversions, as a lane does; return it and its sink."""
+    sink = FakeSink("meta", answer)
+    attempt = Attempt(
+        sink,
+        sales(count),
+        timeout=timeout,
+        split_failures=split_failures,
+        probe_index=probe_index,
+    )
+    while await attempt.send_next() and (may_send_next is None or await may_send_next()):
+        pass
+    return attempt, sink
 
 
 class World:

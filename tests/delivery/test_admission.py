@@ -4,7 +4,7 @@ import anyio
 import attrs
 import pytest
 
-from anytrack_async.delivery.admission import Intake
+from anytrack_async.delivery.admission import Admission
 from anytrack_async.errors import ClosedError, OutboxError, QueueFullError
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
@@ -16,12 +16,12 @@ PATIENT = attrs.evolve(QUICK, poll=60.0)
 
 
 class Desk:
-    """An intake in front of a small outbox, with callers in the order in which they came."""
+    """An admission in front of a small outbox, with callers in the order in which they came."""
 
     def __init__(self, tg, *, capacity=2, settings=PATIENT):
         self.outbox = MemoryOutbox(capacity=capacity)
-        self.intake = Intake(self.outbox, settings)
-        self.intake.is_open = True
+        self.admission = Admission(self.outbox, settings)
+        self.admission.is_open = True
         self.accepted = []
         self.refused = []
         self._tg = tg
@@ -36,7 +36,7 @@ class Desk:
         async def submit():
             with scope:
                 try:
-                    await self.intake.append(conversions, None)
+                    await self.admission.append(conversions, None)
                 except Exception as exc:
                     self.refused.append(exc)
                 else:
@@ -49,7 +49,7 @@ class Desk:
     async def deliver(self, count):
         """Make room."""
         await self.outbox.settle(await self.outbox.claim("meta", count, 60))
-        self.intake.room()
+        self.admission.notify_space_available()
         await calm()
 
 
@@ -103,7 +103,7 @@ async def test_closing_turns_away_all_who_wait():
         for name in "abc":
             await desk.come(sale(name))
 
-        desk.intake.close()
+        desk.admission.close()
         await calm()
 
         assert desk.accepted == ["a"]
@@ -142,7 +142,7 @@ async def test_room_that_another_process_made_is_found():
         await desk.outbox.settle(await desk.outbox.claim("meta", 1, 60))
 
         with anyio.fail_after(5):
-            await desk.intake.append([sale("b")], None)
+            await desk.admission.append([sale("b")], None)
 
 
 async def test_room_made_while_a_caller_tries_is_not_missed():
@@ -154,15 +154,15 @@ async def test_room_made_while_a_caller_tries_is_not_missed():
             if Slow.tries in (2, 3):  # fast way, then in the queue
                 if Slow.tries == 3:
                     await desk.outbox.settle(await desk.outbox.claim("meta", 1, 60))
-                    desk.intake.room()
+                    desk.admission.notify_space_available()
                 raise QueueFullError("full")
             return await super().append(conversions, destinations)
 
     async with anyio.create_task_group() as tg:
         desk = Desk(tg)
         desk.outbox = Slow(capacity=1)
-        desk.intake = Intake(desk.outbox, PATIENT)
-        desk.intake.is_open = True
+        desk.admission = Admission(desk.outbox, PATIENT)
+        desk.admission.is_open = True
         await desk.start()
         await desk.come(sale("a"))
         await desk.come(sale("b"))
@@ -181,12 +181,12 @@ async def test_who_waits_for_room_does_not_spin():
     async with anyio.create_task_group() as tg:
         desk = Desk(tg)
         desk.outbox = Counted(capacity=1)
-        desk.intake = Intake(desk.outbox, PATIENT)
-        desk.intake.is_open = True
+        desk.admission = Admission(desk.outbox, PATIENT)
+        desk.admission.is_open = True
         await desk.start()
         await desk.come(sale("a"))
         await desk.come(sale("b"))
-        desk.intake.room()  # and somebody else was faster
+        desk.admission.notify_space_available()  # and somebody else was faster
         await calm()
         tries = Counted.tries
         await desk.deliver(1)
@@ -196,10 +196,10 @@ async def test_who_waits_for_room_does_not_spin():
 
 
 async def test_a_closed_intake_takes_nothing():
-    intake = Intake(MemoryOutbox(), QUICK)
+    admission = Admission(MemoryOutbox(), QUICK)
 
     with pytest.raises(ClosedError, match="nothing was accepted"):
-        await intake.append([sale("a")], None)
+        await admission.append([sale("a")], None)
 
 
 async def test_the_outboxs_errors_come_out():
@@ -209,8 +209,8 @@ async def test_the_outboxs_errors_come_out():
 
     async with anyio.create_task_group() as tg:
         desk = Desk(tg)
-        desk.intake = Intake(Broken(), QUICK)
-        desk.intake.is_open = True
+        desk.admission = Admission(Broken(), QUICK)
+        desk.admission.is_open = True
         await desk.come(sale("a"))
 
         assert [str(exc) for exc in desk.refused] == ["disk full"]
@@ -226,8 +226,8 @@ class Durable(MemoryOutbox):
 async def test_a_loop_that_submits_lets_others_run(kind):
     outbox = kind()
     await outbox.open(["meta"])
-    intake = Intake(outbox, QUICK)
-    intake.is_open = True
+    admission = Admission(outbox, QUICK)
+    admission.is_open = True
     beats = 0
 
     async def beat():
@@ -239,7 +239,7 @@ async def test_a_loop_that_submits_lets_others_run(kind):
     async with anyio.create_task_group() as tg:
         tg.start_soon(beat)
         for one in sales(640):
-            assert await intake.append([one], None) == [Appended.NEW]
+            assert await admission.append([one], None) == [Appended.NEW]
         tg.cancel_scope.cancel()
 
     assert 9 <= beats <= 30
@@ -248,9 +248,9 @@ async def test_a_loop_that_submits_lets_others_run(kind):
 async def test_a_loop_that_asks_for_room_lets_others_make_some():
     outbox = MemoryOutbox(capacity=1)
     await outbox.open(["meta"])
-    intake = Intake(outbox, attrs.evolve(QUICK, on_full="raise"))
-    intake.is_open = True
-    await intake.append([sale("a")], None)
+    admission = Admission(outbox, attrs.evolve(QUICK, on_full="raise"))
+    admission.is_open = True
+    await admission.append([sale("a")], None)
 
     async def deliver():
         await outbox.settle(await outbox.claim("meta", 1, 60))
@@ -259,7 +259,7 @@ async def test_a_loop_that_asks_for_room_lets_others_make_some():
         tg.start_soon(deliver)
         for _ in range(1000):
             with suppress(QueueFullError):
-                await intake.append([sale("b")], None)
+                await admission.append([sale("b")], None)
                 break
         else:
             pytest.fail("nobody could make room")
@@ -276,14 +276,14 @@ async def test_nobody_misses_the_commit_that_others_share():
             await commit.wait()
             return await super().append(conversions, destinations)
 
-    intake = Intake(outbox := Grouping(), QUICK)
+    admission = Admission(outbox := Grouping(), QUICK)
     await outbox.open(["meta"])
-    intake.is_open = True
+    admission.is_open = True
     for wave in range(3):
         begun, commit = 0, anyio.Event()
         async with anyio.create_task_group() as tg:
             for one in sales(100, f"w{wave}-"):
-                tg.start_soon(intake.append, [one], None)
+                tg.start_soon(admission.append, [one], None)
             await anyio.lowlevel.checkpoint()
             assert begun == 100
             commit.set()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anytrack_async.delivery.attempt import Attempt, attempt
+from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.destinations.sink import (
     BatchRejected,
     NeedsOperator,
@@ -14,24 +14,12 @@ from anytrack_async.destinations.sink import (
     Unavailable,
 )
 from anytrack_async.models.outcome import DELIVERED, Outcome, Status
-from tests.delivery.doubles import FakeSink, sales
+from tests.delivery.doubles import attempt_with, sales
 
 pytestmark = pytest.mark.asyncio
 
 
-async def always():
-    return True
-
-
-async def trying(answer, count=4, *, split=False, within=5.0, between=always):
-    """Return the attempt, and the batches that the sink was asked for."""
-    sink = FakeSink("meta", answer)
-    tried = Attempt([None] * count, split=split)
-    await attempt(sink, sales(count), tried, within=within, between=between)
-    return tried, sink
-
-
-def refusing(bad, *, kind=BatchRejected):
+def rejecting(bad, *, kind=BatchRejected):
     def answer(batch):
         if bad & set(batch):
             raise kind("bad event", code="100")
@@ -39,33 +27,33 @@ def refusing(bad, *, kind=BatchRejected):
     return answer
 
 
-def short(outcomes):
+def statuses_of(outcomes):
     return [one.status.value if one else None for one in outcomes]
 
 
 async def test_a_good_batch_is_one_request():
-    tried, sink = await trying(None)
+    attempt, sink = await attempt_with(None)
 
     assert sink.calls == [["e0", "e1", "e2", "e3"]]
-    assert tried.outcomes == [DELIVERED] * 4
-    assert tried.signal is None
+    assert attempt.outcomes == [DELIVERED] * 4
+    assert attempt.signal is None
 
 
 async def test_one_poison_among_a_thousand_costs_few_requests():
-    tried, sink = await trying(refusing({"e617"}), 1000)
+    attempt, sink = await attempt_with(rejecting({"e617"}), 1000)
 
     assert len(sink.calls) < 30
     assert len(sink.taken) == 999
-    assert tried.outcomes[617] == Outcome.rejected("bad event", code="100")
+    assert attempt.outcomes[617] == Outcome.rejected("bad event", code="100")
 
 
 @given(st.integers(1, 64).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
 @settings(max_examples=60, deadline=None)
 async def test_every_poison_is_found_and_nothing_else(case):
     count, bad = case
-    tried, sink = await trying(refusing({f"e{at}" for at in bad}), count)
+    attempt, sink = await attempt_with(rejecting({f"e{at}" for at in bad}), count)
 
-    assert short(tried.outcomes) == [
+    assert statuses_of(attempt.outcomes) == [
         "rejected" if at in bad else "delivered" for at in range(count)
     ]
     assert sorted(sink.taken) == sorted(f"e{at}" for at in range(count) if at not in bad)
@@ -79,21 +67,21 @@ async def test_what_a_rejected_batch_settled_is_not_sent_again():
         if "e2" in batch:
             raise BatchRejected("bad event")
 
-    tried, sink = await trying(answer)
+    attempt, sink = await attempt_with(answer)
 
     assert sink.calls[1:] == [["e1"], ["e2"]]
-    assert short(tried.outcomes) == ["delivered", "delivered", "rejected", "delivered"]
+    assert statuses_of(attempt.outcomes) == ["delivered", "delivered", "rejected", "delivered"]
 
 
 async def test_a_rejection_that_settled_all_is_no_trouble():
     def answer(_):
         raise BatchRejected("some are bad", outcomes=[DELIVERED, Outcome.rejected("no")])
 
-    tried, sink = await trying(answer, 2)
+    attempt, sink = await attempt_with(answer, 2)
 
     assert len(sink.calls) == 1
-    assert tried.signal is None
-    assert short(tried.outcomes) == ["delivered", "rejected"]
+    assert attempt.signal is None
+    assert statuses_of(attempt.outcomes) == ["delivered", "rejected"]
 
 
 @pytest.mark.parametrize(
@@ -108,10 +96,10 @@ async def test_a_signal_keeps_what_was_settled_before_it(signal):
     def answer(_):
         raise signal
 
-    tried, _ = await trying(answer, 2)
+    attempt, _ = await attempt_with(answer, 2)
 
-    assert tried.outcomes == [DELIVERED, None]
-    assert tried.signal is signal
+    assert attempt.outcomes == [DELIVERED, None]
+    assert attempt.signal is signal
 
 
 @pytest.mark.parametrize("outcomes", [[DELIVERED], [DELIVERED, "yes"], 7])
@@ -119,10 +107,10 @@ async def test_outcomes_of_a_signal_that_do_not_fit_are_left_out(outcomes):
     def answer(_):
         raise Throttled("slow down", after=5, outcomes=outcomes)
 
-    tried, _ = await trying(answer, 2)
+    attempt, _ = await attempt_with(answer, 2)
 
-    assert tried.outcomes == [None, None]
-    assert isinstance(tried.signal, Throttled)
+    assert attempt.outcomes == [None, None]
+    assert isinstance(attempt.signal, Throttled)
 
 
 async def test_a_signal_in_a_half_ends_the_try():
@@ -132,10 +120,10 @@ async def test_a_signal_in_a_half_ends_the_try():
         if "e2" in batch:
             raise Throttled("slow down", after=5)
 
-    tried, _ = await trying(answer)
+    attempt, _ = await attempt_with(answer)
 
-    assert tried.outcomes == [DELIVERED, DELIVERED, None, None]
-    assert isinstance(tried.signal, Throttled)
+    assert attempt.outcomes == [DELIVERED, DELIVERED, None, None]
+    assert isinstance(attempt.signal, Throttled)
 
 
 @pytest.mark.parametrize(
@@ -153,11 +141,11 @@ async def test_a_signal_in_a_half_ends_the_try():
     ],
 )
 async def test_an_answer_that_is_not_one_outcome_each_counts_as_no_answer(answer):
-    tried, _ = await trying(lambda _: answer, 2)
+    attempt, _ = await attempt_with(lambda _: answer, 2)
 
-    assert tried.outcomes == [None, None]
-    assert isinstance(tried.signal, Unavailable)
-    assert "one outcome for each of 2" in tried.signal.reason
+    assert attempt.outcomes == [None, None]
+    assert isinstance(attempt.signal, Unavailable)
+    assert "one outcome for each of 2" in attempt.signal.reason
 
 
 async def test_a_sink_that_is_not_async_counts_as_no_answer():
@@ -167,10 +155,10 @@ async def test_a_sink_that_is_not_async_counts_as_no_answer():
         def deliver(self, batch):
             return [DELIVERED] * len(batch)
 
-    tried = Attempt([None])
-    await attempt(Plain(), sales(1), tried, within=5, between=always)
+    attempt = Attempt(Plain(), sales(1), timeout=5)
+    await attempt.send_next()
 
-    assert isinstance(tried.signal, Unavailable)
+    assert isinstance(attempt.signal, Unavailable)
 
 
 @pytest.mark.parametrize(
@@ -186,37 +174,37 @@ async def test_any_exception_counts_as_no_answer_and_leaks_no_text(exc):
     def answer(_):
         raise exc
 
-    tried, _ = await trying(answer)
+    attempt, _ = await attempt_with(answer)
 
-    assert isinstance(tried.signal, Unavailable)
-    assert type(exc).__name__ in tried.signal.reason
-    assert " in answer, line " in tried.signal.reason
-    assert "jane" not in tried.signal.reason
+    assert isinstance(attempt.signal, Unavailable)
+    assert type(exc).__name__ in attempt.signal.reason
+    assert " in answer, line " in attempt.signal.reason
+    assert "jane" not in attempt.signal.reason
 
 
 async def test_a_bare_signal_stops_the_try():
     def answer(_):
         raise SinkSignal("odd")
 
-    tried, _ = await trying(answer, 1)
+    attempt, _ = await attempt_with(answer, 1)
 
-    assert tried.signal.reason == "odd"
+    assert attempt.signal.reason == "odd"
 
 
 async def test_a_sink_that_lets_a_cancellation_out_counts_as_no_answer():
     async def answer(_):
         raise anyio.get_cancelled_exc_class()
 
-    tried, _ = await trying(answer)
+    attempt, _ = await attempt_with(answer)
 
-    assert "cancelled itself" in tried.signal.reason
+    assert "cancelled itself" in attempt.signal.reason
 
 
 async def test_a_sink_that_hangs_counts_as_no_answer():
     async def answer(_):
         await anyio.sleep_forever()
 
-    tried, sink = await trying(answer, within=0.01)
+    attempt, sink = await attempt_with(answer, timeout=0.01)
 
-    assert tried.signal.reason == "no answer within 0.01 s"
+    assert attempt.signal.reason == "no answer within 0.01 s"
     assert sink.busy == 0

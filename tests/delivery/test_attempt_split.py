@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from anytrack_async.delivery.attempt import Attempt, attempt
+from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.destinations.sink import (
     BatchRejected,
     NeedsOperator,
@@ -12,24 +12,12 @@ from anytrack_async.destinations.sink import (
     Unfinished,
 )
 from anytrack_async.models.outcome import DELIVERED, Outcome, Status
-from tests.delivery.doubles import FakeSink, sales
+from tests.delivery.doubles import FakeSink, attempt_with, sales
 
 pytestmark = pytest.mark.asyncio
 
 
-async def always():
-    return True
-
-
-async def trying(answer, count=4, *, split=False, within=5.0, between=always):
-    """Return the attempt, and the batches that the sink was asked for."""
-    sink = FakeSink("meta", answer)
-    tried = Attempt([None] * count, split=split)
-    await attempt(sink, sales(count), tried, within=within, between=between)
-    return tried, sink
-
-
-def refusing(bad, *, kind=BatchRejected):
+def rejecting(bad, *, kind=BatchRejected):
     def answer(batch):
         if bad & set(batch):
             raise kind("bad event", code="100")
@@ -37,25 +25,25 @@ def refusing(bad, *, kind=BatchRejected):
     return answer
 
 
-def short(outcomes):
+def statuses_of(outcomes):
     return [one.status.value if one else None for one in outcomes]
 
 
 async def test_a_conversion_that_breaks_the_service_is_found_by_halving():
-    tried, sink = await trying(refusing({"e3"}, kind=Unavailable), 8, split=True)
+    attempt, sink = await attempt_with(rejecting({"e3"}, kind=Unavailable), 8, split_failures=True)
 
-    assert tried.signal is None
-    assert short(tried.outcomes) == ["delivered"] * 3 + ["retry"] + ["delivered"] * 4
-    assert tried.outcomes[3].error == "bad event"
+    assert attempt.signal is None
+    assert statuses_of(attempt.outcomes) == ["delivered"] * 3 + ["retry"] + ["delivered"] * 4
+    assert attempt.outcomes[3].error == "bad event"
     assert len(sink.calls) <= 8
 
 
 async def test_several_that_break_the_service_are_found_as_long_as_others_pass_between():
     bad = {"e0", "e3", "e6", "e9", "e12"}
-    tried, sink = await trying(refusing(bad, kind=Unavailable), 16, split=True)
+    attempt, sink = await attempt_with(rejecting(bad, kind=Unavailable), 16, split_failures=True)
 
-    assert tried.signal is None
-    assert short(tried.outcomes).count("retry") == 5
+    assert attempt.signal is None
+    assert statuses_of(attempt.outcomes).count("retry") == 5
     assert not bad & set(sink.taken)
 
 
@@ -64,20 +52,20 @@ async def test_a_conversion_that_makes_the_sink_hang_is_found_by_halving():
         if "e0" in batch:
             await anyio.sleep_forever()
 
-    tried, _ = await trying(answer, 4, split=True, within=0.01)
+    attempt, _ = await attempt_with(answer, 4, split_failures=True, timeout=0.01)
 
-    assert short(tried.outcomes) == ["retry", "delivered", "delivered", "delivered"]
+    assert statuses_of(attempt.outcomes) == ["retry", "delivered", "delivered", "delivered"]
 
 
 async def test_halving_gives_up_when_the_service_is_down_after_all():
-    tried, sink = await trying(
-        refusing({f"e{at}" for at in range(64)}, kind=Unavailable), 64, split=True
+    attempt, sink = await attempt_with(
+        rejecting({f"e{at}" for at in range(64)}, kind=Unavailable), 64, split_failures=True
     )
 
-    assert isinstance(tried.signal, Unavailable)
+    assert isinstance(attempt.signal, Unavailable)
     assert len(sink.calls) < 12
-    assert short(tried.outcomes).count("retry") == 2
-    assert short(tried.outcomes).count(None) == 62
+    assert statuses_of(attempt.outcomes).count("retry") == 2
+    assert statuses_of(attempt.outcomes).count(None) == 62
 
 
 @pytest.mark.parametrize(
@@ -87,17 +75,17 @@ async def test_only_silence_is_halved_as_well(signal):
     def answer(_):
         raise signal
 
-    tried, sink = await trying(answer, split=True)
+    attempt, sink = await attempt_with(answer, split_failures=True)
 
     assert len(sink.calls) == 1
-    assert tried.signal is signal
+    assert attempt.signal is signal
 
 
 async def test_without_halving_one_failure_ends_the_try():
-    tried, sink = await trying(refusing({"e0"}, kind=Unavailable))
+    attempt, sink = await attempt_with(rejecting({"e0"}, kind=Unavailable))
 
     assert len(sink.calls) == 1
-    assert tried.outcomes == [None] * 4
+    assert attempt.outcomes == [None] * 4
 
 
 async def test_the_lease_is_renewed_before_every_request_but_the_first():
@@ -108,24 +96,24 @@ async def test_the_lease_is_renewed_before_every_request_but_the_first():
         if "e0" in batch:
             raise BatchRejected("bad event")
 
-    async def between():
+    async def may_send_next():
         steps.append("renew")
         return True
 
-    await trying(answer, between=between)
+    await attempt_with(answer, may_send_next=may_send_next)
 
     assert steps == ["send", "renew", "send", "renew", "send", "renew", "send", "renew", "send"]
 
 
 async def test_a_lost_lease_ends_the_try():
-    async def between():
+    async def may_send_next():
         return False
 
-    tried, sink = await trying(refusing({"e0"}), between=between)
+    attempt, sink = await attempt_with(rejecting({"e0"}), may_send_next=may_send_next)
 
     assert len(sink.calls) == 1
-    assert tried.signal is None
-    assert tried.outcomes == [None] * 4
+    assert attempt.signal is None
+    assert attempt.outcomes == [None] * 4
 
 
 async def test_what_is_known_survives_a_cancelled_try():
@@ -136,30 +124,24 @@ async def test_what_is_known_survives_a_cancelled_try():
             await anyio.sleep_forever()
 
     sink = FakeSink("meta", answer)
-    tried = Attempt([None] * 4)
+    attempt = Attempt(sink, sales(4), timeout=5)
     with anyio.move_on_after(0.02):
-        await attempt(sink, sales(4), tried, within=5, between=always)
+        while await attempt.send_next():
+            pass
 
-    assert tried.outcomes == [DELIVERED, DELIVERED, None, None]
+    assert attempt.outcomes == [DELIVERED, DELIVERED, None, None]
 
 
 AGAIN = Outcome.retry("busy", code="503")
 
 
-async def probing(answer, probe, count=4):
-    sink = FakeSink("meta", answer)
-    tried = Attempt([None] * count, probe=probe)
-    await attempt(sink, sales(count), tried, within=5, between=always)
-    return tried, sink
-
-
 @pytest.mark.parametrize("probe", [0, 2, 3])
 async def test_a_probe_leaves_alone_and_the_others_follow_if_it_is_taken(probe):
-    tried, sink = await probing(None, probe)
+    attempt, sink = await attempt_with(None, probe_index=probe)
 
     assert [len(call) for call in sink.calls] == [1, 3]
     assert sink.calls[0] == [f"e{probe}"]
-    assert tried.outcomes == [DELIVERED] * 4
+    assert attempt.outcomes == [DELIVERED] * 4
 
 
 @pytest.mark.parametrize(
@@ -169,38 +151,67 @@ async def test_a_probe_that_fails_keeps_the_others_back(trouble):
     def answer(_):
         raise trouble
 
-    tried, sink = await probing(answer, 2)
+    attempt, sink = await attempt_with(answer, probe_index=2)
 
     assert sink.calls == [["e2"]]
-    assert tried.outcomes == [None] * 4
-    assert tried.signal is trouble
+    assert attempt.outcomes == [None] * 4
+    assert attempt.signal is trouble
 
 
 async def test_a_probe_that_is_refused_is_an_answer():
-    tried, sink = await probing(refusing({"e1"}), 1)
+    attempt, sink = await attempt_with(rejecting({"e1"}), probe_index=1)
 
     assert sink.calls == [["e1"], ["e0", "e2", "e3"]]
-    assert short(tried.outcomes) == ["delivered", "rejected", "delivered", "delivered"]
+    assert statuses_of(attempt.outcomes) == ["delivered", "rejected", "delivered", "delivered"]
 
 
 @pytest.mark.parametrize("count", [1, 4])
 async def test_a_probe_that_is_to_be_tried_again_is_none(count):
-    tried, sink = await probing(lambda _: [AGAIN], 0, count)
+    attempt, sink = await attempt_with(lambda _: [AGAIN], count, probe_index=0)
 
     assert sink.calls == [["e0"]]
-    assert tried.outcomes == [None] * count
-    assert (tried.signal.reason, tried.signal.code) == ("busy", "503")
+    assert attempt.outcomes == [None] * count
+    assert (attempt.signal.reason, attempt.signal.code) == ("busy", "503")
 
 
-@pytest.mark.parametrize(
-    "outcomes", [[AGAIN], [AGAIN, DELIVERED], [AGAIN, None], [None], [DELIVERED]]
-)
-async def test_a_conversion_to_be_tried_again_is_no_failure_of_the_service(outcomes):
-    assert Attempt(outcomes).refusal() is None
+@pytest.mark.parametrize("outcomes", [[AGAIN], [AGAIN, DELIVERED], [DELIVERED, AGAIN], [DELIVERED]])
+async def test_retrying_some_conversions_is_not_a_failure_of_the_service(outcomes):
+    attempt, _ = await attempt_with(lambda _: outcomes, len(outcomes))
+
+    assert attempt.failure() is None
 
 
-async def test_a_batch_that_is_all_to_be_tried_again_is_a_failure_of_the_service():
-    signal = Attempt([AGAIN, AGAIN]).refusal()
+async def test_an_open_conversion_among_retries_is_not_a_failure_of_the_service():
+    def answer(_):
+        raise BatchRejected("one is bad", outcomes=[AGAIN, None])
 
-    assert (signal.reason, signal.code) == ("busy", "503")
-    assert Attempt([Outcome(status=Status.RETRY)] * 2).refusal().reason == "no reason given"
+    async def may_send_next():
+        return False
+
+    attempt, _ = await attempt_with(answer, 2, may_send_next=may_send_next)
+
+    assert attempt.outcomes == [AGAIN, None] or attempt.outcomes[1].status is Status.REJECTED
+    assert attempt.failure() is None
+
+
+async def test_retrying_every_conversion_is_a_failure_of_the_service():
+    attempt, _ = await attempt_with(lambda _: [AGAIN, AGAIN], 2)
+
+    assert (attempt.failure().reason, attempt.failure().code) == ("busy", "503")
+
+
+async def test_a_failure_without_a_reason_says_so():
+    attempt, _ = await attempt_with(lambda _: [Outcome(status=Status.RETRY)] * 2, 2)
+
+    assert attempt.failure().reason == "no reason given"
+
+
+async def test_the_signal_that_ends_an_attempt_is_its_failure():
+    signal = Unavailable("503")
+
+    def answer(_):
+        raise signal
+
+    attempt, _ = await attempt_with(answer)
+
+    assert attempt.failure() is signal

@@ -116,7 +116,7 @@ async def test_what_the_outbox_knows_ends_the_wait_for_destinations_it_is_not_fo
         whole = await started(tg, one)
         meta = await started(tg, one.at("meta"))
 
-        one.adopt(Report(event_id="a", outcomes={"anytrack": outcome("anytrack")}))
+        one.refresh_from(Report(event_id="a", outcomes={"anytrack": outcome("anytrack")}))
 
     assert statuses(whole[0]) == {"anytrack": "delivered"}
     assert isinstance(meta[0], ConfigurationError)

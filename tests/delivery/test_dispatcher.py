@@ -137,7 +137,7 @@ async def test_two_sinks_of_one_name_are_refused():
 
 
 async def test_a_start_for_a_destination_without_a_sink_is_refused():
-    with pytest.raises(ConfigurationError, match="no sink for mata"):
+    with pytest.raises(ConfigurationError, match="no destination 'mata'"):
         World(from_start=["mata"])
 
 

@@ -2,16 +2,16 @@ import math
 
 import pytest
 
-from anytrack_async.delivery.flow import Gate, LaneState
+from anytrack_async.delivery.flow import FlowControl, LaneState
 from anytrack_async.events import LaneDown, LaneHeld, LaneResumed, LaneThrottled
 from anytrack_async.settings.http import Retry
 from tests.delivery.doubles import Clock
 
 
-class Watched(Gate):
-    """A gate with its clock and what it told."""
+class WatchedFlow(FlowControl):
+    """A flow with its clock and what it told."""
 
-    def __init__(self, rate=None, spacing=lambda _: 0.0):
+    def __init__(self, rate=None, spacing=None, linger=0.0):
         self.clock = Clock()
         self.events = []
         super().__init__(
@@ -20,6 +20,7 @@ class Watched(Gate):
             hint_cap=100.0,
             hold_probe=300.0,
             rate=rate,
+            linger=linger,
             spacing=spacing,
             clock=self.clock,
             notify=self.events.append,
@@ -30,282 +31,295 @@ class Watched(Gate):
 
     def fail_often(self):
         for _ in range(3):
-            self.fail("503")
+            self.record_failure("503")
 
 
 @pytest.fixture
-def gate():
-    return Watched()
+def flow():
+    return WatchedFlow()
 
 
-def test_a_new_gate_is_open(gate):
-    assert gate.state is LaneState.RUNNING
-    assert not gate.opens_in
-    assert not gate.probing
+def test_a_new_gate_is_open(flow):
+    assert flow.state is LaneState.RUNNING
+    assert not flow.sends_in
+    assert not flow.probing
 
 
 def test_the_rate_spaces_batches():
-    gate = Watched(rate=4)
+    flow = WatchedFlow(rate=4)
 
-    gate.sent()
-    assert gate.opens_in == 0.25
-    gate.sent()
-    assert gate.opens_in == 0.5
+    flow.record_send()
+    assert flow.sends_in == 0.25
+    flow.record_send()
+    assert flow.sends_in == 0.5
 
-    gate.clock.now += 10
-    gate.sent()
-    assert gate.opens_in == 0.25
+    flow.clock.now += 10
+    flow.record_send()
+    assert flow.sends_in == 0.25
 
 
 def test_the_rate_is_kept_when_a_lane_is_reopened():
-    gate = Watched(rate=4)
-    gate.throttle("slow down", 5)
-    gate.sent()
+    flow = WatchedFlow(rate=4)
+    flow.throttle("slow down", 5)
+    flow.record_send()
 
-    gate.reopen()
+    flow.resume()
 
-    assert gate.opens_in == 0.25
+    assert flow.sends_in == 0.25
 
 
 def test_a_success_at_a_limited_rate_ends_a_pause_that_is_over():
-    gate = Watched(rate=1)
-    gate.throttle("slow down", 5)
-    gate.clock.now += 5
-    mark = gate.sent()
+    flow = WatchedFlow(rate=1)
+    flow.throttle("slow down", 5)
+    flow.clock.now += 5
+    mark = flow.record_send()
 
-    gate.succeed(mark, delivered=True)
+    flow.record_success(mark, delivered=True)
 
-    assert gate.state is LaneState.RUNNING
-
-
-def test_three_failures_in_a_row_are_a_service_that_is_down_told_once(gate):
-    gate.fail("503")
-    gate.fail("503")
-    assert gate.state is LaneState.RUNNING
-    assert not gate.opens_in
-
-    gate.fail("no answer")
-    gate.fail("503")
-
-    assert gate.events == [LaneDown(destination="meta", reason="no answer")]
-    assert gate.probing
-    assert gate.failing
+    assert flow.state is LaneState.RUNNING
 
 
-def test_a_delivery_between_failures_keeps_the_lane_running(gate):
+def test_three_failures_in_a_row_are_a_service_that_is_down_told_once(flow):
+    flow.record_failure("503")
+    flow.record_failure("503")
+    assert flow.state is LaneState.RUNNING
+    assert not flow.sends_in
+
+    flow.record_failure("no answer")
+    flow.record_failure("503")
+
+    assert flow.events == [LaneDown(destination="meta", reason="no answer")]
+    assert flow.probing
+    assert flow.failures
+
+
+def test_a_delivery_between_failures_keeps_the_lane_running(flow):
     for _ in range(5):
-        gate.fail("503")
-        gate.succeed(gate.sent(), delivered=True)
+        flow.record_failure("503")
+        flow.record_success(flow.record_send(), delivered=True)
 
-    assert gate.events == []
-    assert not gate.failing
+    assert flow.events == []
+    assert not flow.failures
 
 
-def test_probes_wait_longer_and_longer_up_to_the_cap(gate):
+def test_probes_wait_longer_and_longer_up_to_the_cap(flow):
     waits = []
     for _ in range(400):
-        gate.fail("503")
-        waits.append(gate.opens_in)
-        gate.clock.now += gate.opens_in
+        flow.record_failure("503")
+        waits.append(flow.sends_in)
+        flow.clock.now += flow.sends_in
 
     assert waits[:2] == [0, 0]
     assert max(waits[2:4]) <= 8
     assert 4 < max(waits) <= 8
 
 
-def test_an_answer_ends_the_down_time(gate):
-    gate.fail_often()
+def test_an_answer_ends_the_down_time(flow):
+    flow.fail_often()
 
-    gate.succeed(gate.sent(), delivered=False)
+    flow.record_success(flow.record_send(), delivered=False)
 
-    assert gate.state is LaneState.RUNNING
-    assert not gate.opens_in
-    assert gate.kinds() == [LaneDown, LaneResumed]
+    assert flow.state is LaneState.RUNNING
+    assert not flow.sends_in
+    assert flow.kinds() == [LaneDown, LaneResumed]
 
 
-def test_a_service_that_throttles_is_not_down(gate):
-    gate.fail_often()
+def test_a_service_that_throttles_is_not_down(flow):
+    flow.fail_often()
 
-    gate.throttle("slow down", 5)
+    flow.throttle("slow down", 5)
 
-    assert gate.state is LaneState.THROTTLED
-    assert not gate.probing
-    assert not gate.failing
+    assert flow.state is LaneState.THROTTLED
+    assert not flow.probing
+    assert not flow.failures
 
 
 @pytest.mark.parametrize(
     ("asked", "pause"), [(5.0, 5.0), (1e9, 100.0), (-1.0, 0.0), (math.nan, 0.0)]
 )
-def test_a_throttled_lane_pauses_as_asked_within_reason(gate, asked, pause):
-    gate.throttle("slow down", asked)
+def test_a_throttled_lane_pauses_as_asked_within_reason(flow, asked, pause):
+    flow.throttle("slow down", asked)
 
-    assert gate.opens_in == pause
-    assert gate.events == [LaneThrottled(destination="meta", reason="slow down", seconds=pause)]
-
-
-def test_an_answer_to_an_earlier_request_does_not_end_a_pause(gate):
-    mark = gate.sent()
-    gate.throttle("slow down", 5)
-
-    gate.succeed(mark, delivered=True)
-    assert gate.opens_in == 5
-
-    gate.clock.now += 5
-    gate.succeed(gate.sent(), delivered=True)
-    assert gate.kinds() == [LaneThrottled, LaneResumed]
+    assert flow.sends_in == pause
+    assert flow.events == [LaneThrottled(destination="meta", reason="slow down", seconds=pause)]
 
 
-def test_throttling_goes_on_quietly(gate):
-    gate.throttle("slow down", 5)
-    gate.clock.now += 5
-    gate.throttle("slow down", 7)
+def test_an_answer_to_an_earlier_request_does_not_end_a_pause(flow):
+    mark = flow.record_send()
+    flow.throttle("slow down", 5)
 
-    assert gate.opens_in == 7
-    assert gate.kinds() == [LaneThrottled]
+    flow.record_success(mark, delivered=True)
+    assert flow.sends_in == 5
 
-
-def test_a_shorter_pause_does_not_cut_a_longer_one(gate):
-    gate.throttle("slow down", 50)
-    gate.throttle("slow down", 1)
-
-    assert gate.opens_in == 50
+    flow.clock.now += 5
+    flow.record_success(flow.record_send(), delivered=True)
+    assert flow.kinds() == [LaneThrottled, LaneResumed]
 
 
-def test_a_refusal_of_credentials_is_told_once_and_probed_quietly(gate):
+def test_throttling_goes_on_quietly(flow):
+    flow.throttle("slow down", 5)
+    flow.clock.now += 5
+    flow.throttle("slow down", 7)
+
+    assert flow.sends_in == 7
+    assert flow.kinds() == [LaneThrottled]
+
+
+def test_a_shorter_pause_does_not_cut_a_longer_one(flow):
+    flow.throttle("slow down", 50)
+    flow.throttle("slow down", 1)
+
+    assert flow.sends_in == 50
+
+
+def test_a_refusal_of_credentials_is_told_once_and_probed_quietly(flow):
     for _ in range(3):
-        gate.hold("401", "credentials", gate.sent())
-        assert gate.opens_in == 300
-        gate.clock.now += 300
+        flow.hold("401", "credentials", flow.record_send())
+        assert flow.sends_in == 300
+        flow.clock.now += 300
 
-    assert gate.events == [LaneHeld(destination="meta", reason="401", cause="credentials")]
-    assert gate.probing
-
-
-def test_what_left_before_the_credentials_were_refused_proves_nothing(gate):
-    early, late = gate.sent(), gate.sent()
-    gate.hold("401", "credentials", late)
-
-    gate.succeed(early, delivered=True)
-
-    assert gate.state is LaneState.HELD
-    assert gate.kinds() == [LaneHeld]
+    assert flow.events == [LaneHeld(destination="meta", reason="401", cause="credentials")]
+    assert flow.probing
 
 
-def test_a_probe_that_is_refused_does_not_prove_the_credentials(gate):
-    gate.hold("401", "credentials", gate.sent())
+def test_what_left_before_the_credentials_were_refused_proves_nothing(flow):
+    early, late = flow.record_send(), flow.record_send()
+    flow.hold("401", "credentials", late)
 
-    gate.succeed(gate.sent(), delivered=False)
-    assert gate.state is LaneState.HELD
+    flow.record_success(early, delivered=True)
 
-    gate.succeed(gate.sent(), delivered=True)
-    assert gate.state is LaneState.RUNNING
+    assert flow.state is LaneState.HELD
+    assert flow.kinds() == [LaneHeld]
+
+
+def test_a_probe_that_is_refused_does_not_prove_the_credentials(flow):
+    flow.hold("401", "credentials", flow.record_send())
+
+    flow.record_success(flow.record_send(), delivered=False)
+    assert flow.state is LaneState.HELD
+
+    flow.record_success(flow.record_send(), delivered=True)
+    assert flow.state is LaneState.RUNNING
 
 
 @pytest.mark.parametrize("answer", ["throttle", "fail"])
-def test_a_held_lane_stays_held_whatever_else_goes_wrong(gate, answer):
-    gate.hold("401", "credentials", gate.sent())
-    gate.clock.now += 300
+def test_a_held_lane_stays_held_whatever_else_goes_wrong(flow, answer):
+    flow.hold("401", "credentials", flow.record_send())
+    flow.clock.now += 300
 
     for _ in range(4):
-        gate.fail("503") if answer == "fail" else gate.throttle("slow down", 5)
+        flow.record_failure("503") if answer == "fail" else flow.throttle("slow down", 5)
 
-    assert gate.state is LaneState.HELD
-    assert gate.kinds() == [LaneHeld]
-
-
-def test_an_operator_reopens_at_once(gate):
-    gate.hold("401", "credentials", gate.sent())
-
-    gate.reopen()
-
-    assert not gate.opens_in
-    assert not gate.probing
-    assert gate.kinds() == [LaneHeld, LaneResumed]
+    assert flow.state is LaneState.HELD
+    assert flow.kinds() == [LaneHeld]
 
 
-def test_a_refusal_of_the_old_credentials_does_not_hold_the_new_ones(gate):
-    early, late = gate.sent(), gate.sent()
-    gate.hold("401", "credentials", early)
-    gate.reopen()
+def test_an_operator_reopens_at_once(flow):
+    flow.hold("401", "credentials", flow.record_send())
 
-    gate.hold("401", "credentials", late)
-    assert gate.state is LaneState.RUNNING
+    flow.resume()
 
-    gate.hold("401", "credentials", gate.sent())
-    assert gate.state is LaneState.HELD
+    assert not flow.sends_in
+    assert not flow.probing
+    assert flow.kinds() == [LaneHeld, LaneResumed]
 
 
-def test_a_probe_that_left_with_the_old_credentials_does_not_hold_the_new_ones(gate):
-    gate.hold("401", "credentials", gate.sent())
-    probe = gate.sent()
-    gate.reopen()
+def test_a_refusal_of_the_old_credentials_does_not_hold_the_new_ones(flow):
+    early, late = flow.record_send(), flow.record_send()
+    flow.hold("401", "credentials", early)
+    flow.resume()
 
-    gate.hold("401", "credentials", probe)
+    flow.hold("401", "credentials", late)
+    assert flow.state is LaneState.RUNNING
 
-    assert gate.state is LaneState.RUNNING
-
-
-def test_reopening_an_open_lane_tells_nobody(gate):
-    gate.reopen()
-
-    assert gate.events == []
+    flow.hold("401", "credentials", flow.record_send())
+    assert flow.state is LaneState.HELD
 
 
-def test_a_lane_that_was_resumed_has_a_clean_record(gate):
-    gate.fail_often()
+def test_a_probe_that_left_with_the_old_credentials_does_not_hold_the_new_ones(flow):
+    flow.hold("401", "credentials", flow.record_send())
+    probe = flow.record_send()
+    flow.resume()
 
-    gate.reopen()
+    flow.hold("401", "credentials", probe)
 
-    assert not gate.failing
-    gate.fail("503")
-    assert gate.state is LaneState.RUNNING
-
-
-def test_a_delivery_during_a_pause_counts_against_failures(gate):
-    gate.throttle("slow down", 5)
-    gate.fail("503")
-    gate.fail("503")
-
-    gate.succeed(gate.sent(), delivered=True)
-    gate.fail("503")
-
-    assert gate.state is LaneState.THROTTLED
+    assert flow.state is LaneState.RUNNING
 
 
-def test_failures_before_a_service_throttled_do_not_count(gate):
-    gate.fail("503")
-    gate.fail("503")
-    gate.throttle("slow down", 5)
+def test_reopening_an_open_lane_tells_nobody(flow):
+    flow.resume()
 
-    gate.fail("503")
+    assert flow.events == []
 
-    assert gate.state is LaneState.THROTTLED
+
+def test_a_lane_that_was_resumed_has_a_clean_record(flow):
+    flow.fail_often()
+
+    flow.resume()
+
+    assert not flow.failures
+    flow.record_failure("503")
+    assert flow.state is LaneState.RUNNING
+
+
+def test_a_delivery_during_a_pause_counts_against_failures(flow):
+    flow.throttle("slow down", 5)
+    flow.record_failure("503")
+    flow.record_failure("503")
+
+    flow.record_success(flow.record_send(), delivered=True)
+    flow.record_failure("503")
+
+    assert flow.state is LaneState.THROTTLED
+
+
+def test_failures_before_a_service_throttled_do_not_count(flow):
+    flow.record_failure("503")
+    flow.record_failure("503")
+    flow.throttle("slow down", 5)
+
+    flow.record_failure("503")
+
+    assert flow.state is LaneState.THROTTLED
 
 
 def test_spacing_is_asked_with_the_seconds_since_the_last_batch():
-    gate = Watched(spacing=lambda since: 10.0 - since)
-    gate.sent()
-    gate.clock.now += 4.0
+    flow = WatchedFlow(spacing=lambda since: 10.0 - since)
+    flow.record_send()
+    flow.clock.now += 4.0
 
-    assert gate.spaced_for == 6.0
-    assert not gate.opens_in  # it asks for fuller batches, it stops nothing
+    assert flow.lingers_for == 6.0
+    assert not flow.sends_in  # it asks for fuller batches, it stops nothing
+
+
+def test_the_longer_of_linger_and_spacing_counts():
+    flow = WatchedFlow(spacing=lambda since: 1.0 - since, linger=0.25)
+    flow.record_send()
+
+    assert flow.lingers_for == 1.0
+    flow.clock.now += 0.9
+    assert flow.lingers_for == 0.25
+
+
+def test_without_spacing_a_lane_lingers_as_long_as_it_is_set():
+    assert WatchedFlow(linger=0.25).lingers_for == 0.25
 
 
 def test_a_clock_set_back_lengthens_no_spacing():
-    gate = Watched(spacing=lambda since: 10.0 - since)
-    gate.sent()
-    gate.clock.now -= 3600.0
+    flow = WatchedFlow(spacing=lambda since: 10.0 - since)
+    flow.record_send()
+    flow.clock.now -= 3600.0
 
-    assert gate.spaced_for == 10.0
+    assert flow.lingers_for == 10.0
 
 
 def test_a_spacing_that_fails_spaces_nothing_and_is_told_once(caplog):
     def broken(_):
         raise ValueError("ada@example.com")
 
-    gate = Watched(spacing=broken)
+    flow = WatchedFlow(spacing=broken, linger=0.5)
 
-    assert gate.spaced_for == gate.spaced_for == 0.0
+    assert flow.lingers_for == flow.lingers_for == 0.5
     (record,) = caplog.records
     assert "meta" in record.message
     assert "ValueError in broken" in record.message

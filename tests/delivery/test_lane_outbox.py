@@ -127,7 +127,7 @@ async def test_a_lease_that_cannot_be_renewed_ends_the_search_for_a_poison(caplo
 
     assert dead == {"e1": "bad event"}
     assert world.sinks[0].taken.count("e0") == 1
-    assert world.told(Retried)[0].reason == "not sent: the lane was stopped, or the lease lost"
+    assert world.told(Retried)[0].reason == "not sent: the lane was paused, or the lease lost"
     assert "cannot renew a lease in the outbox" in caplog.text
 
 

@@ -76,7 +76,7 @@ async def test_a_conflict_is_reported_though_nothing_else_happens():
 
 async def test_a_consumer_that_waits_does_not_spin(monkeypatch):
     looks = 0
-    change = _Stream._change
+    change = _Stream._wait_for_change
 
     async def counted(self):
         nonlocal looks
@@ -87,7 +87,7 @@ async def test_a_consumer_that_waits_does_not_spin(monkeypatch):
         yield sale("a")
         await anyio.sleep(0.03)
 
-    monkeypatch.setattr(_Stream, "_change", counted)
+    monkeypatch.setattr(_Stream, "_wait_for_change", counted)
     world = World()
     async with world.open():
         assert await ids_of(stream(world, source())) == ["a"]

@@ -1,0 +1,166 @@
+"""The deliveries of many conversions, made when somebody asks."""
+
+import gc
+
+import pytest
+
+from anytrack_async.delivery import delivery as deliveries
+from anytrack_async.delivery.delivery import Delivery, DeliveryBatch, OpenDeliveries
+from anytrack_async.errors import UndeliveredError
+from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
+from tests.delivery.doubles import FakeSink, Gatekeeper, World, sales
+
+pytestmark = pytest.mark.asyncio
+
+META = ("meta",)
+
+
+@pytest.fixture
+def handles():
+    return OpenDeliveries(MemoryOutbox())
+
+
+def resolve(handles, event_id, status=Status.DELIVERED, destination="meta", **more):
+    handles.resolve([event_id], lambda _: Outcome(status=status, destination=destination, **more))
+
+
+async def test_those_nobody_asks_for_are_never_made(monkeypatch, handles):
+    made = []
+
+    def counting(event_id, destinations):
+        made.append(event_id)
+        return Delivery(event_id, destinations)
+
+    monkeypatch.setattr(deliveries, "Delivery", counting)
+    group = handles.get_many(["a", "b", "c"], META)
+    resolve(handles, "a")
+    assert not made
+
+    assert group[1].event_id == "b"
+    assert made == ["b"]
+
+
+async def test_each_is_made_once_in_the_order_of_the_call(handles):
+    group = handles.get_many(["a", "b", "c"], META)
+
+    assert len(group) == 3
+    assert [one.event_id for one in group] == ["a", "b", "c"]
+    assert group[0] is group[-3] is group[:1][0] is next(iter(group))
+    assert repr(group) == "<DeliveryBatch of 3 conversions>"
+    with pytest.raises(IndexError):
+        group[3]
+
+
+async def test_what_happened_before_it_was_made_is_known_to_it(handles):
+    group = handles.get_many(["a", "b"], ("meta", "hubspot"))
+    resolve(handles, "a", Status.WAITING, attempts=1, error="busy")
+    resolve(handles, "a", Status.DELIVERED, attempts=2)
+    resolve(handles, "a", Status.WAITING, attempts=3, error="a late word")
+    resolve(handles, "a", Status.DEAD, "hubspot", error="refused")
+
+    outcomes = group[0].report.outcomes
+
+    assert outcomes["meta"].status is Status.DELIVERED
+    assert outcomes["meta"].attempts == 2
+    assert outcomes["hubspot"].error == "refused"
+    assert group[0].done()
+    assert not group[1].done()
+
+
+async def test_what_happens_after_it_was_made_reaches_it_though_the_others_are_gone(handles):
+    group = handles.get_many(["a", "b"], META)
+    handle = group[0]
+    del group
+    gc.collect()
+
+    resolve(handles, "a")
+
+    assert handle.done()
+
+
+async def test_dropping_them_leaves_nothing_behind(handles):
+    group = handles.get_many(["a", "b"], META)
+    assert group[0]
+    del group
+    gc.collect()
+
+    assert not handles._references
+
+
+async def test_dropping_them_leaves_alone_who_submitted_an_id_again(handles):
+    group = handles.get_many(["a", "b"], META)
+    resolve(handles, "a")
+    again = handles.get("a", META)
+    assert again is not group[0]
+    del group
+    gc.collect()
+
+    resolve(handles, "a")
+
+    assert again.done()
+    assert [*handles._references] == ["a"]
+
+
+async def test_an_id_that_is_known_has_the_handle_it_had(handles):
+    group = handles.get_many(["a", "b"], META)
+    single = handles.get("c", META)
+
+    again = handles.get_many(["a", "c", "d"], META)
+
+    assert handles.get("b", META) is group[1]
+    assert again[0] is group[0]
+    assert again[1] is single
+
+
+async def test_an_id_that_is_known_by_a_single_handle_keeps_it(handles):
+    single = handles.get("c", META)
+
+    assert handles.get_many(["b", "c"], META)[1] is single
+
+
+async def test_an_id_that_occurs_twice_has_one_handle(handles):
+    twice = handles.get_many(["a", "a"], META)
+
+    assert twice[0] is twice[1]
+
+
+async def test_closing_fails_those_that_are_not_made_yet_but_not_what_is_done(handles):
+    group = handles.get_many(["a", "b"], META)
+    resolve(handles, "a")
+
+    await handles.fail(lambda one: UndeliveredError(one.event_id, {}))
+
+    assert group[0].failure is None
+    with pytest.raises(UndeliveredError, match="b"):
+        await group[1]
+
+
+async def test_closing_makes_none_that_nobody_asked_for(monkeypatch, handles):
+    """A million of them would take seconds, in which nothing else runs."""
+    group = handles.get_many(["a", "b", "c"], META)
+    first = group[0]
+    monkeypatch.setattr(deliveries, "Delivery", lambda *_: 1 / 0)
+
+    await handles.fail(lambda one: UndeliveredError(one.event_id, {}))
+
+    assert str(first.failure) == "a"
+    monkeypatch.undo()
+    with pytest.raises(UndeliveredError, match="b"):
+        await group[1]
+    assert handles.get("c", META).failure is None
+    assert str(group[2].failure) == "c"
+
+
+async def test_many_that_are_submitted_at_once_are_awaited_one_by_one():
+    keeper = Gatekeeper()
+    world = World(FakeSink(answer=keeper, batch=1000))
+    async with world.open():
+        group = await world.submit(*sales(50))
+        assert isinstance(group, DeliveryBatch)
+        await world.until(lambda: world.sinks[0].busy)
+        keeper.open()
+        reports = [await handle for handle in group]
+
+    assert len(reports) == 50
+    assert all(report.delivered for report in reports)

@@ -1,0 +1,111 @@
+"""Whom news of a conversion wakes."""
+
+import collections
+
+import attrs
+import pytest
+
+from anytrack_async.delivery.dispatcher import Lanes
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from tests.delivery.doubles import QUICK, FakeSink, World, sale
+
+
+class Sleeper:
+    def __init__(self):
+        self.woken = 0
+
+    def wake(self):
+        self.woken += 1
+
+
+@attrs.frozen
+class Kind:
+    """What there is to know of an outbox."""
+
+    shared: bool = True
+    capacity: int = 100_000
+
+
+def bedroom(kind=Kind()):
+    lanes = Lanes(kind)
+    lanes.update(meta=Sleeper(), hubspot=Sleeper())
+    return lanes
+
+
+def woken(lanes):
+    return [lane.woken for lane in lanes.values()]
+
+
+def test_a_shared_outbox_wakes_only_whom_the_news_is_for():
+    lanes = bedroom()
+
+    lanes.wake_for(("meta",), 1)
+    assert woken(lanes) == [1, 0]
+    lanes.wake_for(("hubspot", "meta"), 1)
+    assert woken(lanes) == [2, 1]
+
+
+def test_what_is_for_others_is_passed_over_in_strides():
+    lanes = bedroom()
+
+    for _ in range(3):
+        lanes.wake_for(("meta",), 400)
+    assert woken(lanes) == [3, 1]
+    for _ in range(2):
+        lanes.wake_for(("meta",), 400)
+    assert woken(lanes) == [5, 1]
+    lanes.wake_for(("meta",), 400)
+    assert woken(lanes) == [6, 2]
+
+
+def test_the_strides_leave_room_in_a_small_outbox():
+    lanes = bedroom(Kind(capacity=50))
+
+    for _ in range(5):
+        lanes.wake_for(("meta",), 1)
+
+    assert woken(lanes) == [5, 1]
+
+
+def test_an_outbox_of_ones_own_is_looked_at_by_all():
+    """It costs next to nothing there, and nobody looks without being woken."""
+    lanes = bedroom(Kind(shared=False))
+
+    lanes.wake_for(("meta",), 1)
+
+    assert woken(lanes) == [1, 1]
+
+
+def test_a_stride_begins_when_all_were_woken():
+    lanes = bedroom()
+
+    lanes.wake_for(("meta",), 900)
+    lanes.wake()
+    lanes.wake_for(("meta",), 900)
+
+    assert woken(lanes) == [3, 1]
+
+
+@pytest.mark.asyncio
+async def test_a_file_is_left_alone_by_lanes_that_it_has_nothing_for(tmp_path):
+    claims = collections.Counter()
+
+    class Counted(SQLiteOutbox):
+        async def claim(self, destination, limit, lease):
+            claims[destination] += 1
+            world.stir()
+            return await super().claim(destination, limit, lease)
+
+    outbox = Counted(tmp_path / "outbox.db")
+    lanes = FakeSink("anytrack"), FakeSink("meta")
+    world = World(*lanes, outbox=outbox, settings=attrs.evolve(QUICK, poll=3600.0))
+    async with world.open():
+        await world.until(lambda: claims["anytrack"])
+        for number in range(10):
+            (handle,) = await world.submit(sale(f"e{number}"), to=["meta"])
+            await handle
+        assert claims["anytrack"] == 1
+
+    await outbox.open(["anytrack"])
+    assert (await outbox.depths())["anytrack"].waiting == 0
+    await outbox.aclose()

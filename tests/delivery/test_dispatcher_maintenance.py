@@ -1,0 +1,192 @@
+"""What goes on beside the lanes: joining, cleaning up, and looking what other processes did."""
+
+import logging
+
+import anyio
+import attrs
+import pytest
+
+from anytrack_async.errors import OutboxError
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
+from tests.delivery.doubles import QUICK, FakeSink, Gatekeeper, World, calm, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_a_destination_that_joins_gets_what_came_before_only_if_asked_for():
+    outbox = MemoryOutbox()
+    slow = FakeSink("slow", Gatekeeper())  # keeps the log from being cleaned up
+    async with World(FakeSink(), slow, outbox=outbox, drain=0.0).open(leaving=True) as world:
+        await world.submit(*sales(3))
+        await world.until(lambda: len(world.sinks[0].taken) == 3)
+    late, early = FakeSink("late"), FakeSink("early")
+    world = World(FakeSink(), late, early, outbox=outbox, from_start=["early"])
+    async with world.open():
+        await world.deliver(sale("new"))
+        await world.until(lambda: len(early.taken) == 4)
+
+    assert late.taken == ["new"]
+    assert sorted(early.taken) == ["e0", "e1", "e2", "new"]
+
+
+async def test_a_backlog_without_a_sink_is_warned_of(caplog):
+    outbox = MemoryOutbox()
+    await outbox.open(["meta", "anytrack"])
+    async with World(outbox=outbox).open():
+        pass
+
+    assert "backlog for 'meta', which has no sink here" in caplog.text
+    assert "outbox.forget('meta')" in caplog.text
+
+
+class Pruned(MemoryOutbox):
+    prunes = 0
+    broken = False
+
+    stir = staticmethod(lambda: None)
+
+    async def prune(self, *, remember):
+        self.prunes += 1
+        self.stir()
+        if self.broken:
+            raise OSError("jane@example.com")
+        return await super().prune(remember=remember)
+
+
+async def test_the_outbox_is_cleaned_up_by_the_clock():
+    outbox = Pruned()
+    async with World(outbox=outbox, prune_every=0.001).open() as world:
+        outbox.stir = world.stir
+        await world.until(lambda: outbox.prunes >= 3)
+
+
+async def test_the_outbox_is_cleaned_up_after_many_deliveries():
+    outbox = Pruned(capacity=20_000)
+    async with World(FakeSink(batch=1000), outbox=outbox, prune_every=3600.0).open() as world:
+        await world.submit(*sales(4_000))
+        await world.until(lambda: len(world.sinks[0].taken) == 4_000)
+        await calm()
+        assert outbox.prunes == 0
+        await world.submit(*sales(1_000, "f"))
+        await world.until(lambda: len(world.sinks[0].taken) == 5_000)
+        await calm()
+        assert outbox.prunes == 1
+
+
+async def test_a_clean_up_that_fails_is_logged_and_tried_again(caplog):
+    outbox = Pruned()
+    outbox.broken = True
+    async with World(outbox=outbox, prune_every=0.001).open() as world:
+        outbox.stir = world.stir
+        await world.until(lambda: outbox.prunes >= 3)
+        await world.deliver(sale("a"))
+
+    assert "cannot prune the outbox, trying again: OSError" in caplog.text
+    assert "jane" not in caplog.text
+
+
+class Shared(MemoryOutbox):
+    """A memory outbox that two dispatchers of this test share, as two processes would a file."""
+
+    fails = 0
+
+    @property
+    def shared(self):
+        return True
+
+    @property
+    def durable(self):
+        return True
+
+    async def aclose(self):
+        pass
+
+    async def reports(self, event_ids):
+        if self.fails:
+            self.fails -= 1
+            raise OutboxError("database is locked")
+        return await super().reports(event_ids)
+
+
+async def test_a_delivery_awaited_here_resolves_when_another_process_delivers_it():
+    outbox = Shared()
+    stuck = FakeSink(answer=Gatekeeper(), batch=1)
+    here, there = World(stuck, outbox=outbox, drain=0.0), World(outbox=outbox)
+    async with here.open(), there.open():
+        await here.submit(sale("keeps the lane busy"))
+        await here.until(lambda: stuck.busy)
+        (handle,) = await here.submit(sale("a"))
+        with anyio.fail_after(5):
+            await handle
+
+    assert there.sinks[0].taken == ["a"]
+
+
+async def test_a_look_at_what_others_did_that_fails_is_tried_again(caplog):
+    outbox = Shared()
+    outbox.fails = 2
+    stuck = FakeSink(answer=Gatekeeper(), batch=1)
+    here, there = World(stuck, outbox=outbox, drain=0.0), World(outbox=outbox)
+    async with here.open(), there.open():
+        await here.submit(sale("keeps the lane busy"))
+        await here.until(lambda: stuck.busy)
+        (handle,) = await here.submit(sale("a"))
+        with anyio.fail_after(5):
+            await handle
+
+    assert "cannot read the outbox, trying again: database is locked" in caplog.text
+
+
+async def test_what_another_process_accepted_is_found():
+    outbox = Shared()
+    world = World(outbox=outbox)
+    async with world.open():
+        await calm()
+        await outbox.append(sales(3))
+        await world.until(lambda: len(world.sinks[0].taken) == 3)
+
+
+async def test_helpers_run_beside_the_lanes_until_it_closes():
+    seen = []
+
+    async def work():
+        seen.append("started")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            seen.append("ended")
+
+    world = World()
+    async with world.open():
+        world.dispatcher.start(work)
+        await calm()
+        stopped = world.dispatcher.start(work)
+        await calm()
+        stopped.cancel()
+        await calm()
+        assert seen == ["started", "started", "ended"]
+    assert seen == ["started", "started", "ended", "ended"]
+
+    world.dispatcher.start(work)
+    await calm()
+    assert len(seen) == 4
+
+
+async def test_an_idle_dispatcher_does_nothing(caplog):
+    caplog.set_level(logging.DEBUG)
+
+    class Counted(MemoryOutbox):
+        claims = 0
+
+        async def claim(self, destination, limit, lease):
+            Counted.claims += 1
+            return await super().claim(destination, limit, lease)
+
+    settings = attrs.evolve(QUICK, poll=0.001)
+    world = World(FakeSink(concurrency=4), outbox=Counted(), settings=settings)
+    async with world.open():
+        await world.deliver(sale("a"))
+        before = Counted.claims
+        await anyio.sleep(0.03)
+
+    assert Counted.claims <= before + 5

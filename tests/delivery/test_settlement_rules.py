@@ -1,0 +1,137 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anytrack_async.delivery.settlement import (
+    BatchFailure,
+    failed_entry,
+    is_exhausted,
+    outcome_left_open,
+    settled_outcome,
+)
+from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.outbox.base import Entry
+from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.http import Retry
+from tests.delivery.doubles import sale
+
+NOW = 1_000_000.0
+SETTINGS = DeliverySettings(retry=Retry(attempts=3, base=1.0, cap=60.0, hint_cap=600.0))
+DOWN = BatchFailure(reason="503", code="E1", retry_in=9.0, counts_as_attempt=True)
+
+
+def entry(attempts=0, age=0.0):
+    return Entry(seq=7, conversion=sale("a"), attempts=attempts, accepted_at=NOW - age)
+
+
+def rule(outcome, failure=DOWN, **fields):
+    return failed_entry(entry(**fields), outcome, failure, SETTINGS, NOW)
+
+
+def test_a_rejected_one_is_dead_with_the_reason():
+    dead = rule(Outcome.rejected("no such pixel", code="100"), attempts=1)
+
+    assert (dead.due, dead.error, dead.code) == (None, "no such pixel", "100")
+    assert dead.attempts == 2
+
+
+def test_a_rejection_without_a_reason_says_so():
+    assert rule(Outcome(status=Status.REJECTED)).error == "no reason given"
+
+
+def test_a_retry_is_due_within_the_growing_wait():
+    assert NOW <= rule(Outcome.retry("locked"), attempts=1).due <= NOW + 2
+
+
+def test_what_the_server_asks_for_wins_up_to_the_cap():
+    assert rule(Outcome.retry("locked", after=100.0)).due == NOW + 100
+    assert rule(Outcome.retry("locked", after=1e9)).due == NOW + 600
+
+
+def test_the_last_attempt_makes_it_dead_with_the_last_reason():
+    dead = rule(Outcome.retry("locked", code="423"), attempts=2, age=7200.0)
+
+    assert dead.due is None
+    assert dead.error == "given up after 3 attempts and 2.0 h: locked"
+    assert dead.code == "423"
+
+
+def test_old_age_makes_it_dead_whatever_the_attempts():
+    assert rule(Outcome.retry("locked"), age=SETTINGS.max_age + 1).due is None
+
+
+def test_one_left_open_waits_as_long_as_its_batch():
+    left = rule(None, attempts=1)
+
+    assert (left.due, left.error, left.code, left.attempts) == (NOW + 9, "503", "E1", 2)
+
+
+def test_one_left_open_without_blame_counts_no_attempt():
+    left = rule(None, BatchFailure(reason="slow down"), attempts=2)
+
+    assert (left.due, left.attempts) == (NOW, 2)
+
+
+def test_one_left_open_too_often_is_dead():
+    dead = rule(None, attempts=2)
+
+    assert dead.due is None
+    assert dead.error == "given up after 3 attempts and 0.0 h: 503"
+
+
+def test_nothing_is_given_up_because_the_credentials_are_refused():
+    held = BatchFailure(reason="401", never_expires=True)
+
+    assert rule(None, held, attempts=99, age=1e9).due == NOW
+
+
+def test_outcomes_for_callers_name_destination_and_attempts():
+    kept = rule(Outcome.retry("locked"))
+    dead = rule(Outcome.rejected("no", code="1"))
+
+    done = settled_outcome(1, Outcome.delivered("r1"), None, "meta")
+    assert (done.status, done.destination, done.remote_id, done.attempts) == (
+        Status.DELIVERED,
+        "meta",
+        "r1",
+        2,
+    )
+    waiting = settled_outcome(0, Outcome.retry("locked"), kept, "meta")
+    assert (waiting.status, waiting.error) == (Status.WAITING, "locked")
+    lost = settled_outcome(0, Outcome.rejected("no"), dead, "meta")
+    assert (lost.status, lost.error, lost.code) == (Status.DEAD, "no", "1")
+
+
+def test_one_whose_batch_was_given_back_waits_with_the_reason():
+    waiting = outcome_left_open(1, DOWN, "meta")
+
+    assert (waiting.status, waiting.attempts, waiting.error) == (Status.WAITING, 2, "503")
+    assert not waiting.final
+
+
+answers = st.one_of(
+    st.none(),
+    st.builds(Outcome.rejected, st.text()),
+    st.builds(Outcome.retry, st.text(), after=st.none() | st.floats(-1e9, 1e9)),
+)
+pauses = st.builds(
+    BatchFailure,
+    reason=st.text(),
+    code=st.none() | st.text(),
+    retry_in=st.floats(0, 1e6),
+    counts_as_attempt=st.booleans(),
+    never_expires=st.booleans(),
+)
+
+
+@given(answers, pauses, st.integers(0, 20), st.floats(0, 2e6))
+def test_what_is_not_delivered_is_due_or_dead_with_a_reason(answer, pause, attempts, age):
+    one = entry(attempts, age)
+    kept = failed_entry(one, answer, pause, SETTINGS, NOW)
+
+    if kept.due is None:
+        refused = answer is not None and answer.status is Status.REJECTED
+        assert refused or is_exhausted(one, kept.attempts, SETTINGS, NOW)
+    else:
+        assert kept.due >= NOW
+        assert kept.attempts >= attempts
+    assert settled_outcome(attempts, answer, kept, "meta").final == (kept.due is None)

@@ -1,0 +1,217 @@
+import threading
+import time
+from collections import deque
+
+import anyio
+import pytest
+
+from anytrack_async.delivery.track_many import feed
+from anytrack_async.errors import DeliveryError
+from tests.delivery.doubles import ids, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+
+class Taker:
+    def __init__(self):
+        self.batches = []
+
+    async def __call__(self, batch):
+        self.batches.append(ids(batch))
+
+    @property
+    def all(self):
+        return [one for batch in self.batches for one in batch]
+
+
+async def fed(source, size=3):
+    taker = Taker()
+    with anyio.fail_after(5):
+        await feed(source, taker, size)
+    return taker
+
+
+async def stream(conversions, fail_with=None):
+    for one in conversions:
+        await anyio.lowlevel.checkpoint()
+        yield one
+    if fail_with:
+        raise fail_with
+
+
+def generator(conversions, fail_with=None):
+    yield from conversions
+    if fail_with:
+        raise fail_with
+
+
+KINDS = [list, tuple, deque, generator, stream]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [0, 1, 3, 7])
+async def test_everything_arrives_once_in_order_in_small_batches(kind, count):
+    taker = await fed(kind(sales(count)))
+
+    assert taker.all == [f"e{at}" for at in range(count)]
+    assert all(1 <= len(batch) <= 3 for batch in taker.batches)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, deque, generator])
+async def test_a_fast_source_is_read_in_full_batches(kind):
+    taker = await fed(kind(sales(7)))
+
+    assert [len(batch) for batch in taker.batches] == [3, 3, 1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_no_conversion_ends_it_after_all_before_it(kind):
+    taker = Taker()
+    with pytest.raises(TypeError, match="got dict"):
+        await feed(kind([*sales(4), {"revenue": 1}, *sales(2)]), taker, 3)
+
+    assert taker.all == ["e0", "e1", "e2", "e3"]
+
+
+@pytest.mark.parametrize("kind", [generator, stream])
+async def test_the_sources_own_exception_comes_out_after_all_before_it(kind):
+    broken, taker = LookupError("row 5"), Taker()
+    with pytest.raises(LookupError) as caught:
+        await feed(kind(sales(4), broken), taker, 3)
+
+    assert caught.value is broken
+    assert taker.all == ["e0", "e1", "e2", "e3"]
+
+
+@pytest.mark.parametrize("kind", [list, generator, stream])
+async def test_who_takes_may_end_it(kind):
+    async def take(_):
+        raise LookupError("enough")
+
+    with pytest.raises(LookupError, match="enough"), anyio.fail_after(5):
+        await feed(kind(sales(100)), take, 3)
+
+
+async def test_what_is_not_iterable_is_an_error():
+    with pytest.raises(TypeError, match="not iterable"):
+        await fed(sale("a"))
+
+
+async def test_a_sync_source_runs_in_a_thread():
+    threads = set()
+
+    def source():
+        threads.add(threading.current_thread())
+        yield sale("a")
+
+    await fed(source())
+
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+async def test_a_slow_sync_source_does_not_hold_back_what_it_gave():
+    taken = anyio.Event()
+    done = threading.Event()
+
+    def source():
+        yield from sales(3)
+        time.sleep(0.06)
+        yield sale("late")
+        assert done.wait(5)
+
+    async def take(_):
+        taken.set()
+        done.set()
+
+    with anyio.fail_after(5):
+        await feed(source(), take, 500)
+
+
+async def test_an_item_of_an_async_source_never_waits_for_the_next():
+    taker = Taker()
+    seen = anyio.Event()
+
+    async def take(batch):
+        await taker(batch)
+        seen.set()
+
+    async def source():
+        yield sale("a")
+        await seen.wait()
+        yield sale("b")
+
+    with anyio.fail_after(5):
+        await feed(source(), take, 500)
+
+    assert taker.batches == [["a"], ["b"]]
+
+
+async def test_an_async_source_is_read_no_further_than_one_batch_ahead():
+    given, gate = [], anyio.Event()
+
+    async def source():
+        for one in sales(100):
+            given.append(one)
+            yield one
+
+    async def take(_):
+        await gate.wait()
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(feed, source(), take, 10)
+        await anyio.wait_all_tasks_blocked()
+        assert len(given) <= 20
+        gate.set()
+
+    assert len(given) == 100
+
+
+async def test_a_source_that_is_cancelled_is_not_taken_for_one_that_ended():
+    async def source():
+        yield sale("a")
+        raise anyio.get_cancelled_exc_class()
+
+    taker = Taker()
+    with pytest.raises(DeliveryError, match="before its end"), anyio.fail_after(5):
+        await feed(source(), taker, 3)
+
+    assert taker.all == ["a"]
+
+
+async def test_who_cancels_does_not_wait_for_a_source_that_is_stuck():
+    stuck = threading.Event()
+
+    def source():
+        yield sale("a")
+        stuck.wait(5)
+
+    started = time.monotonic()
+    with anyio.move_on_after(0.05):
+        await feed(source(), Taker(), 1)
+    took = time.monotonic() - started
+    stuck.set()
+
+    assert took < 2
+
+
+async def test_a_sync_source_does_not_block_the_event_loop():
+    beats = 0
+
+    async def beat():
+        nonlocal beats
+        while True:
+            await anyio.sleep(0.001)
+            beats += 1
+
+    def source():
+        for one in sales(4):
+            time.sleep(0.02)
+            yield one
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(beat)
+        await fed(source())
+        tg.cancel_scope.cancel()
+
+    assert beats > 10
