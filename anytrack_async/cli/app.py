@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from anytrack_async._version import __version__
-from anytrack_async.cli.demo.command import demo
+from anytrack_async.cli.demo import demo
 from anytrack_async.cli.destinations import check, destinations, setup
 from anytrack_async.cli.guard import Guard
 from anytrack_async.cli.outbox import outbox

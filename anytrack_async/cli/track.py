@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from anytrack_async.cli.conversions import to_conversion
 from anytrack_async.cli.guard import FAILED
 from anytrack_async.cli.output import complain, outcome_line, outcome_record, screen, write_json
 from anytrack_async.cli.tracked import Tracked, track_now, write_down
+from anytrack_async.codec.plain import to_conversion
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion, ConversionType
 

@@ -20,7 +20,7 @@ def folders(monkeypatch, tmp_path) -> Path:
     return tmp_path
 
 
-def test_a_stranger_runs_the_demo(child, folders):
+def test_the_demo_accounts_for_every_line(child, folders):
     code, out, err = child("demo").end()
 
     assert (code, err) == (0, "")
@@ -35,7 +35,7 @@ def test_a_stranger_runs_the_demo(child, folders):
     assert list(folders.iterdir()) == []
 
 
-def test_each_bad_line_is_told_with_its_reason(run, folders):
+def test_each_rejected_line_is_shown_with_its_reason(run, folders):
     ran = run("demo", "--count", 260)
 
     assert ran.code == 0
@@ -58,16 +58,16 @@ def test_faults_do_not_change_the_count(run, folders):
     assert re.search(r"per s +faults +repeats\n", ran.out)
 
 
-def test_a_ledger_that_disagrees_fails_the_demo(run, folders, monkeypatch):
-    told = Sandbox.ledger
+def test_a_different_count_in_a_ledger_fails_the_demo(run, folders, monkeypatch):
+    ledger_of = Sandbox.ledger
 
-    def forgetful(self: Sandbox, *, ids: bool = False) -> dict:
-        ledger = told(self, ids=ids)
+    def ledger_without_one(self: Sandbox, *, ids: bool = False) -> dict:
+        ledger = ledger_of(self, ids=ids)
         ledger["hubspot"]["unique"] -= 1
         lost = ledger["hubspot"]["ids"].popitem()[0]
         return {**ledger, "lost": lost}
 
-    monkeypatch.setattr(Sandbox, "ledger", forgetful)
+    monkeypatch.setattr(Sandbox, "ledger", ledger_without_one)
 
     ran = run("demo", "--count", 20)
 
@@ -77,7 +77,7 @@ def test_a_ledger_that_disagrees_fails_the_demo(run, folders, monkeypatch):
     assert list(folders.iterdir()) == []
 
 
-def test_a_conversion_the_client_loses_fails_the_demo(run, folders, monkeypatch):
+def test_a_lost_conversion_fails_the_demo(run, folders, monkeypatch):
     async def swallow(self, batch):
         return [Outcome.delivered() for _ in batch]
 
@@ -89,7 +89,7 @@ def test_a_conversion_the_client_loses_fails_the_demo(run, folders, monkeypatch)
     assert "meta: its ledger counts 0 conversions, we delivered 20" in ran.out
 
 
-def test_the_folder_stays_when_asked_to(run, folders):
+def test_keep_leaves_the_folder_with_the_outbox(run, folders):
     ran = run("demo", "--count", 30, "--keep")
 
     (folder,) = folders.iterdir()
@@ -98,7 +98,7 @@ def test_the_folder_stays_when_asked_to(run, folders):
     assert f"ANYTRACK_OUTBOX={path}" in ran.out.replace("\n", "")
 
 
-def test_a_kept_outbox_tells_its_dead_letters(run, folders, monkeypatch):
+def test_a_kept_outbox_has_its_dead_letters(run, folders, monkeypatch):
     run("demo", "--count", 30, "--keep")
     (folder,) = folders.iterdir()
     monkeypatch.setenv("ANYTRACK_OUTBOX", str(folder / "outbox.db"))
@@ -109,7 +109,7 @@ def test_a_kept_outbox_tells_its_dead_letters(run, folders, monkeypatch):
     assert "too old" in ran.out
 
 
-def test_the_environment_of_the_caller_is_not_used(run, folders, monkeypatch):
+def test_the_callers_environment_is_ignored(run, folders, monkeypatch):
     monkeypatch.setenv("ANYTRACK_API_KEY", "real")
     monkeypatch.setenv("ANYTRACK_BASE_URL", "https://anytrack.example.com/v1")
     monkeypatch.setenv("HUBSPOT_CLIENT_ID", "half of a set-up, which is an error")
@@ -119,7 +119,7 @@ def test_the_environment_of_the_caller_is_not_used(run, folders, monkeypatch):
     assert run("demo", "--count", 10).code == 0
 
 
-def test_ctrl_c_ends_it_in_good_order(child, folders):
+def test_ctrl_c_ends_the_demo_and_removes_its_folder(child, folders):
     demo = child("demo", "--count", "50000")
     demo.line_with("lines read")
 
@@ -130,7 +130,7 @@ def test_ctrl_c_ends_it_in_good_order(child, folders):
     assert list(folders.iterdir()) == []
 
 
-def test_a_sandbox_that_cannot_start_is_told_on_one_line(run, folders, monkeypatch):
+def test_a_sandbox_that_cannot_start_is_an_error_on_one_line(run, folders, monkeypatch):
     class Broken(subprocess.Popen):
         def __init__(self, command, **options):
             super().__init__([*command[:1], "-c", "pass"], **options)
@@ -145,5 +145,5 @@ def test_a_sandbox_that_cannot_start_is_told_on_one_line(run, folders, monkeypat
 
 
 @pytest.mark.parametrize("options", [("--count", 0), ("--faults", 1), ("--count", "many")])
-def test_senseless_options_are_refused(run, options):
+def test_invalid_options_are_a_usage_error(run, options):
     assert run("demo", *options).code == 2

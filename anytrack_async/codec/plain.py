@@ -1,7 +1,7 @@
-"""`to_conversion`: a JSON object or a shell's options, as a `Conversion`.
+"""`to_conversion`: plain data, such as a JSON object or a shell's options, as a `Conversion`.
 
-The object has the fields of a `Conversion`, with `customer` and `items` as objects. `ago`, in
-minutes before now, replaces `timestamp`; `note` is a remark for people and is ignored.
+The data has the fields of a `Conversion`, with `customer` and `items` as objects. `ago`, in minutes
+before now, replaces `timestamp`; `note` is a remark for people and is ignored.
 """
 
 from __future__ import annotations

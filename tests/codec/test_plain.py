@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from anytrack_async import InvalidConversionError
-from anytrack_async.cli.conversions import to_conversion
+from anytrack_async.codec.plain import to_conversion
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 

@@ -1,38 +1,35 @@
 from __future__ import annotations
 
+import hashlib
 import json
-import subprocess
-import sys
 import unicodedata
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async import Conversion, MetaSettings
-from anytrack_async.cli.sample import Fault, read_lines, sample, sample_lines
 from anytrack_async.codec.storage import encode
+from anytrack_async.demo.sample import InvalidLine, ReadLine, read_lines, sample, sample_lines
 from anytrack_async.destinations.meta.event import to_event
 from anytrack_async.destinations.meta.preflight import find_fault
 from anytrack_async.destinations.meta.user_data import match_keys
 from anytrack_async.sandbox import HubSpotPortal
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-GENERATOR = Path(__file__).parent.parent / "tools" / "make_sample.py"
-SHIPPED = Path(sys.modules["anytrack_async.cli.sample"].__file__).with_name("sample.jsonl")
+DIGEST = "2ce6745647b23e3cd3d6c9a0310ea469231b9fb46149ccad8f3c430de4690e55"
 
 
-def only(text: str, **options) -> Conversion | Fault:
-    (found,) = read_lines([text], now=NOW, **options)
-    return found if isinstance(found, Fault) else found[1]
+def read_line(text: str, **options) -> Conversion | InvalidLine:
+    (line,) = read_lines([text], now=NOW, **options)
+    return line if isinstance(line, InvalidLine) else line[1]
 
 
-def line(**fields) -> str:
+def to_line(**fields) -> str:
     return json.dumps({"conversion_type": "sale", "order_id": "7", **fields})
 
 
@@ -40,7 +37,7 @@ def line(**fields) -> str:
 
 
 def test_a_line_becomes_a_conversion():
-    text = line(
+    text = to_line(
         revenue="12.50",
         currency="EUR",
         ago=90,
@@ -49,52 +46,52 @@ def test_a_line_becomes_a_conversion():
         note="for people",
     )
 
-    found = only(text)
+    conversion = read_line(text)
 
-    assert found.event_id == "sale:7"
-    assert found.revenue == Decimal("12.50")
-    assert found.timestamp == NOW - timedelta(minutes=90)
-    assert found.customer.email == ("a@example.com",)
-    assert found.items[0].quantity == 2
+    assert conversion.event_id == "sale:7"
+    assert conversion.revenue == Decimal("12.50")
+    assert conversion.timestamp == NOW - timedelta(minutes=90)
+    assert conversion.customer.email == ("a@example.com",)
+    assert conversion.items[0].quantity == 2
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (line(revenue=-1), "revenue must not be negative"),
-        (line(customer={"mail": "x"}), "customer.mail is no field of a Customer"),
+        (to_line(revenue=-1), "revenue must not be negative"),
+        (to_line(customer={"mail": "x"}), "customer.mail is no field of a Customer"),
         ("[1]", "the line must be an object, not list"),
     ],
 )
-def test_a_fault_names_the_field(text, reason):
-    assert only(text).reason == reason
+def test_an_invalid_line_names_the_field(text, reason):
+    assert read_line(text).reason == reason
 
 
-def test_a_fault_has_its_line_and_its_order():
-    good, bad = read_lines([line(), line(revenue=-1)], now=NOW, start=41)
+def test_an_invalid_line_has_its_number_and_order_id():
+    good, bad = read_lines([to_line(), to_line(revenue=-1)], now=NOW, start=41)
 
     assert good[0] == 41
-    assert bad == Fault(line=42, reason="revenue must not be negative", order_id="7")
+    assert bad == InvalidLine(line=42, reason="revenue must not be negative", order_id="7")
 
 
-def test_a_line_that_is_no_json_says_where():
-    fault = only('{"order_id": ')
+def test_a_line_that_is_not_json_names_the_column():
+    invalid = read_line('{"order_id": ')
 
-    assert fault.reason.startswith("the line is not JSON: ")
-    assert "column" in fault.reason
-    assert fault.order_id is None
+    assert invalid.reason.startswith("the line is not JSON: ")
+    assert "column" in invalid.reason
+    assert invalid.order_id is None
 
 
-def test_a_fault_never_quotes_the_customer():
+def test_an_invalid_line_never_quotes_customer_data():
     secret = "someone.private@example.com"
 
-    for text in (line(customer={"email": [1.5], "phone": secret}), line(customer=[secret])):
-        assert secret not in only(text).reason
+    for text in (to_line(customer={"email": [1.5], "phone": secret}), to_line(customer=[secret])):
+        assert secret not in read_line(text).reason
 
 
 def test_a_suffix_makes_other_orders_of_the_same_lines():
-    assert only(line(), suffix="~1").event_id == "sale:7~1"
-    assert only(line(order_id=None, event_id="e"), suffix="~1").event_id == "e~1"
+    assert read_line(to_line(), suffix="~1").event_id == "sale:7~1"
+    assert read_line(to_line(order_id=None, event_id="e"), suffix="~1").event_id == "e~1"
 
 
 JSON = st.recursive(
@@ -108,103 +105,101 @@ FIELDS = st.sampled_from(
 
 
 @given(st.dictionaries(FIELDS, JSON, max_size=4))
-def test_any_object_is_a_conversion_or_a_fault(fields):
-    found = only(json.dumps({"conversion_type": "lead", **fields}))
+def test_any_object_is_a_conversion_or_invalid(fields):
+    line = read_line(json.dumps({"conversion_type": "lead", **fields}))
 
-    assert isinstance(found, Conversion | Fault)
+    assert isinstance(line, Conversion | InvalidLine)
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_fault_or_an_object(text):
-    assert isinstance(only(text), Conversion | Fault)
+def test_any_text_is_a_conversion_or_invalid(text):
+    assert isinstance(read_line(text), Conversion | InvalidLine)
 
 
 # The shipped sample
 
 
 @pytest.fixture(scope="module")
-def read() -> list[tuple[int, Conversion] | Fault]:
+def lines() -> list[ReadLine]:
     return list(sample(now=NOW))
 
 
 @pytest.fixture(scope="module")
 def records() -> list[dict]:
-    found = []
+    objects = []
     for text in sample_lines():
         try:
-            found.append(json.loads(text))
+            objects.append(json.loads(text))
         except ValueError:
             continue
-    return found
+    return objects
 
 
 @pytest.fixture(scope="module")
-def good(read) -> list[Conversion]:
-    return [one[1] for one in read if not isinstance(one, Fault)]
+def conversions(lines) -> list[Conversion]:
+    return [line[1] for line in lines if not isinstance(line, InvalidLine)]
 
 
-def test_the_generator_makes_the_very_bytes_that_are_shipped():
-    made = subprocess.run([sys.executable, GENERATOR], capture_output=True, check=True).stdout
+def test_every_python_version_makes_the_same_bytes():
+    text = "".join(f"{line}\n" for line in sample_lines())
 
-    assert made == SHIPPED.read_bytes()
+    assert hashlib.sha256(text.encode()).hexdigest() == DIGEST
 
 
 def test_there_are_exactly_a_thousand_lines():
     assert len(sample_lines()) == 1000
-    assert SHIPPED.stat().st_size < 600_000
 
 
-def test_every_kind_of_fault_is_in_it(read):
-    faults = [one for one in read if isinstance(one, Fault)]
+def test_every_kind_of_invalid_line_occurs(lines):
+    invalid = [line for line in lines if isinstance(line, InvalidLine)]
 
-    assert len(faults) == 14
-    reasons = " ".join(fault.reason for fault in faults)
+    assert len(invalid) == 14
+    reasons = " ".join(line.reason for line in invalid)
     for words in ("revenue must not", "currency must", "conversion_type must", "is not JSON"):
         assert words in reasons
 
 
-def test_a_fault_is_where_a_note_says_so(read):
-    # Notes that begin with a service or an order are for others to refuse.
+def test_exactly_the_noted_lines_are_invalid(lines):
+    texts = dict(enumerate(sample_lines(), 1))
+    # Notes that begin with a service, or with an order, are on conversions.
+    on_conversions = ('"note":"Meta:', '"note":"HubSpot:', "again, with another amount")
     noted = {
-        at
-        for at, text in enumerate(sample_lines(), 1)
-        if '"note"' in text and not any(f'"note":"{who}' in text for who in ("Meta:", "HubSpot:"))
+        number
+        for number, text in texts.items()
+        if '"note"' in text and not any(words in text for words in on_conversions)
     }
-    contradicting = {
-        at for at, text in enumerate(sample_lines(), 1) if "again, with another amount" in text
-    }
-    no_json = {at for at, text in enumerate(sample_lines(), 1) if not text.startswith("{")}
+    not_json = {number for number, text in texts.items() if not text.startswith("{")}
 
-    faults = {one.line for one in read if isinstance(one, Fault)}
+    invalid = {line.line for line in lines if isinstance(line, InvalidLine)}
 
-    assert faults == (noted - contradicting) | no_json
+    assert invalid == noted | not_json
 
 
-def test_meta_refuses_what_is_noted_and_nothing_else(read):
+def test_meta_rejects_exactly_the_noted_lines(lines):
     settings = MetaSettings(pixel_id="1", access_token="t")
     refused = {
         number
-        for number, one in (found for found in read if not isinstance(found, Fault))
-        if find_fault(to_event(one, settings, now=NOW.timestamp()), NOW.timestamp())
+        for number, conversion in (line for line in lines if not isinstance(line, InvalidLine))
+        if find_fault(to_event(conversion, settings, now=NOW.timestamp()), NOW.timestamp())
     }
 
-    noted = {at for at, text in enumerate(sample_lines(), 1) if '"note":"Meta:' in text}
+    noted = {number for number, text in enumerate(sample_lines(), 1) if '"note":"Meta:' in text}
     assert refused == noted
     assert len(noted) == 10
 
 
-def test_hubspot_lacks_the_currencies_that_are_noted_and_no_other(good, records):
+def test_hubspot_lacks_exactly_the_noted_currencies(conversions, records):
     enabled = set(HubSpotPortal().currencies)
     noted = {r["currency"] for r in records if r.get("note", "").startswith("HubSpot:")}
 
-    assert {one.currency for one in good} - enabled == noted
+    assert {c.currency for c in conversions} - enabled == noted
     assert len(noted) == 6
 
 
-def test_some_lines_repeat_and_some_contradict_an_earlier_one(good):
+def test_some_lines_repeat_and_some_contradict_an_earlier_one(conversions):
     contents: dict[str, list[bytes]] = {}
-    for one in good:
-        contents.setdefault(one.event_id, []).append(encode(one).digest)
+    for conversion in conversions:
+        contents.setdefault(conversion.event_id, []).append(encode(conversion).digest)
 
     contradicted = [digests for digests in contents.values() if len(set(digests)) > 1]
     repeated = [d for d in contents.values() if len(d) > len(set(d))]
@@ -212,12 +207,12 @@ def test_some_lines_repeat_and_some_contradict_an_earlier_one(good):
     assert len(repeated) >= 20
 
 
-def test_the_types_and_currencies_are_mixed(good):
-    kinds = Counter(one.conversion_type for one in good)
+def test_the_types_and_currencies_are_mixed(conversions):
+    kinds = Counter(c.conversion_type for c in conversions)
 
     assert min(kinds.values()) > 50
-    assert len({one.currency for one in good}) >= 15
-    assert {one.event_name for one in good} >= {"Subscribe", "試用開始"}
+    assert len({c.currency for c in conversions}) >= 15
+    assert {c.event_name for c in conversions} >= {"Subscribe", "試用開始"}
 
 
 def test_yen_have_no_decimals(records):
@@ -238,13 +233,13 @@ def test_names_come_in_many_scripts(records):
     assert any("HIRAGANA" in unicodedata.name(c) for r in records for c in str(r) if c > "\u3000")
 
 
-def test_every_part_is_missing_somewhere(records):
+def test_every_field_is_sometimes_missing(records):
     for name in ("order_id", "click_id", "customer", "items", "page_url", "ip_address", "currency"):
         assert sum(name not in r for r in records) >= 20, name
         assert sum(name in r for r in records) >= 100, name
     customers = [r["customer"] for r in records if "customer" in r]
     for name in ("email", "phone", "fbp", "fbc", "fbclid", "birth_date", "external_id"):
-        assert 10 <= sum(name in one for one in customers) < len(customers), name
+        assert 10 <= sum(name in customer for customer in customers) < len(customers), name
 
 
 def test_phones_come_in_many_forms(records):
@@ -254,7 +249,7 @@ def test_phones_come_in_many_forms(records):
     assert len(shapes) >= 25
 
 
-def test_nobody_in_it_is_real(records):
+def test_addresses_are_reserved_for_documentation(records):
     nets = [
         ip_network(net)
         for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
@@ -272,8 +267,8 @@ def test_nobody_in_it_is_real(records):
 
 def emails(record: dict) -> list[str]:
     email = record.get("customer", {}).get("email") or []
-    several = email if isinstance(email, list) else [email]
-    return [text for text in several if isinstance(text, str) and "@" in text]
+    texts = email if isinstance(email, list) else [email]
+    return [text for text in texts if isinstance(text, str) and "@" in text]
 
 
 def test_phones_are_reserved_numbers(records):
@@ -289,21 +284,21 @@ def test_phones_are_reserved_numbers(records):
         assert any(part in digits for part in ranges), phone
 
 
-def test_every_kind_of_identifier_is_in_it(good):
-    known = Counter(key for one in good for key in match_keys(one))
+def test_every_match_key_occurs(conversions):
+    counts = Counter(key for c in conversions for key in match_keys(c))
 
     for key in ("em", "ph", "fn", "ln", "ct", "country", "fbc", "fbp", "client_ip_address"):
-        assert known[key] >= 50, key
+        assert counts[key] >= 50, key
 
 
-def test_a_longer_sample_goes_round_with_other_orders():
-    found = [one for one in sample(2000, now=NOW) if not isinstance(one, Fault)]
-    first = {one.event_id for number, one in found if number <= 1000}
-    second = {one.event_id for number, one in found if number > 1000}
+def test_a_longer_sample_starts_again_with_other_orders():
+    lines = [line for line in sample(2000, now=NOW) if not isinstance(line, InvalidLine)]
+    first = {conversion.event_id for number, conversion in lines if number <= 1000}
+    second = {conversion.event_id for number, conversion in lines if number > 1000}
 
     assert len(first) == len(second) == 959
     assert not first & second
 
 
-def test_a_shorter_sample_is_its_beginning():
+def test_a_shorter_sample_is_the_beginning():
     assert [n for n, _ in sample(5, now=NOW)] == [1, 2, 3, 4, 5]

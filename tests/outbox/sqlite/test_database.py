@@ -145,7 +145,7 @@ async def test_a_file_that_lost_a_row_is_called_damaged(outbox):
 
 
 async def test_a_name_of_several_lines_is_refused(outbox):
-    with pytest.raises(OutboxError, match="one line"):
+    with pytest.raises(OutboxError, match="single line"):
         await outbox.open(["al\npha"])
 
 

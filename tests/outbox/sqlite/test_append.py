@@ -11,8 +11,7 @@ import pytest
 
 from anytrack_async.errors import OutboxError, QueueFullError
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import group_commit as intake
-from anytrack_async.outbox.sqlite import rows
+from anytrack_async.outbox.sqlite import append
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
@@ -101,16 +100,16 @@ async def test_the_thread_does_not_wait_for_the_event_loop(outbox):
 
 
 async def test_the_next_group_gathers_while_one_is_written(outbox, monkeypatch):
-    append, sizes = intake.append, []
+    write, sizes = append.append, []
     writing, go = threading.Event(), threading.Event()
 
     def slowly(db, batch, capacity):
         sizes.append(len(batch.conversions))
         writing.set()
         go.wait(10)
-        return append(db, batch, capacity)
+        return write(db, batch, capacity)
 
-    monkeypatch.setattr(intake, "append", slowly)
+    monkeypatch.setattr(append, "append", slowly)
     started = await gather([outbox.append([sale(0)])])
     await anyio.to_thread.run_sync(writing.wait, 10)
     started += await gather(outbox.append([sale(n)]) for n in range(1, 6))
@@ -165,7 +164,7 @@ async def test_beyond_its_capacity_faults_and_repeats_are_still_told(path, clock
     await outbox.open(["alpha"])
 
     assert await outbox.append(sales(1)) == [Appended.REPEAT]
-    monkeypatch.delattr(rows, "encode")
+    monkeypatch.delattr(append, "encode")
     with pytest.raises(NameError):
         await outbox.append(sales(4))
     await outbox.aclose()
@@ -183,7 +182,7 @@ async def test_what_a_group_brought_is_remembered_where_it_lies(path, clock, mon
 
     assert (first, third) == ([Appended.NEW, Appended.REPEAT], [Appended.NEW])
     assert isinstance(second, QueueFullError)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.decoding.decode", lambda *_: 1 / 0)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", lambda *_: 1 / 0)
     claim = await outbox.claim("alpha", 9, LEASE)
     assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3)
     await outbox.aclose()
@@ -256,14 +255,14 @@ async def test_a_group_answers_callers_in_several_event_loops(outbox):
 
 
 async def test_what_cannot_be_encoded_is_its_callers_fault_alone(outbox, monkeypatch):
-    encode_any = rows.encode
+    encode_any = append.encode
 
     def encode(conversion):
         if conversion.order_id == "2":
             raise TypeError("made up")
         return encode_any(conversion)
 
-    monkeypatch.setattr(rows, "encode", encode)
+    monkeypatch.setattr(append, "encode", encode)
     async with Gate(outbox) as gate:
         started = await gather(outbox.append(sales(*some)) for some in ((1,), (3, 2), (4, 5)))
         gate.open()
@@ -350,7 +349,7 @@ async def test_an_error_that_nobody_foresaw_reaches_all_who_wait(outbox, monkeyp
     async with Gate(outbox) as gate:
         started = await gather(outbox.append([sale(n)]) for n in (1, 2))
         with monkeypatch.context() as broken:
-            broken.setattr(intake, "append", lambda *_: 1 / 0)
+            broken.setattr(append, "append", lambda *_: 1 / 0)
             gate.open()
             errors = await asyncio.gather(*started, return_exceptions=True)
 

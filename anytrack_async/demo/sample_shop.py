@@ -1,4 +1,4 @@
-"""What is sold in the sample, and how its customers came: goods, campaigns, pages, browsers."""
+"""The shop of the sample: its products, and the campaigns, pages and browsers of its visitors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from random import Random
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sample_places import Place
+from anytrack_async.demo.sample_customers import Place
 
 Record = dict[str, Any]
+"""Part of a line: field names and JSON values."""
 
-_GOODS = (
+_PRODUCTS = (
     ("SKU-1001", "Trail running shoes", "Shoes", "Northpine", "89.90"),
     ("SKU-1002", "Wanderrucksack 32 l", "Rucksäcke", "Fernweh", "119.00"),
     ("SKU-1003", "Crème pour les mains", "Beauté", "Rivage", "12.50"),
@@ -30,6 +31,7 @@ _GOODS = (
     ("course-042", "Kurs: Brot backen", "Kurse", "Ofenwerk", "75.00"),
     ("SKU-1013", "ลิ้นชักไม้สัก", "เฟอร์นิเจอร์", "ภูผา", "210.00"),
 )
+# Local units for a dollar, roughly; other currencies count as dollars.
 _RATES = {"JPY": 150, "INR": 83, "SEK": 10, "NOK": 10, "DKK": 7, "PLN": 4, "BRL": 5}
 _CHANNELS = (
     ("facebook", "cpc", 10),
@@ -66,14 +68,15 @@ def token(random: Random, length: int) -> str:
     return "".join(random.choices(_LETTERS, k=length))
 
 
-def basket(random: Random, place: Place) -> tuple[list[Record], str]:
-    """Return the lines of an order and what they cost together."""
+def make_order(random: Random, place: Place) -> tuple[list[Record], str]:
+    """Return the items of an order and its total in the currency of *place*."""
     items, total = [], Decimal(0)
-    for sku, title, category, brand, price in random.sample(_GOODS, random.choice((1, 1, 1, 2, 3))):
+    count = random.choice((1, 1, 1, 2, 3))
+    for sku, title, category, brand, dollars in random.sample(_PRODUCTS, count):
         quantity = random.choice((1, 1, 1, 2, 3))
-        each = money(place, Decimal(price))
-        total += each * quantity
-        item: Record = {"id": sku, "quantity": quantity, "price": str(each)}
+        price = local_price(place, Decimal(dollars))
+        total += price * quantity
+        item: Record = {"id": sku, "quantity": quantity, "price": str(price)}
         if random.random() < 0.5:
             item |= {"title": title, "category": category}
             item |= {"brand": brand} if brand else {}
@@ -81,52 +84,52 @@ def basket(random: Random, place: Place) -> tuple[list[Record], str]:
     return items, str(total)
 
 
-def money(place: Place, amount: Decimal) -> Decimal:
-    """Return *amount* of dollars in the place's currency; the yen has no decimals."""
-    local = amount * _RATES.get(place.currency, 1)
-    return local.quantize(Decimal(1) if place.currency == "JPY" else Decimal("0.01"))
+def local_price(place: Place, dollars: Decimal) -> Decimal:
+    """Return *dollars* in the currency of *place*; the yen has no decimals."""
+    amount = dollars * _RATES.get(place.currency, 1)
+    return amount.quantize(Decimal(1) if place.currency == "JPY" else Decimal("0.01"))
 
 
-def visit(random: Random, place: Place, page: str) -> Record:
-    """Return how the customer came: source, campaign, click, page and browser."""
+def make_visit(random: Random, place: Place, page: str) -> Record:
+    """Return the fields of a visit to *page*: source, campaign, click, address and browser."""
     source, medium, _ = random.choices(_CHANNELS, [weight for *_, weight in _CHANNELS])[0]
     campaign = random.choice(_CAMPAIGNS)
     query = {"utm_source": source, "utm_medium": medium, "utm_campaign": campaign}
-    found: Record = {"source": source}
+    visit: Record = {"source": source}
     if random.random() < 0.8:
-        found["click_id"] = f"at_{token(random, 18)}"
+        visit["click_id"] = f"at_{token(random, 18)}"
     if random.random() < 0.75:
-        found["campaign_id"] = random.choice((campaign, f"12021{random.randrange(10**10):010}"))
+        visit["campaign_id"] = random.choice((campaign, f"12021{random.randrange(10**10):010}"))
     if random.random() < 0.3:
-        found["ad_id"] = f"ad-{random.randrange(10**6):06}"
+        visit["ad_id"] = f"ad-{random.randrange(10**6):06}"
     if random.random() < 0.3:
-        found["sub_ids"] = _sub_ids(random)
+        visit["sub_ids"] = _sub_ids(random)
     if source in ("facebook", "instagram") and random.random() < 0.6:
         query["fbclid"] = f"IwAR{token(random, 22)}"
     if random.random() < 0.7:
         path = f"https://shop.example.com/{place.language}/{page}"
-        found["page_url"] = f"{path}?{urlencode(query, quote_via=quote)}"
+        visit["page_url"] = f"{path}?{urlencode(query, quote_via=quote)}"
     if random.random() < 0.6:
-        found["user_agent"] = random.choice(_BROWSERS)
-    return found
+        visit["user_agent"] = random.choice(_BROWSERS)
+    return visit
 
 
 def _sub_ids(random: Random) -> Record:
-    every = {"s1": random.choice(("banner", "story", "feed", "検索")), "s2": token(random, 6)}
+    sub_ids = {"s1": random.choice(("banner", "story", "feed", "検索")), "s2": token(random, 6)}
     if random.random() < 0.4:
-        every["s3"] = str(random.randrange(1, 40))
-    return every
+        sub_ids["s3"] = str(random.randrange(1, 40))
+    return sub_ids
 
 
-def cookies(random: Random) -> Record:
-    """Return Meta's cookies, one, both or the bare click id."""
-    seen = 1_767_225_600_000 + random.randrange(10**9)
+def make_meta_cookies(random: Random) -> Record:
+    """Return Meta's cookies `fbp` and `fbc`, `fbp` alone, or the bare click id."""
+    created = 1_767_225_600_000 + random.randrange(10**9)  # milliseconds since 1970
     click = f"IwAR{token(random, 22)}"
-    browser = f"fb.1.{seen}.{random.randrange(10**9, 10**10)}"
+    browser = f"fb.1.{created}.{random.randrange(10**9, 10**10)}"
     return random.choice(
         (
             {"fbp": browser},
-            {"fbp": browser, "fbc": f"fb.1.{seen}.{click}"},
+            {"fbp": browser, "fbc": f"fb.1.{created}.{click}"},
             {"fbclid": click},
         )
     )

@@ -8,7 +8,7 @@ import pytest
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import OutboxError
 from anytrack_async.outbox.base import FailedEntry
-from anytrack_async.outbox.sqlite import retention as log
+from anytrack_async.outbox.sqlite import retention
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
@@ -40,7 +40,7 @@ async def deliver(outbox, *names):
 
 
 async def test_pruning_lets_others_write_between_its_steps(outbox, statements, monkeypatch):
-    monkeypatch.setattr(log, "STEP", 10)
+    monkeypatch.setattr(retention, "ROWS_PER_STEP", 10)
     await outbox.append(sales(*range(25)))
     await deliver(outbox, "alpha", "beta")
     seen = await statements()
@@ -54,7 +54,7 @@ async def test_pruning_lets_others_write_between_its_steps(outbox, statements, m
 
 
 async def test_replaying_all_goes_in_steps(outbox, monkeypatch, statements):
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letters.STEP", 4)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.reports.ROWS_PER_STEP", 4)
     await outbox.append(sales(*range(10)))
     claim = await outbox.claim("alpha", 10, LEASE)
     await outbox.settle(
@@ -67,7 +67,7 @@ async def test_replaying_all_goes_in_steps(outbox, monkeypatch, statements):
 
 
 async def test_a_claim_passes_over_others_conversions_in_steps(outbox, monkeypatch, statements):
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim._STRIDE", 10)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim._POSITIONS_PER_STEP", 10)
     await outbox.append(sales(*range(35)), ["beta"])
     await outbox.append(sales(100), ["alpha"])
     seen = await statements()
@@ -104,7 +104,7 @@ async def test_accepting_costs_one_row_however_many_destinations(outbox):
 
 async def test_what_this_process_appended_is_not_decoded(outbox, monkeypatch, path):
     await outbox.append(sales(*range(60)))
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.decoding.decode", lambda *_: 1 / 0)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", lambda *_: 1 / 0)
 
     claim = await outbox.claim("alpha", 100, LEASE)
 
@@ -122,7 +122,7 @@ async def test_what_others_appended_is_decoded_with_its_digest(outbox, path, clo
     await other.open(["alpha", "beta"])
     await other.append(sales(1, 2))
     await other.aclose()
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.decoding.decode", noting)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", noting)
 
     claim = await outbox.claim("alpha", 9, LEASE)
     await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="no")])
@@ -137,9 +137,9 @@ async def test_what_others_appended_is_decoded_with_its_digest(outbox, path, clo
 
 
 async def test_only_the_newest_are_remembered(outbox, monkeypatch):
-    outbox._reader._most = 10
+    outbox._cache._size = 10
     await outbox.append(sales(*range(60)))
-    assert len(outbox._reader._recent) == 10
+    assert len(outbox._cache._by_seq) == 10
 
     claim = await outbox.claim("alpha", 100, LEASE)
 

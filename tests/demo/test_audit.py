@@ -1,4 +1,4 @@
-"""Each way in which the two sides can disagree is found; nothing else is."""
+"""The audit finds every way in which our counts and the services' can differ, and no other."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import attrs
 import pytest
 
 from anytrack_async import Conversion, DeadLetter, DestinationStats, Outcome, Report, Stats, Status
-from anytrack_async.cli.demo.audit import audit
-from anytrack_async.cli.demo.backfill import Kept
-from anytrack_async.cli.demo.tally import Tally
-from anytrack_async.cli.sample import Fault
+from anytrack_async.demo.audit import FinalState, Tally, audit
+from anytrack_async.demo.sample import InvalidLine
 from anytrack_async.events import (
     DeadLettered,
     Delivered,
@@ -28,13 +26,13 @@ SERVICES = ("anytrack", "meta")
 FIRST = Conversion.sale(order_id="注文 1%", revenue=10)
 SECOND = Conversion.sale(order_id="2", revenue=20)
 OTHER = Conversion.sale(order_id="2", revenue=21)
-FAULT = Fault(line=4, reason="revenue must not be negative", order_id="4")
-LINES = [(1, FIRST), (2, SECOND), (3, FIRST), FAULT, (5, OTHER)]
+INVALID = InvalidLine(line=4, reason="revenue must not be negative", order_id="4")
+LINES = [(1, FIRST), (2, SECOND), (3, FIRST), INVALID, (5, OTHER)]
 
 
-def report(one: Conversion, status: Status = Status.DELIVERED) -> Report:
+def report(conversion: Conversion, status: Status = Status.DELIVERED) -> Report:
     outcomes = {name: Outcome(status=status, destination=name) for name in SERVICES}
-    return Report(event_id=one.event_id, outcomes=outcomes)
+    return Report(event_id=conversion.event_id, outcomes=outcomes)
 
 
 def delivered(name: str, *ids: str) -> Delivered:
@@ -43,15 +41,15 @@ def delivered(name: str, *ids: str) -> Delivered:
 
 @pytest.fixture
 def tally() -> Tally:
-    """Five lines: two conversions, a repeat, a fault, a contradiction; Meta refuses the second."""
+    """Two conversions, of which Meta rejects the second; a repeat, an invalid line, a conflict."""
     tally = Tally(5, SERVICES)
     list(tally.read(LINES))
     tally.notify(Submitted(event_ids=[FIRST.event_id, SECOND.event_id]))
     tally.notify(delivered("anytrack", FIRST.event_id, SECOND.event_id))
     tally.notify(delivered("meta", FIRST.event_id))
     tally.notify(DeadLettered(destination="meta", event_id=SECOND.event_id, reason="too old"))
-    for one in (FIRST, SECOND, FIRST):
-        tally.report(report(one))
+    for conversion in (FIRST, SECOND, FIRST):
+        tally.report(report(conversion))
     tally.report(report(OTHER, Status.CONFLICT))
     return tally
 
@@ -68,12 +66,12 @@ LETTER = DeadLetter(
 
 
 @pytest.fixture
-def kept() -> Kept:
+def state() -> FinalState:
     counts = {
         "anytrack": DestinationStats(delivered=2),
         "meta": DestinationStats(delivered=1, dead=1),
     }
-    return Kept(stats=Stats(submitted=2, destinations=counts), dead=(LETTER,))
+    return FinalState(stats=Stats(submitted=2, destinations=counts), dead_letters=(LETTER,))
 
 
 @pytest.fixture
@@ -91,124 +89,124 @@ def ledger() -> dict:
     return {"anytrack": page(quoted, SECOND.event_id), "meta": page(FIRST.event_id)}
 
 
-def test_nothing_is_wrong_when_both_sides_agree(tally, kept, ledger):
-    found = audit(tally, kept, ledger)
+def test_equal_counts_have_no_problems(tally, state, ledger):
+    result = audit(tally, state, ledger)
 
-    assert found.problems == ()
-    assert [(one.name, one.delivered, one.unique, one.dead) for one in found.accounts] == [
+    assert result.problems == ()
+    assert [(s.name, s.delivered, s.unique, s.dead) for s in result.services] == [
         ("anytrack", 2, 2, 0),
         ("meta", 1, 1, 1),
     ]
-    assert [(one.requests, one.duplicates, one.faults) for one in found.accounts] == [(3, 1, 3)] * 2
+    assert [(s.requests, s.duplicates, s.faults) for s in result.services] == [(3, 1, 3)] * 2
 
 
-def test_every_bad_line_is_named_with_who_refused_it(tally, kept, ledger):
-    found = audit(tally, kept, ledger).rejections
+def test_every_rejected_line_has_the_part_that_rejected_it(tally, state, ledger):
+    rejections = audit(tally, state, ledger).rejections
 
-    assert [(one.lines, one.event_id, one.where, one.reason) for one in found] == [
+    assert [(r.lines, r.event_id, r.rejected_by, r.reason) for r in rejections] == [
         ((4,), "4", "reading", "revenue must not be negative"),
         ((5,), "sale:2", "outbox", "its event id came before with other content, which stands"),
         ((2,), "sale:2", "meta", "too old"),
     ]
 
 
-def test_repeats_and_conflicts_are_told_apart(tally):
+def test_repeats_and_conflicts_are_distinguished(tally):
     assert tally.repeats == 1
     assert tally.conflicts == {5: "sale:2"}
 
 
-def test_a_conversion_the_ledger_lacks_is_named(tally, kept, ledger):
+def test_a_conversion_missing_from_the_ledger_is_named(tally, state, ledger):
     del ledger["meta"]["ids"][FIRST.event_id]
     ledger["meta"]["unique"] = 0
 
-    assert audit(tally, kept, ledger).problems == (
+    assert audit(tally, state, ledger).problems == (
         "meta: its ledger counts 0 conversions, we delivered 1",
         f"meta: we call it delivered, its ledger does not have it: {FIRST.event_id}",
     )
 
 
-def test_a_conversion_only_the_ledger_has_is_named(tally, kept, ledger):
+def test_a_conversion_only_the_ledger_has_is_named(tally, state, ledger):
     ledger["meta"]["ids"]["ghost"] = 1
     ledger["meta"]["unique"] = 2
 
-    assert audit(tally, kept, ledger).problems == (
+    assert audit(tally, state, ledger).problems == (
         "meta: its ledger counts 2 conversions, we delivered 1",
         "meta: its ledger has it, we do not call it delivered: ghost",
     )
 
 
-def test_equal_counts_of_different_conversions_do_not_agree(tally, kept, ledger):
+def test_equal_counts_of_different_conversions_do_not_agree(tally, state, ledger):
     ledger["meta"]["ids"] = {"another": 1}
 
-    assert len(audit(tally, kept, ledger).problems) == 2
+    assert len(audit(tally, state, ledger).problems) == 2
 
 
-def test_a_conversion_that_is_nowhere_is_named(tally, kept, ledger):
-    kept = attrs.evolve(kept, dead=())
+def test_a_conversion_without_an_outcome_is_named(tally, state, ledger):
+    state = attrs.evolve(state, dead_letters=())
 
-    problems = audit(tally, kept, ledger).problems
+    problems = audit(tally, state, ledger).problems
 
     assert "meta: neither delivered nor in the dead letters: sale:2" in problems
 
 
-def test_a_dead_letter_without_a_reason_does_not_count(tally, kept, ledger):
-    kept = attrs.evolve(kept, dead=(attrs.evolve(LETTER, error=""),))
+def test_a_dead_letter_without_a_reason_does_not_count(tally, state, ledger):
+    state = attrs.evolve(state, dead_letters=(attrs.evolve(LETTER, error=""),))
 
-    assert any("sale:2" in problem for problem in audit(tally, kept, ledger).problems)
+    assert any("sale:2" in problem for problem in audit(tally, state, ledger).problems)
 
 
-def test_a_conversion_that_is_delivered_and_dead_is_named(tally, kept, ledger):
+def test_a_conversion_that_is_delivered_and_dead_is_named(tally, state, ledger):
     tally.notify(delivered("meta", SECOND.event_id))
 
-    problems = audit(tally, kept, ledger).problems
+    problems = audit(tally, state, ledger).problems
 
     assert "meta: delivered and in the dead letters: sale:2" in problems
 
 
-def test_counters_that_differ_from_the_events_are_told(tally, kept, ledger):
-    counts = {**kept.stats.destinations, "anytrack": DestinationStats(delivered=7)}
-    kept = attrs.evolve(kept, stats=Stats(submitted=2, destinations=counts))
+def test_counters_that_differ_from_the_events_are_a_problem(tally, state, ledger):
+    counts = {**state.stats.destinations, "anytrack": DestinationStats(delivered=7)}
+    state = attrs.evolve(state, stats=Stats(submitted=2, destinations=counts))
 
-    (problem,) = audit(tally, kept, ledger).problems
+    (problem,) = audit(tally, state, ledger).problems
 
     assert problem == ("anytrack: the client counts 7 delivered and 0 dead, its observer 2 and 0")
 
 
-def test_a_line_without_a_report_is_told(tally, kept, ledger):
+def test_a_line_without_a_report_is_a_problem(tally, state, ledger):
     tally.reports -= 1
 
-    (problem,) = audit(tally, kept, ledger).problems
+    (problem,) = audit(tally, state, ledger).problems
 
     assert problem == "of 5 lines, 5 were read and 4 are accounted for"
 
 
-def test_lines_that_were_never_read_are_told(tally, kept, ledger):
+def test_unread_lines_are_a_problem(tally, state, ledger):
     tally.size = 6
 
-    assert "of 6 lines, 5 were read" in audit(tally, kept, ledger).problems[0]
+    assert "of 6 lines, 5 were read" in audit(tally, state, ledger).problems[0]
 
 
-def test_a_conflict_nobody_reported_is_told(tally, kept, ledger):
-    tally.refused = 0
+def test_an_unreported_conflict_is_a_problem(tally, state, ledger):
+    tally.conflicts_reported = 0
 
-    assert "0 conflicts were reported, 1 are in the file" in audit(tally, kept, ledger).problems
+    assert "0 conflicts were reported, 1 are in the file" in audit(tally, state, ledger).problems
 
 
-def test_a_report_that_is_not_final_is_told(tally, kept, ledger):
+def test_a_report_that_is_not_final_is_a_problem(tally, state, ledger):
     before = copy.copy(tally)
     tally.report(report(SECOND, Status.WAITING))
     tally.reports = before.reports
 
-    assert "neither delivered nor dead: sale:2" in audit(tally, kept, ledger).problems
+    assert "neither delivered nor dead: sale:2" in audit(tally, state, ledger).problems
 
 
-def test_many_names_are_cut_short(tally, kept, ledger):
+def test_long_lists_of_event_ids_are_abridged(tally, state, ledger):
     ledger["meta"]["ids"] |= dict.fromkeys("abcdef", 1)
 
-    assert "a, b, c and 3 more" in audit(tally, kept, ledger).problems[-1]
+    assert "a, b, c and 3 more" in audit(tally, state, ledger).problems[-1]
 
 
-def test_an_observed_lane_tells_what_it_does():
+def test_lane_events_change_the_state_of_a_service():
     tally = Tally(1, SERVICES)
     service = tally.services["meta"]
 
