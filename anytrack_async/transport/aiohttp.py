@@ -1,4 +1,4 @@
-"""`AiohttpEngine`: what ``[speed]`` brings: aiohttp itself, with no httpx between."""
+"""`AiohttpEngine`: the engine of the ``[speed]`` extra, on aiohttp's client."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from yarl import URL
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Request, Response, TotalTimeout, decompress
 
-_LARGE = 1_048_576  # bytes that aiohttp wants in pieces
-_LONGEST_FIELD = 102_400  # bytes
+_STREAMED_SIZE = 1_048_576  # bytes above which aiohttp warns unless a body comes as a stream
+_MAX_FIELD_SIZE = 102_400  # bytes of a status line or header
 
 
 class AiohttpEngine:
-    """Requests through one `aiohttp.ClientSession`, with errors as httpx has them.
+    """Requests through one `aiohttp.ClientSession`; errors are those of httpx.
 
-    Not limited by itself: goes inside a `Limit`. (Who waits for one of aiohttp's own slots is
-    cancelled, not told, when the session closes.) aiohttp sends what is idempotent, thus no POST,
-    once more by itself if the server had just closed the connection.
+    The number of connections is not limited here but by `LimitedEngine`: a request that waits for
+    one of aiohttp's own slots is cancelled, without an error, when the session closes.
+
+    If the server has just closed a kept connection, aiohttp sends an idempotent request (no POST)
+    once more by itself.
 
     Args:
-        http: the time-outs.
+        http: the timeouts.
         context: for TLS.
-        total: seconds for an exchange in all, None for no limit; each costs a timer. Nothing else
-            limits the writing of a body, as aiohttp has no time-out for that.
-        kept: seconds an idle connection is kept.
+        total_timeout: seconds for an exchange as a whole, None for no limit; each exchange with a
+            limit costs a timer. Without it nothing limits the time to send a body, since aiohttp
+            has no timeout for that.
+        keepalive: seconds for which an idle connection is kept.
     """
 
     def __init__(
@@ -39,19 +42,19 @@ class AiohttpEngine:
         http: HttpSettings,
         context: ssl.SSLContext,
         *,
-        total: float | None = None,
-        kept: float = 15.0,
+        total_timeout: float | None = None,
+        keepalive: float = 15.0,
     ) -> None:
         timeout = http.timeout if isfinite(http.timeout) else None
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=kept),
+            connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=keepalive),
             timeout=aiohttp.ClientTimeout(
-                total=timeout and total, connect=timeout, sock_read=timeout
+                total=timeout and total_timeout, connect=timeout, sock_read=timeout
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            max_line_size=_LONGEST_FIELD,
-            max_field_size=_LONGEST_FIELD,
+            max_line_size=_MAX_FIELD_SIZE,
+            max_field_size=_MAX_FIELD_SIZE,
         )
 
     async def exchange(self, request: Request) -> Response:
@@ -62,21 +65,20 @@ class AiohttpEngine:
                 request.method,
                 _url(request.url),
                 headers=request.headers,
-                data=BytesIO(content) if content and len(content) > _LARGE else content,
+                data=BytesIO(content) if content and len(content) > _STREAMED_SIZE else content,
                 allow_redirects=False,
             )
-            arrived = response.content
-            body = arrived.read_nowait() if arrived.is_eof() else await response.read()
+            stream = response.content
+            body = stream.read_nowait() if stream.is_eof() else await response.read()
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            raise _translated(exc) from None  # the texts quote the address, query and all
+            raise _httpx_error(exc) from None  # aiohttp's messages quote the URL and its query
         except (RuntimeError, asyncio.CancelledError) as exc:
-            # Closing cancels who waits for an address.
-            if not self._http.closed or _cancelled():
+            # Closing the session cancels the requests that wait for a DNS lookup.
+            if not self._http.closed or _is_task_cancelled():
                 raise
-            raise httpx.CloseError("closed meanwhile") from exc
-        return request.build_response(
-            response.status, response.headers, decompress(response.headers, body)
-        )
+            raise httpx.CloseError("the session was closed during the request") from exc
+        headers = response.headers
+        return request.build_response(response.status, headers, decompress(headers, body))
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -88,12 +90,13 @@ def _url(url: str) -> URL:
     return URL(url, encoded=True)
 
 
-def _cancelled() -> bool:
+def _is_task_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-def _translated(exc: Exception) -> httpx.TransportError:
+def _httpx_error(exc: Exception) -> httpx.TransportError:
+    # The order counts: aiohttp's timeouts are also its client errors, and `OSError`s.
     match exc:
         case aiohttp.ClientConnectorCertificateError():
             return httpx.ConnectError(str(exc.certificate_error))

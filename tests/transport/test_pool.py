@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+import sys
 import time
-from collections.abc import AsyncIterator
+import traceback
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from types import SimpleNamespace
 from typing import Literal
 
@@ -12,12 +17,13 @@ import anyio
 import httpx
 import pytest
 
-from anytrack_async.errors import TransportError
+from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings.http import HttpSettings, Retry
-from anytrack_async.transport.engines.connect import connect
-from anytrack_async.transport.engines.connection import Connection
-from anytrack_async.transport.engines.pool import Pool
-from anytrack_async.transport.message import Request
+from anytrack_async.transport.aiohttp import AiohttpEngine
+from anytrack_async.transport.connection import Connection, connect
+from anytrack_async.transport.httpx import HttpxEngine, PatchAwareEngine
+from anytrack_async.transport.message import Engine, Request
+from anytrack_async.transport.pool import Pool, open_engine, proxy_for, require_engine
 from anytrack_async.transport.session import Session
 from tests.transport.server import Handler, Server, Wire, ok, reply, serving
 
@@ -145,7 +151,7 @@ async def test_connection_close_is_obeyed():
 
 async def test_connections_that_idle_too_long_are_closed():
     async with serving() as server:
-        pool = Pool(server.url, HttpSettings(), httpx.create_ssl_context(), kept=0.02)
+        pool = Pool(server.url, HttpSettings(), httpx.create_ssl_context(), keepalive=0.02)
         request = Request("anytrack", "GET", server.url, {})
 
         async with anyio.create_task_group() as tasks:
@@ -175,7 +181,7 @@ async def test_after_a_long_rest_no_old_connection_is_used(monkeypatch: pytest.M
     async with talking(wait) as (session, server):
         await together(session, 3)
         rested = SimpleNamespace(monotonic=lambda: time.monotonic() + 60)
-        monkeypatch.setattr("anytrack_async.transport.engines.pool.time", rested)
+        monkeypatch.setattr("anytrack_async.transport.pool.time", rested)
         await session.send("GET", "a")
 
         assert [number for number, _, _ in server.requests] == [1, 2, 3, 4]
@@ -196,7 +202,7 @@ async def test_what_others_left_unused_is_closed_one_by_one(monkeypatch: pytest.
     async with talking(wait) as (session, server):
         await together(session, 3)
         clock = SimpleNamespace(now=time.monotonic(), monotonic=lambda: clock.now)
-        monkeypatch.setattr("anytrack_async.transport.engines.pool.time", clock)
+        monkeypatch.setattr("anytrack_async.transport.pool.time", clock)
         for _ in range(3):  # of which the last finds the two others out of use for 16 s
             clock.now += 8
             await session.send("GET", "a")
@@ -507,3 +513,190 @@ async def test_a_task_that_its_framework_cancels_leaves_the_session_usable():
             await together(session, 8)
 
         assert server.open <= 4
+
+
+# The choice of an engine
+
+BASE = "https://api.test/v1"
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+AIOHTTP = HttpSettings(engine="aiohttp")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+@pytest.fixture
+def without_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    monkeypatch.delitem(sys.modules, AiohttpEngine.__module__)
+
+
+async def opened(http: HttpSettings, url: str = BASE) -> Engine:
+    engine = await open_engine(url, http, None)
+    await engine.aclose()
+    return engine
+
+
+@pytest.mark.parametrize(("http", "kind"), [(HttpSettings(), Pool), (AIOHTTP, AiohttpEngine)])
+async def test_the_settings_choose_the_engine(http: HttpSettings, kind: type[Engine]):
+    engine = await opened(http)
+
+    assert isinstance(engine, PatchAwareEngine)
+    assert type(engine.inner) is kind
+
+
+@pytest.mark.usefixtures("without_aiohttp")
+async def test_without_the_extra_the_error_names_it():
+    with pytest.raises(ConfigurationError, match=r"pip install 'anytrack_async\[speed\]'"):
+        Session("anytrack", BASE, headers={}, http=AIOHTTP)
+    require_engine(HttpSettings())
+
+
+@pytest.mark.usefixtures("without_aiohttp")
+async def test_aiohttp_is_not_needed_where_a_transport_is_given():
+    wire = httpx.MockTransport(lambda _: httpx.Response(204))
+
+    session = Session("anytrack", BASE, headers={}, http=AIOHTTP, transport=wire)
+    assert (await session.send("GET", "a")).status == 204
+
+
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
+async def test_a_time_out_may_be_none_at_all(engine: Literal["plain", "aiohttp"]):
+    async with serving(ok) as server:
+        talk = Session(
+            "anytrack", server.url, headers={}, http=HttpSettings(timeout=inf, engine=engine)
+        )
+        assert (await talk.send("GET", "a")).status == 200
+        await talk.aclose()
+
+
+# Proxies
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("value", ["http://proxy.test:3128", "proxy.test:3128"])
+async def test_the_environments_proxy_is_used(
+    environment: pytest.MonkeyPatch, name: str, value: str
+):
+    environment.setenv(name, value)
+
+    proxy = proxy_for(httpx.URL(BASE))
+    assert proxy is not None
+    assert str(proxy.url) == "http://proxy.test:3128"
+    for http in (HttpSettings(), AIOHTTP):
+        assert type(await opened(http)) is HttpxEngine
+
+
+@pytest.mark.parametrize(
+    "value", ["ftp://proxy.test", "http://proxy.test:port", "socks5://proxy.test"]
+)
+async def test_a_proxy_that_cannot_be_used_is_a_configuration_error(
+    environment: pytest.MonkeyPatch, value: str
+):
+    environment.setitem(sys.modules, "socksio", None)
+    environment.setenv("HTTPS_PROXY", value)
+
+    with pytest.raises(ConfigurationError, match="the proxy cannot be used"):
+        await open_engine(BASE, HttpSettings(), None)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost", "https://api.test"])
+async def test_some_hosts_need_no_proxy(environment: pytest.MonkeyPatch, url: str):
+    environment.setenv("ALL_PROXY", "http://proxy.test:3128")
+    environment.setenv("HTTP_PROXY", "http://proxy.test:3128")
+    environment.setenv("NO_PROXY", "api.test")
+
+    assert proxy_for(httpx.URL(url)) is None
+
+
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
+async def test_a_proxy_gets_the_requests(
+    environment: pytest.MonkeyPatch, engine: Literal["plain", "aiohttp"]
+):
+    async def tunnel(wire: Wire, head: bytes, body: bytes) -> bool:
+        await wire.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        return True
+
+    async with serving(tunnel) as server:
+        environment.setenv("HTTPS_PROXY", server.url)
+        http = HttpSettings(timeout=5, engine=engine)
+        session = Session("anytrack", BASE, headers={}, http=http)
+        with pytest.raises(TransportError, match=r"the proxy refused to connect to api\.test"):
+            await session.send("POST", "conversions", content=b"{}")
+        await session.aclose()
+
+    assert server.requests[0][1].startswith(b"CONNECT api.test:443 HTTP/1.1")
+
+
+PASSWORD = "hunter2-hunter2"
+SECRETS = (PASSWORD, b64encode(f"user:{PASSWORD}".encode()).decode())
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """*error*, and every error that it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+async def quote(wire: Wire, head: bytes, body: bytes) -> bool:
+    """Refuse a tunnel, and quote the credentials in the refusal."""
+    reason = " ".join(SECRETS).encode()
+    await wire.send(b"HTTP/1.1 407 " + reason + b"\r\nContent-Length: 0\r\n\r\n")
+    return True
+
+
+@asynccontextmanager
+async def proxy(failure: Handler | str) -> AsyncIterator[str]:
+    """The URL of a failing proxy."""
+    if isinstance(failure, str):
+        yield failure.format(PASSWORD)
+        return
+    async with serving(failure) as server:
+        yield f"http://user:{PASSWORD}@127.0.0.1:{server.port}"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "ftp://user:{}@proxy.test",
+        "http://user:{}/x@proxy.test",  # a slash that is not encoded: the port is "hunter2…"
+        "http://user:{}@proxy.test:port",
+        "socks5://user:{}@proxy.test",
+        "http://user:{}@127.0.0.1:9",
+        quote,
+        close,
+        garbage,
+        silence,
+    ],
+)
+async def test_no_error_or_log_shows_the_password_of_a_proxy(
+    environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: Handler | str
+):
+    environment.setitem(sys.modules, "socksio", None)
+    caplog.set_level(logging.DEBUG)
+    if failure is quote:  # httpcore logs every response at level DEBUG
+        caplog.set_level(logging.INFO, "httpcore")
+    async with proxy(failure) as url:
+        environment.setenv("HTTPS_PROXY", url)
+        session = Session("anytrack", BASE, headers={}, http=HttpSettings(timeout=0.2))
+        with pytest.raises((ConfigurationError, TransportError)) as caught:
+            await session.send("POST", "conversions", content=b"{}")
+        await session.aclose()
+
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+    shown += "".join(f"{error} {error!r} {error.args}" for error in chain(caught.value))
+    assert not any(secret in shown for secret in SECRETS)
+
+
+async def test_loopback_is_reached_directly():
+    async with serving(ok) as server:
+        session = Session("anytrack", server.url, headers={}, http=HttpSettings(timeout=5))
+        with anyio.fail_after(5):
+            assert (await session.send("GET", "a")).status == 200
+        await session.aclose()

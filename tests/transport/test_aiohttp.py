@@ -18,7 +18,8 @@ import respx
 from anytrack_async.errors import TransportError
 from anytrack_async.settings.http import HttpSettings, Retry
 from anytrack_async.transport.session import Session
-from tests.transport.engines.test_pool import (
+from tests.transport.server import Handler, Server, Wire, ok, reply, serving
+from tests.transport.test_pool import (
     close,
     cut,
     cut_head,
@@ -27,7 +28,6 @@ from tests.transport.engines.test_pool import (
     silence,
     together,
 )
-from tests.transport.server import Handler, Server, Wire, ok, reply, serving
 
 pytestmark = pytest.mark.asyncio
 
