@@ -30,6 +30,7 @@ class AnyTrackService:
         self._ledger = ledger
         self._clock = clock
         self._store = Store(seed=settings.seed, keep=settings.keep)
+        # Idempotency key → number of the conversion, for all conversions since the last reset.
         self._numbers: dict[str, int] = {}
         self._requests = itertools.count(1)
         self._accounts = frozenset(settings.anytrack.accounts)
@@ -89,6 +90,7 @@ class AnyTrackService:
         self._ledger.accept(key, new=earlier is None)
         if earlier is not None:
             return self._success(200, earlier)
+        # The body is stored as it arrived, unless it lacks the time that reads filter by.
         if not data.get("timestamp"):
             body = orjson.dumps({**data, "timestamp": self._now().isoformat()})
         number = self._store.add(body)
@@ -146,6 +148,7 @@ class AnyTrackService:
         return datetime.fromtimestamp(self._clock(), UTC)
 
     def _success(self, status: int, number: int) -> Reply:
+        # By hand: this reply is sent once for every conversion.
         body = b'{"status":"success","conversion_id":"%b"}' % to_conversion_id(number).encode()
         return Reply(status, body, (JSON_TYPE, (b"x-request-id", self._request_id())))
 

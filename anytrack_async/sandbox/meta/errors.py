@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 INVALID = 100
-_EVENTS = 2_804_000
+_FIRST_EVENT_SUBCODE = 2_804_000
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -39,9 +39,13 @@ class GraphError(Exception):
     @property
     def reason(self) -> str:
         """The ledger's key: the code, with the subcode where the code alone says nothing."""
+        # 190/463 counts as "190", 100/33 as "100/33" and 100/2804003 as "2804003": code 100 stands
+        # for everything from a wrong path to an event that is too old.
         if self.code != INVALID or self.subcode is None:
             return str(self.code)
-        return str(self.subcode) if self.subcode > _EVENTS else f"{self.code}/{self.subcode}"
+        if self.subcode > _FIRST_EVENT_SUBCODE:
+            return str(self.subcode)
+        return f"{self.code}/{self.subcode}"
 
     def body(self, trace: str) -> dict[str, Any]:
         """Return the error's JSON."""

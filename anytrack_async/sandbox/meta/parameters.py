@@ -34,6 +34,7 @@ def _read_body(request: Request) -> dict[str, Any]:
         return dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
     if content_type == "multipart/form-data":
         return _read_multipart(request)
+    # Everything else is taken for JSON, with or without a content type.
     data = _load(request.body, "the request body")
     if not isinstance(data, dict):
         raise bad_parameter("The request body must be a JSON object.")
@@ -42,6 +43,7 @@ def _read_body(request: Request) -> dict[str, Any]:
 
 def _read_multipart(request: Request) -> dict[str, Any]:
     header = b"content-type: " + request.header(b"content-type").encode("latin-1") + b"\r\n\r\n"
+    # The parser of e-mail reads multipart forms too, given the content type as a header.
     message = BytesParser(policy=HTTP).parsebytes(header + request.body)
     fields: dict[str, Any] = {}
     for part in message.iter_parts():

@@ -48,6 +48,7 @@ PLAIN = frozenset(
         "madid",
     )
 )
+# Sets of keys that fit too many people: Meta rejects an event with no key outside one of them.
 TOO_BROAD = (
     frozenset(("ct", "country", "st", "zp", "ge", "client_user_agent")),
     frozenset(("db", "client_user_agent")),
@@ -55,6 +56,7 @@ TOO_BROAD = (
     frozenset(("ln", "ge")),
 )
 
+# The 64 hex digits of SHA-256, or the 32 of MD5.
 _HASH = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{32}")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
 # No page documents events from the future. A clock that is a few minutes fast must do no harm, and
