@@ -16,7 +16,7 @@ import anyio
 
 from anytrack_async import AnyTrackClient, Conversion, Outcome, SinkLimits, SQLiteOutbox
 from anytrack_async.codec.storage import encode
-from anytrack_async.outbox.sqlite import append as batch
+from anytrack_async.outbox.sqlite import append as log
 from anytrack_async.outbox.sqlite.database import Database
 from benchmarks.durable_bound import INSERT, bound, opened
 from benchmarks.measure import Cost, Row, percentile, rates
@@ -127,13 +127,13 @@ def _median(costs: Sequence[Cost]) -> Cost:
 def noted() -> Iterator[list[int]]:
     """Note how many conversions each commit of ours accepts."""
     sizes: list[int] = []
-    append = batch.append
+    append = log.append
 
-    def noting(db: Database, group: batch.Batch, capacity: int) -> int:
+    def noting(db: Database, group: log.Group, capacity: int) -> int:
         sizes.append(sum(group.sizes))
         return append(db, group, capacity)
 
-    with patch("anytrack_async.outbox.sqlite.group_commit.append", noting):
+    with patch("anytrack_async.outbox.sqlite.append.append", noting):
         yield sizes
 
 

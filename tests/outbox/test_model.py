@@ -257,8 +257,8 @@ class SQLiteMachine(Machine):
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch):
     monkeypatch.setattr("anytrack_async.outbox.memory.outbox._STEP", 5)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.retention.STEP", 5)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letters.STEP", 3)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.retention.ROWS_PER_STEP", 5)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.reports.ROWS_PER_STEP", 3)
 
 
 class TestMemory(MemoryMachine.TestCase):

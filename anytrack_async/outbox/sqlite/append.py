@@ -1,161 +1,312 @@
-"""What several calls append to the log of an outbox file in one transaction: `Batch`."""
+"""Writing to the log of an outbox file: `GroupCommit`, one transaction for all waiting callers.
+
+A synced commit takes milliseconds, whatever its size. So calls that arrive while one group is being
+written form the next: with 100 tasks that each append one conversion and wait, a commit carries
+about 100. A Python call costs about as much as one column of a row, hence flat lists of column
+values, statements that insert 64 rows at a time, and a result per row only if one is not new.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from asyncio import Future, get_running_loop
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 import attrs
+from anyio.lowlevel import checkpoint
 
+from anytrack_async.codec.storage import encode
+from anytrack_async.errors import OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, queue_full_error
+from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.retention import end_of_log, pruned_upto
-from anytrack_async.outbox.sqlite.rows import COLUMNS, WIDTH, add_rows
+from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve
+
+ENCODED_AT_ONCE = 50
+"""Conversions encoded before other tasks may run: a fraction of a millisecond."""
+
+_WIDTH = len(queries.LOG_COLUMNS)
+
+# The thread must ask for the interpreter after each statement, and a busy event loop may keep it
+# for milliseconds. So statements are few and long: 137 rows take 2 of 64 rows, 1 of 8 and 1 of 1.
+_INSERTIONS = [(rows * _WIDTH, queries.insert_into_log(rows)) for rows in (64, 8, 1)]
+
+Remember = Callable[[int, Sequence[Conversion]], None]
+"""Called with the position of the first of some conversions that are new in the log, and them."""
+
+Result: TypeAlias = Sequence[Appended] | Exception
+"""The result for each conversion of a call, or the reason why none of the call was accepted."""
 
 
-def _insertion(rows: int) -> str:
-    row = f"({', '.join('?' * WIDTH)})"
-    return (
-        f"INSERT INTO log ({', '.join(COLUMNS)}) VALUES {', '.join([row] * rows)}"  # noqa: S608
-        " ON CONFLICT (event_id) DO NOTHING"
-    )
+# Encoding
 
 
-# Between any two steps the thread has to ask for the interpreter back, which a busy event loop may
-# keep for milliseconds. So there are few steps, of as many rows as there are.
-_INSERTIONS = [(rows * WIDTH, _insertion(rows)) for rows in (64, 8, 1)]
+async def encode_in_steps(
+    conversions: Sequence[Conversion], destinations: Sequence[str] | None, accepted_at: float
+) -> list[object]:
+    """Return the column values of many conversions; other tasks may run in between."""
+    values: list[object] = []
+    recipients = _recipients(destinations)
+    for start in range(0, len(conversions), ENCODED_AT_ONCE):
+        if start:
+            await checkpoint()
+        part = conversions[start : start + ENCODED_AT_ONCE]
+        _add_values(values, part, recipients, accepted_at)
+    return values
+
+
+def _add_values(
+    values: list[object],
+    conversions: Sequence[Conversion],
+    recipients: str | None,
+    accepted_at: float,
+) -> None:
+    """Extend *values* by `LOG_COLUMNS` of each conversion; some may be added before it raises."""
+    for conversion in conversions:
+        payload, digest = encode(conversion)
+        values += (conversion.event_id, digest, recipients, payload, accepted_at)
+
+
+def _recipients(destinations: Sequence[str] | None) -> str | None:
+    r"""Return the column ``destinations``: ["a", "b"] gives "\na\nb\n", None is for all."""
+    return None if destinations is None else _joined(tuple(destinations))
+
+
+@lru_cache(maxsize=64)
+def _joined(names: tuple[str, ...]) -> str:
+    return "\n" + "".join(f"{name}\n" for name in names)
+
+
+# Grouping
+
+
+class _Call(NamedTuple):
+    """One call of `append`; *values* is None if its conversions are not encoded yet."""
+
+    future: Future[Result]
+    conversions: Sequence[Conversion]
+    recipients: str | None
+    values: Sequence[object] | None
+
+
+class GroupCommit:
+    """Collects calls of `append` until the thread is free, which then writes them as one group.
+
+    Args:
+        thread: writes, and encodes small calls: encoding a hundred in a row takes less time than
+            encoding one whenever a task is woken.
+        capacity: how many conversions may wait for the slowest destination.
+        remember: called in the thread with the conversions that are new in the log.
+    """
+
+    def __init__(self, thread: OwnerThread[Database], capacity: int, remember: Remember) -> None:
+        self._thread = thread
+        self._capacity = capacity
+        self._remember = remember
+        self._calls: deque[_Call] = deque()
+        self._is_posted = False
+
+    def add(
+        self,
+        conversions: Sequence[Conversion],
+        destinations: Sequence[str] | None,
+        values: Sequence[object] | None,
+    ) -> Future[Result]:
+        """Add a call to the group that is written next; await the future for its result.
+
+        The result is set in the caller's event loop. It is a plain asyncio future because there is
+        one per call, and creating an `anyio.Event` takes half as long as encoding a conversion.
+
+        Args:
+            conversions: at least one.
+            destinations: names of the destinations they are addressed to; None for all.
+            values: the result of `encode_in_steps`, if there are too many for the thread to encode.
+
+        Raises:
+            OutboxError: this process was forked after the thread started.
+        """
+        future: Future[Result] = get_running_loop().create_future()
+        call = _Call(future, conversions, _recipients(destinations), values)
+        self._thread.check_process()  # a forked child inherits `_is_posted`, but not the thread
+        self._calls.append(call)
+        if not self._is_posted:
+            self._is_posted = True
+            self._thread.post(self)
+        return future
+
+    def run(self, db: Database) -> None:
+        """Write the waiting calls and set their results; called in the thread."""
+        self._is_posted = False  # before any call is taken, so that later calls post again
+        calls = [self._calls.popleft() for _ in range(len(self._calls))]
+        try:
+            results = self._write(db, calls)
+        except Exception as exc:
+            results = [_copy(exc) for _ in calls]
+        resolve(zip([call.future for call in calls], results, strict=True))
+
+    def _write(self, db: Database, calls: Sequence[_Call]) -> Sequence[Result]:
+        group, now = Group(), db.clock()
+        for _, conversions, recipients, values in calls:
+            try:
+                if values is None:
+                    group.encode(conversions, recipients, now)
+                else:
+                    group.add(conversions, values)
+            except Exception as exc:  # a conversion that cannot be encoded fails its own call only
+                group.reject(exc)
+        first = db.call(append, group, self._capacity)
+        self._remember(first, group.new_conversions())
+        return group.results()
+
+
+def _copy(error: Exception) -> Exception:
+    """Return *error* for one of several tasks: they must not share an exception's traceback."""
+    if not isinstance(error, OutboxError):
+        return error
+    copy = OutboxError(str(error))
+    copy.__cause__ = error
+    return copy
 
 
 @attrs.define
-class Batch:
-    """What several calls append in one transaction, and what became of it.
+class Group:
+    """Several calls of `append` that are written in one transaction, and their results.
 
     Attributes:
-        conversions: what they bring, but for calls that were refused before.
-        values: the rows of these, see `add_rows`.
-        sizes: how many rows each call has.
-        known: an answer per row; None if all are new.
-        refused: the number of a call → why nothing of it was taken.
+        conversions: the conversions of all calls, except rejected ones.
+        values: their `LOG_COLUMNS`, one row after the other.
+        sizes: number of conversions of each call.
+        answers: a result per conversion; None if all are new.
+        errors: index of a call → why nothing of it was accepted.
     """
 
     conversions: list[Conversion] = attrs.field(factory=list)
     values: list[object] = attrs.field(factory=list)
     sizes: list[int] = attrs.field(factory=list)
-    known: list[Appended] | None = None
-    refused: dict[int, Exception] = attrs.field(factory=dict)
+    answers: list[Appended] | None = None
+    errors: dict[int, Exception] = attrs.field(factory=dict)
 
-    def encode(self, conversions: Sequence[Conversion], mask: str | None, at: float) -> None:
-        """Add a call that brings *conversions*, and their rows; see `add_rows`."""
-        add_rows(self.values, conversions, mask, at)
-        self._note(conversions)
-
-    def add(self, conversions: Sequence[Conversion], values: Sequence[object]) -> None:
-        """Add a call that brings *conversions*, of which *values* are the rows."""
-        self.values += values
-        self._note(conversions)
-
-    def _note(self, conversions: Sequence[Conversion]) -> None:
+    def encode(
+        self, conversions: Sequence[Conversion], recipients: str | None, accepted_at: float
+    ) -> None:
+        """Add a call and encode its conversions."""
+        _add_values(self.values, conversions, recipients, accepted_at)
         self.conversions += conversions
         self.sizes.append(len(conversions))
 
-    def refuse(self, error: Exception) -> None:
-        """Add a call of which nothing can be taken, though it may have left rows."""
-        del self.values[len(self.conversions) * WIDTH :]
-        self.refused[len(self.sizes)] = error
+    def add(self, conversions: Sequence[Conversion], values: Sequence[object]) -> None:
+        """Add a call whose conversions are encoded already."""
+        self.values += values
+        self.conversions += conversions
+        self.sizes.append(len(conversions))
+
+    def reject(self, error: Exception) -> None:
+        """Add a call that failed while it was encoded, and remove the rows that it left."""
+        del self.values[len(self.conversions) * _WIDTH :]
+        self.errors[len(self.sizes)] = error
         self.sizes.append(0)
 
-    def new(self) -> Sequence[Conversion]:
-        """Return what was new, in the order in which it is in the log."""
-        if self.known is None:
+    def new_conversions(self) -> Sequence[Conversion]:
+        """Return the new conversions in the order in which they are in the log."""
+        if self.answers is None:
             return self.conversions
-        pairs = zip(self.conversions, self.known, strict=True)
+        pairs = zip(self.conversions, self.answers, strict=True)
         return [conversion for conversion, answer in pairs if answer is Appended.NEW]
 
-    def answers(self) -> list[Sequence[Appended] | Exception]:
-        """Return for each call what became of its rows, or why it was refused."""
-        answers: list[Sequence[Appended] | Exception] = []
-        at = 0
+    def results(self) -> list[Result]:
+        """Return the result of each call."""
+        results: list[Result] = []
+        start = 0
         for size in self.sizes:
-            answers.append(
-                [Appended.NEW] * size if self.known is None else self.known[at : at + size]
+            results.append(
+                [Appended.NEW] * size
+                if self.answers is None
+                else self.answers[start : start + size]
             )
-            at += size
-        for number, error in self.refused.items():
-            answers[number] = error
-        return answers
+            start += size
+        for index, error in self.errors.items():
+            results[index] = error
+        return results
 
 
-def append(db: Database, batch: Batch, capacity: int) -> int:
-    """Write *batch* in one transaction, on the disk when this returns.
+# Writing
+
+
+def append(db: Database, group: Group, capacity: int) -> int:
+    """Write *group* in one transaction; it is on the disk when this returns.
 
     Returns:
-        The place of the first new row; the other new ones follow it.
+        The position of the first new row; the other new rows follow it.
     """
     with db.transaction(synced=True) as sql:
-        end = end_of_log(sql)
+        (end,) = sql.execute(queries.END_OF_LOG).fetchone()
         waiting, slowest = _backlog(sql, end)
-        if waiting + sum(batch.sizes) <= capacity:
-            batch.known = _insert(sql, batch.values, end)
+        if waiting + sum(group.sizes) <= capacity:
+            group.answers = _insert(sql, group.values, end)
         else:
-            batch.known = _insert_what_fits(sql, batch, end, waiting, slowest, capacity)
-    return end + 1
+            group.answers = _insert_until_full(sql, group, end, waiting, slowest, capacity)
+    return int(end) + 1
+
+
+def _backlog(sql: sqlite3.Connection, end: int) -> tuple[int, str]:
+    """Return how many conversions wait for the slowest destination, and its name."""
+    row: tuple[int, str] | None = sql.execute(queries.SLOWEST_BACKLOG, (end,)).fetchone()
+    if row is None:  # no destination is registered
+        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
+        return end - pruned, ""
+    return row
 
 
 def _insert(sql: sqlite3.Connection, values: list[object], end: int) -> list[Appended] | None:
-    """Insert the rows in *values* behind *end*; return None if all are new, else the answers."""
-    at = added = 0
-    for step, statement in _INSERTIONS:
-        while at + step <= len(values):
-            added += max(sql.execute(statement, values[at : at + step]).rowcount, 0)
-            at += step
-    return None if added * WIDTH == len(values) else _answers(sql, values, end)
+    """Insert the rows in *values* after position *end*; return None if all are new."""
+    start = inserted = 0
+    for size, statement in _INSERTIONS:
+        while start + size <= len(values):
+            inserted += max(sql.execute(statement, values[start : start + size]).rowcount, 0)
+            start += size
+    return None if inserted * _WIDTH == len(values) else _answers(sql, values, end)
 
 
 def _answers(sql: sqlite3.Connection, values: list[object], end: int) -> list[Appended]:
-    """Tell new rows from repeats, given that the log ended at *end* before them."""
+    """Return a result per row, given that the log ended at *end* before they were inserted.
+
+    New rows got the positions after *end* in order, so a row with another position is a repeat.
+    With *end* = 7, the rows A B A get positions 8, 9 and again 8: NEW, NEW, REPEAT.
+    """
     answers = []
-    for event_id, digest in zip(values[::WIDTH], values[1::WIDTH], strict=True):
-        seq, known = sql.execute(
-            "SELECT seq, digest FROM log WHERE event_id = ?", (event_id,)
-        ).fetchone()
+    for event_id, digest in zip(values[::_WIDTH], values[1::_WIDTH], strict=True):
+        seq, stored_digest = sql.execute(queries.LOG_DIGEST, (event_id,)).fetchone()
         if seq == end + 1:
             end += 1
             answers.append(Appended.NEW)
         else:
-            answers.append(Appended.REPEAT if known == digest else Appended.CONFLICT)
+            answers.append(Appended.REPEAT if stored_digest == digest else Appended.CONFLICT)
     return answers
 
 
-def _insert_what_fits(
-    sql: sqlite3.Connection, batch: Batch, end: int, waiting: int, slowest: str, capacity: int
+def _insert_until_full(
+    sql: sqlite3.Connection, group: Group, end: int, waiting: int, slowest: str, capacity: int
 ) -> list[Appended]:
-    """Insert call by call, and nothing of a call for which there is no room."""
+    """Insert the calls one by one, and undo each that exceeds the capacity.
+
+    Repeats take no space: at 98 of 100, a call with 5 conversions fits if 3 of them are repeats.
+    """
     answers: list[Appended] = []
-    for number, size in enumerate(batch.sizes):
-        at = len(answers)
+    for index, size in enumerate(group.sizes):
+        start = len(answers)
         sql.execute("SAVEPOINT call")
-        values = batch.values[at * WIDTH : (at + size) * WIDTH]
-        some = _insert(sql, values, end) or [Appended.NEW] * size
-        added = some.count(Appended.NEW)
+        values = group.values[start * _WIDTH : (start + size) * _WIDTH]
+        call_answers = _insert(sql, values, end) or [Appended.NEW] * size
+        added = call_answers.count(Appended.NEW)
         if added and waiting + added > capacity:
             sql.execute("ROLLBACK TO call")
-            batch.refused[number] = queue_full_error(capacity, waiting, slowest, added)
-            some, added = [Appended.CONFLICT] * size, 0  # not taken
+            group.errors[index] = queue_full_error(capacity, waiting, slowest, added)
+            call_answers, added = [Appended.CONFLICT] * size, 0  # not in the log, whatever it was
         sql.execute("RELEASE call")
         waiting, end = waiting + added, end + added
-        answers += some
+        answers += call_answers
     return answers
-
-
-def _backlog(sql: sqlite3.Connection, end: int) -> tuple[int, str]:
-    """Return how many wait for the slowest destination, and its name."""
-    row = sql.execute(
-        "SELECT ? - cursor + pending + (SELECT coalesce(sum(size), 0) FROM span"
-        " WHERE destination = name) AS waiting, name FROM destination"
-        " ORDER BY waiting DESC LIMIT 1",
-        (end,),
-    ).fetchone()
-    if row:
-        return row[0], row[1]
-    return end - pruned_upto(sql), ""

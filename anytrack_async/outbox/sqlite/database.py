@@ -6,23 +6,31 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.sqlite.schema import is_there, prepare
+from anytrack_async.errors import OutboxError, SchemaVersionError
+from anytrack_async.outbox.sqlite import queries
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_APPLICATION_ID = 0x41545842  # "ATXB", in the header of the file
 _CACHE_KIB = 32_768
+
+# A checkpoint moves the pages of the write-ahead log into the database once it has this many, and
+# the -wal file is then cut to this size. A reader that stays open delays checkpoints, so that the
+# file can grow to any size; without the limit it would keep that size for ever.
 _WAL_PAGES = 2_000
 _WAL_BYTES = 64 * 2**20
 
 
 class Database:
-    """An open outbox file. Blocks: use it in a thread, one at a time.
+    """An open outbox file. Every method blocks: use it in one thread.
 
     Attributes:
-        sql: the connection; outside of transactions each statement is one.
+        sql: the connection; outside a transaction each statement commits by itself.
         clock: unix seconds.
     """
 
@@ -34,13 +42,13 @@ class Database:
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], float], busy_timeout: float) -> Self:
-        """Open the file, created for its owner's eyes only if it is new.
+        """Open the file; if it is new, create it readable for its owner only.
 
         Raises:
             OutboxError: it cannot be opened, is damaged or is not an outbox.
             SchemaVersionError: a later release wrote it.
         """
-        with _explained(path):
+        try:
             _create_private(path)
             sql = sqlite3.connect(
                 path.absolute(),
@@ -50,33 +58,44 @@ class Database:
                 cached_statements=256,
             )
             try:
-                is_there(sql)  # or it is somebody else's, and not to be changed
+                _is_outbox(sql)  # raises before anything is changed in the file of another program
                 _use_wal(sql, busy_timeout)
                 database = cls(path, sql, clock)
                 with database.transaction(synced=True):
-                    prepare(sql)
+                    _create_tables(sql)
             except BaseException:
                 sql.close()
                 raise
+        except (sqlite3.Error, OSError) as exc:
+            raise _explain(exc, path) from exc
         return database
 
-    def explained(self) -> AbstractContextManager[None]:
-        """Turn SQLite's errors into `OutboxError`s that say what to do."""
-        return _explained(self._path)
+    def call(
+        self, work: Callable[Concatenate[Database, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Return ``work(self, ...)``.
+
+        Raises:
+            OutboxError: SQLite or the operating system failed; the message says what to do.
+        """
+        try:
+            return work(self, *args, **kwargs)
+        except (sqlite3.Error, OSError) as exc:
+            raise _explain(exc, self._path) from exc
 
     def close(self) -> None:
         """Close the file."""
-        with self.explained():
-            self.sql.close()
+        self.call(lambda db: db.sql.close())
 
     @contextmanager
     def transaction(self, *, synced: bool) -> Iterator[sqlite3.Connection]:
-        """Write in one step, alone among all processes; an error undoes it all.
+        """Write atomically, alone among all processes; an exception rolls everything back.
 
         Args:
-            synced: whether it is on the disk for good when this ends. Only accepting needs that: a
-                claim or settlement lost with the power means that something is sent once more,
-                and a later synced step makes all earlier ones safe, as there is one journal.
+            synced: whether the data is on the disk when this returns. Only accepting conversions
+                needs that. A claim or settlement lost in a power failure means that conversions are
+                sent again, and the next synced transaction makes all earlier ones safe, because
+                they share one write-ahead log.
         """
         if synced is not self._synced:
             self.sql.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
@@ -86,13 +105,13 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Read one and the same state with several queries."""
+        """Let several queries read one consistent state."""
         with self._between("BEGIN"):
             yield self.sql
 
     @contextmanager
     def _between(self, begin: str) -> Iterator[None]:
-        if self.sql.in_transaction:  # undoing an earlier one failed as well
+        if self.sql.in_transaction:  # the rollback of an earlier transaction failed as well
             self.sql.rollback()
         self.sql.execute(begin)
         try:
@@ -103,9 +122,12 @@ class Database:
             raise
 
 
+# Opening
+
+
 def _create_private(path: Path) -> None:
-    # Only ever creates: closing a second handle on a file that this process has open as a database
-    # would drop its locks.
+    # Only ever creates the file. Closing a second descriptor of a file that this process has open
+    # as a database would release the locks of that database.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
@@ -117,44 +139,79 @@ def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
             (mode,) = sql.execute("PRAGMA journal_mode = WAL").fetchone()
             break
         except sqlite3.OperationalError as exc:
-            # Switching a new file over does not wait for another process that does the same.
-            if _kind(exc) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            # SQLite's own busy timeout does not apply when two processes switch a new file to WAL.
+            if _error_code(exc) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
     if mode != "wal":
-        raise OutboxError(f"the file's folder does not allow a write-ahead log (mode {mode!r})")
+        raise OutboxError(
+            f"the folder of the outbox file does not allow a write-ahead log (SQLite chose journal "
+            f"mode {mode!r}): put the file on a local disk"
+        )
     sql.execute("PRAGMA synchronous = NORMAL")
-    sql.execute("PRAGMA fullfsync = ON")  # macOS: past the drive's cache; elsewhere no difference
+    sql.execute("PRAGMA fullfsync = ON")  # macOS: flush the drive's cache; elsewhere no difference
     sql.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     sql.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
     sql.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
 
 
+def _is_outbox(sql: sqlite3.Connection) -> bool:
+    """Return True for an outbox, False for an empty file.
+
+    Raises:
+        OutboxError: the file is a database of another program.
+        SchemaVersionError: a later release wrote it.
+    """
+    (application_id,) = sql.execute("PRAGMA application_id").fetchone()
+    (version,) = sql.execute("PRAGMA user_version").fetchone()
+    is_outbox: bool = application_id == _APPLICATION_ID
+    if is_outbox and version > queries.FORMAT_VERSION:
+        raise SchemaVersionError(
+            f"the outbox file has format version {version}, written by a later release; this "
+            f"release reads up to version {queries.FORMAT_VERSION}: upgrade anytrack_async"
+        )
+    if not is_outbox:
+        (tables,) = sql.execute(queries.COUNT_TABLES).fetchone()
+        if version or tables:
+            raise OutboxError(
+                "the file is an SQLite database but not an outbox: choose another path"
+            )
+    return is_outbox
+
+
+def _create_tables(sql: sqlite3.Connection) -> None:
+    """Create the tables, unless another process has since the file was opened."""
+    if _is_outbox(sql):
+        return
+    for statement in queries.TABLES.split(";"):
+        sql.execute(statement)
+    sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    sql.execute(f"PRAGMA user_version = {queries.FORMAT_VERSION}")
+
+
+# Errors
+
 _ADVICE = {
-    sqlite3.SQLITE_CANTOPEN: "check that its folder exists and may be written to",
-    sqlite3.SQLITE_NOTADB: "it is damaged or something else: move it away, or choose another path",
+    sqlite3.SQLITE_CANTOPEN: "check that its folder exists and is writable",
+    sqlite3.SQLITE_NOTADB: "it is damaged or not a database: move it away, or choose another path",
     sqlite3.SQLITE_CORRUPT: "it is damaged: move it away and salvage it with sqlite3's .recover",
     sqlite3.SQLITE_FULL: "the disk is full: free some space; nothing of this step was written",
-    sqlite3.SQLITE_BUSY: "another process held it for too long",
-    sqlite3.SQLITE_READONLY: "it cannot be written to: check its permissions and its folder's",
+    sqlite3.SQLITE_BUSY: "another process kept it locked for too long",
+    sqlite3.SQLITE_READONLY: "it is not writable: check its permissions and those of its folder",
     sqlite3.SQLITE_IOERR: "the disk failed; nothing of this step was written",
 }
 
 
-def _kind(error: sqlite3.Error) -> int:
+def _error_code(error: Exception) -> int:
     """Return SQLite's primary error code, 0 if there is none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn errors about the file *path* into `OutboxError`s that say what to do."""
-    try:
-        yield
-    except sqlite3.Error as exc:
-        advice = _ADVICE.get(_kind(exc))
-        raise OutboxError(f"outbox file {path}: {exc}" + (f"; {advice}" if advice else "")) from exc
-    except FileNotFoundError as exc:
-        raise OutboxError(f"the folder of the outbox file {path} does not exist: make it") from exc
-    except OSError as exc:
-        raise OutboxError(f"outbox file {path}: {exc.strerror}") from exc
+def _explain(error: sqlite3.Error | OSError, path: Path) -> OutboxError:
+    """Return an `OutboxError` that says what to do about an error of the file *path*."""
+    if isinstance(error, FileNotFoundError):
+        return OutboxError(f"the folder of the outbox file {path} does not exist: create it")
+    if isinstance(error, OSError):
+        return OutboxError(f"outbox file {path}: {error.strerror}")
+    advice = _ADVICE.get(_error_code(error))
+    return OutboxError(f"outbox file {path}: {error}" + (f"; {advice}" if advice else ""))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import anyio
 
+from anytrack_async.errors import OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import (
@@ -22,39 +24,36 @@ from anytrack_async.outbox.base import (
     last_failures,
     not_open_error,
 )
-from anytrack_async.outbox.sqlite import claim as taking
-from anytrack_async.outbox.sqlite import dead_letters as letters
-from anytrack_async.outbox.sqlite import leases
-from anytrack_async.outbox.sqlite import reports as ledger
-from anytrack_async.outbox.sqlite import retention as log
+from anytrack_async.outbox.sqlite import claim as claims
+from anytrack_async.outbox.sqlite import queries, reports, retention
+from anytrack_async.outbox.sqlite.append import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decoding import Reader
-from anytrack_async.outbox.sqlite.group_commit import Intake
-from anytrack_async.outbox.sqlite.rows import FEW, rows_in_parts
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
-_REMEMBERED = 10_000
-_ASKED = 200  # reports in one go: a few milliseconds, in which nothing else is written
+
+_CACHED_CONVERSIONS = 10_000
+_REPORTS_PER_STEP = 200  # a few milliseconds, in which nothing else is written
 
 
 class SQLiteOutbox:
-    """Keeps conversions in one file: what is accepted survives ``kill -9`` and power loss.
+    """Keeps conversions in one file: accepted conversions survive ``kill -9`` and power loss.
 
-    Several processes of one machine may share the file; network file systems will not do. Nothing
-    blocks the event loop: one thread does all the work with the file, and tasks that append at the
-    same time share one write to the disk. Cancelling a task stops its waiting, not the work: what
-    it appended is accepted all the same, and appending it again is harmless.
+    Several processes of one machine may share the file; it must not be on a network file system.
+    Nothing blocks the event loop: one thread does all work with the file, and tasks that append at
+    the same time share one write to the disk. Cancelling a task ends its waiting, not the work: its
+    conversions are accepted nevertheless, and appending them again is harmless.
 
     A record that cannot be read becomes a dead letter of the destination that claims it, once the
-    rest of its claim is settled: it counts in `depths`, has its reason in `reports` and comes back
-    by `replay`; `dead_letters`, which hands out conversions, can only name it in the log.
+    rest of its claim is settled: `depths` counts it, `reports` contains the reason and `replay`
+    makes it due again. `dead_letters`, which returns conversions, can only log its event id.
 
     Args:
-        path: the file; made if missing, readable for its owner only. Its folder must exist.
+        path: the file; created if missing, readable for its owner only. Its folder must exist.
         capacity: how many conversions may wait for the slowest destination.
-        clock: unix seconds; also called from the thread.
-        busy_timeout: seconds to wait for another process that is writing.
+        clock: returns unix seconds; also called in the thread.
+        busy_timeout: seconds to wait while another process is writing.
     """
 
     def __init__(
@@ -71,7 +70,6 @@ class SQLiteOutbox:
         self._thread: OwnerThread[Database] | None = None
         self._inherited: OwnerThread[Database] | None = None
         self._opening = partial(Database.open, self._path, clock=clock, busy_timeout=busy_timeout)
-        self._unreadable: dict[int, list[FailedEntry]] = {}
 
     @property
     def path(self) -> Path:
@@ -80,7 +78,7 @@ class SQLiteOutbox:
 
     @property
     def durable(self) -> bool:
-        """True: what is accepted survives the end of the process, and power loss."""
+        """True: accepted conversions survive the end of the process, and power loss."""
         return True
 
     @property
@@ -93,147 +91,179 @@ class SQLiteOutbox:
         """How many conversions may wait for the slowest destination."""
         return self._capacity
 
+    # Opening and closing
+
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
         """Open the file and register *destinations*; see `Outbox.open`."""
-        if self._thread is None or not self._thread.is_here:
-            # Closing a connection that came along with a fork would disturb the parent.
+        if self._thread is None or not self._thread.in_this_process:
+            # A forked child keeps a reference to its parent's connection for ever. If the garbage
+            # collector closed it, SQLite would release the parent's locks on the file.
             self._inherited = self._thread
             thread = OwnerThread(self._opening, Database.close)
             await thread.start()
             self._thread = thread
-            self._reader = Reader(_REMEMBERED)  # the file may be another one by now
-            self._intake = Intake(thread, self._capacity, self._reader.remember)
-        await self._run(lambda db: ledger.register(db, destinations, from_start))
+            self._cache = claims.ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
+            self._group_commit = GroupCommit(thread, self._capacity, self._cache.remember)
+        await self._run(_register, destinations, from_start)
 
     async def aclose(self) -> None:
-        """Finish what is under way and close the file; `open` opens it again."""
+        """Finish pending work and close the file; `open` opens it again."""
         thread, self._thread = self._thread, None
         if thread is not None:
             await thread.stop()
 
-    async def _run(self, work: Callable[[Database], _T]) -> _T:
-        def explained(db: Database) -> _T:
-            with db.explained():
-                return work(db)
-
+    def _run(
+        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> Coroutine[Any, Any, _T]:
+        """Return a coroutine that calls *work* in the thread and returns its result."""
         if self._thread is None:
             raise not_open_error()
-        return await self._thread.run(explained)
+        return self._thread.run(Database.call, work, *args, **kwargs)
+
+    async def _run_steps(
+        self,
+        step: Callable[Concatenate[Database, _P], retention.Step],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> int:
+        """Repeat *step* until it is finished; other processes may use the file in between."""
+        rows = 0
+        while True:
+            result = await self._run(step, *args, **kwargs)
+            rows += result.rows
+            if not result.more:
+                return rows
+
+    # Destinations
 
     async def destinations(self) -> Sequence[str]:
-        """Return every destination registered, also those this process has no sink for."""
-        return await self._run(ledger.destinations)
+        """Return every registered destination, also those without a sink in this process."""
+        return await self._run(_destinations)
 
     async def forget(self, destination: str) -> None:
-        """Drop a destination with its backlog, retries and dead letters."""
-        await self._run(lambda db: ledger.forget(db, destination))
+        """Remove a destination with its backlog, retries and dead letters."""
+        await self._run(_forget, destination)
+
+    # From append to settle
 
     async def append(
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
     ) -> Sequence[Appended]:
-        """Write *conversions* down, all in one step; see `Outbox.append`."""
-        conversions, mask, values = tuple(conversions), log.mask(destinations), None
-        if len(conversions) > FEW:
-            values = await rows_in_parts(conversions, mask, self._clock())
+        """Store *conversions* in one atomic step; see `Outbox.append`."""
+        conversions, values = tuple(conversions), None
+        if len(conversions) > ENCODED_AT_ONCE:
+            values = await encode_in_steps(conversions, destinations, self._clock())
         if self._thread is None:
             raise not_open_error()
         if not conversions:
             return []
-        answer = await self._intake.join(conversions, mask, values)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        result = await self._group_commit.add(conversions, destinations, values)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""
-        with anyio.CancelScope(shield=True):  # a lease that nobody hears of would lie idle
-            claim = await self._claim(destination, limit, lease)
-            while claim.lease_id and not claim.entries:
-                await self.settle(claim)  # there was nothing in it that can be read
-                claim = await self._claim(destination, limit, lease)
+        # Shielded: if the caller never learned of its lease, nothing would happen until it expires.
+        with anyio.CancelScope(shield=True):
+            while True:
+                result = await self._run(claims.claim, destination, limit, lease)
+                claim = await claims.decode_claim(destination, result, self._cache)
+                if not claim.lease_id or claim.entries:
+                    break
+                await self.settle(claim)  # none of its records can be read: try the next ones
         return claim
-
-    async def _claim(self, destination: str, limit: int, lease: float) -> Claim:
-        taken = await self._run(lambda db: taking.claim(db, destination, limit, lease))
-        entries, unreadable = await self._reader.entries(taken.found)
-        if unreadable:
-            self._unreadable[taken.lease_id] = unreadable
-        return Claim(
-            destination=destination,
-            lease_id=taken.lease_id,
-            entries=entries,
-            next_due=taken.next_due,
-        )
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
-        return await self._run(lambda db: leases.renew(db, claim, lease))
+        return await self._run(claims.renew, claim, lease)
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
-        kept = [*last_failures(claim, failed), *self._unreadable.get(claim.lease_id, ())]
-        held = await self._run(lambda db: leases.settle(db, claim, kept))
-        self._unreadable.pop(claim.lease_id, None)
-        return held
+        failures = last_failures(claim, failed)
+        if isinstance(claim, claims.SQLiteClaim):
+            failures += claim.unreadable
+        return await self._run(claims.settle, claim, failures)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
-        """Give the whole *claim* back, to be claimed again not before *due* (unix seconds)."""
-        held = await self._run(
-            lambda db: leases.release(db, claim, due=due, counts_as_attempt=counts_as_attempt)
-        )
-        self._unreadable.pop(claim.lease_id, None)
-        return held
+        """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""
+        return await self._run(claims.release, claim, due=due, counts_as_attempt=counts_as_attempt)
+
+    # Reports
 
     async def reports(self, event_ids: Sequence[str]) -> Mapping[str, Report]:
-        """Return how each known one of *event_ids* stands; see `Outbox.reports`."""
-        found: dict[str, Report] = {}
-        for start in range(0, len(event_ids), _ASKED):
-            some = event_ids[start : start + _ASKED]
-            found |= await self._run(partial(ledger.reports, event_ids=some))
-        return found
+        """Return event id → outcomes at its destinations; see `Outbox.reports`."""
+        by_event_id: dict[str, Report] = {}
+        for start in range(0, len(event_ids), _REPORTS_PER_STEP):
+            part = event_ids[start : start + _REPORTS_PER_STEP]
+            by_event_id |= await self._run(reports.reports, part)
+        return by_event_id
 
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
-        """Return event ids that *destination* neither has nor refused, in log order."""
-        return await self._run(lambda db: ledger.undelivered(db, destination, limit))
+        """Return ids of events neither delivered to *destination* nor dead, in log order."""
+        return await self._run(reports.undelivered, destination, limit)
 
     async def depths(self) -> Mapping[str, Depth]:
-        """Return destination → how much it has not got."""
-        return await self._run(ledger.depths)
+        """Return destination → its depth."""
+        return await self._run(reports.depths)
 
     async def dead_letters(
         self, destination: str | None = None, *, after: int = 0, limit: int = 100
     ) -> Sequence[DeadLetter]:
-        """Return dead letters by `seq`, from beyond *after*; see `Outbox.dead_letters`."""
+        """Return dead letters with a `seq` above *after*; see `Outbox.dead_letters`."""
         page: list[DeadLetter] = []
-        while len(page) < limit:
-            wanted = partial(
-                letters.dead_letters, destination=destination, after=after, limit=limit - len(page)
-            )
-            stored = await self._run(wanted)
+        while len(page) < limit:  # an unreadable one leaves a gap, which the next ones fill
+            stored = await self._run(reports.dead_letters, destination, after, limit - len(page))
             if not stored:
                 break
-            page += await self._reader.letters(stored)
+            page += await reports.decode_dead_letters(stored, self._cache)
             after = stored[-1].seq
         return page
 
     async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
-        """Make dead letters due now with attempts from 0; return how many."""
+        """Make dead letters due now with 0 attempts; return how many."""
         if event_ids is not None:
-            return await self._run(lambda db: letters.replay(db, destination, event_ids))
-        return await self._in_steps(lambda db: letters.replay_all(db, destination))
+            return await self._run(reports.replay, destination, event_ids)
+        return await self._run_steps(reports.replay_all, destination)
+
+    # Retention
 
     async def prune(self, *, remember: float) -> int:
-        """Drop what every destination has, in steps, and ids older than *remember* seconds."""
-        dropped = await self._in_steps(log.drop_loose)
-        dropped += await self._in_steps(log.drop_payloads)
-        await self._in_steps(lambda db: log.forget_ids(db, remember))
+        """Drop payloads that every destination has, and old ids; see `Outbox.prune`."""
+        dropped = await self._run_steps(retention.drop_reclaimable)
+        dropped += await self._run_steps(retention.drop_payloads)
+        await self._run_steps(retention.forget_ids, remember)
         return dropped
 
-    async def _in_steps(self, step: Callable[[Database], log.Step]) -> int:
-        """Do *step* until nothing is left; others may use the file in between."""
-        done = 0
-        while True:
-            count, more = await self._run(step)
-            done += count
-            if not more:
-                return done
+
+# Destinations, in the thread
+
+
+def _register(db: Database, names: Sequence[str], from_start: Sequence[str]) -> None:
+    with db.transaction(synced=True) as sql:
+        for name in names:
+            if "\n" in name:  # separates the names in the log
+                raise OutboxError(f"the name of a destination must be a single line, got {name!r}")
+            if sql.execute(queries.DESTINATION_EXISTS, (name,)).fetchone() is None:
+                _insert_destination(sql, name, db.clock(), at_start=name in from_start)
+
+
+def _insert_destination(sql: sqlite3.Connection, name: str, now: float, *, at_start: bool) -> None:
+    if at_start:
+        (start,) = sql.execute(queries.PRUNED_UPTO).fetchone()
+        pending = sql.execute(queries.INHERIT_EXCEPTIONS, (name, now, start)).rowcount
+        sql.execute(queries.INSERT_DESTINATION, (name, start, now, start, pending))
+    else:
+        (end,) = sql.execute(queries.END_OF_LOG).fetchone()
+        sql.execute(queries.INSERT_DESTINATION, (name, end, None, end, 0))
+
+
+def _destinations(db: Database) -> Sequence[str]:
+    return tuple(name for (name,) in db.sql.execute(queries.DESTINATION_NAMES))
+
+
+def _forget(db: Database, name: str) -> None:
+    with db.transaction(synced=False) as sql:
+        sql.execute(queries.MARK_RECLAIMABLE_OF_DESTINATION, (name,))
+        for statement in queries.FORGET_DESTINATION:
+            sql.execute(statement, (name,))

@@ -1,126 +1,26 @@
-"""What an outbox file says: destinations, depths, reports."""
+"""What an outbox file says about its conversions: reports, depths, backlog and dead letters.
+
+All of it is read in snapshots, which block no writer. Replaying dead letters is here too.
+"""
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from anytrack_async.errors import OutboxError
+from anyio.lowlevel import checkpoint
+
+from anytrack_async.errors import DecodeError
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import Depth, unknown_destination_error
+from anytrack_async.outbox.base import DeadLetter, Depth, unknown_destination_error
+from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.retention import end_of_log, pruned_upto
+from anytrack_async.outbox.sqlite.retention import ROWS_PER_STEP, Step
 
-# Destinations
-
-
-def register(db: Database, names: Sequence[str], from_start: Sequence[str]) -> None:
-    """Make sure that *names* are registered; see `Outbox.open`."""
-    with db.transaction(synced=True) as sql:
-        for name in names:
-            if "\n" in name:
-                raise OutboxError(f"a destination's name must be one line, got {name!r}")
-            if not _is_known(sql, name):
-                _join(sql, name, db.clock(), at_start=name in from_start)
-
-
-def _is_known(sql: sqlite3.Connection, name: str) -> bool:
-    query = "SELECT 1 FROM destination WHERE name = ?"
-    return sql.execute(query, (name,)).fetchone() is not None
-
-
-def _join(sql: sqlite3.Connection, name: str, now: float, *, at_start: bool) -> None:
-    start = pruned_upto(sql) if at_start else end_of_log(sql)
-    pending = _inherit(sql, name, start, now) if at_start else 0
-    sql.execute(
-        "INSERT INTO destination (name, start, since, cursor, pending) VALUES (?, ?, ?, ?, ?)",
-        (name, start, now if at_start else None, start, pending),
-    )
-
-
-def _inherit(sql: sqlite3.Connection, name: str, upto: int, now: float) -> int:
-    """Make what others' exceptions hold before the log's beginning exceptions of *name* too."""
-    return sql.execute(
-        "INSERT INTO exception (seq, destination, attempts, due, error, at)"
-        " SELECT seq, ?1, 0, ?2, '', ?2 FROM log WHERE payload IS NOT NULL"
-        " AND (destinations IS NULL OR instr(destinations, ?3)) AND seq IN"
-        " (SELECT seq FROM exception WHERE seq <= ?4 UNION SELECT seq FROM loose)",
-        (name, now, f"\n{name}\n", upto),
-    ).rowcount
-
-
-def destinations(db: Database) -> Sequence[str]:
-    """Return every destination registered."""
-    return tuple(name for (name,) in db.sql.execute("SELECT name FROM destination"))
-
-
-def forget(db: Database, name: str) -> None:
-    """Drop a destination with its backlog, retries and dead letters."""
-    with db.transaction(synced=False) as sql:
-        sql.execute(
-            "INSERT OR IGNORE INTO loose SELECT seq FROM exception"
-            " WHERE destination = ? AND seq <= (SELECT upto FROM pruned)",
-            (name,),
-        )
-        for table in ("exception", "span", "lease"):
-            sql.execute(f"DELETE FROM {table} WHERE destination = ?", (name,))  # noqa: S608
-        sql.execute("DELETE FROM destination WHERE name = ?", (name,))
-
-
-# Depths
-
-
-def depths(db: Database) -> Mapping[str, Depth]:
-    """Return destination → how much it has not got."""
-    now = db.clock()
-    with db.snapshot() as sql:
-        end = end_of_log(sql)
-        known = sql.execute("SELECT name, cursor, pending, dead FROM destination").fetchall()
-        return {name: _depth(sql, name, now, end - at, *more) for name, at, *more in known}
-
-
-def _depth(
-    sql: sqlite3.Connection, name: str, now: float, beyond: int, pending: int, dead: int
-) -> Depth:
-    leased, tried, ranges = sql.execute(
-        "SELECT coalesce(sum(size) FILTER (WHERE until > ?1), 0), coalesce(sum(size) FILTER"
-        " (WHERE until <= ?1 OR (until IS NULL AND attempts > 0)), 0), coalesce(sum(size), 0)"
-        " FROM span LEFT JOIN lease ON lease.id = span.lease WHERE span.destination = ?2",
-        (now, name),
-    ).fetchone()
-    (retried,) = sql.execute(
-        "SELECT count(*) FROM lease JOIN exception ON exception.lease = lease.id"
-        " WHERE lease.destination = ? AND until > ? AND exception.lease <> 0",
-        (name, now),
-    ).fetchone()
-    return Depth(
-        waiting=beyond + pending + ranges,
-        in_flight=leased + retried,
-        retrying=pending - retried + tried,
-        dead=dead,
-    )
-
-
-def undelivered(db: Database, name: str, limit: int) -> list[str]:
-    """Return the ids of the first *limit* conversions that are neither delivered nor dead."""
-    with db.snapshot() as sql:
-        row = sql.execute("SELECT cursor FROM destination WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            raise unknown_destination_error(name)
-        found = sql.execute(
-            "SELECT seq, event_id FROM exception JOIN log USING (seq)"
-            " WHERE destination = ? AND due IS NOT NULL ORDER BY seq LIMIT ?",
-            (name, limit),
-        ).fetchall()
-        ranges = "SELECT first, last FROM span WHERE destination = ?"
-        for first, last in [*sql.execute(ranges, (name,)), (row[0] + 1, end_of_log(sql))]:
-            found += sql.execute(
-                "SELECT seq, event_id FROM log WHERE seq BETWEEN ? AND ?"
-                " AND (destinations IS NULL OR instr(destinations, ?)) ORDER BY seq LIMIT ?",
-                (first, last, f"\n{name}\n", limit),
-            )
-    return [event_id for _, event_id in sorted(found)[:limit]]
+_log = logging.getLogger("anytrack_async")
 
 
 # Reports
@@ -133,70 +33,214 @@ class _Destination(NamedTuple):
     cursor: int
 
 
-class _Known(NamedTuple):
+class _Record(NamedTuple):
     seq: int
     at: float
-    destinations: str | None
+    recipients: str | None
     pruned: bool
 
 
-def reports(db: Database, event_ids: Iterable[str]) -> Mapping[str, Report]:
-    """Return how each known one of *event_ids* stands at every destination it is for."""
-    found = {}
+def reports(db: Database, event_ids: Sequence[str]) -> Mapping[str, Report]:
+    """Return event id → outcomes at the destinations it is addressed to; skip unknown ids."""
+    by_event_id = {}
     with db.snapshot() as sql:
-        rows = sql.execute("SELECT name, start, since, cursor FROM destination")
-        names = [_Destination._make(row) for row in rows]
+        rows = sql.execute(queries.DESTINATION_POSITIONS)
+        destinations = [_Destination._make(row) for row in rows]
         for event_id in event_ids:
-            row = sql.execute(
-                "SELECT seq, at, destinations, payload IS NULL FROM log WHERE event_id = ?",
-                (event_id,),
-            ).fetchone()
+            row = sql.execute(queries.LOG_RECORD, (event_id,)).fetchone()
             if row:
-                outcomes = _outcomes(sql, names, _Known._make(row))
-                found[event_id] = Report(event_id=event_id, outcomes=outcomes)
-    return found
+                outcomes = _outcomes(sql, destinations, _Record._make(row))
+                by_event_id[event_id] = Report(event_id=event_id, outcomes=outcomes)
+    return by_event_id
 
 
 def _outcomes(
-    sql: sqlite3.Connection, names: Sequence[_Destination], known: _Known
+    sql: sqlite3.Connection, destinations: Sequence[_Destination], record: _Record
 ) -> dict[str, Outcome]:
-    query = "SELECT destination, due, attempts, error, code FROM exception WHERE seq = ?"
-    kept = {} if known.pruned else {row[0]: row for row in sql.execute(query, (known.seq,))}
+    failures: dict[str, Outcome] = {}
+    if not record.pruned:  # an exception would have kept the payload
+        rows = sql.execute(queries.EXCEPTIONS_AT, (record.seq,))
+        failures = {row[0]: _failure(*row) for row in rows}
     return {
-        one.name: _exceptional(*kept[one.name]) if one.name in kept else _usual(sql, one, known)
-        for one in names
-        if _concerns(one, known)
+        destination.name: failures.get(destination.name) or _progress(sql, destination, record)
+        for destination in destinations
+        if _concerns(destination, record)
     }
 
 
-def _concerns(destination: _Destination, known: _Known) -> bool:
-    """Tell whether the conversion is for *destination*, and was there when that joined."""
-    if known.destinations and f"\n{destination.name}\n" not in known.destinations:
+def _concerns(destination: _Destination, record: _Record) -> bool:
+    """Return whether *destination* was to get the conversion, then or when it was registered.
+
+    A destination that starts at the beginning of the log also gets earlier conversions whose
+    payload was still there at that time, which is `since`.
+    """
+    if record.recipients and f"\n{destination.name}\n" not in record.recipients:
         return False
-    if known.seq > destination.start:
+    if record.seq > destination.start:
         return True
     if destination.since is None:
         return False
-    return not known.pruned or known.at >= destination.since
+    return not record.pruned or record.at >= destination.since
 
 
-def _exceptional(
-    name: str, due: float | None, attempts: int, error: str, code: str | None
-) -> Outcome:
-    status = Status.DEAD if due is None else Status.WAITING
+def _progress(sql: sqlite3.Connection, destination: _Destination, record: _Record) -> Outcome:
+    """Return the outcome of a conversion that is not an exception."""
+    if record.seq > destination.cursor:
+        return Outcome(status=Status.WAITING, destination=destination.name, attempts=0)
+    span = sql.execute(queries.SPAN_BEFORE, (destination.name, record.seq)).fetchone()
+    if span:
+        attempts, last = span
+        if record.seq <= last:
+            return Outcome(status=Status.WAITING, destination=destination.name, attempts=attempts)
+    return Outcome(status=Status.DELIVERED, destination=destination.name)
+
+
+def _failure(name: str, due: float | None, attempts: int, error: str, code: str | None) -> Outcome:
     return Outcome(
-        status=status, destination=name, attempts=attempts, error=error or None, code=code
+        status=Status.DEAD if due is None else Status.WAITING,
+        destination=name,
+        attempts=attempts,
+        error=error or None,
+        code=code,
     )
 
 
-def _usual(sql: sqlite3.Connection, destination: _Destination, known: _Known) -> Outcome:
-    if known.seq > destination.cursor:
-        return Outcome(status=Status.WAITING, destination=destination.name, attempts=0)
-    span = sql.execute(
-        "SELECT attempts, last FROM span WHERE destination = ? AND first <= ?"
-        " ORDER BY first DESC LIMIT 1",
-        (destination.name, known.seq),
-    ).fetchone()
-    if span and known.seq <= span[1]:
-        return Outcome(status=Status.WAITING, destination=destination.name, attempts=span[0])
-    return Outcome(status=Status.DELIVERED, destination=destination.name)
+# Backlog
+
+
+def depths(db: Database) -> Mapping[str, Depth]:
+    """Return destination → its depth."""
+    now = db.clock()
+    with db.snapshot() as sql:
+        (end,) = sql.execute(queries.END_OF_LOG).fetchone()
+        rows = sql.execute(queries.DESTINATION_COUNTS).fetchall()
+        return {
+            name: _depth(sql, name, now, end - cursor, pending, dead)
+            for name, cursor, pending, dead in rows
+        }
+
+
+def _depth(
+    sql: sqlite3.Connection, name: str, now: float, unclaimed: int, pending: int, dead: int
+) -> Depth:
+    """Return the depth of a destination.
+
+    Of 10 conversions, 6 are *unclaimed*, 3 are in a leased span and 1 waits for a retry
+    (*pending*): waiting 10, in flight 3, retrying 1.
+    """
+    leased, retrying, in_spans = sql.execute(queries.SPAN_DEPTHS, (now, name)).fetchone()
+    (leased_retries,) = sql.execute(queries.LEASED_RETRY_COUNT, (name, now)).fetchone()
+    return Depth(
+        waiting=unclaimed + pending + in_spans,
+        in_flight=leased + leased_retries,
+        retrying=pending - leased_retries + retrying,
+        dead=dead,
+    )
+
+
+def undelivered(db: Database, name: str, limit: int) -> list[str]:
+    """Return the ids of the first *limit* events that are neither delivered nor dead."""
+    with db.snapshot() as sql:
+        row = sql.execute(queries.DESTINATION_CURSOR, (name,)).fetchone()
+        if row is None:
+            raise unknown_destination_error(name)
+        (cursor,) = row
+        (end,) = sql.execute(queries.END_OF_LOG).fetchone()
+        events = sql.execute(queries.RETRY_IDS, (name, limit)).fetchall()
+        ranges = sql.execute(queries.UNSETTLED_SPANS, (name,)).fetchall()
+        for first, last in [*ranges, (cursor + 1, end)]:
+            events += sql.execute(queries.LOG_RANGE_IDS, (first, last, name, limit))
+    return [event_id for _, event_id in sorted(events)[:limit]]
+
+
+# Dead letters
+
+
+class StoredDeadLetter(NamedTuple):
+    """A dead letter as it is in the file; see `DeadLetter`."""
+
+    seq: int
+    destination: str
+    event_id: str
+    payload: bytes
+    digest: bytes
+    attempts: int
+    error: str
+    code: str | None
+    died_at: float
+
+
+def dead_letters(
+    db: Database, destination: str | None, after: int, limit: int
+) -> list[StoredDeadLetter]:
+    """Return up to *limit* dead letters by position, and all of the last position."""
+    with db.snapshot() as sql:
+        letters = sorted(
+            StoredDeadLetter._make(row)
+            for name in _names(sql, destination)
+            for row in sql.execute(queries.DEAD_LETTERS, (name, after, limit))
+        )
+    last = letters[:limit][-1:]
+    return [letter for letter in letters if last and letter.seq <= last[0].seq]
+
+
+def _names(sql: sqlite3.Connection, destination: str | None) -> list[str]:
+    names = [name for (name,) in sql.execute(queries.DESTINATION_NAMES)]
+    if destination is None:
+        return names
+    if destination not in names:
+        raise unknown_destination_error(destination)
+    return [destination]
+
+
+async def decode_dead_letters(
+    letters: Sequence[StoredDeadLetter], cache: ConversionCache
+) -> list[DeadLetter]:
+    """Return *letters* decoded, and log a warning for each that cannot be read."""
+    readable: list[DeadLetter] = []
+    for count, letter in enumerate(letters, 1):
+        try:
+            readable.append(_decode(letter, cache))
+        except DecodeError as exc:
+            _log.warning(
+                "dead letter %s of %s cannot be read: %s", letter.event_id, letter.destination, exc
+            )
+        if count % DECODED_AT_ONCE == 0:
+            await checkpoint()
+    return readable
+
+
+def _decode(letter: StoredDeadLetter, cache: ConversionCache) -> DeadLetter:
+    return DeadLetter(
+        seq=letter.seq,
+        destination=letter.destination,
+        conversion=cache.decode(letter.seq, letter.payload, letter.digest),
+        attempts=letter.attempts,
+        error=letter.error,
+        code=letter.code,
+        died_at=letter.died_at,
+    )
+
+
+def replay(db: Database, name: str, event_ids: Sequence[str]) -> int:
+    """Make the dead letters of *event_ids* due now; return how many there were."""
+    with db.transaction(synced=False) as sql:
+        _names(sql, name)
+        rows = [sql.execute(queries.LOG_SEQ, (event_id,)).fetchone() for event_id in event_ids]
+        return _replay(sql, name, [row for row in rows if row], db.clock())
+
+
+def replay_all(db: Database, name: str) -> Step:
+    """Make some of the dead letters due now."""
+    with db.transaction(synced=False) as sql:
+        _names(sql, name)
+        rows = sql.execute(queries.DEAD_SEQS, (name, ROWS_PER_STEP)).fetchall()
+        replayed = _replay(sql, name, rows, db.clock())
+    return Step(replayed, more=len(rows) == ROWS_PER_STEP)
+
+
+def _replay(sql: sqlite3.Connection, name: str, rows: Sequence[tuple[int]], now: float) -> int:
+    parameters = [(now, seq, name) for (seq,) in rows]
+    replayed = max(sql.executemany(queries.REPLAY, parameters).rowcount, 0)
+    sql.execute(queries.ADD_TO_COUNTS, (replayed, -replayed, name))
+    return replayed

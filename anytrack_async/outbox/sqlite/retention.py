@@ -1,101 +1,67 @@
-"""The log of an outbox file: where it ends, and what is dropped from it."""
+"""Removing from an outbox file: payloads that every destination has, then remembered ids.
+
+Each function does one step in a transaction of its own, so that other processes can write between
+the steps. Call it again while `Step.more` is true.
+
+A payload is dropped once it is behind every cursor, outside every span and not an exception. With
+cursors at 900 and 700 and a span of the second destination from 650, everything up to 649 is
+dropped, except for instance a dead letter at 120. Pruning then never looks at positions up to 649
+again; when the dead letter is replayed and delivered, its position becomes *reclaimable* and its
+payload is dropped in the next run.
+"""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
+from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 
-STEP = 5_000
-"""Rows in one clean-up transaction: few, so that writers never wait long."""
-
-
-def mask(destinations: Sequence[str] | None) -> str | None:
-    """Return *destinations* as one text, each name between two line breaks."""
-    return None if destinations is None else _mask(tuple(destinations))
-
-
-@lru_cache(maxsize=64)
-def _mask(names: tuple[str, ...]) -> str:
-    return "\n" + "".join(f"{name}\n" for name in names)
-
-
-def end_of_log(sql: sqlite3.Connection) -> int:
-    """Return the place of the newest row."""
-    (end,) = sql.execute("SELECT max(seq) FROM log").fetchone()
-    return end or 0
-
-
-# Dropping
-
-
-def pruned_upto(sql: sqlite3.Connection) -> int:
-    """Return the place up to which payloads were dropped, but for what exceptions hold."""
-    (upto,) = sql.execute("SELECT upto FROM pruned").fetchone()
-    return int(upto)
-
-
-def _slowest(sql: sqlite3.Connection) -> int:
-    """Return the place behind which every destination has only exceptions left."""
-    (slowest,) = sql.execute(
-        "SELECT min(min(cursor, coalesce((SELECT min(first) - 1 FROM span"
-        " WHERE destination = name), cursor))) FROM destination"
-    ).fetchone()
-    return slowest or 0
+ROWS_PER_STEP = 5_000
+"""Rows changed in one transaction: few, so that writers never wait long."""
 
 
 class Step(NamedTuple):
-    """What one clean-up transaction did.
+    """The result of one transaction of a long operation.
 
     Attributes:
-        done: rows it dealt with.
+        rows: number of rows it handled.
         more: whether another step may find more.
     """
 
-    done: int
+    rows: int
     more: bool
 
 
 def drop_payloads(db: Database) -> Step:
-    """Drop payloads that every destination has, unless an exception holds them."""
+    """Drop payloads that every destination has, except those that an exception still needs."""
     now = db.clock()
     with db.transaction(synced=False) as sql:
-        upto, slowest = pruned_upto(sql), _slowest(sql)
-        last = min(upto + STEP, slowest)
-        if last <= upto:
+        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
+        (settled,) = sql.execute(queries.SETTLED_UPTO).fetchone()
+        last = min(pruned + ROWS_PER_STEP, settled)
+        if last <= pruned:
             return Step(0, more=False)
-        dropped = sql.execute(
-            "UPDATE log SET payload = NULL, at = ? WHERE seq > ? AND seq <= ? AND seq NOT IN"
-            " (SELECT seq FROM exception WHERE seq > ? AND seq <= ?)",
-            (now, upto, last, upto, last),
-        ).rowcount
-        sql.execute("UPDATE pruned SET upto = ?", (last,))
-    return Step(dropped, more=last < slowest)
+        dropped = sql.execute(queries.DROP_PAYLOADS, (now, pruned, last)).rowcount
+        sql.execute(queries.SET_PRUNED_UPTO, (last,))
+    return Step(dropped, more=last < settled)
 
 
-def drop_loose(db: Database) -> Step:
-    """Drop payloads that an exception held, and none holds any more."""
+def drop_reclaimable(db: Database) -> Step:
+    """Drop payloads at pruned positions that an exception had kept, and none needs any more."""
     now = db.clock()
     with db.transaction(synced=False) as sql:
-        loose = sql.execute("SELECT seq FROM loose LIMIT ?", (STEP,)).fetchall()
+        positions = sql.execute(queries.SOME_RECLAIMABLE, (ROWS_PER_STEP,)).fetchall()
         dropped = sql.executemany(
-            "UPDATE log SET payload = NULL, at = ? WHERE seq = ? AND payload IS NOT NULL"
-            " AND NOT EXISTS (SELECT 1 FROM exception WHERE exception.seq = log.seq)",
-            [(now, seq) for (seq,) in loose],
+            queries.DROP_RECLAIMABLE_PAYLOAD, [(now, seq) for (seq,) in positions]
         ).rowcount
-        sql.executemany("DELETE FROM loose WHERE seq = ?", loose)
-    return Step(max(dropped, 0), more=len(loose) == STEP)
+        sql.executemany(queries.DELETE_RECLAIMABLE, positions)
+    return Step(max(dropped, 0), more=len(positions) == ROWS_PER_STEP)
 
 
 def forget_ids(db: Database, remember: float) -> Step:
-    """Forget ids whose payload went *remember* seconds ago, but for the newest in the log."""
+    """Forget ids whose payload was dropped at least *remember* seconds ago."""
     with db.transaction(synced=False) as sql:
-        forgotten = sql.execute(
-            "DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE payload IS NULL AND at <= ?"
-            " AND seq < (SELECT max(seq) FROM log) LIMIT ?)",
-            (db.clock() - remember, STEP),
-        ).rowcount
-    return Step(forgotten, more=forgotten == STEP)
+        before = db.clock() - remember
+        forgotten = sql.execute(queries.FORGET_IDS, (before, ROWS_PER_STEP)).rowcount
+    return Step(forgotten, more=forgotten == ROWS_PER_STEP)

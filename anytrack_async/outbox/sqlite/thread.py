@@ -1,100 +1,102 @@
-"""One thread that alone touches a resource: `OwnerThread`, and the `Job`s it does."""
+"""One thread that alone uses a resource: `OwnerThread`, and the jobs it runs for event loops."""
 
 from __future__ import annotations
 
 import os
 import threading
-from asyncio import get_running_loop
-from collections.abc import Callable
+from asyncio import AbstractEventLoop, Future, get_running_loop
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 import anyio
 
 from anytrack_async.errors import OutboxError
 
+_P = ParamSpec("_P")
 _R = TypeVar("_R")
 _R_contra = TypeVar("_R_contra", contravariant=True)
 _T = TypeVar("_T")
 
 
+class Work(Protocol[_R_contra]):
+    """An item in the queue of the thread."""
+
+    def run(self, resource: _R_contra, /) -> None:
+        """Do the work with *resource*; called in the thread, and must not raise."""
+        ...
+
+
 class Job(Generic[_R, _T]):
-    """A piece of work for the thread, and what became of it. Any number of tasks may wait.
+    """A function for the thread to call, and its result, for which any number of tasks may wait.
 
-    Made by the event loop that waits for it.
-
-    Attributes:
-        done: set once the work is.
+    Create it in the event loop that waits for the result.
 
     Args:
-        work: called in the thread with the resource.
+        work: called in the thread with the resource and the other arguments.
     """
 
-    def __init__(self, work: Callable[[_R], _T]) -> None:
-        self.done = anyio.Event()
-        self._work = work
+    def __init__(
+        self, work: Callable[Concatenate[_R, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> None:
+        self._work: Callable[..., _T] = work
+        self._args = args
+        self._kwargs = kwargs
+        self._done = anyio.Event()
         self._loop = get_running_loop()
         self._result: _T | None = None
         self._error: Exception | None = None
 
     def run(self, resource: _R) -> None:
-        """Do the work and wake those who wait; called in the thread."""
+        """Call the function and wake the waiting tasks; called in the thread."""
         try:
-            self._result = self._work(resource)
+            self._result = self._work(resource, *self._args, **self._kwargs)
         except Exception as exc:
             self._error = exc
-        with suppress(RuntimeError):  # their event loop is gone, and they with it
-            self._loop.call_soon_threadsafe(self.done.set)
+        with suppress(RuntimeError):  # the event loop is closed, and no task waits any more
+            self._loop.call_soon_threadsafe(self._done.set)
 
     async def wait(self) -> _T:
-        """Return the result once there is one, or raise what the work raised.
+        """Wait for the function to return; return its result or raise its exception.
 
-        Who is cancelled stops waiting; the work is done all the same.
+        Cancelling the waiting task does not cancel the work.
         """
-        await self.done.wait()
-        return self.result()
-
-    def result(self) -> _T:
-        """Return the result, or raise what the work raised; only once it is done."""
+        await self._done.wait()
         if self._error is not None:
             raise self._error
         return cast("_T", self._result)
 
 
-class Work(Protocol[_R_contra]):
-    """What the thread does."""
-
-    def run(self, resource: _R_contra, /) -> None:
-        """Do it with *resource*; called in the thread, and must not raise."""
-        ...
-
-
 class OwnerThread(Generic[_R]):
-    """Opens a resource, does jobs with it in order and closes it, all in one thread.
+    """Opens a resource, runs jobs with it in order and closes it, all in one thread.
 
-    No caller runs the work itself, so a caller that is cancelled takes nobody else's work down.
-    The thread is a daemon: a process that forgets to stop it still ends.
+    No task runs the work of another, so cancelling a task affects only that task. The thread is a
+    daemon: a process that never stops it can still exit.
 
     Args:
-        opening: makes the resource.
-        closing: called with it at the end.
+        opening: creates the resource.
+        closing: called with the resource at the end.
     """
 
     def __init__(self, opening: Callable[[], _R], closing: Callable[[_R], object]) -> None:
         self._opening = opening
         self._closing = closing
-        self._jobs: SimpleQueue[Work[_R] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Work[_R] | None] = SimpleQueue()
         self._resource: _R | None = None
         self._pid = os.getpid()
 
     @property
-    def is_here(self) -> bool:
-        """Whether the thread runs in this process; a fork leaves it behind."""
+    def in_this_process(self) -> bool:
+        """Whether the thread runs in this process; a forked child does not have it."""
         return os.getpid() == self._pid
 
     async def start(self) -> None:
-        """Start the thread and open the resource; raises what *opening* raised."""
+        """Start the thread and open the resource.
+
+        Raises:
+            Exception: any error of *opening*; the thread has ended then.
+        """
         opening: Job[None, None] = Job(self._open)
         threading.Thread(
             target=self._main, args=(opening,), name="anytrack-outbox", daemon=True
@@ -102,7 +104,7 @@ class OwnerThread(Generic[_R]):
         try:
             await opening.wait()
         except BaseException:
-            self._end()  # who was cancelled does not come back to close it
+            self._end()  # a caller that was cancelled will not come back to close the resource
             raise
 
     def _open(self, _: None) -> None:
@@ -112,36 +114,59 @@ class OwnerThread(Generic[_R]):
         opening.run(None)
         if self._resource is None:
             return
-        while (job := self._jobs.get()) is not None:
-            job.run(self._resource)
+        while (work := self._queue.get()) is not None:
+            work.run(self._resource)
 
-    def check_here(self) -> None:
+    def check_process(self) -> None:
         """Raise `OutboxError` if this process was forked after the thread started."""
-        if not self.is_here:
-            raise OutboxError("the outbox was opened before this process was forked: open it here")
+        if os.getpid() != self._pid:
+            raise OutboxError(
+                "the outbox was opened before this process was forked: call open() in this process"
+            )
 
-    def post(self, job: Work[_R]) -> None:
-        """Put *job* at the end of the queue.
+    def post(self, work: Work[_R]) -> None:
+        """Put *work* at the end of the queue.
 
         Raises:
             OutboxError: this process was forked after the thread started.
         """
-        self.check_here()
-        self._jobs.put(job)
+        self.check_process()
+        self._queue.put(work)
 
-    async def run(self, work: Callable[[_R], _T]) -> _T:
-        """Do *work* in the thread, after all that was posted before; return what it returns."""
-        job = Job(work)
+    async def run(
+        self, work: Callable[Concatenate[_R, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Call *work* in the thread after everything posted before, and return its result."""
+        job = Job(work, *args, **kwargs)
         self.post(job)
         return await job.wait()
 
     async def stop(self) -> None:
-        """Do what was posted, close the resource and end the thread."""
-        if self.is_here:
+        """Finish the queued work, close the resource and end the thread."""
+        if self.in_this_process:
             await self._end().wait()
 
     def _end(self) -> Job[_R, object]:
         closing: Job[_R, object] = Job(self._closing)
-        self._jobs.put(closing)
-        self._jobs.put(None)
+        self._queue.put(closing)
+        self._queue.put(None)
         return closing
+
+
+def resolve(results: Iterable[tuple[Future[_T], _T]]) -> None:
+    """Set the result of each future in its own event loop; called in any thread.
+
+    One wake-up per event loop, however many futures it waits for.
+    """
+    by_loop: dict[AbstractEventLoop, list[tuple[Future[_T], _T]]] = {}
+    for future, result in results:
+        by_loop.setdefault(future.get_loop(), []).append((future, result))
+    for loop, pairs in by_loop.items():
+        with suppress(RuntimeError):  # the event loop is closed, and no task waits any more
+            loop.call_soon_threadsafe(_set_results, pairs)
+
+
+def _set_results(results: Sequence[tuple[Future[_T], _T]]) -> None:
+    for future, result in results:
+        if not future.done():  # the waiting task may have been cancelled
+            future.set_result(result)

@@ -1,12 +1,13 @@
-"""The thread that owns a resource."""
+"""The thread that owns a resource, and futures that a thread resolves."""
 
+import asyncio
 import threading
 
 import anyio
 import anyio.to_thread
 import pytest
 
-from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
+from anytrack_async.outbox.sqlite.thread import Job, OwnerThread, resolve
 
 pytestmark = pytest.mark.asyncio
 
@@ -25,20 +26,20 @@ class Resource:
 
 
 async def test_one_other_thread_does_everything():
-    made = []
-    thread = OwnerThread(lambda: made.append(Resource()) or made[0], Resource.close)
+    resources = []
+    thread = OwnerThread(lambda: resources.append(Resource()) or resources[0], Resource.close)
     await thread.start()
     for _ in range(3):
         await thread.run(Resource.use)
     await thread.stop()
 
-    (resource,) = made
+    (resource,) = resources
     assert resource.closed
     assert len(resource.threads) == 1
     assert threading.get_ident() not in resource.threads
 
 
-async def test_errors_reach_who_asked_and_the_thread_goes_on():
+async def test_an_error_reaches_its_caller_and_the_thread_continues():
     thread = OwnerThread(Resource, Resource.close)
     await thread.start()
 
@@ -48,14 +49,14 @@ async def test_errors_reach_who_asked_and_the_thread_goes_on():
     await thread.stop()
 
 
-async def test_who_gives_up_opening_leaves_nothing_open():
-    go, made = threading.Event(), []
+async def test_cancelling_start_leaves_nothing_open():
+    go, resources = threading.Event(), []
     closed = threading.Event()
 
     def slowly():
         go.wait(5)
-        made.append(Resource())
-        return made[0]
+        resources.append(Resource())
+        return resources[0]
 
     thread = OwnerThread(slowly, lambda resource: (resource.close(), closed.set()))
     with anyio.move_on_after(0.01):
@@ -63,38 +64,86 @@ async def test_who_gives_up_opening_leaves_nothing_open():
     go.set()
     await anyio.to_thread.run_sync(closed.wait, 5)
 
-    assert made[0].closed
+    assert resources[0].closed
 
 
-async def test_what_cannot_be_opened_says_why_and_leaves_no_thread():
-    started = []
+async def test_start_raises_the_error_of_opening_and_leaves_no_thread():
+    threads = []
 
     def fail():
-        started.append(threading.current_thread())
+        threads.append(threading.current_thread())
         raise OSError("made up")
 
     with pytest.raises(OSError, match="made up"):
         await OwnerThread(fail, Resource.close).start()
 
-    await anyio.to_thread.run_sync(started[0].join, 5)
-    assert not started[0].is_alive()
+    await anyio.to_thread.run_sync(threads[0].join, 5)
+    assert not threads[0].is_alive()
 
 
-async def test_work_goes_on_when_the_loop_that_asked_is_gone():
+async def test_the_thread_continues_when_the_event_loop_of_a_job_is_closed():
     thread = OwnerThread(Resource, Resource.close)
     await thread.start()
     go = threading.Event()
-    done = threading.Event()
+    finished = threading.Event()
 
     def in_a_loop_that_ends():
-        async def ask():
+        async def post():
             thread.post(Job(lambda _: go.wait(5)))
 
-        anyio.run(ask)
+        anyio.run(post)
 
     await anyio.to_thread.run_sync(in_a_loop_that_ends)
     go.set()
-    await thread.run(lambda _: done.set())
+    await thread.run(lambda _: finished.set())
 
-    assert done.is_set()
+    assert finished.is_set()
     await thread.stop()
+
+
+# Futures
+
+
+def new_future():
+    return asyncio.get_running_loop().create_future()
+
+
+async def result_of(future):
+    return await future
+
+
+async def test_a_thread_resolves_futures():
+    futures = [new_future() for _ in range(3)]
+
+    await anyio.to_thread.run_sync(resolve, zip(futures, "abc", strict=True))
+
+    with anyio.fail_after(5):
+        assert [await future for future in futures] == ["a", "b", "c"]
+
+
+@pytest.mark.filterwarnings("error")
+async def test_a_cancelled_task_does_not_affect_the_results_of_others():
+    futures = [new_future() for _ in range(3)]
+    tasks = [asyncio.ensure_future(result_of(future)) for future in futures]
+    await anyio.wait_all_tasks_blocked()
+    tasks[1].cancel()
+
+    resolve(zip(futures, "abc", strict=True))
+
+    with anyio.fail_after(5):
+        first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
+    assert (first, third) == ("a", "c")
+    assert isinstance(second, asyncio.CancelledError)
+
+
+async def test_a_closed_event_loop_does_not_affect_the_results_of_others():
+    async def elsewhere():
+        return new_future()
+
+    orphan = await anyio.to_thread.run_sync(asyncio.run, elsewhere())
+    here = new_future()
+
+    resolve([(orphan, "lost"), (here, "received")])
+
+    with anyio.fail_after(5):
+        assert await here == "received"

@@ -1,0 +1,277 @@
+"""Every SQL statement that reads or writes the tables of an outbox file, by name.
+
+Parameters are positional, in the order in which they appear, unless they are numbered.
+
+In the tables, a position in the log is called ``seq``, and a lease of 0 means "not leased":
+
+* ``log``: the accepted conversions, in order. Once every destination has a conversion, ``payload``
+  is NULL and ``at`` is the time at which it was dropped; the row stays while the id is remembered.
+  The newest row is never deleted, so that ``max(seq)`` is always the end of the log.
+  ``destinations`` is NULL for all, else each name between two line breaks.
+* ``destination``: its cursor; where it started (``start``, and ``since`` if it started at the
+  beginning of the log); and how many exceptions it has, so that no query has to count rows.
+* ``lease``: the right to work on some conversions until a moment. Ids are never reused, because a
+  late worker must not end the lease of another.
+* ``span``: ranges behind a cursor that are not settled: leased, or released until ``due``.
+  ``size`` counts the conversions in it that are addressed to the destination.
+* ``exception``: single conversions behind a cursor that wait for a retry, or are dead letters
+  (``due`` is NULL).
+* ``pruned``: the position up to which payloads have been dropped.
+* ``loose``: the reclaimable positions. These were already pruned past, but an exception kept their
+  payload, which can be dropped now.
+"""
+
+from __future__ import annotations
+
+# The tables
+
+FORMAT_VERSION = 1
+
+TABLES = """
+CREATE TABLE log (
+    seq INTEGER PRIMARY KEY,
+    event_id TEXT NOT NULL UNIQUE,
+    digest BLOB NOT NULL,
+    at REAL NOT NULL,
+    destinations TEXT,
+    payload BLOB
+);
+CREATE INDEX log_pruned ON log(at) WHERE payload IS NULL;
+CREATE TABLE destination (
+    name TEXT PRIMARY KEY,
+    start INTEGER NOT NULL,
+    since REAL,
+    cursor INTEGER NOT NULL,
+    pending INTEGER NOT NULL DEFAULT 0,
+    dead INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE lease (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    destination TEXT NOT NULL,
+    until REAL NOT NULL
+);
+CREATE INDEX lease_until ON lease(destination, until);
+CREATE TABLE span (
+    id INTEGER PRIMARY KEY,
+    destination TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL DEFAULT 0,
+    lease INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX span_first ON span(destination, first);
+CREATE INDEX span_lease ON span(lease);
+CREATE TABLE exception (
+    seq INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    due REAL,
+    error TEXT NOT NULL,
+    code TEXT,
+    lease INTEGER NOT NULL DEFAULT 0,
+    at REAL NOT NULL,
+    PRIMARY KEY (seq, destination)
+) WITHOUT ROWID;
+CREATE INDEX exception_due ON exception(destination, due) WHERE due IS NOT NULL AND lease = 0;
+CREATE INDEX exception_dead ON exception(destination, seq) WHERE due IS NULL;
+CREATE INDEX exception_lease ON exception(lease) WHERE lease <> 0;
+CREATE TABLE loose (seq INTEGER PRIMARY KEY);
+CREATE TABLE pruned (upto INTEGER NOT NULL);
+INSERT INTO pruned VALUES (0);
+"""
+
+# Number of tables and indexes: 0 in an empty file.
+COUNT_TABLES = "SELECT count(*) FROM sqlite_master"
+
+# The condition on a row of the log to be addressed to the destination whose name is bound.
+_ADDRESSED = "(destinations IS NULL OR instr(destinations, char(10) || ? || char(10)))"
+
+# The log
+
+LOG_COLUMNS = ("event_id", "digest", "destinations", "payload", "at")
+
+
+def insert_into_log(rows: int) -> str:
+    """Return the statement that appends *rows* rows of `LOG_COLUMNS`, skipping known event ids."""
+    row = f"({', '.join('?' * len(LOG_COLUMNS))})"
+    return f"""INSERT INTO log ({", ".join(LOG_COLUMNS)}) VALUES {", ".join([row] * rows)}
+    ON CONFLICT (event_id) DO NOTHING"""  # noqa: S608
+
+
+# Position of the newest conversion.
+END_OF_LOG = "SELECT coalesce(max(seq), 0) FROM log"
+
+# Position and content digest of an event id, to distinguish repeats from conflicts.
+LOG_DIGEST = "SELECT seq, digest FROM log WHERE event_id = ?"
+
+# Position of an event id.
+LOG_SEQ = "SELECT seq FROM log WHERE event_id = ?"
+
+# What `reports` needs to know of an event id: position, time, recipients, whether pruned.
+LOG_RECORD = "SELECT seq, at, destinations, payload IS NULL FROM log WHERE event_id = ?"
+
+# Stored entries of a range that are addressed to a destination; attempts are bound as a constant.
+LOG_RANGE = f"""SELECT seq, at, payload, digest, ? FROM log WHERE seq >= ? AND seq <= ?
+    AND {_ADDRESSED} ORDER BY seq LIMIT ?"""  # noqa: S608
+
+# Positions and event ids of a range that are addressed to a destination.
+LOG_RANGE_IDS = f"""SELECT seq, event_id FROM log WHERE seq BETWEEN ? AND ?
+    AND {_ADDRESSED} ORDER BY seq LIMIT ?"""  # noqa: S608
+
+# Number of conversions waiting for the slowest destination, and its name, for an end of the log.
+SLOWEST_BACKLOG = """SELECT ? - cursor + pending
+    + (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name) AS waiting, name
+    FROM destination ORDER BY waiting DESC LIMIT 1"""
+
+# Leases
+
+INSERT_LEASE = "INSERT INTO lease (destination, until) VALUES (?, ?)"
+DELETE_LEASE = "DELETE FROM lease WHERE id = ?"
+RENEW_LEASE = "UPDATE lease SET until = ? WHERE id = ? AND destination = ?"
+
+# One row if the lease still exists, which means that no other worker took it over.
+LEASE_EXISTS = "SELECT 1 FROM lease WHERE id = ? AND destination = ?"
+
+# The lease of a destination that expired first, if any did.
+EXPIRED_LEASE = """SELECT id, until FROM lease WHERE destination = ? AND until <= ?
+    ORDER BY until LIMIT 1"""
+
+# Whether there is something to claim: cursor, end of the log, and the three moments at which
+# something becomes due by itself (a retry, a released span, the end of a lease).
+CLAIM_FORECAST = """SELECT cursor, coalesce((SELECT max(seq) FROM log), 0),
+    (SELECT min(due) FROM exception WHERE destination = ?1 AND due IS NOT NULL AND lease = 0),
+    (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0),
+    (SELECT min(until) FROM lease WHERE destination = ?1)
+    FROM destination WHERE name = ?1"""
+
+# Spans
+
+# Released spans that are due, in log order.
+DUE_SPANS = """SELECT id, first, last, size, attempts FROM span
+    WHERE destination = ? AND lease = 0 AND due <= ? ORDER BY first"""
+
+# Lease a released span as a whole.
+LEASE_SPAN = "UPDATE span SET lease = ? WHERE id = ?"
+
+# Remove the claimed beginning of a released span that exceeds the limit of the claim.
+SHRINK_SPAN = "UPDATE span SET first = ?, size = size - ? WHERE id = ?"
+
+INSERT_LEASED_SPAN = """INSERT INTO span (destination, first, last, size, attempts, lease)
+    VALUES (?, ?, ?, ?, ?, ?)"""
+RELEASE_SPANS = """UPDATE span SET lease = 0, due = ?, attempts = attempts + ?
+    WHERE lease = ? AND lease <> 0"""
+DELETE_LEASED_SPANS = "DELETE FROM span WHERE lease = ?"
+
+# The ranges of a destination that are not settled.
+UNSETTLED_SPANS = "SELECT first, last FROM span WHERE destination = ?"
+
+# The unsettled span that starts last at or before a position, which may contain it.
+SPAN_BEFORE = """SELECT attempts, last FROM span WHERE destination = ? AND first <= ?
+    ORDER BY first DESC LIMIT 1"""
+
+# Exceptions: retries and dead letters
+
+# Retries that are due, those that have been due longest first.
+DUE_RETRIES = """SELECT seq, at, payload, digest, attempts FROM
+    (SELECT seq AS position, attempts FROM exception
+        WHERE destination = ? AND due <= ? AND lease = 0 ORDER BY due, seq LIMIT ?)
+    JOIN log ON seq = position"""
+LEASE_RETRY = "UPDATE exception SET lease = ? WHERE seq = ? AND destination = ?"
+RELEASE_RETRIES = """UPDATE exception SET lease = 0, due = ?, attempts = attempts + ?
+    WHERE lease = ? AND lease <> 0"""
+LEASED_RETRIES = "SELECT seq FROM exception WHERE lease = ? AND lease <> 0"
+DELETE_LEASED_RETRIES = "DELETE FROM exception WHERE lease = ? AND lease <> 0"
+INSERT_EXCEPTION = """INSERT INTO exception (seq, destination, attempts, due, error, code, at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+
+# Failed conversions at one position, one per destination.
+EXCEPTIONS_AT = "SELECT destination, due, attempts, error, code FROM exception WHERE seq = ?"
+
+# Retries of a destination, in log order.
+RETRY_IDS = """SELECT seq, event_id FROM exception JOIN log USING (seq)
+    WHERE destination = ? AND due IS NOT NULL ORDER BY seq LIMIT ?"""
+
+# A page of a destination's dead letters, after a position.
+DEAD_LETTERS = """SELECT exception.seq, destination, event_id, payload, digest, attempts, error,
+    code, exception.at FROM exception JOIN log ON log.seq = exception.seq
+    WHERE destination = ? AND due IS NULL AND exception.seq > ? ORDER BY exception.seq LIMIT ?"""
+
+# Some dead letters of a destination, for replaying all of them step by step.
+DEAD_SEQS = "SELECT seq FROM exception WHERE destination = ? AND due IS NULL LIMIT ?"
+
+# Make a dead letter due, with 0 attempts.
+REPLAY = """UPDATE exception SET due = ?, attempts = 0
+    WHERE seq = ? AND destination = ? AND due IS NULL"""
+
+# Destinations
+
+DESTINATION_NAMES = "SELECT name FROM destination"
+DESTINATION_EXISTS = "SELECT 1 FROM destination WHERE name = ?"
+DESTINATION_CURSOR = "SELECT cursor FROM destination WHERE name = ?"
+DESTINATION_COUNTS = "SELECT name, cursor, pending, dead FROM destination"
+DESTINATION_POSITIONS = "SELECT name, start, since, cursor FROM destination"
+INSERT_DESTINATION = (
+    "INSERT INTO destination (name, start, since, cursor, pending) VALUES (?, ?, ?, ?, ?)"
+)
+MOVE_CURSOR = "UPDATE destination SET cursor = ? WHERE name = ?"
+
+# Change the numbers of retries and of dead letters.
+ADD_TO_COUNTS = "UPDATE destination SET pending = pending + ?, dead = dead + ? WHERE name = ?"
+
+# Give a destination that starts at the beginning of the log a retry, due now, for each payload that
+# an exception of another destination has kept there.
+INHERIT_EXCEPTIONS = """INSERT INTO exception (seq, destination, attempts, due, error, at)
+    SELECT seq, ?1, 0, ?2, '', ?2 FROM log WHERE payload IS NOT NULL
+    AND (destinations IS NULL OR instr(destinations, char(10) || ?1 || char(10)))
+    AND seq IN (SELECT seq FROM exception WHERE seq <= ?3 UNION SELECT seq FROM loose)"""
+
+# Delete every row of a destination.
+FORGET_DESTINATION = (
+    "DELETE FROM exception WHERE destination = ?",
+    "DELETE FROM span WHERE destination = ?",
+    "DELETE FROM lease WHERE destination = ?",
+    "DELETE FROM destination WHERE name = ?",
+)
+
+# Number of conversions in spans that are leased, that failed before or lost their lease, and in
+# all spans, for the time ?1 and the destination ?2.
+SPAN_DEPTHS = """SELECT coalesce(sum(size) FILTER (WHERE until > ?1), 0),
+    coalesce(sum(size) FILTER (WHERE until <= ?1 OR (until IS NULL AND attempts > 0)), 0),
+    coalesce(sum(size), 0)
+    FROM span LEFT JOIN lease ON lease.id = span.lease WHERE span.destination = ?2"""
+
+# Number of retries that are leased now.
+LEASED_RETRY_COUNT = """SELECT count(*) FROM lease JOIN exception ON exception.lease = lease.id
+    WHERE lease.destination = ? AND until > ? AND exception.lease <> 0"""
+
+# Retention
+
+PRUNED_UPTO = "SELECT upto FROM pruned"
+SET_PRUNED_UPTO = "UPDATE pruned SET upto = ?"
+
+# The position up to which every destination has only exceptions left.
+SETTLED_UPTO = """SELECT coalesce(min(min(cursor, coalesce(
+    (SELECT min(first) - 1 FROM span WHERE destination = name), cursor))), 0) FROM destination"""
+
+# Drop the payloads between two positions, except those that an exception still needs.
+DROP_PAYLOADS = """UPDATE log SET payload = NULL, at = ?1 WHERE seq > ?2 AND seq <= ?3
+    AND seq NOT IN (SELECT seq FROM exception WHERE seq > ?2 AND seq <= ?3)"""
+
+MARK_RECLAIMABLE = "INSERT OR IGNORE INTO loose VALUES (?)"
+
+# The positions that a destination to be forgotten has kept from being pruned.
+MARK_RECLAIMABLE_OF_DESTINATION = """INSERT OR IGNORE INTO loose
+    SELECT seq FROM exception WHERE destination = ? AND seq <= (SELECT upto FROM pruned)"""
+SOME_RECLAIMABLE = "SELECT seq FROM loose LIMIT ?"
+DELETE_RECLAIMABLE = "DELETE FROM loose WHERE seq = ?"
+
+# Drop one reclaimable payload, unless another exception needs it.
+DROP_RECLAIMABLE_PAYLOAD = """UPDATE log SET payload = NULL, at = ?
+    WHERE seq = ? AND payload IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM exception WHERE exception.seq = log.seq)"""
+
+# Forget some ids whose payload was dropped at or before a moment; never the newest row.
+FORGET_IDS = """DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE payload IS NULL AND at <= ?
+    AND seq < (SELECT max(seq) FROM log) LIMIT ?)"""

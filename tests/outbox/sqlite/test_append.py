@@ -1,0 +1,386 @@
+"""Tasks that append at the same time share a transaction, and nothing else."""
+
+import asyncio
+import sqlite3
+import threading
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from anytrack_async.errors import OutboxError, QueueFullError
+from anytrack_async.outbox.base import Appended
+from anytrack_async.outbox.sqlite import append
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.thread import Job
+from anytrack_async.testing.outbox_contract import LEASE, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+
+class Gate:
+    """Holds the outbox's thread up, and counts what it writes once it goes on."""
+
+    def __init__(self, outbox):
+        self.outbox = outbox
+        self.commits = 0
+        self._open = threading.Event()
+
+    async def __aenter__(self):
+        await self.outbox._run(lambda db: db.sql.set_trace_callback(self._see))
+        self._held = asyncio.ensure_future(self.outbox._run(lambda _: self._open.wait(10)))
+        await anyio.wait_all_tasks_blocked()
+        return self
+
+    async def __aexit__(self, *_):
+        self.open()
+        await self._held
+        await self.outbox._run(lambda db: db.sql.set_trace_callback(None))
+
+    def open(self):
+        self._open.set()
+
+    def _see(self, statement):
+        self.commits += statement == "COMMIT"
+
+
+async def gather(tasks):
+    """Start *tasks*, let them go on to where they wait, and return their tasks."""
+    started = [asyncio.ensure_future(task) for task in tasks]
+    await anyio.wait_all_tasks_blocked()
+    return started
+
+
+async def test_a_hundred_tasks_need_one_commit(outbox):
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append([sale(n)]) for n in range(100))
+        gate.open()
+        answers = await asyncio.gather(*started)
+        assert gate.commits == 1
+
+    assert answers == [[Appended.NEW]] * 100
+    assert len((await outbox.claim("alpha", 200, LEASE)).entries) == 100
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 63, 64, 65, 137])
+async def test_groups_of_any_size_are_written_in_order(outbox, count):
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append([sale(n)]) for n in range(count))
+        gate.open()
+        assert await asyncio.gather(*started) == [[Appended.NEW]] * count
+
+    claim = await outbox.claim("alpha", 200, LEASE)
+    assert [entry.conversion for entry in claim.entries] == sales(*range(count))
+    assert [entry.seq for entry in claim.entries] == list(range(1, count + 1))
+
+
+async def test_a_hundred_tasks_need_few_statements(outbox):
+    """Each is a wait for the interpreter while the event loop is busy."""
+    seen = []
+    async with Gate(outbox) as gate:
+        await gather([outbox._run(lambda db: db.sql.set_trace_callback(seen.append))])
+        started = await gather(outbox.append([sale(n)]) for n in range(100))
+        gate.open()
+        await asyncio.gather(*started)
+
+    assert sum(statement.startswith("INSERT") for statement in seen) == 9
+
+
+async def test_the_thread_does_not_wait_for_the_event_loop(outbox):
+    """Not even for callers to be told: it may be busy for long."""
+    first = asyncio.ensure_future(outbox.append(sales(1)))
+    await asyncio.sleep(0)
+    written = threading.Event()
+    outbox._thread.post(Job(lambda _: written.set()))
+
+    assert written.wait(10)  # the event loop stands still meanwhile
+    assert not first.done()
+    assert await first == [Appended.NEW]
+
+
+async def test_the_next_group_gathers_while_one_is_written(outbox, monkeypatch):
+    write, sizes = append.append, []
+    writing, go = threading.Event(), threading.Event()
+
+    def slowly(db, batch, capacity):
+        sizes.append(len(batch.conversions))
+        writing.set()
+        go.wait(10)
+        return write(db, batch, capacity)
+
+    monkeypatch.setattr(append, "append", slowly)
+    started = await gather([outbox.append([sale(0)])])
+    await anyio.to_thread.run_sync(writing.wait, 10)
+    started += await gather(outbox.append([sale(n)]) for n in range(1, 6))
+    go.set()
+
+    assert await asyncio.gather(*started) == [[Appended.NEW]] * 6
+    assert sizes == [1, 5]
+
+
+async def test_each_caller_gets_its_own_answers(outbox):
+    await outbox.append(sales(1))
+    async with Gate(outbox) as gate:
+        started = await gather(
+            [
+                outbox.append(sales(2, 1)),
+                outbox.append(sales(2, 3)),
+                outbox.append([]),
+                outbox.append([sale(3, revenue=9), sale(4)]),
+            ]
+        )
+        gate.open()
+        answers = await asyncio.gather(*started)
+
+    new, repeat, conflict = Appended.NEW, Appended.REPEAT, Appended.CONFLICT
+    assert answers == [[new, repeat], [repeat, new], [], [conflict, new]]
+    claim = await outbox.claim("alpha", 9, LEASE)
+    assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3, 4)
+
+
+async def test_only_who_brings_too_much_is_refused(path, clock):
+    outbox = SQLiteOutbox(path, capacity=5, clock=clock)
+    await outbox.open(["alpha"])
+    async with Gate(outbox) as gate:
+        calls = [sales(1, 2), sales(*range(10, 14)), sales(3)]
+        started = await gather(outbox.append(call) for call in calls)
+        gate.open()
+        first, second, third = await asyncio.gather(*started, return_exceptions=True)
+
+    assert (first, third) == ([Appended.NEW] * 2, [Appended.NEW])
+    assert isinstance(second, QueueFullError)
+    claim = await outbox.claim("alpha", 9, LEASE)
+    assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3)
+    await outbox.aclose()
+
+
+async def test_beyond_its_capacity_faults_and_repeats_are_still_told(path, clock, monkeypatch):
+    wide = SQLiteOutbox(path, clock=clock)
+    await wide.open(["alpha"])
+    await wide.append(sales(1, 2, 3))
+    await wide.aclose()
+    outbox = SQLiteOutbox(path, capacity=2, clock=clock)
+    await outbox.open(["alpha"])
+
+    assert await outbox.append(sales(1)) == [Appended.REPEAT]
+    monkeypatch.delattr(append, "encode")
+    with pytest.raises(NameError):
+        await outbox.append(sales(4))
+    await outbox.aclose()
+
+
+async def test_what_a_group_brought_is_remembered_where_it_lies(path, clock, monkeypatch):
+    outbox = SQLiteOutbox(path, capacity=5, clock=clock)
+    await outbox.open(["alpha"])
+    await outbox.append(sales(1))
+    async with Gate(outbox) as gate:
+        calls = [sales(2, 1), sales(*range(10, 14)), sales(3)]
+        started = await gather(outbox.append(call) for call in calls)
+        gate.open()
+        first, second, third = await asyncio.gather(*started, return_exceptions=True)
+
+    assert (first, third) == ([Appended.NEW, Appended.REPEAT], [Appended.NEW])
+    assert isinstance(second, QueueFullError)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", lambda *_: 1 / 0)
+    claim = await outbox.claim("alpha", 9, LEASE)
+    assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3)
+    await outbox.aclose()
+
+
+@pytest.mark.parametrize("natively", [True, False])
+async def test_a_cancelled_first_caller_takes_nobody_down(outbox, natively):
+    scope = anyio.CancelScope()
+
+    async def first():
+        with scope:
+            await outbox.append(sales(1))
+
+    async with Gate(outbox) as gate:
+        leader, *others = await gather([first(), *(outbox.append(sales(n)) for n in (2, 3))])
+        if natively:
+            leader.cancel()
+        else:
+            scope.cancel()
+        await asyncio.wait([leader])
+        assert leader.cancelled() is natively
+        assert not any(task.done() for task in others)
+        gate.open()
+        assert await asyncio.gather(*others) == [[Appended.NEW]] * 2
+
+    assert list(await outbox.append(sales(1, 2, 3))) == [Appended.REPEAT] * 3
+
+
+async def test_an_event_loop_that_is_gone_takes_nobodys_answer_along(outbox):
+    async def give_up():
+        asyncio.ensure_future(outbox.append(sales(1)))  # noqa: RUF006 - the loop ends before
+        await anyio.wait_all_tasks_blocked()
+
+    async with Gate(outbox) as gate:
+        await anyio.to_thread.run_sync(asyncio.run, give_up())
+        started = await gather(outbox.append(sales(n)) for n in (2, 1, 3))
+        gate.open()
+        with anyio.fail_after(5):
+            answers = await asyncio.gather(*started)
+        assert gate.commits == 1
+
+    assert answers == [[Appended.NEW], [Appended.REPEAT], [Appended.NEW]]
+
+
+async def test_a_group_answers_callers_in_several_event_loops(outbox):
+    """Each in its own: a loop that sleeps does not see what another thread did to its tasks."""
+
+    async def elsewhere(number, joined):
+        (task,) = await gather([outbox.append(sales(number))])
+        joined.set()
+        with anyio.fail_after(5):
+            return await task
+
+    async with Gate(outbox) as gate, anyio.create_task_group() as tg:
+        answers = []
+
+        async def in_a_thread(number, joined):
+            answers.append(await anyio.to_thread.run_sync(asyncio.run, elsewhere(number, joined)))
+
+        (here,) = await gather([outbox.append(sales(0))])
+        for number in (1, 2):
+            joined = threading.Event()
+            tg.start_soon(in_a_thread, number, joined)
+            await anyio.to_thread.run_sync(joined.wait, 5)
+        gate.open()
+        answers.append(await here)
+
+    assert answers == [[Appended.NEW]] * 3
+    assert gate.commits == 1
+
+
+async def test_what_cannot_be_encoded_is_its_callers_fault_alone(outbox, monkeypatch):
+    encode_any = append.encode
+
+    def encode(conversion):
+        if conversion.order_id == "2":
+            raise TypeError("made up")
+        return encode_any(conversion)
+
+    monkeypatch.setattr(append, "encode", encode)
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append(sales(*some)) for some in ((1,), (3, 2), (4, 5)))
+        gate.open()
+        first, second, third = await asyncio.gather(*started, return_exceptions=True)
+
+    assert (first, third) == ([Appended.NEW], [Appended.NEW] * 2)
+    assert isinstance(second, TypeError)
+    claim = await outbox.claim("alpha", 9, LEASE)
+    assert list(claim.entries.conversions) == sales(1, 4, 5)
+
+
+async def test_a_task_cancelled_before_it_joins_writes_nothing(outbox):
+    with anyio.move_on_after(0) as scope:
+        await outbox.append(sales(*range(51)))
+
+    assert scope.cancelled_caught
+    assert await outbox.reports(["sale:1"]) == {}
+
+
+async def test_a_task_that_finds_it_closed_when_it_would_join_is_told(outbox):
+    task = asyncio.ensure_future(outbox.append(sales(*range(51))))
+    await anyio.lowlevel.checkpoint()  # now it has encoded some
+    await outbox.aclose()
+
+    with anyio.fail_after(10), pytest.raises(OutboxError, match="not open"):
+        await task
+
+
+async def test_a_claim_is_not_lost_to_cancellation(outbox):
+    await outbox.append(sales(1))
+    scope = anyio.CancelScope()
+    claims = []
+
+    async def worker():
+        with scope:
+            claims.append(await outbox.claim("alpha", 1, LEASE))
+
+    async with Gate(outbox) as gate:
+        (task,) = await gather([worker()])
+        scope.cancel()
+        gate.open()
+        await task
+
+    assert await outbox.settle(claims[0])
+
+
+async def test_closing_waits_for_what_is_under_way(outbox):
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append([sale(n)]) for n in range(3))
+        (closing,) = await gather([outbox.aclose()])
+        with pytest.raises(OutboxError, match="not open"):
+            await outbox.append(sales(9))
+        gate.open()
+        assert await asyncio.gather(*started) == [[Appended.NEW]] * 3
+        await closing
+        await outbox.open(["alpha", "beta"])
+
+    assert len((await outbox.claim("alpha", 9, LEASE)).entries) == 3
+
+
+async def test_a_failing_group_fails_for_each_and_accepts_nothing(outbox):
+    await outbox.append(sales(1))
+    pages = await outbox._run(lambda db: db.sql.execute("PRAGMA page_count").fetchone()[0])
+    limit = f"PRAGMA max_page_count = {pages}"
+    await outbox._run(lambda db: db.sql.execute(limit).fetchone())
+    big = {"pad": "x" * 20_000}
+
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append([sale(n, custom_data=big)]) for n in (2, 3, 4))
+        gate.open()
+        errors = await asyncio.gather(*started, return_exceptions=True)
+
+    assert all(isinstance(error, OutboxError) and "disk is full" in str(error) for error in errors)
+    assert len({id(error) for error in errors}) == 3
+    assert set(await outbox.reports([f"sale:{n}" for n in (1, 2, 3, 4)])) == {"sale:1"}
+
+    await outbox._run(lambda db: db.sql.execute("PRAGMA max_page_count = 100000").fetchone())
+    assert list(await outbox.append([sale(2, custom_data=big)])) == [Appended.NEW]
+    claim = await outbox.claim("alpha", 9, LEASE)
+    assert [entry.conversion.order_id for entry in claim.entries] == ["1", "2"]
+
+
+async def test_an_error_that_nobody_foresaw_reaches_all_who_wait(outbox, monkeypatch):
+    async with Gate(outbox) as gate:
+        started = await gather(outbox.append([sale(n)]) for n in (1, 2))
+        with monkeypatch.context() as broken:
+            broken.setattr(append, "append", lambda *_: 1 / 0)
+            gate.open()
+            errors = await asyncio.gather(*started, return_exceptions=True)
+
+    assert [type(error) for error in errors] == [ZeroDivisionError] * 2
+    assert await outbox.append(sales(1, 2)) == [Appended.NEW] * 2
+
+
+async def test_only_accepting_waits_for_the_disk(outbox):
+    async def level():
+        return await outbox._run(lambda db: db.sql.execute("PRAGMA synchronous").fetchone()[0])
+
+    full, normal = 2, 1
+    await outbox.append(sales(1))
+    assert await level() == full
+    claim = await outbox.claim("alpha", 1, LEASE)
+    assert await level() == normal
+    await outbox.settle(claim)
+    assert await level() == normal
+    await outbox.append(sales(2))
+    assert await level() == full
+
+
+async def test_looking_takes_no_lock(outbox, path):
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with anyio.fail_after(5):
+            assert not (await outbox.claim("alpha", 1, LEASE)).entries
+            await outbox.depths()
+            await outbox.reports(["sale:1"])
+            await outbox.dead_letters()
+            await outbox.undelivered("alpha")
+    finally:
+        other.close()

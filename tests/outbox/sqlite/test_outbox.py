@@ -1,0 +1,248 @@
+"""Long work is done in steps, and cheap things stay cheap as the log grows."""
+
+import sqlite3
+
+import anyio.from_thread
+import pytest
+
+from anytrack_async.codec.storage import decode, encode
+from anytrack_async.errors import OutboxError
+from anytrack_async.outbox.base import FailedEntry
+from anytrack_async.outbox.sqlite import retention
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.testing.outbox_contract import LEASE, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def statements(outbox):
+    """Start to record the statements that write."""
+
+    async def record():
+        seen = []
+        await outbox._run(lambda db: db.sql.set_trace_callback(seen.append))
+        return seen
+
+    return record
+
+
+def count(statements, word):
+    return sum(statement.startswith(word) for statement in statements)
+
+
+async def deliver(outbox, *names):
+    for name in names:
+        while (claim := await outbox.claim(name, 100, LEASE)).entries:
+            await outbox.settle(claim)
+
+
+async def test_pruning_lets_others_write_between_its_steps(outbox, statements, monkeypatch):
+    monkeypatch.setattr(retention, "ROWS_PER_STEP", 10)
+    await outbox.append(sales(*range(25)))
+    await deliver(outbox, "alpha", "beta")
+    seen = await statements()
+
+    assert await outbox.prune(remember=HOUR) == 25
+    assert count(seen, "UPDATE log SET payload = NULL") == 3
+    seen.clear()
+    assert await outbox.prune(remember=0) == 0
+    assert count(seen, "DELETE FROM log") == 3
+    assert await outbox.reports([f"sale:{n}" for n in range(24)]) == {}
+
+
+async def test_replaying_all_goes_in_steps(outbox, monkeypatch, statements):
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.reports.ROWS_PER_STEP", 4)
+    await outbox.append(sales(*range(10)))
+    claim = await outbox.claim("alpha", 10, LEASE)
+    await outbox.settle(
+        claim, [FailedEntry(seq=e.seq, attempts=1, error="") for e in claim.entries]
+    )
+    seen = await statements()
+
+    assert await outbox.replay("alpha") == 10
+    assert count(seen, "COMMIT") == 3
+
+
+async def test_a_claim_passes_over_others_conversions_in_steps(outbox, monkeypatch, statements):
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim._POSITIONS_PER_STEP", 10)
+    await outbox.append(sales(*range(35)), ["beta"])
+    await outbox.append(sales(100), ["alpha"])
+    seen = await statements()
+
+    claim = await outbox.claim("alpha", 5, LEASE)
+
+    assert [entry.conversion.order_id for entry in claim.entries] == ["100"]
+    assert count(seen, "COMMIT") == 4
+
+
+@pytest.mark.parametrize("size", [10, 100])
+async def test_releasing_a_range_costs_the_same_for_any_size(outbox, statements, clock, size):
+    await outbox.append(sales(*range(size)))
+    claim = await outbox.claim("alpha", size, LEASE)
+    rows = "SELECT total_changes()"
+    before = await outbox._run(lambda db: db.sql.execute(rows).fetchone()[0])
+
+    await outbox.release(claim, due=clock.now, counts_as_attempt=True)
+
+    after = await outbox._run(lambda db: db.sql.execute(rows).fetchone()[0])
+    assert after - before == 2
+
+
+async def test_accepting_costs_one_row_however_many_destinations(outbox):
+    await outbox.open(["gamma", "delta"])
+    rows = "SELECT total_changes()"
+    before = await outbox._run(lambda db: db.sql.execute(rows).fetchone()[0])
+
+    await outbox.append(sales(*range(10)))
+
+    after = await outbox._run(lambda db: db.sql.execute(rows).fetchone()[0])
+    assert after - before == 10
+
+
+async def test_what_this_process_appended_is_not_decoded(outbox, monkeypatch, path):
+    await outbox.append(sales(*range(60)))
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", lambda *_: 1 / 0)
+
+    claim = await outbox.claim("alpha", 100, LEASE)
+
+    assert [entry.conversion for entry in claim.entries] == sales(*range(60))
+
+
+async def test_what_others_appended_is_decoded_with_its_digest(outbox, path, clock, monkeypatch):
+    proofs = []
+
+    def noting(payload, digest):
+        proofs.append(digest)
+        return decode(payload, digest)
+
+    other = SQLiteOutbox(path, clock=clock)
+    await other.open(["alpha", "beta"])
+    await other.append(sales(1, 2))
+    await other.aclose()
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", noting)
+
+    claim = await outbox.claim("alpha", 9, LEASE)
+    await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="no")])
+    again = SQLiteOutbox(path, clock=clock)
+    await again.open(["alpha"])
+    (letter,) = await again.dead_letters("alpha")
+    await again.aclose()
+
+    assert [entry.conversion for entry in claim.entries] == sales(1, 2)
+    assert letter.conversion == sale(1)
+    assert proofs == [encode(one).digest for one in sales(1, 2, 1)]
+
+
+async def test_only_the_newest_are_remembered(outbox, monkeypatch):
+    outbox._cache._size = 10
+    await outbox.append(sales(*range(60)))
+    assert len(outbox._cache._by_seq) == 10
+
+    claim = await outbox.claim("alpha", 100, LEASE)
+
+    assert [entry.conversion for entry in claim.entries] == sales(*range(60))
+
+
+async def test_a_mix_of_new_and_old_is_decoded_where_needed(outbox):
+    await outbox.append(sales(1))
+    await outbox.append(sales(1, 2))
+
+    claim = await outbox.claim("alpha", 9, LEASE)
+
+    assert [entry.conversion for entry in claim.entries] == sales(1, 2)
+
+
+async def test_depths_and_claims_use_indices(outbox):
+    """No query of the hot path may read a table from one end to the other."""
+    await outbox.append(sales(*range(5)))
+    seen = []
+    await outbox._run(lambda db: db.sql.set_trace_callback(seen.append))
+    claim = await outbox.claim("alpha", 2, LEASE)
+    await outbox.depths()
+    await outbox.reports(["sale:1"])
+    await outbox.dead_letters("alpha")
+    await outbox.prune(remember=HOUR)
+    await outbox.settle(claim)
+    await outbox._run(lambda db: db.sql.set_trace_callback(None))
+
+    small = ("SCAN destination", "SCAN pruned", "SCAN loose", "SCAN CONSTANT ROW", "SCAN (subquery")
+    for statement in {one for one in seen if one.split()[0] in ("SELECT", "UPDATE", "DELETE")}:
+        plan = await outbox._run(
+            lambda db, text=statement: db.sql.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()
+        )
+        scans = [row[3] for row in plan if row[3].startswith("SCAN")]
+        assert all(scan.startswith(small) for scan in scans), (statement, scans)
+
+
+async def test_a_failed_step_is_undone(outbox, path):
+    await outbox.append(sales(1))
+
+    def fail(db):
+        with db.transaction(synced=False) as sql:
+            sql.execute("DELETE FROM log")
+            raise sqlite3.OperationalError("made up")
+
+    with pytest.raises(Exception, match="made up"):
+        await outbox._run(fail)
+
+    assert set(await outbox.reports(["sale:1"])) == {"sale:1"}
+
+
+async def test_a_step_whose_undoing_fails_does_not_block_the_next(path, monkeypatch):
+    connect = sqlite3.connect
+
+    class Stubborn(sqlite3.Connection):
+        broken = False
+
+        def rollback(self):
+            if Stubborn.broken:
+                Stubborn.broken = False
+                raise sqlite3.OperationalError("disk I/O error")
+            super().rollback()
+
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *a, **more: connect(*a, factory=Stubborn, **more)
+    )
+    outbox = SQLiteOutbox(path)
+    await outbox.open(["alpha"])
+
+    def fail(db):
+        with db.transaction(synced=True) as sql:
+            sql.execute("DELETE FROM destination")
+            Stubborn.broken = True
+            raise sqlite3.OperationalError("made up")
+
+    with pytest.raises(OutboxError, match="disk I/O"):
+        await outbox._run(fail)
+    await outbox.append(sales(1))
+
+    assert await outbox.destinations() == ("alpha",)
+    await outbox.aclose()
+
+
+async def test_many_reports_are_asked_for_in_parts(outbox, statements):
+    await outbox.append(sales(*range(450)))
+    seen = await statements()
+
+    assert len(await outbox.reports([f"sale:{n}" for n in range(450)])) == 450
+    assert count(seen, "COMMIT") == 3
+
+
+async def test_an_outbox_outlives_an_event_loop(path):
+    outbox = SQLiteOutbox(path)
+
+    def in_a_loop_of_its_own():
+        async def use():
+            await outbox.append(sales(2))
+
+        with anyio.from_thread.start_blocking_portal() as portal:
+            portal.call(use)
+
+    await outbox.open(["alpha"])
+    await anyio.to_thread.run_sync(in_a_loop_of_its_own)
+
+    assert set(await outbox.reports(["sale:2"])) == {"sale:2"}
+    await outbox.aclose()
