@@ -21,10 +21,8 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
     from anytrack_async.delivery.delivery import Delivery as Delivery
     from anytrack_async.delivery.flow import LaneState as LaneState
-    from anytrack_async.destinations.anytrack.api.affiliates import (
-        AffiliateMetric as AffiliateMetric,
-    )
-    from anytrack_async.destinations.anytrack.api.date_range import DateRange as DateRange
+    from anytrack_async.destinations.anytrack.api.reports import AffiliateMetric as AffiliateMetric
+    from anytrack_async.destinations.anytrack.api.base import DateRange as DateRange
     from anytrack_async.destinations.anytrack.settings import AnyTrackSettings as AnyTrackSettings
     from anytrack_async.destinations.anytrack.sink import AnyTrackSink as AnyTrackSink
     from anytrack_async.destinations.hubspot.settings import (
@@ -54,11 +52,11 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Conversion as Conversion,
         ConversionFields as ConversionFields,
         ConversionType as ConversionType,
+        LineItem as LineItem,
         PricedFields as PricedFields,
+        new_event_id as new_event_id,
     )
     from anytrack_async.models.customer import Customer as Customer
-    from anytrack_async.models.event_id import new_event_id as new_event_id
-    from anytrack_async.models.line_item import LineItem as LineItem
     from anytrack_async.models.meta import MetaFields as MetaFields
     from anytrack_async.models.outcome import (
         Outcome as Outcome,
@@ -92,16 +90,14 @@ else:
         "anytrack_async.client.stats": "DestinationStats Stats",
         "anytrack_async.delivery.flow": "LaneState",
         "anytrack_async.delivery.delivery": "Delivery",
-        "anytrack_async.destinations.anytrack.api.affiliates": "AffiliateMetric",
-        "anytrack_async.destinations.anytrack.api.date_range": "DateRange",
+        "anytrack_async.destinations.anytrack.api.reports": "AffiliateMetric",
+        "anytrack_async.destinations.anytrack.api.base": "DateRange",
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.conversion": (
-            "Conversion ConversionFields ConversionType PricedFields"
+            "Conversion ConversionFields ConversionType LineItem PricedFields new_event_id"
         ),
         "anytrack_async.models.customer": "Customer",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
-        "anytrack_async.models.event_id": "new_event_id",
-        "anytrack_async.models.line_item": "LineItem",
         "anytrack_async.models.meta": "MetaFields",
         "anytrack_async.outbox.base": (
             "Appended Claim DeadLetter Depth Entries Entry FailedEntry Outbox"

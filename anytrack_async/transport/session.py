@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -12,11 +12,9 @@ import httpx
 from anytrack_async._version import __version__
 from anytrack_async.errors import ClosedError, ConfigurationError, TransportError
 from anytrack_async.settings.fields import check_header_value
-from anytrack_async.settings.http import HttpSettings, Retry
-from anytrack_async.transport.engines.choose import check_engine, open_engine
-from anytrack_async.transport.engines.httpx import HttpxEngine
+from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.errors import safe_text, service_error
-from anytrack_async.transport.limit import Limit
+from anytrack_async.transport.httpx import HttpxEngine
 from anytrack_async.transport.message import (
     Engine,
     Request,
@@ -25,43 +23,40 @@ from anytrack_async.transport.message import (
     Transport,
     read_json,
 )
-from anytrack_async.transport.retry import Repeat
+from anytrack_async.transport.retry import LimitedEngine, RetryingEngine
 
-_TOTAL = 4  # time-outs that one exchange may take in all
-_CACHED = 64  # URLs
+_TOTAL_TIMEOUTS = 4  # an exchange may take this many timeouts in all
+_MAX_CACHED_URLS = 64
 
 _JSON = {"Content-Type": "application/json"}
-_DEFAULTS = {
+_DEFAULT_HEADERS = {
     "Accept": "application/json",
-    "Accept-Encoding": "identity",  # unpacking would be work on the loop
+    "Accept-Encoding": "identity",  # decompression would block the event loop
     "User-Agent": f"anytrack_async/{__version__}",
 }
 
-_Query = Mapping[str, str]
-
 
 class Session:
-    """Requests to one service: its address, headers, limit, time-outs and retries.
+    """Requests to one service: its base URL, headers, limits, timeouts and retries.
 
-    Nothing is opened before the first request. Redirects are not followed, cookies not kept, TLS is
-    always verified. An injected *transport* takes the place of the connection pool; the limit and
-    the retries stay around it, and closing the session closes it (as `httpx.AsyncClient` does).
+    A read (`get`) goes through ``RetryingEngine(LimitedEngine(engine))``. `send` goes without the
+    retries: lanes retry deliveries. The engine is opened by the first request.
+
+    Redirects are not followed, cookies are not kept, and TLS certificates are always verified.
 
     Args:
-        service: its name in errors.
-        base_url: without a slash at its end.
+        service: the service's name, for error messages.
+        base_url: requests go to paths below it.
         headers: sent with each request.
-        http: time-outs, connections, retries, engine.
-        transport: instead of the engine that *http* names.
-        bounded: whether whoever sends bounds how many requests are on the wire, and for how long.
-            Otherwise there are as many as connections, and each ends after four time-outs, however
-            busily the server drips bytes.
-
-    Attributes:
-        closed: whether nothing is opened any more: whoever closes it for good says so first.
+        http: timeouts, connections, retries, engine.
+        transport: used instead of the engine that *http* names, and closed with the session (as
+            `httpx.AsyncClient` does). Limits and retries still apply.
+        limited: whether the session limits the requests on the wire to the number of connections,
+            and each exchange to four timeouts, however slowly the server sends. False for a caller
+            that limits both itself.
 
     Raises:
-        ConfigurationError: the engine is not installed, or *base_url* is no URL.
+        ConfigurationError: the engine is not installed, or *base_url* is not a URL.
     """
 
     def __init__(
@@ -72,20 +67,31 @@ class Session:
         headers: Mapping[str, str],
         http: HttpSettings,
         transport: Transport | None = None,
-        bounded: bool = False,
+        limited: bool = True,
     ) -> None:
         if transport is None:
-            check_engine(http)
+            from anytrack_async.transport.pool import require_engine
+
+            require_engine(http)
         self.service = service
-        self.closed = False
-        self._base = _checked(base_url.rstrip("/"))
+        self._base_url = _check_url(base_url.rstrip("/"))
+        self._timeout = http.timeout
         self._http = http
-        self._given = transport
-        self._bounded = bounded
-        self._engine: Engine | None = None
-        self._opening = anyio.Lock(fast_acquire=True)
+        self._transport = transport
+        self._limited = limited
+        self._engine = _LazyEngine(self._open_engine)
+        self._reads = RetryingEngine(self._engine, http.retry)
         self._urls: dict[tuple[str, ...], str] = {}
-        self._sign(_DEFAULTS | _named(headers))
+        self._set_headers(_DEFAULT_HEADERS | _title_case(headers))
+
+    @property
+    def closed(self) -> bool:
+        """Whether requests raise `ClosedError` rather than open a new engine after `aclose`."""
+        return self._engine.closed
+
+    @closed.setter
+    def closed(self, value: bool) -> None:
+        self._engine.closed = value
 
     def send(
         self,
@@ -99,33 +105,33 @@ class Session:
 
         Args:
             method: upper case.
-            path: segments behind the base URL; each is percent-encoded.
+            path: segments below the base URL; each is percent-encoded.
             params: the query.
             content: the body; JSON unless *headers* say otherwise.
-            headers: besides the session's.
+            headers: added to those of the session.
 
         Raises:
             TransportError: there is no response.
         """
-        return self._carry(self._request(method, path, params, content, headers))
+        return self._exchange(self._engine, self._request(method, path, params, content, headers))
 
     async def get(self, *path: str, params: Mapping[str, str] | None = None) -> Any:
-        """Read: return the response's JSON; retried as the settings say.
+        """Read JSON, with retries.
+
+        Args:
+            path: segments below the base URL; each is percent-encoded.
+            params: the query.
 
         Raises:
-            ServiceError: the subclass that fits, after the last retry.
+            TransportError: there is no response, after the last retry.
+            ServiceError: the status is not a 2xx, after the last retry; a subclass by status.
             DecodeError: the response is not JSON.
         """
-        response = await self._carry(
-            self._request("GET", path, params, None, None), self._http.retry
-        )
+        request = self._request("GET", path, params, None, None)
+        response = await self._exchange(self._reads, request)
         if not response.success:
             raise service_error(response)
         return await read_json(response)
-
-    async def exchange(self, request: Request) -> Response:
-        """Send *request* once, on the engine there is now: before a repeat, this may be closed."""
-        return await (self._engine or await self._open()).exchange(request)
 
     def authorize(self, token: str) -> None:
         """Use *token* as bearer token from now on.
@@ -134,117 +140,150 @@ class Session:
             ConfigurationError: *token* cannot be sent in a header.
         """
         check_header_value("token", token)
-        self._sign(self._headers | {"Authorization": f"Bearer {token}"})
-
-    def check_open(self) -> None:
-        """Raise `ClosedError` if this is `closed`."""
-        if self.closed:
-            raise ClosedError("the client is closed: use it inside its `async with` block")
+        self._set_headers(self._headers | {"Authorization": f"Bearer {token}"})
 
     async def aclose(self) -> None:
         """Close the connections, and the injected transport.
 
-        A later request opens new ones, unless the session is `closed`.
+        A later request opens new connections, unless the session is `closed`.
         """
-        with anyio.CancelScope(shield=True):
-            async with self._opening:  # by a request that came before
-                engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.aclose()
-        elif self._given is not None:
-            await self._given.aclose()
+        if self._transport is not None and not self._engine.is_open:
+            await self._transport.aclose()
+        else:
+            await self._engine.aclose()
 
-    def _sign(self, headers: dict[str, str]) -> None:
-        self._headers = headers
-        self._typed = headers | _JSON
+    # Engines
 
-    async def _open(self) -> Engine:
-        async with self._opening:
-            if self._engine is None:
-                self.check_open()
-                self._engine = await self._opened()
-            return self._engine
+    async def _open_engine(self) -> Engine:
+        http = self._http
+        total_timeout = _TOTAL_TIMEOUTS * http.timeout if self._limited else None
+        if self._transport is not None:
+            engine: Engine = HttpxEngine(self._transport, http, total_timeout=total_timeout)
+        else:
+            from anytrack_async.transport.pool import open_engine
 
-    async def _opened(self) -> Engine:
-        http, total = self._http, None if self._bounded else _TOTAL * self._http.timeout
-        engine: Engine = (
-            HttpxEngine(self._given, http, total=total)
-            if self._given is not None
-            else await open_engine(self._base, http, total)
-        )
-        if self._bounded:
+            engine = await open_engine(self._base_url, http, total_timeout)
+        if not self._limited:
             return engine
-        return Limit(engine, slots=http.connections, patience=http.timeout)
+        return LimitedEngine(engine, slots=http.connections, timeout=http.timeout)
+
+    async def _exchange(self, engine: Engine, request: Request) -> Response:
+        try:
+            return await engine.exchange(request)
+        except (httpx.RequestError, OSError) as exc:
+            error = TransportError(_describe(exc, request, self._timeout), service=self.service)
+            if not isinstance(exc, _QUOTING_ERRORS):
+                raise error from exc
+        # Out here the error has no context that a log could show.
+        raise error
+
+    # Requests
+
+    def _set_headers(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+        self._json_headers = headers | _JSON
 
     def _request(
         self,
         method: str,
         path: tuple[str, ...],
-        params: _Query | None,
+        params: Mapping[str, str] | None,
         content: bytes | None,
         headers: Mapping[str, str] | None,
     ) -> Request:
-        fields = self._headers if content is None else self._typed
+        all_headers = self._headers if content is None else self._json_headers
         if headers:
-            fields = fields | _named(headers)
+            all_headers = all_headers | _title_case(headers)
         url = None if params else self._urls.get(path)
-        return Request(self.service, method, url or self._url(path, params), fields, content)
+        return Request(self.service, method, url or self._url(path, params), all_headers, content)
 
-    def _url(self, path: tuple[str, ...], params: _Query | None) -> str:
-        url = self._join(path)
+    def _url(self, path: tuple[str, ...], params: Mapping[str, str] | None) -> str:
+        url = "/".join((self._base_url, *map(_quote_segment, path)))
         if params:
             return f"{url}?{urlencode(params, quote_via=quote)}"
-        if len(self._urls) < _CACHED:
+        if len(self._urls) < _MAX_CACHED_URLS:
             self._urls[path] = url
         return url
 
-    def _join(self, path: tuple[str, ...]) -> str:
-        return "/".join((self._base, *map(_segment, path)))
 
-    async def _carry(self, request: Request, retry: Retry | None = None) -> Response:
-        try:
-            return await (self if retry is None else Repeat(self, retry)).exchange(request)
-        except httpx.LocalProtocolError:
-            # Its text quotes the header it dislikes, and that may be the token.
-            raise self._lost("the request is not valid HTTP") from None
-        except (httpx.RequestError, OSError) as exc:
-            raise self._lost(_why(exc, request.url, self._http.timeout)) from exc
+class _LazyEngine:
+    """An engine that the first request opens, as does the first request after closing.
 
-    def _lost(self, why: str) -> TransportError:
-        return TransportError(why, service=self.service)
+    Attributes:
+        closed: True makes a request raise `ClosedError` where it would open the engine.
+    """
+
+    def __init__(self, open_engine: Callable[[], Awaitable[Engine]]) -> None:
+        self.closed = False
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._lock = anyio.Lock(fast_acquire=True)
+
+    @property
+    def is_open(self) -> bool:
+        return self._engine is not None
+
+    async def exchange(self, request: Request) -> Response:
+        return await (self._engine or await self._open()).exchange(request)
+
+    async def aclose(self) -> None:
+        with anyio.CancelScope(shield=True):
+            async with self._lock:  # a request may be opening the engine right now
+                engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.aclose()
+
+    async def _open(self) -> Engine:
+        async with self._lock:
+            if self._engine is None:
+                if self.closed:
+                    raise ClosedError("the client is closed: use it inside its `async with` block")
+                self._engine = await self._open_engine()
+            return self._engine
 
 
-def _checked(url: str) -> str:
+def _check_url(url: str) -> str:
     try:
         return str(httpx.URL(url))
     except httpx.InvalidURL as exc:
         raise ConfigurationError(f"base_url is not a URL: {exc}") from None
 
 
-def _named(headers: Mapping[str, str]) -> dict[str, str]:
+def _title_case(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.title(): value for name, value in headers.items()}
 
 
-def _segment(text: str) -> str:
+def _quote_segment(text: str) -> str:
     if text in ("", ".", ".."):
-        # Dots climb up the path even when encoded: clients and servers decode them first.
+        # Clients and servers decode `%2E%2E` before they resolve dots.
         raise ValueError(f"a path segment must not be {text!r}")
     return quote(text, safe="")
 
 
-def _why(exc: Exception, url: str, timeout: float) -> str:
-    # Where to is a setting, and often what is wrong; without user and password.
-    place = httpx.URL(url).netloc.decode("ascii")
+# Errors
+
+_QUOTING_ERRORS = (httpx.LocalProtocolError, httpx.ProxyError)
+"""Errors with text that may contain a secret: the header that is not valid HTTP, or a proxy's words
+about its credentials."""
+
+
+def _describe(exc: Exception, request: Request, timeout: float) -> str:
+    # Host and port help, since they are a setting; user and password never are in a base URL.
+    host = httpx.URL(request.url).netloc.decode("ascii")
     match exc:
+        case httpx.LocalProtocolError():
+            return "the request is not valid HTTP"
+        case httpx.ProxyError():
+            return f"the proxy refused to connect to {host}: check its URL, user and password"
         case httpx.PoolTimeout():
             return f"no free connection within {timeout:g} s"
         case httpx.ConnectTimeout():
-            return f"no connection to {place} within {timeout:g} s"
+            return f"no connection to {host} within {timeout:g} s"
         case TotalTimeout():
-            return f"no complete response within {_TOTAL * timeout:g} s"
+            return f"no complete response within {_TOTAL_TIMEOUTS * timeout:g} s"
         case httpx.TimeoutException():
             return f"no response within {timeout:g} s"
         case httpx.ConnectError():
-            return f"connection to {place} failed: {safe_text(str(exc))}"
+            return f"connection to {host} failed: {safe_text(str(exc))}"
         case _:
             return f"the connection broke off ({type(exc).__name__})"

@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
 from anytrack_async.settings.http import Retry
-from anytrack_async.transport.limit import Limit
 from anytrack_async.transport.message import Request, Response
-from anytrack_async.transport.retry import Repeat, may_help
+from anytrack_async.transport.retry import LimitedEngine, RetryingEngine, is_retryable
 
 pytestmark = pytest.mark.asyncio
 
@@ -51,8 +51,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
-def retrying(steps: Iterable[Step], **retry: float) -> Repeat:
-    return Repeat(Script(*steps), Retry(**{"attempts": 4, **retry}))
+def retrying(steps: Iterable[Step], **retry: float) -> RetryingEngine:
+    return RetryingEngine(Script(*steps), Retry(**{"attempts": 4, **retry}))
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 521, 524])
@@ -140,8 +140,8 @@ async def test_waits_grow_without_a_hint(monkeypatch: pytest.MonkeyPatch, waits:
 
 
 async def test_a_request_that_waits_holds_no_slot():
-    limit = Limit(Script(later(503, "30"), 200), slots=1)
-    transport = Repeat(limit, Retry())
+    limit = LimitedEngine(Script(later(503, "30"), 200), slots=1)
+    transport = RetryingEngine(limit, Retry())
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(transport.exchange, GET)
@@ -152,12 +152,114 @@ async def test_a_request_that_waits_holds_no_slot():
 
 
 @pytest.mark.parametrize(("status", "helps"), [(499, False), (500, True), (599, True)])
-async def test_may_help(status: int, helps: bool):
-    assert may_help(status) is helps
+async def test_is_retryable(status: int, helps: bool):
+    assert is_retryable(status) is helps
 
 
-async def test_closing_closes_the_inner_engine():
+async def test_closing_a_retrying_engine_closes_the_inner_one():
     wire = Script()
-    await Repeat(wire, Retry()).aclose()
+    await RetryingEngine(wire, Retry()).aclose()
+
+    assert wire.closed == 1
+
+
+# LimitedEngine
+
+
+class Counting:
+    """An engine that holds each request until told, and counts how many it holds."""
+
+    def __init__(self) -> None:
+        self.gate = anyio.Event()
+        self.now = self.peak = self.seen = self.closed = 0
+        self.failure: Exception | None = None
+
+    async def exchange(self, request: Request) -> Response:
+        self.seen += 1
+        self.now += 1
+        self.peak = max(self.peak, self.now)
+        try:
+            if self.failure:
+                raise self.failure
+            await self.gate.wait()
+        finally:
+            self.now -= 1
+        return request.build_response(200, {}, b"")
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+async def test_never_more_than_slots_on_the_wire():
+    wire = Counting()
+    limit = LimitedEngine(wire, slots=3)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(10):
+            tasks.start_soon(limit.exchange, GET)
+        await anyio.wait_all_tasks_blocked()
+        held = wire.seen
+        wire.gate.set()
+
+    assert held == wire.peak == 3
+    assert wire.seen == 10
+
+
+async def test_a_failure_frees_its_slot():
+    wire = Counting()
+    wire.failure = httpx.ConnectError("refused")
+    limit = LimitedEngine(wire, slots=1)
+
+    for _ in range(3):
+        with pytest.raises(httpx.ConnectError):
+            await limit.exchange(GET)
+
+
+async def test_a_cancelled_request_frees_its_slot():
+    wire = Counting()
+    limit = LimitedEngine(wire, slots=1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(limit.exchange, GET)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    wire.gate.set()
+
+    with anyio.fail_after(5):
+        assert (await limit.exchange(GET)).status == 200
+
+
+async def test_who_is_cancelled_while_waiting_takes_no_slot():
+    wire = Counting()
+    limit = LimitedEngine(wire, slots=1)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(limit.exchange, GET)
+        await anyio.wait_all_tasks_blocked()
+        async with anyio.create_task_group() as waiting:
+            waiting.start_soon(limit.exchange, GET)
+            await anyio.wait_all_tasks_blocked()
+            waiting.cancel_scope.cancel()
+        wire.gate.set()
+    with anyio.fail_after(5):
+        await limit.exchange(GET)
+
+    assert wire.seen == 2
+
+
+async def test_waiting_for_a_slot_ends():
+    wire = Counting()
+    limit = LimitedEngine(wire, slots=1, timeout=0.01)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(limit.exchange, GET)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(httpx.PoolTimeout):
+            await limit.exchange(GET)
+        wire.gate.set()
+
+
+async def test_closing_a_limited_engine_closes_the_inner_one():
+    wire = Counting()
+    await LimitedEngine(wire, slots=1).aclose()
 
     assert wire.closed == 1

@@ -18,7 +18,7 @@ from anytrack_async import errors
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.errors import ClosedError, ConfigurationError, DecodeError, TransportError
 from anytrack_async.settings.http import HttpSettings, Retry
-from anytrack_async.transport.engines.httpx import HttpxEngine
+from anytrack_async.transport.httpx import HttpxEngine
 from anytrack_async.transport.message import TotalTimeout, Transport
 from anytrack_async.transport.session import Session
 
@@ -362,9 +362,9 @@ async def test_what_waits_for_the_opening_opens_nothing_once_it_is_closed(
     async def opening(url: str, http: HttpSettings, total: float | None) -> HttpxEngine:
         await gate.wait()
         wires.append(Wire())
-        return HttpxEngine(wires[-1], http, total=total)
+        return HttpxEngine(wires[-1], http, total_timeout=total)
 
-    monkeypatch.setattr("anytrack_async.transport.session.open_engine", opening)
+    monkeypatch.setattr("anytrack_async.transport.pool.open_engine", opening)
     talk = session()
     refused: list[ClosedError] = []
 
@@ -426,9 +426,9 @@ async def test_nothing_is_opened_before_the_first_request(monkeypatch: pytest.Mo
 
     async def opening(url: str, http: HttpSettings, total: float | None) -> HttpxEngine:
         opened.append(url)
-        return HttpxEngine(Wire(), http, total=total)
+        return HttpxEngine(Wire(), http, total_timeout=total)
 
-    monkeypatch.setattr("anytrack_async.transport.session.open_engine", opening)
+    monkeypatch.setattr("anytrack_async.transport.pool.open_engine", opening)
     talk = session()
     before = list(opened)
     await talk.send("GET", "a")

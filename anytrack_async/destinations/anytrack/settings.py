@@ -59,9 +59,9 @@ class AnyTrackSettings:
 
 
 def anytrack_session(
-    settings: AnyTrackSettings, *, transport: Transport | None = None, bounded: bool = False
+    settings: AnyTrackSettings, *, transport: Transport | None = None, limited: bool = True
 ) -> Session:
-    """Return a session with AnyTrack; see `Session` for *transport* and *bounded*.
+    """Return a session with AnyTrack; see `Session` for *transport* and *limited*.
 
     Raises:
         ConfigurationError: the engine is not installed.
@@ -75,5 +75,5 @@ def anytrack_session(
         },
         http=settings.http,
         transport=transport,
-        bounded=bounded,
+        limited=limited,
     )

@@ -47,7 +47,7 @@ class AnyTrackSink:
         batch_timeout: float = inf,
     ) -> None:
         http = settings.http
-        self._session = anytrack_session(settings, transport=transport, bounded=True)
+        self._session = anytrack_session(settings, transport=transport, limited=False)
         self._slots = RequestSlots(http.connections)
         self._sending_time, self._total_time = _batch_times(
             http.timeout, batch_timeout * _TIME_USED

@@ -1,0 +1,254 @@
+"""`Connection`: one connection to a server, HTTP by h11, bytes by anyio; and how it is opened."""
+
+from __future__ import annotations
+
+import select
+import ssl
+from functools import lru_cache
+from threading import Lock
+from typing import Any, TypeAlias, cast
+
+import anyio
+import anyio.to_thread
+import h11
+import httpx
+from anyio.abc import ByteStream, SocketAttribute
+from anyio.streams.tls import TLSStream
+
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.transport.message import Request, Response, TotalTimeout, decompress
+
+_READ_SIZE = 65_536  # bytes
+_MAX_HEAD_SIZE = 102_400  # bytes of status line and headers
+_CLOSE_TIMEOUT = 1.0  # seconds
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_STREAM_ERRORS = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
+
+_Event: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
+
+
+class Connection:
+    """One connection, which carries one request after the other.
+
+    Args:
+        stream: to the server; closed with the connection.
+        timeout: seconds for each read or write.
+
+    Attributes:
+        reusable: whether the last exchange left the connection fit for another one.
+    """
+
+    def __init__(self, stream: ByteStream, *, timeout: float) -> None:
+        self._stream = stream
+        self._timeout = timeout
+        self._socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_SIZE)
+        self.reusable = False
+
+    @property
+    def stale(self) -> bool:
+        """Whether the server closed the idle connection, or sent bytes without a request."""
+        return _is_readable(self._socket)
+
+    async def exchange(self, request: Request, deadline: float) -> Response:
+        """Send *request* and read the response.
+
+        Args:
+            request: what to send.
+            deadline: when to give up, on anyio's clock.
+
+        Raises:
+            httpx.TransportError: there is no response; the connection must be closed.
+        """
+        self.reusable = False
+        timeout_error: type[httpx.TimeoutException] = httpx.WriteTimeout
+        # One cancel scope for the whole exchange: entering a scope is a good part of the cost.
+        # The scope's deadline moves with each step: with a timeout of 30 s and a deadline at
+        # t = 120 s, the write may last until t = 30, and a read that starts at t = 100 until 120.
+        with anyio.CancelScope(deadline=self._next_deadline(deadline)) as scope:
+            # The serialised request is freed once it is sent, while the server still works on it.
+            fully_sent = await self._send(self._serialise(request))
+            timeout_error = httpx.ReadTimeout
+            response = await self._receive(request, scope, deadline)
+            self.reusable = fully_sent and self._start_next_cycle()
+            return response
+        raise (TotalTimeout if anyio.current_time() >= deadline else timeout_error)("too slow")
+
+    async def aclose(self) -> None:
+        """Close the connection; wait for the server's part of a TLS shutdown for a second."""
+        with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+            await self._stream.aclose()
+
+    def _next_deadline(self, deadline: float) -> float:
+        return min(deadline, anyio.current_time() + self._timeout)
+
+    def _serialise(self, request: Request) -> bytes:
+        host, target = _split_url(request.url)
+        headers = [("Host", host), *request.headers.items()]
+        content = request.content
+        if content is not None or request.method in _METHODS_WITH_BODY:
+            headers.append(("Content-Length", str(len(content or b""))))
+        send = self._http.send
+        try:
+            head = send(h11.Request(method=request.method, target=target, headers=headers))
+            body = send(h11.Data(data=content)) if content else None
+            send(h11.EndOfMessage())
+        except h11.LocalProtocolError as exc:
+            raise httpx.LocalProtocolError(str(exc)) from exc
+        return (head or b"") + (body or b"")
+
+    async def _send(self, data: bytes) -> bool:
+        try:
+            await self._stream.send(data)
+        except _STREAM_ERRORS:
+            # A server may refuse a large body and close before it has read all of it. Its response
+            # (a 413, for example) can still be read.
+            return False
+        return True
+
+    async def _receive(
+        self, request: Request, scope: anyio.CancelScope, deadline: float
+    ) -> Response:
+        event = await self._next_event(scope, deadline)
+        while isinstance(event, h11.InformationalResponse):  # 103 Early Hints
+            event = await self._next_event(scope, deadline)
+        head = cast("h11.Response", event)
+        pieces = []
+        while isinstance(event := await self._next_event(scope, deadline), h11.Data):
+            pieces.append(bytes(event.data))
+        headers = httpx.Headers(head.headers.raw_items())
+        content = decompress(headers, b"".join(pieces))
+        return request.build_response(head.status_code, headers, content)
+
+    async def _next_event(self, scope: anyio.CancelScope, deadline: float) -> _Event:
+        http = self._http
+        try:
+            while (event := http.next_event()) is h11.NEED_DATA:
+                scope.deadline = self._next_deadline(deadline)
+                http.receive_data(await self._read())
+        except h11.RemoteProtocolError as exc:
+            raise httpx.RemoteProtocolError(str(exc)) from exc
+        return event
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._stream.receive(_READ_SIZE)
+        except anyio.EndOfStream:
+            return b""
+        except _STREAM_ERRORS as exc:
+            raise httpx.ReadError(str(exc)) from exc
+
+    def _start_next_cycle(self) -> bool:
+        http = self._http
+        if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+            return False  # HTTP/1.0, `Connection: close`, or a body that ends with the connection
+        if http.trailing_data != (b"", False):
+            return False  # surplus bytes would be read as the response to the next request
+        http.start_next_cycle()
+        return True
+
+
+@lru_cache(maxsize=64)
+def _split_url(url: str) -> tuple[str, str]:
+    # "https://api.test:8443/v1/a?q=1" → "api.test:8443", "/v1/a?q=1"
+    parsed = httpx.URL(url)
+    return parsed.netloc.decode("ascii"), parsed.raw_path.decode("ascii")
+
+
+def _is_readable(sock: Any) -> bool:
+    if sock.fileno() < 0:
+        return True
+    if not hasattr(select, "poll"):
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()  # select() cannot watch descriptors above 1,023
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+# Opening
+
+
+async def connect(url: httpx.URL, context: ssl.SSLContext, *, timeout: float) -> ByteStream:
+    """Return a stream to the host of *url*, with TLS for ``https``.
+
+    Args:
+        url: scheme, host and port.
+        context: for TLS.
+        timeout: seconds for connecting, and again for the TLS handshake.
+
+    Raises:
+        httpx.ConnectError: the message gives the reason.
+        httpx.ConnectTimeout: connecting or the handshake takes longer than *timeout*.
+    """
+    try:
+        return await _start_tls(await _connect_tcp(url, timeout), url, context, timeout)
+    except TimeoutError as exc:
+        raise httpx.ConnectTimeout("too slow") from exc
+    except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+        raise httpx.ConnectError(_describe_connect_error(exc)) from exc
+
+
+async def _connect_tcp(url: httpx.URL, timeout: float) -> ByteStream:
+    with anyio.fail_after(timeout):
+        return await anyio.connect_tcp(_host(url), url.port or _DEFAULT_PORTS[url.scheme])
+
+
+async def _start_tls(
+    stream: ByteStream, url: httpx.URL, context: ssl.SSLContext, timeout: float
+) -> ByteStream:
+    if url.scheme == "http":
+        return stream
+    try:
+        with anyio.fail_after(timeout):
+            return await TLSStream.wrap(
+                stream,
+                server_side=False,
+                hostname=_host(url),
+                ssl_context=context,
+                standard_compatible=False,
+            )
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await stream.aclose()  # a plain TCP stream closes without waiting for the server
+        raise
+
+
+def _host(url: httpx.URL) -> str:
+    return url.raw_host.decode("ascii")
+
+
+def _describe_connect_error(exc: Exception) -> str:
+    cause = exc.__cause__
+    if isinstance(cause, BaseExceptionGroup):  # one exception for each address of the host
+        cause = cause.exceptions[0]
+    return str(cause or exc)
+
+
+_context_lock = Lock()
+
+
+async def tls_context() -> ssl.SSLContext:
+    """Return the TLS context of this process, which verifies certificates.
+
+    Loading the CA file takes tens of milliseconds, so it is loaded once, in a worker thread.
+
+    Raises:
+        ConfigurationError: the file that `SSL_CERT_FILE` names cannot be read.
+    """
+    return await anyio.to_thread.run_sync(_shared_context)
+
+
+def _shared_context() -> ssl.SSLContext:
+    with _context_lock:
+        try:
+            return _load_context()
+        except OSError as exc:
+            raise ConfigurationError(f"cannot load the CA certificates: {exc}") from exc
+
+
+@lru_cache(maxsize=1)
+def _load_context() -> ssl.SSLContext:
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

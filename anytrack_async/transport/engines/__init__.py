@@ -1,1 +1,0 @@
-"""What carries requests: h11, aiohttp or an httpx transport."""

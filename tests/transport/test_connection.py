@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import anyio
+import httpx
+import pytest
+
+from anytrack_async.errors import ConfigurationError, TransportError
+from anytrack_async.settings.http import HttpSettings
+from anytrack_async.transport.connection import Connection, _is_readable, _load_context, tls_context
+from anytrack_async.transport.message import Request, Response, TotalTimeout
+from anytrack_async.transport.session import Session
+from tests.transport.server import reply, serving, trusting
+
+pytestmark = pytest.mark.asyncio
+
+GET = Request("anytrack", "GET", "https://api.test:8443/v1/a?q=%20", {"Accept": "text/plain"})
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Wire:
+    """A byte stream that says what it is told to, piece by piece, and then ends."""
+
+    def __init__(self, *pieces: bytes | Exception, sending: Exception | None = None) -> None:
+        self.pieces = list(pieces)
+        self.sending = sending
+        self.sent: list[bytes] = []
+        self.closed = False
+
+    def extra(self, *_: object) -> None:
+        return None
+
+    async def send(self, data: bytes) -> None:
+        self.sent.append(data)
+        if self.sending:
+            raise self.sending
+
+    async def receive(self, max_bytes: int) -> bytes:
+        if not self.pieces:
+            raise anyio.EndOfStream
+        piece = self.pieces.pop(0)
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def connection(wire: Wire, timeout: float = 5.0) -> Connection:
+    return Connection(wire, timeout=timeout)  # type: ignore[arg-type]
+
+
+async def ask(wire: Wire, request: Request = GET) -> tuple[Response, Connection]:
+    used = connection(wire)
+    return await used.exchange(request, anyio.current_time() + 10), used
+
+
+async def test_a_request_leaves_as_one_piece():
+    wire = Wire(OK)
+    await ask(wire, GET._replace(method="POST", content=b"body"))
+
+    (sent,) = wire.sent
+    assert sent == (
+        b"POST /v1/a?q=%20 HTTP/1.1\r\nHost: api.test:8443\r\nAccept: text/plain\r\n"
+        b"Content-Length: 4\r\n\r\nbody"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "said"),
+    [("GET", None, False), ("POST", None, True), ("POST", b"", True), ("DELETE", None, False)],
+)
+async def test_the_length_is_said_where_a_body_is_expected(
+    method: str, content: bytes | None, said: bool
+):
+    wire = Wire(OK)
+    await ask(wire, GET._replace(method=method, content=content))
+
+    assert (b"Content-Length: 0\r\n" in wire.sent[0]) is said
+
+
+async def test_an_answer_in_pieces_is_put_together():
+    wire = Wire(*(OK[at : at + 1] for at in range(len(OK))))
+    response, used = await ask(wire)
+
+    assert (response.status, response.content, response.service) == (200, b"{}", "anytrack")
+    assert response.headers["CONTENT-length"] == "2"
+    assert used.reusable
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        OK + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nfor me",
+        OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        OK.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        b"HTTP/1.1 200 OK\r\n\r\n{}",
+    ],
+)
+async def test_a_connection_that_may_be_out_of_step_is_not_used_again(said: bytes):
+    response, used = await ask(Wire(said))
+
+    assert response.content == b"{}"
+    assert not used.reusable
+
+
+@pytest.mark.parametrize("failure", [anyio.BrokenResourceError, anyio.ClosedResourceError, OSError])
+async def test_what_cannot_be_sent_may_still_be_answered(failure: type[Exception]):
+    response, used = await ask(Wire(OK, sending=failure()))
+
+    assert response.status == 200
+    assert not used.reusable
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (anyio.BrokenResourceError(), httpx.ReadError),
+        (ConnectionResetError(), httpx.ReadError),
+        (b"", httpx.RemoteProtocolError),
+        (b"SSH-2.0\r\n\r\n", httpx.RemoteProtocolError),
+        (OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"), httpx.DecodingError),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", httpx.RemoteProtocolError),
+    ],
+)
+async def test_no_answer_is_an_error_of_httpx(said: bytes | Exception, kind: type[Exception]):
+    used = connection(Wire(said))
+    with pytest.raises(kind):
+        await used.exchange(GET, anyio.current_time() + 10)
+
+    assert not used.reusable
+
+
+async def test_what_is_not_http_is_not_sent():
+    wire = Wire(OK)
+    with pytest.raises(httpx.LocalProtocolError):
+        await ask(wire, GET._replace(headers={"Authorization": "a\r\nb"}))
+
+    assert wire.sent == []
+
+
+class Hanging(Wire):
+    """Takes no data, or never says anything."""
+
+    def __init__(self, *pieces: bytes, sends: bool) -> None:
+        super().__init__(*pieces)
+        self.sends = sends
+
+    async def send(self, data: bytes) -> None:
+        if not self.sends:
+            await anyio.sleep_forever()
+
+    async def receive(self, max_bytes: int) -> bytes:
+        return await super().receive(max_bytes) if self.pieces else await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("make", "timeout", "total", "kind"),
+    [
+        (lambda: Hanging(sends=False), 0.01, 9, httpx.WriteTimeout),
+        (lambda: Hanging(sends=True), 0.01, 9, httpx.ReadTimeout),
+        (lambda: Hanging(OK[:-1], sends=True), 0.01, 9, httpx.ReadTimeout),
+        (lambda: Hanging(OK[:-1], sends=True), 9, 0.01, TotalTimeout),
+        (lambda: Hanging(sends=False), 9, 0.01, TotalTimeout),
+    ],
+)
+async def test_whatever_hangs_ends(
+    make: Callable[[], Wire], timeout: float, total: float, kind: type[Exception]
+):
+    used = connection(make(), timeout)
+    with pytest.raises(kind) as caught:
+        await used.exchange(GET, anyio.current_time() + total)
+
+    assert type(caught.value) is kind
+    assert not used.reusable
+
+
+async def test_closing_closes_the_stream():
+    wire = Wire()
+    await connection(wire).aclose()
+
+    assert wire.closed
+
+
+async def test_a_closed_socket_counts_as_is_readable():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        idle = _is_readable(ours)
+        theirs.send(b"x")
+        told = _is_readable(ours)
+        ours.close()
+
+    assert (idle, told, _is_readable(ours)) == (False, True, True)
+
+
+async def test_readiness_is_known_without_poll(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr("select.poll")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        idle = _is_readable(ours)
+        theirs.send(b"x")
+
+        assert (idle, _is_readable(ours)) == (False, True)
+
+
+# TLS
+
+HTTP = HttpSettings(timeout=5)
+
+
+async def test_the_context_is_made_once_and_not_on_the_loop(monkeypatch: pytest.MonkeyPatch):
+    made: list[int] = []
+    create = httpx.create_ssl_context
+
+    def spy() -> ssl.SSLContext:
+        made.append(threading.get_ident())
+        return create()
+
+    monkeypatch.setattr(httpx, "create_ssl_context", spy)
+    _load_context.cache_clear()
+    found: list[ssl.SSLContext] = []
+
+    async def one() -> None:
+        found.append(await tls_context())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(one)
+
+    assert len(made) == 1
+    assert made[0] != threading.get_ident()
+    assert len({id(context) for context in found}) == 1
+
+
+async def test_nothing_but_what_the_engines_speak_is_offered(monkeypatch: pytest.MonkeyPatch):
+    offered: list[list[str]] = []
+
+    class Context(ssl.SSLContext):
+        def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+            offered.append(list(alpn_protocols))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(httpx, "create_ssl_context", lambda: Context(ssl.PROTOCOL_TLS_CLIENT))
+        _load_context.cache_clear()
+        await tls_context()
+    _load_context.cache_clear()
+
+    assert offered == [["http/1.1"]]
+
+
+async def test_a_wrong_ca_file_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "no-such-file.pem")
+    _load_context.cache_clear()
+    talk = Session("anytrack", "https://api.test", headers={}, http=HTTP)
+
+    with pytest.raises(ConfigurationError, match="cannot load the CA certificates"):
+        await talk.send("GET", "a")
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert await tls_context()
+
+
+async def test_the_context_verifies():
+    context = await tls_context()
+
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
+async def test_a_server_that_is_not_trusted_gets_nothing(engine: Literal["plain", "aiohttp"]):
+    async with serving(secure=True) as server:
+        http = HttpSettings(timeout=5, engine=engine)
+        talk = Session("anytrack", server.url, headers={}, http=http)
+        with pytest.raises(TransportError, match="certificate verify failed"):
+            await talk.send("POST", "conversions", content=b"{}")
+        await talk.aclose()
+
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
+async def test_a_server_that_is_trusted_answers_over_tls(
+    engine: Literal["plain", "aiohttp"], monkeypatch: pytest.MonkeyPatch
+):
+    async def context() -> ssl.SSLContext:
+        return trusting()
+
+    async def respond(wire: object, head: bytes, body: bytes) -> None:
+        await wire.send(reply(body))  # type: ignore[attr-defined]
+
+    async with serving(respond, secure=True) as server:
+        monkeypatch.setattr("anytrack_async.transport.pool.tls_context", context)
+        http = HttpSettings(timeout=5, engine=engine)
+        talk = Session("anytrack", server.url, headers={}, http=http)
+        for _ in range(3):
+            answered = await talk.send("POST", "conversions", content=b"x" * 200_000)
+            assert answered.content == b"x" * 200_000
+        await talk.aclose()
+        await server.all_closed()
+
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
+async def test_a_handshake_that_hangs_ends(engine: Literal["plain", "aiohttp"]):
+    async def silent(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await anyio.sleep_forever()
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, silent)
+        http = HttpSettings(timeout=0.05, engine=engine)
+        talk = Session("anytrack", f"https://localhost:{port}", headers={}, http=http)
+        with pytest.raises(TransportError, match=r"no connection to \S+ within 0\.05 s"):
+            await talk.send("GET", "a")
+        await talk.aclose()
+        tasks.cancel_scope.cancel()
+    await listener.aclose()

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+import httpcore
+import httpx
+import pytest
+import respx
+
+from anytrack_async.settings.http import HttpSettings
+from anytrack_async.transport.httpx import (
+    ClientRoutedTransport,
+    HttpxEngine,
+    PatchAwareEngine,
+    is_httpx_patched,
+)
+from anytrack_async.transport.message import Request, Response, TotalTimeout
+
+pytestmark = pytest.mark.asyncio
+
+HTTP = HttpSettings()
+POST = Request("anytrack", "POST", "https://api.test/a", {"Accept": "x/y"}, b"{}")
+
+
+class Body(httpx.AsyncByteStream):
+    """A body that arrives when told."""
+
+    def __init__(self, gate: anyio.Event) -> None:
+        self.gate = gate
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"half, "
+        await self.gate.wait()
+        yield b"whole"
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """Answers with a body that arrives when told."""
+
+    def __init__(self) -> None:
+        self.gate = anyio.Event()
+        self.body = Body(self.gate)
+        self.requests: list[httpx.Request] = []
+        self.closed = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return httpx.Response(201, headers={"X-Request-ID": "r1"}, stream=self.body)
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+async def test_the_transport_gets_the_request_and_gives_the_answer():
+    wire = Wire()
+    wire.gate.set()
+    response = await HttpxEngine(wire, HTTP).exchange(POST)
+
+    (sent,) = wire.requests
+    assert (sent.method, str(sent.url), sent.content) == ("POST", "https://api.test/a", b"{}")
+    assert sent.headers["accept"] == "x/y"
+    assert (response.status, response.content) == (201, b"half, whole")
+    assert (response.service, response.request_content) == ("anytrack", b"{}")
+    assert response.headers["x-request-id"] == "r1"
+
+
+async def test_an_answer_is_read_before_it_is_given():
+    wire = Wire()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(HttpxEngine(wire, HTTP).exchange, POST)
+        await anyio.wait_all_tasks_blocked()
+        reading = not wire.body.closed
+        wire.gate.set()
+
+    assert reading
+    assert wire.body.closed
+
+
+async def test_a_cancelled_request_closes_its_response():
+    wire = Wire()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(HttpxEngine(wire, HTTP).exchange, POST)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+    assert wire.body.closed
+
+
+async def test_a_dripping_answer_is_given_up():
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            yield b"."
+            await anyio.sleep(0.001)
+
+    wire = httpx.MockTransport(lambda _: httpx.Response(200, content=drip()))
+    with pytest.raises(TotalTimeout):
+        await HttpxEngine(wire, HTTP, total_timeout=0.02).exchange(POST)
+
+
+async def test_closing_closes_the_transport():
+    wire = Wire()
+    await HttpxEngine(wire, HTTP).aclose()
+
+    assert wire.closed == 1
+
+
+# Tools that patch httpx
+
+GET = Request("anytrack", "GET", "https://api.test/a", {})
+PLACES = (
+    (httpx.AsyncClient, "_transport_for_url"),
+    (httpx.AsyncHTTPTransport, "handle_async_request"),
+    (httpcore.AsyncConnectionPool, "handle_async_request"),
+    (httpcore.AsyncHTTPConnection, "handle_async_request"),
+)
+
+
+class Fixed:
+    """An engine with one response."""
+
+    def __init__(self, status: int, failure: Exception | None = None) -> None:
+        self.status = status
+        self.failure = failure
+        self.closed = 0
+
+    async def exchange(self, request: Request) -> Response:
+        return request.build_response(self.status, {}, b"")
+
+    async def aclose(self) -> None:
+        self.closed += 1
+        if self.failure:
+            raise self.failure
+
+
+@pytest.mark.parametrize(("owner", "name"), PLACES)
+async def test_a_patch_is_noticed_as_long_as_it_lasts(owner: type, name: str):
+    before = is_httpx_patched()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, lambda *_: None)
+        during = is_httpx_patched()
+
+    assert (before, during, is_httpx_patched()) == (False, True, False)
+
+
+@pytest.mark.parametrize("using", ["httpx", "httpcore"])
+async def test_respx_is_noticed(using: str):
+    with respx.mock(using=using):
+        during = is_httpx_patched()
+
+    assert (during, is_httpx_patched()) == (True, False)
+
+
+async def test_an_httpx_without_the_private_method_is_not_patched(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(httpx.AsyncClient, "_transport_for_url")
+    way = ClientRoutedTransport(httpx.MockTransport(lambda _: httpx.Response(204)))
+
+    assert not is_httpx_patched()
+    assert (await HttpxEngine(way, HttpSettings()).exchange(GET)).status == 204
+
+
+async def test_without_httpcore_nothing_of_it_is_patched(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(__import__("sys").modules, "httpcore")
+
+    assert not is_httpx_patched()
+
+
+async def test_the_other_engine_is_used_while_a_patch_lasts():
+    inner, other = Fixed(200), Fixed(299)
+    made: list[Fixed] = []
+
+    def make() -> Fixed:
+        made.append(other)
+        return other
+
+    engine = PatchAwareEngine(inner, make)
+    before = await engine.exchange(GET)
+    with respx.mock:
+        during = [await engine.exchange(GET) for _ in range(2)]
+    after = await engine.exchange(GET)
+    await engine.aclose()
+
+    assert [one.status for one in (before, *during, after)] == [200, 299, 299, 200]
+    assert len(made) == inner.closed == other.closed == 1
+
+
+async def test_what_was_not_needed_is_not_made_for_closing():
+    inner = Fixed(200)
+    await PatchAwareEngine(inner, lambda: pytest.fail("made")).aclose()
+
+    assert inner.closed == 1
+
+
+async def test_both_are_closed_even_if_one_fails():
+    inner, other = Fixed(200), Fixed(200, ZeroDivisionError())
+    engine = PatchAwareEngine(inner, lambda: other)
+    with respx.mock:
+        await engine.exchange(GET)
+    with pytest.raises(ZeroDivisionError):
+        await engine.aclose()
+
+    assert inner.closed == 1
+
+
+async def test_closing_the_clients_way_closes_its_transport():
+    class Closable(httpx.MockTransport):
+        closed = 0
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    transport = Closable(lambda _: httpx.Response(204))
+    await ClientRoutedTransport(transport).aclose()
+
+    assert transport.closed == 1
