@@ -1,0 +1,463 @@
+"""The storage form: exact, versioned, and trusted by its digest; what `load` refuses."""
+
+from __future__ import annotations
+
+import traceback
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from anytrack_async.codec import storage
+from anytrack_async.codec.converter import load
+from anytrack_async.codec.storage import decode, encode
+from anytrack_async.errors import DecodeError
+from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.meta_parts import MetaCustomData
+from tests.models.strategies import NASTY, conversions, json_values
+
+SECRET = "jane@example.com"
+many = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+SALE = Conversion.sale(
+    revenue="49.90",
+    currency="EUR",
+    order_id="1001",
+    timestamp=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+    customer=Customer(email=[SECRET]),
+    custom_data={"plan": "pro"},
+)
+
+
+FULL = attrs.evolve(
+    SALE,
+    id="c1",
+    click_id="k1",
+    sub_ids={"b": "2", "a": "1"},
+    source="google",
+    custom_data={"plan": "pro", "a": [1, 2.5, None, True]},
+    customer=Customer(email=[SECRET], phone=49, fbc="fb.1.1.x"),
+    items=[LineItem(id="p1", price="9.90", quantity=2)],
+    meta=MetaFields(opt_out=True, custom_data=MetaCustomData(net_revenue=Decimal("1.50"))),
+)
+
+
+def as_sorted_json(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+# Exact
+
+
+@given(conversions)
+@many
+def test_decoding_returns_the_conversion_that_was_encoded(conversion: Conversion):
+    again = decode(encode(conversion).payload)
+
+    assert again == conversion
+    assert attrs.asdict(again) == attrs.asdict(conversion)
+    assert str(again.revenue) == str(conversion.revenue)
+    assert [str(item.price) for item in again.items] == [
+        str(item.price) for item in conversion.items
+    ]
+    assert type(again.timestamp) is datetime
+    assert again.timestamp.tzinfo is UTC
+
+
+@pytest.mark.parametrize("amount", ["0", "0.00", "0.10", "1E-7", "1E+14", "1E-999999", "0E-50"])
+def test_amounts_keep_their_digits(amount: str):
+    conversion = Conversion.sale(revenue=amount, items=[LineItem(id="a", price=amount)])
+
+    again = decode(encode(conversion).payload)
+
+    assert (str(again.revenue), str(again.items[0].price)) == (amount, amount)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_text_cannot_change_the_structure_of_the_record(text: str):
+    conversion = Conversion.lead(
+        source=text,
+        custom_data={text: text, "v": 9, "content": text},
+        customer=Customer(email=text),
+    )
+
+    assert decode(encode(conversion).payload) == conversion
+
+
+@given(json_values)
+@many
+def test_custom_data_keeps_its_types(value: Any):
+    conversion = Conversion.lead(custom_data={"value": value})
+
+    again = decode(encode(conversion).payload)
+
+    assert as_sorted_json(again.custom_data) == as_sorted_json(conversion.custom_data)
+
+
+def test_the_deepest_custom_data_is_decoded():
+    deep: Any = []
+    for _ in range(62):
+        deep = [deep]
+    conversion = Conversion.lead(custom_data={"a": deep}, meta=MetaFields(extra={"a": deep}))
+
+    assert decode(encode(conversion).payload) == conversion
+
+
+# Versioned
+
+
+def test_a_record_carries_its_version():
+    assert orjson.loads(encode(SALE).payload)["v"] == 1
+
+
+def test_a_derived_event_id_is_stored():
+    assert orjson.loads(encode(SALE).payload)["content"]["event_id"] == "sale:1001"
+
+
+def test_a_record_of_the_first_release_is_readable():
+    """Written by the first release; must never be edited."""
+    payload = (
+        b'{"v":1,"timestamp":"2026-01-02T03:04:05.678901+00:00","id":"c1","content":{'
+        b'"conversion_type":"sale","currency":"EUR","customer":{"email":["jane@example.com"]},'
+        b'"custom_data":{"plan":"pro"},"event_id":"sale:1001","items":[{"id":"p1","price":"9.90"}],'
+        b'"meta":{"custom_data":{"net_revenue":"1.50"},"opt_out":true},'
+        b'"order_id":"1001","revenue":"49.90"}}'
+    )
+
+    assert decode(payload) == attrs.evolve(
+        SALE,
+        id="c1",
+        items=[LineItem(id="p1", price="9.90")],
+        meta=MetaFields(opt_out=True, custom_data=MetaCustomData(net_revenue=Decimal("1.50"))),
+    )
+
+
+def test_canonical_amounts_are_in_the_content_and_exact_ones_in_the_head():
+    record = orjson.loads(encode(FULL).payload)
+
+    assert list(record) == ["v", "timestamp", "id", "revenue", "items", "meta", "content"]
+    assert (record["revenue"], record["content"]["revenue"]) == ("49.90", "49.9")
+    assert [item["price"] for item in record["items"]] == ["9.90"]
+    assert [item["price"] for item in record["content"]["items"]] == ["9.9"]
+
+
+def test_a_head_repeats_nothing_of_the_content():
+    plain = Conversion.lead(items=[LineItem(id="a", price=5)], meta=MetaFields(opt_out=True))
+
+    assert list(orjson.loads(encode(plain).payload)) == ["v", "timestamp", "content"]
+
+
+def test_the_error_for_a_record_of_a_later_release_says_upgrade():
+    payload = orjson.dumps({**orjson.loads(encode(SALE).payload), "v": 2})
+
+    with pytest.raises(DecodeError, match=r"format version 2; .* reads up to 1: upgrade"):
+        decode(payload)
+
+
+def test_an_older_record_goes_through_every_upgrade(monkeypatch: pytest.MonkeyPatch):
+    def from_1(record: dict[str, Any]) -> dict[str, Any]:
+        return record | {"steps": [1]}
+
+    def from_2(record: dict[str, Any]) -> dict[str, Any]:
+        assert record.pop("steps") == [1]
+        record["content"]["order_id"] = "upgraded"
+        return record
+
+    old = encode(SALE).payload
+    monkeypatch.setattr(storage, "_VERSION", 3)
+    monkeypatch.setattr(storage, "_UPGRADES", {1: from_1, 2: from_2})
+
+    assert decode(old).order_id == "upgraded"
+
+
+def test_records_older_than_the_first_upgrade_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(storage, "_VERSION", 3)
+    monkeypatch.setattr(storage, "_UPGRADES", {2: lambda record: record})
+
+    with pytest.raises(DecodeError, match="not a record of this library"):
+        decode(encode(SALE).payload.replace(b'"v":3', b'"v":1'))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"null",
+        b"5",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'"text"',
+        b'{"v":"1"}',
+        b'{"v":null}',
+        b'{"v":true,"content":{}}',
+        b'{"v":0,"content":{}}',
+        b'{"v":-1}',
+        b'{"v":1}',
+        b'{"v":1,"content":[]}',
+        b'{"v":1,"content":{}}',
+        b'{"v":1,"content":{"conversion_type":"sale","revenue":"NaN"}}',
+        b'{"v":1,"content":{"conversion_type":"sale","revenue":{}}}',
+        b'{"v":1,"content":{"conversion_type":"sale"},"timestamp":5e99}',
+        encode(SALE).payload[:-20],
+        encode(SALE).payload.replace(b'"timestamp"', b'"timestamq"'),
+        encode(SALE).payload.replace(b'"event_id"', b'"event_ie"'),
+        encode(SALE).payload.replace(b'"v":1', b'"v":true'),
+        encode(SALE).payload.replace(b'"v":1', b'"v":1.0'),
+    ],
+)
+def test_a_damaged_record_is_a_decode_error(payload: bytes):
+    with pytest.raises(DecodeError):
+        decode(payload)
+
+
+@given(st.binary(max_size=60))
+@many
+def test_arbitrary_bytes_raise_nothing_but_a_decode_error(payload: bytes):
+    with pytest.raises(DecodeError):
+        decode(payload)
+
+
+def test_neither_message_nor_traceback_quotes_a_damaged_record():
+    record = orjson.loads(encode(SALE).payload)
+    record["revenue"] = record["content"]["customer"]["email"] = SECRET
+    record["content"]["custom_data"] = [SECRET]
+
+    with pytest.raises(DecodeError) as caught:
+        decode(orjson.dumps(record))
+
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "$.revenue" in str(caught.value)
+    assert SECRET not in shown
+    assert caught.value.__cause__ is None
+
+
+# Trusted
+
+
+def spy_on_load(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that collects the event ids of validated conversions."""
+    validated: list[str] = []
+
+    def spy(data: Any, cls: Any) -> Any:
+        if cls is Conversion:
+            validated.append(data["event_id"])
+        return load(data, cls)
+
+    monkeypatch.setattr(storage, "load", spy)
+    return validated
+
+
+@given(conversions)
+@many
+def test_decoding_with_a_digest_returns_the_same_conversion(conversion: Conversion):
+    stored = encode(conversion)
+    again, validated = decode(*stored), decode(stored.payload)
+
+    assert again == conversion
+    assert attrs.asdict(again) == attrs.asdict(validated)
+    assert repr(again) == repr(validated)
+    assert again.timestamp.tzinfo is UTC
+    assert type(again.conversion_type) is ConversionType
+    assert {type(value) for value in attrs.astuple(again, recurse=False)} == {
+        type(value) for value in attrs.astuple(conversion, recurse=False)
+    }
+
+
+@given(st.builds(Customer, email=st.text("ab ", min_size=1), phone=st.integers(), fbp=st.just("x")))
+@many
+def test_decoding_with_a_digest_returns_the_same_customer(customer: Customer):
+    conversion = Conversion.lead(customer=customer)
+
+    assert decode(*encode(conversion)).customer == customer
+
+
+def test_two_decoded_conversions_share_no_mapping():
+    stored = encode(Conversion.lead())
+    one, other = decode(*stored), decode(*stored)
+
+    assert one.custom_data is not other.custom_data
+    assert one.sub_ids is not other.sub_ids
+
+
+def test_a_record_that_matches_its_digest_is_not_validated(monkeypatch: pytest.MonkeyPatch):
+    validated = spy_on_load(monkeypatch)
+
+    assert decode(*encode(SALE)) == SALE
+    assert decode(*encode(attrs.evolve(FULL, id=None))) == attrs.evolve(FULL, id=None)
+    assert validated == []
+    assert decode(*encode(FULL)) == FULL
+    assert validated == ["sale:1001"]
+
+
+@pytest.mark.parametrize(
+    ("original", "damaged"),
+    [
+        (b'"EUR"', b'"EU"'),
+        (b'"sale:1001"', b'""'),
+        (b'"sale"', b'"sold"'),
+        (b'"revenue":"49.9"', b'"revenue":"-1"'),
+        (b'"revenue":"49.90"', b'"revenue":"NaN"'),
+        (b'"revenue":"49.90"', b'"revenue":"x"'),
+        (b'"revenue":"49.90"', b'"revenue":[]'),
+        (b"2026-01-02T", b"2026-13-02T"),
+        (b'"price":"9.90"', b'"price":"-1"'),
+        (b'"opt_out":true', b'"opt_out":"maybe"'),
+        (b'"content":{', b'"content":{"customer":5,'),
+        (b'"revenue":"49.90"', b'"currency":5'),
+    ],
+)
+def test_a_changed_record_is_validated_despite_its_digest(original: bytes, damaged: bytes):
+    payload, digest = encode(attrs.evolve(FULL, id=None))
+    assert original in payload
+
+    changed = payload.replace(original, damaged, 1)
+
+    assert result(changed, digest) == result(changed, None)
+
+
+def result(payload: bytes, digest: bytes | None) -> Conversion | str:
+    try:
+        return decode(payload, digest)
+    except DecodeError as exc:
+        return str(exc)
+
+
+@given(st.data())
+@many
+def test_a_byte_that_was_changed_reads_the_same_with_and_without_digest(
+    data: st.DataObject,
+):
+    payload, digest = encode(attrs.evolve(FULL, id=None))
+    position = data.draw(st.integers(0, len(payload) - 1))
+    byte = data.draw(st.binary(min_size=1, max_size=1))
+    broken = payload[:position] + byte + payload[position + 1 :]
+
+    assert result(broken, digest) == result(broken, None)
+
+
+def test_a_timestamp_that_was_changed_is_read_as_it_is():
+    payload, digest = encode(SALE)
+    zoned = payload.replace(b"+00:00", b"+02:00")
+
+    assert decode(zoned, digest).timestamp == SALE.timestamp - timedelta(hours=2)
+    assert decode(zoned, digest).timestamp.tzinfo is UTC
+
+
+# Digests
+
+
+def content(conversion: Conversion) -> Any:
+    """What the digest stands for: everything but time and id, mappings as JSON has them."""
+    plain = attrs.asdict(conversion, filter=lambda field, _: field.name not in ("timestamp", "id"))
+    mappings = {name: plain.pop(name) for name in ("custom_data", "sub_ids")}
+    meta = conversion.meta
+    extras = [meta.extra, meta.user_data and meta.user_data.extra] if meta else []
+    return plain, as_sorted_json([mappings, extras])
+
+
+@given(conversions, conversions)
+@many
+def test_digests_are_equal_exactly_if_the_contents_are(one: Conversion, other: Conversion):
+    other = attrs.evolve(other, event_id=one.event_id)
+    twin = attrs.evolve(one, id="other", timestamp=one.timestamp + timedelta(seconds=1))
+
+    assert encode(twin).digest == encode(one).digest
+    assert (encode(one).digest == encode(other).digest) == (content(one) == content(other))
+
+
+CHANGES: dict[str, Any] = {
+    "conversion_type": "lead",
+    "click_id": "c1",
+    "revenue": "49.91",
+    "currency": "USD",
+    "order_id": "1002",
+    "event_name": "x",
+    "event_id": "mine",
+    "source": "s",
+    "campaign_id": "c",
+    "ad_id": "a",
+    "sub_ids": {"s": "1"},
+    "ip_address": "::1",
+    "user_agent": "u",
+    "page_url": "p",
+    "custom_data": {"plan": "free"},
+    "items": [LineItem(id="a")],
+    "customer": Customer(email=SECRET, phone="1"),
+    "meta": MetaFields(opt_out=True),
+}
+
+
+def test_the_changes_cover_every_field():
+    names = {field.name for field in attrs.fields(Conversion)}
+    assert names - {"timestamp", "id"} == set(CHANGES)
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_a_change_of_any_field_changes_the_digest(field: str):
+    assert encode(attrs.evolve(SALE, **{field: CHANGES[field]})).digest != encode(SALE).digest
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("49.90", "49.9"), ("100", "1E+2"), ("0.00", "0"), ("1E-7", "0.0000001")]
+)
+def test_equal_amounts_written_differently_have_one_digest(one: str, other: str):
+    digests = {
+        encode(
+            Conversion.sale(
+                revenue=amount,
+                order_id="1",
+                items=[LineItem(id="a", price=amount)],
+                meta=MetaFields(custom_data=MetaCustomData(net_revenue=Decimal(amount))),
+            )
+        ).digest
+        for amount in (one, other)
+    }
+
+    assert len(digests) == 1
+
+
+def test_the_order_of_keys_does_not_change_the_digest():
+    one = Conversion.lead(event_id="e", custom_data={"a": 1, "b": {"c": 1, "d": 2}})
+    other = Conversion.lead(event_id="e", custom_data={"b": {"d": 2, "c": 1}, "a": 1})
+
+    assert encode(one).digest == encode(other).digest
+
+
+def test_digits_beyond_the_default_precision_change_the_digest():
+    long = "1." + "0" * 40
+    one, other = (Conversion.sale(revenue=long + end, order_id="1") for end in "12")
+
+    assert encode(one).digest != encode(other).digest
+
+
+@pytest.mark.parametrize(
+    ("conversion", "digest"),
+    [
+        (SALE, "8d6ec50306a30921f2e6194faffbea8b"),
+        (
+            attrs.evolve(FULL, items=[*FULL.items, LineItem(id="p2")]),
+            "afdb554b2084929d7691f2b55661631c",
+        ),
+        (Conversion.lead(event_id="e1"), "bd12e71078e2490038b66eeb48e22757"),
+    ],
+)
+def test_digests_are_those_in_files_of_the_first_release(conversion: Conversion, digest: str):
+    """Made by the first release; must never be edited."""
+    assert encode(conversion).digest.hex() == digest
+
+
+# load
+
+
+def test_load_names_the_class_when_the_data_is_no_object():
+    with pytest.raises(DecodeError, match=r"^Conversion: "):
+        load(5, Conversion)
