@@ -21,10 +21,8 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
     from anytrack_async.delivery.delivery import Delivery as Delivery
     from anytrack_async.delivery.flow import LaneState as LaneState
-    from anytrack_async.destinations.anytrack.api.affiliates import (
-        AffiliateMetric as AffiliateMetric,
-    )
-    from anytrack_async.destinations.anytrack.api.date_range import DateRange as DateRange
+    from anytrack_async.destinations.anytrack.api.reports import AffiliateMetric as AffiliateMetric
+    from anytrack_async.destinations.anytrack.api.base import DateRange as DateRange
     from anytrack_async.destinations.anytrack.settings import AnyTrackSettings as AnyTrackSettings
     from anytrack_async.destinations.anytrack.sink import AnyTrackSink as AnyTrackSink
     from anytrack_async.destinations.hubspot.settings import (
@@ -92,8 +90,8 @@ else:
         "anytrack_async.client.stats": "DestinationStats Stats",
         "anytrack_async.delivery.flow": "LaneState",
         "anytrack_async.delivery.delivery": "Delivery",
-        "anytrack_async.destinations.anytrack.api.affiliates": "AffiliateMetric",
-        "anytrack_async.destinations.anytrack.api.date_range": "DateRange",
+        "anytrack_async.destinations.anytrack.api.reports": "AffiliateMetric",
+        "anytrack_async.destinations.anytrack.api.base": "DateRange",
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.conversion": (
             "Conversion ConversionFields ConversionType PricedFields"

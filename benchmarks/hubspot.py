@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from anytrack_async import Conversion, HubSpotSettings
-from anytrack_async.destinations.hubspot.deal import to_deal
+from anytrack_async.destinations.hubspot.mapping import to_deal
 from benchmarks.measure import Row, interleaved, rates
 from benchmarks.server import Server, running
 from benchmarks.shop import conversions, hubspot_sink

@@ -20,10 +20,9 @@ from anytrack_async.client.config import (
     several,
     sinks_from_env,
 )
-from anytrack_async.client.push import Pushing
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
-from anytrack_async.client.tracking import Tracking
+from anytrack_async.client.tracking import Pushing, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.shutdown import run_with_deadline
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session

@@ -27,18 +27,14 @@ class _LazyModule(ModuleType):
 
 if TYPE_CHECKING:
     from anytrack_async.client import export
-    from anytrack_async.destinations.anytrack.api import affiliates as affiliates_api
-    from anytrack_async.destinations.anytrack.api import attribution as attribution_api
+    from anytrack_async.destinations.anytrack.api import base as base_api
     from anytrack_async.destinations.anytrack.api import conversions as conversions_api
-    from anytrack_async.destinations.anytrack.api import date_range as dates
     from anytrack_async.destinations.anytrack.api import reports as reports_api
     from anytrack_async.models import answers
 else:
     export = _LazyModule("anytrack_async.client.export")
-    affiliates_api = _LazyModule("anytrack_async.destinations.anytrack.api.affiliates")
-    attribution_api = _LazyModule("anytrack_async.destinations.anytrack.api.attribution")
+    base_api = _LazyModule("anytrack_async.destinations.anytrack.api.base")
     conversions_api = _LazyModule("anytrack_async.destinations.anytrack.api.conversions")
-    dates = _LazyModule("anytrack_async.destinations.anytrack.api.date_range")
     reports_api = _LazyModule("anytrack_async.destinations.anytrack.api.reports")
     answers = _LazyModule("anytrack_async.models.answers")
 
@@ -58,14 +54,14 @@ class Reads:
         return conversions_api.Conversions(self._session)
 
     @cached_property
-    def attribution(self) -> attribution_api.Attributions:
+    def attribution(self) -> reports_api.Attributions:
         """Attribution weights and touchpoints of a conversion."""
-        return attribution_api.Attributions(self._session)
+        return reports_api.Attributions(self._session)
 
     @cached_property
-    def affiliates(self) -> affiliates_api.Affiliates:
+    def affiliates(self) -> reports_api.Affiliates:
         """How affiliates perform."""
-        return affiliates_api.Affiliates(self._session)
+        return reports_api.Affiliates(self._session)
 
     @cached_property
     def reports(self) -> reports_api.Reports:
@@ -74,7 +70,7 @@ class Reads:
 
     async def get_conversions(
         self,
-        date_range: dates.DateRange | None = None,
+        date_range: base_api.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
@@ -86,7 +82,7 @@ class Reads:
 
     def stream_conversions(
         self,
-        date_range: dates.DateRange | None = None,
+        date_range: base_api.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
@@ -97,7 +93,7 @@ class Reads:
         )
 
     async def get_conversions_by_source(
-        self, source: str, date_range: dates.DateRange | None = None
+        self, source: str, date_range: base_api.DateRange | None = None
     ) -> list[Conversion]:
         """Return the conversions from *source*: `Conversions.by_source`."""
         return await self.conversions.by_source(source, date_range=date_range)
@@ -115,16 +111,16 @@ class Reads:
         return await self.attribution.touchpoints(conversion_id)
 
     async def get_affiliate_performance(
-        self, affiliate_id: str, date_range: dates.DateRange | None = None
+        self, affiliate_id: str, date_range: base_api.DateRange | None = None
     ) -> answers.AffiliatePerformance:
         """Return the totals of one affiliate: `Affiliates.performance`."""
         return await self.affiliates.performance(affiliate_id, date_range=date_range)
 
     async def get_top_affiliates(
         self,
-        metric: affiliates_api.AffiliateMetric = "revenue",
+        metric: reports_api.AffiliateMetric = "revenue",
         limit: int = 10,
-        date_range: dates.DateRange | None = None,
+        date_range: base_api.DateRange | None = None,
     ) -> list[answers.AffiliatePerformance]:
         """Return the best affiliates, best first: `Affiliates.top`."""
         return await self.affiliates.top(metric=metric, limit=limit, date_range=date_range)
@@ -136,7 +132,7 @@ class Reads:
     async def export_conversions_csv(
         self,
         path: str | os.PathLike[str],
-        date_range: dates.DateRange | None = None,
+        date_range: base_api.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,
@@ -155,7 +151,7 @@ class Reads:
     async def export_conversions(
         self,
         path: str | os.PathLike[str],
-        date_range: dates.DateRange | None = None,
+        date_range: base_api.DateRange | None = None,
         *,
         source: str | None = None,
         campaign_id: str | None = None,

@@ -19,7 +19,7 @@ ASKED_FOR = (
     "aiohttp",
     "anytrack_async.codec.storage",
     "anytrack_async.destinations.anytrack.api.conversions",
-    "anytrack_async.destinations.anytrack.api.date_range",
+    "anytrack_async.destinations.anytrack.api.base",
     "anytrack_async.client.export",
     "anytrack_async.models.meta",
     "anytrack_async.models.answers",

@@ -13,12 +13,10 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from anytrack_async.destinations.hubspot.contact import to_contact
-from anytrack_async.destinations.hubspot.custom_event import to_event
-from anytrack_async.destinations.hubspot.deal import to_deal
-from anytrack_async.destinations.hubspot.paths import Paths
+from anytrack_async.destinations.hubspot.mapping import to_contact, to_custom_event, to_deal
+from anytrack_async.destinations.hubspot.portal import Paths
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
-from anytrack_async.destinations.hubspot.setup import definition
+from anytrack_async.destinations.hubspot.setup import property_definition
 from anytrack_async.destinations.hubspot.sink import HubSpotSink
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
@@ -43,7 +41,7 @@ BATCH = [
 ]
 DEALS = [to_deal(one, SETTINGS) for one in BATCH]
 CONTACTS = [to_contact(one, SETTINGS) for one in BATCH]
-EVENTS = [to_event(one, HubSpotSettings(access_token="t", **EVENT)) for one in BATCH]
+EVENTS = [to_custom_event(one, HubSpotSettings(access_token="t", **EVENT)) for one in BATCH]
 
 # Ours
 
@@ -164,7 +162,7 @@ class TestLegacyPaths:
     async def test_properties(self, legacy):
         from hubspot.crm.properties import PropertyCreate
 
-        given = definition("anytrack_event_id", "dealinformation")
+        given = property_definition("anytrack_event_id", "dealinformation")
         names = {"fieldType": "field_type", "groupName": "group_name"}
         names |= {"hasUniqueValue": "has_unique_value"}
         api = legacy.client.crm.properties.core_api
@@ -231,7 +229,7 @@ class TestDatedPaths:
         ]
 
     async def test_properties(self, dated):
-        given = definition("anytrack_event_id", "dealinformation")
+        given = property_definition("anytrack_event_id", "dealinformation")
         await dated.client.crm.properties.create(
             "deals",
             name=given["name"],

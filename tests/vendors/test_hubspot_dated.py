@@ -12,8 +12,7 @@ import pytest
 import pytest_asyncio
 from hubspot_sdk.types.auth.access_token_response import AccessTokenResponse
 
-from anytrack_async.destinations.hubspot.contact import to_contact
-from anytrack_async.destinations.hubspot.deal import to_deal
+from anytrack_async.destinations.hubspot.mapping import to_contact, to_deal
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer

@@ -14,8 +14,7 @@ from hubspot.crm.associations import v4
 from hubspot.events import send
 from urllib3.util import Retry
 
-from anytrack_async.destinations.hubspot.contact import to_contact
-from anytrack_async.destinations.hubspot.deal import to_deal
+from anytrack_async.destinations.hubspot.mapping import to_contact, to_deal
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer

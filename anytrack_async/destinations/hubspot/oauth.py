@@ -1,4 +1,4 @@
-"""The access token of each moment: a static one, or one that is refreshed in time."""
+"""`Credentials`: the access token to send, a static one or one that OAuth refreshes in time."""
 
 from __future__ import annotations
 
@@ -13,26 +13,31 @@ from urllib.parse import urlencode
 import anyio
 import attrs
 
-from anytrack_async.destinations.hubspot.classify import read_problem
-from anytrack_async.destinations.hubspot.paths import Path
-from anytrack_async.destinations.hubspot.problem import Act, Problem
+from anytrack_async.destinations.hubspot.problem import Problem, ProblemKind, Refusal
+from anytrack_async.destinations.hubspot.responses import read_problem
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings, OAuthTokens
-from anytrack_async.destinations.hubspot.signals import Refused
 from anytrack_async.errors import TransportError
 from anytrack_async.settings.fields import check_header_value
 from anytrack_async.transport.message import Response
 from anytrack_async.transport.session import Session
 
-_MARGIN = 60.0  # seconds before its end at which a token is replaced, at most a tenth of its life
-_LONGEST = 1e8  # seconds that make sense, about three years
-_UNTOLD = 1800.0  # seconds a token lives where HubSpot does not say
+_RENEWAL_MARGIN = 60.0
+"""Seconds before its end at which a token is renewed, at most a tenth of its lifetime: a token of
+1,800 s after 1,740 s, one of 100 s after 90 s."""
+
+_DEFAULT_LIFETIME = 1800.0
+"""Seconds for which a token is valid where HubSpot does not say."""
+
+_LONGEST_LIFETIME = 1e8
+"""Seconds, about three years: a larger number would not fit a date."""
+
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 _log = logging.getLogger("anytrack_async.hubspot")
 
 
 class Credentials:
-    """Which token to send.
+    """Keeps the access token to send.
 
     Args:
         settings: a static token, an OAuth app, or both.
@@ -47,7 +52,7 @@ class Credentials:
         self,
         settings: HubSpotSettings,
         session: Session,
-        path: Path,
+        path: tuple[str, ...],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._oauth = settings.oauth
@@ -57,11 +62,11 @@ class Credentials:
         self._token = settings.access_token
         self._refresh_token = settings.oauth.refresh_token if settings.oauth else ""
         self._renew_at = float("inf")
-        self._turn = anyio.Lock()
+        self._refreshing = anyio.Lock()
 
     @property
     def identity(self) -> str:
-        """Whom HubSpot counts requests for: the OAuth app's installation, or the token."""
+        """What HubSpot counts requests by: the OAuth app's installation, or the token."""
         oauth = self._oauth
         return f"{oauth.client_id} {oauth.refresh_token}" if oauth else self._token or ""
 
@@ -77,39 +82,42 @@ class Credentials:
         """Return the token to send now, refreshed if it is about to end.
 
         Raises:
-            Refused: it could not be refreshed.
+            Refusal: it could not be refreshed.
         """
         if self._token is not None and self._clock() < self._renew_at:
             return self._token
-        return await self._refreshed(self._token)
+        return await self._replace(self._token)
 
-    async def renewed(self, refused: str) -> str | None:
-        """Return a newer token than the *refused* one, None if there is no way to one.
+    async def renew(self, refused: str) -> str | None:
+        """Return a newer token than the *refused* one, None if there is no way to get one.
 
         Raises:
-            Refused: it could not be refreshed.
+            Refusal: it could not be refreshed.
         """
         if self._oauth is None:
+            # `use` may have brought another one while the request was under way.
             return self._token if self._token != refused else None
-        return await self._refreshed(refused)
+        return await self._replace(refused)
 
-    async def _refreshed(self, stale: str | None) -> str:
-        async with self._turn:  # one refresh for all who wait
+    async def _replace(self, stale: str | None) -> str:
+        # Requests that are refused together wait here and share the first one's refresh.
+        async with self._refreshing:
             if self._token is None or self._token == stale:
                 self._token = await self._refresh(self._oauth)
             return self._token
 
     async def _refresh(self, oauth: OAuthSettings | None) -> str:
-        if oauth is None:  # a token that someone is about to replace by `use`
-            raise Refused(Problem(act=Act.HOLD, message="there is no access token"))
-        granted = await self._ask(oauth)
-        token, life = granted["access_token"], _seconds(granted.get("expires_in"))
-        self._renew_at = self._clock() + life - min(_MARGIN, life / 10)
-        self._refresh_token = granted.get("refresh_token") or self._refresh_token
-        await _hand_over(oauth, token, self._refresh_token, life)
+        if oauth is None:
+            problem = Problem(kind=ProblemKind.NEEDS_OPERATOR, message="there is no access token")
+            raise Refusal(problem)
+        grant = await self._request_grant(oauth)
+        token, lifetime = grant["access_token"], _lifetime(grant.get("expires_in"))
+        self._renew_at = self._clock() + lifetime - min(_RENEWAL_MARGIN, lifetime / 10)
+        self._refresh_token = grant.get("refresh_token") or self._refresh_token
+        await _call_on_tokens(oauth, token, self._refresh_token, lifetime)
         return str(token)
 
-    async def _ask(self, oauth: OAuthSettings) -> Mapping[str, Any]:
+    async def _request_grant(self, oauth: OAuthSettings) -> Mapping[str, Any]:
         form = {
             "grant_type": "refresh_token",
             "client_id": oauth.client_id,
@@ -121,45 +129,52 @@ class Credentials:
                 "POST", *self._path, content=urlencode(form).encode(), headers=_FORM
             )
         except TransportError as exc:
-            raise Refused(_down(str(exc.args[0]))) from exc
-        if response.success:
-            return _granted(response)
-        raise Refused(_refused(response, [oauth.client_secret, self._refresh_token]))
+            raise Refusal(_unavailable(str(exc.args[0]))) from exc
+        if not response.success:
+            raise Refusal(_refused(response, [oauth.client_secret, self._refresh_token]))
+        grant = response.json_object()
+        if not isinstance(grant.get("access_token"), str):
+            raise Refusal(_unavailable("the response has no access_token"))
+        return grant
 
 
 def _refused(response: Response, secrets: list[str]) -> Problem:
-    problem = read_problem(response.status, response.headers, response.content).without(secrets)
+    problem = read_problem(response.status, response.headers, response.content).masked(secrets)
     # HubSpot says 400 to a refresh token or a secret that it does not know.
-    act = Act.HOLD if problem.act is Act.REJECT else problem.act
-    message = f"the access token could not be refreshed: {problem.message}"
-    return attrs.evolve(problem, act=act, message=message, words="")
+    rejected = problem.kind is ProblemKind.REJECTED
+    return attrs.evolve(
+        problem,
+        kind=ProblemKind.NEEDS_OPERATOR if rejected else problem.kind,
+        message=f"the access token could not be refreshed: {problem.message}",
+        unmasked="",  # so that nothing replaces the message, which no longer has the secrets
+    )
 
 
-def _granted(response: Response) -> Mapping[str, Any]:
-    granted = response.json_object()
-    if not isinstance(granted.get("access_token"), str):
-        raise Refused(_down("the response holds no access_token"))
-    return granted
+def _unavailable(reason: str) -> Problem:
+    message = f"the access token could not be refreshed: {reason}"
+    return Problem(kind=ProblemKind.UNAVAILABLE, message=message)
 
 
-def _down(why: str) -> Problem:
-    return Problem(act=Act.DOWN, message=f"the access token could not be refreshed: {why}")
+def _lifetime(expires_in: Any) -> float:
+    if isinstance(expires_in, int | float) and expires_in >= 0:
+        return min(float(expires_in), _LONGEST_LIFETIME)
+    return _DEFAULT_LIFETIME
 
 
-def _seconds(value: Any) -> float:
-    told = isinstance(value, int | float) and value >= 0
-    return min(float(value), _LONGEST) if told else _UNTOLD
-
-
-async def _hand_over(oauth: OAuthSettings, token: str, refresh_token: str, life: float) -> None:
+async def _call_on_tokens(
+    oauth: OAuthSettings, token: str, refresh_token: str, lifetime: float
+) -> None:
     if oauth.on_tokens is None:
         return
-    expires_at = datetime.now(UTC) + timedelta(seconds=life)
+    expires_at = datetime.now(UTC) + timedelta(seconds=lifetime)
     try:
-        kept = oauth.on_tokens(
+        result = oauth.on_tokens(
             OAuthTokens(access_token=token, refresh_token=refresh_token, expires_at=expires_at)
         )
-        if inspect.isawaitable(kept):
-            await kept
-    except Exception as exc:  # the token works all the same, and its text must not reach a log
-        _log.error("hubspot: on_tokens failed (%s): new tokens not kept", type(exc).__name__)
+        if inspect.isawaitable(result):
+            await result
+    except Exception as exc:
+        # The new token works all the same. The exception's text may hold it: never in a log.
+        _log.error(
+            "hubspot: on_tokens failed (%s): the new tokens were not saved", type(exc).__name__
+        )

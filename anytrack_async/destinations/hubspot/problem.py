@@ -1,9 +1,13 @@
-"""`Problem`: HubSpot's own words about a failure, safe to show, and what they ask for."""
+"""`Problem`: what HubSpot says about a failure, safe to show, and what follows from it.
+
+From a problem follows the outcome of one conversion, the signal for a batch, or the error for a
+caller of setup or check.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from http import HTTPStatus
 from itertools import chain
@@ -12,77 +16,100 @@ from typing import Any
 import attrs
 import orjson
 
+from anytrack_async.destinations.sink import (
+    BatchRejected,
+    NeedsOperator,
+    SinkSignal,
+    Throttled,
+    Unavailable,
+)
+from anytrack_async.errors import (
+    CredentialsError,
+    RateLimitedError,
+    RejectedError,
+    ServerError,
+    ServiceError,
+)
 from anytrack_async.events import OperatorCause
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.errors import hide, safe_text
 
-MISSING = "PROPERTY_DOESNT_EXIST"
+SERVICE = "hubspot"
+
+PROPERTY_MISSING = "PROPERTY_DOESNT_EXIST"
+"""HubSpot's code for a property that the portal does not have."""
 
 RESUME = "then client.resume('hubspot')"
-"""How every advice to an operator ends."""
+"""How each advice to an operator ends."""
 
-_SCOPES = re.compile(r"[A-Za-z][\w.-]+")
+_SCOPE = re.compile(r"[A-Za-z][\w.-]+")
 _EXISTING_ID = re.compile(r"(?i)\bexisting (?:\w+ )?id:?\s*(\d+)")
-_ID = re.compile(r"[\w-]{1,64}")
-_OURS = re.compile(r"(?i)\b(anytrack_\w+)\b.*\b(?:exist|unique)")
+_CORRELATION_ID = re.compile(r"[\w-]{1,64}")
+_OUR_PROPERTY_IS_MISSING = re.compile(r"(?i)\b(anytrack_\w+)\b.*\b(?:exist|unique)")
+_MOST_DETAILS = 6
+_MOST_SCOPES = 8
+_LONGEST_MESSAGE = 400
 
 
-class Act(Enum):
-    """What to do about a problem."""
+class ProblemKind(Enum):
+    """What a problem means for the conversions it is about."""
 
-    REJECT = "reject"
-    """Permanent: asking again will not help."""
+    REJECTED = "rejected"
+    """Permanent: sending them again will not help."""
     EXISTS = "exists"
     """The record is there already."""
-    HOLD = "hold"
-    """Token, permission or configuration: an operator has to act, nothing is given up."""
-    WAIT = "wait"
-    """Throttled: pause for `Problem.after` seconds."""
-    LATER = "later"
-    """Try these inputs again, not before `Problem.after` seconds."""
-    DOWN = "down"
-    """The service failed or there was no response."""
-    SPLIT = "split"
-    """At least one input is bad, and HubSpot does not say which."""
+    NEEDS_OPERATOR = "needs operator"
+    """Credentials or configuration are wrong, see `Problem.cause`; no conversion is given up."""
+    THROTTLED = "throttled"
+    """A limit is reached: the lane pauses for `Problem.retry_after` seconds."""
+    RETRY_LATER = "retry later"
+    """These inputs may succeed after `Problem.retry_after` seconds; others are not affected."""
+    UNAVAILABLE = "unavailable"
+    """HubSpot failed or did not answer."""
+    BATCH_REJECTED = "batch rejected"
+    """The batch is too large, or one input is bad and HubSpot does not say which."""
 
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """What went wrong and what to do about it.
+    """What went wrong and what follows from it.
 
     Attributes:
-        act: what to do.
-        cause: what an operator has to put right, where one has to.
+        kind: what it means for the conversions.
+        cause: what an operator has to put right, if `kind` is NEEDS_OPERATOR.
         message: HubSpot's own words, masked.
-        words: the same before masking; for `without`, never to be shown.
+        unmasked: the same before masking, for `masked`; never to be shown.
         advice: what an operator can do about it.
         code: HubSpot's category or policy.
-        after: seconds to wait.
+        retry_after: seconds to wait.
         status: HTTP status.
         request_id: HubSpot's correlation id.
-        remote_id: id of the record that exists already.
-        property: the deal or contact property it is about, if it names one.
-        reason: HubSpot's code for what is wrong with that property.
+        record_id: of the record that exists already.
+        property_name: the deal or contact property it is about, if it names one.
+        property_fault: HubSpot's code for that property's fault, e.g. `PROPERTY_MISSING`.
     """
 
-    act: Act
+    kind: ProblemKind
     cause: OperatorCause = "credentials"
     message: str
-    words: str = attrs.field(default="", repr=False)
+    unmasked: str = attrs.field(default="", repr=False)
     advice: str = ""
     code: str | None = None
-    after: float | None = None
+    retry_after: float | None = None
     status: int | None = None
     request_id: str | None = None
-    remote_id: str | None = None
-    property: str | None = None
-    reason: str | None = None
+    record_id: str | None = None
+    property_name: str | None = None
+    property_fault: str | None = None
 
-    def without(self, values: Iterable[str]) -> Problem:
-        """Return the problem with *values* masked too: those that were sent, and may be quoted."""
-        if not self.words:  # told by us
+    def masked(self, values: Iterable[str]) -> Problem:
+        """Return the problem with *values* masked too: they were sent, and may be quoted."""
+        if not self.unmasked:  # the words are ours
             return self
-        # Before the general masking: that could cut a value in two, and neither half be known.
-        return attrs.evolve(self, message=_shown(hide(self.words, values), self.status))
+        # Mask these before the general patterns do. Those could cut "Jane 12345678 Doe" in two by
+        # masking the number, and neither half would be recognised as a value that was sent.
+        return attrs.evolve(self, message=_safe_message(hide(self.unmasked, values), self.status))
 
     def __str__(self) -> str:
         advice = f"; {self.advice}" if self.advice else ""
@@ -90,78 +117,163 @@ class Problem:
         return f"{self.message}{advice}{request_id}"
 
 
-def _shown(words: str, status: int | None) -> str:
-    return safe_text(words, longest=400) or _phrase(status)
+class Refusal(Exception):  # noqa: N818 - internal: never leaves this folder
+    """HubSpot did not do as a request asked.
+
+    Attributes:
+        problem: the reason.
+        content: the response's body.
+    """
+
+    def __init__(self, problem: Problem, content: bytes = b"") -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+        self.content = content
 
 
-def described(body: Mapping[str, Any], status: int | None) -> Problem:
-    """Return HubSpot's words about a failure; what to do about it is not decided yet."""
-    own, faults = _taken_apart(_str(body.get("message")))
-    details = [*faults, *items(body, "errors")]
-    words = _words(own, details, body)
-    reason = next((code for one in details if (code := _str(one.get("code")))), "")
-    code = _str(body.get("category")) or _str(body.get("subCategory")) or reason
-    ours = _OURS.search(own)
-    named = (name for one in faults if (name := _str(one.get("name"))))
-    return Problem(
-        act=Act.REJECT,
-        message=_shown(words, status),
-        words=words,
-        code=safe_text(code) or None,
-        status=status,
-        request_id=_request_id(body),
-        remote_id=_existing(own, body),
-        property=next(chain(context_values(body, "propertyname"), named), ours and ours[1]),
-        reason=reason or (MISSING if ours else None),
+# What follows from a problem
+
+
+def to_outcome(problem: Problem) -> Outcome:
+    """Return the outcome of one conversion that met *problem*."""
+    reason, code = str(problem), problem.code
+    match problem.kind:
+        case ProblemKind.EXISTS:
+            return Outcome.delivered(problem.record_id)
+        case ProblemKind.REJECTED | ProblemKind.BATCH_REJECTED:
+            return Outcome.rejected(reason, code=code)
+        case _:
+            return Outcome.retry(reason, code=code, after=problem.retry_after)
+
+
+def to_signal(problem: Problem) -> SinkSignal:
+    """Return the signal for a batch that met *problem*."""
+    reason, code = str(problem), problem.code
+    match problem.kind:
+        case ProblemKind.THROTTLED:
+            return Throttled(reason, after=problem.retry_after or 0.0, code=code)
+        case ProblemKind.NEEDS_OPERATOR:
+            return NeedsOperator(reason, cause=problem.cause, code=code)
+        case ProblemKind.REJECTED | ProblemKind.EXISTS | ProblemKind.BATCH_REJECTED:
+            return BatchRejected(reason, code=code)
+        case _:
+            return Unavailable(reason, code=code)
+
+
+_ERRORS: Mapping[ProblemKind, type[ServiceError]] = {
+    ProblemKind.NEEDS_OPERATOR: CredentialsError,
+    ProblemKind.THROTTLED: RateLimitedError,
+    ProblemKind.RETRY_LATER: ServerError,
+    ProblemKind.UNAVAILABLE: ServerError,
+}
+
+
+def to_error(problem: Problem) -> ServiceError:
+    """Return the error for a caller of setup or check that met *problem*."""
+    error = _ERRORS.get(problem.kind, RejectedError)
+    if problem.cause == "configuration":
+        error = RejectedError
+    return error(
+        f"{problem.message}; {problem.advice}" if problem.advice else problem.message,
+        service=SERVICE,
+        status=problem.status,
+        code=problem.code,
+        request_id=problem.request_id,
+        retry_after=problem.retry_after,
     )
 
 
-def _taken_apart(message: str) -> tuple[str, list[dict[str, str]]]:
-    """Return *message* and the faults it holds as JSON: ``Property values were not valid: [{…}]``.
+_FOR_THE_LANE = frozenset(
+    {
+        ProblemKind.NEEDS_OPERATOR,
+        ProblemKind.BATCH_REJECTED,
+        ProblemKind.THROTTLED,
+        ProblemKind.UNAVAILABLE,
+    }
+)
+"""Problems that do not end as one conversion's outcome: the lane decides what comes next."""
 
-    Each fault as `errors` of a body has them, with `message`, `code` and, besides, `name`.
+
+@attrs.define(kw_only=True)
+class BatchOutcomes:
+    """Collects the outcomes of a batch until there is one for each conversion.
+
+    Attributes:
+        conversions: the batch.
+        by_event_id: event id → outcome.
+        for_lane: problems that the lane has to decide about.
     """
-    head, bracket, rest = message.partition("[{")
-    try:
-        faults = orjson.loads(bracket + rest)
-    except orjson.JSONDecodeError:
-        return message, []
-    return head.rstrip(" :"), [
-        {
-            "name": (name := _str(one.get("name"))),
-            "message": f"{name}: {_str(one.get('message'))}",
-            "code": _str(one.get("error")),
-        }
-        for one in faults
-        if isinstance(one, dict)
-    ]
+
+    conversions: Sequence[Conversion]
+    by_event_id: dict[str, Outcome] = attrs.field(factory=dict)
+    for_lane: list[Problem] = attrs.field(factory=list)
+
+    def record_problem(self, event_id: str, problem: Problem) -> None:
+        """Record that a conversion met *problem*."""
+        if problem.kind in _FOR_THE_LANE:
+            self.by_event_id.pop(event_id, None)
+            self.for_lane.append(problem)
+        else:
+            self.by_event_id[event_id] = to_outcome(problem)
+
+    def record_mapping_failure(self, event_id: str, exc: Exception) -> None:
+        """Record that a function of the settings raised *exc* for a conversion."""
+        # Without the exception's text, which may quote the conversion.
+        reason = f"a function of the settings failed ({type(exc).__name__})"
+        self.by_event_id[event_id] = Outcome.rejected(reason, code="MAPPING_FAILED")
+
+    def signal(self, problem: Problem) -> SinkSignal:
+        """Return the signal for *problem*, with the outcomes there are already.
+
+        A batch that is halved is sent again as a whole: repeating a write changes nothing.
+        """
+        outcomes = [self.by_event_id.get(each.event_id) for each in self.conversions]
+        signal = to_signal(problem)
+        if any(outcomes) and not isinstance(signal, BatchRejected):
+            signal.outcomes = outcomes
+        return signal
+
+    def in_order(self) -> list[Outcome]:
+        """Return one outcome per conversion, in the batch's order.
+
+        Raises:
+            SinkSignal: the lane has to decide about some; those that need an operator come first.
+        """
+        if self.for_lane:
+            needs_operator = ProblemKind.NEEDS_OPERATOR
+            urgent = (each for each in self.for_lane if each.kind is needs_operator)
+            raise self.signal(next(urgent, self.for_lane[0]))
+        return [self.by_event_id[each.event_id] for each in self.conversions]
 
 
-def _words(own: str, details: list[Mapping[str, Any]], body: Mapping[str, Any]) -> str:
-    words = own
-    for one in details[:6]:
-        message, code = _str(one.get("message")), _str(one.get("code"))
-        if message not in words:
-            words += f" {message}"
-        if code not in words:
-            words += f" [{code}]"
-    if scopes := sorted(set(_scopes(body))):
-        words += " scopes: " + ", ".join(scopes[:8])
-    return words.strip()
+# Reading HubSpot's words
 
 
-def _request_id(body: Mapping[str, Any]) -> str | None:
-    given = _str(body.get("correlationId"))
-    return given if _ID.fullmatch(given) else None
+def describe_failure(body: Mapping[str, Any], status: int | None) -> Problem:
+    """Return HubSpot's words about a failure, as REJECTED until a caller decides its kind.
 
-
-def _scopes(body: Mapping[str, Any]) -> Iterator[str]:
-    for context in _contexts(body):
-        if isinstance(context, str):  # "{missingScopes=[one, two]}" also occurs
-            names = context.partition("[")[2].partition("]")[0]
-            yield from _SCOPES.findall(names if "cope" in context else "")
-    yield from context_values(
-        body, "requiredgranularscopes", "requiredscopes", "missingscopes", "scopes"
+    Args:
+        body: of a response, or one of the ``errors`` in a batch response.
+        status: HTTP status, None for one of the ``errors``.
+    """
+    message, faults = _split_faults(_text(body.get("message")))
+    details = [*faults, *objects_in(body, "errors")]
+    codes = [code for each in details if (code := _text(each.get("code")))]
+    code = next(filter(None, (_text(body.get(key)) for key in ("category", "subCategory"))), "")
+    named = (name for each in faults if (name := _text(each.get("name"))))
+    ours = _OUR_PROPERTY_IS_MISSING.search(message)
+    fault = codes[0] if codes else ""
+    unmasked = _join_messages(message, details, body)
+    return Problem(
+        kind=ProblemKind.REJECTED,
+        message=_safe_message(unmasked, status),
+        unmasked=unmasked,
+        code=safe_text(code or fault) or None,
+        status=status,
+        request_id=_correlation_id(body),
+        record_id=_existing_id(message, body),
+        property_name=next(chain(context_values(body, "propertyname"), named), ours and ours[1]),
+        property_fault=fault or (PROPERTY_MISSING if ours else None),
     )
 
 
@@ -171,21 +283,58 @@ def context_values(body: Mapping[str, Any], *keys: str) -> Iterator[str]:
         if isinstance(context, Mapping):
             for key, value in context.items():
                 if str(key).lower() in keys:
-                    yield from (str(one) for one in _list(value) if isinstance(one, str | int))
+                    values = value if isinstance(value, list) else [value]
+                    yield from (str(each) for each in values if isinstance(each, str | int))
 
 
-def _contexts(body: Mapping[str, Any]) -> Iterator[Any]:
-    yield body.get("context")
-    for one in items(body, "errors"):
-        yield one.get("context")
+def objects_in(body: Any, name: str) -> list[Mapping[str, Any]]:
+    """Return the objects in the list *name* of *body*, none where there is no such list."""
+    values = body.get(name) if isinstance(body, Mapping) else None
+    if not isinstance(values, list):
+        return []
+    return [each for each in values if isinstance(each, Mapping)]
 
 
-def _existing(message: str, body: Mapping[str, Any]) -> str | None:
-    found = _EXISTING_ID.search(message)
-    return found[1] if found else next(context_values(body, "existingid", "existingobjectid"), None)
+def _split_faults(message: str) -> tuple[str, list[dict[str, str]]]:
+    """Return the text of *message* and the faults that it holds as JSON.
+
+    ``Property values were not valid: [{"name": "amount", "error": "INVALID_NUMBER", …}]`` becomes
+    ``Property values were not valid`` and ``[{"name": "amount", "code": "INVALID_NUMBER", …}]``:
+    faults in the form that `errors` of a body has, and a `name`.
+    """
+    text, bracket, json = message.partition("[{")
+    try:
+        faults = orjson.loads(bracket + json)
+    except orjson.JSONDecodeError:
+        return message, []
+    return text.rstrip(" :"), [
+        {
+            "name": (name := _text(each.get("name"))),
+            "message": f"{name}: {_text(each.get('message'))}",
+            "code": _text(each.get("error")),
+        }
+        for each in faults
+        if isinstance(each, dict)
+    ]
 
 
-def _phrase(status: int | None) -> str:
+def _join_messages(message: str, details: list[Mapping[str, Any]], body: Mapping[str, Any]) -> str:
+    for each in details[:_MOST_DETAILS]:
+        detail, code = _text(each.get("message")), _text(each.get("code"))
+        if detail not in message:
+            message += f" {detail}"
+        if code not in message:
+            message += f" [{code}]"
+    if scopes := sorted(set(_scopes(body))):
+        message += " scopes: " + ", ".join(scopes[:_MOST_SCOPES])
+    return message.strip()
+
+
+def _safe_message(unmasked: str, status: int | None) -> str:
+    return safe_text(unmasked, longest=_LONGEST_MESSAGE) or _status_phrase(status)
+
+
+def _status_phrase(status: int | None) -> str:
     if status is None:
         return "refused without a reason"
     try:
@@ -194,15 +343,31 @@ def _phrase(status: int | None) -> str:
         return f"answered {status}"
 
 
-def items(body: Any, name: str) -> list[Mapping[str, Any]]:
-    """Return the objects in the list *name* of *body*, none where there is no such list."""
-    given = body.get(name) if isinstance(body, Mapping) else None
-    return [one for one in given if isinstance(one, Mapping)] if isinstance(given, list) else []
+def _correlation_id(body: Mapping[str, Any]) -> str | None:
+    value = _text(body.get("correlationId"))
+    return value if _CORRELATION_ID.fullmatch(value) else None
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _existing_id(message: str, body: Mapping[str, Any]) -> str | None:
+    match = _EXISTING_ID.search(message)
+    return match[1] if match else next(context_values(body, "existingid", "existingobjectid"), None)
 
 
-def _str(value: Any) -> str:
+def _scopes(body: Mapping[str, Any]) -> Iterator[str]:
+    for context in _contexts(body):
+        # HubSpot also sends the text "{missingScopes=[one, two]}".
+        if isinstance(context, str) and "cope" in context:
+            yield from _SCOPE.findall(context.partition("[")[2].partition("]")[0])
+    yield from context_values(
+        body, "requiredgranularscopes", "requiredscopes", "missingscopes", "scopes"
+    )
+
+
+def _contexts(body: Mapping[str, Any]) -> Iterator[Any]:
+    yield body.get("context")
+    for error in objects_in(body, "errors"):
+        yield error.get("context")
+
+
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""

@@ -1,9 +1,21 @@
-"""How fast one token may ask, decided here and corrected by HubSpot's own count."""
+"""How fast one token may send requests: a rolling window, corrected by HubSpot's own count.
+
+HubSpot usually takes 100 requests within any ten seconds. An example with these numbers, where a
+batch of 100 deals takes two counted requests (contacts and deals; links are not counted):
+
+- A burst of 50 batches goes at once: 100 requests are free. The next batch waits for the window to
+  roll, 10.2 s after the first request (see `_LATENCY_MARGIN`).
+- Small batches that arrive all the time are spaced 3 * 10.2 s / 100 = 0.306 s apart, and so fuller.
+  Each is spaced for three requests and sends two: 67 of the 100 are used, a third stays free for
+  bursts and for other programs with the same token.
+
+Source: HubSpot, "API usage guidelines and limits".
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from weakref import WeakValueDictionary
 
@@ -12,134 +24,177 @@ from anyio.lowlevel import current_token
 
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 
-_SLACK = 1.02
-"""HubSpot counts a request when it arrives, up to a network's moods later than it was sent."""
+_LATENCY_MARGIN = 1.02
+"""A request counts for 2 % longer than the interval: HubSpot counts it when it arrives, which
+network latency makes later than it was sent, by more for one request than for the next."""
 
-_COST = 3
-"""Requests a small batch is spaced for. It needs two, for contacts and deals: the rest of the limit
-stays free for bursts, and for others who use the token."""
+_REQUESTS_PER_BATCH = 3
+"""Counted requests that a small batch is spaced for; it sends two."""
 
-_MOMENT = 0.001
-"""Seconds that are not worth waiting for."""
+_SHORTEST_SPACING = 0.001
+"""Seconds between two batches that are not worth waiting for."""
 
 
-class Window:
-    """A rolling window: at most *most* requests within *interval* seconds. Without I/O.
+class RollingWindow:
+    """At most *limit* requests within *interval* seconds. Without I/O: times are arguments.
 
     Attributes:
-        most: requests in one window.
+        limit: requests in one window.
         interval: seconds.
+        queue: lets requests wait in the order they came; a cancelled one takes no place.
     """
 
-    def __init__(self, most: int, interval: float) -> None:
-        self.most = most
+    def __init__(self, limit: int, interval: float) -> None:
+        self.limit = limit
         self.interval = interval
-        self._taken: deque[float] = deque()
-        self._held_until = float("-inf")
+        self.queue = anyio.Lock(fast_acquire=True)
+        self._sent: deque[float] = deque()
+        self._paused_until = float("-inf")
 
-    def wait(self, now: float) -> float:
-        """Return the seconds until there is room; 0 when there is, and then it is taken."""
-        self._forget(now)
-        if now < self._held_until:
-            return self._held_until - now
-        if len(self._taken) < self.most:
-            self._taken.append(now)
-            return 0.0
-        leaves = self._taken[len(self._taken) - self.most] + self.interval * _SLACK
-        return max(leaves - now, 0.001)
+    def try_acquire(self, now: float) -> float:
+        """Count one request and return 0, or return the seconds until there is room for it.
 
-    def spacing(self, now: float, since: float, cost: int) -> float:
-        """Return the seconds to wait for a fuller batch, *since* seconds after the last one left.
-
-        Batches of *cost* requests, sent evenly, then never meet a full window: the nth has room
-        once *n · cost* requests are free, and the one that has to wait longest sets the pace.
+        With a limit of 2 in 10 s and requests sent at second 0 and 4, a request at second 5 has
+        room once the first one leaves the window, at 10.2: the result is 5.2.
         """
-        self._forget(now)
-        left, stay = self.most - len(self._taken), self.interval * _SLACK
-        if stay * cost < _MOMENT * left:
+        self._expire(now)
+        if now < self._paused_until:
+            return self._paused_until - now
+        if len(self._sent) < self.limit:
+            self._sent.append(now)
             return 0.0
-        last = now - since
+        # Usually the oldest. If the limit shrank from 10 to 3 with six sent, the fourth oldest:
+        # only when it has left are there two in the window, and room for a third.
+        last_to_leave = self._sent[len(self._sent) - self.limit]
+        return max(last_to_leave + self._lifetime - now, 0.001)
+
+    def spacing(self, now: float, since_last: float, cost: int) -> float:
+        """Return the seconds that the next batch should still wait, to be fuller.
+
+        Batches of *cost* requests that are spaced so never meet a full window. For each request in
+        the window, see how many have room once it leaves: that many, spread evenly over the time
+        until then, is a pace. The slowest of these paces is kept.
+
+        An example with a limit of 100 in 10 s, batches of two requests, and 80 requests sent at
+        second 0, along with the last batch: 20 requests are free now, 21 when the first of the 80
+        leaves at 10.2. That is half a batch more than ten, so the pace is 10.2 * 2 / 21 = 0.97 s:
+        ten batches go into the free room, the eleventh just when the 80 have left. For the second
+        of the 80, 10.2 * 2 / 22 is faster, and so on. At second 0.5 the wait is 0.97 - 0.5.
+
+        Args:
+            now: seconds.
+            since_last: seconds since the last batch was sent.
+            cost: requests of one batch.
+        """
+        self._expire(now)
+        free = self.limit - len(self._sent)
+        if self._lifetime * cost < _SHORTEST_SPACING * free:
+            return 0.0
+        last = now - since_last
         paces = (
-            (taken + stay - last) * cost / max(cost, left + gone)
-            for gone, taken in enumerate(self._taken, 1)
+            (sent + self._lifetime - last) * cost / max(cost, free + expired)
+            for expired, sent in enumerate(self._sent, 1)
         )
-        return max(0.0, max(paces, default=0.0) - since)
+        return max(0.0, max(paces, default=0.0) - since_last)
 
-    def hold(self, until: float) -> None:
-        """Leave no room before *until*."""
-        self._held_until = max(self._held_until, until)
+    def pause(self, until: float) -> None:
+        """Leave no room before *until*, seconds."""
+        self._paused_until = max(self._paused_until, until)
 
-    def learn(self, now: float, most: int | None, left: int | None, interval: float | None) -> None:
-        """Take over the server's numbers: requests a window, how many are left, its seconds.
+    def learn(
+        self, now: float, limit: int | None, remaining: int | None, interval: float | None
+    ) -> None:
+        """Take over HubSpot's numbers: requests in a window, how many are left, its seconds.
 
-        Others may share the token. What they used shows as less left than counted here, and counts
-        from now on.
+        Other programs may share the token. If HubSpot says that 30 of 100 remain and one request
+        was counted here, the other 69 were theirs, and count from now on.
         """
-        self.most = most or self.most
+        self.limit = limit or self.limit
         self.interval = interval or self.interval
-        self._forget(now)
-        if left is not None:
-            unseen = self.most - len(self._taken) - left
-            self._taken.extend([now] * min(unseen, self.most))
+        self._expire(now)
+        if remaining is not None:
+            uncounted = self.limit - len(self._sent) - remaining
+            self._sent.extend([now] * min(uncounted, self.limit))
 
-    def _forget(self, now: float) -> None:
-        while self._taken and self._taken[0] <= now - self.interval * _SLACK:
-            self._taken.popleft()
+    @property
+    def _lifetime(self) -> float:
+        """Seconds for which a request counts."""
+        return self.interval * _LATENCY_MARGIN
+
+    def _expire(self, now: float) -> None:
+        oldest = now - self._lifetime
+        while self._sent and self._sent[0] <= oldest:
+            self._sent.popleft()
 
 
-class Limiter:
-    """Lets requests go in the order they came, as fast as the window allows.
+class RateLimiter:
+    """Admits one sink's requests in the order they came, as fast as the token's window allows.
 
-    Source: HubSpot, "API usage guidelines and limits".
+    Args:
+        identity: returns what HubSpot counts requests by, as it is now.
+        settings: have the numbers until HubSpot sends its own.
     """
 
-    def __init__(self, window: Window) -> None:
-        self._window = window
-        # First come, first served; a cancelled waiter takes nothing.
-        self._turn = anyio.Lock(fast_acquire=True)
+    def __init__(self, identity: Callable[[], str], settings: HubSpotSettings) -> None:
+        self._identity = identity
+        self._settings = settings
+        # `_windows` refers to it weakly: not kept here, it would be lost between two requests.
+        self._window: RollingWindow | None = None
 
-    async def take(self) -> None:
-        """Wait until one more request may go."""
-        async with self._turn:
-            while wait := self._window.wait(anyio.current_time()):  # noqa: ASYNC110 - time passes
-                await anyio.sleep(wait)
+    async def acquire(self, *, counted: bool = True) -> RollingWindow:
+        """Wait until one more request may go, and return the window that its response corrects.
 
-    def spacing(self, since: float) -> float:
-        """Return the seconds to wait for a fuller batch, *since* seconds after the last left."""
-        return self._window.spacing(anyio.current_time(), since, _COST)
+        Args:
+            counted: whether HubSpot counts it; others go at once.
+        """
+        window = self._window = shared_window(self._identity(), self._settings)
+        if counted:
+            async with window.queue:
+                while delay := window.try_acquire(anyio.current_time()):  # noqa: ASYNC110
+                    await anyio.sleep(delay)
+        return window
 
-    def hold(self, seconds: float) -> None:
-        """Let nothing go for *seconds*."""
-        self._window.hold(anyio.current_time() + seconds)
+    def spacing(self, since_last: float) -> float:
+        """Return the seconds to wait for a fuller batch, *since_last* seconds after the last."""
+        if self._window is None:
+            return 0.0
+        return self._window.spacing(anyio.current_time(), since_last, _REQUESTS_PER_BATCH)
 
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """Take over the numbers of a response's ``X-HubSpot-RateLimit-…`` headers."""
-        millis = count(headers, "Interval-Milliseconds")
-        self._window.learn(
-            anyio.current_time(),
-            count(headers, "Max"),
-            count(headers, "Remaining"),
-            millis / 1000 if millis else None,
-        )
+    def pause(self, seconds: float) -> None:
+        """Admit nothing for *seconds*, from any sink of this token."""
+        if self._window is not None:
+            self._window.pause(anyio.current_time() + seconds)
 
 
-def count(headers: Mapping[str, str], name: str) -> int | None:
-    """Return a number from the header ``X-HubSpot-RateLimit-<name>``, None without one."""
+_windows: WeakValueDictionary[tuple[object, str], RollingWindow] = WeakValueDictionary()
+
+
+def shared_window(identity: str, settings: HubSpotSettings) -> RollingWindow:
+    """Return the one window of *identity* on this event loop, for every sink that uses it.
+
+    Two event loops of one process count apart, as two processes do: HubSpot's headers tell each
+    about the other's requests.
+    """
+    # A digest, so that no token stays in memory as a key.
+    key = (current_token(), sha256(identity.encode()).hexdigest())
+    window = _windows.get(key)
+    if window is None:
+        window = RollingWindow(settings.rate_limit, settings.rate_interval)
+        _windows[key] = window
+    return window
+
+
+def reported_limits(headers: Mapping[str, str]) -> tuple[int | None, int | None, float | None]:
+    """Return limit, remaining requests and seconds of a response's ``X-HubSpot-RateLimit-…``."""
+    milliseconds = rate_limit_header(headers, "Interval-Milliseconds")
+    return (
+        rate_limit_header(headers, "Max"),
+        rate_limit_header(headers, "Remaining"),
+        milliseconds / 1000 if milliseconds else None,
+    )
+
+
+def rate_limit_header(headers: Mapping[str, str], name: str) -> int | None:
+    """Return the number in the header ``X-HubSpot-RateLimit-<name>``, None without one."""
     value = headers.get(f"x-hubspot-ratelimit-{name.lower()}", "")
     return int(value) if value.isascii() and value.isdigit() else None
-
-
-_limiters: WeakValueDictionary[tuple[object, str], Limiter] = WeakValueDictionary()
-
-
-def shared_limiter(token: str, settings: HubSpotSettings) -> Limiter:
-    """Return the one limiter of *token* on this event loop, for every sink that uses the token.
-
-    Two loops of one process count apart, as two processes do, and meet through HubSpot's headers.
-    """
-    key = (current_token(), sha256(token.encode()).hexdigest())
-    limiter = _limiters.get(key)
-    if limiter is None:
-        limiter = Limiter(Window(settings.rate_limit, settings.rate_interval))
-        _limiters[key] = limiter
-    return limiter

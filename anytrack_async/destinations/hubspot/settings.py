@@ -1,4 +1,7 @@
-"""How to reach HubSpot and how conversions look there: `HubSpotSettings`, `OAuthSettings`."""
+"""How to reach HubSpot and how conversions look there: `HubSpotSettings`, `OAuthSettings`.
+
+`resolve_pipelines` turns the labels of pipelines and stages in the settings into HubSpot's ids.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ ByType: TypeAlias = Mapping[str, str] | Mapping[ConversionType, str]
 """Conversion type, as member or text → value."""
 
 PropertySource: TypeAlias = Mapping[str, str] | Callable[[Conversion], Mapping[str, Any]]
-"""HubSpot property → where its value comes from, or a function that answers property → value.
+"""HubSpot property → where its value comes from, or a function that returns property → value.
 
 A mapping names a field of the conversion (``"ad_id"``), an entry of one (``"custom_data.plan"``,
 ``"sub_ids.s1"``, ``"customer.city"``), or gives a constant (``"=newbusiness"``).
@@ -42,12 +45,12 @@ _VERSION = re.compile(r"\d{4}-\d{2}|v3")
 
 @attrs.frozen(kw_only=True)
 class OAuthTokens:
-    """What a refresh brought.
+    """The tokens of one refresh.
 
     Attributes:
         access_token: the new token.
-        refresh_token: for the next refresh; usually the one before.
-        expires_at: when `access_token` ends, UTC.
+        refresh_token: for the next refresh; usually the same as before.
+        expires_at: when `access_token` ends, aware UTC.
     """
 
     access_token: str = secret()
@@ -63,7 +66,7 @@ class OAuthSettings:
         client_id: of the app.
         client_secret: of the app.
         refresh_token: from the portal that installed the app.
-        on_tokens: called with each `OAuthTokens`, to keep them; a plain or an async function.
+        on_tokens: called with each `OAuthTokens`, to save them; a plain or an async function.
     """
 
     VARIABLES: ClassVar = {
@@ -93,23 +96,23 @@ class OAuthSettings:
         return build_settings(cls, values, cls.VARIABLES)
 
 
-def _stages(given: ByType | None) -> Mapping[str, str]:
-    stages = dict.fromkeys(_TYPES, "qualifiedtobuy") | {"sale": "closedwon"}
-    return stages | _by_type("stages", {} if given is None else given)
+def _stages(stages: ByType | None) -> Mapping[str, str]:
+    defaults = dict.fromkeys(_TYPES, "qualifiedtobuy") | {"sale": "closedwon"}
+    return defaults | _by_type("stages", {} if stages is None else stages)
 
 
-def _pipelines(given: str | ByType) -> Mapping[str, str]:
-    if isinstance(given, str):
-        return dict.fromkeys(_TYPES, _name("pipeline", given))
-    return dict.fromkeys(_TYPES, "default") | _by_type("pipeline", given)
+def _pipelines(pipeline: str | ByType) -> Mapping[str, str]:
+    if isinstance(pipeline, str):
+        return dict.fromkeys(_TYPES, _name("pipeline", pipeline))
+    return dict.fromkeys(_TYPES, "default") | _by_type("pipeline", pipeline)
 
 
-def _by_type(setting: str, given: ByType) -> dict[str, str]:
-    if not isinstance(given, Mapping):
-        raise ConfigurationError(f"{setting} must be a mapping, got {type(given).__name__}")
-    if not set(_TYPES).issuperset(given):
+def _by_type(setting: str, names: ByType) -> dict[str, str]:
+    if not isinstance(names, Mapping):
+        raise ConfigurationError(f"{setting} must be a mapping, got {type(names).__name__}")
+    if not set(_TYPES).issuperset(names):
         raise ConfigurationError(f"{setting} takes the conversion types {', '.join(_TYPES)}")
-    return {str(kind): _name(setting, name) for kind, name in given.items()}
+    return {str(kind): _name(setting, name) for kind, name in names.items()}
 
 
 def _name(setting: str, value: object) -> str:
@@ -154,10 +157,11 @@ class HubSpotSettings:
         contact_properties: further contact properties, likewise.
         contacts: whether the customer becomes a contact of the deal. Needs their e-mail address.
         property_group: where `HubSpotSink.setup` puts the deal properties.
-        rate_limit: requests within `rate_interval`, until HubSpot's answers tell the real number.
+        rate_limit: requests within `rate_interval`, until HubSpot's responses say the real number.
         rate_interval: seconds.
-        time_zone: of the portal; the daily limit ends at its midnight. Unknown: look every hour.
-        http: time-outs, connections and engine.
+        time_zone: of the portal; the daily limit ends at its midnight. If None, a used-up daily
+            limit is probed every hour.
+        http: timeouts, connections and engine.
     """
 
     VARIABLES: ClassVar = {"access_token": "HUBSPOT_ACCESS_TOKEN", "base_url": "HUBSPOT_BASE_URL"}
@@ -204,10 +208,92 @@ class HubSpotSettings:
             None when neither a token nor an OAuth app is set.
 
         Raises:
-            ConfigurationError: an OAuth app is set in part; the message names what is missing.
+            ConfigurationError: an OAuth app is set in part; the message names the others.
         """
         values = read_variables(cls.VARIABLES, environ)
         oauth = OAuthSettings.from_env(environ)
         if "access_token" not in values and oauth is None:
             return None
         return build_settings(cls, values, cls.VARIABLES, oauth=oauth)
+
+
+# Pipelines and stages by label
+
+_STANDARD_STAGES = frozenset(
+    {
+        "appointmentscheduled",
+        "qualifiedtobuy",
+        "presentationscheduled",
+        "decisionmakerboughtin",
+        "contractsent",
+        "closedwon",
+        "closedlost",
+    }
+)
+"""Ids of the stages that HubSpot gives every portal's default pipeline."""
+
+
+def uses_standard_pipeline(settings: HubSpotSettings) -> bool:
+    """Return whether the settings name only ids that every portal has: no need to look them up."""
+    return set(settings.pipeline.values()) == {"default"} and _STANDARD_STAGES.issuperset(
+        settings.stages.values()
+    )
+
+
+def resolve_pipelines(settings: HubSpotSettings, body: Any) -> HubSpotSettings:
+    """Return *settings* with HubSpot's ids in place of labels.
+
+    Args:
+        settings: with ids or labels.
+        body: the portal's deal pipelines, as HubSpot returns them.
+
+    Raises:
+        ConfigurationError: the portal has no such pipeline or stage, or more than one of that
+            label; the message says which setting names it, and lists those that there are.
+
+    Source: HubSpot, CRM API, pipelines, "Return all pipelines".
+    """
+    pipelines = _active(body.get("results") if isinstance(body, Mapping) else None)
+    pipeline_ids, stage_ids = {}, {}
+    for kind in ConversionType:
+        pipeline = _find("HubSpot", "pipeline", "pipeline", settings.pipeline[kind], pipelines)
+        owner = f"HubSpot's pipeline {_shown(pipeline)}"
+        stages = _active(pipeline.get("stages"))
+        stage = _find(owner, "stage", "stages", settings.stages[kind], stages)
+        pipeline_ids[kind], stage_ids[kind] = str(pipeline["id"]), str(stage["id"])
+    return attrs.evolve(settings, pipeline=pipeline_ids, stages=stage_ids)
+
+
+def _find(
+    owner: str, noun: str, setting: str, name: str, items: list[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    # An id wins over a label: the label of one pipeline may be the id of another.
+    by_id = [item for item in items if str(item["id"]) == name]
+    matches = by_id or [item for item in items if _label(item).casefold() == name.casefold()]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ConfigurationError(
+            f"{owner} has more than one {noun} named {name!r}; "
+            f"use its id in HubSpotSettings({setting}=…): {', '.join(map(_shown, matches))}"
+        )
+    choice = ", ".join(map(_shown, items))
+    advice = f"set HubSpotSettings({setting}=…) to one of {choice}, or " if choice else ""
+    raise ConfigurationError(
+        f"{owner} has no {noun} {name!r}: {advice}create the {noun} in HubSpot"
+    )
+
+
+def _active(items: Any) -> list[Mapping[str, Any]]:
+    if not isinstance(items, list):
+        return []
+    with_id = (item for item in items if isinstance(item, Mapping) and item.get("id"))
+    return [item for item in with_id if not item.get("archived")]
+
+
+def _label(item: Mapping[str, Any]) -> str:
+    return str(item.get("label") or "").strip()
+
+
+def _shown(item: Mapping[str, Any]) -> str:
+    return f"{_label(item)!r} ({item['id']})"

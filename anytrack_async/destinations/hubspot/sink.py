@@ -1,4 +1,4 @@
-"""`HubSpotSink`: conversions as deals of their customers."""
+"""`HubSpotSink`: conversions as deals of their customers, or as custom events."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import ClassVar, Self
 
 import anyio
 
-from anytrack_async.destinations.hubspot.check import examine
-from anytrack_async.destinations.hubspot.pipelines import is_plain, resolved
+from anytrack_async.destinations.hubspot.custom_events import send_custom_events
+from anytrack_async.destinations.hubspot.deals import write_deals
+from anytrack_async.destinations.hubspot.mapping import validate_source
 from anytrack_async.destinations.hubspot.portal import Portal
-from anytrack_async.destinations.hubspot.problem import RESUME
-from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
-from anytrack_async.destinations.hubspot.setup import set_up
-from anytrack_async.destinations.hubspot.signals import SERVICE, Refused, to_signal
-from anytrack_async.destinations.hubspot.values import check_source
-from anytrack_async.destinations.hubspot.write_deals import write_deals
-from anytrack_async.destinations.hubspot.write_events import write_events
+from anytrack_async.destinations.hubspot.problem import RESUME, SERVICE, Refusal, to_signal
+from anytrack_async.destinations.hubspot.settings import (
+    HubSpotSettings,
+    OAuthSettings,
+    resolve_pipelines,
+    uses_standard_pipeline,
+)
+from anytrack_async.destinations.hubspot.setup import check_portal, create_properties
 from anytrack_async.destinations.sink import (
     BatchRejected,
     Finding,
@@ -30,10 +32,12 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.message import Transport
 
-_BATCH = 100
+_BATCH_SIZE = 100
+"""Inputs that HubSpot takes in one request."""
 
-_AT_ONCE = 6
-"""Batches at once: HubSpot takes its time over one, and fewer would leave its limit unused."""
+_CONCURRENCY = 6
+"""Batches at once. The usual limit of 100 requests in 10 s admits five batches a second, of two
+counted requests each: if a batch takes 1.2 s, it takes six at once to use the limit up."""
 
 
 class HubSpotSink:
@@ -60,19 +64,20 @@ class HubSpotSink:
     )
 
     def __init__(self, settings: HubSpotSettings, *, transport: Transport | None = None) -> None:
-        check_source("properties", settings.properties)
-        check_source("contact_properties", settings.contact_properties)
+        validate_source("properties", settings.properties)
+        validate_source("contact_properties", settings.contact_properties)
         self._settings = settings
         self._portal = Portal(settings, transport)
-        self._write = write_events if settings.mode == "events" else write_deals
-        self._plain = settings.mode == "events" or is_plain(settings)
-        self._ready = settings if self._plain else None
-        self._looking = anyio.Lock()
+        self._write = send_custom_events if settings.mode == "events" else write_deals
+        self._has_labels = settings.mode == "deals" and not uses_standard_pipeline(settings)
+        # The settings with ids in place of labels; None until they are looked up.
+        self._resolved = None if self._has_labels else settings
+        self._resolving = anyio.Lock()
         self._limits = SinkLimits(
-            batch=_BATCH,
-            concurrency=_AT_ONCE,
-            required_seconds=settings.http.required_seconds(_requests(settings)),
-            spacing=self._portal.spacing,
+            batch=_BATCH_SIZE,
+            concurrency=_CONCURRENCY,
+            required_seconds=settings.http.required_seconds(_requests_per_batch(settings)),
+            spacing=self._portal.rate_limiter.spacing,
         )
 
     @classmethod
@@ -102,29 +107,32 @@ class HubSpotSink:
 
         Raises:
             Throttled: a limit of HubSpot's is reached.
-            BatchRejected: one conversion spoils all, and HubSpot does not say which.
-            NeedsOperator: the token, its scopes, the pipeline or a property is not there.
+            BatchRejected: HubSpot refuses all for one of them, and does not say which.
+            NeedsOperator: the token is refused or lacks a scope (``cause="credentials"``); or the
+                portal lacks a pipeline, stage or property (``cause="configuration"``).
             Unavailable: HubSpot is down or did not respond.
         """
-        settings = await self._placed()
+        settings = await self._resolved_settings()
         outcomes: list[Outcome] = []
-        for start in range(0, len(batch), _BATCH):
+        for start in range(0, len(batch), _BATCH_SIZE):
+            part = batch[start : start + _BATCH_SIZE]
             try:
-                outcomes += await self._write(self._portal, batch[start : start + _BATCH], settings)
+                outcomes += await self._write(self._portal, part, settings)
             except SinkSignal as signal:
-                self._forget(signal)
+                if isinstance(signal, NeedsOperator) and self._has_labels:
+                    self._resolved = None  # a stage may have been removed: look again next time
                 if not isinstance(signal, BatchRejected):
-                    signal.outcomes = _in_place(outcomes, signal.outcomes, len(batch))
+                    signal.outcomes = _pad([*outcomes, *signal.outcomes], len(batch))
                 raise
         return outcomes
 
     async def setup(self, *, dry_run: bool = False) -> list[SetupStep]:
-        """Create the deal properties that are missing; what exists and fits stays as it is.
+        """Create the deal properties that are missing; leave those that exist as they are.
 
         Needs the scope ``crm.schemas.deals.write``, and ``….read`` for a dry run.
 
         Args:
-            dry_run: only tell what would be created or refused.
+            dry_run: only return the steps.
 
         Returns:
             One step per property, and one for the group unless it is HubSpot's own.
@@ -132,29 +140,29 @@ class HubSpotSink:
         Raises:
             ConfigurationError: a property of that name exists and does not fit; nothing was
                 created. Or the mode is ``"events"``: define the event in HubSpot.
-            ServiceError: HubSpot did not do it.
+            ServiceError: HubSpot refused a request.
         """
         if self._settings.mode == "events":
             raise ConfigurationError(
-                "set-up is for deals; define the custom event and its properties in HubSpot"
+                "setup is for deals; define the custom event and its properties in HubSpot"
             )
-        return await set_up(self._portal, self._settings, dry_run=dry_run)
+        return await create_properties(self._portal, self._settings, dry_run=dry_run)
 
     async def check(self, *, currencies: Iterable[str] = ()) -> list[Finding]:
         """Return whether token, scopes, properties, stages and currencies are as needed.
 
-        Writes nothing. Learns the portal's time zone, with which a daily limit is waited out.
+        Writes nothing. Learns the portal's time zone: a daily limit ends at its midnight.
 
         Args:
             currencies: ISO 4217 codes that conversions will have.
         """
-        return await examine(self._portal, self._settings, currencies)
+        return await check_portal(self._portal, self._settings, currencies)
 
     def use_token(self, token: str) -> None:
         """Use *token* from now on, e.g. a rotated one.
 
         Raises:
-            ConfigurationError: it cannot be one.
+            ConfigurationError: *token* cannot be sent in a header.
         """
         self._portal.credentials.use(token)
 
@@ -162,37 +170,32 @@ class HubSpotSink:
         """Close the connections."""
         await self._portal.aclose()
 
-    async def _placed(self) -> HubSpotSettings:
-        """Return the settings with internal ids; what is not plain is looked up once."""
-        if self._ready is not None:
-            return self._ready
-        async with self._looking:
-            if self._ready is None:
-                self._ready = await self._look_up()
-            return self._ready
+    async def _resolved_settings(self) -> HubSpotSettings:
+        """Return the settings with ids in place of labels, which are looked up once."""
+        if self._resolved is not None:
+            return self._resolved
+        async with self._resolving:
+            if self._resolved is None:
+                self._resolved = await self._resolve_labels()
+            return self._resolved
 
-    async def _look_up(self) -> HubSpotSettings:
+    async def _resolve_labels(self) -> HubSpotSettings:
         try:
-            return resolved(self._settings, await self._portal.read(self._portal.paths.pipelines))
-        except Refused as exc:
+            pipelines = await self._portal.read(self._portal.paths.pipelines)
+            return resolve_pipelines(self._settings, pipelines)
+        except Refusal as exc:
             raise to_signal(exc.problem) from exc
         except ConfigurationError as exc:
-            # Every deal would fail: hold until the settings or the portal are put right.
+            # Every deal would be rejected: none is given up until settings or portal are corrected.
             reason = f"{exc}; {RESUME}"
             raise NeedsOperator(reason, cause="configuration", code="CONFIGURATION") from exc
 
-    def _forget(self, signal: SinkSignal) -> None:
-        if isinstance(signal, NeedsOperator) and not self._plain:
-            self._ready = None  # a stage may have been removed
+
+def _pad(outcomes: list[Outcome | None], size: int) -> Sequence[Outcome | None]:
+    """Return *outcomes* with None for the conversions that were not sent; empty without any."""
+    return [*outcomes, *[None] * (size - len(outcomes))] if any(outcomes) else ()
 
 
-def _in_place(
-    before: list[Outcome], here: Sequence[Outcome | None], size: int
-) -> Sequence[Outcome | None]:
-    known: list[Outcome | None] = [*before, *here]
-    return [*known, *[None] * (size - len(known))] if any(known) else ()
-
-
-def _requests(settings: HubSpotSettings) -> int:
-    """Return how many a batch takes: for contacts, deals and links, or only one."""
+def _requests_per_batch(settings: HubSpotSettings) -> int:
+    """Return the requests that a batch takes: for contacts, deals and links, or only one."""
     return 3 if settings.mode == "deals" and settings.contacts else 1

@@ -8,7 +8,7 @@ import httpx
 import orjson
 import pytest
 
-from anytrack_async.destinations.hubspot.rate_limit import _limiters
+from anytrack_async.destinations.hubspot.rate_limit import _windows
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.sink import HubSpotSink
 from anytrack_async.models.conversion import Conversion
@@ -173,4 +173,4 @@ def sink(make_sink) -> HubSpotSink:
 
 @pytest.fixture(autouse=True)
 def _no_limiter_left():
-    _limiters.clear()
+    _windows.clear()

@@ -3,7 +3,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from anytrack_async.destinations.hubspot.setup import LABELS, definition
+from anytrack_async.destinations.hubspot.setup import DEAL_PROPERTIES, property_definition
 from anytrack_async.destinations.sink import Throttled
 
 pytestmark = pytest.mark.asyncio
@@ -20,9 +20,9 @@ STAGES = [{"id": "qualifiedtobuy", "label": "Q"}, {"id": "closedwon", "label": "
 
 def property_of(call):
     name = call.path.rsplit("/", 1)[-1]
-    if name not in LABELS:
+    if name not in DEAL_PROPERTIES:
         return httpx.Response(404, json={"message": "none"})
-    return httpx.Response(200, json=definition(name, "dealinformation"))
+    return httpx.Response(200, json=property_definition(name, "dealinformation"))
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def test_a_portal_that_is_ready(sink, ready):
         "token",
         "scopes: deals",
         "scopes: contacts",
-        *(f"property {name}" for name in LABELS),
+        *(f"property {name}" for name in DEAL_PROPERTIES),
         "stages",
         "currency EUR",
         "currency USD",
@@ -104,8 +104,8 @@ async def test_missing_properties_are_named_with_the_remedy(hs, make_sink, ready
 
     faults = failed(await make_sink(properties={"plan": "custom_data.plan"}).check())
 
-    assert "setup() creates it" in faults["property anytrack_event_id"]
-    assert faults["property plan"] == "HubSpot has no such deal property"
+    assert "`anytrack setup hubspot` creates it" in faults["property anytrack_event_id"]
+    assert faults["property plan"] == "HubSpot has no such deal property; create it in HubSpot"
 
 
 async def test_a_key_that_is_not_unique_is_found(sink, ready):

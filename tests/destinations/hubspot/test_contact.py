@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.destinations.hubspot.contact import first_email, to_contact
+from anytrack_async.destinations.hubspot.mapping import first_email, to_contact
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer

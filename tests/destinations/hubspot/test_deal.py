@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.destinations.hubspot.deal import to_deal
+from anytrack_async.destinations.hubspot.mapping import format_decimal, property_text, to_deal
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
-from anytrack_async.destinations.hubspot.values import plain, text
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.customer import Customer
 
@@ -108,7 +107,7 @@ def test_stage_and_pipeline_follow_the_conversion_type(hs):
     ],
 )
 def test_amounts_are_plain_decimals(number, written):
-    assert plain(Decimal(number)) == written
+    assert format_decimal(Decimal(number)) == written
 
 
 def test_close_date_is_utc_with_milliseconds(hs):
@@ -191,12 +190,12 @@ def test_a_function_adds_and_replaces_properties_but_not_the_key(hs):
     ],
 )
 def test_values_of_any_kind_become_text(value, written):
-    assert text(value) == written
+    assert property_text(value) == written
 
 
 def test_half_a_character_is_refused():
     with pytest.raises(ValueError, match="surrogate"):
-        text("\ud800")
+        property_text("\ud800")
 
 
 _TEXT = st.text(max_size=40).filter(lambda s: s.strip() and s.isprintable() and s == s.strip())

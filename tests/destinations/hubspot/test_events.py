@@ -1,7 +1,7 @@
 import httpx
 import pytest
 
-from anytrack_async.destinations.hubspot.custom_event import to_event
+from anytrack_async.destinations.hubspot.mapping import to_custom_event
 from anytrack_async.destinations.sink import (
     BatchRejected,
     NeedsOperator,
@@ -27,7 +27,7 @@ async def test_a_conversion_becomes_an_event(hs):
         "1", email="Jane@Example.com", source=" google ", custom_data={"plan": "gold"}
     )
 
-    assert to_event(conversion, settings) == {
+    assert to_custom_event(conversion, settings) == {
         "eventName": "pe7_conversion",
         "uuid": "sale:1",
         "occurredAt": "2026-03-04T05:06:07.891Z",
@@ -46,7 +46,7 @@ async def test_a_conversion_becomes_an_event(hs):
 async def test_a_visitors_cookie_does_instead_of_an_address(hs):
     settings = hs.settings(mode="events", event_name="pe7_conversion")
 
-    event = to_event(hs.sale(custom_data={"hubspotutk": "c00kie"}), settings)
+    event = to_custom_event(hs.sale(custom_data={"hubspotutk": "c00kie"}), settings)
 
     assert event is not None
     assert event["utk"] == "c00kie"

@@ -5,8 +5,8 @@ import httpx
 import pytest
 
 from anytrack_async.destinations.hubspot.oauth import Credentials
+from anytrack_async.destinations.hubspot.problem import Refusal
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
-from anytrack_async.destinations.hubspot.signals import Refused
 from anytrack_async.destinations.hubspot.sink import HubSpotSink
 from anytrack_async.destinations.sink import NeedsOperator, Throttled, Unavailable
 from anytrack_async.transport.session import Session
@@ -235,11 +235,11 @@ async def test_without_an_app_there_is_nothing_to_renew(wire):
     session = Session("hubspot", settings.base_url, headers={}, http=settings.http, transport=wire)
     credentials = Credentials(settings, session, ("oauth", "2026-09", "token"))
 
-    assert await credentials.renewed("static") is None
+    assert await credentials.renew("static") is None
     credentials.use("rotated")
-    assert await credentials.renewed("static") == "rotated"
+    assert await credentials.renew("static") == "rotated"
     credentials._token = None
-    with pytest.raises(Refused, match="no access token"):
+    with pytest.raises(Refusal, match="no access token"):
         await credentials.current()
 
 

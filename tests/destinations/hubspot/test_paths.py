@@ -1,6 +1,6 @@
 import pytest
 
-from anytrack_async.destinations.hubspot.paths import Paths
+from anytrack_async.destinations.hubspot.portal import Paths
 
 
 @pytest.mark.parametrize(

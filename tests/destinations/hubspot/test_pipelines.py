@@ -2,7 +2,7 @@ import anyio
 import httpx
 import pytest
 
-from anytrack_async.destinations.hubspot.pipelines import is_plain, resolved
+from anytrack_async.destinations.hubspot.settings import resolve_pipelines, uses_standard_pipeline
 from anytrack_async.destinations.sink import NeedsOperator, Unavailable
 from anytrack_async.errors import ConfigurationError
 
@@ -34,28 +34,30 @@ WON = {"sale": "Won", "lead": "New", "signup": "New", "custom": "20"}
 
 
 def test_defaults_need_no_look_up(hs):
-    assert is_plain(hs.settings())
-    assert is_plain(hs.settings(stages={"lead": "contractsent"}))
-    assert not is_plain(hs.settings(stages={"lead": "Contract Sent"}))
-    assert not is_plain(hs.settings(pipeline="1016"))
+    assert uses_standard_pipeline(hs.settings())
+    assert uses_standard_pipeline(hs.settings(stages={"lead": "contractsent"}))
+    assert not uses_standard_pipeline(hs.settings(stages={"lead": "Contract Sent"}))
+    assert not uses_standard_pipeline(hs.settings(pipeline="1016"))
 
 
 def test_labels_become_ids_in_any_case(hs):
-    settings = resolved(hs.settings(stages={"sale": " closed WON "}), PIPELINES)
+    settings = resolve_pipelines(hs.settings(stages={"sale": " closed WON "}), PIPELINES)
 
     assert settings.stages["sale"] == "closedwon"
     assert settings.stages["lead"] == "qualifiedtobuy"
 
 
 def test_pipelines_go_by_label_and_stages_by_pipeline(hs):
-    settings = resolved(hs.settings(pipeline="affiliate sales", stages=WON), PIPELINES)
+    settings = resolve_pipelines(hs.settings(pipeline="affiliate sales", stages=WON), PIPELINES)
 
     assert set(settings.pipeline.values()) == {"1016"}
     assert settings.stages == {"sale": "21", "lead": "20", "signup": "20", "custom": "20"}
 
 
 def test_each_type_may_have_its_pipeline(hs):
-    settings = resolved(hs.settings(pipeline={"sale": "1016"}, stages={"sale": "Won"}), PIPELINES)
+    settings = resolve_pipelines(
+        hs.settings(pipeline={"sale": "1016"}, stages={"sale": "Won"}), PIPELINES
+    )
 
     assert (settings.pipeline["sale"], settings.stages["sale"]) == ("1016", "21")
     assert (settings.pipeline["lead"], settings.stages["lead"]) == ("default", "qualifiedtobuy")
@@ -78,18 +80,20 @@ def test_each_type_may_have_its_pipeline(hs):
             r"pipeline 'Sales Pipeline' \(default\) has no stage 'Won': set .*stages=.*closedwon",
         ),
         ({"stages": {"sale": "Old"}}, "no stage"),
-        ({"pipeline": "7"}, "none there is yet"),
+        ({"pipeline": "7"}, r"has no stage 'closedwon': create the stage in HubSpot$"),
     ],
 )
 def test_a_wrong_name_tells_what_there_is(hs, given, told):
     with pytest.raises(ConfigurationError, match=told):
-        resolved(hs.settings(**given), PIPELINES)
+        resolve_pipelines(hs.settings(**given), PIPELINES)
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"results": None}])
 def test_an_answer_without_pipelines_has_none(hs, answer):
-    with pytest.raises(ConfigurationError, match="none there is yet"):
-        resolved(hs.settings(), answer)
+    with pytest.raises(
+        ConfigurationError, match="no pipeline 'default': create the pipeline in HubSpot"
+    ):
+        resolve_pipelines(hs.settings(), answer)
 
 
 @pytest.mark.asyncio

@@ -1,12 +1,14 @@
+import time
+
 import anyio
 import httpx
 import pytest
 
-from anytrack_async.destinations.hubspot.rate_limit import _limiters
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
 from anytrack_async.destinations.hubspot.sink import HubSpotSink
 from anytrack_async.destinations.sink import NeedsOperator, SinkSignal
 from anytrack_async.models.customer import Customer
+from tests.destinations.hubspot import virtual_time
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -18,14 +20,12 @@ from anytrack_async.sandbox import (
     create_app,
 )
 
-pytestmark = pytest.mark.asyncio
-
 TOKEN = "sandbox-hubspot-token"
 
 
-def portal(**more):
-    faults = more.pop("faults", None) or Faults()
-    return create_app(SandboxSettings(hubspot=HubSpotPortal(**more), faults=faults))
+def portal(*, faults=None, clock=time.time, **more):
+    settings = SandboxSettings(hubspot=HubSpotPortal(**more), faults=faults or Faults())
+    return create_app(settings, clock=clock)
 
 
 def sink_of(app, **more):
@@ -37,6 +37,7 @@ def ledger(app, **more):
     return app.ledger.as_dict(**more)["hubspot"]
 
 
+@pytest.mark.asyncio
 async def test_a_batch_delivered_twice_is_there_once(hs):
     app = portal()
     sink = sink_of(app)
@@ -52,6 +53,7 @@ async def test_a_batch_delivered_twice_is_there_once(hs):
     assert not page["rejected"]
 
 
+@pytest.mark.asyncio
 async def test_bad_conversions_lose_nobody_else(hs):
     app = portal()
     batch = [
@@ -66,6 +68,7 @@ async def test_bad_conversions_lose_nobody_else(hs):
     assert '"XAU" is not a part of the current effective currency codes' in outcomes[0].error
 
 
+@pytest.mark.asyncio
 async def test_a_fresh_portal_holds_until_it_is_set_up(hs):
     app = portal(prepared=False)
     sink = sink_of(app)
@@ -81,6 +84,7 @@ async def test_a_fresh_portal_holds_until_it_is_set_up(hs):
     assert all(one.ok for one in await sink.check(currencies=["USD"]))
 
 
+@pytest.mark.asyncio
 async def test_a_pipeline_by_label(hs):
     app = portal()
     stages = {"sale": "Won", "lead": "New", "signup": "New", "custom": "New"}
@@ -90,6 +94,7 @@ async def test_a_pipeline_by_label(hs):
     assert [one.status for one in outcomes] == ["delivered"]
 
 
+@pytest.mark.asyncio
 async def test_an_oauth_app_whose_tokens_end_at_once(hs):
     app = portal(token_life=0)
     oauth = OAuthSettings(
@@ -105,6 +110,7 @@ async def test_an_oauth_app_whose_tokens_end_at_once(hs):
     assert [one.status for one in outcomes] == ["delivered"]
 
 
+@pytest.mark.asyncio
 async def test_missing_scopes_are_named(hs):
     app = portal(scopes=["crm.objects.deals.write"])
 
@@ -112,6 +118,7 @@ async def test_missing_scopes_are_named(hs):
         await sink_of(app).deliver([hs.sale(email="a@b.example")])
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("version", ["2026-09", "2026-03", "v3"])
 async def test_every_version_is_spoken(hs, version):
     outcomes = await sink_of(portal(), api_version=version).deliver(
@@ -121,6 +128,7 @@ async def test_every_version_is_spoken(hs, version):
     assert [one.status for one in outcomes] == ["delivered"]
 
 
+@pytest.mark.asyncio
 async def test_events_are_taken_once(hs):
     app = portal()
     sink = sink_of(app, mode="events", event_name="pe7_conversion")
@@ -131,42 +139,46 @@ async def test_events_are_taken_once(hs):
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_nothing_is_lost_or_doubled_whatever_goes_wrong(hs, seed):
-    kinds = ("error", "throttle", "reset", "cut", "lost")
-    app = portal(faults=Faults(rate=0.5, seed=seed, kinds=kinds), limit=10_000)
-    sink = sink_of(app)
-    waiting = [hs.sale(str(n), email=f"u{n}@b.example") for n in range(20)]
-    for _ in range(200):
-        try:
-            outcomes = await sink.deliver(waiting)
-        except SinkSignal as signal:
-            outcomes = signal.outcomes or [None] * len(waiting)
-            sink._portal._limiter = None
-        waiting = [
-            one
-            for one, outcome in zip(waiting, outcomes, strict=True)
-            if outcome is None or outcome.status != "delivered"
-        ]
-        if not waiting:
-            break
-        _forget_holds()
+def test_no_conversion_is_lost_or_doubled_under_faults(hs, seed):
+    async def deliver_all():
+        faults = Faults(rate=0.5, seed=seed, kinds=("error", "throttle", "reset", "cut", "lost"))
+        app = portal(faults=faults, limit=10_000, clock=anyio.current_time)
+        sink = sink_of(app)
+        pending = [hs.sale(str(n), email=f"u{n}@b.example") for n in range(20)]
+        for _ in range(200):
+            outcomes = await attempt(sink, pending)
+            pending = [
+                conversion
+                for conversion, outcome in zip(pending, outcomes, strict=True)
+                if outcome is None or outcome.status != "delivered"
+            ]
+        return pending, ledger(app, ids=True)
 
-    assert not waiting
-    page = ledger(app, ids=True)
+    pending, page = virtual_time.run(deliver_all())
+
+    assert not pending
     assert (page["unique"], page["contacts"], page["associations"]) == (20, 20, 20)
 
 
-async def test_a_pace_that_never_meets_the_limit(hs):
-    app = portal(limit=10, interval=0.05)
-    sink = sink_of(app, rate_limit=10, rate_interval=0.05)
-    async with anyio.create_task_group() as tg:
-        for number in range(30):
-            tg.start_soon(sink.deliver, [hs.sale(str(number))])
-
-    assert ledger(app)["unique"] == 30
-    assert not ledger(app)["rejected"]
+async def attempt(sink, batch):
+    try:
+        return await sink.deliver(batch)
+    except SinkSignal as signal:
+        return signal.outcomes or [None] * len(batch)
 
 
-def _forget_holds():
-    for limiter in list(_limiters.values()):
-        limiter._window._held_until = 0.0
+def test_requests_stay_within_the_portals_limit(hs):
+    async def deliver_all():
+        app = portal(limit=10, interval=10.0, clock=anyio.current_time)
+        sink = sink_of(app, rate_limit=10, rate_interval=10.0)
+        async with anyio.create_task_group() as tg:
+            for number in range(30):
+                tg.start_soon(sink.deliver, [hs.sale(str(number))])
+        return ledger(app), anyio.current_time()
+
+    page, seconds = virtual_time.run(deliver_all())
+
+    assert page["unique"] == 30
+    assert not page["rejected"]
+    # Ten requests at once, ten after 10.2 seconds, ten after 20.4.
+    assert seconds == pytest.approx(20.4)

@@ -2,7 +2,7 @@ import httpx
 import orjson
 import pytest
 
-from anytrack_async.destinations.hubspot.setup import LABELS
+from anytrack_async.destinations.hubspot.setup import DEAL_PROPERTIES
 from anytrack_async.destinations.sink import SetupStep
 from anytrack_async.errors import ConfigurationError, CredentialsError, RejectedError, ServerError
 
@@ -50,7 +50,7 @@ async def test_a_dry_run_shows_what_is_missing_and_writes_nothing(sink, wire):
     steps = await sink.setup(dry_run=True)
 
     assert of("exists", steps) == ["anytrack_source"]
-    assert of("create", steps) == [name for name in LABELS if name != "anytrack_source"]
+    assert of("create", steps) == [name for name in DEAL_PROPERTIES if name != "anytrack_source"]
     assert not portal.created
     assert {call.request.method for call in wire.calls} == {"GET"}
 
@@ -60,7 +60,7 @@ async def test_set_up_creates_the_unique_key_and_the_others(sink, wire):
 
     steps = await sink.setup()
 
-    assert of("created", steps) == list(LABELS)
+    assert of("created", steps) == list(DEAL_PROPERTIES)
     assert portal.created[0] == {
         "name": "anytrack_event_id",
         "label": "AnyTrack event ID",
@@ -80,7 +80,7 @@ async def test_set_up_twice_changes_nothing(sink, wire):
     await sink.setup()
     before = list(portal.created)
 
-    assert of("exists", await sink.setup()) == list(LABELS)
+    assert of("exists", await sink.setup()) == list(DEAL_PROPERTIES)
     assert portal.created == before
 
 
@@ -182,6 +182,6 @@ async def test_a_refusal_is_an_error_of_the_service(hs, sink, wire, status, erro
 
 
 async def test_a_property_that_is_no_object_counts_as_missing(sink, wire):
-    wire.script("properties", *(httpx.Response(200, json=[]) for _ in LABELS))
+    wire.script("properties", *(httpx.Response(200, json=[]) for _ in DEAL_PROPERTIES))
 
-    assert of("create", await sink.setup(dry_run=True)) == list(LABELS)
+    assert of("create", await sink.setup(dry_run=True)) == list(DEAL_PROPERTIES)

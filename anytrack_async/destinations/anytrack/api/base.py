@@ -1,57 +1,76 @@
-"""`Endpoint`: one part of the API, and what all parts share."""
+"""`Endpoint`, and the parts that all endpoints share: arguments, date ranges, requests, records.
+
+AnyTrack's records are read tolerantly: numbers and ids may come as text, empty fields count as
+missing, unknown fields are ignored, and a bad record in a list is left out instead of losing the
+rest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, TypeVar
+import logging
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
+from typing import Any, Self, TypeAlias, TypeVar
 
+import anyio
 import anyio.to_thread
+import attrs
 
-from anytrack_async.destinations.anytrack.records import read_list
 from anytrack_async.errors import DecodeError, InvalidArgumentError, InvalidConversionError
 from anytrack_async.models.validators import utc
 from anytrack_async.transport.session import Session
 
+DateRange: TypeAlias = tuple[date | datetime, date | datetime]
+"""First and last moment, both included. A `datetime` needs a time zone; a `date` is a whole UTC
+day."""
+
+DEFAULT_LENGTH = timedelta(days=30)
+"""How far back a request looks without a date range."""
+
+_DAY = timedelta(days=1)
+_MAX_ON_LOOP = 50  # records: more would block the event loop for longer than some milliseconds
+_MAX_LOGGED = 5  # bad records of one list that are logged one by one
+_Key = TypeVar("_Key")
 _T = TypeVar("_T")
-_MANY = 50  # records that are read on the loop: some milliseconds
+_log = logging.getLogger("anytrack_async")
 
 
 class Endpoint:
     """One part of the API.
 
     Args:
-        session: with AnyTrack; whoever made it closes it.
+        session: requests to AnyTrack; closed by its owner.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def _list(
+    async def _get_list(
         self, *path: str, params: Mapping[str, str] | None = None, read: Callable[[Any], _T]
     ) -> list[_T]:
-        records = unwrap(await self._session.get(*path, params=params))
-        if not isinstance(records, list) or len(records) <= _MANY:
-            return read_list(records, read)
-        return await anyio.to_thread.run_sync(read_list, records, read, abandon_on_cancel=True)
+        records = read_data(await self._session.get(*path, params=params))
+        if not isinstance(records, list) or len(records) <= _MAX_ON_LOOP:
+            return read_records(records, read)
+        return await anyio.to_thread.run_sync(read_records, records, read, abandon_on_cancel=True)
 
 
-def unwrap(body: object) -> Any:
-    """Return what is under ``"data"`` in *body*.
-
-    Raises:
-        DecodeError: there is no such thing.
-    """
-    if not isinstance(body, Mapping) or "data" not in body:
-        raise DecodeError("anytrack: the response has no 'data'")
-    return body["data"]
+# Arguments
 
 
-def given(name: str, value: Any) -> str:
+def text_argument(name: str, value: Any) -> str:
     """Return *value*, the argument called *name*.
 
     Raises:
-        InvalidArgumentError: it is not text, or empty.
+        InvalidArgumentError: *value* is not text, or empty.
     """
     if value is not None and not isinstance(value, str):
         raise InvalidArgumentError(name, f"must be text, got {type(value).__name__}")
@@ -60,22 +79,22 @@ def given(name: str, value: Any) -> str:
     return str(value)
 
 
-def identifier(name: str, value: Any) -> str:
-    """Return *value*, the argument called *name*, which becomes part of a path.
+def id_argument(name: str, value: Any) -> str:
+    """Return *value*, the argument called *name*, which becomes a segment of a URL's path.
 
     Raises:
-        InvalidArgumentError: it cannot be an id.
+        InvalidArgumentError: *value* cannot be an id.
     """
-    if value in (".", ".."):
-        raise InvalidArgumentError(name, "must not be dots only")
-    return given(name, value)
+    if value in (".", ".."):  # a URL's path would lead elsewhere; the rest is percent-encoded
+        raise InvalidArgumentError(name, "must not consist of dots only")
+    return text_argument(name, value)
 
 
-def at_least_one(name: str, value: Any) -> int:
+def count_argument(name: str, value: Any) -> int:
     """Return *value*, the argument called *name*.
 
     Raises:
-        InvalidArgumentError: it is no whole number of at least 1.
+        InvalidArgumentError: *value* is not a whole number of at least 1.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InvalidArgumentError(name, "must be a whole number of at least 1")
@@ -86,9 +105,189 @@ def utc_argument(name: str, value: datetime) -> datetime:
     """Return *value*, the argument called *name*, in UTC.
 
     Raises:
-        InvalidArgumentError: it has no time zone, or is outside the years 1 to 9999 in UTC.
+        InvalidArgumentError: *value* has no time zone, or is outside the years 1 to 9999 in UTC.
     """
     try:
         return utc(name, value)
     except InvalidConversionError as exc:  # the models' check, which speaks of a model's field
         raise InvalidArgumentError(name, exc.problem) from None
+
+
+@attrs.frozen
+class TimeRange:
+    """A date range in UTC, as requests need it.
+
+    Attributes:
+        start: first moment.
+        end: last moment, included.
+    """
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def of(cls, date_range: DateRange | None) -> Self:
+        """Return *date_range* in UTC; by default the last 30 days.
+
+        Raises:
+            InvalidArgumentError: a time has no time zone, or the end is before the start.
+        """
+        if date_range is None:
+            now = datetime.now(UTC)
+            return cls(now - DEFAULT_LENGTH, now)
+        first, last = _pair(date_range)
+        start, end = _moment(first, time.min), _moment(last, time.max)
+        if end < start:
+            raise InvalidArgumentError("date_range", "ends before it starts")
+        return cls(start, end)
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The query parameters that ask for this range."""
+        return {"date_from": self.start.isoformat(), "date_to": self.end.isoformat()}
+
+    def split(self, length: timedelta) -> Iterator[TimeRange]:
+        """Return ranges of *length*, in order; each starts with the moment that ends the last.
+
+        Noon to 17:00 in steps of two hours: 12 to 14, 14 to 16, 16 to 17. Neighbours share a moment
+        so that nothing falls between them, whether AnyTrack includes the end of a range or not.
+        """
+        start = self.start
+        while self.end - start > length:
+            yield TimeRange(start, start + length)
+            start += length
+        yield TimeRange(start, self.end)
+
+    def days(self) -> Iterator[date]:
+        """Return each UTC day that has a moment in this range, in order."""
+        last_day = self.end.date()
+        day = self.start.date()
+        while day < last_day:  # the day after the last may not exist: year 9999
+            yield day
+            day += _DAY
+        yield last_day
+
+
+def _pair(date_range: Any) -> tuple[Any, Any]:
+    if not isinstance(date_range, tuple | list) or len(date_range) != 2:
+        raise InvalidArgumentError("date_range", "must be a pair of dates: first and last")
+    return date_range[0], date_range[1]
+
+
+def _moment(value: object, time_of_day: time) -> datetime:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time_of_day, UTC)
+    if not isinstance(value, datetime):
+        kind = type(value).__name__
+        raise InvalidArgumentError("date_range", f"must contain dates or datetimes, got {kind}")
+    return utc_argument("date_range", value)
+
+
+# Requests
+
+
+async def fetch_in_order(
+    fetch: Callable[[_Key], Awaitable[_T]], keys: Iterable[_Key], concurrency: int
+) -> AsyncGenerator[_T, None]:
+    """Yield ``await fetch(key)`` for each of *keys*, in order, up to *concurrency* at once.
+
+    Fetches round by round, and nothing runs while the consumer works: it may stop or be cancelled
+    at any point without leaving a task behind. Ten keys and a concurrency of 4 are three rounds of
+    4, 4 and 2.
+    """
+    pending = iter(keys)
+    while round_keys := list(islice(pending, concurrency)):
+        for result in await _fetch_round(fetch, round_keys):
+            yield result
+
+
+async def _fetch_round(
+    fetch: Callable[[_Key], Awaitable[_T]], keys: Sequence[_Key]
+) -> Sequence[_T]:
+    results: dict[int, _T] = {}
+    failures: list[Exception] = []
+
+    async def fetch_one(index: int, key: _Key) -> None:
+        try:
+            results[index] = await fetch(key)
+        except Exception as exc:
+            failures.append(exc)  # raised below, outside of the task group
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for index, key in enumerate(keys):
+            tasks.start_soon(fetch_one, index, key)
+    if failures:
+        raise failures[0]
+    return [results[index] for index in range(len(keys))]
+
+
+# Records
+
+
+def read_data(body: object) -> Any:
+    """Return the value of ``"data"`` in *body*.
+
+    Raises:
+        DecodeError: *body* has no ``"data"``.
+    """
+    if not isinstance(body, Mapping) or "data" not in body:
+        raise DecodeError("anytrack: the response has no 'data'")
+    return body["data"]
+
+
+def read_object(body: object) -> Mapping[str, Any]:
+    """Return the object in ``"data"`` of *body*, or *body* itself where it is not wrapped.
+
+    Raises:
+        DecodeError: *body* is not an object.
+    """
+    if not isinstance(body, Mapping):
+        raise DecodeError("anytrack: the response is not an object")
+    data = body.get("data")
+    return data if isinstance(data, Mapping) else body
+
+
+def read_records(records: object, read: Callable[[Any], _T]) -> list[_T]:
+    """Return each of *records* as *read* reads it; a bad one is left out and logged.
+
+    Raises:
+        DecodeError: *records* is not a list.
+    """
+    if not isinstance(records, list):
+        raise DecodeError(f"expected a list of records, got {type(records).__name__}")
+    results, bad = [], 0
+    for number, record in enumerate(records, 1):
+        try:
+            results.append(read(record))
+        except DecodeError as exc:
+            bad += 1
+            if bad <= _MAX_LOGGED:
+                _log.warning("left out record %d of %d: %s", number, len(records), exc)
+    if bad > _MAX_LOGGED:
+        _log.warning("left out %d records of %d", bad, len(records))
+    return results
+
+
+def read_fields(record: object, *mappings: str) -> dict[str, Any]:
+    """Return the fields of *record* that are not null or empty, text without outer whitespace.
+
+    Args:
+        record: a JSON object.
+        mappings: fields that are objects themselves, in which nulls are left out too.
+
+    Raises:
+        DecodeError: *record* is not an object.
+    """
+    if not isinstance(record, Mapping):
+        raise DecodeError(f"expected an object, got {type(record).__name__}")
+    fields = {name: _stripped(value, name in mappings) for name, value in record.items()}
+    return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
+
+
+def _stripped(value: Any, is_mapping: bool) -> Any:
+    if isinstance(value, str):
+        return value.strip()
+    if is_mapping and isinstance(value, Mapping):
+        return {key: item for key, item in value.items() if item is not None}
+    return value

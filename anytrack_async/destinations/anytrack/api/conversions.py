@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncGenerator, Iterable, Iterator, Set
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Set
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
+from anytrack_async.codec.converter import load
 from anytrack_async.destinations.anytrack.api.base import (
+    DateRange,
     Endpoint,
-    at_least_one,
-    given,
-    identifier,
-    unwrap,
+    TimeRange,
+    count_argument,
+    fetch_in_order,
+    id_argument,
+    read_data,
+    read_fields,
+    text_argument,
 )
-from anytrack_async.destinations.anytrack.api.date_range import DateRange, Window
-from anytrack_async.destinations.anytrack.api.rounds import in_order
-from anytrack_async.destinations.anytrack.records import read_conversion
-from anytrack_async.errors import InvalidArgumentError
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.errors import DecodeError, InvalidArgumentError
+from anytrack_async.models.conversion import Conversion, ConversionType
 
 _DAY = timedelta(days=1)
+_FIELDS = frozenset(
+    (
+        *("id", "click_id", "conversion_type", "event_name", "revenue", "currency", "timestamp"),
+        *("order_id", "source", "campaign_id", "ad_id", "sub_ids", "custom_data"),
+        *("ip_address", "user_agent", "page_url"),
+    )
+)
+"""Fields of AnyTrack's conversion records; any others are ignored."""
 
 
 class Conversions(Endpoint):
-    """`/conversions`: what was tracked."""
+    """`/conversions`: the tracked conversions."""
 
     async def list(
         self,
@@ -33,42 +43,42 @@ class Conversions(Endpoint):
         source: str | None = None,
         campaign_id: str | None = None,
     ) -> builtins.list[Conversion]:
-        """Return the conversions of a range, all in memory; see `stream` for long ranges.
+        """Return the conversions of a range, all in memory; use `stream` for long ranges.
 
         A record that cannot be read is logged and left out.
 
         Args:
-            date_range: first and last moment, both included; the last 30 days if not given.
-            source: only those from there.
-            campaign_id: only those of this campaign.
+            date_range: first and last moment, both included; default: the last 30 days.
+            source: only conversions from this source.
+            campaign_id: only conversions of this campaign.
 
         Raises:
-            InvalidArgumentError: an argument is wrong; the message names it.
-            ServiceError: the subclass that fits, after the last retry.
+            InvalidArgumentError: an argument is not valid; the message names it.
+            ServiceError: the matching subclass, after the last retry.
             DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /conversions``.
         """
-        return await self._fetch(Window.of(date_range), _filters(source, campaign_id))
+        return await self._fetch(TimeRange.of(date_range), _filters(source, campaign_id))
 
     async def by_source(
         self, source: str, date_range: DateRange | None = None
     ) -> builtins.list[Conversion]:
         """Return the conversions that came from *source*; see `list`."""
-        return await self.list(date_range=date_range, source=given("source", source))
+        return await self.list(date_range=date_range, source=text_argument("source", source))
 
     async def get(self, conversion_id: str) -> Conversion:
         """Return one conversion.
 
         Raises:
             NotFoundError: AnyTrack has no such conversion.
-            ServiceError: the subclass that fits, after the last retry.
+            ServiceError: the matching subclass, after the last retry.
             DecodeError: the response cannot be read.
 
         Source: AnyTrack REST, ``GET /conversions/{id}``.
         """
-        conversion_id = identifier("conversion_id", conversion_id)
-        return read_conversion(unwrap(await self._session.get("conversions", conversion_id)))
+        conversion_id = id_argument("conversion_id", conversion_id)
+        return read_conversion(read_data(await self._session.get("conversions", conversion_id)))
 
     def stream(
         self,
@@ -78,62 +88,100 @@ class Conversions(Endpoint):
         window: timedelta = _DAY,
         concurrency: int = 4,
     ) -> AsyncGenerator[Conversion, None]:
-        """Return the conversions of a range one by one, in order of time, in flat memory.
+        """Return the conversions of a range one at a time, in order of time, in flat memory.
 
-        Asks for *concurrency* windows at a time, and for the next ones when these are used up.
+        The range is cut into windows. *concurrency* windows are requested at once, and the next
+        ones when their conversions are used up.
 
         Args:
-            date_range: first and last moment, both included; the last 30 days if not given.
-            source: only those from there.
-            campaign_id: only those of this campaign.
-            window: the stretch of time asked for with one request.
-            concurrency: requests at once; as many windows are in memory.
+            date_range: first and last moment, both included; default: the last 30 days.
+            source: only conversions from this source.
+            campaign_id: only conversions of this campaign.
+            window: length of a window, which is one request.
+            concurrency: windows requested at once, and so in memory at once.
 
         Raises:
-            InvalidArgumentError: an argument is wrong; the message names it. At once.
-            ServiceError: the subclass that fits, after the last retry.
+            InvalidArgumentError: an argument is not valid; the message names it. Raised at once.
+            ServiceError: the matching subclass, after the last retry.
             DecodeError: a response cannot be read.
 
         Source: AnyTrack REST, ``GET /conversions``.
         """
-        width = at_least_one("concurrency", concurrency)
-        windows = Window.of(date_range).split(_size(window))
-        return self._stream(windows, _filters(source, campaign_id), width)
+        concurrency = count_argument("concurrency", concurrency)
+        windows = TimeRange.of(date_range).split(_length(window))
+        return self._stream(windows, _filters(source, campaign_id), concurrency)
 
     async def _stream(
-        self, windows: Iterable[Window], filters: dict[str, str], concurrency: int
+        self, windows: Iterable[TimeRange], filters: dict[str, str], concurrency: int
     ) -> AsyncGenerator[Conversion, None]:
-        async def fetch(part: Window) -> builtins.list[Conversion]:
-            return await self._fetch(part, filters)
+        async def fetch(window: TimeRange) -> builtins.list[Conversion]:
+            return await self._fetch(window, filters)
 
         seen: set[str] = set()
-        async with aclosing(in_order(fetch, windows, concurrency)) as rounds:
-            async for found in rounds:
-                for one in _unseen(found, seen):
-                    yield one
-                # Neighbours share their border, so the ids of one window are all to remember.
-                seen = {one.id for one in found if one.id is not None}
+        async with aclosing(fetch_in_order(fetch, windows, concurrency)) as results:
+            async for conversions in results:
+                for conversion in _unseen(conversions, seen):
+                    yield conversion
+                # Only neighbouring windows overlap, so the ids of a single window are enough.
+                seen = {item.id for item in conversions if item.id is not None}
 
-    async def _fetch(self, part: Window, filters: dict[str, str]) -> builtins.list[Conversion]:
-        return await self._list("conversions", params=part.params | filters, read=read_conversion)
+    async def _fetch(self, window: TimeRange, filters: dict[str, str]) -> builtins.list[Conversion]:
+        params = window.params | filters
+        return await self._get_list("conversions", params=params, read=read_conversion)
 
 
 def _filters(source: str | None, campaign_id: str | None) -> dict[str, str]:
     filters = {"source": source, "campaign_id": campaign_id}
-    return {name: given(name, value) for name, value in filters.items() if value is not None}
+    return {
+        name: text_argument(name, value) for name, value in filters.items() if value is not None
+    }
 
 
-def _size(window: Any) -> timedelta:
+def _length(window: Any) -> timedelta:
     if not isinstance(window, timedelta) or window <= timedelta():
-        raise InvalidArgumentError("window", "must be a timedelta of more than 0")
+        raise InvalidArgumentError("window", "must be a timedelta greater than 0")
     return window
 
 
-def _unseen(found: Iterable[Conversion], seen: Set[str]) -> Iterator[Conversion]:
-    known = set(seen)
-    for one in sorted(found, key=lambda conversion: conversion.timestamp):
-        if one.id is None:
-            yield one
-        elif one.id not in known:
-            known.add(one.id)
-            yield one
+def _unseen(conversions: Iterable[Conversion], seen: Set[str]) -> Iterator[Conversion]:
+    """Return *conversions* in order of time, without repeats and without the ids in *seen*."""
+    ids = set(seen)
+    for conversion in sorted(conversions, key=lambda conversion: conversion.timestamp):
+        if conversion.id is None:
+            yield conversion
+        elif conversion.id not in ids:
+            ids.add(conversion.id)
+            yield conversion
+
+
+# Records
+
+
+def read_conversion(record: Mapping[str, Any]) -> Conversion:
+    """Return the conversion in a record of AnyTrack.
+
+    A type that this release does not know becomes a custom event of that name. The event id is the
+    one that was sent with the conversion, otherwise ``"anytrack:<id>"``.
+
+    Raises:
+        DecodeError: the record is not a conversion.
+    """
+    fields = read_fields(record, "sub_ids")
+    values = {name: value for name, value in fields.items() if name in _FIELDS}
+    if "timestamp" not in values:  # which the model would fill with the present
+        raise DecodeError("Conversion: field 'timestamp' is missing @ $.timestamp")
+    custom_data = values.get("custom_data")
+    # `payload` put our event id and the event's name in there.
+    ours: Mapping[str, Any] = read_fields(custom_data) if isinstance(custom_data, Mapping) else {}
+    values |= _read_type(str(values.get("conversion_type", "unknown")), ours.get("event_name"))
+    event_id = ours.get("event_id") or fields.get("event_id")
+    if event_id is None and "id" in values:
+        event_id = f"anytrack:{values['id']}"
+    return load(values if event_id is None else values | {"event_id": event_id}, Conversion)
+
+
+def _read_type(name: str, event_name: object) -> dict[str, Any]:
+    if name.lower() not in set(ConversionType):
+        return {"conversion_type": ConversionType.CUSTOM, "event_name": name[:50].strip()}
+    values: dict[str, Any] = {"conversion_type": name.lower()}
+    return values | {"event_name": event_name} if isinstance(event_name, str) else values

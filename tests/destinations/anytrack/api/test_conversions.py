@@ -1,253 +1,400 @@
+"""Reading conversions back: one, a list, a stream, and their records."""
+
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import AsyncIterable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 import httpx
 import pytest
 
-from anytrack_async.destinations.anytrack.api.conversions import Conversions
+from anytrack_async.destinations.anytrack.api.conversions import Conversions, read_conversion
 from anytrack_async.errors import DecodeError, InvalidArgumentError, NotFoundError, ServerError
-from anytrack_async.models.conversion import ConversionType
-from tests.destinations.anytrack.api.api import Api, record
+from anytrack_async.models.conversion import Conversion, ConversionType
+from tests.destinations.anytrack.api.doubles import RECORD, FakeApi, record
 
-pytestmark = pytest.mark.asyncio
-
+SECRET = "jane@example.com"
 WEEK = (date(2026, 1, 1), date(2026, 1, 7))
+BAD = [
+    {"revenue": SECRET},
+    {"revenue": "NaN"},
+    {"revenue": -5},
+    {"revenue": "1E+999999999"},
+    {"revenue": True},
+    {"timestamp": SECRET},
+    {"timestamp": 1e300},
+    {"timestamp": True},
+    {"currency": SECRET},
+    {"sub_ids": SECRET},
+    {"sub_ids": {"s1": [SECRET]}},
+    {"click_id": {"a": SECRET}},
+    {"click_id": SECRET * 200},
+    {"custom_data": SECRET},
+    {"conversion_type": "a\x00" + SECRET},
+]
 
 
-def at(day: int, hour: int = 0) -> str:
+def midnight(day: int, hour: int = 0) -> str:
     return datetime(2026, 1, day, hour, tzinfo=UTC).isoformat()
 
 
-async def collect(stream: AsyncIterable[Any], found: list[Any]) -> None:
-    async for one in stream:
-        found.append(one)
+async def collect(stream: AsyncIterable[Any], conversions: list[Any]) -> None:
+    async for conversion in stream:
+        conversions.append(conversion)
 
 
 class Log:
-    """Answers with the records of the range asked for, both ends included, newest first."""
+    """Responds with the records of the requested range, both ends included, newest first."""
 
     def __init__(self, *records: dict[str, Any]) -> None:
         self.records = records
-        self.asked: list[tuple[str, str]] = []
+        self.ranges: list[tuple[str, str]] = []
 
     def __call__(self, request: httpx.Request) -> dict[str, Any]:
         start, end = request.url.params["date_from"], request.url.params["date_to"]
-        self.asked.append((start, end))
-        found = [one for one in self.records if start <= one["timestamp"] <= end]
-        return {"data": sorted(found, key=lambda one: one["timestamp"], reverse=True)}
+        self.ranges.append((start, end))
+        records = [item for item in self.records if start <= item["timestamp"] <= end]
+        return {"data": sorted(records, key=lambda item: item["timestamp"], reverse=True)}
 
 
 def hourly() -> Iterator[dict[str, Any]]:
     for day in range(1, 8):
         for hour in range(24):
-            yield record(f"c{day:02}{hour:02}", at(day, hour))
+            yield record(id=f"c{day:02}{hour:02}", timestamp=midnight(day, hour))
+
+
+@pytest.mark.asyncio
+class TestGet:
+    """One conversion."""
+
+    async def test_a_conversion_is_read(self):
+        api = FakeApi(conversions__c1={"data": record(id="c1", custom_data={"event_id": "sale:7"})})
+        conversion = await Conversions(api.session).get("c1")
+
+        assert (conversion.id, conversion.event_id) == ("c1", "sale:7")
+        assert conversion.timestamp == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    async def test_an_id_cannot_lead_to_another_path(self):
+        api = FakeApi()
+        with pytest.raises(NotFoundError):
+            await Conversions(api.session).get("../reports/daily?x=1")
+
+        assert api.requests[0].url.raw_path == b"/v1/conversions/..%2Freports%2Fdaily%3Fx%3D1"
 
+    @pytest.mark.parametrize("id_", ["", " ", ".", "..", None, 7])
+    async def test_an_invalid_id_is_not_sent(self, id_: Any):
+        api = FakeApi()
+        with pytest.raises(InvalidArgumentError, match=r"^conversion_id "):
+            await Conversions(api.session).get(id_)
+
+        assert api.requests == []
 
-# One
+    async def test_the_error_names_argument_and_type(self):
+        number: Any = 7
+        with pytest.raises(InvalidArgumentError, match=r"^conversion_id must be text, got int$"):
+            await Conversions(FakeApi().session).get(number)
+
+    @pytest.mark.parametrize("body", [{}, [], {"data": None}, {"data": []}, {"data": {}}, "text"])
+    async def test_a_response_without_a_conversion_raises_decode_error(self, body: Any):
+        with pytest.raises(DecodeError):
+            await Conversions(FakeApi(conversions__c1=lambda _: body).session).get("c1")
+
+
+@pytest.mark.asyncio
+class TestList:
+    """Lists."""
+
+    async def test_a_list_requests_range_and_filters(self):
+        api = FakeApi(conversions={"data": [record(id="c1"), record(id="c2")]})
+        conversions = await Conversions(api.session).list(
+            WEEK, source="google ads", campaign_id="7"
+        )
+
+        assert [conversion.id for conversion in conversions] == ["c1", "c2"]
+        assert api.params == {
+            "date_from": "2026-01-01T00:00:00+00:00",
+            "date_to": "2026-01-07T23:59:59.999999+00:00",
+            "source": "google ads",
+            "campaign_id": "7",
+        }
 
+    async def test_the_default_range_is_thirty_days(self):
+        api = FakeApi(conversions={"data": []})
+        assert await Conversions(api.session).list() == []
 
-async def test_one_conversion_is_read():
-    api = Api(conversions__c1={"data": record("c1", custom_data={"event_id": "sale:7"})})
-    found = await Conversions(api.session).get("c1")
+        start, end = (datetime.fromisoformat(api.params[name]) for name in ("date_from", "date_to"))
+        assert end - start == timedelta(days=30)
+        assert set(api.params) == {"date_from", "date_to"}
+
+    async def test_a_bad_record_is_left_out(self, caplog: pytest.LogCaptureFixture):
+        bad = [3, None, {}, record(id="c2", timestamp="yesterday"), record(id="c3", revenue="lots")]
+        api = FakeApi(
+            conversions={
+                "data": [record(id="c1"), *bad, record(id="c4", conversion_type="renewal")]
+            }
+        )
+        conversions = await Conversions(api.session).list(WEEK)
 
-    assert (found.id, found.event_id) == ("c1", "sale:7")
-    assert found.timestamp == datetime(2026, 1, 1, 12, tzinfo=UTC)
+        assert [conversion.id for conversion in conversions] == ["c1", "c4"]
+        assert conversions[1].conversion_type is ConversionType.CUSTOM
+        assert conversions[1].event_name == "renewal"
+        assert len(caplog.records) == 5
+        assert "lots" not in caplog.text
 
+    async def test_a_response_without_a_list_raises_decode_error(self):
+        with pytest.raises(DecodeError, match="expected a list"):
+            await Conversions(FakeApi(conversions={"data": {"id": "c1"}}).session).list(WEEK)
 
-async def test_an_id_cannot_lead_elsewhere():
-    api = Api()
-    with pytest.raises(NotFoundError):
-        await Conversions(api.session).get("../reports/daily?x=1")
-
-    assert api.requests[0].url.raw_path == b"/v1/conversions/..%2Freports%2Fdaily%3Fx%3D1"
-
-
-@pytest.mark.parametrize("id_", ["", " ", ".", "..", None, 7])
-async def test_what_is_no_id_is_refused_unsent(id_: Any):
-    api = Api()
-    with pytest.raises(InvalidArgumentError, match=r"^conversion_id "):
-        await Conversions(api.session).get(id_)
-
-    assert api.requests == []
-
-
-async def test_a_number_is_told_to_be_no_id():
-    number: Any = 7
-    with pytest.raises(InvalidArgumentError, match=r"^conversion_id must be text, got int$"):
-        await Conversions(Api().session).get(number)
-
-
-@pytest.mark.parametrize("body", [{}, [], {"data": None}, {"data": []}, {"data": {}}, "text"])
-async def test_an_answer_without_a_conversion_is_a_decode_error(body: Any):
-    with pytest.raises(DecodeError):
-        await Conversions(Api(conversions__c1=lambda _: body).session).get("c1")
-
-
-# Lists
-
-
-async def test_a_list_asks_for_the_range_and_the_filters():
-    api = Api(conversions={"data": [record("c1"), record("c2")]})
-    found = await Conversions(api.session).list(WEEK, source="google ads", campaign_id="7")
-
-    assert [one.id for one in found] == ["c1", "c2"]
-    assert api.params == {
-        "date_from": "2026-01-01T00:00:00+00:00",
-        "date_to": "2026-01-07T23:59:59.999999+00:00",
-        "source": "google ads",
-        "campaign_id": "7",
-    }
-
-
-async def test_a_list_covers_thirty_days_unless_told():
-    api = Api(conversions={"data": []})
-    assert await Conversions(api.session).list() == []
-
-    start, end = (datetime.fromisoformat(api.params[name]) for name in ("date_from", "date_to"))
-    assert end - start == timedelta(days=30)
-    assert set(api.params) == {"date_from", "date_to"}
-
-
-async def test_one_bad_record_does_not_lose_the_list(caplog: pytest.LogCaptureFixture):
-    bad = [3, None, {}, record("c2", "yesterday"), record("c3", revenue="lots")]
-    api = Api(conversions={"data": [record("c1"), *bad, record("c4", conversion_type="renewal")]})
-    found = await Conversions(api.session).list(WEEK)
-
-    assert [one.id for one in found] == ["c1", "c4"]
-    assert found[1].conversion_type is ConversionType.CUSTOM
-    assert found[1].event_name == "renewal"
-    assert len(caplog.records) == 5
-    assert "lots" not in caplog.text
-
-
-async def test_an_answer_that_is_no_list_is_a_decode_error():
-    with pytest.raises(DecodeError, match="expected a list"):
-        await Conversions(Api(conversions={"data": {"id": "c1"}}).session).list(WEEK)
-
-
-async def test_a_long_list_is_read_off_the_loop(monkeypatch: pytest.MonkeyPatch):
-    threads = set()
-
-    def spy(records: list[Any], read: Any) -> list[Any]:
-        threads.add(threading.get_ident())
-        return [read(one) for one in records]
-
-    monkeypatch.setattr("anytrack_async.destinations.anytrack.api.base.read_list", spy)
-    api = Api(conversions={"data": [record(str(number)) for number in range(51)]})
-    found = await Conversions(api.session).list(WEEK)
-
-    assert len(found) == 51
-    assert threading.get_ident() not in threads
-
-
-async def test_by_source_filters_by_it():
-    api = Api(conversions={"data": [record("c1")]})
-    await Conversions(api.session).by_source("newsletter")
-
-    assert api.params["source"] == "newsletter"
-
-
-@pytest.mark.parametrize("name", ["source", "campaign_id"])
-async def test_an_empty_filter_is_refused(name: str):
-    with pytest.raises(InvalidArgumentError, match=f"^{name} must not be empty"):
-        await Conversions(Api().session).list(WEEK, **{name: ""})
-
-
-async def test_by_source_needs_a_source():
-    with pytest.raises(InvalidArgumentError, match=r"^source "):
-        await Conversions(Api().session).by_source("")
-
-
-# Streams
-
-
-async def test_a_stream_yields_each_conversion_once_in_order_of_time():
-    log = Log(*hourly())
-    api = Api(conversions=log)
-    found = [one.id async for one in Conversions(api.session).stream(WEEK)]
-
-    assert found == [one["id"] for one in hourly()]
-    assert len(log.asked) == 7
-
-
-async def test_windows_meet_without_a_gap():
-    log = Log()
-    async for _ in Conversions(Api(conversions=log).session).stream(WEEK, concurrency=1):
-        pass
-
-    assert all(left[1] == right[0] for left, right in pairwise(log.asked))
-
-
-async def test_a_service_that_ignores_the_time_of_day_yields_no_duplicates():
-    def by_day(request: httpx.Request) -> dict[str, Any]:
-        params = request.url.params
-        first, last = params["date_from"][:10], params["date_to"][:10]
-        return {"data": [one for one in hourly() if first <= one["timestamp"][:10] <= last]}
-
-    api = Api(conversions=by_day)
-    stream = Conversions(api.session).stream(WEEK, window=timedelta(hours=5))
-    found = [one.id async for one in stream]
-
-    assert sorted(found) == [one["id"] for one in hourly()]
-
-
-async def test_conversions_without_id_are_all_yielded():
-    api = Api(conversions={"data": [record(None), record(None)]})
-    stream = Conversions(api.session).stream((date(2026, 1, 1), date(2026, 1, 1)))
-
-    assert len([one async for one in stream]) == 2
-
-
-async def test_a_stream_filters_like_a_list():
-    api = Api(conversions={"data": []})
-    stream = Conversions(api.session).stream(WEEK, source="google", campaign_id="7")
-    assert [one async for one in stream] == []
-
-    assert {"source", "campaign_id"} < set(api.params)
-
-
-async def test_a_stream_asks_only_as_far_as_it_is_read():
-    log = Log(*hourly())
-    stream = Conversions(Api(conversions=log).session).stream(WEEK, concurrency=2)
-    async for _ in stream:
-        break
-    await stream.aclose()
-
-    assert len(log.asked) == 2
-
-
-async def test_a_stream_ends_with_the_error_of_its_request():
-    def broken(request: httpx.Request) -> Any:
-        if request.url.params["date_from"] >= at(3):
-            return httpx.Response(500)
-        return Log(*hourly())(request)
-
-    stream = Conversions(Api(conversions=broken).session).stream(WEEK, concurrency=2)
-    found: list[Any] = []
-    with pytest.raises(ServerError):
-        await collect(stream, found)
-
-    assert found[-1].id == "c0300"
-
-
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [
-        ({"window": timedelta()}, "window"),
-        ({"window": timedelta(days=-1)}, "window"),
-        ({"window": 1}, "window"),
-        ({"concurrency": 0}, "concurrency"),
-        ({"concurrency": 1.5}, "concurrency"),
-        ({"concurrency": True}, "concurrency"),
-        ({"source": ""}, "source"),
-        ({"date_range": (1, 2)}, "date_range"),
-    ],
-)
-async def test_a_streams_arguments_are_checked_at_once(options: dict[str, Any], name: str):
-    with pytest.raises(InvalidArgumentError, match=rf"^{name} "):
-        Conversions(Api().session).stream(**options)
+    async def test_a_long_list_is_read_in_a_thread(self, monkeypatch: pytest.MonkeyPatch):
+        threads = set()
+
+        def spy(records: list[Any], read: Any) -> list[Any]:
+            threads.add(threading.get_ident())
+            return [read(item) for item in records]
+
+        monkeypatch.setattr("anytrack_async.destinations.anytrack.api.base.read_records", spy)
+        api = FakeApi(conversions={"data": [record(id=str(number)) for number in range(51)]})
+        conversions = await Conversions(api.session).list(WEEK)
+
+        assert len(conversions) == 51
+        assert threading.get_ident() not in threads
+
+    async def test_by_source_filters_by_source(self):
+        api = FakeApi(conversions={"data": [record(id="c1")]})
+        await Conversions(api.session).by_source("newsletter")
+
+        assert api.params["source"] == "newsletter"
+
+    @pytest.mark.parametrize("name", ["source", "campaign_id"])
+    async def test_an_empty_filter_is_an_invalid_argument(self, name: str):
+        with pytest.raises(InvalidArgumentError, match=f"^{name} must not be empty"):
+            await Conversions(FakeApi().session).list(WEEK, **{name: ""})
+
+    async def test_by_source_needs_a_source(self):
+        with pytest.raises(InvalidArgumentError, match=r"^source "):
+            await Conversions(FakeApi().session).by_source("")
+
+
+@pytest.mark.asyncio
+class TestStream:
+    """Streams."""
+
+    async def test_each_conversion_is_yielded_once_in_order_of_time(self):
+        log = Log(*hourly())
+        api = FakeApi(conversions=log)
+        ids = [conversion.id async for conversion in Conversions(api.session).stream(WEEK)]
+
+        assert ids == [item["id"] for item in hourly()]
+        assert len(log.ranges) == 7
+
+    async def test_windows_have_no_gap(self):
+        log = Log()
+        async for _ in Conversions(FakeApi(conversions=log).session).stream(WEEK, concurrency=1):
+            pass
+
+        assert all(first[1] == second[0] for first, second in pairwise(log.ranges))
+
+    async def test_a_service_that_ignores_the_time_of_day_causes_no_repeats(self):
+        def by_day(request: httpx.Request) -> dict[str, Any]:
+            params = request.url.params
+            first, last = params["date_from"][:10], params["date_to"][:10]
+            return {"data": [item for item in hourly() if first <= item["timestamp"][:10] <= last]}
+
+        api = FakeApi(conversions=by_day)
+        stream = Conversions(api.session).stream(WEEK, window=timedelta(hours=5))
+        ids = [conversion.id async for conversion in stream]
+
+        assert sorted(ids) == [item["id"] for item in hourly()]
+
+    async def test_conversions_without_id_are_all_yielded(self):
+        api = FakeApi(conversions={"data": [record(id=None), record(id=None)]})
+        stream = Conversions(api.session).stream((date(2026, 1, 1), date(2026, 1, 1)))
+
+        assert len([conversion async for conversion in stream]) == 2
+
+    async def test_a_stream_requests_the_filters(self):
+        api = FakeApi(conversions={"data": []})
+        stream = Conversions(api.session).stream(WEEK, source="google", campaign_id="7")
+        assert [conversion async for conversion in stream] == []
+
+        assert {"source", "campaign_id"} < set(api.params)
+
+    async def test_windows_are_requested_only_as_far_as_needed(self):
+        log = Log(*hourly())
+        stream = Conversions(FakeApi(conversions=log).session).stream(WEEK, concurrency=2)
+        async for _ in stream:
+            break
+        await stream.aclose()
+
+        assert len(log.ranges) == 2
+
+    async def test_a_failed_request_ends_the_stream_with_its_error(self):
+        def broken(request: httpx.Request) -> Any:
+            if request.url.params["date_from"] >= midnight(3):
+                return httpx.Response(500)
+            return Log(*hourly())(request)
+
+        stream = Conversions(FakeApi(conversions=broken).session).stream(WEEK, concurrency=2)
+        conversions: list[Any] = []
+        with pytest.raises(ServerError):
+            await collect(stream, conversions)
+
+        assert conversions[-1].id == "c0300"
+
+    @pytest.mark.parametrize(
+        ("options", "name"),
+        [
+            ({"window": timedelta()}, "window"),
+            ({"window": timedelta(days=-1)}, "window"),
+            ({"window": 1}, "window"),
+            ({"concurrency": 0}, "concurrency"),
+            ({"concurrency": 1.5}, "concurrency"),
+            ({"concurrency": True}, "concurrency"),
+            ({"source": ""}, "source"),
+            ({"date_range": (1, 2)}, "date_range"),
+        ],
+    )
+    async def test_invalid_arguments_are_raised_at_once(self, options: dict[str, Any], name: str):
+        with pytest.raises(InvalidArgumentError, match=rf"^{name} "):
+            Conversions(FakeApi().session).stream(**options)
+
+
+class TestRecord:
+    """Single records."""
+
+    def test_all_fields_are_read(self):
+        assert read_conversion(RECORD) == Conversion(
+            event_id="anytrack:c1",
+            id="c1",
+            click_id="k1",
+            conversion_type="sale",
+            revenue="49.90",
+            currency="EUR",
+            source="google",
+            campaign_id="42",
+            ad_id="7",
+            timestamp=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+            sub_ids={"s1": "a"},
+            ip_address="203.0.113.9",
+            user_agent="Mozilla/5.0",
+        )
+
+    @pytest.mark.parametrize(
+        ("timestamp", "expected"),
+        [
+            ("2026-01-02T03:04:05", "2026-01-02T03:04:05+00:00"),
+            ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05+00:00"),
+            ("2026-01-02 03:04:05.123456", "2026-01-02T03:04:05.123456+00:00"),
+            ("2026-01-02T03:04:05+02:00", "2026-01-02T01:04:05+00:00"),
+            (" 2026-01-02T03:04:05Z ", "2026-01-02T03:04:05+00:00"),
+            (1767323045, "2026-01-02T03:04:05+00:00"),
+            (1767323045.5, "2026-01-02T03:04:05.500000+00:00"),
+        ],
+    )
+    def test_a_time_without_zone_is_utc(self, timestamp: Any, expected: str):
+        assert read_conversion(record(timestamp=timestamp)).timestamp.isoformat() == expected
+
+    @pytest.mark.parametrize(
+        ("revenue", "expected"),
+        [("49.90", "49.90"), (49.9, "49.9"), (50, "50"), (" 5 ", "5"), (None, "0")],
+    )
+    def test_a_number_may_be_text(self, revenue: Any, expected: str):
+        assert str(read_conversion(record(revenue=revenue)).revenue) == expected
+
+    def test_an_id_may_be_a_number(self):
+        conversion = read_conversion(record(id=17, campaign_id=42, sub_ids={"s1": 5}))
+
+        assert (conversion.id, conversion.campaign_id, conversion.sub_ids) == (
+            "17",
+            "42",
+            {"s1": "5"},
+        )
+        assert conversion.event_id == "anytrack:17"
+
+    @pytest.mark.parametrize("empty", [None, "", " ", [], {}])
+    def test_empty_fields_count_as_missing(self, empty: Any):
+        optional = (
+            "click_id",
+            "revenue",
+            "source",
+            "campaign_id",
+            "ad_id",
+            "sub_ids",
+            "custom_data",
+        )
+
+        conversion = read_conversion(record(**dict.fromkeys(optional, empty)))
+
+        assert (
+            conversion.click_id,
+            conversion.revenue,
+            conversion.sub_ids,
+            conversion.custom_data,
+        ) == (
+            None,
+            Decimal(0),
+            {},
+            {},
+        )
+
+    def test_unknown_fields_are_ignored(self):
+        unknown = {"items": "x", "customer": [1], "meta": 5, "score": {"a": []}, "v": 2, "": None}
+
+        assert read_conversion(RECORD | unknown) == read_conversion(RECORD)
+
+    def test_null_sub_ids_are_left_out(self):
+        assert read_conversion(record(sub_ids={"s1": None, "s2": "b"})).sub_ids == {"s2": "b"}
+
+    @pytest.mark.parametrize(
+        ("kind", "name"),
+        [
+            ("refund", "refund"),
+            (" Chargeback ", "Chargeback"),
+            ("x" * 80, "x" * 50),
+            (None, "unknown"),
+        ],
+    )
+    def test_an_unknown_type_becomes_a_custom_event_of_that_name(self, kind: Any, name: str):
+        conversion = read_conversion(record(conversion_type=kind))
+
+        assert (conversion.conversion_type, conversion.event_name) == (ConversionType.CUSTOM, name)
+
+    def test_types_are_case_insensitive(self):
+        assert (
+            read_conversion(record(conversion_type="SALE")).conversion_type is ConversionType.SALE
+        )
+
+    def test_event_id_and_name_are_those_that_were_sent(self):
+        sent = {"event_id": "custom:Subscribed:1", "event_name": "Subscribed", "plan": "pro"}
+
+        conversion = read_conversion(record(conversion_type="custom", custom_data=sent))
+
+        assert (conversion.event_id, conversion.event_name) == ("custom:Subscribed:1", "Subscribed")
+        assert conversion.custom_data == sent
+
+    def test_without_an_event_id_it_is_made_from_the_id(self):
+        assert read_conversion(record(custom_data={"plan": "pro"})).event_id == "anytrack:c1"
+        assert read_conversion(record(event_id="e1")).event_id == "e1"
+
+    def test_records_without_any_id_get_different_event_ids(self):
+        without_id = {name: value for name, value in RECORD.items() if name != "id"}
+
+        assert read_conversion(without_id).event_id != read_conversion(without_id).event_id
+
+    def test_a_record_without_a_time_raises_decode_error(self):
+        with pytest.raises(DecodeError, match="'timestamp' is missing"):
+            read_conversion(record(timestamp=None))
+
+    @pytest.mark.parametrize("change", BAD, ids=repr)
+    def test_the_error_names_the_field_but_not_its_value(self, change: dict[str, Any]):
+        with pytest.raises(DecodeError) as caught:
+            read_conversion(record(**change))
+
+        shown = "".join(traceback.format_exception(caught.value))
+        assert SECRET not in shown
+        assert str(caught.value).startswith("Conversion: ")

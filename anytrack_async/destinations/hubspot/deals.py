@@ -1,0 +1,327 @@
+"""Write a batch of conversions as contacts and deals, and link each deal with its contact.
+
+A batch of 100 conversions becomes three requests, for example:
+
+1. upsert contacts: the 90 conversions that have an e-mail address come from 60 customers, and
+   HubSpot refuses a batch with two equal ids. So 60 contacts, with the properties of all of a
+   customer's conversions together.
+2. upsert deals: 100 deals, or 98 if two event ids are there twice.
+3. link: a pair of ids for each deal that was written and has a contact, here 90.
+
+A request that HubSpot refuses because of inputs that it names goes again without these. If it
+names no input, the lane halves the batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self, TypeAlias
+
+import attrs
+
+from anytrack_async.destinations.hubspot.mapping import to_contact, to_deal
+from anytrack_async.destinations.hubspot.portal import Portal, json_of
+from anytrack_async.destinations.hubspot.problem import (
+    PROPERTY_MISSING,
+    RESUME,
+    BatchOutcomes,
+    Problem,
+    ProblemKind,
+    Refusal,
+    context_values,
+    objects_in,
+)
+from anytrack_async.destinations.hubspot.responses import (
+    UNACCOUNTED,
+    BatchResult,
+    failed_inputs,
+    json_or_none,
+    mask_values,
+    read_batch_result,
+    read_item_error,
+)
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.outcome import Outcome
+
+Link: TypeAlias = tuple[str, str]
+"""Ids of a deal and its contact."""
+
+_SETTING_OF_PROPERTY = {"pipeline": ("pipeline", "pipeline"), "dealstage": ("stage", "stages")}
+"""Deal property → what its value is, and the setting with its value."""
+
+_log = logging.getLogger("anytrack_async.hubspot")
+
+
+async def write_deals(
+    portal: Portal, conversions: Sequence[Conversion], settings: HubSpotSettings
+) -> list[Outcome]:
+    """Write up to 100 conversions: contacts, then deals, then links; repeating changes nothing.
+
+    Raises:
+        SinkSignal: the lane has to decide about some conversions; has the outcomes of the others.
+    """
+    batch = DealBatch.build(conversions, settings)
+    try:
+        contacts = await upsert(portal, "contacts", list(batch.contacts.values()))
+        deals = await upsert(portal, "deals", list(batch.deals.values()))
+    except Refusal as exc:
+        raise batch.signal(exc.problem) from exc
+    deal_ids = _record_deals(batch, deals, settings)
+    links = _record_contacts(batch, deal_ids, contacts)
+    if links:
+        await _link(portal, batch, links)
+    return batch.in_order()
+
+
+@attrs.define(kw_only=True)
+class DealBatch(BatchOutcomes):
+    """A batch of conversions as inputs for HubSpot, and their outcomes.
+
+    Attributes:
+        deals: event id → input.
+        contacts: e-mail address → input.
+        emails: event id → e-mail address of its contact.
+    """
+
+    deals: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    contacts: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    emails: dict[str, str] = attrs.field(factory=dict)
+
+    @classmethod
+    def build(cls, conversions: Sequence[Conversion], settings: HubSpotSettings) -> Self:
+        """Map *conversions* to inputs with different ids.
+
+        Of equal event ids the first one is written; a customer's conversions share one contact.
+        """
+        batch = cls(conversions=conversions)
+        for conversion in conversions:
+            event_id = conversion.event_id
+            if event_id in batch.deals or event_id in batch.by_event_id:
+                continue
+            try:
+                contact = to_contact(conversion, settings)
+                batch.deals[event_id] = to_deal(conversion, settings)
+            except Exception as exc:
+                batch.record_mapping_failure(event_id, exc)
+                continue
+            if contact is not None:
+                batch._add_contact(event_id, contact)
+        return batch
+
+    def record_unlinked(self, event_id: str, problem: Problem) -> None:
+        """Record that a deal was written but has no link to its contact.
+
+        If that is permanent, the deal counts as delivered: a bad contact must not lose it.
+        """
+        if problem.kind is ProblemKind.REJECTED:
+            _log.warning("hubspot: deal of conversion %s has no contact: %s", event_id, problem)
+        else:
+            message = f"the deal is there, its contact is not linked: {problem.message}"
+            self.record_problem(event_id, attrs.evolve(problem, message=message))
+
+    def _add_contact(self, event_id: str, contact: dict[str, Any]) -> None:
+        email = self.emails[event_id] = contact["id"]
+        first = self.contacts.setdefault(email, contact)
+        first["properties"] |= contact["properties"]
+
+
+async def upsert(portal: Portal, object_type: str, inputs: Sequence[dict[str, Any]]) -> BatchResult:
+    """Create or update up to 100 records, with different ids and trace ids.
+
+    Raises:
+        Refusal: HubSpot wrote none, and does not say that this is because of some inputs.
+    """
+    failed: dict[str, Problem] = {}
+    while inputs:
+        try:
+            response = await portal.write(portal.paths.upsert(object_type), inputs)
+            result = read_batch_result(inputs, json_of(response))
+        except Refusal as exc:
+            problems = failed_inputs(inputs, exc.problem, json_or_none(exc.content))
+            if not problems:
+                raise Refusal(mask_values(inputs, exc.problem), exc.content) from exc
+            failed |= problems
+            # None was written because of these: send the others again without them.
+            inputs = [each for each in inputs if each["objectWriteTraceId"] not in failed]
+        else:
+            return attrs.evolve(result, problems=result.problems | failed)
+    return BatchResult(problems=failed)
+
+
+def _record_deals(
+    batch: DealBatch, result: BatchResult, settings: HubSpotSettings
+) -> dict[str, str]:
+    """Record the outcome of each deal, and return event id → deal id of those written."""
+    deal_ids = {}
+    for event_id, deal in batch.deals.items():
+        problem = result.problems.get(event_id)
+        if problem is not None and problem.kind is not ProblemKind.EXISTS:
+            problem = _check_configuration(problem, deal["properties"], settings)
+            batch.record_problem(event_id, problem)
+            continue
+        deal_id = problem.record_id if problem else result.record_ids[event_id]
+        batch.by_event_id[event_id] = Outcome.delivered(deal_id)
+        if deal_id is not None:
+            deal_ids[event_id] = deal_id
+    return deal_ids
+
+
+def _check_configuration(
+    problem: Problem, properties: Mapping[str, str], settings: HubSpotSettings
+) -> Problem:
+    """Ask for an operator where the portal lacks a pipeline, stage or property of the settings.
+
+    Every conversion would be rejected. A property that a function of the settings returns may be
+    wrong for one conversion alone, and stays rejected.
+    """
+    name = problem.property_name or ""
+    if problem.kind is not ProblemKind.REJECTED or callable(settings.properties):
+        return problem
+    if name in settings.properties:
+        if problem.property_fault != PROPERTY_MISSING:
+            return problem
+        advice = (
+            f"create the deal property {name!r} in HubSpot, "
+            "or take it out of HubSpotSettings(properties=…)"
+        )
+    elif name in _SETTING_OF_PROPERTY:
+        noun, setting = _SETTING_OF_PROPERTY[name]
+        advice = (
+            f"HubSpot does not accept the {noun} {properties.get(name)!r}: "
+            f"set HubSpotSettings({setting}=…) to one that it has"
+        )
+    else:
+        return problem
+    return attrs.evolve(
+        problem,
+        kind=ProblemKind.NEEDS_OPERATOR,
+        cause="configuration",
+        advice=f"{advice}; {RESUME}",
+    )
+
+
+# Links between deals and contacts
+
+
+def _record_contacts(
+    batch: DealBatch, deal_ids: Mapping[str, str], result: BatchResult
+) -> dict[str, Link]:
+    """Return event id → link to make, and record the deals whose contact was not written."""
+    links = {}
+    for event_id, deal_id in deal_ids.items():
+        email = batch.emails.get(event_id)
+        if email is None:
+            continue
+        trace_id = batch.contacts[email]["objectWriteTraceId"]
+        problem = result.problems.get(trace_id)
+        contact_id = problem.record_id if problem else result.record_ids[trace_id]
+        if problem is None or (problem.kind is ProblemKind.EXISTS and contact_id):
+            links[event_id] = (deal_id, str(contact_id))
+            continue
+        if problem.kind is ProblemKind.EXISTS:
+            # HubSpot does not say which contact that is; the next upsert will find it.
+            problem = attrs.evolve(problem, kind=ProblemKind.RETRY_LATER)
+        batch.record_unlinked(event_id, problem)
+    return links
+
+
+async def _link(portal: Portal, batch: DealBatch, links: Mapping[str, Link]) -> None:
+    try:
+        problems = await link(portal, list(links.values()))
+    except Refusal as exc:
+        for event_id in links:
+            batch.by_event_id.pop(event_id, None)
+        raise batch.signal(exc.problem) from exc
+    for event_id, pair in links.items():
+        if pair in problems:
+            batch.record_unlinked(event_id, problems[pair])
+
+
+async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
+    """Link up to 100 deals with their contacts and return the problems; repeating is harmless.
+
+    Raises:
+        Refusal: HubSpot linked none, and the reason is not one link's.
+
+    Source: HubSpot, CRM API, associations, "Create default associations".
+    """
+    unique = list(dict.fromkeys(links))
+    inputs = [{"from": {"id": deal}, "to": {"id": contact}} for deal, contact in unique]
+    try:
+        response = await portal.write(portal.paths.associate, inputs, counted=False)
+        return link_problems(unique, json_of(response))
+    except Refusal as exc:
+        return _failed_links(unique, exc)
+
+
+def link_problems(links: Sequence[Link], body: Any) -> dict[Link, Problem]:
+    """Return the problem of each of *links* that *body*, of a 2xx response, does not show as made.
+
+    Errors are attributed as for other inputs, see `responses`: by the ids that they name, and
+    without any to the only link that is missing.
+    """
+    made = {pair for result in objects_in(body, "results") for pair in _pairs(result)}
+    pending = [pair for pair in links if pair not in made]
+    problems: dict[Link, Problem] = {}
+    unattributed = []
+    for error in objects_in(body, "errors"):
+        problem, named = read_item_error(error), _named_links(pending, error)
+        problems |= dict.fromkeys(named, problem)
+        if not named:
+            unattributed.append(problem)
+    missing = [pair for pair in pending if pair not in problems]
+    certain = unattributed and len(missing) == 1
+    problems |= dict.fromkeys(missing, unattributed[0] if certain else _LINK_UNACCOUNTED)
+    exists = ProblemKind.EXISTS
+    return {pair: problem for pair, problem in problems.items() if problem.kind is not exists}
+
+
+_LINK_UNACCOUNTED = Problem(
+    kind=ProblemKind.RETRY_LATER,
+    code=UNACCOUNTED,
+    message=(
+        "the deal is there, but HubSpot's response does not account for its link to the contact: "
+        "it is neither in the results nor in the errors"
+    ),
+)
+
+
+def _failed_links(links: Sequence[Link], refusal: Refusal) -> dict[Link, Problem]:
+    """Return the problem of each link after a refused request, or raise *refusal*."""
+    problem = refusal.problem
+    if problem.code == "OBJECT_NOT_FOUND":  # the contact was deleted meanwhile
+        problem = attrs.evolve(problem, kind=ProblemKind.REJECTED)
+    if problem.kind is ProblemKind.EXISTS:
+        return {}
+    rejected = problem.kind is ProblemKind.REJECTED
+    if problem.kind is ProblemKind.RETRY_LATER or (rejected and len(links) == 1):
+        return dict.fromkeys(links, problem)
+    if rejected:
+        named: dict[Link, Problem] = {}
+        for error in objects_in(json_or_none(refusal.content), "errors"):
+            named |= dict.fromkeys(_named_links(links, error), read_item_error(error))
+        if named:
+            # None was linked because of these: the others go again.
+            return dict.fromkeys(links, _LINK_UNACCOUNTED) | named
+    raise refusal
+
+
+def _pairs(result: Mapping[str, Any]) -> Iterator[Link]:
+    """Yield the pair of one result both ways: a default link comes as two, one each way."""
+    source, target = _id(result, "from", "fromObjectId"), _id(result, "to", "toObjectId")
+    yield source, target
+    yield target, source
+
+
+def _id(result: Mapping[str, Any], *names: str) -> str:
+    value = next((result[name] for name in names if name in result), "")
+    return str(value.get("id", "") if isinstance(value, Mapping) else value)
+
+
+def _named_links(links: Sequence[Link], error: Mapping[str, Any]) -> list[Link]:
+    """Return those of *links* that *error* names by both ids, or if none, by one."""
+    names = set(context_values(error, "from", "to", "fromobjectid", "toobjectid", "id", "ids"))
+    exact = [pair for pair in links if names.issuperset(pair)]
+    return exact or [pair for pair in links if not names.isdisjoint(pair)]

@@ -1,0 +1,285 @@
+"""From a conversion to a HubSpot deal, contact or custom event. Without I/O.
+
+Every property value is text without whitespace around it; properties without a value are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import orjson
+
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings, PropertySource
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.validators import encodable
+
+EVENT_ID_PROPERTY = "anytrack_event_id"
+"""The deal property with the event id; unique, so that repeating a write changes nothing."""
+
+
+# Deals
+
+
+def to_deal(conversion: Conversion, settings: HubSpotSettings) -> dict[str, Any]:
+    """Return *conversion* as one input of a batch upsert of deals.
+
+    Pipeline and stage go out as the settings name them: `HubSpotSink` replaces labels by ids first.
+    `properties` of the settings may add to or replace any property but `EVENT_ID_PROPERTY`.
+
+    Source: HubSpot, CRM API, deals, "Create or update a batch of deals by unique property values".
+    """
+    event_id, conversion_type = conversion.event_id, conversion.conversion_type
+    properties = {
+        "dealname": _deal_name(conversion, settings),
+        "amount": format_decimal(conversion.revenue),
+        "deal_currency_code": conversion.currency,
+        "closedate": format_time(conversion.timestamp),
+        "pipeline": settings.pipeline[conversion_type],
+        "dealstage": settings.stages[conversion_type],
+        "anytrack_source": conversion.source,
+        "anytrack_campaign_id": conversion.campaign_id,
+        "anytrack_click_id": conversion.click_id,
+        "anytrack_conversion_type": conversion_type.value,
+        "anytrack_ad_id": conversion.ad_id,
+        "anytrack_order_id": conversion.order_id,
+    }
+    if settings.properties:
+        properties.update(configured_properties(conversion, settings.properties))
+    properties[EVENT_ID_PROPERTY] = event_id
+    return {
+        "id": event_id,
+        "idProperty": EVENT_ID_PROPERTY,
+        "properties": {
+            name: stripped
+            for name, value in properties.items()
+            if value and (stripped := value.strip())
+        },
+        "objectWriteTraceId": event_id,
+    }
+
+
+def _deal_name(conversion: Conversion, settings: HubSpotSettings) -> str:
+    if settings.deal_name is not None and (name := property_text(settings.deal_name(conversion))):
+        return name
+    return f"Conversion {conversion.id or conversion.event_id}"
+
+
+# Contacts
+
+_ATOM = r"""[^\s@<>()\[\],;:"\\.]+"""
+_EMAIL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?:[\w-]+\.)+[\w-]{{2,}}")
+_LONGEST_EMAIL = 254
+_CONTACT_FIELDS = (
+    ("firstname", "first_name"),
+    ("lastname", "last_name"),
+    ("phone", "phone"),
+    ("city", "city"),
+    ("state", "state"),
+    ("zip", "postal_code"),
+    ("country", "country"),
+)
+"""Pairs of a contact property and the customer's field; a property takes the first value."""
+
+
+def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, Any] | None:
+    """Return the customer of *conversion* as one input of a batch upsert of contacts.
+
+    The key is their first valid e-mail address, in lower case as HubSpot keeps it.
+    `contact_properties` of the settings may add to or replace any property but the key.
+
+    Returns:
+        None without such an address, or where the settings want no contacts.
+
+    Source: HubSpot, CRM API, contacts, "Create or update a batch of contacts by unique property".
+    """
+    customer = conversion.customer
+    if customer is None or not settings.contacts:
+        return None
+    email = first_email(customer.email)
+    if email is None:
+        return None
+    properties = {"email": email}
+    for name, field in _CONTACT_FIELDS:
+        values = getattr(customer, field)
+        if values:
+            properties[name] = values[0].strip()
+    if settings.contact_properties:
+        properties |= configured_properties(conversion, settings.contact_properties)
+        properties = {name: value for name, value in properties.items() if value}
+        properties["email"] = email
+    return {
+        "id": email,
+        "idProperty": "email",
+        "properties": properties,
+        "objectWriteTraceId": conversion.event_id,
+    }
+
+
+def first_email(addresses: Iterable[str]) -> str | None:
+    """Return the first valid one of *addresses*, in lower case."""
+    for address in addresses:
+        email = address.strip().lower()
+        if len(email) <= _LONGEST_EMAIL and _EMAIL.fullmatch(email):
+            return email
+    return None
+
+
+# Custom events
+
+
+def to_custom_event(conversion: Conversion, settings: HubSpotSettings) -> dict[str, Any] | None:
+    """Return *conversion* as one input of a batch of custom events; its ``uuid`` is the event id.
+
+    The contact is found by the customer's first valid e-mail address, or by the visitor's cookie
+    ``hubspotutk`` where the custom data has it under this name. Properties of the event: ``amount``
+    ``currency`` ``conversion_type`` ``source`` ``campaign_id`` ``click_id`` ``ad_id`` ``order_id``
+    and those of the settings; define the ones you want along with the event in HubSpot.
+
+    Returns:
+        None without address and cookie: HubSpot takes events of known visitors only.
+
+    Source: HubSpot, custom events, "Send a batch of event occurrences".
+    """
+    customer = conversion.customer
+    email = first_email(customer.email) if customer else None
+    cookie = conversion.custom_data.get("hubspotutk")
+    if not email and not cookie:
+        return None
+    return {
+        "eventName": settings.event_name,
+        "uuid": conversion.event_id,
+        "occurredAt": format_time(conversion.timestamp),
+        "properties": _event_properties(conversion, settings),
+        **({"email": email} if email else {"utk": str(cookie)}),
+    }
+
+
+def _event_properties(conversion: Conversion, settings: HubSpotSettings) -> dict[str, str]:
+    properties = {
+        "amount": format_decimal(conversion.revenue),
+        "currency": conversion.currency,
+        "conversion_type": conversion.conversion_type.value,
+        "source": conversion.source,
+        "campaign_id": conversion.campaign_id,
+        "click_id": conversion.click_id,
+        "ad_id": conversion.ad_id,
+        "order_id": conversion.order_id,
+    }
+    properties.update(configured_properties(conversion, settings.properties))
+    return {
+        name: stripped
+        for name, value in properties.items()
+        if value and (stripped := value.strip())
+    }
+
+
+# Properties from the settings
+
+
+def validate_source(setting: str, source: PropertySource) -> None:
+    """Check that *source* names only fields that conversions have.
+
+    Raises:
+        ConfigurationError: it names another one.
+    """
+    fields = {field.name for field in attrs.fields(Conversion)}
+    for name, path in () if callable(source) else source.items():
+        if not path.startswith("=") and path.partition(".")[0] not in fields:
+            raise ConfigurationError(
+                f"{setting}[{name!r}]: a conversion has no field {path!r}; "
+                "write '=text' for a constant"
+            )
+
+
+def configured_properties(conversion: Conversion, source: PropertySource) -> dict[str, str]:
+    """Return the properties that *source* gives *conversion*, as text."""
+    if callable(source):
+        return {name: property_text(value) for name, value in source(conversion).items()}
+    return {name: _look_up(conversion, path) for name, path in source.items()}
+
+
+def _look_up(conversion: Conversion, path: str) -> str:
+    """Return the value at *path*, e.g. ``"custom_data.plan"``, or the constant behind ``"="``."""
+    if path.startswith("="):
+        return path[1:].strip()
+    value: Any = conversion
+    while path and value is not None:
+        if isinstance(value, Mapping):
+            # A key may have dots itself: custom_data={"x.y": 1} has "x.y" but no "x".
+            if path in value:
+                return property_text(value[path])
+            key, _, path = path.partition(".")
+            value = value.get(key)
+        else:
+            field, _, path = path.partition(".")
+            value = getattr(value, field, None)
+    # A customer has several values of one kind; a property takes the first.
+    return property_text(value[0] if isinstance(value, tuple) and value else value)
+
+
+# Values
+
+_LONGEST_NUMBER = 40
+
+
+def format_decimal(number: Decimal) -> str:
+    """Return *number* in digits: no exponent, no thousands separators, no minus before zero."""
+    digits = str(number)
+    if "E" in digits:
+        # Written out, 1E-1000000 would be a million zeros: below 1e-20 it is 0.
+        digits = format(number if number.adjusted() > -20 else Decimal(0), "f")
+    if len(digits) > _LONGEST_NUMBER:
+        digits = format(number, ".12f")
+    return digits[1:] if digits.startswith("-") and not number else digits
+
+
+def format_time(moment: datetime) -> str:
+    """Return *moment*, aware UTC, as ``YYYY-MM-DDThh:mm:ss.sssZ``."""
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def property_text(value: Any) -> str:
+    """Return *value* as a property value without whitespace around it; None as ``""``.
+
+    Raises:
+        ValueError: it has an unpaired surrogate, which UTF-8 cannot encode.
+    """
+    text = (value if isinstance(value, str) else _format(value)).strip()
+    if text.isascii() or encodable(text):
+        return text
+    raise ValueError("contains an unpaired surrogate, which UTF-8 cannot encode")
+
+
+def _format(value: Any) -> str:
+    for kind, format_value in _FORMATS:
+        if isinstance(value, kind):
+            return format_value(value)
+    return str(value)
+
+
+def _format_datetime(value: datetime) -> str:
+    return format_time(value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
+
+
+def _join_choices(values: Iterable[Any]) -> str:
+    # How HubSpot writes a property with several choices.
+    return ";".join(map(property_text, values))
+
+
+# The first type that fits decides: a bool is an int, and a datetime a date.
+_FORMATS: tuple[tuple[type | tuple[type, ...], Callable[[Any], str]], ...] = (
+    (type(None), lambda _: ""),
+    (bool, lambda value: "true" if value else "false"),
+    (Decimal, format_decimal),
+    (float, lambda value: format_decimal(Decimal(repr(value)))),
+    (datetime, _format_datetime),
+    (date, date.isoformat),
+    (Mapping, lambda value: orjson.dumps(value).decode()),
+    ((list, tuple), _join_choices),
+)

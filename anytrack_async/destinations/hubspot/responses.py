@@ -1,0 +1,363 @@
+"""What a response of HubSpot says: about the request as a whole, and about each of its inputs.
+
+Without I/O. A batch response names inputs by trace id, in any order, so nothing here goes by
+position. An example: of the inputs e1, e2, e3, e4 a 207 has
+
+- a result with the trace id e1: e1 is written;
+- an error with ``{"context": {"objectWriteTraceId": ["e2"]}}``: this is the problem of e2;
+- one more error that names no input: if e3 were the only input without an answer, it would be the
+  problem of e3. Here it may be of e3 or e4. Both get it as BATCH_REJECTED, so that the lane halves
+  the batch until the bad one is alone. An error that passes by itself is RETRY_LATER for both;
+- without that last error, e3 and e4 would be UNACCOUNTED, and sent again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, TypeAlias
+
+import attrs
+import orjson
+
+from anytrack_async.destinations.hubspot.problem import (
+    PROPERTY_MISSING,
+    RESUME,
+    Problem,
+    ProblemKind,
+    context_values,
+    describe_failure,
+    objects_in,
+)
+from anytrack_async.destinations.hubspot.rate_limit import rate_limit_header
+from anytrack_async.transport.message import parse_retry_after
+
+Inputs: TypeAlias = Sequence[Mapping[str, Any]]
+"""Inputs of a batch upsert, with different ids and trace ids (``objectWriteTraceId``)."""
+
+UNACCOUNTED = "UNACCOUNTED"
+"""Our own code for an input that a response says nothing about."""
+
+_HOUR = 3600.0
+_DAY = 86_400.0
+_RATE_INTERVAL = 10.0
+_LOCK_SECONDS = 2.0
+_WRONG_PATH = (404, 405, 410, 415)
+_NEEDS_OPERATOR = (401, 402, 403)
+
+_KIND_BY_CATEGORY: Mapping[str, ProblemKind] = {
+    "CONFLICT": ProblemKind.EXISTS,
+    "OBJECT_ALREADY_EXISTS": ProblemKind.EXISTS,
+    "MISSING_SCOPES": ProblemKind.NEEDS_OPERATOR,
+    "INVALID_AUTHENTICATION": ProblemKind.NEEDS_OPERATOR,
+    "EXPIRED_AUTHENTICATION": ProblemKind.NEEDS_OPERATOR,
+    "BANNED": ProblemKind.NEEDS_OPERATOR,
+    "RATE_LIMIT": ProblemKind.RETRY_LATER,
+    "RATE_LIMITS": ProblemKind.RETRY_LATER,
+    "LOCKED": ProblemKind.RETRY_LATER,
+    "TIMEOUT": ProblemKind.RETRY_LATER,
+    "GATEWAY_TIMEOUT": ProblemKind.RETRY_LATER,
+    "SERVICE_UNAVAILABLE": ProblemKind.RETRY_LATER,
+    "INTERNAL_ERROR": ProblemKind.RETRY_LATER,
+}
+
+
+# The request as a whole
+
+
+def read_problem(
+    status: int,
+    headers: Mapping[str, str],
+    content: bytes,
+    *,
+    zone: tzinfo | None = None,
+    now: datetime | None = None,
+) -> Problem:
+    """Return the problem that a response outside 2xx describes, whatever its body is.
+
+    Args:
+        status: HTTP status.
+        headers: of the response.
+        content: its body.
+        zone: the portal's; its midnight ends a daily limit.
+        now: aware, for tests.
+
+    Source: HubSpot, "Error handling" and "API usage guidelines and limits".
+    """
+    body = _json_object(content)
+    problem = describe_failure(body or {}, status)
+    if status in (423, 429, 477):
+        return _wait(problem, headers, body or {}, zone, now)
+    if body is None and status not in (*_NEEDS_OPERATOR, 413):
+        # HubSpot answers in JSON: this comes from a proxy in between.
+        return attrs.evolve(problem, kind=ProblemKind.UNAVAILABLE)
+    if status in _WRONG_PATH:
+        # No path of ours names a record, so no conversion is at fault: a setting is wrong.
+        advice = f"check HubSpotSettings(api_version=…, base_url=…); {RESUME}"
+        return _wrong_configuration(problem, advice)
+    return _check_setup(attrs.evolve(problem, kind=_kind(status, problem.code)))
+
+
+def read_item_error(error: Mapping[str, Any]) -> Problem:
+    """Return the problem that one of the ``errors`` in a batch response describes."""
+    problem = describe_failure(error, None)
+    kind = _KIND_BY_CATEGORY.get(problem.code or "", ProblemKind.REJECTED)
+    retry_after = _LOCK_SECONDS if kind is ProblemKind.RETRY_LATER else None
+    return _check_setup(attrs.evolve(problem, kind=kind, retry_after=retry_after))
+
+
+def seconds_until_midnight(now: datetime, zone: tzinfo | None) -> float:
+    """Return the seconds until the next midnight in *zone*; an hour when it is not known."""
+    if zone is None:
+        return _HOUR
+    local = now.astimezone(zone)
+    midnight = (local + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    # Through UTC: on the day of a clock change, local times are not 24 hours apart.
+    return (midnight.astimezone(UTC) - now).total_seconds() + 1.0
+
+
+def json_or_none(content: bytes) -> Any:
+    """Return *content* as JSON, None where it is not."""
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _kind(status: int, category: str | None) -> ProblemKind:
+    if status in _NEEDS_OPERATOR:
+        return ProblemKind.NEEDS_OPERATOR
+    if status == 409:
+        return ProblemKind.EXISTS
+    if status == 413:
+        return ProblemKind.BATCH_REJECTED
+    if status in (408, 425) or status >= 500 or status < 400:
+        return ProblemKind.UNAVAILABLE
+    return _KIND_BY_CATEGORY.get(category or "", ProblemKind.REJECTED)
+
+
+def _check_setup(problem: Problem) -> Problem:
+    """Ask for an operator where the portal lacks a property that `HubSpotSink.setup` creates.
+
+    It lacks it for every conversion: rejecting them would lose them all.
+    """
+    name = problem.property_name or ""
+    ours = name.lower().startswith("anytrack_") and problem.property_fault == PROPERTY_MISSING
+    if problem.kind is not ProblemKind.REJECTED or not ours:
+        return problem
+    advice = f"create the deal property {name} with `anytrack setup hubspot`; {RESUME}"
+    return _wrong_configuration(problem, advice)
+
+
+def _wrong_configuration(problem: Problem, advice: str) -> Problem:
+    return attrs.evolve(
+        problem, kind=ProblemKind.NEEDS_OPERATOR, cause="configuration", advice=advice
+    )
+
+
+def _wait(
+    problem: Problem,
+    headers: Mapping[str, str],
+    body: Mapping[str, Any],
+    zone: tzinfo | None,
+    now: datetime | None,
+) -> Problem:
+    """Return *problem* with the seconds to wait: as long as HubSpot asks, within limits."""
+    requested = parse_retry_after(headers)
+    if problem.status == 423:  # another request has locked the records
+        seconds = max(requested or 0.0, _LOCK_SECONDS)
+        return attrs.evolve(problem, kind=ProblemKind.RETRY_LATER, retry_after=seconds)
+    code = problem.code
+    if problem.status == 477:  # the portal is being moved to another data centre
+        seconds = min(requested or _HOUR, _DAY)
+    else:
+        policy = str(body.get("policyName") or "").upper()
+        code = policy or code
+        if _is_daily(policy, headers):
+            midnight = seconds_until_midnight(now or datetime.now(UTC), zone)
+            requested = max(requested or 0.0, midnight)
+        seconds = min(_rate_interval(headers) if requested is None else requested, _DAY + _HOUR)
+    return attrs.evolve(problem, kind=ProblemKind.THROTTLED, retry_after=seconds, code=code)
+
+
+def _is_daily(policy: str, headers: Mapping[str, str]) -> bool:
+    used_up = rate_limit_header(headers, "Daily-Remaining") == 0
+    return policy == "DAILY" or (not policy and used_up)
+
+
+def _rate_interval(headers: Mapping[str, str]) -> float:
+    milliseconds = rate_limit_header(headers, "Interval-Milliseconds")
+    return milliseconds / 1000 if milliseconds else _RATE_INTERVAL
+
+
+def _json_object(content: bytes) -> Mapping[str, Any] | None:
+    """Return the body, None where it is not JSON, empty where it is no object."""
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    return body if isinstance(body, dict) else {}
+
+
+# Each input of a batch upsert
+
+
+@attrs.define(kw_only=True)
+class BatchResult:
+    """Success or problem of each input of a batch.
+
+    Attributes:
+        record_ids: trace id → id of the record that was written.
+        problems: trace id → problem.
+    """
+
+    record_ids: dict[str, str] = attrs.field(factory=dict)
+    problems: dict[str, Problem] = attrs.field(factory=dict)
+
+    def __contains__(self, trace_id: str) -> bool:
+        return trace_id in self.record_ids or trace_id in self.problems
+
+
+def read_batch_result(inputs: Inputs, body: Any) -> BatchResult:
+    """Return what *body*, of a 2xx response, says about each of *inputs*.
+
+    To a request that HubSpot does not understand it may say 200 with no results at all. So an
+    input that is in neither results nor errors has not succeeded: its problem is `UNACCOUNTED`.
+
+    Source: HubSpot, CRM API, batch upsert, the responses 200 and 207.
+    """
+    index = _InputIndex(inputs)
+    result = BatchResult()
+    for record in objects_in(body, "results"):
+        trace_id = index.find_record(record)
+        if trace_id is not None and record.get("id"):
+            result.record_ids[trace_id] = str(record["id"])
+    unattributed_errors = _attribute(index, result, objects_in(body, "errors"))
+    trace_ids = (each["objectWriteTraceId"] for each in inputs)
+    missing = [trace_id for trace_id in trace_ids if trace_id not in result]
+    if missing:
+        problem = _problem_of_missing(len(inputs), len(missing), unattributed_errors)
+        result.problems |= dict.fromkeys(missing, problem)
+    return attrs.evolve(result, problems=_mask_own_values(inputs, result.problems))
+
+
+def failed_inputs(inputs: Inputs, problem: Problem, body: Any) -> dict[str, Problem]:
+    """Return trace id → problem of the inputs that a batch was refused for.
+
+    These are the inputs that its errors name; or all of them, where there is only one or the
+    records are locked. None where the problem is not an input's, or HubSpot does not say which.
+    """
+    problem = mask_values(inputs, problem)
+    if problem.kind is ProblemKind.RETRY_LATER:
+        return {each["objectWriteTraceId"]: problem for each in inputs}
+    if problem.kind not in (
+        ProblemKind.REJECTED,
+        ProblemKind.EXISTS,
+        ProblemKind.BATCH_REJECTED,
+    ):
+        return {}
+    result = BatchResult()
+    _attribute(_InputIndex(inputs), result, objects_in(body, "errors"))
+    if not result.problems and len(inputs) == 1:
+        too_large = problem.kind is ProblemKind.BATCH_REJECTED  # and cannot be halved
+        kind = ProblemKind.REJECTED if too_large else problem.kind
+        result.problems[inputs[0]["objectWriteTraceId"]] = attrs.evolve(problem, kind=kind)
+    return _mask_own_values(inputs, result.problems)
+
+
+class _InputIndex:
+    """Finds the trace id of an input by the names that a response has for it."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self._trace_ids = {each["objectWriteTraceId"] for each in inputs}
+        self._trace_id_by_key = {each["id"]: each["objectWriteTraceId"] for each in inputs}
+        self._key_property = inputs[0]["idProperty"] if inputs else ""
+
+    def find_record(self, record: Mapping[str, Any]) -> str | None:
+        trace_id = record.get("objectWriteTraceId")
+        if isinstance(trace_id, str) and trace_id in self._trace_ids:
+            return trace_id
+        properties = record.get("properties")
+        key = properties.get(self._key_property) if isinstance(properties, Mapping) else None
+        return self._find_key(key) if isinstance(key, str) else None
+
+    def find_error(self, error: Mapping[str, Any]) -> list[str]:
+        names = context_values(error, "objectwritetraceid", "objectwritetraceids", "id", "ids")
+        trace_ids = (name if name in self._trace_ids else self._find_key(name) for name in names)
+        return [trace_id for trace_id in trace_ids if trace_id is not None]
+
+    def _find_key(self, key: str) -> str | None:
+        key = key.strip()
+        # HubSpot keeps e-mail addresses in lower case; we send them so.
+        return self._trace_id_by_key.get(key.lower() if self._key_property == "email" else key)
+
+
+def _attribute(
+    index: _InputIndex, result: BatchResult, errors: Iterable[Mapping[str, Any]]
+) -> list[Problem]:
+    """Record the errors that name an input, and return the others."""
+    unattributed = []
+    for error in errors:
+        problem, trace_ids = read_item_error(error), index.find_error(error)
+        for trace_id in trace_ids:
+            if trace_id not in result:
+                result.problems[trace_id] = problem
+        if not trace_ids:
+            unattributed.append(mask_values(index.inputs, problem))
+    return unattributed
+
+
+def _problem_of_missing(total: int, missing: int, unattributed: Sequence[Problem]) -> Problem:
+    """Return the problem of each input that is in neither results nor errors."""
+    if not unattributed:
+        return Problem(
+            kind=ProblemKind.RETRY_LATER,
+            code=UNACCOUNTED,
+            message=(
+                f"HubSpot's response accounts for {total - missing} of {total} inputs: "
+                "this one is neither in its results nor in its errors"
+            ),
+        )
+    problem = unattributed[0]
+    if missing == 1 or problem.kind is not ProblemKind.REJECTED:
+        return problem
+    return attrs.evolve(problem, kind=ProblemKind.BATCH_REJECTED)
+
+
+# Privacy: HubSpot quotes the values that it refuses
+
+_ANY = re.compile(".*", re.DOTALL)
+_NUMBER_OR_TIME = re.compile(r"[\d.:TZ-]*", re.ASCII)
+_HARMLESS_VALUES = {
+    "amount": _NUMBER_OR_TIME,
+    "anytrack_conversion_type": _ANY,
+    "closedate": _NUMBER_OR_TIME,
+    "deal_currency_code": re.compile("[A-Z]{3}"),
+    "dealstage": _ANY,
+    "pipeline": _ANY,
+}
+"""Property → values that identify no customer and may be quoted. A value of another form is masked
+there too: the settings can put a customer's name into any property."""
+
+
+def mask_values(inputs: Inputs, problem: Problem) -> Problem:
+    """Return *problem* without the values that *inputs* sent: they may be a customer's."""
+    return problem.masked(_sensitive_values(*(each["properties"] for each in inputs)))
+
+
+def _mask_own_values(inputs: Inputs, problems: Mapping[str, Problem]) -> dict[str, Problem]:
+    sent = {each["objectWriteTraceId"]: each["properties"] for each in inputs}
+    return {
+        trace_id: problem.masked(_sensitive_values(sent[trace_id]))
+        for trace_id, problem in problems.items()
+    }
+
+
+def _sensitive_values(*sent: Mapping[str, str]) -> Iterator[str]:
+    for properties in sent:
+        for name, value in properties.items():
+            harmless = _HARMLESS_VALUES.get(name)
+            if harmless is None or not harmless.fullmatch(value):
+                yield value
