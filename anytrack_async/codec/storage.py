@@ -25,10 +25,9 @@ from cattrs.gen import make_dict_unstructure_fn, override
 
 from anytrack_async.codec.converter import CONVERTER, load, make_converter
 from anytrack_async.errors import DecodeError
-from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
-from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.meta import meta_fields
 
 _T = TypeVar("_T")
 _Record: TypeAlias = dict[str, Any]
@@ -218,7 +217,7 @@ def _rebuild(record: _Record, canonical_revenue: str) -> Conversion:
     if "items" in record:
         record["items"] = load(record["items"], tuple[LineItem, ...])
     if "meta" in record:
-        record["meta"] = load(record["meta"], MetaFields)
+        record["meta"] = meta_fields(record["meta"])
     return _CONVERSION_BUILDER.build(record)
 
 

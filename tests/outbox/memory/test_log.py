@@ -7,9 +7,8 @@ import attrs
 import pytest
 
 from anytrack_async.codec.storage import encode
-from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import MetaFields
 from anytrack_async.outbox.memory.fingerprint import fingerprint
 
