@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, TypeAlias
 
 import attrs
@@ -258,7 +258,7 @@ def link_problems(links: Sequence[Link], body: Any) -> dict[Link, Problem]:
     Errors are attributed as for other inputs, see `responses`: by the ids that they name, and
     without any to the only link that is missing.
     """
-    linked = {pair for result in objects_in(body, "results") for pair in _pairs(result)}
+    linked = _linked_pairs(objects_in(body, "results"))
     pending = [pair for pair in links if pair not in linked]
     problems, unattributed = _attribute(pending, objects_in(body, "errors"))
     missing = [pair for pair in pending if pair not in problems]
@@ -312,11 +312,12 @@ def _attribute(
     return problems, unattributed
 
 
-def _pairs(result: Mapping[str, Any]) -> Iterator[Link]:
-    """Yield the pair of one result both ways: a default link comes as two, one each way."""
-    source, target = _id(result, "from", "fromObjectId"), _id(result, "to", "toObjectId")
-    yield source, target
-    yield target, source
+def _linked_pairs(results: Iterable[Mapping[str, Any]]) -> set[Link]:
+    """Return the pairs of all results both ways: a default link comes as two, one each way."""
+    pairs = [
+        (_id(result, "from", "fromObjectId"), _id(result, "to", "toObjectId")) for result in results
+    ]
+    return {*pairs, *((target, source) for source, target in pairs)}
 
 
 def _id(result: Mapping[str, Any], *names: str) -> str:
