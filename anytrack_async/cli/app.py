@@ -1,4 +1,4 @@
-"""The commands of `anytrack`, and what holds for all of them."""
+"""The command `anytrack`: its subcommands, options and exit codes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import typer
 from anytrack_async._version import __version__
 from anytrack_async.cli.demo import demo
 from anytrack_async.cli.destinations import check, destinations, setup
-from anytrack_async.cli.guard import Guard
-from anytrack_async.cli.outbox import outbox
-from anytrack_async.cli.output import forgive_encoding
+from anytrack_async.cli.outbox import commands as outbox_commands
+from anytrack_async.cli.output import Guard, forgive_encoding
 from anytrack_async.cli.sandbox import sandbox
 from anytrack_async.cli.stats import stats
 from anytrack_async.cli.track import track
@@ -25,8 +24,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"anytrack_async {__version__}")
         raise typer.Exit
 
@@ -34,7 +33,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _setup(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Track conversions to AnyTrack, Meta and HubSpot at once.
@@ -52,7 +52,7 @@ app.command()(demo)
 app.command()(sandbox)
 app.command()(track)
 app.command()(stats)
-app.add_typer(outbox)
+app.add_typer(outbox_commands)
 app.command()(destinations)
 app.command()(check)
 app.command()(setup)

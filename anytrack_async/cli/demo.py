@@ -12,9 +12,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from anytrack_async.cli.extras import sandbox_module
-from anytrack_async.cli.guard import FAILED, quiet
-from anytrack_async.cli.output import screen
+from anytrack_async.cli.output import FAILED, quiet, sandbox_module, screen
 from anytrack_async.demo.audit import Tally, audit
 from anytrack_async.demo.backfill import track_sample
 from anytrack_async.demo.display import show_intro, show_next_steps, show_progress, show_result

@@ -16,8 +16,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from anytrack_async.cli.guard import FAILED
-from anytrack_async.cli.output import BAD, FAINT, GOOD, complain, grid, screen, write_json
+from anytrack_async.cli.output import BAD, FAILED, FAINT, GOOD, complain, grid, screen, write_json
 from anytrack_async.destinations.registry import Destination, find_destination
 from anytrack_async.destinations.registry import destinations as registered_destinations
 from anytrack_async.destinations.sink import (

@@ -1,9 +1,14 @@
-"""Writing to people and to programs: consoles, outcomes, JSON."""
+"""Standard output, standard error and exit codes; errors become one line, never a traceback."""
 
 from __future__ import annotations
 
 import io
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import orjson
@@ -11,8 +16,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
+from anytrack_async.errors import AnyTrackError, ConfigurationError, InvalidArgumentError
 from anytrack_async.models.outcome import Outcome, Status
+
+# Exit codes
+FAILED = 1
+MISUSED = 2
+INTERRUPTED = 130
 
 GOOD = "green"
 BAD = "bold red"
@@ -27,7 +39,7 @@ def screen(*, wide: bool = False) -> Console:
     """Return standard output; colours only where it is a terminal.
 
     Args:
-        wide: no line breaks inside a table's row unless for people, so that programs can search.
+        wide: never break a table's row where a program reads the output, so that it can search.
     """
     console = Console(highlight=False)
     if wide and not console.is_terminal:
@@ -48,7 +60,7 @@ def write_json(data: object) -> None:
 
 
 def grid(*columns: str) -> Table:
-    """Return an empty table without lines; a column that starts with ``>`` is a number's."""
+    """Return an empty table without lines; ``>`` before a name aligns it right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=FAINT)
     for column in columns:
         right = column.startswith(">")
@@ -57,7 +69,7 @@ def grid(*columns: str) -> Table:
 
 
 def outcome_line(name: str, outcome: Outcome) -> Text:
-    """Return one line on how a conversion stands with one destination."""
+    """Return a conversion's outcome at the destination *name* as one line."""
     line = Text.assemble(f"  {name:<10}", (str(outcome.status), _STYLES.get(outcome.status, BAD)))
     if outcome.remote_id:
         line.append(f"  id {outcome.remote_id}")
@@ -67,7 +79,7 @@ def outcome_line(name: str, outcome: Outcome) -> Text:
 
 
 def outcome_record(outcome: Outcome) -> dict[str, Any]:
-    """Return *outcome* as JSON has it."""
+    """Return *outcome* as a JSON object."""
     return {
         "status": str(outcome.status),
         "remote_id": outcome.remote_id,
@@ -78,7 +90,67 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
 
 
 def forgive_encoding() -> None:
-    """Let a terminal that cannot write a character show a question mark instead."""
+    """Write a question mark for a character that the terminal's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def sandbox_module() -> ModuleType:
+    """Return `anytrack_async.sandbox`, or write what to install and exit with code 2."""
+    try:
+        return import_module("anytrack_async.sandbox")
+    except ImportError as exc:
+        complain(str(exc))
+        raise typer.Exit(MISUSED) from None
+
+
+class Guard(TyperGroup):
+    """Runs a command and turns its exception into a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that *ctx* names."""
+        with _Warnings():
+            try:
+                return super().invoke(ctx)
+            except (ConfigurationError, InvalidArgumentError) as exc:
+                complain(str(exc))
+                raise typer.Exit(MISUSED) from None
+            except BrokenPipeError:
+                raise  # the reader has closed the pipe; typer exits quietly
+            except (AnyTrackError, OSError) as exc:
+                complain(str(exc))
+                raise typer.Exit(FAILED) from None
+            except KeyboardInterrupt:
+                complain("stopped", label="interrupted")
+                raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the library's warnings, but not its errors."""
+    logger = logging.getLogger("anytrack_async")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+class _Warnings(logging.Handler):
+    """Writes the library's warnings as lines while a command runs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._logger = logging.getLogger("anytrack_async")
+
+    def __enter__(self) -> None:
+        self._logger.addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write *record*."""
+        complain(record.getMessage(), label=record.levelname.lower())

@@ -1,4 +1,4 @@
-"""`anytrack stats`."""
+"""`anytrack stats`: the backlog of each destination, from the outbox file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from anytrack_async.cli.outbox import opened, outbox_path
 from anytrack_async.cli.output import BAD, GOOD, NOTE, grid, screen, write_json
-from anytrack_async.cli.stored import opened, outbox_path
 from anytrack_async.outbox.base import Depth
 
 Depths = Mapping[str, Depth]
@@ -22,9 +22,9 @@ Depths = Mapping[str, Depth]
 def stats(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show what each destination has not got yet, from the outbox that ANYTRACK_OUTBOX names.
+    """Show each destination's backlog in the outbox that ANYTRACK_OUTBOX names.
 
-    Only looks: sends nothing and changes nothing, also while another process delivers.
+    Sends and changes nothing, even while another process delivers.
     """
     path = outbox_path()
     depths = anyio.run(_depths, path)

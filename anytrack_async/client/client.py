@@ -20,10 +20,9 @@ from anytrack_async.client.config import (
     several,
     sinks_from_env,
 )
-from anytrack_async.client.push import Pushing
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
-from anytrack_async.client.tracking import Tracking
+from anytrack_async.client.tracking import Pushing, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.shutdown import run_with_deadline
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
@@ -103,7 +102,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             everyone,
             delivery,
             notify=observer.notify,
-            from_start=listed("from_start", from_start, among=[sink.name for sink in everyone]),
+            from_start=from_start,
         )
         self._sinks = {sink.name: sink for sink in sinks}
         for sink in sinks:

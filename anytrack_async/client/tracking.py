@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 import anyio
+import attrs
 
-from anytrack_async.client.config import listed
 from anytrack_async.delivery.delivery import Delivery, DeliveryBatch
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.track_many import Source, track_many
 from anytrack_async.destinations.registry import ANYTRACK
+from anytrack_async.destinations.sink import BatchRejected, Sink, SinkSignal, Throttled
 from anytrack_async.errors import (
+    ClosedError,
     ConfigurationError,
     ConflictError,
     DeadLetterError,
@@ -54,7 +56,7 @@ class Tracking:
             ClosedError: the client is not open; it was not accepted.
             OutboxError: it could not be written down; it was not accepted.
         """
-        (delivery,) = await self._dispatcher.submit(_checked((conversion,)), self._to(to))
+        (delivery,) = await self._dispatcher.submit(_checked((conversion,)), to)
         if delivery is None:
             raise ConflictError(conversion.event_id)
         return delivery
@@ -72,7 +74,7 @@ class Tracking:
             QueueFullError: no room for all of them; none was accepted.
         """
         several = _checked(conversions)
-        deliveries = await self._dispatcher.submit(several, self._to(to))
+        deliveries = await self._dispatcher.submit(several, to)
         if isinstance(deliveries, DeliveryBatch):
             return deliveries
         good = [delivery for delivery in deliveries if delivery is not None]
@@ -111,13 +113,7 @@ class Tracking:
                 then may not have been accepted.
             Exception: what *source* raised, after the reports of all it gave before.
         """
-        if in_flight < 1:
-            raise ConfigurationError("in_flight must be at least 1")
-        whom = self._to(to)
-        # A destination that never gets it would be waited for in vain.
-        among = self._dispatcher.destinations if whom is None else whom
-        until = None if at is None else listed("at", at, among)
-        return track_many(self._dispatcher, source, to=whom, at=until, in_flight=in_flight)
+        return track_many(self._dispatcher, source, to=to, at=at, in_flight=in_flight)
 
     async def track_conversion(
         self,
@@ -201,9 +197,6 @@ class Tracking:
         signup = Conversion.signup(click_id=click_id, **fields)
         return await self._track(signup, timeout)
 
-    def _to(self, to: Sequence[str] | None) -> Sequence[str] | None:
-        return None if to is None else listed("to", to, self._dispatcher.destinations)
-
     async def _track(self, conversion: Conversion, timeout: float | None) -> Receipt:
         delivery: Delivery | None = None
         with anyio.move_on_after(timeout):
@@ -241,3 +234,63 @@ def _receipt(event_id: str, outcome: Outcome) -> Receipt:
     if outcome.status is not Status.DELIVERED:
         raise DeadLetterError(event_id, outcome)
     return Receipt(event_id=event_id, conversion_id=outcome.remote_id, attempts=outcome.attempts)
+
+
+class Pushing:
+    """The part of the client that bypasses outbox and lanes."""
+
+    _sinks: Mapping[str, Sink]
+    _leaving = False
+
+    async def sync_with_meta_capi(
+        self, conversion: Conversion, sink: Sink | None = None
+    ) -> Outcome:
+        """Push one existing conversion to Meta's Conversions API now, past the outbox.
+
+        Args:
+            conversion: what to push. Meta and HubSpot tell repeats by `event_id`. One that was read
+                back has the id it was tracked with only if AnyTrack answers ``custom_data``; with
+                any other id, a destination that has it already counts it twice.
+            sink: a `MetaSink`; default: the client's own.
+
+        Returns:
+            ``delivered``, ``rejected`` with Meta's reason, or ``retry`` if Meta could not say: it
+            is down, throttles, or refuses the credentials. Nothing is retried here.
+
+        Raises:
+            ConfigurationError: no sink is given and the client has none for Meta.
+            ClosedError: no sink is given and the client is closed, or about to be.
+        """
+        return await self._push(conversion, sink, "meta")
+
+    async def sync_with_hubspot(self, conversion: Conversion, sink: Sink | None = None) -> Outcome:
+        """Push one existing conversion to HubSpot now, past the outbox.
+
+        See `sync_with_meta_capi`; *sink* is a `HubSpotSink`, and ``remote_id`` the deal's id.
+        """
+        return await self._push(conversion, sink, "hubspot")
+
+    async def _push(self, conversion: Conversion, sink: Sink | None, name: str) -> Outcome:
+        if not isinstance(conversion, Conversion):
+            raise TypeError(f"takes a Conversion object, got {type(conversion).__name__}")
+        sink = sink or self._own(name)
+        return attrs.evolve(await _deliver(sink, conversion), destination=sink.name)
+
+    def _own(self, name: str) -> Sink:
+        if name not in self._sinks:
+            raise ConfigurationError(f"the client has no sink {name!r}: add one, or pass it here")
+        if self._leaving:  # a sink that is closed meanwhile would open again, for nobody to close
+            raise ClosedError("the client is closed: use it inside its `async with` block")
+        return self._sinks[name]
+
+
+async def _deliver(sink: Sink, conversion: Conversion) -> Outcome:
+    try:
+        (outcome,) = await sink.deliver((conversion,))
+    except BatchRejected as signal:
+        return Outcome.rejected(signal.reason, code=signal.code)
+    except Throttled as signal:
+        return Outcome.retry(signal.reason, code=signal.code, after=signal.after)
+    except SinkSignal as signal:
+        return Outcome.retry(signal.reason, code=signal.code)
+    return outcome

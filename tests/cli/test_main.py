@@ -8,16 +8,15 @@ import sys
 import pytest
 
 import anytrack_async
-from anytrack_async.cli import main
-from anytrack_async.cli.guard import quiet
-from anytrack_async.cli.output import forgive_encoding
+from anytrack_async.cli.__main__ import main
+from anytrack_async.cli.output import forgive_encoding, quiet
 
 WITHOUT = """
 import sys
 for name in {names!r}:
     sys.modules[name] = None
 sys.argv = ["anytrack", *{arguments!r}]
-from anytrack_async.cli import main
+from anytrack_async.cli.__main__ import main
 main()
 """
 
@@ -48,7 +47,7 @@ def test_without_the_sandbox_extra_one_line_says_what_to_install(command):
     assert ran.stderr.count("\n") == 1
 
 
-def test_other_commands_do_without_the_sandbox_extra():
+def test_other_commands_need_no_sandbox_extra():
     ran = run_without("uvicorn", "starlette", arguments=("--version",))
 
     assert ran.returncode == 0
@@ -74,7 +73,7 @@ def test_an_interrupt_while_starting_ends_quietly(monkeypatch):
     assert exit_.value.code == 130
 
 
-def test_the_version_is_told(monkeypatch, capsys):
+def test_the_version_is_shown(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["anytrack", "--version"])
 
     with pytest.raises(SystemExit) as exit_:
@@ -84,7 +83,7 @@ def test_the_version_is_told(monkeypatch, capsys):
     assert capsys.readouterr().out == f"anytrack_async {anytrack_async.__version__}\n"
 
 
-def test_no_command_shows_what_there_is(run):
+def test_without_a_command_help_lists_all(run):
     ran = run()
 
     for command in (
@@ -112,7 +111,7 @@ def test_an_unknown_command_is_wrong_usage(run):
     assert run("fly").code == 2
 
 
-def test_a_reader_that_leaves_early_ends_it_without_a_word(sandbox, outbox_path):
+def test_a_closed_pipe_ends_the_command_quietly(sandbox, outbox_path):
     command = [sys.executable, "-m", "anytrack_async.cli"]
     subprocess.run([*command, "track", "lead", "--no-wait"], capture_output=True, check=True)
     reader, writer = os.pipe()
@@ -126,7 +125,7 @@ def test_a_reader_that_leaves_early_ends_it_without_a_word(sandbox, outbox_path)
     assert b"error" not in ran.stderr
 
 
-def test_warnings_of_the_library_are_lines(run, sandbox):
+def test_library_warnings_are_written_as_lines(run, sandbox):
     ran = run("track", "lead", "--email", "a@example.com")
 
     assert "warning: meta: website events without user_agent are matched less well" in ran.err
@@ -144,7 +143,7 @@ def test_an_interrupt_ends_with_130(run, monkeypatch, outbox_path):
     assert (ran.code, ran.out, ran.err) == (130, "", "interrupted: stopped\n")
 
 
-def test_streams_that_cannot_be_set_up_stay_as_they_are(monkeypatch):
+def test_streams_that_cannot_be_reconfigured_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "stdout", object())
 
     forgive_encoding()
@@ -161,11 +160,13 @@ def test_quiet_hides_warnings_and_not_errors(caplog):
     assert caplog.messages == ["shown", "shown again"]
 
 
-def test_a_terminal_that_cannot_write_a_name_harms_nothing(monkeypatch, sandbox, outbox_path):
+def test_characters_that_the_terminal_lacks_become_question_marks(
+    monkeypatch, sandbox, outbox_path
+):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     order = ("track", "lead", "--order-id", "注文", "--no-wait")
 
     ran = subprocess.run([sys.executable, "-m", "anytrack_async.cli", *order], capture_output=True)
 
     assert ran.returncode == 0
-    assert b"lead:?? is written down" in ran.stdout
+    assert b"lead:?? is stored" in ran.stdout

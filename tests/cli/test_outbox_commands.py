@@ -51,16 +51,16 @@ def test_without_the_variable_one_line_says_what_to_set(run, command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_file_that_is_not_there_is_not_made(run, outbox_path, command):
+def test_a_missing_file_is_not_created(run, outbox_path, command):
     ran = run(*command)
 
     assert ran.code == 2
-    assert "which is no file" in ran.err
+    assert "which does not exist" in ran.err
     assert not outbox_path.exists()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_file_that_is_no_outbox_is_told(run, outbox_path, command):
+def test_a_file_that_is_not_an_outbox_is_reported(run, outbox_path, command):
     outbox_path.write_text("something else, long enough to be read as a header\n" * 20)
 
     ran = run(*command)
@@ -70,7 +70,7 @@ def test_a_file_that_is_no_outbox_is_told(run, outbox_path, command):
     assert ran.err.count("\n") == 1
 
 
-def test_stats_show_what_each_destination_lacks(run, filled):
+def test_stats_show_the_backlog_of_each_destination(run, filled):
     ran = run("stats")
 
     rows = {line.split()[0]: line.split()[1:5] for line in ran.out.splitlines()[2:]}
@@ -79,11 +79,16 @@ def test_stats_show_what_each_destination_lacks(run, filled):
     assert ran.code == 0
 
 
-def test_stats_for_programs(run, filled):
-    told = json.loads(run("stats", "--json").out)
+def test_stats_as_json(run, filled):
+    printed = json.loads(run("stats", "--json").out)
 
-    assert told["outbox"] == str(filled)
-    assert told["destinations"]["meta"] == {"waiting": 1, "in_flight": 0, "retrying": 0, "dead": 1}
+    assert printed["outbox"] == str(filled)
+    assert printed["destinations"]["meta"] == {
+        "waiting": 1,
+        "in_flight": 0,
+        "retrying": 0,
+        "dead": 1,
+    }
 
 
 def test_stats_say_when_all_is_delivered(run, outbox_path):
@@ -108,21 +113,21 @@ def test_stats_of_an_outbox_without_destinations(run, outbox_path):
     assert "no destination has used it yet" in run("stats").out
 
 
-def test_looking_adds_no_destination(run, filled):
+def test_no_command_adds_a_destination(run, filled):
     for command in COMMANDS:
         run(*command)
 
     assert sorted(anyio.run(destinations, filled)) == ["hubspot", "meta"]
 
 
-def test_dead_letters_have_their_reason(run, filled):
+def test_dead_letters_are_shown_with_their_reason(run, filled):
     ran = run("outbox", "dead-letters")
 
     (row,) = ran.out.splitlines()[1:]
     assert row.split(maxsplit=3) == ["meta", "sale:1", "1", "[b]too old[/b]"]
 
 
-def test_dead_letters_for_programs(run, filled):
+def test_dead_letters_as_json(run, filled):
     (letter,) = json.loads(run("outbox", "dead-letters", "meta", "--json").out)
 
     assert letter.pop("died_at") > 0
@@ -144,7 +149,7 @@ def test_a_full_page_says_that_there_may_be_more(run, filled):
 
 
 @pytest.mark.parametrize("command", [("dead-letters", "pigeon"), ("replay", "pigeon")])
-def test_an_unknown_destination_is_told_with_those_there_are(run, filled, command):
+def test_an_unknown_destination_is_reported_with_the_known_ones(run, filled, command):
     ran = run("outbox", *command)
 
     assert ran.code == 2

@@ -7,20 +7,20 @@ import anyio
 import pytest
 
 from anytrack_async import Conversion, Customer, SQLiteOutbox
-from anytrack_async.cli.tracked import Tracked, _Wait, track_now
+from anytrack_async.cli.track import TrackResult, _DeliveryWatch, track_now
 from anytrack_async.models.outcome import Outcome, Report, Status
 
 SALE = ("track", "sale", "--order-id", "1001", "--revenue", "49.90", "--currency", "EUR")
-WHO = ("--email", "someone@example.com")
-SEEN = ("--set", "user_agent=Mozilla/5.0", "--set", "page_url=https://shop.example.com/")
+CUSTOMER = ("--email", "someone@example.com")
+BROWSER = ("--set", "user_agent=Mozilla/5.0", "--set", "page_url=https://shop.example.com/")
 
 
 def test_a_sale_is_tracked_everywhere(run, sandbox):
-    ran = run(*SALE, *WHO, *SEEN, "--click-id", "c1")
+    ran = run(*SALE, *CUSTOMER, *BROWSER, "--click-id", "c1")
 
     assert ran.code == 0
     assert ran.err == ""
-    assert ran.out.splitlines()[0] == "sale:1001 is written down"
+    assert ran.out.splitlines()[0] == "sale:1001 is stored"
     assert [line.split()[:2] for line in ran.out.splitlines()[1:]] == [
         ["anytrack", "delivered"],
         ["meta", "delivered"],
@@ -30,20 +30,20 @@ def test_a_sale_is_tracked_everywhere(run, sandbox):
     assert [ledger[name]["unique"] for name in ("anytrack", "meta", "hubspot")] == [1, 1, 1]
 
 
-def test_json_is_for_programs(run, sandbox):
-    ran = run(*SALE, *WHO, "--json")
+def test_json_output_has_every_outcome(run, sandbox):
+    ran = run(*SALE, *CUSTOMER, "--json")
 
-    told = json.loads(ran.out)
-    assert told["event_id"] == "sale:1001"
-    assert told["conversion_id"].startswith("cv_")
-    assert told["kept_in"] is None
-    assert told["destinations"]["anytrack"]["status"] == "delivered"
-    assert told["destinations"]["anytrack"]["attempts"] == 1
+    printed = json.loads(ran.out)
+    assert printed["event_id"] == "sale:1001"
+    assert printed["conversion_id"].startswith("cv_")
+    assert printed["outbox"] is None
+    assert printed["destinations"]["anytrack"]["status"] == "delivered"
+    assert printed["destinations"]["anytrack"]["attempts"] == 1
 
 
 @pytest.mark.parametrize("kind", ["lead", "signup", "custom"])
 def test_every_type_can_be_tracked(run, sandbox, kind):
-    assert run("track", kind, *WHO).code == 0
+    assert run("track", kind, *CUSTOMER).code == 0
 
 
 def test_any_field_can_be_set(run, sandbox, outbox_path):
@@ -55,16 +55,16 @@ def test_any_field_can_be_set(run, sandbox, outbox_path):
     )
 
     assert ran.code == 0
-    found = anyio.run(_written, outbox_path)
-    assert found.event_id == "custom:Subscribe:7"
-    assert found.source == "newsletter"
-    assert found.customer.phone == ("+1 212 555 0100",)
-    assert found.custom_data == {"plan": "pro=max"}
-    assert found.sub_ids == {"s1": "banner"}
-    assert found.timestamp.isoformat() == "2026-05-04T10:00:00+00:00"
+    stored = anyio.run(first_entry, outbox_path)
+    assert stored.event_id == "custom:Subscribe:7"
+    assert stored.source == "newsletter"
+    assert stored.customer.phone == ("+1 212 555 0100",)
+    assert stored.custom_data == {"plan": "pro=max"}
+    assert stored.sub_ids == {"s1": "banner"}
+    assert stored.timestamp.isoformat() == "2026-05-04T10:00:00+00:00"
 
 
-async def _written(path) -> Conversion:
+async def first_entry(path) -> Conversion:
     outbox = SQLiteOutbox(path)
     await outbox.open([])
     try:
@@ -73,21 +73,21 @@ async def _written(path) -> Conversion:
         await outbox.aclose()
 
 
-def test_a_destination_that_refuses_is_told_with_its_reason(run, sandbox):
-    ran = run("track", "lead", "--order-id", "9", "--currency", "THB", *WHO)
+def test_a_rejection_is_shown_with_its_reason(run, sandbox):
+    ran = run("track", "lead", "--order-id", "9", "--currency", "THB", *CUSTOMER)
 
     assert ran.code == 1
     assert "hubspot   dead  " in ran.out
     assert "THB" in ran.out
-    assert "lead:9 was refused by hubspot" in ran.err
+    assert "lead:9 was rejected by hubspot" in ran.err
     assert "Traceback" not in ran.err
 
 
-def test_refused_credentials_are_told_at_once(run, sandbox, monkeypatch, outbox_path):
+def test_refused_credentials_are_reported_without_waiting(run, sandbox, monkeypatch, outbox_path):
     monkeypatch.setenv("ANYTRACK_API_KEY", "old")
 
     started = time.monotonic()
-    ran = run("track", "lead", "--order-id", "9", *WHO, "--timeout", 60)
+    ran = run("track", "lead", "--order-id", "9", *CUSTOMER, "--timeout", 60)
 
     assert time.monotonic() - started < 30
     assert ran.code == 1
@@ -98,47 +98,49 @@ def test_refused_credentials_are_told_at_once(run, sandbox, monkeypatch, outbox_
     assert str(outbox_path) in ran.err
 
 
-def test_without_an_outbox_file_nothing_keeps_what_is_not_delivered(run, sandbox):
+def test_without_an_outbox_file_an_undelivered_conversion_is_not_stored(run, sandbox):
     sandbox.credentials("meta", "another")
 
-    ran = run("track", "lead", "--order-id", "9", *WHO, "--json")
+    ran = run("track", "lead", "--order-id", "9", *CUSTOMER, "--json")
 
     assert ran.code == 1
     assert json.loads(ran.out)["destinations"]["meta"]["status"] == "waiting"
-    assert "nothing keeps it: track it again with --event-id lead:9" in ran.err
+    assert "not stored: track it again with --event-id lead:9" in ran.err
 
 
 def test_no_wait_sends_nothing(run, sandbox, outbox_path):
-    ran = run(*SALE, *WHO, "--no-wait")
+    ran = run(*SALE, *CUSTOMER, "--no-wait")
 
     assert ran.code == 0
     assert ran.out.count("waiting") == 3
     assert sandbox.ledger()["anytrack"]["requests"] == 0
 
 
-def test_the_next_client_delivers_what_was_only_written_down(run, sandbox, outbox_path):
-    run(*SALE, *WHO, "--no-wait")
+def test_the_next_client_delivers_a_stored_conversion(run, sandbox, outbox_path):
+    run(*SALE, *CUSTOMER, "--no-wait")
 
-    assert run("track", "lead", *WHO).code == 0
-    assert run(*SALE, *WHO).code == 0
+    assert run("track", "lead", *CUSTOMER).code == 0
+    assert run(*SALE, *CUSTOMER).code == 0
     assert sandbox.ledger()["anytrack"]["unique"] == 2
     assert sandbox.ledger()["anytrack"]["duplicates"] == 0
 
 
-def test_no_wait_needs_a_file(run, sandbox):
+def test_no_wait_needs_an_outbox_file(run, sandbox):
     ran = run(*SALE, "--no-wait")
 
     assert ran.code == 2
     assert ran.err == (
-        "error: --no-wait needs a file to keep the conversion in: set ANYTRACK_OUTBOX\n"
+        "error: --no-wait needs a file to store the conversion: set ANYTRACK_OUTBOX\n"
     )
 
 
-@pytest.mark.parametrize("how", [(), ("--no-wait",)])
-def test_other_content_under_the_same_order_is_a_conflict(run, sandbox, outbox_path, how):
-    run(*SALE, *WHO, *SEEN, "--no-wait")
+@pytest.mark.parametrize("options", [(), ("--no-wait",)])
+def test_other_content_under_the_same_order_is_a_conflict(run, sandbox, outbox_path, options):
+    run(*SALE, *CUSTOMER, *BROWSER, "--no-wait")
 
-    ran = run("track", "sale", "--order-id", "1001", "--revenue", "1", *WHO, *SEEN, *how)
+    ran = run(
+        "track", "sale", "--order-id", "1001", "--revenue", "1", *CUSTOMER, *BROWSER, *options
+    )
 
     assert ran.code == 1
     assert ran.err.startswith("error: conversion 'sale:1001' was accepted before")
@@ -159,7 +161,7 @@ def test_other_content_under_the_same_order_is_a_conflict(run, sandbox, outbox_p
         (("lead", "--set", "=x"), "--set takes NAME=VALUE"),
     ],
 )
-def test_a_wrong_field_is_told_on_one_line(run, sandbox, arguments, words):
+def test_a_wrong_field_is_reported_on_one_line(run, sandbox, arguments, words):
     ran = run("track", *arguments)
 
     assert ran.code == 2
@@ -175,15 +177,15 @@ def test_an_unknown_type_is_wrong_usage(run, sandbox):
     assert "refund" in ran.err
 
 
-@pytest.mark.parametrize("how", [(), ("--no-wait",)])
-def test_missing_credentials_are_named(run, how, outbox_path):
-    ran = run("track", "lead", *how)
+@pytest.mark.parametrize("options", [(), ("--no-wait",)])
+def test_missing_credentials_are_named(run, options, outbox_path):
+    ran = run("track", "lead", *options)
 
     assert ran.code == 2
     assert ran.err == "error: set ANYTRACK_API_KEY and ANYTRACK_ACCOUNT_ID in the environment\n"
 
 
-def test_an_outbox_that_cannot_be_opened_is_told(run, sandbox, monkeypatch, tmp_path):
+def test_an_outbox_that_cannot_be_opened_is_reported(run, sandbox, monkeypatch, tmp_path):
     monkeypatch.setenv("ANYTRACK_OUTBOX", str(tmp_path / "nowhere" / "outbox.db"))
 
     ran = run("track", "lead")
@@ -193,16 +195,16 @@ def test_an_outbox_that_cannot_be_opened_is_told(run, sandbox, monkeypatch, tmp_
     assert ran.err.count("\n") == 1
 
 
-def test_ctrl_c_says_what_is_left(child, sandbox, outbox_path):
+def test_ctrl_c_reports_the_undelivered_conversion(child, sandbox, outbox_path):
     sandbox.latency(60, "meta")
-    tracking = child("track", "lead", "--order-id", "5", *WHO, "--timeout", "60")
+    tracking = child("track", "lead", "--order-id", "5", *CUSTOMER, "--timeout", "60")
 
     wait_for(lambda: sandbox.ledger()["meta"]["requests"])
     tracking.interrupt()
     code, _, err = tracking.end()
 
     assert code == 130
-    assert "lead:5 is not everywhere yet, but kept in" in err
+    assert "lead:5 is not delivered everywhere yet, but stored in" in err
     assert err.endswith("interrupted: stopped\n")
     assert "Traceback" not in err
 
@@ -215,15 +217,15 @@ def wait_for(condition) -> None:
 
 
 def outcomes(**statuses: Status) -> Report:
-    found = {name: Outcome(status=status, destination=name) for name, status in statuses.items()}
-    return Report(event_id="e", outcomes=found)
+    by_name = {name: Outcome(status=status, destination=name) for name, status in statuses.items()}
+    return Report(event_id="e", outcomes=by_name)
 
 
-def test_what_was_refused_can_be_replayed_from_a_file():
+def test_a_dead_letter_can_be_replayed_only_from_a_file():
     report = outcomes(anytrack=Status.DELIVERED, hubspot=Status.DEAD)
 
-    assert "anytrack outbox replay hubspot" in Tracked(report=report, kept_in="o.db").advice
-    assert "track it again" in Tracked(report=report, kept_in=None).advice
+    assert "anytrack outbox replay hubspot" in TrackResult(report=report, outbox="o.db").advice
+    assert "track it again" in TrackResult(report=report, outbox=None).advice
 
 
 async def interrupted(conversion: Conversion, after: float) -> None:
@@ -231,22 +233,22 @@ async def interrupted(conversion: Conversion, after: float) -> None:
         await track_now(conversion, timeout=60)
 
 
-def test_an_interrupt_after_the_end_is_not_complained_about(sandbox, capsys):
-    wait = _Wait()
+def test_an_interrupt_before_submission_writes_nothing(sandbox, capsys):
+    watch = _DeliveryWatch()
 
-    wait.say_what_is_left()
+    watch.complain_if_unfinished()
 
     assert capsys.readouterr().err == ""
 
 
-def test_an_interrupt_names_what_is_not_everywhere(sandbox, capsys, monkeypatch):
-    monkeypatch.setattr("anytrack_async.cli.tracked._DRAIN", 0.1)
+def test_an_interrupt_names_the_undelivered_conversion(sandbox, capsys, monkeypatch):
+    monkeypatch.setattr("anytrack_async.cli.track._DRAIN", 0.1)
     sandbox.latency(60, "hubspot")
     lead = Conversion.lead(order_id="6", customer=Customer(email="a@example.com"))
 
     anyio.run(interrupted, lead, 0.5)
 
-    assert "lead:6 is not everywhere, and nothing keeps it" in capsys.readouterr().err
+    assert "lead:6 is not delivered everywhere and not stored" in capsys.readouterr().err
 
 
 def test_a_destination_that_is_held_is_not_waited_for(sandbox, monkeypatch):
@@ -254,8 +256,8 @@ def test_a_destination_that_is_held_is_not_waited_for(sandbox, monkeypatch):
     sandbox.latency(0.3, "anytrack")
     started = time.monotonic()
 
-    tracked = anyio.run(track_now, Conversion.lead(order_id="8"), 60.0)
+    result = anyio.run(track_now, Conversion.lead(order_id="8"), 60.0)
 
     assert time.monotonic() - started < 30
-    assert tracked.report.outcomes["hubspot"].status is Status.WAITING
-    assert tracked.report.outcomes["anytrack"].status is Status.DELIVERED
+    assert result.report.outcomes["hubspot"].status is Status.WAITING
+    assert result.report.outcomes["anytrack"].status is Status.DELIVERED
