@@ -17,11 +17,9 @@ from anytrack_async.codec import storage
 from anytrack_async.codec.converter import load
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import DecodeError
-from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
-from anytrack_async.models.meta import MetaFields
-from anytrack_async.models.meta_parts import MetaCustomData
+from anytrack_async.models.meta import MetaCustomData, MetaFields
 from tests.models.strategies import NASTY, conversions, json_values
 
 SECRET = "jane@example.com"
@@ -356,8 +354,9 @@ def content(conversion: Conversion) -> Any:
     """What the digest stands for: everything but time and id, mappings as JSON has them."""
     plain = attrs.asdict(conversion, filter=lambda field, _: field.name not in ("timestamp", "id"))
     mappings = {name: plain.pop(name) for name in ("custom_data", "sub_ids")}
-    meta = conversion.meta
-    extras = [meta.extra, meta.user_data and meta.user_data.extra] if meta else []
+    extras = []
+    if (meta := plain["meta"]) is not None:
+        extras = [meta.pop("extra", None), meta.get("user_data", {}).pop("extra", None)]
     return plain, as_sorted_json([mappings, extras])
 
 

@@ -12,6 +12,7 @@ from cattrs.errors import BaseValidationError
 
 from anytrack_async.errors import AnyTrackError, DecodeError
 from anytrack_async.models.conversion import ConversionType
+from anytrack_async.models.meta import MetaFields
 
 _LARGEST = Decimal(10) ** 19
 _T = TypeVar("_T")
@@ -61,6 +62,8 @@ def make_converter(decimal: Callable[[Decimal], str]) -> Converter:
     converter.register_structure_hook(float, lambda value, _: float(_decimal(value, None)))
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(ConversionType, lambda value, _: ConversionType(value))
+    # `Conversion` checks Meta's parameters itself, from their stored form as from a caller's.
+    converter.register_structure_hook_func(lambda cls: cls is MetaFields, lambda value, _: value)
     return converter
 
 

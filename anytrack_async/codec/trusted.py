@@ -11,10 +11,9 @@ import attrs
 from anytrack_async.codec.content import Record, canonical, digest_of, written
 from anytrack_async.codec.converter import load
 from anytrack_async.errors import DecodeError
-from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
-from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.meta import meta_fields
 
 _T = TypeVar("_T")
 
@@ -57,7 +56,7 @@ def _conversion(record: Record, worth: str) -> Conversion:
     if "items" in record:
         record["items"] = load(record["items"], tuple[LineItem, ...])
     if "meta" in record:
-        record["meta"] = load(record["meta"], MetaFields)
+        record["meta"] = meta_fields(record["meta"])
     return _CONVERSION.filled(record)
 
 

@@ -1,4 +1,9 @@
-"""What a destination needs: the `Sink` protocol, its limits, and its signals to the lane."""
+"""The contract of a destination: the `Sink` protocol, its limits, its optional parts, its signals.
+
+A sink turns batches of conversions into requests. It knows neither the lane that calls it nor the
+outbox: it returns one outcome per conversion, or raises a signal that concerns the whole batch, and
+the lane decides what follows.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +21,17 @@ from anytrack_async.transport.message import Transport
 
 @attrs.frozen(kw_only=True)
 class SinkLimits:
-    """What a sink can take.
+    """Limits that a lane keeps to when it calls a sink.
 
     Attributes:
-        batch: conversions in one `deliver` call.
-        concurrency: `deliver` calls at once.
-        rate: `deliver` calls a second, None for no limit.
-        required_seconds: time that a `deliver` call may need, None if any time will do. A
-            client whose lease is too short for it is refused.
-        spacing: seconds since the last batch left → seconds that the next one should still wait, to
-            be fuller. None: it need not wait. Not asked after a full batch, nor when closing.
+        batch: most conversions in one `deliver` call.
+        concurrency: most `deliver` calls at once.
+        rate: most `deliver` calls per second; None for no limit.
+        required_seconds: time that one `deliver` call may need; None if it can end in any time. A
+            client rejects a lease that is too short for it.
+        spacing: a function: seconds since the last batch was sent → seconds to wait before the next
+            one, so that it becomes fuller. None for no waiting. Not called after a full batch or
+            while closing.
     """
 
     batch: int = attrs.field(default=100, validator=positive)
@@ -38,11 +44,11 @@ class SinkLimits:
 
 
 class Sink(Protocol):
-    """Somewhere to send conversions.
+    """A destination's way to deliver conversions.
 
-    Three parts are optional: ``async def aclose(self) -> None``, which is called when the client
-    closes; events of its own, see `SupportsObserver`; and what `anytrack check` and `anytrack
-    setup` ask for, see `SupportsCheck` and `SupportsSetup`.
+    Optional parts: ``async def aclose(self) -> None``, called when the client closes;
+    `SupportsObserver`, to report events of its own; `SupportsCheck` and `SupportsSetup`, for
+    ``anytrack check`` and ``anytrack setup``.
     """
 
     @property
@@ -52,28 +58,31 @@ class Sink(Protocol):
 
     @property
     def limits(self) -> SinkLimits:
-        """What the sink can take."""
+        """The limits that a lane keeps to."""
         ...
 
     async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
-        """Send *batch*; one outcome per conversion, in its order. Must be safe to repeat.
+        """Send *batch* and return one outcome per conversion, in the same order.
+
+        A batch may be sent again, so a repeat must not count twice at the service.
 
         Raises:
-            Throttled: the service asks to wait; the lane pauses until then.
-            BatchRejected: one bad conversion spoils all; the lane halves the batch.
-            NeedsOperator: the lane holds; nothing is given up.
-            Unfinished: the time was up; what has no outcome yet is not to blame for that.
-            Unavailable: the service is down; the lane probes until it answers. Any other
-                exception counts as this one.
+            Throttled: the service asks to wait; the lane pauses that long.
+            BatchRejected: some conversion made the service reject the batch; the lane bisects it.
+            NeedsOperator: credentials or configuration must be replaced; the lane holds.
+            Unfinished: time ran out; conversions without an outcome are sent again at once, and
+                this does not count as an attempt.
+            Unavailable: the service is down; the lane probes until it responds. Any other exception
+                counts as this signal.
         """
         ...
 
 
 class ConfiguredSink(Sink, Protocol):
-    """A sink that environment variables can configure: what a destination registers.
+    """A sink that environment variables can configure; the registry lists such classes.
 
     Attributes:
-        variables: the environment variables it reads. Each starts with the destination's name in
+        variables: names of the environment variables. Each starts with the destination's name in
             capitals, e.g. ``PIGEON_`` for ``pigeon``.
     """
 
@@ -83,11 +92,11 @@ class ConfiguredSink(Sink, Protocol):
     def from_env(
         cls, environ: Mapping[str, str] | None = None, *, transport: Transport | None = None
     ) -> Self | None:
-        """Return the sink that *environ* configures, None if it configures none.
+        """Return the sink that *environ* configures; None if it does not configure one.
 
         Args:
-            environ: instead of the process's environment.
-            transport: instead of the sink's own connections, for tests.
+            environ: variables to use instead of the process's environment.
+            transport: used instead of the sink's own connections, for tests.
 
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
@@ -95,24 +104,28 @@ class ConfiguredSink(Sink, Protocol):
         ...
 
 
+# The optional parts. The client and the command line find them with `isinstance`, which looks for
+# the method and nothing else, so a sink need not inherit.
+
+
 @runtime_checkable
 class SupportsObserver(Protocol):
     """A sink that reports events of its own, such as `Weakened`."""
 
     def set_observer(self, observer: Observer, /) -> None:
-        """Report to *observer* from now on; a client passes one that stands for all of its own."""
+        """Report events to *observer*, which passes them on to all observers of the client."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One thing that a check looked at.
+    """The result of one check.
 
     Attributes:
-        name: ``"token"``, ``"scopes: deals"``, ``"property anytrack_source"``, ``"stages"``, ….
-        ok: whether conversions can be delivered with it.
-        message: what was found, and if not `ok`, what to do.
-        setup: whether `SupportsSetup.setup` puts it right.
+        name: what was checked: ``"token"``, ``"scopes: deals"``, ``"property anytrack_source"``, ….
+        ok: whether it allows deliveries.
+        message: the result, and what to do if it is not `ok`.
+        setup: whether `SupportsSetup.setup` fixes it.
     """
 
     name: str
@@ -123,27 +136,27 @@ class Finding:
 
 @runtime_checkable
 class SupportsCheck(Protocol):
-    """A sink that can find out whether deliveries will work."""
+    """A sink that can check whether deliveries will work."""
 
     async def check(self, *, currencies: Iterable[str] = ()) -> Sequence[Finding]:
-        """Return what was found; deliver nothing that counts.
+        """Return the findings, without delivering a conversion that counts.
 
         Args:
-            currencies: ISO 4217 codes that conversions will have.
+            currencies: ISO 4217 codes of the conversions that will be sent.
         """
         ...
 
 
 @attrs.frozen(kw_only=True)
 class SetupStep:
-    """One thing that setup does.
+    """One step of a setup.
 
     Attributes:
-        action: ``"create"`` (a dry run would), ``"created"``, ``"exists"``, or ``"refused"``:
-            something else has the name.
-        kind: what is created, e.g. ``"property"``.
-        name: its name at the service.
-        reason: why it is refused.
+        action: ``"create"`` in a dry run, otherwise ``"created"``; ``"exists"``; or ``"refused"``,
+            because the name is taken by something else.
+        kind: kind of object, e.g. ``"property"``.
+        name: the object's name at the service.
+        reason: why the step was refused.
     """
 
     action: Literal["create", "created", "exists", "refused"]
@@ -159,25 +172,29 @@ class SetupStep:
 
 @runtime_checkable
 class SupportsSetup(Protocol):
-    """A sink whose service must be prepared once."""
+    """A sink that needs objects, such as properties, to be created in the service once."""
 
     async def setup(self, *, dry_run: bool = False) -> Sequence[SetupStep]:
-        """Create what is missing; leave what exists as it is.
+        """Create missing objects, leave existing ones unchanged, and return the steps.
 
         Args:
-            dry_run: only return the steps.
+            dry_run: create nothing, only return the steps.
         """
         ...
 
 
-class SinkSignal(Exception):  # noqa: N818 - these are signals to the lane, named in the design
-    """What concerns a whole batch.
+# The signals. A signal with `outcomes` keeps the part of the batch that was settled before it.
+
+
+class SinkSignal(Exception):  # noqa: N818 - a signal to the lane, which callers never see
+    """Raised by a sink when something concerns the whole batch.
 
     Attributes:
-        reason: for logs and reports; free of tokens and customers' data.
-        code: the service's error code, if it gave one.
-        outcomes: one per conversion where some were settled before the signal; None for those the
-            signal is about. Empty: it is about all.
+        reason: for logs and reports; never contains a token or a customer's data.
+        code: the service's error code, if any.
+        outcomes: one per conversion, None for the conversions that the signal is about. Empty if it
+            is about the whole batch. After two of four conversions were delivered:
+            ``(delivered, delivered, None, None)``.
     """
 
     def __init__(
@@ -190,7 +207,11 @@ class SinkSignal(Exception):  # noqa: N818 - these are signals to the lane, name
 
 
 class Throttled(SinkSignal):
-    """The service asks to wait *after* seconds."""
+    """The service asks to wait.
+
+    Attributes:
+        after: seconds to wait.
+    """
 
     def __init__(
         self,
@@ -205,15 +226,16 @@ class Throttled(SinkSignal):
 
 
 class BatchRejected(SinkSignal):
-    """At least one conversion of the batch is bad, and the service does not say which."""
+    """The service rejected the batch without saying which conversion caused it."""
 
 
 class NeedsOperator(SinkSignal):
     """Nothing can be delivered until an operator replaces the credentials or the configuration.
 
     Attributes:
-        cause: ``"credentials"``: the token, its permissions or the account are not accepted;
-            ``"configuration"``: the service lacks what the settings name, such as a pipeline.
+        cause: ``"credentials"`` if the token, its permissions or the account are not accepted;
+            ``"configuration"`` if the settings name something, such as a pipeline, that the service
+            does not have.
     """
 
     def __init__(
@@ -229,8 +251,8 @@ class NeedsOperator(SinkSignal):
 
 
 class Unfinished(SinkSignal):
-    """The batch was cut short: what has no outcome was not sent, and may be at once."""
+    """Time ran out: conversions without an outcome were not sent, and may be sent at once."""
 
 
 class Unavailable(SinkSignal):
-    """No response, or a response that says the service itself failed."""
+    """The service did not respond, or responded that it failed."""
