@@ -31,9 +31,8 @@ from anytrack_async.destinations.sink import (
 )
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.events import Delivered, Event, Retried, Submitted
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings
