@@ -52,11 +52,11 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Conversion as Conversion,
         ConversionFields as ConversionFields,
         ConversionType as ConversionType,
+        LineItem as LineItem,
         PricedFields as PricedFields,
+        new_event_id as new_event_id,
     )
     from anytrack_async.models.customer import Customer as Customer
-    from anytrack_async.models.event_id import new_event_id as new_event_id
-    from anytrack_async.models.line_item import LineItem as LineItem
     from anytrack_async.models.meta import MetaFields as MetaFields
     from anytrack_async.models.outcome import (
         Outcome as Outcome,
@@ -94,12 +94,10 @@ else:
         "anytrack_async.destinations.anytrack.api.base": "DateRange",
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.conversion": (
-            "Conversion ConversionFields ConversionType PricedFields"
+            "Conversion ConversionFields ConversionType LineItem PricedFields new_event_id"
         ),
         "anytrack_async.models.customer": "Customer",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
-        "anytrack_async.models.event_id": "new_event_id",
-        "anytrack_async.models.line_item": "LineItem",
         "anytrack_async.models.meta": "MetaFields",
         "anytrack_async.outbox.base": (
             "Appended Claim DeadLetter Depth Entries Entry FailedEntry Outbox"

@@ -102,7 +102,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             everyone,
             delivery,
             notify=observer.notify,
-            from_start=listed("from_start", from_start, among=[sink.name for sink in everyone]),
+            from_start=from_start,
         )
         self._sinks = {sink.name: sink for sink in sinks}
         for sink in sinks:

@@ -8,7 +8,6 @@ from typing import Any, Unpack
 import anyio
 import attrs
 
-from anytrack_async.client.config import listed
 from anytrack_async.delivery.delivery import Delivery, DeliveryBatch
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.track_many import Source, track_many
@@ -57,7 +56,7 @@ class Tracking:
             ClosedError: the client is not open; it was not accepted.
             OutboxError: it could not be written down; it was not accepted.
         """
-        (delivery,) = await self._dispatcher.submit(_checked((conversion,)), self._to(to))
+        (delivery,) = await self._dispatcher.submit(_checked((conversion,)), to)
         if delivery is None:
             raise ConflictError(conversion.event_id)
         return delivery
@@ -75,7 +74,7 @@ class Tracking:
             QueueFullError: no room for all of them; none was accepted.
         """
         several = _checked(conversions)
-        deliveries = await self._dispatcher.submit(several, self._to(to))
+        deliveries = await self._dispatcher.submit(several, to)
         if isinstance(deliveries, DeliveryBatch):
             return deliveries
         good = [delivery for delivery in deliveries if delivery is not None]
@@ -114,13 +113,7 @@ class Tracking:
                 then may not have been accepted.
             Exception: what *source* raised, after the reports of all it gave before.
         """
-        if in_flight < 1:
-            raise ConfigurationError("in_flight must be at least 1")
-        whom = self._to(to)
-        # A destination that never gets it would be waited for in vain.
-        among = self._dispatcher.destinations if whom is None else whom
-        until = None if at is None else listed("at", at, among)
-        return track_many(self._dispatcher, source, to=whom, at=until, in_flight=in_flight)
+        return track_many(self._dispatcher, source, to=to, at=at, in_flight=in_flight)
 
     async def track_conversion(
         self,
@@ -203,9 +196,6 @@ class Tracking:
         """Track a sign-up and wait until AnyTrack has it; see `track_conversion`."""
         signup = Conversion.signup(click_id=click_id, **fields)
         return await self._track(signup, timeout)
-
-    def _to(self, to: Sequence[str] | None) -> Sequence[str] | None:
-        return None if to is None else listed("to", to, self._dispatcher.destinations)
 
     async def _track(self, conversion: Conversion, timeout: float | None) -> Receipt:
         delivery: Delivery | None = None

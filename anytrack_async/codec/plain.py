@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
 
 _Model = TypeVar("_Model")
 

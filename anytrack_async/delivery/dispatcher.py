@@ -116,7 +116,7 @@ class Dispatcher(AsyncContextManagerMixin):
         names = checked_names("to", to, self.destinations)
         if not names:
             raise ConfigurationError(
-                "to: an empty list reaches no destination; leave it out to reach all; there are: "
+                "to: an empty list of destinations; leave it out for all of them; there are: "
                 + ", ".join(self.destinations)
             )
         return names

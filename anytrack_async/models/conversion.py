@@ -1,7 +1,9 @@
-"""`Conversion`: one thing a visitor did."""
+"""`Conversion`: one sale, lead, sign-up or event of your own; its `LineItem`s and event id."""
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,23 +14,27 @@ import attrs
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.event_id import new_event_id, order_event_id
-from anytrack_async.models.line_item import LineItem
-from anytrack_async.models.mappings import json_map, text_map
-from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.meta import MetaFields, meta_fields
 from anytrack_async.models.validators import (
     Amount,
     amount,
     currency_code,
     identifier,
+    json_map,
     not_blank,
+    text_map,
     text_or_none,
     utc,
+    whole_number,
 )
+
+_ID = identifier(200, optional=True)
+_TEXT = text_or_none()
+_NO_ITEMS: tuple[()] = ()
 
 
 class ConversionType(StrEnum):
-    """What kind of thing the visitor did."""
+    """The kind of a conversion."""
 
     SALE = "sale"
     LEAD = "lead"
@@ -40,8 +46,8 @@ def _type(value: ConversionType | str) -> ConversionType:
     try:
         return ConversionType(value)
     except ValueError:
-        known = ", ".join(ConversionType)
-        raise InvalidConversionError("conversion_type", f"must be one of {known}") from None
+        problem = f"must be one of {', '.join(ConversionType)}"
+        raise InvalidConversionError("conversion_type", problem) from None
 
 
 def _revenue(value: Amount) -> Decimal:
@@ -60,6 +66,84 @@ def _custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return json_map("custom_data", value)
 
 
+def _meta(value: MetaFields | None) -> MetaFields | None:
+    return None if value is None else meta_fields(value)
+
+
+def _customer(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, Customer):
+        raise InvalidConversionError(
+            attribute.name, f"must be a Customer, got {type(value).__name__}"
+        )
+
+
+def _price(value: Amount | None) -> Decimal | None:
+    return None if value is None else amount("price", value)
+
+
+def _quantity(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    whole_number(attribute.name, value, lowest=1, limit=2**31)
+
+
+@attrs.frozen(kw_only=True)
+class LineItem:
+    """One line of an order.
+
+    Attributes:
+        id: the product's id or SKU.
+        quantity: how many, at least 1.
+        price: of one, in the conversion's currency, major units.
+        title: the product's name.
+        category: the product's category.
+        brand: the product's brand.
+
+    Raises:
+        InvalidConversionError: a field has a wrong value; the message names the field.
+    """
+
+    id: str = attrs.field(validator=identifier())
+    quantity: int = attrs.field(default=1, validator=_quantity)
+    price: Decimal | None = attrs.field(default=None, converter=_price)
+    title: str | None = attrs.field(default=None, converter=not_blank, validator=_TEXT)
+    category: str | None = attrs.field(default=None, converter=not_blank, validator=_TEXT)
+    brand: str | None = attrs.field(default=None, converter=not_blank, validator=_TEXT)
+
+
+def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
+    if value is None or value is _NO_ITEMS:  # not `==`: an array answers for each of its items
+        return _NO_ITEMS
+    argument: Any = value
+    items = tuple(argument) if isinstance(argument, Iterable) else (argument,)
+    for item in items:
+        if not isinstance(item, LineItem):
+            raise InvalidConversionError(
+                "items", f"must be LineItem objects, got {type(item).__name__}"
+            )
+    return items
+
+
+def new_event_id() -> str:
+    """Return a UUIDv7: unique, and sorted by the time it was made (RFC 9562)."""
+    milliseconds = time.time_ns() // 1_000_000
+    number = (milliseconds << 80) | secrets.randbits(80)
+    number = (number & ~(0xF << 76)) | (0x7 << 76)  # version 7
+    number = (number & ~(0x3 << 62)) | (0x2 << 62)  # variant of RFC 9562
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def order_event_id(conversion_type: str, event_name: str | None, order_id: str) -> str:
+    """Return the id of an order's event, the same for each import of the order.
+
+    A sale of order 1001 is ``sale:1001``; its event "Plan: Pro" ``custom:Plan%3A Pro:1001``.
+    """
+    prefix = conversion_type
+    if event_name is not None:
+        # Escaped: name "a:b" of order "c" and name "a" of order "b:c" must have different ids.
+        prefix += ":" + event_name.replace("%", "%25").replace(":", "%3A")
+    return f"{prefix}:{order_id}"
+
+
 def _event_id(conversion: Conversion) -> str:
     if conversion.order_id is None:
         return new_event_id()
@@ -67,66 +151,42 @@ def _event_id(conversion: Conversion) -> str:
     return order_event_id(str(conversion.conversion_type), name and str(name), conversion.order_id)
 
 
-def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
-    if value is None or value is _NOTHING:  # not `==`, which an array answers for each of its items
-        return _NOTHING
-    given: Any = value
-    items = tuple(given) if isinstance(given, Iterable) else (given,)
-    if not all(isinstance(item, LineItem) for item in items):
-        raise InvalidConversionError("items", "must be LineItem objects")
-    return items
-
-
-def _customer(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not isinstance(value, Customer):
-        raise InvalidConversionError(field.name, "must be a Customer")
-
-
-def _meta(_: object, field: attrs.Attribute[Any], value: object) -> None:
-
-    if value is not None and not isinstance(value, MetaFields):
-        raise InvalidConversionError(field.name, "must be MetaFields")
-
-
-_NOTHING: tuple[()] = ()
-_ID = identifier(200, optional=True)
-_TEXT = text_or_none()
-
-
 @attrs.frozen(kw_only=True)
 class Conversion:
-    """One thing a visitor did.
+    """One sale, lead, sign-up or event of your own.
 
-    Validation runs in the constructor: a conversion that exists can be stored and sent. Blank text
-    in `source`, `ip_address`, `user_agent` and `page_url` counts as none: an empty header does no
-    harm; a blank id is an error. The `repr` leaves out whatever may tell who the customer is.
+    The constructor checks every field: a conversion that exists can be stored and sent. Blank text
+    in `source`, `ip_address`, `user_agent` and `page_url` counts as not given, because headers may
+    be empty; a blank id is an error. The `repr` leaves out everything that may identify the
+    customer.
 
     Attributes:
         conversion_type: sale, lead, signup or custom.
         click_id: AnyTrack's id of the click that led here.
         revenue: amount in *currency*, a `Decimal` in major units (9.90, not 990).
         currency: ISO 4217 code, upper case.
-        timestamp: when it happened; given with a time zone, kept in UTC. Default: now.
+        timestamp: when it happened; needs a time zone, is kept in UTC. Default: now.
         order_id: your id of the order; makes `event_id` repeatable.
         event_name: the name of a custom event, e.g. ``"Subscribed"``.
-        event_id: its key; equal keys are one conversion everywhere. Default:
+        event_id: its key; conversions with equal keys are the same one everywhere. Default:
             ``"<type>:<order_id>"`` (a custom event: ``"custom:<event_name>:<order_id>"``),
             so that the same order imported twice is the same event; a UUIDv7 without an order id.
-        id: AnyTrack's id, once AnyTrack gave one.
+        id: AnyTrack's id, once it has one.
         source: where the visitor came from.
         campaign_id: the campaign's id there.
         ad_id: the ad's id there.
-        sub_ids: sub ids, name to text; numbers become text, None is left out.
+        sub_ids: sub ids, name → text; numbers become text, None is left out.
         ip_address: the visitor's address.
         user_agent: the visitor's browser.
         page_url: the page it happened on.
-        custom_data: own fields; anything JSON can hold, at most 64 levels deep.
+        custom_data: your own fields; anything JSON can hold, at most 64 levels deep.
         items: lines of the order.
-        customer: who bought.
-        meta: what only Meta is told.
+        customer: the visitor's identifiers.
+        meta: parameters for Meta alone, as `MetaFields` or a dict.
 
     Raises:
-        InvalidConversionError: a field is not valid; the message names it.
+        InvalidConversionError: a field has a wrong value; the message starts with the field's name
+            or path.
     """
 
     conversion_type: ConversionType = attrs.field(converter=_type)
@@ -162,7 +222,7 @@ class Conversion:
     )
     items: tuple[LineItem, ...] = attrs.field(default=(), converter=_items, repr=False)
     customer: Customer | None = attrs.field(default=None, validator=_customer, repr=False)
-    meta: MetaFields | None = attrs.field(default=None, validator=_meta, repr=False)
+    meta: MetaFields | None = attrs.field(default=None, converter=_meta, repr=False, hash=False)
 
     @classmethod
     def sale(
@@ -172,13 +232,16 @@ class Conversion:
         currency: str = "USD",
         click_id: str | None = None,
         product_id: str | None = None,
-        **more: Unpack[ConversionFields],
+        **fields: Unpack[ConversionFields],
     ) -> Self:
         """Return a sale; *product_id* travels as ``custom_data.product_id``."""
-        more["custom_data"] = _with(more.get("custom_data"), product_id=product_id)
-        kind = ConversionType.SALE
+        fields["custom_data"] = _with(fields.get("custom_data"), product_id=product_id)
         return cls(
-            conversion_type=kind, click_id=click_id, revenue=revenue, currency=currency, **more
+            conversion_type=ConversionType.SALE,
+            click_id=click_id,
+            revenue=revenue,
+            currency=currency,
+            **fields,
         )
 
     @classmethod
@@ -187,29 +250,32 @@ class Conversion:
         *,
         click_id: str | None = None,
         lead_id: str | None = None,
-        **more: Unpack[PricedFields],
+        **fields: Unpack[PricedFields],
     ) -> Self:
         """Return a lead; *lead_id* travels as ``custom_data.lead_id``."""
-        more["custom_data"] = _with(more.get("custom_data"), lead_id=lead_id)
-        return cls(conversion_type=ConversionType.LEAD, click_id=click_id, **more)
+        fields["custom_data"] = _with(fields.get("custom_data"), lead_id=lead_id)
+        return cls(conversion_type=ConversionType.LEAD, click_id=click_id, **fields)
 
     @classmethod
-    def signup(cls, *, click_id: str | None = None, **more: Unpack[PricedFields]) -> Self:
+    def signup(cls, *, click_id: str | None = None, **fields: Unpack[PricedFields]) -> Self:
         """Return a sign-up."""
-        return cls(conversion_type=ConversionType.SIGNUP, click_id=click_id, **more)
+        return cls(conversion_type=ConversionType.SIGNUP, click_id=click_id, **fields)
 
     @classmethod
     def custom(
-        cls, event_name: str, *, click_id: str | None = None, **more: Unpack[PricedFields]
+        cls, event_name: str, *, click_id: str | None = None, **fields: Unpack[PricedFields]
     ) -> Self:
         """Return an event of your own, called *event_name*."""
-        kind = ConversionType.CUSTOM
-        return cls(conversion_type=kind, event_name=event_name, click_id=click_id, **more)
+        return cls(
+            conversion_type=ConversionType.CUSTOM,
+            event_name=event_name,
+            click_id=click_id,
+            **fields,
+        )
 
 
 def _with(custom_data: Mapping[str, Any] | None, **extra: str | None) -> dict[str, Any]:
-    given = {name: value for name, value in extra.items() if value is not None}
-    return {**(custom_data or {}), **given}
+    return {**(custom_data or {}), **{k: v for k, v in extra.items() if v is not None}}
 
 
 class ConversionFields(TypedDict, total=False):
@@ -233,7 +299,7 @@ class ConversionFields(TypedDict, total=False):
 
 
 class PricedFields(ConversionFields, total=False):
-    """`ConversionFields` and what the conversion is worth."""
+    """`ConversionFields`, revenue and currency."""
 
     revenue: Amount
     currency: str

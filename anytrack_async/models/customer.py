@@ -1,4 +1,4 @@
-"""Who bought: the identifiers that destinations match a conversion with."""
+"""`Customer`: the identifiers that destinations match a conversion with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.validators import encodable
+from anytrack_async.models.validators import unicode_text
 
 OneOrMany: TypeAlias = str | Iterable[str | None] | None
 """One value, several, or none."""
@@ -20,42 +20,44 @@ Dates: TypeAlias = str | date | Iterable[str | date | None] | None
 Ids: TypeAlias = str | int | Iterable[str | int | None] | None
 """One id, several, or none."""
 
-_NOTHING: tuple[()] = ()
+_NONE_GIVEN: tuple[()] = ()
 
 
-def _texts(given: OneOrMany) -> tuple[str, ...]:
-    return _raw(given)
+# Three names for one function: attrs takes the type of an argument from its converter.
+def _texts(value: OneOrMany) -> tuple[str, ...]:
+    return _as_tuple(value)
 
 
-def _dates(given: Dates) -> tuple[str, ...]:
-    return _raw(given)
+def _dates(value: Dates) -> tuple[str, ...]:
+    return _as_tuple(value)
 
 
-def _ids(given: Ids) -> tuple[str, ...]:
-    return _raw(given)
+def _ids(value: Ids) -> tuple[str, ...]:
+    return _as_tuple(value)
 
 
-def _text(given: str | None) -> str | None:
-    value: Any = None if given is None else _plain(given)
-    return None if _is_blank(value) else value
+def _text(value: str | None) -> str | None:
+    result: Any = None if value is None else _as_text(value)
+    return None if _is_blank(result) else result
 
 
-def _raw(given: object) -> tuple[Any, ...]:
-    """Return each value of *given* as text where it can be; blank ones are left out."""
+def _as_tuple(value: object) -> tuple[Any, ...]:
+    """Return one value or several as a tuple of texts, without blank ones."""
     values: Iterable[Any]
-    if given is None or given is _NOTHING:  # not `==`, which an array answers for each value
-        return _NOTHING
-    if type(given) is str:
-        return (given,) if given.strip() else ()
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-        values = (given,)
+    if value is None or value is _NONE_GIVEN:  # not `==`: an array answers for each of its items
+        return _NONE_GIVEN
+    if type(value) is str:
+        return (value,) if value.strip() else ()
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        values = (value,)
     else:
-        # A set has another order in each process, and the order tells equal customers apart.
-        values = sorted(given, key=str) if isinstance(given, Set) else given
-    return tuple(one for one in map(_plain, values) if not _is_blank(one))
+        # A set's order differs between processes, and equal customers must have equal tuples.
+        values = sorted(value, key=str) if isinstance(value, Set) else value
+    return tuple(item for item in map(_as_text, values) if not _is_blank(item))
 
 
-def _plain(value: object) -> object:
+def _as_text(value: object) -> object:
+    # Values of other types are returned as they are, for the validator to refuse.
     if isinstance(value, datetime):
         return value.date().isoformat()
     if isinstance(value, date):
@@ -67,27 +69,26 @@ def _is_blank(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _all_text(_: object, field: attrs.Attribute[Any], values: tuple[object, ...]) -> None:
+def _all_text(_: object, attribute: attrs.Attribute[Any], values: tuple[object, ...]) -> None:
     for value in values:
         if type(value) is not str or not value.isascii():
-            _is_text(_, field, value)
+            _is_text(_, attribute, value)
 
 
-def _is_text(_: object, field: attrs.Attribute[Any], value: object) -> None:
+def _is_text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is None:
         return
     if not isinstance(value, str):
-        raise InvalidConversionError(field.name, f"must be text, got {type(value).__name__}")
-    if not encodable(value):
-        raise InvalidConversionError(field.name, "holds half a character (a lone surrogate)")
+        raise InvalidConversionError(attribute.name, f"must be text, got {type(value).__name__}")
+    unicode_text(attribute.name, value)
 
 
 @attrs.frozen(kw_only=True, repr=False)
 class Customer:
-    """The identifiers of one customer, raw: destinations normalise and hash them.
+    """The identifiers of one customer, as entered: destinations normalise and hash them.
 
-    Every field but the last three takes one value or several. Blank values are left out, so that
-    an empty form field does no harm. The `repr` tells which fields are set, never their values.
+    Every field but the last three takes one value or several. Blank values, e.g. of empty form
+    fields, are ignored. The `repr` shows which fields are set, never their values.
 
     Attributes:
         email: e-mail addresses.
@@ -95,7 +96,8 @@ class Customer:
         first_name: given names.
         last_name: family names.
         gender: ``"f"``, ``"m"`` or the word.
-        birth_date: `datetime.date`, or text in a usual form.
+        birth_date: `datetime.date`, or text such as ``"1990-02-03"`` or ``"02/03/1990"`` (month
+            first).
         city: cities.
         state: states, provinces or regions; two-letter codes for the US and Canada.
         postal_code: postal codes.
@@ -106,7 +108,7 @@ class Customer:
         fbclid: the click id of Meta's ``fbclid`` query parameter; used where `fbc` is missing.
 
     Raises:
-        InvalidConversionError: a value is not text.
+        InvalidConversionError: a value is not text; the message names the field.
     """
 
     email: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
@@ -125,5 +127,5 @@ class Customer:
     fbclid: str | None = attrs.field(default=None, converter=_text, validator=_is_text)
 
     def __repr__(self) -> str:
-        named = (field.name for field in attrs.fields(Customer) if getattr(self, field.name))
-        return f"Customer({', '.join(f'{name}=…' for name in named)})"
+        names = (field.name for field in attrs.fields(Customer) if getattr(self, field.name))
+        return f"Customer({', '.join(f'{name}=…' for name in names)})"

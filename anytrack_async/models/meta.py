@@ -1,29 +1,246 @@
-"""What Meta's Conversions API takes beyond a conversion: `MetaFields`.
+"""`MetaFields`: parameters of Meta's Conversions API that a conversion has no field for.
 
-Names and places are Meta's own, so that its documentation applies as it stands.
+The TypedDicts below are the table of these parameters: each line has Meta's name and a type, and
+the type determines the rule. ``Annotated`` types carry their rule, a ``Literal`` allows the values
+it lists, and a nested TypedDict is checked by its own lines. To add a parameter, add its line.
+
+Source: Meta: Conversions API, parameters.
 """
 
-# ruff: noqa: RUF009 - the calls make attrs fields, as `attrs.field` does
+# No `from __future__ import annotations`: the rules are read from the annotations, and compiling
+# them from text would take most of the import.
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
-
-from attrs import field, frozen
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import cache, partial
+from types import NoneType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeAlias,
+    TypedDict,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.mappings import json_map
-from anytrack_async.models.meta_fields import (
-    flag,
-    names_only,
-    one_of,
-    part,
-    words,
+from anytrack_async.models.validators import (
+    Amount,
+    id_text,
+    join_path,
+    json_map,
+    number,
+    text,
+    unicode_text,
+    utc,
+    whole_number,
 )
-from anytrack_async.models.meta_origin import MetaAppData, MetaAttributionData, MetaOriginalEvent
-from anytrack_async.models.meta_parts import MetaCustomData, MetaUserData
-from anytrack_async.models.validators import identifier
+
+_Rule: TypeAlias = Callable[[str, Any], Any]
+"""Takes a parameter's path and value; returns the value to keep, or None for "not given".
+
+Raises:
+    InvalidConversionError: the value is not allowed; the message has the path, never the value.
+"""
+
+_MAX_ID = 10**40
+_ZERO = Decimal(0)
+
+# Taken from the conversion and its customer, so `extra` must not contradict them.
+_SET_BY_CONVERSION = frozenset(
+    (
+        *("event_name", "event_time", "event_id", "event_source_url", "action_source"),
+        *("user_data", "custom_data"),
+    )
+)
+_SET_BY_CUSTOMER = frozenset(
+    (
+        *("em", "ph", "ge", "db", "ln", "fn", "ct", "st", "zp", "country", "external_id"),
+        *("client_ip_address", "client_user_agent", "fbc", "fbp"),
+    )
+)
+
+
+# Rules
+
+
+def _id(path: str, value: object) -> str:
+    return text(path, _int_as_text(value))
+
+
+def _int_as_text(value: object) -> object:
+    # Python refuses to write integers of more than 4,300 digits; no id has 40.
+    is_id = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MAX_ID
+    return str(value) if is_id else value
+
+
+def _flag(path: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidConversionError(path, f"must be True or False, got {type(value).__name__}")
+    return value
+
+
+def _time(path: str, value: Any) -> datetime:
+    if isinstance(value, str):  # as an outbox stores it
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise InvalidConversionError(
+                path, "must be a datetime, or ISO 8601 text such as '2026-09-01T12:00:00+00:00'"
+            ) from None
+    return utc(path, value)
+
+
+def _texts(path: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise InvalidConversionError(path, f"must be a list, got {type(value).__name__}")
+    return tuple(_list_entry(f"{path}[{index}]", entry) for index, entry in enumerate(value))
+
+
+def _list_entry(path: str, value: object) -> str:
+    entry = _int_as_text(value)
+    if not isinstance(entry, str):
+        raise InvalidConversionError(path, f"must be text, got {type(value).__name__}")
+    return unicode_text(path, entry)
+
+
+def _device_info(path: str, value: object) -> tuple[str, ...]:
+    values = _texts(path, value)
+    if len(values) != 16:
+        raise InvalidConversionError(path, "must have 16 values; use '' for an unknown one")
+    if values[0] not in ("a2", "i2"):
+        raise InvalidConversionError(path, "must start with 'a2' (Android) or 'i2' (iOS)")
+    if not values[4]:
+        raise InvalidConversionError(path, "must have the OS version as its fifth value")
+    return values
+
+
+def _processing_options(path: str, value: object) -> tuple[str, ...]:
+    options = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if options not in ((), ("LDU",)):
+        raise InvalidConversionError(path, "must be () or ('LDU',)")
+    return options
+
+
+def _one_of(allowed: tuple[object, ...], path: str, value: object) -> object:
+    # The type counts: True equals 1, and a list cannot be looked up in some containers.
+    if type(value) is not type(allowed[0]) or value not in allowed:
+        raise InvalidConversionError(path, f"must be one of {', '.join(map(str, allowed))}")
+    return value
+
+
+def _extra(reserved: frozenset[str], path: str, value: Any) -> Mapping[str, Any] | None:
+    extra = json_map(path, value)
+    if names := reserved & extra.keys():
+        # Meta refuses a whole request for one value that should have been hashed.
+        raise InvalidConversionError(
+            path,
+            f"must not contain {', '.join(sorted(names))}: set them on Conversion or Customer",
+        )
+    return extra or None
+
+
+def _contents(path: str, value: Any) -> tuple[Any, ...]:
+    contents = value if isinstance(value, list | tuple) else (value,)
+    return tuple(
+        _checked(MetaContent, f"{path}[{index}]", content) for index, content in enumerate(contents)
+    )
+
+
+class _Parameters(dict[str, Any]):
+    """Checked parameters. The `repr` shows their names, never their values."""
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(f'{name!r}: …' for name in self)}}}"
+
+
+def _checked(parameters: type, path: str, values: Any) -> _Parameters:
+    """Return a copy of *values* in the order of *parameters*, a TypedDict, without None."""
+    if not isinstance(values, Mapping):
+        raise InvalidConversionError(
+            path, f"must be {parameters.__name__} or a dict, got {type(values).__name__}"
+        )
+    rules = _rules_of(parameters)
+    for name in values:
+        if name not in rules:
+            raise InvalidConversionError(
+                join_path(path, name),
+                f"is not a parameter of {parameters.__name__}; it has {', '.join(rules)}",
+            )
+    checked = _Parameters()
+    for name, rule in rules.items():
+        if (value := values.get(name)) is not None:
+            value = rule(f"{path}.{name}", value)
+            if value is not None:
+                checked[name] = value
+    return checked
+
+
+@cache
+def _rules_of(parameters: type) -> Mapping[str, _Rule]:
+    hints = get_type_hints(parameters, include_extras=True)
+    return {name: _rule_of(hint) for name, hint in hints.items()}
+
+
+def _rule_of(hint: Any) -> _Rule:
+    """Return the rule of a type: `Text | None` → `text`."""
+    (hint,) = (part for part in get_args(hint) if part is not NoneType)
+    if get_origin(hint) is Annotated:
+        return cast("_Rule", hint.__metadata__[0])
+    if get_origin(hint) is Literal:
+        return partial(_one_of, get_args(hint))
+    return partial(_checked, hint)
+
+
+# Types of parameters
+
+Text: TypeAlias = Annotated[str, text]
+"""At most 4,096 characters, not blank."""
+
+Id: TypeAlias = Annotated[str | int, _id]
+"""Text or an integer; kept as text."""
+
+Flag: TypeAlias = Annotated[bool, _flag]
+"""True or False."""
+
+Count: TypeAlias = Annotated[int, whole_number]
+"""An integer of at least 0."""
+
+Number: TypeAlias = Annotated[Amount, number]
+"""A number, which may be negative; kept as `Decimal`."""
+
+Price: TypeAlias = Annotated[Amount, partial(number, lowest=_ZERO)]
+"""A number of at least 0, major units; kept as `Decimal`."""
+
+Share: TypeAlias = Annotated[Amount, partial(number, lowest=_ZERO, highest=Decimal(1))]
+"""A number from 0 to 1; kept as `Decimal`."""
+
+Time: TypeAlias = Annotated[datetime | str, _time]
+"""A time with a time zone, or its ISO 8601 text; kept as `datetime` in UTC."""
+
+Texts: TypeAlias = Annotated[Sequence[str | int], _texts]
+"""A list or tuple of texts or integers; kept as a tuple of texts."""
+
+DeviceInfo: TypeAlias = Annotated[Sequence[str | int], _device_info]
+"""Sixteen values in Meta's order."""
+
+ProcessingOptions: TypeAlias = Annotated[
+    Literal["LDU"] | Sequence[Literal["LDU"]], _processing_options
+]
+"""``("LDU",)`` or nothing."""
+
+EventName: TypeAlias = Annotated[str, partial(id_text, max_length=50)]
+"""At most 50 printable characters."""
+
+NewParameters: TypeAlias = Annotated[Mapping[str, Any], partial(_extra, _SET_BY_CONVERSION)]
+"""Anything JSON can hold, by Meta's names."""
+
+NewIdentifiers: TypeAlias = Annotated[Mapping[str, Any], partial(_extra, _SET_BY_CUSTOMER)]
+"""Anything JSON can hold, by Meta's names."""
 
 ActionSource: TypeAlias = Literal[
     "email",
@@ -39,7 +256,7 @@ ActionSource: TypeAlias = Literal[
 """Where a conversion happened."""
 
 MessagingChannel: TypeAlias = Literal["messenger", "whatsapp", "instagram"]
-"""Which messenger a conversion happened in."""
+"""The messenger a conversion happened in."""
 
 CustomerSegment: TypeAlias = Literal[
     "new_customer_to_business",
@@ -52,7 +269,7 @@ CustomerSegment: TypeAlias = Literal[
     "existing_customer_to_medium",
     "customer_in_loyalty_program",
 ]
-"""How the customer stands with the business."""
+"""The customer's relation to the business."""
 
 Country: TypeAlias = Literal[0, 1]
 """1 for the United States, 0 to let Meta find out."""
@@ -62,38 +279,240 @@ State: TypeAlias = Literal[
 ]
 """1000 (California) to 1013 (Rhode Island), 0 to let Meta find out."""
 
-_RESERVED = frozenset(
-    (
-        "event_name",
-        "event_time",
-        "event_id",
-        "event_source_url",
-        "user_data",
-        "custom_data",
-        "action_source",
-    )
-)
+DeliveryCategory: TypeAlias = Literal["in_store", "curbside", "home_delivery"]
+"""How a purchase reaches the customer."""
+
+ContentType: TypeAlias = Literal["product", "product_group"]
+"""The kind of thing that content ids name."""
+
+AttributionModel: TypeAlias = Literal[
+    "customized_multi_touch",
+    "first_touch",
+    "last_click",
+    "last_touch",
+    "linear",
+    "position_based",
+    "time_decay",
+    "unknown",
+]
+"""How a conversion's value was divided between ads."""
+
+AttributionMethod: TypeAlias = Literal["ard", "deeplink", "gpir", "invalid_response", "mir", "srn"]
+"""How a measurement partner found the ad."""
 
 
-def _options(value: object) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    options = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if options not in ((), ("LDU",)):
-        raise InvalidConversionError("data_processing_options", "must be () or ('LDU',)")
-    return options
+# The parameters
 
 
-def _extra(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    extra = json_map("extra", value)
-    if taken := _RESERVED & extra.keys():
-        raise InvalidConversionError("extra", f"must not hold {', '.join(sorted(taken))}")
-    return extra
+class MetaUserData(TypedDict, total=False):
+    """Identifiers of Meta's own products, never hashed; all others are in `Customer`.
+
+    Attributes:
+        subscription_id: of the customer's subscription.
+        fb_login_id: the id your app gets on Facebook Login.
+        lead_id: of a lead from Meta's lead ads; not your own lead id.
+        anon_id: the app's install id.
+        madid: the device's advertising id, Android or iOS.
+        page_id: of the page a messenger bot belongs to.
+        page_scoped_user_id: of the customer, for that page.
+        ctwa_clid: of the click on an ad that opens WhatsApp.
+        ig_account_id: of your Instagram account.
+        ig_sid: of the customer, for that account.
+        extra: identifiers that Meta added later, sent as given.
+
+    Source: Meta: Conversions API, customer information parameters.
+    """
+
+    subscription_id: Id | None
+    fb_login_id: Id | None
+    lead_id: Id | None
+    anon_id: Id | None
+    madid: Id | None
+    page_id: Id | None
+    page_scoped_user_id: Id | None
+    ctwa_clid: Id | None
+    ig_account_id: Id | None
+    ig_sid: Id | None
+    extra: NewIdentifiers | None
 
 
-@frozen(kw_only=True, repr=False)
-class MetaFields:
-    """What one conversion tells Meta besides; give only what differs from the settings.
+class MetaContent(TypedDict, total=False):
+    """One product of an event, with parameters that `LineItem` does not have.
+
+    Attributes:
+        id: the product's id or SKU.
+        quantity: how many.
+        item_price: of one, in the conversion's currency, major units.
+        title: the product's name.
+        description: of the product.
+        brand: of the product.
+        category: of the product.
+        delivery_category: how it reaches the customer.
+
+    Source: Meta: Conversions API, custom data parameters.
+    """
+
+    id: Id | None
+    quantity: Count | None
+    item_price: Price | None
+    title: Text | None
+    description: Text | None
+    brand: Text | None
+    category: Text | None
+    delivery_category: DeliveryCategory | None
+
+
+Contents: TypeAlias = Annotated[MetaContent | Sequence[MetaContent], _contents]
+"""One product or several; kept as a tuple."""
+
+
+class MetaCustomData(TypedDict, total=False):
+    """Meta's standard parameters of a purchase or other event.
+
+    Value, currency and order id are the conversion's own; products come from its items unless
+    given here.
+
+    Attributes:
+        net_revenue: revenue minus costs, major units; may be negative.
+        content_name: of the page or product.
+        content_category: of the page or product.
+        content_ids: ids of the products.
+        contents: the products.
+        content_type: the kind of thing the ids name.
+        delivery_category: how the purchase reaches the customer.
+        predicted_ltv: the customer's expected lifetime value, major units.
+        num_items: how many items were bought.
+        status: of a registration.
+        search_string: the customer's search query.
+
+    Source: Meta: Conversions API, custom data parameters.
+    """
+
+    net_revenue: Number | None
+    content_name: Text | None
+    content_category: Text | None
+    content_ids: Texts | None
+    contents: Contents | None
+    content_type: ContentType | None
+    delivery_category: DeliveryCategory | None
+    predicted_ltv: Number | None
+    num_items: Count | None
+    status: Text | None
+    search_string: Text | None
+
+
+class MetaAppData(TypedDict, total=False):
+    """The device and app of an app event.
+
+    Attributes:
+        advertiser_tracking_enabled: whether the customer allows tracking on the device.
+        application_tracking_enabled: whether the customer allows tracking in the app.
+        extinfo: 16 values in Meta's order: version ``"a2"`` or ``"i2"``, package, short version,
+            long version, OS version, device model, locale, time zone abbreviation, carrier, screen
+            width, height and density, CPU cores, storage and free storage in GB, time zone.
+        campaign_ids: the ids Meta appended to the ad's deep link.
+        install_referrer: where the installation came from.
+        installer_package: the app that installed this one.
+        url_schemes: the app's own.
+        vendor_id: iOS's id of the vendor.
+        windows_attribution_id: the token of Windows 10.
+        receipt_data: of an in-app purchase.
+        consider_views: whether views of the ad count.
+        include_dwell_data: whether Meta is to return how long the ad was looked at.
+        include_video_data: whether Meta is to return video data.
+
+    Source: Meta: Conversions API, app data parameters.
+    """
+
+    advertiser_tracking_enabled: Flag | None
+    application_tracking_enabled: Flag | None
+    extinfo: DeviceInfo | None
+    campaign_ids: Text | None
+    install_referrer: Text | None
+    installer_package: Text | None
+    url_schemes: Texts | None
+    vendor_id: Id | None
+    windows_attribution_id: Id | None
+    receipt_data: Text | None
+    consider_views: Flag | None
+    include_dwell_data: Flag | None
+    include_video_data: Flag | None
+
+
+class MetaOriginalEvent(TypedDict, total=False):
+    """The earlier event that a delayed one belongs to.
+
+    Attributes:
+        event_name: of the earlier event.
+        event_time: of the earlier event.
+        order_id: of the earlier event.
+        event_id: of the earlier event.
+
+    Source: Meta: Conversions API, original event data parameters.
+    """
+
+    event_name: Text | None
+    event_time: Time | None
+    order_id: Id | None
+    event_id: Id | None
+
+
+class MetaAttributionData(TypedDict, total=False):
+    """The ad that you or a measurement partner attribute a conversion to.
+
+    Attributes:
+        ad_id: the ad.
+        adset_id: its ad set.
+        campaign_id: its campaign.
+        attribution_share: the ad's share of the conversion, 0 to 1.
+        attribution_value: the ad's share of the value, major units.
+        attribution_model: how the shares were found.
+        attribution_source: the party that found them.
+        attribution_method: how a measurement partner found the ad.
+        attr_window: the attribution window, days.
+        scope: the kind of attribution, e.g. ``"click"``.
+        touchpoint_type: the kind of the contact.
+        touchpoint_ts: the time of the contact.
+        touchpoint_id: of the contact.
+        visit_time: the time of the visit.
+        decline_reason: why the conversion is not attributed to the ad.
+        auditing_token: a measurement partner's token.
+        linkage_key: links the events of one contact.
+        total_credit: all shares together.
+        partner_client_id: of the measurement partner's client.
+        inactivity_window_hours: after which a customer counts as inactive, hours.
+        reattribution_window_hours: within which a conversion is attributed again, hours.
+
+    Source: Meta: Conversions API, attribution data (a limited beta: Meta may refuse it).
+    """
+
+    ad_id: Id | None
+    adset_id: Id | None
+    campaign_id: Id | None
+    attribution_share: Share | None
+    attribution_value: Number | None
+    attribution_model: AttributionModel | None
+    attribution_source: Text | None
+    attribution_method: AttributionMethod | None
+    attr_window: Count | None
+    scope: Text | None
+    touchpoint_type: Text | None
+    touchpoint_ts: Time | None
+    touchpoint_id: Id | None
+    visit_time: Time | None
+    decline_reason: Text | None
+    auditing_token: Id | None
+    linkage_key: Id | None
+    total_credit: Number | None
+    partner_client_id: Id | None
+    inactivity_window_hours: Count | None
+    reattribution_window_hours: Count | None
+
+
+class MetaFields(TypedDict, total=False):
+    """Parameters of one conversion for Meta alone; give only those that differ from the settings.
+
+    A dict with the same keys does as well. `Conversion` checks it and keeps a copy.
 
     Attributes:
         action_source: where it happened; `MetaSettings.action_source` if not given.
@@ -105,34 +524,39 @@ class MetaFields:
         data_processing_options_country: 1 for the United States, 0 to let Meta find out.
         data_processing_options_state: 1000 (California) to 1013 (Rhode Island), 0 to let Meta
             find out.
-        customer_segmentation: how the customer stands with the business.
-        user_data: identifiers that only Meta has; all others are in `Customer`.
-        custom_data: Meta's standard parameters; own ones go into `Conversion.custom_data`.
+        customer_segmentation: the customer's relation to the business.
+        user_data: identifiers of Meta's own products; all others are in `Customer`.
+        custom_data: Meta's standard parameters; your own go into `Conversion.custom_data`.
         app_data: the device, for app events.
         original_event_data: the earlier event that this one belongs to.
-        attribution_data: which ad you attribute the conversion to.
+        attribution_data: the ad you attribute the conversion to.
         extra: parameters of the event that Meta added later, sent as given.
-
-    Raises:
-        InvalidConversionError: a field is not valid; the message names it.
 
     Source: Meta: Conversions API, server event parameters; data processing options.
     """
 
-    action_source: ActionSource | None = one_of(ActionSource)
-    event_name: str | None = field(default=None, validator=identifier(50, optional=True))
-    referrer_url: str | None = words()
-    opt_out: bool | None = flag()
-    messaging_channel: MessagingChannel | None = one_of(MessagingChannel)
-    data_processing_options: tuple[str, ...] | None = field(default=None, converter=_options)
-    data_processing_options_country: Country | None = one_of(Country)
-    data_processing_options_state: State | None = one_of(State)
-    customer_segmentation: CustomerSegment | None = one_of(CustomerSegment)
-    user_data: MetaUserData | None = part(MetaUserData)
-    custom_data: MetaCustomData | None = part(MetaCustomData)
-    app_data: MetaAppData | None = part(MetaAppData)
-    original_event_data: MetaOriginalEvent | None = part(MetaOriginalEvent)
-    attribution_data: MetaAttributionData | None = part(MetaAttributionData)
-    extra: Mapping[str, Any] = field(factory=dict, converter=_extra, hash=False)
+    action_source: ActionSource | None
+    event_name: EventName | None
+    referrer_url: Text | None
+    opt_out: Flag | None
+    messaging_channel: MessagingChannel | None
+    data_processing_options: ProcessingOptions | None
+    data_processing_options_country: Country | None
+    data_processing_options_state: State | None
+    customer_segmentation: CustomerSegment | None
+    user_data: MetaUserData | None
+    custom_data: MetaCustomData | None
+    app_data: MetaAppData | None
+    original_event_data: MetaOriginalEvent | None
+    attribution_data: MetaAttributionData | None
+    extra: NewParameters | None
 
-    __repr__ = names_only
+
+def meta_fields(value: MetaFields) -> MetaFields:
+    """Return a checked copy of *value*: parameters in a fixed order, without those that are None.
+
+    Raises:
+        InvalidConversionError: a parameter is unknown or has a wrong value; the message starts with
+            its path, e.g. ``meta.custom_data.net_revenue``.
+    """
+    return cast("MetaFields", _checked(MetaFields, "meta", value))

@@ -1,13 +1,17 @@
-"""What a field may hold: small converters and validators for the models.
+"""Checks of field values, shared by the models.
 
-Messages name the field and never its value, which may be a customer's.
+Most functions take a field and a value and return the value to keep. *field* is the name that an
+error starts with: ``"revenue"``, or a path such as ``"custom_data.plan.price"``. Errors never quote
+the value, which may be a customer's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 from typing import Any, TypeAlias
 
 import attrs
@@ -18,23 +22,44 @@ Amount: TypeAlias = Decimal | int | float | str
 """Money as callers have it; `Decimal` in major units once in a model."""
 
 _Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
-_LARGEST = Decimal(10) ** 15
+_AMOUNT_LIMIT = Decimal(10) ** 15
+_INTEGER_LIMIT = 2**63  # JSON readers keep larger integers as floats, or refuse them
+_MAX_DEPTH = 64
+_MAX_EXPONENT = 300  # a float ends at 1.8e308
+_KEY_SAFE_TO_QUOTE = re.compile(r"[A-Za-z_][\w-]{0,39}", re.ASCII)
+
+
+# Numbers
 
 
 def amount(field: str, value: Amount) -> Decimal:
     """Return *value* as a finite, non-negative `Decimal` in major units.
 
     Raises:
-        InvalidConversionError: it is no such number.
+        InvalidConversionError: it is not a number, or out of range.
     """
-    number = _decimal(field, value)
-    if not number.is_finite():
+    result = _decimal(field, value)
+    if not result.is_finite():
         raise InvalidConversionError(field, "must be a finite number")
-    if number < 0:
+    if result < 0:
         raise InvalidConversionError(field, "must not be negative")
-    if number >= _LARGEST:
-        raise InvalidConversionError(field, "must be below 10^15")
-    return number or number.copy_abs()
+    if result >= _AMOUNT_LIMIT:
+        raise InvalidConversionError(field, "must be less than 10^15")
+    return result or result.copy_abs()  # -0 becomes 0
+
+
+def number(
+    field: str, value: Amount, *, lowest: Decimal = -_AMOUNT_LIMIT, highest: Decimal = _AMOUNT_LIMIT
+) -> Decimal:
+    """Return *value* as a `Decimal` from *lowest* to *highest*, both included.
+
+    Raises:
+        InvalidConversionError: it is not a number, or out of range.
+    """
+    result = _decimal(field, value)
+    if not result.is_finite() or not lowest <= result <= highest:
+        raise InvalidConversionError(field, f"must be a number from {lowest} to {highest}")
+    return result
 
 
 def _decimal(field: str, value: object) -> Decimal:
@@ -43,10 +68,29 @@ def _decimal(field: str, value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise InvalidConversionError(field, f"must be a number, got {type(value).__name__}")
     try:
+        # By way of its text, 0.1 becomes Decimal("0.1") and not 0.1000000000000000055….
         return Decimal(value if isinstance(value, int) else str(value))
     except InvalidOperation:
         problem = "must be a number such as '1299.90', got other text"
         raise InvalidConversionError(field, problem) from None
+
+
+def whole_number(field: str, value: object, *, lowest: int = 0, limit: int = _INTEGER_LIMIT) -> int:
+    """Return *value*, an integer of at least *lowest* and below *limit*.
+
+    Raises:
+        InvalidConversionError: it is not an integer, or out of range.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidConversionError(field, f"must be an integer, got {type(value).__name__}")
+    if value < lowest:
+        raise InvalidConversionError(field, f"must be at least {lowest}")
+    if value >= limit:
+        raise InvalidConversionError(field, f"must be less than {limit}")
+    return value
+
+
+# Currencies and times
 
 
 def currency_code(value: str) -> str:
@@ -58,7 +102,7 @@ def currency_code(value: str) -> str:
     if isinstance(value, str):
         code = value.strip()
         if len(code) == 3 and code.isascii() and code.isalpha():
-            return code if code.isupper() else code.upper()  # one text for all of them
+            return code if code.isupper() else code.upper()  # "EUR" as it is: no copy
     raise InvalidConversionError("currency", "must be a three-letter ISO 4217 code such as 'EUR'")
 
 
@@ -66,12 +110,12 @@ def utc(field: str, value: datetime) -> datetime:
     """Return *value* in UTC.
 
     Raises:
-        InvalidConversionError: it has no time zone, or is no time at all.
+        InvalidConversionError: it has no time zone, or is not a time.
     """
     if not isinstance(value, datetime):
         raise InvalidConversionError(field, f"must be a datetime, got {type(value).__name__}")
     if type(value) is not datetime:
-        value = _plain_time(field, value)
+        value = _plain_datetime(field, value)
     if value.tzinfo is UTC:
         return value
     if value.utcoffset() is None:
@@ -82,52 +126,47 @@ def utc(field: str, value: datetime) -> datetime:
         raise InvalidConversionError(field, "is outside the years 1 to 9999") from None
 
 
-def _plain_time(field: str, value: datetime) -> datetime:
-    # Data frames have times of their own, with nanoseconds, and one that is no time.
+def _plain_datetime(field: str, value: datetime) -> datetime:
+    # pandas has subclasses of datetime: Timestamp with nanoseconds, and NaT, which is not a time.
     try:
         return datetime.combine(value.date(), value.timetz())
     except ValueError:
         raise InvalidConversionError(field, "is not a time") from None
 
 
-def text_or_none(longest: int = 4096) -> _Validator:
-    """Return a validator for None or text, not empty, encodable and within *longest* characters."""
-
-    def validate(_: object, field: attrs.Attribute[Any], value: object) -> None:
-        if value is not None:
-            _check_text(field.name, value, longest)
-
-    return validate
+# Text
 
 
-def identifier(longest: int = 255, *, optional: bool = False) -> _Validator:
-    """Return a validator for an id: text that is printable, without blanks around it."""
+def text(field: str, value: object, max_length: int = 4096) -> str:
+    """Return *value*: text that is not blank, can be written as UTF-8, and not too long.
 
-    def validate(_: object, field: attrs.Attribute[Any], value: Any) -> None:
-        if value is None and optional:
-            return
-        _check_text(field.name, value, longest)
-        if value != value.strip() or not value.isprintable():
-            raise InvalidConversionError(
-                field.name, "must be printable and without blanks around it"
-            )
-
-    return validate
-
-
-def _check_text(field: str, value: object, longest: int) -> None:
+    Raises:
+        InvalidConversionError: it is anything else.
+    """
     if not isinstance(value, str):
         raise InvalidConversionError(field, f"must be text, got {type(value).__name__}")
     if not value or value.isspace():
         raise InvalidConversionError(field, "must not be empty")
-    if len(value) > longest:
-        raise InvalidConversionError(field, f"must not exceed {longest} characters")
-    if not (value.isascii() or encodable(value)):
-        raise InvalidConversionError(field, "holds half a character (a lone surrogate)")
+    if len(value) > max_length:
+        raise InvalidConversionError(field, f"must not be longer than {max_length} characters")
+    return value if value.isascii() else unicode_text(field, value)
+
+
+def unicode_text(field: str, value: str) -> str:
+    """Return *value*, which may be empty, as a plain `str`.
+
+    Raises:
+        InvalidConversionError: it contains half of a surrogate pair.
+    """
+    if not encodable(value):
+        raise InvalidConversionError(
+            field, "contains an unpaired surrogate, which UTF-8 cannot encode"
+        )
+    return str.__str__(value)  # str(member) of an enum would be its name
 
 
 def encodable(value: str) -> bool:
-    """Tell whether *value* can be written as UTF-8."""
+    """Return whether *value* can be written as UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -135,6 +174,160 @@ def encodable(value: str) -> bool:
     return True
 
 
+def id_text(field: str, value: object, max_length: int = 255) -> str:
+    """Return *value*, an id: printable text without whitespace at its ends.
+
+    Raises:
+        InvalidConversionError: it is anything else.
+    """
+    value = text(field, value, max_length)
+    if value != value.strip() or not value.isprintable():
+        raise InvalidConversionError(field, _id_problem(value))
+    return value
+
+
+def _id_problem(value: str) -> str:
+    if value != value.strip():
+        return "must not start or end with whitespace"
+    return "must be printable: no line breaks, tabs or control characters"
+
+
+def text_or_none(max_length: int = 4096) -> _Validator:
+    """Return an attrs validator for None or `text`."""
+
+    def validate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value is not None:
+            text(attribute.name, value, max_length)
+
+    return validate
+
+
+def identifier(max_length: int = 255, *, optional: bool = False) -> _Validator:
+    """Return an attrs validator for `id_text`, or for None if it is *optional*."""
+
+    def validate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value is None and optional:
+            return
+        value = text(attribute.name, value, max_length)
+        # `id_text` written out: one call less for each id of each conversion.
+        if value != value.strip() or not value.isprintable():
+            raise InvalidConversionError(attribute.name, _id_problem(value))
+
+    return validate
+
+
 def not_blank(value: str | None) -> str | None:
-    """Return *value*, or None for empty text: an empty form field or header says nothing."""
+    """Return *value*, or None for blank text: an empty form field or header means "not given"."""
     return None if isinstance(value, str) and not value.strip() else value
+
+
+# Mappings with the caller's own keys: copied, checked and made plain
+
+
+def text_map(field: str, value: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return a copy of *value* with text keys and text values; None is left out.
+
+    Raises:
+        InvalidConversionError: a value is neither text nor a number.
+    """
+    return {
+        _key(field, key): _as_text(join_path(field, key), item)
+        for key, item in _mapping(field, value).items()
+        if item is not None
+    }
+
+
+def _as_text(path: str, item: object) -> str:
+    if isinstance(item, str):
+        return unicode_text(path, item)
+    if isinstance(item, float | Decimal):
+        _json_number(path, item)
+    if isinstance(item, int | float | Decimal):
+        return str(item).lower() if isinstance(item, bool) else str(item)
+    raise InvalidConversionError(path, f"must be text, got {type(item).__name__}")
+
+
+def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a deep copy of *value* that JSON can hold.
+
+    Decimals become numbers, times and dates ISO text, tuples lists.
+
+    Raises:
+        InvalidConversionError: a value cannot be written as JSON, or is nested deeper than 64
+            levels; the message has the path.
+    """
+    return _json_object(field, _mapping(field, value), 1)
+
+
+def _mapping(field: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, (dict, Mapping)):  # dict first: the ABC's check is slow
+        raise InvalidConversionError(field, f"must be a mapping, got {type(value).__name__}")
+    return value
+
+
+def _json_object(path: str, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    return {
+        _key(path, key): _json(join_path(path, key), item, depth) for key, item in value.items()
+    }
+
+
+def _key(path: str, key: object) -> str:
+    if not isinstance(key, str):
+        raise InvalidConversionError(path, "must have text keys only")
+    return unicode_text(path, key)
+
+
+def join_path(path: str, key: object) -> str:
+    """Return the path of *key* below *path*; a key that may be a customer's e-mail becomes "…"."""
+    quotable = isinstance(key, str) and _KEY_SAFE_TO_QUOTE.fullmatch(key)
+    return f"{path}.{key}" if quotable else f"{path}.…"
+
+
+def _json(path: str, value: Any, depth: int) -> Any:
+    scalar = _json_scalar(path, value)
+    if scalar is not _NOT_SCALAR:
+        return scalar
+    if depth >= _MAX_DEPTH:
+        raise InvalidConversionError(path[:80], f"is nested deeper than {_MAX_DEPTH} levels")
+    if isinstance(value, Mapping):
+        return _json_object(path, value, depth + 1)
+    if isinstance(value, list | tuple):
+        return [_json(f"{path}[{index}]", item, depth + 1) for index, item in enumerate(value)]
+    raise InvalidConversionError(path, f"cannot be sent as JSON: {type(value).__name__}")
+
+
+_NOT_SCALAR = object()
+
+
+def _json_scalar(path: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return unicode_text(path, value)
+    if isinstance(value, int | float | Decimal):
+        return _json_number(path, value)
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
+    return value.isoformat() if isinstance(value, date) else _NOT_SCALAR
+
+
+def _json_number(path: str, value: float | Decimal) -> int | float:
+    if isinstance(value, Decimal):
+        value = _from_decimal(path, value)
+    if isinstance(value, int):
+        if abs(value) >= _INTEGER_LIMIT:
+            raise InvalidConversionError(path, "does not fit into 64 bits; send it as text")
+        return int(value)
+    if not isfinite(value):
+        raise InvalidConversionError(path, "must be a finite number")
+    return float(value)
+
+
+def _from_decimal(path: str, value: Decimal) -> int | float:
+    if not value.is_finite():
+        raise InvalidConversionError(path, "must be a finite number")
+    if value.adjusted() > _MAX_EXPONENT:
+        raise InvalidConversionError(path, "is out of range; send it as text")
+    return int(value) if value == value.to_integral_value() else float(value)

@@ -41,7 +41,7 @@ def test_each_rejected_line_is_shown_with_its_reason(run, folders):
     assert ran.code == 0
     for words in (
         "line 102 T-785045",
-        "click_id must be printable",
+        "click_id must not start or end with whitespace",
         "line 24 sale:T-977218, line 189 sale:T-078085",
         "too old: Meta takes this event for 7 days",
         "line 22 sale:T-190588",

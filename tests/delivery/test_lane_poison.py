@@ -40,6 +40,27 @@ async def test_a_poison_among_a_thousand_is_the_only_dead_letter():
     assert sum(len(event.event_ids) for event in world.told(Delivered)) == 999
 
 
+async def test_a_batch_is_halved_after_two_failed_attempts():
+    clock = Clock()
+    sink = FakeSink(answer=Service(poison=["e3"]), batch=4)
+    world = World(sink, clock=clock, retry=Retry(attempts=8, base=1.0, cap=1.0))
+    async with world.open():
+        handles = await world.submit(*sales(4))
+        while not all(handle.done() for handle in handles[:3]):
+            # Another batch is delivered between two attempts, so the service is not down.
+            await world.deliver(sale(f"good{clock.now}"))
+            clock.now += 1
+            world.dispatcher.wake()
+            await calm()
+        sizes = [len(call) for call in sink.calls if "good" not in call[0]]
+        sink.answer = Service()
+        clock.now += 1
+        world.dispatcher.wake()
+
+    # Two attempts fail whole; the third is halved: 4 fail, 2 pass, 2 fail, 1 passes, 1 fails.
+    assert sizes[:7] == [4, 4, 4, 2, 2, 1, 1]
+
+
 async def test_the_lease_is_kept_while_a_poison_is_looked_for():
     clock = Clock()
 

@@ -1,4 +1,4 @@
-"""What a lane does when it is asked to wait, or its credentials are refused."""
+"""A lane that is throttled or held."""
 
 import anyio
 import pytest
@@ -14,10 +14,10 @@ from anytrack_async.events import (
 )
 from anytrack_async.models.outcome import DELIVERED
 from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
+from tests.delivery.virtual_time import run_virtual
 
-pytestmark = pytest.mark.asyncio
 
-
+@pytest.mark.asyncio
 async def test_a_throttled_lane_pauses_and_counts_no_attempt():
     clock = Clock()
     sink = FakeSink(answer=Service(Throttled("slow down", after=30.0)), batch=10)
@@ -50,6 +50,7 @@ async def test_a_throttled_lane_pauses_and_counts_no_attempt():
     assert {event.seconds for event in world.told(Retried)} == {30.0}
 
 
+@pytest.mark.asyncio
 async def test_what_was_taken_before_the_service_throttled_is_settled():
     def answer(batch):
         if len(batch) == 3:
@@ -64,6 +65,7 @@ async def test_what_was_taken_before_the_service_throttled_is_settled():
     assert sink.calls[1:] == [["e1", "e2"]]
 
 
+@pytest.mark.asyncio
 async def test_a_stopped_lane_sleeps():
     class Counted(Clock):
         asked = 0
@@ -84,6 +86,7 @@ async def test_a_stopped_lane_sleeps():
         world.dispatcher.resume("anytrack")
 
 
+@pytest.mark.asyncio
 async def test_resume_ends_a_pause_at_once():
     sink = FakeSink(answer=Service(Throttled("slow down", after=3600.0)))
     world = World(sink, clock=Clock())
@@ -98,6 +101,7 @@ async def test_resume_ends_a_pause_at_once():
 # Held
 
 
+@pytest.mark.asyncio
 async def test_refused_credentials_hold_the_lane_and_lose_nothing():
     clock = Clock()
     sink = FakeSink(
@@ -126,6 +130,7 @@ async def test_refused_credentials_hold_the_lane_and_lose_nothing():
     assert not world.told(DeadLettered)
 
 
+@pytest.mark.asyncio
 async def test_a_held_lane_goes_on_by_itself_once_a_probe_is_taken():
     clock = Clock()
     sink = FakeSink(answer=Service(NeedsOperator("token expired")))
@@ -143,6 +148,7 @@ async def test_a_held_lane_goes_on_by_itself_once_a_probe_is_taken():
     assert len(world.told(LaneHeld)) == len(world.told(LaneResumed)) == 1
 
 
+@pytest.mark.asyncio
 async def test_the_operator_is_told_once_though_earlier_requests_still_succeed():
     late = Gatekeeper()
 
@@ -166,6 +172,7 @@ async def test_the_operator_is_told_once_though_earlier_requests_still_succeed()
     assert not world.told(LaneResumed)
 
 
+@pytest.mark.asyncio
 async def test_what_a_held_lane_gave_back_goes_first_after_resume():
     sink = FakeSink(answer=Service(NeedsOperator("token expired")), batch=2)
     world = World(sink, clock=Clock(), hold_probe=300.0)
@@ -178,3 +185,17 @@ async def test_what_a_held_lane_gave_back_goes_first_after_resume():
         await world.until(lambda: len(sink.taken) == 4)
 
     assert sink.taken == ["e0", "e1", "e2", "e3"]
+
+
+def test_a_held_lane_does_not_delay_closing():
+    # The next probe is due long before the drain ends; waiting for it would deliver nothing.
+    sink = FakeSink(answer=Service(NeedsOperator("token expired")))
+
+    async def scenario(clock):
+        world = World(sink, clock=clock, hold_probe=0.5, drain=15.0)
+        async with world.open(leaving=True):
+            await world.submit(*sales(3))
+            await world.until(lambda: world.told(LaneHeld))
+
+    assert run_virtual(scenario) < 0.5
+    assert len(sink.calls) == 1

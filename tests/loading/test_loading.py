@@ -21,7 +21,6 @@ ASKED_FOR = (
     "anytrack_async.destinations.anytrack.api.conversions",
     "anytrack_async.destinations.anytrack.api.base",
     "anytrack_async.client.export",
-    "anytrack_async.models.meta",
     "anytrack_async.models.answers",
     "anytrack_async.outbox.sqlite.outbox",
     "anytrack_async.destinations.hubspot.settings",

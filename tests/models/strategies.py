@@ -8,30 +8,25 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import (
     ActionSource,
-    Country,
-    CustomerSegment,
-    MessagingChannel,
-    MetaFields,
-    State,
-)
-from anytrack_async.models.meta_origin import (
     AttributionMethod,
     AttributionModel,
+    ContentType,
+    Country,
+    CustomerSegment,
+    DeliveryCategory,
+    MessagingChannel,
     MetaAppData,
     MetaAttributionData,
-    MetaOriginalEvent,
-)
-from anytrack_async.models.meta_parts import (
-    ContentType,
-    DeliveryCategory,
     MetaContent,
     MetaCustomData,
+    MetaFields,
+    MetaOriginalEvent,
     MetaUserData,
+    State,
 )
 
 NASTY = (

@@ -76,7 +76,7 @@ def test_what_is_no_text_is_refused_without_the_value(field: str, value: Any):
 
 @pytest.mark.parametrize("field", [*LISTS, *SINGLES])
 def test_text_that_cannot_be_written_is_refused(field: str):
-    with pytest.raises(InvalidConversionError, match=f"^{field} holds half a character"):
+    with pytest.raises(InvalidConversionError, match=f"^{field} contains an unpaired surrogate"):
         Customer(**{field: "jane\ud800"})
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.models import event_id
-from anytrack_async.models.event_id import new_event_id, order_event_id
+from anytrack_async.models import conversion as event_id
+from anytrack_async.models.conversion import new_event_id, order_event_id
 from tests.models.strategies import names
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.conversion import LineItem
 
 
 def test_only_the_id_is_needed():

@@ -30,6 +30,7 @@ from anytrack_async import (
     HubSpotSink,
     LineItem,
     MemoryOutbox,
+    MetaFields,
     MetaSettings,
     MetaSink,
     Observer,
@@ -47,8 +48,6 @@ from anytrack_async import (
     Touchpoint,
     new_event_id,
 )
-from anytrack_async.models.meta import MetaFields
-from anytrack_async.models.meta_parts import MetaCustomData
 
 # Models
 
@@ -70,7 +69,22 @@ def models() -> None:
             external_id=17,
             fbc="fb.1.2.3",
         ),
-        meta=MetaFields(custom_data=MetaCustomData(net_revenue=Decimal(5))),
+        meta=MetaFields(
+            action_source="app",
+            event_name="Subscribe",
+            opt_out=None,
+            data_processing_options=("LDU",),
+            data_processing_options_state=1000,
+            user_data={"lead_id": 5, "extra": {"newer": [1]}},
+            custom_data={
+                "net_revenue": Decimal(5),
+                "predicted_ltv": "10.50",
+                "content_ids": ["p1", 2],
+                "contents": [{"id": "p1", "item_price": 9.9, "delivery_category": "curbside"}],
+            },
+            original_event_data={"event_time": datetime.now(UTC)},
+            extra={"later": 1},
+        ),
         sub_ids={"s1": "a"},
         custom_data={"plan": {"name": "pro"}},
     )
@@ -82,6 +96,8 @@ def models() -> None:
     assert_type(sale.order_id, str | None)
     assert_type(sale.event_id, str)
     assert_type(sale.items, tuple[LineItem, ...])
+    assert_type(sale.meta, MetaFields | None)
+    assert_type(Conversion.lead(meta={"opt_out": True, "custom_data": {"status": "s"}}), Conversion)
     assert_type(sale.customer, Customer | None)
     assert_type(Conversion.lead(lead_id="l1", revenue=3), Conversion)
     assert_type(Conversion.signup(source=None, user_agent=None), Conversion)
@@ -103,6 +119,13 @@ def mistakes() -> None:
     Customer(email=5)  # type: ignore[arg-type]
     Customer(fbc=["a"])  # type: ignore[arg-type]
     LineItem(id="a", quantity="2")  # type: ignore[arg-type]
+    MetaFields(colour="red")  # type: ignore[typeddict-unknown-key]
+    MetaFields(action_source="web")  # type: ignore[typeddict-item]
+    MetaFields(opt_out="yes")  # type: ignore[typeddict-item]
+    MetaFields(data_processing_options=["GDPR"])  # type: ignore[list-item]
+    MetaFields(custom_data={"net_revenu": 1})  # type: ignore[typeddict-item]
+    MetaFields(custom_data={"contents": [{"quantity": "2"}]})  # type: ignore[typeddict-item]
+    Conversion.lead(meta={"colour": "red"})  # type: ignore[arg-type]
     Retry(attempts="4")  # type: ignore[arg-type]
     AnyTrackClient("k", "a", outbox=5)  # type: ignore[arg-type]
     AnyTrackClient("k", "a", delivery=Retry())  # type: ignore[arg-type]

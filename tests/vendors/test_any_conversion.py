@@ -1,6 +1,6 @@
-"""Whatever conversion can be built, Meta and HubSpot take it, or it is rejected before sending.
+"""Meta and HubSpot accept every conversion that can be built, or it is rejected before sending.
 
-The sandbox shares no code with the sinks: what the one sends, the other has to take.
+The sandbox shares no code with the sinks, so each checks the other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.models.outcome import Status
 from anytrack_async.sandbox import HubSpotPortal, MetaPixel, SandboxSettings, create_app
-from anytrack_async.sandbox.meta.events import check
+from anytrack_async.sandbox.meta.validation import find_error
 from tests.strategies import conversions, recent_conversions
 
 pytestmark = pytest.mark.asyncio
@@ -44,60 +44,59 @@ def stand_in(service):
 
 
 def documented(conversion):
-    """Return *conversion* without undocumented facts: only Meta knows if they identify."""
-    meta = conversion.meta
-    if meta is None or meta.user_data is None:
+    """Return *conversion* without undocumented identifiers: Meta alone knows if they match."""
+    if not conversion.meta or "user_data" not in conversion.meta:
         return conversion
-    known = attrs.evolve(meta.user_data, extra={})
-    return attrs.evolve(conversion, meta=attrs.evolve(meta, user_data=known))
+    user_data = {**conversion.meta["user_data"], "extra": None}
+    return attrs.evolve(conversion, meta={**conversion.meta, "user_data": user_data})
 
 
 @often
-@given(batches.map(lambda batch: [documented(one) for one in batch]))
-async def test_meta_takes_any_conversion_that_is_sent(batch):
+@given(batches.map(lambda batch: [documented(conversion) for conversion in batch]))
+async def test_meta_accepts_every_conversion_that_is_sent(batch):
     page, transport = stand_in("meta")
     outcomes = await MetaSink(META, transport=transport).deliver(batch)
 
-    taken = [one for one in outcomes if one.status is Status.DELIVERED]
-    assert page.unique + page.duplicates == len(taken)
+    delivered = [outcome for outcome in outcomes if outcome.status is Status.DELIVERED]
+    assert page.unique + page.duplicates == len(delivered)
     assert not page.rejected
     for conversion, outcome in zip(batch, outcomes, strict=True):
         if outcome.status is not Status.DELIVERED:
             assert outcome.status is Status.REJECTED
             assert outcome.error
             # Meta would have refused it, and with it the others, for this very reason.
-            refusal = check(to_event(conversion, META), time.time())
+            refusal = find_error(to_event(conversion, META), time.time())
             assert str(refusal.subcode) == outcome.code
 
 
 @often
 @given(batches, st.sampled_from(["2026-09", "v3"]))
-async def test_hubspot_takes_any_conversion(batch, version):
+async def test_hubspot_accepts_any_conversion(batch, version):
     page, transport = stand_in("hubspot")
     sink = HubSpotSink(HubSpotSettings(**HUBSPOT, api_version=version), transport=transport)
     outcomes = await sink.deliver(batch)
-    again = await sink.deliver(batch)
+    repeated = await sink.deliver(batch)
 
-    assert {one.status for one in outcomes} == {Status.DELIVERED}
-    assert [one.remote_id for one in again] == [one.remote_id for one in outcomes]
-    assert page.unique == len({one.event_id for one in batch})
+    assert {outcome.status for outcome in outcomes} == {Status.DELIVERED}
+    assert [repeat.remote_id for repeat in repeated] == [first.remote_id for first in outcomes]
+    assert page.unique == len({conversion.event_id for conversion in batch})
     assert not page.rejected
 
 
 @given(batches)
-async def test_hubspot_takes_any_conversion_of_a_known_visitor_as_an_event(batch):
+async def test_hubspot_accepts_any_conversion_of_a_known_visitor_as_an_event(batch):
     page, transport = stand_in("hubspot")
     events = HubSpotSettings(**HUBSPOT, mode="events", event_name="pe62515_conversion")
     outcomes = await HubSpotSink(events, transport=transport).deliver(batch)
 
-    taken = {
+    delivered = {
         conversion.event_id
         for conversion, outcome in zip(batch, outcomes, strict=True)
         if outcome.status is Status.DELIVERED
     }
-    assert page.extra["events"] == len(taken)
+    assert page.extra["events"] == len(delivered)
     assert not page.rejected
-    assert {one.code for one in outcomes} <= {None, "NO_IDENTITY"}
+    assert {outcome.code for outcome in outcomes} <= {None, "NO_IDENTITY"}
 
 
 @given(

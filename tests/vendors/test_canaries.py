@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import get_args, is_typeddict
 
 import anyio
 import attrs
@@ -24,9 +25,7 @@ from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import AnyTrackError, InvalidConversionError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.meta import MetaFields
-from anytrack_async.models.meta_origin import MetaAppData, MetaAttributionData, MetaOriginalEvent
-from anytrack_async.models.meta_parts import MetaContent, MetaCustomData, MetaUserData
+from anytrack_async.models.meta import MetaContent, MetaCustomData, MetaFields, MetaUserData
 from anytrack_async.sandbox import FAULT_KINDS, Faults
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry
@@ -220,18 +219,25 @@ async def test_services_that_quote_customers_are_not_quoted(caplog, status):
     assert not [canary for canary in ALL if canary in told]
 
 
-# Fields that errors and records are named by.
+# Fields that identify a conversion in errors and records.
 PUBLIC = {"id", "event_id", "order_id", "event_name", "source", "campaign_id", "ad_id"}
-MODELS = [
-    *(Conversion, Customer, MetaFields, MetaUserData, MetaCustomData, MetaContent, MetaAppData),
-    *(MetaOriginalEvent, MetaAttributionData),
-]
-FIELDS = [
-    (model, field.name)
-    for model in MODELS
-    for field in attrs.fields(model)
-    if model is not Conversion or field.name not in PUBLIC
-]
+
+
+def private_fields():
+    """Yield a class and the path of each of its fields that may hold a customer's data."""
+    yield from ((Customer, (field.name,)) for field in attrs.fields(Customer))
+    names = {field.name for field in attrs.fields(Conversion)} - PUBLIC
+    yield from ((Conversion, (name,)) for name in sorted(names))
+    groups = {name: hint for name, hint in META_GROUPS.items() if is_typeddict(hint)}
+    yield from ((Conversion, ("meta", name)) for name in META_GROUPS)
+    for group, parameters in groups.items():
+        yield from ((Conversion, ("meta", group, name)) for name in parameters.__annotations__)
+    contents = ("meta", "custom_data", "contents")
+    yield from ((Conversion, (*contents, name)) for name in MetaContent.__annotations__)
+
+
+META_GROUPS = {name: get_args(hint)[0] for name, hint in MetaFields.__annotations__.items()}
+FIELDS = [*private_fields()]
 
 
 class Canary:
@@ -254,12 +260,19 @@ wrapped = st.recursive(
 
 @given(st.sampled_from(FIELDS), wrapped)
 def test_a_model_never_quotes_a_value(field, value):
-    model, name = field
+    model, path = field
     needed = {"conversion_type": "sale"} if model is Conversion else {}
+    for name in reversed(path[1:]):
+        value = {name: value}
     try:
-        told = [repr(model(**{**needed, name: value}))]
+        made = model(**{**needed, path[0]: value})
+        told = [repr(made), repr(getattr(made, "meta", None))]
     except InvalidConversionError as error:
         told = [*chain(error)]
-        assert name in told[0]
+        assert path[-1] in told[0]
 
     assert not [words for words in told if "zqcanary" in words]
+
+
+def test_every_group_of_metas_parameters_is_looked_at():
+    assert {"user_data", "custom_data", "app_data"} <= {path[1] for _, path in FIELDS if path[2:]}

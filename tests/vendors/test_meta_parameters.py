@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from enum import Enum
 
-import attrs
 import pytest
 from facebook_business.adobjects.serverside.action_source import ActionSource
 from facebook_business.adobjects.serverside.app_data import AppData
@@ -23,9 +22,15 @@ from facebook_business.adobjects.serverside.original_event_data import OriginalE
 from facebook_business.adobjects.serverside.user_data import UserData
 
 from anytrack_async.models.meta import ActionSource as OurActionSource
-from anytrack_async.models.meta import MetaFields
-from anytrack_async.models.meta_origin import MetaAppData, MetaAttributionData, MetaOriginalEvent
-from anytrack_async.models.meta_parts import MetaContent, MetaCustomData, MetaUserData
+from anytrack_async.models.meta import (
+    MetaAppData,
+    MetaAttributionData,
+    MetaContent,
+    MetaCustomData,
+    MetaFields,
+    MetaOriginalEvent,
+    MetaUserData,
+)
 from tests.vendors.meta_events import SECONDS, THEN, ours, theirs
 
 ONLY_HERE = {
@@ -74,7 +79,7 @@ CONVERSION = {
 )
 def test_every_parameter_of_metas_client_can_be_given(part, model):
     known = set(part.param_types) - CONVERSION.get(part, set())
-    own = {field.name for field in attrs.fields(model)}
+    own = set(model.__annotations__)
 
     assert known - own == BY_NAME.get(part, set())
     if part not in (Event, AttributionData, AttributionSetting):

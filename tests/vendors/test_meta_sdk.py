@@ -13,9 +13,8 @@ from facebook_business.adobjects.serverside.gender import Gender
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.models.line_item import LineItem
-from anytrack_async.models.meta import MetaFields
-from anytrack_async.models.meta_parts import MetaContent, MetaCustomData, MetaUserData
+from anytrack_async.models.conversion import LineItem
+from anytrack_async.models.meta import MetaContent, MetaCustomData, MetaFields, MetaUserData
 from tests.vendors.meta_events import THEN, ours, theirs
 
 words = st.text("abcdefghijklmnopqrstuvwxyzABCDEFXYZ", min_size=1, max_size=12)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytrack_async.destinations.meta.fields import present
-from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.line_item import LineItem
+from anytrack_async.destinations.meta.fields import wire_form
+from anytrack_async.models.conversion import Conversion, LineItem
 
 # The event has its own place, and `value` and `currency` are the conversion's alone.
 _PLACED = frozenset(("event_id", "product_id", "value", "currency"))
@@ -32,8 +31,8 @@ def custom_data(conversion: Conversion, event_name: str) -> dict[str, Any]:
         data |= _contents(conversion.items)
     elif own and isinstance(product := own.get("product_id"), str | int) and product != "":
         data.setdefault("content_ids", [str(product)])
-    if conversion.meta is not None and conversion.meta.custom_data is not None:
-        data |= present(conversion.meta.custom_data)
+    if conversion.meta is not None and (standard := conversion.meta.get("custom_data")):
+        data |= wire_form(standard)
     return data
 
 

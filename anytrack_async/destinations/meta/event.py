@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from anytrack_async.destinations.meta.custom_data import custom_data
-from anytrack_async.destinations.meta.fields import event_fields
+from anytrack_async.destinations.meta.fields import event_parameters
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.user_data import all_user_data
 from anytrack_async.models.conversion import Conversion, ConversionType
@@ -90,8 +90,8 @@ def _event(
 
 def event_name(conversion: Conversion, settings: MetaSettings) -> str:
     """Return what Meta calls *conversion*: its `MetaFields` first, then the settings."""
-    if conversion.meta is not None and conversion.meta.event_name is not None:
-        return conversion.meta.event_name
+    if conversion.meta is not None and (name := conversion.meta.get("event_name")):
+        return name
     if settings.event_name is not None and (name := settings.event_name(conversion)):
         return name
     kind = conversion.conversion_type
@@ -101,7 +101,7 @@ def event_name(conversion: Conversion, settings: MetaSettings) -> str:
 def _add_options(event: dict[str, Any], meta: MetaFields | None, settings: MetaSettings) -> None:
     if settings.opt_out:
         event["opt_out"] = True
-    if settings.limited_data_use and (meta is None or meta.data_processing_options is None):
+    if settings.limited_data_use and (meta is None or "data_processing_options" not in meta):
         event |= _LIMITED
     if meta is not None:
-        event |= event_fields(meta)
+        event |= event_parameters(meta)

@@ -76,8 +76,8 @@ def all_user_data(
         clicked = customer.fbc or customer.fbp or customer.fbclid
         if clicked or meta is not None or (page is not None and "fbclid=" in page):
             _add_click(found, customer, conversion, at)
-        if meta is not None and meta.user_data is not None:
-            found |= identifiers(meta.user_data)
+        if meta is not None and (ids := meta.get("user_data")):
+            found |= identifiers(ids)
     return made
 
 
@@ -155,7 +155,7 @@ def _add_click(
 
 def _fbclid_of(conversion: Conversion) -> str | None:
     meta = conversion.meta
-    return fbclid_of(conversion.page_url, None if meta is None else meta.referrer_url)
+    return fbclid_of(conversion.page_url, None if meta is None else meta.get("referrer_url"))
 
 
 def _built(fbclid: str, seen_at: datetime) -> str | None:

@@ -10,9 +10,8 @@ from decimal import Decimal
 import pytest
 
 from anytrack_async.errors import QueueFullError
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
 from anytrack_async.outbox.base import Appended, Outbox
 from anytrack_async.testing.outbox_rules.base import (
     CAPACITY,

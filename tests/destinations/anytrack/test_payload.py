@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from anytrack_async.destinations.anytrack.payload import encode, to_payload
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.outcome import Outcome, Status
 from tests.destinations.anytrack.doubles import (
     NOON,

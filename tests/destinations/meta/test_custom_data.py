@@ -4,9 +4,8 @@ import orjson
 import pytest
 
 from anytrack_async.destinations.meta.custom_data import custom_data
-from anytrack_async.models.line_item import LineItem
-from anytrack_async.models.meta import MetaFields
-from anytrack_async.models.meta_parts import MetaContent, MetaCustomData
+from anytrack_async.models.conversion import LineItem
+from anytrack_async.models.meta import MetaContent, MetaCustomData, MetaFields
 
 
 def test_value_is_a_number_with_its_currency(conversion):

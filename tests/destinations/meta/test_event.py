@@ -6,9 +6,13 @@ import pytest
 
 from anytrack_async.destinations.meta.event import to_event
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.meta import MetaFields
-from anytrack_async.models.meta_origin import MetaAppData, MetaAttributionData, MetaOriginalEvent
-from anytrack_async.models.meta_parts import MetaCustomData
+from anytrack_async.models.meta import (
+    MetaAppData,
+    MetaAttributionData,
+    MetaCustomData,
+    MetaFields,
+    MetaOriginalEvent,
+)
 
 NOW = 1_800_000_000.0
 THEN = datetime.fromtimestamp(NOW - 60, UTC)

@@ -16,11 +16,15 @@ from anytrack_async.destinations.meta.preflight import find_fault
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.destinations.meta.user_data import match_keys
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
-from anytrack_async.models.meta import ActionSource, CustomerSegment, MetaFields
-from anytrack_async.models.meta_parts import MetaCustomData, MetaUserData
+from anytrack_async.models.meta import (
+    ActionSource,
+    CustomerSegment,
+    MetaCustomData,
+    MetaFields,
+    MetaUserData,
+)
 from anytrack_async.models.outcome import Status
 
 SETTINGS = MetaSettings(pixel_id="1", access_token="t0ken")

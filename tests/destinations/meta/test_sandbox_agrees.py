@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.destinations.sink import BatchRejected, NeedsOperator
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.line_item import LineItem
 from anytrack_async.models.meta import MetaFields
 from anytrack_async.models.outcome import Status
 

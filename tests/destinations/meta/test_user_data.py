@@ -6,8 +6,7 @@ import pytest
 from anytrack_async.destinations.meta.event import to_event
 from anytrack_async.destinations.meta.user_data import match_keys, user_data
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.meta import MetaFields
-from anytrack_async.models.meta_parts import MetaUserData
+from anytrack_async.models.meta import MetaFields, MetaUserData
 
 
 def digest(text):
