@@ -13,7 +13,7 @@ from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
-from anytrack_async.settings.delivery import LEASE_USED, DeliverySettings
+from anytrack_async.settings.delivery import BATCH_SHARE_OF_LEASE, DeliverySettings
 from anytrack_async.transport.message import Transport
 
 OUTBOX = "ANYTRACK_OUTBOX"
@@ -88,7 +88,7 @@ def check_patience(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
 
 
 def _too_short(name: str, needed: float, given: float) -> str:
-    lease = needed / LEASE_USED
+    lease = needed / BATCH_SHARE_OF_LEASE
     enough = ceil(lease) if isfinite(lease) else lease
     return (
         f"the lease is too short for the time-out of {name!r}: set "

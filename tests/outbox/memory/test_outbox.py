@@ -48,7 +48,7 @@ async def test_retries_it_held_go_though_nobody_prunes():
     for start in range(1, 2000, 49):
         await outbox.append(sales(*range(start, start + 49)))
         await deliver(outbox)
-    assert set(outbox._log._held) == {1}
+    assert set(outbox._log._retained) == {1}
 
     outbox._clock.advance(5)
     await deliver(outbox)
@@ -56,7 +56,7 @@ async def test_retries_it_held_go_though_nobody_prunes():
         await outbox.append(sales(*range(start, start + 50)))
         await deliver(outbox)
 
-    assert not outbox._log._held
+    assert not outbox._log._retained
     assert list(await outbox.append(sales(0))) == [Appended.REPEAT]
 
 
@@ -66,7 +66,7 @@ async def test_it_remembers_so_many_ids_and_no_more():
     await deliver(outbox)
     await outbox.prune(remember=HOUR)
 
-    assert len(outbox._log.known) == 3
+    assert len(outbox._log.positions) == 3
     assert set(await outbox.reports([f"sale:{n}" for n in range(5)])) == {
         "sale:2",
         "sale:3",
@@ -78,7 +78,7 @@ async def test_pruning_much_lets_others_run(monkeypatch):
     outbox = await opened()
     await outbox.append(sales(*range(35)))
     await deliver(outbox)
-    monkeypatch.setattr("anytrack_async.outbox.memory.outbox._STEP", 10)
+    monkeypatch.setattr("anytrack_async.outbox.memory.outbox._DROPPED_PER_STEP", 10)
     pauses = []
 
     async def checkpoint():
