@@ -76,6 +76,7 @@ class SandboxApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        # The prefix decides: /v1/ is AnyTrack, /v26.0/ Meta, /crm/ and its siblings HubSpot.
         path: str = scope["path"]
         if path.startswith("/_sandbox/"):
             await self._control(scope, receive, send)

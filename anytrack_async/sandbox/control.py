@@ -38,6 +38,7 @@ def control_app(sandbox: SandboxApp) -> Starlette:
         body = await request.body()
         try:
             _COMMANDS[request.path_params["command"]](sandbox, _parse_object(body))
+        # Commands read their fields without checks; a missing or wrong one ends here.
         except (TypeError, ValueError, LookupError) as exc:
             return _json({"error": f"{type(exc).__name__}: {exc}"}, 400)
         return _json({"status": "ok"})
@@ -83,6 +84,7 @@ def _credentials(sandbox: SandboxApp, data: dict[str, Any]) -> None:
 
 
 def _faults(sandbox: SandboxApp, data: dict[str, Any]) -> None:
+    # `Faults` validates its fields; an unknown one is a TypeError.
     sandbox.inject(Faults(**data))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 import subprocess
@@ -164,7 +165,11 @@ def running(settings: SandboxSettings | None = None, *, port: int = 0) -> Iterat
     # A session of its own: Ctrl-C must reach the caller alone, who may have work to finish
     # against the sandbox.
     child = subprocess.Popen(
-        [sys.executable, "-m", "anytrack_async.sandbox.child"],
+        [
+            sys.executable,
+            "-c",
+            "from anytrack_async.sandbox.server import serve_parent; serve_parent()",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -173,6 +178,34 @@ def running(settings: SandboxSettings | None = None, *, port: int = 0) -> Iterat
         yield Sandbox(_start(child, {"port": port, "settings": settings.as_dict()}), settings)
     finally:
         _stop(child)
+
+
+def serve_parent() -> None:
+    """Serve in the process that `running` started, until standard input is closed.
+
+    Settings arrive on standard input, the address goes out on standard output. The process ends
+    with its standard input, so that it never outlives its parent, even one that is killed.
+    """
+    order = orjson.loads(sys.stdin.buffer.readline())
+    try:
+        listener = listen("127.0.0.1", order["port"])
+    except OSError as exc:
+        _report(error=str(exc))
+        return
+    settings = SandboxSettings.from_dict(order["settings"])
+    server = Server(settings, listener, lambda url: _report(url=url))
+    threading.Thread(target=_stop_with_parent, args=(server,), daemon=True).start()
+    server.run()
+
+
+def _report(**message: str) -> None:
+    with suppress(BrokenPipeError):  # the parent has ended already
+        os.write(sys.stdout.fileno(), orjson.dumps(message) + b"\n")
+
+
+def _stop_with_parent(server: Server) -> None:
+    sys.stdin.buffer.read()
+    server.should_exit = True
 
 
 def _start(child: subprocess.Popen[bytes], order: dict[str, Any]) -> str:

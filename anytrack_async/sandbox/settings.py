@@ -1,4 +1,4 @@
-"""Who may call the sandbox, and how each stand-in is set up."""
+"""Settings: the credentials that the sandbox accepts, and the set-up of each stand-in."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def _optional(names: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
+# Converted to tuples, because the settings of a child process arrive as JSON lists.
 def _names(default: tuple[str, ...], *, secret: bool = False) -> Any:
     return attrs.field(default=default, converter=_strings, repr=not secret)
 
@@ -26,10 +27,10 @@ class AnyTrackAccount:
     """The AnyTrack stand-in.
 
     Attributes:
-        keys: API keys it takes.
-        accounts: account ids those keys may use.
+        keys: the API keys that it accepts.
+        accounts: account ids that those keys may use.
         dedup: whether a repeated `Idempotency-Key` or `custom_data.event_id` is one conversion.
-            The real service does not promise that: try a client with both.
+            The real service does not promise it: test a client with both.
     """
 
     keys: tuple[str, ...] = _names(("sandbox-api-key",), secret=True)
@@ -42,9 +43,9 @@ class MetaPixel:
     """The Conversions API stand-in.
 
     Attributes:
-        tokens: access tokens it takes.
+        tokens: the access tokens that it accepts.
         pixels: pixel (dataset) ids that exist.
-        app_secret: if given, a request must carry the `appsecret_proof` made with it.
+        app_secret: if set, a request must carry an `appsecret_proof` made with it.
     """
 
     tokens: tuple[str, ...] = _names(("sandbox-meta-token",), secret=True)
@@ -57,17 +58,17 @@ class HubSpotPortal:
     """The HubSpot stand-in.
 
     Attributes:
-        tokens: service keys or private-app tokens it takes.
-        scopes: scopes those tokens have; all if not given.
+        tokens: the service keys or private-app tokens that it accepts.
+        scopes: scopes of those tokens; all if None.
         limit: requests per *interval*; association batches and searches are not counted.
-        interval: length of the rolling window, in seconds.
-        daily: requests per day of the portal.
+        interval: length of the rolling interval, in seconds.
+        daily: requests per day, in UTC.
         prepared: whether the custom deal properties of AnyTrack exist already.
-        currencies: codes enabled in the portal, its own first.
-        client_id: of the OAuth app whose refresh token is taken.
-        client_secret: of that app.
-        refresh_token: of that app.
-        token_life: how long an access token from a refresh lives, in seconds.
+        currencies: enabled ISO 4217 codes, the company currency first.
+        client_id: of the OAuth app.
+        client_secret: of the OAuth app.
+        refresh_token: the refresh token that is accepted.
+        token_life: lifetime of an access token from a refresh, in seconds.
     """
 
     tokens: tuple[str, ...] = _names(("sandbox-hubspot-token",), secret=True)
@@ -90,9 +91,12 @@ class SandboxSettings:
     """The whole sandbox.
 
     Attributes:
-        seed: of everything made up: journeys, clicks, the order of HubSpot's results.
-        faults: what goes wrong on purpose.
-        keep: how many conversions and CRM records are kept in full, newest first; ids and counts
+        seed: decides everything made up: journeys, clicks, the order of HubSpot's results.
+        faults: the faults to inject.
+        anytrack: the AnyTrack stand-in.
+        meta: the Meta stand-in.
+        hubspot: the HubSpot stand-in.
+        keep: how many conversions and CRM records keep their content, newest first; ids and counts
             are kept for all of them.
     """
 
@@ -109,7 +113,7 @@ class SandboxSettings:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SandboxSettings:
-        """Return the settings that `as_dict` gave."""
+        """Return the settings of which *data* is the `as_dict`."""
         parts = {
             "faults": Faults,
             "anytrack": AnyTrackAccount,

@@ -21,7 +21,7 @@ from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.models.outcome import Status
 from anytrack_async.sandbox import HubSpotPortal, MetaPixel, SandboxSettings, create_app
-from anytrack_async.sandbox.meta.events import check
+from anytrack_async.sandbox.meta.validation import find_error
 from tests.strategies import conversions, recent_conversions
 
 pytestmark = pytest.mark.asyncio
@@ -65,7 +65,7 @@ async def test_meta_accepts_every_conversion_that_is_sent(batch):
             assert outcome.status is Status.REJECTED
             assert outcome.error
             # Meta would have refused it, and with it the others, for this very reason.
-            refusal = check(to_event(conversion, META), time.time())
+            refusal = find_error(to_event(conversion, META), time.time())
             assert str(refusal.subcode) == outcome.code
 
 

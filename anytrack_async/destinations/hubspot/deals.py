@@ -1,21 +1,9 @@
-"""Write a batch of conversions as contacts and deals, and link each deal with its contact.
-
-A batch of 100 conversions becomes three requests, for example:
-
-1. upsert contacts: the 90 conversions that have an e-mail address come from 60 customers, and
-   HubSpot refuses a batch with two equal ids. So 60 contacts, with the properties of all of a
-   customer's conversions together.
-2. upsert deals: 100 deals, or 98 if two event ids are there twice.
-3. link: a pair of ids for each deal that was written and has a contact, here 90.
-
-A request that HubSpot refuses because of inputs that it names goes again without these. If it
-names no input, the lane halves the batch.
-"""
+"""Write a batch of conversions as contacts and deals, and link each deal with its contact."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, TypeAlias
 
 import attrs
@@ -62,6 +50,14 @@ async def write_deals(
     Raises:
         SinkSignal: the lane has to decide about some conversions; has the outcomes of the others.
     """
+    # A batch of 100 conversions becomes three requests, for example:
+    # 1. upsert contacts: 90 conversions have an e-mail address, of 60 customers. HubSpot refuses
+    #    two equal ids in a batch, so 60 contacts are sent, each with the properties of all of a
+    #    customer's conversions.
+    # 2. upsert deals: 98 of them, if two event ids are there twice.
+    # 3. link: a pair of ids for each deal that was written and has a contact, here 88.
+    # A request that HubSpot refuses because of inputs that it names goes again without these. If
+    # it names none, the lane halves the batch.
     batch = DealBatch.build(conversions, settings)
     try:
         contacts = await upsert(portal, "contacts", list(batch.contacts.values()))
@@ -131,7 +127,7 @@ async def upsert(portal: Portal, object_type: str, inputs: Sequence[dict[str, An
     """Create or update up to 100 records, with different ids and trace ids.
 
     Raises:
-        Refusal: HubSpot wrote none, and does not say that this is because of some inputs.
+        Refusal: HubSpot wrote none, and names no input as the reason.
     """
     failed: dict[str, Problem] = {}
     while inputs:
@@ -144,7 +140,7 @@ async def upsert(portal: Portal, object_type: str, inputs: Sequence[dict[str, An
                 raise Refusal(mask_values(inputs, exc.problem), exc.content) from exc
             failed |= problems
             # None was written because of these: send the others again without them.
-            inputs = [each for each in inputs if each["objectWriteTraceId"] not in failed]
+            inputs = [item for item in inputs if item["objectWriteTraceId"] not in failed]
         else:
             return attrs.evolve(result, problems=result.problems | failed)
     return BatchResult(problems=failed)
@@ -153,7 +149,7 @@ async def upsert(portal: Portal, object_type: str, inputs: Sequence[dict[str, An
 def _record_deals(
     batch: DealBatch, result: BatchResult, settings: HubSpotSettings
 ) -> dict[str, str]:
-    """Record the outcome of each deal, and return event id → deal id of those written."""
+    """Record the outcome of each deal, and return event id → deal id of the written ones."""
     deal_ids = {}
     for event_id, deal in batch.deals.items():
         problem = result.problems.get(event_id)
@@ -208,7 +204,7 @@ def _check_configuration(
 def _record_contacts(
     batch: DealBatch, deal_ids: Mapping[str, str], result: BatchResult
 ) -> dict[str, Link]:
-    """Return event id → link to make, and record the deals whose contact was not written."""
+    """Return event id → link to make; record the deals for which no contact was written."""
     links = {}
     for event_id, deal_id in deal_ids.items():
         email = batch.emails.get(event_id)
@@ -257,23 +253,19 @@ async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
 
 
 def link_problems(links: Sequence[Link], body: Any) -> dict[Link, Problem]:
-    """Return the problem of each of *links* that *body*, of a 2xx response, does not show as made.
+    """Return the problem of each link that is not among the results in *body*, of a 2xx response.
 
     Errors are attributed as for other inputs, see `responses`: by the ids that they name, and
     without any to the only link that is missing.
     """
-    made = {pair for result in objects_in(body, "results") for pair in _pairs(result)}
-    pending = [pair for pair in links if pair not in made]
-    problems: dict[Link, Problem] = {}
-    unattributed = []
-    for error in objects_in(body, "errors"):
-        problem, named = read_item_error(error), _named_links(pending, error)
-        problems |= dict.fromkeys(named, problem)
-        if not named:
-            unattributed.append(problem)
+    linked = _linked_pairs(objects_in(body, "results"))
+    pending = [pair for pair in links if pair not in linked]
+    problems, unattributed = _attribute(pending, objects_in(body, "errors"))
     missing = [pair for pair in pending if pair not in problems]
-    certain = unattributed and len(missing) == 1
-    problems |= dict.fromkeys(missing, unattributed[0] if certain else _LINK_UNACCOUNTED)
+    if len(missing) == 1 and unattributed:
+        problems[missing[0]] = unattributed[0]
+    else:
+        problems |= dict.fromkeys(missing, _LINK_UNACCOUNTED)
     exists = ProblemKind.EXISTS
     return {pair: problem for pair, problem in problems.items() if problem.kind is not exists}
 
@@ -299,20 +291,33 @@ def _failed_links(links: Sequence[Link], refusal: Refusal) -> dict[Link, Problem
     if problem.kind is ProblemKind.RETRY_LATER or (rejected and len(links) == 1):
         return dict.fromkeys(links, problem)
     if rejected:
-        named: dict[Link, Problem] = {}
-        for error in objects_in(json_or_none(refusal.content), "errors"):
-            named |= dict.fromkeys(_named_links(links, error), read_item_error(error))
-        if named:
+        failed, _ = _attribute(links, objects_in(json_or_none(refusal.content), "errors"))
+        if failed:
             # None was linked because of these: the others go again.
-            return dict.fromkeys(links, _LINK_UNACCOUNTED) | named
+            return dict.fromkeys(links, _LINK_UNACCOUNTED) | failed
     raise refusal
 
 
-def _pairs(result: Mapping[str, Any]) -> Iterator[Link]:
-    """Yield the pair of one result both ways: a default link comes as two, one each way."""
-    source, target = _id(result, "from", "fromObjectId"), _id(result, "to", "toObjectId")
-    yield source, target
-    yield target, source
+def _attribute(
+    links: Sequence[Link], errors: Iterable[Mapping[str, Any]]
+) -> tuple[dict[Link, Problem], list[Problem]]:
+    """Return the problems of the links that errors name, and those of errors that name none."""
+    problems: dict[Link, Problem] = {}
+    unattributed = []
+    for error in errors:
+        problem, failed = read_item_error(error), _named_links(links, error)
+        problems |= dict.fromkeys(failed, problem)
+        if not failed:
+            unattributed.append(problem)
+    return problems, unattributed
+
+
+def _linked_pairs(results: Iterable[Mapping[str, Any]]) -> set[Link]:
+    """Return the pairs of all results both ways: a default link comes as two, one each way."""
+    pairs = [
+        (_id(result, "from", "fromObjectId"), _id(result, "to", "toObjectId")) for result in results
+    ]
+    return {*pairs, *((target, source) for source, target in pairs)}
 
 
 def _id(result: Mapping[str, Any], *names: str) -> str:
@@ -321,7 +326,7 @@ def _id(result: Mapping[str, Any], *names: str) -> str:
 
 
 def _named_links(links: Sequence[Link], error: Mapping[str, Any]) -> list[Link]:
-    """Return those of *links* that *error* names by both ids, or if none, by one."""
+    """Return the links that *error* names by both ids; if there are none, by one id."""
     names = set(context_values(error, "from", "to", "fromobjectid", "toobjectid", "id", "ids"))
     exact = [pair for pair in links if names.issuperset(pair)]
     return exact or [pair for pair in links if not names.isdisjoint(pair)]

@@ -1,4 +1,4 @@
-"""`Problem`: what HubSpot says about a failure, safe to show, and what follows from it.
+"""`Problem`: a failure in HubSpot's words, safe to show, and its consequences.
 
 From a problem follows the outcome of one conversion, the signal for a batch, or the error for a
 caller of setup or check.
@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from http import HTTPStatus
-from itertools import chain
 from typing import Any
 
 import attrs
@@ -53,7 +52,7 @@ _LONGEST_MESSAGE = 400
 
 
 class ProblemKind(Enum):
-    """What a problem means for the conversions it is about."""
+    """The consequence of a problem for the conversions that met it."""
 
     REJECTED = "rejected"
     """Permanent: sending them again will not help."""
@@ -73,14 +72,14 @@ class ProblemKind(Enum):
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """What went wrong and what follows from it.
+    """A failure in HubSpot's words, and its consequences.
 
     Attributes:
-        kind: what it means for the conversions.
-        cause: what an operator has to put right, if `kind` is NEEDS_OPERATOR.
+        kind: its consequence for the conversions.
+        cause: credentials or configuration, if `kind` is NEEDS_OPERATOR.
         message: HubSpot's own words, masked.
         unmasked: the same before masking, for `masked`; never to be shown.
-        advice: what an operator can do about it.
+        advice: for the operator.
         code: HubSpot's category or policy.
         retry_after: seconds to wait.
         status: HTTP status.
@@ -131,7 +130,7 @@ class Refusal(Exception):  # noqa: N818 - internal: never leaves this folder
         self.content = content
 
 
-# What follows from a problem
+# Consequences of a problem
 
 
 def to_outcome(problem: Problem) -> Outcome:
@@ -191,12 +190,12 @@ _FOR_THE_LANE = frozenset(
         ProblemKind.UNAVAILABLE,
     }
 )
-"""Problems that do not end as one conversion's outcome: the lane decides what comes next."""
+"""Problems that are no outcome of a conversion: the lane gets a signal and decides."""
 
 
 @attrs.define(kw_only=True)
 class BatchOutcomes:
-    """Collects the outcomes of a batch until there is one for each conversion.
+    """Collects one outcome for every conversion of a batch.
 
     Attributes:
         conversions: the batch.
@@ -227,7 +226,7 @@ class BatchOutcomes:
 
         A batch that is halved is sent again as a whole: repeating a write changes nothing.
         """
-        outcomes = [self.by_event_id.get(each.event_id) for each in self.conversions]
+        outcomes = [self.by_event_id.get(conversion.event_id) for conversion in self.conversions]
         signal = to_signal(problem)
         if any(outcomes) and not isinstance(signal, BatchRejected):
             signal.outcomes = outcomes
@@ -241,9 +240,9 @@ class BatchOutcomes:
         """
         if self.for_lane:
             needs_operator = ProblemKind.NEEDS_OPERATOR
-            urgent = (each for each in self.for_lane if each.kind is needs_operator)
+            urgent = (problem for problem in self.for_lane if problem.kind is needs_operator)
             raise self.signal(next(urgent, self.for_lane[0]))
-        return [self.by_event_id[each.event_id] for each in self.conversions]
+        return [self.by_event_id[conversion.event_id] for conversion in self.conversions]
 
 
 # Reading HubSpot's words
@@ -258,22 +257,22 @@ def describe_failure(body: Mapping[str, Any], status: int | None) -> Problem:
     """
     message, faults = _split_faults(_text(body.get("message")))
     details = [*faults, *objects_in(body, "errors")]
-    codes = [code for each in details if (code := _text(each.get("code")))]
-    code = next(filter(None, (_text(body.get(key)) for key in ("category", "subCategory"))), "")
-    named = (name for each in faults if (name := _text(each.get("name"))))
+    detail_code = _first_text(details, "code")
+    code = _first_text([body], "category", "subCategory") or detail_code
+    # A unique property that is missing is only mentioned in the message.
     ours = _OUR_PROPERTY_IS_MISSING.search(message)
-    fault = codes[0] if codes else ""
+    property_name = next(context_values(body, "propertyname"), None) or _first_text(faults, "name")
     unmasked = _join_messages(message, details, body)
     return Problem(
         kind=ProblemKind.REJECTED,
         message=_safe_message(unmasked, status),
         unmasked=unmasked,
-        code=safe_text(code or fault) or None,
+        code=safe_text(code) or None,
         status=status,
         request_id=_correlation_id(body),
         record_id=_existing_id(message, body),
-        property_name=next(chain(context_values(body, "propertyname"), named), ours and ours[1]),
-        property_fault=fault or (PROPERTY_MISSING if ours else None),
+        property_name=property_name or (ours and ours[1]),
+        property_fault=detail_code or (ours and PROPERTY_MISSING),
     )
 
 
@@ -284,7 +283,7 @@ def context_values(body: Mapping[str, Any], *keys: str) -> Iterator[str]:
             for key, value in context.items():
                 if str(key).lower() in keys:
                     values = value if isinstance(value, list) else [value]
-                    yield from (str(each) for each in values if isinstance(each, str | int))
+                    yield from (str(item) for item in values if isinstance(item, str | int))
 
 
 def objects_in(body: Any, name: str) -> list[Mapping[str, Any]]:
@@ -292,7 +291,7 @@ def objects_in(body: Any, name: str) -> list[Mapping[str, Any]]:
     values = body.get(name) if isinstance(body, Mapping) else None
     if not isinstance(values, list):
         return []
-    return [each for each in values if isinstance(each, Mapping)]
+    return [item for item in values if isinstance(item, Mapping)]
 
 
 def _split_faults(message: str) -> tuple[str, list[dict[str, str]]]:
@@ -309,20 +308,21 @@ def _split_faults(message: str) -> tuple[str, list[dict[str, str]]]:
         return message, []
     return text.rstrip(" :"), [
         {
-            "name": (name := _text(each.get("name"))),
-            "message": f"{name}: {_text(each.get('message'))}",
-            "code": _text(each.get("error")),
+            "name": (name := _text(fault.get("name"))),
+            "message": f"{name}: {_text(fault.get('message'))}",
+            "code": _text(fault.get("error")),
         }
-        for each in faults
-        if isinstance(each, dict)
+        for fault in faults
+        if isinstance(fault, dict)
     ]
 
 
 def _join_messages(message: str, details: list[Mapping[str, Any]], body: Mapping[str, Any]) -> str:
-    for each in details[:_MOST_DETAILS]:
-        detail, code = _text(each.get("message")), _text(each.get("code"))
-        if detail not in message:
-            message += f" {detail}"
+    # The details often repeat the message: only what is new is added.
+    for detail in details[:_MOST_DETAILS]:
+        reason, code = _text(detail.get("message")), _text(detail.get("code"))
+        if reason not in message:
+            message += f" {reason}"
         if code not in message:
             message += f" [{code}]"
     if scopes := sorted(set(_scopes(body))):
@@ -367,6 +367,12 @@ def _contexts(body: Mapping[str, Any]) -> Iterator[Any]:
     yield body.get("context")
     for error in objects_in(body, "errors"):
         yield error.get("context")
+
+
+def _first_text(objects: Iterable[Mapping[str, Any]], *keys: str) -> str:
+    """Return the first text that is not empty under one of *keys*, or an empty one."""
+    texts = (_text(item.get(key)) for item in objects for key in keys)
+    return next(filter(None, texts), "")
 
 
 def _text(value: Any) -> str:

@@ -1,13 +1,4 @@
-"""How fast one token may send requests: a rolling window, corrected by HubSpot's own count.
-
-HubSpot usually takes 100 requests within any ten seconds. An example with these numbers, where a
-batch of 100 deals takes two counted requests (contacts and deals; links are not counted):
-
-- A burst of 50 batches goes at once: 100 requests are free. The next batch waits for the window to
-  roll, 10.2 s after the first request (see `_LATENCY_MARGIN`).
-- Small batches that arrive all the time are spaced 3 * 10.2 s / 100 = 0.306 s apart, and so fuller.
-  Each is spaced for three requests and sends two: 67 of the 100 are used, a third stays free for
-  bursts and for other programs with the same token.
+"""`RateLimiter`: how fast one token may send requests, corrected by HubSpot's own count.
 
 Source: HubSpot, "API usage guidelines and limits".
 """
@@ -23,6 +14,15 @@ import anyio
 from anyio.lowlevel import current_token
 
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+
+# HubSpot usually takes 100 requests within any ten seconds. With these numbers, and batches of
+# deals that take two counted requests each (contacts and deals; links are not counted):
+#
+# - A burst of 50 batches goes at once, because 100 requests are free. The next batch waits for the
+#   window to roll, 10.2 s after the first request (see _LATENCY_MARGIN).
+# - Small batches that arrive all the time are spaced 3 * 10.2 s / 100 = 0.306 s apart, and so are
+#   fuller. Each is spaced for three requests and sends two: 67 of the 100 are used, and a third
+#   stays free for bursts and for other programs with the same token.
 
 _LATENCY_MARGIN = 1.02
 """A request counts for 2 % longer than the interval: HubSpot counts it when it arrives, which
@@ -52,11 +52,9 @@ class RollingWindow:
         self._paused_until = float("-inf")
 
     def try_acquire(self, now: float) -> float:
-        """Count one request and return 0, or return the seconds until there is room for it.
-
-        With a limit of 2 in 10 s and requests sent at second 0 and 4, a request at second 5 has
-        room once the first one leaves the window, at 10.2: the result is 5.2.
-        """
+        """Count one request and return 0, or return the seconds until there is room for it."""
+        # With a limit of 2 in 10 s and requests sent at second 0 and 4, a request at second 5 has
+        # room once the first one leaves the window, at 10.2: the result is 5.2.
         self._expire(now)
         if now < self._paused_until:
             return self._paused_until - now
@@ -72,14 +70,8 @@ class RollingWindow:
         """Return the seconds that the next batch should still wait, to be fuller.
 
         Batches of *cost* requests that are spaced so never meet a full window. For each request in
-        the window, see how many have room once it leaves: that many, spread evenly over the time
-        until then, is a pace. The slowest of these paces is kept.
-
-        An example with a limit of 100 in 10 s, batches of two requests, and 80 requests sent at
-        second 0, along with the last batch: 20 requests are free now, 21 when the first of the 80
-        leaves at 10.2. That is half a batch more than ten, so the pace is 10.2 * 2 / 21 = 0.97 s:
-        ten batches go into the free room, the eleventh just when the 80 have left. For the second
-        of the 80, 10.2 * 2 / 22 is faster, and so on. At second 0.5 the wait is 0.97 - 0.5.
+        the window, take the requests that have room once it leaves, and spread them evenly over
+        the time until then: this is a pace. The slowest of these paces is kept.
 
         Args:
             now: seconds.
@@ -88,6 +80,12 @@ class RollingWindow:
         """
         self._expire(now)
         free = self.limit - len(self._sent)
+        # An example with a limit of 100 in 10 s, batches of two requests, and 80 requests sent at
+        # second 0, the last batch among them. 20 requests are free. When the first of the 80
+        # leaves, at 10.2, 21 have been free since second 0, which is 10.5 batches in 10.2 s: a
+        # pace of 0.97 s. Ten batches go into the 20 free places, and the eleventh comes when the
+        # 80 have left. For the second of the 80, 22 in 10.2 s is a faster pace, and so on. So the
+        # next batch waits 0.97 s, or 0.47 s if that is asked at second 0.5.
         if self._lifetime * cost < _SHORTEST_SPACING * free:
             return 0.0
         last = now - since_last

@@ -1,14 +1,7 @@
-"""What a response of HubSpot says: about the request as a whole, and about each of its inputs.
+"""Read HubSpot's responses: the problem of a whole request, the result of item of its inputs.
 
 Without I/O. A batch response names inputs by trace id, in any order, so nothing here goes by
-position. An example: of the inputs e1, e2, e3, e4 a 207 has
-
-- a result with the trace id e1: e1 is written;
-- an error with ``{"context": {"objectWriteTraceId": ["e2"]}}``: this is the problem of e2;
-- one more error that names no input: if e3 were the only input without an answer, it would be the
-  problem of e3. Here it may be of e3 or e4. Both get it as BATCH_REJECTED, so that the lane halves
-  the batch until the bad one is alone. An error that passes by itself is RETRY_LATER for both;
-- without that last error, e3 and e4 would be UNACCOUNTED, and sent again.
+position.
 """
 
 from __future__ import annotations
@@ -88,7 +81,8 @@ def read_problem(
     body = _json_object(content)
     problem = describe_failure(body or {}, status)
     if status in (423, 429, 477):
-        return _wait(problem, headers, body or {}, zone, now)
+        policy = str((body or {}).get("policyName") or "").upper()
+        return _wait(problem, headers, policy, zone, now or datetime.now(UTC))
     if body is None and status not in (*_NEEDS_OPERATOR, 413):
         # HubSpot answers in JSON: this comes from a proxy in between.
         return attrs.evolve(problem, kind=ProblemKind.UNAVAILABLE)
@@ -157,33 +151,32 @@ def _wrong_configuration(problem: Problem, advice: str) -> Problem:
 
 
 def _wait(
-    problem: Problem,
-    headers: Mapping[str, str],
-    body: Mapping[str, Any],
-    zone: tzinfo | None,
-    now: datetime | None,
+    problem: Problem, headers: Mapping[str, str], policy: str, zone: tzinfo | None, now: datetime
 ) -> Problem:
     """Return *problem* with the seconds to wait: as long as HubSpot asks, within limits."""
     requested = parse_retry_after(headers)
     if problem.status == 423:  # another request has locked the records
         seconds = max(requested or 0.0, _LOCK_SECONDS)
         return attrs.evolve(problem, kind=ProblemKind.RETRY_LATER, retry_after=seconds)
-    code = problem.code
     if problem.status == 477:  # the portal is being moved to another data centre
         seconds = min(requested or _HOUR, _DAY)
+        return attrs.evolve(problem, kind=ProblemKind.THROTTLED, retry_after=seconds)
+    if _is_daily(policy, headers):
+        seconds = max(requested or 0.0, seconds_until_midnight(now, zone))
     else:
-        policy = str(body.get("policyName") or "").upper()
-        code = policy or code
-        if _is_daily(policy, headers):
-            midnight = seconds_until_midnight(now or datetime.now(UTC), zone)
-            requested = max(requested or 0.0, midnight)
-        seconds = min(_rate_interval(headers) if requested is None else requested, _DAY + _HOUR)
-    return attrs.evolve(problem, kind=ProblemKind.THROTTLED, retry_after=seconds, code=code)
+        seconds = _rate_interval(headers) if requested is None else requested
+    return attrs.evolve(
+        problem,
+        kind=ProblemKind.THROTTLED,
+        retry_after=min(seconds, _DAY + _HOUR),  # a day of a clock change has 25 hours
+        code=policy or problem.code,
+    )
 
 
 def _is_daily(policy: str, headers: Mapping[str, str]) -> bool:
-    used_up = rate_limit_header(headers, "Daily-Remaining") == 0
-    return policy == "DAILY" or (not policy and used_up)
+    if policy:
+        return policy == "DAILY"
+    return rate_limit_header(headers, "Daily-Remaining") == 0
 
 
 def _rate_interval(headers: Mapping[str, str]) -> float:
@@ -201,11 +194,22 @@ def _json_object(content: bytes) -> Mapping[str, Any] | None:
 
 
 # Each input of a batch upsert
+#
+# An example: HubSpot answers a batch of the inputs e1, e2, e3 and e4 with 207 and
+#
+# - a result with the trace id e1: e1 is written;
+# - an error with {"context": {"objectWriteTraceId": ["e2"]}}: it is the problem of e2;
+# - an error that names no input. It may be about e3 or e4, so both get it as BATCH_REJECTED, and
+#   the lane halves the batch until the bad input is alone. If e3 were the only one without a result
+#   or an error of its own, it would simply be the problem of e3. And if the error is a temporary
+#   one, such as INTERNAL_ERROR, both are sent again and nothing is halved.
+#
+# Without the last error, e3 and e4 would be UNACCOUNTED, and sent again.
 
 
 @attrs.define(kw_only=True)
 class BatchResult:
-    """Success or problem of each input of a batch.
+    """Success or problem of item input of a batch.
 
     Attributes:
         record_ids: trace id → id of the record that was written.
@@ -220,7 +224,7 @@ class BatchResult:
 
 
 def read_batch_result(inputs: Inputs, body: Any) -> BatchResult:
-    """Return what *body*, of a 2xx response, says about each of *inputs*.
+    """Return what *body*, of a 2xx response, says about item of *inputs*.
 
     To a request that HubSpot does not understand it may say 200 with no results at all. So an
     input that is in neither results nor errors has not succeeded: its problem is `UNACCOUNTED`.
@@ -234,7 +238,7 @@ def read_batch_result(inputs: Inputs, body: Any) -> BatchResult:
         if trace_id is not None and record.get("id"):
             result.record_ids[trace_id] = str(record["id"])
     unattributed_errors = _attribute(index, result, objects_in(body, "errors"))
-    trace_ids = (each["objectWriteTraceId"] for each in inputs)
+    trace_ids = (item["objectWriteTraceId"] for item in inputs)
     missing = [trace_id for trace_id in trace_ids if trace_id not in result]
     if missing:
         problem = _problem_of_missing(len(inputs), len(missing), unattributed_errors)
@@ -250,7 +254,7 @@ def failed_inputs(inputs: Inputs, problem: Problem, body: Any) -> dict[str, Prob
     """
     problem = mask_values(inputs, problem)
     if problem.kind is ProblemKind.RETRY_LATER:
-        return {each["objectWriteTraceId"]: problem for each in inputs}
+        return {item["objectWriteTraceId"]: problem for item in inputs}
     if problem.kind not in (
         ProblemKind.REJECTED,
         ProblemKind.EXISTS,
@@ -271,8 +275,8 @@ class _InputIndex:
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
-        self._trace_ids = {each["objectWriteTraceId"] for each in inputs}
-        self._trace_id_by_key = {each["id"]: each["objectWriteTraceId"] for each in inputs}
+        self._trace_ids = {item["objectWriteTraceId"] for item in inputs}
+        self._trace_id_by_key = {item["id"]: item["objectWriteTraceId"] for item in inputs}
         self._key_property = inputs[0]["idProperty"] if inputs else ""
 
     def find_record(self, record: Mapping[str, Any]) -> str | None:
@@ -310,7 +314,7 @@ def _attribute(
 
 
 def _problem_of_missing(total: int, missing: int, unattributed: Sequence[Problem]) -> Problem:
-    """Return the problem of each input that is in neither results nor errors."""
+    """Return the problem of item input that is in neither results nor errors."""
     if not unattributed:
         return Problem(
             kind=ProblemKind.RETRY_LATER,
@@ -344,19 +348,19 @@ there too: the settings can put a customer's name into any property."""
 
 def mask_values(inputs: Inputs, problem: Problem) -> Problem:
     """Return *problem* without the values that *inputs* sent: they may be a customer's."""
-    return problem.masked(_sensitive_values(*(each["properties"] for each in inputs)))
+    return problem.masked(_sensitive_values(*(item["properties"] for item in inputs)))
 
 
 def _mask_own_values(inputs: Inputs, problems: Mapping[str, Problem]) -> dict[str, Problem]:
-    sent = {each["objectWriteTraceId"]: each["properties"] for each in inputs}
+    properties = {item["objectWriteTraceId"]: item["properties"] for item in inputs}
     return {
-        trace_id: problem.masked(_sensitive_values(sent[trace_id]))
+        trace_id: problem.masked(_sensitive_values(properties[trace_id]))
         for trace_id, problem in problems.items()
     }
 
 
-def _sensitive_values(*sent: Mapping[str, str]) -> Iterator[str]:
-    for properties in sent:
+def _sensitive_values(*inputs_properties: Mapping[str, str]) -> Iterator[str]:
+    for properties in inputs_properties:
         for name, value in properties.items():
             harmless = _HARMLESS_VALUES.get(name)
             if harmless is None or not harmless.fullmatch(value):

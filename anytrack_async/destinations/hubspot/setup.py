@@ -163,7 +163,8 @@ async def check_portal(
         return [*findings, await _check_scopes(portal, "events", portal.paths.events)]
     object_types = ["deals", "contacts"] if settings.contacts else ["deals"]
     findings += [
-        await _check_scopes(portal, each, portal.paths.upsert(each)) for each in object_types
+        await _check_scopes(portal, object_type, portal.paths.upsert(object_type))
+        for object_type in object_types
     ]
     findings += [await _check_property(portal, name) for name in _property_names(settings)]
     return [
@@ -200,8 +201,9 @@ async def _check_property(portal: Portal, property_name: str) -> Finding:
         advice = "`anytrack setup hubspot` creates it" if ours else "create it in HubSpot"
         message = f"HubSpot has no such deal property; {advice}"
         return Finding(name=name, ok=False, message=message, setup=ours)
-    known = definition if isinstance(definition, Mapping) else {}
-    faults = "; ".join(_property_faults(property_name, known)) if ours else ""
+    if not isinstance(definition, Mapping):
+        definition = {}
+    faults = "; ".join(_property_faults(property_name, definition)) if ours else ""
     return Finding(name=name, ok=not faults, message=faults or "exists")
 
 

@@ -1,44 +1,244 @@
-"""One claim on a log in memory: `Taking`."""
+"""Claims on a log in memory: how far one destination has got, its leases and its exceptions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from heapq import heappop, heappush
 from itertools import chain
 from operator import attrgetter
 
 import attrs
 
-from anytrack_async.outbox.base import Entries, Entry
+from anytrack_async.outbox.base import Depth, Entries, Entry, FailedEntry
 from anytrack_async.outbox.memory.log import MemoryLog
-from anytrack_async.outbox.memory.progress import Lease, Progress, Span
 
 
-class Taking:
+@attrs.define(kw_only=True, eq=False)
+class Span:
+    """A range of the log behind the cursor that is not settled.
+
+    Attributes:
+        first: its first position.
+        last: its last position.
+        size: how many conversions in it are addressed to the destination.
+        attempts: number of failed deliveries of each.
+        due: when they may be claimed, unix seconds.
+    """
+
+    first: int
+    last: int
+    size: int
+    attempts: int = 0
+    due: float = 0.0
+
+
+@attrs.define(kw_only=True)
+class FailedConversion:
+    """An exception: a conversion that waits for a retry, or is dead if `failure.due` is None.
+
+    Attributes:
+        failure: the latest failure.
+        lease_id: the lease it is in; 0 for none.
+        failed_at: when it was settled as failed, unix seconds.
+    """
+
+    failure: FailedEntry
+    lease_id: int = 0
+    failed_at: float = 0.0
+
+
+@attrs.define(kw_only=True)
+class Lease:
+    """The conversions that one worker has claimed, until a moment in unix seconds."""
+
+    until: float = 0.0
+    spans: list[Span] = attrs.field(factory=list)
+    retries: list[int] = attrs.field(factory=list)
+
+    @property
+    def size(self) -> int:
+        """How many conversions it contains."""
+        return sum(span.size for span in self.spans) + len(self.retries)
+
+
+class DestinationProgress:
+    """One destination's cursor, leases, released spans and exceptions.
+
+    Attributes:
+        cursor: the last position that was claimed.
+        start: the position after which the destination was registered.
+        since: when it was registered, if it started at the beginning of the log: conversions whose
+            payload was dropped before were never addressed to it.
+        claimed: number of conversions up to the cursor that are neither delivered nor dead.
+        dead: number of dead letters.
+        exceptions: position → the failed conversion.
+        released: spans without a lease.
+        leases: lease id → the lease.
+    """
+
+    def __init__(self, *, start: int, since: float | None = None) -> None:
+        self.cursor = start
+        self.start = start
+        self.since = since
+        self.claimed = 0
+        self.dead = 0
+        self.exceptions: dict[int, FailedConversion] = {}
+        self.released: list[Span] = []
+        self.leases: dict[int, Lease] = {}
+        # A heap of (due, position) with each retry that is not leased.
+        self._retry_queue: list[tuple[float, int]] = []
+
+    # Claiming
+
+    def lease_due_retries(self, lease_id: int, limit: int, now: float) -> list[int]:
+        """Lease up to *limit* due retries, those due longest first; return their positions."""
+        seqs: list[int] = []
+        while len(seqs) < limit and self._next_retry() <= now:
+            _, seq = heappop(self._retry_queue)
+            self.exceptions[seq].lease_id = lease_id
+            seqs.append(seq)
+        return seqs
+
+    def due_spans(self, now: float) -> list[Span]:
+        """Return the released spans that are due, in log order."""
+        due = [span for span in self.released if span.due <= now]
+        return sorted(due, key=lambda span: span.first)
+
+    def expire_lease(self, now: float) -> bool:
+        """Release the lease that expired first; False if none did.
+
+        It counts as an attempt, because its conversions may have killed the worker.
+        """
+        lease_id = min(self.leases, key=lambda key: self.leases[key].until, default=0)
+        if not lease_id or self.leases[lease_id].until > now:
+            return False
+        self.release(lease_id, due=self.leases[lease_id].until, counts_as_attempt=True)
+        return True
+
+    def next_due(self) -> float | None:
+        """Return when a retry, span or lease becomes due, unix seconds; None if none will."""
+        moments = [self._next_retry()]
+        moments += [span.due for span in self.released]
+        moments += [lease.until for lease in self.leases.values()]
+        first = min(moments)
+        return None if first == float("inf") else first
+
+    def _next_retry(self) -> float:
+        return self._retry_queue[0][0] if self._retry_queue else float("inf")
+
+    # Ending
+
+    def settle(self, lease_id: int, failed: Sequence[FailedEntry], now: float) -> Sequence[int]:
+        """End a lease; return the positions of its retries, which are exceptions no longer."""
+        lease = self.leases.pop(lease_id)
+        self.claimed -= lease.size
+        for seq in lease.retries:
+            del self.exceptions[seq]
+        for failure in failed:
+            self.add_exception(failure, now)
+        return lease.retries
+
+    def add_exception(self, failure: FailedEntry, now: float) -> None:
+        """Add a retry, or a dead letter if *failure* is not due again."""
+        self.exceptions[failure.seq] = FailedConversion(failure=failure, failed_at=now)
+        if failure.due is None:
+            self.dead += 1
+        else:
+            self.claimed += 1
+            heappush(self._retry_queue, (failure.due, failure.seq))
+
+    def release(self, lease_id: int, *, due: float, counts_as_attempt: bool) -> None:
+        """End a lease undelivered; its conversions may be claimed again from *due*."""
+        lease = self.leases.pop(lease_id)
+        for span in lease.spans:
+            span.due = due
+            span.attempts += counts_as_attempt
+        self.released += lease.spans
+        for seq in lease.retries:
+            exception = self.exceptions[seq]
+            attempts = exception.failure.attempts + counts_as_attempt
+            exception.lease_id = 0
+            exception.failure = attrs.evolve(exception.failure, due=due, attempts=attempts)
+            heappush(self._retry_queue, (due, seq))
+
+    def replay(self, seq: int, now: float) -> bool:
+        """Make a dead letter due now with 0 attempts; False if there is none at *seq*."""
+        if not self.is_dead(seq):
+            return False
+        self.dead -= 1
+        failure = attrs.evolve(self.exceptions[seq].failure, due=now, attempts=0)
+        self.add_exception(failure, now)
+        return True
+
+    # Reading
+
+    def unsettled_spans(self) -> list[Span]:
+        """Return the spans that are released or leased."""
+        return [*self.released, *(span for lease in self.leases.values() for span in lease.spans)]
+
+    def settled_upto(self) -> int:
+        """Return the position up to which only exceptions are undelivered.
+
+        With the cursor at 900 and a span from 650, it is 649.
+        """
+        return min((span.first - 1 for span in self.unsettled_spans()), default=self.cursor)
+
+    def span_at(self, seq: int) -> Span | None:
+        """Return the unsettled span that contains *seq*, if any."""
+        spans = self.unsettled_spans()
+        return next((span for span in spans if span.first <= seq <= span.last), None)
+
+    def is_dead(self, seq: int) -> bool:
+        """Return whether the conversion at *seq* is a dead letter."""
+        exception = self.exceptions.get(seq)
+        return exception is not None and exception.failure.due is None
+
+    def depth(self, end: int, now: float) -> Depth:
+        """Return the depth of this destination in a log that ends at *end*."""
+        live = [lease for lease in self.leases.values() if lease.until > now]
+        expired = [lease for lease in self.leases.values() if lease.until <= now]
+        retries = len(self.exceptions) - self.dead - sum(len(lease.retries) for lease in live)
+        in_spans = sum(span.size for span in self.released if span.attempts)
+        in_spans += sum(span.size for lease in expired for span in lease.spans)
+        return Depth(
+            waiting=end - self.cursor + self.claimed,
+            in_flight=sum(lease.size for lease in live),
+            retrying=retries + in_spans,
+            dead=self.dead,
+        )
+
+
+class ClaimBuilder:
     """Collects up to *limit* entries of *log* for the destination *name*.
 
     Attributes:
-        lease: what to keep as a lease on them.
+        lease: the lease on them, without its end.
     """
 
-    def __init__(self, log: MemoryLog, name: str, progress: Progress, *, limit: int) -> None:
+    def __init__(
+        self, log: MemoryLog, name: str, progress: DestinationProgress, *, limit: int
+    ) -> None:
         self.lease = Lease()
         self._parts: list[Entries] = []
         self._log = log
         self._name = name
         self._progress = progress
-        self._room = limit
+        self._space = limit
 
-    def collect(self, lease_id: int, now: float) -> Entries:
-        """Take what is due again, then what lost its worker, then the log beyond the cursor.
+    def build(self, lease_id: int, now: float) -> Entries:
+        """Lease due retries, then released spans and expired leases, then the log.
 
         Returns:
-            What was found, in log order.
+            The entries, in log order.
         """
-        while self._room > 0:
-            self._retries(lease_id, now)
-            self._released(now)
-            if self._room <= 0 or not self._progress.expire_one(now):
+        while self._space > 0:
+            self._lease_due_retries(lease_id, now)
+            self._lease_due_spans(now)
+            # Leases are expired one at a time, and only while there is space for their entries:
+            # a worker that is merely late keeps its lease unless it is needed.
+            if self._space <= 0 or not self._progress.expire_lease(now):
                 break
-        self._new()
+        self._lease_new()
         if len(self._parts) == 1:
             return self._parts[0]
         return Entries.of(sorted(chain(*self._parts), key=attrgetter("seq")))
@@ -46,10 +246,10 @@ class Taking:
     def _take(self, entries: Entries) -> None:
         if entries:
             self._parts.append(entries)
-            self._room -= len(entries)
+            self._space -= len(entries)
 
-    def _retries(self, lease_id: int, now: float) -> None:
-        seqs = self._progress.due_retries(lease_id, self._room, now)
+    def _lease_due_retries(self, lease_id: int, now: float) -> None:
+        seqs = self._progress.lease_due_retries(lease_id, self._space, now)
         self.lease.retries += seqs
         self._take(Entries.of(map(self._retry, sorted(seqs))))
 
@@ -57,29 +257,36 @@ class Taking:
         attempts = self._progress.exceptions[seq].failure.attempts
         return self._log.entry(seq)._replace(attempts=attempts)
 
-    def _released(self, now: float) -> None:
+    def _lease_due_spans(self, now: float) -> None:
         for span in self._progress.due_spans(now):
-            if self._room <= 0:
+            if self._space <= 0:
                 return
-            self._span(span)
+            self._lease_span(span)
 
-    def _span(self, span: Span) -> None:
-        found, last = self._log.scan(self._name, span.first, span.last, self._room)
-        if len(found) == span.size:
+    def _lease_span(self, span: Span) -> None:
+        """Lease a released span, or as much of its beginning as there is space for.
+
+        With space for 2, the span 11 to 15 of 5 conversions becomes a leased span 11 to 12 and a
+        released span 13 to 15.
+        """
+        entries, last = self._log.scan(self._name, span.first, span.last, self._space)
+        if len(entries) == span.size:
             self._progress.released.remove(span)
             self.lease.spans.append(span)
         else:
-            self.lease.spans.append(attrs.evolve(span, last=last, size=len(found)))
+            self.lease.spans.append(attrs.evolve(span, last=last, size=len(entries)))
             span.first = last + 1
-            span.size -= len(found)
-        self._take(attrs.evolve(found, attempts=[span.attempts] * len(found)))
+            span.size -= len(entries)
+        self._take(attrs.evolve(entries, attempts=[span.attempts] * len(entries)))
 
-    def _new(self) -> None:
+    def _lease_new(self) -> None:
+        """Lease what follows the cursor, and move the cursor past conversions of others."""
         progress, end = self._progress, self._log.end
-        if self._room <= 0 or progress.cursor == end:
+        if self._space <= 0 or progress.cursor == end:
             return
-        new, progress.cursor = self._log.scan(self._name, progress.cursor + 1, end, self._room)
-        if new:
-            self.lease.spans.append(Span(first=new.seqs[0], last=new.seqs[-1], size=len(new)))
-            progress.behind += len(new)
-            self._take(new)
+        entries, progress.cursor = self._log.scan(self._name, progress.cursor + 1, end, self._space)
+        if entries:
+            span = Span(first=entries.seqs[0], last=entries.seqs[-1], size=len(entries))
+            self.lease.spans.append(span)
+            progress.claimed += len(entries)
+            self._take(entries)

@@ -1,135 +1,292 @@
-"""The log of a memory outbox: what was accepted, and which ids are remembered: `MemoryLog`."""
+"""The log of a memory outbox, and the ids it remembers after a payload is gone: `MemoryLog`.
+
+Everything is kept in columns of plain values. An object per conversion would cost more than all
+other work together, most of it in the garbage collector, which visits objects but not numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from array import array
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import compress, repeat
 from operator import attrgetter, neg
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+import attrs
+import orjson
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, Entries, Entry
-from anytrack_async.outbox.memory.fingerprint import fingerprint
-from anytrack_async.outbox.memory.remembered import Gone, Mask, Past
+
+Recipients: TypeAlias = frozenset[str] | None
+"""Names of the destinations that a conversion is addressed to; None for all."""
 
 _event_id = attrgetter("event_id")
 
 
-class Held(NamedTuple):
-    """What an exception holds of a log that was dropped up to beyond it."""
+# Content
+
+_NOT_CONTENT = {"event_id", "id", "timestamp", "meta"}
+_MAPPINGS = {"sub_ids", "custom_data"}
+_hashable_content = attrgetter(
+    *(
+        field.name
+        for field in attrs.fields(Conversion)
+        if field.name not in _NOT_CONTENT | _MAPPINGS
+    )
+)
+
+
+def fingerprint(conversion: Conversion) -> int:
+    """Return a number that is equal for equal content, valid within this process.
+
+    The fields that decide are those of the digest that other engines store. `event_id` is the key,
+    and `timestamp` and `id` do not count, because a repeated web request is the same sale a second
+    later.
+    """
+    if conversion.meta is not None:  # rare, and contains mappings that cannot be hashed
+        from anytrack_async.codec.storage import encode
+
+        return hash(encode(conversion).digest)
+    sub_ids, custom_data = conversion.sub_ids, conversion.custom_data
+    if not sub_ids and not custom_data:
+        return hash(_hashable_content(conversion))
+    return hash((_hashable_content(conversion), _frozen(sub_ids), _frozen(custom_data)))
+
+
+def _frozen(mapping: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(mapping, option=orjson.OPT_SORT_KEYS) if mapping else b""
+
+
+# Ids
+
+
+class RememberedId(NamedTuple):
+    """What is left of one conversion.
+
+    Attributes:
+        seq: its position in the log.
+        recipients: the destinations it was addressed to.
+        dropped_at: when its payload was dropped, unix seconds.
+    """
+
+    seq: int
+    recipients: Recipients
+    dropped_at: float
+
+
+class RememberedIds:
+    """Ids and fingerprints of the newest *limit* dropped conversions, for detecting repeats.
+
+    They are numbered from 1 in the order in which they were dropped. Forgotten ones stay in the
+    columns until they are 1/8 of the limit: with a limit of 10,000 the columns are cut once for
+    1,250 forgotten ids, so the cost of forgetting one does not depend on the limit.
+
+    Args:
+        limit: how many are remembered.
+    """
+
+    _UNUSED_SHARE = 8
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._offset = 0  # numbers up to this are no longer in the columns
+        self._forgotten = 0  # rows at the beginning of the columns that are forgotten
+        self._event_ids: list[str] = []
+        self._fingerprints = array("q")
+        self._seqs = array("q")
+        self._recipients: list[Recipients] = []
+        self._dropped_at = array("d")
+
+    def add(
+        self,
+        event_ids: Sequence[str],
+        fingerprints: Iterable[int],
+        seqs: Iterable[int],
+        recipients: Iterable[Recipients],
+        now: float,
+    ) -> range:
+        """Remember conversions that are dropped *now*, unix seconds; return their numbers."""
+        first = self._offset + len(self._event_ids) + 1
+        # First, and all at once: computing a fingerprint may raise, which must change nothing.
+        self._fingerprints += array("q", fingerprints)
+        self._event_ids += event_ids
+        self._seqs.extend(seqs)
+        self._recipients += recipients
+        self._dropped_at.extend(repeat(now, len(event_ids)))
+        return range(first, first + len(event_ids))
+
+    def fingerprint(self, number: int) -> int:
+        """Return the fingerprint of a conversion."""
+        return self._fingerprints[number - self._offset - 1]
+
+    def get(self, number: int) -> RememberedId:
+        """Return what else is remembered of a conversion."""
+        row = number - self._offset - 1
+        return RememberedId(self._seqs[row], self._recipients[row], self._dropped_at[row])
+
+    def forget_excess(self) -> list[str]:
+        """Forget the oldest ids beyond the limit, and return them."""
+        return self._forget(max(len(self._event_ids) - self._limit, 0))
+
+    def forget_until(self, moment: float) -> list[str]:
+        """Forget ids dropped at or before *moment*, unix seconds, and return them."""
+        rows = range(self._forgotten, len(self._event_ids))
+        younger = (row for row in rows if self._dropped_at[row] > moment)
+        return self._forget(next(younger, len(self._event_ids)))
+
+    def _forget(self, stop: int) -> list[str]:
+        """Forget the rows before *stop*."""
+        event_ids = self._event_ids[self._forgotten : stop]
+        self._forgotten += len(event_ids)
+        if self._forgotten * self._UNUSED_SHARE > self._limit:
+            for column in (
+                *(self._event_ids, self._fingerprints, self._seqs),
+                *(self._recipients, self._dropped_at),
+            ):
+                del column[: self._forgotten]
+            self._offset, self._forgotten = self._offset + self._forgotten, 0
+        return event_ids
+
+
+# The log
+
+
+class _Retained(NamedTuple):
+    """A conversion that an exception still needs, though the log was dropped beyond it."""
 
     entry: Entry
-    mask: Mask
+    recipients: Recipients
 
 
 class MemoryLog:
-    """Conversions in the order they were accepted; places count from 1.
-
-    Its columns are lists of plain values: an object for each conversion would cost more than all
-    else, most of it in the garbage collector, which looks at objects and not at numbers.
+    """Conversions in the order in which they were accepted; positions count from 1.
 
     Args:
         remember_ids: how many ids of dropped conversions are remembered at most.
 
     Attributes:
-        base: how many were dropped from its beginning.
-        known: event id → its place; less than 0 once it is gone, minus its number in the past.
-        loose: places at or before `base` that an exception held, and may not any more.
+        base: number of conversions dropped from the beginning; position 1 of the columns is
+            ``base + 1`` of the log.
+        positions: event id → its position, or minus its number in `RememberedIds` once dropped.
+        reclaimable: positions up to `base` whose payload an exception has kept and may not need
+            any more.
     """
 
     def __init__(self, remember_ids: int) -> None:
         self.base = 0
-        self.known: dict[str, int] = {}
-        self.loose: set[int] = set()
+        self.positions: dict[str, int] = {}
+        self.reclaimable: set[int] = set()
         self._conversions: list[Conversion] = []
-        self._masks: list[Mask] = []
-        self._accepted: list[float] = []
-        self._held: dict[int, Held] = {}
-        self._same: dict[Mask, Mask] = {}
-        self._past = Past(remember_ids)
+        self._recipients: list[Recipients] = []
+        self._accepted_at: list[float] = []
+        self._retained: dict[int, _Retained] = {}
+        self._shared: dict[Recipients, Recipients] = {}
+        self._remembered = RememberedIds(remember_ids)
 
     def __len__(self) -> int:
-        return len(self._conversions) + len(self._held)
+        return len(self._conversions) + len(self._retained)
 
     @property
     def end(self) -> int:
-        """The last place."""
+        """The last position."""
         return self.base + len(self._conversions)
 
-    # Taking in
+    # Appending
 
-    def extend(self, conversions: Sequence[Conversion], mask: Mask, now: float) -> list[Appended]:
-        """Append what is new, and return what became of each."""
-        mask = self._same.setdefault(mask, mask)  # a set for each would outweigh the ids
+    def extend(
+        self, conversions: Sequence[Conversion], recipients: Recipients, now: float
+    ) -> list[Appended]:
+        """Append the new conversions, and return a result for each."""
+        # Equal sets are shared: a set per conversion would need more memory than its id.
+        recipients = self._shared.setdefault(recipients, recipients)
         if len(conversions) == 1:
-            return [self._one(conversions[0].event_id, conversions[0], mask, now)]
-        ids = list(map(_event_id, conversions))
-        if len(set(ids)) == len(ids) and self.known.keys().isdisjoint(ids):
-            self._append(ids, conversions, mask, now)
-            return [Appended.NEW] * len(ids)
-        return [self._one(*one, mask, now) for one in zip(ids, conversions, strict=True)]
-
-    def _one(self, event_id: str, conversion: Conversion, mask: Mask, now: float) -> Appended:
-        before = self.known.get(event_id)
-        if before is None:
-            self._conversions.append(conversion)
-            self._masks.append(mask)
-            self._accepted.append(now)
-            self.known[event_id] = self.end
-            return Appended.NEW
-        mark = self._past.mark(-before) if before < 0 else fingerprint(self._at(before))
-        return Appended.REPEAT if mark == fingerprint(conversion) else Appended.CONFLICT
+            conversion = conversions[0]
+            return [self._append(conversion.event_id, conversion, recipients, now)]
+        event_ids = list(map(_event_id, conversions))
+        if len(set(event_ids)) == len(event_ids) and self.positions.keys().isdisjoint(event_ids):
+            self._append_new(event_ids, conversions, recipients, now)
+            return [Appended.NEW] * len(event_ids)
+        pairs = zip(event_ids, conversions, strict=True)
+        return [self._append(*pair, recipients, now) for pair in pairs]
 
     def _append(
-        self, ids: Sequence[str], conversions: Sequence[Conversion], mask: Mask, now: float
+        self, event_id: str, conversion: Conversion, recipients: Recipients, now: float
+    ) -> Appended:
+        position = self.positions.get(event_id)
+        if position is None:
+            self._conversions.append(conversion)
+            self._recipients.append(recipients)
+            self._accepted_at.append(now)
+            self.positions[event_id] = self.end
+            return Appended.NEW
+        if position < 0:
+            stored = self._remembered.fingerprint(-position)
+        else:
+            stored = fingerprint(self.entry(position).conversion)
+        return Appended.REPEAT if stored == fingerprint(conversion) else Appended.CONFLICT
+
+    def _append_new(
+        self,
+        event_ids: Sequence[str],
+        conversions: Sequence[Conversion],
+        recipients: Recipients,
+        now: float,
     ) -> None:
         first = self.end + 1
-        self.known.update(zip(ids, range(first, first + len(ids)), strict=True))
+        self.positions.update(zip(event_ids, range(first, first + len(event_ids)), strict=True))
         self._conversions += conversions
-        self._masks += repeat(mask, len(ids))
-        self._accepted += repeat(now, len(ids))
+        self._recipients += repeat(recipients, len(event_ids))
+        self._accepted_at += repeat(now, len(event_ids))
 
-    # Looking
-
-    def _at(self, seq: int) -> Conversion:
-        return self.entry(seq).conversion
+    # Reading
 
     def entry(self, seq: int) -> Entry:
         """Return the entry at *seq*."""
-        return self._slice(seq, seq)[0] if seq > self.base else self._held[seq].entry
+        return self._slice(seq, seq)[0] if seq > self.base else self._retained[seq].entry
 
-    def mask(self, seq: int) -> Mask:
-        """Return whom the conversion at *seq* is for."""
-        return self._masks[seq - self.base - 1] if seq > self.base else self._held[seq].mask
+    def recipients(self, seq: int) -> Recipients:
+        """Return the destinations that the conversion at *seq* is addressed to."""
+        if seq > self.base:
+            return self._recipients[seq - self.base - 1]
+        return self._retained[seq].recipients
 
-    def find(self, event_id: str) -> Gone | int | None:
-        """Return the place of a conversion, or what is remembered of it; None if nothing is."""
-        known = self.known.get(event_id)
-        return self._past.gone(-known) if known is not None and known < 0 else known
+    def find(self, event_id: str) -> RememberedId | int | None:
+        """Return the position of a conversion, what is remembered of it, or None if unknown."""
+        position = self.positions.get(event_id)
+        if position is not None and position < 0:
+            return self._remembered.get(-position)
+        return position
 
     def scan(self, name: str, first: int, last: int, limit: int) -> tuple[Entries, int]:
-        """Return up to *limit* entries for *name* between two places, and the last one seen."""
-        masks = self._masks[first - self.base - 1 : min(first + limit - 1, last) - self.base]
-        if all(mask is None or name in mask for mask in set(masks)):
-            entries = self._slice(first, min(first + limit - 1, last))
+        """Return up to *limit* entries for *name* between two positions.
+
+        Returns:
+            The entries, and the last position that was looked at.
+        """
+        # Nearly always everything is addressed to everyone: then the entries are slices.
+        end = min(first + limit - 1, last)
+        distinct = set(self._recipients[first - self.base - 1 : end - self.base])
+        if all(recipients is None or name in recipients for recipients in distinct):
+            entries = self._slice(first, end)
             return entries, first + len(entries) - 1
         return self._pick(name, first, last, limit)
 
     def _pick(self, name: str, first: int, last: int, limit: int) -> tuple[Entries, int]:
-        found: list[int] = []
+        seqs: list[int] = []
         for seq in range(first, last + 1):
-            mask = self._masks[seq - self.base - 1]
-            if mask is None or name in mask:
-                found.append(seq)
-                if len(found) == limit:
+            recipients = self._recipients[seq - self.base - 1]
+            if recipients is None or name in recipients:
+                seqs.append(seq)
+                if len(seqs) == limit:
                     last = seq
                     break
-        rows = [seq - self.base - 1 for seq in found]
+        rows = [seq - self.base - 1 for seq in seqs]
         return Entries(
-            seqs=found,
+            seqs=seqs,
             conversions=[self._conversions[row] for row in rows],
-            attempts=[0] * len(found),
-            accepted_at=[self._accepted[row] for row in rows],
+            attempts=[0] * len(seqs),
+            accepted_at=[self._accepted_at[row] for row in rows],
         ), last
 
     def _slice(self, first: int, last: int) -> Entries:
@@ -139,64 +296,85 @@ class MemoryLog:
             seqs=range(first, first + len(conversions)),
             conversions=conversions,
             attempts=[0] * len(conversions),
-            accepted_at=self._accepted[start:stop],
+            accepted_at=self._accepted_at[start:stop],
         )
 
-    def held(self, name: str) -> list[int]:
-        """Return the places for *name* that exceptions hold at or before `base`, in order."""
-        held = sorted(self._held.items())
-        return [seq for seq, one in held if one.mask is None or name in one.mask]
+    def retained(self, name: str) -> list[int]:
+        """Return the positions up to `base` that still have a payload for *name*, in order."""
+        return [
+            seq
+            for seq, (_, recipients) in sorted(self._retained.items())
+            if recipients is None or name in recipients
+        ]
 
     # Dropping
 
-    def drop(self, count: int, holders: Sequence[Container[int]], now: float) -> int:
-        """Drop *count* from the beginning, but for what *holders* hold; return how many."""
+    def drop(self, count: int, exceptions: Sequence[Container[int]], now: float) -> int:
+        """Drop *count* conversions from the beginning, except those in *exceptions*.
+
+        With a base of 100, dropping 50 moves the base to 150. An exception at 120 is then kept in
+        a dict, and its position added to `reclaimable` when the exception ends.
+
+        Args:
+            count: how many to drop.
+            exceptions: for each destination, the positions of its retries and dead letters.
+            now: unix seconds.
+
+        Returns:
+            How many were dropped.
+        """
         count = min(count, len(self._conversions))
         seqs: Sequence[int] = range(self.base + 1, self.base + count + 1)
-        kept = self._hold(seqs, holders) if holders else 0
-        conversions, masks = self._conversions[:count], self._masks[:count]
-        if kept:
-            free = [seq not in self._held for seq in seqs]
-            seqs = list(compress(seqs, free))
-            conversions, masks = list(compress(conversions, free)), list(compress(masks, free))
-        del self._conversions[:count], self._masks[:count], self._accepted[:count]
+        retained = self._retain(seqs, exceptions) if exceptions else 0
+        conversions, recipients = self._conversions[:count], self._recipients[:count]
+        if retained:
+            is_dropped = [seq not in self._retained for seq in seqs]
+            seqs = list(compress(seqs, is_dropped))
+            conversions = list(compress(conversions, is_dropped))
+            recipients = list(compress(recipients, is_dropped))
+        del self._conversions[:count], self._recipients[:count], self._accepted_at[:count]
         self.base += count
-        self._remember(seqs, conversions, masks, now)
-        return count - kept
+        self._remember(seqs, conversions, recipients, now)
+        return count - retained
 
-    def _hold(self, seqs: Iterable[int], holders: Sequence[Container[int]]) -> int:
-        held = [seq for seq in seqs if any(seq in holder for holder in holders)]
-        self._held.update((seq, Held(self.entry(seq), self.mask(seq))) for seq in held)
-        return len(held)
+    def _retain(self, seqs: Iterable[int], exceptions: Sequence[Container[int]]) -> int:
+        needed = [seq for seq in seqs if any(seq in positions for positions in exceptions)]
+        self._retained.update(
+            (seq, _Retained(self.entry(seq), self.recipients(seq))) for seq in needed
+        )
+        return len(needed)
 
-    def drop_loose(self, holders: Sequence[Container[int]], now: float) -> int:
-        """Drop what no exception holds any more; return how many."""
-        loose, self.loose = self.loose, set()
-        free = {
-            seq: self._held.pop(seq)
-            for seq in loose
-            if seq in self._held and not any(seq in holder for holder in holders)
+    def drop_reclaimable(self, exceptions: Sequence[Container[int]], now: float) -> int:
+        """Drop reclaimable payloads that no exception needs any more; return how many."""
+        candidates, self.reclaimable = self.reclaimable, set()
+        dropped = {
+            seq: self._retained.pop(seq)
+            for seq in candidates
+            if seq in self._retained and not any(seq in positions for positions in exceptions)
         }
-        conversions = [held.entry.conversion for held in free.values()]
-        self._remember([*free], conversions, [held.mask for held in free.values()], now)
-        return len(free)
+        conversions = [retained.entry.conversion for retained in dropped.values()]
+        recipients = [retained.recipients for retained in dropped.values()]
+        self._remember([*dropped], conversions, recipients, now)
+        return len(dropped)
 
     def _remember(
         self,
         seqs: Sequence[int],
         conversions: Sequence[Conversion],
-        masks: Sequence[Mask],
+        recipients: Sequence[Recipients],
         now: float,
     ) -> None:
-        ids = list(map(_event_id, conversions))
-        numbers = self._past.add(ids, map(fingerprint, conversions), seqs, masks, now)
-        self.known.update(zip(ids, map(neg, numbers), strict=True))
-        self._forget(self._past.forget_excess())
+        event_ids = list(map(_event_id, conversions))
+        numbers = self._remembered.add(
+            event_ids, map(fingerprint, conversions), seqs, recipients, now
+        )
+        self.positions.update(zip(event_ids, map(neg, numbers), strict=True))
+        self._forget(self._remembered.forget_excess())
 
-    def forget_ids(self, before: float) -> None:
-        """Forget the ids of what went at or *before* a moment, unix seconds."""
-        self._forget(self._past.forget_until(before))
+    def forget_ids(self, moment: float) -> None:
+        """Forget the ids of conversions dropped at or before *moment*, unix seconds."""
+        self._forget(self._remembered.forget_until(moment))
 
-    def _forget(self, ids: Iterable[str]) -> None:
-        for event_id in ids:
-            del self.known[event_id]
+    def _forget(self, event_ids: Iterable[str]) -> None:
+        for event_id in event_ids:
+            del self.positions[event_id]

@@ -1,4 +1,4 @@
-"""What a memory outbox tells about its conversions: reports, backlog and dead letters."""
+"""What a memory outbox says about its conversions: reports, backlog and dead letters."""
 
 from __future__ import annotations
 
@@ -6,41 +6,52 @@ from collections.abc import Mapping
 from heapq import nsmallest
 
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import DeadLetter, Entry, FailedEntry
-from anytrack_async.outbox.memory.log import MemoryLog
-from anytrack_async.outbox.memory.progress import Exceptional, Progress
-from anytrack_async.outbox.memory.remembered import Gone
+from anytrack_async.outbox.base import DeadLetter, FailedEntry
+from anytrack_async.outbox.memory.claim import DestinationProgress
+from anytrack_async.outbox.memory.log import MemoryLog, RememberedId
+
+# Reports
 
 
 def report(
-    event_id: str, known: int | Gone, log: MemoryLog, progress: Mapping[str, Progress]
+    event_id: str,
+    record: int | RememberedId,
+    log: MemoryLog,
+    destinations: Mapping[str, DestinationProgress],
 ) -> Report:
-    """Return how a conversion stands at every destination it is for."""
-    if isinstance(known, Gone):
-        seq, mask, went = known.seq, known.mask, known.at
+    """Return the outcomes of a conversion at the destinations it is addressed to.
+
+    Args:
+        event_id: its event id.
+        record: what `MemoryLog.find` returned for it.
+        log: the log.
+        destinations: the progress of each destination.
+    """
+    if isinstance(record, RememberedId):
+        seq, recipients, dropped_at = record
     else:
-        seq, mask, went = known, log.mask(known), None
+        seq, recipients, dropped_at = record, log.recipients(record), None
     outcomes = {
-        name: _outcome(name, seq, one)
-        for name, one in progress.items()
-        if (mask is None or name in mask) and _concerns(one, seq, went)
+        name: _outcome(name, seq, progress)
+        for name, progress in destinations.items()
+        if (recipients is None or name in recipients) and _concerns(progress, seq, dropped_at)
     }
     return Report(event_id=event_id, outcomes=outcomes)
 
 
-def _concerns(progress: Progress, seq: int, went: float | None) -> bool:
-    """Tell whether the destination had joined when the conversion was there to be delivered."""
+def _concerns(progress: DestinationProgress, seq: int, dropped_at: float | None) -> bool:
+    """Return whether the payload was there for the destination, then or when it was registered."""
     if seq > progress.start:
         return True
     if progress.since is None:
         return False
-    return went is None or went >= progress.since
+    return dropped_at is None or dropped_at >= progress.since
 
 
-def _outcome(name: str, seq: int, progress: Progress) -> Outcome:
-    kept = progress.exceptions.get(seq)
-    if kept is not None:
-        return outcome_of(name, kept.failure)
+def _outcome(name: str, seq: int, progress: DestinationProgress) -> Outcome:
+    exception = progress.exceptions.get(seq)
+    if exception is not None:
+        return _failure(name, exception.failure)
     if seq > progress.cursor:
         return Outcome(status=Status.WAITING, destination=name, attempts=0)
     span = progress.span_at(seq)
@@ -49,8 +60,7 @@ def _outcome(name: str, seq: int, progress: Progress) -> Outcome:
     return Outcome(status=Status.DELIVERED, destination=name)
 
 
-def outcome_of(name: str, failure: FailedEntry) -> Outcome:
-    """Return how a conversion stands at a destination that sent it back."""
+def _failure(name: str, failure: FailedEntry) -> Outcome:
     return Outcome(
         status=Status.DEAD if failure.due is None else Status.WAITING,
         destination=name,
@@ -60,11 +70,17 @@ def outcome_of(name: str, failure: FailedEntry) -> Outcome:
     )
 
 
-def undelivered(log: MemoryLog, name: str, progress: Progress, limit: int) -> list[str]:
-    """Return the ids of the first *limit* conversions that are neither delivered nor dead."""
-    kept = progress.exceptions.items()
-    entries = [log.entry(seq) for seq, one in kept if one.failure.due is not None]
-    for span in progress.spans():
+# Backlog
+
+
+def undelivered(log: MemoryLog, name: str, progress: DestinationProgress, limit: int) -> list[str]:
+    """Return the ids of the first *limit* events that are neither delivered nor dead."""
+    entries = [
+        log.entry(seq)
+        for seq, exception in progress.exceptions.items()
+        if exception.failure.due is not None
+    ]
+    for span in progress.unsettled_spans():
         entries += log.scan(name, span.first, span.last, limit)[0]
     if progress.cursor < log.end:
         entries += log.scan(name, progress.cursor + 1, log.end, limit)[0]
@@ -72,33 +88,41 @@ def undelivered(log: MemoryLog, name: str, progress: Progress, limit: int) -> li
     return [entry.conversion.event_id for entry in entries[:limit]]
 
 
-def page_of_dead_letters(
-    log: MemoryLog, progress: Mapping[str, Progress], after: int, limit: int
+# Dead letters
+
+
+def dead_letters(
+    log: MemoryLog, destinations: Mapping[str, DestinationProgress], after: int, limit: int
 ) -> list[DeadLetter]:
-    """Return up to *limit* dead letters by place, and the others of the last place."""
-    dead = nsmallest(
+    """Return up to *limit* dead letters by position, and all of the last position.
+
+    With a limit of 2, dead letters at (7, "anytrack"), (9, "anytrack") and (9, "meta") are one
+    page of 3, because the next page starts after position 9.
+    """
+    keys = nsmallest(
         limit,
         (
             (seq, name)
-            for name, one in progress.items()
-            for seq, kept in one.exceptions.items()
-            if seq > after and kept.failure.due is None
+            for name, progress in destinations.items()
+            for seq, exception in progress.exceptions.items()
+            if seq > after and exception.failure.due is None
         ),
     )
-    if dead:
-        last = dead[-1][0]
-        others = ((last, name) for name, one in progress.items() if one.is_dead(last))
-        dead = [place for place in dead if place[0] < last] + sorted(others)
-    return [_letter(log.entry(seq), name, progress[name].exceptions[seq]) for seq, name in dead]
+    if keys:
+        last = keys[-1][0]
+        names = sorted(name for name, progress in destinations.items() if progress.is_dead(last))
+        keys = [key for key in keys if key[0] < last] + [(last, name) for name in names]
+    return [_dead_letter(log, seq, name, destinations[name]) for seq, name in keys]
 
 
-def _letter(entry: Entry, name: str, kept: Exceptional) -> DeadLetter:
+def _dead_letter(log: MemoryLog, seq: int, name: str, progress: DestinationProgress) -> DeadLetter:
+    exception = progress.exceptions[seq]
     return DeadLetter(
-        seq=entry.seq,
+        seq=seq,
         destination=name,
-        conversion=entry.conversion,
-        attempts=kept.failure.attempts,
-        error=kept.failure.error,
-        code=kept.failure.code,
-        died_at=kept.at,
+        conversion=log.entry(seq).conversion,
+        attempts=exception.failure.attempts,
+        error=exception.failure.error,
+        code=exception.failure.code,
+        died_at=exception.failed_at,
     )

@@ -1,1 +1,1 @@
-"""The AnyTrack REST stand-in: its eight calls under `/v1`."""
+"""The AnyTrack stand-in: the eight calls of its REST API, under `/v1`."""

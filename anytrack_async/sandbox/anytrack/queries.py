@@ -1,4 +1,4 @@
-"""What is read back: lists, affiliates and days, computed from what was tracked."""
+"""Reads: lists, affiliates and days, computed from the stored conversions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
-from anytrack_async.sandbox.anytrack.intake import parse_time
 from anytrack_async.sandbox.anytrack.store import Stored, money
+from anytrack_async.sandbox.anytrack.validation import parse_time
 
 METRICS = ("revenue", "conversions", "epc", "conversion_rate")
 
@@ -20,7 +20,7 @@ _CENT = Decimal("0.01")
 
 
 class InvalidParameterError(ValueError):
-    """A query parameter AnyTrack does not take.
+    """A query parameter with a value that AnyTrack rejects.
 
     Attributes:
         field: its name.
@@ -33,7 +33,7 @@ class InvalidParameterError(ValueError):
 
 @attrs.frozen(kw_only=True)
 class Query:
-    """Which conversions are asked for; both ends of the time range are included."""
+    """A filter of conversions; both ends of the time range are included."""
 
     first: datetime
     last: datetime
@@ -41,59 +41,60 @@ class Query:
     campaign_id: str | None = None
 
     @classmethod
-    def of(cls, params: dict[str, str], *, now: datetime) -> Query:
-        """Return the query *params* make: the last 30 days, unless they say otherwise."""
-        last = _moment(params, "date_to", end=True) or now
+    def parse(cls, params: dict[str, str], *, now: datetime) -> Query:
+        """Return the filter in *params*, by default of the last 30 days."""
+        last = _parse_time(params, "date_to", end=True) or now
         return cls(
-            first=_moment(params, "date_from") or last - timedelta(days=30),
+            first=_parse_time(params, "date_from") or last - timedelta(days=30),
             last=last,
             source=params.get("source"),
             campaign_id=params.get("campaign_id"),
         )
 
-    def takes(self, stored: Stored) -> bool:
-        """Return whether *stored* is asked for."""
+    def matches(self, stored: Stored) -> bool:
+        """Return whether *stored* passes the filter."""
         return (
-            self.first <= stored.at <= self.last
+            self.first <= stored.time <= self.last
             and self.source in (None, stored.source)
             and self.campaign_id in (None, stored.campaign_id)
         )
 
 
-def _moment(params: dict[str, str], name: str, *, end: bool = False) -> datetime | None:
+def _parse_time(params: dict[str, str], name: str, *, end: bool = False) -> datetime | None:
     text = params.get(name)
     if not text:
         return None
     try:
-        at = parse_time(text)
+        moment = parse_time(text)
     except ValueError:
         raise InvalidParameterError(name, "must be an ISO 8601 date or time") from None
-    # A date alone means the whole day.
-    return at + timedelta(days=1, microseconds=-1) if end and len(text) <= len("2026-01-01") else at
+    # A date without a time means the whole day.
+    is_date = len(text) <= len("2026-01-01")
+    return moment + timedelta(days=1, microseconds=-1) if end and is_date else moment
 
 
-def day(params: dict[str, str]) -> Query:
-    """Return the query for the day *params* name, in UTC."""
+def parse_day(params: dict[str, str]) -> Query:
+    """Return the filter for the `date` in *params*, a day in UTC."""
     try:
-        chosen = date.fromisoformat(params.get("date", ""))
+        day = date.fromisoformat(params.get("date", ""))
     except ValueError:
         raise InvalidParameterError("date", "must be YYYY-MM-DD") from None
-    first = datetime(chosen.year, chosen.month, chosen.day, tzinfo=UTC)
+    first = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return Query(first=first, last=first + timedelta(days=1, microseconds=-1))
 
 
 def daily_report(conversions: Iterable[Stored]) -> dict[str, Any]:
-    """Return the figures of one day; what has no entries is left out."""
-    taken = list(conversions)
-    total = _total(taken)
-    average = total / len(taken) if taken else Decimal(0)
+    """Return the figures of one day, without empty groups."""
+    stored = list(conversions)
+    total = _total(stored)
+    average = total / len(stored) if stored else Decimal(0)
     groups = {
-        "by_source": _revenue_by(taken, lambda stored: stored.source),
-        "by_campaign": _revenue_by(taken, lambda stored: stored.campaign_id),
+        "by_source": _revenue_by(stored, lambda conversion: conversion.source),
+        "by_campaign": _revenue_by(stored, lambda conversion: conversion.campaign_id),
     }
     return {
         "total_revenue": money(total),
-        "total_conversions": len(taken),
+        "total_conversions": len(stored),
         "avg_order_value": money(average.quantize(_CENT)),
     } | {name: group for name, group in groups.items() if group}
 
@@ -102,6 +103,7 @@ def performance(affiliate_id: str, conversions: Iterable[Stored], *, seed: int) 
     """Return one affiliate's figures; the clicks are made up, and never fewer than conversions."""
     own = [stored for stored in conversions if stored.affiliate_id == affiliate_id]
     chance = random.Random(f"{seed}:{affiliate_id}")
+    # 8 to 40 clicks for each conversion: a conversion rate of 2.5 % to 12.5 %.
     clicks = len(own) * chance.randint(8, 40) + chance.randint(0, 7)
     revenue = _total(own)
     return {
@@ -113,8 +115,10 @@ def performance(affiliate_id: str, conversions: Iterable[Stored], *, seed: int) 
     }
 
 
-def top(params: dict[str, str], conversions: Iterable[Stored], *, seed: int) -> list[Any]:
-    """Return the best affiliates by the metric *params* name, best first."""
+def top_affiliates(
+    params: dict[str, str], conversions: Iterable[Stored], *, seed: int
+) -> list[dict[str, Any]]:
+    """Return the best affiliates by the metric in *params*, best first."""
     metric = params.get("sort_by", "revenue")
     if metric not in METRICS:
         raise InvalidParameterError("sort_by", "must be one of " + ", ".join(METRICS))
@@ -128,6 +132,7 @@ def top(params: dict[str, str], conversions: Iterable[Stored], *, seed: int) -> 
         {"affiliate_id": name, **performance(name, own, seed=seed)}
         for name, own in by_affiliate.items()
     ]
+    # Largest first; equal figures in order of the id, so that a page does not change between calls.
     rows.sort(key=lambda row: (-Decimal(str(row[metric])), row["affiliate_id"]))
     return rows[: int(limit)]
 

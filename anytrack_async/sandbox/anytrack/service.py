@@ -1,4 +1,4 @@
-"""AnyTrack's REST API: authentication, routes and answers."""
+"""AnyTrack's REST API: authentication, routes and replies."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from typing import Any
 
 import orjson
 
-from anytrack_async.sandbox.anytrack import intake, journey, queries
-from anytrack_async.sandbox.anytrack.store import Store, Stored, conversion_id
+from anytrack_async.sandbox.anytrack import queries
+from anytrack_async.sandbox.anytrack.store import MODELS, Store, Stored, to_conversion_id
+from anytrack_async.sandbox.anytrack.validation import event_id, find_problems
 from anytrack_async.sandbox.ledger import LedgerPage
-from anytrack_async.sandbox.request import Clock, Reply, Request, json_reply
+from anytrack_async.sandbox.request import JSON_TYPE, Clock, Reply, Request, json_reply
 from anytrack_async.sandbox.settings import SandboxSettings
-
-_JSON = (b"content-type", b"application/json")
 
 
 class AnyTrackService:
     """The AnyTrack stand-in.
 
-    No public page documents this API. Where the documents say nothing, the stand-in does what a
-    careful client must survive: 201 for a new conversion and 200 for a repeated one, revenue as
-    text, times in UTC without an offset, touchpoints newest first, fields nobody asked for.
+    No public page documents this API. Where its documents are silent, the stand-in behaves in a
+    way that a careful client must cope with: 201 for a new conversion and 200 for a repeated one,
+    revenue as text, times in UTC without an offset, touchpoints newest first, undocumented fields.
     """
 
     def __init__(self, settings: SandboxSettings, ledger: LedgerPage, clock: Clock) -> None:
@@ -31,7 +30,8 @@ class AnyTrackService:
         self._ledger = ledger
         self._clock = clock
         self._store = Store(seed=settings.seed, keep=settings.keep)
-        self._known: dict[str, int] = {}
+        # Idempotency key → number of the conversion, for all conversions since the last reset.
+        self._numbers: dict[str, int] = {}
         self._requests = itertools.count(1)
         self._accounts = frozenset(settings.anytrack.accounts)
         self.set_tokens(settings.anytrack.keys)
@@ -50,7 +50,7 @@ class AnyTrackService:
         return Reply(429, reply.body, (*reply.headers, (b"retry-after", b"1")))
 
     def handle(self, request: Request) -> Reply:
-        """Answer one request under `/v1`."""
+        """Reply to one request under `/v1`."""
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
@@ -80,80 +80,82 @@ class AnyTrackService:
             return self._error(400, "invalid_json", "The body is not JSON")
         if not isinstance(data, dict):
             return self._invalid({"body": "must be an object"})
-        if problems := intake.problems(data):
+        if problems := find_problems(data):
             return self._invalid(problems)
-        key = intake.event_id(data, request.header(b"idempotency-key"))
-        return self._take(data, request.body, key)
+        key = event_id(data, request.header(b"idempotency-key"))
+        return self._store_once(data, request.body, key)
 
-    def _take(self, data: dict[str, Any], body: bytes, key: str | None) -> Reply:
-        known = self._known.get(key) if key and self._settings.anytrack.dedup else None
-        self._ledger.accept(key, new=known is None)
-        if known is not None:
-            return self._success(200, known)
+    def _store_once(self, data: dict[str, Any], body: bytes, key: str | None) -> Reply:
+        earlier = self._numbers.get(key) if key and self._settings.anytrack.dedup else None
+        self._ledger.accept(key, new=earlier is None)
+        if earlier is not None:
+            return self._success(200, earlier)
+        # The body is stored as it arrived, unless it lacks the time that reads filter by.
         if not data.get("timestamp"):
             body = orjson.dumps({**data, "timestamp": self._now().isoformat()})
         number = self._store.add(body)
         if key:
-            self._known[key] = number
+            self._numbers[key] = number
         return self._success(201, number)
 
     def _read(self, request: Request) -> Reply:
         match request.path.removeprefix("/v1/").rstrip("/").split("/"):
             case ["conversions"]:
-                return self._data([s.wire() for s in self._asked(request)])
+                return self._data([stored.as_json() for stored in self._select(request)])
             case ["conversions", id_]:
-                return self._of(id_, lambda stored: {"data": stored.wire()})
+                return self._view(id_, lambda stored: {"data": stored.as_json()})
             case ["conversions", id_, "touchpoints"]:
-                return self._of(id_, _touchpoints)
+                return self._view(id_, _touchpoints)
             case ["conversions", id_, "attribution"]:
                 return self._attribution(id_, request.params.get("model", "last_click"))
             case ["affiliates", "performance"]:
                 return self._performance(request)
             case ["affiliates", "top"]:
-                rows = queries.top(request.params, self._asked(request), seed=self._settings.seed)
-                return self._data(rows)
+                selected = self._select(request)
+                seed = self._settings.seed
+                return self._data(queries.top_affiliates(request.params, selected, seed=seed))
             case ["reports", "daily"]:
-                asked = queries.day(request.params)
-                taken = filter(asked.takes, self._store)
-                return self._answer(200, queries.daily_report(taken))
+                query = queries.parse_day(request.params)
+                return self._reply(200, queries.daily_report(filter(query.matches, self._store)))
         return self._error(404, "not_found", f"There is no {request.path}")
 
-    def _asked(self, request: Request) -> list[Stored]:
-        asked = queries.Query.of(request.params, now=self._now())
-        return [stored for stored in self._store if asked.takes(stored)]
+    def _select(self, request: Request) -> list[Stored]:
+        query = queries.Query.parse(request.params, now=self._now())
+        return [stored for stored in self._store if query.matches(stored)]
 
     def _performance(self, request: Request) -> Reply:
         name = request.params.get("affiliate_id")
         if not name:
             return self._invalid({"affiliate_id": "is required"})
-        own = self._asked(request)
-        return self._data(queries.performance(name, own, seed=self._settings.seed))
+        selected = self._select(request)
+        return self._data(queries.performance(name, selected, seed=self._settings.seed))
 
-    def _attribution(self, id_: str, model: str) -> Reply:
-        known = next((m for m in journey.MODELS if m == model), None)
-        if known is None:
-            return self._invalid({"model": "must be one of " + ", ".join(journey.MODELS)})
-        return self._of(
-            id_, lambda stored: {"model": known, "weights": stored.journey.weights(known)}
+    def _attribution(self, id_: str, name: str) -> Reply:
+        model = next((model for model in MODELS if model == name), None)
+        if model is None:
+            return self._invalid({"model": "must be one of " + ", ".join(MODELS)})
+        return self._view(
+            id_, lambda stored: {"model": model, "weights": stored.journey.weights(model)}
         )
 
-    def _of(self, id_: str, view: Callable[[Stored], dict[str, Any]]) -> Reply:
+    def _view(self, id_: str, view: Callable[[Stored], dict[str, Any]]) -> Reply:
         stored = self._store.get(id_)
         if stored is None:
             return self._error(404, "not_found", f"There is no conversion {id_}")
-        return self._answer(200, view(stored))
+        return self._reply(200, view(stored))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
 
     def _success(self, status: int, number: int) -> Reply:
-        body = b'{"status":"success","conversion_id":"%b"}' % conversion_id(number).encode()
-        return Reply(status, body, (_JSON, (b"x-request-id", self._request_id())))
+        # By hand: this reply is sent once for every conversion.
+        body = b'{"status":"success","conversion_id":"%b"}' % to_conversion_id(number).encode()
+        return Reply(status, body, (JSON_TYPE, (b"x-request-id", self._request_id())))
 
     def _data(self, data: object) -> Reply:
-        return self._answer(200, {"data": data})
+        return self._reply(200, {"data": data})
 
-    def _answer(self, status: int, data: object) -> Reply:
+    def _reply(self, status: int, data: object) -> Reply:
         return json_reply(status, data, [(b"x-request-id", self._request_id())])
 
     def _invalid(self, fields: dict[str, str]) -> Reply:
@@ -172,4 +174,4 @@ class AnyTrackService:
 
 
 def _touchpoints(stored: Stored) -> dict[str, Any]:
-    return {"data": [journey.wire(touch) for touch in reversed(stored.journey.touchpoints)]}
+    return {"data": [touch.as_json() for touch in reversed(stored.journey.touchpoints)]}

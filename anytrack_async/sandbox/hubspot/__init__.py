@@ -1,1 +1,1 @@
-"""The HubSpot stand-in: one portal with deals, contacts, their properties and their links."""
+"""The HubSpot stand-in: one portal with deals, contacts, their properties and associations."""

@@ -1,4 +1,7 @@
-"""`/crm/associations`: linking deals and contacts, in batches and one by one.
+"""`/crm/associations`: associating deals with contacts, in batches and one by one.
+
+*source* and *target* are the object types in the order of the path: deals and contacts, or
+contacts and deals.
 
 Source: HubSpot: associations API, associate records with a default label.
 """
@@ -8,68 +11,75 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from anytrack_async.sandbox.hubspot.batches import envelope, inputs_of
-from anytrack_async.sandbox.hubspot.call import Call
-from anytrack_async.sandbox.hubspot.errors import HubSpotError, invalid
-from anytrack_async.sandbox.hubspot.links import OBJECT_TYPE_IDS, TYPE_IDS
-from anytrack_async.sandbox.hubspot.plans import SINGULAR
-from anytrack_async.sandbox.hubspot.portal import Portal
-from anytrack_async.sandbox.hubspot.records import Table
+from anytrack_async.sandbox.hubspot.messages import (
+    Call,
+    HubSpotError,
+    batch_body,
+    batch_inputs,
+    invalid,
+)
+from anytrack_async.sandbox.hubspot.portal import (
+    ASSOCIATION_TYPE_IDS,
+    OBJECT_TYPE_IDS,
+    SINGULAR,
+    Portal,
+    Table,
+)
 from anytrack_async.sandbox.request import Reply, json_reply
 
-View = Callable[[Table, Table, tuple[int, int]], list[dict[str, Any]]]
+ResultView = Callable[[Table, Table, tuple[int, int]], list[dict[str, Any]]]
 
 
-def associate(portal: Portal, call: Call, left: Table, right: Table) -> Reply:
+def associate_batch(portal: Portal, call: Call, source: Table, target: Table) -> Reply:
     """`POST …/batch/associate/default`: repeating it changes nothing.
 
-    Each pair gives two results, one for each direction. A record that is not there is named in
-    `errors`; what such an entry says is not documented, but that it comes with a 200 is: HubSpot's
+    Each pair has two results, one for each direction. A record that does not exist is named in
+    `errors`. The content of such an entry is not documented, but its status is: 200, and HubSpot's
     own clients know no 207 here.
     """
-    results, errors = _batch(portal, call, left, right, _default)
-    return json_reply(200, envelope(results, errors, portal.now))
+    results, errors = _associate_batch(portal, call, source, target, _default_results)
+    return json_reply(200, batch_body(results, errors, portal.now))
 
 
-def create(portal: Portal, call: Call, left: Table, right: Table) -> Reply:
-    """`POST …/batch/create`, with the kind of association spelled out."""
-    results, errors = _batch(portal, call, left, right, _labelled)
-    return json_reply(207 if errors else 201, envelope(results, errors, portal.now))
+def create_batch(portal: Portal, call: Call, source: Table, target: Table) -> Reply:
+    """`POST …/batch/create`, which names the type of the association."""
+    results, errors = _associate_batch(portal, call, source, target, _labelled_results)
+    return json_reply(207 if errors else 201, batch_body(results, errors, portal.now))
 
 
-def one(portal: Portal, left: Table, id_: str, right: Table, other: str) -> Reply:
+def associate(portal: Portal, source: Table, id_: str, target: Table, other_id: str) -> Reply:
     """`PUT /crm/objects/{type}/{id}/associations/default/{type}/{id}`."""
-    numbers = _numbers(portal, left, right, {"from": {"id": id_}, "to": {"id": other}})
-    if isinstance(numbers, HubSpotError):
-        raise numbers
-    return json_reply(200, envelope(_default(left, right, numbers), [], portal.now))
+    pair = _associate(portal, source, target, {"from": {"id": id_}, "to": {"id": other_id}})
+    if isinstance(pair, HubSpotError):
+        raise pair
+    return json_reply(200, batch_body(_default_results(source, target, pair), [], portal.now))
 
 
-def read(portal: Portal, call: Call, left: Table, right: Table) -> Reply:
-    """`POST …/batch/read`: what each record is linked to; one linked to nothing is an error."""
+def read_batch(portal: Portal, call: Call, source: Table, target: Table) -> Reply:
+    """`POST …/batch/read`: each record's associations; a record without any is an error."""
     results, errors = [], []
-    for item in inputs_of(call.data, left.kind):
+    for item in batch_inputs(call.data, source.kind):
         id_ = str(item.get("id"))
-        if linked := _linked(portal, left, id_):
-            results.append({"from": {"id": id_}, "to": _targets(left, right, linked)})
+        if numbers := _associated(portal, source, id_):
+            results.append({"from": {"id": id_}, "to": _targets(source, target, numbers)})
         else:
-            errors.append(_unlinked(left, id_, right).item())
-    body = envelope(portal.shuffled(results), errors, portal.now)
+            errors.append(_no_associations(source, id_, target).as_batch_error())
+    body = batch_body(portal.shuffle(results), errors, portal.now)
     return json_reply(207 if errors else 200, body)
 
 
-def of(portal: Portal, left: Table, id_: str, right: Table) -> Reply:
+def list_associations(portal: Portal, source: Table, id_: str, target: Table) -> Reply:
     """`GET /crm/objects/{type}/{id}/associations/{type}`."""
-    return json_reply(200, {"results": _targets(left, right, _linked(portal, left, id_))})
+    return json_reply(200, {"results": _targets(source, target, _associated(portal, source, id_))})
 
 
-def _linked(portal: Portal, left: Table, id_: str) -> tuple[int, ...]:
-    number = left.find(id_, None)
-    return () if number is None else portal.links.of(left.kind, number)
+def _associated(portal: Portal, source: Table, id_: str) -> tuple[int, ...]:
+    number = source.find(id_, None)
+    return () if number is None else portal.associations.get(source.kind, number)
 
 
-def _unlinked(left: Table, id_: str, right: Table) -> HubSpotError:
-    start, end = SINGULAR[left.kind].lower(), SINGULAR[right.kind].lower()
+def _no_associations(source: Table, id_: str, target: Table) -> HubSpotError:
+    start, end = SINGULAR[source.kind].lower(), SINGULAR[target.kind].lower()
     return HubSpotError(
         status=404,
         category="OBJECT_NOT_FOUND",
@@ -79,72 +89,74 @@ def _unlinked(left: Table, id_: str, right: Table) -> HubSpotError:
     )
 
 
-def _batch(
-    portal: Portal, call: Call, left: Table, right: Table, view: View
+def _associate_batch(
+    portal: Portal, call: Call, source: Table, target: Table, view: ResultView
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     results: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
-    for item in inputs_of(call.data, left.kind):
-        numbers = _numbers(portal, left, right, item)
-        if isinstance(numbers, HubSpotError):
-            portal.refuse(numbers)
-            errors.append(numbers.item())
+    for item in batch_inputs(call.data, source.kind):
+        pair = _associate(portal, source, target, item)
+        if isinstance(pair, HubSpotError):
+            portal.count_rejection(pair)
+            errors.append(pair.as_batch_error())
         else:
-            results += view(left, right, numbers)
-    return portal.shuffled(results), errors
+            results += view(source, target, pair)
+    return portal.shuffle(results), errors
 
 
-def _numbers(
-    portal: Portal, left: Table, right: Table, item: dict[str, Any]
+def _associate(
+    portal: Portal, source: Table, target: Table, item: dict[str, Any]
 ) -> tuple[int, int] | HubSpotError:
+    """Associate the records of *item*; return their numbers, or the error if one is missing."""
     ends = item.get("from"), item.get("to")
     if not all(isinstance(end, dict) and end.get("id") for end in ends):
         raise invalid("Invalid input JSON: `from` and `to` need an `id` each", reason="ENDS")
     ids = [str(end["id"]) for end in ends if end]
-    found = left.find(ids[0], None), right.find(ids[1], None)
-    if found[0] is None or found[1] is None:
+    number, other = source.find(ids[0], None), target.find(ids[1], None)
+    if number is None or other is None:
+        # Returned, not raised: the batch goes on with its other pairs.
         return HubSpotError(
             status=404,
             category="OBJECT_NOT_FOUND",
             message="One or more of the records to associate do not exist",
             context={"fromObjectId": ids[:1], "toObjectId": ids[1:]},
         )
-    portal.links.add(left.kind, found[0], found[1])
-    portal.ledger.extra["associations"] = portal.links.count
-    return found[0], found[1]
+    portal.associate(source.kind, number, other)
+    return number, other
 
 
-def _default(left: Table, right: Table, numbers: tuple[int, int]) -> list[dict[str, Any]]:
-    ways = ((left, right, numbers), (right, left, numbers[::-1]))
+def _default_results(source: Table, target: Table, pair: tuple[int, int]) -> list[dict[str, Any]]:
+    # Deal 40001 and contact 101: one result for 40001 → 101 (type 3), one for 101 → 40001 (type 4).
+    directions = ((source, target, pair), (target, source, pair[::-1]))
     return [
         {
-            "from": {"id": str(pair[0])},
-            "to": {"id": str(pair[1])},
+            "from": {"id": str(numbers[0])},
+            "to": {"id": str(numbers[1])},
             "associationSpec": {
                 "associationCategory": "HUBSPOT_DEFINED",
-                "associationTypeId": TYPE_IDS[start.kind, end.kind],
+                "associationTypeId": ASSOCIATION_TYPE_IDS[start.kind, end.kind],
             },
         }
-        for start, end, pair in ways
+        for start, end, numbers in directions
     ]
 
 
-def _labelled(left: Table, right: Table, numbers: tuple[int, int]) -> list[dict[str, Any]]:
+def _labelled_results(source: Table, target: Table, pair: tuple[int, int]) -> list[dict[str, Any]]:
     return [
         {
-            "fromObjectTypeId": OBJECT_TYPE_IDS[left.kind],
-            "fromObjectId": str(numbers[0]),
-            "toObjectTypeId": OBJECT_TYPE_IDS[right.kind],
-            "toObjectId": str(numbers[1]),
+            "fromObjectTypeId": OBJECT_TYPE_IDS[source.kind],
+            "fromObjectId": str(pair[0]),
+            "toObjectTypeId": OBJECT_TYPE_IDS[target.kind],
+            "toObjectId": str(pair[1]),
             "labels": [],
         }
     ]
 
 
-def _targets(left: Table, right: Table, linked: tuple[int, ...]) -> list[dict[str, Any]]:
+def _targets(source: Table, target: Table, numbers: tuple[int, ...]) -> list[dict[str, Any]]:
     type_ = {
         "category": "HUBSPOT_DEFINED",
-        "typeId": TYPE_IDS[left.kind, right.kind],
+        "typeId": ASSOCIATION_TYPE_IDS[source.kind, target.kind],
         "label": None,
     }
-    return [{"toObjectId": str(number), "associationTypes": [type_]} for number in linked]
+    return [{"toObjectId": str(number), "associationTypes": [type_]} for number in numbers]

@@ -1,4 +1,4 @@
-"""Pipelines, properties and the portal itself.
+"""Pipelines, properties and the account details of the portal.
 
 Source: HubSpot: pipelines API, properties API, account information.
 """
@@ -7,85 +7,96 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytrack_async.sandbox.hubspot.batches import envelope, inputs_of
-from anytrack_async.sandbox.hubspot.call import Call
-from anytrack_async.sandbox.hubspot.defaults import PORTAL_ID
-from anytrack_async.sandbox.hubspot.errors import not_found
-from anytrack_async.sandbox.hubspot.pipelines import DEAL_PIPELINES
-from anytrack_async.sandbox.hubspot.portal import Portal
-from anytrack_async.sandbox.hubspot.records import Table
-from anytrack_async.sandbox.hubspot.schema import group_wire
+from anytrack_async.sandbox.hubspot.messages import Call, batch_body, batch_inputs, not_found
+from anytrack_async.sandbox.hubspot.portal import Portal, Table
+from anytrack_async.sandbox.hubspot.schema import DEAL_PIPELINES, PORTAL_ID, group_as_json
 from anytrack_async.sandbox.request import Reply, json_reply
 
 
-def pipelines(table: Table, rest: list[str]) -> Reply:
-    """`GET /crm/pipelines/{type}`, `…/{pipeline}`, `…/{pipeline}/stages` and `…/stages/{stage}`."""
-    known = list(DEAL_PIPELINES) if table.kind == "deals" else []
-    wired = [pipeline.wire(order) for order, pipeline in enumerate(known)]
-    if not rest:
-        return json_reply(200, {"results": wired})
-    pipeline = _named("Pipeline", wired, rest[0])
-    match rest[1:]:
+def pipelines(table: Table, path: list[str]) -> Reply:
+    """`GET /crm/pipelines/{type}`, `…/{pipeline}`, `…/{pipeline}/stages` and `…/stages/{stage}`.
+
+    Args:
+        table: the object type.
+        path: the parts of the path after the object type.
+    """
+    # Contacts have lifecycle stages, but no pipelines.
+    defined = DEAL_PIPELINES if table.kind == "deals" else ()
+    results = [pipeline.as_json(order) for order, pipeline in enumerate(defined)]
+    if not path:
+        return json_reply(200, {"results": results})
+    pipeline = _with_id("Pipeline", results, path[0])
+    match path[1:]:
         case []:
             return json_reply(200, pipeline)
         case ["stages"]:
             return json_reply(200, {"results": pipeline["stages"]})
         case ["stages", stage]:
-            return json_reply(200, _named("Stage", pipeline["stages"], stage))
+            return json_reply(200, _with_id("Stage", pipeline["stages"], stage))
     raise not_found("resource not found")
 
 
-def _named(what: str, known: list[dict[str, Any]], id_: str) -> dict[str, Any]:
-    for one in known:
-        if one["id"] == id_:
-            return one
-    raise not_found(f"{what} {id_} was not found", **{f"{what.lower()}Id": [id_]})
+def _with_id(noun: str, results: list[dict[str, Any]], id_: str) -> dict[str, Any]:
+    for result in results:
+        if result["id"] == id_:
+            return result
+    raise not_found(f"{noun} {id_} was not found", **{f"{noun.lower()}Id": [id_]})
 
 
-def properties(portal: Portal, call: Call, table: Table, rest: list[str]) -> Reply:
-    """`/crm/properties/{type}`: list, read and create properties and their groups."""
+def properties(portal: Portal, call: Call, table: Table, path: list[str]) -> Reply:
+    """`/crm/properties/{type}`: list, read and create properties and their groups.
+
+    Args:
+        portal: the portal.
+        call: a GET or POST.
+        table: the object type.
+        path: the parts of the path after the object type.
+    """
     schema, now = table.schema, portal.now()
-    match call.method, rest:
+    match call.method, path:
         case "GET", []:
-            return json_reply(
-                200, {"results": [p.wire(now=now) for p in schema.properties.values()]}
-            )
+            results = [property_.as_json(now=now) for property_ in schema.properties.values()]
+            return json_reply(200, {"results": results})
         case "POST", []:
-            return json_reply(201, schema.create(call.data).wire(now=now))
+            return json_reply(201, schema.create(call.data).as_json(now=now))
         case "POST", ["batch", "read"]:
-            return _read(portal, call, table)
+            return _read_properties(portal, call, table)
         case "GET", ["groups"]:
-            return json_reply(200, {"results": [group_wire(*g) for g in schema.groups.items()]})
+            groups = [group_as_json(name, label) for name, label in schema.groups.items()]
+            return json_reply(200, {"results": groups})
         case "POST", ["groups"]:
             name = schema.create_group(call.data)
-            return json_reply(201, group_wire(name, schema.groups[name]))
+            return json_reply(201, group_as_json(name, schema.groups[name]))
         case "GET", ["groups", name] if name in schema.groups:
-            return json_reply(200, group_wire(name, schema.groups[name]))
+            return json_reply(200, group_as_json(name, schema.groups[name]))
         case "GET", [name]:
-            return json_reply(200, schema.get(name).wire(now=now))
+            return json_reply(200, schema.get(name).as_json(now=now))
     raise not_found("resource not found")
 
 
-def _read(portal: Portal, call: Call, table: Table) -> Reply:
-    schema, now = table.schema, portal.now()
-    names = [str(item.get("name")) for item in inputs_of(call.data, table.kind)]
-    found = [schema.properties[name].wire(now=now) for name in names if name in schema.properties]
-    missing = [schema.missing(name).item() for name in names if name not in schema.properties]
-    body = envelope(portal.shuffled(found), missing, portal.now)
-    return json_reply(207 if missing else 200, body)
+def _read_properties(portal: Portal, call: Call, table: Table) -> Reply:
+    properties, now = table.schema.properties, portal.now()
+    names = [str(item.get("name")) for item in batch_inputs(call.data, table.kind)]
+    results = [properties[name].as_json(now=now) for name in names if name in properties]
+    errors = [
+        table.schema.missing(name).as_batch_error() for name in names if name not in properties
+    ]
+    # Some found and some missing is a "multi-status" 207, also where all are missing.
+    body = batch_body(portal.shuffle(results), errors, portal.now)
+    return json_reply(207 if errors else 200, body)
 
 
-def account(portal: Portal) -> Reply:
+def account_details(portal: Portal) -> Reply:
     """`GET /account-info/{version}/details`."""
-    first, *others = portal.settings.currencies
+    currency, *additional = portal.settings.currencies
     details = {
         "portalId": PORTAL_ID,
         "accountType": "DEVELOPER_TEST",
         "timeZone": "UTC",
         "utcOffset": "+00:00",
         "utcOffsetMilliseconds": 0,
-        "companyCurrency": first,
-        "additionalCurrencies": others,
+        "companyCurrency": currency,
+        "additionalCurrencies": additional,
         "uiDomain": "app.hubspot.com",
         "dataHostingLocation": "na1",
     }

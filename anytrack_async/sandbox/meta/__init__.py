@@ -1,1 +1,1 @@
-"""The Meta Conversions API stand-in: `POST /{version}/{pixel}/events`."""
+"""The Meta stand-in: the Conversions API's `POST /{version}/{pixel}/events`."""

@@ -1,7 +1,8 @@
-"""Graph API errors, as Meta words them.
+"""Graph API errors in Meta's words.
 
-Source: Meta: Graph API, error handling; Conversions API, troubleshooting. The user texts come in
-the language of the token's owner: here Danish, so that nobody matches on them.
+Source: Meta: Graph API, error handling; Conversions API, troubleshooting. Meta translates the texts
+for users into the language of the token's owner: here into Danish, so that no client matches on
+them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import attrs
 
 INVALID = 100
-_EVENTS = 2_804_000
+_FIRST_EVENT_SUBCODE = 2_804_000
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -20,10 +21,10 @@ class GraphError(Exception):
 
     Attributes:
         status: the HTTP status; throttling and bad events are both 400.
-        code: what to decide on.
-        subcode: which of the errors behind *code*.
-        title: for the user, localised.
-        text: for the user, localised.
+        code: the field to decide on.
+        subcode: tells apart the errors with one *code*.
+        title: for the user, translated.
+        text: for the user, translated.
     """
 
     message: str
@@ -37,10 +38,14 @@ class GraphError(Exception):
 
     @property
     def reason(self) -> str:
-        """The key it is counted under: the code, or what is behind it if it says nothing."""
+        """The ledger's key: the code, with the subcode where the code alone says nothing."""
+        # 190/463 counts as "190", 100/33 as "100/33" and 100/2804003 as "2804003": code 100 stands
+        # for everything from a wrong path to an event that is too old.
         if self.code != INVALID or self.subcode is None:
             return str(self.code)
-        return str(self.subcode) if self.subcode > _EVENTS else f"{self.code}/{self.subcode}"
+        if self.subcode > _FIRST_EVENT_SUBCODE:
+            return str(self.subcode)
+        return f"{self.code}/{self.subcode}"
 
     def body(self, trace: str) -> dict[str, Any]:
         """Return the error's JSON."""
@@ -58,7 +63,7 @@ class GraphError(Exception):
 
 
 def bad_token() -> GraphError:
-    """Return the error of a token that is not (or no longer) valid."""
+    """Return the error of an unknown or expired token."""
     message = "Error validating access token: Session has expired."
     return GraphError(message=message, code=190, subcode=463, status=401)
 
@@ -69,16 +74,16 @@ def no_token() -> GraphError:
     return GraphError(message=message, code=104, status=400)
 
 
-def bad_proof(*, given: bool) -> GraphError:
-    """Return the error of a wrong `appsecret_proof`, or of one that is not given."""
+def bad_proof(*, is_missing: bool) -> GraphError:
+    """Return the error of a wrong or missing `appsecret_proof`."""
     wrong = "Invalid appsecret_proof provided in the API argument"
     missing = "API calls from the server require an appsecret_proof argument"
-    message = wrong if given else missing
+    message = missing if is_missing else wrong
     return GraphError(message=message, code=100, type="GraphMethodException")
 
 
 def unknown_object(method: str, id_: str) -> GraphError:
-    """Return the error of an object that is not there, or not for this token."""
+    """Return the error of an object that does not exist, or is forbidden to this token."""
     return GraphError(
         message=f"Unsupported {method.lower()} request. Object with ID '{id_}' does not exist, "
         "cannot be loaded due to missing permissions, or does not support this operation. "
@@ -91,12 +96,12 @@ def unknown_object(method: str, id_: str) -> GraphError:
 
 
 def bad_parameter(message: str) -> GraphError:
-    """Return the error of a parameter Meta does not take."""
+    """Return the error of an invalid parameter."""
     return GraphError(message=f"(#100) {message}", code=100)
 
 
 def bad_event(subcode: int, title: str, text: str) -> GraphError:
-    """Return the error of an invalid event; it does not say which event it was."""
+    """Return the error of an invalid event; like Meta's, it does not name the event."""
     return GraphError(
         message="Invalid parameter",
         code=100,
@@ -108,13 +113,13 @@ def bad_event(subcode: int, title: str, text: str) -> GraphError:
 
 
 def failure() -> GraphError:
-    """Return the error of a service that failed."""
+    """Return the error of an internal failure."""
     message = "An unexpected error has occurred. Please retry your request later."
     return GraphError(message=message, code=2, status=500, transient=True)
 
 
 def throttled(code: int) -> GraphError:
-    """Return the error of too many calls: of the app (4) or of the business use case (80004)."""
+    """Return the error of too many calls: by the app (code 4) or the ad account (80004)."""
     messages = {
         4: "Application request limit reached",
         80004: "There have been too many calls to this ad-account. Wait a bit and try again.",

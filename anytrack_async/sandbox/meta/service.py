@@ -1,4 +1,4 @@
-"""The Conversions API: authentication, limits, the batch that is taken whole or not at all.
+"""The Conversions API: authentication, limits, and batches accepted as a whole or not at all.
 
 Source: Meta: Conversions API, using the API; Graph API, securing requests and rate limits.
 """
@@ -14,14 +14,15 @@ from typing import Any
 import orjson
 
 from anytrack_async.sandbox.ledger import LedgerPage
-from anytrack_async.sandbox.meta import errors, parameters
+from anytrack_async.sandbox.meta import errors
 from anytrack_async.sandbox.meta.errors import GraphError
-from anytrack_async.sandbox.meta.events import DAY, check
+from anytrack_async.sandbox.meta.parameters import read_events, read_parameters
+from anytrack_async.sandbox.meta.validation import DAY, find_error
 from anytrack_async.sandbox.request import Clock, Reply, Request, json_reply
 from anytrack_async.sandbox.settings import SandboxSettings
 
 MAX_EVENTS = 1_000
-MAX_AGENT = 22
+MAX_PARTNER_AGENT = 22
 DEDUP_WINDOW = 2 * DAY
 
 
@@ -34,8 +35,8 @@ class MetaService:
         self._clock = clock
         self._traces = itertools.count(1)
         self._random = random.Random(settings.seed)
-        # By hash: a million (name, id) pairs would be the largest thing in memory.
-        self._seen: dict[int, float] = {}
+        # Hashes as keys: a million (pixel, name, id) tuples would need far more memory.
+        self._last_seen: dict[int, float] = {}
         self._codes: dict[str, int] = {}
         ledger.extra["test_event_codes"] = self._codes
         self.set_tokens(settings.meta.tokens)
@@ -53,29 +54,29 @@ class MetaService:
         return self._error(errors.throttled(self._random.choice((4, 80004))), usage=100)
 
     def handle(self, request: Request) -> Reply:
-        """Answer one request under `/{version}/`."""
+        """Reply to one request under `/{version}/`."""
         try:
-            return self._take(request)
+            return self._handle_events(request)
         except GraphError as error:
             self._ledger.reject(error.reason)
             return self._error(error)
 
-    def _take(self, request: Request) -> Reply:
-        given = parameters.parameters(request)
-        self._authorize(request.bearer or given.get("access_token"), given)
+    def _handle_events(self, request: Request) -> Reply:
+        parameters = read_parameters(request)
+        self._authorize(request.bearer or parameters.get("access_token"), parameters)
         self._check_path(request)
-        if len(str(given.get("partner_agent") or "")) > MAX_AGENT:
+        if len(str(parameters.get("partner_agent") or "")) > MAX_PARTNER_AGENT:
             raise errors.bad_parameter("partner_agent must be shorter than 23 characters.")
-        events = parameters.events(given.get("data"))
+        events = read_events(parameters.get("data"))
         if len(events) > MAX_EVENTS:
             raise errors.bad_parameter(f"param data must have at most {MAX_EVENTS} elements.")
         now = self._clock()
         for event in events:
-            if error := check(event, now):
+            if error := find_error(event, now):
                 raise error
-        return self._accept(request.path, events, given.get("test_event_code"), now)
+        return self._accept(request.path, events, parameters.get("test_event_code"), now)
 
-    def _authorize(self, token: object, given: dict[str, Any]) -> None:
+    def _authorize(self, token: object, parameters: dict[str, Any]) -> None:
         if not token:
             raise errors.no_token()
         if token not in self._tokens:
@@ -83,9 +84,9 @@ class MetaService:
         secret = self._pixel.app_secret
         if secret is not None:
             proof = hmac.new(secret.encode(), str(token).encode(), hashlib.sha256).hexdigest()
-            sent = given.get("appsecret_proof")
-            if sent != proof:
-                raise errors.bad_proof(given=sent is not None)
+            received = parameters.get("appsecret_proof")
+            if received != proof:
+                raise errors.bad_proof(is_missing=received is None)
 
     def _check_path(self, request: Request) -> None:
         _version, id_, edge = [*request.path.strip("/").split("/", 2), "", ""][:3]
@@ -107,10 +108,10 @@ class MetaService:
     def _is_new(self, path: str, event: dict[str, Any], now: float) -> bool:
         pixel = path.split("/")[2]
         key = hash((pixel, event["event_name"], str(event["event_id"])))
-        last = self._seen.get(key)
+        last = self._last_seen.get(key)
         if last is not None and now - last <= DEDUP_WINDOW:
             return False
-        self._seen[key] = now
+        self._last_seen[key] = now
         return True
 
     def _error(self, error: GraphError, *, usage: int = 1) -> Reply:
@@ -118,7 +119,7 @@ class MetaService:
 
     def _usage(self, percent: int) -> list[tuple[bytes, bytes]]:
         figures = {"call_count": percent, "total_cputime": percent, "total_time": percent}
-        # Real waits are minutes; an injected one must not hold up a demo.
+        # Meta asks for minutes; an injected wait must not delay a demo.
         case = {"type": "ads_management", **figures, "estimated_time_to_regain_access": 0}
         return [
             (b"x-app-usage", orjson.dumps(figures)),

@@ -1,4 +1,4 @@
-"""Which events Meta takes.
+"""Validation of an event, as Meta does it.
 
 Source: Meta: Conversions API, server event, customer information and custom data parameters.
 """
@@ -48,6 +48,7 @@ PLAIN = frozenset(
         "madid",
     )
 )
+# Sets of keys that fit too many people: Meta rejects an event with no key outside one of them.
 TOO_BROAD = (
     frozenset(("ct", "country", "st", "zp", "ge", "client_user_agent")),
     frozenset(("db", "client_user_agent")),
@@ -55,17 +56,18 @@ TOO_BROAD = (
     frozenset(("ln", "ge")),
 )
 
+# The 64 hex digits of SHA-256, or the 32 of MD5.
 _HASH = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{32}")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
-# No page says what happens to events from the future. A few minutes of a fast clock must do no
-# harm, and milliseconds taken for seconds must not go unnoticed.
-_FUTURE = 600
+# No page documents events from the future. A clock that is a few minutes fast must do no harm, and
+# milliseconds sent as seconds must not pass unnoticed.
+_MAX_AHEAD = 600
 
 Event = dict[str, Any]
 
 
-def check(event: object, now: float) -> GraphError | None:
-    """Return why Meta refuses *event*, if it does."""
+def find_error(event: object, now: float) -> GraphError | None:
+    """Return the error with which Meta rejects *event*, if it does; *now* in seconds since 1970."""
     if not isinstance(event, dict):
         return bad_parameter("param data[0] must be a server event object.")
     for rule in _RULES:
@@ -83,24 +85,24 @@ def _check_required(event: Event, _now: float) -> GraphError | None:
         return bad_parameter("param user_data must be an object.")
     if not isinstance(event["event_name"], str):
         return bad_parameter("param event_name must be a string.")
-    # As a list, because JSON may hold something that has no hash.
+    # A list, because a JSON array or object is unhashable.
     if event["action_source"] not in list(ACTION_SOURCES):
         return bad_parameter(f"action_source must be one of {sorted(ACTION_SOURCES)}")
     return None
 
 
 def _check_time(event: Event, now: float) -> GraphError | None:
-    at = _number(event["event_time"])
-    if at is None or at != int(at):
+    time = _number(event["event_time"])
+    if time is None or time != int(time):
         return bad_parameter("param event_time must be an integer unix timestamp in seconds.")
-    oldest = MAX_AGE_STORE if event["action_source"] == "physical_store" else MAX_AGE
-    if now - at > oldest:
+    max_age = MAX_AGE_STORE if event["action_source"] == "physical_store" else MAX_AGE
+    if now - time > max_age:
         return bad_event(
             2804003,
             "Hændelsestidspunktet er for gammelt",
             "Hændelsen er ældre end den tilladte grænse. Send den senest 7 dage efter.",
         )
-    if at - now > _FUTURE:
+    if time - now > _MAX_AHEAD:
         return bad_event(
             2804004, "Hændelsestidspunktet ligger i fremtiden", "Kontrollér event_time (sekunder)."
         )
@@ -108,8 +110,8 @@ def _check_time(event: Event, now: float) -> GraphError | None:
 
 
 def _check_hashes(event: Event, _now: float) -> GraphError | None:
-    for name, given in event["user_data"].items():
-        if name in HASHED and not all(_is_hash(value) for value in _values(given)):
+    for name, values in event["user_data"].items():
+        if name in HASHED and not all(_is_hash(value) for value in _values(values)):
             return bad_event(
                 2804016,
                 "Kundeoplysninger er ikke hashet",
@@ -119,9 +121,13 @@ def _check_hashes(event: Event, _now: float) -> GraphError | None:
 
 
 def _check_identity(event: Event, _now: float) -> GraphError | None:
-    known = HASHED | PLAIN
-    given = {name for name, v in event["user_data"].items() if name in known and _values(v)}
-    if any(given <= broad for broad in TOO_BROAD):
+    keys = {
+        name
+        for name, values in event["user_data"].items()
+        if name in HASHED | PLAIN and _values(values)
+    }
+    # An event without any key is within every one of these sets.
+    if any(keys <= broad for broad in TOO_BROAD):
         return bad_event(
             2804050,
             "Du har ikke tilføjet tilstrækkelige data om kundeoplysningsparametre",
@@ -137,12 +143,12 @@ def _check_purchase(event: Event, _now: float) -> GraphError | None:
     custom = {} if custom is None else custom
     if not isinstance(custom, dict):
         return bad_parameter("param custom_data must be an object.")
-    given = custom.get("value")
-    if given is not None and _number(given) is None:
+    value = custom.get("value")
+    if value is not None and _number(value) is None:
         return bad_parameter("param custom_data[value] must be a number.")
     if event["event_name"] != "Purchase":
         return None
-    if given is None:
+    if value is None:
         return bad_event(2804009, "Manglende værdi", "Købshændelser skal have parameteren value.")
     if not _CURRENCY.fullmatch(str(custom.get("currency") or "")):
         return bad_event(2804010, "Manglende valuta", "Købshændelser skal have en gyldig currency.")
@@ -169,8 +175,8 @@ _RULES: tuple[Callable[[Event, float], GraphError | None], ...] = (
 )
 
 
-def _values(given: object) -> list[Any]:
-    values = given if isinstance(given, list) else [given]
+def _values(field: object) -> list[Any]:
+    values = field if isinstance(field, list) else [field]
     return [value for value in values if value not in (None, "")]
 
 
