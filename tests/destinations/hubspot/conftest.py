@@ -135,11 +135,41 @@ def settings_of(**more: Any) -> HubSpotSettings:
     return HubSpotSettings(**{"access_token": TOKEN, **more})
 
 
+PIPELINES = {
+    "results": [
+        {
+            "id": "default",
+            "label": "Sales Pipeline",
+            "archived": False,
+            "stages": [
+                {"id": "qualifiedtobuy", "label": "Qualified To Buy"},
+                {"id": "closedwon", "label": "Closed Won"},
+                {"id": "old", "label": "Old", "archived": True},
+            ],
+        },
+        {
+            "id": "1016",
+            "label": "Affiliate sales",
+            "stages": [{"id": "20", "label": "New"}, {"id": "21", "label": "Won"}],
+        },
+        {"id": "7", "label": "Twin", "stages": []},
+        {"id": "8", "label": "twin", "stages": []},
+        {"id": "9", "label": "Gone", "archived": True, "stages": []},
+        {"label": "no id"},
+        "noise",
+    ]
+}
+
+STAGES = {"sale": "Won", "lead": "New", "signup": "New", "custom": "20"}
+
+
 class Helpers:
     """What test modules would import, were they a package."""
 
     AT = AT
     TOKEN = TOKEN
+    PIPELINES = PIPELINES
+    STAGES = STAGES
     written = staticmethod(written)
     reply = staticmethod(reply)
     refusal = staticmethod(refusal)

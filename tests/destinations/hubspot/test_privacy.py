@@ -45,7 +45,7 @@ def answers(hs, echo):
 @pytest.mark.parametrize("at", range(7))
 @pytest.mark.parametrize("op", ["contacts", "deals"])
 @pytest.mark.parametrize("size", [1, 2])
-async def test_nothing_of_a_customer_reaches_outcomes_signals_or_logs(
+async def test_no_customer_data_reaches_outcomes_signals_or_logs(
     hs, make_sink, wire, caplog, at, op, size
 ):
     sink = make_sink(properties={"buyer": "customer.first_name", "town": "customer.city"})
@@ -71,7 +71,7 @@ async def _told(sink, batch):
     return str(outcomes)
 
 
-async def test_an_oauth_app_keeps_its_secrets_when_it_is_refused(hs, wire):
+async def test_a_refused_oauth_app_does_not_show_its_secrets(hs, wire):
     oauth = OAuthSettings(client_id="c", client_secret="hush", refresh_token="hush2")
     wire.script("token", httpx.Response(400, json={"message": "unknown: hush and hush2"}))
     sink = HubSpotSink(HubSpotSettings(oauth=oauth), transport=wire)

@@ -54,7 +54,7 @@ async def test_a_batch_delivered_twice_is_there_once(hs):
 
 
 @pytest.mark.asyncio
-async def test_bad_conversions_lose_nobody_else(hs):
+async def test_bad_conversions_lose_no_other_conversion(hs):
     app = portal()
     batch = [
         hs.sale("1", currency="XAU"),
@@ -69,7 +69,7 @@ async def test_bad_conversions_lose_nobody_else(hs):
 
 
 @pytest.mark.asyncio
-async def test_a_fresh_portal_holds_until_it_is_set_up(hs):
+async def test_a_fresh_portal_holds_the_lane_until_setup(hs):
     app = portal(prepared=False)
     sink = sink_of(app)
     with pytest.raises(NeedsOperator, match="setup"):
@@ -85,7 +85,7 @@ async def test_a_fresh_portal_holds_until_it_is_set_up(hs):
 
 
 @pytest.mark.asyncio
-async def test_a_pipeline_by_label(hs):
+async def test_a_pipeline_is_found_by_its_label(hs):
     app = portal()
     stages = {"sale": "Won", "lead": "New", "signup": "New", "custom": "New"}
 
@@ -95,7 +95,7 @@ async def test_a_pipeline_by_label(hs):
 
 
 @pytest.mark.asyncio
-async def test_an_oauth_app_whose_tokens_end_at_once(hs):
+async def test_an_oauth_app_refreshes_a_refused_token_once(hs):
     app = portal(token_life=0)
     oauth = OAuthSettings(
         client_id="sandbox-client",
@@ -120,7 +120,7 @@ async def test_missing_scopes_are_named(hs):
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("version", ["2026-09", "2026-03", "v3"])
-async def test_every_version_is_spoken(hs, version):
+async def test_every_version_works(hs, version):
     outcomes = await sink_of(portal(), api_version=version).deliver(
         [hs.sale("1", email="a@b.example")]
     )
@@ -129,7 +129,7 @@ async def test_every_version_is_spoken(hs, version):
 
 
 @pytest.mark.asyncio
-async def test_events_are_taken_once(hs):
+async def test_repeated_events_count_once(hs):
     app = portal()
     sink = sink_of(app, mode="events", event_name="pe7_conversion")
     for _ in range(2):

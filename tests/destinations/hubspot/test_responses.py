@@ -1,11 +1,14 @@
+import random
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
 
-from anytrack_async.destinations.hubspot.problem import ProblemKind
+from anytrack_async.destinations.hubspot.problem import Problem, ProblemKind
 from anytrack_async.destinations.hubspot.responses import (
+    failed_inputs,
+    read_batch_result,
     read_item_error,
     read_problem,
     seconds_until_midnight,
@@ -46,7 +49,7 @@ def problem(status, *, headers=None, zone=None, content=None, **body):
         ),
     ],
 )
-def test_status_and_category_decide(status, category, kind):
+def test_status_and_category_decide_the_kind(status, category, kind):
     assert problem(status, category=category).kind is kind
 
 
@@ -65,24 +68,24 @@ def test_status_and_category_decide(status, category, kind):
         (477, ProblemKind.THROTTLED),
     ],
 )
-def test_a_proxy_that_speaks_html_rejects_nothing(status, kind):
+def test_an_html_response_of_a_proxy_rejects_nothing(status, kind):
     assert problem(status, content=b"<html>nope</html>").kind is kind
 
 
-def test_a_path_that_is_not_there_names_the_settings():
+def test_a_wrong_path_names_the_settings():
     assert str(problem(404, message="resource not found", correlationId="c-1")) == (
         "resource not found; check HubSpotSettings(api_version=…, base_url=…); "
         "then client.resume('hubspot') (correlation id c-1)"
     )
 
 
-def test_json_that_is_no_object_is_hubspot_all_the_same():
+def test_json_that_is_no_object_counts_as_hubspots():
     found = problem(400, content=b"[]")
 
     assert (found.kind, found.message) == (ProblemKind.REJECTED, "answered 400 Bad Request")
 
 
-def test_an_unknown_status_is_told_by_number():
+def test_an_unknown_status_is_shown_by_its_number():
     assert problem(599, content=b"").message == "answered 599"
 
 
@@ -120,7 +123,7 @@ def test_the_missing_scope_is_named(body):
     assert found.message == "not granted scopes: crm.objects.deals.write"
 
 
-def test_a_context_in_text_that_is_not_about_scopes_is_passed_over():
+def test_a_context_in_text_that_is_not_about_scopes_is_ignored():
     assert problem(403, message="no", errors=[{"context": "{a=[b]}"}]).message == "no"
 
 
@@ -152,7 +155,7 @@ def test_the_existing_id_is_read(message, context, id_):
         ({}, 10.0),
     ],
 )
-def test_a_short_limit_waits_as_told_or_for_the_window(policy, headers, after):
+def test_a_short_limit_waits_as_requested_or_for_one_interval(policy, headers, after):
     found = problem(429, headers=headers, policyName=policy)
 
     assert (found.kind, found.retry_after, found.code) == (
@@ -168,17 +171,17 @@ def test_a_daily_limit_waits_for_midnight_of_the_portal():
     assert problem(429, policyName="DAILY", zone=east).retry_after == 23.5 * 3600 + 1
 
 
-def test_a_daily_limit_of_an_unknown_zone_looks_again_in_an_hour():
+def test_a_daily_limit_of_an_unknown_zone_waits_an_hour():
     assert problem(429, policyName="DAILY").retry_after == 3600
 
 
-def test_a_longer_wait_that_is_asked_for_wins_over_midnight():
+def test_a_requested_wait_beyond_midnight_is_kept():
     found = problem(429, policyName="DAILY", zone=UTC, headers={"retry-after": "7200"})
 
     assert found.retry_after == 7200
 
 
-def test_without_policy_the_header_tells_that_the_day_is_used_up():
+def test_without_a_policy_the_header_shows_a_used_up_day():
     headers = {"x-hubspot-ratelimit-daily-remaining": "0"}
 
     assert problem(429, headers=headers, category="RATE_LIMITS").retry_after == 3600
@@ -194,13 +197,13 @@ def test_midnight_survives_the_change_of_clocks():
 # 423, 477
 
 
-def test_a_locked_record_waits_two_seconds_at_least():
+def test_a_locked_record_waits_at_least_two_seconds():
     assert problem(423).retry_after == 2.0
     assert problem(423, headers={"retry-after": "1"}).retry_after == 2.0
     assert problem(423, headers={"retry-after": "9"}).retry_after == 9.0
 
 
-def test_a_portal_that_moves_is_waited_for_up_to_a_day():
+def test_a_portal_that_is_being_moved_is_waited_for_up_to_a_day():
     assert problem(477, headers={"retry-after": "600"}).retry_after == 600
     assert problem(477, headers={"retry-after": "999999"}).retry_after == 86_400
     assert problem(477).retry_after == 3600
@@ -229,7 +232,7 @@ def test_a_portal_that_moves_is_waited_for_up_to_a_day():
         {"message": "Property 'anytrack_source' is not a unique identifier of deals"},
     ],
 )
-def test_a_portal_without_our_properties_holds_and_names_the_remedy(body):
+def test_a_portal_without_our_properties_needs_an_operator(body):
     for found in (problem(400, **body), read_item_error(body)):
         assert found.kind is ProblemKind.NEEDS_OPERATOR
         assert found.cause == "configuration"
@@ -269,13 +272,13 @@ def test_another_fault_of_our_property_is_rejected():
         ("LOCKED", ProblemKind.RETRY_LATER, 2.0),
     ],
 )
-def test_an_items_category_decides(category, kind, after):
+def test_an_item_errors_category_decides_the_kind(category, kind, after):
     found = read_item_error({"category": category, "message": "m"})
 
     assert (found.kind, found.retry_after) == (kind, after)
 
 
-def test_an_item_without_words_says_so():
+def test_an_item_error_without_a_message_says_so():
     assert read_item_error({}).message == "refused without a reason"
 
 
@@ -288,7 +291,7 @@ def test_personal_data_is_masked():
     assert found.message == "Email address *** is invalid, call ***"
 
 
-def test_what_was_sent_is_masked_before_anything_cuts_it_in_two():
+def test_sent_values_are_masked_before_general_patterns_cut_them_in_two():
     found = problem(400, message="Jane 12345678 Doe is wrong " + "x " * 185 + "secret-word")
 
     assert found.masked(["Jane 12345678 Doe", "secret-word"]).message == (
@@ -297,7 +300,7 @@ def test_what_was_sent_is_masked_before_anything_cuts_it_in_two():
     assert "secret" not in found.masked(["secret-word"]).message
 
 
-def test_faults_in_a_message_are_taken_apart():
+def test_faults_quoted_as_json_in_a_message_are_parsed():
     quoted = (
         'Property values were not valid: [{"isValid":false,"message":"XYZ was not one of [USD]",'
         '"error":"INVALID_OPTION","name":"deal_currency_code"},7]'
@@ -311,12 +314,12 @@ def test_faults_in_a_message_are_taken_apart():
     assert (found.property_name, found.property_fault) == ("deal_currency_code", "INVALID_OPTION")
 
 
-def test_a_message_that_only_looks_like_json_stays_as_it_is():
+def test_a_message_with_broken_json_is_kept():
     assert problem(400, message="wrong: [{x").message == "wrong: [{x"
 
 
 @pytest.mark.parametrize("given", ["with blanks", "x" * 65, "", 7])
-def test_a_strange_correlation_id_is_left_out(given):
+def test_an_invalid_correlation_id_is_left_out(given):
     assert problem(400, correlationId=given).request_id is None
 
 
@@ -327,3 +330,183 @@ def test_values_are_hidden_as_whole_words_in_any_case():
 
 def test_the_longer_value_is_hidden_first():
     assert hide("Jane Doe-Smith", ["Doe", "Doe-Smith"]) == "Jane ***"
+
+
+# Each input of a batch
+
+
+def deal(number):
+    key = f"e{number}"
+    return {
+        "id": key,
+        "idProperty": "anytrack_event_id",
+        "properties": {"anytrack_event_id": key},
+        "objectWriteTraceId": key,
+    }
+
+
+def contact(email, trace):
+    return {
+        "id": email,
+        "idProperty": "email",
+        "properties": {"email": email},
+        "objectWriteTraceId": trace,
+    }
+
+
+DEALS = [deal(number) for number in range(20)]
+
+
+@pytest.mark.parametrize("trace", [True, False])
+def test_results_are_matched_in_any_order(hs, trace):
+    results = [hs.written(one, trace=trace) for one in DEALS]
+    random.Random(7).shuffle(results)
+
+    result = read_batch_result(DEALS, {"results": results})
+
+    assert result.record_ids == {one["id"]: f"id of {one['id']}" for one in DEALS}
+    assert not result.problems
+
+
+def test_addresses_match_in_any_case():
+    inputs = [contact("jane@example.com", "e1"), contact("joe@example.com", "e2")]
+    results = [
+        {"id": 2, "properties": {"email": "Joe@Example.com "}},
+        {"id": 1, "properties": {"email": "JANE@example.com"}},
+    ]
+
+    assert read_batch_result(inputs, {"results": results}).record_ids == {"e1": "1", "e2": "2"}
+
+
+def test_an_error_names_its_input_and_the_others_are_written(hs):
+    body = {
+        "results": [hs.written(one) for one in DEALS[1:]],
+        "errors": [hs.item_error("e0")],
+        "numErrors": 1,
+    }
+
+    result = read_batch_result(DEALS, body)
+
+    assert len(result.record_ids) == 19
+    assert result.problems["e0"].kind is ProblemKind.REJECTED
+    assert result.problems["e0"].message == "bad input"
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"objectWriteTraceId": "e0"},
+        {"objectWriteTraceId": ["e0"]},
+        {"objectwritetraceid": ["e0"]},
+        {"ids": ["e0"]},
+        {"id": ["e0"]},
+    ],
+)
+def test_an_error_may_name_its_input_under_several_keys(hs, context):
+    results = [hs.written(one) for one in DEALS[1:]]
+    body = {"results": results, "errors": [{"message": "bad", "context": context}]}
+
+    assert set(read_batch_result(DEALS, body).problems) == {"e0"}
+
+
+def test_an_inner_error_may_name_the_input():
+    error = {"message": "bad", "errors": [{"context": {"objectWriteTraceId": ["e0"]}}]}
+
+    assert read_batch_result(DEALS[:1], {"errors": [error]}).problems["e0"].message == "bad"
+
+
+@pytest.mark.parametrize("body", [{}, {"results": []}, {"results": None}, [], None, "COMPLETE"])
+def test_inputs_of_a_response_without_results_are_retried(body):
+    problems = read_batch_result(DEALS, body).problems
+
+    assert set(problems) == {one["id"] for one in DEALS}
+    for problem in problems.values():
+        assert problem.kind is ProblemKind.RETRY_LATER
+        assert problem.code == "UNACCOUNTED"
+        assert "accounts for 0 of 20 inputs" in problem.message
+
+
+def test_only_the_input_that_is_missing_fails(hs):
+    body = {"results": [hs.written(one) for one in DEALS[1:]]}
+
+    result = read_batch_result(DEALS, body)
+
+    assert len(result.record_ids) == 19
+    assert list(result.problems) == ["e0"]
+    assert "accounts for 19 of 20 inputs" in result.problems["e0"].message
+
+
+def test_results_that_match_no_input_are_ignored(hs):
+    strangers = [
+        hs.written(deal(99)),
+        {"id": "5", "properties": {}},
+        {"id": "6", "properties": None},
+        {"id": "7", "properties": {"anytrack_event_id": 3}},
+        {"id": "", "objectWriteTraceId": "e0"},
+        "noise",
+    ]
+
+    assert set(read_batch_result(DEALS[:1], {"results": strangers}).problems) == {"e0"}
+
+
+def test_an_unattributed_error_belongs_to_the_only_missing_input(hs):
+    body = {
+        "results": [hs.written(one) for one in DEALS[1:]],
+        "errors": [hs.item_error(None)],
+    }
+
+    assert read_batch_result(DEALS, body).problems["e0"].kind is ProblemKind.REJECTED
+
+
+def test_unattributed_errors_of_several_inputs_reject_the_batch(hs):
+    body = {
+        "results": [hs.written(one) for one in DEALS[2:]],
+        "errors": [hs.item_error(None), hs.item_error(None)],
+    }
+
+    problems = read_batch_result(DEALS, body).problems
+
+    assert {name: problem.kind for name, problem in problems.items()} == {
+        "e0": ProblemKind.BATCH_REJECTED,
+        "e1": ProblemKind.BATCH_REJECTED,
+    }
+
+
+def test_an_unattributed_temporary_error_is_retried_without_splitting(hs):
+    problems = read_batch_result(
+        DEALS, {"errors": [hs.item_error(None, "INTERNAL_ERROR")]}
+    ).problems
+
+    assert {problem.kind for problem in problems.values()} == {ProblemKind.RETRY_LATER}
+
+
+def test_a_written_input_stays_written_even_if_an_error_names_it_too(hs):
+    body = {"results": [hs.written(DEALS[0])], "errors": [hs.item_error("e0")]}
+
+    result = read_batch_result(DEALS[:1], body)
+
+    assert result.record_ids == {"e0": "id of e0"}
+    assert not result.problems
+
+
+def test_a_refused_batch_fails_the_inputs_that_its_errors_name(hs):
+    problem = Problem(kind=ProblemKind.REJECTED, message="bad")
+
+    assert set(failed_inputs(DEALS, problem, {"errors": [hs.item_error("e3")]})) == {"e3"}
+    assert not failed_inputs(DEALS, problem, {})
+    assert set(failed_inputs(DEALS[:1], problem, None)) == {"e0"}
+
+
+def test_a_locked_batch_fails_every_input():
+    problem = Problem(kind=ProblemKind.RETRY_LATER, message="locked", retry_after=2.0)
+
+    assert len(failed_inputs(DEALS, problem, {})) == 20
+
+
+@pytest.mark.parametrize(
+    "kind", [ProblemKind.NEEDS_OPERATOR, ProblemKind.THROTTLED, ProblemKind.UNAVAILABLE]
+)
+def test_a_problem_of_the_whole_request_fails_no_input(kind, hs):
+    problem = Problem(kind=kind, message="no")
+
+    assert not failed_inputs(DEALS[:1], problem, {"errors": [hs.item_error("e0")]})

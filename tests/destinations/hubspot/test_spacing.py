@@ -106,14 +106,14 @@ def trickle(rate, until=60.0, start=0.0):
         yield now, 1
 
 
-def test_a_lone_conversion_waits_for_nothing(deliver):
+def test_a_single_conversion_goes_at_once(deliver):
     story = deliver([(5.0, 1), (15.0, 1), (16.0, 1)])
 
     assert story.delay() == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("rate", [3, 25, 300])
-def test_a_trickle_waits_a_third_of_a_second_and_leaves_a_part_of_the_limit(deliver, rate):
+def test_a_trickle_waits_a_third_of_a_second_and_leaves_a_third_of_the_limit(deliver, rate):
     story = deliver(trickle(rate))
 
     assert story.delay(0.95) < 0.31
@@ -157,21 +157,21 @@ def test_a_burst_within_a_trickle_finds_room(deliver):
     assert story.delay() < 0.4
 
 
-def test_after_a_burst_what_is_left_of_the_limit_is_spread(deliver):
+def test_after_a_burst_the_remaining_limit_is_spread(deliver):
     story = deliver([(0.0, 4_000), *trickle(25)])
 
     assert story.peak <= LIMIT
     assert story.delay() < 2.0  # eager lanes let the last ones wait for eight seconds
 
 
-def test_closing_waits_for_no_fuller_batch(deliver):
+def test_closing_does_not_wait_for_a_fuller_batch(deliver):
     story = deliver([(0.0, 1), (0.01, 1)], leave=True)
 
     assert story.ended == pytest.approx(0.01 + ON_THE_WIRE)
     assert story.peak == 4
 
 
-def test_a_batch_after_a_full_one_waits_for_nothing(deliver):
+def test_a_batch_after_a_full_one_goes_at_once(deliver):
     story = deliver([(0.0, 150)])
 
     assert story.delay() == pytest.approx(0.0)
