@@ -58,7 +58,7 @@ async def test_events_are_sent_and_an_empty_response_is_a_success(hs, sink, wire
 
     (call,) = wire.calls
     assert call.path == "/events/custom/2026-09/send/batch"
-    assert [one["uuid"] for one in call.inputs] == ["sale:0", "sale:1", "sale:2"]
+    assert [item["uuid"] for item in call.inputs] == ["sale:0", "sale:1", "sale:2"]
     assert outcomes == [DELIVERED] * 3
 
 
@@ -74,7 +74,12 @@ async def test_equal_event_ids_are_one_event(hs, sink, wire):
     outcomes = await sink.deliver([*batch, batch[0]])
 
     assert len(wire.calls[0].inputs) == 1
-    assert [one.status for one in outcomes] == ["delivered", "rejected", "rejected", "delivered"]
+    assert [outcome.status for outcome in outcomes] == [
+        "delivered",
+        "rejected",
+        "rejected",
+        "delivered",
+    ]
 
 
 async def test_a_function_that_fails_rejects_its_conversion_only(hs, make_sink):
@@ -84,7 +89,7 @@ async def test_a_function_that_fails_rejects_its_conversion_only(hs, make_sink):
 
     outcomes = await sink.deliver([hs.sale(str(n), email="a@b.example") for n in range(2)])
 
-    assert [one.status for one in outcomes] == ["rejected", "delivered"]
+    assert [outcome.status for outcome in outcomes] == ["rejected", "delivered"]
 
 
 @pytest.mark.parametrize(
@@ -101,9 +106,9 @@ async def test_a_refused_batch_signals_the_lane_and_keeps_outcomes(hs, sink, wir
     batch = [hs.sale(str(n), email="a@b.example") for n in range(2)]
 
     with pytest.raises(signal) as caught:
-        await sink.deliver([hs.sale("nobody"), *batch])
-    standing = [one and one.status.value for one in caught.value.outcomes]
-    assert standing == ([] if signal is BatchRejected else ["rejected", None, None])
+        await sink.deliver([hs.sale("unknown"), *batch])
+    outcomes = [outcome and outcome.status.value for outcome in caught.value.outcomes]
+    assert outcomes == ([] if signal is BatchRejected else ["rejected", None, None])
 
 
 async def test_a_refused_event_is_rejected(hs, sink, wire):
@@ -125,7 +130,7 @@ async def test_locked_events_are_retried(hs, sink, wire):
 
     outcomes = await sink.deliver([hs.sale(str(n), email="a@b.example") for n in range(2)])
 
-    assert [(one.status, one.retry_after) for one in outcomes] == [("retry", 2.0)] * 2
+    assert [(outcome.status, outcome.retry_after) for outcome in outcomes] == [("retry", 2.0)] * 2
 
 
 async def test_pipelines_do_not_matter_to_events(hs, make_sink, wire):
@@ -146,4 +151,7 @@ async def test_a_check_asks_for_the_scope_of_events(hs, sink, wire):
 
     findings = await sink.check()
 
-    assert [(one.name, one.ok) for one in findings] == [("token", True), ("scopes: events", False)]
+    assert [(finding.name, finding.ok) for finding in findings] == [
+        ("token", True),
+        ("scopes: events", False),
+    ]

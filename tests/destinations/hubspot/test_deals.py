@@ -42,19 +42,19 @@ async def test_a_conversion_without_address_is_only_a_deal(hs, sink, wire):
 async def test_outcomes_follow_the_batch_whatever_the_order_of_results(hs, sink):
     outcomes = await sink.deliver([hs.sale(str(n), email=f"u{n}@b.example") for n in range(50)])
 
-    assert [one.remote_id for one in outcomes] == [f"id of sale:{n}" for n in range(50)]
+    assert [outcome.remote_id for outcome in outcomes] == [f"id of sale:{n}" for n in range(50)]
 
 
 async def test_results_without_trace_ids_are_matched_by_the_unique_property(hs, sink, wire):
     def answer(call):
-        return hs.reply(results=[hs.written(one, trace=False) for one in reversed(call.inputs)])
+        return hs.reply(results=[hs.written(item, trace=False) for item in reversed(call.inputs)])
 
     wire.script("contacts", answer)
     wire.script("deals", answer)
 
     outcomes = await sink.deliver([hs.sale(str(n), email=f"u{n}@b.example") for n in range(9)])
 
-    assert [one.remote_id for one in outcomes] == [f"id of sale:{n}" for n in range(9)]
+    assert [outcome.remote_id for outcome in outcomes] == [f"id of sale:{n}" for n in range(9)]
     assert [link["to"]["id"] for link in wire.of("link")[0].inputs] == [
         f"id of u{n}@b.example" for n in range(9)
     ]
@@ -63,9 +63,9 @@ async def test_results_without_trace_ids_are_matched_by_the_unique_property(hs, 
 async def test_equal_event_ids_are_one_deal_with_an_outcome_each(hs, sink, wire):
     outcomes = await sink.deliver([hs.sale("1"), hs.sale("2"), hs.sale("1", revenue=5)])
 
-    assert [one["id"] for one in wire.calls[0].inputs] == ["sale:1", "sale:2"]
+    assert [item["id"] for item in wire.calls[0].inputs] == ["sale:1", "sale:2"]
     assert wire.calls[0].inputs[0]["properties"]["amount"] == "9.90"
-    assert [one.remote_id for one in outcomes] == [
+    assert [outcome.remote_id for outcome in outcomes] == [
         "id of sale:1",
         "id of sale:2",
         "id of sale:1",
@@ -85,7 +85,7 @@ async def test_trace_ids_are_unique_in_every_request(hs, sink, wire):
     await sink.deliver([hs.sale(str(n), email=f"u{n % 3}@b.example") for n in range(9)])
 
     for op in ("contacts", "deals"):
-        traces = [one["objectWriteTraceId"] for one in wire.of(op)[0].inputs]
+        traces = [item["objectWriteTraceId"] for item in wire.of(op)[0].inputs]
         assert len(set(traces)) == len(traces)
 
 
@@ -97,7 +97,7 @@ async def test_a_bad_input_is_rejected_in_hubspots_words_and_the_rest_is_written
         "deals",
         lambda call: hs.reply(
             207,
-            results=[hs.written(one) for one in call.inputs if one["id"] != "sale:1"],
+            results=[hs.written(item) for item in call.inputs if item["id"] != "sale:1"],
             errors=[hs.item_error("sale:1", message="XYZ was not one of the allowed options")],
         ),
     )
@@ -117,7 +117,7 @@ async def test_errors_in_a_200_are_errors(hs, sink, wire):
 
 async def test_any_2xx_is_success(hs, sink, wire):
     wire.script(
-        "deals", lambda call: hs.reply(202, results=[hs.written(one) for one in call.inputs])
+        "deals", lambda call: hs.reply(202, results=[hs.written(item) for item in call.inputs])
     )
 
     assert statuses(await sink.deliver([hs.sale("1")])) == ["delivered"]
@@ -354,7 +354,9 @@ async def test_locked_records_are_retried_after_two_seconds(hs, sink, wire):
 
     outcomes = await sink.deliver([hs.sale("1"), hs.sale("2")])
 
-    assert [(one.status, one.retry_after) for one in outcomes] == [(Status.RETRY, 2.0)] * 2
+    assert [(outcome.status, outcome.retry_after) for outcome in outcomes] == [
+        (Status.RETRY, 2.0)
+    ] * 2
 
 
 async def test_a_missing_property_of_ours_holds_the_lane_and_keeps_outcomes(hs, sink, wire):
@@ -363,7 +365,7 @@ async def test_a_missing_property_of_ours_holds_the_lane_and_keeps_outcomes(hs, 
         "deals",
         lambda call: hs.reply(
             207,
-            results=[hs.written(one) for one in call.inputs if one["id"] != "sale:1"],
+            results=[hs.written(item) for item in call.inputs if item["id"] != "sale:1"],
             errors=[hs.item_error("sale:1", errors=[detail])],
         ),
     )
@@ -470,18 +472,18 @@ async def test_a_custom_event_kind_is_a_deal_too(hs, sink, wire):
 LINKS = [("1", "10"), ("2", "20")]
 
 
-def made(deal_id, contact_id):
+def link_result(deal_id, contact_id):
     return {"from": {"id": deal_id}, "to": {"id": contact_id}}
 
 
 async def test_a_link_is_found_in_either_direction_and_form():
-    body = {"results": [made("10", "1"), {"fromObjectId": 2, "toObjectId": 20}]}
+    body = {"results": [link_result("10", "1"), {"fromObjectId": 2, "toObjectId": 20}]}
 
     assert link_problems(LINKS, body) == {}
 
 
 async def test_a_link_that_is_missing_from_the_response_is_retried():
-    problems = link_problems(LINKS, {"results": [made("1", "10"), {"from": None}]})
+    problems = link_problems(LINKS, {"results": [link_result("1", "10"), {"from": None}]})
 
     assert list(problems) == [("2", "20")]
     assert problems["2", "20"].kind is ProblemKind.RETRY_LATER
@@ -508,10 +510,10 @@ async def test_an_error_names_its_link(context):
 async def test_a_link_that_exists_has_no_problem():
     error = {"category": "CONFLICT", "message": "exists", "context": {"from": ["2"]}}
 
-    assert link_problems(LINKS, {"results": [made("1", "10")], "errors": [error]}) == {}
+    assert link_problems(LINKS, {"results": [link_result("1", "10")], "errors": [error]}) == {}
 
 
 async def test_an_unattributed_error_belongs_to_the_only_missing_link():
-    body = {"results": [made("1", "10")], "errors": [{"message": "gone"}]}
+    body = {"results": [link_result("1", "10")], "errors": [{"message": "gone"}]}
 
     assert link_problems(LINKS, body)["2", "20"].kind is ProblemKind.REJECTED

@@ -142,7 +142,7 @@ def test_a_mapping_adds_properties_from_fields_entries_and_constants(hs):
             "dealtype": "=newbusiness",
             "page": "page_url",
             "nothing": "custom_data.none",
-            "nobody": "customer.gender",
+            "unset": "customer.gender",
             "lost": "custom_data.plan.deeper",
         }
     )

@@ -112,29 +112,29 @@ async def test_many_requests_share_one_refresh(hs, make, wire, monkeypatch):
 
 
 async def test_a_token_is_renewed_before_its_end(credentials, clock, wire):
-    wire.script("token", granted("one", expires_in=1800), granted("two", expires_in=100))
+    wire.script("token", granted("first", expires_in=1800), granted("second", expires_in=100))
 
-    assert await credentials.current() == "one"
+    assert await credentials.current() == "first"
     clock.now = 1739.0
-    assert await credentials.current() == "one"
+    assert await credentials.current() == "first"
     clock.now = 1740.0
-    assert await credentials.current() == "two"
+    assert await credentials.current() == "second"
     clock.now += 89.0
-    assert await credentials.current() == "two"
-    wire.script("token", granted("three"))
+    assert await credentials.current() == "second"
+    wire.script("token", granted("third"))
     clock.now += 1.0
-    assert await credentials.current() == "three"
+    assert await credentials.current() == "third"
 
 
 @pytest.mark.parametrize("expires_in", [None, "soon", -1])
 async def test_an_unknown_lifetime_is_half_an_hour(credentials, clock, wire, expires_in):
-    wire.script("token", granted("one", expires_in=expires_in), granted("two"))
+    wire.script("token", granted("first", expires_in=expires_in), granted("second"))
 
-    assert await credentials.current() == "one"
+    assert await credentials.current() == "first"
     clock.now = 1739.0
-    assert await credentials.current() == "one"
+    assert await credentials.current() == "first"
     clock.now = 1740.0
-    assert await credentials.current() == "two"
+    assert await credentials.current() == "second"
 
 
 async def test_a_rotated_refresh_token_is_used_next(credentials, clock, wire):

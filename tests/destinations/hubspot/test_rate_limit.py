@@ -18,7 +18,7 @@ FOREVER = 1e9
 
 
 def take(window, now):
-    """How many requests go at once."""
+    """Return the number of requests that go at once."""
     taken = 0
     while window.try_acquire(now) == 0:
         taken += 1
@@ -52,7 +52,7 @@ def test_never_more_than_the_limit_in_any_window():
             sent.append(now)
         now += wait or 0.01
 
-    assert max(sum(1 for t in sent if at <= t < at + 1.0) for at in sent) == 5
+    assert max(sum(1 for t in sent if start <= t < start + 1.0) for start in sent) == 5
 
 
 def test_a_pause_stops_every_request_until_it_ends():
@@ -73,8 +73,8 @@ def test_hubspots_limit_replaces_ours():
 
 def test_a_smaller_limit_waits_until_enough_requests_left():
     window = RollingWindow(10, 10.0)
-    for at in range(6):
-        window.try_acquire(float(at))
+    for second in range(6):
+        window.try_acquire(float(second))
     window.learn(6.0, 3, None, 10.0)
 
     assert window.try_acquire(6.0) == pytest.approx(3 + 10.2 - 6.0)
@@ -93,7 +93,7 @@ def test_requests_in_flight_are_not_counted_twice():
     window = RollingWindow(100, 10.0)
     for _ in range(40):
         window.try_acquire(0.0)
-    window.learn(0.0, 100, 99, 10.0)  # the answer to the first one
+    window.learn(0.0, 100, 99, 10.0)  # the response to the first request
 
     assert take(window, 0.0) == 60
 
@@ -107,8 +107,8 @@ def test_hubspots_interval_replaces_ours():
 
 
 def filled(window, *times):
-    for at in times:
-        window.try_acquire(at)
+    for moment in times:
+        window.try_acquire(moment)
     return window
 
 

@@ -18,7 +18,7 @@ from anytrack_async.transport.errors import hide
 NOW = datetime(2026, 3, 4, 22, 30, tzinfo=UTC)
 
 
-def problem(status, *, headers=None, zone=None, content=None, **body):
+def read(status, *, headers=None, zone=None, content=None, **body):
     raw = orjson.dumps(body) if content is None else content
     return read_problem(status, headers or {}, raw, zone=zone, now=NOW)
 
@@ -50,7 +50,7 @@ def problem(status, *, headers=None, zone=None, content=None, **body):
     ],
 )
 def test_status_and_category_decide_the_kind(status, category, kind):
-    assert problem(status, category=category).kind is kind
+    assert read(status, category=category).kind is kind
 
 
 @pytest.mark.parametrize(
@@ -69,28 +69,28 @@ def test_status_and_category_decide_the_kind(status, category, kind):
     ],
 )
 def test_an_html_response_of_a_proxy_rejects_nothing(status, kind):
-    assert problem(status, content=b"<html>nope</html>").kind is kind
+    assert read(status, content=b"<html>nope</html>").kind is kind
 
 
 def test_a_wrong_path_names_the_settings():
-    assert str(problem(404, message="resource not found", correlationId="c-1")) == (
+    assert str(read(404, message="resource not found", correlationId="c-1")) == (
         "resource not found; check HubSpotSettings(api_version=…, base_url=…); "
         "then client.resume('hubspot') (correlation id c-1)"
     )
 
 
 def test_json_that_is_no_object_counts_as_hubspots():
-    found = problem(400, content=b"[]")
+    problem = read(400, content=b"[]")
 
-    assert (found.kind, found.message) == (ProblemKind.REJECTED, "answered 400 Bad Request")
+    assert (problem.kind, problem.message) == (ProblemKind.REJECTED, "answered 400 Bad Request")
 
 
 def test_an_unknown_status_is_shown_by_its_number():
-    assert problem(599, content=b"").message == "answered 599"
+    assert read(599, content=b"").message == "answered 599"
 
 
 def test_hubspots_words_and_correlation_id_are_kept():
-    found = problem(
+    problem = read(
         400,
         message="Property values were not valid",
         category="VALIDATION_ERROR",
@@ -102,11 +102,11 @@ def test_hubspots_words_and_correlation_id_are_kept():
         ],
     )
 
-    assert found.message == (
+    assert problem.message == (
         "Property values were not valid 2x is not a number [INVALID_NUMBER] [VALIDATION]"
     )
-    assert (found.code, found.request_id) == ("VALIDATION_ERROR", "abc-1")
-    assert (found.status, found.property_fault) == (400, "INVALID_NUMBER")
+    assert (problem.code, problem.request_id) == ("VALIDATION_ERROR", "abc-1")
+    assert (problem.status, problem.property_fault) == (400, "INVALID_NUMBER")
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def test_hubspots_words_and_correlation_id_are_kept():
     ],
 )
 def test_the_missing_scope_is_named(body):
-    found = problem(403, category="MISSING_SCOPES", message="not granted", **body)
+    problem = read(403, category="MISSING_SCOPES", message="not granted", **body)
 
-    assert found.message == "not granted scopes: crm.objects.deals.write"
+    assert problem.message == "not granted scopes: crm.objects.deals.write"
 
 
 def test_a_context_in_text_that_is_not_about_scopes_is_ignored():
-    assert problem(403, message="no", errors=[{"context": "{a=[b]}"}]).message == "no"
+    assert read(403, message="no", errors=[{"context": "{a=[b]}"}]).message == "no"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_context_in_text_that_is_not_about_scopes_is_ignored():
     ],
 )
 def test_the_existing_id_is_read(message, context, id_):
-    assert problem(409, message=message, context=context).record_id == id_
+    assert read(409, message=message, context=context).record_id == id_
 
 
 # 429
@@ -156,9 +156,9 @@ def test_the_existing_id_is_read(message, context, id_):
     ],
 )
 def test_a_short_limit_waits_as_requested_or_for_one_interval(policy, headers, after):
-    found = problem(429, headers=headers, policyName=policy)
+    problem = read(429, headers=headers, policyName=policy)
 
-    assert (found.kind, found.retry_after, found.code) == (
+    assert (problem.kind, problem.retry_after, problem.code) == (
         ProblemKind.THROTTLED,
         after,
         policy.upper(),
@@ -166,26 +166,26 @@ def test_a_short_limit_waits_as_requested_or_for_one_interval(policy, headers, a
 
 
 def test_a_daily_limit_waits_for_midnight_of_the_portal():
-    assert problem(429, policyName="DAILY", zone=UTC).retry_after == 90 * 60 + 1
+    assert read(429, policyName="DAILY", zone=UTC).retry_after == 90 * 60 + 1
     east = timezone(timedelta(hours=2))
-    assert problem(429, policyName="DAILY", zone=east).retry_after == 23.5 * 3600 + 1
+    assert read(429, policyName="DAILY", zone=east).retry_after == 23.5 * 3600 + 1
 
 
 def test_a_daily_limit_of_an_unknown_zone_waits_an_hour():
-    assert problem(429, policyName="DAILY").retry_after == 3600
+    assert read(429, policyName="DAILY").retry_after == 3600
 
 
 def test_a_requested_wait_beyond_midnight_is_kept():
-    found = problem(429, policyName="DAILY", zone=UTC, headers={"retry-after": "7200"})
+    problem = read(429, policyName="DAILY", zone=UTC, headers={"retry-after": "7200"})
 
-    assert found.retry_after == 7200
+    assert problem.retry_after == 7200
 
 
 def test_without_a_policy_the_header_shows_a_used_up_day():
     headers = {"x-hubspot-ratelimit-daily-remaining": "0"}
 
-    assert problem(429, headers=headers, category="RATE_LIMITS").retry_after == 3600
-    assert problem(429, headers=headers, policyName="SECONDLY").retry_after == 10
+    assert read(429, headers=headers, category="RATE_LIMITS").retry_after == 3600
+    assert read(429, headers=headers, policyName="SECONDLY").retry_after == 10
 
 
 def test_midnight_survives_the_change_of_clocks():
@@ -198,15 +198,15 @@ def test_midnight_survives_the_change_of_clocks():
 
 
 def test_a_locked_record_waits_at_least_two_seconds():
-    assert problem(423).retry_after == 2.0
-    assert problem(423, headers={"retry-after": "1"}).retry_after == 2.0
-    assert problem(423, headers={"retry-after": "9"}).retry_after == 9.0
+    assert read(423).retry_after == 2.0
+    assert read(423, headers={"retry-after": "1"}).retry_after == 2.0
+    assert read(423, headers={"retry-after": "9"}).retry_after == 9.0
 
 
 def test_a_portal_that_is_being_moved_is_waited_for_up_to_a_day():
-    assert problem(477, headers={"retry-after": "600"}).retry_after == 600
-    assert problem(477, headers={"retry-after": "999999"}).retry_after == 86_400
-    assert problem(477).retry_after == 3600
+    assert read(477, headers={"retry-after": "600"}).retry_after == 600
+    assert read(477, headers={"retry-after": "999999"}).retry_after == 86_400
+    assert read(477).retry_after == 3600
 
 
 # What set-up creates
@@ -233,10 +233,10 @@ def test_a_portal_that_is_being_moved_is_waited_for_up_to_a_day():
     ],
 )
 def test_a_portal_without_our_properties_needs_an_operator(body):
-    for found in (problem(400, **body), read_item_error(body)):
-        assert found.kind is ProblemKind.NEEDS_OPERATOR
-        assert found.cause == "configuration"
-        assert str(found).endswith(
+    for problem in (read(400, **body), read_item_error(body)):
+        assert problem.kind is ProblemKind.NEEDS_OPERATOR
+        assert problem.cause == "configuration"
+        assert str(problem).endswith(
             "create the deal property anytrack_source with `anytrack setup hubspot`; "
             "then client.resume('hubspot')"
         )
@@ -247,13 +247,13 @@ def test_another_missing_property_is_rejected():
         "errors": [{"code": "PROPERTY_DOESNT_EXIST", "context": {"propertyName": ["plan"]}}],
     }
 
-    assert problem(400, **body).kind is ProblemKind.REJECTED
+    assert read(400, **body).kind is ProblemKind.REJECTED
 
 
 def test_another_fault_of_our_property_is_rejected():
     body = {"errors": [{"code": "INVALID_VALUE", "context": {"propertyName": ["anytrack_source"]}}]}
 
-    assert problem(400, **body).kind is ProblemKind.REJECTED
+    assert read(400, **body).kind is ProblemKind.REJECTED
 
 
 # Items of a 207
@@ -273,9 +273,9 @@ def test_another_fault_of_our_property_is_rejected():
     ],
 )
 def test_an_item_errors_category_decides_the_kind(category, kind, after):
-    found = read_item_error({"category": category, "message": "m"})
+    problem = read_item_error({"category": category, "message": "m"})
 
-    assert (found.kind, found.retry_after) == (kind, after)
+    assert (problem.kind, problem.retry_after) == (kind, after)
 
 
 def test_an_item_error_without_a_message_says_so():
@@ -286,18 +286,18 @@ def test_an_item_error_without_a_message_says_so():
 
 
 def test_personal_data_is_masked():
-    found = problem(400, message="Email address jane@example.com is invalid, call +49 228 123456")
+    problem = read(400, message="Email address jane@example.com is invalid, call +49 228 123456")
 
-    assert found.message == "Email address *** is invalid, call ***"
+    assert problem.message == "Email address *** is invalid, call ***"
 
 
 def test_sent_values_are_masked_before_general_patterns_cut_them_in_two():
-    found = problem(400, message="Jane 12345678 Doe is wrong " + "x " * 185 + "secret-word")
+    problem = read(400, message="Jane 12345678 Doe is wrong " + "x " * 185 + "secret-word")
 
-    assert found.masked(["Jane 12345678 Doe", "secret-word"]).message == (
+    assert problem.masked(["Jane 12345678 Doe", "secret-word"]).message == (
         "*** is wrong " + "x " * 185 + "***"
     )
-    assert "secret" not in found.masked(["secret-word"]).message
+    assert "secret" not in problem.masked(["secret-word"]).message
 
 
 def test_faults_quoted_as_json_in_a_message_are_parsed():
@@ -305,22 +305,25 @@ def test_faults_quoted_as_json_in_a_message_are_parsed():
         'Property values were not valid: [{"isValid":false,"message":"XYZ was not one of [USD]",'
         '"error":"INVALID_OPTION","name":"deal_currency_code"},7]'
     )
-    found = problem(400, message=quoted)
+    problem = read(400, message=quoted)
 
-    assert found.message == (
+    assert problem.message == (
         "Property values were not valid deal_currency_code: XYZ was not one of [USD] "
         "[INVALID_OPTION]"
     )
-    assert (found.property_name, found.property_fault) == ("deal_currency_code", "INVALID_OPTION")
+    assert (problem.property_name, problem.property_fault) == (
+        "deal_currency_code",
+        "INVALID_OPTION",
+    )
 
 
 def test_a_message_with_broken_json_is_kept():
-    assert problem(400, message="wrong: [{x").message == "wrong: [{x"
+    assert read(400, message="wrong: [{x").message == "wrong: [{x"
 
 
-@pytest.mark.parametrize("given", ["with blanks", "x" * 65, "", 7])
-def test_an_invalid_correlation_id_is_left_out(given):
-    assert problem(400, correlationId=given).request_id is None
+@pytest.mark.parametrize("value", ["with spaces", "x" * 65, "", 7])
+def test_an_invalid_correlation_id_is_left_out(value):
+    assert read(400, correlationId=value).request_id is None
 
 
 def test_values_are_hidden_as_whole_words_in_any_case():
@@ -359,12 +362,12 @@ DEALS = [deal(number) for number in range(20)]
 
 @pytest.mark.parametrize("trace", [True, False])
 def test_results_are_matched_in_any_order(hs, trace):
-    results = [hs.written(one, trace=trace) for one in DEALS]
+    results = [hs.written(item, trace=trace) for item in DEALS]
     random.Random(7).shuffle(results)
 
     result = read_batch_result(DEALS, {"results": results})
 
-    assert result.record_ids == {one["id"]: f"id of {one['id']}" for one in DEALS}
+    assert result.record_ids == {item["id"]: f"id of {item['id']}" for item in DEALS}
     assert not result.problems
 
 
@@ -380,7 +383,7 @@ def test_addresses_match_in_any_case():
 
 def test_an_error_names_its_input_and_the_others_are_written(hs):
     body = {
-        "results": [hs.written(one) for one in DEALS[1:]],
+        "results": [hs.written(item) for item in DEALS[1:]],
         "errors": [hs.item_error("e0")],
         "numErrors": 1,
     }
@@ -403,7 +406,7 @@ def test_an_error_names_its_input_and_the_others_are_written(hs):
     ],
 )
 def test_an_error_may_name_its_input_under_several_keys(hs, context):
-    results = [hs.written(one) for one in DEALS[1:]]
+    results = [hs.written(item) for item in DEALS[1:]]
     body = {"results": results, "errors": [{"message": "bad", "context": context}]}
 
     assert set(read_batch_result(DEALS, body).problems) == {"e0"}
@@ -419,7 +422,7 @@ def test_an_inner_error_may_name_the_input():
 def test_inputs_of_a_response_without_results_are_retried(body):
     problems = read_batch_result(DEALS, body).problems
 
-    assert set(problems) == {one["id"] for one in DEALS}
+    assert set(problems) == {item["id"] for item in DEALS}
     for problem in problems.values():
         assert problem.kind is ProblemKind.RETRY_LATER
         assert problem.code == "UNACCOUNTED"
@@ -427,7 +430,7 @@ def test_inputs_of_a_response_without_results_are_retried(body):
 
 
 def test_only_the_input_that_is_missing_fails(hs):
-    body = {"results": [hs.written(one) for one in DEALS[1:]]}
+    body = {"results": [hs.written(item) for item in DEALS[1:]]}
 
     result = read_batch_result(DEALS, body)
 
@@ -451,7 +454,7 @@ def test_results_that_match_no_input_are_ignored(hs):
 
 def test_an_unattributed_error_belongs_to_the_only_missing_input(hs):
     body = {
-        "results": [hs.written(one) for one in DEALS[1:]],
+        "results": [hs.written(item) for item in DEALS[1:]],
         "errors": [hs.item_error(None)],
     }
 
@@ -460,7 +463,7 @@ def test_an_unattributed_error_belongs_to_the_only_missing_input(hs):
 
 def test_unattributed_errors_of_several_inputs_reject_the_batch(hs):
     body = {
-        "results": [hs.written(one) for one in DEALS[2:]],
+        "results": [hs.written(item) for item in DEALS[2:]],
         "errors": [hs.item_error(None), hs.item_error(None)],
     }
 

@@ -29,8 +29,8 @@ def portal(*, faults=None, clock=time.time, **more):
 
 
 def sink_of(app, **more):
-    given = {"access_token": TOKEN, "base_url": "http://localhost", **more}
-    return HubSpotSink(HubSpotSettings(**given), transport=httpx.ASGITransport(app=app))
+    values = {"access_token": TOKEN, "base_url": "http://localhost", **more}
+    return HubSpotSink(HubSpotSettings(**values), transport=httpx.ASGITransport(app=app))
 
 
 def ledger(app, **more):
@@ -46,7 +46,7 @@ async def test_a_batch_delivered_twice_is_there_once(hs):
     first = await sink.deliver(batch)
     again = await sink.deliver(batch)
 
-    assert len({one.remote_id for one in first}) == 100
+    assert len({outcome.remote_id for outcome in first}) == 100
     assert again == first
     page = ledger(app)
     assert (page["unique"], page["contacts"], page["associations"]) == (100, 30, 100)
@@ -64,7 +64,7 @@ async def test_bad_conversions_lose_no_other_conversion(hs):
 
     outcomes = await sink_of(app).deliver(batch)
 
-    assert [one.status for one in outcomes] == ["rejected", "delivered", "delivered"]
+    assert [outcome.status for outcome in outcomes] == ["rejected", "delivered", "delivered"]
     assert '"XAU" is not a part of the current effective currency codes' in outcomes[0].error
 
 
@@ -78,10 +78,10 @@ async def test_a_fresh_portal_holds_the_lane_until_setup(hs):
     planned = await sink.setup(dry_run=True)
     done = await sink.setup()
 
-    assert [one.name for one in planned] == [one.name for one in done]
-    assert {one.action for one in done} == {"created"}
-    assert [one.status for one in await sink.deliver([hs.sale("1")])] == ["delivered"]
-    assert all(one.ok for one in await sink.check(currencies=["USD"]))
+    assert [step.name for step in planned] == [step.name for step in done]
+    assert {step.action for step in done} == {"created"}
+    assert [outcome.status for outcome in await sink.deliver([hs.sale("1")])] == ["delivered"]
+    assert all(finding.ok for finding in await sink.check(currencies=["USD"]))
 
 
 @pytest.mark.asyncio
@@ -91,7 +91,7 @@ async def test_a_pipeline_is_found_by_its_label(hs):
 
     outcomes = await sink_of(app, pipeline="affiliate sales", stages=stages).deliver([hs.sale()])
 
-    assert [one.status for one in outcomes] == ["delivered"]
+    assert [outcome.status for outcome in outcomes] == ["delivered"]
 
 
 @pytest.mark.asyncio
@@ -107,7 +107,7 @@ async def test_an_oauth_app_refreshes_a_refused_token_once(hs):
 
     good = portal()
     outcomes = await sink_of(good, access_token="unknown", oauth=oauth).deliver([hs.sale()])
-    assert [one.status for one in outcomes] == ["delivered"]
+    assert [outcome.status for outcome in outcomes] == ["delivered"]
 
 
 @pytest.mark.asyncio
@@ -125,7 +125,7 @@ async def test_every_version_works(hs, version):
         [hs.sale("1", email="a@b.example")]
     )
 
-    assert [one.status for one in outcomes] == ["delivered"]
+    assert [outcome.status for outcome in outcomes] == ["delivered"]
 
 
 @pytest.mark.asyncio

@@ -48,7 +48,7 @@ def test_secrets_stay_out_of_the_repr():
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("values", "message"),
     [
         ({"access_token": None}, "access_token or oauth"),
         ({"access_token": " "}, "access_token"),
@@ -76,9 +76,9 @@ def test_secrets_stay_out_of_the_repr():
         ({"base_url": "http://api.hubapi.com"}, "base_url"),
     ],
 )
-def test_a_wrong_setting_is_named(hs, given, named):
-    with pytest.raises(ValueError, match=named):
-        hs.settings(**given)
+def test_a_wrong_setting_is_named(hs, values, message):
+    with pytest.raises(ValueError, match=message):
+        hs.settings(**values)
 
 
 def test_a_callback_must_be_callable():
@@ -150,7 +150,7 @@ def test_each_type_may_have_its_pipeline(hs):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("values", "message"),
     [
         (
             {"pipeline": "Nope"},
@@ -169,9 +169,9 @@ def test_each_type_may_have_its_pipeline(hs):
         ({"pipeline": "7"}, r"has no stage 'closedwon': create the stage in HubSpot$"),
     ],
 )
-def test_an_unknown_name_lists_the_existing_ones(hs, given, told):
-    with pytest.raises(ConfigurationError, match=told):
-        resolve_pipelines(hs.settings(**given), hs.PIPELINES)
+def test_an_unknown_name_lists_the_existing_ones(hs, values, message):
+    with pytest.raises(ConfigurationError, match=message):
+        resolve_pipelines(hs.settings(**values), hs.PIPELINES)
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"results": None}])

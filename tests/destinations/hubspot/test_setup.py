@@ -14,8 +14,8 @@ pytestmark = pytest.mark.asyncio
 class Properties:
     """The deal properties and groups of a portal."""
 
-    def __init__(self, wire, there=(), groups=("dealinformation",)):
-        self.there = {one["name"]: one for one in there}
+    def __init__(self, wire, existing=(), groups=("dealinformation",)):
+        self.definitions = {definition["name"]: definition for definition in existing}
         self.groups = set(groups)
         self.created = []
         for _ in range(100):
@@ -25,20 +25,20 @@ class Properties:
         *_, kind, name = call.path.split("/")
         if call.request.method == "POST":
             return self.create(orjson.loads(call.request.content), group=name == "groups")
-        known = name in self.groups if kind == "groups" else name in self.there
-        if not known:
+        exists = name in self.groups if kind == "groups" else name in self.definitions
+        if not exists:
             return httpx.Response(404, json={"category": "OBJECT_NOT_FOUND", "message": "none"})
-        return httpx.Response(200, json=self.there.get(name, {"name": name}))
+        return httpx.Response(200, json=self.definitions.get(name, {"name": name}))
 
     def create(self, body, *, group):
         name = body["name"]
-        if name in (self.groups if group else self.there):
+        if name in (self.groups if group else self.definitions):
             return httpx.Response(409, json={"category": "OBJECT_ALREADY_EXISTS"})
         self.created.append(body)
         if group:
             self.groups.add(name)
         else:
-            self.there[name] = body
+            self.definitions[name] = body
         return httpx.Response(201, json=body)
 
 
@@ -71,9 +71,9 @@ async def test_setup_creates_the_unique_event_id_and_the_other_properties(sink, 
         "groupName": "dealinformation",
         "hasUniqueValue": True,
     }
-    assert [one["name"] for one in portal.created if "hasUniqueValue" in one] == [
-        "anytrack_event_id"
-    ]
+    assert [
+        definition["name"] for definition in portal.created if "hasUniqueValue" in definition
+    ] == ["anytrack_event_id"]
     assert wire.calls[-1].path == "/crm/properties/2026-09/deals"
 
 
@@ -93,7 +93,7 @@ async def test_a_group_of_our_own_is_created_first(make_sink, wire):
 
     assert steps[0] == SetupStep(action="created", kind="property group", name="anytrack")
     assert portal.created[0] == {"name": "anytrack", "label": "AnyTrack"}
-    assert {one["groupName"] for one in portal.created[1:]} == {"anytrack"}
+    assert {definition["groupName"] for definition in portal.created[1:]} == {"anytrack"}
 
 
 async def test_a_group_that_exists_is_used(make_sink, wire):
@@ -105,7 +105,7 @@ async def test_a_group_that_exists_is_used(make_sink, wire):
 
 
 @pytest.mark.parametrize(
-    ("there", "reason"),
+    ("definition", "reason"),
     [
         ({"name": "anytrack_event_id", "type": "string"}, "values are not unique"),
         (
@@ -119,10 +119,14 @@ async def test_a_group_that_exists_is_used(make_sink, wire):
         ({"name": "anytrack_source", "type": "number"}, "type 'number', not 'string'"),
     ],
 )
-async def test_a_wrong_property_is_refused_before_anything_is_created(sink, wire, there, reason):
-    portal = Properties(wire, [there])
+async def test_a_wrong_property_is_refused_before_anything_is_created(
+    sink, wire, definition, reason
+):
+    portal = Properties(wire, [definition])
 
-    with pytest.raises(ConfigurationError, match=f"refused property {there['name']}: .*{reason}"):
+    with pytest.raises(
+        ConfigurationError, match=f"refused property {definition['name']}: .*{reason}"
+    ):
         await sink.setup()
     assert not portal.created
 
@@ -130,15 +134,15 @@ async def test_a_wrong_property_is_refused_before_anything_is_created(sink, wire
     assert reason in refused.reason
 
 
-def created_meanwhile(portal, there):
-    """Someone else is faster: what was missing is there when it is to be created."""
+def created_meanwhile(portal, definition):
+    """Another program creates the missing property just before we do."""
     create = portal.create
 
     def late(body, *, group):
         if group:
             portal.groups.add(body["name"])
-        elif body["name"] == there["name"]:
-            portal.there[there["name"]] = there
+        elif body["name"] == definition["name"]:
+            portal.definitions[definition["name"]] = definition
         return create(body, group=group)
 
     portal.create = late
@@ -220,14 +224,14 @@ def ready(wire):
 
 
 def failed(findings):
-    return {one.name: one.message for one in findings if not one.ok}
+    return {finding.name: finding.message for finding in findings if not finding.ok}
 
 
 async def test_a_ready_portal_passes_every_check(sink, ready):
     findings = await sink.check(currencies=["eur", "USD", "EUR"])
 
     assert failed(findings) == {}
-    assert [one.name for one in findings] == [
+    assert [finding.name for finding in findings] == [
         "token",
         "scopes: deals",
         "scopes: contacts",
@@ -279,7 +283,7 @@ async def test_a_refused_empty_batch_proves_the_scope(hs, sink, ready):
 async def test_contacts_that_are_not_written_need_no_scope(make_sink, ready):
     findings = await make_sink(contacts=False).check()
 
-    assert "scopes: contacts" not in [one.name for one in findings]
+    assert "scopes: contacts" not in [finding.name for finding in findings]
 
 
 async def test_missing_properties_are_reported_with_advice(hs, make_sink, ready):

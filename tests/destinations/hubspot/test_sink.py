@@ -38,7 +38,7 @@ async def test_batches_stay_within_a_hundred(hs, sink, wire):
     outcomes = await sink.deliver([hs.sale(str(n)) for n in range(250)])
 
     assert [len(call.inputs) for call in wire.calls] == [100, 100, 50]
-    assert [one.remote_id for one in outcomes] == [f"id of sale:{n}" for n in range(250)]
+    assert [outcome.remote_id for outcome in outcomes] == [f"id of sale:{n}" for n in range(250)]
 
 
 async def test_an_empty_batch_sends_no_request(sink, wire):
@@ -117,7 +117,7 @@ async def test_missing_scopes_hold_the_lane_and_are_named(hs, sink, wire):
 async def test_a_signal_in_a_later_batch_keeps_the_earlier_outcomes(hs, sink, wire):
     wire.script(
         "deals",
-        lambda call: hs.reply(results=[hs.written(one) for one in call.inputs]),
+        lambda call: hs.reply(results=[hs.written(item) for item in call.inputs]),
         hs.refusal(429, "RATE_LIMITS", policyName="SECONDLY"),
     )
 
@@ -168,25 +168,25 @@ async def test_a_token_replaced_while_a_request_is_in_flight_is_used(hs, sink, w
 
 
 async def test_two_sinks_of_one_token_share_the_limit(hs, make_sink, wire):
-    one, other = make_sink(), make_sink()
+    first, second = make_sink(), make_sink()
     wire.script("deals", hs.refusal(429, "RATE_LIMITS", policyName="TEN_SECONDLY_ROLLING"))
     with pytest.raises(Throttled):
-        await one.deliver([hs.sale()])
+        await first.deliver([hs.sale()])
 
     with anyio.move_on_after(0.01) as scope:
-        await other.deliver([hs.sale()])
+        await second.deliver([hs.sale()])
     assert scope.cancelled_caught
     assert len(wire.calls) == 1
 
 
 async def test_a_daily_limit_does_not_make_other_sinks_wait(hs, make_sink, wire):
-    one, other = make_sink(), make_sink()
+    first, second = make_sink(), make_sink()
     wire.script("deals", hs.refusal(429, "RATE_LIMITS", policyName="DAILY"))
     with pytest.raises(Throttled):
-        await one.deliver([hs.sale()])
+        await first.deliver([hs.sale()])
 
     with anyio.fail_after(1):
-        assert statuses(await other.deliver([hs.sale()])) == ["delivered"]
+        assert statuses(await second.deliver([hs.sale()])) == ["delivered"]
 
 
 # Pipelines and stages by label
