@@ -142,8 +142,8 @@ class LaneHeld(Event):
 
     Attributes:
         destination: the lane's destination.
-        reason: what the destination said.
-        cause: what to replace: ``"credentials"`` or ``"configuration"``.
+        reason: the destination's explanation.
+        cause: the thing to replace: ``"credentials"`` or ``"configuration"``.
     """
 
     level = logging.ERROR

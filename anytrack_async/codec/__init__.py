@@ -1,1 +1,1 @@
-"""The two written forms of the models, and the only package that imports cattrs."""
+"""Models as plain data: how outboxes store them, and how JSON is read into them."""

@@ -1,4 +1,4 @@
-"""How cattrs turns plain data into models and back."""
+"""The cattrs converter: plain data, as JSON has it, to models and back."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from anytrack_async.errors import AnyTrackError, DecodeError
 from anytrack_async.models.conversion import ConversionType
 from anytrack_async.models.meta import MetaFields
 
-_LARGEST = Decimal(10) ** 19
+_DECIMAL_LIMIT = Decimal(10) ** 19
 _T = TypeVar("_T")
 
+# Structure hooks. They accept what the JSON of various services has: numbers as text, text as
+# numbers, times with and without a time zone.
 
-def _moment(value: object, _: object) -> datetime:
-    """Return an aware time from ISO text or unix seconds; without zone it is UTC."""
+
+def _datetime(value: object, _: object) -> datetime:
+    """Return an aware time from ISO 8601 text or unix seconds; without a time zone it is UTC."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return datetime.fromtimestamp(value, UTC)
-    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _decimal(value: object, _: object) -> Decimal:
@@ -31,12 +34,13 @@ def _decimal(value: object, _: object) -> Decimal:
         number = Decimal(str(value).strip())
     except InvalidOperation:
         raise ValueError("must be a number") from None
-    if not number.is_finite() or number.copy_abs() >= _LARGEST:
-        raise ValueError("must be a number of a usual size")
+    # int() of 1E+999999999 would fill the memory.
+    if not number.is_finite() or number.copy_abs() >= _DECIMAL_LIMIT:
+        raise ValueError("is out of range")
     return number
 
 
-def _whole(value: object, _: object) -> int:
+def _integer(value: object, _: object) -> int:
     number = _decimal(value, None)
     if number != number.to_integral_value():
         raise ValueError("must be a whole number")
@@ -50,19 +54,20 @@ def _text(value: object, _: object) -> str:
 
 
 def make_converter(decimal: Callable[[Decimal], str]) -> Converter:
-    """Return a converter that writes decimals with *decimal*."""
+    """Return a converter that writes decimals by the function *decimal*."""
     converter = Converter(omit_if_default=True)
     converter.register_unstructure_hook(datetime, datetime.isoformat)
-    converter.register_structure_hook(datetime, _moment)
+    converter.register_structure_hook(datetime, _datetime)
     converter.register_structure_hook(date, lambda value, _: date.fromisoformat(str(value)[:10]))
     converter.register_unstructure_hook(Decimal, decimal)
     converter.register_structure_hook(Decimal, _decimal)
-    converter.register_structure_hook(int, _whole)
-    converter.register_structure_hook(bool, lambda value, _: value is True)  # an int to dispatch
+    converter.register_structure_hook(int, _integer)
+    # Without its own hook a bool, a subclass of int, would go to the hook of integers.
+    converter.register_structure_hook(bool, lambda value, _: value is True)
     converter.register_structure_hook(float, lambda value, _: float(_decimal(value, None)))
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(ConversionType, lambda value, _: ConversionType(value))
-    # `Conversion` checks Meta's parameters itself, from their stored form as from a caller's.
+    # `Conversion` validates its Meta parameters itself: stored ones like those of a caller.
     converter.register_structure_hook_func(lambda cls: cls is MetaFields, lambda value, _: value)
     return converter
 
@@ -74,22 +79,23 @@ def load(data: object, cls: type[_T]) -> _T:
     """Return *data* as a *cls*.
 
     Raises:
-        DecodeError: it does not fit; the message names each bad field's path, not its value.
+        DecodeError: *data* does not fit; the message names the path of each invalid field, and
+            none of their values.
     """
     try:
         return CONVERTER.structure(data, cls)
     except (BaseValidationError, AnyTrackError, ValueError, TypeError, KeyError) as exc:
-        # No cause: a traceback would quote the values.
-        raise DecodeError(f"{cls.__name__}: {_faults(exc)}") from None
+        # Without a cause, whose traceback would quote the values.
+        raise DecodeError(f"{cls.__name__}: {_describe_all(exc)}") from None
 
 
-def _faults(exc: Exception) -> str:
+def _describe_all(exc: Exception) -> str:
     if isinstance(exc, BaseValidationError):
-        return "; ".join(transform_error(exc, format_exception=_fault))
-    return _fault(exc, None)
+        return "; ".join(transform_error(exc, format_exception=_describe))
+    return _describe(exc, None)
 
 
-def _fault(exc: BaseException, _: type | None) -> str:
+def _describe(exc: BaseException, _: type | None) -> str:
     # Only our own messages are known to be free of customers' data.
     if isinstance(exc, AnyTrackError):
         return str(exc)

@@ -39,8 +39,8 @@ _Answer: TypeAlias = tuple[Sequence[Outcome | None], SinkSignal | None]
 class Attempt:
     """One batch on its way through a sink, one request after the other.
 
-    Call `send_next` until it returns False. What is known by then, or when the attempt was cut
-    short by cancellation, is in its attributes.
+    Call `send_next` until it returns False. The attributes hold the results so far, also when the
+    attempt is cut short by cancellation.
 
     Args:
         sink: the destination's sink.
@@ -78,8 +78,8 @@ class Attempt:
         # Indexes still to be sent, the next piece last.
         self._pieces: list[Sequence[int]] = [range(len(batch))]
         if probe_index is not None and len(batch) > 1:
-            others = [index for index in range(len(batch)) if index != probe_index]
-            self._pieces = [others, [probe_index]]
+            remaining = [index for index in range(len(batch)) if index != probe_index]
+            self._pieces = [remaining, [probe_index]]
 
     async def send_next(self) -> bool:
         """Send the next piece; return whether another one is to be sent."""

@@ -227,7 +227,7 @@ class DeliveryBatch(Sequence[Delivery]):
         return delivery
 
     def resolve_id(self, event_id: str, outcome: Outcome) -> None:
-        """Record the outcome of *event_id*, whose delivery is not created yet."""
+        """Record the outcome of *event_id*, for the delivery that is not created yet."""
         outcomes = self._outcomes.setdefault(event_id, {})
         previous = outcomes.get(outcome.destination)
         if previous is None or not previous.final:

@@ -97,6 +97,11 @@ class Dispatcher(AsyncContextManagerMixin):
         if results.count(Appended.NEW) == len(ids):
             self._accepted(ids, names)
             return deliveries
+        return await self._without_conflicts(deliveries, results, names)
+
+    async def _without_conflicts(
+        self, deliveries: Sequence[Delivery], results: Sequence[Appended], names: Sequence[str]
+    ) -> Sequence[Delivery | None]:
         pairs = list(zip(deliveries, results, strict=True))
         new = [delivery.event_id for delivery, result in pairs if result is Appended.NEW]
         self._accepted(new, names)

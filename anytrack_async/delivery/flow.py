@@ -55,7 +55,8 @@ class FlowControl:
         hold_probe: seconds between the probes of a held lane.
         rate: requests per second, None for no limit.
         linger: seconds to wait for a fuller batch.
-        spacing: seconds since the last batch → seconds to wait for a fuller one, if that is longer.
+        spacing: seconds since the last batch → seconds to wait for a fuller one; the longer wait
+            counts.
         clock: returns unix seconds.
         notify: called with an event for each change of state.
 
@@ -63,6 +64,7 @@ class FlowControl:
         state: the lane's state.
         probing: whether to send one small batch at a time, until one is delivered.
         failures: whole batches that failed in a row.
+        may_send_at: when the next batch may leave, by state and rate, unix seconds.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class FlowControl:
         self.state = LaneState.RUNNING
         self.probing = False
         self.failures = 0
+        self.may_send_at = 0.0
         self._destination = destination
         self._probe = probe
         self._hint_cap = hint_cap
@@ -105,7 +108,7 @@ class FlowControl:
         clock: Callable[[], float],
         notify: Callable[[Event], None],
     ) -> Self:
-        """Return the flow control of a destination whose sink has *limits*."""
+        """Return the flow control of the destination with this sink."""
         return cls(
             destination,
             probe=settings.probe,
@@ -119,11 +122,6 @@ class FlowControl:
         )
 
     # When
-
-    @property
-    def sends_in(self) -> float:
-        """Seconds until the next batch may leave; 0 for now."""
-        return max(0.0, max(self._paused_until, self._rate_allows_at) - self._clock())
 
     @property
     def paused_for(self) -> float:
@@ -155,19 +153,20 @@ class FlowControl:
     # What happened
 
     def record_send(self) -> int:
-        """Record that a request leaves; return the generation, to be given back with its answer."""
+        """Record that a request leaves; return the generation, to pass back with its answer."""
         self._last_send = self._clock()
         if self._interval:
             # With rate=10, requests at 0.00, 0.01 and 0.35 s move the next one to 0.1, 0.2, 0.45.
             self._rate_allows_at = max(self._rate_allows_at, self._last_send) + self._interval
+            self.may_send_at = max(self._paused_until, self._rate_allows_at)
         return self._generation
 
     def record_success(self, generation: int, *, delivered: bool) -> None:
         """Record that the destination delivered or rejected a batch.
 
         Args:
-            generation: of the batch. A batch sent before the lane was held proves nothing about
-                what the operator replaced since.
+            generation: the batch's. A batch sent before the lane was held proves nothing about
+                credentials that were replaced since.
             delivered: whether it delivered anything. A rejection may be the sink's own, without a
                 request, which does not prove that the credentials are good.
         """
@@ -183,7 +182,7 @@ class FlowControl:
         self.failures = 0
         if self.state is not LaneState.RUNNING:
             self._enter(LaneState.RUNNING)
-            self._paused_until = 0.0
+            self._paused_until, self.may_send_at = 0.0, self._rate_allows_at
             self._generation += 1
             self._notify(LaneResumed(destination=self._destination))
 
@@ -211,9 +210,9 @@ class FlowControl:
         """Hold the lane until an operator has replaced the credentials or the configuration.
 
         Args:
-            reason: what the destination said.
-            cause: what has to be replaced.
-            generation: of the batch that was refused.
+            reason: the destination's explanation.
+            cause: whether to replace the credentials or the configuration.
+            generation: the generation of the refused batch.
         """
         if self.state is not LaneState.HELD:
             # Generation 0 is refused and held as 1; the operator resumes, which makes 2. A batch
@@ -231,3 +230,4 @@ class FlowControl:
 
     def _pause(self, seconds: float) -> None:
         self._paused_until = max(self._paused_until, self._clock() + seconds)
+        self.may_send_at = max(self._paused_until, self._rate_allows_at)

@@ -77,15 +77,15 @@ class GuardedOutbox:
         depth = depths.get(self._destination, Depth())
         return depth.waiting > depth.in_flight
 
-    def _recorded(self, done: bool | None, claim: Claim) -> bool:
-        if done is False:
+    def _recorded(self, success: bool | None, claim: Claim) -> bool:
+        if success is False:
             logger.warning(
                 "%s: another worker took over %d conversions before they were settled here; "
                 "they may be delivered twice: a longer lease prevents it",
                 self._destination,
                 len(claim.entries),
             )
-        return bool(done)
+        return bool(success)
 
     async def _call(self, verb: str, function: Callable[[], Awaitable[_T]], fallback: _T) -> _T:
         with anyio.CancelScope(shield=True, deadline=self._deadline) as scope:

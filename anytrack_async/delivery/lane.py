@@ -131,17 +131,20 @@ class Lane:
     async def _next_claim(self) -> Claim | None:
         while True:
             self._woken = anyio.Event()
-            if seconds := self._flow.sends_in:
-                due: float | None = self._clock() + seconds
-            else:
+            if self._may_send():
                 await self._linger()
                 claim = await self._claim()
-                if claim.entries:
+                if claim.entries.conversions:
                     return claim
                 due = claim.next_due
+            else:
+                due = self._flow.may_send_at
             if self._closing.is_set() and not await self._can_finish(due):
                 return None
             await self._wait_until(due)
+
+    def _may_send(self) -> bool:
+        return self._flow.may_send_at <= self._clock()
 
     async def _linger(self) -> None:
         # Not after a full batch: there is probably another full one, which need not wait.
@@ -153,8 +156,9 @@ class Lane:
         self._last_claim_at = self._clock()
         fallback = Claim(destination=self.name, next_due=self._last_claim_at + self._settings.poll)
         claim = await self._outbox.claim(self._limits.batch, fallback=fallback)
-        self._last_claim_was_full = len(claim.entries) == self._limits.batch
-        if claim.entries and self._flow.sends_in:
+        count = len(claim.entries.conversions)
+        self._last_claim_was_full = count == self._limits.batch
+        if count and not self._may_send():
             # The answer to another worker's request came meanwhile, and paused the lane.
             await self._outbox.release(claim, due=self._clock(), counts_as_attempt=False)
             return Claim(destination=self.name, next_due=self._clock())
@@ -164,14 +168,14 @@ class Lane:
         """Return whether a closing lane has more to deliver before its drain ends."""
         if due is None or due > self._drained_by or self._flow.state is LaneState.HELD:
             return False
-        if self._shared and not self._flow.sends_in:
+        if self._shared and self._may_send():
             # Entries leased by other processes are theirs to finish.
             return self._settlement.retries_due_by >= self._last_claim_at
         return await self._outbox.has_unclaimed()
 
     async def _wait_until(self, due: float | None) -> None:
         waits = [max(_MIN_WAIT, due - self._clock())] if due is not None else []
-        if self._shared and not self._flow.sends_in:
+        if self._shared and self._may_send():
             waits.append(self._settings.poll)
         with anyio.move_on_after(min(waits, default=None)):
             await self._woken.wait()
@@ -200,7 +204,7 @@ class Lane:
             self.wake()  # the worker with the turn waits for a moment that may have changed
 
     def _attempt(self, claim: Claim) -> Attempt:
-        count = len(claim.entries)
+        count = len(claim.entries.conversions)
         probe_index = None
         split_failures = False
         if self._flow.probing:

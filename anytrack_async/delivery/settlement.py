@@ -22,7 +22,7 @@ from anytrack_async.settings.delivery import DeliverySettings
 
 OnSettled: TypeAlias = Callable[[Sequence[str], Callable[[int], Outcome]], None]
 """Called for each slice of a settled batch with its event ids and a function index → `Outcome`, so
-that outcomes that no caller awaits are never built."""
+that outcomes without a waiting caller are never built."""
 
 _SLICE = 100
 """Conversions whose callers are notified before the event loop may run other tasks."""
@@ -207,11 +207,11 @@ def failed_entry(
     settings: DeliverySettings,
     now: float,
 ) -> FailedEntry:
-    """Return what the outbox keeps of *entry*, which was not delivered.
+    """Return the record of *entry*, which was not delivered, for the outbox.
 
     Args:
         entry: the entry.
-        outcome: the sink's answer, ``retry`` or ``rejected``; None leaves it open.
+        outcome: the sink's answer, ``retry`` or ``rejected``; None if there is none.
         failure: applies if it is left open.
         settings: attempts, waits and age.
         now: unix seconds.
@@ -263,7 +263,7 @@ def settled_outcome(
     Args:
         attempts: how often it was tried before.
         answer: the sink's.
-        failed: what the outbox keeps of it; None if it was delivered.
+        failed: its record in the outbox; None if it was delivered.
         destination: the destination's name.
     """
     if failed is None:
@@ -283,7 +283,13 @@ def settled_outcome(
 
 
 def outcome_left_open(attempts: int, failure: BatchFailure, destination: str) -> Outcome:
-    """Return the outcome of an entry, tried *attempts* times before, whose batch was given back."""
+    """Return the outcome of an entry of a batch that was given back.
+
+    Args:
+        attempts: how often it was tried before.
+        failure: why the batch was given back.
+        destination: the destination's name.
+    """
     return Outcome(
         status=Status.WAITING,
         destination=destination,

@@ -1,4 +1,4 @@
-"""Closing: the steps after the drain, none of which may hang, and a report of what is left."""
+"""Closing: steps after the drain, each with a deadline, and a report of undelivered conversions."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _SLICES_IN_FLIGHT = 4
 """Slices that fit into `in_flight`, so that one can be submitted while others are delivered."""
 
 _MAX_READ_SECONDS = 0.05
-"""Seconds after which the reading thread hands over what a slow source returned so far."""
+"""Seconds after which the reading thread hands over the items of a slow source."""
 
 Source: TypeAlias = Iterable[Conversion] | AsyncIterable[Conversion]
 """Any iterable of conversions, sync or async."""
@@ -85,7 +85,7 @@ async def _reports(
 
 
 class _Stream:
-    """What is in flight between `pump`, which submits, and `reports`, which yields.
+    """The conversions in flight between `pump`, which submits, and `reports`, which yields.
 
     With in_flight=10,000 the pump submits slices of 500 as long as at most 9,500 conversions are
     accepted and not reported. A consumer that stops taking reports so stops the pump.
@@ -96,13 +96,13 @@ class _Stream:
         dispatcher: Dispatcher,
         names: tuple[str, ...],
         to: Sequence[str] | None,
-        at: tuple[str, ...] | None,
+        awaited: tuple[str, ...] | None,
         in_flight: int,
     ) -> None:
         self._dispatcher = dispatcher
         self._names = names
         self._to = to
-        self._at = at
+        self._awaited = awaited
         self._in_flight = in_flight
         # Delivery → how often its event id was in the source: each time gets a report.
         self._open: dict[Delivery, int] = {}
@@ -163,7 +163,7 @@ class _Stream:
     def _on_change(self, delivery: Delivery) -> None:
         if delivery.failure is not None:
             self._failure = self._failure or delivery.failure
-        elif not delivery.done(self._at):
+        elif not delivery.done(self._awaited):
             return
         delivery.unwatch(self._on_change)
         times = self._open.pop(delivery, 0)

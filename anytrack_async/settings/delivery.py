@@ -11,11 +11,13 @@ from anytrack_async.settings.http import Retry
 
 DAY = 86_400.0
 
-LEASE_USED = 0.8
+BATCH_SHARE_OF_LEASE = 0.8
 """Share of the lease that one batch may take, so that no second worker takes over meanwhile."""
 
 
-def _patient() -> Retry:
+def _default_retry() -> Retry:
+    # Waits of up to 1, 2, 4, … 64 s: eight attempts within about two minutes, unless the service
+    # asks for more; while it is down, attempts do not count.
     return Retry(attempts=8, base=1.0, cap=300.0, hint_cap=DAY)
 
 
@@ -25,19 +27,20 @@ class DeliverySettings:
 
     Attributes:
         retry: attempts and waits of one conversion at one destination. Attempts that fail while
-            the positive_integer destination is down, throttled or held do not count.
-        probe: waits between looks at a destination that does not answer.
-        max_age: seconds after which a conversion that no attempt delivered becomes a dead letter.
-        drain: seconds that closing may take to deliver what is accepted.
-        linger: seconds a lane waits for a fuller batch; 0 sends what is there, or as far apart as
-            the sink wants batches that are not full.
-        lease: seconds after which another worker may take over a claim. A sink gets four fifths of
-            it for a batch; the client refuses time-outs of more than 30 s that do not fit in there.
-        poll: seconds between looks at an outbox that other processes write to.
-        hold_probe: seconds between quiet probes of a destination that refused the credentials.
-        on_full: what a full outbox does to `submit` and `track_many`: make them wait, or raise
+            the whole destination is down, throttled or held do not count.
+        probe: waits between the probes of a destination that is down.
+        max_age: seconds after which an undelivered conversion becomes a dead letter.
+        drain: seconds that closing may take to deliver accepted conversions.
+        linger: seconds a lane waits for a fuller batch; 0 sends the next batch at once, or after
+            the sink's own spacing of batches that are not full.
+        lease: seconds after which another worker may take over a claim. A sink may use four fifths
+            of it for a batch; the client refuses timeouts of more than 30 s that do not fit in.
+        poll: seconds between reads of an outbox that other processes write to.
+        hold_probe: seconds between the probes of a held lane.
+        on_full: whether a full outbox makes `submit` and `track_many` wait, or raises
             `QueueFullError`.
-        prune_every: seconds between clean-ups of what every destination has.
+        prune_every: seconds between prunes of the outbox, which drop conversions that every
+            destination has.
         remember: seconds for which ids of delivered conversions are remembered, so that importing
             the same file again sends nothing.
 
@@ -45,7 +48,7 @@ class DeliverySettings:
         ConfigurationError: a setting is not valid; the message names it.
     """
 
-    retry: Retry = attrs.field(factory=_patient, validator=instance_of(Retry))
+    retry: Retry = attrs.field(factory=_default_retry, validator=instance_of(Retry))
     probe: Retry = attrs.field(
         factory=lambda: Retry(base=0.5, cap=30.0), validator=instance_of(Retry)
     )
@@ -64,4 +67,4 @@ class DeliverySettings:
     @property
     def batch_timeout(self) -> float:
         """Seconds that a sink may take for one batch: four fifths of the lease."""
-        return self.lease * LEASE_USED
+        return self.lease * BATCH_SHARE_OF_LEASE

@@ -26,6 +26,10 @@ class WatchedFlow(FlowControl):
             notify=self.events.append,
         )
 
+    @property
+    def sends_in(self):
+        return max(0.0, self.may_send_at - self.clock())
+
     def kinds(self):
         return [type(event) for event in self.events]
 

@@ -1,4 +1,4 @@
-"""The two written forms: storage is exact and versioned, the wire is read tolerantly."""
+"""The storage form: exact, versioned, and trusted by its digest; what `load` refuses."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def as_sorted_json(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-# Storage: exact
+# Exact
 
 
 @given(conversions)
 @many
-def test_every_conversion_comes_back_as_it_was(conversion: Conversion):
+def test_decoding_returns_the_conversion_that_was_encoded(conversion: Conversion):
     again = decode(encode(conversion).payload)
 
     assert again == conversion
@@ -71,7 +71,7 @@ def test_every_conversion_comes_back_as_it_was(conversion: Conversion):
 
 
 @pytest.mark.parametrize("amount", ["0", "0.00", "0.10", "1E-7", "1E+14", "1E-999999", "0E-50"])
-def test_amounts_come_back_to_the_digit(amount: str):
+def test_amounts_keep_their_digits(amount: str):
     conversion = Conversion.sale(revenue=amount, items=[LineItem(id="a", price=amount)])
 
     again = decode(encode(conversion).payload)
@@ -80,7 +80,7 @@ def test_amounts_come_back_to_the_digit(amount: str):
 
 
 @pytest.mark.parametrize("text", NASTY)
-def test_no_text_breaks_out_of_its_field(text: str):
+def test_text_cannot_change_the_structure_of_the_record(text: str):
     conversion = Conversion.lead(
         source=text,
         custom_data={text: text, "v": 9, "content": text},
@@ -92,7 +92,7 @@ def test_no_text_breaks_out_of_its_field(text: str):
 
 @given(json_values)
 @many
-def test_custom_data_comes_back_with_its_types(value: Any):
+def test_custom_data_keeps_its_types(value: Any):
     conversion = Conversion.lead(custom_data={"value": value})
 
     again = decode(encode(conversion).payload)
@@ -100,7 +100,7 @@ def test_custom_data_comes_back_with_its_types(value: Any):
     assert as_sorted_json(again.custom_data) == as_sorted_json(conversion.custom_data)
 
 
-def test_the_deepest_custom_data_comes_back():
+def test_the_deepest_custom_data_is_decoded():
     deep: Any = []
     for _ in range(62):
         deep = [deep]
@@ -109,18 +109,18 @@ def test_the_deepest_custom_data_comes_back():
     assert decode(encode(conversion).payload) == conversion
 
 
-# Storage: versioned
+# Versioned
 
 
 def test_a_record_carries_its_version():
     assert orjson.loads(encode(SALE).payload)["v"] == 1
 
 
-def test_a_file_does_not_depend_on_how_ids_are_made_today():
+def test_a_derived_event_id_is_stored():
     assert orjson.loads(encode(SALE).payload)["content"]["event_id"] == "sale:1001"
 
 
-def test_a_record_of_today_stays_readable():
+def test_a_record_of_the_first_release_is_readable():
     """Written by the first release; must never be edited."""
     payload = (
         b'{"v":1,"timestamp":"2026-01-02T03:04:05.678901+00:00","id":"c1","content":{'
@@ -138,7 +138,7 @@ def test_a_record_of_today_stays_readable():
     )
 
 
-def test_what_counts_stands_in_the_content_and_its_digits_in_the_head():
+def test_canonical_amounts_are_in_the_content_and_exact_ones_in_the_head():
     record = orjson.loads(encode(FULL).payload)
 
     assert list(record) == ["v", "timestamp", "id", "revenue", "items", "meta", "content"]
@@ -147,20 +147,20 @@ def test_what_counts_stands_in_the_content_and_its_digits_in_the_head():
     assert [item["price"] for item in record["content"]["items"]] == ["9.9"]
 
 
-def test_a_head_without_news_has_none():
+def test_a_head_repeats_nothing_of_the_content():
     plain = Conversion.lead(items=[LineItem(id="a", price=5)], meta=MetaFields(opt_out=True))
 
     assert list(orjson.loads(encode(plain).payload)) == ["v", "timestamp", "content"]
 
 
-def test_a_later_release_is_told_to_upgrade():
+def test_the_error_for_a_record_of_a_later_release_says_upgrade():
     payload = orjson.dumps({**orjson.loads(encode(SALE).payload), "v": 2})
 
-    with pytest.raises(DecodeError, match=r"form 2 by a later release.*reads up to 1: upgrade"):
+    with pytest.raises(DecodeError, match=r"format version 2; .* reads up to 1: upgrade"):
         decode(payload)
 
 
-def test_older_records_go_through_every_upgrade(monkeypatch: pytest.MonkeyPatch):
+def test_an_older_record_goes_through_every_upgrade(monkeypatch: pytest.MonkeyPatch):
     def from_1(record: dict[str, Any]) -> dict[str, Any]:
         return record | {"steps": [1]}
 
@@ -219,7 +219,7 @@ def test_a_damaged_record_is_a_decode_error(payload: bytes):
 
 @given(st.binary(max_size=60))
 @many
-def test_no_bytes_are_anything_but_a_decode_error(payload: bytes):
+def test_arbitrary_bytes_raise_nothing_but_a_decode_error(payload: bytes):
     with pytest.raises(DecodeError):
         decode(payload)
 
@@ -238,46 +238,47 @@ def test_neither_message_nor_traceback_quotes_a_damaged_record():
     assert caught.value.__cause__ is None
 
 
-# Storage: proven
+# Trusted
 
 
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note of which conversions each field is looked at."""
-    seen: list[str] = []
+def spy_on_load(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that collects the event ids of validated conversions."""
+    validated: list[str] = []
 
-    def noting(data: Any, cls: Any) -> Any:
-        seen.append(data["event_id"])
+    def spy(data: Any, cls: Any) -> Any:
+        if cls is Conversion:
+            validated.append(data["event_id"])
         return load(data, cls)
 
-    monkeypatch.setattr(storage, "load", noting)
-    return seen
+    monkeypatch.setattr(storage, "load", spy)
+    return validated
 
 
 @given(conversions)
 @many
-def test_with_its_digest_every_conversion_comes_back_as_it_was(conversion: Conversion):
+def test_decoding_with_a_digest_returns_the_same_conversion(conversion: Conversion):
     stored = encode(conversion)
-    again, looked_at = decode(*stored), decode(stored.payload)
+    again, validated = decode(*stored), decode(stored.payload)
 
     assert again == conversion
-    assert attrs.asdict(again) == attrs.asdict(looked_at)
-    assert repr(again) == repr(looked_at)
+    assert attrs.asdict(again) == attrs.asdict(validated)
+    assert repr(again) == repr(validated)
     assert again.timestamp.tzinfo is UTC
     assert type(again.conversion_type) is ConversionType
-    assert {type(one) for one in attrs.astuple(again, recurse=False)} == {
-        type(one) for one in attrs.astuple(conversion, recurse=False)
+    assert {type(value) for value in attrs.astuple(again, recurse=False)} == {
+        type(value) for value in attrs.astuple(conversion, recurse=False)
     }
 
 
 @given(st.builds(Customer, email=st.text("ab ", min_size=1), phone=st.integers(), fbp=st.just("x")))
 @many
-def test_with_its_digest_every_customer_comes_back_as_it_was(customer: Customer):
+def test_decoding_with_a_digest_returns_the_same_customer(customer: Customer):
     conversion = Conversion.lead(customer=customer)
 
     assert decode(*encode(conversion)).customer == customer
 
 
-def test_two_that_come_back_share_no_mapping():
+def test_two_decoded_conversions_share_no_mapping():
     stored = encode(Conversion.lead())
     one, other = decode(*stored), decode(*stored)
 
@@ -285,18 +286,18 @@ def test_two_that_come_back_share_no_mapping():
     assert one.sub_ids is not other.sub_ids
 
 
-def test_what_its_digest_proves_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch):
-    seen = looks(monkeypatch)
+def test_a_record_that_matches_its_digest_is_not_validated(monkeypatch: pytest.MonkeyPatch):
+    validated = spy_on_load(monkeypatch)
 
     assert decode(*encode(SALE)) == SALE
     assert decode(*encode(attrs.evolve(FULL, id=None))) == attrs.evolve(FULL, id=None)
-    assert seen == []
+    assert validated == []
     assert decode(*encode(FULL)) == FULL
-    assert seen == ["sale:1001"]
+    assert validated == ["sale:1001"]
 
 
 @pytest.mark.parametrize(
-    ("given", "damaged"),
+    ("original", "damaged"),
     [
         (b'"EUR"', b'"EU"'),
         (b'"sale:1001"', b'""'),
@@ -312,16 +313,16 @@ def test_what_its_digest_proves_is_not_looked_at_again(monkeypatch: pytest.Monke
         (b'"revenue":"49.90"', b'"currency":5'),
     ],
 )
-def test_a_digest_proves_nothing_that_was_changed(given: bytes, damaged: bytes):
+def test_a_changed_record_is_validated_despite_its_digest(original: bytes, damaged: bytes):
     payload, digest = encode(attrs.evolve(FULL, id=None))
-    assert given in payload
+    assert original in payload
 
-    changed = payload.replace(given, damaged, 1)
+    changed = payload.replace(original, damaged, 1)
 
-    assert outcome(changed, digest) == outcome(changed, None)
+    assert result(changed, digest) == result(changed, None)
 
 
-def outcome(payload: bytes, digest: bytes | None) -> Conversion | str:
+def result(payload: bytes, digest: bytes | None) -> Conversion | str:
     try:
         return decode(payload, digest)
     except DecodeError as exc:
@@ -330,16 +331,18 @@ def outcome(payload: bytes, digest: bytes | None) -> Conversion | str:
 
 @given(st.data())
 @many
-def test_whatever_breaks_a_digest_makes_no_difference_to_what_is_read(data: st.DataObject):
+def test_a_byte_that_was_changed_reads_the_same_with_and_without_digest(
+    data: st.DataObject,
+):
     payload, digest = encode(attrs.evolve(FULL, id=None))
-    at = data.draw(st.integers(0, len(payload) - 1))
+    position = data.draw(st.integers(0, len(payload) - 1))
     byte = data.draw(st.binary(min_size=1, max_size=1))
-    broken = payload[:at] + byte + payload[at + 1 :]
+    broken = payload[:position] + byte + payload[position + 1 :]
 
-    assert outcome(broken, digest) == outcome(broken, None)
+    assert result(broken, digest) == result(broken, None)
 
 
-def test_another_time_of_the_same_conversion_is_told_apart():
+def test_a_timestamp_that_was_changed_is_read_as_it_is():
     payload, digest = encode(SALE)
     zoned = payload.replace(b"+00:00", b"+02:00")
 
@@ -347,7 +350,7 @@ def test_another_time_of_the_same_conversion_is_told_apart():
     assert decode(zoned, digest).timestamp.tzinfo is UTC
 
 
-# Storage: digests
+# Digests
 
 
 def content(conversion: Conversion) -> Any:
@@ -362,7 +365,7 @@ def content(conversion: Conversion) -> Any:
 
 @given(conversions, conversions)
 @many
-def test_digests_are_equal_if_and_only_if_the_content_is(one: Conversion, other: Conversion):
+def test_digests_are_equal_exactly_if_the_contents_are(one: Conversion, other: Conversion):
     other = attrs.evolve(other, event_id=one.event_id)
     twin = attrs.evolve(one, id="other", timestamp=one.timestamp + timedelta(seconds=1))
 
@@ -392,7 +395,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
-def test_the_changes_below_are_all_there_are():
+def test_the_changes_cover_every_field():
     names = {field.name for field in attrs.fields(Conversion)}
     assert names - {"timestamp", "id"} == set(CHANGES)
 
@@ -405,7 +408,7 @@ def test_a_change_of_any_field_changes_the_digest(field: str):
 @pytest.mark.parametrize(
     ("one", "other"), [("49.90", "49.9"), ("100", "1E+2"), ("0.00", "0"), ("1E-7", "0.0000001")]
 )
-def test_the_same_money_written_otherwise_is_the_same_content(one: str, other: str):
+def test_equal_amounts_written_differently_have_one_digest(one: str, other: str):
     digests = {
         encode(
             Conversion.sale(
@@ -421,14 +424,14 @@ def test_the_same_money_written_otherwise_is_the_same_content(one: str, other: s
     assert len(digests) == 1
 
 
-def test_the_order_of_keys_is_no_content():
+def test_the_order_of_keys_does_not_change_the_digest():
     one = Conversion.lead(event_id="e", custom_data={"a": 1, "b": {"c": 1, "d": 2}})
     other = Conversion.lead(event_id="e", custom_data={"b": {"d": 2, "c": 1}, "a": 1})
 
     assert encode(one).digest == encode(other).digest
 
 
-def test_digits_beyond_the_usual_precision_count():
+def test_digits_beyond_the_default_precision_change_the_digest():
     long = "1." + "0" * 40
     one, other = (Conversion.sale(revenue=long + end, order_id="1") for end in "12")
 
@@ -446,11 +449,14 @@ def test_digits_beyond_the_usual_precision_count():
         (Conversion.lead(event_id="e1"), "bd12e71078e2490038b66eeb48e22757"),
     ],
 )
-def test_digests_are_those_that_older_files_hold(conversion: Conversion, digest: str):
+def test_digests_are_those_in_files_of_the_first_release(conversion: Conversion, digest: str):
     """Made by the first release; must never be edited."""
     assert encode(conversion).digest.hex() == digest
 
 
-def test_load_says_what_is_wrong_with_something_else_altogether():
+# load
+
+
+def test_load_names_the_class_when_the_data_is_no_object():
     with pytest.raises(DecodeError, match=r"^Conversion: "):
         load(5, Conversion)
