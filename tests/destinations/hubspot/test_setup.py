@@ -169,7 +169,13 @@ async def test_a_property_created_meanwhile_is_refused_if_it_does_not_fit(sink, 
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(401, CredentialsError), (403, CredentialsError), (400, RejectedError), (500, ServerError)],
+    [
+        (401, CredentialsError),
+        (403, CredentialsError),
+        (400, RejectedError),
+        (405, RejectedError),  # a wrong path is no matter of credentials
+        (500, ServerError),
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_refused_request_is_a_service_error(hs, sink, wire, status, error, method):
