@@ -1,0 +1,442 @@
+"""One batch: its signals, its time, and the slots it shares with others."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+
+from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.destinations.anytrack.batch import BatchSender, RequestSlots
+from anytrack_async.destinations.anytrack.settings import anytrack_session
+from anytrack_async.destinations.sink import (
+    NeedsOperator,
+    Throttled,
+    Unavailable,
+    Unfinished,
+)
+from anytrack_async.events import Delivered, Event, Retried, Submitted
+from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
+from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.http import Retry
+from tests.destinations.anytrack.doubles import (
+    FakeService,
+    Respond,
+    accept,
+    advancing_clock,
+    first_then,
+    make_settings,
+    make_sink,
+    respond_with,
+    sale,
+    sales,
+    signal_from,
+    time_out,
+)
+
+
+@pytest.mark.asyncio
+class TestSignals:
+    """Signals that concern the whole batch."""
+
+    @pytest.mark.parametrize("code", [401, 403])
+    async def test_rejected_credentials_stop_the_batch_and_keep_its_outcomes(self, code: int):
+        refusal = respond_with(code, {"code": "bad_key", "message": "API key is not valid"})
+        service = FakeService(first_then(2, accept, refusal))
+        signal = await signal_from(NeedsOperator, make_sink(service, connections=1), sales(9))
+
+        assert [outcome and outcome.remote_id for outcome in signal.outcomes] == [
+            "c-o0",
+            "c-o1",
+            *[None] * 7,
+        ]
+        assert len(service.requests) == 3
+        assert signal.reason == f"API key is not valid (status {code})"
+        assert signal.code == "bad_key"
+
+    @pytest.mark.parametrize(("headers", "after"), [({"Retry-After": "7"}, 7.0), ({}, 1.0)])
+    async def test_a_429_stops_the_batch_for_the_requested_time(
+        self, headers: dict[str, str], after: float
+    ):
+        service = FakeService(first_then(2, accept, respond_with(429, **headers)))
+        signal = await signal_from(Throttled, make_sink(service, connections=1), sales(9))
+
+        assert isinstance(signal, Throttled)
+        assert signal.after == after
+        assert signal.code == "429"
+        assert [bool(outcome) for outcome in signal.outcomes] == [True, True, *[False] * 7]
+        assert len(service.requests) == 3
+
+    async def test_a_signal_waits_for_requests_in_flight(self):
+        service = FakeService(first_then(1, respond_with(429)))
+        signal = await signal_from(Throttled, make_sink(service, connections=4), sales(20))
+
+        assert len(service.requests) == 4
+        assert [bool(outcome) for outcome in signal.outcomes] == [
+            False,
+            True,
+            True,
+            True,
+            *[False] * 16,
+        ]
+
+    @pytest.mark.parametrize("codes", [(401, 429), (429, 401)])
+    async def test_credentials_outrank_throttling(self, codes: tuple[int, int]):
+        service = FakeService(lambda _, before: httpx.Response(codes[before]))
+
+        await signal_from(NeedsOperator, make_sink(service, connections=2), sales(2))
+
+    async def test_the_longest_wait_counts(self):
+        hints = ("1", "9", "3")
+        service = FakeService(
+            lambda _, before: httpx.Response(429, headers={"Retry-After": hints[before]})
+        )
+        signal = await signal_from(Throttled, make_sink(service, connections=3), sales(3))
+
+        assert isinstance(signal, Throttled)
+        assert signal.after == 9.0
+
+    async def test_an_unexpected_exception_is_raised_unchanged(self):
+        def fault(*_: object) -> httpx.Response:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await make_sink(FakeService(fault)).deliver([sale()])
+
+    async def test_a_failure_before_a_signal_stays_a_retry(self):
+        service = FakeService(first_then(1, respond_with(500), respond_with(401)))
+        signal = await signal_from(NeedsOperator, make_sink(service, connections=1), sales(3))
+
+        assert signal.outcomes[0] is not None
+        assert signal.outcomes[0].status is Status.RETRY
+
+    @pytest.mark.parametrize(
+        "respond", [time_out, respond_with(500), respond_with(503), respond_with(302)]
+    )
+    async def test_a_service_without_a_conclusive_outcome_is_unavailable(self, respond: Respond):
+        signal = await signal_from(Unavailable, make_sink(FakeService(respond)), sales(3))
+
+        assert signal.reason
+        assert not signal.outcomes
+
+    async def test_a_batch_stops_when_the_service_looks_down(self):
+        service = FakeService(respond_with(503))
+        await signal_from(Unavailable, make_sink(service, connections=4), sales(100))
+
+        assert len(service.requests) < 4 + 8
+
+    async def test_a_batch_goes_on_when_some_requests_succeed(self):
+        service = FakeService(
+            lambda request, before: accept(request) if before % 3 == 2 else httpx.Response(503)
+        )
+        outcomes = await make_sink(service, connections=4).deliver(sales(60))
+
+        assert len(service.requests) == 60
+        assert Counter(outcome.status for outcome in outcomes) == {
+            Status.DELIVERED: 20,
+            Status.RETRY: 40,
+        }
+
+    async def test_a_rejection_is_a_conclusive_outcome(self):
+        service = FakeService(first_then(1, respond_with(400), respond_with(503)))
+        outcomes = await make_sink(service, connections=1).deliver(sales(3))
+
+        assert [outcome.status for outcome in outcomes] == [
+            Status.REJECTED,
+            Status.RETRY,
+            Status.RETRY,
+        ]
+
+
+@pytest.mark.asyncio
+class TestTime:
+    """The time of a batch."""
+
+    async def test_a_batch_out_of_time_keeps_its_outcomes(self):
+        async def hang_later() -> None:
+            if len(service.requests) > 3:
+                await anyio.sleep_forever()
+
+        service = FakeService(pause=hang_later)
+        signal = await signal_from(
+            Unfinished, make_sink(service, connections=1, timeout=0.02), sales(10)
+        )
+
+        assert [outcome and outcome.status for outcome in signal.outcomes] == [
+            *[Status.DELIVERED] * 3,
+            Status.RETRY,
+            *[None] * 6,
+        ]
+        assert "no response" in str(signal.outcomes[3].error)
+        assert "not sent" in signal.reason
+        assert service.in_flight == 0
+
+    async def test_requests_in_flight_are_waited_for_after_the_sending_time(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        service = FakeService(pause=advancing_clock(monkeypatch, 2.5))
+        signal = await signal_from(
+            Unfinished, make_sink(service, connections=4, timeout=10), sales(10)
+        )
+
+        sent = len(service.requests)
+        assert 4 <= sent < 10
+        assert [outcome and outcome.status for outcome in signal.outcomes] == [
+            *[Status.DELIVERED] * sent,
+            *[None] * (10 - sent),
+        ]
+
+    @pytest.mark.parametrize("timeout", [0.02, 30.0])
+    async def test_a_batch_ends_before_its_lease_so_outcomes_are_kept(self, timeout: float):
+        """Through a real lane: it never ends a batch that the sink would end itself."""
+        delivery = DeliverySettings(lease=0.25, retry=Retry(base=0.001), drain=5)
+
+        async def hang_once() -> None:
+            if len(service.requests) == 4:
+                await anyio.sleep_forever()
+
+        service = FakeService(pause=hang_once)
+        target = make_sink(
+            service, connections=1, timeout=timeout, batch_timeout=delivery.batch_timeout
+        )
+        dispatcher = Dispatcher(MemoryOutbox(), [target], delivery, notify=lambda _: None)
+        async with dispatcher:
+            with anyio.fail_after(10):
+                reports = [await handle for handle in await dispatcher.submit(sales(8))]
+
+        assert all(report.delivered for report in reports)
+        assert {order: count for order, count in service.orders.items() if count > 1} == {"o3": 2}
+
+    @pytest.mark.parametrize(("timeout", "sending"), [(10, 10), (30, 30), (60, 30)])
+    async def test_requests_are_started_for_one_timeout_but_30_seconds_at_most(
+        self, monkeypatch: pytest.MonkeyPatch, timeout: int, sending: int
+    ):
+        service = FakeService(pause=advancing_clock(monkeypatch, 1))
+        await signal_from(
+            Unfinished, make_sink(service, connections=10, timeout=timeout), sales(80)
+        )
+
+        assert sending <= len(service.requests) <= sending + 10
+
+    async def test_a_slow_service_gets_each_conversion_once_and_no_attempt_is_counted(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Through a real lane that gives up after two attempts; a batch needs many more calls."""
+        service = FakeService(pause=advancing_clock(monkeypatch, 2))
+        target = make_sink(service, connections=4, timeout=10)
+        delivery = DeliverySettings(retry=Retry(attempts=2, base=0.001), drain=5)
+        events: list[Event] = []
+        dispatcher = Dispatcher(MemoryOutbox(), [target], delivery, notify=events.append)
+        async with dispatcher:
+            with anyio.fail_after(10):
+                reports = [await handle for handle in await dispatcher.submit(sales(100))]
+
+        assert {report.outcomes["anytrack"].attempts for report in reports} == {1}
+        assert set(service.orders.values()) == {1}
+        assert len(service.orders) == 100
+        assert {type(event) for event in events} == {Submitted, Retried, Delivered}
+
+    async def test_a_batch_without_any_response_is_unavailable(self):
+        service = FakeService(pause=anyio.sleep_forever)
+        signal = await signal_from(Unavailable, make_sink(service, timeout=0.01), sales(3))
+
+        assert "no response" in signal.reason
+
+    async def test_cancelling_cancels_the_requests_and_the_sink_stays_usable(self):
+        gate = anyio.Event()
+        service = FakeService(pause=gate.wait)
+        target = make_sink(service, connections=4)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(target.deliver, sales(10))
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        gate.set()
+
+        assert service.in_flight == 0
+        assert len(await target.deliver(sales(10))) == 10
+
+
+@pytest.mark.asyncio
+class TestSharing:
+    """Batches that share the connections."""
+
+    async def test_a_second_batch_gets_its_share_while_the_first_continues(self):
+        gates: dict[str, anyio.Event] = {}
+
+        class Gated(FakeService):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                order = json.loads(request.content)["order_id"]
+                gates[order] = anyio.Event()
+                await gates[order].wait()
+                return accept(request)
+
+        async def respond(*orders: str) -> None:
+            for order in orders:
+                gates.pop(order).set()
+            await anyio.wait_all_tasks_blocked()
+
+        target = make_sink(Gated(), connections=4)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(target.deliver, sales(20))
+            await anyio.wait_all_tasks_blocked()
+            alone = set(gates)
+            tasks.start_soon(target.deliver, [sale(number) for number in range(50, 70)])
+            await anyio.wait_all_tasks_blocked()
+            before = set(gates)
+            await respond("o0", "o1", "o2", "o3")
+            shared = set(gates)
+            while first_batch := [order for order in gates if int(order[1:]) < 50]:
+                await respond(*first_batch)
+            after = set(gates)
+            while gates:
+                await respond(*gates)
+
+        assert alone == before == {"o0", "o1", "o2", "o3"}
+        assert shared == {"o4", "o5", "o50", "o51"}
+        assert after == {"o50", "o51", "o52", "o53"}
+
+    @pytest.mark.parametrize("connections", [1, 2, 3, 8])
+    @pytest.mark.parametrize("batches", [1, 2, 5])
+    async def test_each_conversion_is_sent_once_with_any_number_of_batches(
+        self, connections: int, batches: int
+    ):
+        service = FakeService()
+        target = make_sink(service, connections=connections)
+        outcomes: list[Sequence[Outcome]] = []
+
+        async def deliver(start: int) -> None:
+            outcomes.append(await target.deliver([sale(start + index) for index in range(20)]))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(batches):
+                tasks.start_soon(deliver, 100 * number)
+
+        assert set(service.orders.values()) == {1}
+        assert len(service.orders) == 20 * batches
+        assert service.peak <= connections
+        assert {outcome.status for batch in outcomes for outcome in batch} == {Status.DELIVERED}
+
+    async def test_a_batch_that_ends_early_releases_its_slots(self):
+        service = FakeService(first_then(2, respond_with(401)))
+        target = make_sink(service, connections=2)
+        await signal_from(NeedsOperator, target, sales(9))
+
+        assert len(await target.deliver(sales(9))) == 9
+        assert service.peak == 2
+
+    async def test_a_cancelled_batch_releases_its_slots_to_the_other(self):
+        gate = anyio.Event()
+        service = FakeService(pause=gate.wait)
+        target = make_sink(service, connections=4)
+        outcomes: list[Outcome] = []
+
+        async def deliver() -> None:
+            outcomes.extend(await target.deliver([sale(number) for number in range(50, 70)]))
+
+        async with anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as cancelled:
+                cancelled.start_soon(target.deliver, sales(20))
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(deliver)
+                await anyio.wait_all_tasks_blocked()
+                cancelled.cancel_scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            in_flight = service.in_flight
+            gate.set()
+
+        assert in_flight == service.peak == 4
+        assert [outcome.status for outcome in outcomes] == [Status.DELIVERED] * 20
+
+    async def test_a_slot_that_comes_too_late_is_not_used(self, monkeypatch: pytest.MonkeyPatch):
+        gate, pass_time = anyio.Event(), advancing_clock(monkeypatch, 20)
+        service = FakeService(pause=gate.wait)
+        target = make_sink(service, connections=1, timeout=10)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(target.deliver, [sale()])
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(signal_from, Unfinished, target, [sale(2)])
+            await anyio.wait_all_tasks_blocked()
+            await pass_time()
+            gate.set()
+
+        assert set(service.orders) == {"o1"}
+
+    @pytest.mark.parametrize("count", [1, 2])
+    async def test_a_batch_without_a_slot_is_unavailable_when_its_time_is_up(self, count: int):
+        service = FakeService()
+        slots = RequestSlots(1)
+        assert slots.take(0)  # for another batch, which keeps it
+        session = anytrack_session(make_settings(), transport=service)
+        sender = BatchSender(session, slots, sales(count), seconds=60)
+        with anyio.move_on_after(0.01):
+            await sender.run()
+
+        with pytest.raises(Unavailable, match="no response"):
+            sender.result(in_time=False)
+        assert service.requests == []
+
+    async def test_a_batch_that_is_cancelled_at_once_releases_its_slots(self):
+        service = FakeService()
+        target = make_sink(service, connections=4)
+        async with anyio.create_task_group() as tasks:
+            tasks.cancel_scope.cancel()
+            await target.deliver(sales(10))
+        await target.deliver(sales(10))
+
+        assert service.peak == 4
+
+    async def test_two_batches_need_few_workers(self, monkeypatch: pytest.MonkeyPatch):
+        """A worker per request would cost a task per conversion."""
+        workers = 0
+        work = BatchSender._work
+
+        async def counting_work(sender: BatchSender) -> None:
+            nonlocal workers
+            workers += 1
+            await work(sender)
+
+        monkeypatch.setattr(BatchSender, "_work", counting_work)
+        service = FakeService()
+        target = make_sink(service, connections=4)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(target.deliver, sales(100))
+            await anyio.lowlevel.checkpoint()
+            tasks.start_soon(target.deliver, [sale(number) for number in range(200, 320)])
+
+        assert len(service.requests) == 220
+        assert workers <= 12
+
+
+class TestRequestSlots:
+    """The shares of several batches."""
+
+    @pytest.mark.parametrize(("batches", "share"), [(0, 32), (1, 32), (2, 16), (3, 11), (40, 1)])
+    def test_the_share_is_equal_and_rounded_up(self, batches: int, share: int):
+        slots = RequestSlots(32)
+        with ExitStack() as stack:
+            for _ in range(batches):
+                stack.enter_context(slots.joined())
+            assert slots.share == share
+
+        assert slots.share == 32
+
+    def test_no_batch_takes_more_than_its_share(self):
+        slots = RequestSlots(4)
+        with slots.joined(), slots.joined():
+            taken = [slots.take(used) for used in range(4)]
+
+        assert taken == [True, True, False, False]
+
+    def test_no_more_slots_are_taken_than_there_are(self):
+        slots = RequestSlots(2)
+
+        assert [slots.take(used) for used in (0, 1, 0)] == [True, True, False]
+        slots.release()
+        assert slots.take(1)
