@@ -1,1 +1,1 @@
-"""`anytrack demo`: 1,000 conversions to three stand-ins, and an audit of all counts."""
+"""The demo of `anytrack demo`: its sample, its audit and its display."""

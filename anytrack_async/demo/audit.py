@@ -67,11 +67,11 @@ class Tally:
         lines: lines read.
         invalid: lines that are no conversion.
         numbers: event id → the numbers of its lines.
-        conflicts: line → event id, for each line whose event id came before with other content.
+        conflicts: line → event id, for lines that repeat an event id with other content.
         accepted: new conversions in the outbox.
         reports: reports received.
         conflicts_reported: reports of a conflict among them.
-        unfinished: event ids whose report is not final.
+        unfinished: event ids with a report that is not final.
         seconds: from the first line to the last report.
     """
 
@@ -93,6 +93,7 @@ class Tally:
     @property
     def repeats(self) -> int:
         """Lines that came before with the same content."""
+        # The sample: 986 valid lines, 959 event ids, 3 conflicts: 986 - 959 - 3 = 24 repeats.
         return sum(map(len, self.numbers.values())) - len(self.numbers) - len(self.conflicts)
 
     def read(self, lines: Iterable[ReadLine]) -> Iterator[Conversion]:
@@ -107,6 +108,7 @@ class Tally:
                 yield conversion
 
     def _record(self, number: int, conversion: Conversion) -> None:
+        # The outbox compares the same digest to tell a repeat from a conflict.
         event_id, digest = conversion.event_id, encode(conversion).digest
         self.numbers.setdefault(event_id, []).append(number)
         if self._digests.setdefault(event_id, digest) != digest:
@@ -284,6 +286,7 @@ def _problems(
 
 
 def _line_problems(tally: Tally) -> Iterator[str]:
+    # Every line ends as a report or as an invalid line, and never as both.
     accounted = tally.reports + len(tally.invalid)
     if tally.lines != tally.size or accounted != tally.size:
         yield f"of {tally.size} lines, {tally.lines} were read and {accounted} are accounted for"
@@ -318,6 +321,7 @@ def _delivery_problems(name: str, tally: Tally, state: FinalState) -> Iterator[s
 
 def _ledger_problems(name: str, tally: Tally, page: Mapping[str, Any]) -> Iterator[str]:
     ours = tally.services[name].delivered
+    # Equal counts can hide one lost and one invented conversion, so the ids are compared as well.
     # AnyTrack gets the event id in a header, percent-encoded because headers are ASCII.
     theirs = {unquote(event_id) if name == "anytrack" else event_id for event_id in page["ids"]}
     if page["unique"] != len(ours):

@@ -1,8 +1,8 @@
 """The sample: 1,000 made-up conversions as lines of JSON, and how to read such lines.
 
 The same seed always makes the same bytes, and a test holds their digest: so the wheel needs no
-data file. Times are minutes before now (`ago`), so that the sample never gets old; a `note` says
-what is wrong with a line on purpose.
+data file. Times are minutes before now (`ago`), so that the sample never gets old; a `note` names
+the problem of a line that is bad on purpose.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def _with_suffix(record: Mapping[str, Any], suffix: str) -> Mapping[str, Any]:
 
 
 def _printable_order_id(record: Mapping[str, Any]) -> str | None:
+    # An id with control characters must not reach the terminal.
     order_id = record.get("order_id")
     return order_id if isinstance(order_id, str) and order_id.isprintable() else None
 
@@ -133,6 +134,7 @@ def sample_lines() -> tuple[str, ...]:
     random = Random(_SEED)
     invalid = [*_invalid_lines(random), *_rejected_lines(random)]
     lines = _valid_lines(random, LINES - len(invalid) - _CONTRADICTED - _REPEATED)
+    # Not among the first five lines: a demo starts with good ones.
     for text in invalid:
         lines.insert(random.randrange(5, len(lines)), text)
     _contradict(random, lines, _CONTRADICTED)
@@ -145,6 +147,7 @@ def _to_line(record: Record) -> str:
 
 
 def _valid_lines(random: Random, number: int) -> list[str]:
+    # 430 customers for 943 conversions: many come back.
     customers = make_customers(random, 430)
     customers = [*customers, *random.choices(customers, k=number - len(customers))]
     random.shuffle(customers)
@@ -200,6 +203,7 @@ def _contact(random: Random, customer: Customer) -> Record:
         return record
     fields: Record = dict(customer.fields)
     fields["email"] = vary_email(random, customer.fields["email"])
+    # 12 % without an address, 3 % with a useless one, 3 % with two.
     chance = random.random()
     if chance < 0.12:
         del fields["email"]
@@ -265,6 +269,7 @@ def _invalid_lines(random: Random) -> Iterator[str]:
     yield _sale(random, "none of an item", items=[{"id": "SKU-1001", "quantity": 0}])
     yield _sale(random, "a number for an e-mail address", customer={"email": 49.9})
     yield _sale(random, "a field of another system", amount="49.90", revenue=None)
+    # The last two are not JSON: a line that is cut off, and a line of CSV.
     yield _sale(random, "the file broke off here")[:-9]
     yield f"T-{random.randrange(10**6):06},sale,49.90,EUR"
 

@@ -1,7 +1,7 @@
 """The customers of the sample: made-up names, towns and contact data, in many scripts.
 
-Only example domains, example phone numbers and documentation IP addresses, so that nobody real can
-be among them.
+Only example domains, example phone numbers and documentation IP addresses, so that no real person
+can be among them.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def _place(
 
 
 _DOMAINS = ("example.com", "example.org", "example.net")
+# For an e-mail address where the name has no ASCII letter.
 _COLOURS = ("amber", "birch", "cobalt", "delta", "ember", "fjord", "grove", "harbour", "indigo")
 _ANIMALS = ("otter", "lynx", "heron", "badger", "marten", "wren", "ibex", "newt")
 # Numbers that each country reserves for films and examples.
@@ -91,8 +92,10 @@ _PHONES = {
 }
 _ARABIC_DIGITS = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 _FULL_WIDTH = str.maketrans("0123456789+- ()", "０１２３４５６７８９＋－　（）")
+# In postal codes.
 _PATTERN = {"9": "0123456789", "A": "ABCEGHJKLMNPRSTVXY"}
 _GENDERS = ("f", "m", "F", "male", "Female", "w", "")
+# First names are separated by spaces, last names by |, because some contain spaces.
 _PLACES = (
     _place(
         "US/USD",

@@ -33,6 +33,7 @@ _PRODUCTS = (
 )
 # Local units for a dollar, roughly; other currencies count as dollars.
 _RATES = {"JPY": 150, "INR": 83, "SEK": 10, "NOK": 10, "DKK": 7, "PLN": 4, "BRL": 5}
+# Source, medium and how often they come up.
 _CHANNELS = (
     ("facebook", "cpc", 10),
     ("google", "cpc", 8),
@@ -44,6 +45,7 @@ _CHANNELS = (
     ("bing", "cpc", 2),
     ("youtube", "video", 2),
 )
+# With the characters that break a careless URL encoder.
 _CAMPAIGNS = (
     "spring-sale",
     "retargeting_30d",

@@ -1,4 +1,4 @@
-"""A sandbox in this process, and callers that know each service's address and token."""
+"""A sandbox in this process, and callers with each service's address and token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOON = 1_790_942_400.0  # 2026-10-02T12:00:00Z
 
 
 class Clock:
-    """A clock that moves when told."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = NOON
@@ -32,7 +32,7 @@ class Clock:
 
 
 class Caller:
-    """Calls one service of an application, with good credentials unless told otherwise."""
+    """Calls one service of an application, with valid credentials by default."""
 
     def __init__(self, app: SandboxApp, base: str, headers: dict[str, str]) -> None:
         self.app = app
@@ -49,7 +49,7 @@ class Caller:
 
 
 class HubSpot(Caller):
-    """Calls HubSpot, and knows what a deal looks like."""
+    """Calls HubSpot, and makes deals."""
 
     deals = "/crm/objects/2026-09/deals"
     contacts = "/crm/objects/2026-09/contacts"
@@ -77,7 +77,7 @@ class HubSpot(Caller):
 
 
 class Meta(Caller):
-    """Calls Meta, and knows what an event looks like."""
+    """Calls Meta, and makes events."""
 
     events = "/v26.0/1234567890/events"
 
@@ -105,7 +105,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def make(clock: Clock) -> Callable[..., SandboxApp]:
-    """Return a way to make an application with other settings."""
+    """Return a function that makes an application with other settings."""
 
     def make_app(**settings: Any) -> SandboxApp:
         return create_app(SandboxSettings(**settings), clock=clock)
@@ -120,7 +120,7 @@ def app(make: Callable[..., SandboxApp]) -> SandboxApp:
 
 @pytest.fixture
 def anytrack_of() -> Callable[[SandboxApp], Caller]:
-    """Return a way to call an application's AnyTrack."""
+    """Return a function that makes a caller of an application's AnyTrack."""
     headers = {"Authorization": "Bearer sandbox-api-key", "X-Account-ID": "sandbox-account"}
     return lambda app: Caller(app, "/v1", headers)
 
@@ -132,7 +132,7 @@ def anytrack(app: SandboxApp, anytrack_of: Callable[[SandboxApp], Caller]) -> Ca
 
 @pytest.fixture
 def meta_of() -> Callable[[SandboxApp], Meta]:
-    """Return a way to call an application's Meta."""
+    """Return a function that makes a caller of an application's Meta."""
     return lambda app: Meta(app, "", {"Authorization": "Bearer sandbox-meta-token"})
 
 
@@ -143,7 +143,7 @@ def meta(app: SandboxApp, meta_of: Callable[[SandboxApp], Meta]) -> Meta:
 
 @pytest.fixture
 def hubspot_of() -> Callable[[SandboxApp], HubSpot]:
-    """Return a way to call an application's HubSpot."""
+    """Return a function that makes a caller of an application's HubSpot."""
     return lambda app: HubSpot(app, "", {"Authorization": "Bearer sandbox-hubspot-token"})
 
 
@@ -165,7 +165,7 @@ def process() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(process: Sandbox) -> Sandbox:
-    """Return a real server, which all tests share, fresh."""
+    """Return the real server that all tests share, after a reset."""
     process.reset()
     return process
 

@@ -1,4 +1,4 @@
-"""Reading back what was tracked."""
+"""Reading stored conversions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ async def track(anytrack, **fields):
 
 
 async def read(anytrack, path, **params):
-    answer = await anytrack.get(path, **params)
-    assert answer.status_code == 200
-    return answer.json()
+    response = await anytrack.get(path, **params)
+    assert response.status_code == 200
+    return response.json()
 
 
-async def test_a_conversion_comes_back_in_anytracks_own_form(anytrack):
+async def test_a_conversion_is_read_in_the_format_of_anytrack(anytrack):
     id_ = await track(
         anytrack,
         revenue=9.9,
@@ -55,7 +55,7 @@ async def test_a_conversion_comes_back_in_anytracks_own_form(anytrack):
     }
 
 
-async def test_what_was_not_given_is_made_up_or_left_out(anytrack):
+async def test_absent_fields_are_made_up_or_omitted(anytrack):
     id_ = await track(anytrack, click_id=None, currency=None)
 
     data = (await read(anytrack, f"/conversions/{id_}"))["data"]
@@ -79,10 +79,10 @@ async def test_money_is_text_with_two_decimals_or_more(anytrack, sent, got):
 @pytest.mark.parametrize("id_", ["cv_00000009", "cv_zz", "42"])
 @pytest.mark.parametrize("view", ["", "/touchpoints", "/attribution"])
 async def test_an_unknown_conversion_is_404(anytrack, id_, view):
-    answer = await anytrack.get(f"/conversions/{id_}{view}")
+    response = await anytrack.get(f"/conversions/{id_}{view}")
 
-    assert answer.status_code == 404
-    assert answer.json()["code"] == "not_found"
+    assert response.status_code == 404
+    assert response.json()["code"] == "not_found"
 
 
 async def test_conversions_come_newest_first(anytrack):
@@ -98,29 +98,29 @@ async def test_conversions_are_filtered(anytrack):
     await track(anytrack, source="google", campaign_id="k2")
     await track(anytrack, source="bing", campaign_id="k1")
 
-    found = await read(anytrack, "/conversions", source="google", campaign_id="k1")
+    reply = await read(anytrack, "/conversions", source="google", campaign_id="k1")
 
-    assert [item["id"] for item in found["data"]] == [wanted]
+    assert [item["id"] for item in reply["data"]] == [wanted]
 
 
-async def test_without_dates_it_is_the_last_30_days(anytrack):
+async def test_without_dates_the_last_30_days_are_read(anytrack):
     recent = await track(anytrack, timestamp="2026-09-03T12:00:00Z")
     await track(anytrack, timestamp="2026-09-01T12:00:00Z")
 
-    found = await read(anytrack, "/conversions")
+    reply = await read(anytrack, "/conversions")
 
-    assert [item["id"] for item in found["data"]] == [recent]
+    assert [item["id"] for item in reply["data"]] == [recent]
 
 
-async def test_a_date_range_includes_both_of_its_days(anytrack):
+async def test_a_date_range_includes_its_first_and_last_day(anytrack):
     await track(anytrack, timestamp="2026-08-31T23:59:59Z")
     first = await track(anytrack, timestamp="2026-09-01T00:00:00Z")
     last = await track(anytrack, timestamp="2026-09-02T23:59:59.999Z")
     await track(anytrack, timestamp="2026-09-03T00:00:00Z")
 
-    found = await read(anytrack, "/conversions", date_from="2026-09-01", date_to="2026-09-02")
+    reply = await read(anytrack, "/conversions", date_from="2026-09-01", date_to="2026-09-02")
 
-    assert {item["id"] for item in found["data"]} == {first, last}
+    assert {item["id"] for item in reply["data"]} == {first, last}
 
 
 @pytest.mark.parametrize(
@@ -138,10 +138,10 @@ async def test_a_date_range_includes_both_of_its_days(anytrack):
     ],
 )
 async def test_a_bad_parameter_is_named(anytrack, path, params, field):
-    answer = await anytrack.get(path, **params)
+    response = await anytrack.get(path, **params)
 
-    assert answer.status_code == 422
-    assert list(answer.json()["fields"]) == [field]
+    assert response.status_code == 422
+    assert list(response.json()["fields"]) == [field]
 
 
 async def test_the_journey_of_a_click_is_always_the_same(anytrack):
@@ -175,13 +175,13 @@ async def test_without_a_click_there_is_no_journey(anytrack):
 async def test_weights_add_up_to_one(anytrack, model):
     for number in range(20):
         id_ = await track(anytrack, click_id=f"c{number}")
-        found = await read(anytrack, f"/conversions/{id_}/attribution", model=model)
+        reply = await read(anytrack, f"/conversions/{id_}/attribution", model=model)
 
-        assert found["model"] == model
-        assert sum(found["weights"].values()) == pytest.approx(1, abs=1e-5)
+        assert reply["model"] == model
+        assert sum(reply["weights"].values()) == pytest.approx(1, abs=1e-5)
 
 
-async def test_last_click_is_what_you_get_unless_you_ask(anytrack):
+async def test_last_click_is_the_default_model(anytrack):
     id_ = await track(anytrack)
 
     assert (await read(anytrack, f"/conversions/{id_}/attribution"))["model"] == "last_click"
@@ -190,13 +190,13 @@ async def test_last_click_is_what_you_get_unless_you_ask(anytrack):
 async def test_later_touchpoints_weigh_more_as_time_decays(anytrack):
     for number in range(10):
         id_ = await track(anytrack, click_id=f"c{number}")
-        found = await read(anytrack, f"/conversions/{id_}/attribution", model="time_decay")
-        weights = list(found["weights"].values())
+        reply = await read(anytrack, f"/conversions/{id_}/attribution", model="time_decay")
+        weights = list(reply["weights"].values())
 
         assert weights == sorted(weights)
 
 
-async def test_conversions_count_for_the_affiliate_their_sub_ids_name(anytrack):
+async def test_conversions_count_for_the_affiliate_in_their_sub_ids(anytrack):
     await track(anytrack, revenue=10, sub_ids={"affiliate_id": "ann"})
     await track(anytrack, revenue="5.50", sub_ids={"sub1": "ann"})
     await track(anytrack, revenue=1, source="google")
@@ -253,7 +253,7 @@ async def test_an_empty_day_has_no_groups(anytrack):
     }
 
 
-async def test_only_the_newest_are_kept_in_full(make, anytrack_of):
+async def test_only_the_newest_conversions_are_kept(make, anytrack_of):
     anytrack = anytrack_of(make(keep=2))
     ids = [await track(anytrack) for _ in range(3)]
 

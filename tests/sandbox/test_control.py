@@ -1,4 +1,4 @@
-"""What a test changes about the sandbox while it runs, in this process."""
+"""Commands that change the sandbox while it runs, in this process."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LEAD = {"conversion_type": "lead"}
 
 
 async def command(control, name, **data):
-    answer = await control.post(f"/{name}", data)
-    assert answer.status_code == 200, answer.text
+    response = await control.post(f"/{name}", data)
+    assert response.status_code == 200, response.text
 
 
-async def test_the_sandbox_says_that_it_is_there(control):
+async def test_the_health_endpoint_replies_ok(control):
     assert (await control.get("/health")).json() == {"status": "ok"}
 
 
@@ -39,8 +39,8 @@ async def test_a_reset_forgets_all(anytrack, control):
 
     await command(control, "reset")
 
-    answer = await anytrack.post("/conversions", LEAD, Idempotency_Key="e1")
-    assert answer.status_code == 201
+    response = await anytrack.post("/conversions", LEAD, Idempotency_Key="e1")
+    assert response.status_code == 201
     assert (await control.get("/ledger")).json()["anytrack"]["requests"] == 1
 
 
@@ -60,16 +60,16 @@ async def test_a_service_goes_down_and_comes_back(anytrack, meta, control):
 async def test_all_services_go_down_together(anytrack, meta, hubspot, control):
     await command(control, "down")
 
-    answers = [
+    responses = [
         await anytrack.post("/conversions", LEAD),
         await meta.send(meta.event()),
         await hubspot.upsert(hubspot.deal("e1")),
     ]
 
-    assert [answer.status_code for answer in answers] == [503] * 3
+    assert [response.status_code for response in responses] == [503] * 3
 
 
-async def test_a_service_may_drop_its_connections(anytrack, control):
+async def test_an_outage_may_reset_connections(anytrack, control):
     await command(control, "down", service="anytrack", how="reset")
 
     with pytest.raises(ConnectionResetError):
@@ -112,13 +112,13 @@ async def test_latency_is_added(anytrack, control):
     ],
 )
 async def test_a_bad_command_is_400(control, name, data):
-    answer = await control.post(f"/{name}", data)
+    response = await control.post(f"/{name}", data)
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]
+    assert response.status_code == 400
+    assert response.json()["error"]
 
 
-async def test_a_path_of_no_service_is_404(app, control):
+async def test_a_path_outside_every_service_is_404(app, control):
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://sandbox"
     ) as http:
@@ -145,8 +145,8 @@ async def test_metas_errors(make, meta_of):
 
     assert failed.status_code == 500
     assert failed.json()["error"]["is_transient"] is True
-    assert {answer.status_code for answer in slowed} == {400}
-    assert {answer.json()["error"]["code"] for answer in slowed} == {4, 80004}
+    assert {response.status_code for response in slowed} == {400}
+    assert {response.json()["error"]["code"] for response in slowed} == {4, 80004}
     assert '"call_count":100' in slowed[0].headers["X-App-Usage"]
 
 
@@ -155,20 +155,20 @@ async def test_hubspots_errors(make, hubspot_of):
     failed = [await failing.get(failing.deals) for _ in range(40)]
     slowed = [await slow.get(slow.deals) for _ in range(20)]
 
-    assert {answer.status_code for answer in failed} == {500, 502, 503, 504, 521, 524}
-    assert {answer.json()["policyName"] for answer in slowed} == {"TEN_SECONDLY_ROLLING"}
+    assert {response.status_code for response in failed} == {500, 502, 503, 504, 521, 524}
+    assert {response.json()["policyName"] for response in slowed} == {"TEN_SECONDLY_ROLLING"}
     waits = {
         (
-            answer.headers.get("Retry-After"),
-            answer.headers.get("X-HubSpot-RateLimit-Interval-Milliseconds"),
+            response.headers.get("Retry-After"),
+            response.headers.get("X-HubSpot-RateLimit-Interval-Milliseconds"),
         )
-        for answer in slowed
+        for response in slowed
     }
     assert waits == {("1", None), (None, "300")}
 
 
 @pytest.mark.parametrize(("kind", "accepted"), [("reset", 0), ("lost", 1), ("cut", 1)])
-async def test_a_broken_connection_may_hide_work_that_was_done(make, anytrack_of, kind, accepted):
+async def test_a_lost_or_cut_reply_hides_completed_work(make, anytrack_of, kind, accepted):
     anytrack = anytrack_of(make(**only(kind)))
 
     with pytest.raises(ConnectionResetError):
@@ -178,7 +178,7 @@ async def test_a_broken_connection_may_hide_work_that_was_done(make, anytrack_of
     assert (page["accepted"], page["faults"]) == (accepted, {kind: 1})
 
 
-async def test_a_late_answer_is_a_good_one(make, anytrack_of):
+async def test_a_late_reply_succeeds(make, anytrack_of):
     anytrack = anytrack_of(make(**only("latency")))
 
     assert (await anytrack.post("/conversions", LEAD)).status_code == 201
@@ -192,7 +192,7 @@ async def test_faults_never_apply_to_the_control_endpoints(make):
         assert [(await http.get("/ledger")).status_code for _ in range(9)] == [200] * 9
 
 
-async def test_a_client_that_leaves_early_is_not_counted(app):
+async def test_a_client_that_disconnects_early_is_not_counted(app):
     sent = []
 
     async def receive():

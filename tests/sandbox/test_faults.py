@@ -1,4 +1,4 @@
-"""Which requests meet which fault."""
+"""The sequence of injected faults."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def draws(faults, service="meta", times=400):
     return [sequence.draw() for _ in range(times)]
 
 
-def test_one_seed_always_gives_the_same_faults():
+def test_equal_seeds_give_equal_faults():
     assert draws(HALF) == draws(HALF)
 
 
-def test_another_seed_gives_other_faults():
+def test_different_seeds_give_different_faults():
     assert draws(HALF) != draws(attrs.evolve(HALF, seed=2))
 
 
-def test_services_do_not_share_their_luck():
+def test_each_service_has_its_own_fault_sequence():
     assert draws(HALF, "meta") != draws(HALF, "hubspot")
 
 
-def test_the_rate_is_kept_and_every_kind_comes_up():
+def test_faults_match_the_rate_and_every_kind_occurs():
     kinds = Counter(draws(Faults(rate=0.2, seed=5), times=5_000))
 
     assert kinds.keys() == {None, *FAULT_KINDS}
@@ -42,5 +42,5 @@ def test_the_rate_is_kept_and_every_kind_comes_up():
     [Faults(), Faults(rate=1, kinds=()), Faults(rate=1, services=("anytrack",))],
     ids=["no rate", "no kinds", "another service"],
 )
-def test_no_faults_where_none_are_asked_for(faults):
+def test_no_faults_without_rate_kinds_or_service(faults):
     assert set(draws(faults)) == {None}

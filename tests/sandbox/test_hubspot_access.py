@@ -23,14 +23,14 @@ def rejected(caller):
 
 @pytest.mark.parametrize("header", ["", "Bearer wrong", "Basic abc"])
 async def test_an_unknown_token_is_401(hubspot, header):
-    answer = await hubspot.http.get(hubspot.deals, headers={"Authorization": header})
+    response = await hubspot.http.get(hubspot.deals, headers={"Authorization": header})
 
-    assert answer.status_code == 401
-    assert answer.json()["category"] == "INVALID_AUTHENTICATION"
+    assert response.status_code == 401
+    assert response.json()["category"] == "INVALID_AUTHENTICATION"
     assert rejected(hubspot) == {"INVALID_AUTHENTICATION": 1}
 
 
-async def test_a_token_that_was_replaced_has_expired(hubspot):
+async def test_a_replaced_token_has_expired(hubspot):
     hubspot.app.services["hubspot"].service.set_tokens(("new",))
 
     old = await hubspot.get(hubspot.deals)
@@ -41,19 +41,19 @@ async def test_a_token_that_was_replaced_has_expired(hubspot):
 
 
 @pytest.mark.parametrize("path", [TOKEN, "/oauth/v1/token"])
-async def test_a_refresh_token_gives_an_access_token_for_a_while(hubspot, clock, path):
-    answer = await hubspot.http.post(path, data=REFRESH)
-    token = answer.json()["access_token"]
+async def test_a_refresh_token_gives_an_access_token_that_expires(hubspot, clock, path):
+    response = await hubspot.http.post(path, data=REFRESH)
+    token = response.json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
 
-    assert answer.json()["token_type"] == "bearer"
+    assert response.json()["token_type"] == "bearer"
     assert (await hubspot.http.get(hubspot.deals, headers=headers)).status_code == 200
-    clock.now += answer.json()["expires_in"] + 1
+    clock.now += response.json()["expires_in"] + 1
     late = await hubspot.http.get(hubspot.deals, headers=headers)
     assert late.json()["category"] == "EXPIRED_AUTHENTICATION"
 
 
-async def test_the_dated_api_says_what_a_token_is_for(hubspot):
+async def test_the_dated_token_endpoint_replies_with_more_fields(hubspot):
     dated = (await hubspot.http.post(TOKEN, data=REFRESH)).json()
     first = (await hubspot.http.post("/oauth/v1/token", data=REFRESH)).json()
 
@@ -62,9 +62,9 @@ async def test_the_dated_api_says_what_a_token_is_for(hubspot):
 
 
 async def test_a_refresh_in_json_is_400(hubspot):
-    answer = await hubspot.post(TOKEN, REFRESH)
+    response = await hubspot.post(TOKEN, REFRESH)
 
-    assert (answer.status_code, answer.json()["status"]) == (400, "BAD_GRANT_TYPE")
+    assert (response.status_code, response.json()["status"]) == (400, "BAD_GRANT_TYPE")
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ async def test_a_refresh_in_json_is_400(hubspot):
     ],
 )
 async def test_a_bad_refresh_is_400(hubspot, field, status):
-    answer = await hubspot.http.post(TOKEN, data={**REFRESH, field: "wrong"})
+    response = await hubspot.http.post(TOKEN, data={**REFRESH, field: "wrong"})
 
-    assert answer.status_code == 400
-    assert answer.json()["status"] == status
+    assert response.status_code == 400
+    assert response.json()["status"] == status
 
 
 @pytest.mark.parametrize(
@@ -104,20 +104,20 @@ async def test_a_bad_refresh_is_400(hubspot, field, status):
 async def test_a_missing_scope_is_named(make, hubspot_of, method, path, scope):
     hubspot = hubspot_of(make(hubspot=HubSpotPortal(scopes=())))
 
-    answer = await hubspot.http.request(method, path)
+    response = await hubspot.http.request(method, path)
 
-    assert answer.status_code == 403
-    assert answer.json()["category"] == "MISSING_SCOPES"
-    assert answer.json()["errors"][0]["context"] == {"requiredGranularScopes": [scope]}
+    assert response.status_code == 403
+    assert response.json()["category"] == "MISSING_SCOPES"
+    assert response.json()["errors"][0]["context"] == {"requiredGranularScopes": [scope]}
 
 
-async def test_a_scope_that_is_there_is_enough(make, hubspot_of):
+async def test_a_granted_scope_is_accepted(make, hubspot_of):
     hubspot = hubspot_of(make(hubspot=HubSpotPortal(scopes=("crm.objects.deals.read",))))
 
     assert (await hubspot.get(hubspot.deals)).status_code == 200
 
 
-async def test_the_window_rolls(make, hubspot_of, clock):
+async def test_the_rolling_limit_frees_requests_after_its_interval(make, hubspot_of, clock):
     hubspot = hubspot_of(make(hubspot=HubSpotPortal(limit=2)))
 
     async def status():
@@ -132,7 +132,7 @@ async def test_the_window_rolls(make, hubspot_of, clock):
     assert codes == [200, 200, 429, 200, 429]
 
 
-async def test_a_request_too_many_names_the_policy(make, hubspot_of):
+async def test_a_429_names_the_policy(make, hubspot_of):
     hubspot = hubspot_of(make(hubspot=HubSpotPortal(limit=1)))
     first = await hubspot.get(hubspot.deals)
     second = await hubspot.get(hubspot.deals)
@@ -146,16 +146,16 @@ async def test_a_request_too_many_names_the_policy(make, hubspot_of):
     assert rejected(hubspot) == {"TEN_SECONDLY_ROLLING": 1}
 
 
-async def test_the_day_has_a_limit_too(make, hubspot_of, clock):
+async def test_the_daily_limit_resets_at_midnight(make, hubspot_of, clock):
     hubspot = hubspot_of(make(hubspot=HubSpotPortal(daily=1)))
     await hubspot.get(hubspot.deals)
 
-    refused = await hubspot.get(hubspot.deals)
+    rejected = await hubspot.get(hubspot.deals)
     clock.now += 86_400
     next_day = await hubspot.get(hubspot.deals)
 
-    assert refused.json()["policyName"] == "DAILY"
-    assert refused.headers["X-HubSpot-RateLimit-Daily-Remaining"] == "0"
+    assert rejected.json()["policyName"] == "DAILY"
+    assert rejected.headers["X-HubSpot-RateLimit-Daily-Remaining"] == "0"
     assert next_day.status_code == 200
 
 
@@ -166,11 +166,11 @@ async def test_the_day_has_a_limit_too(make, hubspot_of, clock):
         "/crm/objects/2026-09/deals/search",
     ],
 )
-async def test_links_and_searches_are_not_counted(make, hubspot_of, path):
+async def test_association_batches_and_searches_are_not_counted(make, hubspot_of, path):
     hubspot = hubspot_of(make(hubspot=HubSpotPortal(limit=1)))
 
     for _ in range(3):
-        answer = await hubspot.post(path, {})
-        assert answer.status_code == 200
-        assert "X-HubSpot-RateLimit-Max" not in answer.headers
+        response = await hubspot.post(path, {})
+        assert response.status_code == 200
+        assert "X-HubSpot-RateLimit-Max" not in response.headers
     assert (await hubspot.get(hubspot.deals)).status_code == 200

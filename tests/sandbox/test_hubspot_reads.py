@@ -1,4 +1,4 @@
-"""Reading records, links, pipelines, properties and the portal."""
+"""Reading records, associations, pipelines, properties and account details."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEW = {
 
 @pytest_asyncio.fixture
 async def portal(hubspot):
-    """A portal with three deals and two contacts, the first of each linked."""
+    """A portal with three deals and two contacts, the first of each associated."""
     await hubspot.upsert(hubspot.deal("e1", amount="9.90"))
     for event in ("e2", "e3"):
         await hubspot.upsert(hubspot.deal(event))
@@ -46,22 +46,22 @@ async def test_a_record_is_read_by_id_or_by_a_unique_value(portal):
     assert "anytrack_event_id" not in by_id.json()["properties"]
 
 
-async def test_only_the_properties_asked_for_come_back(portal):
-    answer = await portal.get(f"{portal.deals}/40001", properties=["amount,dealtype", "pipeline"])
+async def test_only_the_requested_properties_are_returned(portal):
+    response = await portal.get(f"{portal.deals}/40001", properties=["amount,dealtype", "pipeline"])
 
-    asked = {"amount": "9.90", "dealtype": None, "pipeline": "default"}
-    assert answer.json()["properties"].items() >= asked.items()
-    assert "dealname" not in answer.json()["properties"]
-
-
-async def test_a_record_that_is_not_there_is_404(portal):
-    answer = await portal.get(f"{portal.deals}/1")
-
-    assert answer.status_code == 404
-    assert answer.json()["category"] == "OBJECT_NOT_FOUND"
+    expected = {"amount": "9.90", "dealtype": None, "pipeline": "default"}
+    assert response.json()["properties"].items() >= expected.items()
+    assert "dealname" not in response.json()["properties"]
 
 
-async def test_a_record_comes_with_its_links(portal):
+async def test_a_missing_record_is_404(portal):
+    response = await portal.get(f"{portal.deals}/1")
+
+    assert response.status_code == 404
+    assert response.json()["category"] == "OBJECT_NOT_FOUND"
+
+
+async def test_a_record_is_returned_with_its_associations(portal):
     deal = await portal.get(f"{portal.deals}/40001", associations="contacts")
     contact = await portal.get(f"{portal.contacts}/101", associations="deals")
     alone = await portal.get(f"{portal.deals}/40002", associations="contacts")
@@ -84,99 +84,99 @@ async def test_records_come_in_pages(portal):
     assert (await portal.get(portal.deals, limit="all")).status_code == 400
 
 
-async def test_a_batch_read_names_what_is_missing(portal):
+async def test_a_batch_read_names_missing_records(portal):
     body = {
         "idProperty": "anytrack_event_id",
         "properties": ["amount"],
         "inputs": [{"id": "e1"}, {"id": "e9"}],
     }
 
-    answer = await portal.post(f"{portal.deals}/batch/read", body)
+    response = await portal.post(f"{portal.deals}/batch/read", body)
 
-    assert answer.status_code == 207
-    [found] = answer.json()["results"]
-    assert found["properties"]["anytrack_event_id"] == "e1"
-    assert answer.json()["errors"][0]["context"] == {"ids": ["e9"]}
+    assert response.status_code == 207
+    [record] = response.json()["results"]
+    assert record["properties"]["anytrack_event_id"] == "e1"
+    assert response.json()["errors"][0]["context"] == {"ids": ["e9"]}
 
 
-async def test_a_batch_read_of_what_is_there_is_200(portal):
-    answer = await portal.post(f"{portal.deals}/batch/read", {"inputs": [{"id": "40001"}]})
+async def test_a_batch_read_of_existing_records_is_200(portal):
+    response = await portal.post(f"{portal.deals}/batch/read", {"inputs": [{"id": "40001"}]})
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("rule", "found"),
+    ("filter_", "total"),
     [
         ({"operator": "EQ", "propertyName": "anytrack_event_id", "value": "e2"}, 1),
         ({"operator": "IN", "propertyName": "anytrack_event_id", "values": ["e1", "e3"]}, 2),
         ({"operator": "HAS_PROPERTY", "propertyName": "amount"}, 1),
     ],
 )
-async def test_a_search_finds_what_passes_its_filters(portal, rule, found):
-    body = {"filterGroups": [{"filters": [rule]}], "limit": 1}
+async def test_a_search_returns_records_that_pass_its_filters(portal, filter_, total):
+    body = {"filterGroups": [{"filters": [filter_]}], "limit": 1}
 
-    answer = (await portal.post(f"{portal.deals}/search", body)).json()
+    response = (await portal.post(f"{portal.deals}/search", body)).json()
 
-    assert answer["total"] == found
-    assert len(answer["results"]) == 1
+    assert response["total"] == total
+    assert len(response["results"]) == 1
 
 
-async def test_a_search_without_filters_finds_all(portal):
+async def test_a_search_without_filters_returns_all(portal):
     assert (await portal.post(f"{portal.deals}/search", {})).json()["total"] == 3
 
 
-async def test_an_operator_nobody_knows_is_400(portal):
+async def test_an_unknown_search_operator_is_400(portal):
     body = {"filterGroups": [{"filters": [{"operator": "GT"}]}]}
 
     assert (await portal.post(f"{portal.deals}/search", body)).status_code == 400
 
 
-async def test_a_link_goes_both_ways_and_may_be_repeated(portal):
+async def test_an_association_has_two_directions_and_may_be_repeated(portal):
     for _ in range(2):
-        answer = await portal.post(
+        response = await portal.post(
             f"{LINK}/associate/default", {"inputs": [pair("40002", "102"), pair("40002", "101")]}
         )
 
-    assert answer.status_code == 200
-    types = [r["associationSpec"]["associationTypeId"] for r in answer.json()["results"]]
+    assert response.status_code == 200
+    types = [r["associationSpec"]["associationTypeId"] for r in response.json()["results"]]
     assert sorted(types) == [3, 3, 4, 4]
     assert portal.app.ledger.as_dict()["hubspot"]["associations"] == 3
 
 
-async def test_the_old_path_links_as_well(portal):
+async def test_the_v4_path_associates_as_well(portal):
     path = "/crm/v4/associations/contacts/deals/batch/associate/default"
 
-    answer = await portal.post(path, {"inputs": [pair("102", "40003")]})
+    response = await portal.post(path, {"inputs": [pair("102", "40003")]})
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert portal.app.ledger.as_dict()["hubspot"]["associations"] == 2
 
 
-async def test_a_link_to_nothing_is_named(portal):
+async def test_an_association_with_a_missing_record_is_an_error(portal):
     body = {"inputs": [pair("40002", "102"), pair("40002", "999"), pair("x", "101")]}
 
-    answer = await portal.post(f"{LINK}/associate/default", body)
+    response = await portal.post(f"{LINK}/associate/default", body)
 
-    assert answer.status_code == 200
-    assert len(answer.json()["results"]) == 2
-    assert answer.json()["numErrors"] == 2
-    assert answer.json()["errors"][0]["context"]["toObjectId"] == ["999"]
+    assert response.status_code == 200
+    assert len(response.json()["results"]) == 2
+    assert response.json()["numErrors"] == 2
+    assert response.json()["errors"][0]["context"]["toObjectId"] == ["999"]
     assert portal.app.ledger.as_dict()["hubspot"]["rejected"] == {"OBJECT_NOT_FOUND": 2}
 
 
 @pytest.mark.parametrize("item", [{}, {"from": "1", "to": "2"}, {"from": {"id": "1"}}])
-async def test_a_link_needs_two_ends(portal, item):
-    answer = await portal.post(f"{LINK}/associate/default", {"inputs": [item]})
+async def test_an_association_needs_two_records(portal, item):
+    response = await portal.post(f"{LINK}/associate/default", {"inputs": [item]})
 
-    assert answer.status_code == 400
+    assert response.status_code == 400
 
 
-async def test_a_link_with_its_kind_spelled_out_is_201(portal):
-    answer = await portal.post(f"{LINK}/create", {"inputs": [pair("40002", "102")]})
+async def test_an_association_with_an_explicit_type_is_201(portal):
+    response = await portal.post(f"{LINK}/create", {"inputs": [pair("40002", "102")]})
 
-    assert answer.status_code == 201
-    assert answer.json()["results"] == [
+    assert response.status_code == 201
+    assert response.json()["results"] == [
         {
             "fromObjectTypeId": "0-3",
             "fromObjectId": "40002",
@@ -187,7 +187,7 @@ async def test_a_link_with_its_kind_spelled_out_is_201(portal):
     ]
 
 
-async def test_links_are_read(portal):
+async def test_associations_are_read_in_a_batch(portal):
     batch = await portal.post(f"{LINK}/read", {"inputs": [{"id": "40001"}, {"id": "40002"}]})
     single = await portal.get(f"{portal.deals}/40001/associations/contacts")
     nothing = await portal.get(f"{portal.deals}/7/associations/contacts")
@@ -198,12 +198,12 @@ async def test_links_are_read(portal):
     assert nothing.json()["results"] == []
 
 
-async def test_a_record_that_is_linked_to_nothing_is_an_error_of_a_batch(portal):
-    answer = await portal.post(f"{LINK}/read", {"inputs": [{"id": "40001"}, {"id": "40002"}]})
+async def test_a_record_without_associations_is_an_error_of_a_batch(portal):
+    response = await portal.post(f"{LINK}/read", {"inputs": [{"id": "40001"}, {"id": "40002"}]})
     good = await portal.post(f"{LINK}/read", {"inputs": [{"id": "40001"}]})
 
-    (error,) = answer.json()["errors"]
-    assert answer.status_code == 207
+    (error,) = response.json()["errors"]
+    assert response.status_code == 207
     assert error["subCategory"] == "crm.associations.NO_ASSOCIATIONS_FOUND"
     assert error["context"] == {
         "fromObjectId": ["40002"],
@@ -213,27 +213,27 @@ async def test_a_record_that_is_linked_to_nothing_is_an_error_of_a_batch(portal)
     assert (good.status_code, "errors" in good.json()) == (200, False)
 
 
-async def test_two_records_are_linked_by_a_path(portal):
+async def test_two_records_are_associated_by_a_path(portal):
     path = f"{portal.deals}/40002/associations/default/contacts"
 
     assert (await portal.http.put(f"{path}/102")).json()["status"] == "COMPLETE"
     assert (await portal.http.put(f"{path}/999")).status_code == 404
 
 
-async def test_deal_pipelines_have_names_and_numbers(hubspot):
+async def test_deal_pipelines_have_named_and_numeric_ids(hubspot):
     pipelines = (await hubspot.get("/crm/pipelines/2026-09/deals")).json()["results"]
 
     assert [p["id"] for p in pipelines] == ["default", "1016571"]
     assert "closedwon" in [stage["id"] for stage in pipelines[0]["stages"]]
-    one = await hubspot.get("/crm/v3/pipelines/deals/1016571")
+    pipeline = await hubspot.get("/crm/v3/pipelines/deals/1016571")
     stages = await hubspot.get("/crm/v3/pipelines/deals/1016571/stages")
     stage = await hubspot.get("/crm/v3/pipelines/deals/1016571/stages/2031246")
-    assert one.json() == pipelines[1]
+    assert pipeline.json() == pipelines[1]
     assert stages.json()["results"] == pipelines[1]["stages"]
     assert stage.json() == pipelines[1]["stages"][1]
 
 
-async def test_there_are_no_other_pipelines(hubspot):
+async def test_an_unknown_pipeline_or_stage_is_404(hubspot):
     assert (await hubspot.get("/crm/v3/pipelines/deals/sales")).status_code == 404
     assert (await hubspot.get("/crm/v3/pipelines/deals/default/stages/x")).status_code == 404
     assert (await hubspot.get("/crm/v3/pipelines/deals/default/audit")).status_code == 404
@@ -241,11 +241,11 @@ async def test_there_are_no_other_pipelines(hubspot):
 
 
 async def test_a_property_is_read(hubspot):
-    known = (await hubspot.get(f"{PROPERTIES}/anytrack_event_id")).json()
+    property_ = (await hubspot.get(f"{PROPERTIES}/anytrack_event_id")).json()
 
-    assert known["hasUniqueValue"] is True
-    assert known["hubspotDefined"] is False
-    assert known in (await hubspot.get(PROPERTIES)).json()["results"]
+    assert property_["hasUniqueValue"] is True
+    assert property_["hubspotDefined"] is False
+    assert property_ in (await hubspot.get(PROPERTIES)).json()["results"]
     assert (await hubspot.get(f"{PROPERTIES}/nothing")).status_code == 404
 
 
@@ -255,11 +255,11 @@ async def test_properties_are_read_in_a_batch(hubspot):
     mixed = await hubspot.post(path, {"inputs": [{"name": "amount"}, {"name": "nothing"}]})
 
     assert (good.status_code, mixed.status_code) == (200, 207)
-    assert [one["name"] for one in mixed.json()["results"]] == ["amount"]
+    assert [property_["name"] for property_ in mixed.json()["results"]] == ["amount"]
     assert mixed.json()["errors"][0]["context"] == {"propertyName": ["nothing"]}
 
 
-async def test_a_new_property_takes_its_options_only(hubspot):
+async def test_a_new_enumeration_accepts_only_its_options(hubspot):
     created = await hubspot.post(PROPERTIES, NEW)
 
     assert created.status_code == 201
@@ -277,11 +277,11 @@ async def test_a_new_unique_property_identifies_deals(make, hubspot_of):
     assert (await hubspot.upsert(hubspot.deal("e1"))).status_code == 200
 
 
-async def test_a_property_that_exists_is_409(hubspot):
-    answer = await hubspot.post(PROPERTIES, {**NEW, "name": "dealname"})
+async def test_an_existing_property_is_409(hubspot):
+    response = await hubspot.post(PROPERTIES, {**NEW, "name": "dealname"})
 
-    assert answer.status_code == 409
-    assert "already exists" in answer.json()["message"]
+    assert response.status_code == 409
+    assert "already exists" in response.json()["message"]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ async def test_an_incomplete_property_is_400(hubspot, change):
     assert (await hubspot.post(PROPERTIES, {**NEW, **change})).status_code == 400
 
 
-async def test_ten_properties_at_most_are_unique(hubspot):
+async def test_at_most_ten_properties_are_unique(hubspot):
     codes = [
         (
             await hubspot.post(PROPERTIES, {**NEW, "name": f"p{n}", "hasUniqueValue": True})
@@ -314,7 +314,7 @@ async def test_property_groups_are_read_and_created(hubspot):
     assert (await hubspot.post(PROPERTIES, {**NEW, "groupName": "anytrack"})).status_code == 201
 
 
-async def test_the_portal_tells_its_currencies_and_time_zone(hubspot):
+async def test_account_details_have_currencies_and_time_zone(hubspot):
     details = (await hubspot.get("/account-info/2026-09/details")).json()
 
     assert details["companyCurrency"] == "USD"
@@ -323,7 +323,7 @@ async def test_the_portal_tells_its_currencies_and_time_zone(hubspot):
 
 
 @pytest.mark.parametrize("path", ["/events/custom/2026-09/send", "/events/v3/send"])
-async def test_custom_events_are_taken_once_by_uuid(hubspot, path):
+async def test_a_custom_event_is_accepted_once_by_uuid(hubspot, path):
     event = {"eventName": "pe1_sale", "email": "ann@example.com", "uuid": "u1"}
 
     single = await hubspot.post(path, event)
@@ -338,10 +338,10 @@ async def test_custom_events_are_taken_once_by_uuid(hubspot, path):
     "inputs",
     [None, ["x"], [{"email": "a@b.com"}], [{"eventName": "pe1_sale"}], [{"eventName": "x"}] * 501],
 )
-async def test_a_bad_custom_event_spoils_its_batch(hubspot, inputs):
-    answer = await hubspot.post("/events/custom/2026-09/send/batch", {"inputs": inputs})
+async def test_an_invalid_custom_event_rejects_its_batch(hubspot, inputs):
+    response = await hubspot.post("/events/custom/2026-09/send/batch", {"inputs": inputs})
 
-    assert answer.status_code == 400
+    assert response.status_code == 400
     assert hubspot.app.ledger.as_dict()["hubspot"]["events"] == 0
 
 
@@ -358,5 +358,5 @@ async def test_a_bad_custom_event_spoils_its_batch(hubspot, inputs):
         ("POST", "/crm/properties/2026-09/deals/dealname", 404),
     ],
 )
-async def test_what_is_not_there_is_refused(hubspot, method, path, status):
+async def test_an_unknown_path_is_rejected(hubspot, method, path, status):
     assert (await hubspot.http.request(method, path)).status_code == status

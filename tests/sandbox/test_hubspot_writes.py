@@ -1,4 +1,4 @@
-"""Batch upserts, creates and updates: what is written, what is refused, and how that looks."""
+"""Batch upserts, creates and updates: written and rejected inputs, and the replies."""
 
 from __future__ import annotations
 
@@ -38,45 +38,45 @@ async def test_a_deal_is_created_then_changed(hubspot):
     ],
 )
 async def test_every_version_of_the_path_is_the_same_call(hubspot, path):
-    answer = await hubspot.post(path, {"inputs": [hubspot.deal("e1")]})
+    response = await hubspot.post(path, {"inputs": [hubspot.deal("e1")]})
 
-    assert answer.json()["status"] == "COMPLETE"
+    assert response.json()["status"] == "COMPLETE"
     assert page(hubspot)["unique"] == 1
 
 
-async def test_results_come_in_another_order(hubspot):
+async def test_results_are_in_random_order(hubspot):
     events = [f"e{n}" for n in range(50)]
 
-    answer = await hubspot.upsert(*map(hubspot.deal, events))
+    response = await hubspot.upsert(*map(hubspot.deal, events))
 
-    order = [r["properties"]["anytrack_event_id"] for r in answer.json()["results"]]
+    order = [r["properties"]["anytrack_event_id"] for r in response.json()["results"]]
     assert order != events
     assert sorted(order) == sorted(events)
 
 
-async def test_trace_ids_come_back_some_of_the_time(hubspot):
-    answers = [await hubspot.upsert(hubspot.deal(f"e{n}")) for n in range(20)]
+async def test_trace_ids_are_echoed_sometimes(hubspot):
+    responses = [await hubspot.upsert(hubspot.deal(f"e{n}")) for n in range(20)]
 
-    echoed = {answer.json()["results"][0].get("objectWriteTraceId") for answer in answers}
+    echoed = {response.json()["results"][0].get("objectWriteTraceId") for response in responses}
     assert None in echoed
     assert len(echoed) > 2
 
 
-async def test_emails_come_back_in_lower_case(hubspot):
-    answer = await hubspot.upsert_contacts("Ann@Example.COM", firstname="Ann")
+async def test_emails_are_stored_in_lower_case(hubspot):
+    response = await hubspot.upsert_contacts("Ann@Example.COM", firstname="Ann")
 
-    [contact] = answer.json()["results"]
+    [contact] = response.json()["results"]
     assert contact["properties"]["email"] == "ann@example.com"
     assert contact["properties"]["firstname"] == "Ann"
     assert page(hubspot)["contacts"] == 1
     assert page(hubspot)["accepted"] == 0
 
 
-async def test_an_email_is_one_contact_however_it_is_written(hubspot):
+async def test_an_email_is_one_contact_in_any_case(hubspot):
     await hubspot.upsert_contacts("ann@example.com")
-    answer = await hubspot.upsert_contacts("ANN@example.com")
+    response = await hubspot.upsert_contacts("ANN@example.com")
 
-    assert answer.json()["results"][0]["new"] is False
+    assert response.json()["results"][0]["new"] is False
     assert page(hubspot)["contacts"] == 1
 
 
@@ -88,11 +88,11 @@ async def test_a_contact_may_change_its_email(hubspot):
     assert (await hubspot.upsert_contacts("ann@example.com")).json()["results"][0]["new"] is True
 
 
-async def test_with_trace_ids_the_good_inputs_are_written(hubspot):
-    answer = await hubspot.upsert(hubspot.deal("e1"), hubspot.deal("e2", colour="red"))
+async def test_with_trace_ids_the_valid_inputs_are_written(hubspot):
+    response = await hubspot.upsert(hubspot.deal("e1"), hubspot.deal("e2", colour="red"))
 
-    body = answer.json()
-    assert answer.status_code == 207
+    body = response.json()
+    assert response.status_code == 207
     assert [r["properties"]["anytrack_event_id"] for r in body["results"]] == ["e1"]
     assert body["numErrors"] == 1
     [error] = body["errors"]
@@ -107,41 +107,41 @@ async def test_with_trace_ids_the_good_inputs_are_written(hubspot):
 async def test_without_trace_ids_nothing_is_written(hubspot, trace):
     inputs = [hubspot.deal("e1", trace), hubspot.deal("e2", "t2", colour="red")]
 
-    answer = await hubspot.upsert(*inputs)
+    response = await hubspot.upsert(*inputs)
 
-    assert answer.status_code == 400
-    assert answer.json()["status"] == "error"
-    assert answer.json()["errors"][0]["context"] == {"propertyName": ["colour"]}
-    assert answer.json()["correlationId"] == answer.headers["X-HubSpot-Correlation-Id"]
+    assert response.status_code == 400
+    assert response.json()["status"] == "error"
+    assert response.json()["errors"][0]["context"] == {"propertyName": ["colour"]}
+    assert response.json()["correlationId"] == response.headers["X-HubSpot-Correlation-Id"]
     assert page(hubspot)["accepted"] == 0
     assert page(hubspot)["rejected"] == {"PROPERTY_DOESNT_EXIST": 1}
 
 
 @pytest.mark.parametrize("body", [{}, {"inputs": []}, {"inputs": None}, {"deals": [1]}])
-async def test_without_inputs_all_is_well(hubspot, body):
-    answer = await hubspot.post(f"{hubspot.deals}/batch/upsert", body)
+async def test_a_batch_without_inputs_is_200(hubspot, body):
+    response = await hubspot.post(f"{hubspot.deals}/batch/upsert", body)
 
-    assert answer.status_code == 200
-    assert answer.json()["results"] == []
+    assert response.status_code == 200
+    assert response.json()["results"] == []
 
 
-async def test_a_hundred_inputs_are_the_most(hubspot):
+async def test_a_batch_has_at_most_100_inputs(hubspot):
     deals = [hubspot.deal(f"e{n}") for n in range(101)]
 
     assert (await hubspot.upsert(*deals)).status_code == 400
     assert len((await hubspot.upsert(*deals[:100])).json()["results"]) == 100
 
 
-async def test_equal_ids_spoil_the_whole_batch_in_spite_of_trace_ids(hubspot):
-    answer = await hubspot.upsert(hubspot.deal("e1"), hubspot.deal("e1", "t2"))
+async def test_duplicate_ids_reject_the_whole_batch_even_with_trace_ids(hubspot):
+    response = await hubspot.upsert(hubspot.deal("e1"), hubspot.deal("e1", "t2"))
 
-    assert answer.status_code == 400
-    assert "Duplicate IDs found in batch input: [e1]" in answer.json()["message"]
-    assert answer.json()["context"] == {"ids": ["e1"]}
+    assert response.status_code == 400
+    assert "Duplicate IDs found in batch input: [e1]" in response.json()["message"]
+    assert response.json()["context"] == {"ids": ["e1"]}
     assert page(hubspot)["rejected"] == {"DUPLICATE_IDS": 1}
 
 
-async def test_emails_are_equal_whatever_their_case(hubspot):
+async def test_duplicate_emails_are_found_in_any_case(hubspot):
     assert (await hubspot.upsert_contacts("a@b.com", "A@B.com")).status_code == 400
 
 
@@ -149,9 +149,9 @@ async def test_an_upsert_has_no_associations(hubspot):
     await hubspot.upsert_contacts("a@b.com")
     to = {"to": {"id": "101"}, "types": [{"associationTypeId": 3}]}
 
-    answer = await hubspot.upsert({**hubspot.deal("e1"), "associations": [to]})
+    response = await hubspot.upsert({**hubspot.deal("e1"), "associations": [to]})
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert page(hubspot)["associations"] == 0
 
 
@@ -175,11 +175,11 @@ async def test_an_upsert_has_no_associations(hubspot):
         ("dealname", "", "MISSING_REQUIRED_PROPERTY"),
     ],
 )
-async def test_a_bad_value_has_its_code(hubspot, name, value, code):
-    answer = await hubspot.upsert(hubspot.deal("e1", **{name: value}))
+async def test_an_invalid_value_has_its_code(hubspot, name, value, code):
+    response = await hubspot.upsert(hubspot.deal("e1", **{name: value}))
 
-    [error] = answer.json()["errors"]
-    assert answer.status_code == 207
+    [error] = response.json()["errors"]
+    assert response.status_code == 207
     assert error["errors"][0]["code"] == code
     assert page(hubspot)["rejected"] == {code: 1}
 
@@ -198,7 +198,7 @@ async def test_a_bad_value_has_its_code(hubspot, name, value, code):
         {"anytrack_source": "google", "anytrack_click_id": "c1"},
     ],
 )
-async def test_a_good_value_is_taken(hubspot, values):
+async def test_a_valid_value_is_accepted(hubspot, values):
     assert (await hubspot.upsert(hubspot.deal("e1", **values))).status_code == 200
 
 
@@ -207,14 +207,14 @@ async def test_a_new_deal_needs_name_stage_and_pipeline(hubspot, missing):
     deal = hubspot.deal("e1", None)
     del deal["properties"][missing]
 
-    answer = await hubspot.upsert(deal)
+    response = await hubspot.upsert(deal)
 
-    assert answer.status_code == 400
-    assert answer.json()["context"] == {"properties": [missing]}
-    assert answer.json()["errors"][0]["code"] == "MISSING_REQUIRED_PROPERTY"
+    assert response.status_code == 400
+    assert response.json()["context"] == {"properties": [missing]}
+    assert response.json()["errors"][0]["code"] == "MISSING_REQUIRED_PROPERTY"
 
 
-async def test_a_known_deal_needs_only_what_changes(hubspot):
+async def test_an_existing_deal_needs_only_its_changes(hubspot):
     await hubspot.upsert(hubspot.deal("e1"))
     change = {**hubspot.deal("e1"), "properties": {"dealstage": "closedlost"}}
 
@@ -230,18 +230,18 @@ async def test_a_stage_must_be_of_the_deals_own_pipeline(hubspot):
     )
 
 
-async def test_a_currency_the_portal_does_not_have_is_named(hubspot):
-    answer = await hubspot.upsert(hubspot.deal("e1", deal_currency_code="XAU"))
+async def test_a_currency_missing_from_the_portal_is_named(hubspot):
+    response = await hubspot.upsert(hubspot.deal("e1", deal_currency_code="XAU"))
 
-    assert answer.json()["errors"][0]["errors"][0]["message"] == (
+    assert response.json()["errors"][0]["errors"][0]["message"] == (
         '"XAU" is not a part of the current effective currency codes for portal 62515'
     )
 
 
-async def test_a_bad_email_is_refused(hubspot):
-    answer = await hubspot.upsert_contacts("not an address")
+async def test_an_invalid_email_is_rejected(hubspot):
+    response = await hubspot.upsert_contacts("not an address")
 
-    assert answer.json()["errors"][0]["errors"][0]["code"] == "INVALID_EMAIL"
+    assert response.json()["errors"][0]["errors"][0]["code"] == "INVALID_EMAIL"
 
 
 @pytest.mark.parametrize(
@@ -257,32 +257,32 @@ async def test_a_bad_email_is_refused(hubspot):
         ({"idProperty": ["anytrack_event_id"]}, "ID_PROPERTY"),
     ],
 )
-async def test_a_malformed_input_spoils_the_whole_batch(hubspot, change, reason):
-    answer = await hubspot.upsert(hubspot.deal("e1"), {**hubspot.deal("e2"), **change})
+async def test_a_malformed_input_rejects_the_whole_batch(hubspot, change, reason):
+    response = await hubspot.upsert(hubspot.deal("e1"), {**hubspot.deal("e2"), **change})
 
-    assert answer.status_code == 400
+    assert response.status_code == 400
     assert page(hubspot)["rejected"] == {reason: 1}
     assert page(hubspot)["accepted"] == 0
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"inputs": [NaN]}', b'{"inputs": [1]}'])
-async def test_what_is_no_batch_is_400(hubspot, body):
-    answer = await hubspot.http.post(f"{hubspot.deals}/batch/upsert", content=body)
+async def test_a_malformed_batch_is_400(hubspot, body):
+    response = await hubspot.http.post(f"{hubspot.deals}/batch/upsert", content=body)
 
-    assert answer.status_code == 400
-    assert answer.json()["category"] == "VALIDATION_ERROR"
+    assert response.status_code == 400
+    assert response.json()["category"] == "VALIDATION_ERROR"
 
 
-async def test_without_an_id_property_the_id_is_the_records_own(hubspot):
+async def test_without_an_id_property_the_id_is_the_record_id(hubspot):
     await hubspot.upsert(hubspot.deal("e1"))
 
     def by_id(id_):
         return {**hubspot.deal(id_), "idProperty": None, "properties": {"amount": "1"}}
 
-    answer = await hubspot.upsert(by_id("40001"), by_id("7"), by_id("x"))
+    response = await hubspot.upsert(by_id("40001"), by_id("7"), by_id("x"))
 
-    assert [r["id"] for r in answer.json()["results"]] == ["40001"]
-    assert {e["category"] for e in answer.json()["errors"]} == {"OBJECT_NOT_FOUND"}
+    assert [r["id"] for r in response.json()["results"]] == ["40001"]
+    assert {e["category"] for e in response.json()["errors"]} == {"OBJECT_NOT_FOUND"}
 
 
 async def test_an_unprepared_portal_has_no_anytrack_properties(make, hubspot_of):
@@ -292,33 +292,33 @@ async def test_an_unprepared_portal_has_no_anytrack_properties(make, hubspot_of)
     assert page(hubspot)["rejected"] == {"ID_PROPERTY": 1}
 
 
-async def test_a_batch_create_answers_201(hubspot):
+async def test_a_batch_create_is_201(hubspot):
     body = {"inputs": [{"properties": hubspot.deal("")["properties"]}]}
 
-    answer = await hubspot.post(f"{hubspot.deals}/batch/create", body)
+    response = await hubspot.post(f"{hubspot.deals}/batch/create", body)
 
-    assert answer.status_code == 201
+    assert response.status_code == 201
     assert page(hubspot)["unique"] == 1
 
 
-async def test_a_value_that_must_be_unique_is_taken_once(hubspot):
+async def test_a_unique_value_is_accepted_once(hubspot):
     await hubspot.upsert(hubspot.deal("e1"))
     values = {**hubspot.deal("")["properties"], "anytrack_event_id": "e1"}
 
-    answer = await hubspot.post(hubspot.deals, {"properties": values})
+    response = await hubspot.post(hubspot.deals, {"properties": values})
 
-    assert answer.status_code == 400
-    assert answer.json()["errors"][0]["code"] == "CONFLICTING_UNIQUE_VALUE"
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["code"] == "CONFLICTING_UNIQUE_VALUE"
 
 
-async def test_a_known_contact_is_a_conflict_that_names_it(hubspot):
+async def test_an_existing_contact_is_a_conflict_with_its_id(hubspot):
     await hubspot.upsert_contacts("ann@example.com")
 
-    answer = await hubspot.post(hubspot.contacts, {"properties": {"email": "ANN@example.com"}})
+    response = await hubspot.post(hubspot.contacts, {"properties": {"email": "ANN@example.com"}})
 
-    assert answer.status_code == 409
-    assert answer.json()["category"] == "CONFLICT"
-    assert answer.json()["message"] == "Contact already exists. Existing ID: 101"
+    assert response.status_code == 409
+    assert response.json()["category"] == "CONFLICT"
+    assert response.json()["message"] == "Contact already exists. Existing ID: 101"
 
 
 async def test_a_deal_is_created_with_its_contact(hubspot):
@@ -331,9 +331,9 @@ async def test_a_deal_is_created_with_its_contact(hubspot):
     ]
     body = {"properties": hubspot.deal("")["properties"], "associations": links}
 
-    answer = await hubspot.post(hubspot.deals, body)
+    response = await hubspot.post(hubspot.deals, body)
 
-    assert answer.status_code == 201
+    assert response.status_code == 201
     assert page(hubspot)["associations"] == 1
 
 
@@ -351,17 +351,17 @@ async def test_a_deal_is_changed_by_its_id_or_its_unique_value(hubspot):
     assert page(hubspot)["duplicates"] == 0
 
 
-async def test_a_batch_update_changes_only_what_is_there(hubspot):
+async def test_a_batch_update_changes_only_existing_records(hubspot):
     await hubspot.upsert(hubspot.deal("e1"))
     inputs = [
         {"id": "40001", "objectWriteTraceId": "1", "properties": {"amount": "7"}},
         {"id": "9", "objectWriteTraceId": "2", "properties": {"amount": "7"}},
     ]
 
-    answer = await hubspot.post(f"{hubspot.deals}/batch/update", {"inputs": inputs})
+    response = await hubspot.post(f"{hubspot.deals}/batch/update", {"inputs": inputs})
 
-    assert answer.status_code == 207
-    assert [r["id"] for r in answer.json()["results"]] == ["40001"]
+    assert response.status_code == 207
+    assert [r["id"] for r in response.json()["results"]] == ["40001"]
     assert page(hubspot)["accepted"] == 1
 
 

@@ -1,4 +1,4 @@
-"""What the ledger counts."""
+"""The counts of the ledger."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_accepted_is_unique_and_duplicates():
     assert page["ids"] == {"e1": 3}
 
 
-def test_ids_belong_to_the_service_that_took_them():
+def test_ids_belong_to_the_service_that_accepted_them():
     ledger = Ledger(SERVICES)
     ledger.pages["one"].accept("e1", new=True)
     ledger.pages["two"].accept("e2", new=True)
@@ -43,7 +43,7 @@ def test_ids_belong_to_the_service_that_took_them():
     assert report["two"]["ids"] == {"e2": 1}
 
 
-def test_what_has_no_id_is_counted_all_the_same():
+def test_a_conversion_without_an_id_is_counted():
     ledger = Ledger(SERVICES)
     ledger.pages["one"].accept(None, new=True)
 

@@ -1,4 +1,4 @@
-"""The Conversions API: which events are taken, and how a refusal looks."""
+"""The Conversions API: accepted events, and the errors of rejected ones."""
 
 from __future__ import annotations
 
@@ -19,59 +19,59 @@ def page(caller):
 
 
 async def refusal(meta, *events, **parameters):
-    """Return code and subcode of the error *events* get."""
-    answer = await meta.send(*events, **parameters)
-    assert answer.status_code == 400
-    error = answer.json()["error"]
+    """Return code and subcode of the error in the response to *events*."""
+    response = await meta.send(*events, **parameters)
+    assert response.status_code == 400
+    error = response.json()["error"]
     return error["code"], error.get("error_subcode")
 
 
-async def test_events_are_taken(meta):
-    answer = await meta.send(meta.event(), meta.event(event_id="e2"))
+async def test_events_are_accepted(meta):
+    response = await meta.send(meta.event(), meta.event(event_id="e2"))
 
-    assert answer.status_code == 200
-    assert answer.json()["events_received"] == 2
-    assert answer.json()["messages"] == []
-    assert answer.json()["fbtrace_id"]
+    assert response.status_code == 200
+    assert response.json()["events_received"] == 2
+    assert response.json()["messages"] == []
+    assert response.json()["fbtrace_id"]
     assert page(meta)["ids"] == {"e1": 1, "e2": 1}
 
 
 async def test_every_version_of_the_graph_api_works(meta):
-    answer = await meta.post("/v19.0/1234567890/events", {"data": [meta.event()]})
+    response = await meta.post("/v19.0/1234567890/events", {"data": [meta.event()]})
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
 async def test_usage_is_in_the_headers(meta):
-    answer = await meta.send(meta.event())
+    response = await meta.send(meta.event())
 
-    assert "call_count" in answer.headers["X-App-Usage"]
-    assert "estimated_time_to_regain_access" in answer.headers["X-Business-Use-Case-Usage"]
+    assert "call_count" in response.headers["X-App-Usage"]
+    assert "estimated_time_to_regain_access" in response.headers["X-Business-Use-Case-Usage"]
 
 
 async def test_a_bad_token_is_190(meta):
-    answer = await meta.post(meta.events, {"data": [meta.event()]}, Authorization="Bearer old")
+    response = await meta.post(meta.events, {"data": [meta.event()]}, Authorization="Bearer old")
 
-    assert answer.status_code == 401
-    assert answer.json()["error"]["code"] == 190
-    assert answer.json()["error"]["type"] == "OAuthException"
+    assert response.status_code == 401
+    assert response.json()["error"]["code"] == 190
+    assert response.json()["error"]["type"] == "OAuthException"
     assert page(meta)["rejected"] == {"190": 1}
 
 
 async def test_no_token_is_104(meta):
-    answer = await meta.post(meta.events, {"data": [meta.event()]}, Authorization="")
+    response = await meta.post(meta.events, {"data": [meta.event()]}, Authorization="")
 
-    assert answer.json()["error"]["code"] == 104
+    assert response.json()["error"]["code"] == 104
 
 
 @pytest.mark.parametrize(
     "path", ["/v26.0/42/events", "/v26.0/1234567890", "/v26.0/1234567890/feed", "/v26.0/"]
 )
-async def test_what_is_not_there_is_100_33(meta, path):
-    answer = await meta.post(path, {"data": [meta.event()]})
+async def test_an_unknown_path_is_100_33(meta, path):
+    response = await meta.post(path, {"data": [meta.event()]})
 
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["error_subcode"]) == (400, 100, 33)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["error_subcode"]) == (400, 100, 33)
     assert page(meta)["rejected"] == {"100/33": 1}
 
 
@@ -86,16 +86,16 @@ async def test_with_an_app_secret_the_proof_is_checked(make, meta_of):
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("parameters", "words"),
     [
         ({}, "API calls from the server require an appsecret_proof argument"),
         ({"appsecret_proof": "wrong"}, "Invalid appsecret_proof provided in the API argument"),
     ],
 )
-async def test_a_missing_proof_is_told_from_a_wrong_one(make, meta_of, given, words):
+async def test_a_missing_proof_and_a_wrong_one_differ(make, meta_of, parameters, words):
     meta = meta_of(make(meta=MetaPixel(app_secret="s3")))
 
-    error = (await meta.send(meta.event(), **given)).json()["error"]
+    error = (await meta.send(meta.event(), **parameters)).json()["error"]
     assert (error["type"], error["message"]) == ("GraphMethodException", words)
 
 
@@ -123,7 +123,7 @@ async def test_a_missing_field_is_100(meta, name):
         {"event_id": {}},
     ],
 )
-async def test_a_field_of_the_wrong_kind_is_100(meta, changes):
+async def test_a_field_of_the_wrong_type_is_100(meta, changes):
     assert await refusal(meta, meta.event(**changes)) == (100, None)
 
 
@@ -149,7 +149,7 @@ async def test_a_field_of_the_wrong_kind_is_100(meta, changes):
         ({"user_data": {"something": "else"}}, 2804050),
     ],
 )
-async def test_a_bad_event_has_its_subcode(meta, clock, changes, subcode):
+async def test_an_invalid_event_has_its_subcode(meta, clock, changes, subcode):
     age = changes.pop("age", 0)
 
     event = meta.event(event_time=int(clock.now) - age, **changes)
@@ -175,34 +175,34 @@ async def test_a_bad_event_has_its_subcode(meta, clock, changes, subcode):
         {"data_processing_options": ["LDU"]},
     ],
 )
-async def test_a_good_event_is_taken(meta, changes):
+async def test_a_valid_event_is_accepted(meta, changes):
     assert (await meta.send(meta.event(**changes))).status_code == 200
 
 
 async def test_a_store_may_report_for_62_days(meta, clock):
     old = int(clock.now) - 61 * DAY
 
-    answer = await meta.send(meta.event(event_time=old, action_source="physical_store"))
+    response = await meta.send(meta.event(event_time=old, action_source="physical_store"))
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
-async def test_one_bad_event_spoils_all_and_nobody_says_which(meta):
-    answer = await meta.send(meta.event(), meta.event(event_id="e2", user_data={}))
+async def test_one_invalid_event_rejects_all_and_is_not_named(meta):
+    response = await meta.send(meta.event(), meta.event(event_id="e2", user_data={}))
 
-    assert answer.status_code == 400
-    assert "e2" not in answer.text
-    assert answer.json()["error"]["is_transient"] is False
-    assert answer.json()["error"]["error_user_title"]
+    assert response.status_code == 400
+    assert "e2" not in response.text
+    assert response.json()["error"]["is_transient"] is False
+    assert response.json()["error"]["error_user_title"]
     assert page(meta)["accepted"] == 0
 
 
 @pytest.mark.parametrize("event", [None, 5, "[]", []])
-async def test_what_is_no_event_is_100(meta, event):
+async def test_a_malformed_event_is_100(meta, event):
     assert await refusal(meta, event) == (100, None)
 
 
-async def test_a_thousand_events_are_the_most(meta):
+async def test_a_request_has_at_most_1000_events(meta):
     events = [meta.event(event_id=f"e{n}") for n in range(1_001)]
 
     assert await refusal(meta, *events) == (100, None)
@@ -214,7 +214,7 @@ async def test_a_partner_agent_is_shorter_than_23_characters(meta):
     assert (await meta.send(meta.event(), partner_agent="x" * 22)).status_code == 200
 
 
-async def test_name_and_id_together_make_a_repeat(meta):
+async def test_name_and_id_together_identify_a_repeat(meta):
     await meta.send(meta.event(), meta.event())
     await meta.send(meta.event(), meta.event(event_name="Lead"))
 

@@ -1,4 +1,4 @@
-"""Where the parameters of a Graph API request may be."""
+"""The places for the parameters of a Graph API request."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def bare(meta):
 
 
 async def test_the_token_may_be_in_the_query(bare):
-    answer = await bare.http.post(bare.events, params=TOKEN, json={"data": [bare.event()]})
+    response = await bare.http.post(bare.events, params=TOKEN, json={"data": [bare.event()]})
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
 async def test_the_token_may_be_in_a_json_body(bare):
     assert (await bare.send(bare.event(), **TOKEN)).status_code == 200
 
 
-async def test_events_may_be_the_text_of_json_in_a_form(bare):
+async def test_events_may_be_a_json_string_in_a_form(bare):
     form = {"data": json.dumps([bare.event()]), **TOKEN}
 
     assert (await bare.http.post(bare.events, data=form)).json()["events_received"] == 1
 
 
-async def test_each_event_may_be_a_text_of_its_own(bare):
+async def test_each_event_may_be_a_json_string(bare):
     form = {"data": json.dumps([json.dumps(bare.event())]), **TOKEN}
 
     assert (await bare.http.post(bare.events, data=form)).json()["events_received"] == 1
@@ -43,9 +43,9 @@ async def test_a_form_may_be_multipart(bare):
     event = bare.event(user_data={"em": "a" * 64, "client_user_agent": "Zoë"})
     parts = {"data": (None, json.dumps([event], ensure_ascii=False)), "junk": ("f", b"\xff")}
 
-    answer = await bare.http.post(bare.events, params=TOKEN, files=parts)
+    response = await bare.http.post(bare.events, params=TOKEN, files=parts)
 
-    assert answer.json()["events_received"] == 1
+    assert response.json()["events_received"] == 1
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ async def test_a_form_may_be_multipart(bare):
         (b"--x\r\n\r\nno name\r\n--x--", "multipart/form-data; boundary=x"),
     ],
 )
-async def test_what_holds_no_events_is_100(meta, body, kind):
-    answer = await meta.http.post(meta.events, content=body, headers={"Content-Type": kind})
+async def test_a_request_without_events_is_100(meta, body, kind):
+    response = await meta.http.post(meta.events, content=body, headers={"Content-Type": kind})
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == 100
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == 100

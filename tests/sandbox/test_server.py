@@ -1,4 +1,4 @@
-"""The real server: its process, its connections, and how they break."""
+"""The real server: its process, its connections, and injected network faults."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def track(sandbox, key="e1", client=httpx):
     return client.post(url, json=LEAD, headers=headers(sandbox, key))
 
 
-def raw(sandbox, data, answers=1):
-    """Send *data* as it is and return what comes back, until it holds so many *answers*."""
+def raw(sandbox, data, responses=1):
+    """Send raw *data* and return the bytes received, once they hold this many *responses*."""
     where = urlsplit(sandbox.url)
-    got = b""
+    received = b""
     with socket.create_connection((where.hostname, where.port), timeout=5) as connection:
         connection.sendall(data)
-        while got.count(b'"}') < answers:
-            got += connection.recv(65_536)
-    return got
+        while received.count(b'"}') < responses:
+            received += connection.recv(65_536)
+    return received
 
 
 def test_the_environment_reaches_every_service(sandbox, now):
@@ -92,7 +92,7 @@ def test_many_requests_share_a_connection(sandbox):
     assert sandbox.ledger()["anytrack"]["unique"] == 20
 
 
-def test_a_connection_survives_a_change_of_weather(sandbox):
+def test_a_connection_survives_an_outage(sandbox):
     with httpx.Client() as client:
         before = track(sandbox, "e1", client)
         sandbox.down("anytrack")
@@ -123,7 +123,7 @@ def test_a_reset_happens_before_the_work(sandbox):
     assert sandbox.ledger()["anytrack"]["accepted"] == 0
 
 
-def test_a_lost_answer_comes_after_the_work(sandbox):
+def test_a_lost_reply_comes_after_the_work(sandbox):
     sandbox.faults(Faults(rate=1, kinds=("lost",)))
 
     with pytest.raises(httpx.RemoteProtocolError, match="disconnected without sending"):
@@ -132,7 +132,7 @@ def test_a_lost_answer_comes_after_the_work(sandbox):
     assert sandbox.ledger(ids=True)["anytrack"]["ids"] == {"e1": 1}
 
 
-def test_a_cut_answer_is_shorter_than_it_said(sandbox):
+def test_a_cut_reply_is_shorter_than_its_content_length(sandbox):
     sandbox.faults(Faults(rate=1, kinds=("cut",)))
 
     with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
@@ -141,7 +141,7 @@ def test_a_cut_answer_is_shorter_than_it_said(sandbox):
     assert sandbox.ledger()["anytrack"]["accepted"] == 1
 
 
-def test_after_the_faults_all_is_well(sandbox):
+def test_requests_succeed_after_the_faults(sandbox):
     sandbox.faults(Faults(rate=1, kinds=("error",)))
     assert track(sandbox).status_code == 500
 
@@ -151,7 +151,7 @@ def test_after_the_faults_all_is_well(sandbox):
     assert sandbox.ledger()["anytrack"]["faults"] == {"error": 1}
 
 
-def test_late_answers(sandbox):
+def test_latency_delays_replies(sandbox):
     sandbox.latency(0.05, "anytrack")
 
     assert track(sandbox).elapsed.total_seconds() >= 0.05
@@ -163,28 +163,28 @@ def test_tokens_are_replaced(sandbox):
     assert track(sandbox).status_code == 401
 
 
-def test_a_bad_command_is_an_error_here(sandbox):
+def test_an_invalid_command_raises(sandbox):
     with pytest.raises(ValueError, match="rejected 'down'"):
         sandbox.down("crm")
 
 
-def test_requests_may_be_sent_in_one_go(sandbox):
-    answer = raw(sandbox, REQUEST * 3, answers=3)
+def test_requests_may_be_pipelined(sandbox):
+    response = raw(sandbox, REQUEST * 3, responses=3)
 
-    assert answer.count(b"HTTP/1.1 201 Created") == 3
+    assert response.count(b"HTTP/1.1 201 Created") == 3
 
 
-def test_late_answers_keep_their_order(sandbox):
+def test_late_replies_keep_their_order(sandbox):
     sandbox.latency(0.01, "anytrack")
 
-    answer = raw(sandbox, REQUEST * 3, answers=3)
+    response = raw(sandbox, REQUEST * 3, responses=3)
 
-    ids = re.findall(rb'"conversion_id":"(\w+)"', answer)
+    ids = re.findall(rb'"conversion_id":"(\w+)"', response)
     assert len(ids) == 3
     assert ids == sorted(ids)
 
 
-def test_work_is_done_for_a_client_that_has_gone(sandbox):
+def test_work_is_done_after_the_client_disconnects(sandbox):
     sandbox.latency(0.05, "anytrack")
 
     with pytest.raises(httpx.ReadTimeout), httpx.Client(timeout=0.02) as impatient:
@@ -194,7 +194,7 @@ def test_work_is_done_for_a_client_that_has_gone(sandbox):
     assert track(sandbox).status_code == 200
 
 
-def test_half_a_request_is_waited_for(sandbox):
+def test_an_incomplete_request_waits_for_the_rest(sandbox):
     where = urlsplit(sandbox.url)
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=5)
     connection.putrequest("POST", "/v1/conversions")
@@ -210,7 +210,7 @@ def test_half_a_request_is_waited_for(sandbox):
     connection.close()
 
 
-def test_a_thread_is_a_server_too():
+def test_the_sandbox_runs_in_a_thread():
     settings = SandboxSettings(anytrack=AnyTrackAccount(keys=("k1",)))
     with in_thread(settings) as sandbox:
         assert track(sandbox).status_code == 201
@@ -227,7 +227,7 @@ def test_a_thread_is_a_server_too():
         track(sandbox)
 
 
-def test_a_port_that_is_taken_is_an_error():
+def test_a_port_in_use_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -263,7 +263,7 @@ def test_a_process_that_does_not_stop_is_killed(monkeypatch):
         track(sandbox)
 
 
-def test_serving_says_where_and_how_to_get_there(monkeypatch):
+def test_serve_prints_the_address_and_the_exports(monkeypatch):
     lines = []
     monkeypatch.setattr(
         "anytrack_async.sandbox.server.Server.run",
@@ -276,7 +276,7 @@ def test_serving_says_where_and_how_to_get_there(monkeypatch):
     assert "export ANYTRACK_API_KEY=sandbox-api-key" in lines
 
 
-def test_serving_ends_with_an_interrupt(monkeypatch):
+def test_serve_ends_on_an_interrupt(monkeypatch):
     def interrupted(self):
         raise KeyboardInterrupt
 
@@ -285,16 +285,18 @@ def test_serving_ends_with_an_interrupt(monkeypatch):
     serve(port=0, echo=print)
 
 
-def test_without_the_extra_the_import_says_what_to_install():
+def test_without_the_extra_the_import_names_it():
     code = (
         "import sys; sys.modules['uvicorn'] = None\n"
         "try: import anytrack_async.sandbox\n"
         "except ImportError as exc: print(exc)"
     )
 
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
 
-    assert "pip install 'anytrack_async[sandbox]'" in said.stdout
+    assert "pip install 'anytrack_async[sandbox]'" in result.stdout
 
 
 def test_the_ledger_is_plain_json(sandbox):

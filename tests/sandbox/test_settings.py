@@ -1,4 +1,4 @@
-"""Settings: what they take, and the way to the server process."""
+"""Settings: their validation, and the round trip to the server process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anytrack_async.sandbox import (
 )
 
 
-def test_settings_survive_the_way_as_plain_data():
+def test_settings_survive_a_round_trip_as_plain_data():
     settings = SandboxSettings(
         seed=7,
         keep=10,
@@ -28,7 +28,7 @@ def test_settings_survive_the_way_as_plain_data():
     assert SandboxSettings.from_dict(settings.as_dict()) == settings
 
 
-def test_secrets_are_not_in_the_text():
+def test_secrets_are_not_in_the_repr():
     settings = SandboxSettings(
         anytrack=AnyTrackAccount(keys=("secret-1",)),
         meta=MetaPixel(tokens=("secret-2",), app_secret="secret-3"),
@@ -43,7 +43,7 @@ def test_secrets_are_not_in_the_text():
 @pytest.mark.parametrize(
     "bad", [{"rate": 1.5}, {"rate": -0.1}, {"kinds": ("fire",)}, {"services": ("crm",)}]
 )
-def test_impossible_faults_are_refused(bad):
+def test_invalid_faults_are_rejected(bad):
     with pytest.raises(ValueError, match="must be"):
         Faults(**bad)
 
@@ -61,7 +61,7 @@ def test_environment_points_a_client_at_every_service():
     }
 
 
-def test_exports_are_lines_a_shell_takes():
+def test_exports_are_quoted_for_a_shell():
     settings = SandboxSettings(
         anytrack=AnyTrackAccount(keys=("with blank",)), meta=MetaPixel(app_secret="s")
     )

@@ -229,7 +229,7 @@ class TestAssociations:
         assert {one.from_.id for one in default.results} == set(ids)
         assert [(one.from_object_id, one.to_object_id) for one in labelled.results] == [ids]
 
-    async def test_links_are_read(self, client, ids):
+    async def test_associations_are_read_in_a_batch(self, client, ids):
         await link(client, ids)
         api = client.crm.associations
         page = await api.list("contacts", object_type="deals", object_id=ids[0])

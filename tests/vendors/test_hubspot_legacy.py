@@ -272,7 +272,7 @@ class TestAssociations:
         assert {one._from.id for one in default.results} == set(ids)
         assert [(one.from_object_id, one.to_object_id) for one in labelled.results] == [ids]
 
-    def test_links_are_read(self, client, ids):
+    def test_associations_are_read_in_a_batch(self, client, ids):
         link(client, ids)
         api = client.crm.associations.v4
         page = api.basic_api.get_page("deals", ids[0], "contacts")

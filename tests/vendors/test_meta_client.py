@@ -88,7 +88,7 @@ def page(sandbox):
 
 
 class TestRequests:
-    def test_events_are_taken(self, connect, sandbox):
+    def test_events_are_accepted(self, connect, sandbox):
         events = purchase(), purchase(event_id="e2", event_name="Lead")
         answer = request(*events, test_event_code="TEST7", partner_agent="shop").execute()
 
@@ -176,7 +176,7 @@ class TestRequests:
 
 @pytest.mark.asyncio
 class TestAsyncRequests:
-    async def test_events_are_taken(self, connect, sandbox):
+    async def test_events_are_accepted(self, connect, sandbox):
         events = purchase(), purchase(event_id="e2")
         made = request(
             *events, kind=EventRequestAsync, test_event_code="TEST7", partner_agent="shop"
