@@ -1,1 +1,1 @@
-"""The client and what it counts."""
+"""The client: tracking, pushing, reading, exporting, statistics."""

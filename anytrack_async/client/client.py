@@ -1,4 +1,4 @@
-"""`AnyTrackClient`: the one object an application holds."""
+"""`AnyTrackClient`: everything an application calls, in one object."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import attrs
 from anyio import AsyncContextManagerMixin
 
 from anytrack_async.client.config import (
-    check_patience,
+    as_tuple,
+    check_lease,
     checked_sinks,
     delivery_settings,
-    listed,
     make_outbox,
     outbox_from_env,
-    several,
     sinks_from_env,
 )
 from anytrack_async.client.reads import Reads
@@ -40,34 +39,35 @@ from anytrack_async.transport.message import Transport
 class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
     """Tracks conversions and reads them back.
 
-    Use it as ``async with AnyTrackClient(…) as client``, one for the whole application. Whatever it
-    accepted goes to AnyTrack and to each sink, at the pace of each, until leaving the block has
-    delivered it, kept it in a durable outbox, or named it in an error.
+    Use it as ``async with AnyTrackClient(…) as client``, one for the whole application. Every
+    accepted conversion goes to AnyTrack and to each sink, at the pace of each. Leaving the block
+    delivers the remaining conversions, leaves them in a durable outbox for the next client, or
+    names them in an error.
 
     Args:
         api_key: AnyTrack's API key.
         account_id: AnyTrack's account id.
-        base_url: where AnyTrack's REST interface is.
-        sinks: destinations besides AnyTrack: `MetaSink`, `HubSpotSink`, yours.
+        base_url: URL of AnyTrack's REST interface.
+        sinks: further destinations: `MetaSink`, `HubSpotSink`, your own.
         outbox: where accepted conversions wait: an `Outbox`, or a path for a `SQLiteOutbox`;
             default: in memory.
         delivery: retries, drain, back-pressure.
-        http: time-outs, connections, retries and engine for AnyTrack.
-        observers: are told what happens, besides the logger ``anytrack_async``.
-        log: whether the logging observer is on.
-        from_start: destinations new to the outbox that get what was accepted before them too.
-        transport: takes the place of the connections to AnyTrack, e.g. `httpx.MockTransport`; a
-            sink takes its own, which may be the same one. Closed with the client.
+        http: timeouts, connections, retries and engine for AnyTrack.
+        observers: notified of events, in addition to the logger ``anytrack_async``.
+        log: whether events are logged.
+        from_start: destinations new to the outbox that also get the conversions accepted before.
+        transport: replaces the connections to AnyTrack, e.g. `httpx.MockTransport`; a sink takes
+            its own, which may be the same one. Closed with the client.
 
     Attributes:
-        conversions: conversions that AnyTrack knows.
-        attribution: how they came about.
-        affiliates: who brings them.
+        conversions: the conversions that AnyTrack has recorded.
+        attribution: attribution weights and touchpoints of a conversion.
+        affiliates: how affiliates perform.
         reports: totals by day.
 
     Raises:
         ConfigurationError: a setting is missing or wrong; the message names it.
-        UndeliveredError: on leaving the block, if only memory held what is undelivered.
+        UndeliveredError: on leaving the block, if only memory held undelivered conversions.
     """
 
     def __init__(
@@ -89,17 +89,16 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         sinks, delivery = checked_sinks(sinks), delivery_settings(delivery)
         self._counters = Counters()
         logging = (LoggingObserver(),) if log else ()
-        told = [self._counters, *logging, *several("observers", observers)]
-        observer = Observers(told)
+        observer = Observers([self._counters, *logging, *as_tuple("observers", observers)])
         self._session = anytrack_session(settings, transport=transport)
         self._anytrack = AnyTrackSink(
             settings, transport=transport, batch_timeout=delivery.batch_timeout
         )
-        everyone = [self._anytrack, *sinks]
-        check_patience(delivery, everyone)
+        all_sinks = [self._anytrack, *sinks]
+        check_lease(delivery, all_sinks)
         self._dispatcher = Dispatcher(
             make_outbox(outbox),
-            everyone,
+            all_sinks,
             delivery,
             notify=observer.notify,
             from_start=from_start,
@@ -123,7 +122,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         from_start: Sequence[str] = (),
         transport: Transport | None = None,
     ) -> Self:
-        """Return a client set up by environment variables.
+        """Return a client that is configured by environment variables.
 
         ``ANYTRACK_API_KEY`` and ``ANYTRACK_ACCOUNT_ID`` are required; ``ANYTRACK_BASE_URL`` and
         ``ANYTRACK_OUTBOX`` (a path; unset: memory) are optional. Every other registered destination
@@ -132,13 +131,13 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         Args:
             environ: instead of the process's environment.
             sinks: in addition to those that the environment configures.
-            outbox: instead of the one that the environment asks for.
-            delivery: see `AnyTrackClient`, as for the rest.
-            http: for AnyTrack.
-            observers: are told what happens.
-            log: whether the logging observer is on.
-            from_start: destinations that get what was accepted before them too.
-            transport: takes the place of all connections, also of the sinks from the environment.
+            outbox: instead of the one that the environment configures.
+            delivery: retries, drain, back-pressure.
+            http: timeouts, connections, retries and engine for AnyTrack.
+            observers: notified of events.
+            log: whether events are logged.
+            from_start: destinations new to the outbox that also get conversions accepted before.
+            transport: replaces all connections, including those of the environment's sinks.
 
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
@@ -163,11 +162,11 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
 
     @property
     def outbox(self) -> Outbox:
-        """Where accepted conversions wait; ask it for dead letters, replay them through it."""
+        """Where accepted conversions wait and dead letters are kept."""
         return self._dispatcher.outbox
 
     async def stats(self) -> Stats:
-        """Return counters since opening and depths of the outbox, per destination."""
+        """Return what this client did, and the depths of its outbox, for each destination."""
         depths, states = await self.outbox.depths(), self._dispatcher.states()
         return Stats(
             submitted=self._counters.submitted,
@@ -182,10 +181,10 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         )
 
     def resume(self, destination: str) -> None:
-        """Let a lane that is held, throttled or down go on at once.
+        """Let a lane that is held, throttled or down continue at once.
 
-        A lane holds when the destination refuses the credentials. Replace them first: with
-        `use_api_key`, or the sink's own ``use_token``.
+        A lane holds when its destination needs an operator, see `LaneHeld`. If it was the
+        credentials, replace them first: with `use_api_key`, or the sink's own ``use_token``.
 
         Raises:
             ConfigurationError: there is no such destination.
@@ -193,31 +192,38 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         self._dispatcher.resume(destination)
 
     def use_api_key(self, api_key: str) -> None:
-        """Use *api_key* for AnyTrack from the next request on, and let its lane go on.
+        """Use *api_key* for AnyTrack from the next request on, and resume its lane.
 
         Raises:
-            ConfigurationError: it cannot be one.
+            ConfigurationError: it cannot be an API key.
         """
         self._session.authorize(api_key)
         self._anytrack.use_token(api_key)
         self.resume(ANYTRACK)
 
     async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
-        """Send dead letters once more: those of *event_ids*, or all; return how many."""
-        ids = None if event_ids is None else listed("event_ids", event_ids)
+        """Send a destination's dead letters again: those of *event_ids*, or all.
+
+        Returns:
+            How many conversions are due again.
+
+        Raises:
+            ConfigurationError: *event_ids* is a single string.
+        """
+        ids = None if event_ids is None else as_tuple("event_ids", event_ids)
         count = await self.outbox.replay(destination, ids)
         self._dispatcher.wake()
         return count
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        self._session.closed = self._leaving = False
+        self._session.closed = self._closing = False
         try:
             async with self._dispatcher:
                 try:
                     yield self
                 finally:
-                    self._leaving = True
+                    self._closing = True
         finally:
             self._session.closed = True
             await run_with_deadline("closing the connections to AnyTrack", self._session.aclose)
@@ -226,12 +232,13 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
 def _settings(
     api_key: str | None, account_id: str | None, base_url: str | None, http: HttpSettings | None
 ) -> AnyTrackSettings:
-    given = {"base_url": base_url, "http": http}
-    known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    # None keeps the default that AnyTrackSettings has, so it is stated in one place.
+    options = {"base_url": base_url, "http": http}
+    explicit: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     return AnyTrackSettings(
         api_key=_required("api_key", api_key),
         account_id=_required("account_id", account_id),
-        **known,
+        **explicit,
     )
 
 

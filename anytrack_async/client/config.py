@@ -1,9 +1,9 @@
-"""From arguments and environment to sinks and outbox, with words for what is wrong."""
+"""Arguments and environment variables of the client: checked, and made into sinks and an outbox."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,14 @@ OUTBOX = "ANYTRACK_OUTBOX"
 def sinks_from_env(
     environ: Mapping[str, str] | None = None, transport: Transport | None = None
 ) -> list[Sink]:
-    """Return the sinks that the environment configures, besides AnyTrack's.
+    """Return the sinks that the environment configures, without AnyTrack's.
 
     Args:
         environ: instead of the process's environment.
         transport: instead of the sinks' connections.
 
     Raises:
-        ConfigurationError: a destination is configured in part; the message names what is missing.
+        ConfigurationError: a variable is missing or wrong; the message names it.
     """
     sinks = (
         destination.sink_from_env(environ, transport)
@@ -40,43 +40,48 @@ def sinks_from_env(
 
 
 def outbox_from_env(environ: Mapping[str, str] | None = None) -> Outbox:
-    """Return the outbox at ``ANYTRACK_OUTBOX``, one in memory where that is not set."""
+    """Return the outbox at the path in ``ANYTRACK_OUTBOX``; in memory if that is not set."""
     return make_outbox((os.environ if environ is None else environ).get(OUTBOX) or None)
 
 
-def make_outbox(given: Outbox | str | os.PathLike[str] | None) -> Outbox:
-    """Return *given*, or the SQLite outbox at that path; None makes one in memory.
-
-    Raises:
-        ConfigurationError: it is neither.
-    """
-    if given is None:
-        return MemoryOutbox()
-    if isinstance(given, str | os.PathLike):
-        from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-
-        return SQLiteOutbox(Path(given))
-    if not hasattr(given, "claim"):
-        raise ConfigurationError(f"outbox must be an Outbox or a path, got {type(given).__name__}")
-    return given
-
-
-def delivery_settings(given: object) -> DeliverySettings:
-    """Return *given*, or the defaults.
+def make_outbox(outbox: Outbox | str | os.PathLike[str] | None) -> Outbox:
+    """Return *outbox* itself, a SQLite outbox if it is a path, one in memory if it is None.
 
     Raises:
         ConfigurationError: it is something else.
     """
-    if given is None:
+    if outbox is None:
+        return MemoryOutbox()
+    if isinstance(outbox, str | os.PathLike):
+        # Only here: a client with its outbox in memory never loads sqlite3.
+        from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+
+        return SQLiteOutbox(Path(outbox))
+    if not hasattr(outbox, "claim"):
+        kind = type(outbox).__name__
+        raise ConfigurationError(f"outbox must be an Outbox or a path, got {kind}")
+    return outbox
+
+
+def delivery_settings(settings: object) -> DeliverySettings:
+    """Return *settings*, or the defaults for None.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if settings is None:
         return DeliverySettings()
-    if not isinstance(given, DeliverySettings):
-        kind = type(given).__name__
+    if not isinstance(settings, DeliverySettings):
+        kind = type(settings).__name__
         raise ConfigurationError(f"delivery must be DeliverySettings(…), got {kind}")
-    return given
+    return settings
 
 
-def check_patience(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
-    """Refuse a lease in which a sink's time-outs have no room: its batches would be cut short.
+def check_lease(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
+    """Refuse a lease that is too short for a sink's timeouts: its batches would be cut short.
+
+    A HubSpot batch takes three requests, so with a timeout of 80 s it may need 240 s. A batch gets
+    four fifths of the lease, so the lease must be 300 s or more.
 
     Raises:
         ConfigurationError: the message names both settings and a lease that is long enough.
@@ -84,16 +89,16 @@ def check_patience(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
     for sink in sinks:
         needed = sink.limits.required_seconds
         if needed is not None and needed > delivery.batch_timeout:
-            raise ConfigurationError(_too_short(sink.name, needed, delivery.batch_timeout))
+            raise ConfigurationError(_lease_message(sink.name, needed, delivery.batch_timeout))
 
 
-def _too_short(name: str, needed: float, given: float) -> str:
+def _lease_message(name: str, needed: float, available: float) -> str:
     lease = needed / BATCH_SHARE_OF_LEASE
-    enough = ceil(lease) if isfinite(lease) else lease
+    sufficient = ceil(lease) if isfinite(lease) else lease
     return (
-        f"the lease is too short for the time-out of {name!r}: set "
-        f"DeliverySettings(lease={enough}) or a shorter HttpSettings(timeout=…); a batch needs "
-        f"{needed:.4g} s and gets four fifths of the lease, {given:.4g} s"
+        f"the lease is too short for the timeout of {name!r}: set "
+        f"DeliverySettings(lease={sufficient}) or a shorter HttpSettings(timeout=…); a batch needs "
+        f"{needed:.4g} s and gets four fifths of the lease, {available:.4g} s"
     )
 
 
@@ -101,42 +106,25 @@ def checked_sinks(sinks: object) -> tuple[Sink, ...]:
     """Return *sinks* as a tuple.
 
     Raises:
-        ConfigurationError: it is no list, or one of them is no sink.
+        ConfigurationError: it is not a list, or one of them is not a sink.
     """
-    given = several("sinks", sinks)
-    for sink in given:
+    checked = as_tuple("sinks", sinks)
+    for sink in checked:
+        # A sink class has the same methods as a sink, and is the likeliest mistake.
         if isinstance(sink, type) or not hasattr(sink, "deliver") or not hasattr(sink, "limits"):
             kind = sink.__name__ if isinstance(sink, type) else type(sink).__name__
             raise ConfigurationError(
                 f"sinks must be Sink objects such as MetaSink(settings), got {kind}"
             )
-    return given
+    return checked
 
 
-def several(argument: str, given: object) -> tuple[Any, ...]:
-    """Return what is *given* as *argument* as a tuple; an iterator would be used up by a look.
-
-    Raises:
-        ConfigurationError: it is one thing.
-    """
-    if isinstance(given, str) or not isinstance(given, (list, tuple, Iterable)):
-        raise ConfigurationError(f"{argument} takes a list, got {type(given).__name__}")
-    return tuple(given)
-
-
-def listed(argument: str, names: Iterable[str], among: Collection[str] = ()) -> Sequence[str]:
-    """Return *names*, given as *argument*, as a tuple.
+def as_tuple(argument: str, values: object) -> tuple[Any, ...]:
+    """Return *values*, given as *argument*, as a tuple: an iterator can be read only once.
 
     Raises:
-        ConfigurationError: it is one text, which would be taken letter by letter, or holds what is
-            not *among* the destinations, if these are given.
+        ConfigurationError: it is a single thing, or a string, which would be read letter by letter.
     """
-    if isinstance(names, str):
-        raise ConfigurationError(f"{argument} takes a list: [{names!r}]")
-    given = several(argument, names)
-    if among and (unknown := [name for name in given if name not in among]):
-        raise ConfigurationError(
-            f"{argument}: no destination {', '.join(map(repr, unknown))}; "
-            f"there are: {', '.join(among)}"
-        )
-    return given
+    if isinstance(values, str) or not isinstance(values, (list, tuple, Iterable)):
+        raise ConfigurationError(f"{argument} takes a list, got {type(values).__name__}")
+    return tuple(values)

@@ -1,4 +1,4 @@
-"""Conversions into files, in flat memory and off the event loop."""
+"""Exports of conversions to CSV and JSON Lines, in flat memory and off the event loop."""
 
 from __future__ import annotations
 
@@ -36,24 +36,28 @@ _JSON_FIELDS = (
     *CSV_COLUMNS,
     *("event_id", "event_name", "order_id", "user_agent", "page_url", "sub_ids", "custom_data"),
 )
-_ROWS = 1_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_SLICE = 1_000
+"""Conversions formatted and written in one call to a worker thread."""
+
+# A spreadsheet runs a cell that starts with one of these as a formula.
+# Source: OWASP, "CSV Injection".
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 async def export(
-    found: AsyncGenerator[Conversion, None],
+    conversions: AsyncGenerator[Conversion, None],
     path: str | os.PathLike[str],
     format_: str | None = None,
 ) -> int:
-    """Write what is *found* to a file and return how many conversions that were.
+    """Write *conversions* to a file and return how many there were.
 
-    The file appears whole or not at all: it is written beside *path* and moved there at the end.
-    It holds visitors' addresses, so only its owner may read it.
+    The file appears complete or not at all: it is written under another name in the same folder
+    and renamed at the end. It contains visitors' IP addresses, so only its owner may read it.
 
     Args:
-        found: the conversions; closed in the end.
+        conversions: the conversions; closed at the end.
         path: the file.
-        format_: ``"csv"`` or ``"jsonl"``; default: as the file's name ends.
+        format_: ``"csv"`` or ``"jsonl"``; default: the file's suffix.
 
     Raises:
         ConfigurationError: there is no such format.
@@ -61,24 +65,27 @@ async def export(
     """
     target = Path(path)
     lines = _format(format_ or target.suffix.lstrip(".").lower())
-    async with aclosing(found):
-        part = await to_thread.run_sync(_beside, target)
+    async with aclosing(conversions):
+        part = await to_thread.run_sync(_open_part, target)
         try:
-            count = await _write(found, part, lines)
+            count = await _write(conversions, part, lines)
             await to_thread.run_sync(_publish, part, target)
         except BaseException:
+            # Shielded: a cancelled export must not leave its unfinished file behind.
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(_discard, part)
             raise
         return count
 
 
-def _beside(target: Path) -> IO[bytes]:
+def _open_part(target: Path) -> IO[bytes]:
+    # In the target's folder: only within a file system is a rename atomic.
     return NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False)
 
 
 def _publish(part: IO[bytes], target: Path) -> None:
     part.flush()
+    # On disk before the rename: after a power loss the name would lead to an empty file.
     os.fsync(part.fileno())
     part.close()
     Path(part.name).replace(target)
@@ -89,13 +96,13 @@ def _discard(part: IO[bytes]) -> None:
     Path(part.name).unlink(missing_ok=True)
 
 
-async def _write(found: AsyncIterator[Conversion], part: IO[bytes], lines: _Lines) -> int:
+async def _write(conversions: AsyncIterator[Conversion], part: IO[bytes], lines: _Lines) -> int:
     count = 0
-    async with aclosing(_in_slices(found)) as slices:
+    async with aclosing(_in_slices(conversions)) as slices:
         async for rows in slices:
             await to_thread.run_sync(_append, part, lines, rows, not count)
             count += len(rows)
-    if not count:
+    if not count:  # a CSV file without conversions still has its header
         await to_thread.run_sync(_append, part, lines, (), True)
     return count
 
@@ -105,12 +112,12 @@ def _append(part: IO[bytes], lines: _Lines, rows: Sequence[Conversion], first: b
 
 
 async def _in_slices(
-    found: AsyncIterator[Conversion],
+    conversions: AsyncIterator[Conversion],
 ) -> AsyncGenerator[Sequence[Conversion], None]:
     rows: list[Conversion] = []
-    async for conversion in found:
+    async for conversion in conversions:
         rows.append(conversion)
-        if len(rows) == _ROWS:
+        if len(rows) == _SLICE:
             yield rows
             rows = []
     if rows:
@@ -122,8 +129,9 @@ _Lines = Callable[[Sequence[Conversion], bool], bytes]
 
 def _format(name: str) -> _Lines:
     if name not in _FORMATS:
-        known = ", ".join(_FORMATS)
-        raise ConfigurationError(f"cannot export as {name or 'nothing'!r}; there are: {known}")
+        raise ConfigurationError(
+            f"cannot export as {name or 'nothing'!r}; there are: {', '.join(_FORMATS)}"
+        )
     return _FORMATS[name]
 
 
@@ -138,7 +146,7 @@ def _csv(rows: Sequence[Conversion], first: bool) -> bytes:
 
 def _cell(value: Any) -> str:
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def _jsonl(rows: Sequence[Conversion], _: bool) -> bytes:

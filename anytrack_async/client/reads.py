@@ -156,7 +156,7 @@ class Reads:
         source: str | None = None,
         campaign_id: str | None = None,
     ) -> int:
-        """Write the conversions in a range to a file whose suffix selects the format.
+        """Write the conversions in a range to a file; its suffix selects the format.
 
         ``.csv`` is as `export_conversions_csv` writes it; ``.jsonl`` has one JSON object per line.
 

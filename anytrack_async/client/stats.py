@@ -1,4 +1,4 @@
-"""`Stats`: what a client did since it opened, and what still lies in its outbox."""
+"""`Stats`: a client's counters, and the backlog in its outbox."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from anytrack_async.events import DeadLettered, Delivered, Dropped, Event, Retri
 class DestinationStats:
     """One destination's counters and depths.
 
-    Counters are this client's since it opened; depths are the outbox's, whoever filled it.
+    Counters start at zero with this client; depths are the outbox's and count conversions that
+    other processes accepted, too.
 
     Attributes:
-        state: how the lane is; None while the client is closed.
+        state: the lane's state; None if this client has no open lane for the destination.
         delivered: conversions delivered.
         retried: times a conversion went back to the outbox.
         dead_lettered: conversions that became dead letters.
-        dropped: conversions given up at closing, as only memory held them.
-        waiting: conversions it has not got yet, the next two included.
-        in_flight: of these, being sent now.
-        retrying: of these, waiting for another attempt.
+        dropped: conversions that closing gave up, because only memory held them.
+        waiting: conversions not delivered yet, including those in flight and retrying.
+        in_flight: waiting conversions that are being sent now.
+        retrying: waiting conversions that failed and will be attempted again.
         dead: dead letters.
     """
 
@@ -53,14 +54,14 @@ class Stats:
 
 
 class Counters:
-    """An observer that counts."""
+    """The observer that counts events."""
 
     def __init__(self) -> None:
         self.submitted = 0
         self._counts: dict[str, dict[str, int]] = {}
 
     def of(self, destination: str) -> Mapping[str, int]:
-        """Return the counters of one destination, those that are not zero."""
+        """Return the counters of *destination* that are not zero."""
         return self._counts.get(destination, {})
 
     def notify(self, event: Event, /) -> None:
@@ -77,7 +78,7 @@ class Counters:
             case Dropped(destination=name, event_ids=ids):
                 self._add(name, "dropped", len(ids))
             case _:
-                pass
+                pass  # the lane's state is read from the lane itself
 
     def _add(self, destination: str, counter: str, count: int) -> None:
         counts = self._counts.setdefault(destination, {})

@@ -1,4 +1,7 @@
-"""`Tracking`: conversions in, under the names that a synchronous client has."""
+"""Sending conversions: through the outbox (`Tracking`), or straight to a destination (`Pushing`).
+
+The methods have the names of AnyTrack's synchronous client.
+"""
 
 from __future__ import annotations
 
@@ -32,29 +35,32 @@ from anytrack_async.models.validators import Amount
 
 
 class Tracking:
-    """The part of the client that takes conversions.
+    """The part of the client that accepts conversions.
 
-    ``track_*`` methods wait until AnyTrack has the conversion; Meta, HubSpot and other sinks go on
-    behind them. `submit` waits only until the outbox has it.
+    ``track_*`` methods wait until AnyTrack has confirmed the conversion; its delivery to Meta,
+    HubSpot and other sinks continues in the background. `submit` waits only until the conversion is
+    in the outbox.
     """
 
     _dispatcher: Dispatcher
 
     async def submit(self, conversion: Conversion, *, to: Sequence[str] | None = None) -> Delivery:
-        """Write *conversion* down and return its `Delivery`; lanes deliver it from there.
+        """Store *conversion* in the outbox and return its `Delivery`; lanes deliver it from there.
 
         With a durable outbox it is on disk when this returns. Submitting the same event id again
-        does nothing and answers how the first one stands.
+        changes nothing and returns the first conversion's delivery.
 
         Args:
-            conversion: what happened.
-            to: names of the destinations it is for; default: all.
+            conversion: the conversion; it may have been submitted before.
+            to: names of its destinations; default: all.
 
         Raises:
             ConflictError: its event id was accepted before with other content.
             QueueFullError: the outbox is full and ``on_full="raise"``; it was not accepted.
             ClosedError: the client is not open; it was not accepted.
-            OutboxError: it could not be written down; it was not accepted.
+            OutboxError: it could not be stored; it was not accepted.
+            ConfigurationError: *to* names a destination that the client does not have.
+            TypeError: it is not a `Conversion`.
         """
         (delivery,) = await self._dispatcher.submit(_checked((conversion,)), to)
         if delivery is None:
@@ -64,23 +70,25 @@ class Tracking:
     async def submit_many(
         self, conversions: Iterable[Conversion], *, to: Sequence[str] | None = None
     ) -> Sequence[Delivery]:
-        """Write *conversions* down in one step and return their deliveries, in order.
+        """Store *conversions* in one step and return their deliveries, in order.
 
-        A delivery is made when you take it out, so that those nobody looks at cost next to nothing.
+        Each `Delivery` is created when you take it from the sequence, so unused ones cost next to
+        nothing.
 
         Raises:
-            ConflictError: an event id was accepted before with other content; all others of the
-                call are accepted.
-            QueueFullError: no room for all of them; none was accepted.
+            ConflictError: an event id was accepted before with other content; all other conversions
+                of the call are accepted.
+            QueueFullError: the outbox has no space for all of them; none was accepted.
+            TypeError: one of them is not a `Conversion`; none was accepted.
         """
-        several = _checked(conversions)
-        deliveries = await self._dispatcher.submit(several, to)
+        batch = _checked(conversions)
+        deliveries = await self._dispatcher.submit(batch, to)
         if isinstance(deliveries, DeliveryBatch):
             return deliveries
-        good = [delivery for delivery in deliveries if delivery is not None]
-        if len(good) < len(several):
-            raise ConflictError(several[deliveries.index(None)].event_id)
-        return good
+        accepted = [delivery for delivery in deliveries if delivery is not None]
+        if len(accepted) < len(batch):
+            raise ConflictError(batch[deliveries.index(None)].event_id)
+        return accepted
 
     def track_many(
         self,
@@ -92,26 +100,28 @@ class Tracking:
     ) -> AsyncGenerator[Report]:
         """Submit everything in *source*; yield a `Report` for each, in the order they finish.
 
-        Memory stays flat: *source* is read only as fast as reports are taken. A conversion whose
-        event id is in conflict is reported with status ``conflict`` and stops nothing.
+        Memory stays flat: *source* is read only as fast as reports are taken. A conversion with a
+        conflicting event id is reported with status ``conflict`` and stops nothing.
 
         Args:
-            source: any sync or async iterable of conversions. A sync one that is no list or tuple
-                is advanced in a worker thread, so that reading a file blocks nothing; not always
-                in the same one, so open a `sqlite3` connection it reads from with
-                ``check_same_thread=False``.
-            to: names of the destinations they are for; default: all.
+            source: any sync or async iterable of conversions. A sync iterable other than a list or
+                tuple is advanced in worker threads, so that reading a file does not block the event
+                loop. The thread may change: open a `sqlite3` connection that *source* reads from
+                with ``check_same_thread=False``.
+            to: names of the destinations; default: all.
             at: destinations to wait for before a report is yielded; default: all. ``()`` yields
-                once a conversion is written down, ``("anytrack",)`` once AnyTrack has it.
-            in_flight: how many may be accepted and not yet reported.
+                once a conversion is stored, ``("anytrack",)`` once AnyTrack has confirmed it.
+            in_flight: how many conversions may be accepted and not yet reported.
 
         Raises:
-            ConfigurationError: there is no such destination, or no room in flight. At once.
+            ConfigurationError: there is no such destination, or *in_flight* is less than 1. At
+                once.
             ClosedError: the client is not open, or closed before *source* ended.
-            UndeliveredError: the client closed before all was delivered.
-            QueueFullError: the outbox is full and ``on_full="raise"``; what was not reported by
-                then may not have been accepted.
-            Exception: what *source* raised, after the reports of all it gave before.
+            UndeliveredError: the client closed before everything was delivered.
+            QueueFullError: the outbox is full and ``on_full="raise"``; conversions that were not
+                reported by then may not have been accepted.
+            TypeError: *source* yielded something else than a `Conversion`.
+            Exception: the exception that *source* raised, after the reports of all its conversions.
         """
         return track_many(self._dispatcher, source, to=to, at=at, in_flight=in_flight)
 
@@ -125,27 +135,27 @@ class Tracking:
         timeout: float | None = 30.0,
         **fields: Unpack[PricedFields],
     ) -> Receipt:
-        """Track one conversion and wait until AnyTrack has it.
+        """Track one conversion and wait until AnyTrack has confirmed it.
 
         Args:
-            conversion: what happened; or give its fields by keyword.
+            conversion: the conversion; or give its fields by keyword.
             conversion_type: sale, lead, signup or custom; default: custom.
             event_name: the name of a custom event.
             click_id: AnyTrack's id of the click that led here.
-            timeout: seconds to wait for AnyTrack, None for as long as it takes.
-            fields: everything else a `Conversion` has.
+            timeout: seconds to wait for AnyTrack, None to wait as long as it takes.
+            fields: all other fields of a `Conversion`.
 
         Raises:
-            TypeError: a conversion is given and fields too.
-            InvalidConversionError: a field is not valid; the message names it.
+            TypeError: both a conversion and fields are given.
+            InvalidConversionError: a field is invalid; the message names it.
             DeliveryTimeoutError: AnyTrack has not confirmed it in time. It is safely queued and
-                will be delivered; go on waiting with ``error.delivery``.
-            DeadLetterError: AnyTrack refuses it; the reason is in ``error.outcome``.
+                will be delivered; keep waiting with ``error.delivery``.
+            DeadLetterError: AnyTrack rejected it; the reason is in ``error.outcome``.
             ConflictError: its event id was accepted before with other content.
-            QueueFullError: the outbox had no room for it in time, see `submit`.
-            UndeliveredError: the client closed before AnyTrack had it.
+            QueueFullError: the outbox had no space for it in time, see `submit`.
+            UndeliveredError: the client closed before AnyTrack confirmed it.
             ClosedError: the client is not open; it was not accepted.
-            OutboxError: it could not be written down; it was not accepted.
+            OutboxError: it could not be stored; it was not accepted.
         """
         if conversion is None:
             conversion = Conversion(
@@ -168,7 +178,7 @@ class Tracking:
         timeout: float | None = 30.0,
         **fields: Unpack[ConversionFields],
     ) -> Receipt:
-        """Track a sale and wait until AnyTrack has it; see `track_conversion`."""
+        """Track a sale and wait until AnyTrack has confirmed it; see `track_conversion`."""
         sale = Conversion.sale(
             click_id=click_id, revenue=revenue, currency=currency, product_id=product_id, **fields
         )
@@ -182,7 +192,7 @@ class Tracking:
         timeout: float | None = 30.0,
         **fields: Unpack[PricedFields],
     ) -> Receipt:
-        """Track a lead and wait until AnyTrack has it; see `track_conversion`."""
+        """Track a lead and wait until AnyTrack has confirmed it; see `track_conversion`."""
         lead = Conversion.lead(click_id=click_id, lead_id=lead_id, **fields)
         return await self._track(lead, timeout)
 
@@ -193,30 +203,31 @@ class Tracking:
         timeout: float | None = 30.0,
         **fields: Unpack[PricedFields],
     ) -> Receipt:
-        """Track a sign-up and wait until AnyTrack has it; see `track_conversion`."""
+        """Track a sign-up and wait until AnyTrack has confirmed it; see `track_conversion`."""
         signup = Conversion.signup(click_id=click_id, **fields)
         return await self._track(signup, timeout)
 
     async def _track(self, conversion: Conversion, timeout: float | None) -> Receipt:
         delivery: Delivery | None = None
+        # One timeout for both waits: 20 s for space in a full outbox leave 10 s for AnyTrack.
         with anyio.move_on_after(timeout):
             delivery = await self.submit(conversion)
             return _receipt(delivery.event_id, await delivery.at(ANYTRACK))
         if delivery is None:
             raise QueueFullError(
-                f"conversion {conversion.event_id!r} was not written down within {timeout:g} s, "
-                "the outbox is full or slow; submit it again with this event_id, which cannot "
-                "count it twice"
+                f"conversion {conversion.event_id!r} was not accepted within {timeout:g} s: the "
+                "outbox is full or slow; submit it again with this event_id, which cannot count it "
+                "twice"
             )
         raise _timeout_error(delivery, timeout or 0.0)
 
 
 def _checked(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
-    several = tuple(conversions)
-    for one in several:
-        if not isinstance(one, Conversion):
-            raise TypeError(f"takes Conversion objects, got {type(one).__name__}")
-    return several
+    batch = tuple(conversions)
+    for conversion in batch:
+        if not isinstance(conversion, Conversion):
+            raise TypeError(f"takes Conversion objects, got {type(conversion).__name__}")
+    return batch
 
 
 def _timeout_error(delivery: Delivery, timeout: float) -> DeliveryTimeoutError:
@@ -237,10 +248,10 @@ def _receipt(event_id: str, outcome: Outcome) -> Receipt:
 
 
 class Pushing:
-    """The part of the client that bypasses outbox and lanes."""
+    """The part of the client that bypasses outbox and lanes: a push is sent once, and at once."""
 
     _sinks: Mapping[str, Sink]
-    _leaving = False
+    _closing = False
 
     async def sync_with_meta_capi(
         self, conversion: Conversion, sink: Sink | None = None
@@ -248,18 +259,19 @@ class Pushing:
         """Push one existing conversion to Meta's Conversions API now, past the outbox.
 
         Args:
-            conversion: what to push. Meta and HubSpot tell repeats by `event_id`. One that was read
-                back has the id it was tracked with only if AnyTrack answers ``custom_data``; with
-                any other id, a destination that has it already counts it twice.
+            conversion: the conversion. Meta and HubSpot recognise repeats by `event_id`. A
+                conversion that was read back has its original id only if AnyTrack returned its
+                ``custom_data``; under any other id, a destination that has it counts it twice.
             sink: a `MetaSink`; default: the client's own.
 
         Returns:
-            ``delivered``, ``rejected`` with Meta's reason, or ``retry`` if Meta could not say: it
-            is down, throttles, or refuses the credentials. Nothing is retried here.
+            ``delivered``, ``rejected`` with Meta's reason, or ``retry`` if Meta gave no answer: it
+            is down, throttles, or does not accept the credentials. A push is never retried.
 
         Raises:
             ConfigurationError: no sink is given and the client has none for Meta.
-            ClosedError: no sink is given and the client is closed, or about to be.
+            ClosedError: no sink is given and the client is closed or closing.
+            TypeError: *conversion* is not a `Conversion`.
         """
         return await self._push(conversion, sink, "meta")
 
@@ -273,21 +285,24 @@ class Pushing:
     async def _push(self, conversion: Conversion, sink: Sink | None, name: str) -> Outcome:
         if not isinstance(conversion, Conversion):
             raise TypeError(f"takes a Conversion object, got {type(conversion).__name__}")
-        sink = sink or self._own(name)
+        sink = sink or self._own_sink(name)
         return attrs.evolve(await _deliver(sink, conversion), destination=sink.name)
 
-    def _own(self, name: str) -> Sink:
+    def _own_sink(self, name: str) -> Sink:
         if name not in self._sinks:
             raise ConfigurationError(f"the client has no sink {name!r}: add one, or pass it here")
-        if self._leaving:  # a sink that is closed meanwhile would open again, for nobody to close
+        if self._closing:
+            # The sink may be closed already: sending would open connections that nothing closes.
             raise ClosedError("the client is closed: use it inside its `async with` block")
         return self._sinks[name]
 
 
 async def _deliver(sink: Sink, conversion: Conversion) -> Outcome:
+    """Send *conversion* alone; a signal that a lane would act on becomes an outcome."""
     try:
         (outcome,) = await sink.deliver((conversion,))
     except BatchRejected as signal:
+        # The batch is this one conversion, so there is nothing to bisect.
         return Outcome.rejected(signal.reason, code=signal.code)
     except Throttled as signal:
         return Outcome.retry(signal.reason, code=signal.code, after=signal.after)

@@ -1,6 +1,6 @@
-"""The contract suite of outboxes: what every implementation must promise.
+"""The contract suite of outboxes: tests that every implementation has to pass.
 
-Test an outbox of your own by subclassing `OutboxContract` in a test file::
+Test your own outbox by subclassing `OutboxContract` in a test file::
 
     class TestPostgresOutbox(OutboxContract):
         def make(self, folder, clock, capacity):
@@ -11,22 +11,20 @@ It needs ``pytest`` and ``pytest-asyncio``.
 
 from __future__ import annotations
 
-from anytrack_async.testing.outbox_rules.accepting import Accepting
+from anytrack_async.testing.outbox_rules.append import AppendRules
 from anytrack_async.testing.outbox_rules.base import CAPACITY, LEASE, Clock, sale, sales
-from anytrack_async.testing.outbox_rules.claiming import Claiming
-from anytrack_async.testing.outbox_rules.giving_back import GivingBack
-from anytrack_async.testing.outbox_rules.joining import Joining
-from anytrack_async.testing.outbox_rules.letters import Letters
-from anytrack_async.testing.outbox_rules.retention import Retention
-from anytrack_async.testing.outbox_rules.telling import Telling
+from anytrack_async.testing.outbox_rules.claim import ClaimRules
+from anytrack_async.testing.outbox_rules.destinations import DestinationRules
+from anytrack_async.testing.outbox_rules.reports import ReportRules
+from anytrack_async.testing.outbox_rules.retention import RetentionRules
 
 __all__ = ["CAPACITY", "LEASE", "Clock", "OutboxContract", "sale", "sales"]
 
 
-class OutboxContract(Accepting, Claiming, GivingBack, Letters, Joining, Retention, Telling):
-    """Every promise of `Outbox` as a test; a subclass says how to `make` one.
+class OutboxContract(AppendRules, ClaimRules, ReportRules, DestinationRules, RetentionRules):
+    """Every rule of `Outbox` as a test; a subclass implements `make`.
 
-    ``make(folder, clock, capacity)`` returns an outbox on an empty store that nobody else uses, not
-    opened yet. *folder* is an empty folder, *clock* tells unix seconds and stands still until the
-    test moves it.
+    ``make(folder, clock, capacity)`` returns an outbox that is not open yet, on an empty store that
+    nothing else uses. *folder* is an empty folder; *clock* returns unix seconds, and advances only
+    when the test says so.
     """

@@ -218,6 +218,31 @@ async def test_until_it_is_whole_the_old_file_stands(tmp_path: Path):
     assert len(await rows_of(path)) == 1_501
 
 
+async def test_an_export_is_on_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path, steps = tmp_path / "out.csv", []
+    fsync, replace = os.fsync, Path.replace
+
+    def watched_fsync(descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        fsync(descriptor)
+        steps.append(("fsync", size))
+
+    def watched_replace(part: Path, target: Path) -> Path:
+        steps.append(("rename", part.stat().st_size))
+        return replace(part, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "replace", watched_replace)
+
+    await export(repeated(1_500), path)
+
+    size = path.stat().st_size
+    assert size > 0
+    assert steps == [("fsync", size), ("rename", size)]
+
+
 class BrokenError(Exception):
     pass
 

@@ -149,26 +149,6 @@ async def test_connections_that_cannot_be_closed_hide_no_error_of_the_block(
     assert KEY not in caplog.text
 
 
-async def test_what_was_delivered_when_a_batch_ran_out_of_its_lease_is_not_sent_again(
-    service: Service,
-):
-    sent: list[str] = []
-
-    async def wire(request: httpx.Request) -> httpx.Response:
-        sent.append(request.headers["Idempotency-Key"])
-        if sent[-1] == "b" and sent.count("b") == 1:
-            await anyio.sleep_forever()
-        return await service(request)
-
-    delivery = attrs.evolve(QUICK, lease=0.1)
-    async with service.client(transport=httpx.MockTransport(wire), delivery=delivery) as client:
-        both = await client.submit_many([Conversion.lead(event_id=one) for one in "ab"])
-        reports = [await one for one in both]
-
-    assert all(one.delivered for one in reports)
-    assert sorted(sent) == ["a", "b", "b"]
-
-
 async def test_a_new_destination_can_begin_at_the_start_of_the_outbox(
     service: Service, tmp_path: Path
 ):

@@ -20,7 +20,7 @@ from anytrack_async import (
     MetaSink,
     SQLiteOutbox,
 )
-from anytrack_async.client.config import listed, make_outbox, sinks_from_env
+from anytrack_async.client.config import make_outbox, sinks_from_env
 from tests.client.service import SECRETS, Service
 
 ENV = {
@@ -114,7 +114,7 @@ def test_making_a_client_opens_nothing(service: Service, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-# Time-outs and the lease
+# Timeouts and the lease
 
 
 def meta(timeout: float) -> MetaSink:
@@ -153,7 +153,7 @@ def test_a_lease_too_short_for_a_time_out_is_refused(options: dict[str, Any], le
 def test_the_border_of_the_default_lease():
     AnyTrackClient("k", "a", http=HttpSettings(timeout=91))
 
-    with pytest.raises(ConfigurationError, match=r"time-out of 'anytrack'.* 96\.84 s .*, 96 s$"):
+    with pytest.raises(ConfigurationError, match=r"timeout of 'anytrack'.* 96\.84 s .*, 96 s$"):
         AnyTrackClient("k", "a", http=HttpSettings(timeout=92))
 
 
@@ -263,12 +263,3 @@ def test_sinks_of_the_environment():
     assert isinstance(meta, MetaSink)
     assert isinstance(hubspot, HubSpotSink)
     assert sinks_from_env({}) == []
-
-
-# Lists
-
-
-def test_a_list_is_not_one_text():
-    assert listed("to", iter(["a", "b"])) == ("a", "b")
-    with pytest.raises(ConfigurationError, match=r"^to takes a list: \['anytrack'\]$"):
-        listed("to", "anytrack")

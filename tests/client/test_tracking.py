@@ -320,7 +320,7 @@ async def test_a_submission_may_be_for_some_destinations_only(service: Service):
     [
         ("anytrack", r"to takes a list: \['anytrack'\]"),
         (["meta"], "'meta'; there are: anytrack"),
-        ([], "empty list of destinations"),
+        ([], "an empty list reaches no destination"),
     ],
 )
 async def test_a_destination_that_is_not_there_is_refused(to: Any, words: str, service: Service):
@@ -401,7 +401,7 @@ async def test_out_of_time_before_there_is_room_says_how_to_go_on(service: Servi
         service.gate.set()
 
     assert str(caught.value) == (
-        "conversion 'e2' was not written down within 0.02 s, the outbox is full or slow; "
+        "conversion 'e2' was not accepted within 0.02 s: the outbox is full or slow; "
         "submit it again with this event_id, which cannot count it twice"
     )
 

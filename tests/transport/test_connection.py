@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Literal
 
 import anyio
@@ -12,10 +13,10 @@ import pytest
 
 from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings.http import HttpSettings
+from anytrack_async.testing.raw_server import echo, serving
 from anytrack_async.transport.connection import Connection, _is_readable, _load_context, tls_context
 from anytrack_async.transport.message import Request, Response, TotalTimeout
 from anytrack_async.transport.session import Session
-from tests.transport.server import reply, serving, trusting
 
 pytestmark = pytest.mark.asyncio
 
@@ -211,7 +212,14 @@ async def test_readiness_is_known_without_poll(monkeypatch: pytest.MonkeyPatch):
 
 # TLS
 
+CERTIFICATE = Path(__file__).parent / "certificates" / "localhost.pem"
 HTTP = HttpSettings(timeout=5)
+
+
+def server_context() -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(CERTIFICATE)
+    return context
 
 
 async def test_the_context_is_made_once_and_not_on_the_loop(monkeypatch: pytest.MonkeyPatch):
@@ -274,7 +282,7 @@ async def test_the_context_verifies():
 
 @pytest.mark.parametrize("engine", ["plain", "aiohttp"])
 async def test_a_server_that_is_not_trusted_gets_nothing(engine: Literal["plain", "aiohttp"]):
-    async with serving(secure=True) as server:
+    async with serving(context=server_context()) as server:
         http = HttpSettings(timeout=5, engine=engine)
         talk = Session("anytrack", server.url, headers={}, http=http)
         with pytest.raises(TransportError, match="certificate verify failed"):
@@ -289,12 +297,9 @@ async def test_a_server_that_is_trusted_answers_over_tls(
     engine: Literal["plain", "aiohttp"], monkeypatch: pytest.MonkeyPatch
 ):
     async def context() -> ssl.SSLContext:
-        return trusting()
+        return ssl.create_default_context(cafile=str(CERTIFICATE))
 
-    async def respond(wire: object, head: bytes, body: bytes) -> None:
-        await wire.send(reply(body))  # type: ignore[attr-defined]
-
-    async with serving(respond, secure=True) as server:
+    async with serving(echo, server_context()) as server:
         monkeypatch.setattr("anytrack_async.transport.pool.tls_context", context)
         http = HttpSettings(timeout=5, engine=engine)
         talk = Session("anytrack", server.url, headers={}, http=http)

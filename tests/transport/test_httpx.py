@@ -15,7 +15,7 @@ from anytrack_async.transport.httpx import (
     PatchAwareEngine,
     is_httpx_patched,
 )
-from anytrack_async.transport.message import Request, Response, TotalTimeout
+from anytrack_async.transport.message import Request, Response
 
 pytestmark = pytest.mark.asyncio
 
@@ -89,17 +89,6 @@ async def test_a_cancelled_request_closes_its_response():
         tasks.cancel_scope.cancel()
 
     assert wire.body.closed
-
-
-async def test_a_dripping_answer_is_given_up():
-    async def drip() -> AsyncIterator[bytes]:
-        while True:
-            yield b"."
-            await anyio.sleep(0.001)
-
-    wire = httpx.MockTransport(lambda _: httpx.Response(200, content=drip()))
-    with pytest.raises(TotalTimeout):
-        await HttpxEngine(wire, HTTP, total_timeout=0.02).exchange(POST)
 
 
 async def test_closing_closes_the_transport():

@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, for the clients that Meta and HubSpot wrote themselves."""
+"""A sandbox in its own process, for the clients that Meta and HubSpot publish."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anytrack_async.sandbox import (
 )
 
 SETTINGS = SandboxSettings(
-    # Requests need the proof of the app's secret, and HubSpot's limit has a sandbox of its own.
+    # Meta's requests need an appsecret_proof. HubSpot's limit is tested with NARROW instead.
     meta=MetaPixel(app_secret="app-secret"),
     hubspot=HubSpotPortal(limit=100_000),
 )
@@ -45,6 +45,6 @@ def narrow_process() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def narrow(narrow_process: Sandbox) -> Sandbox:
-    """A fresh portal that lets a token read deals, twice."""
+    """A fresh portal whose token may read deals, and takes two requests."""
     narrow_process.reset()
     return narrow_process

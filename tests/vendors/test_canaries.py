@@ -1,7 +1,7 @@
-"""Nothing of a customer, and no token, in any log record, error, report, event or `repr`.
+"""No customer data and no token in any log record, error, report, event or `repr`.
 
-Canaries are planted in every field that tells of a customer. Then everything goes wrong that the
-sandbox knows, or that a service may answer that quotes all it was sent.
+Every field with customer data holds a canary, a value that is easy to find. Then the sandbox
+injects all the faults it has, or a service quotes in its errors everything that it was sent.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ ALL = [*PERSONAL, *canaries(VISIT), "zqpage", "zqmadid", "zqwish"]
 
 
 def sales():
-    """One that all take, one that is too old for Meta, one from before AnyTrack's time."""
+    """Yield a sale that every service accepts, one too old for Meta, one too old for AnyTrack."""
     for number, days in enumerate((0, 30, 365 * 60)):
         yield Conversion.sale(
             revenue=10,
@@ -88,54 +88,59 @@ def sales():
 
 
 class Observer:
-    """Keeps what it is told."""
+    """Collects the `repr` of every event."""
 
     def __init__(self):
-        self.told = []
+        self.events = []
 
     def notify(self, event):
-        self.told.append(repr(event))
+        self.events.append(repr(event))
 
 
-def chain(error):
-    """Yield an error with all that it came from, as a traceback would print them."""
+def texts_of(error):
+    """Yield the texts of an error and its causes, as a traceback would print them."""
     while error is not None:
         yield f"{error!r} {error} {vars(error)!r}"
-        for one in getattr(error, "exceptions", ()):
-            yield from chain(one)
+        for inner in getattr(error, "exceptions", ()):
+            yield from texts_of(inner)
         hidden = error.__cause__ is None and error.__suppress_context__
         error = None if hidden else error.__cause__ or error.__context__
 
 
-async def told_by(connect, caplog):
-    """Send conversions through a client, in good times and bad, and return every word of it."""
+async def output_of(connect, caplog):
+    """Send conversions through a client and return all its output, in lower case."""
     caplog.set_level(logging.DEBUG)
     observer = Observer()
     client = connect(observers=[observer], delivery=QUICK)
-    told = [repr(client)]
+    output = [repr(client)]
     try:
         async with client:
-            told += await tracked(client, [*sales()])
-            told += map(repr, await client.outbox.dead_letters())
-            told.append(repr(await client.stats()))
+            output += await track_all(client, [*sales()])
+            output += map(repr, await client.outbox.dead_letters())
+            output.append(repr(await client.stats()))
     except AnyTrackError as error:  # of closing
-        told += chain(error)
-    logged = [f"{one.getMessage()} {one.args!r} {one.exc_text}" for one in caplog.records]
-    return "\n".join([*told, *observer.told, *logged]).lower()
+        output += texts_of(error)
+    logged = [
+        f"{record.getMessage()} {record.args!r} {record.exc_text}" for record in caplog.records
+    ]
+    return "\n".join([*output, *observer.events, *logged]).lower()
 
 
-async def tracked(client, conversions):
-    told = [repr((one, one.customer, one.meta)) for one in conversions]
+async def track_all(client, conversions):
+    output = [
+        repr((conversion, conversion.customer, conversion.meta)) for conversion in conversions
+    ]
     deliveries = await client.submit_many(conversions)
     for conversion in conversions:
         try:
-            told.append(repr(await client.track_conversion(conversion, timeout=0.1)))
+            output.append(repr(await client.track_conversion(conversion, timeout=0.1)))
         except AnyTrackError as error:
-            told += chain(error)
+            output += texts_of(error)
     with anyio.move_on_after(0.3):
         for delivery in deliveries:
             await delivery
-    return [*told, *map(repr, deliveries), *(repr(one.report) for one in deliveries)]
+    reports = (repr(delivery.report) for delivery in deliveries)
+    return [*output, *map(repr, deliveries), *reports]
 
 
 TROUBLE = {
@@ -153,13 +158,13 @@ QUICK_KINDS = tuple(kind for kind in FAULT_KINDS if kind not in ("latency", "thr
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("trouble", TROUBLE)
-async def test_the_sandbox_in_trouble_tells_nothing(sandbox, caplog, trouble):
+async def test_no_canary_leaks_whatever_fails(sandbox, caplog, trouble):
     TROUBLE[trouble](sandbox)
     environ = sandbox.environment()
 
     def connect(**options):
         meta = MetaSettings.from_env(environ)
-        # Names are no dates: HubSpot refuses each deal, and quotes the name.
+        # A name is no date: HubSpot refuses each deal, and quotes the name.
         hubspot = HubSpotSettings(
             access_token=environ["HUBSPOT_ACCESS_TOKEN"],
             base_url=environ["HUBSPOT_BASE_URL"],
@@ -173,16 +178,16 @@ async def test_the_sandbox_in_trouble_tells_nothing(sandbox, caplog, trouble):
             **options,
         )
 
-    told = await told_by(connect, caplog)
+    output = await output_of(connect, caplog)
 
-    assert "sale:o0" in told
-    assert not [canary for canary in ALL if canary in told]
+    assert "sale:o0" in output
+    assert not [canary for canary in ALL if canary in output]
     if trouble == "none":
-        assert "was not a valid long" in told  # HubSpot's words, without the name in them
+        assert "was not a valid long" in output  # HubSpot's message, with the name masked
 
 
-class Parrot(httpx.AsyncBaseTransport):
-    """A service that quotes all it was sent, in the form of each vendor's errors."""
+class EchoTransport(httpx.AsyncBaseTransport):
+    """A service that quotes everything it was sent, in the form of each vendor's errors."""
 
     def __init__(self, status):
         self.status = status
@@ -200,9 +205,9 @@ class Parrot(httpx.AsyncBaseTransport):
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("status", [0, 400, 401, 403, 404, 409, 422, 423, 429, 500, 503])
-async def test_services_that_quote_customers_are_not_quoted(caplog, status):
+async def test_customers_quoted_by_a_service_are_masked(caplog, status):
     def connect(**options):
-        wire = Parrot(status)
+        wire = EchoTransport(status)
         meta = MetaSettings(pixel_id="1", access_token=TOKENS[1], app_secret=TOKENS[3])
         hubspot = HubSpotSettings(access_token=TOKENS[2])
         return AnyTrackClient(
@@ -213,10 +218,10 @@ async def test_services_that_quote_customers_are_not_quoted(caplog, status):
             **options,
         )
 
-    told = await told_by(connect, caplog)
+    output = await output_of(connect, caplog)
 
-    assert "sale:o0" in told
-    assert not [canary for canary in ALL if canary in told]
+    assert "sale:o0" in output
+    assert not [canary for canary in ALL if canary in output]
 
 
 # Fields that identify a conversion in errors and records.
@@ -241,7 +246,7 @@ FIELDS = [*private_fields()]
 
 
 class Canary:
-    """Something that no field takes, and that tells all."""
+    """An object that no field accepts, and whose `repr` is a canary."""
 
     def __repr__(self):
         return "zqcanary"
@@ -259,20 +264,20 @@ wrapped = st.recursive(
 
 
 @given(st.sampled_from(FIELDS), wrapped)
-def test_a_model_never_quotes_a_value(field, value):
+def test_a_model_never_quotes_a_value_in_errors_or_reprs(field, value):
     model, path = field
     needed = {"conversion_type": "sale"} if model is Conversion else {}
     for name in reversed(path[1:]):
         value = {name: value}
     try:
-        made = model(**{**needed, path[0]: value})
-        told = [repr(made), repr(getattr(made, "meta", None))]
+        instance = model(**{**needed, path[0]: value})
+        texts = [repr(instance), repr(getattr(instance, "meta", None))]
     except InvalidConversionError as error:
-        told = [*chain(error)]
-        assert path[-1] in told[0]
+        texts = [*texts_of(error)]
+        assert path[-1] in texts[0]
 
-    assert not [words for words in told if "zqcanary" in words]
+    assert not [text for text in texts if "zqcanary" in text]
 
 
-def test_every_group_of_metas_parameters_is_looked_at():
+def test_every_group_of_metas_parameters_is_tested():
     assert {"user_data", "custom_data", "app_data"} <= {path[1] for _, path in FIELDS if path[2:]}

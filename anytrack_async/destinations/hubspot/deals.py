@@ -37,7 +37,7 @@ Link: TypeAlias = tuple[str, str]
 """Ids of a deal and its contact."""
 
 _SETTING_OF_PROPERTY = {"pipeline": ("pipeline", "pipeline"), "dealstage": ("stage", "stages")}
-"""Deal property → what its value is, and the setting with its value."""
+"""Deal property → noun for its value, and the setting that the value comes from."""
 
 _log = logging.getLogger("anytrack_async.hubspot")
 
@@ -114,7 +114,7 @@ class DealBatch(BatchOutcomes):
         if problem.kind is ProblemKind.REJECTED:
             _log.warning("hubspot: deal of conversion %s has no contact: %s", event_id, problem)
         else:
-            message = f"the deal is there, its contact is not linked: {problem.message}"
+            message = f"the deal was written, its contact is not linked: {problem.message}"
             self.record_problem(event_id, attrs.evolve(problem, message=message))
 
     def _add_contact(self, event_id: str, contact: dict[str, Any]) -> None:
@@ -239,7 +239,7 @@ async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
     """Link up to 100 deals with their contacts and return the problems; repeating is harmless.
 
     Raises:
-        Refusal: HubSpot linked none, and the reason is not one link's.
+        Refusal: HubSpot linked none, and names no link as the reason.
 
     Source: HubSpot, CRM API, associations, "Create default associations".
     """
@@ -255,8 +255,8 @@ async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
 def link_problems(links: Sequence[Link], body: Any) -> dict[Link, Problem]:
     """Return the problem of each link that is not among the results in *body*, of a 2xx response.
 
-    Errors are attributed as for other inputs, see `responses`: by the ids that they name, and
-    without any to the only link that is missing.
+    Errors are attributed by the ids that they name. If an error names none, it is the problem of
+    the only missing link; if several are missing, they are sent again.
     """
     linked = _linked_pairs(objects_in(body, "results"))
     pending = [pair for pair in links if pair not in linked]
@@ -274,8 +274,8 @@ _LINK_UNACCOUNTED = Problem(
     kind=ProblemKind.RETRY_LATER,
     code=UNACCOUNTED,
     message=(
-        "the deal is there, but HubSpot's response does not account for its link to the contact: "
-        "it is neither in the results nor in the errors"
+        "the deal was written, but its link to the contact is in neither the results nor the "
+        "errors of HubSpot's response"
     ),
 )
 
@@ -284,7 +284,7 @@ def _failed_links(links: Sequence[Link], refusal: Refusal) -> dict[Link, Problem
     """Return the problem of each link after a refused request, or raise *refusal*."""
     problem = refusal.problem
     if problem.code == "OBJECT_NOT_FOUND":  # the contact was deleted meanwhile
-        problem = attrs.evolve(problem, kind=ProblemKind.REJECTED)
+        problem = attrs.evolve(problem, kind=ProblemKind.REJECTED, advice="")
     if problem.kind is ProblemKind.EXISTS:
         return {}
     rejected = problem.kind is ProblemKind.REJECTED

@@ -236,7 +236,8 @@ class BatchOutcomes:
         """Return one outcome per conversion, in the batch's order.
 
         Raises:
-            SinkSignal: the lane has to decide about some; those that need an operator come first.
+            SinkSignal: the lane has to decide about some. A problem that needs an operator comes
+                first: halving the batch would not help.
         """
         if self.for_lane:
             needs_operator = ProblemKind.NEEDS_OPERATOR

@@ -25,10 +25,10 @@ from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 #   stays free for bursts and for other programs with the same token.
 
 _LATENCY_MARGIN = 1.02
-"""A request counts for 2 % longer than the interval: HubSpot counts it when it arrives, which
-network latency makes later than it was sent, by more for one request than for the next."""
+"""A request counts for 2 % longer than the interval: HubSpot counts it when it arrives, and network
+latency differs from one request to the next."""
 
-_REQUESTS_PER_BATCH = 3
+_SPACED_REQUESTS = 3
 """Counted requests that a small batch is spaced for; it sends two."""
 
 _SHORTEST_SPACING = 0.001
@@ -69,9 +69,9 @@ class RollingWindow:
     def spacing(self, now: float, since_last: float, cost: int) -> float:
         """Return the seconds that the next batch should still wait, to be fuller.
 
-        Batches of *cost* requests that are spaced so never meet a full window. For each request in
-        the window, take the requests that have room once it leaves, and spread them evenly over
-        the time until then: this is a pace. The slowest of these paces is kept.
+        Batches of *cost* requests with this spacing never meet a full window. For each request in
+        the window, spread the requests that have room once it leaves evenly over the time until
+        then: this is a pace. The slowest pace wins.
 
         Args:
             now: seconds.
@@ -130,20 +130,21 @@ class RateLimiter:
 
     Args:
         identity: returns what HubSpot counts requests by, as it is now.
-        settings: have the numbers until HubSpot sends its own.
+        settings: have the limit and the interval until HubSpot's headers correct them.
     """
 
     def __init__(self, identity: Callable[[], str], settings: HubSpotSettings) -> None:
         self._identity = identity
         self._settings = settings
-        # `_windows` refers to it weakly: not kept here, it would be lost between two requests.
+        # `_windows` refers to it weakly: without this reference, it would be lost between two
+        # requests.
         self._window: RollingWindow | None = None
 
     async def acquire(self, *, counted: bool = True) -> RollingWindow:
         """Wait until one more request may go, and return the window that its response corrects.
 
         Args:
-            counted: whether HubSpot counts it; others go at once.
+            counted: whether HubSpot counts the request; if not, it goes at once.
         """
         window = self._window = shared_window(self._identity(), self._settings)
         if counted:
@@ -156,7 +157,7 @@ class RateLimiter:
         """Return the seconds to wait for a fuller batch, *since_last* seconds after the last."""
         if self._window is None:
             return 0.0
-        return self._window.spacing(anyio.current_time(), since_last, _REQUESTS_PER_BATCH)
+        return self._window.spacing(anyio.current_time(), since_last, _SPACED_REQUESTS)
 
     def pause(self, seconds: float) -> None:
         """Admit nothing for *seconds*, from any sink of this token."""

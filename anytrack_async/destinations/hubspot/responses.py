@@ -84,10 +84,10 @@ def read_problem(
         policy = str((body or {}).get("policyName") or "").upper()
         return _wait(problem, headers, policy, zone, now or datetime.now(UTC))
     if body is None and status not in (*_NEEDS_OPERATOR, 413):
-        # HubSpot answers in JSON: this comes from a proxy in between.
+        # HubSpot answers in JSON, so this response comes from a proxy in between.
         return attrs.evolve(problem, kind=ProblemKind.UNAVAILABLE)
     if status in _WRONG_PATH:
-        # No path of ours names a record, so no conversion is at fault: a setting is wrong.
+        # Our paths name no records, so no conversion is at fault: a setting is wrong.
         advice = f"check HubSpotSettings(api_version=…, base_url=…); {RESUME}"
         return _wrong_configuration(problem, advice)
     return _check_setup(attrs.evolve(problem, kind=_kind(status, problem.code)))
@@ -132,9 +132,9 @@ def _kind(status: int, category: str | None) -> ProblemKind:
 
 
 def _check_setup(problem: Problem) -> Problem:
-    """Ask for an operator where the portal lacks a property that `HubSpotSink.setup` creates.
+    """Ask for an operator if the portal lacks a property that `HubSpotSink.setup` creates.
 
-    It lacks it for every conversion: rejecting them would lose them all.
+    Without it every conversion would be rejected.
     """
     name = problem.property_name or ""
     ours = name.lower().startswith("anytrack_") and problem.property_fault == PROPERTY_MISSING
@@ -321,7 +321,7 @@ def _problem_of_missing(total: int, missing: int, unattributed: Sequence[Problem
             code=UNACCOUNTED,
             message=(
                 f"HubSpot's response accounts for {total - missing} of {total} inputs: "
-                "this one is neither in its results nor in its errors"
+                "this input is in neither its results nor its errors"
             ),
         )
     problem = unattributed[0]

@@ -87,7 +87,7 @@ class OAuthSettings:
         """Return settings from ``HUBSPOT_CLIENT_ID``, …; None when none of them is set.
 
         Raises:
-            ConfigurationError: some are set and others are not; the message names these.
+            ConfigurationError: some are set and others are not; the message names the missing ones.
         """
         values = read_variables(cls.VARIABLES, environ)
         if not values:
@@ -208,7 +208,7 @@ class HubSpotSettings:
             None when neither a token nor an OAuth app is set.
 
         Raises:
-            ConfigurationError: an OAuth app is set in part; the message names the others.
+            ConfigurationError: an OAuth app is set in part; the message names the missing ones.
         """
         values = read_variables(cls.VARIABLES, environ)
         oauth = OAuthSettings.from_env(environ)

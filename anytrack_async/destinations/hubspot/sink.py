@@ -99,7 +99,7 @@ class HubSpotSink:
 
     @property
     def limits(self) -> SinkLimits:
-        """Batches of 100, six at once; smaller ones as far apart as the rate makes sensible."""
+        """Batches of 100, six at once; the rate limiter spaces smaller batches."""
         return self._limits
 
     async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
@@ -107,7 +107,7 @@ class HubSpotSink:
 
         Raises:
             Throttled: a limit of HubSpot's is reached.
-            BatchRejected: HubSpot refuses all for one of them, and does not say which.
+            BatchRejected: HubSpot refuses all because of one conversion, and does not say which.
             NeedsOperator: the token is refused or lacks a scope (``cause="credentials"``); or the
                 portal lacks a pipeline, stage or property (``cause="configuration"``).
             Unavailable: HubSpot is down or did not respond.
@@ -186,7 +186,7 @@ class HubSpotSink:
         except Refusal as exc:
             raise to_signal(exc.problem) from exc
         except ConfigurationError as exc:
-            # Every deal would be rejected: none is given up until settings or portal are corrected.
+            # Every deal would be rejected: the lane holds until settings or portal are fixed.
             reason = f"{exc}; {RESUME}"
             raise NeedsOperator(reason, cause="configuration", code="CONFIGURATION") from exc
 

@@ -182,7 +182,8 @@ class MemoryOutbox:
         failures = last_failures(claim, failed)
         if progress := self._leased(claim):
             now = self._clock()
-            self._mark_reclaimable(progress.settle(claim.lease_id, failures, now))
+            if retries := progress.settle(claim.lease_id, failures, now):
+                self._mark_reclaimable(retries)
             if self._droppable() >= _DROPPED_PER_STEP:
                 # Memory stays bounded even if `prune` is never called, and dropping is cheap while
                 # the conversions are in the processor's cache.

@@ -1,17 +1,8 @@
-"""The parts of the outbox contract; subclass `anytrack_async.testing.outbox_contract`."""
+"""The rules of the outbox contract by topic; subclass `testing.outbox_contract.OutboxContract`."""
 
 import pytest
 
-_PARTS = (
-    "accepting",
-    "base",
-    "claiming",
-    "giving_back",
-    "joining",
-    "letters",
-    "retention",
-    "telling",
-)
+_TOPICS = ("append", "base", "claim", "destinations", "reports", "retention")
 
-# A broken promise is reported with the values that were compared, as in a test file.
-pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
+# pytest then shows the compared values of a failed assertion, as it does in a test file.
+pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in _TOPICS))

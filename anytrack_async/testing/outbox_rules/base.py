@@ -1,4 +1,4 @@
-"""What the rules of the outbox contract share."""
+"""Fixtures and helpers that the rules of the outbox contract share."""
 
 # ruff: noqa: D102, S101
 
@@ -18,7 +18,7 @@ from anytrack_async.outbox.base import Claim, FailedEntry, Outbox
 CAPACITY = 100
 LEASE = 60.0
 HOUR = 3600.0
-_MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+_TIMESTAMP = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class Clock:
@@ -35,19 +35,19 @@ class Clock:
         self.now += seconds
 
 
-def sale(number: int, **more: Any) -> Conversion:
-    """Return the sale of order *number*, always the same."""
-    given: dict[str, Any] = {
-        "revenue": number,
-        "timestamp": _MOMENT,
-        "order_id": f"{number}",
-    } | more
-    return Conversion.sale(**given)
+def sale(order: int, **fields: Any) -> Conversion:
+    """Return the sale of *order*, the same each time; its event id is ``sale:<order>``."""
+    defaults: dict[str, Any] = {
+        "revenue": order,
+        "timestamp": _TIMESTAMP,
+        "order_id": f"{order}",
+    }
+    return Conversion.sale(**(defaults | fields))
 
 
-def sales(*numbers: int) -> list[Conversion]:
+def sales(*order_numbers: int) -> list[Conversion]:
     """Return the sales of several orders."""
-    return [sale(number) for number in numbers]
+    return [sale(order) for order in order_numbers]
 
 
 def orders(claim: Claim) -> list[int]:
@@ -55,26 +55,26 @@ def orders(claim: Claim) -> list[int]:
     return [int(entry.conversion.order_id or "") for entry in claim.entries]
 
 
-def tried(claim: Claim) -> list[int]:
-    """Return how often each conversion in *claim* was tried."""
+def attempts(claim: Claim) -> list[int]:
+    """Return the number of failed attempts of each conversion in *claim*."""
     return [entry.attempts for entry in claim.entries]
 
 
-def back(claim: Claim, *numbers: int, due: float | None = None) -> list[FailedEntry]:
-    """Return failed for the orders *numbers* of *claim*, dead without *due*."""
+def failures(claim: Claim, *order_numbers: int, due: float | None = None) -> list[FailedEntry]:
+    """Return failures of some orders of *claim*: retries at *due*, dead letters without it."""
     return [
         FailedEntry(
             seq=entry.seq, attempts=entry.attempts + 1, error="no thanks", code="E1", due=due
         )
         for entry in claim.entries
-        if int(entry.conversion.order_id or "") in numbers
+        if int(entry.conversion.order_id or "") in order_numbers
     ]
 
 
-async def kill(outbox: Outbox, destination: str, *numbers: int) -> None:
-    """Claim all of *destination*'s backlog; the orders *numbers* die, the others are delivered."""
+async def dead_letter(outbox: Outbox, destination: str, *order_numbers: int) -> None:
+    """Settle the whole backlog of *destination*: some orders become dead letters."""
     claim = await outbox.claim(destination, CAPACITY, LEASE)
-    assert await outbox.settle(claim, back(claim, *numbers))
+    assert await outbox.settle(claim, failures(claim, *order_numbers))
 
 
 async def deliver(outbox: Outbox, *destinations: str) -> list[int]:
@@ -94,7 +94,7 @@ class Rules:
     destinations: ClassVar[Sequence[str]] = ("alpha", "beta")
 
     def make(self, folder: Path, clock: Clock, capacity: int) -> Outbox:
-        """Return an outbox on a fresh store, not opened yet."""
+        """Return an outbox on an empty store, not open yet."""
         raise NotImplementedError
 
     @pytest.fixture

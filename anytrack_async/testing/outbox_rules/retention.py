@@ -1,4 +1,4 @@
-"""Rules about cleaning up."""
+"""Rules about pruning payloads and ids."""
 
 # ruff: noqa: D102, S101
 
@@ -11,19 +11,19 @@ from anytrack_async.testing.outbox_rules.base import (
     LEASE,
     Clock,
     Rules,
-    back,
+    dead_letter,
     deliver,
-    kill,
+    failures,
     sales,
 )
 
 NEW, REPEAT = Appended.NEW, Appended.REPEAT
 
 
-class Retention(Rules):
-    """What `prune` promises."""
+class RetentionRules(Rules):
+    """Tests of `prune`."""
 
-    async def test_what_every_destination_has_is_dropped(self, outbox: Outbox) -> None:
+    async def test_payloads_that_every_destination_has_are_dropped(self, outbox: Outbox) -> None:
         await outbox.append(sales(1, 2, 3))
         await deliver(outbox, "alpha")
         assert await outbox.prune(remember=HOUR) == 0
@@ -33,7 +33,9 @@ class Retention(Rules):
         assert await outbox.prune(remember=HOUR) == 0
         assert await deliver(outbox, "beta") == [3]
 
-    async def test_what_is_leased_or_released_stays(self, outbox: Outbox, clock: Clock) -> None:
+    async def test_leased_and_released_conversions_are_kept(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
         await outbox.append(sales(1, 2, 3, 4))
         await deliver(outbox, "beta")
         await outbox.claim("alpha", 1, LEASE)
@@ -48,13 +50,13 @@ class Retention(Rules):
         assert await deliver(outbox, "alpha") == [1, 2]
         assert await outbox.prune(remember=HOUR) == 4
 
-    async def test_exceptions_stay_and_what_is_around_them_goes(
+    async def test_exceptions_are_kept_while_everything_around_them_is_dropped(
         self, outbox: Outbox, clock: Clock
     ) -> None:
         await outbox.append(sales(1, 2, 3, 4))
         claim = await outbox.claim("alpha", 4, LEASE)
-        await outbox.settle(claim, back(claim, 2) + back(claim, 3, due=clock.now))
-        await kill(outbox, "beta", 2)
+        await outbox.settle(claim, failures(claim, 2) + failures(claim, 3, due=clock.now))
+        await dead_letter(outbox, "beta", 2)
 
         assert await outbox.prune(remember=HOUR) == 2
         assert await deliver(outbox, "alpha") == [3]
@@ -68,18 +70,20 @@ class Retention(Rules):
         assert await outbox.prune(remember=HOUR) == 1
         assert list(await outbox.append(sales(1, 2, 3, 4))) == [REPEAT] * 4
 
-    async def test_a_retry_that_fails_again_stays(self, outbox: Outbox, clock: Clock) -> None:
+    async def test_a_retry_that_fails_again_is_kept(self, outbox: Outbox, clock: Clock) -> None:
         await outbox.append(sales(1))
         await deliver(outbox, "beta")
         for _ in range(2):
             claim = await outbox.claim("alpha", 1, LEASE)
-            await outbox.settle(claim, back(claim, 1, due=clock.now))
+            await outbox.settle(claim, failures(claim, 1, due=clock.now))
             assert await outbox.prune(remember=HOUR) == 0
 
         assert await deliver(outbox, "alpha") == [1]
         assert await outbox.prune(remember=HOUR) == 1
 
-    async def test_ids_are_forgotten_after_a_time(self, outbox: Outbox, clock: Clock) -> None:
+    async def test_ids_are_forgotten_after_the_given_time(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
         await outbox.append(sales(1))
         await deliver(outbox, "alpha", "beta")
         await outbox.prune(remember=HOUR)
@@ -94,10 +98,12 @@ class Retention(Rules):
         assert list(await outbox.append(sales(1, 2, 3))) == [NEW, REPEAT, REPEAT]
         assert await deliver(outbox, "alpha") == [2, 3, 1]
 
-    async def test_what_waits_is_never_forgotten(self, outbox: Outbox, clock: Clock) -> None:
+    async def test_ids_of_undelivered_conversions_are_never_forgotten(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
         await outbox.append(sales(1, 2))
         await deliver(outbox, "beta")
-        await kill(outbox, "alpha", 1)
+        await dead_letter(outbox, "alpha", 1)
         clock.advance(9 * HOUR)
         await outbox.prune(remember=0)
 
@@ -105,19 +111,19 @@ class Retention(Rules):
         await outbox.replay("alpha")
         assert await deliver(outbox, "alpha") == [1]
 
-    async def test_the_log_goes_on_when_everything_is_forgotten(
+    async def test_the_log_continues_after_everything_is_forgotten(
         self, outbox: Outbox, clock: Clock
     ) -> None:
-        for round_ in range(3):
-            numbers = range(100 * round_, 100 * round_ + 5)
+        for start in range(0, 300, 100):
+            numbers = range(start, start + 5)
             assert list(await outbox.append(sales(*numbers))) == [NEW] * 5
             assert await deliver(outbox, "alpha", "beta") == [*numbers, *numbers]
             clock.advance(HOUR)
             assert await outbox.prune(remember=0) == 5
 
-    async def test_a_long_life_at_the_limit(self, outbox: Outbox) -> None:
-        for round_ in range(20):
-            numbers = [*range(CAPACITY * round_, CAPACITY * (round_ + 1))]
+    async def test_an_outbox_can_be_filled_again_and_again(self, outbox: Outbox) -> None:
+        for start in range(0, 20 * CAPACITY, CAPACITY):
+            numbers = [*range(start, start + CAPACITY)]
             assert list(await outbox.append(sales(*numbers))) == [NEW] * CAPACITY
             assert await deliver(outbox, "alpha", "beta") == numbers * 2
         assert list(await outbox.append(sales(*numbers))) == [REPEAT] * CAPACITY

@@ -45,7 +45,7 @@ class Call:
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """HubSpot as the tests script it; what no script covers goes well."""
+    """HubSpot as the tests script it: a request without a scripted response succeeds."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -91,20 +91,20 @@ def operation(path: str) -> str:
 
 def fine(call: Call) -> httpx.Response:
     if call.op == "link":
-        return reply(results=[link for one in call.inputs for link in both_ways(one)])
+        return reply(results=[way for item in call.inputs for way in both_ways(item)])
     if call.op == "events":
         return httpx.Response(204)
-    return reply(results=[written(one) for one in reversed(call.inputs)])
+    return reply(results=[written(item) for item in reversed(call.inputs)])
 
 
-def both_ways(one: dict[str, Any]) -> list[dict[str, Any]]:
-    return [one, {"from": one["to"], "to": one["from"]}]
+def both_ways(link: dict[str, Any]) -> list[dict[str, Any]]:
+    return [link, {"from": link["to"], "to": link["from"]}]
 
 
-def written(one: dict[str, Any], *, trace: bool = True) -> dict[str, Any]:
-    """The result of an input: the id tells which, so that a mix-up shows."""
-    result = {"id": f"id of {one['id']}", "properties": one["properties"], "new": True}
-    return {**result, "objectWriteTraceId": one["objectWriteTraceId"]} if trace else result
+def written(item: dict[str, Any], *, trace: bool = True) -> dict[str, Any]:
+    """Return the result of an input; its id contains the input's, so that a mix-up shows."""
+    result = {"id": f"id of {item['id']}", "properties": item["properties"], "new": True}
+    return {**result, "objectWriteTraceId": item["objectWriteTraceId"]} if trace else result
 
 
 def reply(
@@ -127,19 +127,49 @@ def item_error(
 
 def sale(order: str = "1", email: str | None = None, **more: Any) -> Conversion:
     customer = Customer(email=email) if email else None
-    given = {"revenue": "9.90", "order_id": order, "timestamp": AT, "customer": customer, **more}
-    return Conversion.sale(**given)
+    fields = {"revenue": "9.90", "order_id": order, "timestamp": AT, "customer": customer, **more}
+    return Conversion.sale(**fields)
 
 
 def settings_of(**more: Any) -> HubSpotSettings:
     return HubSpotSettings(**{"access_token": TOKEN, **more})
 
 
+PIPELINES = {
+    "results": [
+        {
+            "id": "default",
+            "label": "Sales Pipeline",
+            "archived": False,
+            "stages": [
+                {"id": "qualifiedtobuy", "label": "Qualified To Buy"},
+                {"id": "closedwon", "label": "Closed Won"},
+                {"id": "old", "label": "Old", "archived": True},
+            ],
+        },
+        {
+            "id": "1016",
+            "label": "Affiliate sales",
+            "stages": [{"id": "20", "label": "New"}, {"id": "21", "label": "Won"}],
+        },
+        {"id": "7", "label": "Twin", "stages": []},
+        {"id": "8", "label": "twin", "stages": []},
+        {"id": "9", "label": "Gone", "archived": True, "stages": []},
+        {"label": "no id"},
+        "noise",
+    ]
+}
+
+STAGES = {"sale": "Won", "lead": "New", "signup": "New", "custom": "20"}
+
+
 class Helpers:
-    """What test modules would import, were they a package."""
+    """Constants and helpers of the tests in this folder."""
 
     AT = AT
     TOKEN = TOKEN
+    PIPELINES = PIPELINES
+    STAGES = STAGES
     written = staticmethod(written)
     reply = staticmethod(reply)
     refusal = staticmethod(refusal)
@@ -172,5 +202,5 @@ def sink(make_sink) -> HubSpotSink:
 
 
 @pytest.fixture(autouse=True)
-def _no_limiter_left():
+def _forget_windows():
     _windows.clear()

@@ -50,7 +50,7 @@ def credentials(wire, clock):
     return Credentials(settings, session, ("oauth", "2026-09", "token"), clock)
 
 
-async def test_the_first_request_gets_a_token_first(hs, make, wire):
+async def test_the_first_request_is_preceded_by_a_refresh(hs, make, wire):
     wire.script("token", granted())
     await make().deliver([hs.sale()])
 
@@ -111,30 +111,30 @@ async def test_many_requests_share_one_refresh(hs, make, wire, monkeypatch):
     assert [call.token for call in wire.of("deals")] == ["old"] * 5 + ["new"] * 5
 
 
-async def test_a_token_is_replaced_before_its_end(credentials, clock, wire):
-    wire.script("token", granted("one", expires_in=1800), granted("two", expires_in=100))
+async def test_a_token_is_renewed_before_its_end(credentials, clock, wire):
+    wire.script("token", granted("first", expires_in=1800), granted("second", expires_in=100))
 
-    assert await credentials.current() == "one"
+    assert await credentials.current() == "first"
     clock.now = 1739.0
-    assert await credentials.current() == "one"
+    assert await credentials.current() == "first"
     clock.now = 1740.0
-    assert await credentials.current() == "two"
+    assert await credentials.current() == "second"
     clock.now += 89.0
-    assert await credentials.current() == "two"
-    wire.script("token", granted("three"))
+    assert await credentials.current() == "second"
+    wire.script("token", granted("third"))
     clock.now += 1.0
-    assert await credentials.current() == "three"
+    assert await credentials.current() == "third"
 
 
 @pytest.mark.parametrize("expires_in", [None, "soon", -1])
-async def test_a_life_that_is_not_told_is_half_an_hour(credentials, clock, wire, expires_in):
-    wire.script("token", granted("one", expires_in=expires_in), granted("two"))
+async def test_an_unknown_lifetime_is_half_an_hour(credentials, clock, wire, expires_in):
+    wire.script("token", granted("first", expires_in=expires_in), granted("second"))
 
-    assert await credentials.current() == "one"
+    assert await credentials.current() == "first"
     clock.now = 1739.0
-    assert await credentials.current() == "one"
+    assert await credentials.current() == "first"
     clock.now = 1740.0
-    assert await credentials.current() == "two"
+    assert await credentials.current() == "second"
 
 
 async def test_a_rotated_refresh_token_is_used_next(credentials, clock, wire):
@@ -156,7 +156,7 @@ async def test_identity_outlives_the_tokens(credentials, wire, clock):
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_new_tokens_are_handed_over(hs, make, wire, kind):
+async def test_new_tokens_are_passed_to_on_tokens(hs, make, wire, kind):
     seen = []
 
     async def keep(tokens):
@@ -201,7 +201,7 @@ async def test_a_callback_that_fails_does_not_stop_the_delivery(hs, make, wire, 
     ],
     ids=repr,
 )
-async def test_a_refresh_that_fails_tells_the_lane(hs, make, wire, answer, signal):
+async def test_a_failed_refresh_signals_the_lane(hs, make, wire, answer, signal):
     wire.script("token", answer)
 
     with pytest.raises(signal, match="the access token could not be refreshed"):
@@ -209,7 +209,7 @@ async def test_a_refresh_that_fails_tells_the_lane(hs, make, wire, answer, signa
     assert wire.ops == ["token"]
 
 
-async def test_a_refresh_that_failed_is_tried_again(hs, make, wire):
+async def test_a_failed_refresh_is_retried_with_the_next_batch(hs, make, wire):
     wire.script("token", httpx.Response(503), granted())
     sink = make()
     with pytest.raises(Unavailable):
@@ -218,7 +218,7 @@ async def test_a_refresh_that_failed_is_tried_again(hs, make, wire):
     assert (await sink.deliver([hs.sale()]))[0].status == "delivered"
 
 
-async def test_a_cancelled_refresh_lets_the_next_one_go(credentials, wire):
+async def test_a_cancelled_refresh_does_not_block_the_next_one(credentials, wire):
     async def slow():
         with anyio.move_on_after(0):
             await credentials.current()
@@ -230,7 +230,7 @@ async def test_a_cancelled_refresh_lets_the_next_one_go(credentials, wire):
     assert await credentials.current() in ("late", "next")
 
 
-async def test_without_an_app_there_is_nothing_to_renew(wire):
+async def test_without_an_oauth_app_a_token_cannot_be_renewed(wire):
     settings = HubSpotSettings(access_token="static")
     session = Session("hubspot", settings.base_url, headers={}, http=settings.http, transport=wire)
     credentials = Credentials(settings, session, ("oauth", "2026-09", "token"))
@@ -243,7 +243,7 @@ async def test_without_an_app_there_is_nothing_to_renew(wire):
         await credentials.current()
 
 
-async def test_the_older_path_on_request(hs, wire):
+async def test_version_v3_refreshes_at_the_older_path(hs, wire):
     wire.script("token", granted())
     sink = HubSpotSink(HubSpotSettings(oauth=app(), api_version="v3"), transport=wire)
     await sink.deliver([hs.sale()])

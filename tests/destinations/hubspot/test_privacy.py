@@ -24,7 +24,7 @@ ECHOES = {
     "is wrong (Bearer pat-na1-secret)",
     "deals": "c1ick or Jane from Bonn is wrong (Bearer pat-na1-secret)",
 }
-"""What was sent, quoted back in an error."""
+"""Sent values, quoted back in an error."""
 
 
 def answers(hs, echo):
@@ -42,14 +42,14 @@ def answers(hs, echo):
     ]
 
 
-@pytest.mark.parametrize("at", range(7))
+@pytest.mark.parametrize("case", range(7))
 @pytest.mark.parametrize("op", ["contacts", "deals"])
 @pytest.mark.parametrize("size", [1, 2])
-async def test_nothing_of_a_customer_reaches_outcomes_signals_or_logs(
-    hs, make_sink, wire, caplog, at, op, size
+async def test_no_customer_data_reaches_outcomes_signals_or_logs(
+    hs, make_sink, wire, caplog, case, op, size
 ):
     sink = make_sink(properties={"buyer": "customer.first_name", "town": "customer.city"})
-    wire.script(op, answers(hs, ECHOES[op])[at])
+    wire.script(op, answers(hs, ECHOES[op])[case])
     other = Customer(email="joe@example.com")
     batch = [
         hs.sale("1", customer=CUSTOMER, click_id="c1ick"),
@@ -57,13 +57,13 @@ async def test_nothing_of_a_customer_reaches_outcomes_signals_or_logs(
     ][:size]
 
     with caplog.at_level(logging.DEBUG):
-        told = await _told(sink, batch)
+        output = await _output_of(sink, batch)
 
     for secret in SECRETS:
-        assert secret not in (told + caplog.text).lower(), told
+        assert secret not in (output + caplog.text).lower(), output
 
 
-async def _told(sink, batch):
+async def _output_of(sink, batch):
     try:
         outcomes = await sink.deliver(batch)
     except SinkSignal as signal:
@@ -71,11 +71,11 @@ async def _told(sink, batch):
     return str(outcomes)
 
 
-async def test_an_oauth_app_keeps_its_secrets_when_it_is_refused(hs, wire):
+async def test_a_refused_oauth_app_does_not_show_its_secrets(hs, wire):
     oauth = OAuthSettings(client_id="c", client_secret="hush", refresh_token="hush2")
     wire.script("token", httpx.Response(400, json={"message": "unknown: hush and hush2"}))
     sink = HubSpotSink(HubSpotSettings(oauth=oauth), transport=wire)
 
-    told = await _told(sink, [hs.sale("1", customer=CUSTOMER)])
+    output = await _output_of(sink, [hs.sale("1", customer=CUSTOMER)])
 
-    assert "unknown: *** and ***" in told
+    assert "unknown: *** and ***" in output

@@ -18,21 +18,21 @@ FOREVER = 1e9
 
 
 def take(window, now):
-    """How many requests go at once."""
+    """Return the number of requests that go at once."""
     taken = 0
     while window.try_acquire(now) == 0:
         taken += 1
     return taken
 
 
-def test_a_window_lets_through_as_many_as_it_holds():
+def test_a_window_admits_as_many_requests_as_its_limit():
     window = RollingWindow(100, 10.0)
 
     assert take(window, 0.0) == 100
     assert take(window, 5.0) == 0
 
 
-def test_the_wait_ends_when_the_oldest_leaves():
+def test_the_wait_ends_when_the_oldest_request_leaves():
     window = RollingWindow(2, 10.0)
     window.try_acquire(0.0)
     window.try_acquire(4.0)
@@ -52,10 +52,10 @@ def test_never_more_than_the_limit_in_any_window():
             sent.append(now)
         now += wait or 0.01
 
-    assert max(sum(1 for t in sent if at <= t < at + 1.0) for at in sent) == 5
+    assert max(sum(1 for t in sent if start <= t < start + 1.0) for start in sent) == 5
 
 
-def test_a_hold_stops_everything_until_it_ends():
+def test_a_pause_stops_every_request_until_it_ends():
     window = RollingWindow(100, 10.0)
     window.pause(3.0)
     window.pause(1.0)
@@ -64,23 +64,23 @@ def test_a_hold_stops_everything_until_it_ends():
     assert window.try_acquire(3.0) == 0
 
 
-def test_the_servers_limit_takes_the_place_of_ours():
+def test_hubspots_limit_replaces_ours():
     window = RollingWindow(100, 10.0)
     window.learn(0.0, 190, 190, 10.0)
 
     assert take(window, 0.0) == 190
 
 
-def test_a_smaller_limit_waits_for_the_right_moment():
+def test_a_smaller_limit_waits_until_enough_requests_left():
     window = RollingWindow(10, 10.0)
-    for at in range(6):
-        window.try_acquire(float(at))
+    for second in range(6):
+        window.try_acquire(float(second))
     window.learn(6.0, 3, None, 10.0)
 
     assert window.try_acquire(6.0) == pytest.approx(3 + 10.2 - 6.0)
 
 
-def test_what_others_used_counts():
+def test_requests_of_other_programs_count():
     window = RollingWindow(100, 10.0)
     window.try_acquire(0.0)
     window.learn(0.0, 100, 30, 10.0)
@@ -89,16 +89,16 @@ def test_what_others_used_counts():
     assert take(window, 10.3) == 100
 
 
-def test_requests_under_way_are_not_counted_twice():
+def test_requests_in_flight_are_not_counted_twice():
     window = RollingWindow(100, 10.0)
     for _ in range(40):
         window.try_acquire(0.0)
-    window.learn(0.0, 100, 99, 10.0)  # the answer to the first one
+    window.learn(0.0, 100, 99, 10.0)  # the response to the first request
 
     assert take(window, 0.0) == 60
 
 
-def test_another_interval_is_taken_over():
+def test_hubspots_interval_replaces_ours():
     window = RollingWindow(1, 10.0)
     window.learn(0.0, None, None, 1.0)
     window.try_acquire(0.0)
@@ -107,16 +107,16 @@ def test_another_interval_is_taken_over():
 
 
 def filled(window, *times):
-    for at in times:
-        window.try_acquire(at)
+    for moment in times:
+        window.try_acquire(moment)
     return window
 
 
-def test_an_empty_window_asks_for_no_spacing():
+def test_an_empty_window_needs_no_spacing():
     assert RollingWindow(100, 10.0).spacing(0.0, 0.0, 2) == 0
 
 
-def test_what_is_left_is_spread_until_the_window_rolls():
+def test_free_requests_are_spread_until_the_window_rolls():
     window = filled(RollingWindow(100, 10.0), *[0.0] * 80)
 
     # Ten batches have room, the eleventh once the eighty have left, at 10.2.
@@ -131,7 +131,7 @@ def test_spacing_is_counted_from_the_last_batch():
     assert window.spacing(2.0, 2.0, 2) == 0
 
 
-def test_evenly_used_the_spacing_is_the_limits_own():
+def test_an_evenly_used_window_spaces_at_its_own_rate():
     window = filled(RollingWindow(100, 10.0), *(n * 0.102 for n in range(100)))
 
     assert window.spacing(10.1, 0.0, 2) == pytest.approx(0.204, abs=0.01)
@@ -153,7 +153,7 @@ def test_a_limit_that_shrank_spaces_until_a_batch_has_room():
 
 
 @pytest.mark.parametrize("now", [0.0, 5.0])
-def test_a_limit_that_is_far_away_spaces_nothing(now):
+def test_a_limit_that_is_far_away_needs_no_spacing(now):
     window = filled(RollingWindow(10**9, 10.0), *[0.0] * 1000)
 
     assert window.spacing(now, 0.0, 3) == 0
@@ -164,7 +164,7 @@ def test_a_limit_that_is_far_away_spaces_nothing(now):
     cost=st.integers(1, 4),
     most=st.integers(4, 50),
 )
-def test_batches_so_spaced_never_meet_a_full_window(used, cost, most):
+def test_spaced_batches_never_meet_a_full_window(used, cost, most):
     window = filled(RollingWindow(most, 10.0), *used[:most])
     last = now = 10.0
     for _ in range(30):

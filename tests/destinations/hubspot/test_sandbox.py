@@ -29,8 +29,8 @@ def portal(*, faults=None, clock=time.time, **more):
 
 
 def sink_of(app, **more):
-    given = {"access_token": TOKEN, "base_url": "http://localhost", **more}
-    return HubSpotSink(HubSpotSettings(**given), transport=httpx.ASGITransport(app=app))
+    values = {"access_token": TOKEN, "base_url": "http://localhost", **more}
+    return HubSpotSink(HubSpotSettings(**values), transport=httpx.ASGITransport(app=app))
 
 
 def ledger(app, **more):
@@ -46,7 +46,7 @@ async def test_a_batch_delivered_twice_is_there_once(hs):
     first = await sink.deliver(batch)
     again = await sink.deliver(batch)
 
-    assert len({one.remote_id for one in first}) == 100
+    assert len({outcome.remote_id for outcome in first}) == 100
     assert again == first
     page = ledger(app)
     assert (page["unique"], page["contacts"], page["associations"]) == (100, 30, 100)
@@ -54,7 +54,7 @@ async def test_a_batch_delivered_twice_is_there_once(hs):
 
 
 @pytest.mark.asyncio
-async def test_bad_conversions_lose_nobody_else(hs):
+async def test_bad_conversions_lose_no_other_conversion(hs):
     app = portal()
     batch = [
         hs.sale("1", currency="XAU"),
@@ -64,12 +64,12 @@ async def test_bad_conversions_lose_nobody_else(hs):
 
     outcomes = await sink_of(app).deliver(batch)
 
-    assert [one.status for one in outcomes] == ["rejected", "delivered", "delivered"]
+    assert [outcome.status for outcome in outcomes] == ["rejected", "delivered", "delivered"]
     assert '"XAU" is not a part of the current effective currency codes' in outcomes[0].error
 
 
 @pytest.mark.asyncio
-async def test_a_fresh_portal_holds_until_it_is_set_up(hs):
+async def test_a_fresh_portal_holds_the_lane_until_setup(hs):
     app = portal(prepared=False)
     sink = sink_of(app)
     with pytest.raises(NeedsOperator, match="setup"):
@@ -78,24 +78,24 @@ async def test_a_fresh_portal_holds_until_it_is_set_up(hs):
     planned = await sink.setup(dry_run=True)
     done = await sink.setup()
 
-    assert [one.name for one in planned] == [one.name for one in done]
-    assert {one.action for one in done} == {"created"}
-    assert [one.status for one in await sink.deliver([hs.sale("1")])] == ["delivered"]
-    assert all(one.ok for one in await sink.check(currencies=["USD"]))
+    assert [step.name for step in planned] == [step.name for step in done]
+    assert {step.action for step in done} == {"created"}
+    assert [outcome.status for outcome in await sink.deliver([hs.sale("1")])] == ["delivered"]
+    assert all(finding.ok for finding in await sink.check(currencies=["USD"]))
 
 
 @pytest.mark.asyncio
-async def test_a_pipeline_by_label(hs):
+async def test_a_pipeline_is_found_by_its_label(hs):
     app = portal()
     stages = {"sale": "Won", "lead": "New", "signup": "New", "custom": "New"}
 
     outcomes = await sink_of(app, pipeline="affiliate sales", stages=stages).deliver([hs.sale()])
 
-    assert [one.status for one in outcomes] == ["delivered"]
+    assert [outcome.status for outcome in outcomes] == ["delivered"]
 
 
 @pytest.mark.asyncio
-async def test_an_oauth_app_whose_tokens_end_at_once(hs):
+async def test_an_oauth_app_refreshes_a_refused_token_once(hs):
     app = portal(token_life=0)
     oauth = OAuthSettings(
         client_id="sandbox-client",
@@ -107,7 +107,7 @@ async def test_an_oauth_app_whose_tokens_end_at_once(hs):
 
     good = portal()
     outcomes = await sink_of(good, access_token="unknown", oauth=oauth).deliver([hs.sale()])
-    assert [one.status for one in outcomes] == ["delivered"]
+    assert [outcome.status for outcome in outcomes] == ["delivered"]
 
 
 @pytest.mark.asyncio
@@ -120,16 +120,16 @@ async def test_missing_scopes_are_named(hs):
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("version", ["2026-09", "2026-03", "v3"])
-async def test_every_version_is_spoken(hs, version):
+async def test_every_version_works(hs, version):
     outcomes = await sink_of(portal(), api_version=version).deliver(
         [hs.sale("1", email="a@b.example")]
     )
 
-    assert [one.status for one in outcomes] == ["delivered"]
+    assert [outcome.status for outcome in outcomes] == ["delivered"]
 
 
 @pytest.mark.asyncio
-async def test_events_are_taken_once(hs):
+async def test_repeated_events_count_once(hs):
     app = portal()
     sink = sink_of(app, mode="events", event_name="pe7_conversion")
     for _ in range(2):

@@ -1,6 +1,12 @@
 import pytest
 
-from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings, OAuthTokens
+from anytrack_async.destinations.hubspot.settings import (
+    HubSpotSettings,
+    OAuthSettings,
+    OAuthTokens,
+    resolve_pipelines,
+    uses_standard_pipeline,
+)
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import ConversionType
 
@@ -20,14 +26,14 @@ def test_a_token_is_enough(hs):
     assert set(settings.stages) == set(settings.pipeline) == set(ConversionType)
 
 
-def test_types_are_taken_as_members_and_as_text(hs):
+def test_conversion_types_may_be_members_or_text(hs):
     settings = hs.settings(stages={ConversionType.LEAD: "a", "sale": "b"})
 
     assert (settings.stages["lead"], settings.stages[ConversionType.SALE]) == ("a", "b")
 
 
 @pytest.mark.parametrize("setting", ["properties", "contact_properties"])
-def test_a_field_no_conversion_has_is_named(make_sink, setting):
+def test_an_unknown_conversion_field_is_named(make_sink, setting):
     with pytest.raises(ConfigurationError, match=rf"{setting}\['plan'\].*no field 'plan'"):
         make_sink(**{setting: {"plan": "plan"}})
 
@@ -42,7 +48,7 @@ def test_secrets_stay_out_of_the_repr():
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("values", "message"),
     [
         ({"access_token": None}, "access_token or oauth"),
         ({"access_token": " "}, "access_token"),
@@ -70,9 +76,9 @@ def test_secrets_stay_out_of_the_repr():
         ({"base_url": "http://api.hubapi.com"}, "base_url"),
     ],
 )
-def test_a_wrong_setting_is_named(hs, given, named):
-    with pytest.raises(ValueError, match=named):
-        hs.settings(**given)
+def test_a_wrong_setting_is_named(hs, values, message):
+    with pytest.raises(ValueError, match=message):
+        hs.settings(**values)
 
 
 def test_a_callback_must_be_callable():
@@ -80,7 +86,7 @@ def test_a_callback_must_be_callable():
         OAuthSettings(client_id="c", client_secret="s", refresh_token="r", on_tokens="x")
 
 
-def test_the_environment_gives_a_token():
+def test_the_environment_configures_a_token():
     environ = {"HUBSPOT_ACCESS_TOKEN": "t", "HUBSPOT_BASE_URL": "https://api.hubapi.eu/"}
     settings = HubSpotSettings.from_env(environ)
 
@@ -89,7 +95,7 @@ def test_the_environment_gives_a_token():
     assert settings.oauth is None
 
 
-def test_the_environment_gives_an_oauth_app():
+def test_the_environment_configures_an_oauth_app():
     settings = HubSpotSettings.from_env(OAUTH)
 
     assert settings is not None
@@ -99,10 +105,78 @@ def test_the_environment_gives_an_oauth_app():
     )
 
 
-def test_without_token_and_app_there_is_no_hubspot():
+def test_without_token_and_app_from_env_returns_none():
     assert HubSpotSettings.from_env({"HUBSPOT_BASE_URL": "https://api.hubapi.eu"}) is None
 
 
-def test_half_an_app_names_what_is_missing():
+def test_a_partly_configured_app_names_the_missing_variables():
     with pytest.raises(ConfigurationError, match="HUBSPOT_REFRESH_TOKEN"):
         HubSpotSettings.from_env({"HUBSPOT_CLIENT_ID": "c", "HUBSPOT_CLIENT_SECRET": "s"})
+
+
+# Pipelines and stages by label
+
+
+def test_default_settings_need_no_lookup(hs):
+    assert uses_standard_pipeline(hs.settings())
+    assert uses_standard_pipeline(hs.settings(stages={"lead": "contractsent"}))
+    assert not uses_standard_pipeline(hs.settings(stages={"lead": "Contract Sent"}))
+    assert not uses_standard_pipeline(hs.settings(pipeline="1016"))
+
+
+def test_labels_become_ids_in_any_case(hs):
+    settings = resolve_pipelines(hs.settings(stages={"sale": " closed WON "}), hs.PIPELINES)
+
+    assert settings.stages["sale"] == "closedwon"
+    assert settings.stages["lead"] == "qualifiedtobuy"
+
+
+def test_pipelines_go_by_label_and_stages_by_pipeline(hs):
+    settings = resolve_pipelines(
+        hs.settings(pipeline="affiliate sales", stages=hs.STAGES), hs.PIPELINES
+    )
+
+    assert set(settings.pipeline.values()) == {"1016"}
+    assert settings.stages == {"sale": "21", "lead": "20", "signup": "20", "custom": "20"}
+
+
+def test_each_type_may_have_its_pipeline(hs):
+    settings = resolve_pipelines(
+        hs.settings(pipeline={"sale": "1016"}, stages={"sale": "Won"}), hs.PIPELINES
+    )
+
+    assert (settings.pipeline["sale"], settings.stages["sale"]) == ("1016", "21")
+    assert (settings.pipeline["lead"], settings.stages["lead"]) == ("default", "qualifiedtobuy")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"pipeline": "Nope"},
+            r"^HubSpot has no pipeline 'Nope': set HubSpotSettings\(pipeline=…\) to one of 'Sales ",
+        ),
+        ({"pipeline": "Gone"}, "no pipeline 'Gone'"),
+        (
+            {"pipeline": "TWIN"},
+            r"^HubSpot has more than one pipeline named 'TWIN'; use its id in .*=….*'twin' \(8\)",
+        ),
+        (
+            {"stages": {"sale": "Won"}},
+            r"pipeline 'Sales Pipeline' \(default\) has no stage 'Won': set .*stages=.*closedwon",
+        ),
+        ({"stages": {"sale": "Old"}}, "no stage"),
+        ({"pipeline": "7"}, r"has no stage 'closedwon': create the stage in HubSpot$"),
+    ],
+)
+def test_an_unknown_name_lists_the_existing_ones(hs, values, message):
+    with pytest.raises(ConfigurationError, match=message):
+        resolve_pipelines(hs.settings(**values), hs.PIPELINES)
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"results": None}])
+def test_a_response_without_pipelines_has_none(hs, answer):
+    with pytest.raises(
+        ConfigurationError, match="no pipeline 'default': create the pipeline in HubSpot"
+    ):
+        resolve_pipelines(hs.settings(), answer)

@@ -1,4 +1,4 @@
-"""Time that passes only while everybody waits: minutes of deliveries in a moment."""
+"""Time that passes only while every task waits: minutes of deliveries in a moment."""
 
 import asyncio
 import selectors
@@ -16,7 +16,7 @@ class _Jump(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0)
         if not ready:
-            assert timeout is not None, "everybody waits for ever"
+            assert timeout is not None, "every task waits forever"
             self.now += max(0.0, timeout)
         return ready
 

@@ -1,8 +1,7 @@
-"""What only the memory outbox does: it bounds itself."""
+"""What is special about the memory outbox: it limits its size by itself."""
 
 import pytest
 
-from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Appended, FailedEntry
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.testing.outbox_contract import LEASE, Clock, sales
@@ -12,8 +11,8 @@ pytestmark = pytest.mark.asyncio
 HOUR = 3600.0
 
 
-async def opened(**more):
-    outbox = MemoryOutbox(clock=Clock(), **more)
+async def opened(**settings):
+    outbox = MemoryOutbox(clock=Clock(), **settings)
     await outbox.open(["alpha"])
     return outbox
 
@@ -23,13 +22,13 @@ async def deliver(outbox):
         await outbox.settle(claim)
 
 
-async def test_what_it_says_of_itself():
+async def test_it_is_neither_durable_nor_shared():
     outbox = MemoryOutbox()
 
     assert (outbox.durable, outbox.shared, outbox.capacity) == (False, False, 10_000)
 
 
-async def test_it_stays_small_though_nobody_prunes():
+async def test_it_stays_small_without_pruning():
     outbox = await opened(capacity=50)
     for start in range(0, 5000, 50):
         await outbox.append(sales(*range(start, start + 50)))
@@ -39,7 +38,7 @@ async def test_it_stays_small_though_nobody_prunes():
     assert list(await outbox.append(sales(1))) == [Appended.REPEAT]
 
 
-async def test_retries_it_held_go_though_nobody_prunes():
+async def test_delivered_retries_are_dropped_without_pruning():
     outbox = await opened(capacity=50)
     await outbox.append(sales(0))
     claim = await outbox.claim("alpha", 1, LEASE)
@@ -60,7 +59,7 @@ async def test_retries_it_held_go_though_nobody_prunes():
     assert list(await outbox.append(sales(0))) == [Appended.REPEAT]
 
 
-async def test_it_remembers_so_many_ids_and_no_more():
+async def test_it_remembers_a_limited_number_of_ids():
     outbox = await opened(remember_ids=3)
     await outbox.append(sales(*range(5)))
     await deliver(outbox)
@@ -74,7 +73,7 @@ async def test_it_remembers_so_many_ids_and_no_more():
     }
 
 
-async def test_pruning_much_lets_others_run(monkeypatch):
+async def test_pruning_a_lot_lets_other_tasks_run(monkeypatch):
     outbox = await opened()
     await outbox.append(sales(*range(35)))
     await deliver(outbox)
@@ -90,45 +89,22 @@ async def test_pruning_much_lets_others_run(monkeypatch):
     assert len(pauses) >= 3
 
 
-async def test_a_step_never_yields():
+async def test_its_methods_do_not_yield_to_the_event_loop():
     outbox = await opened()
-    steps = [
+    calls = [
         outbox.append(sales(1)),
         outbox.claim("alpha", 1, LEASE),
         outbox.reports(["sale:1"]),
         outbox.depths(),
     ]
-    for step in steps:
+    for call in calls:
         with pytest.raises(StopIteration):
-            step.send(None)
+            call.send(None)
 
 
-async def test_it_hands_out_the_very_objects_it_was_given():
+async def test_it_returns_the_objects_that_were_appended():
     outbox = await opened()
-    (given,) = sales(1)
-    await outbox.append([given])
+    (conversion,) = sales(1)
+    await outbox.append([conversion])
 
-    assert (await outbox.claim("alpha", 1, LEASE)).entries[0].conversion is given
-
-
-async def test_what_a_forgotten_destination_left_takes_no_room():
-    outbox = await opened(capacity=2)
-    await outbox.append(sales(1))
-    claim = await outbox.claim("alpha", 1, LEASE)
-    await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="refused")])
-    await outbox.prune(remember=HOUR)
-    await outbox.forget("alpha")
-
-    assert list(await outbox.append(sales(2, 3))) == [Appended.NEW] * 2
-
-
-async def test_what_went_is_not_taken_for_a_dead_letter_before_it():
-    outbox = await opened()
-    await outbox.append(sales(1, 2, 3))
-    claim = await outbox.claim("alpha", 3, LEASE)
-    await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="refused")])
-
-    assert await outbox.prune(remember=HOUR) == 2
-    reports = await outbox.reports(["sale:1", "sale:2", "sale:3"])
-    found = [one.outcomes["alpha"].status for one in reports.values()]
-    assert found == [Status.DEAD, Status.DELIVERED, Status.DELIVERED]
+    assert (await outbox.claim("alpha", 1, LEASE)).entries[0].conversion is conversion

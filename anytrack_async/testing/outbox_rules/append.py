@@ -1,4 +1,4 @@
-"""Rules about accepting conversions."""
+"""Rules about appending conversions, repeats and capacity."""
 
 # ruff: noqa: D102, S101
 
@@ -19,8 +19,8 @@ from anytrack_async.testing.outbox_rules.base import (
     LEASE,
     Clock,
     Rules,
-    back,
     deliver,
+    failures,
     orders,
     sale,
     sales,
@@ -29,18 +29,18 @@ from anytrack_async.testing.outbox_rules.base import (
 NEW, REPEAT, CONFLICT = Appended.NEW, Appended.REPEAT, Appended.CONFLICT
 
 
-class Accepting(Rules):
-    """What `append` promises."""
+class AppendRules(Rules):
+    """Tests of `append`."""
 
-    async def test_what_is_new_is_accepted(self, outbox: Outbox) -> None:
+    async def test_new_conversions_are_accepted(self, outbox: Outbox) -> None:
         assert list(await outbox.append(sales(1, 2))) == [NEW, NEW]
         assert orders(await outbox.claim("alpha", 10, LEASE)) == [1, 2]
 
-    async def test_an_empty_append_is_fine(self, outbox: Outbox) -> None:
+    async def test_an_empty_append_returns_nothing(self, outbox: Outbox) -> None:
         assert list(await outbox.append([])) == []
 
-    async def test_every_field_comes_back(self, outbox: Outbox) -> None:
-        rich = Conversion.sale(
+    async def test_every_field_is_stored(self, outbox: Outbox) -> None:
+        conversion = Conversion.sale(
             revenue=Decimal("19.90"),
             currency="EUR",
             order_id="Ä-1",
@@ -51,13 +51,15 @@ class Accepting(Rules):
             items=[LineItem(id="sku", quantity=2, price=Decimal("9.95"))],
             customer=Customer(email="a@example.com", birth_date=date(1990, 1, 2)),
         )
-        await outbox.append([rich])
+        await outbox.append([conversion])
 
         (entry,) = (await outbox.claim("alpha", 10, LEASE)).entries
 
-        assert entry.conversion == rich
+        assert entry.conversion == conversion
 
-    async def test_a_repeat_is_told_and_handed_out_once(self, outbox: Outbox) -> None:
+    # Repeats
+
+    async def test_a_repeat_is_recognised_and_claimed_once(self, outbox: Outbox) -> None:
         await outbox.append(sales(1))
 
         assert list(await outbox.append(sales(1, 2))) == [REPEAT, NEW]
@@ -75,34 +77,34 @@ class Accepting(Rules):
 
         assert list(await outbox.append([again])) == [REPEAT]
 
-    async def test_other_content_is_a_conflict_and_not_taken(self, outbox: Outbox) -> None:
+    async def test_different_content_is_a_conflict_and_not_accepted(self, outbox: Outbox) -> None:
         await outbox.append(sales(1))
 
         assert list(await outbox.append([sale(1, revenue=2)])) == [CONFLICT]
         (entry,) = (await outbox.claim("alpha", 10, LEASE)).entries
         assert entry.conversion == sale(1)
 
-    @pytest.mark.parametrize("other", [{"custom_data": {"a": 1}}, {"sub_ids": {"a": "1"}}])
-    async def test_mappings_are_content(self, outbox: Outbox, other: dict[str, object]) -> None:
+    @pytest.mark.parametrize("fields", [{"custom_data": {"a": 1}}, {"sub_ids": {"a": "1"}}])
+    async def test_mappings_are_content(self, outbox: Outbox, fields: dict[str, object]) -> None:
         await outbox.append(sales(1))
 
-        assert list(await outbox.append([sale(1, **other)])) == [CONFLICT]
+        assert list(await outbox.append([sale(1, **fields)])) == [CONFLICT]
 
-    async def test_repeats_within_one_call(self, outbox: Outbox) -> None:
+    async def test_repeats_within_one_call_are_recognised(self, outbox: Outbox) -> None:
         await outbox.append(sales(1))
-        given = [sale(2), sale(1), sale(2), sale(2, revenue=9), sale(3)]
+        conversions = [sale(2), sale(1), sale(2), sale(2, revenue=9), sale(3)]
 
-        assert list(await outbox.append(given)) == [NEW, REPEAT, REPEAT, CONFLICT, NEW]
+        assert list(await outbox.append(conversions)) == [NEW, REPEAT, REPEAT, CONFLICT, NEW]
         assert await deliver(outbox, "alpha") == [1, 2, 3]
 
-    async def test_what_was_delivered_is_still_a_repeat(self, outbox: Outbox) -> None:
+    async def test_a_delivered_conversion_is_still_a_repeat(self, outbox: Outbox) -> None:
         await outbox.append(sales(1))
         await deliver(outbox, "alpha", "beta")
 
         assert list(await outbox.append([sale(1), sale(1, revenue=2)])) == [REPEAT, CONFLICT]
         assert await deliver(outbox, "alpha", "beta") == []
 
-    async def test_what_was_pruned_is_still_a_repeat(self, outbox: Outbox) -> None:
+    async def test_a_pruned_conversion_is_still_a_repeat(self, outbox: Outbox) -> None:
         await outbox.append(sales(1, 2))
         await deliver(outbox, "alpha", "beta")
         assert await outbox.prune(remember=HOUR) == 2
@@ -110,7 +112,9 @@ class Accepting(Rules):
         assert list(await outbox.append([sale(1), sale(2, revenue=9)])) == [REPEAT, CONFLICT]
         assert await deliver(outbox, "alpha", "beta") == []
 
-    async def test_a_full_outbox_says_how_full_and_takes_nothing(self, outbox: Outbox) -> None:
+    # Capacity
+
+    async def test_a_full_outbox_says_so_and_accepts_nothing(self, outbox: Outbox) -> None:
         await outbox.append(sales(*range(CAPACITY - 1)))
 
         with pytest.raises(QueueFullError, match=str(CAPACITY)):
@@ -119,19 +123,19 @@ class Accepting(Rules):
         assert await outbox.reports(["sale:1001", "sale:1002"]) == {}
         assert list(await outbox.append(sales(1003))) == [NEW]
 
-    async def test_a_full_outbox_still_knows_repeats(self, outbox: Outbox) -> None:
+    async def test_a_full_outbox_recognises_repeats(self, outbox: Outbox) -> None:
         await outbox.append(sales(*range(CAPACITY)))
 
         assert list(await outbox.append([sale(1), sale(2, revenue=9)])) == [REPEAT, CONFLICT]
 
-    async def test_repeats_need_no_room(self, outbox: Outbox) -> None:
+    async def test_repeats_need_no_space(self, outbox: Outbox) -> None:
         await outbox.append(sales(*range(CAPACITY - 1)))
 
         assert list(await outbox.append(sales(0, 1, 1001, 1001))) == [REPEAT, REPEAT, NEW, REPEAT]
         with pytest.raises(QueueFullError):
             await outbox.append(sales(0, 1002))
 
-    async def test_the_slowest_destination_decides_about_room(self, outbox: Outbox) -> None:
+    async def test_the_slowest_destination_determines_the_space(self, outbox: Outbox) -> None:
         await outbox.append(sales(*range(CAPACITY)))
         await deliver(outbox, "alpha")
         with pytest.raises(QueueFullError, match="beta"):
@@ -141,17 +145,19 @@ class Accepting(Rules):
 
         assert list(await outbox.append(sales(1001))) == [NEW]
 
-    async def test_what_waits_for_a_retry_takes_room(self, outbox: Outbox, clock: Clock) -> None:
+    async def test_retries_take_space(self, outbox: Outbox, clock: Clock) -> None:
         await outbox.append(sales(*range(CAPACITY)))
         claim = await outbox.claim("alpha", CAPACITY, LEASE)
-        await outbox.settle(claim, back(claim, 1, 2, due=clock.now + 9))
+        await outbox.settle(claim, failures(claim, 1, 2, due=clock.now + 9))
         await deliver(outbox, "beta")
 
         with pytest.raises(QueueFullError):
             await outbox.append(sales(*range(1000, 1000 + CAPACITY - 1)))
         assert len(await outbox.append(sales(*range(1000, 1000 + CAPACITY - 2)))) == CAPACITY - 2
 
-    async def test_leased_and_released_take_room(self, outbox: Outbox, clock: Clock) -> None:
+    async def test_leased_and_released_conversions_take_space(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
         await outbox.append(sales(*range(CAPACITY)))
         await deliver(outbox, "beta")
         claim = await outbox.claim("alpha", CAPACITY, LEASE)
@@ -163,10 +169,10 @@ class Accepting(Rules):
         with pytest.raises(QueueFullError):
             await outbox.append(sales(1001))
 
-    async def test_dead_letters_take_no_room(self, outbox: Outbox) -> None:
+    async def test_dead_letters_take_no_space(self, outbox: Outbox) -> None:
         await outbox.append(sales(*range(CAPACITY)))
         for name in self.destinations:
             claim = await outbox.claim(name, CAPACITY, LEASE)
-            await outbox.settle(claim, back(claim, *range(CAPACITY)))
+            await outbox.settle(claim, failures(claim, *range(CAPACITY)))
 
         assert list(await outbox.append(sales(1001))) == [NEW]

@@ -43,7 +43,7 @@ async def test_a_conversion_becomes_an_event(hs):
     }
 
 
-async def test_a_visitors_cookie_does_instead_of_an_address(hs):
+async def test_a_visitors_cookie_replaces_a_missing_address(hs):
     settings = hs.settings(mode="events", event_name="pe7_conversion")
 
     event = to_custom_event(hs.sale(custom_data={"hubspotutk": "c00kie"}), settings)
@@ -53,16 +53,16 @@ async def test_a_visitors_cookie_does_instead_of_an_address(hs):
     assert "email" not in event
 
 
-async def test_events_are_sent_and_an_empty_answer_is_success(hs, sink, wire):
+async def test_events_are_sent_and_an_empty_response_is_a_success(hs, sink, wire):
     outcomes = await sink.deliver([hs.sale(str(n), email="a@b.example") for n in range(3)])
 
     (call,) = wire.calls
     assert call.path == "/events/custom/2026-09/send/batch"
-    assert [one["uuid"] for one in call.inputs] == ["sale:0", "sale:1", "sale:2"]
+    assert [item["uuid"] for item in call.inputs] == ["sale:0", "sale:1", "sale:2"]
     assert outcomes == [DELIVERED] * 3
 
 
-async def test_an_event_about_nobody_is_rejected_without_a_request(hs, sink, wire):
+async def test_an_event_without_identity_is_rejected_without_a_request(hs, sink, wire):
     (outcome,) = await sink.deliver([hs.sale()])
 
     assert (outcome.status, outcome.code) == ("rejected", "NO_IDENTITY")
@@ -74,7 +74,12 @@ async def test_equal_event_ids_are_one_event(hs, sink, wire):
     outcomes = await sink.deliver([*batch, batch[0]])
 
     assert len(wire.calls[0].inputs) == 1
-    assert [one.status for one in outcomes] == ["delivered", "rejected", "rejected", "delivered"]
+    assert [outcome.status for outcome in outcomes] == [
+        "delivered",
+        "rejected",
+        "rejected",
+        "delivered",
+    ]
 
 
 async def test_a_function_that_fails_rejects_its_conversion_only(hs, make_sink):
@@ -84,7 +89,7 @@ async def test_a_function_that_fails_rejects_its_conversion_only(hs, make_sink):
 
     outcomes = await sink.deliver([hs.sale(str(n), email="a@b.example") for n in range(2)])
 
-    assert [one.status for one in outcomes] == ["rejected", "delivered"]
+    assert [outcome.status for outcome in outcomes] == ["rejected", "delivered"]
 
 
 @pytest.mark.parametrize(
@@ -96,14 +101,14 @@ async def test_a_function_that_fails_rejects_its_conversion_only(hs, make_sink):
         (503, Unavailable),
     ],
 )
-async def test_a_refused_batch_tells_the_lane_and_keeps_what_stands(hs, sink, wire, status, signal):
+async def test_a_refused_batch_signals_the_lane_and_keeps_outcomes(hs, sink, wire, status, signal):
     wire.script("events", httpx.Response(status, json={"message": "no"}))
     batch = [hs.sale(str(n), email="a@b.example") for n in range(2)]
 
     with pytest.raises(signal) as caught:
-        await sink.deliver([hs.sale("nobody"), *batch])
-    standing = [one and one.status.value for one in caught.value.outcomes]
-    assert standing == ([] if signal is BatchRejected else ["rejected", None, None])
+        await sink.deliver([hs.sale("unknown"), *batch])
+    outcomes = [outcome and outcome.status.value for outcome in caught.value.outcomes]
+    assert outcomes == ([] if signal is BatchRejected else ["rejected", None, None])
 
 
 async def test_a_refused_event_is_rejected(hs, sink, wire):
@@ -114,18 +119,18 @@ async def test_a_refused_event_is_rejected(hs, sink, wire):
     assert (outcome.status, outcome.error) == ("rejected", "no such event")
 
 
-async def test_an_event_that_is_there_already_is_delivered(hs, sink, wire):
+async def test_an_event_that_exists_already_is_delivered(hs, sink, wire):
     wire.script("events", httpx.Response(409, json={}))
 
     assert await sink.deliver([hs.sale(email="a@b.example")]) == [DELIVERED]
 
 
-async def test_locked_events_are_tried_again(hs, sink, wire):
+async def test_locked_events_are_retried(hs, sink, wire):
     wire.script("events", httpx.Response(423, json={}))
 
     outcomes = await sink.deliver([hs.sale(str(n), email="a@b.example") for n in range(2)])
 
-    assert [(one.status, one.retry_after) for one in outcomes] == [("retry", 2.0)] * 2
+    assert [(outcome.status, outcome.retry_after) for outcome in outcomes] == [("retry", 2.0)] * 2
 
 
 async def test_pipelines_do_not_matter_to_events(hs, make_sink, wire):
@@ -135,7 +140,7 @@ async def test_pipelines_do_not_matter_to_events(hs, make_sink, wire):
     assert wire.ops == ["events"]
 
 
-async def test_set_up_is_for_deals(sink):
+async def test_setup_in_events_mode_is_refused(sink):
     with pytest.raises(ConfigurationError, match="define the custom event"):
         await sink.setup()
 
@@ -146,4 +151,7 @@ async def test_a_check_asks_for_the_scope_of_events(hs, sink, wire):
 
     findings = await sink.check()
 
-    assert [(one.name, one.ok) for one in findings] == [("token", True), ("scopes: events", False)]
+    assert [(finding.name, finding.ok) for finding in findings] == [
+        ("token", True),
+        ("scopes: events", False),
+    ]

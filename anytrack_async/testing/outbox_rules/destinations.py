@@ -1,4 +1,4 @@
-"""Rules about destinations that come and go, and about opening and closing."""
+"""Rules about registering and forgetting destinations, and about opening and closing."""
 
 # ruff: noqa: D102, S101
 
@@ -16,32 +16,34 @@ from anytrack_async.testing.outbox_rules.base import (
     LEASE,
     Clock,
     Rules,
-    back,
+    attempts,
+    dead_letter,
     deliver,
-    kill,
+    failures,
     orders,
     sale,
     sales,
-    tried,
 )
 
 
-class Joining(Rules):
-    """What `open`, `destinations`, `forget` and `aclose` promise."""
+class DestinationRules(Rules):
+    """Tests of `open`, `destinations`, `forget` and `aclose`."""
 
-    async def test_destinations_are_known_by_name(self, outbox: Outbox) -> None:
+    # Registering
+
+    async def test_open_adds_to_the_registered_destinations(self, outbox: Outbox) -> None:
         await outbox.open(["alpha", "gamma"])
 
         assert set(await outbox.destinations()) == {"alpha", "beta", "gamma"}
 
-    async def test_a_new_destination_starts_at_the_end(self, outbox: Outbox) -> None:
+    async def test_a_new_destination_starts_at_the_end_of_the_log(self, outbox: Outbox) -> None:
         await outbox.append(sales(1))
         await outbox.open(["gamma"])
         await outbox.append(sales(2))
 
         assert await deliver(outbox, "gamma") == [2]
 
-    async def test_a_new_destination_may_start_at_the_beginning(self, outbox: Outbox) -> None:
+    async def test_a_new_destination_can_start_at_the_beginning(self, outbox: Outbox) -> None:
         await outbox.append(sales(1, 2))
         await outbox.append(sales(3), ["alpha"])
         await deliver(outbox, "alpha")
@@ -49,10 +51,12 @@ class Joining(Rules):
 
         assert await deliver(outbox, "gamma") == [1, 2]
 
-    async def test_the_beginning_is_what_was_not_pruned(self, outbox: Outbox, clock: Clock) -> None:
+    async def test_pruned_conversions_are_before_the_beginning(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
         await outbox.append(sales(1, 2, 3))
         await outbox.append(sales(4), ["alpha"])
-        await kill(outbox, "alpha", 2, 4)
+        await dead_letter(outbox, "alpha", 2, 4)
         await deliver(outbox, "beta")
         await outbox.prune(remember=HOUR)
         await outbox.append(sales(5))
@@ -62,40 +66,44 @@ class Joining(Rules):
 
         assert (await outbox.depths())["gamma"].waiting == 2
         claim = await outbox.claim("gamma", 9, LEASE)
-        assert (orders(claim), tried(claim)) == ([2, 5], [0, 0])
+        assert (orders(claim), attempts(claim)) == ([2, 5], [0, 0])
         assert await outbox.settle(claim)
         reports = await outbox.reports(["sale:1", "sale:2"])
         assert set(reports["sale:1"].outcomes) == {"alpha", "beta"}
         assert set(reports["sale:2"].outcomes) == {"alpha", "beta", "gamma"}
 
-    async def test_a_known_destination_goes_on_where_it_was(self, outbox: Outbox) -> None:
+    async def test_a_registered_destination_continues_at_its_cursor(self, outbox: Outbox) -> None:
         await outbox.append(sales(1, 2))
         await outbox.settle(await outbox.claim("alpha", 1, LEASE))
         await outbox.open(["alpha"], from_start=["alpha"])
 
         assert await deliver(outbox, "alpha") == [2]
 
-    async def test_closing_loses_nothing(self, outbox: Outbox, clock: Clock) -> None:
+    # Opening and closing
+
+    async def test_closing_and_opening_again_loses_nothing(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
         await outbox.append(sales(1, 2, 3, 4))
         claim = await outbox.claim("alpha", 3, LEASE)
-        await outbox.settle(claim, back(claim, 1) + back(claim, 2, due=clock.now))
-        held = await outbox.claim("beta", 1, LEASE)
+        await outbox.settle(claim, failures(claim, 1) + failures(claim, 2, due=clock.now))
+        leased = await outbox.claim("beta", 1, LEASE)
 
         await outbox.aclose()
         await outbox.open(self.destinations)
 
         assert orders(await outbox.claim("alpha", 9, LEASE)) == [2, 4]
         assert orders(await outbox.claim("beta", 9, LEASE)) == [2, 3, 4]
-        assert await outbox.settle(held)
+        assert await outbox.settle(leased)
         assert len(await outbox.dead_letters()) == 1
 
-    async def test_a_closed_outbox_refuses_everything(self, outbox: Outbox) -> None:
+    async def test_every_method_of_a_closed_outbox_raises(self, outbox: Outbox) -> None:
         await outbox.append(sales(1))
         claim = await outbox.claim("alpha", 1, LEASE)
         await outbox.aclose()
         await outbox.aclose()
 
-        for use in (
+        for call in (
             outbox.append(sales(2)),
             outbox.claim("alpha", 1, LEASE),
             outbox.renew(claim, LEASE),
@@ -111,13 +119,15 @@ class Joining(Rules):
             outbox.forget("alpha"),
         ):
             with pytest.raises(OutboxError, match="not open"):
-                await use
+                await call
 
     async def test_an_outbox_must_be_opened(self, tmp_path: Path, clock: Clock) -> None:
         with pytest.raises(OutboxError, match="not open"):
             await self.make(tmp_path, clock, CAPACITY).append(sales(1))
 
-    async def test_a_forgotten_destination_is_gone(self, outbox: Outbox) -> None:
+    # Forgetting
+
+    async def test_a_forgotten_destination_is_removed_everywhere(self, outbox: Outbox) -> None:
         await outbox.append(sales(1, 2))
         claim = await outbox.claim("alpha", 1, LEASE)
         await outbox.forget("alpha")
@@ -129,9 +139,9 @@ class Joining(Rules):
             await outbox.claim("alpha", 1, LEASE)
         await outbox.forget("alpha")
 
-    async def test_a_forgotten_destination_comes_back_as_a_new_one(self, outbox: Outbox) -> None:
+    async def test_a_forgotten_destination_can_be_registered_as_new(self, outbox: Outbox) -> None:
         await outbox.append(sales(1, 2))
-        await kill(outbox, "alpha", 1)
+        await dead_letter(outbox, "alpha", 1)
         await outbox.forget("alpha")
         await outbox.open(["alpha"])
         await outbox.append(sales(3))
@@ -139,9 +149,9 @@ class Joining(Rules):
         assert await deliver(outbox, "alpha") == [3]
         assert not await outbox.dead_letters("alpha")
 
-    async def test_forgetting_frees_room_and_payloads(self, outbox: Outbox) -> None:
+    async def test_forgetting_frees_space_and_payloads(self, outbox: Outbox) -> None:
         await outbox.append(sales(*range(CAPACITY)))
-        await kill(outbox, "alpha", 7)
+        await dead_letter(outbox, "alpha", 7)
         await outbox.forget("beta")
 
         assert list(await outbox.append([sale(1001)])) == [Appended.NEW]
@@ -150,7 +160,21 @@ class Joining(Rules):
         await outbox.open(["gamma"])
         assert await outbox.prune(remember=HOUR) == 2
 
-    async def test_without_a_destination_conversions_are_kept_up_to_capacity(
+    async def test_dead_letters_of_a_forgotten_destination_take_no_space(
+        self, outbox: Outbox
+    ) -> None:
+        await outbox.append(sales(1))
+        await deliver(outbox, "beta")
+        await dead_letter(outbox, "alpha", 1)
+        await outbox.prune(remember=HOUR)
+        await outbox.forget("alpha")
+        await outbox.forget("beta")
+
+        assert (
+            list(await outbox.append(sales(*range(2, CAPACITY + 2)))) == [Appended.NEW] * CAPACITY
+        )
+
+    async def test_without_destinations_conversions_are_kept_up_to_the_capacity(
         self, outbox: Outbox
     ) -> None:
         for name in self.destinations:

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.destinations.hubspot.mapping import format_decimal, property_text, to_deal
+from anytrack_async.destinations.hubspot.mapping import (
+    first_email,
+    format_decimal,
+    property_text,
+    to_contact,
+    to_deal,
+)
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.customer import Customer
@@ -50,7 +56,7 @@ def test_a_sale_becomes_a_deal_with_everything_known(hs):
     }
 
 
-def test_what_is_not_known_is_left_out(hs):
+def test_fields_without_a_value_are_left_out(hs):
     deal = properties(Conversion.lead(event_id="e1", timestamp=hs.AT), hs.settings())
 
     assert set(deal) == {
@@ -136,7 +142,7 @@ def test_a_mapping_adds_properties_from_fields_entries_and_constants(hs):
             "dealtype": "=newbusiness",
             "page": "page_url",
             "nothing": "custom_data.none",
-            "nobody": "customer.gender",
+            "unset": "customer.gender",
             "lost": "custom_data.plan.deeper",
         }
     )
@@ -160,7 +166,7 @@ def test_a_mapping_adds_properties_from_fields_entries_and_constants(hs):
     }
 
 
-def test_a_function_adds_and_replaces_properties_but_not_the_key(hs):
+def test_a_function_adds_and_replaces_all_properties_but_the_key(hs):
     settings = hs.settings(
         properties=lambda c: {"amount": Decimal("1E+2"), "anytrack_event_id": "x", "blank": " "}
     )
@@ -193,15 +199,19 @@ def test_values_of_any_kind_become_text(value, written):
     assert property_text(value) == written
 
 
-def test_half_a_character_is_refused():
+def test_an_unpaired_surrogate_is_refused():
     with pytest.raises(ValueError, match="surrogate"):
         property_text("\ud800")
 
 
 _TEXT = st.text(max_size=40).filter(lambda s: s.strip() and s.isprintable() and s == s.strip())
+
+
 _LOOSE = st.text(min_size=1, max_size=40).filter(
     lambda s: s.strip() and not any("\ud800" <= c <= "\udfff" for c in s)
 )
+
+
 _CONVERSIONS = st.builds(
     Conversion,
     conversion_type=st.sampled_from(ConversionType),
@@ -215,11 +225,13 @@ _CONVERSIONS = st.builds(
     campaign_id=st.none() | _LOOSE,
     ad_id=st.none() | _LOOSE,
 )
+
+
 _SETTINGS = HubSpotSettings(access_token="t")
 
 
 @given(_CONVERSIONS)
-def test_any_conversion_maps_to_text_values_without_blanks_around(conversion):
+def test_any_conversion_maps_to_text_without_whitespace_around(conversion):
     deal = to_deal(conversion, _SETTINGS)
 
     assert orjson.loads(orjson.dumps(deal)) == deal
@@ -230,3 +242,106 @@ def test_any_conversion_maps_to_text_values_without_blanks_around(conversion):
     assert re.fullmatch(r"\d+(\.\d+)?", deal["properties"]["amount"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", deal["properties"]["closedate"])
     assert deal["id"] == deal["objectWriteTraceId"] == conversion.event_id
+
+
+# Contacts
+
+
+def test_a_customer_becomes_a_contact(hs):
+    customer = Customer(
+        email=["broken", " Jane.Doe@Example.COM ", "other@example.com"],
+        first_name=" Jane ",
+        last_name="Doe",
+        phone="+49 228 1234",
+        city="Bonn",
+        state="NRW",
+        postal_code="53113",
+        country="DE",
+    )
+
+    assert to_contact(hs.sale("1", customer=customer), hs.settings()) == {
+        "id": "jane.doe@example.com",
+        "idProperty": "email",
+        "properties": {
+            "email": "jane.doe@example.com",
+            "firstname": "Jane",
+            "lastname": "Doe",
+            "phone": "+49 228 1234",
+            "city": "Bonn",
+            "state": "NRW",
+            "zip": "53113",
+            "country": "DE",
+        },
+        "objectWriteTraceId": "sale:1",
+    }
+
+
+def test_without_a_valid_address_there_is_no_contact(hs):
+    assert to_contact(hs.sale(), hs.settings()) is None
+    assert to_contact(hs.sale(email="broken"), hs.settings()) is None
+    assert to_contact(hs.sale(customer=Customer(phone="1")), hs.settings()) is None
+
+
+def test_contact_properties_add_and_replace_all_but_the_key(hs):
+    settings = hs.settings(
+        contact_properties={
+            "lifecyclestage": "=customer",
+            "city": "custom_data.none",
+            "email": "=other@b.example",
+        }
+    )
+    conversion = hs.sale(customer=Customer(email="a@b.example", city="Bonn"))
+
+    contact = to_contact(conversion, settings)
+
+    assert contact is not None
+    assert contact["properties"] == {"email": "a@b.example", "lifecyclestage": "customer"}
+
+
+def test_contacts_can_be_switched_off(hs):
+    assert to_contact(hs.sale(email="a@b.example"), hs.settings(contacts=False)) is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["a@b.example", "o'neil+tag@sub.domain.example", "x.y@z-1.example", "müller@straße.example"],
+)
+def test_valid_addresses_are_accepted(address):
+    assert first_email([address]) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "a",
+        "a@b",
+        "@b.example",
+        "a@@b.example",
+        "a@b..example",
+        "a..b@c.example",
+        ".a@b.example",
+        "a.@b.example",
+        "a b@c.example",
+        "a@b.example, c@d.example",
+        "a@b.e",
+        "<a@b.example>",
+        "a@" + "b" * 260 + ".example",
+        "a" * 100_000,
+    ],
+)
+def test_invalid_addresses_are_skipped(address):
+    assert first_email([address]) is None
+
+
+@given(st.lists(st.text(max_size=30), max_size=3))
+def test_any_customer_maps_to_text_without_whitespace_around(values):
+    try:
+        customer = Customer(email="a@b.example", first_name=values, city=values)
+    except ValueError:
+        return
+    settings = HubSpotSettings(access_token="t")
+    contact = to_contact(Conversion.lead(customer=customer), settings)
+
+    assert contact is not None
+    assert all(v and v == v.strip() for v in contact["properties"].values())

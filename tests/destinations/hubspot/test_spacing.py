@@ -19,14 +19,14 @@ from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings
 from tests.destinations.hubspot.virtual_time import run
 
-LIMIT, INTERVAL = 100, 10.0  # what HubSpotSettings says by itself
+LIMIT, INTERVAL = 100, 10.0  # the defaults of HubSpotSettings
 ROUND_TRIP = 0.1
 ON_THE_WIRE = 3 * ROUND_TRIP  # contacts, deals, links
 
 
 @attrs.define
 class Story:
-    """What happened: seconds from submit to delivered, and when which request was sent."""
+    """Seconds from submit to delivered, and the time of each request."""
 
     delays: list[float] = attrs.field(factory=list)
     batches: list[tuple[float, int]] = attrs.field(factory=list)  # when, how many deals
@@ -41,11 +41,11 @@ class Story:
     def peak(self) -> int:
         """The most requests within any ten seconds."""
         sent = self.counted
-        return max(bisect_left(sent, at + INTERVAL) - n for n, at in enumerate(sent))
+        return max(bisect_left(sent, start + INTERVAL) - n for n, start in enumerate(sent))
 
 
 class SlowWire:
-    """Passes on to the scripted wire, after a round trip, and keeps the times."""
+    """Passes requests on to the scripted wire after a round trip, and keeps their times."""
 
     def __init__(self, wire, story):
         self.wire, self.story = wire, story
@@ -71,14 +71,14 @@ def sale(number):
 
 @pytest.fixture
 def deliver(wire, hs):
-    """Deliver *arrivals*, (second, how many) each, and tell the story."""
+    """Deliver *arrivals*, (second, how many) each, and return the story."""
 
     async def live(arrivals, leave):
         story, accepted, clock = Story(), {}, anyio.current_time
 
         def notify(event):
             if isinstance(event, Delivered):
-                story.delays += [clock() - accepted[one] for one in event.event_ids]
+                story.delays += [clock() - accepted[event_id] for event_id in event.event_ids]
 
         sink = HubSpotSink(HubSpotSettings(access_token=hs.TOKEN), transport=SlowWire(wire, story))
         outbox = MemoryOutbox(10**6, clock=clock)
@@ -87,9 +87,9 @@ def deliver(wire, hs):
             for second, count in arrivals:
                 await anyio.sleep(second - clock())
                 batch = [sale(len(accepted) + number) for number in range(count)]
-                accepted |= {one.event_id: clock() for one in batch}
+                accepted |= {conversion.event_id: clock() for conversion in batch}
                 await dispatcher.submit(batch)
-            # Leaving hurries: wait as a service does that goes on.
+            # Closing would hurry the lane: wait as a service that goes on does.
             while not leave and len(story.delays) < len(accepted):  # noqa: ASYNC110
                 await anyio.sleep(ROUND_TRIP)
         story.ended = clock()
@@ -106,14 +106,14 @@ def trickle(rate, until=60.0, start=0.0):
         yield now, 1
 
 
-def test_a_lone_conversion_waits_for_nothing(deliver):
+def test_a_single_conversion_goes_at_once(deliver):
     story = deliver([(5.0, 1), (15.0, 1), (16.0, 1)])
 
     assert story.delay() == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("rate", [3, 25, 300])
-def test_a_trickle_waits_a_third_of_a_second_and_leaves_a_part_of_the_limit(deliver, rate):
+def test_a_trickle_waits_a_third_of_a_second_and_leaves_a_third_of_the_limit(deliver, rate):
     story = deliver(trickle(rate))
 
     assert story.delay(0.95) < 0.31
@@ -125,7 +125,7 @@ def test_a_trickle_waits_a_third_of_a_second_and_leaves_a_part_of_the_limit(deli
 def test_a_trickle_becomes_batches_of_one_size_evenly_spaced(deliver):
     story = deliver((number / 25, 1) for number in range(60 * 25))
 
-    times = [at for at, _ in story.batches]
+    times = [moment for moment, _ in story.batches]
     assert all(0.25 < b - a < 0.35 for a, b in pairwise(times))
     assert {count for _, count in story.batches[2:-1]} <= {7, 8}
 
@@ -157,21 +157,21 @@ def test_a_burst_within_a_trickle_finds_room(deliver):
     assert story.delay() < 0.4
 
 
-def test_after_a_burst_what_is_left_of_the_limit_is_spread(deliver):
+def test_after_a_burst_the_remaining_limit_is_spread(deliver):
     story = deliver([(0.0, 4_000), *trickle(25)])
 
     assert story.peak <= LIMIT
     assert story.delay() < 2.0  # eager lanes let the last ones wait for eight seconds
 
 
-def test_closing_waits_for_no_fuller_batch(deliver):
+def test_closing_does_not_wait_for_a_fuller_batch(deliver):
     story = deliver([(0.0, 1), (0.01, 1)], leave=True)
 
     assert story.ended == pytest.approx(0.01 + ON_THE_WIRE)
     assert story.peak == 4
 
 
-def test_a_batch_after_a_full_one_waits_for_nothing(deliver):
+def test_a_batch_after_a_full_one_goes_at_once(deliver):
     story = deliver([(0.0, 150)])
 
     assert story.delay() == pytest.approx(0.0)

@@ -43,11 +43,11 @@ from anytrack_async.destinations.hubspot.portal import Paths
 )
 def test_each_version_has_its_paths(version, expected):
     paths = Paths(version)
-    found = {
+    actual = {
         name: "/".join(
             paths.upsert(name) if name in ("deals", "contacts") else getattr(paths, name)
         )
         for name in expected
     }
 
-    assert found == expected
+    assert actual == expected

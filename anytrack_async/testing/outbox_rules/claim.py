@@ -1,0 +1,375 @@
+"""Rules about claiming, renewing, settling and releasing."""
+
+# ruff: noqa: D102, S101
+
+from __future__ import annotations
+
+import pytest
+
+from anytrack_async.errors import OutboxError
+from anytrack_async.outbox.base import FailedEntry, Outbox
+from anytrack_async.testing.outbox_rules.base import (
+    LEASE,
+    Clock,
+    Rules,
+    attempts,
+    deliver,
+    failures,
+    orders,
+    sale,
+    sales,
+)
+
+
+class ClaimRules(Rules):
+    """Tests of `claim`, `renew`, `settle` and `release`."""
+
+    # Claiming new conversions
+
+    async def test_claims_follow_the_log_and_never_overlap(self, outbox: Outbox) -> None:
+        await outbox.append(sales(3, 1))
+        await outbox.append(sales(2))
+
+        first = await outbox.claim("alpha", 2, LEASE)
+        second = await outbox.claim("alpha", 2, LEASE)
+
+        assert (orders(first), orders(second)) == ([3, 1], [2])
+        assert first.lease_id != second.lease_id
+        assert list(first.entries.seqs) == sorted(first.entries.seqs)
+
+    async def test_an_entry_contains_the_time_of_acceptance(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        accepted_at = clock.now
+        await outbox.append(sales(1))
+        clock.advance(5)
+
+        (entry,) = (await outbox.claim("alpha", 1, LEASE)).entries
+
+        assert (entry.accepted_at, entry.attempts) == (accepted_at, 0)
+
+    async def test_destinations_do_not_wait_for_each_other(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1, 2))
+        assert await deliver(outbox, "alpha") == [1, 2]
+
+        assert orders(await outbox.claim("beta", 1, LEASE)) == [1]
+
+    async def test_an_empty_claim_has_no_lease(self, outbox: Outbox) -> None:
+        claim = await outbox.claim("alpha", 10, LEASE)
+
+        assert (claim.destination, claim.lease_id, len(claim.entries)) == ("alpha", 0, 0)
+        assert claim.next_due is None
+
+    async def test_a_limit_of_0_claims_nothing(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1))
+
+        assert not (await outbox.claim("alpha", 0, LEASE)).entries
+        assert orders(await outbox.claim("alpha", 1, LEASE)) == [1]
+
+    async def test_claiming_for_an_unknown_destination_raises(self, outbox: Outbox) -> None:
+        with pytest.raises(OutboxError, match="gamma"):
+            await outbox.claim("gamma", 10, LEASE)
+
+    # Conversions of other destinations
+
+    async def test_conversions_of_others_are_skipped(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1, 2), ["beta"])
+        await outbox.append(sales(3))
+        await outbox.append(sales(4), ["alpha", "beta"])
+        await outbox.append(sales(5), [])
+
+        assert orders(await outbox.claim("alpha", 1, LEASE)) == [3]
+        assert orders(await outbox.claim("alpha", 9, LEASE)) == [4]
+        assert orders(await outbox.claim("alpha", 9, LEASE)) == []
+        assert orders(await outbox.claim("beta", 9, LEASE)) == [1, 2, 3, 4]
+
+    async def test_a_claim_is_empty_if_all_conversions_are_of_others(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1), ["beta"])
+
+        claim = await outbox.claim("alpha", 9, LEASE)
+
+        assert (claim.lease_id, len(claim.entries), claim.next_due) == (0, 0, None)
+        assert (await outbox.depths())["alpha"].waiting == 0
+
+    async def test_names_that_contain_each_other_are_distinguished(self, outbox: Outbox) -> None:
+        await outbox.open(["alph", "alphabet"])
+        await outbox.append(sales(1), ["alph"])
+        await outbox.append(sales(2), ["alphabet"])
+
+        assert await deliver(outbox, "alpha") == []
+        assert await deliver(outbox, "alph") == [1]
+        assert await deliver(outbox, "alphabet") == [2]
+
+    # Leases
+
+    async def test_leased_conversions_are_not_claimed_again(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1))
+        await outbox.claim("alpha", 1, LEASE)
+
+        again = await outbox.claim("alpha", 1, LEASE)
+
+        assert (len(again.entries), again.next_due) == (0, clock.now + LEASE)
+
+    async def test_an_expired_lease_counts_as_an_attempt(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1, 2))
+        lost = await outbox.claim("alpha", 2, LEASE)
+        clock.advance(LEASE)
+
+        again = await outbox.claim("alpha", 2, LEASE)
+
+        assert (orders(again), attempts(again)) == ([1, 2], [1, 1])
+        assert not await outbox.settle(lost, failures(lost, 1))
+        assert not await outbox.release(lost, due=clock.now, counts_as_attempt=True)
+        assert not await outbox.renew(lost, LEASE)
+        assert await outbox.settle(again)
+        assert (await outbox.depths())["alpha"].dead == 0
+
+    async def test_an_expired_lease_is_valid_until_another_worker_claims(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1))
+        claim = await outbox.claim("alpha", 1, LEASE)
+        clock.advance(LEASE + 1)
+
+        assert await outbox.settle(claim)
+        assert await deliver(outbox, "alpha") == []
+
+    async def test_only_as_many_leases_expire_as_the_limit_needs(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1, 2, 3, 4))
+        first = await outbox.claim("alpha", 2, LEASE)
+        second = await outbox.claim("alpha", 2, LEASE + 1)
+        clock.advance(2 * LEASE)
+
+        assert orders(await outbox.claim("alpha", 2, LEASE)) == [1, 2]
+        assert not await outbox.settle(first)
+        assert await outbox.settle(second)
+
+    async def test_renewing_extends_a_lease(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(1))
+        claim = await outbox.claim("alpha", 1, LEASE)
+        clock.advance(LEASE - 1)
+        assert await outbox.renew(claim, LEASE)
+        clock.advance(LEASE - 1)
+
+        again = await outbox.claim("alpha", 1, LEASE)
+
+        assert (len(again.entries), again.next_due) == (0, clock.now + 1)
+        assert await outbox.settle(claim)
+
+    async def test_a_retry_in_an_expired_lease_has_one_more_attempt(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1, 2))
+        claim = await outbox.claim("alpha", 2, LEASE)
+        await outbox.settle(claim, failures(claim, 1, due=clock.now))
+        await outbox.claim("alpha", 2, LEASE)
+        clock.advance(LEASE)
+
+        again = await outbox.claim("alpha", 2, LEASE)
+
+        assert (orders(again), attempts(again)) == ([1], [2])
+
+    # The order of what is due
+
+    async def test_the_retries_due_longest_are_claimed_first(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1, 2, 3, 4, 5))
+        claim = await outbox.claim("alpha", 5, LEASE)
+        due = {1: 4.0, 2: 2.0, 3: 5.0, 4: 1.0, 5: 3.0}
+        await outbox.settle(
+            claim,
+            [
+                failure
+                for order, seconds in due.items()
+                for failure in failures(claim, order, due=clock.now + seconds)
+            ],
+        )
+        clock.advance(9)
+
+        claims = [await outbox.claim("alpha", limit, LEASE) for limit in (1, 1, 2, 2)]
+
+        assert [orders(claim) for claim in claims] == [[4], [2], [1, 5], [3]]
+
+    async def test_the_limit_applies_to_due_retries(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(*range(6)))
+        claim = await outbox.claim("alpha", 6, LEASE)
+        await outbox.settle(claim, failures(claim, *range(6), due=clock.now))
+
+        claims = [await outbox.claim("alpha", 4, LEASE) for _ in range(3)]
+
+        assert [orders(claim) for claim in claims] == [[0, 1, 2, 3], [4, 5], []]
+
+    async def test_retries_are_claimed_before_new_conversions(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1))
+        claim = await outbox.claim("alpha", 1, LEASE)
+        await outbox.append([sale(2)])
+        await outbox.settle(claim, failures(claim, 1, due=clock.now))
+
+        assert orders(await outbox.claim("alpha", 1, LEASE)) == [1]
+        assert orders(await outbox.claim("alpha", 1, LEASE)) == [2]
+
+    async def test_a_claim_of_retries_spans_and_new_conversions_is_in_log_order(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(*range(1, 10)))
+        lost = await outbox.claim("alpha", 2, LEASE)
+        released = await outbox.claim("alpha", 2, 2 * LEASE)
+        settled = await outbox.claim("alpha", 2, LEASE)
+        await outbox.settle(settled, failures(settled, 6, due=clock.now))
+        await outbox.release(released, due=clock.now, counts_as_attempt=False)
+        clock.advance(LEASE)
+
+        mixed = await outbox.claim("alpha", 7, LEASE)
+
+        assert orders(mixed) == [1, 2, 3, 4, 6, 7, 8]
+        assert attempts(mixed) == [1, 1, 0, 0, 1, 0, 0]
+        assert not await outbox.settle(lost)
+        assert await outbox.settle(mixed)
+        assert await deliver(outbox, "alpha") == [9]
+
+    # Settling
+
+    async def test_a_settled_claim_is_final(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(1, 2))
+        claim = await outbox.claim("alpha", 2, LEASE)
+
+        assert await outbox.settle(claim)
+        clock.advance(9 * LEASE)
+        assert await deliver(outbox, "alpha") == []
+        assert not await outbox.settle(claim)
+
+    async def test_only_failed_entries_are_claimed_again_once_due(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1, 2, 3))
+        claim = await outbox.claim("alpha", 3, LEASE)
+        await outbox.settle(claim, failures(claim, 2, due=clock.now + 10))
+
+        early = await outbox.claim("alpha", 3, LEASE)
+        clock.advance(10)
+        again = await outbox.claim("alpha", 3, LEASE)
+
+        assert (len(early.entries), early.next_due) == (0, clock.now)
+        assert (orders(again), attempts(again)) == ([2], [1])
+
+    async def test_a_retry_can_fail_again(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(1))
+        for failed in range(3):
+            claim = await outbox.claim("alpha", 1, LEASE)
+            assert attempts(claim) == [failed]
+            await outbox.settle(claim, failures(claim, 1, due=clock.now))
+
+        assert await deliver(outbox, "alpha") == [1]
+        assert await deliver(outbox, "alpha") == []
+
+    async def test_failures_outside_the_claim_are_refused(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1, 2))
+        claim = await outbox.claim("alpha", 1, LEASE)
+
+        with pytest.raises(OutboxError, match="not in the claim"):
+            await outbox.settle(
+                claim, [FailedEntry(seq=claim.entries[0].seq + 1, attempts=1, error="")]
+            )
+
+        assert await outbox.settle(claim)
+
+    async def test_the_last_failure_of_an_entry_counts(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(1))
+        claim = await outbox.claim("alpha", 1, LEASE)
+        await outbox.settle(claim, failures(claim, 1, due=clock.now) + failures(claim, 1))
+
+        assert await deliver(outbox, "alpha") == []
+        depth = (await outbox.depths())["alpha"]
+        assert (depth.waiting, depth.dead) == (0, 1)
+
+    async def test_settling_for_one_destination_does_not_affect_another(
+        self, outbox: Outbox
+    ) -> None:
+        await outbox.append(sales(1))
+        alpha = await outbox.claim("alpha", 1, LEASE)
+        beta = await outbox.claim("beta", 1, LEASE)
+
+        assert await outbox.settle(alpha, failures(alpha, 1))
+        assert await outbox.settle(beta)
+        assert [letter.destination for letter in await outbox.dead_letters()] == ["alpha"]
+
+    # Releasing
+
+    @pytest.mark.parametrize("counts", [True, False])
+    async def test_released_conversions_are_claimed_again_once_due(
+        self, outbox: Outbox, clock: Clock, counts: bool
+    ) -> None:
+        await outbox.append(sales(1, 2))
+        claim = await outbox.claim("alpha", 2, LEASE)
+        assert await outbox.release(claim, due=clock.now + 10, counts_as_attempt=counts)
+
+        early = await outbox.claim("alpha", 2, LEASE)
+        clock.advance(10)
+        again = await outbox.claim("alpha", 2, LEASE)
+
+        assert (len(early.entries), early.next_due) == (0, clock.now)
+        assert (orders(again), attempts(again)) == ([1, 2], [counts, counts])
+        assert not await outbox.settle(claim)
+
+    async def test_a_released_span_can_be_claimed_in_parts(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1, 2, 3, 4, 5))
+        claim = await outbox.claim("alpha", 5, LEASE)
+        await outbox.release(claim, due=clock.now, counts_as_attempt=True)
+
+        probe = await outbox.claim("alpha", 1, LEASE)
+        assert orders(probe) == [1]
+        await outbox.release(probe, due=clock.now + 5, counts_as_attempt=True)
+        remaining = await outbox.claim("alpha", 9, LEASE)
+        assert (orders(remaining), attempts(remaining)) == ([2, 3, 4, 5], [1] * 4)
+        await outbox.settle(remaining)
+        clock.advance(5)
+        again = await outbox.claim("alpha", 9, LEASE)
+        assert (orders(again), attempts(again)) == ([1], [2])
+
+    async def test_released_spans_are_claimed_in_log_order_up_to_the_limit(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(*range(6)))
+        first, second = [await outbox.claim("alpha", 2, LEASE) for _ in range(2)]
+        await outbox.release(second, due=clock.now, counts_as_attempt=True)
+        await outbox.release(first, due=clock.now, counts_as_attempt=False)
+
+        third = await outbox.claim("alpha", 2, LEASE)
+        fourth = await outbox.claim("alpha", 3, LEASE)
+
+        assert (orders(third), attempts(third)) == ([0, 1], [0, 0])
+        assert (orders(fourth), attempts(fourth)) == ([2, 3, 4], [1, 1, 0])
+
+    async def test_a_split_span_skips_conversions_of_others(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        for order in range(6):
+            await outbox.append(sales(order), ["alpha"] if order % 2 else ["beta"])
+        claim = await outbox.claim("alpha", 9, LEASE)
+        await outbox.release(claim, due=clock.now, counts_as_attempt=False)
+
+        assert orders(await outbox.claim("alpha", 2, LEASE)) == [1, 3]
+        assert orders(await outbox.claim("alpha", 2, LEASE)) == [5]
+        assert (await outbox.depths())["alpha"].waiting == 3
+
+    async def test_retries_are_released_with_spans(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(1, 2))
+        claim = await outbox.claim("alpha", 1, LEASE)
+        await outbox.settle(claim, failures(claim, 1, due=clock.now))
+        mixed = await outbox.claim("alpha", 2, LEASE)
+        await outbox.release(mixed, due=clock.now, counts_as_attempt=True)
+
+        again = await outbox.claim("alpha", 2, LEASE)
+
+        assert (orders(again), attempts(again)) == ([1, 2], [2, 1])

@@ -1,0 +1,292 @@
+"""Rules about reports, depths, the backlog and dead letters."""
+
+# ruff: noqa: D102, S101
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from anytrack_async.errors import OutboxError
+from anytrack_async.models.outcome import Outcome, Report, Status
+from anytrack_async.outbox.base import DeadLetter, Depth, Outbox
+from anytrack_async.testing.outbox_rules.base import (
+    CAPACITY,
+    HOUR,
+    LEASE,
+    Clock,
+    Rules,
+    attempts,
+    dead_letter,
+    deliver,
+    failures,
+    orders,
+    sale,
+    sales,
+)
+
+
+async def _outcomes(outbox: Outbox, order: int) -> dict[str, tuple[Status, int]]:
+    """Return destination → status and attempts of an order."""
+    report = (await outbox.reports([f"sale:{order}"]))[f"sale:{order}"]
+    return {name: (outcome.status, outcome.attempts) for name, outcome in report.outcomes.items()}
+
+
+def _destinations_and_orders(letters: Sequence[DeadLetter]) -> list[tuple[str, str]]:
+    return [(letter.destination, letter.conversion.order_id or "") for letter in letters]
+
+
+class ReportRules(Rules):
+    """Tests of `reports`, `depths`, `undelivered`, `dead_letters` and `replay`."""
+
+    # Reports
+
+    async def test_a_report_follows_a_conversion(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(1))
+        assert (await _outcomes(outbox, 1))["alpha"] == (Status.WAITING, 0)
+        claim = await outbox.claim("alpha", 1, LEASE)
+        assert (await _outcomes(outbox, 1))["alpha"] == (Status.WAITING, 0)
+        await outbox.release(claim, due=clock.now, counts_as_attempt=True)
+        assert (await _outcomes(outbox, 1))["alpha"] == (Status.WAITING, 1)
+        claim = await outbox.claim("alpha", 1, LEASE)
+        await outbox.settle(claim, failures(claim, 1, due=clock.now))
+        assert (await _outcomes(outbox, 1))["alpha"] == (Status.WAITING, 2)
+        await dead_letter(outbox, "alpha", 1)
+        assert (await _outcomes(outbox, 1))["alpha"] == (Status.DEAD, 3)
+        await outbox.replay("alpha")
+        assert (await _outcomes(outbox, 1))["alpha"] == (Status.WAITING, 0)
+        await deliver(outbox, "alpha")
+        assert (await _outcomes(outbox, 1))["alpha"][0] is Status.DELIVERED
+        assert (await _outcomes(outbox, 1))["beta"] == (Status.WAITING, 0)
+
+    async def test_a_report_contains_the_reason(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1))
+        await dead_letter(outbox, "alpha", 1)
+        await deliver(outbox, "beta")
+
+        assert await outbox.reports(["sale:1"]) == {
+            "sale:1": Report(
+                event_id="sale:1",
+                outcomes={
+                    "alpha": Outcome(
+                        status=Status.DEAD, destination="alpha", error="no thanks", code="E1"
+                    ),
+                    "beta": Outcome(status=Status.DELIVERED, destination="beta"),
+                },
+            )
+        }
+
+    async def test_reports_skip_unknown_ids(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1))
+
+        assert set(await outbox.reports(["sale:1", "sale:2"])) == {"sale:1"}
+
+    async def test_a_report_contains_only_addressed_destinations(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1), ["alpha"])
+        await outbox.append(sales(2), ["beta"])
+        assert set(await _outcomes(outbox, 1)) == {"alpha"}
+        await deliver(outbox, "alpha", "beta")
+        await outbox.prune(remember=HOUR)
+
+        assert set(await _outcomes(outbox, 1)) == {"alpha"}
+        clock.advance(1)
+        await outbox.open(["late", "later"], from_start=["later"])
+        assert set(await _outcomes(outbox, 2)) == {"beta"}
+
+    async def test_a_report_omits_destinations_registered_later_at_the_end(
+        self, outbox: Outbox
+    ) -> None:
+        await outbox.append(sales(1))
+        await outbox.open(["late", "later"], from_start=["later"])
+
+        assert set(await _outcomes(outbox, 1)) == {"alpha", "beta", "later"}
+
+    async def test_pruned_conversions_are_reported_as_delivered(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1, 2))
+        await deliver(outbox, "alpha", "beta")
+        await outbox.prune(remember=HOUR)
+
+        report = (await outbox.reports(["sale:1"]))["sale:1"]
+
+        assert set(report.outcomes) == {"alpha", "beta"}
+        assert report.delivered
+
+    async def test_pruning_around_a_dead_letter_changes_no_report(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1, 2, 3))
+        await dead_letter(outbox, "alpha", 1)
+        await deliver(outbox, "beta")
+
+        assert await outbox.prune(remember=HOUR) == 2
+        reports = await outbox.reports(["sale:1", "sale:2", "sale:3"])
+        statuses = [report.outcomes["alpha"].status for report in reports.values()]
+        assert statuses == [Status.DEAD, Status.DELIVERED, Status.DELIVERED]
+
+    async def test_a_conversion_in_an_expired_lease_is_waiting(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1))
+        await outbox.claim("alpha", 1, LEASE)
+        clock.advance(LEASE)
+
+        assert (await _outcomes(outbox, 1))["alpha"][0] is Status.WAITING
+
+    # Depths and backlog
+
+    async def test_depths_count_every_conversion_once(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(*range(10)))
+        first = await outbox.claim("alpha", 4, LEASE)
+        await outbox.claim("alpha", 1, LEASE)
+        assert (await outbox.depths())["alpha"] == Depth(waiting=10, in_flight=5)
+
+        retries = failures(first, 1, 2, due=clock.now)
+        await outbox.settle(first, failures(first, 0) + retries)
+        assert (await outbox.depths())["alpha"] == Depth(waiting=8, in_flight=1, retrying=2, dead=1)
+        retry = await outbox.claim("alpha", 1, LEASE)
+        assert (await outbox.depths())["alpha"] == Depth(waiting=8, in_flight=2, retrying=1, dead=1)
+        await outbox.release(retry, due=clock.now, counts_as_attempt=True)
+        clock.advance(LEASE)
+        assert (await outbox.depths())["alpha"] == Depth(waiting=8, in_flight=0, retrying=3, dead=1)
+        assert (await outbox.depths())["beta"] == Depth(waiting=10)
+        await deliver(outbox, "alpha")
+        assert (await outbox.depths())["alpha"] == Depth(dead=1)
+
+    async def test_conversions_released_without_an_attempt_are_not_retrying(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1, 2))
+        for name, counts in (("alpha", False), ("beta", True)):
+            claim = await outbox.claim(name, 2, LEASE)
+            await outbox.release(claim, due=clock.now, counts_as_attempt=counts)
+
+        depths = await outbox.depths()
+
+        assert depths == {"alpha": Depth(waiting=2), "beta": Depth(waiting=2, retrying=2)}
+
+    async def test_undelivered_raises_for_an_unknown_destination(self, outbox: Outbox) -> None:
+        with pytest.raises(OutboxError, match="gamma"):
+            await outbox.undelivered("gamma")
+
+    async def test_undelivered_events_are_in_log_order(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(*range(4)))
+        await outbox.append(sales(4), ["beta"])
+        await outbox.append(sales(5, 6))
+        first = await outbox.claim("alpha", 3, LEASE)
+        await outbox.settle(first, failures(first, 0) + failures(first, 1, due=0.0))
+        await outbox.claim("alpha", 2, LEASE)
+
+        assert list(await outbox.undelivered("alpha")) == ["sale:1", "sale:3", "sale:5", "sale:6"]
+        assert list(await outbox.undelivered("alpha", limit=2)) == ["sale:1", "sale:3"]
+        await outbox.claim("alpha", 9, LEASE)
+        assert len(await outbox.undelivered("alpha")) == 4
+        clock.advance(LEASE)
+        await deliver(outbox, "alpha")
+        assert list(await outbox.undelivered("alpha")) == []
+
+    # Dead letters
+
+    async def test_a_dead_letter_contains_the_reason(self, outbox: Outbox, clock: Clock) -> None:
+        await outbox.append(sales(1, 2))
+        claim = await outbox.claim("alpha", 2, LEASE)
+        clock.advance(3)
+        await outbox.settle(claim, failures(claim, 2))
+
+        assert list(await outbox.dead_letters()) == [
+            DeadLetter(
+                seq=claim.entries[1].seq,
+                destination="alpha",
+                conversion=sale(2),
+                attempts=1,
+                error="no thanks",
+                code="E1",
+                died_at=clock.now,
+            )
+        ]
+
+    async def test_dead_letters_are_not_claimed_and_delay_nothing(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1, 2))
+        await dead_letter(outbox, "alpha", 1, 2)
+        await outbox.append(sales(3))
+        clock.advance(9 * LEASE)
+
+        assert await deliver(outbox, "alpha") == [3]
+        assert (await outbox.claim("alpha", 9, LEASE)).next_due is None
+
+    async def test_dead_letters_can_be_read_by_destination(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1, 2))
+        await dead_letter(outbox, "alpha", 1)
+        await dead_letter(outbox, "beta", 2)
+
+        assert _destinations_and_orders(await outbox.dead_letters("beta")) == [("beta", "2")]
+        with pytest.raises(OutboxError, match="gamma"):
+            await outbox.dead_letters("gamma")
+
+    async def test_paging_returns_each_dead_letter_once(self, outbox: Outbox) -> None:
+        await outbox.append(sales(*range(7)))
+        await dead_letter(outbox, "alpha", 0, 1, 2, 3, 5)
+        await dead_letter(outbox, "beta", 1, 2, 6)
+
+        letters: list[DeadLetter] = []
+        while page := await outbox.dead_letters(after=letters[-1].seq if letters else 0, limit=2):
+            letters += page
+
+        expected = [("alpha", order) for order in "01235"] + [("beta", order) for order in "126"]
+        assert sorted(_destinations_and_orders(letters)) == sorted(expected)
+        assert [letter.seq for letter in letters] == sorted(letter.seq for letter in letters)
+
+    async def test_a_page_is_not_longer_than_its_limit(self, outbox: Outbox) -> None:
+        await outbox.append(sales(*range(7)))
+        await dead_letter(outbox, "alpha", *range(7))
+
+        assert len(await outbox.dead_letters("alpha", limit=3)) == 3
+
+    async def test_a_page_can_be_long(self, outbox: Outbox) -> None:
+        await outbox.append(sales(*range(CAPACITY)))
+        await dead_letter(outbox, "alpha", *range(CAPACITY))
+
+        letters = await outbox.dead_letters(limit=CAPACITY)
+
+        assert [letter.conversion for letter in letters] == sales(*range(CAPACITY))
+
+    async def test_replaying_all_makes_them_due_with_0_attempts(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1, 2, 3))
+        await dead_letter(outbox, "alpha", 1, 3)
+        await dead_letter(outbox, "beta", 1)
+
+        assert await outbox.replay("alpha") == 2
+        claim = await outbox.claim("alpha", 9, LEASE)
+        assert (orders(claim), attempts(claim)) == ([1, 3], [0, 0])
+        assert await outbox.settle(claim)
+        assert _destinations_and_orders(await outbox.dead_letters()) == [("beta", "1")]
+        assert await outbox.replay("alpha") == 0
+
+    async def test_replaying_by_id_ignores_ids_that_are_not_dead(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await outbox.append(sales(1, 2, 3, 4))
+        claim = await outbox.claim("alpha", 9, LEASE)
+        retry = failures(claim, 3, due=clock.now + 99)
+        await outbox.settle(claim, failures(claim, 1, 2) + retry)
+
+        assert await outbox.replay("alpha", ["sale:2", "sale:3", "sale:4", "sale:5"]) == 1
+        assert await deliver(outbox, "alpha") == [2]
+        assert _destinations_and_orders(await outbox.dead_letters()) == [("alpha", "1")]
+
+    async def test_a_replayed_conversion_can_die_again(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1))
+        await dead_letter(outbox, "alpha", 1)
+        await outbox.replay("alpha")
+        await dead_letter(outbox, "alpha", 1)
+
+        assert _destinations_and_orders(await outbox.dead_letters()) == [("alpha", "1")]
+        assert (await outbox.depths())["alpha"].dead == 1
+
+    async def test_replaying_for_an_unknown_destination_raises(self, outbox: Outbox) -> None:
+        with pytest.raises(OutboxError, match="gamma"):
+            await outbox.replay("gamma")
+        with pytest.raises(OutboxError, match="gamma"):
+            await outbox.replay("gamma", ["sale:1"])
