@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import anytrack_async
 from anytrack_async import (
     HttpSettings,
     HubSpotSettings,
@@ -86,11 +87,21 @@ def test_examples_reached_the_services(sandbox: Sandbox, tmp_path: Path) -> None
     assert {"sale:B-1", "sale:B-2"} <= sandbox.ledger(ids=True)["hubspot"]["ids"].keys()
 
 
-def test_every_error_in_the_readme_exists() -> None:
-    table = README.partition("## Errors")[2].partition("\n## ")[0]
+def test_every_class_in_the_readme_is_importable_from_the_root() -> None:
+    names = {*re.findall(r"\b[A-Z]\w+(?:Error|Settings|Fields|Sink|Limits|Client)\b", README)}
+    builtin, examples = {"TypeError", "OSError"}, {"FileSink", "PigeonSink"}
 
-    for name in re.findall(r"`(\w+Error)`", table):
-        assert hasattr(errors, name), name
+    assert {"MetaFields", "OAuthSettings", "DeliveryTimeoutError"} <= names
+    assert names - builtin - examples <= {*anytrack_async.__all__}
+
+
+def test_the_readme_names_every_error_that_a_caller_may_see() -> None:
+    section = README.partition("## Errors")[2].partition("\n## ")[0]
+    families = {"AnyTrackError", "DeliveryError"}
+    special = {"NotFoundError", "SchemaVersionError"}  # a RejectedError and an OutboxError
+
+    names = {*re.findall(r"`(\w+Error)`", section)}
+    assert {*errors.__all__} - families - special <= names
 
 
 def test_every_extra_is_in_the_readme() -> None:
@@ -101,7 +112,7 @@ def test_every_extra_is_in_the_readme() -> None:
 
 
 def test_the_readme_lists_every_environment_variable_that_is_read() -> None:
-    table = README.partition("reads:\n")[2].partition("\n\nOr in code")[0]
+    table = README.partition("reads:\n")[2].partition("\n\nEverything else")[0]
     variables = {name for entry in destinations() for name in entry.sink_class().variables}
 
     assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | {OUTBOX}

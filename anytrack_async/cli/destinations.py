@@ -1,4 +1,4 @@
-"""`anytrack destinations`, `anytrack check` and `anytrack setup`: what the registry knows.
+"""`anytrack destinations`, `anytrack check` and `anytrack setup`, for every registered destination.
 
 No destination is named here: a new one in the registry appears in all three commands.
 """
@@ -42,7 +42,7 @@ class _Listed:
 
     Attributes:
         name: of the destination.
-        state: ``"configured"``, ``"not configured"``, or what is wrong.
+        state: ``"configured"``, ``"not configured"``, or the problem.
         variables: environment variable → whether it is set.
     """
 
@@ -129,7 +129,7 @@ def _describe(destination: Destination) -> _Listed:
 
 
 def _state(destination: Destination) -> str:
-    """Return ``"configured"``, ``"not configured"``, or what is missing or wrong."""
+    """Return ``"configured"``, ``"not configured"``, or the problem with the variables."""
     try:
         # A sink opens no connection before its first delivery, so this one needs no closing.
         sink = destination.sink_from_env()

@@ -171,7 +171,7 @@ async def store(conversion: Conversion) -> TrackResult:
 
 
 class _DeliveryWatch:
-    """Waits for a delivery, but not for a destination whose lane is held."""
+    """Waits for a delivery, but not at a destination that needs an operator."""
 
     def __init__(self) -> None:
         self._held: set[str] = set()

@@ -100,8 +100,8 @@ class Tracking:
     ) -> AsyncGenerator[Report]:
         """Submit everything in *source*; yield a `Report` for each, in the order they finish.
 
-        Memory stays flat: *source* is read only as fast as reports are taken. A conversion whose
-        event id is in conflict is reported with status ``conflict`` and stops nothing.
+        Memory stays flat: *source* is read only as fast as reports are taken. A conversion with a
+        conflicting event id is reported with status ``conflict`` and stops nothing.
 
         Args:
             source: any sync or async iterable of conversions. A sync iterable other than a list or
@@ -120,6 +120,7 @@ class Tracking:
             UndeliveredError: the client closed before everything was delivered.
             QueueFullError: the outbox is full and ``on_full="raise"``; conversions that were not
                 reported by then may not have been accepted.
+            TypeError: *source* yielded something else than a `Conversion`.
             Exception: the exception that *source* raised, after the reports of all its conversions.
         """
         return track_many(self._dispatcher, source, to=to, at=at, in_flight=in_flight)

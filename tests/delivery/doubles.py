@@ -1,4 +1,4 @@
-"""Fakes around a dispatcher: sinks that do as they are told, a clock, and a record of it all."""
+"""Fakes around a dispatcher: scripted sinks, a clock, and a record of all events."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ids(conversions: Sequence[Conversion]) -> list[str]:
     return [conversion.event_id for conversion in conversions]
 
 
-async def calm() -> None:
+async def run_ready_tasks() -> None:
     """Let every task that can do something do it; for worlds in memory."""
     for _ in range(100):
         await checkpoint()
@@ -63,7 +63,7 @@ class Clock:
         return self.now
 
 
-class Stir:
+class Changes:
     """Lets tests wait for a fact instead of for a time."""
 
     def __init__(self) -> None:
@@ -103,13 +103,13 @@ class FakeSink:
         self.busy = 0
         self.peak = 0
         self.closed = False
-        self.stir: Callable[[], None] = lambda: None
+        self.changed: Callable[[], None] = lambda: None
 
     async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
         self.calls.append(ids(batch))
         self.busy += 1
         self.peak = max(self.peak, self.busy)
-        self.stir()
+        self.changed()
         try:
             outcomes = self.answer(ids(batch))
             if inspect.isawaitable(outcomes):
@@ -120,7 +120,7 @@ class FakeSink:
             return outcomes
         finally:
             self.busy -= 1
-            self.stir()
+            self.changed()
 
     async def aclose(self) -> None:
         self.closed = True
@@ -140,7 +140,7 @@ class Service:
             raise Unavailable("502 bad gateway")
 
 
-class Gatekeeper:
+class BlockingAnswer:
     """An `answer` that lets batches wait until it is opened."""
 
     def __init__(self) -> None:
@@ -193,9 +193,9 @@ class World:
         self.outbox = outbox or MemoryOutbox(**clocks)
         self.events: list[Any] = []
         self.undelivered: UndeliveredError | None = None
-        self.stir = Stir()
+        self.changed = Changes()
         for sink in self.sinks:
-            sink.stir = self.stir
+            sink.changed = self.changed
         self.dispatcher = Dispatcher(
             self.outbox,
             self.sinks,
@@ -207,13 +207,13 @@ class World:
 
     def _notify(self, event: Any) -> None:
         self.events.append(event)
-        self.stir()
+        self.changed()
 
-    def told(self, kind: type) -> list[Any]:
+    def events_of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def until(self, fact: Callable[[], object]) -> None:
-        await self.stir.until(fact)
+        await self.changed.until(fact)
 
     @asynccontextmanager
     async def open(self, *, leaving: bool | None = False) -> AsyncGenerator[World]:
@@ -240,7 +240,7 @@ class World:
 
     async def deliver(self, *conversions: Conversion) -> list[Report]:
         """Submit, and wait for the reports."""
-        return [await one for one in await self.dispatcher.submit(conversions)]
+        return [await delivery for delivery in await self.dispatcher.submit(conversions)]
 
     async def dead(self) -> dict[str, str]:
         """Return event id → why it is dead."""
@@ -248,6 +248,6 @@ class World:
         return {letter.conversion.event_id: letter.error for letter in letters}
 
 
-def statuses(handle: Delivery | Report) -> dict[str, str]:
-    report = handle.report if isinstance(handle, Delivery) else handle
+def statuses(delivery: Delivery | Report) -> dict[str, str]:
+    report = delivery.report if isinstance(delivery, Delivery) else delivery
     return {name: str(outcome.status) for name, outcome in report.outcomes.items()}

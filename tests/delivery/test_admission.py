@@ -8,14 +8,14 @@ from anytrack_async.delivery.admission import Admission
 from anytrack_async.errors import ClosedError, OutboxError, QueueFullError
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
-from tests.delivery.doubles import QUICK, calm, ids, sale, sales
+from tests.delivery.doubles import QUICK, ids, run_ready_tasks, sale, sales
 
 pytestmark = pytest.mark.asyncio
 
 PATIENT = attrs.evolve(QUICK, poll=60.0)
 
 
-class Desk:
+class Callers:
     """An admission in front of a small outbox, with callers in the order in which they came."""
 
     def __init__(self, tg, *, capacity=2, settings=PATIENT):
@@ -43,106 +43,106 @@ class Desk:
                     self.accepted += ids(conversions)
 
         self._tg.start_soon(submit)
-        await calm()
+        await run_ready_tasks()
         return scope
 
     async def deliver(self, count):
         """Make room."""
         await self.outbox.settle(await self.outbox.claim("meta", count, 60))
         self.admission.notify_space_available()
-        await calm()
+        await run_ready_tasks()
 
 
 async def test_a_full_outbox_lets_callers_in_as_they_came():
     async with anyio.create_task_group() as tg:
-        desk = await Desk(tg).start()
+        callers = await Callers(tg).start()
         for name in "abcdef":
-            await desk.come(sale(name))
-        assert desk.accepted == ["a", "b"]
+            await callers.come(sale(name))
+        assert callers.accepted == ["a", "b"]
 
-        await desk.deliver(1)
-        assert desk.accepted == ["a", "b", "c"]
-        await desk.deliver(2)
-        assert desk.accepted == ["a", "b", "c", "d", "e"]
-        await desk.deliver(1)
-        assert desk.accepted == ["a", "b", "c", "d", "e", "f"]
+        await callers.deliver(1)
+        assert callers.accepted == ["a", "b", "c"]
+        await callers.deliver(2)
+        assert callers.accepted == ["a", "b", "c", "d", "e"]
+        await callers.deliver(1)
+        assert callers.accepted == ["a", "b", "c", "d", "e", "f"]
 
 
 async def test_a_small_call_does_not_overtake_a_big_one_that_waits():
     async with anyio.create_task_group() as tg:
-        desk = await Desk(tg).start()
-        await desk.come(sale("a"))
-        await desk.come(*sales(2, "big"))
-        await desk.come(sale("small"))
-        assert desk.accepted == ["a"]
+        callers = await Callers(tg).start()
+        await callers.come(sale("a"))
+        await callers.come(*sales(2, "big"))
+        await callers.come(sale("small"))
+        assert callers.accepted == ["a"]
 
-        await desk.deliver(1)
-        assert desk.accepted == ["a", "big0", "big1"]
-        await desk.deliver(2)
-        assert desk.accepted == ["a", "big0", "big1", "small"]
+        await callers.deliver(1)
+        assert callers.accepted == ["a", "big0", "big1"]
+        await callers.deliver(2)
+        assert callers.accepted == ["a", "big0", "big1", "small"]
 
 
 async def test_a_caller_that_gives_up_lets_the_next_in():
     async with anyio.create_task_group() as tg:
-        desk = await Desk(tg, capacity=1).start()
-        await desk.come(sale("a"))
-        first = await desk.come(sale("b"))
-        second = await desk.come(sale("c"))
-        await desk.come(sale("d"))
+        callers = await Callers(tg, capacity=1).start()
+        await callers.come(sale("a"))
+        first = await callers.come(sale("b"))
+        second = await callers.come(sale("c"))
+        await callers.come(sale("d"))
 
         first.cancel()
         second.cancel()
-        await desk.deliver(1)
+        await callers.deliver(1)
 
-        assert desk.accepted == ["a", "d"]
+        assert callers.accepted == ["a", "d"]
 
 
 async def test_closing_turns_away_all_who_wait():
     async with anyio.create_task_group() as tg:
-        desk = await Desk(tg, capacity=1).start()
+        callers = await Callers(tg, capacity=1).start()
         for name in "abc":
-            await desk.come(sale(name))
+            await callers.come(sale(name))
 
-        desk.admission.close()
-        await calm()
+        callers.admission.close()
+        await run_ready_tasks()
 
-        assert desk.accepted == ["a"]
-        assert [type(exc) for exc in desk.refused] == [ClosedError, ClosedError]
-        assert (await desk.outbox.depths())["meta"].waiting == 1
+        assert callers.accepted == ["a"]
+        assert [type(exc) for exc in callers.refused] == [ClosedError, ClosedError]
+        assert (await callers.outbox.depths())["meta"].waiting == 1
 
 
 async def test_a_full_outbox_can_raise_instead():
     async with anyio.create_task_group() as tg:
-        desk = await Desk(tg, settings=attrs.evolve(QUICK, on_full="raise")).start()
-        await desk.come(*sales(2))
-        await desk.come(sale("late"))
+        callers = await Callers(tg, settings=attrs.evolve(QUICK, on_full="raise")).start()
+        await callers.come(*sales(2))
+        await callers.come(sale("late"))
 
-        assert [type(exc) for exc in desk.refused] == [QueueFullError]
+        assert [type(exc) for exc in callers.refused] == [QueueFullError]
 
 
 async def test_a_call_that_can_never_fit_is_refused_at_once():
     async with anyio.create_task_group() as tg:
-        desk = await Desk(tg).start()
-        await desk.come(*sales(3))
-        assert [type(exc) for exc in desk.refused] == [QueueFullError]
+        callers = await Callers(tg).start()
+        await callers.come(*sales(3))
+        assert [type(exc) for exc in callers.refused] == [QueueFullError]
 
-        await desk.come(*sales(2))
-        await desk.come(sale("waits"))
-        await desk.come(*sales(3, "x"))
-        assert len(desk.refused) == 1
-        await desk.deliver(2)
-        assert [type(exc) for exc in desk.refused] == [QueueFullError] * 2
-        assert desk.accepted == ["e0", "e1", "waits"]
+        await callers.come(*sales(2))
+        await callers.come(sale("waits"))
+        await callers.come(*sales(3, "x"))
+        assert len(callers.refused) == 1
+        await callers.deliver(2)
+        assert [type(exc) for exc in callers.refused] == [QueueFullError] * 2
+        assert callers.accepted == ["e0", "e1", "waits"]
 
 
 async def test_room_that_another_process_made_is_found():
     async with anyio.create_task_group() as tg:
-        desk = await Desk(tg, capacity=1, settings=QUICK).start()
-        await desk.come(sale("a"))
-        await desk.outbox.settle(await desk.outbox.claim("meta", 1, 60))
+        callers = await Callers(tg, capacity=1, settings=QUICK).start()
+        await callers.come(sale("a"))
+        await callers.outbox.settle(await callers.outbox.claim("meta", 1, 60))
 
         with anyio.fail_after(5):
-            await desk.admission.append([sale("b")], None)
+            await callers.admission.append([sale("b")], None)
 
 
 async def test_room_made_while_a_caller_tries_is_not_missed():
@@ -153,21 +153,21 @@ async def test_room_made_while_a_caller_tries_is_not_missed():
             Slow.tries += 1
             if Slow.tries in (2, 3):  # fast way, then in the queue
                 if Slow.tries == 3:
-                    await desk.outbox.settle(await desk.outbox.claim("meta", 1, 60))
-                    desk.admission.notify_space_available()
+                    await callers.outbox.settle(await callers.outbox.claim("meta", 1, 60))
+                    callers.admission.notify_space_available()
                 raise QueueFullError("full")
             return await super().append(conversions, destinations)
 
     async with anyio.create_task_group() as tg:
-        desk = Desk(tg)
-        desk.outbox = Slow(capacity=1)
-        desk.admission = Admission(desk.outbox, PATIENT)
-        desk.admission.is_open = True
-        await desk.start()
-        await desk.come(sale("a"))
-        await desk.come(sale("b"))
+        callers = Callers(tg)
+        callers.outbox = Slow(capacity=1)
+        callers.admission = Admission(callers.outbox, PATIENT)
+        callers.admission.is_open = True
+        await callers.start()
+        await callers.come(sale("a"))
+        await callers.come(sale("b"))
 
-        assert desk.accepted == ["a", "b"]
+        assert callers.accepted == ["a", "b"]
 
 
 async def test_who_waits_for_room_does_not_spin():
@@ -179,20 +179,20 @@ async def test_who_waits_for_room_does_not_spin():
             return await super().append(conversions, destinations)
 
     async with anyio.create_task_group() as tg:
-        desk = Desk(tg)
-        desk.outbox = Counted(capacity=1)
-        desk.admission = Admission(desk.outbox, PATIENT)
-        desk.admission.is_open = True
-        await desk.start()
-        await desk.come(sale("a"))
-        await desk.come(sale("b"))
-        desk.admission.notify_space_available()  # and somebody else was faster
-        await calm()
+        callers = Callers(tg)
+        callers.outbox = Counted(capacity=1)
+        callers.admission = Admission(callers.outbox, PATIENT)
+        callers.admission.is_open = True
+        await callers.start()
+        await callers.come(sale("a"))
+        await callers.come(sale("b"))
+        callers.admission.notify_space_available()  # and somebody else was faster
+        await run_ready_tasks()
         tries = Counted.tries
-        await desk.deliver(1)
+        await callers.deliver(1)
 
     assert tries <= 4
-    assert desk.accepted == ["a", "b"]
+    assert callers.accepted == ["a", "b"]
 
 
 async def test_a_closed_intake_takes_nothing():
@@ -208,12 +208,12 @@ async def test_the_outboxs_errors_come_out():
             raise OutboxError("disk full")
 
     async with anyio.create_task_group() as tg:
-        desk = Desk(tg)
-        desk.admission = Admission(Broken(), QUICK)
-        desk.admission.is_open = True
-        await desk.come(sale("a"))
+        callers = Callers(tg)
+        callers.admission = Admission(Broken(), QUICK)
+        callers.admission.is_open = True
+        await callers.come(sale("a"))
 
-        assert [str(exc) for exc in desk.refused] == ["disk full"]
+        assert [str(exc) for exc in callers.refused] == ["disk full"]
 
 
 class Durable(MemoryOutbox):
@@ -238,8 +238,8 @@ async def test_a_loop_that_submits_lets_others_run(kind):
 
     async with anyio.create_task_group() as tg:
         tg.start_soon(beat)
-        for one in sales(640):
-            assert await admission.append([one], None) == [Appended.NEW]
+        for conversion in sales(640):
+            assert await admission.append([conversion], None) == [Appended.NEW]
         tg.cancel_scope.cancel()
 
     assert 9 <= beats <= 30
@@ -282,8 +282,8 @@ async def test_nobody_misses_the_commit_that_others_share():
     for wave in range(3):
         begun, commit = 0, anyio.Event()
         async with anyio.create_task_group() as tg:
-            for one in sales(100, f"w{wave}-"):
-                tg.start_soon(admission.append, [one], None)
+            for conversion in sales(100, f"w{wave}-"):
+                tg.start_soon(admission.append, [conversion], None)
             await anyio.lowlevel.checkpoint()
             assert begun == 100
             commit.set()

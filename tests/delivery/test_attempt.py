@@ -28,7 +28,7 @@ def rejecting(bad, *, kind=BatchRejected):
 
 
 def statuses_of(outcomes):
-    return [one.status.value if one else None for one in outcomes]
+    return [outcome.status.value if outcome else None for outcome in outcomes]
 
 
 async def test_a_good_batch_is_one_request():
@@ -51,12 +51,12 @@ async def test_one_poison_among_a_thousand_costs_few_requests():
 @settings(max_examples=60, deadline=None)
 async def test_every_poison_is_found_and_nothing_else(case):
     count, bad = case
-    attempt, sink = await attempt_with(rejecting({f"e{at}" for at in bad}), count)
+    attempt, sink = await attempt_with(rejecting({f"e{index}" for index in bad}), count)
 
     assert statuses_of(attempt.outcomes) == [
-        "rejected" if at in bad else "delivered" for at in range(count)
+        "rejected" if index in bad else "delivered" for index in range(count)
     ]
-    assert sorted(sink.taken) == sorted(f"e{at}" for at in range(count) if at not in bad)
+    assert sorted(sink.taken) == sorted(f"e{index}" for index in range(count) if index not in bad)
     assert len(sink.calls) <= 1 + 2 * len(bad) * math.ceil(math.log2(max(count, 2)))
 
 
@@ -137,7 +137,7 @@ async def test_a_signal_in_a_half_ends_the_try():
         [DELIVERED, Outcome(status=Status.CONFLICT)],
         7,
         {},
-        (one for one in [DELIVERED] * 2),
+        (outcome for outcome in [DELIVERED] * 2),
     ],
 )
 async def test_an_answer_that_is_not_one_outcome_each_counts_as_no_answer(answer):

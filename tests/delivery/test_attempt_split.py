@@ -1,4 +1,4 @@
-"""Halving where the service fails, and probing."""
+"""Attempts that split a batch where the service fails, and probes."""
 
 import anyio
 import pytest
@@ -26,7 +26,7 @@ def rejecting(bad, *, kind=BatchRejected):
 
 
 def statuses_of(outcomes):
-    return [one.status.value if one else None for one in outcomes]
+    return [outcome.status.value if outcome else None for outcome in outcomes]
 
 
 async def test_a_conversion_that_breaks_the_service_is_found_by_halving():
@@ -59,7 +59,7 @@ async def test_a_conversion_that_makes_the_sink_hang_is_found_by_halving():
 
 async def test_halving_gives_up_when_the_service_is_down_after_all():
     attempt, sink = await attempt_with(
-        rejecting({f"e{at}" for at in range(64)}, kind=Unavailable), 64, split_failures=True
+        rejecting({f"e{index}" for index in range(64)}, kind=Unavailable), 64, split_failures=True
     )
 
     assert isinstance(attempt.signal, Unavailable)

@@ -132,7 +132,7 @@ def test_nothing_is_lost_and_only_bad_conversions_die(
                 outcome["dead"] = await world.dead()
                 await reports.aclose()
         outcome["delivered"] = [
-            event_id for event in world.told(Delivered) for event_id in event.event_ids
+            event_id for event in world.events_of(Delivered) for event_id in event.event_ids
         ]
 
     run_virtual(scenario)

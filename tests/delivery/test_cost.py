@@ -10,7 +10,7 @@ import pytest
 
 from anytrack_async.delivery.track_many import track_many
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
-from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales
+from tests.delivery.doubles import BlockingAnswer, FakeSink, World, run_ready_tasks, sale, sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -26,13 +26,13 @@ async def test_no_task_is_made_per_conversion():
     sinks = [FakeSink(name, batch=500, concurrency=4) for name in ("anytrack", "meta", "hubspot")]
     world = World(*sinks, prune_every=3600.0)
     async with world.open():
-        await calm()
+        await run_ready_tasks()
         asyncio.get_running_loop().set_task_factory(counting)
-        handles = []
-        for one in sales(3000):
-            handles += await world.submit(one)
-        for handle in handles:
-            await handle
+        deliveries = []
+        for conversion in sales(3000):
+            deliveries += await world.submit(conversion)
+        for delivery in deliveries:
+            await delivery
         asyncio.get_running_loop().set_task_factory(None)
 
     batches = sum(len(sink.calls) for sink in sinks)
@@ -41,19 +41,19 @@ async def test_no_task_is_made_per_conversion():
 
 
 async def test_those_who_wait_need_no_task_of_the_library():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper, batch=1000))
     async with world.open():
-        handles = await world.submit(*sales(1000))
+        deliveries = await world.submit(*sales(1000))
         await world.until(lambda: world.sinks[0].busy)
         assert len(asyncio.all_tasks()) < 12
         keeper.open()
-        for handle in handles:
-            await handle
+        for delivery in deliveries:
+            await delivery
 
 
 async def test_a_full_batch_with_waiting_callers_does_not_block_the_event_loop():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper, batch=1000), outbox=MemoryOutbox(capacity=20_000))
     longest = 0.0
 
@@ -65,7 +65,7 @@ async def test_a_full_batch_with_waiting_callers_does_not_block_the_event_loop()
             longest = max(longest, time.thread_time() - before)
 
     async with world.open():
-        handles = await world.submit(*sales(5000))
+        deliveries = await world.submit(*sales(5000))
         await world.until(lambda: world.sinks[0].busy)
         gc.collect()
         gc.disable()
@@ -73,8 +73,8 @@ async def test_a_full_batch_with_waiting_callers_does_not_block_the_event_loop()
             async with anyio.create_task_group() as tg:
                 tg.start_soon(beat)
                 keeper.open()
-                for handle in handles:
-                    await handle
+                for delivery in deliveries:
+                    await delivery
                 tg.cancel_scope.cancel()
         finally:
             gc.enable()
@@ -94,11 +94,11 @@ async def test_the_callers_of_a_full_batch_are_told_in_parts():
 
     async with world.open(), anyio.create_task_group() as tg:
         tg.start_soon(step)
-        handles = await world.submit(*sales(1000))
-        for handle in handles:
-            handle.watch(lambda _: seen.add(steps))
-        for handle in handles:
-            await handle
+        deliveries = await world.submit(*sales(1000))
+        for delivery in deliveries:
+            delivery.watch(lambda _: seen.add(steps))
+        for delivery in deliveries:
+            await delivery
         tg.cancel_scope.cancel()
 
     assert len(seen) == 10
@@ -107,7 +107,7 @@ async def test_the_callers_of_a_full_batch_are_told_in_parts():
 async def test_batches_leave_nothing_behind():
     def scopes():
         gc.collect()
-        return sum(isinstance(one, anyio.CancelScope) for one in gc.get_objects())
+        return sum(isinstance(item, anyio.CancelScope) for item in gc.get_objects())
 
     world = World(FakeSink(batch=1))
     async with world.open():
@@ -116,7 +116,7 @@ async def test_batches_leave_nothing_behind():
         await world.deliver(*sales(100, "f"))
         for prefix in ("g", "h", "i", "j", "k", "l"):
             reports = track_many(world.dispatcher, sales(3, prefix), to=None, at=None, in_flight=10)
-            assert len([one async for one in reports]) == 3
+            assert len([report async for report in reports]) == 3
         assert scopes() <= before + 5
 
 

@@ -4,7 +4,7 @@ import pytest
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.errors import ConfigurationError, UndeliveredError
 from anytrack_async.models.outcome import Outcome, Report, Status
-from tests.delivery.doubles import calm, statuses
+from tests.delivery.doubles import run_ready_tasks, statuses
 
 pytestmark = pytest.mark.asyncio
 
@@ -15,7 +15,7 @@ def outcome(destination, status=Status.DELIVERED, **more):
     return Outcome(status=status, destination=destination, **more)
 
 
-def handle():
+def make_delivery():
     return Delivery("a", ("anytrack", "meta"))
 
 
@@ -35,20 +35,20 @@ async def started(tg, awaitable):
             results.append(exc)
 
     tg.start_soon(run)
-    await calm()
+    await run_ready_tasks()
     return results
 
 
 async def test_it_waits_for_every_destination():
-    one = handle()
+    delivery = make_delivery()
     async with anyio.create_task_group() as tg:
-        results = await started(tg, one)
+        results = await started(tg, delivery)
 
-        one.resolve(outcome("anytrack"))
-        await calm()
+        delivery.resolve(outcome("anytrack"))
+        await run_ready_tasks()
         assert not results
 
-        one.resolve(outcome("meta", Status.DEAD, error="no"))
+        delivery.resolve(outcome("meta", Status.DEAD, error="no"))
 
     (report,) = results
     assert report.event_id == "a"
@@ -58,111 +58,111 @@ async def test_it_waits_for_every_destination():
 
 
 async def test_it_waits_for_one_destination():
-    one = handle()
+    delivery = make_delivery()
     async with anyio.create_task_group() as tg:
-        results = await started(tg, one.at("anytrack"))
-        one.resolve(outcome("meta"))
-        await calm()
+        results = await started(tg, delivery.at("anytrack"))
+        delivery.resolve(outcome("meta"))
+        await run_ready_tasks()
         assert not results
-        one.resolve(outcome("anytrack", remote_id="r1"))
+        delivery.resolve(outcome("anytrack", remote_id="r1"))
 
     assert results[0].remote_id == "r1"
 
 
 async def test_it_can_be_awaited_twice_and_by_several():
-    one = handle()
-    one.resolve(outcome("anytrack"))
-    one.resolve(outcome("meta"))
+    delivery = make_delivery()
+    delivery.resolve(outcome("anytrack"))
+    delivery.resolve(outcome("meta"))
 
-    assert (await finished(one)) == (await finished(one))
+    assert (await finished(delivery)) == (await finished(delivery))
 
 
 async def test_a_retry_is_not_the_end():
-    one = handle()
-    one.resolve(outcome("anytrack"))
-    one.resolve(outcome("meta", Status.WAITING, error="503"))
+    delivery = make_delivery()
+    delivery.resolve(outcome("anytrack"))
+    delivery.resolve(outcome("meta", Status.WAITING, error="503"))
 
-    assert not one.done()
-    assert one.report.outcomes["meta"].error == "503"
-    assert one.pending == ["meta"]
+    assert not delivery.done()
+    assert delivery.report.outcomes["meta"].error == "503"
+    assert delivery.pending == ["meta"]
 
 
 async def test_the_first_final_outcome_stays():
-    one = handle()
-    one.resolve(outcome("meta", remote_id="first"))
-    one.resolve(outcome("meta", Status.WAITING))
+    delivery = make_delivery()
+    delivery.resolve(outcome("meta", remote_id="first"))
+    delivery.resolve(outcome("meta", Status.WAITING))
 
-    assert one.report.outcomes["meta"].remote_id == "first"
+    assert delivery.report.outcomes["meta"].remote_id == "first"
 
 
 async def test_asking_for_a_destination_that_it_is_not_for_is_an_error():
     with pytest.raises(ConfigurationError, match="only for: anytrack, meta"):
-        await handle().at("hubspot")
+        await make_delivery().at("hubspot")
 
 
 async def test_a_destination_that_it_is_not_for_is_done():
-    one = handle()
-    one.resolve(outcome("anytrack"))
+    delivery = make_delivery()
+    delivery.resolve(outcome("anytrack"))
 
-    assert one.done(("anytrack", "hubspot"))
-    assert one.done(())
-    assert not one.done(("meta",))
+    assert delivery.done(("anytrack", "hubspot"))
+    assert delivery.done(())
+    assert not delivery.done(("meta",))
 
 
 async def test_what_the_outbox_knows_ends_the_wait_for_destinations_it_is_not_for():
-    one = handle()
-    one.resolve(outcome("anytrack"))
+    delivery = make_delivery()
+    delivery.resolve(outcome("anytrack"))
     async with anyio.create_task_group() as tg:
-        whole = await started(tg, one)
-        meta = await started(tg, one.at("meta"))
+        whole = await started(tg, delivery)
+        meta = await started(tg, delivery.at("meta"))
 
-        one.refresh_from(Report(event_id="a", outcomes={"anytrack": outcome("anytrack")}))
+        delivery.refresh_from(Report(event_id="a", outcomes={"anytrack": outcome("anytrack")}))
 
     assert statuses(whole[0]) == {"anytrack": "delivered"}
     assert isinstance(meta[0], ConfigurationError)
 
 
 async def test_closing_wakes_those_who_wait_and_those_who_come_later():
-    one = handle()
-    one.resolve(outcome("anytrack"))
+    delivery = make_delivery()
+    delivery.resolve(outcome("anytrack"))
     async with anyio.create_task_group() as tg:
-        results = await started(tg, one)
-        one.fail(LOST)
+        results = await started(tg, delivery)
+        delivery.fail(LOST)
 
     assert results == [LOST]
     with pytest.raises(UndeliveredError):
-        await finished(one.at("meta"))
-    assert (await finished(one.at("anytrack"))).final
+        await finished(delivery.at("meta"))
+    assert (await finished(delivery.at("anytrack"))).final
 
 
 async def test_an_error_that_several_get_does_not_collect_their_tracebacks():
-    one = handle()
-    one.fail(LOST)
+    delivery = make_delivery()
+    delivery.fail(LOST)
     depths = []
     for _ in range(3):
         with pytest.raises(UndeliveredError) as caught:
-            await one
+            await delivery
         depths.append(len(caught.traceback))
 
     assert depths[0] == depths[-1]
 
 
 async def test_a_watcher_is_told_until_it_looks_away():
-    one, seen = handle(), []
-    one.watch(seen.append)
-    one.watch(seen.append)
-    one.resolve(outcome("anytrack"))
-    assert seen == [one]
-    awaited = [one.awaited]
+    delivery, seen = make_delivery(), []
+    delivery.watch(seen.append)
+    delivery.watch(seen.append)
+    delivery.resolve(outcome("anytrack"))
+    assert seen == [delivery]
+    awaited = [delivery.awaited]
 
-    one.unwatch(seen.append)
-    one.resolve(outcome("meta"))
-    assert seen == [one]
-    assert [*awaited, one.awaited] == [True, False]
+    delivery.unwatch(seen.append)
+    delivery.resolve(outcome("meta"))
+    assert seen == [delivery]
+    assert [*awaited, delivery.awaited] == [True, False]
 
 
 async def test_it_shows_id_and_statuses_only():
-    one = handle()
-    one.resolve(outcome("meta", error="jane@example.com"))
+    delivery = make_delivery()
+    delivery.resolve(outcome("meta", error="jane@example.com"))
 
-    assert repr(one) == "<Delivery 'a': anytrack waiting, meta delivered>"
+    assert repr(delivery) == "<Delivery 'a': anytrack waiting, meta delivered>"

@@ -1,15 +1,15 @@
-"""The deliveries of many conversions, made when somebody asks."""
+"""The deliveries of one large call, created when they are taken out."""
 
 import gc
 
 import pytest
 
-from anytrack_async.delivery import delivery as deliveries
+from anytrack_async.delivery import delivery as module
 from anytrack_async.delivery.delivery import Delivery, DeliveryBatch, OpenDeliveries
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
-from tests.delivery.doubles import FakeSink, Gatekeeper, World, sales
+from tests.delivery.doubles import BlockingAnswer, FakeSink, World, sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -17,47 +17,49 @@ META = ("meta",)
 
 
 @pytest.fixture
-def handles():
+def deliveries():
     return OpenDeliveries(MemoryOutbox())
 
 
-def resolve(handles, event_id, status=Status.DELIVERED, destination="meta", **more):
-    handles.resolve([event_id], lambda _: Outcome(status=status, destination=destination, **more))
+def resolve(deliveries, event_id, status=Status.DELIVERED, destination="meta", **more):
+    deliveries.resolve(
+        [event_id], lambda _: Outcome(status=status, destination=destination, **more)
+    )
 
 
-async def test_those_nobody_asks_for_are_never_made(monkeypatch, handles):
+async def test_those_nobody_asks_for_are_never_made(monkeypatch, deliveries):
     made = []
 
     def counting(event_id, destinations):
         made.append(event_id)
         return Delivery(event_id, destinations)
 
-    monkeypatch.setattr(deliveries, "Delivery", counting)
-    group = handles.get_many(["a", "b", "c"], META)
-    resolve(handles, "a")
+    monkeypatch.setattr(module, "Delivery", counting)
+    group = deliveries.get_many(["a", "b", "c"], META)
+    resolve(deliveries, "a")
     assert not made
 
     assert group[1].event_id == "b"
     assert made == ["b"]
 
 
-async def test_each_is_made_once_in_the_order_of_the_call(handles):
-    group = handles.get_many(["a", "b", "c"], META)
+async def test_each_is_made_once_in_the_order_of_the_call(deliveries):
+    group = deliveries.get_many(["a", "b", "c"], META)
 
     assert len(group) == 3
-    assert [one.event_id for one in group] == ["a", "b", "c"]
+    assert [item.event_id for item in group] == ["a", "b", "c"]
     assert group[0] is group[-3] is group[:1][0] is next(iter(group))
     assert repr(group) == "<DeliveryBatch of 3 conversions>"
     with pytest.raises(IndexError):
         group[3]
 
 
-async def test_what_happened_before_it_was_made_is_known_to_it(handles):
-    group = handles.get_many(["a", "b"], ("meta", "hubspot"))
-    resolve(handles, "a", Status.WAITING, attempts=1, error="busy")
-    resolve(handles, "a", Status.DELIVERED, attempts=2)
-    resolve(handles, "a", Status.WAITING, attempts=3, error="a late word")
-    resolve(handles, "a", Status.DEAD, "hubspot", error="refused")
+async def test_what_happened_before_it_was_made_is_known_to_it(deliveries):
+    group = deliveries.get_many(["a", "b"], ("meta", "hubspot"))
+    resolve(deliveries, "a", Status.WAITING, attempts=1, error="busy")
+    resolve(deliveries, "a", Status.DELIVERED, attempts=2)
+    resolve(deliveries, "a", Status.WAITING, attempts=3, error="a late word")
+    resolve(deliveries, "a", Status.DEAD, "hubspot", error="refused")
 
     outcomes = group[0].report.outcomes
 
@@ -68,99 +70,99 @@ async def test_what_happened_before_it_was_made_is_known_to_it(handles):
     assert not group[1].done()
 
 
-async def test_what_happens_after_it_was_made_reaches_it_though_the_others_are_gone(handles):
-    group = handles.get_many(["a", "b"], META)
-    handle = group[0]
+async def test_what_happens_after_it_was_made_reaches_it_though_the_others_are_gone(deliveries):
+    group = deliveries.get_many(["a", "b"], META)
+    delivery = group[0]
     del group
     gc.collect()
 
-    resolve(handles, "a")
+    resolve(deliveries, "a")
 
-    assert handle.done()
+    assert delivery.done()
 
 
-async def test_dropping_them_leaves_nothing_behind(handles):
-    group = handles.get_many(["a", "b"], META)
+async def test_dropping_them_leaves_nothing_behind(deliveries):
+    group = deliveries.get_many(["a", "b"], META)
     assert group[0]
     del group
     gc.collect()
 
-    assert not handles._references
+    assert not deliveries._references
 
 
-async def test_dropping_them_leaves_alone_who_submitted_an_id_again(handles):
-    group = handles.get_many(["a", "b"], META)
-    resolve(handles, "a")
-    again = handles.get("a", META)
+async def test_dropping_them_leaves_alone_who_submitted_an_id_again(deliveries):
+    group = deliveries.get_many(["a", "b"], META)
+    resolve(deliveries, "a")
+    again = deliveries.get("a", META)
     assert again is not group[0]
     del group
     gc.collect()
 
-    resolve(handles, "a")
+    resolve(deliveries, "a")
 
     assert again.done()
-    assert [*handles._references] == ["a"]
+    assert [*deliveries._references] == ["a"]
 
 
-async def test_an_id_that_is_known_has_the_handle_it_had(handles):
-    group = handles.get_many(["a", "b"], META)
-    single = handles.get("c", META)
+async def test_an_id_that_is_known_has_the_handle_it_had(deliveries):
+    group = deliveries.get_many(["a", "b"], META)
+    single = deliveries.get("c", META)
 
-    again = handles.get_many(["a", "c", "d"], META)
+    again = deliveries.get_many(["a", "c", "d"], META)
 
-    assert handles.get("b", META) is group[1]
+    assert deliveries.get("b", META) is group[1]
     assert again[0] is group[0]
     assert again[1] is single
 
 
-async def test_an_id_that_is_known_by_a_single_handle_keeps_it(handles):
-    single = handles.get("c", META)
+async def test_an_id_that_is_known_by_a_single_handle_keeps_it(deliveries):
+    single = deliveries.get("c", META)
 
-    assert handles.get_many(["b", "c"], META)[1] is single
+    assert deliveries.get_many(["b", "c"], META)[1] is single
 
 
-async def test_an_id_that_occurs_twice_has_one_handle(handles):
-    twice = handles.get_many(["a", "a"], META)
+async def test_an_id_that_occurs_twice_has_one_handle(deliveries):
+    twice = deliveries.get_many(["a", "a"], META)
 
     assert twice[0] is twice[1]
 
 
-async def test_closing_fails_those_that_are_not_made_yet_but_not_what_is_done(handles):
-    group = handles.get_many(["a", "b"], META)
-    resolve(handles, "a")
+async def test_closing_fails_those_that_are_not_made_yet_but_not_what_is_done(deliveries):
+    group = deliveries.get_many(["a", "b"], META)
+    resolve(deliveries, "a")
 
-    await handles.fail(lambda one: UndeliveredError(one.event_id, {}))
+    await deliveries.fail(lambda one: UndeliveredError(one.event_id, {}))
 
     assert group[0].failure is None
     with pytest.raises(UndeliveredError, match="b"):
         await group[1]
 
 
-async def test_closing_makes_none_that_nobody_asked_for(monkeypatch, handles):
+async def test_closing_makes_none_that_nobody_asked_for(monkeypatch, deliveries):
     """A million of them would take seconds, in which nothing else runs."""
-    group = handles.get_many(["a", "b", "c"], META)
+    group = deliveries.get_many(["a", "b", "c"], META)
     first = group[0]
-    monkeypatch.setattr(deliveries, "Delivery", lambda *_: 1 / 0)
+    monkeypatch.setattr(module, "Delivery", lambda *_: 1 / 0)
 
-    await handles.fail(lambda one: UndeliveredError(one.event_id, {}))
+    await deliveries.fail(lambda one: UndeliveredError(one.event_id, {}))
 
     assert str(first.failure) == "a"
     monkeypatch.undo()
     with pytest.raises(UndeliveredError, match="b"):
         await group[1]
-    assert handles.get("c", META).failure is None
+    assert deliveries.get("c", META).failure is None
     assert str(group[2].failure) == "c"
 
 
 async def test_many_that_are_submitted_at_once_are_awaited_one_by_one():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper, batch=1000))
     async with world.open():
         group = await world.submit(*sales(50))
         assert isinstance(group, DeliveryBatch)
         await world.until(lambda: world.sinks[0].busy)
         keeper.open()
-        reports = [await handle for handle in group]
+        reports = [await delivery for delivery in group]
 
     assert len(reports) == 50
     assert all(report.delivered for report in reports)

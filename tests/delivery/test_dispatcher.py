@@ -1,4 +1,4 @@
-"""Taking in, and handing out deliveries."""
+"""Accepting conversions, and returning their deliveries."""
 
 import gc
 import weakref
@@ -10,7 +10,15 @@ from anytrack_async.errors import ClosedError, ConfigurationError, OutboxError, 
 from anytrack_async.events import Submitted
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
-from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales, statuses
+from tests.delivery.doubles import (
+    BlockingAnswer,
+    FakeSink,
+    World,
+    run_ready_tasks,
+    sale,
+    sales,
+    statuses,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -19,9 +27,9 @@ async def test_a_delivery_answers_for_one_destination_and_for_all():
     meta = FakeSink("meta", lambda _: [Outcome.delivered("deal-7")])
     world = World(FakeSink(), meta)
     async with world.open():
-        (handle,) = await world.submit(sale("a"))
-        assert (await handle.at("meta")).remote_id == "deal-7"
-        assert statuses(await handle) == {"anytrack": "delivered", "meta": "delivered"}
+        (delivery,) = await world.submit(sale("a"))
+        assert (await delivery.at("meta")).remote_id == "deal-7"
+        assert statuses(await delivery) == {"anytrack": "delivered", "meta": "delivered"}
 
 
 async def test_what_was_accepted_is_told_once():
@@ -30,11 +38,11 @@ async def test_what_was_accepted_is_told_once():
         await world.submit(*sales(3))
         await world.submit(*sales(3))
 
-    assert [event.event_ids for event in world.told(Submitted)] == [["e0", "e1", "e2"]]
+    assert [event.event_ids for event in world.events_of(Submitted)] == [["e0", "e1", "e2"]]
 
 
 async def test_the_same_id_has_the_same_live_handle_and_is_sent_once():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper))
     async with world.open():
         first, second = await world.submit(sale("a"), sale("a"))
@@ -70,9 +78,9 @@ async def test_a_repeat_is_for_whom_the_first_was():
 async def test_other_content_under_the_same_id_is_a_conflict_that_stops_nothing():
     world = World()
     async with world.open():
-        handles = await world.submit(sale("a"), sale("a", revenue=2), sale("b"))
-        assert handles[1] is None
-        await handles[2]
+        deliveries = await world.submit(sale("a"), sale("a", revenue=2), sale("b"))
+        assert deliveries[1] is None
+        await deliveries[2]
 
     assert world.sinks[0].taken == ["a", "b"]
 
@@ -91,25 +99,25 @@ async def test_an_id_that_was_forgotten_is_a_new_conversion_with_a_new_handle():
 
 
 async def test_it_can_be_opened_again_and_forgets_what_was_left():
-    sink = FakeSink(answer=Gatekeeper())
+    sink = FakeSink(answer=BlockingAnswer())
     world = World(sink, drain=0.0)
     async with world.open(leaving=True):
         (lost,) = await world.submit(sale("a"))
     world.undelivered, sink.answer = None, lambda _: None
 
     async with world.open():
-        (handle,) = await world.submit(sale("a"))
-        assert handle is not lost
-        assert (await handle).delivered
+        (delivery,) = await world.submit(sale("a"))
+        assert delivery is not lost
+        assert (await delivery).delivered
 
 
 async def test_submit_and_forget_costs_no_memory():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper))
     async with world.open():
-        forgotten = [weakref.ref((await world.submit(one))[0]) for one in sales(1000)]
+        forgotten = [weakref.ref((await world.submit(conversion))[0]) for conversion in sales(1000)]
         gc.collect()
-        assert not [one for one in forgotten if one() is not None]
+        assert not [reference for reference in forgotten if reference() is not None]
         keeper.open()
 
     assert len(world.sinks[0].taken) == 1000
@@ -159,7 +167,7 @@ async def test_it_can_be_made_before_there_is_an_event_loop():
 
 
 async def test_callers_wait_in_order_while_the_outbox_is_full():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     sink = FakeSink(answer=keeper, batch=1)
     world = World(sink, outbox=MemoryOutbox(capacity=2), poll=3600.0)
     accepted = []
@@ -171,7 +179,7 @@ async def test_callers_wait_in_order_while_the_outbox_is_full():
     async with world.open(), anyio.create_task_group() as tg:
         for name in "abcdef":
             tg.start_soon(submit, name)
-        await calm()
+        await run_ready_tasks()
         assert accepted == ["a", "b"]
         keeper.open()
 
@@ -179,7 +187,7 @@ async def test_callers_wait_in_order_while_the_outbox_is_full():
 
 
 async def test_a_full_outbox_can_raise_instead():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper), outbox=MemoryOutbox(capacity=1), on_full="raise")
     async with world.open():
         await world.submit(sale("a"))

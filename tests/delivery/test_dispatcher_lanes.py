@@ -1,4 +1,4 @@
-"""Whom news of a conversion wakes."""
+"""Which lanes are woken by accepted conversions."""
 
 import collections
 
@@ -10,7 +10,7 @@ from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from tests.delivery.doubles import QUICK, FakeSink, World, sale
 
 
-class Sleeper:
+class FakeLane:
     def __init__(self):
         self.woken = 0
 
@@ -26,9 +26,9 @@ class Kind:
     capacity: int = 100_000
 
 
-def bedroom(kind=Kind()):
+def make_lanes(kind=Kind()):
     lanes = Lanes(kind)
-    lanes.update(meta=Sleeper(), hubspot=Sleeper())
+    lanes.update(meta=FakeLane(), hubspot=FakeLane())
     return lanes
 
 
@@ -37,7 +37,7 @@ def woken(lanes):
 
 
 def test_a_shared_outbox_wakes_only_whom_the_news_is_for():
-    lanes = bedroom()
+    lanes = make_lanes()
 
     lanes.wake_for(("meta",), 1)
     assert woken(lanes) == [1, 0]
@@ -46,7 +46,7 @@ def test_a_shared_outbox_wakes_only_whom_the_news_is_for():
 
 
 def test_what_is_for_others_is_passed_over_in_strides():
-    lanes = bedroom()
+    lanes = make_lanes()
 
     for _ in range(3):
         lanes.wake_for(("meta",), 400)
@@ -59,7 +59,7 @@ def test_what_is_for_others_is_passed_over_in_strides():
 
 
 def test_the_strides_leave_room_in_a_small_outbox():
-    lanes = bedroom(Kind(capacity=50))
+    lanes = make_lanes(Kind(capacity=50))
 
     for _ in range(5):
         lanes.wake_for(("meta",), 1)
@@ -69,7 +69,7 @@ def test_the_strides_leave_room_in_a_small_outbox():
 
 def test_an_outbox_of_ones_own_is_looked_at_by_all():
     """It costs next to nothing there, and nobody looks without being woken."""
-    lanes = bedroom(Kind(shared=False))
+    lanes = make_lanes(Kind(shared=False))
 
     lanes.wake_for(("meta",), 1)
 
@@ -77,7 +77,7 @@ def test_an_outbox_of_ones_own_is_looked_at_by_all():
 
 
 def test_a_stride_begins_when_all_were_woken():
-    lanes = bedroom()
+    lanes = make_lanes()
 
     lanes.wake_for(("meta",), 900)
     lanes.wake()
@@ -93,7 +93,7 @@ async def test_a_file_is_left_alone_by_lanes_that_it_has_nothing_for(tmp_path):
     class Counted(SQLiteOutbox):
         async def claim(self, destination, limit, lease):
             claims[destination] += 1
-            world.stir()
+            world.changed()
             return await super().claim(destination, limit, lease)
 
     outbox = Counted(tmp_path / "outbox.db")
@@ -102,8 +102,8 @@ async def test_a_file_is_left_alone_by_lanes_that_it_has_nothing_for(tmp_path):
     async with world.open():
         await world.until(lambda: claims["anytrack"])
         for number in range(10):
-            (handle,) = await world.submit(sale(f"e{number}"), to=["meta"])
-            await handle
+            (delivery,) = await world.submit(sale(f"e{number}"), to=["meta"])
+            await delivery
         assert claims["anytrack"] == 1
 
     await outbox.open(["anytrack"])

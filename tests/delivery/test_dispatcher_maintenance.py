@@ -1,4 +1,4 @@
-"""What goes on beside the lanes: joining, cleaning up, and looking what other processes did."""
+"""Beside the lanes: joining destinations, pruning, and polling for other processes."""
 
 import logging
 
@@ -8,14 +8,22 @@ import pytest
 
 from anytrack_async.errors import OutboxError
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
-from tests.delivery.doubles import QUICK, FakeSink, Gatekeeper, World, calm, sale, sales
+from tests.delivery.doubles import (
+    QUICK,
+    BlockingAnswer,
+    FakeSink,
+    World,
+    run_ready_tasks,
+    sale,
+    sales,
+)
 
 pytestmark = pytest.mark.asyncio
 
 
 async def test_a_destination_that_joins_gets_what_came_before_only_if_asked_for():
     outbox = MemoryOutbox()
-    slow = FakeSink("slow", Gatekeeper())  # keeps the log from being cleaned up
+    slow = FakeSink("slow", BlockingAnswer())  # keeps the log from being cleaned up
     async with World(FakeSink(), slow, outbox=outbox, drain=0.0).open(leaving=True) as world:
         await world.submit(*sales(3))
         await world.until(lambda: len(world.sinks[0].taken) == 3)
@@ -43,11 +51,11 @@ class Pruned(MemoryOutbox):
     prunes = 0
     broken = False
 
-    stir = staticmethod(lambda: None)
+    changed = staticmethod(lambda: None)
 
     async def prune(self, *, remember):
         self.prunes += 1
-        self.stir()
+        self.changed()
         if self.broken:
             raise OSError("jane@example.com")
         return await super().prune(remember=remember)
@@ -56,7 +64,7 @@ class Pruned(MemoryOutbox):
 async def test_the_outbox_is_cleaned_up_by_the_clock():
     outbox = Pruned()
     async with World(outbox=outbox, prune_every=0.001).open() as world:
-        outbox.stir = world.stir
+        outbox.changed = world.changed
         await world.until(lambda: outbox.prunes >= 3)
 
 
@@ -65,11 +73,11 @@ async def test_the_outbox_is_cleaned_up_after_many_deliveries():
     async with World(FakeSink(batch=1000), outbox=outbox, prune_every=3600.0).open() as world:
         await world.submit(*sales(4_000))
         await world.until(lambda: len(world.sinks[0].taken) == 4_000)
-        await calm()
+        await run_ready_tasks()
         assert outbox.prunes == 0
         await world.submit(*sales(1_000, "f"))
         await world.until(lambda: len(world.sinks[0].taken) == 5_000)
-        await calm()
+        await run_ready_tasks()
         assert outbox.prunes == 1
 
 
@@ -77,7 +85,7 @@ async def test_a_clean_up_that_fails_is_logged_and_tried_again(caplog):
     outbox = Pruned()
     outbox.broken = True
     async with World(outbox=outbox, prune_every=0.001).open() as world:
-        outbox.stir = world.stir
+        outbox.changed = world.changed
         await world.until(lambda: outbox.prunes >= 3)
         await world.deliver(sale("a"))
 
@@ -110,14 +118,14 @@ class Shared(MemoryOutbox):
 
 async def test_a_delivery_awaited_here_resolves_when_another_process_delivers_it():
     outbox = Shared()
-    stuck = FakeSink(answer=Gatekeeper(), batch=1)
+    stuck = FakeSink(answer=BlockingAnswer(), batch=1)
     here, there = World(stuck, outbox=outbox, drain=0.0), World(outbox=outbox)
     async with here.open(), there.open():
         await here.submit(sale("keeps the lane busy"))
         await here.until(lambda: stuck.busy)
-        (handle,) = await here.submit(sale("a"))
+        (delivery,) = await here.submit(sale("a"))
         with anyio.fail_after(5):
-            await handle
+            await delivery
 
     assert there.sinks[0].taken == ["a"]
 
@@ -125,14 +133,14 @@ async def test_a_delivery_awaited_here_resolves_when_another_process_delivers_it
 async def test_a_look_at_what_others_did_that_fails_is_tried_again(caplog):
     outbox = Shared()
     outbox.fails = 2
-    stuck = FakeSink(answer=Gatekeeper(), batch=1)
+    stuck = FakeSink(answer=BlockingAnswer(), batch=1)
     here, there = World(stuck, outbox=outbox, drain=0.0), World(outbox=outbox)
     async with here.open(), there.open():
         await here.submit(sale("keeps the lane busy"))
         await here.until(lambda: stuck.busy)
-        (handle,) = await here.submit(sale("a"))
+        (delivery,) = await here.submit(sale("a"))
         with anyio.fail_after(5):
-            await handle
+            await delivery
 
     assert "cannot read the outbox, trying again: database is locked" in caplog.text
 
@@ -141,7 +149,7 @@ async def test_what_another_process_accepted_is_found():
     outbox = Shared()
     world = World(outbox=outbox)
     async with world.open():
-        await calm()
+        await run_ready_tasks()
         await outbox.append(sales(3))
         await world.until(lambda: len(world.sinks[0].taken) == 3)
 
@@ -159,16 +167,16 @@ async def test_helpers_run_beside_the_lanes_until_it_closes():
     world = World()
     async with world.open():
         world.dispatcher.start(work)
-        await calm()
+        await run_ready_tasks()
         stopped = world.dispatcher.start(work)
-        await calm()
+        await run_ready_tasks()
         stopped.cancel()
-        await calm()
+        await run_ready_tasks()
         assert seen == ["started", "started", "ended"]
     assert seen == ["started", "started", "ended", "ended"]
 
     world.dispatcher.start(work)
-    await calm()
+    await run_ready_tasks()
     assert len(seen) == 4
 
 

@@ -1,4 +1,4 @@
-"""What a lane does while its destination answers."""
+"""A lane whose destination answers."""
 
 import logging
 
@@ -9,7 +9,16 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, World, calm, sale, sales, statuses
+from tests.delivery.doubles import (
+    BlockingAnswer,
+    Clock,
+    FakeSink,
+    World,
+    run_ready_tasks,
+    sale,
+    sales,
+    statuses,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -26,13 +35,13 @@ async def test_a_single_conversion_leaves_at_once():
 async def test_an_idle_lane_lets_others_finish_and_takes_along_what_they_submit():
     world = World()
     async with world.open():
-        await calm()
+        await run_ready_tasks()
         first = await world.dispatcher.submit([sale("a")])
         await checkpoint()
         assert not world.sinks[0].calls
         second = await world.dispatcher.submit([sale("b")])
-        for handle in (*first, *second):
-            await handle
+        for delivery in (*first, *second):
+            await delivery
 
     assert world.sinks[0].calls == [["a", "b"]]
 
@@ -46,28 +55,28 @@ async def test_a_healthy_run_logs_nothing(caplog):
 
 
 async def test_what_came_while_a_batch_was_away_leaves_together():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     sink = FakeSink(answer=keeper, batch=10)
     world = World(sink)
     async with world.open():
         await world.submit(sale("first"))
         await world.until(lambda: sink.busy)
-        for one in sales(25):
-            await world.submit(one)
+        for conversion in sales(25):
+            await world.submit(conversion)
         keeper.open()
 
     assert [len(call) for call in sink.calls] == [1, 10, 10, 5]
-    assert sink.taken == ["first", *(f"e{at}" for at in range(25))]
+    assert sink.taken == ["first", *(f"e{index}" for index in range(25))]
 
 
 async def test_as_many_batches_are_away_as_the_sink_allows():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     sink = FakeSink(answer=keeper, batch=5, concurrency=3)
     world = World(sink)
     async with world.open():
         await world.submit(*sales(100))
         await world.until(lambda: sink.busy == 3)
-        await calm()
+        await run_ready_tasks()
         assert sink.busy == 3
         keeper.open()
 
@@ -79,11 +88,11 @@ async def test_linger_waits_for_a_fuller_batch_every_time():
     sink = FakeSink()
     world = World(sink, linger=0.15)
     async with world.open():
-        await calm()
+        await run_ready_tasks()
         for wave in ("a", "b"):
-            for one in sales(5, wave):
-                await world.submit(one)
-                await calm()
+            for conversion in sales(5, wave):
+                await world.submit(conversion)
+                await run_ready_tasks()
             await world.until(lambda wave=wave: f"{wave}4" in sink.taken)
 
     assert [len(call) for call in sink.calls] == [5, 5]
@@ -101,9 +110,9 @@ async def test_closing_does_not_wait_for_linger():
     sink = FakeSink()
     world = World(sink, linger=3600.0)
     async with world.open():
-        await calm()
+        await run_ready_tasks()
         await world.submit(sale("a"))
-        await calm()
+        await run_ready_tasks()
         assert not sink.calls
 
     assert sink.taken == ["a"]
@@ -119,7 +128,7 @@ async def test_no_more_batches_a_second_leave_than_the_rate_allows():
         for seconds, sent in [(0.0, 1), (0.4, 1), (0.1, 2), (0.4, 2), (0.1, 3)]:
             clock.now += seconds
             world.dispatcher.wake()
-            await calm()
+            await run_ready_tasks()
             assert len(sink.calls) == sent
 
 
@@ -150,8 +159,8 @@ async def test_outcomes_are_settled_one_by_one():
         dead = await world.dead()
 
     outcomes = [report.outcomes["anytrack"] for report in reports]
-    assert [str(one.status) for one in outcomes] == ["delivered", "dead", "delivered"]
-    assert [one.attempts for one in outcomes] == [1, 1, 2]
+    assert [str(outcome.status) for outcome in outcomes] == ["delivered", "dead", "delivered"]
+    assert [outcome.attempts for outcome in outcomes] == [1, 1, 2]
     assert outcomes[0].remote_id == "r0"
     assert outcomes[1].code == "7"
     assert dead == {"e1": "bad date"}
@@ -160,7 +169,7 @@ async def test_outcomes_are_settled_one_by_one():
 
 async def test_a_retry_comes_up_while_another_worker_waits_for_work():
     # The idle worker went to sleep when nothing was due.
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
 
     async def answer(_):
         if not keeper.gate.is_set():
@@ -171,16 +180,16 @@ async def test_a_retry_comes_up_while_another_worker_waits_for_work():
     sink = FakeSink(answer=answer, concurrency=2)
     world = World(sink, lease=3600.0)
     async with world.open():
-        (handle,) = await world.submit(sale("a"))
+        (delivery,) = await world.submit(sale("a"))
         await world.until(lambda: sink.busy)
-        await calm()
+        await run_ready_tasks()
         keeper.open()
         with anyio.fail_after(2):
-            await handle
+            await delivery
 
 
 async def test_a_failed_batch_comes_up_while_another_worker_waits_for_work():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
 
     async def answer(_):
         if not keeper.gate.is_set():
@@ -190,13 +199,13 @@ async def test_a_failed_batch_comes_up_while_another_worker_waits_for_work():
     sink = FakeSink(answer=answer, concurrency=2)
     world = World(sink, lease=3600.0)
     async with world.open():
-        handles = await world.submit(*sales(3))
+        deliveries = await world.submit(*sales(3))
         await world.until(lambda: sink.busy)
-        await calm()
+        await run_ready_tasks()
         keeper.open()
         with anyio.fail_after(2):
-            for handle in handles:
-                await handle
+            for delivery in deliveries:
+                await delivery
 
 
 async def test_a_worker_does_not_sleep_on_a_failed_batch():

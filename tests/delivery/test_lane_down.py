@@ -1,4 +1,4 @@
-"""What a lane does while its destination does not answer, or breaks over one conversion."""
+"""A lane whose destination is down, or fails over one conversion."""
 
 import anyio
 import pytest
@@ -13,7 +13,7 @@ from anytrack_async.events import (
 )
 from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.settings.http import Retry
-from tests.delivery.doubles import Clock, FakeSink, Service, World, calm, sale, sales
+from tests.delivery.doubles import Clock, FakeSink, Service, World, run_ready_tasks, sale, sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -23,15 +23,15 @@ async def test_a_destination_that_is_down_gets_one_probe_of_one_conversion_at_a_
     sink = FakeSink(answer=Service(Unavailable("503")), batch=10, concurrency=4)
     world = World(sink, clock=clock, probe=Retry(base=10.0, cap=10.0))
     async with world.open():
-        handles = await world.submit(*sales(100))
+        deliveries = await world.submit(*sales(100))
         await world.until(lambda: world.dispatcher.states()["anytrack"] is LaneState.DOWN)
-        await calm()
+        await run_ready_tasks()
         before = len(sink.calls)
         sink.peak = 0
         for _ in range(20):
             clock.now += 10
             world.dispatcher.wake()
-            await calm()
+            await run_ready_tasks()
         probes = sink.calls[before:]
         assert len(probes) == 20
         assert {len(probe) for probe in probes} == {1}
@@ -40,17 +40,17 @@ async def test_a_destination_that_is_down_gets_one_probe_of_one_conversion_at_a_
         sink.answer = Service()
         clock.now += 10
         world.dispatcher.wake()
-        await calm()
+        await run_ready_tasks()
         clock.now += 10
         world.dispatcher.wake()
-        for handle in handles:
-            await handle
+        for delivery in deliveries:
+            await delivery
 
-    assert [type(one) for one in world.events if type(one) in (LaneDown, LaneResumed)] == [
+    assert [type(event) for event in world.events if type(event) in (LaneDown, LaneResumed)] == [
         LaneDown,
         LaneResumed,
     ]
-    assert not world.told(DeadLettered)
+    assert not world.events_of(DeadLettered)
 
 
 async def test_those_who_wait_can_see_why():
@@ -58,15 +58,15 @@ async def test_those_who_wait_can_see_why():
     clock = Clock()
     world = World(sink, clock=clock)
     async with world.open():
-        (handle, other) = await world.submit(*sales(2))
-        await world.until(lambda: world.told(Retried))
-        await calm()
-        outcomes = [one.report.outcomes["meta"] for one in (handle, other)]
+        (delivery, other) = await world.submit(*sales(2))
+        await world.until(lambda: world.events_of(Retried))
+        await run_ready_tasks()
+        outcomes = [delivery.report.outcomes["meta"] for delivery in (delivery, other)]
         sink.answer = Service()
         clock.now += 3600
         world.dispatcher.wake()
 
-    assert {(str(one.status), one.error, one.code) for one in outcomes} == {
+    assert {(str(outcome.status), outcome.error, outcome.code) for outcome in outcomes} == {
         ("waiting", "503 from Meta", "2")
     }
 
@@ -76,20 +76,20 @@ async def test_attempts_made_while_it_is_down_do_not_count():
     sink = FakeSink(answer=Service(Unavailable("503")), batch=10)
     world = World(sink, clock=clock)
     async with world.open():
-        handles = await world.submit(*sales(3))
+        deliveries = await world.submit(*sales(3))
         for _ in range(100):
             clock.now += 60
             world.dispatcher.wake()
-            await calm()
+            await run_ready_tasks()
         assert len(sink.calls) > 50
 
         sink.answer = Service()
         clock.now += 60
         world.dispatcher.wake()
-        reports = [await handle for handle in handles]
+        reports = [await delivery for delivery in deliveries]
 
     assert max(report.outcomes["anytrack"].attempts for report in reports) <= 4
-    assert not world.told(DeadLettered)
+    assert not world.events_of(DeadLettered)
 
 
 @pytest.mark.parametrize("poison", [1, 5])
@@ -97,7 +97,7 @@ async def test_probes_do_not_stick_to_what_breaks_the_service(poison):
     # Alone in the lane it looks as if the service were down; then others come.
     clock = Clock()
     bad = sales(poison, "bad")
-    sink = FakeSink(answer=Service(poison=[one.event_id for one in bad]), batch=10)
+    sink = FakeSink(answer=Service(poison=[conversion.event_id for conversion in bad]), batch=10)
     patient = Retry(attempts=8, base=1.0, cap=2.0)
     world = World(sink, clock=clock, retry=patient, probe=patient)
     async with world.open():
@@ -105,25 +105,25 @@ async def test_probes_do_not_stick_to_what_breaks_the_service(poison):
         while world.dispatcher.states()["anytrack"] is not LaneState.DOWN:
             clock.now += 1
             world.dispatcher.wake()
-            await calm()
-        handles = await world.submit(*sales(3))
-        while not all(handle.done() for handle in handles):
+            await run_ready_tasks()
+        deliveries = await world.submit(*sales(3))
+        while not all(delivery.done() for delivery in deliveries):
             clock.now += 1
             world.dispatcher.wake()
-            await calm()
-        while len(world.told(DeadLettered)) < poison:
+            await run_ready_tasks()
+        while len(world.events_of(DeadLettered)) < poison:
             clock.now += 0.5
             await world.submit(sale(f"f{clock.now}"))
-            await calm()
+            await run_ready_tasks()
         while (await world.outbox.depths())["anytrack"].waiting:
             clock.now += 1
             world.dispatcher.wake()
-            await calm()
+            await run_ready_tasks()
 
-    assert sorted(event.event_id for event in world.told(DeadLettered)) == sorted(
-        one.event_id for one in bad
+    assert sorted(event.event_id for event in world.events_of(DeadLettered)) == sorted(
+        conversion.event_id for conversion in bad
     )
-    assert "502 bad gateway" in world.told(DeadLettered)[0].reason
+    assert "502 bad gateway" in world.events_of(DeadLettered)[0].reason
 
 
 @pytest.mark.parametrize("poison", [["e0"], ["e17"], ["e99"], ["e3", "e4", "e60"]])
@@ -131,15 +131,15 @@ async def test_what_makes_the_service_crash_dies_alone(poison):
     sink = FakeSink(answer=Service(poison=poison), batch=100)
     world = World(sink)
     async with world.open():
-        handles = await world.submit(*sales(100))
-        good = [handle for handle in handles if handle.event_id not in poison]
-        for handle in good:
-            await handle
-        while len(world.told(DeadLettered)) < len(poison):
+        deliveries = await world.submit(*sales(100))
+        good = [delivery for delivery in deliveries if delivery.event_id not in poison]
+        for delivery in good:
+            await delivery
+        while len(world.events_of(DeadLettered)) < len(poison):
             await world.submit(sale(f"more{len(sink.calls)}"))
             await anyio.sleep(0.001)
 
-    assert sorted(event.event_id for event in world.told(DeadLettered)) == poison
+    assert sorted(event.event_id for event in world.events_of(DeadLettered)) == poison
     assert not set(poison) & set(sink.taken)
 
 
@@ -173,7 +173,7 @@ async def test_failures_with_deliveries_between_do_not_stop_the_lane():
         while not bad.done():
             await world.deliver(sale(f"good{len(world.events)}"))
 
-    assert not world.told(LaneDown)
+    assert not world.events_of(LaneDown)
 
 
 async def test_a_failed_batch_waits_longer_with_every_attempt():
@@ -183,18 +183,18 @@ async def test_a_failed_batch_waits_longer_with_every_attempt():
     world = World(sink, clock=clock, retry=Retry(attempts=8, base=64.0, cap=4096.0))
     async with world.open():
         await world.submit(sale("bad"))
-        await calm()
+        await run_ready_tasks()
         for number in range(600):
             clock.now += 1
             await world.submit(sale(f"good{number}"))
-            await calm()
-            if world.told(DeadLettered):
+            await run_ready_tasks()
+            if world.events_of(DeadLettered):
                 break
         sink.answer = Service()
         clock.now += 10_000
         world.dispatcher.wake()
 
-    waits = [event.seconds for event in world.told(Retried)]
+    waits = [event.seconds for event in world.events_of(Retried)]
     assert len(waits) < 8
     assert max(waits) > 60
 
@@ -211,7 +211,7 @@ async def test_part_of_a_batch_that_was_taken_before_the_service_broke_is_settle
 
     assert [report.outcomes["anytrack"].attempts for report in reports] == [1, 2, 2]
     assert sink.calls == [["e0", "e1", "e2"], ["e1", "e2"]]
-    assert [event.event_ids for event in world.told(Retried)] == [["e1", "e2"]]
+    assert [event.event_ids for event in world.events_of(Retried)] == [["e1", "e2"]]
 
 
 async def test_a_service_that_asks_to_try_everything_again_is_down():
@@ -220,8 +220,8 @@ async def test_a_service_that_asks_to_try_everything_again_is_down():
     world = World(sink, clock=clock, retry=Retry(attempts=8, base=60.0, cap=60.0))
     async with world.open():
         await world.submit(*sales(100))
-        await world.until(lambda: world.told(LaneDown))
-        await calm()
+        await world.until(lambda: world.events_of(LaneDown))
+        await run_ready_tasks()
         assert len(sink.calls) < 10
         sink.answer = Service()
         clock.now += 3600

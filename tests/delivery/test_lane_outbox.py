@@ -1,4 +1,4 @@
-"""What a lane does when the outbox fails it."""
+"""A lane whose outbox fails."""
 
 import anyio
 import attrs
@@ -14,7 +14,16 @@ from anytrack_async.events import (
 )
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
-from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
+from tests.delivery.doubles import (
+    BlockingAnswer,
+    Clock,
+    FakeSink,
+    Service,
+    World,
+    run_ready_tasks,
+    sale,
+    sales,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -86,7 +95,7 @@ async def test_a_claim_that_fails_is_not_tried_again_at_once():
     outbox = Shaky()
     outbox.failing = {"claim": 1}
     async with World(outbox=outbox, poll=3600.0).open() as world:
-        await calm()
+        await run_ready_tasks()
         assert outbox.asked.count("claim") == 1
         await anyio.sleep(0.01)
         assert outbox.asked.count("claim") == 1
@@ -107,7 +116,7 @@ async def test_what_cannot_be_given_back_comes_back_when_its_lease_ends(caplog):
         (report,) = await world.deliver(sale("a"))
 
     assert report.delivered
-    assert not world.told(Retried)
+    assert not world.events_of(Retried)
     assert "cannot give back to the outbox" in caplog.text
 
 
@@ -121,13 +130,13 @@ async def test_a_lease_that_cannot_be_renewed_ends_the_search_for_a_poison(caplo
 
     world = World(FakeSink(answer=answer), outbox=outbox)
     async with world.open():
-        for handle in await world.submit(*sales(4)):
-            await handle
+        for delivery in await world.submit(*sales(4)):
+            await delivery
         dead = await world.dead()
 
     assert dead == {"e1": "bad event"}
     assert world.sinks[0].taken.count("e0") == 1
-    assert world.told(Retried)[0].reason == "not sent: the lane was paused, or the lease lost"
+    assert world.events_of(Retried)[0].reason == "not sent: the lane was paused, or the lease lost"
     assert "cannot renew a lease in the outbox" in caplog.text
 
 
@@ -148,13 +157,13 @@ async def test_a_lease_that_was_lost_settles_nothing_and_tells_nothing(caplog):
         (report,) = await world.deliver(sale("a"))
 
     assert report.delivered
-    assert not world.told(DeadLettered)
-    assert len(world.told(Delivered)) == 1
+    assert not world.events_of(DeadLettered)
+    assert len(world.events_of(Delivered)) == 1
     assert "took over 1 conversions" in caplog.text
 
 
 async def test_a_claim_that_came_while_the_lane_was_stopped_is_given_back():
-    answers = Gatekeeper()
+    answers = BlockingAnswer()
 
     class Slow(Shaky):
         slow = None
@@ -163,7 +172,7 @@ async def test_a_claim_that_came_while_the_lane_was_stopped_is_given_back():
             claim = await super().claim(destination, limit, lease)
             if claim.entries and claim.entries[0].conversion.event_id == "e1":
                 answers.open()
-                await calm()  # the other worker hears that the service throttles
+                await run_ready_tasks()  # the other worker hears that the service throttles
             return claim
 
     async def answer(batch):
@@ -177,8 +186,8 @@ async def test_a_claim_that_came_while_the_lane_was_stopped_is_given_back():
     world = World(sink, outbox=outbox, clock=clock)
     async with world.open():
         await world.submit(*sales(2))
-        await world.until(lambda: world.told(LaneThrottled))
-        await calm()
+        await world.until(lambda: world.events_of(LaneThrottled))
+        await run_ready_tasks()
         assert sink.calls == [["e0"]]
         depth = (await outbox.depths())["anytrack"]
         assert (depth.waiting, depth.in_flight) == (2, 0)

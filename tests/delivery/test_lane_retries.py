@@ -1,4 +1,4 @@
-"""When a lane tries again, when it gives up, and what it tells."""
+"""Retries, dead letters and the events of a lane."""
 
 import pytest
 
@@ -6,7 +6,16 @@ from anytrack_async.delivery.flow import LaneState
 from anytrack_async.events import Delivered, Retried
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.settings.http import Retry
-from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, World, calm, sale, sales, statuses
+from tests.delivery.doubles import (
+    BlockingAnswer,
+    Clock,
+    FakeSink,
+    World,
+    run_ready_tasks,
+    sale,
+    sales,
+    statuses,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -16,20 +25,20 @@ async def test_the_servers_hint_says_when_a_retry_is_due():
     sink = FakeSink(answer=lambda _: [Outcome.retry("locked", after=100.0)])
     world = World(sink, clock=clock)
     async with world.open():
-        (handle,) = await world.submit(sale("a"))
-        await world.until(lambda: world.told(Retried))
+        (delivery,) = await world.submit(sale("a"))
+        await world.until(lambda: world.events_of(Retried))
         sink.answer = lambda _: None
 
         clock.now += 99
         world.dispatcher.wake()
-        await calm()
+        await run_ready_tasks()
         assert len(sink.calls) == 1
 
         clock.now += 1
         world.dispatcher.wake()
-        await handle
+        await delivery
 
-    (retried,) = world.told(Retried)
+    (retried,) = world.events_of(Retried)
     assert retried.seconds == 100.0
     assert retried.reason == "locked"
 
@@ -46,7 +55,7 @@ async def test_retries_of_one_reason_are_told_together():
     async with world.open():
         await world.deliver(*sales(50))
 
-    assert [len(event.event_ids) for event in world.told(Retried)] == [50]
+    assert [len(event.event_ids) for event in world.events_of(Retried)] == [50]
 
 
 async def test_attempts_are_bounded_and_the_last_reason_is_kept():
@@ -71,14 +80,14 @@ async def test_age_is_bounded():
     sink = FakeSink(answer=lambda _: [Outcome.retry("locked")])
     world = World(sink, clock=clock, max_age=3600.0, retry=Retry(attempts=99, base=60, cap=60))
     async with world.open():
-        (handle,) = await world.submit(sale("a"))
+        (delivery,) = await world.submit(sale("a"))
         for _ in range(70):
-            await calm()
-            if handle.done():
+            await run_ready_tasks()
+            if delivery.done():
                 break
             clock.now += 60
             world.dispatcher.wake()
-        report = await handle
+        report = await delivery
 
     assert "given up" in report.outcomes["anytrack"].error
     assert "1.0 h" in report.outcomes["anytrack"].error
@@ -94,7 +103,7 @@ async def test_batches_are_told_with_the_time_they_took():
     async with world.open():
         await world.deliver(*sales(3))
 
-    (delivered,) = world.told(Delivered)
+    (delivered,) = world.events_of(Delivered)
     assert delivered.event_ids == ["e0", "e1", "e2"]
     assert delivered.seconds == 2.5
     assert delivered.destination == "anytrack"
@@ -114,13 +123,13 @@ async def test_conversions_for_others_are_passed_over():
 
 
 async def test_destinations_do_not_wait_for_one_another():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     slow, fast = FakeSink("meta", keeper, batch=1), FakeSink("anytrack")
     world = World(slow, fast)
     async with world.open():
-        handles = await world.submit(*sales(20))
-        for handle in handles:
-            await handle.at("anytrack")
+        deliveries = await world.submit(*sales(20))
+        for delivery in deliveries:
+            await delivery.at("anytrack")
         assert len(slow.calls) == 1
         keeper.open()
 

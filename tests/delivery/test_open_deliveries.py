@@ -1,4 +1,4 @@
-"""The deliveries that callers still hold."""
+"""The deliveries that callers still reference."""
 
 import gc
 import weakref
@@ -22,9 +22,9 @@ def outcome(destination, status=Status.DELIVERED, **more):
 
 
 async def test_an_id_has_one_handle_as_long_as_somebody_holds_it():
-    handles = OpenDeliveries(MemoryOutbox())
-    one = handles.get("a", ("meta",))
-    assert handles.get("a", ("meta",)) is one
+    deliveries = OpenDeliveries(MemoryOutbox())
+    one = deliveries.get("a", ("meta",))
+    assert deliveries.get("a", ("meta",)) is one
 
     gone = weakref.ref(one)
     del one
@@ -33,17 +33,17 @@ async def test_an_id_has_one_handle_as_long_as_somebody_holds_it():
 
 
 async def test_outcomes_are_only_made_for_handles_that_are_held():
-    handles, asked = OpenDeliveries(MemoryOutbox()), []
+    deliveries, asked = OpenDeliveries(MemoryOutbox()), []
 
     def answer(at):
         asked.append(at)
         return outcome("meta")
 
-    handles.resolve(["a"], answer)
+    deliveries.resolve(["a"], answer)
     assert not asked
 
-    one = handles.get("b", ("meta",))
-    handles.resolve(["a", "b"], answer)
+    one = deliveries.get("b", ("meta",))
+    deliveries.resolve(["a", "b"], answer)
     assert asked == [1]
     assert one.done()
 
@@ -57,30 +57,30 @@ async def test_only_awaited_handles_are_looked_up():
             return {}
 
     outbox = Asked()
-    handles = OpenDeliveries(outbox)
-    watched, idle = handles.get("a", ("meta",)), handles.get("b", ("meta",))
+    deliveries = OpenDeliveries(outbox)
+    watched, idle = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
     watched.watch(lambda _: None)
 
-    await handles.refresh_awaited()
+    await deliveries.refresh_awaited()
 
     assert outbox.ids == ["a"]
     assert idle.event_id not in outbox.ids
 
 
 async def test_closing_fails_only_what_is_not_done():
-    handles = OpenDeliveries(MemoryOutbox())
-    done, open_ = handles.get("a", ("meta",)), handles.get("b", ("meta",))
+    deliveries = OpenDeliveries(MemoryOutbox())
+    done, open_ = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
     done.resolve(outcome("meta"))
 
-    await handles.fail(lambda one: UndeliveredError(one.event_id, {}))
+    await deliveries.fail(lambda one: UndeliveredError(one.event_id, {}))
 
     assert done.failure is None
     assert str(open_.failure) == "b"
 
 
 async def test_closing_lets_others_run_while_it_tells_many():
-    handles, beats = OpenDeliveries(MemoryOutbox()), 0
-    held = [handles.get(f"e{at}", ("meta",)) for at in range(2_000)]
+    deliveries, beats = OpenDeliveries(MemoryOutbox()), 0
+    held = [deliveries.get(f"e{index}", ("meta",)) for index in range(2_000)]
 
     async def beat():
         nonlocal beats
@@ -90,21 +90,21 @@ async def test_closing_lets_others_run_while_it_tells_many():
 
     async with anyio.create_task_group() as tg:
         tg.start_soon(beat)
-        await handles.fail(lambda one: UndeliveredError(one.event_id, {}))
+        await deliveries.fail(lambda one: UndeliveredError(one.event_id, {}))
         tg.cancel_scope.cancel()
 
     assert beats >= 5
-    assert all(one.failure for one in held)
+    assert all(delivery.failure for delivery in held)
 
 
 async def test_a_handle_that_is_done_or_failed_is_not_handed_out_again():
-    handles = OpenDeliveries(MemoryOutbox())
-    done, failed = handles.get("a", ("meta",)), handles.get("b", ("meta",))
+    deliveries = OpenDeliveries(MemoryOutbox())
+    done, failed = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
     done.resolve(outcome("meta"))
     failed.fail(LOST)
 
-    assert handles.get("a", ("meta",)) is not done
-    assert handles.get("b", ("meta",)) is not failed
+    assert deliveries.get("a", ("meta",)) is not done
+    assert deliveries.get("b", ("meta",)) is not failed
 
 
 async def test_many_who_wait_are_looked_up_in_turns():
@@ -116,16 +116,16 @@ async def test_many_who_wait_are_looked_up_in_turns():
             return {}
 
     outbox = Asked()
-    handles = OpenDeliveries(outbox)
-    held = [handles.get(f"e{at}", ("meta",)) for at in range(2_500)]
-    for one in held:
-        one.watch(lambda _: None)
+    deliveries = OpenDeliveries(outbox)
+    held = [deliveries.get(f"e{index}", ("meta",)) for index in range(2_500)]
+    for delivery in held:
+        delivery.watch(lambda _: None)
 
     for looked in (1_000, 2_000, 3_000):
-        await handles.poll_awaited()
+        await deliveries.poll_awaited()
         assert len(outbox.ids) == looked
     assert len({*outbox.ids}) == 2_500
 
     outbox.ids = ()
-    await handles.refresh_awaited()
-    assert {*outbox.ids} == {one.event_id for one in held}
+    await deliveries.refresh_awaited()
+    assert {*outbox.ids} == {delivery.event_id for delivery in held}

@@ -1,4 +1,4 @@
-"""However a dispatcher is left, it delivers within the drain what can be delivered."""
+"""Leaving a dispatcher drains it, however it is left."""
 
 import time
 
@@ -11,7 +11,7 @@ from anytrack_async.events import LaneThrottled
 from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from tests.delivery.doubles import FakeSink, Gatekeeper, World, sale, sales
+from tests.delivery.doubles import BlockingAnswer, FakeSink, World, sale, sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -31,7 +31,7 @@ async def test_leaving_delivers_everything_and_closes_everything():
         await world.submit(*sales(50))
 
     for sink in sinks:
-        assert sorted(sink.taken) == sorted(f"e{at}" for at in range(50))
+        assert sorted(sink.taken) == sorted(f"e{index}" for index in range(50))
         assert sink.closed
     with pytest.raises(OutboxError):
         await world.outbox.depths()
@@ -57,7 +57,7 @@ async def test_no_exception_of_the_caller_comes_out_in_a_group(kind):
 
 
 async def test_leaving_by_cancellation_delivers_everything():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper))
     with anyio.CancelScope() as scope:
         async with world.dispatcher:
@@ -148,7 +148,7 @@ async def test_a_stopped_lane_with_nothing_left_to_send_closes_at_once(after):
     started = time.monotonic()
     async with world.open():
         await world.submit(sale("a"))
-        await world.until(lambda: world.told(LaneThrottled))
+        await world.until(lambda: world.events_of(LaneThrottled))
 
     assert time.monotonic() - started < 1
 

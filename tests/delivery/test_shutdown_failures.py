@@ -1,4 +1,4 @@
-"""No failure while closing hangs, or hides another."""
+"""Failures while closing: none stops it, and none hides another."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ from anytrack_async.events import LaneDown
 from anytrack_async.models.outcome import DELIVERED
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from tests.delivery.doubles import FakeSink, World, calm, sale, sales
+from tests.delivery.doubles import FakeSink, World, run_ready_tasks, sale, sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -66,7 +66,7 @@ async def test_a_sink_that_hangs_while_closing_keeps_nothing_else_from_closing(c
 async def test_cancellation_does_not_keep_the_outbox_from_closing():
     class Slow(FakeSink):
         async def aclose(self):
-            await calm()
+            await run_ready_tasks()
             self.closed = True
 
     sink = Slow()
@@ -101,14 +101,14 @@ async def test_an_outbox_that_hangs_does_not_hang_the_closing(monkeypatch, caplo
     world = World(outbox=outbox, drain=0.02)
     started = time.monotonic()
     async with world.open():
-        (handle,) = await world.submit(sale("a"))
+        (delivery,) = await world.submit(sale("a"))
         await outbox.settling.wait()
 
     assert time.monotonic() - started < 2
     assert "gave up waiting to settle in the outbox" in caplog.text
     assert "closing the outbox took longer" in caplog.text
     with pytest.raises(UndeliveredError):
-        await handle
+        await delivery
 
 
 async def test_an_outbox_that_cannot_tell_what_is_left_hides_no_exception(caplog):
@@ -119,11 +119,11 @@ async def test_an_outbox_that_cannot_tell_what_is_left_hides_no_exception(caplog
     mine = LookupError("mine")
     world = World(stuck(), outbox=Broken(), drain=0.02)
     async with world.left_by(mine):
-        (handle,) = await world.submit(sale("a"))
+        (delivery,) = await world.submit(sale("a"))
 
     assert "reading what is undelivered failed: database is locked" in caplog.text
     with pytest.raises(UndeliveredError):
-        await handle
+        await delivery
 
 
 async def test_a_destination_that_was_forgotten_meanwhile_is_no_trouble():
@@ -166,7 +166,7 @@ async def test_a_lane_that_is_down_closes_within_the_drain():
     started = time.monotonic()
     async with world.open(leaving=True):
         await world.submit(*sales(5))
-        await world.until(lambda: world.told(LaneDown))
+        await world.until(lambda: world.events_of(LaneDown))
         assert world.dispatcher.states()["anytrack"] is LaneState.DOWN
 
     assert time.monotonic() - started < 2

@@ -1,4 +1,4 @@
-"""What closing could not deliver is named, or kept by a durable outbox."""
+"""Undelivered conversions are listed at closing, or kept by a durable outbox."""
 
 import logging
 
@@ -11,7 +11,7 @@ from anytrack_async.events import Dropped
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales
+from tests.delivery.doubles import BlockingAnswer, FakeSink, World, run_ready_tasks, sale, sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -32,7 +32,7 @@ async def test_what_only_memory_held_is_named(caplog):
     assert world.undelivered.event_ids == {"anytrack": ["e0", "e1", "e2"]}
     assert "only this process's memory held it" in str(world.undelivered)
     assert "anytrack: e0, e1, e2" in str(world.undelivered)
-    (dropped,) = world.told(Dropped)
+    (dropped,) = world.events_of(Dropped)
     assert (dropped.destination, list(dropped.event_ids)) == ("anytrack", ["e0", "e1", "e2"])
 
 
@@ -54,7 +54,7 @@ async def test_the_callers_exception_has_a_note_of_what_is_left():
     assert len(mine.__notes__) == 1
     assert "accepted but not delivered" in mine.__notes__[0]
     assert "anytrack: e0, e1" in mine.__notes__[0]
-    assert world.told(Dropped)
+    assert world.events_of(Dropped)
 
 
 async def test_a_cancelled_leaving_tells_what_is_left():
@@ -66,7 +66,7 @@ async def test_a_cancelled_leaving_tells_what_is_left():
             await anyio.sleep_forever()
 
     assert scope.cancelled_caught
-    assert [list(event.event_ids) for event in world.told(Dropped)] == [["e0", "e1"]]
+    assert [list(event.event_ids) for event in world.events_of(Dropped)] == [["e0", "e1"]]
 
 
 async def test_those_who_still_wait_are_told():
@@ -80,17 +80,17 @@ async def test_those_who_still_wait_are_told():
 
     world = World(stuck("anytrack"), FakeSink("meta"), drain=0.02)
     async with anyio.create_task_group() as tg, world.open(leaving=True):
-        (handle,) = await world.submit(sale("a"))
-        tg.start_soon(wait, handle)
-        tg.start_soon(wait, handle.at("anytrack"))
-        await handle.at("meta")
+        (delivery,) = await world.submit(sale("a"))
+        tg.start_soon(wait, delivery)
+        tg.start_soon(wait, delivery.at("anytrack"))
+        await delivery.at("meta")
 
     assert len(errors) == 2
     assert errors[0].event_ids == {"anytrack": ["a"]}
     assert "before 'a' was delivered to anytrack" in str(errors[0])
     with pytest.raises(UndeliveredError):
-        await handle
-    assert (await handle.at("meta")).final
+        await delivery
+    assert (await delivery.at("meta")).final
 
 
 async def test_those_who_wait_for_room_are_turned_away():
@@ -104,17 +104,17 @@ async def test_those_who_wait_for_room_are_turned_away():
         async with world.open(leaving=True):
             await world.submit(sale("a"))
             tg.start_soon(late)
-            await calm()
+            await run_ready_tasks()
 
     assert world.undelivered.event_ids == {"anytrack": ["a"]}
 
 
 async def test_nothing_is_accepted_during_the_drain():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper))
 
     async def late():
-        await calm()
+        await run_ready_tasks()
         with pytest.raises(ClosedError):
             await world.submit(sale("late"))
         keeper.open()
@@ -158,12 +158,12 @@ async def test_a_durable_outbox_keeps_the_rest_for_the_next_start(tmp_path, capl
     path = tmp_path / "outbox.db"
     world = World(stuck(batch=2), outbox=SQLiteOutbox(path), drain=0.05, lease=3600.0)
     async with world.open():
-        (handle, *_) = await world.submit(*sales(5))
+        (delivery, *_) = await world.submit(*sales(5))
         await world.until(lambda: world.sinks[0].busy)
     assert "kept in the outbox, the next client that opens it goes on" in caplog.text
-    assert not world.told(Dropped)
+    assert not world.events_of(Dropped)
     with pytest.raises(UndeliveredError, match="kept in the outbox"):
-        await handle
+        await delivery
 
     # Its claims were given back: nobody waits an hour for the lease.
     world = World(outbox=SQLiteOutbox(path), lease=3600.0)
@@ -172,7 +172,7 @@ async def test_a_durable_outbox_keeps_the_rest_for_the_next_start(tmp_path, capl
         await world.until(lambda: len(world.sinks[0].taken) == 5)
 
     assert report.outcomes["anytrack"].attempts == 1
-    assert world.sinks[0].taken == [f"e{at}" for at in range(5)]
+    assert world.sinks[0].taken == [f"e{index}" for index in range(5)]
 
 
 async def test_a_claim_that_is_cut_off_by_the_end_of_the_drain_is_given_back(tmp_path):
@@ -223,7 +223,7 @@ async def test_a_shared_outbox_is_drained_of_what_this_process_gave_back(tmp_pat
 
 async def test_what_others_deliver_during_the_drain_is_not_an_error_here(tmp_path):
     path = tmp_path / "outbox.db"
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     busy = FakeSink(answer=keeper, batch=1)
     here = World(busy, outbox=SQLiteOutbox(path), poll=3600.0)
     there = World(outbox=SQLiteOutbox(path))

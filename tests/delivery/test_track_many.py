@@ -1,4 +1,4 @@
-"""`track_many`: everything in, one report each, at the pace of who takes them."""
+"""`track_many`: one report for each conversion, at the consumer's pace."""
 
 import anyio
 import pytest
@@ -7,7 +7,15 @@ from anytrack_async.delivery.track_many import track_many
 from anytrack_async.errors import (
     ConfigurationError,
 )
-from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales, statuses
+from tests.delivery.doubles import (
+    BlockingAnswer,
+    FakeSink,
+    World,
+    run_ready_tasks,
+    sale,
+    sales,
+    statuses,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -24,8 +32,8 @@ async def ids_of(reports, finished=None):
 
 
 async def asynchronous(conversions):
-    for one in conversions:
-        yield one
+    for conversion in conversions:
+        yield conversion
 
 
 @pytest.mark.parametrize("kind", [list, iter, asynchronous], ids=["list", "sync", "async"])
@@ -35,12 +43,14 @@ async def test_every_conversion_is_reported_once(kind, count):
     async with world.open():
         reports = [report async for report in stream(world, kind(sales(count)))]
 
-    assert sorted(report.event_id for report in reports) == sorted(f"e{at}" for at in range(count))
+    assert sorted(report.event_id for report in reports) == sorted(
+        f"e{index}" for index in range(count)
+    )
     assert all(report.delivered for report in reports)
 
 
 async def test_reports_come_in_the_order_of_finishing():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
 
     async def answer(batch):
         if batch == ["e0"]:
@@ -63,9 +73,9 @@ async def test_the_source_is_read_only_as_fast_as_reports_are_taken(in_flight):
 
     async def source():
         nonlocal given
-        for one in sales(500):
+        for conversion in sales(500):
             given += 1
-            yield one
+            yield conversion
 
     taken = 0
     ahead = []
@@ -73,7 +83,7 @@ async def test_the_source_is_read_only_as_fast_as_reports_are_taken(in_flight):
     async with world.open():
         async for _ in stream(world, source(), in_flight=in_flight):
             taken += 1
-            await calm()
+            await run_ready_tasks()
             ahead.append(given - taken)
 
     assert given == taken == 500
@@ -82,7 +92,7 @@ async def test_the_source_is_read_only_as_fast_as_reports_are_taken(in_flight):
 
 
 async def test_no_more_than_in_flight_are_accepted_and_unreported():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     sink = FakeSink(answer=keeper)
     world = World(sink)
     async with world.open(), anyio.create_task_group() as tg:
@@ -100,9 +110,9 @@ async def test_the_source_goes_on_before_all_reports_are_taken():
 
     async def source():
         nonlocal given
-        for one in sales(100):
+        for conversion in sales(100):
             given += 1
-            yield one
+            yield conversion
 
     world = World()
     async with world.open():
@@ -112,7 +122,7 @@ async def test_the_source_goes_on_before_all_reports_are_taken():
         before = given
         for _ in range(13):
             await anext(reports)
-            await calm()
+            await run_ready_tasks()
         assert given > before
         await reports.aclose()
 
@@ -151,7 +161,7 @@ async def test_a_slow_source_may_wait_for_ever_while_reports_come():
 
 
 async def test_at_none_reports_what_is_written_down():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper))
     async with world.open():
         reports = [report async for report in stream(world, sales(5), at=())]
@@ -162,7 +172,7 @@ async def test_at_none_reports_what_is_written_down():
 
 
 async def test_at_one_does_not_wait_for_another_that_is_down():
-    down = FakeSink("meta", Gatekeeper())
+    down = FakeSink("meta", BlockingAnswer())
     world = World(FakeSink("anytrack"), down, drain=0.0)
     async with world.open(leaving=True):
         reports = [
@@ -175,13 +185,13 @@ async def test_at_one_does_not_wait_for_another_that_is_down():
 
 
 async def test_a_delivery_that_was_reported_is_not_watched_any_more():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     world = World(FakeSink("anytrack"), FakeSink("meta", keeper))
     async with world.open():
-        (handle,) = await world.submit(sale("a"))
+        (delivery,) = await world.submit(sale("a"))
         await ids_of(stream(world, [sale("a")], at=["anytrack"]))
-        assert not handle.done()
-        watched = handle.awaited
+        assert not delivery.done()
+        watched = delivery.awaited
         keeper.open()
 
     assert not watched
@@ -190,7 +200,7 @@ async def test_a_delivery_that_was_reported_is_not_watched_any_more():
 async def test_at_may_name_every_destination():
     world = World(FakeSink("anytrack"), FakeSink("meta"))
     async with world.open():
-        reports = [one async for one in stream(world, sales(3), at=["meta", "anytrack"])]
+        reports = [report async for report in stream(world, sales(3), at=["meta", "anytrack"])]
 
     assert all(report.delivered for report in reports)
 

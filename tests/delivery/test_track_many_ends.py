@@ -1,4 +1,4 @@
-"""`track_many`: repeats, conflicts, and however source, consumer or client end."""
+"""`track_many`: repeats, conflicts, and sources that end or fail."""
 
 import anyio
 import pytest
@@ -9,7 +9,7 @@ from anytrack_async.errors import (
 )
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
-from tests.delivery.doubles import FakeSink, Gatekeeper, World, sale, sales, statuses
+from tests.delivery.doubles import BlockingAnswer, FakeSink, World, sale, sales, statuses
 
 pytestmark = pytest.mark.asyncio
 
@@ -53,7 +53,7 @@ async def test_a_conflict_is_reported_and_stops_nothing():
         source = [sale("a"), sale("a", revenue=2), sale("b")]
         reports = [report async for report in stream(world, source)]
 
-    (conflict,) = [one for one in reports if "conflict" in statuses(one).values()]
+    (conflict,) = [report for report in reports if "conflict" in statuses(report).values()]
     assert conflict.event_id == "a"
     assert statuses(conflict) == {"anytrack": "conflict", "meta": "conflict"}
     assert "which stands" in conflict.outcomes["meta"].error
@@ -115,8 +115,8 @@ def broken_sync(count, exc):
 
 
 async def broken_async(count, exc):
-    for one in sales(count):
-        yield one
+    for conversion in sales(count):
+        yield conversion
     raise exc
 
 
@@ -151,7 +151,10 @@ async def test_a_full_outbox_only_slows_it_down():
 
 async def test_a_full_outbox_that_must_raise_ends_it():
     world = World(
-        FakeSink(answer=Gatekeeper()), outbox=MemoryOutbox(capacity=3), on_full="raise", drain=0.0
+        FakeSink(answer=BlockingAnswer()),
+        outbox=MemoryOutbox(capacity=3),
+        on_full="raise",
+        drain=0.0,
     )
     async with world.open(leaving=True):
         with pytest.raises(QueueFullError):

@@ -21,7 +21,7 @@ class Taker:
 
     @property
     def all(self):
-        return [one for batch in self.batches for one in batch]
+        return [conversion for batch in self.batches for conversion in batch]
 
 
 async def fed(source, size=3):
@@ -32,9 +32,9 @@ async def fed(source, size=3):
 
 
 async def stream(conversions, fail_with=None):
-    for one in conversions:
+    for conversion in conversions:
         await anyio.lowlevel.checkpoint()
-        yield one
+        yield conversion
     if fail_with:
         raise fail_with
 
@@ -53,7 +53,7 @@ KINDS = [list, tuple, deque, generator, stream]
 async def test_everything_arrives_once_in_order_in_small_batches(kind, count):
     taker = await fed(kind(sales(count)))
 
-    assert taker.all == [f"e{at}" for at in range(count)]
+    assert taker.all == [f"e{index}" for index in range(count)]
     assert all(1 <= len(batch) <= 3 for batch in taker.batches)
 
 
@@ -151,9 +151,9 @@ async def test_an_async_source_is_read_no_further_than_one_batch_ahead():
     given, gate = [], anyio.Event()
 
     async def source():
-        for one in sales(100):
-            given.append(one)
-            yield one
+        for conversion in sales(100):
+            given.append(conversion)
+            yield conversion
 
     async def take(_):
         await gate.wait()
@@ -205,9 +205,9 @@ async def test_a_sync_source_does_not_block_the_event_loop():
             beats += 1
 
     def source():
-        for one in sales(4):
+        for conversion in sales(4):
             time.sleep(0.02)
-            yield one
+            yield conversion
 
     async with anyio.create_task_group() as tg:
         tg.start_soon(beat)

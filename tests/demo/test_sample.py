@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from anytrack_async import Conversion, MetaSettings
 from anytrack_async.codec.storage import encode
 from anytrack_async.demo.sample import InvalidLine, ReadLine, read_lines, sample, sample_lines
+from anytrack_async.destinations.meta.encoding import find_refusal
 from anytrack_async.destinations.meta.event import to_event
-from anytrack_async.destinations.meta.preflight import find_fault
 from anytrack_async.destinations.meta.user_data import match_keys
 from anytrack_async.sandbox import HubSpotPortal
 
@@ -180,7 +180,7 @@ def test_meta_rejects_exactly_the_noted_lines(lines):
     refused = {
         number
         for number, conversion in (line for line in lines if not isinstance(line, InvalidLine))
-        if find_fault(to_event(conversion, settings, now=NOW.timestamp()), NOW.timestamp())
+        if find_refusal(to_event(conversion, settings, now=NOW.timestamp()), NOW.timestamp())
     }
 
     noted = {number for number, text in enumerate(sample_lines(), 1) if '"note":"Meta:' in text}

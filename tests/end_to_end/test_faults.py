@@ -1,4 +1,4 @@
-"""Services that fail, throttle, die and come back: nothing is lost and nothing is double."""
+"""Services that fail, throttle, go down and come back: nothing is lost, nothing is sent twice."""
 
 from __future__ import annotations
 

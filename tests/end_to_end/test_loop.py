@@ -52,9 +52,9 @@ async def test_5000_conversions_a_second_do_not_block_it(
         async with anyio.create_task_group() as tg:
             tg.start_soon(pulse.beat)
             started = time.perf_counter()
-            for at in range(0, len(conversions), 50):
-                await client.submit_many(conversions[at : at + 50], to=["meta"])
-                ahead = (at + 50) / 5_000 - (time.perf_counter() - started)
+            for index in range(0, len(conversions), 50):
+                await client.submit_many(conversions[index : index + 50], to=["meta"])
+                ahead = (index + 50) / 5_000 - (time.perf_counter() - started)
                 await anyio.sleep(max(0.0, ahead))
             tg.cancel_scope.cancel()
 

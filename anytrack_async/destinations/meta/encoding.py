@@ -1,104 +1,304 @@
-"""`Encoder`: conversions to encoded events, without those that Meta would refuse.
+"""From conversions to request bodies: mapped, checked before sending, encoded and split.
 
-Source: Meta: Conversions API, using the API.
+`Encoder` maps and encodes a batch slice by slice. The preflight (`find_refusals`) finds events for
+which Meta would refuse the whole request. `split_into_requests` and `request_body` build bodies
+from encoded events, so that each event is encoded once.
+
+Source: Meta: Conversions API, using the API; best practices (combinations too broad to match).
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 import anyio
+import orjson
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.destinations.meta.body import Chunk
 from anytrack_async.destinations.meta.event import to_events
-from anytrack_async.destinations.meta.preflight import find_faults, find_weaknesses
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 
 SLICE: Final = 64
-"""Events mapped and encoded at a time: so few dicts and lists at once that Python's cyclic garbage
-collector has no reason to look at them."""
+"""Events mapped and encoded at a time: some 500 dicts and lists, fewer than the 700 new ones after
+which Python's cyclic garbage collector would look at them."""
 
-TURN: Final = 3 * SLICE
-"""Events between two checkpoints: most of a millisecond, as much as other lanes take in a turn."""
+EVENTS_PER_TURN: Final = 3 * SLICE
+"""Events between two checkpoints: nearly a millisecond, as long as other lanes take in a turn."""
+
+_BODY_START: Final = b'{"data":['
+_DAY: Final = 86_400  # seconds
+_MAX_DAYS: Final = 7
+_MAX_DAYS_IN_STORE: Final = 62
+
+# Meta refuses an event whose identifiers all belong to one of these sets.
+_TOO_BROAD: Final = (
+    frozenset(("ct", "country", "st", "zp", "ge", "client_user_agent")),
+    frozenset(("db", "client_user_agent")),
+    frozenset(("fn", "ge")),
+    frozenset(("ln", "ge")),
+)
 
 _Outcomes = list[Outcome | None]
 _Events = dict[int, dict[str, Any]]
+
+
+# Bodies
+
+
+class Chunk(NamedTuple):
+    """Events that were encoded together.
+
+    Attributes:
+        indexes: the position of each event in the batch.
+        encoded: the events as JSON, separated by commas.
+    """
+
+    indexes: Sequence[int]
+    encoded: bytes
+
+    @classmethod
+    def of(cls, events: Mapping[int, Mapping[str, Any]]) -> Self:
+        """Encode *events*, index → event.
+
+        Raises:
+            TypeError: JSON cannot hold one of them.
+        """
+        # Slicing copies: orjson's own result keeps up to twice its length in memory.
+        return cls(tuple(events), orjson.dumps([*events.values()])[1:-1])
+
+
+def split_into_requests(chunks: Iterable[Chunk], max_bytes: int) -> Iterator[list[Chunk]]:
+    """Yield *chunks* in groups that joined with commas have at most *max_bytes*.
+
+    With chunks of 3, 4 and 2 bytes and a limit of 8, the first two go together: 3 + 1 + 4 = 8. A
+    chunk that is longer than the limit goes alone.
+    """
+    group: list[Chunk] = []
+    size = 0  # of the group, with a comma after each chunk
+    for chunk in chunks:
+        length = len(chunk.encoded)
+        if group and size + length > max_bytes:
+            yield group
+            group, size = [], 0
+        group.append(chunk)
+        size += length + 1
+    if group:
+        yield group
+
+
+def request_body(chunks: Sequence[Chunk], tail: bytes) -> bytes:
+    """Return the body with the events of *chunks*; *tail* comes from `request_tail`."""
+    parts = [_BODY_START]
+    for chunk in chunks:
+        parts += (chunk.encoded, b",")
+    parts[-1] = tail
+    return b"".join(parts)
+
+
+def request_tail(settings: MetaSettings, token: str) -> bytes:
+    """Return the end of every body, from the bracket that closes the events.
+
+    ``appsecret_proof`` shows that the sender of *token* knows the app's secret.
+
+    Source: Meta: Conversions API, main body parameters; Graph API, securing requests.
+    """
+    optional = {
+        "test_event_code": settings.test_event_code,
+        "partner_agent": settings.partner_agent,
+        "appsecret_proof": _proof(settings.app_secret, token),
+    }
+    parameters = {name: value for name, value in optional.items() if value}
+    return b"]," + orjson.dumps(parameters)[1:] if parameters else b"]}"
+
+
+def _proof(app_secret: str | None, token: str) -> str | None:
+    if app_secret is None:
+        return None
+    return hmac.new(app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()
+
+
+def max_event_bytes(settings: MetaSettings) -> int:
+    """Return the bytes that `MetaSettings.max_bytes` leaves for the events of a request.
+
+    A body of events only costs 11 bytes more than its events: ``{"data":[`` and ``]}``. Every token
+    gives a tail of the same length, because its proof always has 64 digits.
+    """
+    return settings.max_bytes - len(_BODY_START) - len(request_tail(settings, ""))
+
+
+# Preflight
+
+
+class Refusal(NamedTuple):
+    """Why Meta would refuse an event, and the whole request with it.
+
+    Attributes:
+        code: Meta's subcode for the reason.
+        reason: the reason, with advice; free of customers' data.
+    """
+
+    code: str
+    reason: str
+
+
+_NO_VALUE = Refusal("2804009", "a Purchase needs a value")
+_NO_CURRENCY = Refusal("2804010", "a Purchase needs a currency")
+_NO_IDENTITY = Refusal(
+    "2804050",
+    "too little to match a customer by: add an e-mail address, phone number, external id, IP "
+    "address, fbc or fbp",
+)
+
+
+def find_refusal(event: Mapping[str, Any], now: float) -> Refusal | None:
+    """Return why Meta would refuse a request with *event* at *now* (unix seconds), if it would."""
+    return find_refusals({0: event}, now).get(0)
+
+
+def find_refusals(events: Mapping[int, Mapping[str, Any]], now: float) -> dict[int, Refusal]:
+    """Return the `find_refusal` of *events*, index → event, for those that have one.
+
+    Meta refuses a request for one bad event and does not say which. These checks cost no request.
+    """
+    refusals = {}
+    for index, event in events.items():
+        refusal = (
+            (now - event["event_time"] > _MAX_DAYS * _DAY and _too_old(event, now))
+            or (event["event_name"] == "Purchase" and _no_price(event))
+            # Nearly all events have one of these two, which are in none of the broad sets.
+            or ("em" not in (user := event["user_data"]) and "ph" not in user and _broad(user))
+        )
+        if refusal:
+            refusals[index] = refusal
+    return refusals
+
+
+def _no_price(event: Mapping[str, Any]) -> Refusal | None:
+    custom_data = event.get("custom_data", {})
+    if custom_data.get("value") is None:
+        return _NO_VALUE
+    return None if custom_data.get("currency") else _NO_CURRENCY
+
+
+def _broad(user_data: Mapping[str, Any]) -> Refusal | None:
+    # A user agent and a city are too broad: both are in the first set. With an IP address, which
+    # is in no set, they identify.
+    return _NO_IDENTITY if any(user_data.keys() <= broad for broad in _TOO_BROAD) else None
+
+
+def _too_old(event: Mapping[str, Any], now: float) -> Refusal | None:
+    days = _MAX_DAYS_IN_STORE if event["action_source"] == "physical_store" else _MAX_DAYS
+    if now - event["event_time"] <= days * _DAY:
+        return None
+    return Refusal("2804003", f"too old: Meta takes this event for {days} days after it happened")
+
+
+def find_weakness(event: Mapping[str, Any]) -> str | None:
+    """Return why Meta will match or use *event* less well, if there is a reason."""
+    return next(iter(find_weaknesses((event,))), None)
+
+
+def find_weaknesses(events: Iterable[Mapping[str, Any]]) -> dict[str, None]:
+    """Return the `find_weakness` of *events*, each text once, as keys in order."""
+    weaknesses: dict[str, None] = {}
+    for event in events:
+        source = event["action_source"]
+        if source == "website":
+            if "client_user_agent" not in event["user_data"]:
+                weaknesses["website events without user_agent"] = None
+            elif "event_source_url" not in event:
+                weaknesses["website events without an http(s) page_url"] = None
+        elif source == "app" and "app_data" not in event:
+            weaknesses["app events without app_data"] = None
+    return weaknesses
+
+
+# Encoding
 
 
 class Encoder:
     """Maps, checks and encodes a batch, slice by slice.
 
     Args:
-        settings: how events look, and how long a request may be.
-        warn: is told what weakens an event that is sent all the same.
+        settings: event names, sources and limits.
+        warn: called with each weakness of an event that is sent all the same.
     """
 
     def __init__(self, settings: MetaSettings, warn: Callable[[str], None]) -> None:
+        self.max_event_bytes = max_event_bytes(settings)
         self._settings = settings
         self._warn = warn
-        # One batch at a time: if several took turns, all would be ready when the last one is.
-        self._turn = anyio.Lock(fast_acquire=True)
+        # One batch at a time: two batches in turns would both be ready only when the last one is,
+        # and the first request would leave twice as late.
+        self._lock = anyio.Lock(fast_acquire=True)
 
     async def encode(self, batch: Sequence[Conversion], outcomes: _Outcomes) -> list[Chunk]:
-        """Return the events of *batch*; in *outcomes*, reject what cannot be one.
+        """Return the events of *batch*; reject in *outcomes* those that cannot be sent.
 
-        The event loop gets its turn after every `TURN` events.
+        Other tasks get their turn after every `EVENTS_PER_TURN` events.
         """
         chunks: list[Chunk] = []
-        async with self._turn:
+        async with self._lock:
             now = time.time()
             for start in range(0, len(batch), SLICE):
-                if start and start % TURN == 0:
+                if start and start % EVENTS_PER_TURN == 0:
                     await checkpoint()
-                some = batch[start : start + SLICE]
-                events = self._mapped(some, range(start, start + len(some)), now, outcomes)
+                conversions = batch[start : start + SLICE]
+                indexes = range(start, start + len(conversions))
+                events = self._map(conversions, indexes, now, outcomes)
                 self._check(events, now, outcomes)
                 if events:
-                    chunks += self._encoded(events, outcomes)
+                    chunks += self._encode(events, outcomes)
         return chunks
 
-    def _mapped(
-        self, some: Sequence[Conversion], places: Sequence[int], now: float, outcomes: _Outcomes
+    def _map(
+        self,
+        conversions: Sequence[Conversion],
+        indexes: Sequence[int],
+        now: float,
+        outcomes: _Outcomes,
     ) -> _Events:
         try:
-            return dict(zip(places, to_events(some, self._settings, now=now), strict=True))
-        except Exception as exc:  # of `MetaSettings.event_name`, about one of them
-            if len(some) == 1:
-                outcomes[places[0]] = _no_event(exc)
+            return dict(zip(indexes, to_events(conversions, self._settings, now=now), strict=True))
+        except Exception as exc:  # from the caller's `MetaSettings.event_name`
+            if len(conversions) == 1:
+                outcomes[indexes[0]] = _no_event(exc)
                 return {}
+        # One conversion of the slice is to blame: map them one at a time to find it.
         events: _Events = {}
-        for place, one in zip(places, some, strict=True):
-            events |= self._mapped((one,), (place,), now, outcomes)
+        for index, conversion in zip(indexes, conversions, strict=True):
+            events |= self._map((conversion,), (index,), now, outcomes)
         return events
 
     def _check(self, events: _Events, now: float, outcomes: _Outcomes) -> None:
-        for place, fault in find_faults(events, now).items():
-            outcomes[place] = Outcome.rejected(fault.reason, code=fault.code)
-            del events[place]
+        for index, refusal in find_refusals(events, now).items():
+            outcomes[index] = Outcome.rejected(refusal.reason, code=refusal.code)
+            del events[index]
         for weakness in find_weaknesses(events.values()):
             self._warn(weakness)
 
-    def _encoded(self, events: _Events, outcomes: _Outcomes) -> list[Chunk]:
-        with suppress(TypeError):  # about at least one event, which must not cost the others
-            together = Chunk.of(events)
-            if len(together.encoded) <= self._settings.max_bytes:
-                return [together]
-        return list(self._one_by_one(events, outcomes))
+    def _encode(self, events: _Events, outcomes: _Outcomes) -> list[Chunk]:
+        with suppress(TypeError):  # one event cannot be encoded; the others must still go out
+            chunk = Chunk.of(events)
+            if len(chunk.encoded) <= self.max_event_bytes:
+                return [chunk]
+        return list(self._encode_one_at_a_time(events, outcomes))
 
-    def _one_by_one(self, events: _Events, outcomes: _Outcomes) -> Iterator[Chunk]:
-        for place, event in events.items():
+    def _encode_one_at_a_time(self, events: _Events, outcomes: _Outcomes) -> Iterator[Chunk]:
+        for index, event in events.items():
             try:
-                yield Chunk.of({place: event})
+                yield Chunk.of({index: event})
             except TypeError as exc:
-                outcomes[place] = _no_event(exc)
+                outcomes[index] = _no_event(exc)
 
 
 def _no_event(exc: Exception) -> Outcome:
-    # Without its text, which may quote a customer.
+    # Without the exception's text, which may quote a customer.
     return Outcome.rejected(f"could not be made an event: {type(exc).__name__}")

@@ -1,23 +1,25 @@
-"""`to_event`: a conversion as Meta's Conversions API takes it.
+"""`to_event`: a conversion as an event of Meta's Conversions API.
 
-Source: Meta: Conversions API, server event parameters.
+An event has parameters of its own, `custom_data`, and `user_data` (see that module). Parameters
+from `Conversion.meta` override those from the conversion, and these override the settings.
+
+Source: Meta: Conversions API, server event, custom data and data processing parameters.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
-from anytrack_async.destinations.meta.custom_data import custom_data
-from anytrack_async.destinations.meta.fields import event_parameters
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.user_data import all_user_data
-from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.meta import MetaFields
 
-_STANDARD = {
+_EVENT_NAMES = {
     ConversionType.SALE: "Purchase",
     ConversionType.LEAD: "Lead",
     ConversionType.SIGNUP: "CompleteRegistration",
@@ -25,11 +27,20 @@ _STANDARD = {
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400  # seconds
 _WEB = ("https://", "http://")
-_LIMITED = {
-    "data_processing_options": ["LDU"],
-    "data_processing_options_country": 0,
-    "data_processing_options_state": 0,
-}
+# 0 lets Meta find out where the visitor is.
+_ANYWHERE = {"data_processing_options_country": 0, "data_processing_options_state": 0}
+_LIMITED_DATA_USE = {"data_processing_options": ["LDU"], **_ANYWHERE}
+
+# Not copied from `Conversion.custom_data`: the event id is a parameter of the event, a product id
+# becomes `content_ids`, and `value` and `currency` are the conversion's alone.
+_NOT_COPIED = frozenset(("event_id", "product_id", "value", "currency"))
+
+# Not written by `wire_form`: merged with the parameters from the conversion and its customer.
+_MERGED = frozenset(("extra", "user_data", "custom_data"))
+_ATTRIBUTION_WINDOWS = ("inactivity_window_hours", "reattribution_window_hours")
+
+
+# Events
 
 
 def to_event(
@@ -38,8 +49,8 @@ def to_event(
     """Return *conversion* as an event: JSON-ready, customer data normalised and hashed.
 
     Args:
-        conversion: what was done.
-        settings: names, action source and the other defaults.
+        conversion: any conversion.
+        settings: event names, action source and other defaults.
         now: unix seconds; a conversion from the future is dated now.
 
     Source: Meta: Conversions API, server event parameters.
@@ -50,26 +61,29 @@ def to_event(
 def to_events(
     conversions: Sequence[Conversion], settings: MetaSettings, *, now: float
 ) -> list[dict[str, Any]]:
-    """Return `to_event` of each of *conversions*, sooner than one by one.
+    """Return `to_event` of each of *conversions*, faster than one at a time.
 
     Args:
-        conversions: what was done.
-        settings: names, action source and the other defaults.
+        conversions: any conversions.
+        settings: event names, action source and other defaults.
         now: unix seconds; a conversion from the future is dated now.
     """
     latest = datetime.fromtimestamp(now, UTC)
-    seen_at = [at if (at := one.timestamp) <= latest else latest for one in conversions]
-    users = all_user_data(conversions, settings, seen_at)
-    rows = zip(conversions, users, seen_at, strict=True)
-    return [_event(conversion, user, at, settings) for conversion, user, at in rows]
+    times = [
+        moment if (moment := conversion.timestamp) <= latest else latest
+        for conversion in conversions
+    ]
+    users = all_user_data(conversions, settings, times)
+    rows = zip(conversions, users, times, strict=True)
+    return [_event(conversion, user, moment, settings) for conversion, user, moment in rows]
 
 
 def _event(
-    conversion: Conversion, user: dict[str, Any], happened: datetime, settings: MetaSettings
+    conversion: Conversion, user: dict[str, Any], moment: datetime, settings: MetaSettings
 ) -> dict[str, Any]:
-    name, page, since = event_name(conversion, settings), conversion.page_url, happened - _EPOCH
+    name, page, since = event_name(conversion, settings), conversion.page_url, moment - _EPOCH
     custom = custom_data(conversion, name)
-    # All keys at once, and a few taken out again: a dict that grows is copied.
+    # All keys at once, and a few deleted: a dict that grows is copied.
     event: dict[str, Any] = {
         "event_name": name,
         "event_time": since.days * _DAY + since.seconds,
@@ -89,19 +103,113 @@ def _event(
 
 
 def event_name(conversion: Conversion, settings: MetaSettings) -> str:
-    """Return what Meta calls *conversion*: its `MetaFields` first, then the settings."""
+    """Return Meta's name for *conversion*: from its `MetaFields`, the settings, or its type."""
     if conversion.meta is not None and (name := conversion.meta.get("event_name")):
         return name
     if settings.event_name is not None and (name := settings.event_name(conversion)):
         return name
-    kind = conversion.conversion_type
-    return _STANDARD.get(kind) or conversion.event_name or "CustomEvent"
+    return _EVENT_NAMES.get(conversion.conversion_type) or conversion.event_name or "CustomEvent"
 
 
 def _add_options(event: dict[str, Any], meta: MetaFields | None, settings: MetaSettings) -> None:
     if settings.opt_out:
         event["opt_out"] = True
     if settings.limited_data_use and (meta is None or "data_processing_options" not in meta):
-        event |= _LIMITED
+        event |= _LIMITED_DATA_USE
     if meta is not None:
         event |= event_parameters(meta)
+
+
+# Custom data
+
+
+def custom_data(conversion: Conversion, event_name: str) -> dict[str, Any]:
+    """Return the parameters of the purchase: the caller's own, overridden by the conversion's.
+
+    A revenue of 0 is a value for a purchase; for other events it means that there is none.
+    ``content_type`` is left out unless given: without it Meta matches products and groups alike.
+
+    Source: Meta: Conversions API, custom data parameters.
+    """
+    data = _own_parameters(conversion.custom_data) if conversion.custom_data else {}
+    if conversion.revenue or event_name == "Purchase":
+        data["value"] = float(conversion.revenue)
+        data["currency"] = conversion.currency
+    if conversion.order_id is not None:
+        data["order_id"] = conversion.order_id
+    if conversion.items:
+        data |= _contents(conversion.items)
+    elif "product_id" in conversion.custom_data:
+        _add_product(data, conversion.custom_data["product_id"])
+    if conversion.meta is not None and (standard := conversion.meta.get("custom_data")):
+        data |= wire_form(standard)
+    return data
+
+
+def _own_parameters(custom_data: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = {}
+    for name, value in custom_data.items():  # no comprehension: here that is one more call
+        if value is not None and name not in _NOT_COPIED:
+            parameters[name] = value  # noqa: PERF403
+    return parameters
+
+
+def _add_product(data: dict[str, Any], product_id: object) -> None:
+    if isinstance(product_id, str | int) and product_id != "":
+        data.setdefault("content_ids", [str(product_id)])
+
+
+def _contents(items: tuple[LineItem, ...]) -> dict[str, Any]:
+    return {
+        "contents": [_content(item) for item in items],
+        "content_ids": list(dict.fromkeys(item.id for item in items)),
+        "num_items": sum(item.quantity for item in items),
+    }
+
+
+def _content(item: LineItem) -> dict[str, Any]:
+    content: dict[str, Any] = {"id": item.id, "quantity": item.quantity}
+    if item.price is not None:
+        content["item_price"] = float(item.price)
+    for name in ("title", "category", "brand"):
+        if (value := getattr(item, name)) is not None:
+            content[name] = value
+    return content
+
+
+# Parameters from `Conversion.meta`
+
+
+def wire_form(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *parameters* as JSON can hold them: numbers, unix seconds, lists and objects."""
+    form = ((name, _json(value)) for name, value in parameters.items() if name not in _MERGED)
+    return {name: value for name, value in form if value != {}}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, datetime):
+        return int(value.timestamp())
+    if isinstance(value, tuple):
+        return [_json(item) for item in value]
+    return wire_form(value) if isinstance(value, dict) else value
+
+
+def event_parameters(meta: MetaFields) -> dict[str, Any]:
+    """Return the parameters of the event itself.
+
+    Limited Data Use needs a country and a state: where none is given, Meta is asked to find out.
+
+    Source: Meta: Conversions API, server event parameters; data processing options.
+    """
+    checked = wire_form(meta)
+    if "attribution_data" in checked:
+        checked["attribution_data"] = _with_windows_grouped(checked["attribution_data"])
+    parameters = {**(meta.get("extra") or {}), **checked}
+    return _ANYWHERE | parameters if meta.get("data_processing_options") else parameters
+
+
+def _with_windows_grouped(attribution: dict[str, Any]) -> dict[str, Any]:
+    windows = {name: attribution.pop(name) for name in _ATTRIBUTION_WINDOWS if name in attribution}
+    return attribution | {"attribution_setting": windows} if windows else attribution

@@ -1,24 +1,23 @@
-"""What people say of themselves, made equal before it is hashed.
+"""Customers' values in the one form that Meta hashes: ``"Mary "`` and ``"mary"`` must become equal.
 
-Meta matches hashes, so ``"Mary "`` and ``"mary"`` must become one text first. The rules are those
-of Meta: Conversions API, customer information parameters. A value without anything usable is left
-out: it is never hashed, and never costs the event.
+`normalise` follows the rules of Meta: Conversions API, customer information parameters. A value
+without anything usable is left out: it is never hashed, and the event is sent without it.
 
 Where Meta is silent, this module does as follows.
 
 - Names lose inner spaces too (``maryann``), as in Meta's parameter builder. Digits, emoji and the
   zero-width joiners that Persian and Indic spelling needs stay.
 - E-mail addresses in other scripts stay as written, domain included. So does a quoted local part.
-  Anything beside the one address (a display name, ``mailto:``, a second address) drops the value.
+  A value with more than one address in it (a display name, ``mailto:``, a second address) is
+  dropped.
 - Phone numbers keep every digit given: ``+44 (0)20…`` keeps its zero, ``020…`` gets no country and
-  an extension counts. That is what Meta's page says and its libraries do, so both sides' hashes
+  an extension counts. Meta's page says so and its libraries do so, so the hashes of both sides
   agree. `phone_with_region` knows better, where asked.
 - Birth dates are read month first, unless only day first is a date; two-digit years are dropped.
 - Cities and states lose digits and keep the letters of all scripts. An abbreviation that no post
   office uses stays (``calif``).
-- Postal codes keep what is neither space nor dash (``n/a``); nine digits are a US ZIP+4.
-- An external id goes out as given, not hashed: it must equal the one the browser sends. Hand it in
-  hashed to have it hashed.
+- Postal codes keep everything but spaces and dashes (``n/a``); nine digits are a US ZIP+4.
+- An external id goes out as given, not hashed: it must equal the one the browser sends.
 - An MD5 digest passes through, as in both of Meta's libraries. Digests of other kinds are dropped,
   and so is the digest of nothing.
 - Accents written as separate marks are joined (NFC), so that one name has one hash.
@@ -27,6 +26,7 @@ Where Meta is silent, this module does as follows.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from enum import Enum
@@ -36,25 +36,44 @@ from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from anytrack_async.destinations.meta import characters
-from anytrack_async.destinations.meta.genders import INITIAL
 from anytrack_async.destinations.meta.regions import COUNTRY_CODES, country_from_name, state_code
 
 UNHASHED: Final = frozenset({"currency", "external_id"})
 _NUMERIC: Final = frozenset({"ph", "db", "zp", "external_id", "dobd", "dobm", "doby"})
 
-DIGEST = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")
+DIGEST = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")  # MD5 or SHA-256
 _HEX = re.compile(r"[0-9a-f]{32,}")
 _ATOM = r"[a-z0-9_!#$%&'*+/=?^`{|}~-]++"
 _LABEL = r"[a-z0-9]++(?:-++[a-z0-9]++)*+"
 EMAIL = re.compile(rf"(?:{_ATOM}(?:\.{_ATOM})*+|\"[^\"\x00-\x1f\x7f]++\")@{_LABEL}(?:\.{_LABEL})++")
-NO_DIGITS: Final = bytes(set(range(128)) - set(b"0123456789"))
+NOT_DIGITS: Final = bytes(set(range(128)) - set(b"0123456789"))
+PHONE_LENGTHS: Final = range(7, 16)  # digits, with the country code and without leading zeros
 _NUMBERS = re.compile(r"\d+")
 _US_ZIP = re.compile(r"[0-9]{5}-(?![0-9]{3}$)")  # five and three is Brazil
 _NOT_A_TO_Z = re.compile(r"[^a-z]+")
 
-_NOTHING: Final = frozenset({sha256(b"").hexdigest(), md5(b"", usedforsecurity=False).hexdigest()})
-_HUGE: Final = 10**30
+_DIGESTS_OF_NOTHING: Final = frozenset(
+    {sha256(b"").hexdigest(), md5(b"", usedforsecurity=False).hexdigest()}
+)
+_MAX_WHOLE: Final = 10**30
+
+_JOINERS: Final = "\u200c\u200d"  # zero-width, but part of Persian and Indic spelling
+_TYPED_MARKS: Final = "$+<=>^`|~\u02bb\u02bc"  # punctuation to whoever types a name, not to Unicode
+
+_MALE_WORDS = """
+m male man mr mister sir gentleman lord he him his himself boy lad guy fellow chap bloke dude son
+father dad daddy papa brother uncle nephew husband boyfriend groom widower king prince duke count
+emperor god
+"""
+_FEMALE_WORDS = """
+f female woman mrs ms miss madam ma'am lady dame she her hers herself girl lass gal maiden daughter
+mother mom mommy mama sister aunt niece wife girlfriend bride widow queen princess duchess countess
+empress goddess belle chick
+"""
+_GENDER_LETTERS: Final = {
+    **dict.fromkeys(_MALE_WORDS.split(), "m"),
+    **dict.fromkeys(_FEMALE_WORDS.split(), "f"),
+}
 
 
 def normalise(field: str, raw: object) -> str | None:
@@ -72,33 +91,46 @@ def normalise(field: str, raw: object) -> str | None:
     """
     rule = RULES[field]
     text = raw if type(raw) is str else _as_text(field, raw)
-    if text is None or (not text.isascii() and (text := characters.composed(text)) is None):
+    if text is not None and not text.isascii():
+        text = _composed(text)
+    if text is None:
         return None
     if field == "external_id":
         return text if text.strip() else None
     text = text.lower().strip()
     if len(text) > 31 and _HEX.fullmatch(text):
-        usable = field != "currency" and text not in _NOTHING and DIGEST.fullmatch(text)
-        return text if usable else None
+        return text if field != "currency" and _is_usable_digest(text) else None
     return rule(text) or None
 
 
+def is_digest(raw: object) -> bool:
+    """Return whether *raw* is hashed already: SHA-256 or MD5, in hex of either case."""
+    return isinstance(raw, str) and DIGEST.fullmatch(raw.lower().strip()) is not None
+
+
+def _is_usable_digest(text: str) -> bool:
+    return text not in _DIGESTS_OF_NOTHING and DIGEST.fullmatch(text) is not None
+
+
+# Rules: each takes trimmed text in lower case and returns nothing for an unusable value
+
+
 def _email(text: str) -> str | None:
-    shape = text if text.isascii() else text.translate(characters.email_shape)
+    shape = text if text.isascii() else text.translate(_email_shape)
     return text if EMAIL.fullmatch(shape) else None
 
 
 def _phone(text: str) -> str | None:
     if text.isascii():
-        digits = text.encode().translate(None, NO_DIGITS).decode()
+        digits = text.encode().translate(None, NOT_DIGITS).decode()
     else:
-        digits = text.translate(characters.in_phone)
+        digits = text.translate(_phone_characters)
     digits = digits.lstrip("0")
-    return digits if 7 <= len(digits) <= 15 else None
+    return digits if len(digits) in PHONE_LENGTHS else None
 
 
 def _name(text: str) -> str:
-    return text if text.isascii() and text.isalnum() else characters.kept(text, characters.in_name)
+    return text if text.isascii() and text.isalnum() else _keep(text, _name_characters)
 
 
 def _birth_date(text: str) -> str | None:
@@ -115,7 +147,7 @@ def _birth_date(text: str) -> str | None:
 
 
 def _city(text: str) -> str:
-    return text if text.isascii() and text.isalpha() else characters.kept(text, characters.in_place)
+    return text if text.isascii() and text.isalpha() else _keep(text, _place_characters)
 
 
 def _state(text: str) -> str:
@@ -124,7 +156,7 @@ def _state(text: str) -> str:
 
 
 def _zip(text: str) -> str | None:
-    code = text if text.isascii() and text.isalnum() else text.translate(characters.in_zip)
+    code = text if text.isascii() and text.isalnum() else text.translate(_zip_characters)
     if _US_ZIP.match(code):
         return code[:5]
     code = code.replace("-", "")
@@ -173,10 +205,81 @@ def _as_text(field: str, raw: object) -> str | None:
 def _whole(number: Any) -> str | None:
     """Return a whole number's digits: also of the floats and decimals that tables make of them."""
     try:
-        whole = int(number) if -_HUGE < number < _HUGE else None
+        whole = int(number) if -_MAX_WHOLE < number < _MAX_WHOLE else None
     except (ArithmeticError, TypeError, ValueError):
         return None
     return str(whole) if whole == number else None
+
+
+# Characters to keep, in every script. ASCII values rarely need these tables.
+
+
+class _CharacterTable(dict[int, str | None]):
+    """A table for `str.translate` that calls *decide* once for each character, then remembers."""
+
+    def __init__(self, decide: Callable[[str], str | None]) -> None:
+        super().__init__()
+        self._decide = decide
+
+    def __missing__(self, code: int) -> str | None:
+        self[code] = replacement = self._decide(chr(code))
+        return replacement
+
+
+@_CharacterTable
+def _name_characters(char: str) -> str | None:
+    """Keep letters, digits and emoji; drop punctuation, spaces and invisible characters."""
+    kind = unicodedata.category(char)
+    # Sk holds the accents typed as apostrophes, but beyond U+FFFF the skin tones of emoji.
+    dropped = kind[0] in "PZC" or (kind == "Sk" and char < "\U00010000")
+    return None if (dropped and char not in _JOINERS) or char in _TYPED_MARKS else char
+
+
+@_CharacterTable
+def _place_characters(char: str) -> str | None:
+    """Keep letters of all scripts, with their marks."""
+    kind = unicodedata.category(char)
+    letter = (kind[0] == "L" and char not in _TYPED_MARKS) or kind in {"Mn", "Mc"}
+    selector = "\ufe00" <= char <= "\ufe0f"  # picks between emoji and text; a mark by category
+    return char if (letter and not selector) or char in _JOINERS else None
+
+
+@_CharacterTable
+def _zip_characters(char: str) -> str | None:
+    """Drop spaces and loose accents; dashes and digits of all scripts become those of ASCII."""
+    kind = unicodedata.category(char)
+    if kind == "Nd":
+        return str(unicodedata.decimal(char))
+    if kind == "Pd":
+        return "-"
+    return None if kind[0] in "ZCM" else char
+
+
+@_CharacterTable
+def _phone_characters(char: str) -> str | None:
+    """Keep digits; those of all scripts become those of ASCII."""
+    return str(unicodedata.decimal(char)) if char.isdecimal() else None
+
+
+@_CharacterTable
+def _email_shape(char: str) -> str | None:
+    """Replace letters and digits beyond ASCII by ``x``, so that one pattern fits all scripts."""
+    return char if char.isascii() or unicodedata.category(char)[0] not in "LMN" else "x"
+
+
+def _keep(text: str, table: _CharacterTable) -> str:
+    """Return *text* with the characters that *table* keeps, accents joined to their letters."""
+    text = text.translate(table)
+    return text if text.isascii() else unicodedata.normalize("NFC", text).strip(_JOINERS)
+
+
+def _composed(text: str) -> str | None:
+    """Join accents to their letters; None for an unpaired surrogate, which UTF-8 cannot encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return None
+    return unicodedata.normalize("NFC", text)
 
 
 RULES: Final[dict[str, Callable[[str], str | None]]] = {
@@ -184,7 +287,7 @@ RULES: Final[dict[str, Callable[[str], str | None]]] = {
     "ph": _phone,
     "fn": _name,
     "ln": _name,
-    "ge": INITIAL.get,
+    "ge": _GENDER_LETTERS.get,
     "db": _birth_date,
     "ct": _city,
     "st": _state,

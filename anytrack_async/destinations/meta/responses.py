@@ -1,31 +1,39 @@
-"""What Meta's errors mean: read from a response, and what to do about each.
+"""Meta's responses: the outcome of the events sent, errors, and how much of the quota is used.
 
-The user's texts come in the language of the token's owner, and throttling comes as HTTP 400 or 403:
-so `code` decides before the HTTP status.
+Meta's own numbers decide, before the HTTP status: throttling comes as 400 or 403, and the texts
+come in the language of the token's owner.
 
-Source: Meta: Graph API, error handling; Conversions API, troubleshooting.
+Source: Meta: Graph API, error handling and rate limits; Conversions API, troubleshooting.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum, auto
 from typing import Any, Self
 
+import anyio
 import attrs
+import orjson
 
+from anytrack_async.destinations.sink import BatchRejected, NeedsOperator, Throttled, Unavailable
 from anytrack_async.errors import DecodeError
+from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.transport.errors import hide, quotable, safe_text
 from anytrack_async.transport.message import Response
 
+_log = logging.getLogger("anytrack_async")
+
+# Graph API error codes
 _FAILED = frozenset((1, 2, 341, 368))
 _THROTTLED = frozenset((4, 17, 32, 613, *range(80_000, 80_015)))
 _CREDENTIALS = frozenset((3, 10, 102, 104, 190, *range(200, 300)))
 # The address or version is wrong for every event alike: alias, old version, no usable token.
 _SETUP = frozenset((12, 803, 2500, 2635))
-_TRACE = re.compile(r"[\w-]{1,64}", re.ASCII)
 _BAD_EVENT = range(2_804_000, 2_805_000)
+_TRACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 _MEANING = {
     2_804_003: "event_time is too old",
     2_804_009: "a Purchase needs a value",
@@ -34,16 +42,92 @@ _MEANING = {
     2_804_050: "too little customer data to match by",
 }
 
+# Quota
+_APP_USAGE = ("x-app-usage", "x-ad-account-usage")
+_BUSINESS_USAGE = "x-business-use-case-usage"
+_REGAIN_MINUTES = "estimated_time_to_regain_access"
+_BUSY, _FULL = 90.0, 100.0  # percent
+_PAUSE, _LONG_PAUSE = 5.0, 30.0  # seconds
+_MINUTE, _DAY = 60.0, 86_400.0  # seconds
+
+
+# Outcomes
+
+
+def outcome_of_request(response: Response, sent: int, *, throttled: int = 0) -> Outcome:
+    """Return the outcome that all events of a request share.
+
+    Args:
+        response: Meta's response.
+        sent: how many events.
+        throttled: how many responses in a row asked to wait before this one.
+
+    Raises:
+        Throttled: Meta asks to wait.
+        BatchRejected: one of several events is bad.
+        NeedsOperator: token, permission, account or pixel is wrong.
+        Unavailable: the response is not Meta's, or says that Meta failed.
+    """
+    body = response.json_object() if response.success else {}
+    received = body.get("events_received")
+    if not isinstance(received, int):
+        return _refused(response, sent, throttled)
+    _log_messages(body, response.request_content)
+    if received >= sent:
+        return DELIVERED
+    # Meta does not say which events are missing. It drops repeats of those it has.
+    trace_id = trace_id_of(body) or "not given"
+    problem = f"Meta received {received} of {sent} events (fbtrace_id {trace_id})"
+    _log.error("%s; sending all of them again", problem)
+    return Outcome.retry(problem)
+
+
+def _refused(response: Response, sent: int, throttled: int) -> Outcome:
+    error = GraphError.from_response(response)
+    reason = f"Meta: {error}"
+    match error.action:
+        case Action.WAIT:
+            raise Throttled(reason, after=_wait(response, throttled), code=error.id)
+        case Action.NEEDS_OPERATOR:
+            raise NeedsOperator(reason, code=error.id)
+        case Action.RETRY:
+            raise Unavailable(reason, code=error.id)
+    if sent > 1:
+        raise BatchRejected(reason, code=error.id)
+    return Outcome.rejected(reason, code=error.id)
+
+
+def _wait(response: Response, throttled: int) -> float:
+    """Return the seconds to wait: as Meta says, else a minute.
+
+    Meta counts in whole minutes, so its 0 means less than one. Then the wait doubles with each
+    throttled response in a row: 1, 2, 4, 8, 16, 32, 60, 60 seconds.
+    """
+    regained_in = regain_seconds(response.headers)
+    if wait := regained_in or response.retry_after:
+        return wait
+    return _MINUTE if regained_in is None else min(2.0 ** min(throttled, 6), _MINUTE)
+
+
+def _log_messages(body: Mapping[str, Any], request_content: bytes) -> None:
+    if messages := body.get("messages"):
+        private = quotable(request_content)
+        for message in messages if isinstance(messages, list) else ():
+            _log.warning("Meta says: %s", safe_text(hide(str(message), private)))
+
+
+# Errors
+
 
 class Action(Enum):
-    """What to do about an error."""
+    """How to react to an error."""
 
     RETRY = auto()
     """Meta failed: try again later."""
     WAIT = auto()
-    """Too many calls: wait as long as Meta says."""
-    HOLD = auto()
-    """Token, permission, account or pixel: an operator has to act."""
+    """Too many requests: wait as long as Meta says."""
+    NEEDS_OPERATOR = auto()
+    """Token, permission, account or pixel is wrong: an operator has to act."""
     REJECT = auto()
     """An event is bad."""
 
@@ -54,87 +138,88 @@ class GraphError:
 
     Attributes:
         status: HTTP status.
-        code: what to decide on; 0 if there is none.
-        subcode: which of the errors behind *code*; 0 if there is none.
-        kind: Meta's name of the class of error.
+        code: the number that decides; 0 without one.
+        subcode: more precise than *code*; 0 without one.
+        error_type: Meta's name of the class of error.
         transient: whether Meta says that trying again may help.
-        readable: whether the body was JSON.
+        is_json: whether the body was JSON; if not, it may be a proxy's.
         message: for developers, free of customers' data.
-        advice: for users, in some language, free of customers' data.
-        trace: what to quote to Meta's support.
+        user_message: for users, in the language of the token's owner, free of customers' data.
+        trace_id: identifies the request to Meta's support.
     """
 
     status: int
     code: int = 0
     subcode: int = 0
-    kind: str = ""
+    error_type: str = ""
     transient: bool = False
-    readable: bool = True
+    is_json: bool = True
     message: str = ""
-    advice: str = ""
-    trace: str = ""
+    user_message: str = ""
+    trace_id: str = ""
 
     @classmethod
-    def read(cls, response: Response) -> Self:
+    def from_response(cls, response: Response) -> Self:
         """Return the error in *response*."""
         try:
             body = response.json()
         except DecodeError:
-            return cls(status=response.status, readable=False, message="the response is not JSON")
+            return cls(status=response.status, is_json=False, message="the response is not JSON")
         error = body.get("error") if isinstance(body, Mapping) else None
         if not isinstance(error, Mapping):
             return cls(status=response.status, message="the response names no error")
-        sent = quotable(response.request_content)
+        private = quotable(response.request_content)
         return cls(
             status=response.status,
             code=_number(error, "code"),
             subcode=_number(error, "error_subcode"),
-            kind=_text(error, "type", ()),
+            error_type=_text(error, "type", ()),
             transient=error.get("is_transient") is True,
-            message=_text(error, "message", sent),
-            advice=_text(error, "error_user_msg", sent),
-            trace=trace_of(error),
+            message=_text(error, "message", private),
+            user_message=_text(error, "error_user_msg", private),
+            trace_id=trace_id_of(error),
         )
 
     @property
     def id(self) -> str | None:
-        """The subcode, else the code, else None."""
+        """The subcode, or the code without one, or None."""
         return str(self.subcode or self.code or "") or None
 
     @property
     def action(self) -> Action:
-        """What to do about it."""
+        """How to react to it."""
         if self.code in _THROTTLED:
             return Action.WAIT
-        if self.transient or self.code in _FAILED or not self.readable:
+        if self.transient or self.code in _FAILED or not self.is_json:
             return Action.RETRY
         if self.code == 100:
             return self._action_on_parameter()
         if self.code in _CREDENTIALS or self.code in _SETUP:
-            return Action.HOLD
+            return Action.NEEDS_OPERATOR
         return _BY_STATUS.get(self.status) or _by_class(self.status)
 
     def _action_on_parameter(self) -> Action:
         if self.subcode in _BAD_EVENT:
             return Action.REJECT
         # Without an event's subcode, this class of 100 is about the pixel or `appsecret_proof`.
-        hold = self.subcode == 33 or self.kind == "GraphMethodException"
-        return Action.HOLD if hold else Action.REJECT
+        if self.subcode == 33 or self.error_type == "GraphMethodException":
+            return Action.NEEDS_OPERATOR
+        return Action.REJECT
 
     def __str__(self) -> str:
-        said = (self.message, _MEANING.get(self.subcode), self.advice)
-        told = dict.fromkeys(part for part in said if part)
-        parts = [("status", self.status), ("code", self.code), ("subcode", self.subcode)]
-        details = [f"{name} {value}" for name, value in parts if value]
-        if self.trace:
-            details.append(f"fbtrace_id {self.trace}")
-        return f"{' — '.join(told) or 'no reason given'} ({', '.join(details)})"
+        texts = (self.message, _MEANING.get(self.subcode), self.user_message)
+        distinct = dict.fromkeys(text for text in texts if text)
+        numbers = [("status", self.status), ("code", self.code), ("subcode", self.subcode)]
+        details = [f"{name} {value}" for name, value in numbers if value]
+        if self.trace_id:
+            details.append(f"fbtrace_id {self.trace_id}")
+        return f"{' — '.join(distinct) or 'no reason given'} ({', '.join(details)})"
 
 
 _BY_STATUS = {
-    401: Action.HOLD,
-    403: Action.HOLD,
-    404: Action.HOLD,
+    401: Action.NEEDS_OPERATOR,
+    403: Action.NEEDS_OPERATOR,
+    404: Action.NEEDS_OPERATOR,
     408: Action.RETRY,
     425: Action.RETRY,
     429: Action.WAIT,
@@ -152,13 +237,88 @@ def _number(error: Mapping[str, Any], name: str) -> int:
         return 0
 
 
-def trace_of(said: Mapping[str, Any]) -> str:
-    """Return what to quote to Meta's support, empty without one."""
-    trace = said.get("fbtrace_id")
-    # Not masked, long as it is: without it, support finds nothing.
-    return trace if isinstance(trace, str) and _TRACE.fullmatch(trace) else ""
+def trace_id_of(body: Mapping[str, Any]) -> str:
+    """Return the request's id for Meta's support, empty without one."""
+    trace = body.get("fbtrace_id")
+    # Not masked like other long texts: support needs all of it.
+    return trace if isinstance(trace, str) and _TRACE_ID.fullmatch(trace) else ""
 
 
-def _text(error: Mapping[str, Any], name: str, sent: Collection[str]) -> str:
+def _text(error: Mapping[str, Any], name: str, private: Collection[str]) -> str:
     value = error.get(name)
-    return safe_text(hide(value, sent)) if isinstance(value, str) else ""
+    return safe_text(hide(value, private)) if isinstance(value, str) else ""
+
+
+# Quota
+
+
+def usage_percent(headers: Mapping[str, str]) -> float:
+    """Return how much of the quota is used: the highest figure in the headers, 0 without one.
+
+    ``x-app-usage: {"call_count": 28, "total_time": 95}`` is 95: the first limit reached counts.
+    """
+    return max(
+        (
+            value
+            for usage in _usages(headers)
+            for name, number in usage.items()
+            if name != _REGAIN_MINUTES and (value := _non_negative(number)) is not None
+        ),
+        default=0.0,
+    )
+
+
+def regain_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until Meta takes requests again, if the headers have them.
+
+    Meta counts in whole minutes: 0 is less than one.
+    """
+    numbers = (_non_negative(usage.get(_REGAIN_MINUTES)) for usage in _usages(headers))
+    minutes = max((number for number in numbers if number is not None), default=None)
+    return None if minutes is None else min(minutes * _MINUTE, _DAY)
+
+
+class QuotaPacer:
+    """Delays requests while the quota is nearly used, so that it is never used up.
+
+    At 90 % the next request waits until 5 s after the last response, at 100 % until 30 s after it.
+    """
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+
+    def record(self, headers: Mapping[str, str]) -> None:
+        """Read the usage from a response's headers."""
+        if (used := usage_percent(headers)) >= _BUSY:
+            pause = _LONG_PAUSE if used >= _FULL else _PAUSE
+            self._free_at = max(self._free_at, anyio.current_time() + pause)
+
+    async def wait(self) -> None:
+        """Wait until the next request may be sent."""
+        if (seconds := self._free_at - anyio.current_time()) > 0:
+            await anyio.sleep(seconds)
+
+
+def _usages(headers: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+    for name in _APP_USAGE:
+        if isinstance(usage := _json(headers.get(name)), Mapping):
+            yield usage
+    # {"<business id>": [{"type": "…", "call_count": 28, …}, …]}
+    by_business = _json(headers.get(_BUSINESS_USAGE))
+    if isinstance(by_business, Mapping):
+        for usages in by_business.values():
+            if isinstance(usages, list):
+                yield from (usage for usage in usages if isinstance(usage, Mapping))
+
+
+def _json(text: str | None) -> Any:
+    try:
+        return orjson.loads(text) if text else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _non_negative(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return max(float(value), 0.0)

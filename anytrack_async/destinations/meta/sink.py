@@ -9,12 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Self
 
 import anytrack_async.codec.storage as _storage  # noqa: F401
-from anytrack_async.destinations.meta.body import Chunk, in_pieces, request_body, request_tail
-from anytrack_async.destinations.meta.encoding import Encoder
-from anytrack_async.destinations.meta.quota import Pace
-from anytrack_async.destinations.meta.reading import check_reading
-from anytrack_async.destinations.meta.replies import settle
+from anytrack_async.destinations.meta.encoding import (
+    Chunk,
+    Encoder,
+    request_body,
+    request_tail,
+    split_into_requests,
+)
+from anytrack_async.destinations.meta.responses import QuotaPacer, outcome_of_request
 from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.meta.user_data import check_normalise_extra
 from anytrack_async.destinations.sink import (
     BatchRejected,
     Finding,
@@ -57,7 +61,7 @@ class MetaSink:
     def __init__(
         self, settings: MetaSettings, *, name: str = "meta", transport: Transport | None = None
     ) -> None:
-        check_reading(settings)
+        check_normalise_extra(settings)
         self.name = name
         self.limits = SinkLimits(
             batch=settings.batch,
@@ -70,7 +74,7 @@ class MetaSink:
         )
         self._observer: Observer = LoggingObserver()
         self._encoder = Encoder(settings, self._warn)
-        self._pace = Pace()
+        self._pacer = QuotaPacer()
         self._throttled = 0
         self._warned: set[str] = set()
         self.use_token(settings.access_token)
@@ -115,19 +119,19 @@ class MetaSink:
         """
         outcomes: list[Outcome | None] = [None] * len(batch)
         chunks = await self._encoder.encode(batch, outcomes)
-        pieces = list(in_pieces(chunks, self._settings.max_bytes))
-        del chunks
-        for piece in pieces:
-            places = [place for chunk in piece for place in chunk.places]
+        requests = list(split_into_requests(chunks, self._encoder.max_event_bytes))
+        del chunks  # each request frees its own chunks while it waits for Meta
+        for request in requests:
+            indexes = [index for chunk in request for index in chunk.indexes]
             try:
-                settled = await self._send(piece, len(places))
-            except BatchRejected:  # about all: the halves of the batch are sent again
+                outcome = await self._send(request, len(indexes))
+            except BatchRejected:  # all of the batch is sent again, in halves
                 raise
             except SinkSignal as signal:
                 signal.outcomes = outcomes if any(outcomes) else ()
                 raise
-            for place in places:
-                outcomes[place] = settled
+            for index in indexes:
+                outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def check(self, *, currencies: Iterable[str] = ()) -> list[Finding]:
@@ -163,25 +167,25 @@ class MetaSink:
             self._warned.add(weakness)
             self._observer.notify(Weakened(destination=self.name, reason=weakness))
 
-    async def _send(self, piece: list[Chunk], count: int) -> Outcome:
-        await self._pace.turn()
-        body = request_body(piece, self._tail)  # only now: meanwhile the token may have changed
-        piece.clear()  # while Meta thinks, the body is the only copy of its events
+    async def _send(self, chunks: list[Chunk], count: int) -> Outcome:
+        await self._pacer.wait()
+        body = request_body(chunks, self._tail)  # after the wait: the token may have changed
+        chunks.clear()  # while Meta thinks, the body is the only copy of its events
         path = (self._settings.api_version, self._settings.pixel_id, "events")
         try:
             response = await self._session.send("POST", *path, content=body)
         except TransportError as exc:
             raise Unavailable(str(exc)) from exc
-        return self._settle(response, count)
+        return self._read(response, count)
 
-    def _settle(self, response: Response, sent: int) -> Outcome:
+    def _read(self, response: Response, count: int) -> Outcome:
         try:
-            outcome = settle(response, sent, throttled=self._throttled)
+            outcome = outcome_of_request(response, count, throttled=self._throttled)
         except Throttled:
             self._throttled += 1
             raise
         self._throttled = 0
-        self._pace.note(response.headers)
+        self._pacer.record(response.headers)
         return outcome
 
 

@@ -1,30 +1,51 @@
-"""Who did it, in Meta's words: `user_data` and the names of what it holds.
+"""`user_data`: the identifiers of an event's customer, normalised and hashed.
 
-Source: Meta: Conversions API, customer information parameters.
+Source: Meta: Conversions API, customer information parameters; fbp and fbc parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from operator import attrgetter
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Any
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
-from anytrack_async.destinations.meta.clicks import as_given, fbc, fbclid_of
-from anytrack_async.destinations.meta.columns import hashed_emails, hashed_names, hashed_phones
-from anytrack_async.destinations.meta.fields import identifiers
-from anytrack_async.destinations.meta.hashing import hashed_all, hashed_shared
-from anytrack_async.destinations.meta.normalise import DIGEST
-from anytrack_async.destinations.meta.reading import read
+import attrs
+
+from anytrack_async.destinations.meta.hashing import (
+    hashed_all,
+    hashed_emails,
+    hashed_names,
+    hashed_phones,
+    hashed_shared,
+)
+from anytrack_async.destinations.meta.normalise import DIGEST, is_digest
+from anytrack_async.destinations.meta.regions import country_code, phone_with_region
 from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
+from anytrack_async.models.meta import MetaUserData
 
+_EMPTY = Customer()
+
+# Values that many customers share, so their hashes are remembered.
 _SHARED = ("ge", "ct", "st", "zp", "country")
-_shared = attrgetter("gender", "city", "state", "postal_code", "country")
-_NOBODY = Customer()
+_shared_values = attrgetter("gender", "city", "state", "postal_code", "country")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+_PAYLOAD = re.compile(r"[^.\x00-\x1f\x7f\ud800-\udfff]+")
+# Meta's parameter builder adds a marker of its own: two characters once, eight today.
+_COOKIE = re.compile(
+    rf"fb\.[0-9]{{1,2}}\.[0-9]{{1,16}}\.{_PAYLOAD.pattern}(?:\.(?:[\w-]{{2}}|[\w-]{{8}}))?",
+    re.ASCII,
+)
 
 
 def match_keys(conversion: Conversion, settings: MetaSettings | None = None) -> tuple[str, ...]:
@@ -41,12 +62,12 @@ def user_data(
     *,
     seen_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """Return who did it: hashed where Meta wants it hashed, and without what is unusable.
+    """Return the identifiers of *conversion*, hashed where Meta wants that, without unusable ones.
 
     Args:
-        conversion: what was done.
-        settings: whether external ids are hashed (they are if not given), how phones and countries
-            are read.
+        conversion: any conversion.
+        settings: how phone numbers and countries are read, and whether external ids are hashed
+            (they are without settings).
         seen_at: when the click id was first seen; the conversion's time if not given.
     """
     return all_user_data((conversion,), settings, (seen_at or conversion.timestamp,))[0]
@@ -55,81 +76,63 @@ def user_data(
 def all_user_data(
     conversions: Sequence[Conversion], settings: MetaSettings | None, seen_at: Sequence[datetime]
 ) -> list[dict[str, Any]]:
-    """Return the `user_data` of each of *conversions*, sooner than one by one.
+    """Return the `user_data` of each of *conversions*, faster than one at a time.
 
     Args:
-        conversions: what was done.
-        settings: how it is read and whether external ids are hashed, as for one.
+        conversions: any conversions.
+        settings: as for one.
         seen_at: when the click id of each was first seen.
     """
     customers = _customers(conversions, settings)
-    hash_ids = settings is None or settings.hash_external_id
-    made = _hashed_data(customers)
-    for found, conversion, customer, at in zip(made, conversions, customers, seen_at, strict=True):
-        if (address := conversion.ip_address) is not None and _is_ip(address := address.strip()):
-            found["client_ip_address"] = address
-        if (agent := conversion.user_agent) is not None:
-            found["client_user_agent"] = agent
-        if customer is not _NOBODY:
-            _add_rare(found, customer, hash_ids)
-        meta, page = conversion.meta, conversion.page_url
-        clicked = customer.fbc or customer.fbp or customer.fbclid
-        if clicked or meta is not None or (page is not None and "fbclid=" in page):
-            _add_click(found, customer, conversion, at)
-        if meta is not None and (ids := meta.get("user_data")):
-            found |= identifiers(ids)
-    return made
+    users = _contact_data(customers)
+    _add_visits(users, conversions)
+    _add_other_data(users, customers, settings is None or settings.hash_external_id)
+    _add_meta_ids(users, customers, conversions, seen_at)
+    return users
 
 
 def _customers(conversions: Sequence[Conversion], settings: MetaSettings | None) -> list[Customer]:
-    customers = [one.customer or _NOBODY for one in conversions]
+    customers = [conversion.customer or _EMPTY for conversion in conversions]
     if settings is not None and (settings.phone_region or settings.country_names):
-        return [one if one is _NOBODY else read(one, settings) for one in customers]
+        return [
+            customer if customer is _EMPTY else read_with_libraries(customer, settings)
+            for customer in customers
+        ]
     return customers
 
 
-def _hashed_data(customers: Sequence[Customer]) -> list[dict[str, Any]]:
-    made = []
+# Each function below goes through the whole slice: a call for each conversion would cost more
+# than most of the work in it.
+
+
+def _contact_data(customers: Sequence[Customer]) -> list[dict[str, Any]]:
+    users = []
     for em, ph, fn, ln in zip(
-        hashed_emails([one.email for one in customers]),
-        hashed_phones([one.phone for one in customers]),
-        hashed_names([one.first_name for one in customers]),
-        hashed_names([one.last_name for one in customers]),
+        hashed_emails([customer.email for customer in customers]),
+        hashed_phones([customer.phone for customer in customers]),
+        hashed_names([customer.first_name for customer in customers]),
+        hashed_names([customer.last_name for customer in customers]),
         strict=True,
     ):
-        found: dict[str, Any] = {}
+        user: dict[str, Any] = {}
         if em:
-            found["em"] = em
+            user["em"] = em
         if ph:
-            found["ph"] = ph
+            user["ph"] = ph
         if fn:
-            found["fn"] = fn
+            user["fn"] = fn
         if ln:
-            found["ln"] = ln
-        made.append(found)
-    return made
+            user["ln"] = ln
+        users.append(user)
+    return users
 
 
-def _add_rare(found: dict[str, Any], one: Customer, hash_ids: bool) -> None:
-    if one.city or one.state or one.postal_code or one.country or one.gender:
-        for name, given in zip(_SHARED, _shared(one), strict=True):
-            if given and (hashes := hashed_shared(name, given)):
-                found[name] = [*hashes]
-    if one.birth_date and (dates := hashed_all("db", one.birth_date)):
-        found["db"] = dates
-    if one.external_id:
-        found["external_id"] = _external_ids(one.external_id, hash_ids)
-
-
-def _external_ids(values: tuple[str, ...], hash_them: bool) -> list[str]:
-    ids = hashed_all("external_id", values)
-    return sorted({_digest(one) for one in ids}) if hash_them else ids
-
-
-def _digest(external_id: str) -> str:
-    # Trimmed and in lower case, as Meta's parameter builder hashes it in the browser.
-    text = external_id.strip().lower()
-    return text if DIGEST.fullmatch(text) else sha256(text.encode()).hexdigest()
+def _add_visits(users: Iterable[dict[str, Any]], conversions: Sequence[Conversion]) -> None:
+    for user, conversion in zip(users, conversions, strict=True):
+        if (address := conversion.ip_address) is not None and _is_ip(address := address.strip()):
+            user["client_ip_address"] = address
+        if (agent := conversion.user_agent) is not None:
+            user["client_user_agent"] = agent
 
 
 def _is_ip(address: str) -> bool:
@@ -140,26 +143,181 @@ def _is_ip(address: str) -> bool:
     return True
 
 
-def _add_click(
-    found: dict[str, Any], customer: Customer, conversion: Conversion, seen_at: datetime
+def _add_other_data(
+    users: Iterable[dict[str, Any]], customers: Sequence[Customer], hash_ids: bool
 ) -> None:
-    if customer.fbp is not None and (browser := as_given(customer.fbp)):
-        found["fbp"] = browser
-    if customer.fbc is not None and (click := as_given(customer.fbc)):
-        found["fbc"] = click
+    for user, customer in zip(users, customers, strict=True):
+        if customer is _EMPTY:
+            continue
+        if (
+            customer.city
+            or customer.state
+            or customer.postal_code
+            or customer.country
+            or customer.gender
+        ):
+            _add_shared(user, customer)
+        if customer.birth_date and (dates := hashed_all("db", customer.birth_date)):
+            user["db"] = dates
+        if customer.external_id:
+            user["external_id"] = _external_ids(customer.external_id, hash_ids)
+
+
+def _add_shared(user: dict[str, Any], customer: Customer) -> None:
+    for name, values in zip(_SHARED, _shared_values(customer), strict=True):
+        if values and (hashes := hashed_shared(name, values)):
+            user[name] = [*hashes]
+
+
+def _external_ids(values: tuple[str, ...], hash_them: bool) -> list[str]:
+    ids = hashed_all("external_id", values)
+    return sorted({_digest(external_id) for external_id in ids}) if hash_them else ids
+
+
+def _digest(external_id: str) -> str:
+    # Trimmed and in lower case, as Meta's parameter builder hashes it in the browser.
+    text = external_id.strip().lower()
+    return text if DIGEST.fullmatch(text) else sha256(text.encode()).hexdigest()
+
+
+def _add_meta_ids(
+    users: Iterable[dict[str, Any]],
+    customers: Sequence[Customer],
+    conversions: Sequence[Conversion],
+    seen_at: Sequence[datetime],
+) -> None:
+    for user, customer, conversion, moment in zip(
+        users, customers, conversions, seen_at, strict=True
+    ):
+        meta, page = conversion.meta, conversion.page_url
+        clicked = customer.fbc or customer.fbp or customer.fbclid
+        if clicked or meta is not None or (page is not None and "fbclid=" in page):
+            _add_click(user, customer, conversion, moment)
+        if meta is not None and (identifiers := meta.get("user_data")):
+            user |= _identifiers(identifiers)
+
+
+def _identifiers(data: MetaUserData) -> dict[str, Any]:
+    """Return the identifiers of Meta's own products, never hashed."""
+    known = {name: value for name, value in data.items() if name != "extra"}
+    return {**(data.get("extra") or {}), **known}
+
+
+# The [normalise] extra
+
+
+def check_normalise_extra(settings: MetaSettings) -> None:
+    """Check that the libraries that *settings* need are installed.
+
+    Raises:
+        ConfigurationError: one is missing; the message has the command that installs it.
+    """
+    try:
+        if settings.phone_region is not None:
+            phone_with_region("+16505551212", settings.phone_region)
+        if settings.country_names:
+            country_code("France")
+    except ModuleNotFoundError as exc:
+        raise ConfigurationError(str(exc)) from exc
+
+
+def read_with_libraries(customer: Customer, settings: MetaSettings) -> Customer:
+    """Return *customer* with phone numbers and countries as the [normalise] libraries read them.
+
+    Hashed values, and those that the libraries cannot read, are left to the rules of `normalise`.
+
+    Source: Meta: Conversions API, customer information parameters (phone numbers with country code,
+    countries as ISO 3166-1 alpha-2).
+    """
+    phones, countries = customer.phone, customer.country
+    if (region := settings.phone_region) is not None:
+        phones = tuple(
+            phone if is_digest(phone) else phone_with_region(phone, region) or phone
+            for phone in phones
+        )
+    if settings.country_names:
+        countries = tuple(country_code(country) or country for country in countries)
+    return attrs.evolve(customer, phone=phones, country=countries)
+
+
+# Click and browser ids
+#
+# Both read fb.<index>.<milliseconds>.<payload> and are never hashed. The payload of an fbc is the
+# fbclid of the ad's link, that of an fbp a random number. Letter case matters.
+
+
+def _add_click(
+    user: dict[str, Any], customer: Customer, conversion: Conversion, seen_at: datetime
+) -> None:
+    if customer.fbp is not None and (browser := valid_cookie(customer.fbp)):
+        user["fbp"] = browser
+    if customer.fbc is not None and (click := valid_cookie(customer.fbc)):
+        user["fbc"] = click
         return
-    fbclid = customer.fbclid or _fbclid_of(conversion)
-    if fbclid is not None and (built := _built(fbclid, seen_at)):
-        found["fbc"] = built
+    fbclid = customer.fbclid or _fbclid_of_page(conversion)
+    if fbclid is not None and (built := _fbc_or_none(fbclid, seen_at)):
+        user["fbc"] = built
 
 
-def _fbclid_of(conversion: Conversion) -> str | None:
+def _fbclid_of_page(conversion: Conversion) -> str | None:
     meta = conversion.meta
     return fbclid_of(conversion.page_url, None if meta is None else meta.get("referrer_url"))
 
 
-def _built(fbclid: str, seen_at: datetime) -> str | None:
+def _fbc_or_none(fbclid: str, seen_at: datetime) -> str | None:
     try:
         return fbc(fbclid, seen_at)
-    except ValueError:  # no click id
+    except ValueError:  # not a click id
         return None
+
+
+def fbc(fbclid: str, seen_at: datetime, *, index: int = 1) -> str:
+    """Return the fbc of a click id first seen at *seen_at*.
+
+    ``fbc("AbC", …)`` is ``"fb.1.1554763741205.AbC"`` at 2019-04-08 22:49:01.205 UTC.
+
+    Args:
+        fbclid: the click id, in its own letter case.
+        seen_at: when the id was first seen; must carry a time zone.
+        index: how deep the cookie's domain lies; 1 (``example.com``) is right on a server, 0 is a
+            bare host or address, 2 ``www.example.com``.
+
+    Raises:
+        ValueError: no usable click id, or a time without zone or before 1970.
+
+    Source: Meta: Conversions API, fbp and fbc parameters.
+    """
+    if not _PAYLOAD.fullmatch(fbclid) or fbclid.isspace():
+        raise ValueError(f"not an fbclid: {fbclid!r}")
+    if seen_at.tzinfo is None or seen_at < _EPOCH:
+        raise ValueError(f"seen_at needs a time zone and a date from 1970 on, got {seen_at!r}")
+    return f"fb.{index}.{(seen_at - _EPOCH) // _MILLISECOND}.{fbclid}"
+
+
+def valid_cookie(value: object) -> str | None:
+    """Return an fbc or fbp cookie unchanged, or None if it is malformed.
+
+    The marker that Meta's parameter builder leaves at the end stays.
+
+    Source: Meta: Conversions API, fbp and fbc parameters.
+    """
+    return value if isinstance(value, str) and _COOKIE.fullmatch(value) else None
+
+
+def fbclid_of(*urls: str | None) -> str | None:
+    """Return the click id in the first of *urls* that has one, or None.
+
+    Give the page's own URL, then its referrer: the order Meta's parameter builder looks in.
+    """
+    for url in urls:
+        if url and "fbclid=" in url and (fbclid := _fbclid_of_url(url)):
+            return fbclid
+    return None
+
+
+def _fbclid_of_url(url: str) -> str | None:
+    try:
+        fbclid = parse_qs(urlsplit(url).query).get("fbclid", [""])[0]
+    except ValueError:  # not a URL, or more parameters than the parser allows
+        return None
+    return fbclid if _PAYLOAD.fullmatch(fbclid) and not fbclid.isspace() else None

@@ -1,13 +1,24 @@
+import hashlib
+import hmac
+from itertools import combinations
+
 import anyio
 import orjson
 import pytest
 
-from anytrack_async.destinations.meta.body import request_body
-from anytrack_async.destinations.meta.encoding import SLICE, TURN, Encoder
+from anytrack_async.destinations.meta.encoding import (
+    EVENTS_PER_TURN,
+    SLICE,
+    Chunk,
+    Encoder,
+    find_refusal,
+    find_weakness,
+    request_body,
+    request_tail,
+    split_into_requests,
+)
 from anytrack_async.destinations.meta.event import to_event
 from anytrack_async.models.outcome import Status
-
-pytestmark = pytest.mark.asyncio
 
 
 @pytest.fixture
@@ -17,7 +28,7 @@ def encoder_of(settings):
 
 
 def places(chunks):
-    return [place for chunk in chunks for place in chunk.places]
+    return [place for chunk in chunks for place in chunk.indexes]
 
 
 def events(chunks):
@@ -30,6 +41,7 @@ async def encoded(encoder, batch):
 
 
 @pytest.mark.parametrize("count", [1, SLICE, SLICE + 1, 3 * SLICE])
+@pytest.mark.asyncio
 async def test_events_are_those_of_the_batch_in_its_order(encoder_of, conversion, settings, count):
     batch = [conversion(n) for n in range(count)]
     chunks, outcomes = await encoded(encoder_of(), batch)
@@ -39,13 +51,15 @@ async def test_events_are_those_of_the_batch_in_its_order(encoder_of, conversion
     assert outcomes == [None] * count
 
 
+@pytest.mark.asyncio
 async def test_events_of_a_slice_are_encoded_together(encoder_of, conversion):
     chunks, _ = await encoded(encoder_of(), [conversion(n) for n in range(SLICE + 2)])
 
-    assert [len(chunk.places) for chunk in chunks] == [SLICE, 2]
+    assert [len(chunk.indexes) for chunk in chunks] == [SLICE, 2]
 
 
 @pytest.mark.parametrize("unusable", ["\ud800", object()])
+@pytest.mark.asyncio
 async def test_event_that_cannot_be_encoded_is_rejected_alone(encoder_of, conversion, unusable):
     encoder = encoder_of(event_name=lambda one: unusable if one.event_id == "sale:o2" else None)
     chunks, outcomes = await encoded(encoder, [conversion(n) for n in range(4)])
@@ -59,15 +73,17 @@ async def test_event_that_cannot_be_encoded_is_rejected_alone(encoder_of, conver
     assert outcomes[2].error == "could not be made an event: TypeError"
 
 
+@pytest.mark.asyncio
 async def test_only_a_slice_that_is_too_long_for_a_request_is_taken_apart(encoder_of, conversion):
     long = conversion(0, custom_data={"note": "x" * 100_000})
     batch = [long, *(conversion(n) for n in range(1, SLICE + 3))]
     chunks, _ = await encoded(encoder_of(max_bytes=90_000), batch)
 
-    assert [len(chunk.places) for chunk in chunks] == [1] * SLICE + [3]
+    assert [len(chunk.indexes) for chunk in chunks] == [1] * SLICE + [3]
     assert places(chunks) == list(range(SLICE + 3))
 
 
+@pytest.mark.asyncio
 async def test_nothing_but_refused_events_makes_no_chunk(encoder_of, conversion):
     chunks, outcomes = await encoded(encoder_of(), [conversion(customer=None, user_agent=None)])
 
@@ -75,6 +91,7 @@ async def test_nothing_but_refused_events_makes_no_chunk(encoder_of, conversion)
     assert outcomes[0].code == "2804050"
 
 
+@pytest.mark.asyncio
 async def test_loop_gets_its_turn_while_a_batch_is_encoded(encoder_of, conversion):
     turns = 0
 
@@ -88,12 +105,13 @@ async def test_loop_gets_its_turn_while_a_batch_is_encoded(encoder_of, conversio
         tasks.start_soon(count)
         await anyio.lowlevel.checkpoint()
         before = turns
-        await encoded(encoder_of(), [conversion(n) for n in range(10 * TURN)])
+        await encoded(encoder_of(), [conversion(n) for n in range(10 * EVENTS_PER_TURN)])
         tasks.cancel_scope.cancel()
 
     assert turns - before >= 9
 
 
+@pytest.mark.asyncio
 async def test_batches_are_encoded_one_after_the_other(encoder_of, conversion):
     seen = []
     encoder = encoder_of(event_name=lambda one: seen.append(one.order_id))
@@ -105,6 +123,7 @@ async def test_batches_are_encoded_one_after_the_other(encoder_of, conversion):
     assert seen == [one.order_id for one in (*first, *second)]
 
 
+@pytest.mark.asyncio
 async def test_batch_that_is_cancelled_does_not_hold_up_the_next(encoder_of, conversion):
     encoder = encoder_of()
     with anyio.CancelScope() as scope:
@@ -114,3 +133,143 @@ async def test_batch_that_is_cancelled_does_not_hold_up_the_next(encoder_of, con
 
     assert scope.cancelled_caught
     assert places(chunks) == [0]
+
+
+def test_body_is_json_with_the_events_in_order(settings):
+    piece = [Chunk.of({0: {"a": 1}, 1: {"b": 2}}), Chunk.of({4: {"c": 3}})]
+
+    assert [tuple(chunk.indexes) for chunk in piece] == [(0, 1), (4,)]
+    assert orjson.loads(request_body(piece, request_tail(settings(), "t"))) == {
+        "data": [{"a": 1}, {"b": 2}, {"c": 3}]
+    }
+
+
+def test_body_holds_what_the_settings_say(settings):
+    given = settings(app_secret="s3cret", test_event_code='T"1', partner_agent="shop-1.0")
+    body = orjson.loads(request_body([Chunk.of({0: {}})], request_tail(given, "t0ken")))
+
+    assert body == {
+        "data": [{}],
+        "test_event_code": 'T"1',
+        "partner_agent": "shop-1.0",
+        "appsecret_proof": hmac.new(b"s3cret", b"t0ken", hashlib.sha256).hexdigest(),
+    }
+
+
+def test_pieces_keep_within_the_bytes_and_lose_nothing():
+    chunks = [Chunk((place,), b"x" * size) for place, size in enumerate([3, 3, 9, 1, 1, 1, 1, 1])]
+    pieces = list(split_into_requests(chunks, 8))
+
+    assert [len(piece) for piece in pieces] == [2, 1, 4, 1]
+    assert [chunk for piece in pieces for chunk in piece] == chunks
+
+
+def test_nothing_makes_no_piece():
+    assert list(split_into_requests([], 8)) == []
+
+
+NOW = 1_800_000_000.0
+DAY = 86_400
+
+
+def event(**fields):
+    plain = {
+        "event_name": "Lead",
+        "event_time": int(NOW),
+        "action_source": "website",
+        "user_data": {"em": ["…"], "client_user_agent": "Mozilla"},
+        "event_source_url": "https://x.example",
+    }
+    return {**plain, **fields}
+
+
+def code(**fields):
+    fault = find_refusal(event(**fields), NOW)
+    return fault.code if fault else None
+
+
+@pytest.mark.parametrize(
+    ("source", "age", "wanted"),
+    [
+        ("website", 7 * DAY, None),
+        ("website", 7 * DAY + 1, "2804003"),
+        ("physical_store", 7 * DAY + 1, None),
+        ("physical_store", 62 * DAY, None),
+        ("physical_store", 62 * DAY + 1, "2804003"),
+        ("app", 62 * DAY, "2804003"),
+    ],
+)
+def test_event_is_taken_for_some_days(source, age, wanted):
+    assert code(action_source=source, event_time=int(NOW - age)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("custom", "wanted"),
+    [
+        ({"value": 0.0, "currency": "EUR"}, None),
+        ({"currency": "EUR"}, "2804009"),
+        ({"value": 1.0}, "2804010"),
+        ({"value": 1.0, "currency": ""}, "2804010"),
+    ],
+)
+def test_purchase_needs_value_and_currency(custom, wanted):
+    assert code(event_name="Purchase", custom_data=custom) == wanted
+    assert code(event_name="Subscribe", custom_data=custom) is None
+
+
+def test_purchase_needs_custom_data():
+    assert code(event_name="Purchase") == "2804009"
+
+
+BROAD = [
+    {"ct", "country", "st", "zp", "ge", "client_user_agent"},
+    {"db", "client_user_agent"},
+    {"fn", "ge"},
+    {"ln", "ge"},
+]
+WEAK = {"ct", "country", "st", "zp", "ge", "client_user_agent", "db", "fn", "ln"}
+
+
+@pytest.mark.parametrize("size", range(4))
+def test_too_broad_is_exactly_a_subset_of_one_of_metas_combinations(size):
+    for names in combinations(sorted(WEAK), size):
+        broad = any(set(names) <= combination for combination in BROAD)
+
+        assert code(user_data={name: ["…"] for name in names}) == ("2804050" if broad else None), (
+            names
+        )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("em", "ph", "external_id", "client_ip_address", "fbc", "fbp", "subscription_id"),
+        *("fb_login_id", "lead_id", "anon_id", "page_id", "page_scoped_user_id", "ctwa_clid"),
+        *("ig_account_id", "ig_sid", "madid"),
+    ],
+)
+def test_one_real_identifier_is_enough(name):
+    assert code(user_data={name: "…"}) is None
+
+
+def test_reasons_tell_what_to_do():
+    assert "7 days" in find_refusal(event(event_time=0), NOW).reason
+    assert "e-mail" in find_refusal(event(user_data={}), NOW).reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, None),
+        ({"user_data": {"em": ["…"]}}, "user_agent"),
+        ({"event_source_url": None}, "page_url"),
+        ({"action_source": "email", "user_data": {}}, None),
+        ({"action_source": "app"}, "app_data"),
+        ({"action_source": "app", "app_data": {"vendor_id": "1"}}, None),
+    ],
+)
+def test_weaknesses_are_told_by_kind(fields, wanted):
+    given = {name: value for name, value in event(**fields).items() if value is not None}
+    found = find_weakness(given)
+
+    assert (wanted is None and found is None) or wanted in found

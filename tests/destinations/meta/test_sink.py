@@ -1,4 +1,6 @@
+import gc
 import logging
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -6,6 +8,7 @@ import httpx
 import orjson
 import pytest
 
+from anytrack_async.destinations.meta.encoding import Chunk
 from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.destinations.sink import (
     BatchRejected,
@@ -148,7 +151,89 @@ async def test_long_batch_goes_in_pieces(sink_of, wire, conversion):
         ["sale:o2", "sale:o3"],
         ["sale:o4"],
     ]
-    assert all(len(request.content) < 800 + 20 for request in wire.requests)
+    assert all(len(request.content) <= 800 for request in wire.requests)
+
+
+@pytest.mark.parametrize("count", [2, 64, 65, 150])
+@pytest.mark.parametrize(
+    "options", [{}, {"app_secret": "s3cret", "test_event_code": "T1", "partner_agent": "shop"}]
+)
+async def test_body_is_never_one_byte_over_the_limit(sink_of, wire, conversion, count, options):
+    batch = [conversion(n) for n in range(count)]
+    await sink_of(**options).deliver(batch)
+    size = len(wire.requests[0].content)
+    for limit, requests in ((size + 1, 1), (size, 1), (size - 1, 2)):
+        wire.requests.clear()
+        outcomes = await sink_of(**options, max_bytes=limit).deliver(batch)
+
+        assert statuses(outcomes) == [Status.DELIVERED] * count
+        assert len(wire.requests) == requests
+        assert all(len(request.content) <= limit for request in wire.requests)
+        assert sum(len(wire.event_ids(n)) for n in range(requests)) == count
+
+
+async def test_slice_that_fills_a_request_is_not_one_byte_over_the_limit(sink_of, wire, conversion):
+    """The events alone would fit the limit, the body with its brackets would not."""
+    batch = [conversion(n) for n in range(64)]
+    await sink_of().deliver(batch)
+    overhead = len(b'{"data":[]}')
+    events = len(wire.requests[0].content) - overhead
+    for limit in range(events, events + overhead + 1):
+        wire.requests.clear()
+        await sink_of(max_bytes=limit).deliver(batch)
+
+        assert all(len(request.content) <= limit for request in wire.requests)
+
+
+async def test_event_longer_than_the_limit_goes_alone(sink_of, wire, conversion):
+    batch = [conversion(1), conversion(2, custom_data={"note": "x" * 5000}), conversion(3)]
+    outcomes = await sink_of(max_bytes=1000).deliver(batch)
+
+    assert statuses(outcomes) == [Status.DELIVERED] * 3
+    assert [wire.event_ids(n) for n in range(3)] == [["sale:o1"], ["sale:o2"], ["sale:o3"]]
+
+
+async def test_events_of_a_request_are_freed_while_meta_thinks(sink_of, wire, conversion):
+    batch = [conversion(n) for n in range(500)]
+    event_ids = {sale.event_id for sale in batch}
+    used = []
+
+    def look(request):
+        used.append((tracemalloc.get_traced_memory()[0] - before, len(request.content)))
+        objects = gc.get_objects()
+        assert not [thing for thing in objects if type(thing) is Chunk]
+        dicts = [thing for thing in objects if type(thing) is dict]
+        assert not [thing for thing in dicts if thing.get("event_id") in event_ids]
+        return wire.success(request)
+
+    sink = sink_of()
+    await sink.deliver(batch)  # loads modules and fills caches
+    wire.requests.clear()
+    wire.replies = [look]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        await sink.deliver(batch)
+    finally:
+        tracemalloc.stop()
+
+    ((bytes_used, body_bytes),) = used
+    assert body_bytes < bytes_used < 1.5 * body_bytes  # the body once, and little else
+
+
+async def test_chunks_of_a_request_are_freed_before_later_requests(sink_of, wire, conversion):
+    """While request n waits for Meta, only the chunks of later requests are kept."""
+    alive = []
+
+    def count(request):
+        alive.append(sum(type(thing) is Chunk for thing in gc.get_objects()))
+        return wire.success(request)
+
+    wire.replies = [count] * 3
+    await sink_of(max_bytes=1).deliver([conversion(n) for n in range(3)])
+
+    assert alive == [2, 1, 0]
 
 
 async def test_pieces_sent_before_a_signal_stay_delivered(sink_of, wire, conversion, graph_error):

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from anytrack_async.destinations.meta.body import request_body
-from anytrack_async.destinations.meta.encoding import SLICE, Encoder
+from anytrack_async.destinations.meta.encoding import SLICE, Encoder, request_body
 from anytrack_async.destinations.meta.event import to_event, to_events
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.user_data import all_user_data, user_data
@@ -118,7 +117,7 @@ async def test_bad_ones_change_no_other(kinds):
     chunks = await Encoder(settings, lambda _: None).encode(batch, outcomes)
 
     good = [place for place, kind in enumerate(kinds) if kind is None]
-    assert [place for chunk in chunks for place in chunk.places] == good
+    assert [place for chunk in chunks for place in chunk.indexes] == good
     sent = orjson.loads(request_body(chunks, b"]}"))["data"] if chunks else []
     plain = attrs.evolve(settings, event_name=None)
     assert sent == [to_event(batch[place], plain, now=time.time()) for place in good]

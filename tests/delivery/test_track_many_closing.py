@@ -10,7 +10,7 @@ from anytrack_async.errors import (
 )
 from anytrack_async.events import Submitted
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from tests.delivery.doubles import FakeSink, Gatekeeper, World, calm, sale, sales
+from tests.delivery.doubles import BlockingAnswer, FakeSink, World, run_ready_tasks, sale, sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -31,20 +31,20 @@ async def test_a_consumer_that_breaks_stops_the_source_but_not_the_delivery():
 
     async def source():
         nonlocal given
-        for one in sales(10_000):
+        for conversion in sales(10_000):
             given += 1
-            yield one
+            yield conversion
 
     world = World()
     async with world.open():
         async for _ in stream(world, source(), in_flight=50):
             break
-        await calm()
+        await run_ready_tasks()
         stopped = given
-        await calm()
+        await run_ready_tasks()
         assert given == stopped < 1000
 
-    accepted = sum(len(event.event_ids) for event in world.told(Submitted))
+    accepted = sum(len(event.event_ids) for event in world.events_of(Submitted))
     assert len(world.sinks[0].taken) == accepted > 1
 
 
@@ -56,13 +56,13 @@ async def test_a_consumer_that_is_cancelled_stops_the_source():
         while True:
             given += 1
             yield sale(f"e{given}")
-            await calm()
+            await run_ready_tasks()
 
     world = World()
     async with world.open():
         with anyio.move_on_after(0.05):
             await ids_of(stream(world, source()))
-        await calm()
+        await run_ready_tasks()
         stopped = given
         await anyio.sleep(0.01)
         assert given == stopped
@@ -88,7 +88,7 @@ async def test_closing_the_client_ends_it():
 
 
 async def test_closing_the_client_reports_what_is_delivered_meanwhile():
-    keeper = Gatekeeper()
+    keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper))
     finished = []
 
@@ -105,7 +105,7 @@ async def test_closing_the_client_reports_what_is_delivered_meanwhile():
 
 
 async def test_closing_the_client_with_some_undelivered_says_so():
-    world = World(FakeSink(answer=Gatekeeper()), drain=0.02)
+    world = World(FakeSink(answer=BlockingAnswer()), drain=0.02)
 
     async def consume():
         with pytest.raises(UndeliveredError):
@@ -132,7 +132,7 @@ async def test_several_at_once_share_the_lanes():
         for prefix in "abc":
             tg.start_soon(consume, prefix)
 
-    assert [len(one) for one in results] == [200, 200, 200]
+    assert [len(item) for item in results] == [200, 200, 200]
 
 
 async def test_it_fills_a_durable_outbox(tmp_path):

@@ -13,7 +13,16 @@ from anytrack_async.events import (
     Retried,
 )
 from anytrack_async.models.outcome import DELIVERED
-from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
+from tests.delivery.doubles import (
+    BlockingAnswer,
+    Clock,
+    FakeSink,
+    Service,
+    World,
+    run_ready_tasks,
+    sale,
+    sales,
+)
 from tests.delivery.virtual_time import run_virtual
 
 
@@ -23,31 +32,33 @@ async def test_a_throttled_lane_pauses_and_counts_no_attempt():
     sink = FakeSink(answer=Service(Throttled("slow down", after=30.0)), batch=10)
     world = World(sink, clock=clock)
     async with world.open():
-        handles = await world.submit(*sales(20))
+        deliveries = await world.submit(*sales(20))
         for _ in range(20):
-            await calm()
+            await run_ready_tasks()
             clock.now += 30
             world.dispatcher.wake()
-        await calm()
+        await run_ready_tasks()
         assert len(sink.calls) == 21
         assert world.dispatcher.states()["anytrack"] is LaneState.THROTTLED
 
         clock.now += 29
         world.dispatcher.wake()
-        await calm()
+        await run_ready_tasks()
         assert len(sink.calls) == 21
 
         sink.answer = Service()
         clock.now += 1
         world.dispatcher.wake()
-        reports = [await handle for handle in handles]
+        reports = [await delivery for delivery in deliveries]
 
     assert {report.outcomes["anytrack"].attempts for report in reports} == {1}
-    assert [type(one) for one in world.events if type(one) in (LaneThrottled, LaneResumed)] == [
+    assert [
+        type(event) for event in world.events if type(event) in (LaneThrottled, LaneResumed)
+    ] == [
         LaneThrottled,
         LaneResumed,
     ]
-    assert {event.seconds for event in world.told(Retried)} == {30.0}
+    assert {event.seconds for event in world.events_of(Retried)} == {30.0}
 
 
 @pytest.mark.asyncio
@@ -77,8 +88,8 @@ async def test_a_stopped_lane_sleeps():
     world = World(FakeSink(answer=Service(Throttled("slow down", after=30.0))), clock=Counted())
     async with world.open():
         await world.submit(sale("a"))
-        await world.until(lambda: world.told(LaneThrottled))
-        await calm()
+        await world.until(lambda: world.events_of(LaneThrottled))
+        await run_ready_tasks()
         before = Counted.asked
         await anyio.sleep(0.03)
         assert Counted.asked == before
@@ -91,11 +102,11 @@ async def test_resume_ends_a_pause_at_once():
     sink = FakeSink(answer=Service(Throttled("slow down", after=3600.0)))
     world = World(sink, clock=Clock())
     async with world.open():
-        (handle,) = await world.submit(sale("a"))
-        await world.until(lambda: world.told(LaneThrottled))
+        (delivery,) = await world.submit(sale("a"))
+        await world.until(lambda: world.events_of(LaneThrottled))
         sink.answer = Service()
         world.dispatcher.resume("anytrack")
-        await handle
+        await delivery
 
 
 # Held
@@ -109,25 +120,25 @@ async def test_refused_credentials_hold_the_lane_and_lose_nothing():
     )
     world = World(sink, clock=clock, max_age=3600.0, hold_probe=300.0)
     async with world.open():
-        handles = await world.submit(*sales(100))
-        await world.until(lambda: world.told(LaneHeld))
-        await calm()
+        deliveries = await world.submit(*sales(100))
+        await world.until(lambda: world.events_of(LaneHeld))
+        await run_ready_tasks()
         before = len(sink.calls)
         for _ in range(30):  # longer than the age at which conversions are given up
             clock.now += 300
             world.dispatcher.wake()
-            await calm()
+            await run_ready_tasks()
         assert len(sink.calls) == before + 30
         assert {len(call) for call in sink.calls[before:]} == {1}
         assert world.dispatcher.states()["anytrack"] is LaneState.HELD
 
         sink.answer = Service()
         world.dispatcher.resume("anytrack")
-        reports = [await handle for handle in handles]
+        reports = [await delivery for delivery in deliveries]
 
     assert all(report.delivered for report in reports)
-    assert [event.reason for event in world.told(LaneHeld)] == ["token expired"]
-    assert not world.told(DeadLettered)
+    assert [event.reason for event in world.events_of(LaneHeld)] == ["token expired"]
+    assert not world.events_of(DeadLettered)
 
 
 @pytest.mark.asyncio
@@ -136,21 +147,21 @@ async def test_a_held_lane_goes_on_by_itself_once_a_probe_is_taken():
     sink = FakeSink(answer=Service(NeedsOperator("token expired")))
     world = World(sink, clock=clock, hold_probe=300.0)
     async with world.open():
-        handles = await world.submit(*sales(5))
-        await world.until(lambda: world.told(LaneHeld))
+        deliveries = await world.submit(*sales(5))
+        await world.until(lambda: world.events_of(LaneHeld))
         sink.answer = Service()
         clock.now += 300
         world.dispatcher.wake()
-        for handle in handles:
-            await handle
+        for delivery in deliveries:
+            await delivery
 
     assert [len(call) for call in sink.calls] == [5, 1, 4]
-    assert len(world.told(LaneHeld)) == len(world.told(LaneResumed)) == 1
+    assert len(world.events_of(LaneHeld)) == len(world.events_of(LaneResumed)) == 1
 
 
 @pytest.mark.asyncio
 async def test_the_operator_is_told_once_though_earlier_requests_still_succeed():
-    late = Gatekeeper()
+    late = BlockingAnswer()
 
     async def answer(batch):
         if batch == ["e0"]:
@@ -162,14 +173,14 @@ async def test_the_operator_is_told_once_though_earlier_requests_still_succeed()
     world = World(sink, clock=Clock(), drain=0.01)
     async with world.open(leaving=True):
         (first, *_) = await world.submit(*sales(5))
-        await world.until(lambda: world.told(LaneHeld))
+        await world.until(lambda: world.events_of(LaneHeld))
         late.open()
         await first
-        await calm()
+        await run_ready_tasks()
         assert world.dispatcher.states()["anytrack"] is LaneState.HELD
 
-    assert len(world.told(LaneHeld)) == 1
-    assert not world.told(LaneResumed)
+    assert len(world.events_of(LaneHeld)) == 1
+    assert not world.events_of(LaneResumed)
 
 
 @pytest.mark.asyncio
@@ -178,8 +189,8 @@ async def test_what_a_held_lane_gave_back_goes_first_after_resume():
     world = World(sink, clock=Clock(), hold_probe=300.0)
     async with world.open():
         await world.submit(*sales(4))
-        await world.until(lambda: world.told(LaneHeld))
-        await calm()
+        await world.until(lambda: world.events_of(LaneHeld))
+        await run_ready_tasks()
         sink.answer = Service()
         world.dispatcher.resume("anytrack")
         await world.until(lambda: len(sink.taken) == 4)
@@ -195,7 +206,7 @@ def test_a_held_lane_does_not_delay_closing():
         world = World(sink, clock=clock, hold_probe=0.5, drain=15.0)
         async with world.open(leaving=True):
             await world.submit(*sales(3))
-            await world.until(lambda: world.told(LaneHeld))
+            await world.until(lambda: world.events_of(LaneHeld))
 
     assert run_virtual(scenario) < 0.5
     assert len(sink.calls) == 1

@@ -1,4 +1,4 @@
-"""What a lane does with one bad conversion in a batch, and with sinks that misbehave."""
+"""A lane with one bad conversion in a batch, and with sinks that misbehave."""
 
 import logging
 
@@ -14,7 +14,16 @@ from anytrack_async.events import (
 )
 from anytrack_async.models.outcome import DELIVERED
 from anytrack_async.settings.http import Retry
-from tests.delivery.doubles import Clock, FakeSink, Gatekeeper, Service, World, calm, sale, sales
+from tests.delivery.doubles import (
+    BlockingAnswer,
+    Clock,
+    FakeSink,
+    Service,
+    World,
+    run_ready_tasks,
+    sale,
+    sales,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -27,17 +36,17 @@ async def test_a_poison_among_a_thousand_is_the_only_dead_letter():
     sink = FakeSink(answer=answer, batch=1000)
     world = World(sink)
     async with world.open():
-        handles = await world.submit(*sales(1000))
-        for handle in handles:
-            await handle
+        deliveries = await world.submit(*sales(1000))
+        for delivery in deliveries:
+            await delivery
         dead = await world.dead()
 
     assert dead == {"e617": "event_time too old"}
     assert len(sink.taken) == 999
     assert len(sink.calls) < 30
-    (letter,) = world.told(DeadLettered)
+    (letter,) = world.events_of(DeadLettered)
     assert (letter.event_id, letter.code) == ("e617", "2804003")
-    assert sum(len(event.event_ids) for event in world.told(Delivered)) == 999
+    assert sum(len(event.event_ids) for event in world.events_of(Delivered)) == 999
 
 
 async def test_a_batch_is_halved_after_two_failed_attempts():
@@ -45,13 +54,13 @@ async def test_a_batch_is_halved_after_two_failed_attempts():
     sink = FakeSink(answer=Service(poison=["e3"]), batch=4)
     world = World(sink, clock=clock, retry=Retry(attempts=8, base=1.0, cap=1.0))
     async with world.open():
-        handles = await world.submit(*sales(4))
-        while not all(handle.done() for handle in handles[:3]):
+        deliveries = await world.submit(*sales(4))
+        while not all(delivery.done() for delivery in deliveries[:3]):
             # Another batch is delivered between two attempts, so the service is not down.
             await world.deliver(sale(f"good{clock.now}"))
             clock.now += 1
             world.dispatcher.wake()
-            await calm()
+            await run_ready_tasks()
         sizes = [len(call) for call in sink.calls if "good" not in call[0]]
         sink.answer = Service()
         clock.now += 1
@@ -72,8 +81,8 @@ async def test_the_lease_is_kept_while_a_poison_is_looked_for():
     sink = FakeSink(answer=answer, concurrency=2)
     world = World(sink, clock=clock, lease=100.0)
     async with world.open():
-        for handle in await world.submit(*sales(16)):
-            await handle
+        for delivery in await world.submit(*sales(16)):
+            await delivery
 
     assert len(sink.taken) == 15
     assert len(set(sink.taken)) == 15
@@ -89,22 +98,22 @@ async def test_the_search_for_a_poison_keeps_to_the_rate():
 
     world = World(FakeSink(answer=answer, rate=100))
     async with world.open():
-        for handle in await world.submit(*sales(4)):
-            await handle
+        for delivery in await world.submit(*sales(4)):
+            await delivery
 
     assert len(sent) == 5
     assert sent[-1] - sent[0] > 0.03
 
 
 async def test_the_search_for_a_poison_ends_when_the_lane_is_stopped():
-    both = Gatekeeper()
+    both = BlockingAnswer()
 
     async def answer(batch):
         if len(sink.calls) == 2:
             both.open()
         await both([])
         if "a3" in batch:
-            await calm()  # the other one's answer comes first
+            await run_ready_tasks()  # the other one's answer comes first
             raise BatchRejected("bad event")
         raise Throttled("slow down", after=30.0)
 
@@ -112,15 +121,15 @@ async def test_the_search_for_a_poison_ends_when_the_lane_is_stopped():
     world = World(sink, clock=Clock())
     async with world.open():
         await world.submit(*sales(4, "a"), *sales(4, "b"))
-        await world.until(lambda: len(world.told(Retried)) == 2)
-        await calm()
+        await world.until(lambda: len(world.events_of(Retried)) == 2)
+        await run_ready_tasks()
         assert len(sink.calls) == 2
 
         sink.answer = Service()
         world.dispatcher.resume("anytrack")
         await world.until(lambda: len(sink.taken) == 8)
 
-    assert not world.told(DeadLettered)
+    assert not world.events_of(DeadLettered)
 
 
 async def test_a_probe_that_fails_is_told_of_itself_alone():
@@ -129,14 +138,14 @@ async def test_a_probe_that_fails_is_told_of_itself_alone():
     world = World(sink, clock=clock, hold_probe=300.0)
     async with world.open():
         await world.submit(*sales(10))
-        await world.until(lambda: world.told(LaneHeld))
+        await world.until(lambda: world.events_of(LaneHeld))
         clock.now += 300
         world.dispatcher.wake()
-        await world.until(lambda: len(world.told(Retried)) == 2)
+        await world.until(lambda: len(world.events_of(Retried)) == 2)
         sink.answer = Service()
         world.dispatcher.resume("anytrack")
 
-    batch, probe = world.told(Retried)[:2]
+    batch, probe = world.events_of(Retried)[:2]
     assert len(batch.event_ids) == 10
     assert list(probe.event_ids) == sink.calls[1]
     assert probe.seconds == 300.0
@@ -153,7 +162,7 @@ async def test_a_sink_that_answers_the_wrong_number_is_tried_again(count):
         (report,) = await world.deliver(sale("a"))
 
     assert report.outcomes["anytrack"].attempts == 2
-    assert "one outcome for each" in world.told(Retried)[0].reason
+    assert "one outcome for each" in world.events_of(Retried)[0].reason
 
 
 async def test_no_text_of_a_sinks_exception_is_kept_or_logged(caplog):
@@ -183,7 +192,7 @@ async def test_a_sink_that_hangs_longer_than_its_share_of_the_lease_is_tried_aga
         (report,) = await world.deliver(sale("a"))
 
     assert report.delivered
-    assert world.told(Retried)[0].reason == "no answer within 0.04 s"
+    assert world.events_of(Retried)[0].reason == "no answer within 0.04 s"
 
 
 async def test_a_sink_that_cancels_itself_does_not_cost_a_worker():
@@ -193,7 +202,7 @@ async def test_a_sink_that_cancels_itself_does_not_cost_a_worker():
     sink = FakeSink(answer=answer)
     world = World(sink)
     async with world.open():
-        (handle,) = await world.submit(sale("a"))
-        await world.until(lambda: world.told(Retried))
+        (delivery,) = await world.submit(sale("a"))
+        await world.until(lambda: world.events_of(Retried))
         sink.answer = Service()
-        await handle
+        await delivery

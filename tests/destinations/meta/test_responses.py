@@ -1,0 +1,372 @@
+import logging
+
+import anyio
+import orjson
+import pytest
+
+from anytrack_async.destinations.meta.responses import (
+    Action,
+    GraphError,
+    QuotaPacer,
+    outcome_of_request,
+    regain_seconds,
+    usage_percent,
+)
+from anytrack_async.destinations.sink import (
+    BatchRejected,
+    NeedsOperator,
+    Throttled,
+    Unavailable,
+)
+from anytrack_async.models.outcome import DELIVERED, Status
+from anytrack_async.transport.message import Response
+
+
+def response(body, status=200, headers=None):
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Response(status=status, headers=headers or {}, content=content)
+
+
+def failed(code, subcode=None, status=400, headers=None):
+    error = {"message": "m", "code": code, "error_subcode": subcode, "fbtrace_id": "T"}
+    return response({"error": error}, status, headers)
+
+
+def test_all_received_is_delivered(caplog):
+    assert outcome_of_request(response({"events_received": 3, "messages": []}), 3) is DELIVERED
+    assert outcome_of_request(response({"events_received": 1}, 202), 1) is DELIVERED
+    assert not caplog.records
+
+
+def test_fewer_received_is_said_loudly_and_sent_again(caplog):
+    outcome = outcome_of_request(response({"events_received": 2, "fbtrace_id": "AbC"}), 3)
+
+    assert outcome.status is Status.RETRY
+    assert outcome.error == "Meta received 2 of 3 events (fbtrace_id AbC)"
+    assert caplog.records[0].levelno == logging.ERROR
+
+
+def test_messages_are_logged_without_customer_data(caplog):
+    outcome_of_request(
+        response({"events_received": 1, "messages": ["see jane@example.com", {"a": 1}]}), 1
+    )
+
+    assert len(caplog.records) == 2
+    assert "jane" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"", b"[]", b"{}", b'{"events_received": "x"}', b'{"success": true}']
+)
+def test_success_that_does_not_say_what_was_received_is_none_of_metas(body):
+    with pytest.raises(Unavailable):
+        outcome_of_request(response(body), 2)
+
+
+def test_error_behind_a_200_counts_as_that_error():
+    with pytest.raises(NeedsOperator):
+        outcome_of_request(failed(190, status=200), 2)
+
+
+def test_bad_event_alone_is_rejected_in_metas_words():
+    outcome = outcome_of_request(failed(100, 2804003), 1)
+
+    assert outcome.status is Status.REJECTED
+    assert outcome.code == "2804003"
+    assert outcome.error == (
+        "Meta: m — event_time is too old (status 400, code 100, subcode 2804003, fbtrace_id T)"
+    )
+
+
+def test_bad_event_among_others_rejects_the_batch():
+    with pytest.raises(BatchRejected) as caught:
+        outcome_of_request(failed(100, 2804050), 2)
+
+    assert caught.value.code == "2804050"
+
+
+@pytest.mark.parametrize(
+    ("code", "signal"), [(190, NeedsOperator), (2, Unavailable), (4, Throttled)]
+)
+@pytest.mark.parametrize("sent", [1, 2])
+def test_other_errors_concern_the_lane_however_few_were_sent(code, signal, sent):
+    with pytest.raises(signal) as caught:
+        outcome_of_request(failed(code), sent)
+
+    assert caught.value.code == str(code)
+    assert "fbtrace_id T" in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("headers", "after"),
+    [
+        ({}, 60),
+        ({"retry-after": "7"}, 7),
+        (
+            {
+                "retry-after": "7",
+                "x-business-use-case-usage": '{"1":[{"estimated_time_to_regain_access":2}]}',
+            },
+            120,
+        ),
+    ],
+)
+def test_throttling_waits_as_long_as_the_headers_say(headers, after):
+    with pytest.raises(Throttled) as caught:
+        outcome_of_request(failed(80004, headers=headers), 5)
+
+    assert caught.value.after == after
+
+
+@pytest.mark.parametrize(("throttled", "after"), [(0, 1), (1, 2), (5, 32), (6, 60), (9999, 60)])
+def test_less_than_a_minute_to_regain_grows_from_a_second(throttled, after):
+    headers = {"x-business-use-case-usage": '{"1":[{"estimated_time_to_regain_access":0}]}'}
+    with pytest.raises(Throttled) as caught:
+        outcome_of_request(failed(4, headers=headers), 5, throttled=throttled)
+
+    assert caught.value.after == after
+
+
+def read(content, status=400):
+    body = content if isinstance(content, bytes) else orjson.dumps(content)
+    return GraphError.from_response(Response(status=status, headers={}, content=body))
+
+
+def action(code, subcode=None, status=400, **more):
+    error = {"message": "m", "code": code, "error_subcode": subcode, **more}
+    return read({"error": error}, status).action
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+@pytest.mark.parametrize("code", [4, 17, 32, 613, 80000, 80003, 80004, 80014])
+def test_throttling_is_known_by_its_code_whatever_the_status(code, status):
+    assert action(code, status=status) is Action.WAIT
+    assert action(code, status=status, is_transient=True) is Action.WAIT
+
+
+@pytest.mark.parametrize("code", [1, 2, 341, 368])
+def test_metas_own_failures_are_tried_again(code):
+    assert action(code) is Action.RETRY
+
+
+@pytest.mark.parametrize("code", [100, 190, 5])
+def test_what_meta_calls_transient_is_tried_again(code):
+    assert action(code, is_transient=True) is Action.RETRY
+
+
+@pytest.mark.parametrize("code", [190, 102, 10, 200, 294, 299, 3, 104, 803, 2500])
+def test_token_permission_and_account_hold(code):
+    assert action(code) is Action.NEEDS_OPERATOR
+    assert action(code, status=401) is Action.NEEDS_OPERATOR
+
+
+def test_unknown_or_forbidden_pixel_holds():
+    assert action(100, 33, type="GraphMethodException") is Action.NEEDS_OPERATOR
+    assert action(100, 33, type="OAuthException") is Action.NEEDS_OPERATOR
+
+
+def test_wrong_proof_of_the_app_secret_holds():
+    assert action(100, type="GraphMethodException") is Action.NEEDS_OPERATOR
+
+
+@pytest.mark.parametrize("subcode", [2804003, 2804009, 2804010, 2804016, 2804050, 2804999])
+@pytest.mark.parametrize("status", [400, 500])
+def test_bad_events_are_rejected_by_their_subcode(subcode, status):
+    assert action(100, subcode, status=status, type="GraphMethodException") is Action.REJECT
+
+
+def test_other_faults_of_a_parameter_are_rejected():
+    assert action(100) is Action.REJECT
+    assert action(100, 1234567) is Action.REJECT
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        (400, Action.REJECT),
+        (413, Action.REJECT),
+        (422, Action.REJECT),
+        (401, Action.NEEDS_OPERATOR),
+        (403, Action.NEEDS_OPERATOR),
+        (404, Action.NEEDS_OPERATOR),
+        (408, Action.RETRY),
+        (425, Action.RETRY),
+        (429, Action.WAIT),
+        (301, Action.RETRY),
+        (500, Action.RETRY),
+        (503, Action.RETRY),
+    ],
+)
+def test_status_decides_where_the_code_does_not(status, wanted):
+    assert read({}, status).action is wanted
+    assert action(5555, status=status) is wanted
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 502])
+def test_what_is_not_json_is_none_of_metas_answers(status):
+    error = read(b"<html>", status)
+
+    assert error.action is Action.RETRY
+    assert "not JSON" in str(error)
+
+
+@pytest.mark.parametrize("body", [[], "text", None, 3, {"error": "text"}, {"error": None}])
+def test_any_json_can_be_read(body):
+    assert read(body, 400).action is Action.REJECT
+    assert "names no error" in str(read(body))
+
+
+@pytest.mark.parametrize("code", ["190", 190, 190.0])
+def test_codes_may_come_as_text(code):
+    assert action(code) is Action.NEEDS_OPERATOR
+
+
+@pytest.mark.parametrize("code", [None, "x", [], {}, "1e999"])
+def test_codes_that_are_none_leave_it_to_the_status(code):
+    assert action(code, status=500) is Action.RETRY
+
+
+def test_text_tells_everything_support_asks_for():
+    error = read(
+        {
+            "error": {
+                "message": "Invalid parameter",
+                "code": 100,
+                "error_subcode": 2804003,
+                "error_user_msg": "For gammelt",
+                "fbtrace_id": "AbC",
+            }
+        }
+    )
+
+    assert str(error) == (
+        "Invalid parameter — event_time is too old — For gammelt "
+        "(status 400, code 100, subcode 2804003, fbtrace_id AbC)"
+    )
+    assert error.id == "2804003"
+
+
+def test_text_says_once_what_meta_says_twice():
+    error = read({"error": {"message": "Same", "error_user_msg": "Same", "code": 1}}, 500)
+
+    assert str(error) == "Same (status 500, code 1)"
+    assert error.id == "1"
+
+
+def test_text_without_words_is_text():
+    error = read({"error": {"code": 0}}, 500)
+
+    assert str(error) == "no reason given (status 500)"
+    assert error.id is None
+
+
+def test_customer_data_is_masked():
+    error = read(
+        {"error": {"message": "bad jane@example.com", "error_user_msg": "+1 555 010 9999"}}
+    )
+
+    assert "jane" not in str(error)
+    assert "555" not in str(error)
+    assert "jane" not in repr(error)
+
+
+@pytest.mark.parametrize(
+    ("trace", "shown"),
+    [
+        ("AQ8nHwJm9zP2yXbLkq0T_1R-9", "fbtrace_id AQ8nHwJm9zP2yXbLkq0T_1R-9"),
+        ("jane@example.com", "status 400, code 1)"),
+        (12345678, "status 400, code 1)"),
+        ("x" * 65, "status 400, code 1)"),
+    ],
+)
+def test_trace_is_told_whole_or_not_at_all(trace, shown):
+    assert shown in str(read({"error": {"message": "m", "code": 1, "fbtrace_id": trace}}))
+
+
+@pytest.mark.parametrize("code", [b"1e999", b"1" + b"0" * 400, b"-1", b"0.5", b"true"])
+def test_numbers_that_are_no_codes_do_no_harm(code):
+    assert read(b'{"error":{"code":' + code + b"}}", 500).action is Action.RETRY
+
+
+APP = "x-app-usage"
+BUSINESS = "x-business-use-case-usage"
+
+
+def headers(app=None, business=None):
+    given = {APP: app, BUSINESS: business}
+    return {name: orjson.dumps(page).decode() for name, page in given.items() if page is not None}
+
+
+def test_highest_figure_counts():
+    both = headers(
+        app={"call_count": 28, "total_time": 25, "total_cputime": 95},
+        business={"1": [{"type": "ads_management", "call_count": 97, "total_time": 3}]},
+    )
+
+    assert usage_percent(both) == 97
+    assert usage_percent({**both, "x-ad-account-usage": '{"acc_id_util_pct": 99.5}'}) == 99.5
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "[]", "3", "null", '{"a": "90"}', '{"a": true}', '{"a": [1]}', '{"a": 1e999}']
+)
+def test_headers_that_say_nothing_are_nothing(text):
+    assert usage_percent({APP: text, BUSINESS: text}) == 0
+    assert regain_seconds({APP: text, BUSINESS: text}) is None
+
+
+@pytest.mark.parametrize("pages", [{"1": {}}, {"1": [3]}, {"1": None}, {"1": "x"}])
+def test_business_headers_of_another_shape_are_nothing(pages):
+    assert usage_percent(headers(business=pages)) == 0
+
+
+def test_regain_counts_in_minutes_and_the_longest_wins():
+    pages = [{"estimated_time_to_regain_access": 3}, {"estimated_time_to_regain_access": 12}]
+
+    assert regain_seconds(headers(business={"1": pages[:1], "2": pages[1:]})) == 720
+
+
+def test_regain_is_bounded():
+    for minutes, wanted in ((10**9, 86_400), (0, 0), (-5, 0)):
+        page = {"estimated_time_to_regain_access": minutes}
+        assert regain_seconds(headers(business={"1": [page]})) == wanted
+
+
+def test_minutes_to_regain_are_not_taken_for_percent():
+    page = {"call_count": 10, "estimated_time_to_regain_access": 95}
+
+    assert usage_percent(headers(business={"1": [page]})) == 10
+
+
+@pytest.fixture
+def naps(monkeypatch):
+    """Return the seconds slept, without sleeping."""
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    return slept
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("used", "wait"), [(0, 0), (89.9, 0), (90, 5), (99, 5), (100, 30)])
+async def test_requests_slow_down_before_the_quota_is_used(naps, used, wait):
+    pace = QuotaPacer()
+    await pace.wait()
+    pace.record(headers(app={"call_count": used}))
+    await pace.wait()
+
+    assert naps == ([pytest.approx(wait, abs=0.5)] if wait else [])
+
+
+@pytest.mark.asyncio
+async def test_calmer_answer_does_not_shorten_a_pause(naps):
+    pace = QuotaPacer()
+    pace.record(headers(app={"call_count": 100}))
+    pace.record(headers(app={"call_count": 91}))
+    pace.record({})
+    await pace.wait()
+
+    assert naps == [pytest.approx(30, abs=0.5)]
