@@ -68,7 +68,6 @@ class SQLiteOutbox:
         self._capacity = capacity
         self._clock = clock
         self._thread: OwnerThread[Database] | None = None
-        self._inherited: OwnerThread[Database] | None = None
         self._opening = partial(Database.open, self._path, clock=clock, busy_timeout=busy_timeout)
 
     @property
@@ -95,10 +94,9 @@ class SQLiteOutbox:
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
         """Open the file and register *destinations*; see `Outbox.open`."""
-        if self._thread is None or not self._thread.in_this_process:
-            # A forked child keeps a reference to its parent's connection for ever. If the garbage
-            # collector closed it, SQLite would release the parent's locks on the file.
-            self._inherited = self._thread
+        if self._thread is not None and not self._thread.in_this_process:
+            await self.aclose()  # a forked child cannot use the connection of its parent
+        if self._thread is None:
             thread = OwnerThread(self._opening, Database.close)
             await thread.start()
             self._thread = thread
