@@ -117,7 +117,9 @@ async def test_cancelling_the_caller_still_delivers(sandbox: Sandbox, connect: C
         assert ids(sandbox, service).keys() == everything(300)
 
 
-async def test_undelivered_conversions_in_memory_are_listed(sandbox: Sandbox, connect: Connect) -> None:
+async def test_undelivered_conversions_in_memory_are_listed(
+    sandbox: Sandbox, connect: Connect
+) -> None:
     dropped: list[Dropped] = []
 
     class Witness:
