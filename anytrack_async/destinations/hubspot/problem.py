@@ -39,9 +39,6 @@ SERVICE = "hubspot"
 PROPERTY_MISSING = "PROPERTY_DOESNT_EXIST"
 """HubSpot's code for a property that the portal does not have."""
 
-RESUME = "then client.resume('hubspot')"
-"""How each advice to an operator ends."""
-
 _SCOPE = re.compile(r"[A-Za-z][\w.-]+")
 _EXISTING_ID = re.compile(r"(?i)\bexisting (?:\w+ )?id:?\s*(\d+)")
 _CORRELATION_ID = re.compile(r"[\w-]{1,64}")
@@ -246,7 +243,7 @@ class BatchOutcomes:
         return [self.by_event_id[conversion.event_id] for conversion in self.conversions]
 
 
-# Reading HubSpot's words
+# Reading HubSpot's messages
 
 
 def describe_failure(body: Mapping[str, Any], status: int | None) -> Problem:
