@@ -84,6 +84,7 @@ class InvalidArgumentError(AnyTrackError, ValueError):
         self.problem = problem
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        # Unpickling calls the class with what stands here; by default that is the message alone.
         return type(self), (self.name, self.problem)
 
 
@@ -131,7 +132,7 @@ class ServiceError(AnyTrackError):
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The third item restores the other attributes, so the message is all that is passed here.
+        # Keyword arguments cannot be passed here; the third item restores them as attributes.
         return type(self)._unpickle, (self.args[0],), self.__dict__
 
     @classmethod
@@ -216,6 +217,7 @@ class DeliveryTimeoutError(DeliveryError, TimeoutError):
         if delivery is not None:
             self.delivery = delivery
 
+    # Without the delivery: it waits for events of this process's client.
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return type(self), (str(self), self.event_id)
 
@@ -276,6 +278,7 @@ def safe_description(exc: BaseException) -> str:
     """
     if isinstance(exc, AnyTrackError):
         return str(exc)
+    # The innermost frame is the one that raised, e.g. "KeyError in deliver, line 31".
     traceback = exc.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next

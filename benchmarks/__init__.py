@@ -1,7 +1,7 @@
-"""How fast it is, measured against its peers on loopback: ``python -m benchmarks --help``.
+"""Benchmarks against peers, on loopback: ``python -m benchmarks --help``.
 
 One script per comparison, each a module with a ``NUMBER``, the peers it ``NEEDS`` and a ``run``.
-What was learnt on the way is in ``NOTES.md``, what came out last in ``RESULTS.md``.
+``NOTES.md`` explains the results, ``RESULTS.md`` has those of the last run.
 """
 
 ALL = (

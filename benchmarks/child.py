@@ -1,4 +1,4 @@
-"""`measured`: calls a function of a script in a fresh process."""
+"""`run_in_process`: call a function of a benchmark script in a fresh process."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Any
 
 
-def measured(module: str, function: str, *arguments: Any) -> Any:
+def run_in_process(module: str, function: str, *arguments: Any) -> Any:
     """Return ``benchmarks.<module>.<function>(*arguments)``, called in a process of its own.
 
-    Arguments and result must be what JSON can hold.
+    Arguments and result must be JSON values.
 
     Raises:
-        RuntimeError: it failed; the text is what it said last.
+        RuntimeError: the function failed; the message is the end of its standard error.
     """
     call = json.dumps([module, function, arguments])
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "benchmarks.child", call],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],
         check=False,
     )
-    if done.returncode:
-        raise RuntimeError(f"{module}.{function}: {done.stderr.strip()[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    if process.returncode:
+        raise RuntimeError(f"{module}.{function}: {process.stderr.strip()[-2000:]}")
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def _main() -> None:

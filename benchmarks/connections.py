@@ -49,12 +49,12 @@ async def _ours(server: Server, count: int, size: int) -> int:
     )
     session = anytrack_session(settings)
 
-    async def work(rest: Iterator[int]) -> None:
-        for _ in rest:
+    async def work(numbers: Iterator[int]) -> None:
+        for _ in numbers:
             assert (await session.send("POST", "conversions", content=BODY)).success
 
-    rest = iter(range(count))
-    await asyncio.gather(*(work(rest) for _ in range(size)))
+    numbers = iter(range(count))
+    await asyncio.gather(*(work(numbers) for _ in range(size)))
     await session.aclose()
     return count
 
@@ -63,10 +63,10 @@ async def _httpx(server: Server, count: int, size: int) -> int:
     limits = httpx.Limits(max_connections=size, max_keepalive_connections=size)
     async with httpx.AsyncClient(limits=limits) as http:
 
-        async def work(rest: Iterator[int]) -> None:
-            for _ in rest:
+        async def work(numbers: Iterator[int]) -> None:
+            for _ in numbers:
                 await http.post(f"{server.url}/v1/conversions", content=BODY)
 
-        rest = iter(range(count))
-        await asyncio.gather(*(work(rest) for _ in range(size)))
+        numbers = iter(range(count))
+        await asyncio.gather(*(work(numbers) for _ in range(size)))
     return count

@@ -1,11 +1,11 @@
-"""The per-commit guard: how much the hot path does per conversion, counted and not timed.
+"""The check of each commit: calls and instructions of the hot path per conversion.
 
-``python -m benchmarks.counts`` compares with ``baseline.json`` and fails where it grew beyond the
-slack; with ``--keep`` it writes a new baseline. Counts, each for the Python it was made with:
+``python -m benchmarks.counts`` compares with ``baseline.json`` and fails if a count grew by more
+than its slack; with ``--keep`` it writes a new baseline. Counts, each for one version of Python:
 
-- ``calls``: functions called, Python's and C's; ``calls in bulk``: where many are submitted at once
-  and the outbox is full. The same on every machine.
-- ``instructions``: of the processor, by callgrind; only where valgrind is installed.
+- ``calls``: calls of Python and C functions; ``calls in bulk``: the same, with many conversions
+  submitted at once into a full outbox. The same on every machine.
+- ``instructions``: of the processor, counted by callgrind; only if valgrind is installed.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Count, compare, say so; 1 if something grew."""
+    """Count, compare and print; return 1 if a count grew too much."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.counts", description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="make what is counted the baseline")
+    parser.add_argument("--keep", action="store_true", help="make these counts the baseline")
     keep = parser.parse_args(arguments).keep
-    kept = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+    baselines = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
     counted = {"calls": calls(work), "calls in bulk": calls(work_in_bulk)}
     if (count := instructions()) is None:
         print("instructions: skipped, valgrind is not installed")
     else:
         counted["instructions"] = count
     if keep:
-        kept[PYTHON] = kept.get(PYTHON, {}) | counted
-        BASELINE.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
-    return _compared(counted, kept.get(PYTHON, {}))
+        baselines[PYTHON] = baselines.get(PYTHON, {}) | counted
+        BASELINE.write_text(json.dumps(baselines, indent=2, sort_keys=True) + "\n")
+    return _compare(counted, baselines.get(PYTHON, {}))
 
 
-def _compared(counted: dict[str, int], baseline: dict[str, int]) -> int:
+def _compare(counted: dict[str, int], baseline: dict[str, int]) -> int:
     grown = 0
     for name, count in counted.items():
         before = baseline.get(name)
@@ -65,14 +65,15 @@ def _compared(counted: dict[str, int], baseline: dict[str, int]) -> int:
 
 
 def calls(work: Work) -> int:
-    """Return the function calls that a conversion costs on the way that *work* takes."""
-    made = sales(2 * COUNT)
-    asyncio.run(work(made))  # what is done once, done
-    # The opening and closing cancel out.
-    return round((_profiled(work, made) - _profiled(work, made[:COUNT])) / COUNT)
+    """Return the function calls of *work* per conversion."""
+    conversions = sales(2 * COUNT)
+    asyncio.run(work(conversions))  # imports and fills caches, which must not be counted
+    # Opening and closing cost the same in both runs: the difference is COUNT conversions.
+    total = _profile(work, conversions)
+    return round((total - _profile(work, conversions[:COUNT])) / COUNT)
 
 
-def _profiled(work: Work, made: Sequence[Conversion]) -> int:
+def _profile(work: Work, conversions: Sequence[Conversion]) -> int:
     count = 0
 
     def note(_: object, event: str, __: object) -> None:
@@ -82,23 +83,23 @@ def _profiled(work: Work, made: Sequence[Conversion]) -> int:
     gc.collect()
     sys.setprofile(note)
     try:
-        asyncio.run(work(made))
+        asyncio.run(work(conversions))
     finally:
         sys.setprofile(None)
     return count
 
 
 def instructions() -> int | None:
-    """Return the processor's instructions that a conversion costs, None without valgrind."""
+    """Return the processor's instructions per conversion, or None without valgrind."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         return None
-    return round((_counted(valgrind, 3) - _counted(valgrind, 1)) / (2 * COUNT))
+    return round((_instructions(valgrind, 3) - _instructions(valgrind, 1)) / (2 * COUNT))
 
 
-def _counted(valgrind: str, rounds: int) -> int:
+def _instructions(valgrind: str, rounds: int) -> int:
     with tempfile.NamedTemporaryFile() as out:
-        done = subprocess.run(
+        process = subprocess.run(
             [
                 *(valgrind, "--tool=callgrind", f"--callgrind-out-file={out.name}"),
                 *(sys.executable, "-m", "benchmarks.hot_path", str(rounds)),
@@ -109,7 +110,7 @@ def _counted(valgrind: str, rounds: int) -> int:
             cwd=Path(__file__).parents[1],
             env={**os.environ, "PYTHONHASHSEED": "0"},
         )
-    return int(re.findall(r"Collected\s*:\s*(\d+)", done.stderr)[-1])
+    return int(re.findall(r"Collected\s*:\s*(\d+)", process.stderr)[-1])
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from anytrack_async import AnyTrackClient, Conversion, Outcome, SinkLimits, SQLi
 from anytrack_async.codec.storage import encode
 from anytrack_async.outbox.sqlite import append as log
 from anytrack_async.outbox.sqlite.database import Database
-from benchmarks.durable_bound import INSERT, bound, opened
+from benchmarks.durable_bound import INSERT, bound, open_database
 from benchmarks.measure import Cost, Row, percentile, rates
 from benchmarks.shop import client, conversions
 
@@ -28,7 +28,7 @@ TASKS = 100
 ROUNDS = 5
 
 _OURS, _FAST = "anytrack_async", "anytrack_async on uvloop"
-_BESIDES = "anytrack_async, delivered besides"
+_CONCURRENT = "anytrack_async, delivered besides"
 _BARE, _COMMITTED = "executemany", "executemany, a commit per 100"
 _BOUND = "100 tasks and a thread that commits, no client"
 _ENCODED = f"{_BOUND}, conversions encoded"
@@ -37,7 +37,7 @@ Rows = Sequence[tuple[object, ...]]
 
 
 class Anywhere:
-    """A destination that takes everything once it is open: what is measured is the writing down."""
+    """A destination that accepts everything once it is open, so that only writing counts."""
 
     name = "anywhere"
     limits = SinkLimits(batch=1000, concurrency=1)
@@ -56,9 +56,9 @@ class Anywhere:
 
 
 def run(quick: bool) -> Row:
-    """Compare, on the disk that temporary files are on."""
+    """Compare, on the disk with the temporary files."""
     sales = list(conversions(2_000 if quick else 20_000))
-    costs, waits, commits = _compared(sales, rounds=1 if quick else ROUNDS)
+    costs, waits, commits = _compare(sales, rounds=1 if quick else ROUNDS)
     share = _share(costs, _OURS)
     p99, often = percentile(waits, 0.99) * 1e3, median(commits)
     return Row(
@@ -80,27 +80,27 @@ def _share(costs: Mapping[str, Cost], name: str) -> float:
     return costs[_BARE].wall / costs[name].wall
 
 
-def _compared(
+def _compare(
     sales: Sequence[Conversion], rounds: int
 ) -> tuple[Mapping[str, Cost], list[float], list[int]]:
-    """Return what each contender cost, all waits for a `submit`, and the sizes of our commits."""
+    """Return each contender's cost, all waits for a `submit`, and the sizes of our commits."""
     rows = [row(sale) for sale in sales]
-    made = {str(one[0]): one for one in rows}
-    contenders = (_OURS, _BARE, _FAST, _BESIDES, _COMMITTED, _BOUND, _ENCODED)
+    by_id = {str(columns[0]): columns for columns in rows}
+    contenders = (_OURS, _BARE, _FAST, _CONCURRENT, _COMMITTED, _BOUND, _ENCODED)
     costs: dict[str, list[Cost]] = {name: [] for name in contenders}
     waits: list[float] = []
     sizes: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         files = (Path(folder) / f"{number}.db" for number in range(7 * rounds))
         for _ in range(rounds):
-            with noted() as commits:
+            with record_commits() as commits:
                 costs[_OURS].append(asyncio.run(ours(next(files), sales, waits)))
             costs[_BARE].append(bare(next(files), rows, commits))
             costs[_FAST].append(_on_uvloop(ours(next(files), sales, [])))
-            costs[_BESIDES].append(asyncio.run(ours(next(files), sales, [], besides=True)))
+            costs[_CONCURRENT].append(asyncio.run(ours(next(files), sales, [], concurrent=True)))
             costs[_COMMITTED].append(bare(next(files), rows, [TASKS] * (len(rows) // TASKS)))
             costs[_BOUND].append(
-                asyncio.run(bound(next(files), sales, TASKS, lambda sale: made[sale.event_id]))
+                asyncio.run(bound(next(files), sales, TASKS, lambda sale: by_id[sale.event_id]))
             )
             costs[_ENCODED].append(asyncio.run(bound(next(files), sales, TASKS, row)))
             sizes += commits
@@ -108,7 +108,7 @@ def _compared(
 
 
 def row(sale: Conversion) -> tuple[object, ...]:
-    """*sale* as the log has it."""
+    """Return *sale* as a row of the log."""
     return (sale.event_id, *encode(sale), time.time())
 
 
@@ -120,37 +120,38 @@ def _on_uvloop(run: Coroutine[Any, Any, Cost]) -> Cost:
 
 
 def _median(costs: Sequence[Cost]) -> Cost:
-    return Cost(median(one.wall for one in costs), median(one.cpu for one in costs))
+    return Cost(median(cost.wall for cost in costs), median(cost.cpu for cost in costs))
 
 
 @contextmanager
-def noted() -> Iterator[list[int]]:
-    """Note how many conversions each commit of ours accepts."""
+def record_commits() -> Iterator[list[int]]:
+    """Record the number of conversions in each of our commits."""
     sizes: list[int] = []
     append = log.append
 
-    def noting(db: Database, group: log.Group, capacity: int) -> int:
+    def recording(db: Database, group: log.Group, capacity: int) -> int:
         sizes.append(sum(group.sizes))
         return append(db, group, capacity)
 
-    with patch("anytrack_async.outbox.sqlite.append.append", noting):
+    with patch("anytrack_async.outbox.sqlite.append.append", recording):
         yield sizes
 
 
 async def ours(
-    file: Path, sales: Sequence[Conversion], waits: list[float], *, besides: bool = False
+    file: Path, sales: Sequence[Conversion], waits: list[float], *, concurrent: bool = False
 ) -> Cost:
-    """Submit *sales* and deliver them afterwards, or *besides*; return what one costs.
+    """Submit *sales* and return the cost of one.
 
-    What is delivered besides counts until the last one is; what is delivered afterwards does not.
+    With *concurrent* they are delivered meanwhile, and the cost includes all deliveries; else they
+    are delivered afterwards, outside the measurement.
     """
     sink = Anywhere(len(sales))
     async with client("http://127.0.0.1:9", sinks=[sink], outbox=SQLiteOutbox(file)) as tracker:
-        if besides:
+        if concurrent:
             sink.open.set()
         wall, cpu = time.perf_counter(), time.process_time()
         await _submitted(tracker, sales, waits)
-        if besides:
+        if concurrent:
             await sink.complete.wait()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         sink.open.set()
@@ -160,10 +161,10 @@ async def ours(
 async def _submitted(
     tracker: AnyTrackClient, sales: Sequence[Conversion], waits: list[float]
 ) -> None:
-    rest = iter(sales)
+    queue = iter(sales)
 
     async def work() -> None:
-        for sale in rest:
+        for sale in queue:
             began = time.perf_counter()
             await tracker.submit(sale, to=["anywhere"])
             waits.append(time.perf_counter() - began)
@@ -172,8 +173,8 @@ async def _submitted(
 
 
 def bare(file: Path, rows: Rows, commits: Sequence[int]) -> Cost:
-    """Insert *rows* with commits of these sizes; return what one costs."""
-    sql = opened(file)
+    """Insert *rows* with commits of these sizes; return the cost of one."""
+    sql = open_database(file)
     wall, cpu = time.perf_counter(), time.process_time()
     start = 0
     for size in commits:

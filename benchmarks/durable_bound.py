@@ -1,4 +1,4 @@
-"""What nobody beats in row 8: tasks that wait, a thread that commits, and no client."""
+"""The upper bound for row 8: tasks that wait, a thread that commits, and no client."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ INSERT = "INSERT INTO log (event_id, payload, digest, at) VALUES (?, ?, ?, ?)"
 Row = tuple[object, ...]
 
 
-def opened(file: Path) -> sqlite3.Connection:
-    """Return a new database with a log as ours, synced with each commit."""
+def open_database(file: Path) -> sqlite3.Connection:
+    """Return a new database with a log like ours, synced with each commit."""
     sql = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     sql.execute("PRAGMA journal_mode = WAL")
     sql.execute("PRAGMA synchronous = FULL")
@@ -34,13 +34,13 @@ def opened(file: Path) -> sqlite3.Connection:
 async def bound(
     file: Path, sales: Sequence[Conversion], tasks: int, row: Callable[[Conversion], Row]
 ) -> Cost:
-    """Have *tasks* write a *row* for each of *sales*, each on the disk; return what one costs."""
-    sql, rest = opened(file), iter(sales)
+    """Let *tasks* tasks write a *row* for each of *sales* to the disk; return the cost of one."""
+    sql, queue = open_database(file), iter(sales)
     writer = _Writer(sql)
     writer.start()
 
     async def work() -> None:
-        for sale in rest:
+        for sale in queue:
             await writer.write(row(sale))
 
     wall, cpu = time.perf_counter(), time.process_time()
@@ -52,37 +52,37 @@ async def bound(
 
 
 class _Writer(Thread):
-    """Commits all that came while it committed before."""
+    """Commits in groups: all rows that arrived during the previous commit."""
 
     def __init__(self, sql: sqlite3.Connection) -> None:
         super().__init__(daemon=True)
         self._sql = sql
         self._loop = asyncio.get_running_loop()
-        self._news: SimpleQueue[bool] = SimpleQueue()
+        self._wakeups: SimpleQueue[bool] = SimpleQueue()
         self._calls: deque[tuple[Row, asyncio.Future[None]]] = deque()
         self._is_posted = False
 
     def write(self, row: Row) -> asyncio.Future[None]:
-        done = self._loop.create_future()
-        self._calls.append((row, done))
+        committed = self._loop.create_future()
+        self._calls.append((row, committed))
         if not self._is_posted:
             self._is_posted = True
-            self._news.put(True)
-        return done
+            self._wakeups.put(True)
+        return committed
 
     def run(self) -> None:
-        while self._news.get():
-            self._is_posted = False  # before anything is taken: who comes later posts again
+        while self._wakeups.get():
+            self._is_posted = False  # before the calls are read: a later one posts again
             calls = [self._calls.popleft() for _ in range(len(self._calls))]
             self._sql.execute("BEGIN")
             self._sql.executemany(INSERT, [row for row, _ in calls])
             self._sql.execute("COMMIT")
-            self._loop.call_soon_threadsafe(self._tell, [done for _, done in calls])
+            self._loop.call_soon_threadsafe(self._resolve, [future for _, future in calls])
 
-    def _tell(self, waiting: Sequence[asyncio.Future[None]]) -> None:
-        for done in waiting:
-            done.set_result(None)
+    def _resolve(self, waiting: Sequence[asyncio.Future[None]]) -> None:
+        for future in waiting:
+            future.set_result(None)
 
     def stop(self) -> None:
-        self._news.put(False)
+        self._wakeups.put(False)
         self.join()

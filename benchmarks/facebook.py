@@ -1,4 +1,4 @@
-"""The same sales through `facebook-business`, as its own examples do it."""
+"""The same sales through `facebook-business`, as in its own examples."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from benchmarks.shop import Record
 
 
 @contextmanager
-def pointed_at(url: str) -> Iterator[None]:
-    """Its requests go to *url*."""
+def redirected_to(url: str) -> Iterator[None]:
+    """Send the requests of `facebook-business` to *url* inside the block."""
     from facebook_business.api import FacebookAdsApi
     from facebook_business.session import FacebookSession
 
@@ -23,7 +23,7 @@ def pointed_at(url: str) -> Iterator[None]:
 
 
 def event(sale: Record) -> Any:
-    """*sale* as its `Event`."""
+    """Return *sale* as an `Event` of `facebook-business`."""
     from facebook_business.adobjects.serverside.action_source import ActionSource
     from facebook_business.adobjects.serverside.custom_data import CustomData
     from facebook_business.adobjects.serverside.event import Event
@@ -54,9 +54,9 @@ def send(events: Sequence[Any], batch: int) -> int:
     from facebook_business.adobjects.serverside.event_request import EventRequest
 
     for start in range(0, len(events), batch):
-        some = list(events[start : start + batch])
-        answer = EventRequest(pixel_id="1", events=some).execute()
-        assert answer.events_received == len(some)
+        chunk = list(events[start : start + batch])
+        response = EventRequest(pixel_id="1", events=chunk).execute()
+        assert response.events_received == len(chunk)
     return len(events)
 
 
@@ -66,13 +66,13 @@ async def send_async(events: Sequence[Any], batch: int, at_once: int) -> int:
 
     slots = asyncio.Semaphore(at_once)
 
-    async def one(start: int) -> None:
+    async def send_chunk(start: int) -> None:
         async with slots:
-            some = list(events[start : start + batch])
-            answer = await EventRequestAsync(pixel_id="1", events=some).execute()
-            assert answer.events_received == len(some)
+            chunk = list(events[start : start + batch])
+            response = await EventRequestAsync(pixel_id="1", events=chunk).execute()
+            assert response.events_received == len(chunk)
 
-    await asyncio.gather(*(one(start) for start in range(0, len(events), batch)))
+    await asyncio.gather(*(send_chunk(start) for start in range(0, len(events), batch)))
     return len(events)
 
 

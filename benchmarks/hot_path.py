@@ -31,7 +31,7 @@ class Wire(httpx.AsyncBaseTransport):
 
 
 def sales(count: int = COUNT) -> list[Conversion]:
-    """The conversions, made beforehand."""
+    """Return *count* conversions."""
     return [conversion({**record(number), "timestamp": _NOW}) for number in range(count)]
 
 
@@ -41,18 +41,18 @@ def _client(**options: Any) -> AnyTrackClient:
     return AnyTrackClient("key", "account", sinks=[sink], log=False, **options)
 
 
-async def work(made: Sequence[Conversion]) -> None:
-    """Submit *made* one by one and deliver them all."""
+async def work(conversions: Sequence[Conversion]) -> None:
+    """Submit *conversions* one by one and deliver them all."""
     async with _client() as client:
-        deliveries = [await client.submit(sale, to=["meta"]) for sale in made]
+        deliveries = [await client.submit(sale, to=["meta"]) for sale in conversions]
         assert (await deliveries[-1].at("meta")).final
 
 
-async def work_in_bulk(made: Sequence[Conversion]) -> None:
-    """Submit *made* 100 at a time into an outbox that is always full, and deliver them all."""
+async def work_in_bulk(conversions: Sequence[Conversion]) -> None:
+    """Submit *conversions* 100 at a time into a full outbox, and deliver them all."""
     async with _client(outbox=MemoryOutbox(capacity=200)) as client:
-        for start in range(0, len(made), 100):
-            await client.submit_many(made[start : start + 100], to=["meta"])
+        for start in range(0, len(conversions), 100):
+            await client.submit_many(conversions[start : start + 100], to=["meta"])
 
 
 def main() -> None:

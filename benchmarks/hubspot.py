@@ -19,9 +19,9 @@ _NAMES = {"idProperty": "id_property", "objectWriteTraceId": "object_write_trace
 
 
 def run(quick: bool) -> Row:
-    """Compare by time of the core: all wait alike for the server.
+    """Compare processor time: all wait equally long for the server.
 
-    The peers are given ready-made inputs; ours builds them from conversions within the measure.
+    The peers get ready-made inputs; ours builds them from conversions inside the measurement.
     """
     sales = list(conversions(2_000 if quick else 10_000))
     settings = HubSpotSettings(access_token="token")
@@ -68,9 +68,11 @@ def _legacy(server: Server, inputs: Sequence[dict[str, Any]]) -> int:
     api = HubSpot(access_token="token").crm.deals.batch_api
     api.api_client.configuration.host = server.url
     for start in range(0, len(inputs), BATCH):
-        some = [SimplePublicObjectBatchInputUpsert(**one) for one in inputs[start : start + BATCH]]
-        answer = api.upsert(BatchInputSimplePublicObjectBatchInputUpsert(inputs=some))
-        assert len(answer.results) == len(some)
+        chunk = [
+            SimplePublicObjectBatchInputUpsert(**input_) for input_ in inputs[start : start + BATCH]
+        ]
+        response = api.upsert(BatchInputSimplePublicObjectBatchInputUpsert(inputs=chunk))
+        assert len(response.results) == len(chunk)
     return len(inputs)
 
 
@@ -79,9 +81,9 @@ def _sdk(server: Server, inputs: Sequence[Any]) -> int:
 
     with HubSpot(access_token="token", base_url=server.url) as client:
         for start in range(0, len(inputs), BATCH):
-            some = inputs[start : start + BATCH]
-            answer = client.crm.objects.deals.batch.upsert(inputs=some)
-            assert len(answer.results) == len(some)
+            chunk = inputs[start : start + BATCH]
+            response = client.crm.objects.deals.batch.upsert(inputs=chunk)
+            assert len(response.results) == len(chunk)
     return len(inputs)
 
 
@@ -90,7 +92,7 @@ async def _sdk_async(server: Server, inputs: Sequence[Any]) -> int:
 
     async with AsyncHubSpot(access_token="token", base_url=server.url) as client:
         for start in range(0, len(inputs), BATCH):
-            some = inputs[start : start + BATCH]
-            answer = await client.crm.objects.deals.batch.upsert(inputs=some)
-            assert len(answer.results) == len(some)
+            chunk = inputs[start : start + BATCH]
+            response = await client.crm.objects.deals.batch.upsert(inputs=chunk)
+            assert len(response.results) == len(chunk)
     return len(inputs)

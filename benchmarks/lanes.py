@@ -50,14 +50,14 @@ def run(quick: bool) -> Row:
 async def _rates(
     url: str, sales: Sequence[Conversion], lanes: Sequence[str], seconds: float
 ) -> Mapping[str, float]:
-    """Return lane → conversions a second, until *seconds* are over or one has nothing left."""
+    """Return lane → conversions a second, until *seconds* are over or a lane has no more."""
     tracker = client(
         url,
         sinks=[meta_sink(url), hubspot_sink(url)],
         outbox=MemoryOutbox(capacity=len(sales)),
         delivery=DeliverySettings(drain=0.0),
     )
-    with suppress(UndeliveredError):  # what the backlog still held is nobody's business
+    with suppress(UndeliveredError):  # the rest of the backlog is dropped on purpose
         async with tracker:
             await tracker.submit_many(sales, to=lanes)
             before, began = await _delivered(tracker), time.perf_counter()
@@ -66,10 +66,10 @@ async def _rates(
                 now = await _delivered(tracker)
                 if any(now[name] == len(sales) for name in lanes):
                     break
-            taken = time.perf_counter() - began
-    return {name: (now[name] - before[name]) / taken for name in lanes}
+            elapsed = time.perf_counter() - began
+    return {name: (now[name] - before[name]) / elapsed for name in lanes}
 
 
 async def _delivered(tracker: AnyTrackClient) -> Mapping[str, int]:
     stats = await tracker.stats()
-    return {name: one.delivered for name, one in stats.destinations.items()}
+    return {name: counts.delivered for name, counts in stats.destinations.items()}

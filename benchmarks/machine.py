@@ -1,4 +1,4 @@
-"""The machine: which core for whom, how much memory, and what to say about it."""
+"""The machine: cores for client and server, memory of a process, a description."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def pin_client() -> None:
-    """Keep this process on the first core, where the machine has two and lets us."""
+    """Keep this process on the first core, if the machine has two and permits it."""
     _pin(0)
 
 
@@ -19,12 +19,12 @@ def pin_server() -> None:
     _pin(-1)
 
 
-def _pin(which: int) -> None:
-    # A process inherits its parent's pin, so the cores are counted from all there are.
+def _pin(index: int) -> None:
+    # A process inherits its parent's affinity, so the index counts all cores of the machine.
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
         cores = range(os.cpu_count() or 1)
-        with suppress(OSError):  # not ours to use: run wherever we may
-            os.sched_setaffinity(0, {cores[which]})
+        with suppress(OSError):  # not permitted here: run on any core
+            os.sched_setaffinity(0, {cores[index]})
 
 
 def memory(field: str = "VmHWM") -> float:
@@ -35,8 +35,8 @@ def memory(field: str = "VmHWM") -> float:
     raise LookupError(field)
 
 
-def described() -> str:
-    """The machine in general terms."""
+def describe() -> str:
+    """Describe the machine in general terms."""
     return (
         f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}, "
         f"{platform.python_implementation()} {'.'.join(map(str, sys.version_info[:3]))}"

@@ -1,4 +1,4 @@
-"""What every comparison is made with: interleaved runs, medians, and the row that comes out."""
+"""Measuring: interleaved runs, medians, and the row of results."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from statistics import median
 from typing import Any, NamedTuple
 
 Run = Callable[[], "int | Awaitable[int]"]
-"""Does the work once and returns how many units it was; a coroutine function may be one."""
+"""Does the work once and returns the number of its units; may be a coroutine function."""
 
 
 class Cost(NamedTuple):
-    """What one unit of work takes, in seconds: on the clock, and of this process's core."""
+    """The cost of one unit of work in seconds: by the clock, and of this process's core."""
 
     wall: float
     cpu: float
@@ -34,11 +34,11 @@ class Row(NamedTuple):
 
     Attributes:
         number: its place in the table.
-        measure: what is measured.
-        against: what it is compared with.
-        reach: what to reach.
-        got: what was reached, ratio first.
-        reached: whether that is enough; None where it could not be measured.
+        measure: the quantity.
+        against: the peer or baseline of the comparison.
+        reach: the target.
+        got: the result, ratio first.
+        reached: whether the result reaches the target; None if it could not be measured.
         details: absolute numbers, best first.
     """
 
@@ -65,9 +65,9 @@ def interleaved(
     """Run each of *runs* once per round, one after the other; return the median cost of a unit.
 
     Args:
-        runs: name → what to run.
-        rounds: how often.
-        loop: makes the event loop of those that are coroutine functions; default: asyncio's own.
+        runs: name → the work.
+        rounds: how often each runs.
+        loop: makes the event loop of coroutine functions; default: asyncio's own.
     """
     costs: dict[str, list[Cost]] = {name: [] for name in runs}
     for _ in range(rounds):
@@ -77,22 +77,22 @@ def interleaved(
 
 
 def cost_of(run: Run, loop: Callable[..., Any] | None = None) -> Cost:
-    """Return what a unit of *run* takes."""
+    """Return the cost of a unit of *run*."""
     gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()
     count = run()
     if not isinstance(count, int):
         with asyncio.Runner(loop_factory=loop) as runner:
-            count = runner.run(_awaited(count))
+            count = runner.run(_wait_for(count))
     return Cost((time.perf_counter() - wall) / count, (time.process_time() - cpu) / count)
 
 
-async def _awaited(count: Awaitable[int]) -> int:
+async def _wait_for(count: Awaitable[int]) -> int:
     return await count
 
 
 def _median(costs: list[Cost]) -> Cost:
-    return Cost(median(one.wall for one in costs), median(one.cpu for one in costs))
+    return Cost(median(cost.wall for cost in costs), median(cost.cpu for cost in costs))
 
 
 def rates(costs: Mapping[str, Cost], unit: str) -> tuple[str, ...]:

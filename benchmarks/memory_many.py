@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from benchmarks.child import measured
+from benchmarks.child import run_in_process
 from benchmarks.machine import memory
 from benchmarks.measure import Row
 from benchmarks.server import running
@@ -20,8 +20,8 @@ def run(quick: bool) -> Row:
     """Compare peaks, each in a fresh process."""
     few, many = 10_000, 50_000 if quick else 1_000_000
     with running() as server:
-        small = measured("memory_many", "peak", server.url, few)
-        large = measured("memory_many", "peak", server.url, many)
+        small = run_in_process("memory_many", "peak", server.url, few)
+        large = run_in_process("memory_many", "peak", server.url, many)
     grown = large[0] - small[0]
     return Row(
         number=NUMBER,

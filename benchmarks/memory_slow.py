@@ -1,4 +1,4 @@
-"""Row 10: memory, and what is refused, when the server takes a second to answer."""
+"""Row 10: memory and refused conversions when the server takes a second to answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from benchmarks import trackers
-from benchmarks.child import measured
+from benchmarks.child import run_in_process
 from benchmarks.machine import memory
 from benchmarks.measure import Row
 from benchmarks.server import running
@@ -21,14 +21,16 @@ PEERS = ("posthog", "segment", "amplitude", "snowplow")
 
 
 def run(quick: bool) -> Row:
-    """Compare: each in a fresh process, and in one go, as fast as it takes them."""
+    """Compare, each in a fresh process, which submits as fast as the tracker accepts."""
     count = 20_000 if quick else 500_000
     with running(DELAY) as server:
-        ours = measured("memory_slow", "ours", server.url, count)
-        peers = {name: measured("memory_slow", "peer", name, server.url, count) for name in PEERS}
+        ours = run_in_process("memory_slow", "ours", server.url, count)
+        peers = {
+            name: run_in_process("memory_slow", "peer", name, server.url, count) for name in PEERS
+        }
     theirs = ", ".join(
-        f"{name} + {one['grown']:,.0f} MiB and {one['refused'] / count:.0%} refused"
-        for name, one in peers.items()
+        f"{name} + {result['grown']:,.0f} MiB and {result['refused'] / count:.0%} refused"
+        for name, result in peers.items()
     )
     return Row(
         number=NUMBER,
@@ -39,20 +41,20 @@ def run(quick: bool) -> Row:
         reached=ours["grown"] <= 30 and not ours["refused"],
         details=(
             _line("anytrack_async", ours),
-            *(_line(name, one) for name, one in peers.items()),
+            *(_line(name, result) for name, result in peers.items()),
         ),
     )
 
 
-def _line(name: str, one: dict[str, Any]) -> str:
+def _line(name: str, result: dict[str, Any]) -> str:
     return (
-        f"{name}: + {one['grown']:.0f} MiB, {one['refused']:,} of {one['submitted']:,} refused, "
-        f"{one['seconds']:.0f} s"
+        f"{name}: + {result['grown']:.0f} MiB, {result['refused']:,} of {result['submitted']:,} "
+        f"refused, {result['seconds']:.0f} s"
     )
 
 
 def ours(url: str, count: int) -> dict[str, Any]:
-    """Submit *count* sales, made as they go; waits where there is no room."""
+    """Submit *count* sales, made one at a time; `submit` waits while the outbox is full."""
 
     async def main(count: int) -> int:
         sink = meta_sink(url)
@@ -61,12 +63,12 @@ def ours(url: str, count: int) -> dict[str, Any]:
                 await tracker.submit(conversion(record(number)), to=["meta"])
         return 0  # else the client had raised
 
-    asyncio.run(main(1))  # what is loaded and opened once is not what is measured
+    asyncio.run(main(1))  # imports and connects before the measurement
     return _grown(count, lambda: asyncio.run(main(count)))
 
 
 def peer(name: str, url: str, count: int) -> dict[str, Any]:
-    """Give a tracker *count* sales; what it took is left to it, the process does not wait."""
+    """Give a tracker *count* sales, without waiting until they are sent."""
     track = getattr(trackers, name)
     logging.disable()
     track(url, (), wait=False)

@@ -77,8 +77,8 @@ async def floor(port: int, sales: list[Record], connections: int = 1) -> int:
 async def _connection(port: int, sales: list[Record], starts: Iterator[int]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for start in starts:
-        some = sales[start : start + BATCH]
-        body = orjson.dumps({"data": [event(sale) for sale in some]})
+        chunk = sales[start : start + BATCH]
+        body = orjson.dumps({"data": [event(sale) for sale in chunk]})
         writer.write(
             b"POST /v26.0/1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer token\r\n"
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
@@ -88,7 +88,7 @@ async def _connection(port: int, sales: list[Record], starts: Iterator[int]) -> 
         assert head.startswith(b"HTTP/1.1 200")
         length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
         answer = orjson.loads(await reader.readexactly(length))
-        assert answer["events_received"] == len(some)
+        assert answer["events_received"] == len(chunk)
     writer.close()
     await writer.wait_closed()
 
@@ -96,12 +96,12 @@ async def _connection(port: int, sales: list[Record], starts: Iterator[int]) -> 
 def run(quick: bool) -> Row:
     """Compare."""
     count = 10_000 if quick else 50_000
-    plain, made = records(count), list(conversions(count))
+    plain, sales = records(count), list(conversions(count))
     with running() as server:
         costs = interleaved(
             {
-                "anytrack_async, submit_many": partial(_ours, server, made, BATCH),
-                "anytrack_async, submit": partial(_ours, server, made, 1),
+                "anytrack_async, submit_many": partial(_ours, server, sales, BATCH),
+                "anytrack_async, submit": partial(_ours, server, sales, 1),
                 "hand-written floor": partial(floor, server.port, plain),
             },
             rounds=9,

@@ -1,4 +1,4 @@
-"""Row 2: the pipeline to a service that takes 50 ms to answer, against all who send batches."""
+"""Row 2: the pipeline to a service that answers after 50 ms, against all that send batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(quick: bool) -> Row:
     """Compare; slow ones are given fewer sales, fast ones so many that the last wait is little."""
     many, few = (10_000, 1_000) if quick else (80_000, 5_000)
     plain = records(many)
-    with running(DELAY) as server, facebook.pointed_at(server.url):
+    with running(DELAY) as server, facebook.redirected_to(server.url):
         runs = {**_meta(server, plain, few), **_trackers(server.url, plain, few)}
         return _row(interleaved(runs, ROUNDS))
 

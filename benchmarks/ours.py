@@ -1,4 +1,4 @@
-"""What our client does in several comparisons: take conversions, deliver them, and be done."""
+"""`deliver`: our client's part in several comparisons."""
 
 from __future__ import annotations
 

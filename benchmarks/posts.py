@@ -60,11 +60,11 @@ async def _httpx(server: Server, bodies: Sequence[bytes], connections: int | Non
     headers = {"Authorization": "Bearer key", "Content-Type": "application/json"}
     async with httpx.AsyncClient(headers=headers, limits=limits) as http:
 
-        async def work(rest: Iterator[bytes]) -> None:
-            for body in rest:
-                answer = await http.post(f"{server.url}/v1/conversions", content=body)
-                assert answer.json()["status"] == "success"
+        async def work(queue: Iterator[bytes]) -> None:
+            for body in queue:
+                response = await http.post(f"{server.url}/v1/conversions", content=body)
+                assert response.json()["status"] == "success"
 
-        rest = iter(bodies)
-        await asyncio.gather(*(work(rest) for _ in range(IN_FLIGHT)))
+        queue = iter(bodies)
+        await asyncio.gather(*(work(queue) for _ in range(IN_FLIGHT)))
     return len(bodies)

@@ -52,23 +52,23 @@ def run(quick: bool) -> Row:
 
 
 async def _aiohttp(server: Server, bodies: Sequence[bytes]) -> int:
-    """What its documentation shows."""
+    """As in its documentation."""
     import aiohttp
 
     headers = {"Authorization": "Bearer key", "Content-Type": "application/json"}
     async with aiohttp.ClientSession(headers=headers) as http:
 
-        async def work(rest: Iterator[bytes]) -> None:
-            for body in rest:
-                async with http.post(f"{server.url}/v1/conversions", data=body) as answer:
-                    assert (await answer.json())["status"] == "success"
+        async def work(queue: Iterator[bytes]) -> None:
+            for body in queue:
+                async with http.post(f"{server.url}/v1/conversions", data=body) as response:
+                    assert (await response.json())["status"] == "success"
 
-        await _together(work, bodies)
+        await _run_tasks(work, bodies)
     return len(bodies)
 
 
 async def _best(server: Server, bodies: Sequence[bytes]) -> int:
-    """No time-outs, cookies, redirects or URL parsing, and orjson for the answer."""
+    """No time-outs, cookies, redirects or URL parsing, and orjson for the response."""
     import aiohttp
     from yarl import URL
 
@@ -82,17 +82,17 @@ async def _best(server: Server, bodies: Sequence[bytes]) -> int:
         auto_decompress=False,
     ) as http:
 
-        async def work(rest: Iterator[bytes]) -> None:
-            for body in rest:
-                answer = await http.post(url, data=body, allow_redirects=False)
-                assert orjson.loads(await answer.read())["status"] == "success"
+        async def work(queue: Iterator[bytes]) -> None:
+            for body in queue:
+                response = await http.post(url, data=body, allow_redirects=False)
+                assert orjson.loads(await response.read())["status"] == "success"
 
-        await _together(work, bodies)
+        await _run_tasks(work, bodies)
     return len(bodies)
 
 
-async def _together(
+async def _run_tasks(
     work: Callable[[Iterator[bytes]], Awaitable[None]], bodies: Sequence[bytes]
 ) -> None:
-    rest = iter(bodies)
-    await asyncio.gather(*(work(rest) for _ in range(IN_FLIGHT)))
+    queue = iter(bodies)
+    await asyncio.gather(*(work(queue) for _ in range(IN_FLIGHT)))

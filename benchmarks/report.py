@@ -1,4 +1,4 @@
-"""``RESULTS.md``: the table, the absolute numbers below it, and the way back from it."""
+"""``RESULTS.md``: rendering and reading its table and absolute numbers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.machine import described
+from benchmarks.machine import describe
 from benchmarks.measure import Row
 
 _HEAD = """# Results
 
 Client and server on loopback, each in its own process and pinned to its own core; medians of
-interleaved runs. `make bench` makes them again; `NOTES.md` says what was learnt on the way.
+interleaved runs. `make bench` makes them again; `NOTES.md` explains them.
 
 Machine: {machine}; load average {load:.1f} at the end (about 1.5 is this work alone, more
 slows both sides down). Peers: {peers}. {day}.
@@ -30,17 +30,17 @@ _PEERS = (
 _VERDICTS = {True: "reached", False: "**missed**", None: "not measured"}
 
 
-def written(rows: Sequence[Row]) -> str:
-    """Return the whole file."""
+def render(rows: Sequence[Row]) -> str:
+    """Return the content of the file."""
     head = _HEAD.format(
-        machine=described(),
+        machine=describe(),
         load=os.getloadavg()[0],
         peers=_peers(),
         day=f"{datetime.now(UTC):%Y-%m-%d}",
     )
     table = "\n".join(_line(row) for row in rows)
     numbers = "\n".join(_numbers(row) for row in rows if row.details)
-    return f"{head}{table}\n\n## Absolute numbers\n{numbers}\n{_kept(rows)}"
+    return f"{head}{table}\n\n## Absolute numbers\n{numbers}\n{_hidden_rows(rows)}"
 
 
 def _line(row: Row) -> str:
@@ -49,16 +49,18 @@ def _line(row: Row) -> str:
 
 
 def _numbers(row: Row) -> str:
-    return "\n".join((f"\n{row.number}. {row.measure}\n", *(f"   - {one}" for one in row.details)))
+    return "\n".join(
+        (f"\n{row.number}. {row.measure}\n", *(f"   - {detail}" for detail in row.details))
+    )
 
 
-def _kept(rows: Sequence[Row]) -> str:
-    # Out of sight, so that a run of one comparison keeps the other rows.
+def _hidden_rows(rows: Sequence[Row]) -> str:
+    # In an HTML comment, so that a run of one comparison can keep the other rows.
     return "\n".join(("<!--", *(row.to_json().replace("--", "- -") for row in rows), "-->", ""))
 
 
-def read(path: Path) -> list[Row]:
-    """Return the rows that `written` kept in the file, none if it is not there."""
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows that `render` hid in the file; none if there is no file."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -68,21 +70,21 @@ def read(path: Path) -> list[Row]:
 def _peers() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = []
+    versions = []
     for name in _PEERS:
         try:
-            found.append(f"{name} {version(name)}")
+            versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(versions)
 
 
 def missing(modules: Iterable[str]) -> list[str]:
     """Return those of *modules* that are not installed."""
-    return [name for name in modules if name not in sys.modules and not _found(name)]
+    return [name for name in modules if name not in sys.modules and not _is_installed(name)]
 
 
-def _found(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:  # the package of a submodule

@@ -1,6 +1,7 @@
 """A server that is never the bottleneck: bare HTTP/1.1, in a process and on a core of its own.
 
-It answers each vendor's success shape, after a delay if asked to, and counts what it was sent.
+It replies with each vendor's success response, after an optional delay, and counts the events it
+receives.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ import orjson
 from benchmarks.machine import pin_server
 
 _LENGTH = b"content-length:"
-_TAKEN: Counter[str] = Counter()
+_RECEIVED: Counter[str] = Counter()
 
 
 class Vendor(NamedTuple):
-    """How one vendor's requests are told, counted and answered."""
+    """How one vendor's requests are recognised, counted and answered."""
 
     name: str
     marker: bytes  # occurs once per event in a body
@@ -43,24 +44,24 @@ def _meta(_: bytes, count: int) -> bytes:
 
 def _hubspot(body: bytes, _: int) -> bytes:
     inputs = orjson.loads(body)["inputs"]
-    at = "2026-01-02T03:04:05.678Z"
+    timestamp = "2026-01-02T03:04:05.678Z"
     if inputs and "from" in inputs[0]:
-        results = [{**one, "associationSpec": {"associationTypeId": 3}} for one in inputs]
+        results = [{**input_, "associationSpec": {"associationTypeId": 3}} for input_ in inputs]
     else:
         results = [
             {
                 "id": str(number),
-                "properties": one.get("properties", {}),
-                "createdAt": at,
-                "updatedAt": at,
+                "properties": input_.get("properties", {}),
+                "createdAt": timestamp,
+                "updatedAt": timestamp,
                 "archived": False,
                 "new": True,
-                "objectWriteTraceId": one.get("objectWriteTraceId"),
+                "objectWriteTraceId": input_.get("objectWriteTraceId"),
             }
-            for number, one in enumerate(inputs, 1)
+            for number, input_ in enumerate(inputs, 1)
         ]
     return orjson.dumps(
-        {"status": "COMPLETE", "startedAt": at, "completedAt": at, "results": results}
+        {"status": "COMPLETE", "startedAt": timestamp, "completedAt": timestamp, "results": results}
     )
 
 
@@ -86,7 +87,7 @@ def _vendor(path: bytes) -> Vendor:
 
 
 class Connection(asyncio.Protocol):
-    """One connection; knows `Content-Length` bodies and keeps the connection open."""
+    """One connection: reads `Content-Length` bodies and stays open."""
 
     def __init__(self, delay: float) -> None:
         self._delay = delay
@@ -114,13 +115,13 @@ class Connection(asyncio.Protocol):
             self._reply(head.split(b" ", 2)[1], body)
 
     def _reply(self, path: bytes, body: bytes) -> None:
-        if path == b"/taken":
-            self._send(orjson.dumps(_TAKEN))
+        if path == b"/received":
+            self._send(orjson.dumps(_RECEIVED))
             return
         vendor = _vendor(path)
         count = body.count(vendor.marker)
-        _TAKEN[vendor.name] += count
-        _TAKEN[f"{vendor.name} requests"] += 1
+        _RECEIVED[vendor.name] += count
+        _RECEIVED[f"{vendor.name} requests"] += 1
         answer = vendor.answer(body, count)
         if self._delay:
             self._loop.call_later(self._delay, self._send, answer)
@@ -136,15 +137,15 @@ class Connection(asyncio.Protocol):
 
 
 def _length(head: bytes) -> int:
-    at = head.lower().find(_LENGTH)
-    return int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+    start = head.lower().find(_LENGTH)
+    return int(head[start + len(_LENGTH) :].split(b"\r\n", 1)[0]) if start >= 0 else 0
 
 
 async def _serve(delay: float) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(delay), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)  # until whoever started us goes
+    await loop.run_in_executor(None, sys.stdin.read)  # until the parent closes it
 
 
 class Server(NamedTuple):
@@ -156,15 +157,15 @@ class Server(NamedTuple):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def taken(self) -> dict[str, int]:
-        """Vendor → events it was sent, ``"<vendor> requests"`` → requests."""
-        with urlopen(f"{self.url}/taken") as answer:
-            return json.load(answer)
+    def received(self) -> dict[str, int]:
+        """Return vendor → events received, and ``"<vendor> requests"`` → requests."""
+        with urlopen(f"{self.url}/received") as response:
+            return json.load(response)
 
 
 @contextmanager
 def running(delay: float = 0.0) -> Iterator[Server]:
-    """A server in its own process that answers after *delay* seconds."""
+    """Run a server in its own process that answers after *delay* seconds."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.server", str(delay)],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The same sales for everyone, as records and as conversions, and our client at the server."""
+"""The same sales for all contenders, as records and conversions; our client for the server."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def record(number: int) -> Record:
 
 
 def records(count: int, first: int = 0) -> list[Record]:
-    """*count* records."""
+    """Return *count* records."""
     return [record(number) for number in range(first, first + count)]
 
 
 def conversion(sale: Record) -> Conversion:
-    """*sale* as a conversion."""
+    """Return *sale* as a conversion."""
     return Conversion.sale(
         order_id=sale["order_id"],
         revenue=sale["revenue"],
@@ -81,7 +81,7 @@ def meta_sink(url: str, **settings: Any) -> MetaSink:
 
 
 def hubspot_sink(url: str, **settings: Any) -> HubSpotSink:
-    """A sink for HubSpot, at the server; its ten-second limit is not what is measured."""
+    """A sink for HubSpot, at the server; without its ten-second limit."""
     return HubSpotSink(
         HubSpotSettings(access_token="token", base_url=url, rate_limit=10**9, **settings)
     )

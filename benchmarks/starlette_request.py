@@ -1,4 +1,4 @@
-"""Row 13: what ``await client.submit()`` adds to a request of a Starlette application."""
+"""Row 13: the time that ``await client.submit()`` adds to a request of a Starlette application."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def run(quick: bool) -> Row:
 async def _added(url: str, outbox: Outbox | Path | None, count: int, pause: float = 0.002) -> float:
     """Return the milliseconds that submitting adds to the median of *count* requests.
 
-    Between two requests the application rests for *pause* seconds, in which what was submitted is
+    Between two requests the application rests for *pause* seconds, in which the conversion is
     delivered.
     """
     async with client(url, sinks=[meta_sink(url)], outbox=outbox) as tracker:
         app = _app(tracker)
-        taken: dict[str, list[float]] = {"/plain": [], "/submitted": []}
+        durations: dict[str, list[float]] = {"/plain": [], "/submitted": []}
         for number in range(count):
-            for path, times in taken.items():
+            for path, times in durations.items():
                 times.append(await _request(app, path, number))
                 await asyncio.sleep(pause)
-    return (median(taken["/submitted"]) - median(taken["/plain"])) * 1e3
+    return (median(durations["/submitted"]) - median(durations["/plain"])) * 1e3
 
 
 def _app(tracker: AnyTrackClient) -> App:

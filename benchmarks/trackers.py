@@ -1,7 +1,8 @@
-"""Other trackers' clients, sending the same sales: as they come, and at their best.
+"""Other trackers' clients, sending the same sales: with their defaults, and at their best.
 
-Each takes a server's URL and records, and says how many it took: once all were answered, or at
-once if not to *wait*. They send what they are given; only Meta's clients normalise and hash.
+Each function takes a server's URL and records and returns the number accepted: once all have a
+response, or at once without *wait*. They send values unchanged; only Meta's clients normalise and
+hash.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ def posthog(url: str, sales: Iterable[Record], *, wait: bool = True, **settings:
     from posthog import Posthog
 
     client = Posthog("phc_key", host=url, **settings)
-    taken = 0
+    accepted = 0
     for sale in sales:
         sent = client.capture("sale", distinct_id=sale["email"], properties=_properties(sale))
-        taken += sent is not None
+        accepted += sent is not None
     if wait:
         client.shutdown()
-    return taken
+    return accepted
 
 
 async def posthog_async(url: str, sales: Iterable[Record], **settings: Any) -> int:
@@ -39,15 +40,15 @@ async def posthog_async(url: str, sales: Iterable[Record], **settings: Any) -> i
 
     from posthog.async_client import AsyncPosthog
 
-    taken = 0
+    accepted = 0
     async with AsyncPosthog("phc_key", host=url, **settings) as client:
         for sale in sales:
             sent = client.capture("sale", distinct_id=sale["email"], properties=_properties(sale))
-            taken += sent is not None
-            if taken % 100 == 0:
+            accepted += sent is not None
+            if accepted % 100 == 0:
                 await asyncio.sleep(0)
         await client.flush(timeout_seconds=None)
-    return taken
+    return accepted
 
 
 def segment(url: str, sales: Iterable[Record], *, wait: bool = True, **settings: Any) -> int:
@@ -55,16 +56,14 @@ def segment(url: str, sales: Iterable[Record], *, wait: bool = True, **settings:
     from segment.analytics import Client
 
     client = Client("key", host=url, **settings)
-    taken = 0
+    accepted = 0
     for sale in sales:
-        accepted, _ = client.track(
-            user_id=sale["email"], event="sale", properties=_properties(sale)
-        )
-        taken += accepted
+        ok, _ = client.track(user_id=sale["email"], event="sale", properties=_properties(sale))
+        accepted += ok
     if wait:
         client.flush()
         client.join()
-    return taken
+    return accepted
 
 
 def amplitude(url: str, sales: Iterable[Record], *, wait: bool = True, **settings: Any) -> int:
@@ -75,16 +74,16 @@ def amplitude(url: str, sales: Iterable[Record], *, wait: bool = True, **setting
     sent = threading.Semaphore(0)
     quiet = {"event_log_level": EventLogLevel.NONE, "callback": lambda *_: sent.release()}
     client = Amplitude("key", Config("key", server_url=f"{url}/2/httpapi", **quiet, **settings))
-    taken = 0
+    accepted = 0
     for sale in sales:
         client.track(BaseEvent("sale", user_id=sale["email"], event_properties=_properties(sale)))
-        taken += 1
+        accepted += 1
     if wait:
         client.flush()
-        for _ in range(taken):
+        for _ in range(accepted):
             sent.acquire(timeout=60)
         client.shutdown()
-    return taken
+    return accepted
 
 
 def snowplow(
@@ -95,18 +94,18 @@ def snowplow(
     properties: Callable[[Record], dict[str, Any]] = _properties,
     **settings: Any,
 ) -> int:
-    """Snowplow's client; *properties* makes what it sends of a record."""
+    """Snowplow's client; *properties* turns a record into the values to send."""
     from snowplow_tracker import AsyncEmitter, SelfDescribing, SelfDescribingJson, Tracker
 
     logging.getLogger("snowplow_tracker.emitters").setLevel(logging.ERROR)
     emitter = AsyncEmitter(url, **settings)
     tracker = Tracker("sp", emitters=[emitter], encode_base64=False)
-    taken = 0
+    accepted = 0
     for sale in sales:
         event = SelfDescribingJson("iglu:a/sale/jsonschema/1-0-0", properties(sale))
         tracker.track(SelfDescribing(event))
-        taken += 1
+        accepted += 1
     if wait:
         tracker.flush()
         emitter.queue.join()
-    return taken
+    return accepted

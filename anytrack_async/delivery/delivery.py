@@ -31,7 +31,7 @@ class Delivery:
 
     ``await delivery`` returns the `Report` of all its destinations once each has it or never will;
     ``await delivery.at("meta")`` returns the `Outcome` of one. Both raise `UndeliveredError` if the
-    client closes first. Dropping the handle drops nothing else.
+    client closes first. Dropping it loses nothing: the conversion is still delivered.
 
     Attributes:
         event_id: the conversion's event id.

@@ -83,7 +83,7 @@ class Lane:
         self._turn = anyio.Lock()
         self._woken = anyio.Event()
         self._closing = anyio.Event()
-        self._drained_by = 0.0
+        self._drain_deadline = 0.0
         self._last_claim_was_full = True
         self._last_claim_at = 0.0
 
@@ -103,7 +103,7 @@ class Lane:
 
     def close(self, drain: float) -> None:
         """Deliver what can be delivered within *drain* seconds, then end."""
-        self._drained_by = self._clock() + drain
+        self._drain_deadline = self._clock() + drain
         self._outbox.close_in(drain)
         self._closing.set()
         self.wake()
@@ -139,7 +139,7 @@ class Lane:
                 due = claim.next_due
             else:
                 due = self._flow.may_send_at
-            if self._closing.is_set() and not await self._can_finish(due):
+            if self._closing.is_set() and not await self._has_work_before_close(due):
                 return None
             await self._wait_until(due)
 
@@ -164,9 +164,9 @@ class Lane:
             return Claim(destination=self.name, next_due=self._clock())
         return claim
 
-    async def _can_finish(self, due: float | None) -> bool:
-        """Return whether a closing lane has more to deliver before its drain ends."""
-        if due is None or due > self._drained_by or self._flow.state is LaneState.HELD:
+    async def _has_work_before_close(self, due: float | None) -> bool:
+        """Return whether a closing lane can deliver more before its drain ends."""
+        if due is None or due > self._drain_deadline or self._flow.state is LaneState.HELD:
             return False
         if self._shared and self._may_send():
             # Entries leased by other processes are theirs to finish.

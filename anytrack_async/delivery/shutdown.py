@@ -58,7 +58,7 @@ class Undelivered:
 
     def __str__(self) -> str:
         parts = [f"{name}: {_listed(ids)}" for name, ids in self.event_ids.items()]
-        return f"accepted but not delivered when the client closed ({self._fate}): " + "; ".join(
+        return f"accepted but not delivered when the client closed ({self._advice}): " + "; ".join(
             parts
         )
 
@@ -68,7 +68,7 @@ class Undelivered:
         return {} if self._outbox.durable else self.event_ids
 
     @property
-    def _fate(self) -> str:
+    def _advice(self) -> str:
         if self._outbox.durable:
             return "kept in the outbox, the next client that opens it goes on"
         return "only this process's memory held it: submit it again, or use SQLiteOutbox"
@@ -90,7 +90,7 @@ class Undelivered:
         event_id, pending = delivery.event_id, delivery.pending
         return UndeliveredError(
             f"the client closed before {event_id!r} was delivered to {', '.join(pending)}; "
-            + self._fate,
+            + self._advice,
             {name: [event_id] for name in pending},
         )
 

@@ -15,9 +15,9 @@ import orjson
 import pytest
 
 from benchmarks import ALL, __main__, counts, durable, facebook, meta_floor, ours, posts, report
-from benchmarks.child import measured
+from benchmarks.child import run_in_process
 from benchmarks.hot_path import sales, work
-from benchmarks.machine import described, memory
+from benchmarks.machine import describe, memory
 from benchmarks.measure import Cost, Row, cost_of, interleaved, percentile, rates
 from benchmarks.server import Server, running
 from benchmarks.shop import client, conversion, conversions, hubspot_sink, meta_sink, records
@@ -31,8 +31,8 @@ def server():
         yield one
 
 
-def taken_since(server: Server, before: dict[str, int], name: str) -> int:
-    return server.taken().get(name, 0) - before.get(name, 0)
+def received_since(server: Server, before: dict[str, int], name: str) -> int:
+    return server.received().get(name, 0) - before.get(name, 0)
 
 
 # The scripts
@@ -58,7 +58,7 @@ def test_a_script_without_its_peers_says_so(monkeypatch: pytest.MonkeyPatch):
     script = importlib.import_module("benchmarks.meta_pipeline")
     monkeypatch.setattr(script, "NEEDS", ("no_such_tracker",))
 
-    row = __main__._one("meta_pipeline", quick=True)
+    row = __main__._run_here("meta_pipeline", quick=True)
 
     assert row.reached is None
     assert row.got == "not measured: no_such_tracker not installed, see `make bench`"
@@ -66,7 +66,7 @@ def test_a_script_without_its_peers_says_so(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_one_comparison_runs_in_a_process_of_its_own():
-    row = __main__._in_a_process("imports", quick=True)
+    row = __main__._run_in_process("imports", quick=True)
 
     assert row.number == 12
     assert "ms" in row.got
@@ -77,20 +77,20 @@ def test_one_comparison_runs_in_a_process_of_its_own():
 
 @pytest.mark.parametrize("at_once", [1, 10])
 def test_our_client_delivers_all_to_meta(server: Server, at_once: int):
-    before = server.taken()
+    before = server.received()
     tracker = client(server.url, sinks=[meta_sink(server.url)])
 
     count = asyncio.run(ours.deliver(tracker, list(conversions(25)), ["meta"], at_once=at_once))
 
     assert count == 25
-    assert taken_since(server, before, "meta") == 25
+    assert received_since(server, before, "meta") == 25
 
 
 def test_our_client_delivers_all_to_anytrack(server: Server):
-    before = server.taken()
+    before = server.received()
 
     assert asyncio.run(posts.ours(server, list(conversions(20)))) == 20
-    assert taken_since(server, before, "anytrack requests") == 20
+    assert received_since(server, before, "anytrack requests") == 20
 
 
 def test_our_sink_understands_the_servers_hubspot(server: Server):
@@ -107,13 +107,13 @@ def test_the_hot_path_needs_no_network():
     asyncio.run(work(sales(30)))
 
 
-@pytest.mark.parametrize("besides", [True, False])
-def test_durable_submits_are_delivered(tmp_path: Path, besides: bool):
+@pytest.mark.parametrize("concurrent", [True, False])
+def test_durable_submits_are_delivered(tmp_path: Path, concurrent: bool):
     waits: list[float] = []
     file = tmp_path / "ours.db"
 
-    with durable.noted() as commits:
-        asyncio.run(durable.ours(file, list(conversions(30)), waits, besides=besides))
+    with durable.record_commits() as commits:
+        asyncio.run(durable.ours(file, list(conversions(30)), waits, concurrent=concurrent))
 
     assert len(waits) == sum(commits) == 30
     with closing(sqlite3.connect(file)) as sql:
@@ -164,12 +164,12 @@ def test_the_server_waits_as_told():
 @pytest.mark.skipif(report.missing(["facebook_business"]) != [], reason="the peer is not installed")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_metas_own_client_sends_all(server: Server):
-    before = server.taken()
-    with facebook.pointed_at(server.url):
+    before = server.received()
+    with facebook.redirected_to(server.url):
         facebook.send([facebook.event(sale) for sale in records(10)], 5)
 
-    assert taken_since(server, before, "meta") == 10
-    assert taken_since(server, before, "meta requests") == 2
+    assert received_since(server, before, "meta") == 10
+    assert received_since(server, before, "meta requests") == 2
 
 
 # Measuring
@@ -205,10 +205,10 @@ def test_percentiles():
 
 
 def test_memory_is_measured_in_a_fresh_process():
-    assert measured("machine", "memory", "VmHWM") > 5
+    assert run_in_process("machine", "memory", "VmHWM") > 5
     assert memory("VmRSS") > 5
     with pytest.raises(RuntimeError, match="LookupError"):
-        measured("machine", "memory", "VmNothing")
+        run_in_process("machine", "memory", "VmNothing")
 
 
 # Results
@@ -217,27 +217,27 @@ def test_memory_is_measured_in_a_fresh_process():
 def test_rows_survive_the_file(tmp_path: Path):
     missed = ROW._replace(number=4, reached=False, got="1.5 × -- alas")
     path = tmp_path / "RESULTS.md"
-    path.write_text(report.written([ROW, missed]), encoding="utf-8")
+    path.write_text(report.render([ROW, missed]), encoding="utf-8")
     text = path.read_text(encoding="utf-8")
 
     assert "| 3 | speed | peers | ≥ 2 × | 3.0 × | reached |" in text
     assert "| **missed** |" in text
-    assert described() in text
-    assert [row.number for row in report.read(path)] == [3, 4]
-    assert report.read(path)[0] == ROW
+    assert describe() in text
+    assert [row.number for row in report.read_rows(path)] == [3, 4]
+    assert report.read_rows(path)[0] == ROW
 
 
 def test_there_are_no_rows_without_a_file(tmp_path: Path):
-    assert report.read(tmp_path / "RESULTS.md") == []
+    assert report.read_rows(tmp_path / "RESULTS.md") == []
 
 
 # The guard
 
 
 def test_growth_beyond_the_slack_fails(capsys: pytest.CaptureFixture[str]):
-    assert counts._compared({"calls": 101}, {"calls": 100}) == 0
-    assert counts._compared({"calls": 110}, {"calls": 100}) == 1
-    assert counts._compared({"calls": 110}, {}) == 0
+    assert counts._compare({"calls": 101}, {"calls": 100}) == 0
+    assert counts._compare({"calls": 110}, {"calls": 100}) == 1
+    assert counts._compare({"calls": 110}, {}) == 0
     assert "TOO MUCH" in capsys.readouterr().out
 
 

@@ -105,9 +105,9 @@ def child() -> Iterator[Callable[..., Child]]:
         return children[-1]
 
     yield start
-    for one in children:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.communicate()
-        for stream in (one.process.stdout, one.process.stderr):
+    for started in children:
+        if started.process.poll() is None:
+            started.process.kill()
+            started.process.communicate()
+        for stream in (started.process.stdout, started.process.stderr):
             stream.close()

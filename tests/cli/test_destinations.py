@@ -27,7 +27,7 @@ def bare_portal(monkeypatch):
 
 
 @pytest.fixture
-def test_code(monkeypatch):
+def meta_test_code(monkeypatch):
     monkeypatch.setenv("META_TEST_EVENT_CODE", "TEST123")
 
 
@@ -48,7 +48,7 @@ def test_destinations_are_listed_with_state_and_variables(run, sandbox, monkeypa
     assert "HUBSPOT_CLIENT_SECRET" in rows["hubspot"]
 
 
-def test_the_list_for_programs(run, sandbox):
+def test_destinations_as_json(run, sandbox):
     anytrack, meta, hubspot = json.loads(run("destinations", "--json").out)
 
     assert anytrack == {"name": "anytrack", "state": "configured", "variables": ANYTRACK}
@@ -67,7 +67,7 @@ def test_the_list_shows_no_value(run, sandbox, monkeypatch):
 # Check
 
 
-@pytest.mark.usefixtures("test_code")
+@pytest.mark.usefixtures("meta_test_code")
 def test_check_of_everything_passes_when_all_is_ready(run, sandbox):
     ran = run("check", "--currency", "EUR")
 
@@ -78,7 +78,7 @@ def test_check_of_everything_passes_when_all_is_ready(run, sandbox):
     assert "ok   hubspot: token: " in ran.out
 
 
-@pytest.mark.usefixtures("test_code")
+@pytest.mark.usefixtures("meta_test_code")
 def test_one_destination_that_is_not_ready_fails_the_check_and_hides_no_other(
     run, sandbox, monkeypatch
 ):
@@ -92,7 +92,7 @@ def test_one_destination_that_is_not_ready_fails_the_check_and_hides_no_other(
     assert "ok   hubspot: token: " in ran.out
 
 
-@pytest.mark.usefixtures("test_code")
+@pytest.mark.usefixtures("meta_test_code")
 def test_a_destination_configured_in_part_fails_the_check_of_everything(run, sandbox, monkeypatch):
     monkeypatch.delenv("META_PIXEL_ID")
 
@@ -147,7 +147,7 @@ def test_check_of_a_currency_that_is_not_enabled_fails(run, sandbox):
     assert ran.err == ""
 
 
-@pytest.mark.usefixtures("test_code")
+@pytest.mark.usefixtures("meta_test_code")
 def test_meta_takes_a_test_event(run, sandbox):
     ran = run("check", "meta")
 
@@ -164,8 +164,8 @@ def test_without_a_test_code_nothing_is_sent_to_meta(run, sandbox):
     assert sandbox.ledger()["meta"]["requests"] == 0
 
 
-@pytest.mark.usefixtures("test_code")
-def test_a_token_meta_refuses_is_told(run, sandbox, monkeypatch):
+@pytest.mark.usefixtures("meta_test_code")
+def test_a_token_that_meta_rejects_is_reported(run, sandbox, monkeypatch):
     monkeypatch.setenv("META_ACCESS_TOKEN", "expired")
 
     ran = run("check", "meta")

@@ -14,27 +14,27 @@ def get(url: str, **headers: str) -> dict:
 
 def test_it_prints_exports_and_answers_until_ctrl_c(child):
     sandbox = child("sandbox", "--port", "0")
-    heard = {}
+    variables = {}
     assert sandbox.line_with("Sandbox listening on http://127.0.0.1:").startswith("# ")
-    while "HUBSPOT_BASE_URL" not in heard:
+    while "HUBSPOT_BASE_URL" not in variables:
         name, _, value = sandbox.line_with("export ").removeprefix("export ").partition("=")
-        heard[name] = value.strip()
+        variables[name] = value.strip()
 
-    key = {"Authorization": f"Bearer {heard['ANYTRACK_API_KEY']}"}
-    account = {"X-Account-ID": heard["ANYTRACK_ACCOUNT_ID"]}
-    found = get(f"{heard['ANYTRACK_BASE_URL']}/conversions", **key, **account)
+    key = {"Authorization": f"Bearer {variables['ANYTRACK_API_KEY']}"}
+    account = {"X-Account-ID": variables["ANYTRACK_ACCOUNT_ID"]}
+    response = get(f"{variables['ANYTRACK_BASE_URL']}/conversions", **key, **account)
     sandbox.interrupt()
     code, _, err = sandbox.end()
 
-    assert found == {"data": []}
+    assert response == {"data": []}
     assert (code, err) == (130, "")
 
 
 def test_options_reach_the_sandbox(run, monkeypatch):
-    seen = {}
+    arguments = {}
 
     def serve(settings, *, host, port, echo):
-        seen.update(settings=settings, host=host, port=port)
+        arguments.update(settings=settings, host=host, port=port)
         echo("Sandbox listening on http://[::1]:8400")
         echo("export A=b")
 
@@ -45,27 +45,27 @@ def test_options_reach_the_sandbox(run, monkeypatch):
         "--unprepared",
     )
 
-    settings = seen["settings"]
-    assert (seen["host"], seen["port"]) == ("::1", 8400)
+    settings = arguments["settings"]
+    assert (arguments["host"], arguments["port"]) == ("::1", 8400)
     assert (settings.faults.rate, settings.faults.seed, settings.seed) == (0.2, 7, 7)
     assert settings.hubspot == HubSpotPortal(prepared=False)
     assert "export A=b\n" in ran.out
     assert all(line.startswith(("# ", "export ")) for line in ran.out.splitlines())
 
 
-def test_what_it_suggests_to_try_works(run, sandbox, monkeypatch):
+def test_the_suggested_command_works(run, sandbox, monkeypatch):
     monkeypatch.setattr(
         "anytrack_async.sandbox.serve", lambda *_, echo, **__: echo("Sandbox listening on x")
     )
 
-    said = run("sandbox").out
-    ran = run(*said[said.index("anytrack track") :].split()[1:])
+    output = run("sandbox").out
+    ran = run(*output[output.index("anytrack track") :].split()[1:])
 
     assert ran.code == 0
     assert [line.split()[1] for line in ran.out.splitlines()[1:]] == ["delivered"] * 3
 
 
-def test_a_port_that_is_taken_is_told_on_one_line(run):
+def test_a_port_that_is_taken_is_reported_on_one_line(run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -78,7 +78,7 @@ def test_a_port_that_is_taken_is_told_on_one_line(run):
     )
 
 
-def test_a_host_that_is_no_address_is_told(run, monkeypatch):
+def test_a_host_that_is_not_an_address_is_reported(run, monkeypatch):
     def refuse(host, port):
         raise OSError("no such host")
 

@@ -251,7 +251,7 @@ def test_an_interrupt_names_the_undelivered_conversion(sandbox, capsys, monkeypa
     assert "lead:6 is not delivered everywhere and not stored" in capsys.readouterr().err
 
 
-def test_a_destination_that_is_held_is_not_waited_for(sandbox, monkeypatch):
+def test_track_does_not_wait_for_a_held_lane(sandbox, monkeypatch):
     sandbox.credentials("hubspot", "another")
     sandbox.latency(0.3, "anytrack")
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""All three services behind one transport, answering as a test tells them to."""
+"""All three services behind one transport, with responses that a test sets."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Service:
     """AnyTrack, Meta and HubSpot as one `httpx.MockTransport`.
 
     Attributes:
-        requests: all that came, in order.
-        answers: path → what to answer instead of success.
-        gate: closed, nobody gets an answer from AnyTrack's ``POST``.
+        requests: all requests received, in order.
+        answers: path → a function that makes the response, instead of success.
+        gate: until it is set, AnyTrack's ``POST`` gets no response.
     """
 
     def __init__(self) -> None:
@@ -68,9 +68,9 @@ class Service:
     def bodies(self, host: str = "api.anytrack.io") -> list[Any]:
         """The JSON that was posted to *host*."""
         return [
-            orjson.loads(one.content)
-            for one in self.requests
-            if one.url.host == host and one.method == "POST"
+            orjson.loads(request.content)
+            for request in self.requests
+            if request.url.host == host and request.method == "POST"
         ]
 
     @property
@@ -79,8 +79,8 @@ class Service:
 
     def client(self, **options: Any) -> AnyTrackClient:
         """A client whose every connection leads here."""
-        given = {"delivery": QUICK, "transport": self.transport, "http": NO_RETRY} | options
-        return AnyTrackClient(KEY, "account-1", **given)
+        defaults = {"delivery": QUICK, "transport": self.transport, "http": NO_RETRY} | options
+        return AnyTrackClient(KEY, "account-1", **defaults)
 
     def meta(self) -> MetaSink:
         settings = MetaSettings(pixel_id="p1", access_token=META_TOKEN)
@@ -105,7 +105,10 @@ def _meta(request: httpx.Request) -> httpx.Response:
 
 def _hubspot(request: httpx.Request) -> httpx.Response:
     inputs = orjson.loads(request.content)["inputs"]
-    results = [one if "from" in one else {**one, "id": f"hs-{at}"} for at, one in enumerate(inputs)]
+    results = [
+        item if "from" in item else {**item, "id": f"hs-{index}"}
+        for index, item in enumerate(inputs)
+    ]
     return httpx.Response(200, json={"status": "COMPLETE", "results": results})
 
 

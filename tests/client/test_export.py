@@ -122,7 +122,7 @@ async def test_the_header_is_written_once(tmp_path: Path):
 # JSON Lines
 
 
-async def test_json_lines_have_what_there_is(tmp_path: Path):
+async def test_json_lines_leave_out_empty_fields(tmp_path: Path):
     path = tmp_path / "out.jsonl"
 
     assert await export(source(FULL, BARE), path) == 2
@@ -167,18 +167,18 @@ async def test_without_conversions_json_lines_are_empty(tmp_path: Path):
 # Formats
 
 
-async def test_the_format_may_be_named(tmp_path: Path):
+async def test_the_format_may_be_given(tmp_path: Path):
     await export(source(FULL), tmp_path / "out.txt", "csv")
 
     assert (await rows_of(tmp_path / "out.txt"))[0] == list(CSV_COLUMNS)
 
 
-async def test_the_ending_may_be_in_capitals(tmp_path: Path):
+async def test_the_suffix_may_be_in_capitals(tmp_path: Path):
     assert await export(source(FULL), str(tmp_path / "OUT.CSV")) == 1
 
 
 @pytest.mark.parametrize(("name", "told"), [("out.xlsx", "'xlsx'"), ("out", "'nothing'")])
-async def test_an_unknown_format_is_refused_with_those_there_are(
+async def test_an_unknown_format_is_refused_and_the_known_ones_are_listed(
     name: str, told: str, tmp_path: Path
 ):
     with pytest.raises(ConfigurationError, match=f"cannot export as {told}; there are: csv, jsonl"):
@@ -189,7 +189,7 @@ async def test_an_unknown_format_is_refused_with_those_there_are(
 # Whole or not at all
 
 
-async def test_nothing_but_the_file_is_left(tmp_path: Path):
+async def test_no_temporary_file_is_left(tmp_path: Path):
     await export(source(FULL), tmp_path / "out.csv")
 
     assert files_in(tmp_path) == ["out.csv"]
@@ -202,19 +202,19 @@ async def test_only_the_owner_may_read_it(tmp_path: Path):
     assert stat.S_IMODE((tmp_path / "out.csv").stat().st_mode) == 0o600
 
 
-async def test_until_it_is_whole_the_old_file_stands(tmp_path: Path):
+async def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path: Path):
     path = tmp_path / "out.csv"
     path.write_text("old")
-    seen = []
+    old_contents = []
 
     async def watched() -> AsyncGenerator[Conversion, None]:
         for _ in range(1_500):
             yield FULL
-        seen.append(await anyio.Path(path).read_text())
+        old_contents.append(await anyio.Path(path).read_text())
 
     await export(watched(), path)
 
-    assert seen == ["old"]
+    assert old_contents == ["old"]
     assert len(await rows_of(path)) == 1_501
 
 
@@ -257,7 +257,7 @@ async def breaking(closed: list[bool], before: int) -> AsyncGenerator[Conversion
 
 
 @pytest.mark.parametrize("before", [0, 1, 1_500])
-async def test_a_source_that_breaks_leaves_everything_as_it_was(before: int, tmp_path: Path):
+async def test_a_failing_source_changes_no_file(before: int, tmp_path: Path):
     path, closed = tmp_path / "out.csv", []
     path.write_text("old")
 
@@ -269,7 +269,7 @@ async def test_a_source_that_breaks_leaves_everything_as_it_was(before: int, tmp
     assert closed == [True]
 
 
-async def test_being_cancelled_leaves_everything_as_it_was(tmp_path: Path):
+async def test_a_cancelled_export_leaves_no_file(tmp_path: Path):
     reached, closed = anyio.Event(), anyio.Event()
 
     async def endless() -> AsyncGenerator[Conversion, None]:
@@ -291,9 +291,7 @@ async def test_being_cancelled_leaves_everything_as_it_was(tmp_path: Path):
     assert closed.is_set()
 
 
-async def test_a_full_disk_leaves_everything_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -307,19 +305,19 @@ async def test_a_full_disk_leaves_everything_as_it_was(
     assert closed == [True]
 
 
-async def test_a_folder_that_is_not_there_is_found_before_the_first_conversion(tmp_path: Path):
-    asked: list[bool] = []
+async def test_a_missing_folder_is_reported_before_the_first_read(tmp_path: Path):
+    closed: list[bool] = []
 
     with pytest.raises(FileNotFoundError):
-        await export(breaking(asked, 1), tmp_path / "missing" / "out.csv")
+        await export(breaking(closed, 1), tmp_path / "missing" / "out.csv")
 
-    assert asked == []
+    assert closed == []
 
 
 # Flat memory, free loop
 
 
-async def test_no_more_than_a_slice_is_ever_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_at_most_one_slice_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sizes = []
     lines = module._csv
 
@@ -334,7 +332,7 @@ async def test_no_more_than_a_slice_is_ever_held(tmp_path: Path, monkeypatch: py
     assert sizes == [1_000, 1_000, 1_000, 100]
 
 
-async def test_the_event_loop_neither_formats_nor_writes(
+async def test_formatting_and_writing_happen_in_worker_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     threads = set()

@@ -86,7 +86,7 @@ async def test_one_injected_transport_serves_client_and_sinks(service: Service):
     }
 
 
-async def test_a_transport_serves_what_the_environment_sets_up(service: Service):
+async def test_a_transport_serves_the_sinks_of_the_environment(service: Service):
     environ = {
         "ANYTRACK_API_KEY": KEY,
         "ANYTRACK_ACCOUNT_ID": "a",
@@ -134,7 +134,7 @@ async def test_the_transport_is_closed_with_the_client(service: Service):
     assert len(closed) == 2  # by the session that reads and by the sink
 
 
-async def test_connections_that_cannot_be_closed_hide_no_error_of_the_block(
+async def test_an_error_while_closing_does_not_hide_the_blocks_exception(
     service: Service, caplog: pytest.LogCaptureFixture
 ):
     class Stuck(httpx.MockTransport):
@@ -149,7 +149,7 @@ async def test_connections_that_cannot_be_closed_hide_no_error_of_the_block(
     assert KEY not in caplog.text
 
 
-async def test_a_new_destination_can_begin_at_the_start_of_the_outbox(
+async def test_a_new_destination_can_start_at_the_beginning_of_the_outbox(
     service: Service, tmp_path: Path
 ):
     path = tmp_path / "a.db"
@@ -187,7 +187,7 @@ async def test_stats_count_what_happened_at_each_destination(service: Service):
     }
 
 
-async def test_stats_show_what_waits(service: Service):
+async def test_stats_show_the_backlog(service: Service):
     service.gate = anyio.Event()
 
     async with service.client() as client:
@@ -212,7 +212,7 @@ async def test_a_destination_without_a_sink_shows_its_backlog(service: Service, 
     assert (meta.state, meta.waiting) == (None, 1)
 
 
-async def test_counters_know_every_event():
+async def test_counters_count_every_event():
     counters = Counters()
     for event in (
         Submitted(event_ids=["a", "b"]),
@@ -232,19 +232,19 @@ async def test_counters_know_every_event():
 # Observers and the log
 
 
-async def test_observers_are_told_and_one_that_raises_harms_nobody(
+async def test_an_observer_that_raises_does_not_affect_the_others(
     service: Service, caplog: pytest.LogCaptureFixture
 ):
     class Raising:
         def notify(self, event: Event, /) -> None:
             raise RuntimeError("jane@example.com")
 
-    watching = Remembering()
+    observer = Remembering()
 
-    async with service.client(observers=[Raising(), watching]) as client:
+    async with service.client(observers=[Raising(), observer]) as client:
         await client.track_conversion(SALE)
 
-    assert [type(event) for event in watching.events] == [Submitted, Delivered]
+    assert [type(event) for event in observer.events] == [Submitted, Delivered]
     assert "observer Raising failed with RuntimeError" in caplog.text
     assert "jane@example.com" not in caplog.text
 
@@ -261,27 +261,27 @@ async def test_the_log_can_be_switched_off(
     assert ("accepted 1 conversions" in caplog.messages) is log
 
 
-async def test_neither_log_nor_events_hold_a_secret_or_a_customers_data(
+async def test_neither_log_nor_events_contain_a_secret_or_customer_data(
     service: Service, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.DEBUG)
     private = "jane@example.com"
-    told = f"key {KEY}-0123456789 of {private} is not accepted"
-    service.refuse(401, told)
+    message = f"key {KEY}-0123456789 of {private} is not accepted"
+    service.refuse(401, message)
     service.answers["/v26.0/p1/events"] = lambda _: httpx.Response(
-        400, json={"error": {"message": told, "code": 190}}
+        400, json={"error": {"message": message, "code": 190}}
     )
-    watching = Remembering()
+    observer = Remembering()
     conversion = attrs.evolve(SALE, customer=Customer(email=private), ip_address="203.0.113.9")
     settings = attrs.evolve(QUICK, drain=0)
 
     with pytest.raises(UndeliveredError) as caught:
         await hold(
-            service.client(sinks=[service.meta()], observers=[watching], delivery=settings),
+            service.client(sinks=[service.meta()], observers=[observer], delivery=settings),
             conversion,
         )
 
-    shown = f"{caplog.text} {watching.events} {caught.value!r} {caught.value!s}"
+    shown = f"{caplog.text} {observer.events} {caught.value!r} {caught.value!s}"
     assert "held" in caplog.text
     for word in (*SECRETS, private, "203.0.113.9", "k1"):
         assert word not in shown
@@ -290,45 +290,45 @@ async def test_neither_log_nor_events_hold_a_secret_or_a_customers_data(
 async def hold(client: AnyTrackClient, conversion: Conversion) -> None:
     async with client:
         delivery = await client.submit(conversion)
-        await until(lambda: all(one.error for one in delivery.report.outcomes.values()))
+        await until(lambda: all(outcome.error for outcome in delivery.report.outcomes.values()))
 
 
 # Held lanes and dead letters
 
 
-async def test_a_held_lane_goes_on_with_a_new_key(service: Service):
+async def test_a_held_lane_continues_with_a_new_key(service: Service):
     def answer(request: httpx.Request) -> httpx.Response:
         good = request.headers["authorization"] == "Bearer new-key"
         return httpx.Response(200 if good else 401, json={"conversion_id": "c1"})
 
     service.answers["/v1/conversions"] = answer
     service.answer("/v1/reports/daily", {})
-    watching = Remembering()
+    observer = Remembering()
 
-    async with service.client(observers=[watching]) as client:
+    async with service.client(observers=[observer]) as client:
         delivery = await client.submit(SALE)
-        await until(lambda: watching.of(LaneHeld))
+        await until(lambda: observer.of(LaneHeld))
         assert (await client.stats()).destinations["anytrack"].state is LaneState.HELD
         client.use_api_key("new-key")
         assert (await delivery).delivered
         await client.get_daily_report()
 
     assert service.last.headers["authorization"] == "Bearer new-key"
-    assert len(watching.of(LaneHeld)) == 1
+    assert len(observer.of(LaneHeld)) == 1
 
 
-async def test_a_key_that_fits_no_header_is_refused(service: Service):
+async def test_a_key_that_is_not_valid_in_a_header_is_refused(service: Service):
     with pytest.raises(ConfigurationError):
         service.client().use_api_key("new\nkey")
 
 
-async def test_a_lane_can_be_resumed_by_hand(service: Service):
+async def test_a_held_lane_can_be_resumed(service: Service):
     service.refuse(401)
-    watching = Remembering()
+    observer = Remembering()
 
-    async with service.client(observers=[watching]) as client:
+    async with service.client(observers=[observer]) as client:
         delivery = await client.submit(SALE)
-        await until(lambda: watching.of(LaneHeld))
+        await until(lambda: observer.of(LaneHeld))
         service.answers.clear()
         client.resume("anytrack")
         assert (await delivery).delivered
@@ -336,9 +336,9 @@ async def test_a_lane_can_be_resumed_by_hand(service: Service):
             client.resume("meta")
 
 
-async def test_dead_letters_are_sent_once_more(service: Service):
+async def test_replayed_dead_letters_are_sent_again(service: Service):
     service.refuse(422)
-    leads = [Conversion.lead(click_id="k", order_id=str(at)) for at in range(3)]
+    leads = [Conversion.lead(click_id="k", order_id=str(number)) for number in range(3)]
 
     async with service.client() as client:
         for delivery in await client.submit_many(leads):
@@ -357,14 +357,14 @@ async def test_dead_letters_are_sent_once_more(service: Service):
 # Closing
 
 
-async def test_leaving_the_block_delivers_what_was_submitted(service: Service):
+async def test_leaving_the_block_delivers_submitted_conversions(service: Service):
     async with service.client() as client:
-        await client.submit_many(Conversion.lead(order_id=str(at)) for at in range(50))
+        await client.submit_many(Conversion.lead(order_id=str(number)) for number in range(50))
 
     assert len(service.requests) == 50
 
 
-async def test_what_only_memory_held_is_named_at_closing(service: Service):
+async def test_closing_lists_conversions_lost_with_a_memory_outbox(service: Service):
     service.refuse(503)
 
     with pytest.raises(UndeliveredError, match="only this process's memory held") as caught:
@@ -374,7 +374,7 @@ async def test_what_only_memory_held_is_named_at_closing(service: Service):
     assert caught.value.event_ids == {"anytrack": [SALE.event_id]}
 
 
-async def test_what_is_on_disk_goes_on_with_the_next_client(service: Service, tmp_path: Path):
+async def test_the_next_client_delivers_from_the_outbox_on_disk(service: Service, tmp_path: Path):
     service.refuse(503)
     settings = attrs.evolve(QUICK, drain=0)
     async with service.client(delivery=settings, outbox=tmp_path / "a.db") as client:
@@ -387,7 +387,7 @@ async def test_what_is_on_disk_goes_on_with_the_next_client(service: Service, tm
     assert receipt.event_id == SALE.event_id
 
 
-async def test_a_client_may_be_opened_again(service: Service):
+async def test_a_client_can_be_opened_again(service: Service):
     client = service.client()
 
     for order in "12":
@@ -417,7 +417,7 @@ class OwnGroup(ExceptionGroup[Exception]):
     ],
     ids=lambda one: type(one).__name__,
 )
-async def test_the_callers_own_exception_comes_out_as_it_is(own: BaseException, service: Service):
+async def test_the_blocks_exception_is_raised_unchanged(own: BaseException, service: Service):
     with pytest.raises(type(own)) as caught:
         await fail_inside(service.client(), own)
 
@@ -425,15 +425,15 @@ async def test_the_callers_own_exception_comes_out_as_it_is(own: BaseException, 
     assert len(service.requests) == 1
 
 
-async def test_an_own_exception_is_told_what_was_lost(service: Service):
+async def test_the_blocks_exception_gets_a_note_about_lost_conversions(service: Service):
     service.refuse(503)
-    own = OwnError("mine")
+    error = OwnError("mine")
 
     with pytest.raises(OwnError) as caught:
-        await fail_inside(service.client(delivery=attrs.evolve(QUICK, drain=0)), own)
+        await fail_inside(service.client(delivery=attrs.evolve(QUICK, drain=0)), error)
 
-    assert caught.value is own
-    assert SALE.event_id in "".join(own.__notes__)
+    assert caught.value is error
+    assert SALE.event_id in "".join(error.__notes__)
 
 
 async def fail_inside(client: AnyTrackClient, own: BaseException) -> None:
@@ -455,7 +455,7 @@ async def test_cancelling_the_block_still_delivers(service: Service):
 # Inside a web application
 
 
-async def test_it_lives_in_a_starlette_lifespan(service: Service):
+async def test_a_client_works_in_a_starlette_lifespan(service: Service):
     service.refuse(503, path="/v26.0/p1/events")
 
     @asynccontextmanager

@@ -33,7 +33,7 @@ SALE = Conversion.sale(
 )
 
 
-async def test_to_meta(service: Service):
+async def test_push_to_meta(service: Service):
     async with service.client(sinks=[service.meta()]) as client:
         outcome = await client.sync_with_meta_capi(SALE)
 
@@ -43,7 +43,7 @@ async def test_to_meta(service: Service):
     assert service.last.headers["authorization"] == f"Bearer {META_TOKEN}"
 
 
-async def test_to_hubspot(service: Service):
+async def test_push_to_hubspot(service: Service):
     async with service.client(sinks=[service.hubspot()]) as client:
         outcome = await client.sync_with_hubspot(SALE)
 
@@ -58,7 +58,7 @@ async def test_a_sink_may_be_passed(service: Service):
     assert outcome.status is Status.DELIVERED
 
 
-async def test_nothing_of_a_push_is_queued(service: Service):
+async def test_a_push_does_not_use_the_outbox(service: Service):
     async with service.client(sinks=[service.meta()]) as client:
         await client.sync_with_meta_capi(SALE)
         assert (await client.stats()).submitted == 0
@@ -66,7 +66,7 @@ async def test_nothing_of_a_push_is_queued(service: Service):
 
 
 @pytest.mark.parametrize("name", ["meta", "hubspot"])
-async def test_without_a_sink_it_says_what_to_do(name: str, service: Service):
+async def test_without_a_sink_the_error_says_what_to_do(name: str, service: Service):
     client = service.client()
     push = client.sync_with_meta_capi if name == "meta" else client.sync_with_hubspot
 
@@ -75,9 +75,7 @@ async def test_without_a_sink_it_says_what_to_do(name: str, service: Service):
 
 
 @pytest.mark.parametrize("name", ["meta", "hubspot"])
-async def test_a_closed_client_pushes_only_through_a_sink_that_it_is_given(
-    name: str, service: Service
-):
+async def test_a_closed_client_pushes_only_through_a_passed_sink(name: str, service: Service):
     client = service.client(sinks=[service.meta(), service.hubspot()])
     push = client.sync_with_meta_capi if name == "meta" else client.sync_with_hubspot
     async with client:
@@ -89,7 +87,7 @@ async def test_a_closed_client_pushes_only_through_a_sink_that_it_is_given(
     assert (await push(SALE, getattr(service, name)())).status is Status.DELIVERED
 
 
-async def test_what_is_no_conversion_is_not_pushed(service: Service):
+async def test_only_conversions_can_be_pushed(service: Service):
     async with service.client(sinks=[service.meta()]) as client:
         with pytest.raises(TypeError, match=r"^takes a Conversion object, got str$"):
             await client.sync_with_meta_capi("c1")  # type: ignore[arg-type]
@@ -110,7 +108,7 @@ class Answering:
         return [self.answer] * len(batch)
 
 
-async def test_a_client_that_is_closing_opens_no_sink_again(service: Service):
+async def test_a_closing_client_does_not_reopen_a_sink(service: Service):
     refused: list[ClosedError] = []
 
     class Last(Answering):
@@ -139,7 +137,7 @@ async def test_a_client_that_is_closing_opens_no_sink_again(service: Service):
     ],
     ids=lambda one: type(one).__name__,
 )
-async def test_whatever_a_sink_says_is_an_outcome(
+async def test_every_answer_and_signal_of_a_sink_becomes_an_outcome(
     answer: Any, status: Status, after: float | None, service: Service
 ):
     async with service.client() as client:
@@ -177,7 +175,7 @@ async def test_a_conversion_that_was_read_back_is_pushed_under_its_event_id(serv
     assert body["inputs"][0]["id"] == "sale:1001"
 
 
-async def test_a_service_that_is_down_is_no_exception(service: Service):
+async def test_a_service_that_is_down_is_an_outcome_not_an_exception(service: Service):
     service.answers["/v26.0/p1/events"] = lambda _: httpx.Response(502)
 
     async with service.client(sinks=[service.meta()]) as client:

@@ -54,14 +54,14 @@ def asked(service: Service) -> tuple[str, dict[str, str]]:
     return service.last.url.path, dict(service.last.url.params)
 
 
-async def test_conversions_of_a_range(service: Service):
+async def test_conversions_in_a_range(service: Service):
     service.answer("/v1/conversions", {"data": [record(), record(id="c2"), {"bad": 1}]})
 
     async with service.client() as client:
-        found = await client.get_conversions(RANGE, source="google", campaign_id="42")
+        conversions = await client.get_conversions(RANGE, source="google", campaign_id="42")
 
-    assert [one.id for one in found] == ["c1", "c2"]
-    assert found[0].revenue == Decimal("49.90")
+    assert [conversion.id for conversion in conversions] == ["c1", "c2"]
+    assert conversions[0].revenue == Decimal("49.90")
     assert asked(service) == (
         "/v1/conversions",
         {
@@ -73,7 +73,7 @@ async def test_conversions_of_a_range(service: Service):
     )
 
 
-async def test_without_a_range_it_is_the_last_thirty_days(service: Service):
+async def test_the_default_range_is_the_last_thirty_days(service: Service):
     service.answer("/v1/conversions", {"data": []})
 
     async with service.client() as client:
@@ -86,20 +86,22 @@ async def test_without_a_range_it_is_the_last_thirty_days(service: Service):
     assert abs(datetime.now(UTC) - last) < timedelta(minutes=1)
 
 
-async def test_one_conversion(service: Service):
+async def test_a_single_conversion(service: Service):
     service.answer("/v1/conversions/c1", {"data": record()})
 
     async with service.client() as client:
         assert (await client.get_conversion_details("c1")).click_id == "k1"
 
 
-async def test_conversions_one_by_one(service: Service):
+async def test_conversions_as_a_stream(service: Service):
     service.answer("/v1/conversions", {"data": [record(id="c2"), record()]})
 
     async with service.client() as client:
-        found = [one.id async for one in client.stream_conversions(RANGE, source="google")]
+        ids = [
+            conversion.id async for conversion in client.stream_conversions(RANGE, source="google")
+        ]
 
-    assert found == ["c2", "c1"]
+    assert ids == ["c2", "c1"]
     assert asked(service)[1]["source"] == "google"
 
 
@@ -107,9 +109,9 @@ async def test_attribution(service: Service):
     service.answer("/v1/conversions/c1/attribution", {"model": "linear", "weights": {"a": 0.5}})
 
     async with service.client() as client:
-        found = await client.calculate_attribution("c1")
+        attribution = await client.calculate_attribution("c1")
 
-    assert (found.model, found.weights) == ("linear", {"a": 0.5})
+    assert (attribution.model, attribution.weights) == ("linear", {"a": 0.5})
 
 
 async def test_touchpoints_in_time_order(service: Service):
@@ -120,16 +122,16 @@ async def test_touchpoints_in_time_order(service: Service):
     service.answer("/v1/conversions/c1/touchpoints", {"data": points})
 
     async with service.client() as client:
-        assert [one.source for one in await client.get_touchpoints("c1")] == ["a", "b"]
+        assert [point.source for point in await client.get_touchpoints("c1")] == ["a", "b"]
 
 
-async def test_one_affiliate(service: Service):
+async def test_the_performance_of_an_affiliate(service: Service):
     service.answer("/v1/affiliates/performance", {"data": {"clicks": 10, "epc": "0.5"}})
 
     async with service.client() as client:
-        found = await client.get_affiliate_performance("a1", RANGE)
+        affiliate = await client.get_affiliate_performance("a1", RANGE)
 
-    assert (found.affiliate_id, found.clicks, found.epc) == ("a1", 10, Decimal("0.5"))
+    assert (affiliate.affiliate_id, affiliate.clicks, affiliate.epc) == ("a1", 10, Decimal("0.5"))
     assert asked(service)[1]["affiliate_id"] == "a1"
 
 
@@ -138,20 +140,20 @@ async def test_the_best_affiliates(service: Service):
     service.answer("/v1/affiliates/top", {"data": best})
 
     async with service.client() as client:
-        found = await client.get_top_affiliates("epc", 5, RANGE)
+        affiliates = await client.get_top_affiliates("epc", 5, RANGE)
 
-    assert [one.affiliate_id for one in found] == ["b", "a"]
+    assert [affiliate.affiliate_id for affiliate in affiliates] == ["b", "a"]
     query = asked(service)[1]
     assert (query["sort_by"], query["limit"]) == ("epc", "5")
 
 
-async def test_a_day(service: Service):
+async def test_a_daily_report(service: Service):
     service.answer("/v1/reports/daily", {"total_revenue": "5.50", "total_conversions": 2})
 
     async with service.client() as client:
-        found = await client.get_daily_report(date(2026, 1, 2))
+        report = await client.get_daily_report(date(2026, 1, 2))
 
-    assert (found.date, found.total_revenue) == (date(2026, 1, 2), Decimal("5.50"))
+    assert (report.date, report.total_revenue) == (date(2026, 1, 2), Decimal("5.50"))
     assert asked(service) == ("/v1/reports/daily", {"date": "2026-01-02"})
 
 
@@ -169,7 +171,7 @@ async def test_a_csv_export(service: Service, tmp_path: Path):
     assert asked(service)[1]["campaign_id"] == "42"
 
 
-async def test_an_export_by_the_files_ending(service: Service, tmp_path: Path):
+async def test_the_files_suffix_selects_the_export_format(service: Service, tmp_path: Path):
     service.answer("/v1/conversions", {"data": [record()]})
     path = tmp_path / "out.jsonl"
 
@@ -201,7 +203,7 @@ async def test_a_failure_has_its_class_and_no_secret(
     assert SECRETS[0] not in f"{caught.value!s} {caught.value!r}"
 
 
-async def test_no_answer_is_a_transport_error(service: Service):
+async def test_a_failed_connection_is_a_transport_error(service: Service):
     def broken(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
@@ -212,7 +214,7 @@ async def test_no_answer_is_a_transport_error(service: Service):
             await client.get_conversion_details("c1")
 
 
-async def test_reads_are_repeated(service: Service):
+async def test_reads_are_retried(service: Service):
     answers = iter([httpx.Response(503), httpx.Response(200, json={"data": record()})])
     service.answers["/v1/conversions/c1"] = lambda _: next(answers)
     http = HttpSettings(retry=Retry(attempts=2, base=0.001))
@@ -221,7 +223,7 @@ async def test_reads_are_repeated(service: Service):
         assert (await client.get_conversion_details("c1")).id == "c1"
 
 
-async def test_an_answer_that_is_none_is_a_decode_error(service: Service):
+async def test_a_response_that_is_not_json_is_a_decode_error(service: Service):
     service.answers["/v1/conversions/c1"] = lambda _: httpx.Response(200, text="<html>")
 
     async with service.client() as client:
@@ -245,7 +247,7 @@ async def test_a_wrong_argument_costs_no_request(service: Service):
 # Open and closed
 
 
-async def test_reads_end_with_the_client_and_begin_again_with_it(service: Service, tmp_path: Path):
+async def test_reads_are_closed_and_reopened_with_the_client(service: Service, tmp_path: Path):
     service.answer("/v1/conversions/c1", {"data": record()})
     client = service.client()
     assert (await client.get_conversion_details("c1")).id == "c1"
@@ -268,14 +270,14 @@ async def test_reads_end_with_the_client_and_begin_again_with_it(service: Servic
         assert (await client.get_conversion_details("c1")).id == "c1"
 
 
-async def test_reads_go_on_until_what_is_accepted_is_delivered(service: Service):
+async def test_reads_work_while_closing_delivers_the_rest(service: Service):
     service.answer("/v1/conversions/c1", {"data": record()})
     service.gate = anyio.Event()
-    found: list[str] = []
+    ids: list[str] = []
 
     async def read() -> None:
         await anyio.wait_all_tasks_blocked()  # the block is left, and its lane waits for an answer
-        found.append((await client.get_conversion_details("c1")).id)
+        ids.append((await client.get_conversion_details("c1")).id)
         service.gate.set()
 
     async with anyio.create_task_group() as tasks:
@@ -283,4 +285,4 @@ async def test_reads_go_on_until_what_is_accepted_is_delivered(service: Service)
             await client.submit(Conversion.lead())
             tasks.start_soon(read)
 
-    assert found == ["c1"]
+    assert ids == ["c1"]

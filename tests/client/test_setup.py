@@ -41,11 +41,11 @@ def without(*names: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("value", [None, ""])
 @pytest.mark.parametrize("name", ["api_key", "account_id"])
-def test_what_is_missing_is_named_with_its_variable(name: str, value: Any):
-    given = {"api_key": "k", "account_id": "a", name: value}
+def test_a_missing_argument_is_named_with_its_variable(name: str, value: Any):
+    arguments = {"api_key": "k", "account_id": "a", name: value}
 
     with pytest.raises(ConfigurationError) as caught:
-        AnyTrackClient(**given)
+        AnyTrackClient(**arguments)
 
     assert str(caught.value).startswith(
         f"{name} is missing: pass it, or set ANYTRACK_{name.upper()}"
@@ -77,12 +77,12 @@ def test_a_wrong_argument_is_refused_at_once(options: dict[str, Any], words: str
     assert words in str(caught.value)
 
 
-def test_one_sink_is_no_list_of_sinks(service: Service):
-    lone: Any = service.meta()
+def test_a_single_sink_is_not_a_list(service: Service):
+    sink: Any = service.meta()
     with pytest.raises(ConfigurationError, match=r"^sinks takes a list, got MetaSink$"):
-        service.client(sinks=lone)
+        service.client(sinks=sink)
     with pytest.raises(ConfigurationError, match=r"^sinks takes a list, got MetaSink$"):
-        AnyTrackClient.from_env(ENV, sinks=lone)
+        AnyTrackClient.from_env(ENV, sinks=sink)
 
 
 def test_sinks_may_come_from_an_iterator(service: Service):
@@ -94,7 +94,7 @@ def test_two_sinks_cannot_share_a_name(service: Service):
         service.client(sinks=[service.meta(), service.meta()])
 
 
-def test_a_key_that_fits_no_header_is_refused_without_showing_it():
+def test_a_key_that_is_not_valid_in_a_header_is_refused_and_not_shown():
     with pytest.raises(ConfigurationError) as caught:
         AnyTrackClient(SECRETS[0] + "\n", "a")
     assert SECRETS[0] not in str(caught.value)
@@ -128,7 +128,7 @@ def hubspot(timeout: float, **more: Any) -> HubSpotSink:
 
 
 EVENTS = {"mode": "events", "event_name": "pe1_sale"}
-BORDERS = {
+SHORTEST_LEASES = {
     # options, and a lease that is just long enough
     "anytrack": ({"http": HttpSettings(timeout=76)}, 100),
     "meta": ({"sinks": [meta(80)]}, 100),
@@ -138,8 +138,8 @@ BORDERS = {
 }
 
 
-@pytest.mark.parametrize(("options", "lease"), BORDERS.values(), ids=BORDERS)
-def test_a_lease_too_short_for_a_time_out_is_refused(options: dict[str, Any], lease: float):
+@pytest.mark.parametrize(("options", "lease"), SHORTEST_LEASES.values(), ids=SHORTEST_LEASES)
+def test_a_lease_too_short_for_a_timeout_is_refused(options: dict[str, Any], lease: float):
     AnyTrackClient("k", "a", **options, delivery=DeliverySettings(lease=lease))
 
     with pytest.raises(ConfigurationError) as caught:
@@ -150,18 +150,18 @@ def test_a_lease_too_short_for_a_time_out_is_refused(options: dict[str, Any], le
     )
 
 
-def test_the_border_of_the_default_lease():
+def test_the_longest_timeout_for_the_default_lease():
     AnyTrackClient("k", "a", http=HttpSettings(timeout=91))
 
     with pytest.raises(ConfigurationError, match=r"timeout of 'anytrack'.* 96\.84 s .*, 96 s$"):
         AnyTrackClient("k", "a", http=HttpSettings(timeout=92))
 
 
-def test_a_short_lease_alone_is_no_fault():
+def test_a_short_lease_is_accepted_with_default_timeouts():
     AnyTrackClient("k", "a", sinks=[meta(30), hubspot(30)], delivery=DeliverySettings(lease=1))
 
 
-def test_a_time_out_without_end_needs_a_lease_without_end():
+def test_an_infinite_timeout_needs_an_infinite_lease():
     options: dict[str, Any] = {"http": HttpSettings(timeout=inf)}
 
     AnyTrackClient("k", "a", **options, delivery=DeliverySettings(lease=inf))
@@ -173,23 +173,25 @@ def test_a_time_out_without_end_needs_a_lease_without_end():
 
 
 def test_an_outbox_is_one_in_memory_a_path_or_itself(tmp_path: Path):
-    own = MemoryOutbox()
+    outbox = MemoryOutbox()
 
     assert isinstance(make_outbox(None), MemoryOutbox)
     assert isinstance(make_outbox(str(tmp_path / "a.db")), SQLiteOutbox)
     assert isinstance(make_outbox(tmp_path / "a.db"), SQLiteOutbox)
-    assert make_outbox(own) is own
+    assert make_outbox(outbox) is outbox
 
 
 def test_the_client_shows_its_outbox():
-    own = MemoryOutbox()
-    assert AnyTrackClient("k", "a", outbox=own).outbox is own
+    outbox = MemoryOutbox()
+    assert AnyTrackClient("k", "a", outbox=outbox).outbox is outbox
 
 
 # Environment
 
 
-def test_the_environment_sets_up_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_environment_configures_all_destinations_and_the_outbox(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     for name, value in ENV.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ANYTRACK_OUTBOX", str(tmp_path / "a.db"))
@@ -210,7 +212,7 @@ def test_the_environment_sets_up_everything(monkeypatch: pytest.MonkeyPatch, tmp
         (ENV | {"ANYTRACK_OUTBOX": ""}, "anytrack, meta, hubspot"),
     ],
 )
-def test_what_is_set_is_on(environ: dict[str, str], shown: str):
+def test_a_destination_is_on_when_its_variables_are_set(environ: dict[str, str], shown: str):
     client = AnyTrackClient.from_env(environ)
 
     assert repr(client) == f"<AnyTrackClient: {shown}>"
@@ -220,12 +222,12 @@ def test_what_is_set_is_on(environ: dict[str, str], shown: str):
 @pytest.mark.parametrize(
     "missing", ["ANYTRACK_API_KEY", "ANYTRACK_ACCOUNT_ID", "META_PIXEL_ID", "META_ACCESS_TOKEN"]
 )
-def test_what_is_set_in_part_names_the_missing(missing: str):
+def test_a_missing_variable_is_named(missing: str):
     with pytest.raises(ConfigurationError, match=f"^set {missing} in the environment$"):
         AnyTrackClient.from_env(without(missing))
 
 
-def test_half_an_oauth_app_names_the_rest():
+def test_an_incomplete_oauth_app_names_the_missing_variables():
     with pytest.raises(ConfigurationError, match="HUBSPOT_CLIENT_SECRET and HUBSPOT_REFRESH_TOKEN"):
         AnyTrackClient.from_env(ENV | {"HUBSPOT_CLIENT_ID": "c1"})
 
@@ -235,7 +237,7 @@ def test_a_wrong_variable_is_named():
         AnyTrackClient.from_env(ENV | {"META_BASE_URL": "http://example.com"})
 
 
-def test_arguments_come_on_top_of_the_environment(service: Service):
+def test_arguments_add_to_the_environment(service: Service):
     class Extra:
         name = "extra"
         limits = service.meta().limits
@@ -243,16 +245,19 @@ def test_arguments_come_on_top_of_the_environment(service: Service):
         async def deliver(self, batch: Any, /) -> Any:
             return []
 
-    own = MemoryOutbox()
+    outbox = MemoryOutbox()
     client = AnyTrackClient.from_env(
-        ENV | {"ANYTRACK_OUTBOX": "ignored.db"}, sinks=[Extra()], outbox=own, from_start=["extra"]
+        ENV | {"ANYTRACK_OUTBOX": "ignored.db"},
+        sinks=[Extra()],
+        outbox=outbox,
+        from_start=["extra"],
     )
 
     assert repr(client) == "<AnyTrackClient: anytrack, meta, hubspot, extra>"
-    assert client.outbox is own
+    assert client.outbox is outbox
 
 
-def test_a_destination_to_begin_with_must_be_there():
+def test_from_start_accepts_only_known_destinations():
     with pytest.raises(ConfigurationError, match="from_start: no destination 'hubspto'"):
         AnyTrackClient.from_env(ENV, from_start=["hubspto"])
 

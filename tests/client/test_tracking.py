@@ -81,7 +81,7 @@ async def test_a_lead_and_a_signup(service: Service):
     assert (signup["conversion_type"], signup["source"]) == ("signup", "google")
 
 
-async def test_any_conversion_by_its_fields(service: Service):
+async def test_a_conversion_can_be_given_by_its_fields(service: Service):
     async with service.client() as client:
         await client.track_conversion(conversion_type="sale", click_id="k1", revenue=5)
         await client.track_conversion(conversion_type=ConversionType.LEAD, click_id="k1")
@@ -94,7 +94,7 @@ async def test_any_conversion_by_its_fields(service: Service):
     }
 
 
-async def test_any_conversion_that_exists(service: Service):
+async def test_a_conversion_object_can_be_tracked(service: Service):
     async with service.client() as client:
         receipt = await client.track_conversion(SALE)
 
@@ -104,9 +104,7 @@ async def test_any_conversion_that_exists(service: Service):
 @pytest.mark.parametrize(
     "fields", [{"revenue": 5}, {"conversion_type": "sale"}, {"click_id": "k"}, {"event_name": "x"}]
 )
-async def test_a_conversion_and_fields_contradict_each_other(
-    fields: dict[str, Any], service: Service
-):
+async def test_a_conversion_and_fields_cannot_be_combined(fields: dict[str, Any], service: Service):
     async with service.client() as client:
         with pytest.raises(TypeError, match="a Conversion or its fields, not both"):
             await client.track_conversion(SALE, **fields)
@@ -114,7 +112,7 @@ async def test_a_conversion_and_fields_contradict_each_other(
 
 
 @pytest.mark.parametrize("wrong", [{"revenue": 5}, "k1", None])
-async def test_what_is_no_conversion_is_named(wrong: Any, service: Service):
+async def test_submit_names_the_type_of_a_wrong_argument(wrong: Any, service: Service):
     async with service.client() as client:
         with pytest.raises(
             TypeError, match=f"takes Conversion objects, got {type(wrong).__name__}"
@@ -122,7 +120,7 @@ async def test_what_is_no_conversion_is_named(wrong: Any, service: Service):
             await client.submit(wrong)
 
 
-async def test_a_fault_is_found_before_anything_is_sent(service: Service):
+async def test_an_invalid_field_is_found_before_anything_is_sent(service: Service):
     async with service.client() as client:
         with pytest.raises(InvalidConversionError, match="revenue must not be negative"):
             await client.track_sale("k1", -1)
@@ -148,7 +146,7 @@ async def test_a_receipt_waits_for_anytrack_only(service: Service):
     assert receipt.conversion_id == "at-sale:1"
 
 
-async def test_out_of_time_it_is_queued_and_its_handle_goes_on(service: Service):
+async def test_after_a_timeout_the_delivery_can_be_awaited(service: Service):
     service.gate = anyio.Event()
 
     async with service.client() as client:
@@ -166,7 +164,7 @@ async def test_out_of_time_it_is_queued_and_its_handle_goes_on(service: Service)
     assert len(service.requests) == 1
 
 
-async def test_out_of_time_it_says_what_the_service_answered_last(service: Service):
+async def test_a_timeout_reports_the_last_error(service: Service):
     service.refuse(401, "key revoked")
 
     async with service.client() as client:
@@ -178,14 +176,14 @@ async def test_out_of_time_it_says_what_the_service_answered_last(service: Servi
         client.resume("anytrack")
 
 
-async def test_no_time_at_all_still_queues_it(service: Service):
+async def test_a_timeout_of_zero_still_queues_the_conversion(service: Service):
     async with service.client() as client:
         with pytest.raises(DeliveryTimeoutError) as caught:
             await client.track_sale("k1", 5, order_id="1", timeout=0)
         assert (await caught.value.delivery).delivered
 
 
-async def test_without_a_time_out_it_waits_as_long_as_it_takes(service: Service):
+async def test_without_a_timeout_tracking_waits_as_long_as_it_takes(service: Service):
     service.gate = anyio.Event()
     receipts: list[Receipt] = []
 
@@ -212,7 +210,7 @@ async def test_a_failed_attempt_is_counted_in_the_receipt(service: Service):
     assert (receipt.conversion_id, receipt.attempts) == ("c1", 2)
 
 
-async def test_what_anytrack_refuses_is_a_dead_letter_with_the_reason(service: Service):
+async def test_a_rejection_is_a_dead_letter_error_with_the_reason(service: Service):
     service.refuse(422, "click_id is unknown")
 
     async with service.client() as client:
@@ -225,16 +223,16 @@ async def test_what_anytrack_refuses_is_a_dead_letter_with_the_reason(service: S
     assert letter.conversion == SALE
 
 
-async def test_a_client_that_closes_ends_the_waiting(service: Service, tmp_path: Path):
+async def test_closing_the_client_ends_waiting(service: Service, tmp_path: Path):
     service.gate = anyio.Event()
-    seen: list[BaseException] = []
+    errors: list[BaseException] = []
 
     async def track(client: Any) -> None:
         with pytest.raises(
             UndeliveredError, match="closed before 'sale:1001' was delivered"
         ) as caught:
             await client.track_conversion(SALE)
-        seen.append(caught.value)
+        errors.append(caught.value)
 
     async with anyio.create_task_group() as tasks:
         client = service.client(delivery=attrs.evolve(QUICK, drain=0), outbox=tmp_path / "a.db")
@@ -243,7 +241,7 @@ async def test_a_client_that_closes_ends_the_waiting(service: Service, tmp_path:
             while not service.requests:
                 await anyio.wait_all_tasks_blocked()
 
-    assert len(seen) == 1
+    assert len(errors) == 1
 
 
 # Repeats and conflicts
@@ -270,7 +268,7 @@ async def test_the_same_order_with_other_content_is_a_conflict(service: Service)
 
 
 @pytest.mark.parametrize("durable", [False, True])
-async def test_the_same_money_written_otherwise_is_no_conflict(
+async def test_an_equal_amount_in_another_notation_is_no_conflict(
     durable: bool, service: Service, tmp_path: Path
 ):
     first = Conversion.sale(
@@ -294,7 +292,7 @@ async def test_the_same_money_written_otherwise_is_no_conflict(
 # Submitting
 
 
-async def test_a_submission_answers_before_anything_is_delivered(service: Service):
+async def test_submit_returns_before_anything_is_delivered(service: Service):
     service.gate = anyio.Event()
 
     async with service.client() as client:
@@ -304,7 +302,7 @@ async def test_a_submission_answers_before_anything_is_delivered(service: Servic
         assert (await delivery).delivered
 
 
-async def test_a_submission_may_be_for_some_destinations_only(service: Service):
+async def test_a_conversion_can_be_submitted_to_some_destinations(service: Service):
     async with service.client(sinks=[service.meta()]) as client:
         conversion = Conversion.sale(
             revenue=5, order_id="1", user_agent="Mozilla/5.0", click_id="k"
@@ -320,10 +318,10 @@ async def test_a_submission_may_be_for_some_destinations_only(service: Service):
     [
         ("anytrack", r"to takes a list: \['anytrack'\]"),
         (["meta"], "'meta'; there are: anytrack"),
-        ([], "an empty list reaches no destination"),
+        ([], "to: an empty list"),
     ],
 )
-async def test_a_destination_that_is_not_there_is_refused(to: Any, words: str, service: Service):
+async def test_an_unknown_destination_is_refused(to: Any, words: str, service: Service):
     async with service.client() as client:
         with pytest.raises(ConfigurationError, match=words):
             await client.submit(SALE, to=to)
@@ -333,16 +331,16 @@ async def test_a_destination_that_is_not_there_is_refused(to: Any, words: str, s
             await anext(client.track_many([SALE], to=to))
 
 
-async def test_many_are_submitted_in_one_step_and_in_order(service: Service):
-    leads = [Conversion.lead(click_id="k", order_id=str(at)) for at in range(5)]
+async def test_submit_many_keeps_the_order(service: Service):
+    leads = [Conversion.lead(click_id="k", order_id=str(number)) for number in range(5)]
 
     async with service.client() as client:
         deliveries = await client.submit_many(lead for lead in leads)
-        assert [one.event_id for one in deliveries] == [lead.event_id for lead in leads]
-        assert [(await one).delivered for one in deliveries] == [True] * 5
+        assert [delivery.event_id for delivery in deliveries] == [lead.event_id for lead in leads]
+        assert [(await delivery).delivered for delivery in deliveries] == [True] * 5
 
 
-async def test_one_conflict_among_many_is_named_and_the_others_are_accepted(service: Service):
+async def test_submit_many_names_a_conflict_and_accepts_the_others(service: Service):
     other = attrs.evolve(SALE, revenue=1)
 
     async with service.client() as client:
@@ -354,7 +352,7 @@ async def test_one_conflict_among_many_is_named_and_the_others_are_accepted(serv
     assert {body["order_id"] for body in service.bodies()} == {"1001", "9"}
 
 
-async def test_nothing_is_submitted_of_many_that_are_not_all_conversions(service: Service):
+async def test_submit_many_accepts_nothing_if_one_is_not_a_conversion(service: Service):
     async with service.client() as client:
         with pytest.raises(TypeError, match="takes Conversion objects, got str"):
             await client.submit_many([SALE, "x"])  # type: ignore[list-item]
@@ -393,7 +391,7 @@ async def test_a_full_outbox_makes_callers_wait(service: Service):
     assert len(service.requests) == 2
 
 
-async def test_out_of_time_before_there_is_room_says_how_to_go_on(service: Service):
+async def test_a_timeout_before_acceptance_says_what_to_do(service: Service):
     async with await full(service) as client:
         await client.submit(SALE)
         with pytest.raises(QueueFullError) as caught:
@@ -407,7 +405,7 @@ async def test_out_of_time_before_there_is_room_says_how_to_go_on(service: Servi
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_client_that_is_not_open_takes_nothing(when: str, service: Service):
+async def test_a_client_that_is_not_open_accepts_nothing(when: str, service: Service):
     client = service.client()
     if when == "after":
         async with client:
@@ -429,8 +427,8 @@ async def test_a_client_that_is_not_open_takes_nothing(when: str, service: Servi
 
 
 def rows(count: int) -> Iterator[Conversion]:
-    for at in range(count):
-        yield Conversion.lead(click_id="k", order_id=str(at))
+    for number in range(count):
+        yield Conversion.lead(click_id="k", order_id=str(number))
 
 
 async def messages(count: int) -> AsyncIterator[Conversion]:
@@ -439,28 +437,28 @@ async def messages(count: int) -> AsyncIterator[Conversion]:
 
 
 @pytest.mark.parametrize("make", [rows, messages, lambda count: list(rows(count))])
-async def test_any_source_is_tracked_whole(make: Any, service: Service):
+async def test_track_many_accepts_any_iterable(make: Any, service: Service):
     async with service.client() as client:
         reports = [report async for report in client.track_many(make(20), in_flight=7)]
 
-    assert {report.event_id for report in reports} == {f"lead:{at}" for at in range(20)}
+    assert {report.event_id for report in reports} == {f"lead:{number}" for number in range(20)}
     assert all(report.delivered for report in reports)
 
 
-async def test_a_stream_may_wait_for_nobody_or_for_some(service: Service):
+async def test_track_many_can_wait_for_some_destinations_or_none(service: Service):
     service.refuse(503, path="/v26.0/p1/events")
 
     async with service.client(sinks=[service.meta()]) as client:
         source = [
-            Conversion.sale(revenue=5, click_id="k", user_agent="M", order_id=str(at))
-            for at in "12"
+            Conversion.sale(revenue=5, click_id="k", user_agent="M", order_id=number)
+            for number in "12"
         ]
-        some = [report async for report in client.track_many(source, at=["anytrack"])]
+        at_anytrack = [report async for report in client.track_many(source, at=["anytrack"])]
         service.answers.clear()
-        nobody = [report async for report in client.track_many(source, at=())]
+        unawaited = [report async for report in client.track_many(source, at=())]
 
-    assert [report.outcomes["anytrack"].status for report in some] == [Status.DELIVERED] * 2
-    assert len(nobody) == 2
+    assert [report.outcomes["anytrack"].status for report in at_anytrack] == [Status.DELIVERED] * 2
+    assert len(unawaited) == 2
 
 
 @pytest.mark.parametrize(
@@ -472,7 +470,7 @@ async def test_a_stream_may_wait_for_nobody_or_for_some(service: Service):
         ({"in_flight": 0}, "in_flight must be at least 1"),
     ],
 )
-async def test_a_stream_that_would_never_end_is_refused_at_once(
+async def test_track_many_refuses_wrong_options_at_once(
     options: dict[str, Any], words: str, service: Service
 ):
     async with service.client(sinks=[service.meta()]) as client:
@@ -480,7 +478,7 @@ async def test_a_stream_that_would_never_end_is_refused_at_once(
             client.track_many([SALE], **options)
 
 
-async def test_a_handle_is_a_delivery(service: Service, tmp_path: Path):
+async def test_submit_returns_a_delivery(service: Service, tmp_path: Path):
     async with service.client(outbox=tmp_path / "a.db") as client:
         delivery = await client.submit(SALE)
         assert isinstance(delivery, Delivery)

@@ -54,7 +54,7 @@ async def run_ready_tasks() -> None:
 
 
 class Clock:
-    """Unix seconds that pass only when told."""
+    """Unix seconds that pass only when a test sets `now`."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
@@ -64,7 +64,7 @@ class Clock:
 
 
 class Changes:
-    """Lets tests wait for a fact instead of for a time."""
+    """Lets tests wait for a condition instead of a time."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
@@ -177,7 +177,7 @@ async def attempt_with(
 
 
 class World:
-    """A dispatcher, its fakes, and everything that it told."""
+    """A dispatcher, its fakes, and every event that it sent."""
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ class Callers:
         await run_ready_tasks()
 
 
-async def test_a_full_outbox_lets_callers_in_as_they_came():
+async def test_a_full_outbox_admits_callers_in_order():
     async with anyio.create_task_group() as tg:
         callers = await Callers(tg).start()
         for name in "abcdef":
@@ -82,7 +82,7 @@ async def test_a_small_call_does_not_overtake_a_big_one_that_waits():
         assert callers.accepted == ["a", "big0", "big1", "small"]
 
 
-async def test_a_caller_that_gives_up_lets_the_next_in():
+async def test_a_cancelled_caller_lets_the_next_in():
     async with anyio.create_task_group() as tg:
         callers = await Callers(tg, capacity=1).start()
         await callers.come(sale("a"))
@@ -97,7 +97,7 @@ async def test_a_caller_that_gives_up_lets_the_next_in():
         assert callers.accepted == ["a", "d"]
 
 
-async def test_closing_turns_away_all_who_wait():
+async def test_closing_refuses_waiting_callers():
     async with anyio.create_task_group() as tg:
         callers = await Callers(tg, capacity=1).start()
         for name in "abc":
@@ -135,7 +135,7 @@ async def test_a_call_that_can_never_fit_is_refused_at_once():
         assert callers.accepted == ["e0", "e1", "waits"]
 
 
-async def test_room_that_another_process_made_is_found():
+async def test_space_made_by_another_process_is_found():
     async with anyio.create_task_group() as tg:
         callers = await Callers(tg, capacity=1, settings=QUICK).start()
         await callers.come(sale("a"))
@@ -145,7 +145,7 @@ async def test_room_that_another_process_made_is_found():
             await callers.admission.append([sale("b")], None)
 
 
-async def test_room_made_while_a_caller_tries_is_not_missed():
+async def test_space_made_during_an_append_is_not_missed():
     class Slow(MemoryOutbox):
         tries = 0
 
@@ -170,7 +170,7 @@ async def test_room_made_while_a_caller_tries_is_not_missed():
         assert callers.accepted == ["a", "b"]
 
 
-async def test_who_waits_for_room_does_not_spin():
+async def test_waiting_for_space_does_not_spin():
     class Counted(MemoryOutbox):
         tries = 0
 
@@ -195,14 +195,14 @@ async def test_who_waits_for_room_does_not_spin():
     assert callers.accepted == ["a", "b"]
 
 
-async def test_a_closed_intake_takes_nothing():
+async def test_a_closed_admission_accepts_nothing():
     admission = Admission(MemoryOutbox(), QUICK)
 
     with pytest.raises(ClosedError, match="nothing was accepted"):
         await admission.append([sale("a")], None)
 
 
-async def test_the_outboxs_errors_come_out():
+async def test_append_raises_the_outboxs_errors():
     class Broken(MemoryOutbox):
         async def append(self, conversions, destinations=None):
             raise OutboxError("disk full")
@@ -223,7 +223,7 @@ class Durable(MemoryOutbox):
 
 
 @pytest.mark.parametrize("kind", [MemoryOutbox, Durable])
-async def test_a_loop_that_submits_lets_others_run(kind):
+async def test_a_loop_that_submits_yields_to_other_tasks(kind):
     outbox = kind()
     await outbox.open(["meta"])
     admission = Admission(outbox, QUICK)
@@ -245,7 +245,7 @@ async def test_a_loop_that_submits_lets_others_run(kind):
     assert 9 <= beats <= 30
 
 
-async def test_a_loop_that_asks_for_room_lets_others_make_some():
+async def test_a_loop_that_retries_a_full_outbox_yields_to_other_tasks():
     outbox = MemoryOutbox(capacity=1)
     await outbox.open(["meta"])
     admission = Admission(outbox, attrs.evolve(QUICK, on_full="raise"))
@@ -265,7 +265,7 @@ async def test_a_loop_that_asks_for_room_lets_others_make_some():
             pytest.fail("nobody could make room")
 
 
-async def test_nobody_misses_the_commit_that_others_share():
+async def test_every_caller_joins_the_shared_commit():
     """Only an outbox that never waits needs breaks, so that others may run."""
     begun, commit = 0, anyio.Event()
 

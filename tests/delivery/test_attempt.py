@@ -39,7 +39,7 @@ async def test_a_good_batch_is_one_request():
     assert attempt.signal is None
 
 
-async def test_one_poison_among_a_thousand_costs_few_requests():
+async def test_one_bad_conversion_among_a_thousand_costs_few_requests():
     attempt, sink = await attempt_with(rejecting({"e617"}), 1000)
 
     assert len(sink.calls) < 30
@@ -49,7 +49,7 @@ async def test_one_poison_among_a_thousand_costs_few_requests():
 
 @given(st.integers(1, 64).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
 @settings(max_examples=60, deadline=None)
-async def test_every_poison_is_found_and_nothing_else(case):
+async def test_exactly_the_bad_conversions_are_rejected(case):
     count, bad = case
     attempt, sink = await attempt_with(rejecting({f"e{index}" for index in bad}), count)
 
@@ -60,7 +60,7 @@ async def test_every_poison_is_found_and_nothing_else(case):
     assert len(sink.calls) <= 1 + 2 * len(bad) * math.ceil(math.log2(max(count, 2)))
 
 
-async def test_what_a_rejected_batch_settled_is_not_sent_again():
+async def test_outcomes_of_a_rejected_batch_are_not_sent_again():
     def answer(batch):
         if len(batch) == 4:
             raise BatchRejected("one is bad", outcomes=[DELIVERED, None, None, DELIVERED])
@@ -73,7 +73,7 @@ async def test_what_a_rejected_batch_settled_is_not_sent_again():
     assert statuses_of(attempt.outcomes) == ["delivered", "delivered", "rejected", "delivered"]
 
 
-async def test_a_rejection_that_settled_all_is_no_trouble():
+async def test_a_rejection_with_all_outcomes_is_not_a_failure():
     def answer(_):
         raise BatchRejected("some are bad", outcomes=[DELIVERED, Outcome.rejected("no")])
 
@@ -92,7 +92,7 @@ async def test_a_rejection_that_settled_all_is_no_trouble():
         Unavailable("503", outcomes=[DELIVERED, None]),
     ],
 )
-async def test_a_signal_keeps_what_was_settled_before_it(signal):
+async def test_a_signal_keeps_its_outcomes(signal):
     def answer(_):
         raise signal
 
@@ -103,7 +103,7 @@ async def test_a_signal_keeps_what_was_settled_before_it(signal):
 
 
 @pytest.mark.parametrize("outcomes", [[DELIVERED], [DELIVERED, "yes"], 7])
-async def test_outcomes_of_a_signal_that_do_not_fit_are_left_out(outcomes):
+async def test_invalid_outcomes_of_a_signal_are_ignored(outcomes):
     def answer(_):
         raise Throttled("slow down", after=5, outcomes=outcomes)
 
@@ -113,7 +113,7 @@ async def test_outcomes_of_a_signal_that_do_not_fit_are_left_out(outcomes):
     assert isinstance(attempt.signal, Throttled)
 
 
-async def test_a_signal_in_a_half_ends_the_try():
+async def test_a_signal_in_a_half_ends_the_attempt():
     def answer(batch):
         if len(batch) > 2:
             raise BatchRejected("one is bad")
@@ -140,7 +140,7 @@ async def test_a_signal_in_a_half_ends_the_try():
         (outcome for outcome in [DELIVERED] * 2),
     ],
 )
-async def test_an_answer_that_is_not_one_outcome_each_counts_as_no_answer(answer):
+async def test_an_invalid_answer_counts_as_unavailable(answer):
     attempt, _ = await attempt_with(lambda _: answer, 2)
 
     assert attempt.outcomes == [None, None]
@@ -148,7 +148,7 @@ async def test_an_answer_that_is_not_one_outcome_each_counts_as_no_answer(answer
     assert "one outcome for each of 2" in attempt.signal.reason
 
 
-async def test_a_sink_that_is_not_async_counts_as_no_answer():
+async def test_a_sync_sink_counts_as_unavailable():
     class Plain:
         name = "plain"
 
@@ -170,7 +170,7 @@ async def test_a_sink_that_is_not_async_counts_as_no_answer():
         TimeoutError(),
     ],
 )
-async def test_any_exception_counts_as_no_answer_and_leaks_no_text(exc):
+async def test_any_exception_counts_as_unavailable_and_leaks_no_text(exc):
     def answer(_):
         raise exc
 
@@ -182,7 +182,7 @@ async def test_any_exception_counts_as_no_answer_and_leaks_no_text(exc):
     assert "jane" not in attempt.signal.reason
 
 
-async def test_a_bare_signal_stops_the_try():
+async def test_a_bare_signal_ends_the_attempt():
     def answer(_):
         raise SinkSignal("odd")
 
@@ -191,7 +191,7 @@ async def test_a_bare_signal_stops_the_try():
     assert attempt.signal.reason == "odd"
 
 
-async def test_a_sink_that_lets_a_cancellation_out_counts_as_no_answer():
+async def test_a_sink_that_cancels_itself_counts_as_unavailable():
     async def answer(_):
         raise anyio.get_cancelled_exc_class()
 
@@ -200,7 +200,7 @@ async def test_a_sink_that_lets_a_cancellation_out_counts_as_no_answer():
     assert "cancelled itself" in attempt.signal.reason
 
 
-async def test_a_sink_that_hangs_counts_as_no_answer():
+async def test_a_sink_that_hangs_counts_as_unavailable():
     async def answer(_):
         await anyio.sleep_forever()
 

@@ -29,7 +29,7 @@ def statuses_of(outcomes):
     return [outcome.status.value if outcome else None for outcome in outcomes]
 
 
-async def test_a_conversion_that_breaks_the_service_is_found_by_halving():
+async def test_a_conversion_that_makes_the_service_fail_is_found():
     attempt, sink = await attempt_with(rejecting({"e3"}, kind=Unavailable), 8, split_failures=True)
 
     assert attempt.signal is None
@@ -38,7 +38,7 @@ async def test_a_conversion_that_breaks_the_service_is_found_by_halving():
     assert len(sink.calls) <= 8
 
 
-async def test_several_that_break_the_service_are_found_as_long_as_others_pass_between():
+async def test_several_failing_conversions_are_found():
     bad = {"e0", "e3", "e6", "e9", "e12"}
     attempt, sink = await attempt_with(rejecting(bad, kind=Unavailable), 16, split_failures=True)
 
@@ -47,7 +47,7 @@ async def test_several_that_break_the_service_are_found_as_long_as_others_pass_b
     assert not bad & set(sink.taken)
 
 
-async def test_a_conversion_that_makes_the_sink_hang_is_found_by_halving():
+async def test_a_conversion_that_makes_the_sink_hang_is_found():
     async def answer(batch):
         if "e0" in batch:
             await anyio.sleep_forever()
@@ -57,7 +57,7 @@ async def test_a_conversion_that_makes_the_sink_hang_is_found_by_halving():
     assert statuses_of(attempt.outcomes) == ["retry", "delivered", "delivered", "delivered"]
 
 
-async def test_halving_gives_up_when_the_service_is_down_after_all():
+async def test_splitting_ends_when_the_service_is_down_after_all():
     attempt, sink = await attempt_with(
         rejecting({f"e{index}" for index in range(64)}, kind=Unavailable), 64, split_failures=True
     )
@@ -71,7 +71,7 @@ async def test_halving_gives_up_when_the_service_is_down_after_all():
 @pytest.mark.parametrize(
     "signal", [Throttled("slow down", after=1), NeedsOperator("401"), Unfinished("late")]
 )
-async def test_only_silence_is_halved_as_well(signal):
+async def test_signals_about_the_whole_batch_are_not_split(signal):
     def answer(_):
         raise signal
 
@@ -81,7 +81,7 @@ async def test_only_silence_is_halved_as_well(signal):
     assert attempt.signal is signal
 
 
-async def test_without_halving_one_failure_ends_the_try():
+async def test_without_splitting_one_failure_ends_the_attempt():
     attempt, sink = await attempt_with(rejecting({"e0"}, kind=Unavailable))
 
     assert len(sink.calls) == 1
@@ -105,7 +105,7 @@ async def test_the_lease_is_renewed_before_every_request_but_the_first():
     assert steps == ["send", "renew", "send", "renew", "send", "renew", "send", "renew", "send"]
 
 
-async def test_a_lost_lease_ends_the_try():
+async def test_a_lost_lease_ends_the_attempt():
     async def may_send_next():
         return False
 
@@ -116,7 +116,7 @@ async def test_a_lost_lease_ends_the_try():
     assert attempt.outcomes == [None] * 4
 
 
-async def test_what_is_known_survives_a_cancelled_try():
+async def test_outcomes_survive_a_cancelled_attempt():
     async def answer(batch):
         if len(batch) == 4:
             raise BatchRejected("one is bad")
@@ -136,7 +136,7 @@ AGAIN = Outcome.retry("busy", code="503")
 
 
 @pytest.mark.parametrize("probe", [0, 2, 3])
-async def test_a_probe_leaves_alone_and_the_others_follow_if_it_is_taken(probe):
+async def test_a_probe_is_sent_alone_and_the_rest_follows_its_delivery(probe):
     attempt, sink = await attempt_with(None, probe_index=probe)
 
     assert [len(call) for call in sink.calls] == [1, 3]
@@ -147,7 +147,7 @@ async def test_a_probe_leaves_alone_and_the_others_follow_if_it_is_taken(probe):
 @pytest.mark.parametrize(
     "trouble", [Unavailable("503"), Throttled("slow down", after=1), NeedsOperator("401")]
 )
-async def test_a_probe_that_fails_keeps_the_others_back(trouble):
+async def test_the_rest_is_not_sent_after_a_failed_probe(trouble):
     def answer(_):
         raise trouble
 
@@ -158,7 +158,7 @@ async def test_a_probe_that_fails_keeps_the_others_back(trouble):
     assert attempt.signal is trouble
 
 
-async def test_a_probe_that_is_refused_is_an_answer():
+async def test_the_rest_follows_a_rejected_probe():
     attempt, sink = await attempt_with(rejecting({"e1"}), probe_index=1)
 
     assert sink.calls == [["e1"], ["e0", "e2", "e3"]]
@@ -166,7 +166,7 @@ async def test_a_probe_that_is_refused_is_an_answer():
 
 
 @pytest.mark.parametrize("count", [1, 4])
-async def test_a_probe_that_is_to_be_tried_again_is_none(count):
+async def test_a_probe_to_be_retried_ends_the_attempt(count):
     attempt, sink = await attempt_with(lambda _: [AGAIN], count, probe_index=0)
 
     assert sink.calls == [["e0"]]

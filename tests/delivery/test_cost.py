@@ -15,7 +15,7 @@ from tests.delivery.doubles import BlockingAnswer, FakeSink, World, run_ready_ta
 pytestmark = pytest.mark.asyncio
 
 
-async def test_no_task_is_made_per_conversion():
+async def test_no_task_is_created_per_conversion():
     made = 0
 
     def counting(loop, coro, **options):
@@ -40,7 +40,7 @@ async def test_no_task_is_made_per_conversion():
     assert batches < 300
 
 
-async def test_those_who_wait_need_no_task_of_the_library():
+async def test_waiting_callers_need_no_task_of_the_library():
     keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper, batch=1000))
     async with world.open():
@@ -82,7 +82,7 @@ async def test_a_full_batch_with_waiting_callers_does_not_block_the_event_loop()
     assert longest < 0.1
 
 
-async def test_the_callers_of_a_full_batch_are_told_in_parts():
+async def test_the_callers_of_a_full_batch_are_notified_in_slices():
     world = World(FakeSink(batch=1000))
     steps, seen = 0, set()
 

@@ -39,7 +39,7 @@ async def started(tg, awaitable):
     return results
 
 
-async def test_it_waits_for_every_destination():
+async def test_awaiting_a_delivery_waits_for_every_destination():
     delivery = make_delivery()
     async with anyio.create_task_group() as tg:
         results = await started(tg, delivery)
@@ -57,7 +57,7 @@ async def test_it_waits_for_every_destination():
     assert not report.delivered
 
 
-async def test_it_waits_for_one_destination():
+async def test_at_waits_for_one_destination():
     delivery = make_delivery()
     async with anyio.create_task_group() as tg:
         results = await started(tg, delivery.at("anytrack"))
@@ -69,7 +69,7 @@ async def test_it_waits_for_one_destination():
     assert results[0].remote_id == "r1"
 
 
-async def test_it_can_be_awaited_twice_and_by_several():
+async def test_a_delivery_can_be_awaited_twice_and_concurrently():
     delivery = make_delivery()
     delivery.resolve(outcome("anytrack"))
     delivery.resolve(outcome("meta"))
@@ -77,7 +77,7 @@ async def test_it_can_be_awaited_twice_and_by_several():
     assert (await finished(delivery)) == (await finished(delivery))
 
 
-async def test_a_retry_is_not_the_end():
+async def test_a_retry_is_not_final():
     delivery = make_delivery()
     delivery.resolve(outcome("anytrack"))
     delivery.resolve(outcome("meta", Status.WAITING, error="503"))
@@ -87,7 +87,7 @@ async def test_a_retry_is_not_the_end():
     assert delivery.pending == ["meta"]
 
 
-async def test_the_first_final_outcome_stays():
+async def test_a_final_outcome_is_never_replaced():
     delivery = make_delivery()
     delivery.resolve(outcome("meta", remote_id="first"))
     delivery.resolve(outcome("meta", Status.WAITING))
@@ -95,12 +95,12 @@ async def test_the_first_final_outcome_stays():
     assert delivery.report.outcomes["meta"].remote_id == "first"
 
 
-async def test_asking_for_a_destination_that_it_is_not_for_is_an_error():
+async def test_at_refuses_a_destination_the_conversion_is_not_for():
     with pytest.raises(ConfigurationError, match="only for: anytrack, meta"):
         await make_delivery().at("hubspot")
 
 
-async def test_a_destination_that_it_is_not_for_is_done():
+async def test_a_destination_the_conversion_is_not_for_counts_as_done():
     delivery = make_delivery()
     delivery.resolve(outcome("anytrack"))
 
@@ -109,7 +109,7 @@ async def test_a_destination_that_it_is_not_for_is_done():
     assert not delivery.done(("meta",))
 
 
-async def test_what_the_outbox_knows_ends_the_wait_for_destinations_it_is_not_for():
+async def test_refreshing_ends_the_wait_for_other_destinations():
     delivery = make_delivery()
     delivery.resolve(outcome("anytrack"))
     async with anyio.create_task_group() as tg:
@@ -122,7 +122,7 @@ async def test_what_the_outbox_knows_ends_the_wait_for_destinations_it_is_not_fo
     assert isinstance(meta[0], ConfigurationError)
 
 
-async def test_closing_wakes_those_who_wait_and_those_who_come_later():
+async def test_closing_fails_current_and_later_waits():
     delivery = make_delivery()
     delivery.resolve(outcome("anytrack"))
     async with anyio.create_task_group() as tg:
@@ -135,7 +135,7 @@ async def test_closing_wakes_those_who_wait_and_those_who_come_later():
     assert (await finished(delivery.at("anytrack"))).final
 
 
-async def test_an_error_that_several_get_does_not_collect_their_tracebacks():
+async def test_a_shared_error_does_not_collect_tracebacks():
     delivery = make_delivery()
     delivery.fail(LOST)
     depths = []
@@ -147,7 +147,7 @@ async def test_an_error_that_several_get_does_not_collect_their_tracebacks():
     assert depths[0] == depths[-1]
 
 
-async def test_a_watcher_is_told_until_it_looks_away():
+async def test_a_watcher_is_called_until_it_is_removed():
     delivery, seen = make_delivery(), []
     delivery.watch(seen.append)
     delivery.watch(seen.append)
@@ -161,7 +161,7 @@ async def test_a_watcher_is_told_until_it_looks_away():
     assert [*awaited, delivery.awaited] == [True, False]
 
 
-async def test_it_shows_id_and_statuses_only():
+async def test_repr_shows_id_and_statuses_only():
     delivery = make_delivery()
     delivery.resolve(outcome("meta", error="jane@example.com"))
 

@@ -27,7 +27,7 @@ def resolve(deliveries, event_id, status=Status.DELIVERED, destination="meta", *
     )
 
 
-async def test_those_nobody_asks_for_are_never_made(monkeypatch, deliveries):
+async def test_deliveries_are_created_when_they_are_taken_out(monkeypatch, deliveries):
     made = []
 
     def counting(event_id, destinations):
@@ -43,7 +43,7 @@ async def test_those_nobody_asks_for_are_never_made(monkeypatch, deliveries):
     assert made == ["b"]
 
 
-async def test_each_is_made_once_in_the_order_of_the_call(deliveries):
+async def test_each_delivery_is_created_once_in_the_order_of_the_call(deliveries):
     group = deliveries.get_many(["a", "b", "c"], META)
 
     assert len(group) == 3
@@ -54,7 +54,7 @@ async def test_each_is_made_once_in_the_order_of_the_call(deliveries):
         group[3]
 
 
-async def test_what_happened_before_it_was_made_is_known_to_it(deliveries):
+async def test_a_delivery_has_the_outcomes_from_before_its_creation(deliveries):
     group = deliveries.get_many(["a", "b"], ("meta", "hubspot"))
     resolve(deliveries, "a", Status.WAITING, attempts=1, error="busy")
     resolve(deliveries, "a", Status.DELIVERED, attempts=2)
@@ -70,7 +70,7 @@ async def test_what_happened_before_it_was_made_is_known_to_it(deliveries):
     assert not group[1].done()
 
 
-async def test_what_happens_after_it_was_made_reaches_it_though_the_others_are_gone(deliveries):
+async def test_a_delivery_outlives_its_batch(deliveries):
     group = deliveries.get_many(["a", "b"], META)
     delivery = group[0]
     del group
@@ -81,7 +81,7 @@ async def test_what_happens_after_it_was_made_reaches_it_though_the_others_are_g
     assert delivery.done()
 
 
-async def test_dropping_them_leaves_nothing_behind(deliveries):
+async def test_dropping_a_batch_leaves_nothing_behind(deliveries):
     group = deliveries.get_many(["a", "b"], META)
     assert group[0]
     del group
@@ -90,7 +90,7 @@ async def test_dropping_them_leaves_nothing_behind(deliveries):
     assert not deliveries._references
 
 
-async def test_dropping_them_leaves_alone_who_submitted_an_id_again(deliveries):
+async def test_dropping_a_batch_keeps_a_newer_delivery_of_its_id(deliveries):
     group = deliveries.get_many(["a", "b"], META)
     resolve(deliveries, "a")
     again = deliveries.get("a", META)
@@ -104,7 +104,7 @@ async def test_dropping_them_leaves_alone_who_submitted_an_id_again(deliveries):
     assert [*deliveries._references] == ["a"]
 
 
-async def test_an_id_that_is_known_has_the_handle_it_had(deliveries):
+async def test_a_repeated_id_keeps_its_delivery(deliveries):
     group = deliveries.get_many(["a", "b"], META)
     single = deliveries.get("c", META)
 
@@ -115,19 +115,19 @@ async def test_an_id_that_is_known_has_the_handle_it_had(deliveries):
     assert again[1] is single
 
 
-async def test_an_id_that_is_known_by_a_single_handle_keeps_it(deliveries):
+async def test_a_repeated_single_id_keeps_its_delivery(deliveries):
     single = deliveries.get("c", META)
 
     assert deliveries.get_many(["b", "c"], META)[1] is single
 
 
-async def test_an_id_that_occurs_twice_has_one_handle(deliveries):
+async def test_an_id_that_occurs_twice_has_one_delivery(deliveries):
     twice = deliveries.get_many(["a", "a"], META)
 
     assert twice[0] is twice[1]
 
 
-async def test_closing_fails_those_that_are_not_made_yet_but_not_what_is_done(deliveries):
+async def test_closing_fails_deliveries_created_later_unless_done(deliveries):
     group = deliveries.get_many(["a", "b"], META)
     resolve(deliveries, "a")
 
@@ -138,7 +138,7 @@ async def test_closing_fails_those_that_are_not_made_yet_but_not_what_is_done(de
         await group[1]
 
 
-async def test_closing_makes_none_that_nobody_asked_for(monkeypatch, deliveries):
+async def test_closing_creates_no_deliveries(monkeypatch, deliveries):
     """A million of them would take seconds, in which nothing else runs."""
     group = deliveries.get_many(["a", "b", "c"], META)
     first = group[0]
@@ -154,7 +154,7 @@ async def test_closing_makes_none_that_nobody_asked_for(monkeypatch, deliveries)
     assert str(group[2].failure) == "c"
 
 
-async def test_many_that_are_submitted_at_once_are_awaited_one_by_one():
+async def test_deliveries_of_one_call_are_awaited_individually():
     keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper, batch=1000))
     async with world.open():

@@ -32,7 +32,7 @@ async def test_a_delivery_answers_for_one_destination_and_for_all():
         assert statuses(await delivery) == {"anytrack": "delivered", "meta": "delivered"}
 
 
-async def test_what_was_accepted_is_told_once():
+async def test_accepted_conversions_are_one_event():
     world = World()
     async with world.open():
         await world.submit(*sales(3))
@@ -41,7 +41,7 @@ async def test_what_was_accepted_is_told_once():
     assert [event.event_ids for event in world.events_of(Submitted)] == [["e0", "e1", "e2"]]
 
 
-async def test_the_same_id_has_the_same_live_handle_and_is_sent_once():
+async def test_a_repeated_id_shares_its_delivery_and_is_sent_once():
     keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper))
     async with world.open():
@@ -65,7 +65,7 @@ async def test_a_repeat_after_delivery_resolves_at_once():
     assert statuses(again) == {"anytrack": "delivered", "meta": "dead"}
 
 
-async def test_a_repeat_is_for_whom_the_first_was():
+async def test_a_repeat_has_the_destinations_of_the_first():
     world = World(FakeSink("anytrack"), FakeSink("meta"))
     async with world.open():
         await world.submit(sale("a"), to=["meta"])
@@ -75,7 +75,7 @@ async def test_a_repeat_is_for_whom_the_first_was():
             await again.at("anytrack")
 
 
-async def test_other_content_under_the_same_id_is_a_conflict_that_stops_nothing():
+async def test_other_content_under_the_same_id_is_a_conflict():
     world = World()
     async with world.open():
         deliveries = await world.submit(sale("a"), sale("a", revenue=2), sale("b"))
@@ -85,7 +85,7 @@ async def test_other_content_under_the_same_id_is_a_conflict_that_stops_nothing(
     assert world.sinks[0].taken == ["a", "b"]
 
 
-async def test_an_id_that_was_forgotten_is_a_new_conversion_with_a_new_handle():
+async def test_a_forgotten_id_is_a_new_conversion():
     world = World(outbox=MemoryOutbox(remember_ids=1), remember=0.0, prune_every=3600.0)
     async with world.open():
         (first,) = await world.submit(sale("a"))
@@ -98,7 +98,7 @@ async def test_an_id_that_was_forgotten_is_a_new_conversion_with_a_new_handle():
     assert world.sinks[0].taken == ["a", "a"]
 
 
-async def test_it_can_be_opened_again_and_forgets_what_was_left():
+async def test_a_dispatcher_can_be_opened_again():
     sink = FakeSink(answer=BlockingAnswer())
     world = World(sink, drain=0.0)
     async with world.open(leaving=True):
@@ -149,7 +149,7 @@ async def test_a_start_for_a_destination_without_a_sink_is_refused():
         World(from_start=["mata"])
 
 
-async def test_a_dispatcher_that_is_not_open_takes_nothing():
+async def test_a_closed_dispatcher_accepts_nothing():
     world = World()
     for _ in range(2):
         with pytest.raises(ClosedError):
@@ -160,7 +160,7 @@ async def test_a_dispatcher_that_is_not_open_takes_nothing():
             world.dispatcher.check_open()
 
 
-async def test_it_can_be_made_before_there_is_an_event_loop():
+async def test_a_dispatcher_can_be_created_without_an_event_loop():
     world = await anyio.to_thread.run_sync(World)
     async with world.open():
         await world.deliver(sale("a"))
@@ -196,7 +196,7 @@ async def test_a_full_outbox_can_raise_instead():
         keeper.open()
 
 
-async def test_the_outboxs_error_comes_out_of_submit():
+async def test_submit_raises_the_outboxs_error():
     class Full(MemoryOutbox):
         async def append(self, conversions, destinations=None):
             raise OutboxError("disk full")

@@ -36,7 +36,7 @@ def woken(lanes):
     return [lane.woken for lane in lanes.values()]
 
 
-def test_a_shared_outbox_wakes_only_whom_the_news_is_for():
+def test_a_shared_outbox_wakes_only_the_addressed_lanes():
     lanes = make_lanes()
 
     lanes.wake_for(("meta",), 1)
@@ -45,7 +45,7 @@ def test_a_shared_outbox_wakes_only_whom_the_news_is_for():
     assert woken(lanes) == [2, 1]
 
 
-def test_what_is_for_others_is_passed_over_in_strides():
+def test_a_lane_passes_over_many_conversions_for_others_at_a_time():
     lanes = make_lanes()
 
     for _ in range(3):
@@ -58,7 +58,7 @@ def test_what_is_for_others_is_passed_over_in_strides():
     assert woken(lanes) == [6, 2]
 
 
-def test_the_strides_leave_room_in_a_small_outbox():
+def test_fewer_are_skipped_in_a_small_outbox():
     lanes = make_lanes(Kind(capacity=50))
 
     for _ in range(5):
@@ -67,7 +67,7 @@ def test_the_strides_leave_room_in_a_small_outbox():
     assert woken(lanes) == [5, 1]
 
 
-def test_an_outbox_of_ones_own_is_looked_at_by_all():
+def test_an_unshared_outbox_wakes_every_lane():
     """It costs next to nothing there, and nobody looks without being woken."""
     lanes = make_lanes(Kind(shared=False))
 
@@ -76,7 +76,7 @@ def test_an_outbox_of_ones_own_is_looked_at_by_all():
     assert woken(lanes) == [1, 1]
 
 
-def test_a_stride_begins_when_all_were_woken():
+def test_skipping_starts_over_when_every_lane_was_woken():
     lanes = make_lanes()
 
     lanes.wake_for(("meta",), 900)
@@ -87,7 +87,7 @@ def test_a_stride_begins_when_all_were_woken():
 
 
 @pytest.mark.asyncio
-async def test_a_file_is_left_alone_by_lanes_that_it_has_nothing_for(tmp_path):
+async def test_a_lane_does_not_read_the_file_for_conversions_of_others(tmp_path):
     claims = collections.Counter()
 
     class Counted(SQLiteOutbox):

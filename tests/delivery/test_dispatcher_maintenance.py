@@ -21,7 +21,7 @@ from tests.delivery.doubles import (
 pytestmark = pytest.mark.asyncio
 
 
-async def test_a_destination_that_joins_gets_what_came_before_only_if_asked_for():
+async def test_a_new_destination_gets_earlier_conversions_only_from_start():
     outbox = MemoryOutbox()
     slow = FakeSink("slow", BlockingAnswer())  # keeps the log from being cleaned up
     async with World(FakeSink(), slow, outbox=outbox, drain=0.0).open(leaving=True) as world:
@@ -61,14 +61,14 @@ class Pruned(MemoryOutbox):
         return await super().prune(remember=remember)
 
 
-async def test_the_outbox_is_cleaned_up_by_the_clock():
+async def test_the_outbox_is_pruned_by_the_clock():
     outbox = Pruned()
     async with World(outbox=outbox, prune_every=0.001).open() as world:
         outbox.changed = world.changed
         await world.until(lambda: outbox.prunes >= 3)
 
 
-async def test_the_outbox_is_cleaned_up_after_many_deliveries():
+async def test_the_outbox_is_pruned_after_many_deliveries():
     outbox = Pruned(capacity=20_000)
     async with World(FakeSink(batch=1000), outbox=outbox, prune_every=3600.0).open() as world:
         await world.submit(*sales(4_000))
@@ -81,7 +81,7 @@ async def test_the_outbox_is_cleaned_up_after_many_deliveries():
         assert outbox.prunes == 1
 
 
-async def test_a_clean_up_that_fails_is_logged_and_tried_again(caplog):
+async def test_a_failed_prune_is_logged_and_retried(caplog):
     outbox = Pruned()
     outbox.broken = True
     async with World(outbox=outbox, prune_every=0.001).open() as world:
@@ -130,7 +130,7 @@ async def test_a_delivery_awaited_here_resolves_when_another_process_delivers_it
     assert there.sinks[0].taken == ["a"]
 
 
-async def test_a_look_at_what_others_did_that_fails_is_tried_again(caplog):
+async def test_a_failed_poll_is_retried(caplog):
     outbox = Shared()
     outbox.fails = 2
     stuck = FakeSink(answer=BlockingAnswer(), batch=1)
@@ -145,7 +145,7 @@ async def test_a_look_at_what_others_did_that_fails_is_tried_again(caplog):
     assert "cannot read the outbox, trying again: database is locked" in caplog.text
 
 
-async def test_what_another_process_accepted_is_found():
+async def test_conversions_accepted_by_another_process_are_delivered():
     outbox = Shared()
     world = World(outbox=outbox)
     async with world.open():
@@ -154,7 +154,7 @@ async def test_what_another_process_accepted_is_found():
         await world.until(lambda: len(world.sinks[0].taken) == 3)
 
 
-async def test_helpers_run_beside_the_lanes_until_it_closes():
+async def test_started_tasks_run_beside_the_lanes_until_closing():
     seen = []
 
     async def work():

@@ -9,7 +9,7 @@ from tests.delivery.doubles import Clock
 
 
 class WatchedFlow(FlowControl):
-    """A flow with its clock and what it told."""
+    """A flow control with its clock and events."""
 
     def __init__(self, rate=None, spacing=None, linger=0.0):
         self.clock = Clock()
@@ -43,7 +43,7 @@ def flow():
     return WatchedFlow()
 
 
-def test_a_new_gate_is_open(flow):
+def test_a_new_lane_may_send_at_once(flow):
     assert flow.state is LaneState.RUNNING
     assert not flow.sends_in
     assert not flow.probing
@@ -62,7 +62,7 @@ def test_the_rate_spaces_batches():
     assert flow.sends_in == 0.25
 
 
-def test_the_rate_is_kept_when_a_lane_is_reopened():
+def test_the_rate_is_kept_when_a_lane_is_resumed():
     flow = WatchedFlow(rate=4)
     flow.throttle("slow down", 5)
     flow.record_send()
@@ -83,7 +83,7 @@ def test_a_success_at_a_limited_rate_ends_a_pause_that_is_over():
     assert flow.state is LaneState.RUNNING
 
 
-def test_three_failures_in_a_row_are_a_service_that_is_down_told_once(flow):
+def test_three_failures_in_a_row_mean_down_with_one_event(flow):
     flow.record_failure("503")
     flow.record_failure("503")
     assert flow.state is LaneState.RUNNING
@@ -118,7 +118,7 @@ def test_probes_wait_longer_and_longer_up_to_the_cap(flow):
     assert 4 < max(waits) <= 8
 
 
-def test_an_answer_ends_the_down_time(flow):
+def test_a_success_ends_the_down_state(flow):
     flow.fail_often()
 
     flow.record_success(flow.record_send(), delivered=False)
@@ -160,7 +160,7 @@ def test_an_answer_to_an_earlier_request_does_not_end_a_pause(flow):
     assert flow.kinds() == [LaneThrottled, LaneResumed]
 
 
-def test_throttling_goes_on_quietly(flow):
+def test_repeated_throttling_sends_no_more_events(flow):
     flow.throttle("slow down", 5)
     flow.clock.now += 5
     flow.throttle("slow down", 7)
@@ -176,7 +176,7 @@ def test_a_shorter_pause_does_not_cut_a_longer_one(flow):
     assert flow.sends_in == 50
 
 
-def test_a_refusal_of_credentials_is_told_once_and_probed_quietly(flow):
+def test_a_held_lane_sends_one_event_and_keeps_probing(flow):
     for _ in range(3):
         flow.hold("401", "credentials", flow.record_send())
         assert flow.sends_in == 300
@@ -186,7 +186,7 @@ def test_a_refusal_of_credentials_is_told_once_and_probed_quietly(flow):
     assert flow.probing
 
 
-def test_what_left_before_the_credentials_were_refused_proves_nothing(flow):
+def test_a_success_sent_before_the_hold_does_not_resume(flow):
     early, late = flow.record_send(), flow.record_send()
     flow.hold("401", "credentials", late)
 
@@ -196,7 +196,7 @@ def test_what_left_before_the_credentials_were_refused_proves_nothing(flow):
     assert flow.kinds() == [LaneHeld]
 
 
-def test_a_probe_that_is_refused_does_not_prove_the_credentials(flow):
+def test_a_rejected_probe_does_not_resume_a_held_lane(flow):
     flow.hold("401", "credentials", flow.record_send())
 
     flow.record_success(flow.record_send(), delivered=False)
@@ -207,7 +207,7 @@ def test_a_probe_that_is_refused_does_not_prove_the_credentials(flow):
 
 
 @pytest.mark.parametrize("answer", ["throttle", "fail"])
-def test_a_held_lane_stays_held_whatever_else_goes_wrong(flow, answer):
+def test_a_held_lane_stays_held_despite_other_failures(flow, answer):
     flow.hold("401", "credentials", flow.record_send())
     flow.clock.now += 300
 
@@ -218,7 +218,7 @@ def test_a_held_lane_stays_held_whatever_else_goes_wrong(flow, answer):
     assert flow.kinds() == [LaneHeld]
 
 
-def test_an_operator_reopens_at_once(flow):
+def test_resume_ends_a_hold_at_once(flow):
     flow.hold("401", "credentials", flow.record_send())
 
     flow.resume()
@@ -228,7 +228,7 @@ def test_an_operator_reopens_at_once(flow):
     assert flow.kinds() == [LaneHeld, LaneResumed]
 
 
-def test_a_refusal_of_the_old_credentials_does_not_hold_the_new_ones(flow):
+def test_a_late_refusal_of_old_credentials_does_not_hold_again(flow):
     early, late = flow.record_send(), flow.record_send()
     flow.hold("401", "credentials", early)
     flow.resume()
@@ -240,7 +240,7 @@ def test_a_refusal_of_the_old_credentials_does_not_hold_the_new_ones(flow):
     assert flow.state is LaneState.HELD
 
 
-def test_a_probe_that_left_with_the_old_credentials_does_not_hold_the_new_ones(flow):
+def test_a_late_refusal_of_an_old_probe_does_not_hold_again(flow):
     flow.hold("401", "credentials", flow.record_send())
     probe = flow.record_send()
     flow.resume()
@@ -250,7 +250,7 @@ def test_a_probe_that_left_with_the_old_credentials_does_not_hold_the_new_ones(f
     assert flow.state is LaneState.RUNNING
 
 
-def test_reopening_an_open_lane_tells_nobody(flow):
+def test_resuming_a_running_lane_sends_no_event(flow):
     flow.resume()
 
     assert flow.events == []
@@ -287,7 +287,7 @@ def test_failures_before_a_service_throttled_do_not_count(flow):
     assert flow.state is LaneState.THROTTLED
 
 
-def test_spacing_is_asked_with_the_seconds_since_the_last_batch():
+def test_spacing_gets_the_seconds_since_the_last_batch():
     flow = WatchedFlow(spacing=lambda since: 10.0 - since)
     flow.record_send()
     flow.clock.now += 4.0
@@ -309,7 +309,7 @@ def test_without_spacing_a_lane_lingers_as_long_as_it_is_set():
     assert WatchedFlow(linger=0.25).lingers_for == 0.25
 
 
-def test_a_clock_set_back_lengthens_no_spacing():
+def test_a_clock_set_back_does_not_lengthen_spacing():
     flow = WatchedFlow(spacing=lambda since: 10.0 - since)
     flow.record_send()
     flow.clock.now -= 3600.0
@@ -317,7 +317,7 @@ def test_a_clock_set_back_lengthens_no_spacing():
     assert flow.lingers_for == 10.0
 
 
-def test_a_spacing_that_fails_spaces_nothing_and_is_told_once(caplog):
+def test_a_failing_spacing_is_logged_once_and_dropped(caplog):
     def broken(_):
         raise ValueError("ada@example.com")
 

@@ -23,7 +23,7 @@ from tests.delivery.doubles import (
 pytestmark = pytest.mark.asyncio
 
 
-async def test_a_single_conversion_leaves_at_once():
+async def test_a_single_conversion_is_sent_at_once():
     world = World()
     async with world.open():
         (report,) = await world.deliver(sale("a"))
@@ -32,7 +32,7 @@ async def test_a_single_conversion_leaves_at_once():
     assert world.sinks[0].calls == [["a"]]
 
 
-async def test_an_idle_lane_lets_others_finish_and_takes_along_what_they_submit():
+async def test_an_idle_lane_yields_before_it_claims():
     world = World()
     async with world.open():
         await run_ready_tasks()
@@ -54,7 +54,7 @@ async def test_a_healthy_run_logs_nothing(caplog):
     assert not caplog.records
 
 
-async def test_what_came_while_a_batch_was_away_leaves_together():
+async def test_conversions_submitted_during_a_batch_form_the_next_batch():
     keeper = BlockingAnswer()
     sink = FakeSink(answer=keeper, batch=10)
     world = World(sink)
@@ -69,7 +69,7 @@ async def test_what_came_while_a_batch_was_away_leaves_together():
     assert sink.taken == ["first", *(f"e{index}" for index in range(25))]
 
 
-async def test_as_many_batches_are_away_as_the_sink_allows():
+async def test_as_many_batches_are_in_flight_as_the_sink_allows():
     keeper = BlockingAnswer()
     sink = FakeSink(answer=keeper, batch=5, concurrency=3)
     world = World(sink)
@@ -98,7 +98,7 @@ async def test_linger_waits_for_a_fuller_batch_every_time():
     assert [len(call) for call in sink.calls] == [5, 5]
 
 
-async def test_linger_holds_no_full_batch_back():
+async def test_linger_does_not_delay_a_full_batch():
     sink = FakeSink(batch=5)
     world = World(sink, linger=3600.0)
     async with world.open():
@@ -118,7 +118,7 @@ async def test_closing_does_not_wait_for_linger():
     assert sink.taken == ["a"]
 
 
-async def test_no_more_batches_a_second_leave_than_the_rate_allows():
+async def test_the_rate_limits_batches_per_second():
     clock = Clock()
     sink = FakeSink(batch=1, rate=2)
     world = World(sink, clock=clock)
@@ -143,7 +143,7 @@ async def test_a_lane_with_a_rate_drains_its_backlog_at_closing(durable, tmp_pat
     assert len(sink.taken) == 5
 
 
-async def test_outcomes_are_settled_one_by_one():
+async def test_outcomes_of_a_batch_are_settled_individually():
     def answer(batch):
         if len(batch) == 1:
             return None
@@ -167,7 +167,7 @@ async def test_outcomes_are_settled_one_by_one():
     assert world.sinks[0].calls[1:] == [["e2"]]
 
 
-async def test_a_retry_comes_up_while_another_worker_waits_for_work():
+async def test_a_retry_wakes_a_worker_that_waits_for_work():
     # The idle worker went to sleep when nothing was due.
     keeper = BlockingAnswer()
 
@@ -188,7 +188,7 @@ async def test_a_retry_comes_up_while_another_worker_waits_for_work():
             await delivery
 
 
-async def test_a_failed_batch_comes_up_while_another_worker_waits_for_work():
+async def test_a_failed_batch_wakes_a_worker_that_waits_for_work():
     keeper = BlockingAnswer()
 
     async def answer(_):

@@ -53,7 +53,7 @@ async def test_a_destination_that_is_down_gets_one_probe_of_one_conversion_at_a_
     assert not world.events_of(DeadLettered)
 
 
-async def test_those_who_wait_can_see_why():
+async def test_waiting_callers_can_see_the_reason():
     sink = FakeSink("meta", Service(Unavailable("503 from Meta", code="2")))
     clock = Clock()
     world = World(sink, clock=clock)
@@ -93,7 +93,7 @@ async def test_attempts_made_while_it_is_down_do_not_count():
 
 
 @pytest.mark.parametrize("poison", [1, 5])
-async def test_probes_do_not_stick_to_what_breaks_the_service(poison):
+async def test_probes_do_not_repeat_the_conversion_that_fails(poison):
     # Alone in the lane it looks as if the service were down; then others come.
     clock = Clock()
     bad = sales(poison, "bad")
@@ -127,7 +127,7 @@ async def test_probes_do_not_stick_to_what_breaks_the_service(poison):
 
 
 @pytest.mark.parametrize("poison", [["e0"], ["e17"], ["e99"], ["e3", "e4", "e60"]])
-async def test_what_makes_the_service_crash_dies_alone(poison):
+async def test_only_the_conversion_that_makes_the_service_crash_dies(poison):
     sink = FakeSink(answer=Service(poison=poison), batch=100)
     world = World(sink)
     async with world.open():
@@ -199,7 +199,7 @@ async def test_a_failed_batch_waits_longer_with_every_attempt():
     assert max(waits) > 60
 
 
-async def test_part_of_a_batch_that_was_taken_before_the_service_broke_is_settled():
+async def test_deliveries_before_the_service_failed_are_settled():
     def answer(batch):
         if len(batch) == 3:
             raise Unavailable("503", outcomes=[DELIVERED, None, None])
@@ -214,7 +214,7 @@ async def test_part_of_a_batch_that_was_taken_before_the_service_broke_is_settle
     assert [event.event_ids for event in world.events_of(Retried)] == [["e1", "e2"]]
 
 
-async def test_a_service_that_asks_to_try_everything_again_is_down():
+async def test_a_service_that_asks_to_retry_everything_is_down():
     sink = FakeSink(answer=lambda batch: [Outcome.retry("503")] * len(batch), batch=10)
     clock = Clock()
     world = World(sink, clock=clock, retry=Retry(attempts=8, base=60.0, cap=60.0))

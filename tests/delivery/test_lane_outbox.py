@@ -66,7 +66,7 @@ class Shaky(MemoryOutbox):
 
 
 @pytest.mark.parametrize("exc", [OutboxError("database is locked"), OSError("jane@example.com")])
-async def test_a_claim_that_fails_is_logged_and_tried_again(caplog, exc):
+async def test_a_failed_claim_is_logged_and_retried(caplog, exc):
     outbox = Shaky()
     outbox.failing, outbox.exc = {"claim": 3}, exc
     world = World(outbox=outbox)
@@ -78,7 +78,7 @@ async def test_a_claim_that_fails_is_logged_and_tried_again(caplog, exc):
 
 
 @pytest.mark.parametrize("exc", [OutboxError("database is locked"), OSError("jane@example.com")])
-async def test_what_cannot_be_settled_is_sent_once_more_when_its_lease_ends(caplog, exc):
+async def test_unsettled_conversions_are_sent_again_after_their_lease(caplog, exc):
     outbox = Shaky()
     outbox.failing, outbox.exc = {"settle": 1}, exc
     world = World(outbox=outbox, lease=0.15)
@@ -91,7 +91,7 @@ async def test_what_cannot_be_settled_is_sent_once_more_when_its_lease_ends(capl
     assert "jane" not in caplog.text
 
 
-async def test_a_claim_that_fails_is_not_tried_again_at_once():
+async def test_a_failed_claim_is_not_retried_at_once():
     outbox = Shaky()
     outbox.failing = {"claim": 1}
     async with World(outbox=outbox, poll=3600.0).open() as world:
@@ -102,7 +102,7 @@ async def test_a_claim_that_fails_is_not_tried_again_at_once():
         await world.deliver(sale("a"))
 
 
-async def test_what_cannot_be_given_back_comes_back_when_its_lease_ends(caplog):
+async def test_conversions_that_cannot_be_given_back_return_after_their_lease(caplog):
     outbox = Shaky()
     outbox.failing = {"release": 1}
     trouble = [OSError(), None]
@@ -120,7 +120,7 @@ async def test_what_cannot_be_given_back_comes_back_when_its_lease_ends(caplog):
     assert "cannot give back to the outbox" in caplog.text
 
 
-async def test_a_lease_that_cannot_be_renewed_ends_the_search_for_a_poison(caplog):
+async def test_a_lease_that_cannot_be_renewed_ends_a_split(caplog):
     outbox = Shaky()
     outbox.failing = {"renew": 1}
 
@@ -140,7 +140,7 @@ async def test_a_lease_that_cannot_be_renewed_ends_the_search_for_a_poison(caplo
     assert "cannot renew a lease in the outbox" in caplog.text
 
 
-async def test_a_lease_that_was_lost_settles_nothing_and_tells_nothing(caplog):
+async def test_a_lost_lease_settles_nothing_and_sends_no_event(caplog):
     class Lost(MemoryOutbox):
         losses = 1
 
@@ -162,7 +162,7 @@ async def test_a_lease_that_was_lost_settles_nothing_and_tells_nothing(caplog):
     assert "took over 1 conversions" in caplog.text
 
 
-async def test_a_claim_that_came_while_the_lane_was_stopped_is_given_back():
+async def test_a_claim_made_while_the_lane_was_paused_is_given_back():
     answers = BlockingAnswer()
 
     class Slow(Shaky):
@@ -197,7 +197,7 @@ async def test_a_claim_that_came_while_the_lane_was_stopped_is_given_back():
         await world.until(lambda: len(sink.taken) == 2)
 
 
-async def test_a_look_at_what_is_due_does_not_spin():
+async def test_due_entries_that_cannot_be_claimed_do_not_spin():
     class Behind(MemoryOutbox):
         claims = 0
 

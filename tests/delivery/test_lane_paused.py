@@ -62,7 +62,7 @@ async def test_a_throttled_lane_pauses_and_counts_no_attempt():
 
 
 @pytest.mark.asyncio
-async def test_what_was_taken_before_the_service_throttled_is_settled():
+async def test_deliveries_before_the_service_throttled_are_settled():
     def answer(batch):
         if len(batch) == 3:
             raise Throttled("slow down", after=0.01, outcomes=[DELIVERED, None, None])
@@ -77,7 +77,7 @@ async def test_what_was_taken_before_the_service_throttled_is_settled():
 
 
 @pytest.mark.asyncio
-async def test_a_stopped_lane_sleeps():
+async def test_a_paused_lane_sleeps():
     class Counted(Clock):
         asked = 0
 
@@ -142,7 +142,7 @@ async def test_refused_credentials_hold_the_lane_and_lose_nothing():
 
 
 @pytest.mark.asyncio
-async def test_a_held_lane_goes_on_by_itself_once_a_probe_is_taken():
+async def test_a_held_lane_resumes_after_a_delivered_probe():
     clock = Clock()
     sink = FakeSink(answer=Service(NeedsOperator("token expired")))
     world = World(sink, clock=clock, hold_probe=300.0)
@@ -160,7 +160,7 @@ async def test_a_held_lane_goes_on_by_itself_once_a_probe_is_taken():
 
 
 @pytest.mark.asyncio
-async def test_the_operator_is_told_once_though_earlier_requests_still_succeed():
+async def test_a_lane_is_held_once_even_if_earlier_requests_succeed():
     late = BlockingAnswer()
 
     async def answer(batch):
@@ -184,7 +184,7 @@ async def test_the_operator_is_told_once_though_earlier_requests_still_succeed()
 
 
 @pytest.mark.asyncio
-async def test_what_a_held_lane_gave_back_goes_first_after_resume():
+async def test_conversions_given_back_by_a_held_lane_go_first():
     sink = FakeSink(answer=Service(NeedsOperator("token expired")), batch=2)
     world = World(sink, clock=Clock(), hold_probe=300.0)
     async with world.open():

@@ -43,7 +43,7 @@ async def test_the_servers_hint_says_when_a_retry_is_due():
     assert retried.reason == "locked"
 
 
-async def test_retries_of_one_reason_are_told_together():
+async def test_retries_with_one_reason_are_one_event():
     again = True
 
     def answer(batch):
@@ -93,7 +93,7 @@ async def test_age_is_bounded():
     assert "1.0 h" in report.outcomes["anytrack"].error
 
 
-async def test_batches_are_told_with_the_time_they_took():
+async def test_delivered_events_carry_the_duration():
     clock = Clock()
 
     def answer(_):
@@ -109,7 +109,7 @@ async def test_batches_are_told_with_the_time_they_took():
     assert delivered.destination == "anytrack"
 
 
-async def test_conversions_for_others_are_passed_over():
+async def test_conversions_for_other_destinations_are_skipped():
     anytrack, meta = FakeSink("anytrack"), FakeSink("meta")
     world = World(anytrack, meta)
     async with world.open():
@@ -136,7 +136,7 @@ async def test_destinations_do_not_wait_for_one_another():
     assert len(slow.taken) == len(fast.taken) == 20
 
 
-async def test_states_are_told_by_destination():
+async def test_states_are_listed_by_destination():
     world = World(FakeSink("anytrack"), FakeSink("meta"))
     async with world.open():
         assert world.dispatcher.states() == {

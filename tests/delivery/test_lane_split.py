@@ -28,7 +28,7 @@ from tests.delivery.doubles import (
 pytestmark = pytest.mark.asyncio
 
 
-async def test_a_poison_among_a_thousand_is_the_only_dead_letter():
+async def test_a_bad_conversion_among_a_thousand_is_the_only_dead_letter():
     def answer(batch):
         if "e617" in batch:
             raise BatchRejected("event_time too old", code="2804003")
@@ -49,7 +49,7 @@ async def test_a_poison_among_a_thousand_is_the_only_dead_letter():
     assert sum(len(event.event_ids) for event in world.events_of(Delivered)) == 999
 
 
-async def test_a_batch_is_halved_after_two_failed_attempts():
+async def test_a_batch_is_split_after_two_failed_attempts():
     clock = Clock()
     sink = FakeSink(answer=Service(poison=["e3"]), batch=4)
     world = World(sink, clock=clock, retry=Retry(attempts=8, base=1.0, cap=1.0))
@@ -70,7 +70,7 @@ async def test_a_batch_is_halved_after_two_failed_attempts():
     assert sizes[:7] == [4, 4, 4, 2, 2, 1, 1]
 
 
-async def test_the_lease_is_kept_while_a_poison_is_looked_for():
+async def test_the_lease_is_renewed_during_a_split():
     clock = Clock()
 
     def answer(batch):
@@ -88,7 +88,7 @@ async def test_the_lease_is_kept_while_a_poison_is_looked_for():
     assert len(set(sink.taken)) == 15
 
 
-async def test_the_search_for_a_poison_keeps_to_the_rate():
+async def test_a_split_keeps_to_the_rate():
     sent = []
 
     def answer(batch):
@@ -105,7 +105,7 @@ async def test_the_search_for_a_poison_keeps_to_the_rate():
     assert sent[-1] - sent[0] > 0.03
 
 
-async def test_the_search_for_a_poison_ends_when_the_lane_is_stopped():
+async def test_a_split_ends_when_the_lane_is_paused():
     both = BlockingAnswer()
 
     async def answer(batch):
@@ -132,7 +132,7 @@ async def test_the_search_for_a_poison_ends_when_the_lane_is_stopped():
     assert not world.events_of(DeadLettered)
 
 
-async def test_a_probe_that_fails_is_told_of_itself_alone():
+async def test_a_failed_probe_is_the_only_conversion_in_its_event():
     sink = FakeSink(answer=Service(NeedsOperator("token expired")), batch=10)
     clock = Clock()
     world = World(sink, clock=clock, hold_probe=300.0)
@@ -155,7 +155,7 @@ async def test_a_probe_that_fails_is_told_of_itself_alone():
 
 
 @pytest.mark.parametrize("count", [0, 2])
-async def test_a_sink_that_answers_the_wrong_number_is_tried_again(count):
+async def test_a_wrong_number_of_outcomes_is_retried(count):
     answers = [[DELIVERED] * count, None]
     world = World(FakeSink(answer=lambda _: answers.pop(0)))
     async with world.open():
@@ -173,13 +173,13 @@ async def test_no_text_of_a_sinks_exception_is_kept_or_logged(caplog):
         (report,) = await world.deliver(sale("a"))
         dead = await world.dead()
 
-    told = f"{report} {dead} {world.events} {caplog.text}"
-    assert "ValueError" in told
-    assert "s3cret" not in told
-    assert "jane" not in told
+    texts = f"{report} {dead} {world.events} {caplog.text}"
+    assert "ValueError" in texts
+    assert "s3cret" not in texts
+    assert "jane" not in texts
 
 
-async def test_a_sink_that_hangs_longer_than_its_share_of_the_lease_is_tried_again():
+async def test_a_batch_that_exceeds_its_share_of_the_lease_is_retried():
     hangs = [True]
 
     async def answer(_):

@@ -21,7 +21,7 @@ def outcome(destination, status=Status.DELIVERED, **more):
     return Outcome(status=status, destination=destination, **more)
 
 
-async def test_an_id_has_one_handle_as_long_as_somebody_holds_it():
+async def test_an_id_has_one_delivery_while_it_is_referenced():
     deliveries = OpenDeliveries(MemoryOutbox())
     one = deliveries.get("a", ("meta",))
     assert deliveries.get("a", ("meta",)) is one
@@ -32,7 +32,7 @@ async def test_an_id_has_one_handle_as_long_as_somebody_holds_it():
     assert gone() is None
 
 
-async def test_outcomes_are_only_made_for_handles_that_are_held():
+async def test_outcomes_are_only_built_for_open_deliveries():
     deliveries, asked = OpenDeliveries(MemoryOutbox()), []
 
     def answer(at):
@@ -48,7 +48,7 @@ async def test_outcomes_are_only_made_for_handles_that_are_held():
     assert one.done()
 
 
-async def test_only_awaited_handles_are_looked_up():
+async def test_only_awaited_deliveries_are_polled():
     class Asked(MemoryOutbox):
         ids = ()
 
@@ -67,7 +67,7 @@ async def test_only_awaited_handles_are_looked_up():
     assert idle.event_id not in outbox.ids
 
 
-async def test_closing_fails_only_what_is_not_done():
+async def test_closing_fails_only_open_deliveries():
     deliveries = OpenDeliveries(MemoryOutbox())
     done, open_ = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
     done.resolve(outcome("meta"))
@@ -78,7 +78,7 @@ async def test_closing_fails_only_what_is_not_done():
     assert str(open_.failure) == "b"
 
 
-async def test_closing_lets_others_run_while_it_tells_many():
+async def test_failing_many_deliveries_yields_to_other_tasks():
     deliveries, beats = OpenDeliveries(MemoryOutbox()), 0
     held = [deliveries.get(f"e{index}", ("meta",)) for index in range(2_000)]
 
@@ -97,7 +97,7 @@ async def test_closing_lets_others_run_while_it_tells_many():
     assert all(delivery.failure for delivery in held)
 
 
-async def test_a_handle_that_is_done_or_failed_is_not_handed_out_again():
+async def test_a_done_or_failed_delivery_is_not_returned_again():
     deliveries = OpenDeliveries(MemoryOutbox())
     done, failed = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
     done.resolve(outcome("meta"))
@@ -107,7 +107,7 @@ async def test_a_handle_that_is_done_or_failed_is_not_handed_out_again():
     assert deliveries.get("b", ("meta",)) is not failed
 
 
-async def test_many_who_wait_are_looked_up_in_turns():
+async def test_many_awaited_deliveries_are_polled_in_turns():
     class Asked(MemoryOutbox):
         ids = ()
 

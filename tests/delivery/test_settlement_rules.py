@@ -27,7 +27,7 @@ def rule(outcome, failure=DOWN, **fields):
     return failed_entry(entry(**fields), outcome, failure, SETTINGS, NOW)
 
 
-def test_a_rejected_one_is_dead_with_the_reason():
+def test_a_rejected_entry_is_dead_with_the_reason():
     dead = rule(Outcome.rejected("no such pixel", code="100"), attempts=1)
 
     assert (dead.due, dead.error, dead.code) == (None, "no such pixel", "100")
@@ -42,12 +42,12 @@ def test_a_retry_is_due_within_the_growing_wait():
     assert NOW <= rule(Outcome.retry("locked"), attempts=1).due <= NOW + 2
 
 
-def test_what_the_server_asks_for_wins_up_to_the_cap():
+def test_the_servers_hint_wins_up_to_the_cap():
     assert rule(Outcome.retry("locked", after=100.0)).due == NOW + 100
     assert rule(Outcome.retry("locked", after=1e9)).due == NOW + 600
 
 
-def test_the_last_attempt_makes_it_dead_with_the_last_reason():
+def test_the_last_attempt_makes_an_entry_dead_with_the_last_reason():
     dead = rule(Outcome.retry("locked", code="423"), attempts=2, age=7200.0)
 
     assert dead.due is None
@@ -55,30 +55,30 @@ def test_the_last_attempt_makes_it_dead_with_the_last_reason():
     assert dead.code == "423"
 
 
-def test_old_age_makes_it_dead_whatever_the_attempts():
+def test_an_expired_entry_is_dead_whatever_its_attempts():
     assert rule(Outcome.retry("locked"), age=SETTINGS.max_age + 1).due is None
 
 
-def test_one_left_open_waits_as_long_as_its_batch():
+def test_an_open_entry_waits_as_long_as_its_batch():
     left = rule(None, attempts=1)
 
     assert (left.due, left.error, left.code, left.attempts) == (NOW + 9, "503", "E1", 2)
 
 
-def test_one_left_open_without_blame_counts_no_attempt():
+def test_a_failure_that_is_no_attempt_counts_none():
     left = rule(None, BatchFailure(reason="slow down"), attempts=2)
 
     assert (left.due, left.attempts) == (NOW, 2)
 
 
-def test_one_left_open_too_often_is_dead():
+def test_an_entry_left_open_too_often_is_dead():
     dead = rule(None, attempts=2)
 
     assert dead.due is None
     assert dead.error == "given up after 3 attempts and 0.0 h: 503"
 
 
-def test_nothing_is_given_up_because_the_credentials_are_refused():
+def test_no_entry_expires_while_the_credentials_are_refused():
     held = BatchFailure(reason="401", never_expires=True)
 
     assert rule(None, held, attempts=99, age=1e9).due == NOW
@@ -101,7 +101,7 @@ def test_outcomes_for_callers_name_destination_and_attempts():
     assert (lost.status, lost.error, lost.code) == (Status.DEAD, "no", "1")
 
 
-def test_one_whose_batch_was_given_back_waits_with_the_reason():
+def test_an_entry_of_a_batch_given_back_waits_with_the_reason():
     waiting = outcome_left_open(1, DOWN, "meta")
 
     assert (waiting.status, waiting.attempts, waiting.error) == (Status.WAITING, 2, "503")
@@ -124,7 +124,7 @@ pauses = st.builds(
 
 
 @given(answers, pauses, st.integers(0, 20), st.floats(0, 2e6))
-def test_what_is_not_delivered_is_due_or_dead_with_a_reason(answer, pause, attempts, age):
+def test_an_undelivered_entry_is_due_or_dead_with_a_reason(answer, pause, attempts, age):
     one = entry(attempts, age)
     kept = failed_entry(one, answer, pause, SETTINGS, NOW)
 

@@ -24,7 +24,7 @@ def stuck(name="anytrack", **options):
     return FakeSink(name, hang, **options)
 
 
-async def test_leaving_delivers_everything_and_closes_everything():
+async def test_leaving_drains_and_closes_everything():
     sinks = FakeSink("anytrack", batch=3), FakeSink("meta", batch=7)
     world = World(*sinks)
     async with world.open():
@@ -37,7 +37,7 @@ async def test_leaving_delivers_everything_and_closes_everything():
         await world.outbox.depths()
 
 
-async def test_leaving_by_an_exception_delivers_everything_and_raises_it_as_it_is():
+async def test_an_exception_still_drains_and_is_raised_unchanged():
     mine = LookupError("mine")
     world = World()
     async with world.left_by(mine):
@@ -47,7 +47,7 @@ async def test_leaving_by_an_exception_delivers_everything_and_raises_it_as_it_i
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, ExceptionGroup])
-async def test_no_exception_of_the_caller_comes_out_in_a_group(kind):
+async def test_the_callers_exception_is_not_wrapped_in_a_group(kind):
     mine = kind("mine", [ValueError()]) if kind is ExceptionGroup else kind("mine")
     world = World()
     async with world.left_by(mine):
@@ -56,7 +56,7 @@ async def test_no_exception_of_the_caller_comes_out_in_a_group(kind):
     assert world.sinks[0].taken == ["a"]
 
 
-async def test_leaving_by_cancellation_delivers_everything():
+async def test_cancel_still_drains():
     keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper))
     with anyio.CancelScope() as scope:
@@ -73,7 +73,7 @@ async def test_leaving_by_cancellation_delivers_everything():
 
 
 @pytest.mark.parametrize("durable", [False, True], ids=["memory", "file"])
-async def test_a_retry_that_is_due_within_the_drain_is_waited_for(durable, tmp_path):
+async def test_closing_waits_for_a_retry_due_within_the_drain(durable, tmp_path):
     answers = [[Outcome.retry("locked", after=0.05)], None]
     sink = FakeSink(answer=lambda _: answers.pop(0), concurrency=2)
     outbox = SQLiteOutbox(tmp_path / "outbox.db") if durable else MemoryOutbox()
@@ -84,7 +84,7 @@ async def test_a_retry_that_is_due_within_the_drain_is_waited_for(durable, tmp_p
     assert sink.taken == ["a"]
 
 
-async def test_what_another_process_works_on_is_not_waited_for(tmp_path):
+async def test_closing_does_not_wait_for_other_processes(tmp_path):
     path = tmp_path / "outbox.db"
     busy = stuck()
     there = World(busy, outbox=SQLiteOutbox(path), drain=0.0, lease=3.0)
@@ -98,7 +98,7 @@ async def test_what_another_process_works_on_is_not_waited_for(tmp_path):
         assert time.monotonic() - started < 1
 
 
-async def test_a_pause_is_waited_for_also_if_the_outbox_cannot_say_what_is_left():
+async def test_closing_waits_for_a_pause_if_the_outbox_cannot_count():
     class Shy(MemoryOutbox):
         refusals = 1
 
@@ -125,7 +125,7 @@ async def test_a_pause_is_waited_for_also_if_the_outbox_cannot_say_what_is_left(
 @pytest.mark.parametrize(
     "trouble", [Throttled("slow down", after=0.03), Unavailable("503")], ids=["throttled", "down"]
 )
-async def test_trouble_that_ends_within_the_drain_is_waited_for(trouble):
+async def test_closing_waits_for_a_pause_within_the_drain(trouble):
     troubles = [trouble] * 6
 
     def answer(_):
@@ -140,7 +140,7 @@ async def test_trouble_that_ends_within_the_drain_is_waited_for(trouble):
 
 
 @pytest.mark.parametrize("after", [2.0, 3600.0])
-async def test_a_stopped_lane_with_nothing_left_to_send_closes_at_once(after):
+async def test_a_paused_lane_without_backlog_closes_at_once(after):
     def answer(_):
         raise Throttled("slow down", after=after, outcomes=[DELIVERED])
 
@@ -154,7 +154,7 @@ async def test_a_stopped_lane_with_nothing_left_to_send_closes_at_once(after):
 
 
 @pytest.mark.parametrize("after", [3600.0, 0.001])
-async def test_a_retry_that_is_not_due_within_the_drain_is_not_waited_for(after):
+async def test_closing_does_not_wait_for_a_later_retry(after):
     def answer(_):
         if after > 1:
             return [Outcome.retry("locked", after=after)]

@@ -26,7 +26,7 @@ def stuck(name="anytrack", **options):
     return FakeSink(name, hang, **options)
 
 
-async def test_a_sink_that_hangs_while_closing_keeps_nothing_else_from_closing(caplog, monkeypatch):
+async def test_a_sink_that_hangs_does_not_stop_closing(caplog, monkeypatch):
     monkeypatch.setattr("anytrack_async.delivery.shutdown._STEP_TIMEOUT", 0.02)
 
     class Stubborn(FakeSink):
@@ -63,7 +63,7 @@ async def test_a_sink_that_hangs_while_closing_keeps_nothing_else_from_closing(c
     assert "jane" not in caplog.text
 
 
-async def test_cancellation_does_not_keep_the_outbox_from_closing():
+async def test_cancel_still_closes_the_outbox():
     class Slow(FakeSink):
         async def aclose(self):
             await run_ready_tasks()
@@ -80,7 +80,7 @@ async def test_cancellation_does_not_keep_the_outbox_from_closing():
         await world.outbox.depths()
 
 
-async def test_an_outbox_that_hangs_does_not_hang_the_closing(monkeypatch, caplog):
+async def test_an_outbox_that_hangs_does_not_stop_closing(monkeypatch, caplog):
     monkeypatch.setattr("anytrack_async.delivery.guarded_outbox._GRACE", 0.02)
     monkeypatch.setattr("anytrack_async.delivery.shutdown._STEP_TIMEOUT", 0.02)
 
@@ -111,7 +111,7 @@ async def test_an_outbox_that_hangs_does_not_hang_the_closing(monkeypatch, caplo
         await delivery
 
 
-async def test_an_outbox_that_cannot_tell_what_is_left_hides_no_exception(caplog):
+async def test_an_outbox_that_cannot_count_hides_no_exception(caplog):
     class Broken(MemoryOutbox):
         async def depths(self):
             raise OutboxError("database is locked")
@@ -126,7 +126,7 @@ async def test_an_outbox_that_cannot_tell_what_is_left_hides_no_exception(caplog
         await delivery
 
 
-async def test_a_destination_that_was_forgotten_meanwhile_is_no_trouble():
+async def test_a_forgotten_destination_does_not_stop_closing():
     world = World(FakeSink("anytrack"), FakeSink("meta"))
     async with world.open():
         await world.deliver(sale("a"))

@@ -24,7 +24,7 @@ def stuck(name="anytrack", **options):
     return FakeSink(name, hang, **options)
 
 
-async def test_what_only_memory_held_is_named(caplog):
+async def test_undelivered_conversions_in_memory_are_listed(caplog):
     world = World(stuck("anytrack"), FakeSink("meta"), drain=0.02)
     async with world.open(leaving=True):
         await world.submit(*sales(3))
@@ -36,7 +36,7 @@ async def test_what_only_memory_held_is_named(caplog):
     assert (dropped.destination, list(dropped.event_ids)) == ("anytrack", ["e0", "e1", "e2"])
 
 
-async def test_all_of_it_is_named_however_much():
+async def test_every_undelivered_conversion_in_memory_is_listed():
     world = World(stuck(), drain=0.0)
     async with world.open(leaving=True):
         await world.submit(*sales(3000))
@@ -45,7 +45,7 @@ async def test_all_of_it_is_named_however_much():
     assert "and 2980 more" in str(world.undelivered)
 
 
-async def test_the_callers_exception_has_a_note_of_what_is_left():
+async def test_the_callers_exception_notes_undelivered_conversions():
     mine = LookupError("mine")
     world = World(stuck(), drain=0.02)
     async with world.left_by(mine):
@@ -57,7 +57,7 @@ async def test_the_callers_exception_has_a_note_of_what_is_left():
     assert world.events_of(Dropped)
 
 
-async def test_a_cancelled_leaving_tells_what_is_left():
+async def test_a_cancelled_exit_notes_undelivered_conversions():
     world = World(stuck(), drain=0.02)
     with anyio.CancelScope() as scope:
         async with world.dispatcher:
@@ -69,7 +69,7 @@ async def test_a_cancelled_leaving_tells_what_is_left():
     assert [list(event.event_ids) for event in world.events_of(Dropped)] == [["e0", "e1"]]
 
 
-async def test_those_who_still_wait_are_told():
+async def test_waiting_callers_get_an_error():
     errors = []
 
     async def wait(awaitable):
@@ -93,7 +93,7 @@ async def test_those_who_still_wait_are_told():
     assert (await delivery.at("meta")).final
 
 
-async def test_those_who_wait_for_room_are_turned_away():
+async def test_callers_waiting_for_space_are_refused():
     world = World(stuck(), outbox=MemoryOutbox(capacity=1), drain=0.02)
     async with anyio.create_task_group() as tg:
 
@@ -133,7 +133,7 @@ async def test_dead_letters_are_not_named_as_undelivered():
         await world.submit(sale("a"))
 
 
-async def test_what_a_search_for_poison_settled_before_the_end_stays_settled():
+async def test_outcomes_of_an_interrupted_split_are_settled():
     async def answer(batch):
         if len(batch) == 4:
             raise BatchRejected("bad event")
@@ -153,7 +153,7 @@ async def test_what_a_search_for_poison_settled_before_the_end_stays_settled():
 # What a durable outbox keeps
 
 
-async def test_a_durable_outbox_keeps_the_rest_for_the_next_start(tmp_path, caplog):
+async def test_a_durable_outbox_keeps_undelivered_conversions(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     path = tmp_path / "outbox.db"
     world = World(stuck(batch=2), outbox=SQLiteOutbox(path), drain=0.05, lease=3600.0)
@@ -198,7 +198,7 @@ async def test_a_claim_that_is_cut_off_by_the_end_of_the_drain_is_given_back(tmp
         await world.until(lambda: world.sinks[0].taken == ["a"])
 
 
-async def test_the_callers_exception_notes_what_is_kept(tmp_path):
+async def test_the_callers_exception_notes_kept_conversions(tmp_path):
     mine = LookupError("mine")
     world = World(stuck(), outbox=SQLiteOutbox(tmp_path / "outbox.db"), drain=0.02)
     async with world.left_by(mine):
@@ -207,7 +207,7 @@ async def test_the_callers_exception_notes_what_is_kept(tmp_path):
     assert "kept in the outbox" in mine.__notes__[0]
 
 
-async def test_a_shared_outbox_is_drained_of_what_this_process_gave_back(tmp_path):
+async def test_a_shared_outbox_is_drained_of_this_processs_retries(tmp_path):
     troubles = [Throttled("slow down", after=0.05), Unavailable("503")]
 
     def answer(_):
@@ -221,7 +221,7 @@ async def test_a_shared_outbox_is_drained_of_what_this_process_gave_back(tmp_pat
     assert len(world.sinks[0].taken) == 5
 
 
-async def test_what_others_deliver_during_the_drain_is_not_an_error_here(tmp_path):
+async def test_deliveries_by_other_processes_during_the_drain_are_no_error(tmp_path):
     path = tmp_path / "outbox.db"
     keeper = BlockingAnswer()
     busy = FakeSink(answer=keeper, batch=1)

@@ -160,7 +160,7 @@ async def test_a_slow_source_may_wait_for_ever_while_reports_come():
 # Which destinations
 
 
-async def test_at_none_reports_what_is_written_down():
+async def test_empty_at_reports_accepted_conversions():
     keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper))
     async with world.open():
@@ -171,7 +171,7 @@ async def test_at_none_reports_what_is_written_down():
     assert len(world.sinks[0].taken) == 5
 
 
-async def test_at_one_does_not_wait_for_another_that_is_down():
+async def test_at_does_not_wait_for_other_destinations():
     down = FakeSink("meta", BlockingAnswer())
     world = World(FakeSink("anytrack"), down, drain=0.0)
     async with world.open(leaving=True):
@@ -184,7 +184,7 @@ async def test_at_one_does_not_wait_for_another_that_is_down():
     assert not down.taken
 
 
-async def test_a_delivery_that_was_reported_is_not_watched_any_more():
+async def test_a_reported_delivery_is_no_longer_watched():
     keeper = BlockingAnswer()
     world = World(FakeSink("anytrack"), FakeSink("meta", keeper))
     async with world.open():
@@ -205,7 +205,7 @@ async def test_at_may_name_every_destination():
     assert all(report.delivered for report in reports)
 
 
-async def test_to_says_whom_they_are_for():
+async def test_to_limits_the_destinations():
     world = World(FakeSink("anytrack"), FakeSink("meta"))
     async with world.open():
         reports = [report async for report in stream(world, sales(3), to=["meta"])]
@@ -218,7 +218,7 @@ async def test_to_says_whom_they_are_for():
     "wrong",
     [{"to": ["mata"]}, {"to": []}, {"at": ("mata",)}, {"to": ["meta"], "at": ["anytrack"]}],
 )
-async def test_a_destination_that_cannot_be_is_refused(wrong):
+async def test_an_unknown_destination_is_refused(wrong):
     world = World(FakeSink("anytrack"), FakeSink("meta"))
     async with world.open():
         with pytest.raises(ConfigurationError):
@@ -234,7 +234,7 @@ async def test_nothing_in_flight_is_refused():
             await ids_of(stream(world, iter(sales(3)), in_flight=0))
 
 
-async def test_one_that_was_accepted_for_others_only_is_reported():
+async def test_a_conversion_accepted_for_other_destinations_is_reported():
     world = World(FakeSink("anytrack"), FakeSink("meta"))
     async with world.open():
         await world.submit(sale("a"), to=["anytrack"])

@@ -68,7 +68,7 @@ async def test_a_consumer_that_is_cancelled_stops_the_source():
         assert given == stopped
 
 
-async def test_closing_the_client_ends_it():
+async def test_closing_the_client_ends_track_many():
     async def source():
         yield sale("a")
         await anyio.sleep_forever()
@@ -87,7 +87,7 @@ async def test_closing_the_client_ends_it():
     assert finished == ["a"]
 
 
-async def test_closing_the_client_reports_what_is_delivered_meanwhile():
+async def test_closing_the_client_still_reports_deliveries():
     keeper = BlockingAnswer()
     world = World(FakeSink(answer=keeper))
     finished = []
@@ -116,7 +116,7 @@ async def test_closing_the_client_with_some_undelivered_says_so():
         await world.until(lambda: world.sinks[0].busy)
 
 
-async def test_a_client_that_is_not_open_takes_nothing():
+async def test_track_many_needs_an_open_client():
     with pytest.raises(ClosedError):
         await ids_of(stream(World(), sales(3)))
 
@@ -135,7 +135,7 @@ async def test_several_at_once_share_the_lanes():
     assert [len(item) for item in results] == [200, 200, 200]
 
 
-async def test_it_fills_a_durable_outbox(tmp_path):
+async def test_track_many_fills_a_durable_outbox(tmp_path):
     world = World(FakeSink(batch=500), outbox=SQLiteOutbox(tmp_path / "outbox.db"))
     async with world.open():
         finished = await ids_of(stream(world, iter(sales(2000)), in_flight=600))

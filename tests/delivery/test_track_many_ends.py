@@ -60,7 +60,7 @@ async def test_a_conflict_is_reported_and_stops_nothing():
     assert len(reports) == 3
 
 
-async def test_a_conflict_is_reported_though_nothing_else_happens():
+async def test_a_conflict_alone_is_reported():
     async def source():
         yield sale("a", revenue=2)
         await anyio.sleep_forever()
@@ -95,7 +95,7 @@ async def test_a_consumer_that_waits_does_not_spin(monkeypatch):
     assert looks < 10
 
 
-async def test_what_a_destination_refuses_is_reported_dead():
+async def test_a_rejected_conversion_is_reported_dead():
     def answer(batch):
         return [Outcome.rejected("no")] * len(batch)
 
@@ -121,7 +121,7 @@ async def broken_async(count, exc):
 
 
 @pytest.mark.parametrize("source", [broken_sync, broken_async])
-async def test_the_sources_own_exception_comes_after_the_reports_of_all_it_gave(source):
+async def test_the_sources_exception_comes_after_all_reports(source):
     mine = LookupError("row 701")
     world = World()
     finished = []
@@ -133,7 +133,7 @@ async def test_the_sources_own_exception_comes_after_the_reports_of_all_it_gave(
     assert len(finished) == 700
 
 
-async def test_an_item_that_is_no_conversion_ends_it_after_all_before_it():
+async def test_an_item_of_another_type_ends_track_many():
     world = World()
     finished = []
     async with world.open():
@@ -143,13 +143,13 @@ async def test_an_item_that_is_no_conversion_ends_it_after_all_before_it():
     assert sorted(finished) == world.sinks[0].taken == ["e0", "e1", "e2"]
 
 
-async def test_a_full_outbox_only_slows_it_down():
+async def test_a_full_outbox_slows_track_many_down():
     world = World(FakeSink(batch=3), outbox=MemoryOutbox(capacity=7))
     async with world.open():
         assert len(await ids_of(stream(world, sales(100)))) == 100
 
 
-async def test_a_full_outbox_that_must_raise_ends_it():
+async def test_a_full_outbox_that_raises_ends_track_many():
     world = World(
         FakeSink(answer=BlockingAnswer()),
         outbox=MemoryOutbox(capacity=3),

@@ -65,7 +65,7 @@ async def test_a_fast_source_is_read_in_full_batches(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_is_no_conversion_ends_it_after_all_before_it(kind):
+async def test_an_item_of_another_type_ends_the_feed(kind):
     taker = Taker()
     with pytest.raises(TypeError, match="got dict"):
         await feed(kind([*sales(4), {"revenue": 1}, *sales(2)]), taker, 3)
@@ -74,7 +74,7 @@ async def test_what_is_no_conversion_ends_it_after_all_before_it(kind):
 
 
 @pytest.mark.parametrize("kind", [generator, stream])
-async def test_the_sources_own_exception_comes_out_after_all_before_it(kind):
+async def test_the_sources_exception_is_raised_after_all_before_it(kind):
     broken, taker = LookupError("row 5"), Taker()
     with pytest.raises(LookupError) as caught:
         await feed(kind(sales(4), broken), taker, 3)
@@ -84,7 +84,7 @@ async def test_the_sources_own_exception_comes_out_after_all_before_it(kind):
 
 
 @pytest.mark.parametrize("kind", [list, generator, stream])
-async def test_who_takes_may_end_it(kind):
+async def test_an_exception_of_take_ends_the_feed(kind):
     async def take(_):
         raise LookupError("enough")
 
@@ -92,7 +92,7 @@ async def test_who_takes_may_end_it(kind):
         await feed(kind(sales(100)), take, 3)
 
 
-async def test_what_is_not_iterable_is_an_error():
+async def test_a_source_that_is_not_iterable_is_an_error():
     with pytest.raises(TypeError, match="not iterable"):
         await fed(sale("a"))
 
@@ -110,7 +110,7 @@ async def test_a_sync_source_runs_in_a_thread():
     assert threading.main_thread() not in threads
 
 
-async def test_a_slow_sync_source_does_not_hold_back_what_it_gave():
+async def test_items_of_a_slow_sync_source_are_passed_on_in_time():
     taken = anyio.Event()
     done = threading.Event()
 
@@ -167,7 +167,7 @@ async def test_an_async_source_is_read_no_further_than_one_batch_ahead():
     assert len(given) == 100
 
 
-async def test_a_source_that_is_cancelled_is_not_taken_for_one_that_ended():
+async def test_a_cancelled_source_is_an_error():
     async def source():
         yield sale("a")
         raise anyio.get_cancelled_exc_class()
@@ -179,7 +179,7 @@ async def test_a_source_that_is_cancelled_is_not_taken_for_one_that_ended():
     assert taker.all == ["a"]
 
 
-async def test_who_cancels_does_not_wait_for_a_source_that_is_stuck():
+async def test_cancel_does_not_wait_for_a_stuck_source():
     stuck = threading.Event()
 
     def source():

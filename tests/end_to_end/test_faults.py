@@ -69,7 +69,7 @@ async def test_every_conversion_survives_20_percent_faults(
     assert all(sum(ledger[service]["faults"].values()) > 0 for service in SERVICES)
 
 
-async def test_hubspot_being_down_touches_no_other(
+async def test_hubspot_being_down_does_not_affect_the_others(
     sandbox: Sandbox, connect: Connect, tmp_path: Path
 ) -> None:
     sandbox.down("hubspot", how="reset")
@@ -155,9 +155,7 @@ async def test_an_expired_token_holds_the_lane_and_a_new_one_resumes_it(
     assert [type(event) for event in diary.events] == [LaneHeld, LaneResumed]
 
 
-async def test_what_weakens_an_event_is_told_once_to_the_observers(
-    sandbox: Sandbox, connect: Connect
-) -> None:
+async def test_a_weakened_event_is_reported_once(sandbox: Sandbox, connect: Connect) -> None:
     diary = Diary(Weakened)
 
     async with connect(observers=[diary]) as client:

@@ -117,7 +117,9 @@ async def test_cancelling_the_caller_still_delivers(sandbox: Sandbox, connect: C
         assert ids(sandbox, service).keys() == everything(300)
 
 
-async def test_what_memory_could_not_deliver_is_named(sandbox: Sandbox, connect: Connect) -> None:
+async def test_undelivered_conversions_in_memory_are_listed(
+    sandbox: Sandbox, connect: Connect
+) -> None:
     dropped: list[Dropped] = []
 
     class Witness:
@@ -140,7 +142,7 @@ async def test_what_memory_could_not_deliver_is_named(sandbox: Sandbox, connect:
     assert ids(sandbox, "meta").keys() == everything(5)
 
 
-async def test_what_disk_keeps_arrives_with_the_next_client(
+async def test_conversions_on_disk_arrive_with_the_next_client(
     sandbox: Sandbox, connect: Connect, tmp_path: Path
 ) -> None:
     outbox = tmp_path / "outbox.db"

@@ -28,7 +28,7 @@ SALE = Conversion.sale(
 
 
 async def main(client: AnyTrackClient) -> None:
-    made = set(sys.modules)
+    before = set(sys.modules)
     async with client:
         entered = set(sys.modules)
         with anyio.fail_after(30):
@@ -36,7 +36,7 @@ async def main(client: AnyTrackClient) -> None:
             await client.submit(SALE)  # a repeat is compared with the first one
         assert report.delivered, report
         delivered = set(sys.modules)
-    print(json.dumps([sorted(entered - made), sorted(delivered - entered)]))
+    print(json.dumps([sorted(entered - before), sorted(delivered - entered)]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Importing loads little, making a client all that delivering needs, and neither is in the way."""
+"""Importing loads little; making a client loads all modules that delivering needs, and no more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anytrack_async.sandbox import Sandbox, running
 
 ROOT = Path(__file__).parents[2]
 
-ASKED_FOR = (
+OPTIONAL = (
     "aiohttp",
     "anytrack_async.codec.storage",
     "anytrack_async.destinations.anytrack.api.conversions",
@@ -34,17 +34,17 @@ ASKED_FOR = (
 )
 
 OFF_THE_LOOP = ("certifi", "importlib.resources")
-"""What a worker thread loads to find the CA file."""
+"""Modules that a worker thread loads to find the CA file."""
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with running() as one:
-        yield one
+    with running() as sandbox:
+        yield sandbox
 
 
-def said(*arguments: str, **environ: str) -> str:
-    """What a Python process with *arguments* prints."""
+def printed_by(*arguments: str, **environ: str) -> str:
+    """Run Python with *arguments* and return its output."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -60,28 +60,28 @@ def said(*arguments: str, **environ: str) -> str:
 def loaded_by(code: str) -> set[str]:
     """The modules that *code* loads in a new process."""
     script = f"import sys\nbefore = set(sys.modules)\n{code}\nprint(*set(sys.modules) - before)"
-    return set(said("-c", script).split())
+    return set(printed_by("-c", script).split())
 
 
 def ours(modules: set[str]) -> set[str]:
     return {name for name in modules if name.startswith("anytrack_async.")}
 
 
-def test_importing_the_package_loads_none_of_its_parts() -> None:
+def test_importing_the_package_loads_no_other_module_of_it() -> None:
     modules = loaded_by("import anytrack_async")
 
     assert ours(modules) == {"anytrack_async._version"}
     assert not modules & {"anyio", "attrs", "cattrs", "httpx"}
 
 
-def test_an_error_is_had_without_the_client() -> None:
+def test_importing_an_error_does_not_load_the_client() -> None:
     modules = loaded_by("from anytrack_async import QueueFullError")
 
     assert "anytrack_async.client" not in modules
     assert "httpx" not in modules
 
 
-def test_a_client_loads_nothing_that_it_was_not_asked_for() -> None:
+def test_a_client_loads_only_the_modules_it_needs() -> None:
     modules = loaded_by(
         "from anytrack_async import AnyTrackClient, Conversion\n"
         "AnyTrackClient('key', 'account')\n"
@@ -89,7 +89,7 @@ def test_a_client_loads_nothing_that_it_was_not_asked_for() -> None:
         "Conversion.sale(revenue=1)"
     )
 
-    assert modules.intersection(ASKED_FOR) == set()
+    assert modules.intersection(OPTIONAL) == set()
 
 
 @pytest.mark.parametrize("engine", ["plain", "aiohttp"])
@@ -101,9 +101,9 @@ def test_the_first_delivery_loads_nothing(
     path = str(tmp_path / outbox) if outbox else ""
     environ = sandbox.environment() | {"ANYTRACK_OUTBOX": path, "ENGINE": engine}
 
-    told = said("-m", "tests.loading.first_delivery", **environ)
+    output = printed_by("-m", "tests.loading.first_delivery", **environ)
 
-    by_entering, by_delivering = map(set, json.loads(told))
+    by_entering, by_delivering = map(set, json.loads(output))
     assert not ours(by_entering)
     assert not {name for name in by_delivering if not name.startswith(OFF_THE_LOOP)}
 
@@ -111,7 +111,7 @@ def test_the_first_delivery_loads_nothing(
 @pytest.mark.parametrize(
     ("setting", "sink"), [("META_PIXEL_ID", "meta"), ("HUBSPOT_CLIENT_ID", "hubspot")]
 )
-def test_a_variable_of_a_service_is_enough_to_look_at_its_settings(setting: str, sink: str) -> None:
+def test_one_variable_of_a_destination_loads_its_settings(setting: str, sink: str) -> None:
     modules = loaded_by(
         "from anytrack_async.client.config import sinks_from_env\n"
         "from anytrack_async import ConfigurationError\n"
@@ -129,19 +129,19 @@ import random, sys, threading
 import anytrack_async
 
 sys.setswitchinterval(1e-5)  # seconds: threads meet in the middle of a module
-start, seen = threading.Barrier(8), []
+start, results = threading.Barrier(8), []
 
-def ask():
+def import_all():
     names = random.sample(anytrack_async.__all__, len(anytrack_async.__all__))
     start.wait()
-    seen.append({name: getattr(anytrack_async, name) for name in names})
+    results.append({name: getattr(anytrack_async, name) for name in names})
 
-threads = [threading.Thread(target=ask) for _ in range(8)]
+threads = [threading.Thread(target=import_all) for _ in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
-print(len(seen), all(one == seen[0] for one in seen))
+print(len(results), all(result == results[0] for result in results))
 """
 
 
-def test_threads_that_ask_at_once_get_the_same_things() -> None:
-    assert said("-c", THREADS).split() == ["8", "True"]
+def test_threads_that_import_names_at_once_get_the_same_objects() -> None:
+    assert printed_by("-c", THREADS).split() == ["8", "True"]

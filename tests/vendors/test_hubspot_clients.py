@@ -39,15 +39,17 @@ BATCH = [
     )
     for number in range(3)
 ]
-DEALS = [to_deal(one, SETTINGS) for one in BATCH]
-CONTACTS = [to_contact(one, SETTINGS) for one in BATCH]
-EVENTS = [to_custom_event(one, HubSpotSettings(access_token="t", **EVENT)) for one in BATCH]
+DEALS = [to_deal(conversion, SETTINGS) for conversion in BATCH]
+CONTACTS = [to_contact(conversion, SETTINGS) for conversion in BATCH]
+EVENTS = [
+    to_custom_event(conversion, HubSpotSettings(access_token="t", **EVENT)) for conversion in BATCH
+]
 
 # Ours
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """Keeps requests as (method, path, body) and answers that all went well."""
+    """Collects requests as (method, path, body); every response is a success."""
 
     def __init__(self):
         self.sent = []
@@ -63,12 +65,12 @@ class Wire(httpx.AsyncBaseTransport):
         if not request.url.path.endswith(("upsert", "default")):
             return {"status": "COMPLETE", "results": []}
         inputs = orjson.loads(request.content)["inputs"]
-        made = [one | {"id": str(number)} for number, one in enumerate(inputs)]
+        created = [item | {"id": str(number)} for number, item in enumerate(inputs)]
         return {
             "status": "COMPLETE",
             "startedAt": "2026-03-04T05:06:07.891Z",
             "completedAt": "2026-03-04T05:06:07.891Z",
-            "results": made,
+            "results": created,
         }
 
 
@@ -81,10 +83,10 @@ def seen(method, path, content):
 
 
 async def ours(version, **settings):
-    """What our sink sends: (method, path, body) of each request."""
+    """Return (method, path, body) of each request that our sink sends."""
     wire = Wire()
-    given = {"access_token": "t", "api_version": version, **settings}
-    sink = HubSpotSink(HubSpotSettings(**given), transport=wire)
+    options = {"access_token": "t", "api_version": version, **settings}
+    sink = HubSpotSink(HubSpotSettings(**options), transport=wire)
     await sink.deliver(BATCH)
     return wire.sent
 
@@ -119,10 +121,10 @@ async def dated():
         yield SimpleNamespace(client=client, sent=wire.sent)
 
 
-def snake(one):
-    """An input by the argument names of HubSpot's clients."""
+def snake(item):
+    """Return an input with the argument names of HubSpot's clients."""
     names = {"idProperty": "id_property", "objectWriteTraceId": "object_write_trace_id"}
-    return {names.get(key, key): value for key, value in one.items()}
+    return {names.get(key, key): value for key, value in item.items()}
 
 
 @pytest.mark.asyncio
@@ -137,17 +139,17 @@ class TestLegacyPaths:
             (crm.contacts, contacts, CONTACTS),
             (crm.deals, deals, DEALS),
         ):
-            one = models.SimplePublicObjectBatchInputUpsert
+            item_type = models.SimplePublicObjectBatchInputUpsert
             many = models.BatchInputSimplePublicObjectBatchInputUpsert
-            api.batch_api.upsert(many(inputs=[one(**snake(given)) for given in inputs]))
+            api.batch_api.upsert(many(inputs=[item_type(**snake(item)) for item in inputs]))
         link, end = v4.PublicDefaultAssociationMultiPost, v4.PublicObjectId
         crm.associations.v4.batch_api.create_default(
             "deals",
             "contacts",
             v4.BatchInputPublicDefaultAssociationMultiPost(
                 inputs=[
-                    link(_from=end(id=one["from"]["id"]), to=end(id=one["to"]["id"]))
-                    for one in LINKS
+                    link(_from=end(id=pair["from"]["id"]), to=end(id=pair["to"]["id"]))
+                    for pair in LINKS
                 ]
             ),
         )
@@ -162,16 +164,16 @@ class TestLegacyPaths:
     async def test_properties(self, legacy):
         from hubspot.crm.properties import PropertyCreate
 
-        given = property_definition("anytrack_event_id", "dealinformation")
+        definition = property_definition("anytrack_event_id", "dealinformation")
         names = {"fieldType": "field_type", "groupName": "group_name"}
         names |= {"hasUniqueValue": "has_unique_value"}
         api = legacy.client.crm.properties.core_api
-        api.create("deals", PropertyCreate(**{names.get(k, k): v for k, v in given.items()}))
+        api.create("deals", PropertyCreate(**{names.get(k, k): v for k, v in definition.items()}))
         api.get_by_name("deals", "anytrack_event_id")
 
         path = joined(Paths("v3").properties)
         assert legacy.sent == [
-            ("POST", path, given),
+            ("POST", path, definition),
             ("GET", f"{path}/anytrack_event_id", None),
         ]
 
@@ -183,13 +185,13 @@ class TestLegacyPaths:
 
         inputs = [
             BehavioralEventHttpCompletionRequest(
-                event_name=one["eventName"],
-                uuid=one["uuid"],
-                occurred_at=one["occurredAt"],
-                email=one["email"],
-                properties=one["properties"],
+                event_name=event["eventName"],
+                uuid=event["uuid"],
+                occurred_at=event["occurredAt"],
+                email=event["email"],
+                properties=event["properties"],
             )
-            for one in EVENTS
+            for event in EVENTS
         ]
         legacy.client.events.send.batch_api.send(
             BatchedBehavioralEventHttpCompletionRequest(inputs=inputs)
@@ -208,8 +210,8 @@ class TestLegacyPaths:
 class TestDatedPaths:
     async def test_a_delivery(self, dated):
         crm = dated.client.crm
-        await crm.objects.contacts.batch.upsert(inputs=[snake(one) for one in CONTACTS])
-        await crm.objects.deals.batch.upsert(inputs=[snake(one) for one in DEALS])
+        await crm.objects.contacts.batch.upsert(inputs=[snake(item) for item in CONTACTS])
+        await crm.objects.deals.batch.upsert(inputs=[snake(item) for item in DEALS])
         await crm.associations.batch.create_default(
             "contacts",
             from_object_type="deals",
@@ -229,34 +231,34 @@ class TestDatedPaths:
         ]
 
     async def test_properties(self, dated):
-        given = property_definition("anytrack_event_id", "dealinformation")
+        definition = property_definition("anytrack_event_id", "dealinformation")
         await dated.client.crm.properties.create(
             "deals",
-            name=given["name"],
-            label=given["label"],
+            name=definition["name"],
+            label=definition["label"],
             type="string",
             field_type="text",
-            group_name=given["groupName"],
+            group_name=definition["groupName"],
             has_unique_value=True,
         )
         await dated.client.crm.properties.groups.create("deals", name="anytrack", label="AnyTrack")
 
         path = joined(Paths("2026-03").properties)
         assert dated.sent == [
-            ("POST", path, given),
+            ("POST", path, definition),
             ("POST", f"{path}/groups", {"name": "anytrack", "label": "AnyTrack"}),
         ]
 
     async def test_events(self, dated):
         inputs = [
             {
-                "event_name": one["eventName"],
-                "uuid": one["uuid"],
-                "occurred_at": one["occurredAt"],
-                "email": one["email"],
-                "properties": one["properties"],
+                "event_name": event["eventName"],
+                "uuid": event["uuid"],
+                "occurred_at": event["occurredAt"],
+                "email": event["email"],
+                "properties": event["properties"],
             }
-            for one in EVENTS
+            for event in EVENTS
         ]
         await dated.client.events.send.batch_send(inputs=inputs)
 

@@ -33,17 +33,17 @@ OAUTH = {
 
 @pytest_asyncio.fixture
 async def connect(monkeypatch):
-    """Return a way to get the client, for one sandbox."""
+    """Return a function that makes a client for a sandbox."""
     monkeypatch.delenv("HUBSPOT_BASE_URL", raising=False)
-    made = []
+    created = []
 
     def make(sandbox, **options):
-        given = {"access_token": TOKEN, "max_retries": 0, "_strict_response_validation": True}
-        made.append(hubspot_sdk.AsyncHubSpot(base_url=sandbox.url, **{**given, **options}))
-        return made[-1]
+        defaults = {"access_token": TOKEN, "max_retries": 0, "_strict_response_validation": True}
+        created.append(hubspot_sdk.AsyncHubSpot(base_url=sandbox.url, **{**defaults, **options}))
+        return created[-1]
 
     yield make
-    for client in made:
+    for client in created:
         await client.close()
 
 
@@ -54,7 +54,7 @@ async def client(connect, sandbox):
 
 @pytest_asyncio.fixture
 async def lenient(connect, sandbox):
-    """The client as it is by default: answers that break its schema are handed on as they are."""
+    """The client with its defaults: responses that break its schema are returned unchecked."""
     return connect(sandbox, _strict_response_validation=False)
 
 
@@ -65,14 +65,14 @@ def sale(number, **fields):
     )
 
 
-def snake(given):
-    """An input of ours by that client's names."""
+def snake(item):
+    """Return an input of ours with the client's argument names."""
     names = {"idProperty": "id_property", "objectWriteTraceId": "object_write_trace_id"}
-    return {names.get(key, key): value for key, value in given.items()}
+    return {names.get(key, key): value for key, value in item.items()}
 
 
 async def upsert_deals(client, *inputs):
-    return await client.crm.objects.deals.batch.upsert(inputs=[snake(one) for one in inputs])
+    return await client.crm.objects.deals.batch.upsert(inputs=[snake(item) for item in inputs])
 
 
 async def create_deal(client, **values):
@@ -93,21 +93,19 @@ async def link(client, *ids):
 
 class TestRecords:
     async def test_create_read_and_update(self, client):
-        made = await create_deal(client)
-        changed = await client.crm.objects.deals.update(made.id, properties={"amount": "13"})
-        read = await client.crm.objects.deals.get(made.id, properties=["amount"])
+        created = await create_deal(client)
+        changed = await client.crm.objects.deals.update(created.id, properties={"amount": "13"})
+        read = await client.crm.objects.deals.get(created.id, properties=["amount"])
 
-        assert (read.id, read.archived) == (made.id, False)
+        assert (read.id, read.archived) == (created.id, False)
         assert read.properties["amount"] == changed.properties["amount"] == "13"
-        assert read.updated_at >= read.created_at == made.created_at
+        assert read.updated_at >= read.created_at == created.created_at
 
-    async def test_a_value_that_is_not_there_is_null_which_this_client_does_not_expect(
-        self, client, lenient
-    ):
-        made = await create_deal(client)
+    async def test_a_missing_value_is_null_which_this_client_rejects(self, client, lenient):
+        created = await create_deal(client)
         with pytest.raises(hubspot_sdk.APIResponseValidationError):
-            await client.crm.objects.deals.get(made.id, properties=["closedate"])
-        read = await lenient.crm.objects.deals.get(made.id, properties=["closedate"])
+            await client.crm.objects.deals.get(created.id, properties=["closedate"])
+        read = await lenient.crm.objects.deals.get(created.id, properties=["closedate"])
 
         assert read.properties["closedate"] is None
 
@@ -115,16 +113,16 @@ class TestRecords:
         contact = await create_contact(client)
         to = [{"to": {"id": contact.id}, "types": [TO_CONTACT]}]
         batch = client.crm.objects.deals.batch
-        made = await batch.create(inputs=[{"properties": DEAL, "associations": to}] * 3)
-        ids = [one.id for one in made.results]
+        created = await batch.create(inputs=[{"properties": DEAL, "associations": to}] * 3)
+        ids = [record.id for record in created.results]
         await batch.update(inputs=[{"id": id_, "properties": {"amount": "7"}} for id_ in ids])
         read = await batch.get(
             inputs=[{"id": id_} for id_ in ids], properties=["amount"], properties_with_history=[]
         )
 
         assert read.status == "COMPLETE"
-        assert {one.id for one in read.results} == set(ids)
-        assert {one.properties["amount"] for one in read.results} == {"7"}
+        assert {record.id for record in read.results} == set(ids)
+        assert {record.properties["amount"] for record in read.results} == {"7"}
 
     async def test_pages_and_search(self, client, lenient):
         for number in range(12):
@@ -137,27 +135,29 @@ class TestRecords:
             properties=["dealname"],
             sorts=[],
         )
-        names = [one.properties["dealname"] async for one in lenient.crm.objects.deals.list()]
+        names = [item.properties["dealname"] async for item in lenient.crm.objects.deals.list()]
 
         assert len(names) == 12
         assert (found.total, found.results[0].properties["dealname"]) == (1, "Deal 7")
 
 
 class TestUpsert:
-    async def test_our_own_inputs_are_taken(self, client, sandbox):
+    async def test_our_own_inputs_are_accepted(self, client, sandbox):
         sales = [sale(number) for number in range(3)]
         people = await client.crm.objects.contacts.batch.upsert(
-            inputs=[snake(to_contact(one, SETTINGS)) for one in sales]
+            inputs=[snake(to_contact(conversion, SETTINGS)) for conversion in sales]
         )
-        made = await upsert_deals(client, *(to_deal(one, SETTINGS) for one in sales))
+        created = await upsert_deals(
+            client, *(to_deal(conversion, SETTINGS) for conversion in sales)
+        )
 
-        assert {one.properties["email"] for one in people.results} == {
+        assert {record.properties["email"] for record in people.results} == {
             f"jane{number}@example.com" for number in range(3)
         }
-        assert {one.properties["anytrack_event_id"] for one in made.results} == {
-            one.event_id for one in sales
+        assert {record.properties["anytrack_event_id"] for record in created.results} == {
+            conversion.event_id for conversion in sales
         }
-        assert all(one.new for one in [*people.results, *made.results])
+        assert all(record.new for record in [*people.results, *created.results])
         assert sandbox.ledger()["hubspot"]["unique"] == 3
 
     async def test_a_repeat_changes_the_same_record(self, client):
@@ -172,7 +172,7 @@ class TestUpsert:
         bad["properties"]["colour"] = "blue"
         answer = await upsert_deals(client, bad, to_deal(sale(2), SETTINGS))
 
-        assert [one.properties["anytrack_event_id"] for one in answer.results] == ["sale:2"]
+        assert [record.properties["anytrack_event_id"] for record in answer.results] == ["sale:2"]
         assert "errors" not in type(answer).model_fields
         (error,) = answer.model_extra["errors"]
         assert error["context"]["objectWriteTraceId"] == ["sale:1"]
@@ -181,8 +181,8 @@ class TestUpsert:
     async def test_without_trace_ids_one_bad_input_refuses_all(self, client, sandbox):
         inputs = [to_deal(sale(number), SETTINGS) for number in (1, 2)]
         inputs[0]["properties"]["colour"] = "blue"
-        for given in inputs:
-            del given["objectWriteTraceId"]
+        for item in inputs:
+            del item["objectWriteTraceId"]
 
         with pytest.raises(hubspot_sdk.BadRequestError) as refusal:
             await upsert_deals(client, *inputs)
@@ -191,9 +191,9 @@ class TestUpsert:
         assert sandbox.ledger()["hubspot"]["accepted"] == 0
 
     async def test_equal_ids_refuse_all(self, client):
-        given = to_deal(sale(1), SETTINGS)
+        item = to_deal(sale(1), SETTINGS)
         with pytest.raises(hubspot_sdk.BadRequestError, match="IDs must be unique"):
-            await upsert_deals(client, given, given)
+            await upsert_deals(client, item, item)
 
 
 class TestAssociations:
@@ -201,12 +201,12 @@ class TestAssociations:
     async def ids(self, client):
         return (await create_deal(client)).id, (await create_contact(client)).id
 
-    async def test_default_links_say_both_directions(self, client, ids):
+    async def test_default_links_have_both_directions(self, client, ids):
         for _ in range(2):  # repeating changes nothing
             answer = await link(client, ids)
 
-        assert {(one.from_.id, one.to.id) for one in answer.results} == {ids, ids[::-1]}
-        assert {one.association_spec.association_type_id for one in answer.results} == {3, 4}
+        assert {(record.from_.id, record.to.id) for record in answer.results} == {ids, ids[::-1]}
+        assert {record.association_spec.association_type_id for record in answer.results} == {3, 4}
 
     async def test_a_link_to_nothing_is_among_the_errors(self, client, ids):
         answer = await link(client, ids, (ids[0], "999"))
@@ -215,7 +215,7 @@ class TestAssociations:
         assert answer.num_errors == 1
         assert answer.errors[0].context["toObjectId"] == ["999"]
 
-    async def test_one_link_with_and_without_a_label(self, client, ids):
+    async def test_a_link_with_and_without_a_label(self, client, ids):
         api = client.crm.associations
         default = await api.create(
             ids[1], from_object_type="deals", from_object_id=ids[0], to_object_type="contacts"
@@ -226,8 +226,10 @@ class TestAssociations:
             inputs=[{"from": {"id": ids[0]}, "to": {"id": ids[1]}, "types": [TO_CONTACT]}],
         )
 
-        assert {one.from_.id for one in default.results} == set(ids)
-        assert [(one.from_object_id, one.to_object_id) for one in labelled.results] == [ids]
+        assert {record.from_.id for record in default.results} == set(ids)
+        assert [(record.from_object_id, record.to_object_id) for record in labelled.results] == [
+            ids
+        ]
 
     async def test_associations_are_read_in_a_batch(self, client, ids):
         await link(client, ids)
@@ -237,9 +239,9 @@ class TestAssociations:
             "contacts", from_object_type="deals", inputs=[{"id": ids[0]}, {"id": "1"}]
         )
 
-        assert [one.to_object_id for one in page.results] == [ids[1]]
+        assert [record.to_object_id for record in page.results] == [ids[1]]
         assert page.results[0].association_types[0].type_id == 3
-        assert [one.from_.id for one in batch.results] == [ids[0]]
+        assert [record.from_.id for record in batch.results] == [ids[0]]
         (error,) = batch.model_extra["errors"]
         assert error["subCategory"] == "crm.associations.NO_ASSOCIATIONS_FOUND"
 
@@ -251,15 +253,15 @@ class TestPortal:
         stages = (await api.list_stages("default", object_type="deals")).results
         won = await api.get_stage("closedwon", object_type="deals", pipeline_id="default")
 
-        assert [one.id for one in known] == ["default", "1016571"]
-        assert [one.id for one in stages] == [one.id for one in known[0].stages]
+        assert [pipeline.id for pipeline in known] == ["default", "1016571"]
+        assert [stage.id for stage in stages] == [stage.id for stage in known[0].stages]
         assert won.metadata == {"isClosed": "true", "probability": "1.0"}
         assert (await api.get("default", object_type="deals")).label == "Sales Pipeline"
 
     async def test_properties(self, client):
         api = client.crm.properties
         await api.groups.create("deals", name="shop", label="Shop")
-        made = await api.create(
+        created = await api.create(
             "deals",
             name="till",
             label="Till",
@@ -272,10 +274,10 @@ class TestPortal:
         known = await api.list("deals")
         groups = await api.groups.list("deals")
 
-        assert (made.has_unique_value, made.group_name) == (True, "shop")
+        assert (created.has_unique_value, created.group_name) == (True, "shop")
         assert (read.name, read.type, read.field_type) == ("till", "string", "text")
-        assert "till" in {one.name for one in known.results}
-        assert "shop" in {one.name for one in groups.results}
+        assert "till" in {record.name for record in known.results}
+        assert "shop" in {record.name for record in groups.results}
         assert (await api.groups.get("shop", object_type="deals")).label == "Shop"
 
     async def test_properties_in_a_batch(self, client):
@@ -286,7 +288,7 @@ class TestPortal:
             inputs=[{"name": "amount"}, {"name": "nothing"}],
         )
 
-        assert [one.name for one in answer.results] == ["amount"]
+        assert [record.name for record in answer.results] == ["amount"]
         assert answer.model_extra["errors"][0]["context"] == {"propertyName": ["nothing"]}
 
     async def test_account(self, client):
@@ -302,14 +304,14 @@ class TestPortal:
 
         assert sandbox.ledger()["hubspot"]["events"] == 1
 
-    async def test_a_token_is_asked_for_in_json_which_is_refused(self, client):
+    async def test_the_client_requests_a_token_in_json_which_is_refused(self, client):
         # HubSpot documents a form. Its client sends JSON, as everywhere else.
         with pytest.raises(hubspot_sdk.BadRequestError) as refusal:
             await client.auth.oauth.create_token(**OAUTH)
 
         assert refusal.value.body["status"] == "BAD_GRANT_TYPE"
 
-    async def test_a_token_is_given_for_a_form(self, connect, client, sandbox):
+    async def test_a_form_returns_a_token(self, connect, client, sandbox):
         token = await client.post(
             "/oauth/2026-03/token",
             content=urlencode(OAUTH).encode(),
@@ -343,14 +345,14 @@ class TestRefusals:
 
         assert refusal.value.body["category"] == "OBJECT_NOT_FOUND"
 
-    async def test_409_tells_the_existing_id(self, client):
-        made = await create_contact(client)
+    async def test_409_has_the_existing_id(self, client):
+        created = await create_contact(client)
         with pytest.raises(hubspot_sdk.ConflictError) as refusal:
             await create_contact(client, "Jane@Example.com")
 
-        assert refusal.value.body["message"].endswith(f"Existing ID: {made.id}")
+        assert refusal.value.body["message"].endswith(f"Existing ID: {created.id}")
 
-    async def test_409_is_tried_again_which_cannot_help(self, connect, sandbox):
+    async def test_the_client_retries_a_409_which_cannot_help(self, connect, sandbox):
         client, waits = impatient(connect(sandbox, max_retries=2))
         await create_contact(client)
         with pytest.raises(hubspot_sdk.ConflictError):
@@ -359,7 +361,7 @@ class TestRefusals:
         assert len(waits) == 2
         assert sandbox.ledger()["hubspot"]["requests"] == 4
 
-    async def test_429_is_tried_again_within_the_window_it_is_about(self, connect, narrow):
+    async def test_the_client_retries_a_429_within_the_same_window(self, connect, narrow):
         client, waits = impatient(connect(narrow, max_retries=3))
         for _ in range(2):
             await read_nothing(client)

@@ -27,7 +27,7 @@ TO_CONTACT = {"association_category": "HUBSPOT_DEFINED", "association_type_id": 
 
 @pytest.fixture
 def connect():
-    """Return a way to get the client, for one sandbox."""
+    """Return a function that makes a client for a sandbox."""
     return lambda sandbox, token=TOKEN, **config: hubspot.HubSpot(
         access_token=token, host=sandbox.url, **config
     )
@@ -47,16 +47,16 @@ def sale(number, **fields):
 
 def upserts(models, inputs):
     """Our inputs by that client's names."""
-    one = models.SimplePublicObjectBatchInputUpsert
+    item_type = models.SimplePublicObjectBatchInputUpsert
     return models.BatchInputSimplePublicObjectBatchInputUpsert(
         inputs=[
-            one(
-                id=given["id"],
-                id_property=given["idProperty"],
-                properties=given["properties"],
-                object_write_trace_id=given.get("objectWriteTraceId"),
+            item_type(
+                id=item["id"],
+                id_property=item["idProperty"],
+                properties=item["properties"],
+                object_write_trace_id=item.get("objectWriteTraceId"),
             )
-            for given in inputs
+            for item in inputs
         ]
     )
 
@@ -66,13 +66,13 @@ def upsert_deals(client, *inputs):
 
 
 def create_deal(client, **values):
-    given = deals.SimplePublicObjectInputForCreate(properties={**DEAL, **values}, associations=[])
-    return client.crm.deals.basic_api.create(given)
+    item = deals.SimplePublicObjectInputForCreate(properties={**DEAL, **values}, associations=[])
+    return client.crm.deals.basic_api.create(item)
 
 
 def create_contact(client, email):
-    given = contacts.SimplePublicObjectInputForCreate(properties={"email": email}, associations=[])
-    return client.crm.contacts.basic_api.create(given)
+    item = contacts.SimplePublicObjectInputForCreate(properties={"email": email}, associations=[])
+    return client.crm.contacts.basic_api.create(item)
 
 
 def pairs(*ids):
@@ -99,16 +99,16 @@ def rejected(sandbox):
 
 class TestRecords:
     def test_create_read_and_update(self, client):
-        made = create_deal(client, amount="12.5")
+        created = create_deal(client, amount="12.5")
         client.crm.deals.basic_api.update(
-            made.id, deals.SimplePublicObjectInput(properties={"amount": "13"})
+            created.id, deals.SimplePublicObjectInput(properties={"amount": "13"})
         )
 
-        read = client.crm.deals.basic_api.get_by_id(made.id, properties=["amount", "closedate"])
-        assert (read.id, read.archived) == (made.id, False)
+        read = client.crm.deals.basic_api.get_by_id(created.id, properties=["amount", "closedate"])
+        assert (read.id, read.archived) == (created.id, False)
         assert read.properties["amount"] == "13"
         assert read.properties["closedate"] is None
-        assert read.updated_at >= read.created_at == made.created_at
+        assert read.updated_at >= read.created_at == created.created_at
 
     def test_read_by_unique_property(self, client):
         upsert_deals(client, to_deal(sale(1), SETTINGS))
@@ -120,23 +120,23 @@ class TestRecords:
         contact = create_contact(client, "jane@example.com")
         types = [deals.AssociationSpec(**TO_CONTACT)]
         to = deals.PublicObjectId(id=contact.id)
-        given = deals.SimplePublicObjectInputForCreate(
+        item = deals.SimplePublicObjectInputForCreate(
             properties=DEAL, associations=[deals.PublicAssociationsForObject(to=to, types=types)]
         )
-        made = client.crm.deals.basic_api.create(given)
+        created = client.crm.deals.basic_api.create(item)
 
-        read = client.crm.deals.basic_api.get_by_id(made.id, associations=["contacts"])
-        assert [one.id for one in read.associations["contacts"].results] == [contact.id]
+        read = client.crm.deals.basic_api.get_by_id(created.id, associations=["contacts"])
+        assert [item.id for item in read.associations["contacts"].results] == [contact.id]
 
     def test_batches(self, client):
-        one = deals.SimplePublicObjectBatchInputForCreate
+        item_type = deals.SimplePublicObjectBatchInputForCreate
         api = client.crm.deals.batch_api
-        made = api.create(
+        created = api.create(
             deals.BatchInputSimplePublicObjectBatchInputForCreate(
-                inputs=[one(properties=DEAL, associations=[]) for _ in range(3)]
+                inputs=[item_type(properties=DEAL, associations=[]) for _ in range(3)]
             )
         )
-        ids = [record.id for record in made.results]
+        ids = [record.id for record in created.results]
         changed = api.update(
             deals.BatchInputSimplePublicObjectBatchInput(
                 inputs=[
@@ -153,7 +153,7 @@ class TestRecords:
             )
         )
 
-        assert {made.status, changed.status, read.status} == {"COMPLETE"}
+        assert {created.status, changed.status, read.status} == {"COMPLETE"}
         assert {record.id for record in read.results} == set(ids)
         assert {record.properties["amount"] for record in read.results} == {"7"}
 
@@ -170,20 +170,20 @@ class TestRecords:
 
 
 class TestUpsert:
-    def test_our_own_inputs_are_taken(self, client, sandbox):
+    def test_our_own_inputs_are_accepted(self, client, sandbox):
         sales = [sale(number) for number in range(3)]
         people = client.crm.contacts.batch_api.upsert(
-            upserts(contacts, [to_contact(one, SETTINGS) for one in sales])
+            upserts(contacts, [to_contact(conversion, SETTINGS) for conversion in sales])
         )
-        made = upsert_deals(client, *(to_deal(one, SETTINGS) for one in sales))
+        created = upsert_deals(client, *(to_deal(conversion, SETTINGS) for conversion in sales))
 
-        assert {one.properties["email"] for one in people.results} == {
+        assert {record.properties["email"] for record in people.results} == {
             f"jane{number}@example.com" for number in range(3)
         }
-        assert {one.properties["anytrack_event_id"] for one in made.results} == {
-            one.event_id for one in sales
+        assert {record.properties["anytrack_event_id"] for record in created.results} == {
+            conversion.event_id for conversion in sales
         }
-        assert all(one.new for one in [*people.results, *made.results])
+        assert all(record.new for record in [*people.results, *created.results])
         assert sandbox.ledger()["hubspot"]["unique"] == 3
 
     def test_a_repeat_changes_the_same_record(self, client):
@@ -199,7 +199,7 @@ class TestUpsert:
         answer = upsert_deals(client, bad, to_deal(sale(2), SETTINGS))
 
         assert isinstance(answer, deals.BatchResponseSimplePublicUpsertObjectWithErrors)
-        assert [one.properties["anytrack_event_id"] for one in answer.results] == ["sale:2"]
+        assert [record.properties["anytrack_event_id"] for record in answer.results] == ["sale:2"]
         assert answer.num_errors == 1
         (error,) = answer.errors
         assert (error.category, error.context["objectWriteTraceId"]) == (
@@ -211,8 +211,8 @@ class TestUpsert:
     def test_without_trace_ids_one_bad_input_refuses_all(self, client, sandbox):
         inputs = [to_deal(sale(number), SETTINGS) for number in (1, 2)]
         inputs[0]["properties"]["colour"] = "blue"
-        for given in inputs:
-            del given["objectWriteTraceId"]
+        for item in inputs:
+            del item["objectWriteTraceId"]
 
         with pytest.raises(deals.ApiException) as refusal:
             upsert_deals(client, *inputs)
@@ -223,9 +223,9 @@ class TestUpsert:
         assert sandbox.ledger()["hubspot"]["accepted"] == 0
 
     def test_equal_ids_refuse_all(self, client):
-        given = to_deal(sale(1), SETTINGS)
+        item = to_deal(sale(1), SETTINGS)
         with pytest.raises(deals.ApiException) as refusal:
-            upsert_deals(client, given, given)
+            upsert_deals(client, item, item)
 
         assert refusal.value.status == 400
         assert "IDs must be unique" in said(refusal)["message"]
@@ -236,13 +236,13 @@ class TestAssociations:
     def ids(self, client):
         return create_deal(client).id, create_contact(client, "jane@example.com").id
 
-    def test_default_links_say_both_directions(self, client, ids):
+    def test_default_links_have_both_directions(self, client, ids):
         for _ in range(2):  # repeating changes nothing
             answer = link(client, ids)
 
-        ways = {(one._from.id, one.to.id) for one in answer.results}
+        ways = {(record._from.id, record.to.id) for record in answer.results}
         assert ways == {ids, ids[::-1]}
-        assert {one.association_spec.association_type_id for one in answer.results} == {3, 4}
+        assert {record.association_spec.association_type_id for record in answer.results} == {3, 4}
 
     def test_a_link_to_nothing_is_among_the_errors(self, client, ids):
         answer = link(client, ids, (ids[0], "999"))
@@ -251,7 +251,7 @@ class TestAssociations:
         assert answer.num_errors == 1
         assert answer.errors[0].context["toObjectId"] == ["999"]
 
-    def test_one_link_with_and_without_a_label(self, client, ids):
+    def test_a_link_with_and_without_a_label(self, client, ids):
         api = client.crm.associations.v4
         default = api.basic_api.create_default("deals", ids[0], "contacts", ids[1])
         end = v4.PublicObjectId
@@ -269,8 +269,10 @@ class TestAssociations:
             ),
         )
 
-        assert {one._from.id for one in default.results} == set(ids)
-        assert [(one.from_object_id, one.to_object_id) for one in labelled.results] == [ids]
+        assert {record._from.id for record in default.results} == set(ids)
+        assert [(record.from_object_id, record.to_object_id) for record in labelled.results] == [
+            ids
+        ]
 
     def test_associations_are_read_in_a_batch(self, client, ids):
         link(client, ids)
@@ -281,9 +283,9 @@ class TestAssociations:
             "deals", "contacts", v4.BatchInputPublicFetchAssociationsBatchRequest(inputs=asked)
         )
 
-        assert [one.to_object_id for one in page.results] == [ids[1]]
+        assert [record.to_object_id for record in page.results] == [ids[1]]
         assert page.results[0].association_types[0].type_id == 3
-        assert [one._from.id for one in batch.results] == [ids[0]]
+        assert [record._from.id for record in batch.results] == [ids[0]]
         assert batch.errors[0].sub_category == "crm.associations.NO_ASSOCIATIONS_FOUND"
 
 
@@ -294,8 +296,8 @@ class TestPortal:
         stages = api.pipeline_stages_api.get_all("deals", "default").results
         won = api.pipeline_stages_api.get_by_id("deals", "default", "closedwon")
 
-        assert [one.id for one in known] == ["default", "1016571"]
-        assert [one.id for one in stages] == [one.id for one in known[0].stages]
+        assert [pipeline.id for pipeline in known] == ["default", "1016571"]
+        assert [stage.id for stage in stages] == [stage.id for stage in known[0].stages]
         assert won.metadata == {"isClosed": "true", "probability": "1.0"}
         assert api.pipelines_api.get_by_id("deals", "default").label == "Sales Pipeline"
 
@@ -311,13 +313,13 @@ class TestPortal:
         )
         group = properties.PropertyGroupCreate(name="shop", label="Shop")
         api.groups_api.create("deals", group)
-        made = api.core_api.create("deals", definition)
+        created = api.core_api.create("deals", definition)
         read = api.core_api.get_by_name("deals", "till")
 
-        assert (made.has_unique_value, made.group_name) == (True, "shop")
+        assert (created.has_unique_value, created.group_name) == (True, "shop")
         assert (read.name, read.type, read.field_type) == ("till", "string", "text")
-        assert "till" in {one.name for one in api.core_api.get_all("deals").results}
-        assert "shop" in {one.name for one in api.groups_api.get_all("deals").results}
+        assert "till" in {item.name for item in api.core_api.get_all("deals").results}
+        assert "shop" in {item.name for item in api.groups_api.get_all("deals").results}
         assert api.groups_api.get_by_name("deals", "shop").label == "Shop"
 
     def test_properties_in_a_batch(self, client):
@@ -326,7 +328,7 @@ class TestPortal:
             "deals", properties.BatchReadInputPropertyName(archived=False, inputs=names)
         )
 
-        assert [one.name for one in answer.results] == ["amount"]
+        assert [record.name for record in answer.results] == ["amount"]
         assert answer.errors[0].context == {"propertyName": ["nothing"]}
 
     def test_events(self, client, sandbox):
@@ -339,7 +341,7 @@ class TestPortal:
 
         assert sandbox.ledger()["hubspot"]["events"] == 1
 
-    def test_a_refresh_token_gives_a_token_that_works(self, connect, sandbox):
+    def test_a_refresh_token_returns_a_token_that_works(self, connect, sandbox):
         token = connect(sandbox, token=None).oauth.tokens_api.create(
             grant_type="refresh_token",
             client_id="sandbox-client",
@@ -373,13 +375,13 @@ class TestRefusals:
 
         assert said(refusal)["category"] == "OBJECT_NOT_FOUND"
 
-    def test_409_tells_the_existing_id(self, client):
-        made = create_contact(client, "jane@example.com")
+    def test_409_has_the_existing_id(self, client):
+        created = create_contact(client, "jane@example.com")
         with pytest.raises(contacts.ApiException) as refusal:
             create_contact(client, "Jane@example.com")
 
         assert refusal.value.status == 409
-        assert said(refusal)["message"] == f"Contact already exists. Existing ID: {made.id}"
+        assert said(refusal)["message"] == f"Contact already exists. Existing ID: {created.id}"
 
     def test_409_of_a_property_that_exists(self, client):
         definition = properties.PropertyCreate(
@@ -394,7 +396,7 @@ class TestRefusals:
 
         assert refusal.value.status == 409
 
-    def test_429_names_the_policy_and_no_post_is_tried_again(self, connect, narrow):
+    def test_429_names_the_policy_and_no_post_is_retried(self, connect, narrow):
         # Asked to repeat a 429 three times, the client repeats reads only: urllib3 leaves out
         # POST unless told otherwise.
         client = connect(narrow, retry=Retry(total=3, status_forcelist=[429], backoff_factor=0))

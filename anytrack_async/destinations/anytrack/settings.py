@@ -35,6 +35,7 @@ class AnyTrackSettings:
         ConfigurationError: a setting is not valid; the message names it.
     """
 
+    # Setting → variable. Messages name the variable, and `AnyTrackSink.variables` has them all.
     VARIABLES: ClassVar = {
         "api_key": "ANYTRACK_API_KEY",
         "account_id": "ANYTRACK_ACCOUNT_ID",

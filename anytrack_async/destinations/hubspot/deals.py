@@ -12,7 +12,6 @@ from anytrack_async.destinations.hubspot.mapping import to_contact, to_deal
 from anytrack_async.destinations.hubspot.portal import Portal, json_of
 from anytrack_async.destinations.hubspot.problem import (
     PROPERTY_MISSING,
-    RESUME,
     BatchOutcomes,
     Problem,
     ProblemKind,
@@ -194,7 +193,7 @@ def _check_configuration(
         problem,
         kind=ProblemKind.NEEDS_OPERATOR,
         cause="configuration",
-        advice=f"{advice}; {RESUME}",
+        advice=advice,
     )
 
 

@@ -39,9 +39,6 @@ SERVICE = "hubspot"
 PROPERTY_MISSING = "PROPERTY_DOESNT_EXIST"
 """HubSpot's code for a property that the portal does not have."""
 
-RESUME = "then client.resume('hubspot')"
-"""How each advice to an operator ends."""
-
 _SCOPE = re.compile(r"[A-Za-z][\w.-]+")
 _EXISTING_ID = re.compile(r"(?i)\bexisting (?:\w+ )?id:?\s*(\d+)")
 _CORRELATION_ID = re.compile(r"[\w-]{1,64}")

@@ -16,7 +16,6 @@ import orjson
 
 from anytrack_async.destinations.hubspot.problem import (
     PROPERTY_MISSING,
-    RESUME,
     Problem,
     ProblemKind,
     context_values,
@@ -88,7 +87,7 @@ def read_problem(
         return attrs.evolve(problem, kind=ProblemKind.UNAVAILABLE)
     if status in _WRONG_PATH:
         # Our paths name no records, so no conversion is at fault: a setting is wrong.
-        advice = f"check HubSpotSettings(api_version=…, base_url=…); {RESUME}"
+        advice = "check HubSpotSettings(api_version=…, base_url=…)"
         return _wrong_configuration(problem, advice)
     return _check_setup(attrs.evolve(problem, kind=_kind(status, problem.code)))
 
@@ -140,7 +139,7 @@ def _check_setup(problem: Problem) -> Problem:
     ours = name.lower().startswith("anytrack_") and problem.property_fault == PROPERTY_MISSING
     if problem.kind is not ProblemKind.REJECTED or not ours:
         return problem
-    advice = f"create the deal property {name} with `anytrack setup hubspot`; {RESUME}"
+    advice = f"create the deal property {name} with `anytrack setup hubspot`"
     return _wrong_configuration(problem, advice)
 
 

@@ -11,7 +11,7 @@ from anytrack_async.destinations.hubspot.custom_events import send_custom_events
 from anytrack_async.destinations.hubspot.deals import write_deals
 from anytrack_async.destinations.hubspot.mapping import validate_source
 from anytrack_async.destinations.hubspot.portal import Portal
-from anytrack_async.destinations.hubspot.problem import RESUME, SERVICE, Refusal, to_signal
+from anytrack_async.destinations.hubspot.problem import SERVICE, Refusal, to_signal
 from anytrack_async.destinations.hubspot.settings import (
     HubSpotSettings,
     OAuthSettings,
@@ -187,8 +187,7 @@ class HubSpotSink:
             raise to_signal(exc.problem) from exc
         except ConfigurationError as exc:
             # Every deal would be rejected: the lane holds until settings or portal are fixed.
-            reason = f"{exc}; {RESUME}"
-            raise NeedsOperator(reason, cause="configuration", code="CONFIGURATION") from exc
+            raise NeedsOperator(str(exc), cause="configuration", code="CONFIGURATION") from exc
 
 
 def _pad(outcomes: list[Outcome | None], size: int) -> Sequence[Outcome | None]:

@@ -68,7 +68,6 @@ class SQLiteOutbox:
         self._capacity = capacity
         self._clock = clock
         self._thread: OwnerThread[Database] | None = None
-        self._inherited: OwnerThread[Database] | None = None
         self._opening = partial(Database.open, self._path, clock=clock, busy_timeout=busy_timeout)
 
     @property
@@ -95,10 +94,9 @@ class SQLiteOutbox:
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
         """Open the file and register *destinations*; see `Outbox.open`."""
-        if self._thread is None or not self._thread.in_this_process:
-            # A forked child keeps a reference to its parent's connection for ever. If the garbage
-            # collector closed it, SQLite would release the parent's locks on the file.
-            self._inherited = self._thread
+        if self._thread is not None and not self._thread.in_this_process:
+            await self.aclose()  # a forked child cannot use the connection of its parent
+        if self._thread is None:
             thread = OwnerThread(self._opening, Database.close)
             await thread.start()
             self._thread = thread
@@ -166,13 +164,17 @@ class SQLiteOutbox:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""
         # Shielded: if the caller never learned of its lease, nothing would happen until it expires.
         with anyio.CancelScope(shield=True):
-            while True:
-                result = await self._run(claims.claim, destination, limit, lease)
-                claim = await claims.decode_claim(destination, result, self._cache)
-                if not claim.lease_id or claim.entries:
-                    break
+            claim = await self._claim(destination, limit, lease)
+            while claim.lease_id and not claim.entries:
                 await self.settle(claim)  # none of its records can be read: try the next ones
+                claim = await self._claim(destination, limit, lease)
         return claim
+
+    async def _claim(self, destination: str, limit: int, lease: float) -> Claim:
+        result = await self._run(claims.claim, destination, limit, lease)
+        if not result.lease_id:
+            return Claim(destination=destination, next_due=result.next_due)
+        return await claims.decode_claim(destination, result, self._cache)
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
@@ -180,7 +182,7 @@ class SQLiteOutbox:
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
-        failures = last_failures(claim, failed)
+        failures = last_failures(claim, failed) if failed else []
         if isinstance(claim, claims.SQLiteClaim):
             failures += claim.unreadable
         return await self._run(claims.settle, claim, failures)

@@ -19,6 +19,11 @@ _R = TypeVar("_R")
 _R_contra = TypeVar("_R_contra", contravariant=True)
 _T = TypeVar("_T")
 
+# The threads of parent processes, with their resources; never emptied. If the garbage collector
+# freed an inherited SQLite connection, SQLite would close a file that the parent is using, and
+# might checkpoint and delete its write-ahead log.
+_inherited: list[object] = []
+
 
 class Work(Protocol[_R_contra]):
     """An item in the queue of the thread."""
@@ -142,9 +147,14 @@ class OwnerThread(Generic[_R]):
         return await job.wait()
 
     async def stop(self) -> None:
-        """Finish the queued work, close the resource and end the thread."""
+        """Finish the queued work, close the resource and end the thread.
+
+        In a forked child, which does not have the thread, the resource is kept unused for ever.
+        """
         if self.in_this_process:
             await self._end().wait()
+        else:
+            _inherited.append(self)
 
     def _end(self) -> Job[_R, object]:
         closing: Job[_R, object] = Job(self._closing)

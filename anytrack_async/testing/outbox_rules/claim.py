@@ -182,7 +182,7 @@ class ClaimRules(Rules):
     ) -> None:
         await outbox.append(sales(1, 2, 3, 4, 5))
         claim = await outbox.claim("alpha", 5, LEASE)
-        due = {4: 1.0, 2: 2.0, 5: 3.0, 1: 4.0, 3: 5.0}
+        due = {1: 4.0, 2: 2.0, 3: 5.0, 4: 1.0, 5: 3.0}
         await outbox.settle(
             claim,
             [

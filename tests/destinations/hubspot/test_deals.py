@@ -389,7 +389,7 @@ async def test_a_missing_property_of_the_settings_holds_the_lane(hs, make_sink, 
     assert caught.value.cause == "configuration"
     assert caught.value.reason.endswith(
         "create the deal property 'plan' in HubSpot, or take it out of "
-        "HubSpotSettings(properties=…); then client.resume('hubspot')"
+        "HubSpotSettings(properties=…)"
     )
 
 

@@ -261,6 +261,15 @@ async def test_a_pause_is_for_every_sink_of_the_token(hs):
 
 
 @pytest.mark.asyncio
+async def test_a_pause_before_the_first_request_changes_nothing(hs):
+    limiter = limiter_of(hs)
+    limiter.pause(1000)
+
+    with anyio.fail_after(1):
+        await limiter.acquire()
+
+
+@pytest.mark.asyncio
 async def test_a_token_has_one_window_which_is_forgotten_after_use(hs):
     limiter = limiter_of(hs)
     window = await limiter.acquire()

@@ -7,6 +7,7 @@ from anytrack_async.destinations.sink import (
     Throttled,
     Unavailable,
 )
+from anytrack_async.events import LaneHeld
 
 pytestmark = pytest.mark.asyncio
 
@@ -220,7 +221,6 @@ async def test_an_unknown_stage_holds_the_lane_until_it_exists(hs, make_sink, wi
     with pytest.raises(NeedsOperator, match=r"no stage 'Signed': set HubSpot.*stages=") as caught:
         await sink.deliver([hs.sale()])
     assert (caught.value.code, caught.value.cause) == ("CONFIGURATION", "configuration")
-    assert caught.value.reason.endswith("; then client.resume('hubspot')")
     assert wire.ops == ["pipelines"]
 
     await sink.deliver([hs.sale()])
@@ -268,3 +268,17 @@ async def test_an_unknown_stage_from_a_conversion_is_rejected(hs, make_sink, wir
     (outcome,) = await make_sink(properties=properties).deliver([hs.sale("1")])
 
     assert outcome.status == "rejected"
+
+
+async def test_the_log_says_which_setting_is_wrong_and_how_to_go_on(hs, make_sink, wire):
+    wire.script("pipelines", httpx.Response(200, json=hs.PIPELINES))
+    with pytest.raises(NeedsOperator) as caught:
+        await make_sink(pipeline="Online shop").deliver([hs.sale()])
+
+    held = LaneHeld(destination="hubspot", reason=caught.value.reason, cause=caught.value.cause)
+    template, *values = held.log_line()
+    line = template % tuple(values)
+    assert "HubSpot has no pipeline 'Online shop': set HubSpotSettings(pipeline=…) to one" in line
+    assert "configuration" in line
+    assert "credentials" not in line
+    assert line.count("client.resume('hubspot')") == 1

@@ -1,4 +1,4 @@
-"""The file: who may read it, and what happens when it is not an outbox."""
+"""The outbox file: its permissions, its size, and errors about it."""
 
 import os
 import sqlite3
@@ -9,6 +9,7 @@ import pytest
 
 from anytrack_async.errors import OutboxError, SchemaVersionError
 from anytrack_async.outbox.base import FailedEntry
+from anytrack_async.outbox.sqlite import database
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
@@ -19,15 +20,15 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def refused(path, kind=OutboxError):
+async def open_error(path, kind=OutboxError):
     outbox = SQLiteOutbox(path, busy_timeout=0.1)
-    with pytest.raises(kind) as caught:
+    with pytest.raises(kind) as error:
         await outbox.open(["alpha"])
     await outbox.aclose()
-    return str(caught.value)
+    return str(error.value)
 
 
-async def test_only_the_owner_may_read_it(outbox, path):
+async def test_only_the_owner_can_read_it(outbox, path):
     await outbox.append(sales(1))
 
     assert mode(path) == 0o600
@@ -50,7 +51,7 @@ async def test_it_is_private_before_sqlite_opens_it(path, monkeypatch):
     assert modes == [0o600]
 
 
-async def test_the_path_may_be_text_and_relative(tmp_path, monkeypatch):
+async def test_the_path_can_be_text_and_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     outbox = SQLiteOutbox("o.db")
     await outbox.open(["alpha"])
@@ -61,43 +62,43 @@ async def test_the_path_may_be_text_and_relative(tmp_path, monkeypatch):
     assert str(outbox.path) == "o.db"
 
 
-async def test_what_it_says_of_itself(outbox):
+async def test_it_is_durable_and_shared(outbox):
     assert (outbox.durable, outbox.shared, outbox.capacity) == (True, True, 5_000_000)
 
 
-async def test_a_missing_folder_is_named(tmp_path):
-    text = await refused(tmp_path / "nowhere" / "o.db")
+async def test_the_error_names_a_missing_folder(tmp_path):
+    text = await open_error(tmp_path / "nowhere" / "o.db")
 
     assert "folder" in text
     assert "nowhere" in text
 
 
-async def test_a_file_that_may_not_be_made_is_told(path, monkeypatch):
+async def test_a_file_that_cannot_be_created_is_an_error(path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("os.open", refuse)
 
-    assert (await refused(path)).endswith("Permission denied")
+    assert (await open_error(path)).endswith("Permission denied")
 
 
-async def test_a_folder_is_no_file(tmp_path):
-    assert "unable to open" in await refused(tmp_path)
+async def test_a_folder_is_not_a_file(tmp_path):
+    assert "unable to open" in await open_error(tmp_path)
 
 
-async def test_a_file_of_another_kind_is_left_alone(path):
+async def test_a_file_that_is_not_a_database_is_not_changed(path):
     path.write_bytes(b"Dear diary, " * 100)
 
-    assert "not a database" in await refused(path)
+    assert "not a database" in await open_error(path)
     assert path.read_bytes().startswith(b"Dear diary")
 
 
-async def test_another_database_is_left_alone(path):
+async def test_a_database_of_another_program_is_not_changed(path):
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE diary (entry TEXT)")
     before = path.read_bytes()
 
-    assert "choose another path" in await refused(path)
+    assert "choose another path" in await open_error(path)
     assert path.read_bytes() == before
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("diary",)]
@@ -108,7 +109,7 @@ async def test_a_file_of_a_later_release_is_refused(outbox, path):
     with closing(sqlite3.connect(path)) as later:
         later.execute("PRAGMA user_version = 2")
 
-    assert "upgrade" in await refused(path, SchemaVersionError)
+    assert "upgrade" in await open_error(path, SchemaVersionError)
 
 
 async def test_an_empty_file_becomes_an_outbox(path):
@@ -119,20 +120,20 @@ async def test_an_empty_file_becomes_an_outbox(path):
     await outbox.aclose()
 
 
-async def test_damage_is_told_with_what_to_do(outbox, path):
+async def test_the_error_of_a_damaged_file_says_what_to_do(outbox, path):
     await outbox.append([sale(n, custom_data={"pad": "x" * 500}) for n in range(200)])
     await outbox.aclose()
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(path.stat().st_size - 4096))
 
-    text = await refused(path)
+    text = await open_error(path)
 
     assert "damaged" in text
     assert str(path) in text
 
 
-async def test_a_file_that_lost_a_row_is_called_damaged(outbox):
+async def test_a_file_with_a_missing_row_is_damaged(outbox):
     await outbox.append(sales(1))
     claim = await outbox.claim("alpha", 1, LEASE)
     await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="", due=0.0)])
@@ -144,12 +145,12 @@ async def test_a_file_that_lost_a_row_is_called_damaged(outbox):
             await outbox.claim(name, 1, LEASE)
 
 
-async def test_a_name_of_several_lines_is_refused(outbox):
+async def test_a_destination_name_must_be_a_single_line(outbox):
     with pytest.raises(OutboxError, match="single line"):
         await outbox.open(["al\npha"])
 
 
-async def test_a_file_locked_for_long_is_told(outbox, path):
+async def test_a_file_that_stays_locked_is_an_error(outbox, path):
     await outbox.aclose()
     await outbox.open(["alpha"])
     quick = SQLiteOutbox(path, busy_timeout=0.05)
@@ -166,7 +167,7 @@ async def test_a_file_locked_for_long_is_told(outbox, path):
     await quick.aclose()
 
 
-async def test_a_file_that_another_process_is_making_is_waited_for(path, monkeypatch):
+async def test_open_waits_while_another_process_creates_the_file(path, monkeypatch):
     connect = sqlite3.connect
     busy = [True, True]
 
@@ -186,7 +187,7 @@ async def test_a_file_that_another_process_is_making_is_waited_for(path, monkeyp
     assert not busy
     await outbox.aclose()
     busy += [True] * 1000
-    assert "another process" in await refused(path)
+    assert "another process" in await open_error(path)
 
 
 async def test_two_outboxes_of_one_process_share_a_file(outbox, path, clock):
@@ -212,4 +213,25 @@ async def test_a_filesystem_without_write_ahead_log_is_refused(path, monkeypatch
 
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **more: connect(*a, factory=NoWal, **more))
 
-    assert "write-ahead log" in await refused(path)
+    assert "write-ahead log" in await open_error(path)
+
+
+async def test_the_write_ahead_log_shrinks_after_it_has_grown(path, monkeypatch):
+    limit = 200_000
+    monkeypatch.setattr(database, "_WAL_BYTES", limit)
+    wal = path.with_name("outbox.db-wal")
+    outbox = SQLiteOutbox(path)
+    await outbox.open(["alpha"])
+    big = [sale(n, custom_data={"pad": "x" * 10_000}) for n in range(200)]
+
+    with closing(sqlite3.connect(path)) as reader:  # an open snapshot delays checkpoints
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM log").fetchone()
+        await outbox.append(big)
+        assert wal.stat().st_size > 10 * limit
+    for order in (1001, 1002):
+        await outbox._run(lambda db: db.sql.execute("PRAGMA wal_checkpoint").fetchone())
+        await outbox.append([sale(order)])
+
+    assert wal.stat().st_size <= limit
+    await outbox.aclose()

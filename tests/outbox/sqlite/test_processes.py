@@ -1,11 +1,13 @@
-"""Several processes on one file, and processes that die."""
+"""Several processes on one file, processes that are killed, and processes that fork."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 
 import anyio
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from anytrack_async.errors import OutboxError
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from anytrack_async.outbox.sqlite.thread import Job
+from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
 WORKER = """
@@ -41,9 +43,9 @@ from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 async def write(outbox, task):
     number = task
     while True:
-        one = Conversion.sale(revenue=1, order_id=str(number))
-        await outbox.append([one])
-        print(one.event_id, flush=True)
+        conversion = Conversion.sale(revenue=1, order_id=str(number))
+        await outbox.append([conversion])
+        print(conversion.event_id, flush=True)
         number += 10
 
 async def main():
@@ -67,7 +69,7 @@ def start(script, path):
 
 
 @pytest.mark.asyncio
-async def test_two_processes_share_the_work_without_doing_any_twice(path):
+async def test_two_processes_share_the_work_and_do_nothing_twice(path):
     outbox = SQLiteOutbox(path)
     await outbox.open(["alpha"])
     await outbox.append(sales(*range(400)))
@@ -77,22 +79,22 @@ async def test_two_processes_share_the_work_without_doing_any_twice(path):
     for worker in workers:
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    done = [worker.communicate(timeout=20)[0].split() for worker in workers]
+    delivered = [worker.communicate(timeout=20)[0].split() for worker in workers]
 
     assert [worker.returncode for worker in workers] == [0, 0]
-    assert all(done)
-    assert sorted(done[0] + done[1]) == sorted(f"sale:{n}" for n in range(400))
+    assert all(delivered)
+    assert sorted(delivered[0] + delivered[1]) == sorted(f"sale:{n}" for n in range(400))
     assert (await outbox.depths())["alpha"].waiting == 0
     await outbox.aclose()
 
 
 @pytest.mark.asyncio
-async def test_what_append_returned_survives_kill_9(path):
+async def test_accepted_conversions_survive_kill_9(path):
     writer = start(WRITER, path)
     accepted = [writer.stdout.readline().strip() for _ in range(300)]
     writer.send_signal(signal.SIGKILL)
-    rest = writer.communicate(timeout=10)[0]
-    accepted += rest[: rest.rfind("\n") + 1].split()
+    output = writer.communicate(timeout=10)[0]
+    accepted += output[: output.rfind("\n") + 1].split()
 
     outbox = SQLiteOutbox(path)
     await outbox.open(["alpha"])
@@ -107,7 +109,7 @@ async def test_what_append_returned_survives_kill_9(path):
     assert len(claimed) == len(set(claimed))
 
 
-def test_processes_may_create_one_file_at_the_same_time(path):
+def test_processes_can_create_a_file_at_the_same_time(path):
     workers = [start(WORKER, path) for _ in range(3)]
     for worker in workers:
         worker.communicate("go\n", timeout=20)
@@ -115,31 +117,33 @@ def test_processes_may_create_one_file_at_the_same_time(path):
     assert [worker.returncode for worker in workers] == [0, 0, 0]
 
 
+# Forking
+
+
 @pytest.mark.asyncio
-async def test_a_forked_process_is_told_to_open_its_own(outbox, monkeypatch):
-    before = outbox._thread
+async def test_a_forked_process_must_open_the_outbox_again(outbox, monkeypatch):
+    parent = outbox._thread
     with monkeypatch.context() as child:
         child.setattr(os, "getpid", lambda: -1)
         for _ in range(2):
             with pytest.raises(OutboxError, match="forked"):
                 await outbox.append([sale(1)])
-        await before.stop()
+        await parent.stop()
         await outbox.open(["alpha"])
         await outbox.append([sale(1)])
         await outbox.aclose()
 
-    assert await before.run(lambda db: db.sql.execute("SELECT count(*) FROM log").fetchone()) == (
-        1,
-    )
-    await before.stop()
+    count = await parent.run(lambda db: db.sql.execute("SELECT count(*) FROM log").fetchone())
+    assert count == (1,)
+    await parent.stop()
 
 
 @pytest.mark.asyncio
-async def test_a_process_forked_while_others_append_is_told_so_too(outbox, monkeypatch):
-    """It must not join its parent's group, whose end it never hears of."""
+async def test_a_forked_process_does_not_join_a_group_of_its_parent(outbox, monkeypatch):
+    """The parent's thread does not run in the child, so it would wait for ever."""
     go = threading.Event()
     outbox._thread.post(Job(lambda _: go.wait(10)))
-    parents = asyncio.ensure_future(outbox.append([sale(1)]))
+    task = asyncio.ensure_future(outbox.append([sale(1)]))
     await anyio.wait_all_tasks_blocked()
     with monkeypatch.context() as child:
         child.setattr(os, "getpid", lambda: -1)
@@ -147,5 +151,26 @@ async def test_a_process_forked_while_others_append_is_told_so_too(outbox, monke
             await outbox.append([sale(2)])
 
     go.set()
-    assert await parents == [Appended.NEW]
+    assert await task == [Appended.NEW]
     assert not await outbox.reports(["sale:2"])
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("closes_first", [True, False])
+async def test_an_inherited_connection_is_never_garbage_collected(path, closes_first):
+    outbox = SQLiteOutbox(path)
+    # A running thread would keep itself alive here; in a child, nothing else does.
+    outbox._thread = OwnerThread(lambda: None, lambda _: None)
+    outbox._thread._pid = -1
+    inherited = weakref.ref(outbox._thread)
+
+    if closes_first:
+        await outbox.aclose()
+    for _ in range(2):
+        await outbox.open(["alpha"])
+        await outbox.append([sale(1)])
+        await outbox.aclose()
+    del outbox
+    gc.collect()
+
+    assert inherited() is not None

@@ -255,7 +255,7 @@ def read_records(records: object, read: Callable[[Any], _T]) -> list[_T]:
         DecodeError: *records* is not a list.
     """
     if not isinstance(records, list):
-        raise DecodeError(f"expected a list of records, got {type(records).__name__}")
+        raise DecodeError(f"anytrack: expected a list of records, got {type(records).__name__}")
     results, bad = [], 0
     for number, record in enumerate(records, 1):
         try:
@@ -263,9 +263,9 @@ def read_records(records: object, read: Callable[[Any], _T]) -> list[_T]:
         except DecodeError as exc:
             bad += 1
             if bad <= _MAX_LOGGED:
-                _log.warning("left out record %d of %d: %s", number, len(records), exc)
+                _log.warning("anytrack: left out record %d of %d: %s", number, len(records), exc)
     if bad > _MAX_LOGGED:
-        _log.warning("left out %d records of %d", bad, len(records))
+        _log.warning("anytrack: left out %d records of %d", bad, len(records))
     return results
 
 
@@ -281,6 +281,7 @@ def read_fields(record: object, *mappings: str) -> dict[str, Any]:
     """
     if not isinstance(record, Mapping):
         raise DecodeError(f"expected an object, got {type(record).__name__}")
+    # `{"id": 7, "source": " google ", "ad_id": ""}` → `{"id": 7, "source": "google"}`
     fields = {name: _stripped(value, name in mappings) for name, value in record.items()}
     return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
 

@@ -211,8 +211,8 @@ class TestReadRecords:
 
         assert [conversion.id for conversion in conversions] == ["c1", "c2"]
         assert caplog.messages == [
-            "left out record 2 of 4: Conversion: invalid value (ValueError) @ $.revenue",
-            "left out record 3 of 4: expected an object, got str",
+            "anytrack: left out record 2 of 4: Conversion: invalid value (ValueError) @ $.revenue",
+            "anytrack: left out record 3 of 4: expected an object, got str",
         ]
         assert SECRET not in caplog.text
 
@@ -220,7 +220,7 @@ class TestReadRecords:
         assert read_records(["x"] * 1000, read_conversion) == []
 
         assert len(caplog.records) == 6
-        assert caplog.messages[-1] == "left out 1000 records of 1000"
+        assert caplog.messages[-1] == "anytrack: left out 1000 records of 1000"
 
     @pytest.mark.parametrize("records", [None, {}, "x", 5])
     def test_anything_but_a_list_raises_decode_error(self, records: Any):
