@@ -159,11 +159,7 @@ def quotable_texts(request_content: bytes) -> list[str]:
     These are all texts of three characters or more, except the fields that identify the conversion.
     """
     try:
-        return [
-            text
-            for text in _texts(orjson.loads(request_content))
-            if len(text) >= _MIN_QUOTED_LENGTH
-        ]
+        texts = list(_texts(orjson.loads(request_content)))
     except orjson.JSONDecodeError:
         return []
     return [text for text in texts if len(text) >= _MIN_QUOTED_LENGTH]
