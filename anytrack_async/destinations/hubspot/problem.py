@@ -243,7 +243,7 @@ class BatchOutcomes:
         return [self.by_event_id[conversion.event_id] for conversion in self.conversions]
 
 
-# Reading HubSpot's words
+# Reading HubSpot's messages
 
 
 def describe_failure(body: Mapping[str, Any], status: int | None) -> Problem:

@@ -208,7 +208,7 @@ def test_a_portal_that_is_being_moved_is_waited_for_up_to_a_day():
     assert read(477).retry_after == 3600
 
 
-# What set-up creates
+# Properties that setup creates
 
 
 @pytest.mark.parametrize(
