@@ -25,7 +25,7 @@ LANES = ("anytrack", "meta", "hubspot")
 
 def run(quick: bool) -> Row:
     """Compare rates while every lane has a backlog; a third of the core is each one's share."""
-    seconds = 0.5 if quick else 3.0
+    seconds = 1.0 if quick else 3.0
     sales = list(conversions(int(60_000 * seconds)))
     with running() as server:
         alone = {

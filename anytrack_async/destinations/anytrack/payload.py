@@ -1,7 +1,8 @@
 """What AnyTrack receives for a conversion, and what its response means; without I/O.
 
-Writing a payload is the hot path: it looks nothing up that can be had once (``.value`` of an
-enumeration is a function), and sets the optional fields without a loop.
+Every conversion passes here, so the values of enumerations are looked up in advance (``.value`` is
+a function call), and optional fields are set one by one: a loop over their names takes longer than
+everything else.
 """
 
 from __future__ import annotations

@@ -96,9 +96,10 @@ class AnyTrackSink:
         return sender.result(in_time=not timeout.cancelled_caught)
 
     async def check(self, *, currencies: Iterable[str] = ()) -> list[Finding]:
-        """Return whether AnyTrack accepts the credentials; reads today's report, writes nothing.
+        """Check the credentials by reading today's report; nothing is written.
 
-        AnyTrack takes all *currencies*.
+        Args:
+            currencies: ignored, because AnyTrack accepts every currency.
         """
         today = datetime.now(UTC).date().isoformat()
         try:

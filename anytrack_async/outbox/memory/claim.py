@@ -67,8 +67,8 @@ class DestinationProgress:
     Attributes:
         cursor: the last position that was claimed.
         start: the position after which the destination was registered.
-        since: when it was registered, if it started at the beginning of the log: conversions whose
-            payload was dropped before were never addressed to it.
+        since: when it was registered, if it started at the beginning of the log: payloads dropped
+            before that time were never addressed to it.
         claimed: number of conversions up to the cursor that are neither delivered nor dead.
         dead: number of dead letters.
         exceptions: position → the failed conversion.
@@ -196,16 +196,19 @@ class DestinationProgress:
     def depth(self, end: int, now: float) -> Depth:
         """Return the depth of this destination in a log that ends at *end*."""
         live = [lease for lease in self.leases.values() if lease.until > now]
-        expired = [lease for lease in self.leases.values() if lease.until <= now]
         retries = len(self.exceptions) - self.dead - sum(len(lease.retries) for lease in live)
-        in_spans = sum(span.size for span in self.released if span.attempts)
-        in_spans += sum(span.size for lease in expired for span in lease.spans)
         return Depth(
             waiting=end - self.cursor + self.claimed,
             in_flight=sum(lease.size for lease in live),
-            retrying=retries + in_spans,
+            retrying=retries + self._retrying_in_spans(now),
             dead=self.dead,
         )
+
+    def _retrying_in_spans(self, now: float) -> int:
+        """Count the conversions in spans that failed before, or lost their lease."""
+        expired = [lease for lease in self.leases.values() if lease.until <= now]
+        released = sum(span.size for span in self.released if span.attempts)
+        return released + sum(span.size for lease in expired for span in lease.spans)
 
 
 class ClaimBuilder:

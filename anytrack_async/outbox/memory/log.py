@@ -62,7 +62,7 @@ def _frozen(mapping: Mapping[str, Any]) -> bytes:
 
 
 class RememberedId(NamedTuple):
-    """What is left of one conversion.
+    """The remains of one dropped conversion.
 
     Attributes:
         seq: its position in the log.
@@ -169,8 +169,8 @@ class MemoryLog:
         base: number of conversions dropped from the beginning; position 1 of the columns is
             ``base + 1`` of the log.
         positions: event id → its position, or minus its number in `RememberedIds` once dropped.
-        reclaimable: positions up to `base` whose payload an exception has kept and may not need
-            any more.
+        reclaimable: positions up to `base` with a payload that an exception has kept, and may not
+            need any more.
     """
 
     def __init__(self, remember_ids: int) -> None:
@@ -252,7 +252,7 @@ class MemoryLog:
         return self._retained[seq].recipients
 
     def find(self, event_id: str) -> RememberedId | int | None:
-        """Return the position of a conversion, what is remembered of it, or None if unknown."""
+        """Return the position of a conversion, or its remains if dropped; None if unknown."""
         position = self.positions.get(event_id)
         if position is not None and position < 0:
             return self._remembered.get(-position)

@@ -1,8 +1,8 @@
-"""What a memory outbox says about its conversions: reports, backlog and dead letters."""
+"""Reports, backlog and dead letters of a memory outbox."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from heapq import nsmallest
 
 from anytrack_async.models.outcome import Outcome, Report, Status
@@ -23,7 +23,7 @@ def report(
 
     Args:
         event_id: its event id.
-        record: what `MemoryLog.find` returned for it.
+        record: the result of `MemoryLog.find` for it.
         log: the log.
         destinations: the progress of each destination.
     """
@@ -99,20 +99,21 @@ def dead_letters(
     With a limit of 2, dead letters at (7, "anytrack"), (9, "anytrack") and (9, "meta") are one
     page of 3, because the next page starts after position 9.
     """
-    keys = nsmallest(
-        limit,
-        (
-            (seq, name)
-            for name, progress in destinations.items()
-            for seq, exception in progress.exceptions.items()
-            if seq > after and exception.failure.due is None
-        ),
-    )
+    keys = nsmallest(limit, _dead_after(destinations, after))
     if keys:
         last = keys[-1][0]
         names = sorted(name for name, progress in destinations.items() if progress.is_dead(last))
         keys = [key for key in keys if key[0] < last] + [(last, name) for name in names]
     return [_dead_letter(log, seq, name, destinations[name]) for seq, name in keys]
+
+
+def _dead_after(
+    destinations: Mapping[str, DestinationProgress], after: int
+) -> Iterator[tuple[int, str]]:
+    for name, progress in destinations.items():
+        for seq, exception in progress.exceptions.items():
+            if seq > after and exception.failure.due is None:
+                yield seq, name
 
 
 def _dead_letter(log: MemoryLog, seq: int, name: str, progress: DestinationProgress) -> DeadLetter:

@@ -142,11 +142,12 @@ class GroupCommit:
         """Write the waiting calls and set their results; called in the thread."""
         self._is_posted = False  # before any call is taken, so that later calls post again
         calls = [self._calls.popleft() for _ in range(len(self._calls))]
+        futures = [call.future for call in calls]
         try:
             results = self._write(db, calls)
         except Exception as exc:
             results = [_copy(exc) for _ in calls]
-        resolve(zip([call.future for call in calls], results, strict=True))
+        resolve(zip(futures, results, strict=True))
 
     def _write(self, db: Database, calls: Sequence[_Call]) -> Sequence[Result]:
         group, now = Group(), db.clock()
@@ -159,8 +160,9 @@ class GroupCommit:
             except Exception as exc:  # a conversion that cannot be encoded fails its own call only
                 group.reject(exc)
         first = db.call(append, group, self._capacity)
+        results = group.results()
         self._remember(first, group.new_conversions())
-        return group.results()
+        return results
 
 
 def _copy(error: Exception) -> Exception:
@@ -199,7 +201,7 @@ class Group:
         self.sizes.append(len(conversions))
 
     def add(self, conversions: Sequence[Conversion], values: Sequence[object]) -> None:
-        """Add a call whose conversions are encoded already."""
+        """Add a call with encoded conversions."""
         self.values += values
         self.conversions += conversions
         self.sizes.append(len(conversions))

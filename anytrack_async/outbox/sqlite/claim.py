@@ -54,7 +54,7 @@ class StoredEntry(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class ClaimResult:
-    """A claim whose entries are not decoded yet.
+    """A claim with entries that are not decoded yet.
 
     Attributes:
         lease_id: identifies the lease; 0 when nothing could be claimed.
@@ -263,8 +263,6 @@ class ConversionCache:
 
 async def decode_claim(name: str, result: ClaimResult, cache: ConversionCache) -> SQLiteClaim:
     """Return *result* with its entries decoded; other tasks may run in between."""
-    if not result.lease_id:
-        return SQLiteClaim(destination=name, next_due=result.next_due)
     entries: list[Entry] = []
     unreadable: list[FailedEntry] = []
     for count, (seq, accepted_at, payload, digest, attempts) in enumerate(result.entries, 1):

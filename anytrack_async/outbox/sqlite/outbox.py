@@ -164,13 +164,17 @@ class SQLiteOutbox:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""
         # Shielded: if the caller never learned of its lease, nothing would happen until it expires.
         with anyio.CancelScope(shield=True):
-            while True:
-                result = await self._run(claims.claim, destination, limit, lease)
-                claim = await claims.decode_claim(destination, result, self._cache)
-                if not claim.lease_id or claim.entries:
-                    break
+            claim = await self._claim(destination, limit, lease)
+            while claim.lease_id and not claim.entries:
                 await self.settle(claim)  # none of its records can be read: try the next ones
+                claim = await self._claim(destination, limit, lease)
         return claim
+
+    async def _claim(self, destination: str, limit: int, lease: float) -> Claim:
+        result = await self._run(claims.claim, destination, limit, lease)
+        if not result.lease_id:
+            return Claim(destination=destination, next_due=result.next_due)
+        return await claims.decode_claim(destination, result, self._cache)
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
@@ -178,7 +182,7 @@ class SQLiteOutbox:
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
-        failures = last_failures(claim, failed)
+        failures = last_failures(claim, failed) if failed else []
         if isinstance(claim, claims.SQLiteClaim):
             failures += claim.unreadable
         return await self._run(claims.settle, claim, failures)

@@ -1,6 +1,6 @@
-"""What an outbox file says about its conversions: reports, depths, backlog and dead letters.
+"""Reports, depths, backlog and dead letters of an outbox file, and replaying dead letters.
 
-All of it is read in snapshots, which block no writer. Replaying dead letters is here too.
+Everything is read in snapshots, which block no writer.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _outcomes(
 def _concerns(destination: _Destination, record: _Record) -> bool:
     """Return whether *destination* was to get the conversion, then or when it was registered.
 
-    A destination that starts at the beginning of the log also gets earlier conversions whose
+    A destination that starts at the beginning of the log also gets earlier conversions, if their
     payload was still there at that time, which is `since`.
     """
     if record.recipients and f"\n{destination.name}\n" not in record.recipients:

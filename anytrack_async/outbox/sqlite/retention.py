@@ -60,7 +60,7 @@ def drop_reclaimable(db: Database) -> Step:
 
 
 def forget_ids(db: Database, remember: float) -> Step:
-    """Forget ids whose payload was dropped at least *remember* seconds ago."""
+    """Forget ids of payloads that were dropped at least *remember* seconds ago."""
     with db.transaction(synced=False) as sql:
         before = db.clock() - remember
         forgotten = sql.execute(queries.FORGET_IDS, (before, ROWS_PER_STEP)).rowcount

@@ -12,7 +12,7 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.destinations.anytrack.sink import _batch_times
+from anytrack_async.destinations.anytrack.sink import AnyTrackSink, _batch_times
 from anytrack_async.destinations.sink import (
     Unavailable,
 )
@@ -161,3 +161,20 @@ class TestSink:
 
     async def test_the_repr_shows_no_key(self):
         assert "key" not in repr(make_sink())
+
+    async def test_it_can_be_configured_by_the_environment(self):
+        service = FakeService()
+        variables = {"ANYTRACK_API_KEY": "k1", "ANYTRACK_ACCOUNT_ID": "a1"}
+        await AnyTrackSink.from_env(variables, transport=service).deliver([sale()])
+
+        assert service.requests[0].headers["authorization"] == "Bearer k1"
+        assert service.requests[0].headers["x-account-id"] == "a1"
+
+    @pytest.mark.parametrize(("code", "ok"), [(200, True), (401, False), (403, False)])
+    async def test_the_check_reads_a_report_to_try_the_credentials(self, code: int, ok: bool):
+        service = FakeService(respond_with(code, {"message": "key revoked"}))
+        (finding,) = await make_sink(service).check(currencies=["EUR"])
+
+        assert (finding.name, finding.ok) == ("credentials", ok)
+        assert ok or "key revoked" in finding.message
+        assert [request.method for request in service.requests] == ["GET"]
