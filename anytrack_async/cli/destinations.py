@@ -72,6 +72,7 @@ def check(
 
     Nothing that counts is written. Meta is sent a test event, under META_TEST_EVENT_CODE.
     """
+    # All checks run before anything is shown, so that one failure hides no other destination.
     findings = {
         chosen.name: anyio.run(_check, chosen, currency or []) for chosen in _chosen(destination)
     }
@@ -124,6 +125,7 @@ def _describe(destination: Destination) -> _Listed:
         variables = destination.sink_class().variables
     except ConfigurationError as exc:
         return _Listed(destination.name, str(exc), {})
+    # Only whether: a value may be a token.
     are_set = {name: bool(os.environ.get(name)) for name in variables}
     return _Listed(destination.name, _state(destination), are_set)
 
@@ -180,5 +182,6 @@ def _show_findings(destination: str, findings: Sequence[Finding]) -> None:
         sign = ("ok   ", GOOD) if finding.ok else ("FAIL ", BAD)
         line = Text.assemble(sign, f"{destination}: {finding.name}: {finding.message}")
         screen().print(line, soft_wrap=True)
+    # A hint on standard error: standard output has nothing but one line per finding.
     if any(finding.setup for finding in findings if not finding.ok):
         complain(f"create what is missing with: anytrack setup {destination}", label="hint")

@@ -38,6 +38,7 @@ def dead_letters(
         write_json([_record(letter) for letter in letters])
     elif letters:
         screen(wide=True).print(_table(letters))
+        # Exactly as many as asked for: there may be more.
         if len(letters) == limit:
             screen().print(f"the first {limit}; see more with --limit")
     else:
@@ -66,6 +67,7 @@ async def _letters(path: Path, destination: str | None, limit: int) -> Sequence[
 
 async def _replay(path: Path, destination: str, event_ids: Sequence[str] | None) -> int:
     async with opened(path) as outbox:
+        # Replaying at a misspelt destination would replay nothing, and look like success.
         await _check(outbox, destination)
         return await outbox.replay(destination, event_ids)
 

@@ -31,7 +31,7 @@ BAD = "bold red"
 NOTE = "yellow"
 FAINT = "dim"
 
-_WIDE = 1_000
+_WIDE = 1_000  # columns; rich breaks lines at 80 where there is no terminal
 _STYLES = {Status.DELIVERED: GOOD, Status.WAITING: NOTE, Status.RETRY: NOTE}
 
 
@@ -56,6 +56,7 @@ def complain(message: str, *, label: str = "error") -> None:
 
 def write_json(data: object) -> None:
     """Write *data* to standard output as UTF-8 JSON, whatever the terminal's encoding."""
+    # As bytes: a terminal's encoding would turn letters that it lacks into question marks.
     typer.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2))
 
 
@@ -98,6 +99,7 @@ def forgive_encoding() -> None:
 
 def sandbox_module() -> ModuleType:
     """Return `anytrack_async.sandbox`, or write what to install and exit with code 2."""
+    # Imported when a command needs it: `anytrack track` works without the extra [sandbox].
     try:
         return import_module("anytrack_async.sandbox")
     except ImportError as exc:
@@ -113,6 +115,7 @@ class Guard(TyperGroup):
         with _Warnings():
             try:
                 return super().invoke(ctx)
+            # Before AnyTrackError, whose subclasses these two are: exit code 2, not 1.
             except (ConfigurationError, InvalidArgumentError) as exc:
                 complain(str(exc))
                 raise typer.Exit(MISUSED) from None
@@ -129,6 +132,7 @@ class Guard(TyperGroup):
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hide the library's warnings, but not its errors."""
+    # The demo's sample contains invalid conversions on purpose: a warning for each would flood it.
     logger = logging.getLogger("anytrack_async")
     level = logger.level
     logger.setLevel(logging.ERROR)

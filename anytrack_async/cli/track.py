@@ -73,7 +73,7 @@ def track(
     as_json: _Json = False,
 ) -> None:
     """Track one conversion everywhere, and show how each destination answered."""
-    options = dict(locals())
+    options = dict(locals())  # first of all, while there are no other locals
     conversion = _conversion({name: options[name] for name in _FIELDS}, email, fields or ())
     steps = partial(store, conversion) if no_wait else partial(track_now, conversion, timeout)
     _show(anyio.run(steps), as_json=as_json)
@@ -144,6 +144,7 @@ async def track_now(conversion: Conversion, timeout: float) -> TrackResult:
     except UndeliveredError:
         pass  # the report shows it for each destination
     except anyio.get_cancelled_exc_class():
+        # Ctrl-C: closing has drained what it could, now say how the conversion stands.
         watch.complain_if_unfinished()
         raise
     return _result(delivery)
@@ -193,6 +194,7 @@ class _DeliveryWatch:
         with anyio.move_on_after(timeout):
             for name in delivery.report.outcomes:
                 scope = self._scopes[name] = anyio.CancelScope()
+                # Its lane may have stopped before the wait began.
                 if name in self._held:
                     scope.cancel()
                 with scope:

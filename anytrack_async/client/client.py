@@ -90,6 +90,8 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         self._counters = Counters()
         logging = (LoggingObserver(),) if log else ()
         observer = Observers([self._counters, *logging, *as_tuple("observers", observers)])
+        # Reads and deliveries have a session each: a read is retried by its session, a delivery by
+        # its lane.
         self._session = anytrack_session(settings, transport=transport)
         self._anytrack = AnyTrackSink(
             settings, transport=transport, batch_timeout=delivery.batch_timeout
@@ -103,6 +105,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             notify=observer.notify,
             from_start=from_start,
         )
+        # Without AnyTrack's, which cannot be pushed to.
         self._sinks = {sink.name: sink for sink in sinks}
         for sink in sinks:
             if isinstance(sink, SupportsObserver):
@@ -142,6 +145,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
+        # AnyTrack's sink is made by the client itself: it has to know the lease.
         settings = AnyTrackSettings.from_env(environ)
         return cls(
             settings.api_key,
@@ -167,6 +171,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
 
     async def stats(self) -> Stats:
         """Return what this client did, and the depths of its outbox, for each destination."""
+        # The outbox may have destinations that this client has no lane for: their state is None.
         depths, states = await self.outbox.depths(), self._dispatcher.states()
         return Stats(
             submitted=self._counters.submitted,
@@ -197,6 +202,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         Raises:
             ConfigurationError: it cannot be an API key.
         """
+        # A key that is refused here changes neither of the two sessions.
         self._session.authorize(api_key)
         self._anytrack.use_token(api_key)
         self.resume(ANYTRACK)
@@ -212,6 +218,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         """
         ids = None if event_ids is None else as_tuple("event_ids", event_ids)
         count = await self.outbox.replay(destination, ids)
+        # An idle lane sleeps until it is woken, or until its next poll.
         self._dispatcher.wake()
         return count
 
@@ -223,6 +230,8 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
                 try:
                     yield self
                 finally:
+                    # Pushes end here: the dispatcher closes the sinks. Reads work until it has
+                    # delivered the rest, which may take `drain` seconds.
                     self._closing = True
         finally:
             self._session.closed = True

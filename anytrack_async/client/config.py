@@ -57,6 +57,7 @@ def make_outbox(outbox: Outbox | str | os.PathLike[str] | None) -> Outbox:
         from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
         return SQLiteOutbox(Path(outbox))
+    # `Outbox` is a protocol, not a base class: a method that every outbox has stands for it.
     if not hasattr(outbox, "claim"):
         kind = type(outbox).__name__
         raise ConfigurationError(f"outbox must be an Outbox or a path, got {kind}")
@@ -94,6 +95,7 @@ def check_lease(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
 
 def _lease_message(name: str, needed: float, available: float) -> str:
     lease = needed / BATCH_SHARE_OF_LEASE
+    # Rounded up to a number that a person would write; infinity cannot be rounded.
     sufficient = ceil(lease) if isfinite(lease) else lease
     return (
         f"the lease is too short for the timeout of {name!r}: set "
@@ -125,6 +127,7 @@ def as_tuple(argument: str, values: object) -> tuple[Any, ...]:
     Raises:
         ConfigurationError: it is a single thing, or a string, which would be read letter by letter.
     """
+    # A lone sink or observer is not iterable; a string is, but is never meant to be.
     if isinstance(values, str) or not isinstance(values, (list, tuple, Iterable)):
         raise ConfigurationError(f"{argument} takes a list, got {type(values).__name__}")
     return tuple(values)

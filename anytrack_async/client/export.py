@@ -145,6 +145,7 @@ def _csv(rows: Sequence[Conversion], first: bool) -> bytes:
 
 
 def _cell(value: Any) -> str:
+    # "=1+1" becomes "'=1+1", which a spreadsheet shows as text. "1-1" stays as it is.
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
@@ -162,6 +163,7 @@ def _plain(row: Conversion, name: str) -> Any:
     value = getattr(row, name)
     if name == "timestamp":
         return value.isoformat()
+    # Revenue as text: as a JSON number, 49.90 would be read back as 49.9, and 0.1 inexactly.
     return str(value) if name in ("revenue", "conversion_type") else value
 
 

@@ -56,6 +56,8 @@ class Stats:
 class Counters:
     """The observer that counts events."""
 
+    # Called for each batch, not for each conversion, and always on the event loop: plain integers
+    # need no lock.
     def __init__(self) -> None:
         self.submitted = 0
         self._counts: dict[str, dict[str, int]] = {}
@@ -81,5 +83,6 @@ class Counters:
                 pass  # the lane's state is read from the lane itself
 
     def _add(self, destination: str, counter: str, count: int) -> None:
+        # Absent rather than zero, so that DestinationStats fills in its own defaults.
         counts = self._counts.setdefault(destination, {})
         counts[counter] = counts.get(counter, 0) + count

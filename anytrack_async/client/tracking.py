@@ -81,8 +81,9 @@ class Tracking:
             QueueFullError: the outbox has no space for all of them; none was accepted.
             TypeError: one of them is not a `Conversion`; none was accepted.
         """
-        batch = _checked(conversions)
+        batch = _checked(conversions)  # all of them before any is stored
         deliveries = await self._dispatcher.submit(batch, to)
+        # The usual case, all of them new: returned as it is, without a look at each.
         if isinstance(deliveries, DeliveryBatch):
             return deliveries
         accepted = [delivery for delivery in deliveries if delivery is not None]
@@ -242,6 +243,7 @@ def _timeout_error(delivery: Delivery, timeout: float) -> DeliveryTimeoutError:
 
 
 def _receipt(event_id: str, outcome: Outcome) -> Receipt:
+    # Waiting ends with one of two outcomes: delivered, or dead.
     if outcome.status is not Status.DELIVERED:
         raise DeadLetterError(event_id, outcome)
     return Receipt(event_id=event_id, conversion_id=outcome.remote_id, attempts=outcome.attempts)

@@ -94,6 +94,7 @@ class Destination:
         return registered
 
     def _imported(self) -> Any:
+        # Like importlib.metadata, loaded only where the environment configures a client.
         from pkgutil import resolve_name
 
         try:
@@ -116,6 +117,8 @@ def destinations() -> Sequence[Destination]:
         ConfigurationError: a package registers a name that is taken.
     """
     registered = {name: Destination(name, location) for name, location in BUILT_IN.items()}
+    # A second package under the same name would send conversions to an unexpected service:
+    # an error, even if its variables are not set.
     for destination in _entry_points():
         other = registered.setdefault(destination.name, destination)
         if other is not destination:

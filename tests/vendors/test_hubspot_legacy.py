@@ -398,7 +398,7 @@ class TestRefusals:
 
     def test_429_names_the_policy_and_no_post_is_retried(self, connect, narrow):
         # Asked to repeat a 429 three times, the client repeats reads only: urllib3 leaves out
-        # POST unless told otherwise.
+        # POST unless configured otherwise.
         client = connect(narrow, retry=Retry(total=3, status_forcelist=[429], backoff_factor=0))
         search = deals.BatchReadInputSimplePublicObjectId(
             properties=[], properties_with_history=[], inputs=[]

@@ -171,8 +171,8 @@ _windows: WeakValueDictionary[tuple[object, str], RollingWindow] = WeakValueDict
 def shared_window(identity: str, settings: HubSpotSettings) -> RollingWindow:
     """Return the one window of *identity* on this event loop, for every sink that uses it.
 
-    Two event loops of one process count apart, as two processes do: HubSpot's headers tell each
-    about the other's requests.
+    Two event loops of one process count apart, as two processes do. Each learns of the other's
+    requests from HubSpot's headers.
     """
     # A digest, so that no token stays in memory as a key.
     key = (current_token(), sha256(identity.encode()).hexdigest())

@@ -103,7 +103,7 @@ def _stages(stages: ByType | None) -> Mapping[str, str]:
 
 def _pipelines(pipeline: str | ByType) -> Mapping[str, str]:
     if isinstance(pipeline, str):
-        return dict.fromkeys(_TYPES, _name("pipeline", pipeline))
+        return dict.fromkeys(_TYPES, _stripped("pipeline", pipeline))
     return dict.fromkeys(_TYPES, "default") | _by_type("pipeline", pipeline)
 
 
@@ -112,21 +112,21 @@ def _by_type(setting: str, names: ByType) -> dict[str, str]:
         raise ConfigurationError(f"{setting} must be a mapping, got {type(names).__name__}")
     if not set(_TYPES).issuperset(names):
         raise ConfigurationError(f"{setting} takes the conversion types {', '.join(_TYPES)}")
-    return {str(kind): _name(setting, name) for kind, name in names.items()}
+    return {str(kind): _stripped(setting, name) for kind, name in names.items()}
 
 
-def _name(setting: str, value: object) -> str:
+def _stripped(setting: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{setting} must not be empty")
     return value.strip()
 
 
-def _version(_: object, field: attrs.Attribute[str], value: object) -> None:
+def _check_version(_: object, field: attrs.Attribute[str], value: object) -> None:
     if not isinstance(value, str) or not _VERSION.fullmatch(value):
         raise ConfigurationError(f"{field.name} must be a date such as '2026-09', or 'v3'")
 
 
-def _sources(_: object, field: attrs.Attribute[Any], value: Any) -> None:
+def _check_sources(_: object, field: attrs.Attribute[Any], value: Any) -> None:
     if callable(value):
         return
     if not isinstance(value, Mapping):
@@ -171,7 +171,7 @@ class HubSpotSettings:
         default=None, validator=attrs.validators.optional(instance_of(OAuthSettings))
     )
     base_url: str = attrs.field(default="https://api.hubapi.com", converter=base_url)
-    api_version: str = attrs.field(default="2026-09", validator=_version)
+    api_version: str = attrs.field(default="2026-09", validator=_check_version)
     mode: Literal["deals", "events"] = attrs.field(
         default="deals", validator=one_of("deals", "events")
     )
@@ -183,8 +183,8 @@ class HubSpotSettings:
     deal_name: Callable[[Conversion], str] | None = attrs.field(
         default=None, validator=optional_callable
     )
-    properties: PropertySource = attrs.field(factory=dict, validator=_sources)
-    contact_properties: PropertySource = attrs.field(factory=dict, validator=_sources)
+    properties: PropertySource = attrs.field(factory=dict, validator=_check_sources)
+    contact_properties: PropertySource = attrs.field(factory=dict, validator=_check_sources)
     contacts: bool = True
     property_group: str = attrs.field(default="dealinformation", validator=non_empty)
     rate_limit: int = attrs.field(default=100, validator=positive_integer)
