@@ -1,4 +1,4 @@
-"""How to talk HTTP: `HttpSettings` and `Retry`."""
+"""`HttpSettings`: connections, timeouts and the engine; and `Retry`: attempts and their waits."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from anytrack_async.settings.fields import (
 
 @attrs.frozen(kw_only=True)
 class Retry:
-    """How often and how patiently to try again.
+    """A number of attempts, and the waits between them: exponential backoff with full jitter.
 
-    Waits grow exponentially with full jitter: before attempt *n* + 1 between 0 and
-    ``base * 2 ** (n - 1)`` seconds, at most `cap`. What a server asks for wins, up to `hint_cap`.
+    The wait after attempt *n* is random, between 0 and ``base * 2 ** (n - 1)`` seconds, at most
+    `cap`. With ``base=0.5, cap=30`` that is up to 0.5, 1, 2, 4, 8, 16, 30, 30, … seconds. A
+    `Retry-After` of the server replaces the wait, up to `hint_cap`.
 
     Attributes:
-        attempts: how often in all, at least 1.
-        base: longest first wait, seconds.
-        cap: longest wait, seconds.
-        hint_cap: longest wait that a server may ask for, seconds.
+        attempts: number of attempts in all, at least 1.
+        base: upper limit of the first wait, seconds.
+        cap: upper limit of every wait, seconds.
+        hint_cap: upper limit of a wait that the server asks for, seconds.
 
     Raises:
         ConfigurationError: a setting is not valid; the message names it.
@@ -40,19 +41,25 @@ class Retry:
     hint_cap: float = attrs.field(default=120.0, validator=non_negative)
 
     def after(self, attempt: int, hint: float | None = None) -> float | None:
-        """Return the seconds to wait after failed *attempt* (1 is the first), None to give up."""
+        """Return the seconds to wait after failed attempt number *attempt*, None to give up.
+
+        Args:
+            attempt: 1 for the first.
+            hint: seconds that the server asks to wait, if it does.
+        """
         if attempt >= self.attempts:
             return None
         return self.wait(attempt, hint)
 
     def wait(self, attempt: int, hint: float | None = None) -> float:
-        """Return the seconds to wait after failed *attempt*, however many there were."""
+        """Return the seconds to wait as `after` does, but never give up."""
         if hint is not None:
             return min(max(0.0, hint), self.hint_cap)
         waits = backoff.expo(base=2, factor=self.base, max_value=self.cap)
-        next(waits)  # primes the generator
-        growing: float = next(islice(waits, min(max(attempt, 1), 64) - 1, None))
-        return backoff.full_jitter(growing)
+        next(waits)  # the first value of a `backoff` generator is None
+        # After 64 doublings any cap is reached: attempt 10,000 need not compute 2 ** 9,999.
+        limit: float = next(islice(waits, min(max(attempt, 1), 64) - 1, None))
+        return backoff.full_jitter(limit)
 
 
 _DEFAULT_TIMEOUT = 30.0  # seconds
@@ -60,15 +67,15 @@ _DEFAULT_TIMEOUT = 30.0  # seconds
 
 @attrs.frozen(kw_only=True)
 class HttpSettings:
-    """How to talk HTTP to one service.
+    """HTTP connections, timeouts and retries for one service.
 
     Attributes:
         timeout: seconds for connecting, and for each read or write.
-        connections: requests on the wire at once, and connections kept.
-        retry: for reads. Deliveries are retried by their lane instead.
-        engine: ``"plain"``, or ``"aiohttp"`` with the ``[speed]`` extra: the same requests, answers
-            and errors for less work. Through a proxy that the environment names, httpx's own pool,
-            whichever is set.
+        connections: most requests on the wire at once, and most connections kept.
+        retry: for reads; lanes retry deliveries (`DeliverySettings.retry`).
+        engine: ``"plain"``, or ``"aiohttp"`` with the ``[speed]`` extra, which behaves the same and
+            uses less CPU time. If the environment names a proxy, httpx's own pool is used instead
+            of either.
 
     Raises:
         ConfigurationError: a setting is not valid; the message names it.

@@ -1,4 +1,4 @@
-"""From an unsuccessful response to an error, whose text is safe to log. Without I/O."""
+"""From an unsuccessful response to an error that is safe to log. Without I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from anytrack_async.errors import (
 )
 from anytrack_async.transport.message import Response
 
-_KINDS: Mapping[int, type[ServiceError]] = {
+_ERROR_CLASSES: Mapping[int, type[ServiceError]] = {
     401: CredentialsError,
     403: CredentialsError,
     404: NotFoundError,
@@ -29,17 +29,17 @@ _KINDS: Mapping[int, type[ServiceError]] = {
     425: ServerError,
     429: RateLimitedError,
 }
-_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+_SAFE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 
 @attrs.frozen(kw_only=True)
 class ErrorBody:
-    """What a service says about a failure, in words that are safe to show.
+    """A service's description of a failure, safe to show.
 
     Attributes:
-        message: without what it quotes of the request, and masked by `safe_text`.
+        message: without quotes from the request, and masked by `safe_text`.
         code: the service's own error code.
-        request_id: what to quote to its support.
+        request_id: the id by which the service's support finds the request.
     """
 
     message: str
@@ -48,7 +48,7 @@ class ErrorBody:
 
 
 def read_error_body(response: Response) -> ErrorBody:
-    """Return what *response* says about a failure; whatever its body is, this does not raise.
+    """Return the description of a failure in *response*; no body makes this raise.
 
     Understands ``{"message", "code", "request_id"}``, the same inside ``"error"``, and the
     `X-Request-ID` header.
@@ -56,24 +56,23 @@ def read_error_body(response: Response) -> ErrorBody:
     body = response.json_object()
     error = body.get("error")
     inner = error if isinstance(error, Mapping) else body
-    told = inner.get("message") or body.get("message") or error
-    message = _said(told, response.request_content) if isinstance(told, str) else ""
+    message = inner.get("message") or body.get("message") or error
+    if isinstance(message, str):
+        message = safe_text(redact(message, quotable_texts(response.request_content)))
+    else:
+        message = ""
     request_id = response.headers.get("x-request-id") or body.get("request_id")
     return ErrorBody(
-        message=message or _phrase(response.status),
-        code=_id(inner.get("code", body.get("code"))),
-        request_id=_id(request_id),
+        message=message or _default_message(response.status),
+        code=_safe_id(inner.get("code", body.get("code"))),
+        request_id=_safe_id(request_id),
     )
 
 
-def _said(told: str, sent: bytes) -> str:
-    return safe_text(hide(told, quotable(sent)))
-
-
 def service_error(response: Response) -> ServiceError:
-    """Return the error that *response*, which is no success, stands for."""
+    """Return the error for *response*, which is not a 2xx."""
     error_body = read_error_body(response)
-    return _kind(response.status)(
+    return _error_class(response.status)(
         error_body.message,
         service=response.service,
         status=response.status,
@@ -83,25 +82,26 @@ def service_error(response: Response) -> ServiceError:
     )
 
 
-def _kind(status: int) -> type[ServiceError]:
-    return _KINDS.get(status, ServerError if status >= 500 else RejectedError)
+def _error_class(status: int) -> type[ServiceError]:
+    return _ERROR_CLASSES.get(status, ServerError if status >= 500 else RejectedError)
 
 
-def _id(value: object) -> str | None:
+def _safe_id(value: object) -> str | None:
     text = str(value) if isinstance(value, str | int) else ""
-    return text if _ID.fullmatch(text) else None
+    return text if _SAFE_ID.fullmatch(text) else None
 
 
-def _phrase(status: int) -> str:
+def _default_message(status: int) -> str:
     if 300 <= status < 400:
-        return "answered with a redirect, which is not followed; check base_url"
+        return "redirects are not followed; check base_url"
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "unknown failure"
+        return "unknown error"
 
 
-# Redaction: a service's own words, without a customer's data or a token in them
+# Redaction: services like to quote what they were sent, in the messages of their errors. These
+# functions take customers' data and tokens out of a message.
 
 MASK = "***"
 
@@ -124,42 +124,45 @@ _MASKED = re.compile(
 _PUBLIC = frozenset(
     ("action_source", "conversion_type", "currency", "event_id", "event_name", "order_id")
 )
-"""Fields that tell which conversion is meant and what is wrong with it, not whose it is."""
+"""Fields that identify the conversion and its problem, but not the customer."""
 
-_SHORT = 3
-_SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
+_MIN_QUOTED_LENGTH = 3
+_WHITESPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 
-def safe_text(text: str, longest: int = 200) -> str:
-    """Return *text* on one line, masked and at most *longest* characters.
+def safe_text(text: str, max_length: int = 200) -> str:
+    """Return *text* on one line, masked and cut to *max_length* characters.
 
-    E-mail addresses, IP addresses, numbers of seven digits or more, URL queries and what looks like
-    a token become ``***``: services like to quote what they were sent.
+    E-mail addresses, IP addresses, numbers of seven digits or more, URL queries and anything like a
+    token become ``***``: ``"ada@example.com is no lead"`` → ``"*** is no lead"``.
     """
-    line = _SPACE.sub(" ", text[: longest * 4]).strip()
+    line = _WHITESPACE.sub(" ", text[: max_length * 4]).strip()
     masked = _MASKED.sub(MASK, line)
-    return masked if len(masked) <= longest else masked[: longest - 1] + "…"
+    return masked if len(masked) <= max_length else masked[: max_length - 1] + "…"
 
 
-def hide(message: str, values: Iterable[str]) -> str:
-    """Return *message* without any of *values*."""
-    low = message.lower()  # a pattern of all values of a batch would take 30 ms to compile
-    there = {one for one in values if one.strip() and one.lower() in low}
-    if not there:
+def redact(message: str, values: Iterable[str]) -> str:
+    """Return *message* with *values* replaced by ``***``, in any case, as whole words."""
+    # Only the values that occur go into the pattern: one of all values of a batch would take 30 ms
+    # to compile. The longest come first, so that "Ada Lovelace" is not left as "*** Lovelace".
+    lower = message.lower()
+    quoted = {value for value in values if value.strip() and value.lower() in lower}
+    if not quoted:
         return message
-    any_of_them = "|".join(map(re.escape, sorted(there, key=len, reverse=True)))
-    return re.sub(rf"(?<!\w)(?:{any_of_them})(?!\w)", MASK, message, flags=re.IGNORECASE)
+    pattern = "|".join(map(re.escape, sorted(quoted, key=len, reverse=True)))
+    return re.sub(rf"(?<!\w)(?:{pattern})(?!\w)", MASK, message, flags=re.IGNORECASE)
 
 
-def quotable(sent: bytes) -> list[str]:
-    """Return what a service that was *sent* this JSON might quote of it and should not.
+def quotable_texts(request_content: bytes) -> list[str]:
+    """Return the texts of a request's JSON body that an error message must not quote.
 
-    That is every text in it of three characters or more, but for what names the conversion.
+    These are all texts of three characters or more, except the fields that identify the conversion.
     """
     try:
-        return [text for text in _texts(orjson.loads(sent)) if len(text) >= _SHORT]
+        texts = list(_texts(orjson.loads(request_content)))
     except orjson.JSONDecodeError:
         return []
+    return [text for text in texts if len(text) >= _MIN_QUOTED_LENGTH]
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`Retry` decides without waiting; `HttpSettings` and `DeliverySettings` refuse nonsense."""
+"""`Retry` computes waits; `HttpSettings` and `DeliverySettings` validate their fields."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ retries = st.builds(
 
 
 @given(retries, attempts)
-def test_waits_lie_between_zero_and_the_growing_bound(retry: Retry, attempt: int):
+def test_a_wait_lies_between_zero_and_its_growing_limit(retry: Retry, attempt: int):
     bound = min(retry.base * 2.0 ** (attempt - 1), retry.cap)
 
     assert 0 <= retry.wait(attempt) <= bound
 
 
 @given(retries, attempts, st.integers())
-def test_waits_use_the_whole_of_their_bound(retry: Retry, attempt: int, seed: int):
+def test_waits_are_spread_over_their_whole_range(retry: Retry, attempt: int, seed: int):
     random.seed(seed)
     bound = min(retry.base * 2.0 ** (attempt - 1), retry.cap)
 
@@ -46,21 +46,21 @@ def test_waits_use_the_whole_of_their_bound(retry: Retry, attempt: int, seed: in
 
 
 @given(retries, attempts, st.floats(allow_nan=False))
-def test_what_a_server_asks_for_wins_up_to_the_cap(retry: Retry, attempt: int, hint: float):
+def test_the_hint_of_a_server_wins_up_to_its_cap(retry: Retry, attempt: int, hint: float):
     assert retry.wait(attempt, hint) == min(max(hint, 0.0), retry.hint_cap)
 
 
-def test_a_hint_that_is_no_number_is_no_wait():
+def test_a_hint_that_is_not_a_number_is_no_wait():
     assert Retry().wait(1, nan) == 0.0
 
 
 @given(retries, attempts, st.none() | seconds)
-def test_it_gives_up_after_the_last_attempt(retry: Retry, attempt: int, hint: float | None):
+def test_after_the_last_attempt_it_gives_up(retry: Retry, attempt: int, hint: float | None):
     assert (retry.after(attempt, hint) is None) == (attempt >= retry.attempts)
 
 
 @pytest.mark.parametrize("attempt", [0, -5])
-def test_before_the_first_attempt_it_waits_as_after_it(attempt: int):
+def test_an_attempt_below_1_waits_like_the_first(attempt: int):
     assert 0 <= Retry(base=1.0).wait(attempt) <= 1.0
 
 
@@ -68,12 +68,12 @@ def test_one_attempt_is_no_retry():
     assert Retry(attempts=1).after(1) is None
 
 
-def test_it_does_not_wait_itself(monkeypatch: pytest.MonkeyPatch):
+def test_retry_does_not_sleep(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("time.sleep", lambda _: pytest.fail("slept"))
     assert Retry(base=1000, cap=1000).after(1) is not None
 
 
-# Constraints
+# Validation
 
 NUMBERS_ABOVE_0 = [
     (Retry, "base"),
@@ -96,7 +96,7 @@ RETRIES = [(HttpSettings, "retry"), (DeliverySettings, "retry"), (DeliverySettin
 WORDS = [(HttpSettings, "engine"), (DeliverySettings, "on_full")]
 
 
-def refused(cls: Any, field: str, value: Any) -> str:
+def message_for(cls: Any, field: str, value: Any) -> str:
     with pytest.raises(ConfigurationError) as caught:
         cls(**{field: value})
     return str(caught.value)
@@ -104,46 +104,52 @@ def refused(cls: Any, field: str, value: Any) -> str:
 
 @pytest.mark.parametrize(("cls", "field"), NUMBERS_ABOVE_0)
 @pytest.mark.parametrize("value", [0, -1, nan, "30", None, True])
-def test_numbers_above_zero(cls: Any, field: str, value: Any):
-    assert refused(cls, field, value) == (f"{field} must be a number greater than 0, got {value!r}")
+def test_numbers_must_be_greater_than_zero(cls: Any, field: str, value: Any):
+    assert message_for(cls, field, value) == (
+        f"{field} must be a number greater than 0, got {value!r}"
+    )
 
 
 @pytest.mark.parametrize(("cls", "field"), NUMBERS_FROM_0)
 @pytest.mark.parametrize("value", [-0.1, nan, "30", None, False])
-def test_numbers_from_zero(cls: Any, field: str, value: Any):
-    assert refused(cls, field, value) == (f"{field} must be a number of at least 0, got {value!r}")
+def test_numbers_must_not_be_negative(cls: Any, field: str, value: Any):
+    assert message_for(cls, field, value) == (
+        f"{field} must be a number of at least 0, got {value!r}"
+    )
 
 
 @pytest.mark.parametrize(("cls", "field"), [*NUMBERS_ABOVE_0, *NUMBERS_FROM_0])
-def test_for_ever_is_a_number_too(cls: Any, field: str):
+def test_infinity_is_a_valid_number(cls: Any, field: str):
     assert getattr(cls(**{field: inf}), field) == inf
 
 
 @pytest.mark.parametrize(("cls", "field"), WHOLE)
 @pytest.mark.parametrize("value", [0, -1, 1.5, "4", None, True, inf])
-def test_whole_numbers(cls: Any, field: str, value: Any):
-    assert refused(cls, field, value).startswith(f"{field} must be a whole number of at least 1")
+def test_numbers_must_be_whole(cls: Any, field: str, value: Any):
+    assert message_for(cls, field, value).startswith(
+        f"{field} must be a whole number of at least 1"
+    )
 
 
 @pytest.mark.parametrize(("cls", "field"), RETRIES)
 @pytest.mark.parametrize("value", [3, None, {"attempts": 3}])
-def test_retries_are_retry_objects(cls: Any, field: str, value: Any):
-    assert refused(cls, field, value).startswith(f"{field} must be a Retry(…), got ")
+def test_a_retry_must_be_a_retry_object(cls: Any, field: str, value: Any):
+    assert message_for(cls, field, value).startswith(f"{field} must be a Retry(…), got ")
 
 
 @pytest.mark.parametrize(("cls", "field"), WORDS)
 @pytest.mark.parametrize("value", ["", "other", None, 1])
-def test_words_are_those_there_are(cls: Any, field: str, value: Any):
-    assert refused(cls, field, value).startswith(f"{field} must be one of ")
+def test_a_word_must_be_one_of_the_choices(cls: Any, field: str, value: Any):
+    assert message_for(cls, field, value).startswith(f"{field} must be one of ")
 
 
-def test_an_engine_that_there_is_not_is_refused_with_those_there_are():
-    assert refused(HttpSettings, "engine", "httpx") == (
+def test_the_error_for_an_unknown_engine_lists_the_engines():
+    assert message_for(HttpSettings, "engine", "httpx") == (
         "engine must be one of 'plain', 'aiohttp', got 'httpx'"
     )
 
 
-def test_every_setting_is_checked():
+def test_every_setting_is_validated():
     checked = {*NUMBERS_ABOVE_0, *NUMBERS_FROM_0, *WHOLE, *RETRIES, *WORDS}
 
     for cls in (Retry, HttpSettings, DeliverySettings):

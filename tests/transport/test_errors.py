@@ -14,9 +14,9 @@ from anytrack_async.errors import ServiceError
 from anytrack_async.transport.errors import (
     MASK,
     ErrorBody,
-    hide,
-    quotable,
+    quotable_texts,
     read_error_body,
+    redact,
     safe_text,
     service_error,
 )
@@ -38,13 +38,13 @@ REFUSED = {
 }
 
 
-def test_anytracks_own_form_is_read():
+def test_the_error_body_of_anytrack_is_read():
     assert read_error_body(response(REFUSED)) == ErrorBody(
         message="click_id is unknown", code="invalid_click", request_id="req_1"
     )
 
 
-def test_the_header_names_the_request_first():
+def test_the_request_id_of_the_header_comes_first():
     error_body = read_error_body(response(REFUSED, **{"X-Request-ID": "req_2"}))
 
     assert error_body.request_id == "req_2"
@@ -69,7 +69,7 @@ def test_the_header_names_the_request_first():
         ({"code": "x" * 129}, "Bad Request", None),
     ],
 )
-def test_other_forms_give_what_they_have(body: Any, message: str, code: str | None):
+def test_other_error_bodies_are_read_as_far_as_possible(body: Any, message: str, code: str | None):
     assert read_error_body(response(body)) == ErrorBody(message=message, code=code)
 
 
@@ -97,11 +97,11 @@ def test_personal_data_in_the_message_is_masked():
         (599, errors.ServerError),
     ],
 )
-def test_each_status_has_its_error(status: int, kind: type[ServiceError]):
+def test_the_status_gives_the_class_of_the_error(status: int, kind: type[ServiceError]):
     assert type(service_error(response(REFUSED, status))) is kind
 
 
-def test_the_error_carries_all_that_is_known():
+def test_the_error_has_every_detail_of_the_response():
     error = service_error(response(REFUSED, 429, **{"Retry-After": "7"}))
 
     assert (error.service, error.status, error.retry_after) == ("anytrack", 429, 7.0)
@@ -110,9 +110,9 @@ def test_the_error_carries_all_that_is_known():
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(302, "check base_url"), (599, "unknown failure"), (502, "Bad Gateway")]
+    ("status", "words"), [(302, "check base_url"), (599, "unknown error"), (502, "Bad Gateway")]
 )
-def test_a_status_without_words_gets_some(status: int, words: str):
+def test_without_a_message_the_status_gives_one(status: int, words: str):
     assert words in read_error_body(response(b"", status)).message
 
 
@@ -129,7 +129,7 @@ def test_a_status_without_words_gets_some(status: int, words: str):
     ),
     st.integers(300, 599),
 )
-def test_no_body_makes_it_raise(body: Any, status: int):
+def test_no_body_raises(body: Any, status: int):
     error_body = read_error_body(response(body, status))
 
     assert error_body.message
@@ -158,20 +158,20 @@ def test_no_body_makes_it_raise(body: Any, status: int):
         "fb.1.1554763741205.AbCdEfGhIjKlMnOpQrStUvWxYz1234567890",
     ],
 )
-def test_what_may_be_private_is_masked(private: str):
-    told = safe_text(f"The value {private} is not valid")
+def test_private_data_is_masked(private: str):
+    line = safe_text(f"The value {private} is not valid")
 
-    assert private not in told
-    assert told == f"The value {MASK} is not valid" or MASK in told
-    assert told.startswith("The value ")
-    assert told.endswith(" is not valid")
+    assert private not in line
+    assert line == f"The value {MASK} is not valid" or MASK in line
+    assert line.startswith("The value ")
+    assert line.endswith(" is not valid")
 
 
 @pytest.mark.parametrize("private", ["ada@example.com", "+49 170 1234567", "abcdefghij1234567890"])
 @pytest.mark.parametrize(
     "frame", ["field_1={}", "'{}'", '"{}"', "email={}", "email:{}", "({})", "{},", "<{}>"]
 )
-def test_private_parts_are_found_between_punctuation(private: str, frame: str):
+def test_private_data_between_punctuation_is_masked(private: str, frame: str):
     assert private not in safe_text("got " + frame.format(private))
 
 
@@ -188,7 +188,7 @@ def test_private_parts_are_found_between_punctuation(private: str, frame: str):
         "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1006)",
     ],
 )
-def test_what_helps_is_kept(useful: str):
+def test_helpful_text_is_kept(useful: str):
     assert safe_text(useful) == useful
 
 
@@ -196,16 +196,16 @@ def test_the_query_of_a_url_is_masked():
     assert safe_text("see https://api.test/x?a=1&b=2 now") == f"see https://api.test/x?{MASK} now"
 
 
-def test_it_is_one_short_line():
-    told = safe_text("a\r\nb\x00\tc " + "long " * 100)
+def test_safe_text_is_one_short_line():
+    line = safe_text("a\r\nb\x00\tc " + "long " * 100)
 
-    assert told.startswith("a b c long")
-    assert len(told) == 200
-    assert told.endswith("…")
+    assert line.startswith("a b c long")
+    assert len(line) == 200
+    assert line.endswith("…")
 
 
 @pytest.mark.parametrize("part", ["a", "a_", "a.b%4", "1 ", "1:", "_a1", "?x", "a-", "A1/"])
-def test_no_text_takes_long(part: str):
+def test_masking_is_fast_for_any_text(part: str):
     started = time.perf_counter()
     for _ in range(10):
         safe_text(part * 5_000)
@@ -224,17 +224,17 @@ def test_no_phone_number_survives(number: str):
 
 
 @given(st.text(), st.integers(1, 300))
-def test_any_text_is_cut_and_never_raises(text: str, longest: int):
-    assert len(safe_text(text, longest)) <= longest
+def test_any_text_is_cut_to_its_maximal_length(text: str, max_length: int):
+    assert len(safe_text(text, max_length)) <= max_length
 
 
-def test_what_was_sent_is_hidden_wherever_it_stands():
+def test_texts_of_the_request_are_redacted_everywhere():
     sent = b'{"click_id": "zqclick", "custom_data": {"notes": ["zqnote", "no"]}, "order_id": "o-7"}'
     words = "order o-7: zqclick has no notes 'zqnote'"
 
-    assert hide(words, quotable(sent)) == f"order o-7: {MASK} has no notes '{MASK}'"
+    assert redact(words, quotable_texts(sent)) == f"order o-7: {MASK} has no notes '{MASK}'"
 
 
 @pytest.mark.parametrize("sent", [b"", b"grant_type=refresh_token", b"7", b"[null]"])
-def test_nothing_is_quotable_without_texts_in_json(sent):
-    assert quotable(sent) == []
+def test_a_request_without_texts_in_json_has_nothing_to_redact(sent):
+    assert quotable_texts(sent) == []

@@ -32,7 +32,7 @@ from anytrack_async.errors import (
 from anytrack_async.events import OperatorCause
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
-from anytrack_async.transport.errors import hide, safe_text
+from anytrack_async.transport.errors import redact, safe_text
 
 SERVICE = "hubspot"
 
@@ -105,7 +105,7 @@ class Problem:
             return self
         # Mask these before the general patterns do. Those could cut "Jane 12345678 Doe" in two by
         # masking the number, and neither half would be recognised as a value that was sent.
-        return attrs.evolve(self, message=_safe_message(hide(self.unmasked, values), self.status))
+        return attrs.evolve(self, message=_safe_message(redact(self.unmasked, values), self.status))
 
     def __str__(self) -> str:
         advice = f"; {self.advice}" if self.advice else ""
@@ -329,7 +329,7 @@ def _join_messages(message: str, details: list[Mapping[str, Any]], body: Mapping
 
 
 def _safe_message(unmasked: str, status: int | None) -> str:
-    return safe_text(unmasked, longest=_LONGEST_MESSAGE) or _status_phrase(status)
+    return safe_text(unmasked, max_length=_LONGEST_MESSAGE) or _status_phrase(status)
 
 
 def _status_phrase(status: int | None) -> str:

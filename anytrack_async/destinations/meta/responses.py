@@ -21,7 +21,7 @@ import orjson
 from anytrack_async.destinations.sink import BatchRejected, NeedsOperator, Throttled, Unavailable
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.outcome import DELIVERED, Outcome
-from anytrack_async.transport.errors import hide, quotable, safe_text
+from anytrack_async.transport.errors import quotable_texts, redact, safe_text
 from anytrack_async.transport.message import Response
 
 _log = logging.getLogger("anytrack_async")
@@ -111,9 +111,9 @@ def _wait(response: Response, throttled: int) -> float:
 
 def _log_messages(body: Mapping[str, Any], request_content: bytes) -> None:
     if messages := body.get("messages"):
-        private = quotable(request_content)
+        private = quotable_texts(request_content)
         for message in messages if isinstance(messages, list) else ():
-            _log.warning("Meta says: %s", safe_text(hide(str(message), private)))
+            _log.warning("Meta says: %s", safe_text(redact(str(message), private)))
 
 
 # Errors
@@ -168,7 +168,7 @@ class GraphError:
         error = body.get("error") if isinstance(body, Mapping) else None
         if not isinstance(error, Mapping):
             return cls(status=response.status, message="the response names no error")
-        private = quotable(response.request_content)
+        private = quotable_texts(response.request_content)
         return cls(
             status=response.status,
             code=_number(error, "code"),
@@ -246,7 +246,7 @@ def trace_id_of(body: Mapping[str, Any]) -> str:
 
 def _text(error: Mapping[str, Any], name: str, private: Collection[str]) -> str:
     value = error.get(name)
-    return safe_text(hide(value, private)) if isinstance(value, str) else ""
+    return safe_text(redact(value, private)) if isinstance(value, str) else ""
 
 
 # Quota

@@ -13,7 +13,7 @@ from anytrack_async.destinations.hubspot.responses import (
     read_problem,
     seconds_until_midnight,
 )
-from anytrack_async.transport.errors import hide
+from anytrack_async.transport.errors import redact
 
 NOW = datetime(2026, 3, 4, 22, 30, tzinfo=UTC)
 
@@ -325,12 +325,12 @@ def test_an_invalid_correlation_id_is_left_out(value):
 
 
 def test_values_are_hidden_as_whole_words_in_any_case():
-    assert hide("Jane is not JANE, Janet is", ["jane", " "]) == "*** is not ***, Janet is"
-    assert hide("nothing to hide", []) == "nothing to hide"
+    assert redact("Jane is not JANE, Janet is", ["jane", " "]) == "*** is not ***, Janet is"
+    assert redact("nothing to hide", []) == "nothing to hide"
 
 
 def test_the_longer_value_is_hidden_first():
-    assert hide("Jane Doe-Smith", ["Doe", "Doe-Smith"]) == "Jane ***"
+    assert redact("Jane Doe-Smith", ["Doe", "Doe-Smith"]) == "Jane ***"
 
 
 # Each input of a batch
