@@ -75,7 +75,7 @@ class InvalidArgumentError(AnyTrackError, ValueError):
 
     Attributes:
         name: the argument, e.g. ``"limit"``.
-        problem: what is wrong with it, e.g. ``"must be a whole number of at least 1"``.
+        problem: the rule that it breaks, e.g. ``"must be a whole number of at least 1"``.
     """
 
     def __init__(self, name: str, problem: str) -> None:
@@ -95,7 +95,7 @@ class InvalidConversionError(InvalidArgumentError):
 
     Attributes:
         name: the field, with the path to it, e.g. ``"revenue"`` or ``"custom_data.plan"``.
-        problem: what is wrong with it, e.g. ``"must not be negative"``.
+        problem: the rule that it breaks, e.g. ``"must not be negative"``.
     """
 
 

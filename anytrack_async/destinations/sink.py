@@ -122,7 +122,7 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        name: what was checked: ``"token"``, ``"scopes: deals"``, ``"property anytrack_source"``, ….
+        name: its subject: ``"token"``, ``"scopes: deals"``, ``"property anytrack_source"``, ….
         ok: whether it allows deliveries.
         message: the result, and what to do if it is not `ok`.
         setup: whether `SupportsSetup.setup` fixes it.

@@ -46,7 +46,7 @@ def test_ids_of_one_moment_differ(monkeypatch: pytest.MonkeyPatch):
 
 
 @given(names, names, names, names)
-def test_two_events_of_orders_share_a_key_only_if_they_are_the_same(
+def test_different_order_events_have_different_ids(
     name: str, order: str, other_name: str, other_order: str
 ):
     one = order_event_id("custom", name, order)

@@ -1,4 +1,4 @@
-"""What an outbox holds, said as simply as possible."""
+"""The simplest possible model of an outbox."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import attrs
 
 @attrs.define
 class Place:
-    """Where one conversion is for one destination: free, leased, dead or done."""
+    """The state of one conversion at one destination: free, leased, dead or done."""
 
     state: str = "free"
     attempts: int = 0
@@ -17,7 +17,7 @@ class Place:
 
 @attrs.define
 class Model:
-    """Everything accepted, by number, and where it is for each destination."""
+    """All accepted conversions by order number, and their state at each destination."""
 
     order: list[int] = attrs.field(factory=list)
     revenue: dict[int, int] = attrs.field(factory=dict)
@@ -25,7 +25,7 @@ class Model:
     leases: dict[tuple[str, int], float] = attrs.field(factory=dict)
     forgotten: set[int] = attrs.field(factory=set)
 
-    def accept(self, number: int, revenue: int, mask: Any) -> None:
+    def accept(self, number: int, revenue: int, recipients: Any) -> None:
         if number in self.revenue:
             self.order.remove(number)
         self.forgotten.discard(number)
@@ -33,24 +33,24 @@ class Model:
         self.revenue[number] = revenue
         for name, places in self.places.items():
             places.pop(number, None)
-            if mask is None or name in mask:
+            if recipients is None or name in recipients:
                 places[number] = Place()
 
-    def ended(self, name: str, now: float) -> set[int]:
+    def expired(self, name: str, now: float) -> set[int]:
         return {
-            lease for (who, lease), until in self.leases.items() if who == name and until <= now
+            lease for (owner, lease), until in self.leases.items() if owner == name and until <= now
         }
 
     def claimable(self, name: str, now: float) -> set[int]:
-        ended = self.ended(name, now)
+        expired = self.expired(name, now)
         return {
             number
             for number, place in self.places[name].items()
             if (place.state == "free" and place.due <= now)
-            or (place.state == "leased" and place.lease in ended)
+            or (place.state == "leased" and place.lease in expired)
         }
 
-    def give_back(self, name: str, lease: int, due: float, counts_as_attempt: bool) -> None:
+    def release(self, name: str, lease: int, due: float, counts_as_attempt: bool) -> None:
         del self.leases[name, lease]
         for place in self.places[name].values():
             if place.state == "leased" and place.lease == lease:
@@ -59,5 +59,5 @@ class Model:
 
     def next_due(self, name: str) -> float | None:
         moments = [place.due for place in self.places[name].values() if place.state == "free"]
-        moments += [until for (who, _), until in self.leases.items() if who == name]
+        moments += [until for (owner, _), until in self.leases.items() if owner == name]
         return min(moments, default=None)

@@ -1,4 +1,4 @@
-"""The entries of a claim, kept as columns."""
+"""`Entries`: the entries of a claim as columns."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from anytrack_async.outbox.base import Entries, Entry
 from tests.delivery.doubles import sales
 
 ENTRIES = [
-    Entry(seq=seq, conversion=one, attempts=seq % 2, accepted_at=float(seq))
-    for seq, one in enumerate(sales(4), 7)
+    Entry(seq=seq, conversion=conversion, attempts=seq % 2, accepted_at=float(seq))
+    for seq, conversion in enumerate(sales(4), 7)
 ]
 
 
-def test_each_comes_back_as_it_was_given():
+def test_columns_return_the_same_entries():
     columns = Entries.of(ENTRIES)
 
     assert list(columns) == ENTRIES
-    assert [columns[at] for at in range(len(columns))] == ENTRIES
+    assert [columns[index] for index in range(len(columns))] == ENTRIES
     assert columns[-1] == ENTRIES[-1]
 
 
-def test_a_part_is_entries_too():
+def test_a_slice_is_entries():
     part = Entries.of(ENTRIES)[1:3]
 
     assert isinstance(part, Entries)
@@ -27,7 +27,7 @@ def test_a_part_is_entries_too():
     assert part.event_ids == [entry.conversion.event_id for entry in ENTRIES[1:3]]
 
 
-def test_none_are_false_and_empty():
+def test_no_entries_are_false_and_empty():
     assert not Entries()
     assert list(Entries.of([])) == []
     assert Entries.of(iter(())).event_ids == []

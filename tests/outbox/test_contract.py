@@ -1,4 +1,4 @@
-"""Both outboxes keep the contract."""
+"""Both outboxes fulfil the contract."""
 
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox

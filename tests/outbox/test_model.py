@@ -1,6 +1,6 @@
-"""Whatever happens in whatever order, each conversion is in exactly one place per destination.
+"""After any sequence of calls, each conversion is in exactly one state per destination.
 
-A model far simpler than the outboxes says what is where; both are driven by the same steps.
+The same random calls are made on an outbox and on a far simpler model, and both are compared.
 """
 
 import itertools
@@ -52,11 +52,11 @@ class Machine(RuleBasedStateMachine):
         self._portal.__exit__(None, None, None)
         shutil.rmtree(self.folder)
 
-    def call(self, method: Any, *args: Any, **more: Any) -> Any:
-        async def use() -> Any:
-            return await method(*args, **more)
+    def call(self, method: Any, *args: Any, **options: Any) -> Any:
+        async def call() -> Any:
+            return await method(*args, **options)
 
-        return self.portal.call(use)
+        return self.portal.call(call)
 
     @initialize()
     def open(self) -> None:
@@ -66,13 +66,13 @@ class Machine(RuleBasedStateMachine):
     @rule(
         numbers=st.lists(NUMBERS, max_size=15),
         revenue=st.sampled_from([1, 1, 1, 2]),
-        mask=st.sampled_from([None, None, ["alpha"], ["beta", "gamma"]]),
+        recipients=st.sampled_from([None, None, ["alpha"], ["beta", "gamma"]]),
     )
-    def append(self, numbers: list[int], revenue: int, mask: Any) -> None:
-        given = [sale(number, revenue=revenue) for number in numbers]
+    def append(self, numbers: list[int], revenue: int, recipients: Any) -> None:
+        conversions = [sale(number, revenue=revenue) for number in numbers]
         before = {name: depth.waiting for name, depth in self.call(self.outbox.depths).items()}
         try:
-            answers = self.call(self.outbox.append, given, mask)
+            answers = self.call(self.outbox.append, conversions, recipients)
         except QueueFullError:
             new = set(numbers) - (self.model.revenue.keys() - self.model.forgotten)
             assert max(before.values()) + len(new) > CAPACITY
@@ -82,7 +82,7 @@ class Machine(RuleBasedStateMachine):
             known = self.model.revenue.get(number)
             if known is None or (answer is Appended.NEW and number in self.model.forgotten):
                 assert answer is Appended.NEW
-                self.model.accept(number, revenue, mask)
+                self.model.accept(number, revenue, recipients)
             else:
                 assert answer is (Appended.REPEAT if known == revenue else Appended.CONFLICT)
         assert max(before.values()) + answers.count(Appended.NEW) <= CAPACITY
@@ -104,7 +104,7 @@ class Machine(RuleBasedStateMachine):
             return claim
         for lease in {model.places[name][number].lease for number in numbers} - {0}:
             if (name, lease) in model.leases:
-                model.give_back(name, lease, model.leases[name, lease], counts_as_attempt=True)
+                model.release(name, lease, model.leases[name, lease], counts_as_attempt=True)
         model.leases[name, claim.lease_id] = now + 10.0
         for entry, number in zip(claim.entries, numbers, strict=True):
             place = model.places[name][number]
@@ -127,9 +127,9 @@ class Machine(RuleBasedStateMachine):
             for entry, fate in decided
             if fate != "done"
         ]
-        held = self.call(self.outbox.settle, claim, failed)
-        assert held is ((claim.destination, claim.lease_id) in self.model.leases)
-        if not held:
+        settled = self.call(self.outbox.settle, claim, failed)
+        assert settled is ((claim.destination, claim.lease_id) in self.model.leases)
+        if not settled:
             return
         del self.model.leases[claim.destination, claim.lease_id]
         for entry, fate in decided:
@@ -141,10 +141,12 @@ class Machine(RuleBasedStateMachine):
     @rule(claim=claims, delay=DELAYS, counts_as_attempt=st.booleans())
     def release(self, claim: Claim, delay: float, counts_as_attempt: bool) -> None:
         due = self.clock.now + delay
-        held = self.call(self.outbox.release, claim, due=due, counts_as_attempt=counts_as_attempt)
-        assert held is ((claim.destination, claim.lease_id) in self.model.leases)
-        if held:
-            self.model.give_back(claim.destination, claim.lease_id, due, counts_as_attempt)
+        released = self.call(
+            self.outbox.release, claim, due=due, counts_as_attempt=counts_as_attempt
+        )
+        assert released is ((claim.destination, claim.lease_id) in self.model.leases)
+        if released:
+            self.model.release(claim.destination, claim.lease_id, due, counts_as_attempt)
 
     @rule(claim=claims)
     def renew(self, claim: Claim) -> None:
@@ -203,7 +205,7 @@ class Machine(RuleBasedStateMachine):
         self.call(self.outbox.open, ALWAYS)
 
     @invariant()
-    def nothing_is_lost_or_doubled(self) -> None:
+    def reports_agree_with_the_model(self) -> None:
         if not self.model.places:
             return
         certain = [number for number in self.model.order if number not in self.model.forgotten]
@@ -211,7 +213,7 @@ class Machine(RuleBasedStateMachine):
         status = {"done": Status.DELIVERED, "dead": Status.DEAD}
         for number in certain:
             outcomes = reports[f"sale:{number}"].outcomes
-            assert {name: one.status for name, one in outcomes.items()} == {
+            assert {name: outcome.status for name, outcome in outcomes.items()} == {
                 name: status.get(places[number].state, Status.WAITING)
                 for name, places in self.model.places.items()
                 if number in places
@@ -221,7 +223,7 @@ class Machine(RuleBasedStateMachine):
                     assert outcome.attempts == self.model.places[name][number].attempts
 
     @invariant()
-    def the_figures_are_right(self) -> None:
+    def depths_and_lists_agree_with_the_model(self) -> None:
         if not self.model.places:
             return
         depths = self.call(self.outbox.depths)

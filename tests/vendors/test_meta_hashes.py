@@ -213,7 +213,7 @@ def values(draw):
 @example(("zp", "SW1A 1AA"))
 @example(("st", "new york state"))
 @example(("ct", "saint-étienne (42)"))
-def test_what_is_not_listed_is_metas_own_hash(value):
+def test_unlisted_value_has_metas_own_hash(value):
     field, raw = value
     wire = theirs(field, raw)
 
@@ -223,7 +223,7 @@ def test_what_is_not_listed_is_metas_own_hash(value):
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda one: one.why)
-def test_what_is_listed_is_a_difference(difference):
+def test_listed_value_differs_from_metas_own_hash(difference):
     for field in difference.fields:
         wire = theirs(field, difference.example)
         if wire not in (REFUSED, None):
@@ -244,7 +244,7 @@ def test_what_is_listed_is_a_difference(difference):
         ("dobd", "40", None),
     ],
 )
-def test_what_meta_refuses_is_mended_or_left_out(field, raw, mended):
+def test_value_that_meta_refuses_is_fixed_or_left_out(field, raw, mended):
     assert theirs(field, raw) == REFUSED
     assert normalise(field, raw) == mended
 

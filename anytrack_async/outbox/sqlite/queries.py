@@ -109,7 +109,7 @@ LOG_DIGEST = "SELECT seq, digest FROM log WHERE event_id = ?"
 # Position of an event id.
 LOG_SEQ = "SELECT seq FROM log WHERE event_id = ?"
 
-# What `reports` needs to know of an event id: position, time, recipients, whether pruned.
+# The record of an event id for a report: position, time, recipients, whether it is pruned.
 LOG_RECORD = "SELECT seq, at, destinations, payload IS NULL FROM log WHERE event_id = ?"
 
 # Stored entries of a range that are addressed to a destination; attempts are bound as a constant.
@@ -127,8 +127,13 @@ SLOWEST_BACKLOG = """SELECT ? - cursor + pending
 
 # Leases
 
+# Begin a lease, before it is known whether there is anything to claim.
 INSERT_LEASE = "INSERT INTO lease (destination, until) VALUES (?, ?)"
+
+# End a lease: it was settled, released, expired, or nothing could be claimed.
 DELETE_LEASE = "DELETE FROM lease WHERE id = ?"
+
+# Extend a lease; no row changes if another worker took it over.
 RENEW_LEASE = "UPDATE lease SET until = ? WHERE id = ? AND destination = ?"
 
 # One row if the lease still exists, which means that no other worker took it over.
@@ -158,10 +163,15 @@ LEASE_SPAN = "UPDATE span SET lease = ? WHERE id = ?"
 # Remove the claimed beginning of a released span that exceeds the limit of the claim.
 SHRINK_SPAN = "UPDATE span SET first = ?, size = size - ? WHERE id = ?"
 
+# Lease a range after the cursor, or the beginning of a released span.
 INSERT_LEASED_SPAN = """INSERT INTO span (destination, first, last, size, attempts, lease)
     VALUES (?, ?, ?, ?, ?, ?)"""
+
+# Return the spans of a lease, all at once and whatever their size.
 RELEASE_SPANS = """UPDATE span SET lease = 0, due = ?, attempts = attempts + ?
     WHERE lease = ? AND lease <> 0"""
+
+# Settle the spans of a lease: everything in them is delivered or an exception.
 DELETE_LEASED_SPANS = "DELETE FROM span WHERE lease = ?"
 
 # The ranges of a destination that are not settled.
@@ -178,11 +188,21 @@ DUE_RETRIES = """SELECT seq, at, payload, digest, attempts FROM
     (SELECT seq AS position, attempts FROM exception
         WHERE destination = ? AND due <= ? AND lease = 0 ORDER BY due, seq LIMIT ?)
     JOIN log ON seq = position"""
+
+# Add a retry to a lease.
 LEASE_RETRY = "UPDATE exception SET lease = ? WHERE seq = ? AND destination = ?"
+
+# Return the retries of a lease. Without ``lease <> 0`` no index could be used.
 RELEASE_RETRIES = """UPDATE exception SET lease = 0, due = ?, attempts = attempts + ?
     WHERE lease = ? AND lease <> 0"""
+
+# The positions of the retries in a lease.
 LEASED_RETRIES = "SELECT seq FROM exception WHERE lease = ? AND lease <> 0"
+
+# Settle the retries of a lease; those that failed again are inserted anew.
 DELETE_LEASED_RETRIES = "DELETE FROM exception WHERE lease = ? AND lease <> 0"
+
+# Add a failed entry: a retry, or a dead letter if ``due`` is NULL.
 INSERT_EXCEPTION = """INSERT INTO exception (seq, destination, attempts, due, error, code, at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 
@@ -207,14 +227,27 @@ REPLAY = """UPDATE exception SET due = ?, attempts = 0
 
 # Destinations
 
+# Every registered destination.
 DESTINATION_NAMES = "SELECT name FROM destination"
+
+# One row if a destination is registered.
 DESTINATION_EXISTS = "SELECT 1 FROM destination WHERE name = ?"
+
+# The cursor of a destination; no row if it is not registered.
 DESTINATION_CURSOR = "SELECT cursor FROM destination WHERE name = ?"
+
+# The part of all depths that is kept as numbers.
 DESTINATION_COUNTS = "SELECT name, cursor, pending, dead FROM destination"
+
+# The positions that decide which conversions concern a destination.
 DESTINATION_POSITIONS = "SELECT name, start, since, cursor FROM destination"
+
+# Register a destination.
 INSERT_DESTINATION = (
     "INSERT INTO destination (name, start, since, cursor, pending) VALUES (?, ?, ?, ?, ?)"
 )
+
+# Move a cursor past claimed and skipped conversions.
 MOVE_CURSOR = "UPDATE destination SET cursor = ? WHERE name = ?"
 
 # Change the numbers of retries and of dead letters.
@@ -248,7 +281,10 @@ LEASED_RETRY_COUNT = """SELECT count(*) FROM lease JOIN exception ON exception.l
 
 # Retention
 
+# The position up to which payloads have been dropped.
 PRUNED_UPTO = "SELECT upto FROM pruned"
+
+# Record how far payloads have been dropped.
 SET_PRUNED_UPTO = "UPDATE pruned SET upto = ?"
 
 # The position up to which every destination has only exceptions left.
@@ -259,12 +295,17 @@ SETTLED_UPTO = """SELECT coalesce(min(min(cursor, coalesce(
 DROP_PAYLOADS = """UPDATE log SET payload = NULL, at = ?1 WHERE seq > ?2 AND seq <= ?3
     AND seq NOT IN (SELECT seq FROM exception WHERE seq > ?2 AND seq <= ?3)"""
 
+# Note that an exception at a pruned position has ended.
 MARK_RECLAIMABLE = "INSERT OR IGNORE INTO loose VALUES (?)"
 
 # The positions that a destination to be forgotten has kept from being pruned.
 MARK_RECLAIMABLE_OF_DESTINATION = """INSERT OR IGNORE INTO loose
     SELECT seq FROM exception WHERE destination = ? AND seq <= (SELECT upto FROM pruned)"""
+
+# Some reclaimable positions, for one step.
 SOME_RECLAIMABLE = "SELECT seq FROM loose LIMIT ?"
+
+# Remove a reclaimable position, once it has been looked at.
 DELETE_RECLAIMABLE = "DELETE FROM loose WHERE seq = ?"
 
 # Drop one reclaimable payload, unless another exception needs it.
@@ -272,6 +313,6 @@ DROP_RECLAIMABLE_PAYLOAD = """UPDATE log SET payload = NULL, at = ?
     WHERE seq = ? AND payload IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM exception WHERE exception.seq = log.seq)"""
 
-# Forget some ids whose payload was dropped at or before a moment; never the newest row.
+# Forget some ids of payloads dropped at or before a moment; never the newest row.
 FORGET_IDS = """DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE payload IS NULL AND at <= ?
     AND seq < (SELECT max(seq) FROM log) LIMIT ?)"""

@@ -99,7 +99,7 @@ def test_ip_address_goes_out_unhashed(conversion, address):
 @pytest.mark.parametrize(
     "address", ["203.0.113", "203.0.113.999", "unknown", "1.2.3.4, 5.6.7.8", "fe80::1%eth0", "a\0b"]
 )
-def test_what_is_no_ip_address_is_left_out(conversion, address):
+def test_invalid_ip_address_is_left_out(conversion, address):
     assert "client_ip_address" not in user_data(conversion(ip_address=address))
 
 
@@ -161,7 +161,7 @@ def test_identifiers_only_meta_has_are_never_hashed(conversion):
     assert there == {**given, "new_id": "n"}
 
 
-def test_match_keys_name_what_will_be_sent(conversion, settings):
+def test_match_keys_name_the_identifiers_that_are_sent(conversion, settings):
     given = conversion(
         customer=Customer(email="jane@example.com", phone="?", external_id="7", fbclid="A"),
         ip_address="::1",
@@ -173,7 +173,7 @@ def test_match_keys_name_what_will_be_sent(conversion, settings):
     assert set(match_keys(given, settings())) == set(to_event(given, settings())["user_data"])
 
 
-def test_nobody_matches_nobody(conversion):
+def test_unknown_visitor_has_no_match_keys(conversion):
     assert match_keys(conversion(customer=None, user_agent=None)) == ()
 
 
@@ -204,7 +204,7 @@ def _ours(case):
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case["query"] != {"fbclid": [""]}], ids=str
 )
-def test_fbc_is_that_of_metas_builder_without_its_marker(case):
+def test_fbc_equals_that_of_metas_builder_without_its_marker(case):
     assert _ours(case) == _without_marker(case["fbc"])
 
 
@@ -216,7 +216,7 @@ def test_empty_click_id_makes_no_fbc_though_metas_builder_makes_one():
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_what_metas_builder_makes_is_kept_as_given(case):
+def test_cookies_of_metas_builder_are_kept_unchanged(case):
     made = [value for value in (case["fbc"], case["fbp"]) if value and ".." not in value]
 
     assert [valid_cookie(value) for value in made] == made
@@ -344,7 +344,7 @@ def test_plain_rules_need_no_library(monkeypatch):
     ("wanted", "module"),
     [({"phone_region": "GB"}, "phonenumbers"), ({"country_names": True}, "pycountry")],
 )
-def test_missing_library_is_told_when_the_sink_is_made(monkeypatch, wanted, module):
+def test_missing_library_is_reported_when_the_sink_is_made(monkeypatch, wanted, module):
     monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(ConfigurationError, match=r"anytrack_async\[normalise\]"):

@@ -1,4 +1,4 @@
-"""Tasks that append at the same time share a transaction, and nothing else."""
+"""Group commit: tasks that append at the same time share a transaction, and nothing else."""
 
 import asyncio
 import sqlite3
@@ -19,45 +19,45 @@ from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 pytestmark = pytest.mark.asyncio
 
 
-class Gate:
-    """Holds the outbox's thread up, and counts what it writes once it goes on."""
+class BlockedThread:
+    """Blocks the outbox's thread until it is released, and counts the commits from then on."""
 
     def __init__(self, outbox):
         self.outbox = outbox
         self.commits = 0
-        self._open = threading.Event()
+        self._released = threading.Event()
 
     async def __aenter__(self):
-        await self.outbox._run(lambda db: db.sql.set_trace_callback(self._see))
-        self._held = asyncio.ensure_future(self.outbox._run(lambda _: self._open.wait(10)))
+        await self.outbox._run(lambda db: db.sql.set_trace_callback(self._count))
+        self._blocking = asyncio.ensure_future(self.outbox._run(lambda _: self._released.wait(10)))
         await anyio.wait_all_tasks_blocked()
         return self
 
     async def __aexit__(self, *_):
-        self.open()
-        await self._held
+        self.release()
+        await self._blocking
         await self.outbox._run(lambda db: db.sql.set_trace_callback(None))
 
-    def open(self):
-        self._open.set()
+    def release(self):
+        self._released.set()
 
-    def _see(self, statement):
+    def _count(self, statement):
         self.commits += statement == "COMMIT"
 
 
-async def gather(tasks):
-    """Start *tasks*, let them go on to where they wait, and return their tasks."""
-    started = [asyncio.ensure_future(task) for task in tasks]
+async def start(coroutines):
+    """Start tasks for *coroutines*, let each run until it waits, and return the tasks."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     await anyio.wait_all_tasks_blocked()
-    return started
+    return tasks
 
 
 async def test_a_hundred_tasks_need_one_commit(outbox):
-    async with Gate(outbox) as gate:
-        started = await gather(outbox.append([sale(n)]) for n in range(100))
-        gate.open()
-        answers = await asyncio.gather(*started)
-        assert gate.commits == 1
+    async with BlockedThread(outbox) as thread:
+        tasks = await start(outbox.append([sale(n)]) for n in range(100))
+        thread.release()
+        answers = await asyncio.gather(*tasks)
+        assert thread.commits == 1
 
     assert answers == [[Appended.NEW]] * 100
     assert len((await outbox.claim("alpha", 200, LEASE)).entries) == 100
@@ -65,10 +65,10 @@ async def test_a_hundred_tasks_need_one_commit(outbox):
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 63, 64, 65, 137])
 async def test_groups_of_any_size_are_written_in_order(outbox, count):
-    async with Gate(outbox) as gate:
-        started = await gather(outbox.append([sale(n)]) for n in range(count))
-        gate.open()
-        assert await asyncio.gather(*started) == [[Appended.NEW]] * count
+    async with BlockedThread(outbox) as thread:
+        tasks = await start(outbox.append([sale(n)]) for n in range(count))
+        thread.release()
+        assert await asyncio.gather(*tasks) == [[Appended.NEW]] * count
 
     claim = await outbox.claim("alpha", 200, LEASE)
     assert [entry.conversion for entry in claim.entries] == sales(*range(count))
@@ -76,19 +76,19 @@ async def test_groups_of_any_size_are_written_in_order(outbox, count):
 
 
 async def test_a_hundred_tasks_need_few_statements(outbox):
-    """Each is a wait for the interpreter while the event loop is busy."""
+    """Each statement has to wait for the interpreter while the event loop is busy."""
     seen = []
-    async with Gate(outbox) as gate:
-        await gather([outbox._run(lambda db: db.sql.set_trace_callback(seen.append))])
-        started = await gather(outbox.append([sale(n)]) for n in range(100))
-        gate.open()
-        await asyncio.gather(*started)
+    async with BlockedThread(outbox) as thread:
+        await start([outbox._run(lambda db: db.sql.set_trace_callback(seen.append))])
+        tasks = await start(outbox.append([sale(n)]) for n in range(100))
+        thread.release()
+        await asyncio.gather(*tasks)
 
     assert sum(statement.startswith("INSERT") for statement in seen) == 9
 
 
-async def test_the_thread_does_not_wait_for_the_event_loop(outbox):
-    """Not even for callers to be told: it may be busy for long."""
+async def test_the_thread_never_waits_for_the_event_loop(outbox):
+    """The event loop may be busy for long before it wakes the callers."""
     first = asyncio.ensure_future(outbox.append(sales(1)))
     await asyncio.sleep(0)
     written = threading.Event()
@@ -99,7 +99,7 @@ async def test_the_thread_does_not_wait_for_the_event_loop(outbox):
     assert await first == [Appended.NEW]
 
 
-async def test_the_next_group_gathers_while_one_is_written(outbox, monkeypatch):
+async def test_calls_during_a_commit_form_the_next_group(outbox, monkeypatch):
     write, sizes = append.append, []
     writing, go = threading.Event(), threading.Event()
 
@@ -110,19 +110,19 @@ async def test_the_next_group_gathers_while_one_is_written(outbox, monkeypatch):
         return write(db, batch, capacity)
 
     monkeypatch.setattr(append, "append", slowly)
-    started = await gather([outbox.append([sale(0)])])
+    tasks = await start([outbox.append([sale(0)])])
     await anyio.to_thread.run_sync(writing.wait, 10)
-    started += await gather(outbox.append([sale(n)]) for n in range(1, 6))
+    tasks += await start(outbox.append([sale(n)]) for n in range(1, 6))
     go.set()
 
-    assert await asyncio.gather(*started) == [[Appended.NEW]] * 6
+    assert await asyncio.gather(*tasks) == [[Appended.NEW]] * 6
     assert sizes == [1, 5]
 
 
-async def test_each_caller_gets_its_own_answers(outbox):
+async def test_each_caller_gets_its_own_results(outbox):
     await outbox.append(sales(1))
-    async with Gate(outbox) as gate:
-        started = await gather(
+    async with BlockedThread(outbox) as thread:
+        tasks = await start(
             [
                 outbox.append(sales(2, 1)),
                 outbox.append(sales(2, 3)),
@@ -130,8 +130,8 @@ async def test_each_caller_gets_its_own_answers(outbox):
                 outbox.append([sale(3, revenue=9), sale(4)]),
             ]
         )
-        gate.open()
-        answers = await asyncio.gather(*started)
+        thread.release()
+        answers = await asyncio.gather(*tasks)
 
     new, repeat, conflict = Appended.NEW, Appended.REPEAT, Appended.CONFLICT
     assert answers == [[new, repeat], [repeat, new], [], [conflict, new]]
@@ -139,14 +139,14 @@ async def test_each_caller_gets_its_own_answers(outbox):
     assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3, 4)
 
 
-async def test_only_who_brings_too_much_is_refused(path, clock):
+async def test_only_the_call_that_exceeds_the_capacity_is_refused(path, clock):
     outbox = SQLiteOutbox(path, capacity=5, clock=clock)
     await outbox.open(["alpha"])
-    async with Gate(outbox) as gate:
+    async with BlockedThread(outbox) as thread:
         calls = [sales(1, 2), sales(*range(10, 14)), sales(3)]
-        started = await gather(outbox.append(call) for call in calls)
-        gate.open()
-        first, second, third = await asyncio.gather(*started, return_exceptions=True)
+        tasks = await start(outbox.append(call) for call in calls)
+        thread.release()
+        first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
 
     assert (first, third) == ([Appended.NEW] * 2, [Appended.NEW])
     assert isinstance(second, QueueFullError)
@@ -155,7 +155,7 @@ async def test_only_who_brings_too_much_is_refused(path, clock):
     await outbox.aclose()
 
 
-async def test_beyond_its_capacity_faults_and_repeats_are_still_told(path, clock, monkeypatch):
+async def test_repeats_and_errors_are_reported_beyond_the_capacity(path, clock, monkeypatch):
     wide = SQLiteOutbox(path, clock=clock)
     await wide.open(["alpha"])
     await wide.append(sales(1, 2, 3))
@@ -170,15 +170,15 @@ async def test_beyond_its_capacity_faults_and_repeats_are_still_told(path, clock
     await outbox.aclose()
 
 
-async def test_what_a_group_brought_is_remembered_where_it_lies(path, clock, monkeypatch):
+async def test_new_conversions_of_a_group_are_cached_at_their_positions(path, clock, monkeypatch):
     outbox = SQLiteOutbox(path, capacity=5, clock=clock)
     await outbox.open(["alpha"])
     await outbox.append(sales(1))
-    async with Gate(outbox) as gate:
+    async with BlockedThread(outbox) as thread:
         calls = [sales(2, 1), sales(*range(10, 14)), sales(3)]
-        started = await gather(outbox.append(call) for call in calls)
-        gate.open()
-        first, second, third = await asyncio.gather(*started, return_exceptions=True)
+        tasks = await start(outbox.append(call) for call in calls)
+        thread.release()
+        first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
 
     assert (first, third) == ([Appended.NEW, Appended.REPEAT], [Appended.NEW])
     assert isinstance(second, QueueFullError)
@@ -189,15 +189,15 @@ async def test_what_a_group_brought_is_remembered_where_it_lies(path, clock, mon
 
 
 @pytest.mark.parametrize("natively", [True, False])
-async def test_a_cancelled_first_caller_takes_nobody_down(outbox, natively):
+async def test_cancelling_the_first_caller_does_not_affect_the_others(outbox, natively):
     scope = anyio.CancelScope()
 
     async def first():
         with scope:
             await outbox.append(sales(1))
 
-    async with Gate(outbox) as gate:
-        leader, *others = await gather([first(), *(outbox.append(sales(n)) for n in (2, 3))])
+    async with BlockedThread(outbox) as thread:
+        leader, *others = await start([first(), *(outbox.append(sales(n)) for n in (2, 3))])
         if natively:
             leader.cancel()
         else:
@@ -205,56 +205,56 @@ async def test_a_cancelled_first_caller_takes_nobody_down(outbox, natively):
         await asyncio.wait([leader])
         assert leader.cancelled() is natively
         assert not any(task.done() for task in others)
-        gate.open()
+        thread.release()
         assert await asyncio.gather(*others) == [[Appended.NEW]] * 2
 
     assert list(await outbox.append(sales(1, 2, 3))) == [Appended.REPEAT] * 3
 
 
-async def test_an_event_loop_that_is_gone_takes_nobodys_answer_along(outbox):
+async def test_a_closed_event_loop_does_not_affect_the_results_of_others(outbox):
     async def give_up():
         asyncio.ensure_future(outbox.append(sales(1)))  # noqa: RUF006 - the loop ends before
         await anyio.wait_all_tasks_blocked()
 
-    async with Gate(outbox) as gate:
+    async with BlockedThread(outbox) as thread:
         await anyio.to_thread.run_sync(asyncio.run, give_up())
-        started = await gather(outbox.append(sales(n)) for n in (2, 1, 3))
-        gate.open()
+        tasks = await start(outbox.append(sales(n)) for n in (2, 1, 3))
+        thread.release()
         with anyio.fail_after(5):
-            answers = await asyncio.gather(*started)
-        assert gate.commits == 1
+            answers = await asyncio.gather(*tasks)
+        assert thread.commits == 1
 
     assert answers == [[Appended.NEW], [Appended.REPEAT], [Appended.NEW]]
 
 
-async def test_a_group_answers_callers_in_several_event_loops(outbox):
-    """Each in its own: a loop that sleeps does not see what another thread did to its tasks."""
+async def test_a_group_can_have_callers_in_several_event_loops(outbox):
+    """A sleeping event loop does not notice when another thread resolves its futures."""
 
     async def elsewhere(number, joined):
-        (task,) = await gather([outbox.append(sales(number))])
+        (task,) = await start([outbox.append(sales(number))])
         joined.set()
         with anyio.fail_after(5):
             return await task
 
-    async with Gate(outbox) as gate, anyio.create_task_group() as tg:
+    async with BlockedThread(outbox) as thread, anyio.create_task_group() as tg:
         answers = []
 
         async def in_a_thread(number, joined):
             answers.append(await anyio.to_thread.run_sync(asyncio.run, elsewhere(number, joined)))
 
-        (here,) = await gather([outbox.append(sales(0))])
+        (here,) = await start([outbox.append(sales(0))])
         for number in (1, 2):
             joined = threading.Event()
             tg.start_soon(in_a_thread, number, joined)
             await anyio.to_thread.run_sync(joined.wait, 5)
-        gate.open()
+        thread.release()
         answers.append(await here)
 
     assert answers == [[Appended.NEW]] * 3
-    assert gate.commits == 1
+    assert thread.commits == 1
 
 
-async def test_what_cannot_be_encoded_is_its_callers_fault_alone(outbox, monkeypatch):
+async def test_a_conversion_that_cannot_be_encoded_fails_its_own_call_only(outbox, monkeypatch):
     encode_any = append.encode
 
     def encode(conversion):
@@ -263,10 +263,10 @@ async def test_what_cannot_be_encoded_is_its_callers_fault_alone(outbox, monkeyp
         return encode_any(conversion)
 
     monkeypatch.setattr(append, "encode", encode)
-    async with Gate(outbox) as gate:
-        started = await gather(outbox.append(sales(*some)) for some in ((1,), (3, 2), (4, 5)))
-        gate.open()
-        first, second, third = await asyncio.gather(*started, return_exceptions=True)
+    async with BlockedThread(outbox) as thread:
+        tasks = await start(outbox.append(sales(*some)) for some in ((1,), (3, 2), (4, 5)))
+        thread.release()
+        first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
 
     assert (first, third) == ([Appended.NEW], [Appended.NEW] * 2)
     assert isinstance(second, TypeError)
@@ -274,7 +274,7 @@ async def test_what_cannot_be_encoded_is_its_callers_fault_alone(outbox, monkeyp
     assert list(claim.entries.conversions) == sales(1, 4, 5)
 
 
-async def test_a_task_cancelled_before_it_joins_writes_nothing(outbox):
+async def test_a_task_cancelled_while_encoding_writes_nothing(outbox):
     with anyio.move_on_after(0) as scope:
         await outbox.append(sales(*range(51)))
 
@@ -282,9 +282,9 @@ async def test_a_task_cancelled_before_it_joins_writes_nothing(outbox):
     assert await outbox.reports(["sale:1"]) == {}
 
 
-async def test_a_task_that_finds_it_closed_when_it_would_join_is_told(outbox):
+async def test_closing_while_a_task_encodes_raises_in_that_task(outbox):
     task = asyncio.ensure_future(outbox.append(sales(*range(51))))
-    await anyio.lowlevel.checkpoint()  # now it has encoded some
+    await anyio.lowlevel.checkpoint()  # now it has encoded a part
     await outbox.aclose()
 
     with anyio.fail_after(10), pytest.raises(OutboxError, match="not open"):
@@ -300,40 +300,40 @@ async def test_a_claim_is_not_lost_to_cancellation(outbox):
         with scope:
             claims.append(await outbox.claim("alpha", 1, LEASE))
 
-    async with Gate(outbox) as gate:
-        (task,) = await gather([worker()])
+    async with BlockedThread(outbox) as thread:
+        (task,) = await start([worker()])
         scope.cancel()
-        gate.open()
+        thread.release()
         await task
 
     assert await outbox.settle(claims[0])
 
 
-async def test_closing_waits_for_what_is_under_way(outbox):
-    async with Gate(outbox) as gate:
-        started = await gather(outbox.append([sale(n)]) for n in range(3))
-        (closing,) = await gather([outbox.aclose()])
+async def test_closing_waits_for_pending_calls(outbox):
+    async with BlockedThread(outbox) as thread:
+        tasks = await start(outbox.append([sale(n)]) for n in range(3))
+        (closing,) = await start([outbox.aclose()])
         with pytest.raises(OutboxError, match="not open"):
             await outbox.append(sales(9))
-        gate.open()
-        assert await asyncio.gather(*started) == [[Appended.NEW]] * 3
+        thread.release()
+        assert await asyncio.gather(*tasks) == [[Appended.NEW]] * 3
         await closing
         await outbox.open(["alpha", "beta"])
 
     assert len((await outbox.claim("alpha", 9, LEASE)).entries) == 3
 
 
-async def test_a_failing_group_fails_for_each_and_accepts_nothing(outbox):
+async def test_a_failed_group_raises_for_each_caller_and_accepts_nothing(outbox):
     await outbox.append(sales(1))
     pages = await outbox._run(lambda db: db.sql.execute("PRAGMA page_count").fetchone()[0])
     limit = f"PRAGMA max_page_count = {pages}"
     await outbox._run(lambda db: db.sql.execute(limit).fetchone())
     big = {"pad": "x" * 20_000}
 
-    async with Gate(outbox) as gate:
-        started = await gather(outbox.append([sale(n, custom_data=big)]) for n in (2, 3, 4))
-        gate.open()
-        errors = await asyncio.gather(*started, return_exceptions=True)
+    async with BlockedThread(outbox) as thread:
+        tasks = await start(outbox.append([sale(n, custom_data=big)]) for n in (2, 3, 4))
+        thread.release()
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
 
     assert all(isinstance(error, OutboxError) and "disk is full" in str(error) for error in errors)
     assert len({id(error) for error in errors}) == 3
@@ -345,19 +345,19 @@ async def test_a_failing_group_fails_for_each_and_accepts_nothing(outbox):
     assert [entry.conversion.order_id for entry in claim.entries] == ["1", "2"]
 
 
-async def test_an_error_that_nobody_foresaw_reaches_all_who_wait(outbox, monkeypatch):
-    async with Gate(outbox) as gate:
-        started = await gather(outbox.append([sale(n)]) for n in (1, 2))
+async def test_an_unexpected_error_reaches_every_waiting_caller(outbox, monkeypatch):
+    async with BlockedThread(outbox) as thread:
+        tasks = await start(outbox.append([sale(n)]) for n in (1, 2))
         with monkeypatch.context() as broken:
             broken.setattr(append, "append", lambda *_: 1 / 0)
-            gate.open()
-            errors = await asyncio.gather(*started, return_exceptions=True)
+            thread.release()
+            errors = await asyncio.gather(*tasks, return_exceptions=True)
 
     assert [type(error) for error in errors] == [ZeroDivisionError] * 2
     assert await outbox.append(sales(1, 2)) == [Appended.NEW] * 2
 
 
-async def test_only_accepting_waits_for_the_disk(outbox):
+async def test_only_append_waits_for_the_disk(outbox):
     async def level():
         return await outbox._run(lambda db: db.sql.execute("PRAGMA synchronous").fetchone()[0])
 
@@ -372,7 +372,7 @@ async def test_only_accepting_waits_for_the_disk(outbox):
     assert await level() == full
 
 
-async def test_looking_takes_no_lock(outbox, path):
+async def test_reading_needs_no_lock(outbox, path):
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:

@@ -1,4 +1,4 @@
-"""Long work is done in steps, and cheap things stay cheap as the log grows."""
+"""Long operations run in steps, and cheap ones stay cheap as the log grows."""
 
 import sqlite3
 
@@ -19,7 +19,7 @@ HOUR = 3600.0
 
 @pytest.fixture
 def statements(outbox):
-    """Start to record the statements that write."""
+    """Return a function that starts recording every statement."""
 
     async def record():
         seen = []
@@ -39,7 +39,9 @@ async def deliver(outbox, *names):
             await outbox.settle(claim)
 
 
-async def test_pruning_lets_others_write_between_its_steps(outbox, statements, monkeypatch):
+async def test_pruning_lets_other_processes_write_between_its_steps(
+    outbox, statements, monkeypatch
+):
     monkeypatch.setattr(retention, "ROWS_PER_STEP", 10)
     await outbox.append(sales(*range(25)))
     await deliver(outbox, "alpha", "beta")
@@ -53,7 +55,7 @@ async def test_pruning_lets_others_write_between_its_steps(outbox, statements, m
     assert await outbox.reports([f"sale:{n}" for n in range(24)]) == {}
 
 
-async def test_replaying_all_goes_in_steps(outbox, monkeypatch, statements):
+async def test_replaying_all_runs_in_steps(outbox, monkeypatch, statements):
     monkeypatch.setattr("anytrack_async.outbox.sqlite.reports.ROWS_PER_STEP", 4)
     await outbox.append(sales(*range(10)))
     claim = await outbox.claim("alpha", 10, LEASE)
@@ -66,7 +68,7 @@ async def test_replaying_all_goes_in_steps(outbox, monkeypatch, statements):
     assert count(seen, "COMMIT") == 3
 
 
-async def test_a_claim_passes_over_others_conversions_in_steps(outbox, monkeypatch, statements):
+async def test_a_claim_skips_conversions_of_others_in_steps(outbox, monkeypatch, statements):
     monkeypatch.setattr("anytrack_async.outbox.sqlite.claim._POSITIONS_PER_STEP", 10)
     await outbox.append(sales(*range(35)), ["beta"])
     await outbox.append(sales(100), ["alpha"])
@@ -79,7 +81,7 @@ async def test_a_claim_passes_over_others_conversions_in_steps(outbox, monkeypat
 
 
 @pytest.mark.parametrize("size", [10, 100])
-async def test_releasing_a_range_costs_the_same_for_any_size(outbox, statements, clock, size):
+async def test_releasing_a_span_costs_the_same_for_any_size(outbox, statements, clock, size):
     await outbox.append(sales(*range(size)))
     claim = await outbox.claim("alpha", size, LEASE)
     rows = "SELECT total_changes()"
@@ -91,7 +93,7 @@ async def test_releasing_a_range_costs_the_same_for_any_size(outbox, statements,
     assert after - before == 2
 
 
-async def test_accepting_costs_one_row_however_many_destinations(outbox):
+async def test_appending_writes_one_row_for_any_number_of_destinations(outbox):
     await outbox.open(["gamma", "delta"])
     rows = "SELECT total_changes()"
     before = await outbox._run(lambda db: db.sql.execute(rows).fetchone()[0])
@@ -102,7 +104,7 @@ async def test_accepting_costs_one_row_however_many_destinations(outbox):
     assert after - before == 10
 
 
-async def test_what_this_process_appended_is_not_decoded(outbox, monkeypatch, path):
+async def test_conversions_of_this_process_are_not_decoded(outbox, monkeypatch, path):
     await outbox.append(sales(*range(60)))
     monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", lambda *_: 1 / 0)
 
@@ -111,18 +113,20 @@ async def test_what_this_process_appended_is_not_decoded(outbox, monkeypatch, pa
     assert [entry.conversion for entry in claim.entries] == sales(*range(60))
 
 
-async def test_what_others_appended_is_decoded_with_its_digest(outbox, path, clock, monkeypatch):
-    proofs = []
+async def test_conversions_of_other_processes_are_decoded_with_their_digest(
+    outbox, path, clock, monkeypatch
+):
+    digests = []
 
-    def noting(payload, digest):
-        proofs.append(digest)
+    def recording_decode(payload, digest):
+        digests.append(digest)
         return decode(payload, digest)
 
     other = SQLiteOutbox(path, clock=clock)
     await other.open(["alpha", "beta"])
     await other.append(sales(1, 2))
     await other.aclose()
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", noting)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", recording_decode)
 
     claim = await outbox.claim("alpha", 9, LEASE)
     await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="no")])
@@ -133,10 +137,10 @@ async def test_what_others_appended_is_decoded_with_its_digest(outbox, path, clo
 
     assert [entry.conversion for entry in claim.entries] == sales(1, 2)
     assert letter.conversion == sale(1)
-    assert proofs == [encode(one).digest for one in sales(1, 2, 1)]
+    assert digests == [encode(conversion).digest for conversion in sales(1, 2, 1)]
 
 
-async def test_only_the_newest_are_remembered(outbox, monkeypatch):
+async def test_the_cache_is_limited(outbox, monkeypatch):
     outbox._cache._size = 10
     await outbox.append(sales(*range(60)))
     assert len(outbox._cache._by_seq) == 10
@@ -146,7 +150,7 @@ async def test_only_the_newest_are_remembered(outbox, monkeypatch):
     assert [entry.conversion for entry in claim.entries] == sales(*range(60))
 
 
-async def test_a_mix_of_new_and_old_is_decoded_where_needed(outbox):
+async def test_a_claim_can_mix_cached_and_stored_conversions(outbox):
     await outbox.append(sales(1))
     await outbox.append(sales(1, 2))
 
@@ -155,8 +159,8 @@ async def test_a_mix_of_new_and_old_is_decoded_where_needed(outbox):
     assert [entry.conversion for entry in claim.entries] == sales(1, 2)
 
 
-async def test_depths_and_claims_use_indices(outbox):
-    """No query of the hot path may read a table from one end to the other."""
+async def test_frequent_queries_use_an_index(outbox):
+    """Apart from small tables, none of them may read a whole table."""
     await outbox.append(sales(*range(5)))
     seen = []
     await outbox._run(lambda db: db.sql.set_trace_callback(seen.append))
@@ -169,7 +173,9 @@ async def test_depths_and_claims_use_indices(outbox):
     await outbox._run(lambda db: db.sql.set_trace_callback(None))
 
     small = ("SCAN destination", "SCAN pruned", "SCAN loose", "SCAN CONSTANT ROW", "SCAN (subquery")
-    for statement in {one for one in seen if one.split()[0] in ("SELECT", "UPDATE", "DELETE")}:
+    for statement in {
+        statement for statement in seen if statement.split()[0] in ("SELECT", "UPDATE", "DELETE")
+    }:
         plan = await outbox._run(
             lambda db, text=statement: db.sql.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()
         )
@@ -177,7 +183,7 @@ async def test_depths_and_claims_use_indices(outbox):
         assert all(scan.startswith(small) for scan in scans), (statement, scans)
 
 
-async def test_a_failed_step_is_undone(outbox, path):
+async def test_a_failed_transaction_is_rolled_back(outbox, path):
     await outbox.append(sales(1))
 
     def fail(db):
@@ -191,7 +197,7 @@ async def test_a_failed_step_is_undone(outbox, path):
     assert set(await outbox.reports(["sale:1"])) == {"sale:1"}
 
 
-async def test_a_step_whose_undoing_fails_does_not_block_the_next(path, monkeypatch):
+async def test_a_failed_rollback_does_not_block_the_next_transaction(path, monkeypatch):
     connect = sqlite3.connect
 
     class Stubborn(sqlite3.Connection):
@@ -223,7 +229,7 @@ async def test_a_step_whose_undoing_fails_does_not_block_the_next(path, monkeypa
     await outbox.aclose()
 
 
-async def test_many_reports_are_asked_for_in_parts(outbox, statements):
+async def test_many_reports_are_read_in_steps(outbox, statements):
     await outbox.append(sales(*range(450)))
     seen = await statements()
 
@@ -231,10 +237,10 @@ async def test_many_reports_are_asked_for_in_parts(outbox, statements):
     assert count(seen, "COMMIT") == 3
 
 
-async def test_an_outbox_outlives_an_event_loop(path):
+async def test_an_outbox_can_be_used_in_several_event_loops(path):
     outbox = SQLiteOutbox(path)
 
-    def in_a_loop_of_its_own():
+    def in_another_loop():
         async def use():
             await outbox.append(sales(2))
 
@@ -242,7 +248,7 @@ async def test_an_outbox_outlives_an_event_loop(path):
             portal.call(use)
 
     await outbox.open(["alpha"])
-    await anyio.to_thread.run_sync(in_a_loop_of_its_own)
+    await anyio.to_thread.run_sync(in_another_loop)
 
     assert set(await outbox.reports(["sale:2"])) == {"sale:2"}
     await outbox.aclose()
