@@ -42,7 +42,7 @@ def test_one_value_or_several(field: str, value: Any, kept: tuple[str, ...]):
 
 
 def test_any_iterable_is_accepted():
-    assert Customer(email=(one for one in "ab")).email == ("a", "b")
+    assert Customer(email=(item for item in "ab")).email == ("a", "b")
     assert Customer(email={"a": 1}.keys()).email == ("a",)
     assert Customer(email=Column(["a", " "])).email == ("a",)
 
@@ -89,7 +89,7 @@ def test_the_repr_shows_the_names_of_fields_that_are_set():
 
 @given(customers)
 def test_blank_values_are_never_kept(customer: Customer):
-    values = [one for field in LISTS for one in getattr(customer, field)]
-    values += [one for field in SINGLES if (one := getattr(customer, field)) is not None]
+    values = [item for field in LISTS for item in getattr(customer, field)]
+    values += [item for field in SINGLES if (item := getattr(customer, field)) is not None]
 
-    assert all(isinstance(one, str) and one.strip() for one in values)
+    assert all(isinstance(item, str) and item.strip() for item in values)

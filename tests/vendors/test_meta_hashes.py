@@ -41,10 +41,10 @@ ADDRESS = re.compile(rf"{ATOM}(\.{ATOM})*@{LABEL}(\.{LABEL})+")
 def theirs(field: str, raw: str, *, digest: bool = True) -> str | None:
     """What Meta's client makes of *raw*: `REFUSED` where it raises."""
     try:
-        made: str | None = Normalize.normalize(field, raw, digest)
+        built: str | None = Normalize.normalize(field, raw, digest)
     except (TypeError, ValueError):
         return REFUSED
-    return made
+    return built
 
 
 def is_letters(raw: str, *besides: str) -> bool:
@@ -179,7 +179,7 @@ DIFFERENCES = [
 
 def differences(field: str, raw: str) -> list[Difference]:
     text = raw.lower().strip()
-    return [one for one in DIFFERENCES if field in one.fields and one.applies(text)]
+    return [item for item in DIFFERENCES if field in item.fields and item.applies(text)]
 
 
 letters = st.text(st.characters(categories=["L"]), min_size=1, max_size=12)
@@ -257,8 +257,8 @@ def replayable(case):
 def test_recorded_answers_are_those_of_the_installed_client(case):
     field, raw, recorded = case["field"], case["raw"], case["sdk"]
 
-    made = theirs(field, raw, digest=False)
+    built = theirs(field, raw, digest=False)
     if recorded["error"]:
-        assert made == REFUSED
+        assert built == REFUSED
     else:
-        assert made == recorded["normalized"]
+        assert built == recorded["normalized"]

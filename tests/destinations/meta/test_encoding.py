@@ -47,7 +47,7 @@ async def test_events_are_those_of_the_batch_in_its_order(encoder_of, conversion
     chunks, outcomes = await encoded(encoder_of(), batch)
 
     assert places(chunks) == list(range(count))
-    assert events(chunks) == [to_event(one, settings()) for one in batch]
+    assert events(chunks) == [to_event(item, settings()) for item in batch]
     assert outcomes == [None] * count
 
 
@@ -270,6 +270,6 @@ def test_reasons_have_advice():
 )
 def test_weaknesses_are_reported_by_kind(fields, wanted):
     given = {name: value for name, value in event(**fields).items() if value is not None}
-    found = find_weakness(given)
+    events = find_weakness(given)
 
-    assert (wanted is None and found is None) or wanted in found
+    assert (wanted is None and events is None) or wanted in events

@@ -131,10 +131,10 @@ def test_each_row_has_the_hashes_of_its_own_values(field, column):
 )
 def test_unusual_values_do_not_change_their_neighbours(field, values):
     column = [PLAIN[field], values, PLAIN[field]]
-    before, there, after = COLUMNS[field](column)
+    before, result, after = COLUMNS[field](column)
 
     assert before == after == hashed_all(field, PLAIN[field])
-    assert list(there) == hashed_all(field, values)
+    assert list(result) == hashed_all(field, values)
 
 
 def test_first_and_last_names_are_hashed_alike():

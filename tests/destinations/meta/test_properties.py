@@ -204,8 +204,8 @@ SECRETS = {
 async def test_no_message_contains_customer_data(batch, code, caplog):
     caplog.set_level(logging.DEBUG)
     caplog.clear()
-    told = {"code": code, "message": f"bad {SECRETS['email']}", "error_user_msg": SECRETS["phone"]}
-    wire = httpx.MockTransport(lambda _: httpx.Response(400, json={"error": told}))
+    error = {"code": code, "message": f"bad {SECRETS['email']}", "error_user_msg": SECRETS["phone"]}
+    wire = httpx.MockTransport(lambda _: httpx.Response(400, json={"error": error}))
     sink = MetaSink(SETTINGS, transport=wire)
     secret = Conversion.sale(
         revenue=1, customer=Customer(**SECRETS), ip_address="198.51.100.77", user_agent="ZqBrowser"

@@ -65,10 +65,10 @@ def test_events_mapped_together_equal_events_mapped_alone(batch, settings):
     now = NOW.timestamp()
 
     assert to_events(batch, settings, now=now) == [
-        to_event(one, settings, now=now) for one in batch
+        to_event(item, settings, now=now) for item in batch
     ]
-    seen_at = [one.timestamp for one in batch]
-    alone = [user_data(one, settings) for one in batch]
+    seen_at = [item.timestamp for item in batch]
+    alone = [user_data(item, settings) for item in batch]
     assert all_user_data(batch, settings, seen_at) == alone
 
 
@@ -80,7 +80,7 @@ def test_numbers_and_countries_are_read_for_each_conversion(batch):
     now = NOW.timestamp()
 
     assert to_events(batch, settings, now=now) == [
-        to_event(one, settings, now=now) for one in batch
+        to_event(item, settings, now=now) for item in batch
     ]
 
 
