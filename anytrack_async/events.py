@@ -54,6 +54,7 @@ class Event(ABC):
         level: the level at which `LoggingObserver` logs it.
     """
 
+    # ERROR: an operator has to act. WARNING: look if it lasts. INFO: normal. DEBUG: every batch.
     level: ClassVar[int] = logging.INFO
 
     @abstractmethod

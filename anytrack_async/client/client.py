@@ -89,7 +89,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         sinks, delivery = checked_sinks(sinks), delivery_settings(delivery)
         self._counters = Counters()
         logging = (LoggingObserver(),) if log else ()
-        observer = Observers([self._counters, *logging, *as_tuple("observers", observers)])
+        observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
         # Reads and deliveries have a session each: a read is retried by its session, a delivery by
         # its lane.
         self._session = anytrack_session(settings, transport=transport)

@@ -78,6 +78,8 @@ class GuardedOutbox:
         return depth.waiting > depth.in_flight
 
     def _recorded(self, success: bool | None, claim: Claim) -> bool:
+        # False: the lease had ended, e.g. as the batch took longer than the lease. None: the outbox
+        # failed, which `_call` has logged.
         if success is False:
             logger.warning(
                 "%s: another worker took over %d conversions before they were settled here; "
@@ -93,6 +95,7 @@ class GuardedOutbox:
             try:
                 return await function()
             except Exception as exc:
+                # Outboxes may be third-party code: no exception of theirs may end a worker.
                 logger.error(
                     "%s: cannot %s the outbox, trying again: %s",
                     self._destination,

@@ -25,7 +25,7 @@ OnSettled: TypeAlias = Callable[[Sequence[str], Callable[[int], Outcome]], None]
 that outcomes without a waiting caller are never built."""
 
 _SLICE = 100
-"""Conversions whose callers are notified before the event loop may run other tasks."""
+"""Conversions to notify callers of before the event loop may run other tasks."""
 
 
 @attrs.frozen(kw_only=True)
@@ -135,6 +135,7 @@ class Settlement:
                 attempts[index], attempt.outcomes[index], failed.get(index), self._destination
             )
 
+        # Callers first: a request that waits for its delivery is answered before events are logged.
         await self._resolve(ids, outcome_at)
         delivered = [id_ for index, id_ in enumerate(ids) if index not in failed] if failed else ids
         if delivered:

@@ -77,6 +77,7 @@ class Undelivered:
         """Read from the outbox what *destinations* did not get."""
         depths = await self._outbox.depths()
         for name in filter(depths.__contains__, destinations):
+            # Without an outbox on disk the ids in the error are all that is left: list every one.
             limit = _MAX_LISTED if self._outbox.durable else max(1, depths[name].waiting)
             if ids := await self._outbox.undelivered(name, limit=limit):
                 self.event_ids[name] = ids

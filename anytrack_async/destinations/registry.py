@@ -56,7 +56,7 @@ class Destination:
         """How its environment variables start, e.g. ``"HUBSPOT_"``."""
         return f"{self.name.upper().replace('-', '_')}_"
 
-    def mentioned(self, environ: Mapping[str, str] | None = None) -> bool:
+    def has_variables(self, environ: Mapping[str, str] | None = None) -> bool:
         """Return whether *environ* has a variable with its prefix; imports nothing."""
         return any(name.startswith(self.prefix) for name in _environment(environ))
 
@@ -72,7 +72,7 @@ class Destination:
         Raises:
             ConfigurationError: a variable is missing or wrong, or its class cannot be imported.
         """
-        if not self.mentioned(environ):
+        if not self.has_variables(environ):
             return None
         return self.sink_class().from_env(environ, transport=transport)
 

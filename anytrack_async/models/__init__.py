@@ -1,1 +1,1 @@
-"""What callers build and what the services answer: frozen, keyword-only, valid once they exist."""
+"""Models of conversions and results: frozen, keyword-only, checked in the constructor."""

@@ -1,4 +1,4 @@
-"""What AnyTrack answers when asked: touchpoints, attribution, affiliates, days."""
+"""Results of AnyTrack's read API: touchpoints, attribution, affiliates, daily reports."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def _timestamp(value: datetime) -> datetime:
 
 @attrs.frozen(kw_only=True)
 class Touchpoint:
-    """One contact of a visitor on the way to a conversion.
+    """One contact of a visitor with an ad or page before a conversion.
 
     Attributes:
         type: ``"click"`` or ``"view"``.
         source: where it happened.
-        timestamp: when; aware, UTC.
-        campaign_id: the campaign's id there, if known.
+        timestamp: when it happened; aware, UTC.
+        campaign_id: the campaign's id at the source, if known.
     """
 
     type: str
@@ -36,7 +36,7 @@ class Touchpoint:
 
 @attrs.frozen(kw_only=True)
 class Attribution:
-    """How a conversion's worth is shared out among its touchpoints.
+    """How a conversion's value is divided among its touchpoints.
 
     Attributes:
         model: ``"last_click"``, ``"first_click"``, ``"linear"``, ``"time_decay"`` or a newer one.
@@ -49,12 +49,12 @@ class Attribution:
 
 @attrs.frozen(kw_only=True)
 class AffiliatePerformance:
-    """What one affiliate brought in a date range.
+    """Clicks, conversions and revenue of one affiliate in a date range.
 
     Attributes:
-        affiliate_id: which affiliate.
-        clicks: how many clicks.
-        conversions: how many conversions.
+        affiliate_id: the affiliate.
+        clicks: number of clicks.
+        conversions: number of conversions.
         revenue: major units of the account's currency.
         epc: earnings per click, major units.
         conversion_rate: conversions per click, 0 to 1.
@@ -70,12 +70,12 @@ class AffiliatePerformance:
 
 @attrs.frozen(kw_only=True)
 class DailyReport:
-    """One day's totals.
+    """The totals of one day.
 
     Attributes:
-        date: which day, UTC.
+        date: the day, UTC.
         total_revenue: major units of the account's currency.
-        total_conversions: how many conversions.
+        total_conversions: number of conversions.
         avg_order_value: revenue per conversion, major units.
         by_source: source → revenue.
         by_campaign: campaign id → revenue.

@@ -1,4 +1,4 @@
-"""What became of a conversion: `Outcome` at one destination, `Report` of all, `Receipt`."""
+"""Results of a delivery: `Outcome` at one destination, `Report` of all, `Receipt` of AnyTrack."""
 
 from __future__ import annotations
 
@@ -10,34 +10,37 @@ import attrs
 
 
 class Status(StrEnum):
-    """How a conversion stands with a destination."""
+    """State of a conversion at one destination.
+
+    A sink returns one of the first three. The others come from the outbox, for reports.
+    """
 
     DELIVERED = "delivered"
     """The destination has it."""
     RETRY = "retry"
-    """A sink's answer: not now, try again."""
+    """The destination cannot take it now: try again."""
     REJECTED = "rejected"
-    """A sink's answer: never."""
+    """The destination will never take it."""
     WAITING = "waiting"
     """It is in the outbox: not sent yet, or due for another attempt."""
     DEAD = "dead"
-    """It lies in the dead letters with the reason."""
+    """It is in the dead letters, with the reason."""
     CONFLICT = "conflict"
     """Not accepted: its event id belongs to an earlier conversion with other content."""
 
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What happened to one conversion at one destination.
+    """The result for one conversion at one destination.
 
-    A sink answers `delivered`, `retry` or `rejected`; the lane fills in destination and attempts.
+    A sink returns `delivered`, `retry` or `rejected`; the lane fills in destination and attempts.
 
     Attributes:
-        status: how it stands.
-        destination: where; empty while the sink has not handed it on.
-        remote_id: the destination's id for it, where it gives one.
+        status: its state.
+        destination: the destination's name; empty until the lane fills it in.
+        remote_id: the destination's id for it, if it gives one.
         attempts: how often it was sent or tried.
-        error: why not, in the destination's own words where it said some.
+        error: why it was not delivered, in the destination's own words if there are any.
         code: the destination's error code.
         retry_after: seconds the destination asked to wait.
     """
@@ -52,17 +55,17 @@ class Outcome:
 
     @classmethod
     def delivered(cls, remote_id: str | None = None) -> Self:
-        """Return a sink's answer: the destination has it."""
+        """Return a sink's outcome: the destination has it."""
         return cls(status=Status.DELIVERED, remote_id=remote_id)
 
     @classmethod
     def retry(cls, error: str, *, code: str | None = None, after: float | None = None) -> Self:
-        """Return a sink's answer: try again, not before *after* seconds."""
+        """Return a sink's outcome: try again, not before *after* seconds."""
         return cls(status=Status.RETRY, error=error, code=code, retry_after=after)
 
     @classmethod
     def rejected(cls, error: str, *, code: str | None = None) -> Self:
-        """Return a sink's answer: this conversion will never be taken, because of *error*."""
+        """Return a sink's outcome: the destination will never take it, because of *error*."""
         return cls(status=Status.REJECTED, error=error, code=code)
 
     @property
@@ -72,16 +75,16 @@ class Outcome:
 
 
 DELIVERED = Outcome.delivered()
-"""One shared answer for destinations that give no id."""
+"""One shared outcome for destinations that give no id: no object for each conversion."""
 
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """What happened to one conversion everywhere.
+    """The results for one conversion at all of its destinations.
 
     Attributes:
-        event_id: which conversion.
-        outcomes: destination → outcome.
+        event_id: the conversion's key.
+        outcomes: destination's name → outcome.
     """
 
     event_id: str

@@ -66,6 +66,7 @@ class FaultSequence:
 
     def draw(self) -> FaultKind | None:
         """Return the fault of the next request, if it meets any."""
+        # Without faults no number is drawn, so that a run without them costs nothing.
         if not self.rate or self._random.random() >= self.rate:
             return None
         return self._random.choice(self.kinds)
@@ -92,6 +93,7 @@ class FaultyService:
     def next_fault(self) -> FaultKind | None:
         """Count a request and return the fault it meets."""
         self.page.requests += 1
+        # An outage is not an injected fault: it draws none, and the ledger does not count it.
         if self.outage:
             return "reset" if self.outage == "reset" else None
         fault = self.faults.draw()
@@ -113,6 +115,7 @@ class FaultyService:
         """
         if fault == "reset":
             return None, "reset"
+        # `lost` and `cut` do the work first: a client that tries again finds it done.
         reply = self._reply(request, fault)
         if fault == "lost":
             return None, "abort"

@@ -76,7 +76,9 @@ class Server(uvicorn.Server):
             access_log=False,
             log_level="warning",
             server_header=False,
+            # Longer than the client's own: the client decides when an idle connection closes.
             timeout_keep_alive=60,
+            # Requests that are late on purpose must not delay the end of a test.
             timeout_graceful_shutdown=1,
         )
         super().__init__(config)
@@ -101,6 +103,7 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         OSError: the address is in use, or is not an address of this machine.
     """
+    # A backlog for a client that opens all its connections at once.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
 
@@ -198,6 +201,7 @@ def serve_parent() -> None:
     server.run()
 
 
+# One line of JSON in each direction: the order in, {"url": …} or {"error": …} out.
 def _report(**message: str) -> None:
     with suppress(BrokenPipeError):  # the parent has ended already
         os.write(sys.stdout.fileno(), orjson.dumps(message) + b"\n")

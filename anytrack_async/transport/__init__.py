@@ -1,1 +1,1 @@
-"""How requests reach a service: one session each, with a limit, time-outs and retries."""
+"""HTTP requests to a service: sessions, and the engines that carry their requests."""

@@ -340,6 +340,17 @@ async def test_submit_many_keeps_the_order(service: Service):
         assert [(await delivery).delivered for delivery in deliveries] == [True] * 5
 
 
+async def test_submit_many_returns_the_first_deliveries_for_repeats(service: Service):
+    leads = [Conversion.lead(click_id="k", order_id=str(number)) for number in range(2)]
+
+    async with service.client() as client:
+        await client.submit_many(leads)
+        deliveries = await client.submit_many(leads)
+        assert [(await delivery).delivered for delivery in deliveries] == [True, True]
+
+    assert len(service.requests) == 2
+
+
 async def test_submit_many_names_a_conflict_and_accepts_the_others(service: Service):
     other = attrs.evolve(SALE, revenue=1)
 

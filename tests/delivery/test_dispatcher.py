@@ -1,6 +1,7 @@
 """Accepting conversions, and returning their deliveries."""
 
 import gc
+import re
 import weakref
 
 import anyio
@@ -133,6 +134,29 @@ async def test_a_destination_without_a_sink_is_refused(to):
             world.dispatcher.resume("mata")
 
     assert not world.sinks[0].taken
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [("anytrack", "to takes a list: ['anytrack']"), (7, "to takes a list, got int")],
+)
+async def test_destinations_that_are_not_a_list_are_refused(to, message):
+    world = World()
+    async with world.open():
+        with pytest.raises(ConfigurationError, match=re.escape(message)):
+            await world.submit(sale("a"), to=to)
+
+    assert not world.sinks[0].taken
+
+
+async def test_destinations_may_come_from_an_iterator():
+    world = World(FakeSink("meta"), FakeSink("hubspot"))
+    async with world.open():
+        (delivery,) = await world.submit(sale("a"), to=iter(["meta"]))
+        report = await delivery
+
+    assert [*report.outcomes] == ["meta"]
+    assert not world.sinks[1].taken
 
 
 async def test_resume_of_a_closed_dispatcher_does_nothing():

@@ -48,6 +48,21 @@ async def test_outcomes_are_only_built_for_open_deliveries():
     assert one.done()
 
 
+async def test_a_watcher_may_drop_the_next_delivery_of_the_batch():
+    deliveries, indexes = OpenDeliveries(MemoryOutbox()), []
+    first, other = deliveries.get("a", ("meta",)), [deliveries.get("b", ("meta",))]
+    first.watch(lambda _: other.clear())
+
+    def outcome(index):
+        indexes.append(index)
+        return Outcome(status=Status.DELIVERED, destination="meta")
+
+    deliveries.resolve(["a", "b"], outcome)
+
+    assert first.done()
+    assert indexes == [0]
+
+
 async def test_only_awaited_deliveries_are_polled():
     class Asked(MemoryOutbox):
         ids = ()

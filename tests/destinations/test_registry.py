@@ -72,11 +72,11 @@ def entry_points(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The entry points of the group; a test appends to them."""
     points: list[Any] = []
 
-    def asked(*, group: str) -> list[Any]:
+    def entry_points(*, group: str) -> list[Any]:
         assert group == "anytrack_async.destinations"
         return points
 
-    monkeypatch.setattr(metadata, "entry_points", asked)
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
     return points
 
 
@@ -137,6 +137,29 @@ def test_without_its_variable_it_is_off() -> None:
     assert repr(AnyTrackClient.from_env(environ)) == "<AnyTrackClient: anytrack>"
 
 
+class RavenSink(PigeonSink):
+    """A destination without a check of its own."""
+
+    variables = ("RAVEN_TOWER",)
+    check = None  # type: ignore[assignment]
+
+    @classmethod
+    def from_env(cls, environ: Any = None, *, transport: Any = None) -> RavenSink:
+        return cls("tower")
+
+
+def test_a_destination_without_a_check_is_checked_for_complete_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAVEN_TOWER", "white")
+    monkeypatch.setitem(registry.BUILT_IN, "raven", f"{HERE}:RavenSink")
+
+    ran = CliRunner().invoke(app, ["check", "raven"])
+
+    assert ran.exit_code == 0
+    assert ran.stdout == "ok   raven: settings: complete; there is nothing else to check\n"
+
+
 # Built-in destinations
 
 
@@ -163,7 +186,7 @@ def test_hubspot_can_be_set_up() -> None:
     assert not issubclass(MetaSink, SupportsSetup)
 
 
-def test_an_unknown_destination_is_named_with_those_there_are(entry_points: list[Any]) -> None:
+def test_an_unknown_destination_is_reported_with_the_known_ones(entry_points: list[Any]) -> None:
     with pytest.raises(
         ConfigurationError, match=r"^no destination 'pidgin'; there are: anytrack, meta, hubspot$"
     ):
@@ -183,7 +206,9 @@ def test_a_dash_in_a_name_is_an_underscore_in_its_variables() -> None:
     assert registry.Destination("carrier-pigeon", LOCATION).prefix == "CARRIER_PIGEON_"
 
 
-def test_a_class_that_cannot_be_imported_is_told_with_its_package(entry_points: list[Any]) -> None:
+def test_a_class_that_cannot_be_imported_is_reported_with_its_package(
+    entry_points: list[Any],
+) -> None:
     entry_points.append(point(value="no_such_module:PigeonSink"))
 
     with pytest.raises(ConfigurationError) as caught:
@@ -203,7 +228,7 @@ def test_a_class_that_cannot_be_imported_is_told_with_its_package(entry_points: 
         (f"{HERE}:Explosive.sink", "RuntimeError in"),
     ],
 )
-def test_a_location_that_leads_nowhere_is_told_with_its_package(
+def test_a_wrong_location_is_reported_with_its_package(
     location: str, reason: str, entry_points: list[Any]
 ) -> None:
     entry_points.append(point(value=location))
@@ -225,7 +250,7 @@ Explosive = _Explosive()
 
 
 @pytest.mark.parametrize("location", [f"{HERE}:point", f"{HERE}:Lame"])
-def test_what_is_no_sink_class_is_told_with_its_package(
+def test_an_object_that_is_not_a_sink_class_is_reported_with_its_package(
     location: str, entry_points: list[Any]
 ) -> None:
     entry_points.append(point(value=location))
@@ -246,7 +271,7 @@ class Lame:
     def from_env(cls, environ: object = None, *, transport: object = None) -> None: ...
 
 
-def test_a_broken_package_harms_nothing_until_its_variables_are_set(
+def test_a_broken_package_matters_only_when_its_variables_are_set(
     entry_points: list[Any],
 ) -> None:
     entry_points.append(point(name="raven", value="no_such_module:RavenSink"))
@@ -258,7 +283,7 @@ def test_a_broken_package_harms_nothing_until_its_variables_are_set(
 
 
 @pytest.mark.parametrize("name", ["meta", "pigeon"])
-def test_a_name_that_is_taken_is_told_with_both_packages(
+def test_a_name_that_is_taken_is_reported_with_both_packages(
     name: str, entry_points: list[Any]
 ) -> None:
     entry_points += [point(package="first"), point(name=name, package="second")]
@@ -273,7 +298,7 @@ def test_a_name_that_is_taken_is_told_with_both_packages(
     )
 
 
-def test_an_entry_point_without_a_package_is_told_too(entry_points: list[Any]) -> None:
+def test_an_entry_point_without_a_package_is_reported(entry_points: list[Any]) -> None:
     entry_points.append(point(value="no_such_module:PigeonSink", package=None))
 
     with pytest.raises(ConfigurationError, match="of the package unknown: cannot import"):

@@ -34,7 +34,7 @@ def test_a_touchpoint_has_its_time_in_utc():
     ],
     ids=lambda answer: type(answer).__name__,
 )
-def test_every_answer_can_be_kept_in_a_set(answer: object):
+def test_every_answer_is_hashable(answer: object):
     assert len({answer, answer}) == 1
 
 
@@ -51,10 +51,10 @@ def test_only_waiting_and_retry_are_not_final(status: Status):
 
 
 def test_a_report_is_final_once_every_destination_is():
-    done, open_ = outcome(Status.DEAD), outcome(Status.WAITING)
+    completed, open_ = outcome(Status.DEAD), outcome(Status.WAITING)
 
-    assert not Report(event_id="e", outcomes={"a": done, "b": open_}).final
-    assert Report(event_id="e", outcomes={"a": done, "b": done}).final
+    assert not Report(event_id="e", outcomes={"a": completed, "b": open_}).final
+    assert Report(event_id="e", outcomes={"a": completed, "b": completed}).final
 
 
 def test_a_report_is_delivered_only_if_all_have_it():
@@ -64,7 +64,7 @@ def test_a_report_is_delivered_only_if_all_have_it():
     assert not Report(event_id="e", outcomes={"a": has, "b": lost}).delivered
 
 
-def test_the_three_answers_of_a_sink():
+def test_a_sink_returns_one_of_three_outcomes():
     assert Outcome.delivered("d1").remote_id == "d1"
     retry = Outcome.retry("busy", code="503", after=2.0)
     assert (retry.status, retry.error, retry.code, retry.retry_after) == (

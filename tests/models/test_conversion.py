@@ -48,7 +48,7 @@ def test_a_lead_has_its_id_in_custom_data():
     assert (lead.click_id, lead.revenue) == ("c1", Decimal(3))
 
 
-def test_what_is_not_given_is_not_in_custom_data():
+def test_arguments_not_given_are_not_in_custom_data():
     assert Conversion.sale(revenue=1).custom_data == {}
     assert Conversion.lead().custom_data == {}
 
@@ -60,19 +60,19 @@ def test_a_signup_and_a_custom_event():
     assert custom.currency == "EUR"
 
 
-def test_the_type_may_be_its_word():
+def test_the_type_may_be_given_as_text():
     assert Conversion(conversion_type="lead").conversion_type is ConversionType.LEAD
 
 
 @pytest.mark.parametrize("kind", ["refund", "", "SALE", None, 1, []])
-def test_an_unknown_type_is_refused_with_those_there_are(kind: Any):
+def test_an_unknown_type_is_refused_and_the_error_lists_the_known_ones(kind: Any):
     error = error_of(conversion_type=kind)
 
     assert str(error) == "conversion_type must be one of sale, lead, signup, custom"
     assert error.name == "conversion_type"
 
 
-def test_building_a_sale_changes_nothing_that_was_given():
+def test_building_a_sale_does_not_change_its_arguments():
     given = {"plan": {"name": "pro"}}
     sale = Conversion.sale(revenue=1, product_id="p1", custom_data=given)
     given["plan"]["name"] = "free"
@@ -103,7 +103,7 @@ def test_an_order_may_have_one_event_of_each_kind_and_name():
     assert len(ids) == 5
 
 
-def test_names_and_orders_with_colons_do_not_meet():
+def test_names_and_orders_with_colons_do_not_collide():
     ids = {
         Conversion.custom("a", order_id="b:c").event_id,
         Conversion.custom("a:b", order_id="c").event_id,
@@ -119,15 +119,15 @@ def test_the_longest_name_and_order_still_make_an_event_id():
     assert event.event_id == f"custom:{'%25' * 50}:{'x' * 200}"
 
 
-def test_without_an_order_every_conversion_is_new():
+def test_without_an_order_every_event_id_is_new():
     assert Conversion.lead().event_id != Conversion.lead().event_id
 
 
-def test_an_event_id_of_ones_own_stands():
+def test_a_given_event_id_is_kept():
     assert Conversion.sale(revenue=1, order_id="1", event_id="mine").event_id == "mine"
 
 
-def test_a_default_event_id_is_one_that_could_be_given():
+def test_a_default_event_id_is_valid_as_an_argument():
     event_id = new_event_id()
     assert Conversion.lead(event_id=event_id).event_id == event_id
 
@@ -149,7 +149,7 @@ def test_a_default_event_id_is_one_that_could_be_given():
         ("999999999999999.99", "999999999999999.99"),
     ],
 )
-def test_amounts_are_kept_to_the_digit(given_: Any, kept: str):
+def test_amounts_keep_every_digit(given_: Any, kept: str):
     assert str(Conversion.sale(revenue=given_).revenue) == kept
 
 
@@ -172,7 +172,7 @@ def test_amounts_are_kept_to_the_digit(given_: Any, kept: str):
         ([1], "got list"),
     ],
 )
-def test_what_is_no_amount_is_refused(revenue: Any, words: str):
+def test_an_invalid_amount_is_refused(revenue: Any, words: str):
     error = error_of(revenue=revenue)
 
     assert error.name == "revenue"
@@ -181,12 +181,12 @@ def test_what_is_no_amount_is_refused(revenue: Any, words: str):
 
 
 @pytest.mark.parametrize(("given_", "kept"), [("eur", "EUR"), (" USD ", "USD")])
-def test_currencies_are_written_in_capitals(given_: str, kept: str):
+def test_currencies_become_upper_case(given_: str, kept: str):
     assert Conversion.sale(revenue=1, currency=given_).currency == kept
 
 
 @pytest.mark.parametrize("currency", ["", "EURO", "E", "12A", "ÄÖÜ", "aß", "ıNR", None, 978])
-def test_what_is_no_currency_code_is_refused(currency: Any):
+def test_an_invalid_currency_code_is_refused(currency: Any):
     assert "three-letter ISO 4217" in str(error_of(currency=currency))
 
 
@@ -210,7 +210,7 @@ def test_the_second_hour_of_a_clock_change_is_another_moment():
     assert seconds[1] - seconds[0] == timedelta(hours=1)
 
 
-def test_without_a_time_it_happened_now():
+def test_the_default_time_is_now():
     before = datetime.now(UTC)
     assert before <= Conversion.lead().timestamp <= datetime.now(UTC)
 
@@ -229,7 +229,7 @@ class NotATime(datetime):
         raise ValueError("NaTType does not support date")
 
 
-def test_times_of_other_libraries_become_plain_ones():
+def test_times_of_other_libraries_become_plain_datetimes():
     kept = Conversion.lead(timestamp=Nanoseconds(2026, 1, 1, tzinfo=UTC)).timestamp
 
     assert type(kept) is datetime
@@ -252,7 +252,7 @@ class Nowhere(tzinfo):
         (None, "must be a datetime, got NoneType"),
     ],
 )
-def test_what_is_no_moment_is_refused(timestamp: Any, words: str):
+def test_an_invalid_time_is_refused(timestamp: Any, words: str):
     error = error_of(timestamp=timestamp)
 
     assert error.name == "timestamp"
@@ -276,13 +276,13 @@ def test_ids_are_not_empty_and_printable(field: str, value: Any):
 
 @pytest.mark.parametrize("field", TEXTS)
 @pytest.mark.parametrize("value", ["\ud800", 5, b"a", "x" * 5000])
-def test_texts_are_text_that_can_be_written(field: str, value: Any):
+def test_texts_must_be_encodable(field: str, value: Any):
     assert error_of(**{field: value}).name == field
 
 
 @pytest.mark.parametrize("field", ["source", "ip_address", "user_agent", "page_url"])
 @pytest.mark.parametrize("blank", ["", " \t"])
-def test_an_empty_header_or_form_field_does_no_harm(field: str, blank: str):
+def test_an_empty_header_or_form_field_counts_as_not_given(field: str, blank: str):
     assert getattr(Conversion.lead(**{field: blank}), field) is None
 
 
@@ -344,11 +344,11 @@ def test_custom_data_becomes_what_json_can_hold():
         ("", "custom_data must be a mapping, got str"),
     ],
 )
-def test_what_json_cannot_hold_is_refused_with_its_path(value: Any, words: str):
+def test_values_that_json_cannot_hold_are_refused_with_their_path(value: Any, words: str):
     assert str(error_of(custom_data=value)).startswith(words)
 
 
-def test_a_key_that_may_be_a_customers_is_not_told():
+def test_a_key_that_may_be_a_customers_is_masked():
     assert str(error_of(custom_data={SECRET: {"a": {1}}})) == (
         "custom_data.….a cannot be sent as JSON: set"
     )
@@ -370,7 +370,7 @@ def test_deeper_data_is_refused_and_does_not_exhaust_the_stack(levels: int):
     assert "is nested deeper than 64 levels" in str(error_of(custom_data=nested(levels)))
 
 
-def test_data_that_holds_itself_is_refused():
+def test_data_that_contains_itself_is_refused():
     loop: list[Any] = []
     loop.append(loop)
     assert "is nested deeper" in str(error_of(custom_data={"a": loop}))
@@ -387,11 +387,11 @@ def test_sub_ids_are_text():
 @pytest.mark.parametrize(
     "sub_ids", [{"s": ["a"]}, {"s": {}}, {"s": "\ud800"}, {1: "a"}, {"s": float("nan")}, "s", ["s"]]
 )
-def test_sub_ids_that_are_no_text_are_refused(sub_ids: Any):
+def test_sub_ids_that_are_not_text_are_refused(sub_ids: Any):
     assert error_of(sub_ids=sub_ids).name.startswith("sub_ids")
 
 
-def test_no_mapping_is_an_empty_one():
+def test_none_counts_as_an_empty_mapping():
     lead = Conversion.lead(sub_ids=None, custom_data=None)  # type: ignore[arg-type]
     assert (lead.sub_ids, lead.custom_data) == ({}, {})
 
@@ -443,7 +443,7 @@ FULL = Conversion.sale(
 )
 
 
-def test_the_repr_does_not_tell_who_the_customer_is():
+def test_the_repr_does_not_identify_the_customer():
     shown = repr(FULL)
 
     for private in (SECRET, "203.0.113.9", "Secret", "secret"):
@@ -464,7 +464,7 @@ def test_positional_arguments_are_refused():
 
 @given(conversions)
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
-def test_every_conversion_survives_pickling_and_is_its_own_key(conversion: Conversion):
+def test_every_conversion_survives_pickling_and_is_hashable(conversion: Conversion):
     again = pickle.loads(pickle.dumps(conversion))
 
     assert again == conversion

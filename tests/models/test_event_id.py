@@ -22,10 +22,10 @@ def at(millis: int, monkeypatch: pytest.MonkeyPatch) -> uuid.UUID:
 def test_it_is_a_uuid_of_version_7_as_rfc_9562_has_it():
     for _ in range(500):
         text = new_event_id()
-        made = uuid.UUID(text)
-        assert str(made) == text
-        assert made.version == 7
-        assert made.variant == uuid.RFC_4122
+        built = uuid.UUID(text)
+        assert str(built) == text
+        assert built.version == 7
+        assert built.variant == uuid.RFC_4122
 
 
 def test_its_first_48_bits_are_the_unix_time_in_milliseconds():
@@ -37,8 +37,8 @@ def test_its_first_48_bits_are_the_unix_time_in_milliseconds():
 @given(st.lists(st.integers(0, 2**47), min_size=2, max_size=8, unique=True))
 def test_ids_sort_by_the_time_they_were_made(moments: list[int]):
     with pytest.MonkeyPatch.context() as patch:
-        made = [str(at(moment, patch)) for moment in sorted(moments)]
-    assert made == sorted(made)
+        built = [str(at(moment, patch)) for moment in sorted(moments)]
+    assert built == sorted(built)
 
 
 def test_ids_of_one_moment_differ(monkeypatch: pytest.MonkeyPatch):
@@ -46,10 +46,10 @@ def test_ids_of_one_moment_differ(monkeypatch: pytest.MonkeyPatch):
 
 
 @given(names, names, names, names)
-def test_two_events_of_orders_share_a_key_only_if_they_are_the_same(
+def test_different_order_events_have_different_ids(
     name: str, order: str, other_name: str, other_order: str
 ):
-    one = order_event_id("custom", name, order)
+    item = order_event_id("custom", name, order)
     other = order_event_id("custom", other_name, other_order)
 
-    assert (one == other) == ((name, order) == (other_name, other_order))
+    assert (item == other) == ((name, order) == (other_name, other_order))

@@ -17,12 +17,12 @@ def test_only_the_id_is_needed():
     assert (item.quantity, item.price, item.title) == (1, None, None)
 
 
-def test_prices_are_kept_to_the_digit():
+def test_prices_keep_every_digit():
     assert str(LineItem(id="a", price="9.90").price) == "9.90"
     assert LineItem(id="a", price=0).price == Decimal(0)
 
 
-def test_blank_words_are_left_out():
+def test_blank_text_counts_as_not_given():
     item = LineItem(id="a", title="", category=" ", brand="B")
 
     assert (item.title, item.category, item.brand) == (None, None, "B")
@@ -47,7 +47,7 @@ def test_blank_words_are_left_out():
         ("category", "x" * 5000),
     ],
 )
-def test_faults_name_their_field(field: str, value: Any):
+def test_errors_name_the_field(field: str, value: Any):
     with pytest.raises(InvalidConversionError) as caught:
         LineItem(**{"id": "a", field: value})
     assert caught.value.name == field

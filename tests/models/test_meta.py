@@ -77,7 +77,7 @@ def test_record_without_the_field_still_reads():
     assert decode(payload).meta is None
 
 
-def test_fields_count_for_the_content():
+def test_parameters_are_part_of_the_digest():
     plain = Conversion.sale(revenue=1, event_id="e", timestamp=NOON)
     marked = Conversion.sale(revenue=1, event_id="e", timestamp=NOON, meta=MetaFields(opt_out=True))
 
@@ -264,7 +264,7 @@ def test_the_repr_shows_names_and_no_values():
     assert "meta" not in repr(conversion)
 
 
-def test_conversions_with_parameters_survive_pickling_and_are_keys():
+def test_conversions_with_parameters_survive_pickling_and_are_hashable():
     conversion = Conversion.sale(revenue=1, meta=FULL)
     copy = pickle.loads(pickle.dumps(conversion))
 

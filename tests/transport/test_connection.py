@@ -25,7 +25,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Wire:
-    """A byte stream that says what it is told to, piece by piece, and then ends."""
+    """A byte stream with fixed pieces, which then ends."""
 
     def __init__(self, *pieces: bytes | Exception, sending: Exception | None = None) -> None:
         self.pieces = list(pieces)
@@ -57,14 +57,14 @@ def connection(wire: Wire, timeout: float = 5.0) -> Connection:
     return Connection(wire, timeout=timeout)  # type: ignore[arg-type]
 
 
-async def ask(wire: Wire, request: Request = GET) -> tuple[Response, Connection]:
+async def exchange(wire: Wire, request: Request = GET) -> tuple[Response, Connection]:
     used = connection(wire)
     return await used.exchange(request, anyio.current_time() + 10), used
 
 
-async def test_a_request_leaves_as_one_piece():
+async def test_a_request_is_sent_in_one_piece():
     wire = Wire(OK)
-    await ask(wire, GET._replace(method="POST", content=b"body"))
+    await exchange(wire, GET._replace(method="POST", content=b"body"))
 
     (sent,) = wire.sent
     assert sent == (
@@ -74,21 +74,21 @@ async def test_a_request_leaves_as_one_piece():
 
 
 @pytest.mark.parametrize(
-    ("method", "content", "said"),
+    ("method", "content", "sent"),
     [("GET", None, False), ("POST", None, True), ("POST", b"", True), ("DELETE", None, False)],
 )
-async def test_the_length_is_said_where_a_body_is_expected(
-    method: str, content: bytes | None, said: bool
+async def test_the_length_is_sent_where_a_body_is_expected(
+    method: str, content: bytes | None, sent: bool
 ):
     wire = Wire(OK)
-    await ask(wire, GET._replace(method=method, content=content))
+    await exchange(wire, GET._replace(method=method, content=content))
 
-    assert (b"Content-Length: 0\r\n" in wire.sent[0]) is said
+    assert (b"Content-Length: 0\r\n" in wire.sent[0]) is sent
 
 
-async def test_an_answer_in_pieces_is_put_together():
-    wire = Wire(*(OK[at : at + 1] for at in range(len(OK))))
-    response, used = await ask(wire)
+async def test_a_response_in_pieces_is_put_together():
+    wire = Wire(*(OK[index : index + 1] for index in range(len(OK))))
+    response, used = await exchange(wire)
 
     assert (response.status, response.content, response.service) == (200, b"{}", "anytrack")
     assert response.headers["CONTENT-length"] == "2"
@@ -96,7 +96,7 @@ async def test_an_answer_in_pieces_is_put_together():
 
 
 @pytest.mark.parametrize(
-    "said",
+    "data",
     [
         OK + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nfor me",
         OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
@@ -104,23 +104,23 @@ async def test_an_answer_in_pieces_is_put_together():
         b"HTTP/1.1 200 OK\r\n\r\n{}",
     ],
 )
-async def test_a_connection_that_may_be_out_of_step_is_not_used_again(said: bytes):
-    response, used = await ask(Wire(said))
+async def test_a_connection_with_surplus_or_unframed_data_is_not_used_again(data: bytes):
+    response, used = await exchange(Wire(data))
 
     assert response.content == b"{}"
     assert not used.reusable
 
 
 @pytest.mark.parametrize("failure", [anyio.BrokenResourceError, anyio.ClosedResourceError, OSError])
-async def test_what_cannot_be_sent_may_still_be_answered(failure: type[Exception]):
-    response, used = await ask(Wire(OK, sending=failure()))
+async def test_a_response_is_read_though_sending_failed(failure: type[Exception]):
+    response, used = await exchange(Wire(OK, sending=failure()))
 
     assert response.status == 200
     assert not used.reusable
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"),
+    ("data", "kind"),
     [
         (anyio.BrokenResourceError(), httpx.ReadError),
         (ConnectionResetError(), httpx.ReadError),
@@ -130,24 +130,26 @@ async def test_what_cannot_be_sent_may_still_be_answered(failure: type[Exception
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", httpx.RemoteProtocolError),
     ],
 )
-async def test_no_answer_is_an_error_of_httpx(said: bytes | Exception, kind: type[Exception]):
-    used = connection(Wire(said))
+async def test_without_a_response_an_error_of_httpx_is_raised(
+    data: bytes | Exception, kind: type[Exception]
+):
+    used = connection(Wire(data))
     with pytest.raises(kind):
         await used.exchange(GET, anyio.current_time() + 10)
 
     assert not used.reusable
 
 
-async def test_what_is_not_http_is_not_sent():
+async def test_a_request_that_is_not_http_is_not_sent():
     wire = Wire(OK)
     with pytest.raises(httpx.LocalProtocolError):
-        await ask(wire, GET._replace(headers={"Authorization": "a\r\nb"}))
+        await exchange(wire, GET._replace(headers={"Authorization": "a\r\nb"}))
 
     assert wire.sent == []
 
 
 class Hanging(Wire):
-    """Takes no data, or never says anything."""
+    """A stream that takes no data, or gives none."""
 
     def __init__(self, *pieces: bytes, sends: bool) -> None:
         super().__init__(*pieces)
@@ -171,7 +173,7 @@ class Hanging(Wire):
         (lambda: Hanging(sends=False), 9, 0.01, TotalTimeout),
     ],
 )
-async def test_whatever_hangs_ends(
+async def test_every_step_of_an_exchange_times_out(
     make: Callable[[], Wire], timeout: float, total: float, kind: type[Exception]
 ):
     used = connection(make(), timeout)
@@ -194,13 +196,13 @@ async def test_a_closed_socket_counts_as_is_readable():
     with theirs:
         idle = _is_readable(ours)
         theirs.send(b"x")
-        told = _is_readable(ours)
+        readable = _is_readable(ours)
         ours.close()
 
-    assert (idle, told, _is_readable(ours)) == (False, True, True)
+    assert (idle, readable, _is_readable(ours)) == (False, True, True)
 
 
-async def test_readiness_is_known_without_poll(monkeypatch: pytest.MonkeyPatch):
+async def test_readability_is_known_without_poll(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr("select.poll")
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -222,31 +224,31 @@ def server_context() -> ssl.SSLContext:
     return context
 
 
-async def test_the_context_is_made_once_and_not_on_the_loop(monkeypatch: pytest.MonkeyPatch):
-    made: list[int] = []
+async def test_the_context_is_loaded_once_in_a_worker_thread(monkeypatch: pytest.MonkeyPatch):
+    threads: list[int] = []
     create = httpx.create_ssl_context
 
     def spy() -> ssl.SSLContext:
-        made.append(threading.get_ident())
+        threads.append(threading.get_ident())
         return create()
 
     monkeypatch.setattr(httpx, "create_ssl_context", spy)
     _load_context.cache_clear()
-    found: list[ssl.SSLContext] = []
+    contexts: list[ssl.SSLContext] = []
 
-    async def one() -> None:
-        found.append(await tls_context())
+    async def load() -> None:
+        contexts.append(await tls_context())
 
     async with anyio.create_task_group() as tasks:
         for _ in range(5):
-            tasks.start_soon(one)
+            tasks.start_soon(load)
 
-    assert len(made) == 1
-    assert made[0] != threading.get_ident()
-    assert len({id(context) for context in found}) == 1
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
+    assert len({id(context) for context in contexts}) == 1
 
 
-async def test_nothing_but_what_the_engines_speak_is_offered(monkeypatch: pytest.MonkeyPatch):
+async def test_only_http_1_1_is_offered(monkeypatch: pytest.MonkeyPatch):
     offered: list[list[str]] = []
 
     class Context(ssl.SSLContext):
@@ -262,13 +264,13 @@ async def test_nothing_but_what_the_engines_speak_is_offered(monkeypatch: pytest
     assert offered == [["http/1.1"]]
 
 
-async def test_a_wrong_ca_file_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch):
+async def test_a_missing_ca_file_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SSL_CERT_FILE", "no-such-file.pem")
     _load_context.cache_clear()
-    talk = Session("anytrack", "https://api.test", headers={}, http=HTTP)
+    session = Session("anytrack", "https://api.test", headers={}, http=HTTP)
 
     with pytest.raises(ConfigurationError, match="cannot load the CA certificates"):
-        await talk.send("GET", "a")
+        await session.send("GET", "a")
     monkeypatch.delenv("SSL_CERT_FILE")
     assert await tls_context()
 
@@ -281,19 +283,19 @@ async def test_the_context_verifies():
 
 
 @pytest.mark.parametrize("engine", ["plain", "aiohttp"])
-async def test_a_server_that_is_not_trusted_gets_nothing(engine: Literal["plain", "aiohttp"]):
+async def test_an_untrusted_server_gets_no_request(engine: Literal["plain", "aiohttp"]):
     async with serving(context=server_context()) as server:
         http = HttpSettings(timeout=5, engine=engine)
-        talk = Session("anytrack", server.url, headers={}, http=http)
+        session = Session("anytrack", server.url, headers={}, http=http)
         with pytest.raises(TransportError, match="certificate verify failed"):
-            await talk.send("POST", "conversions", content=b"{}")
-        await talk.aclose()
+            await session.send("POST", "conversions", content=b"{}")
+        await session.aclose()
 
     assert server.requests == []
 
 
 @pytest.mark.parametrize("engine", ["plain", "aiohttp"])
-async def test_a_server_that_is_trusted_answers_over_tls(
+async def test_requests_to_a_trusted_server_go_over_tls(
     engine: Literal["plain", "aiohttp"], monkeypatch: pytest.MonkeyPatch
 ):
     async def context() -> ssl.SSLContext:
@@ -302,18 +304,18 @@ async def test_a_server_that_is_trusted_answers_over_tls(
     async with serving(echo, server_context()) as server:
         monkeypatch.setattr("anytrack_async.transport.pool.tls_context", context)
         http = HttpSettings(timeout=5, engine=engine)
-        talk = Session("anytrack", server.url, headers={}, http=http)
+        session = Session("anytrack", server.url, headers={}, http=http)
         for _ in range(3):
-            answered = await talk.send("POST", "conversions", content=b"x" * 200_000)
+            answered = await session.send("POST", "conversions", content=b"x" * 200_000)
             assert answered.content == b"x" * 200_000
-        await talk.aclose()
+        await session.aclose()
         await server.all_closed()
 
     assert server.connections == 1
 
 
 @pytest.mark.parametrize("engine", ["plain", "aiohttp"])
-async def test_a_handshake_that_hangs_ends(engine: Literal["plain", "aiohttp"]):
+async def test_a_tls_handshake_times_out(engine: Literal["plain", "aiohttp"]):
     async def silent(stream: anyio.abc.SocketStream) -> None:
         async with stream:
             await anyio.sleep_forever()
@@ -323,9 +325,9 @@ async def test_a_handshake_that_hangs_ends(engine: Literal["plain", "aiohttp"]):
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, silent)
         http = HttpSettings(timeout=0.05, engine=engine)
-        talk = Session("anytrack", f"https://localhost:{port}", headers={}, http=http)
+        session = Session("anytrack", f"https://localhost:{port}", headers={}, http=http)
         with pytest.raises(TransportError, match=r"no connection to \S+ within 0\.05 s"):
-            await talk.send("GET", "a")
-        await talk.aclose()
+            await session.send("GET", "a")
+        await session.aclose()
         tasks.cancel_scope.cancel()
     await listener.aclose()

@@ -24,7 +24,7 @@ POST = Request("anytrack", "POST", "https://api.test/a", {"Accept": "x/y"}, b"{}
 
 
 class Body(httpx.AsyncByteStream):
-    """A body that arrives when told."""
+    """A body with a second half that arrives when its gate opens."""
 
     def __init__(self, gate: anyio.Event) -> None:
         self.gate = gate
@@ -40,7 +40,7 @@ class Body(httpx.AsyncByteStream):
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """Answers with a body that arrives when told."""
+    """A transport that responds with such a body."""
 
     def __init__(self) -> None:
         self.gate = anyio.Event()
@@ -56,7 +56,7 @@ class Wire(httpx.AsyncBaseTransport):
         self.closed += 1
 
 
-async def test_the_transport_gets_the_request_and_gives_the_answer():
+async def test_the_transport_gets_the_request_and_gives_the_response():
     wire = Wire()
     wire.gate.set()
     response = await HttpxEngine(wire, HTTP).exchange(POST)
@@ -69,7 +69,7 @@ async def test_the_transport_gets_the_request_and_gives_the_answer():
     assert response.headers["x-request-id"] == "r1"
 
 
-async def test_an_answer_is_read_before_it_is_given():
+async def test_a_response_is_read_before_it_is_returned():
     wire = Wire()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(HttpxEngine(wire, HTTP).exchange, POST)
@@ -127,7 +127,7 @@ class Fixed:
 
 
 @pytest.mark.parametrize(("owner", "name"), PLACES)
-async def test_a_patch_is_noticed_as_long_as_it_lasts(owner: type, name: str):
+async def test_a_patch_is_detected_while_it_is_active(owner: type, name: str):
     before = is_httpx_patched()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, name, lambda *_: None)
@@ -137,7 +137,7 @@ async def test_a_patch_is_noticed_as_long_as_it_lasts(owner: type, name: str):
 
 
 @pytest.mark.parametrize("using", ["httpx", "httpcore"])
-async def test_respx_is_noticed(using: str):
+async def test_respx_is_detected(using: str):
     with respx.mock(using=using):
         during = is_httpx_patched()
 
@@ -146,24 +146,24 @@ async def test_respx_is_noticed(using: str):
 
 async def test_an_httpx_without_the_private_method_is_not_patched(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(httpx.AsyncClient, "_transport_for_url")
-    way = ClientRoutedTransport(httpx.MockTransport(lambda _: httpx.Response(204)))
+    transport = ClientRoutedTransport(httpx.MockTransport(lambda _: httpx.Response(204)))
 
     assert not is_httpx_patched()
-    assert (await HttpxEngine(way, HttpSettings()).exchange(GET)).status == 204
+    assert (await HttpxEngine(transport, HttpSettings()).exchange(GET)).status == 204
 
 
-async def test_without_httpcore_nothing_of_it_is_patched(monkeypatch: pytest.MonkeyPatch):
+async def test_without_httpcore_httpx_counts_as_unpatched(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(__import__("sys").modules, "httpcore")
 
     assert not is_httpx_patched()
 
 
-async def test_the_other_engine_is_used_while_a_patch_lasts():
+async def test_the_httpx_engine_is_used_while_a_patch_is_active():
     inner, other = Fixed(200), Fixed(299)
-    made: list[Fixed] = []
+    engines: list[Fixed] = []
 
     def make() -> Fixed:
-        made.append(other)
+        engines.append(other)
         return other
 
     engine = PatchAwareEngine(inner, make)
@@ -173,18 +173,18 @@ async def test_the_other_engine_is_used_while_a_patch_lasts():
     after = await engine.exchange(GET)
     await engine.aclose()
 
-    assert [one.status for one in (before, *during, after)] == [200, 299, 299, 200]
-    assert len(made) == inner.closed == other.closed == 1
+    assert [response.status for response in (before, *during, after)] == [200, 299, 299, 200]
+    assert len(engines) == inner.closed == other.closed == 1
 
 
-async def test_what_was_not_needed_is_not_made_for_closing():
+async def test_closing_makes_no_httpx_engine():
     inner = Fixed(200)
     await PatchAwareEngine(inner, lambda: pytest.fail("made")).aclose()
 
     assert inner.closed == 1
 
 
-async def test_both_are_closed_even_if_one_fails():
+async def test_both_engines_are_closed_even_if_closing_one_fails():
     inner, other = Fixed(200), Fixed(200, ZeroDivisionError())
     engine = PatchAwareEngine(inner, lambda: other)
     with respx.mock:
@@ -195,7 +195,7 @@ async def test_both_are_closed_even_if_one_fails():
     assert inner.closed == 1
 
 
-async def test_closing_the_clients_way_closes_its_transport():
+async def test_closing_the_routed_transport_closes_the_inner_one():
     class Closable(httpx.MockTransport):
         closed = 0
 

@@ -19,7 +19,7 @@ Step = Response | Exception | int
 
 
 class Script:
-    """Answers one after the other; what is left over is the test's fault."""
+    """An engine with a script of responses and errors."""
 
     def __init__(self, *steps: Step) -> None:
         self.steps = list(steps)
@@ -41,14 +41,14 @@ def later(status: int, seconds: str) -> Response:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits, none of which is waited for."""
-    found: list[float] = []
+    """Replaces sleeping by a record of the seconds."""
+    recorded: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        found.append(seconds)
+        recorded.append(seconds)
 
     monkeypatch.setattr(anyio, "sleep", sleep)
-    return found
+    return recorded
 
 
 def retrying(steps: Iterable[Step], **retry: float) -> RetryingEngine:
@@ -56,7 +56,7 @@ def retrying(steps: Iterable[Step], **retry: float) -> RetryingEngine:
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 521, 524])
-async def test_a_passing_failure_is_asked_again(status: int, waits: list[float]):
+async def test_a_retryable_status_is_retried(status: int, waits: list[float]):
     transport = retrying([status, status, 200])
 
     assert (await transport.exchange(GET)).status == 200
@@ -64,7 +64,7 @@ async def test_a_passing_failure_is_asked_again(status: int, waits: list[float])
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 403, 404, 409, 422, 501, 505])
-async def test_a_lasting_answer_stands(status: int, waits: list[float]):
+async def test_any_other_status_is_returned_at_once(status: int, waits: list[float]):
     transport = retrying([status])
 
     assert (await transport.exchange(GET)).status == status
@@ -82,7 +82,7 @@ async def test_a_lasting_answer_stands(status: int, waits: list[float]):
         ConnectionResetError(),
     ],
 )
-async def test_no_answer_is_asked_again(failure: Exception, waits: list[float]):
+async def test_a_connection_error_is_retried(failure: Exception, waits: list[float]):
     transport = retrying([failure, failure, 200])
 
     assert (await transport.exchange(GET)).status == 200
@@ -92,22 +92,20 @@ async def test_no_answer_is_asked_again(failure: Exception, waits: list[float]):
 @pytest.mark.parametrize(
     "failure", [httpx.LocalProtocolError("bad header"), httpx.UnsupportedProtocol("ftp")]
 )
-async def test_a_request_that_cannot_be_sent_is_not_tried_again(
-    failure: Exception, waits: list[float]
-):
+async def test_a_request_that_cannot_be_sent_is_not_retried(failure: Exception, waits: list[float]):
     with pytest.raises(type(failure)):
         await retrying([failure]).exchange(GET)
     assert waits == []
 
 
-async def test_the_last_answer_stands(waits: list[float]):
+async def test_the_response_of_the_last_attempt_is_returned(waits: list[float]):
     transport = retrying([503, 503, 503, 500])
 
     assert (await transport.exchange(GET)).status == 500
     assert len(waits) == 3
 
 
-async def test_the_last_failure_stands(waits: list[float]):
+async def test_the_error_of_the_last_attempt_is_raised(waits: list[float]):
     transport = retrying([503, httpx.ConnectError("refused")], attempts=2)
 
     with pytest.raises(httpx.ConnectError):
@@ -116,22 +114,22 @@ async def test_the_last_failure_stands(waits: list[float]):
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-async def test_what_is_not_idempotent_is_sent_once(method: str, waits: list[float]):
+async def test_a_request_that_is_not_idempotent_is_sent_once(method: str, waits: list[float]):
     response = await retrying([503]).exchange(GET._replace(method=method))
 
     assert response.status == 503
     assert waits == []
 
 
-async def test_retry_after_wins_up_to_its_cap(waits: list[float]):
-    answers = [later(429, hint) for hint in ("7", "999", "0")]
+async def test_retry_after_replaces_the_wait_up_to_its_cap(waits: list[float]):
+    responses = [later(429, hint) for hint in ("7", "999", "0")]
 
-    await retrying([*answers, 200], hint_cap=60.0).exchange(GET)
+    await retrying([*responses, 200], hint_cap=60.0).exchange(GET)
 
     assert waits == [7.0, 60.0, 0.0]
 
 
-async def test_waits_grow_without_a_hint(monkeypatch: pytest.MonkeyPatch, waits: list[float]):
+async def test_waits_grow_without_retry_after(monkeypatch: pytest.MonkeyPatch, waits: list[float]):
     monkeypatch.setattr("backoff.full_jitter", lambda longest: longest)
 
     await retrying([500, 500, 500, 200], base=0.5).exchange(GET)
@@ -139,7 +137,7 @@ async def test_waits_grow_without_a_hint(monkeypatch: pytest.MonkeyPatch, waits:
     assert waits == [0.5, 1.0, 2.0]
 
 
-async def test_a_request_that_waits_holds_no_slot():
+async def test_a_request_that_waits_for_its_retry_holds_no_slot():
     limit = LimitedEngine(Script(later(503, "30"), 200), slots=1)
     transport = RetryingEngine(limit, Retry())
 
@@ -152,7 +150,7 @@ async def test_a_request_that_waits_holds_no_slot():
 
 
 @pytest.mark.parametrize(("status", "helps"), [(499, False), (500, True), (599, True)])
-async def test_is_retryable(status: int, helps: bool):
+async def test_is_retryable_by_status(status: int, helps: bool):
     assert is_retryable(status) is helps
 
 
@@ -167,7 +165,7 @@ async def test_closing_a_retrying_engine_closes_the_inner_one():
 
 
 class Counting:
-    """An engine that holds each request until told, and counts how many it holds."""
+    """An engine that holds requests until its gate opens, and counts them."""
 
     def __init__(self) -> None:
         self.gate = anyio.Event()
@@ -190,7 +188,7 @@ class Counting:
         self.closed += 1
 
 
-async def test_never_more_than_slots_on_the_wire():
+async def test_no_more_requests_than_slots_are_on_the_wire():
     wire = Counting()
     limit = LimitedEngine(wire, slots=3)
 
@@ -198,10 +196,10 @@ async def test_never_more_than_slots_on_the_wire():
         for _ in range(10):
             tasks.start_soon(limit.exchange, GET)
         await anyio.wait_all_tasks_blocked()
-        held = wire.seen
+        on_the_wire = wire.seen
         wire.gate.set()
 
-    assert held == wire.peak == 3
+    assert on_the_wire == wire.peak == 3
     assert wire.seen == 10
 
 
@@ -228,7 +226,7 @@ async def test_a_cancelled_request_frees_its_slot():
         assert (await limit.exchange(GET)).status == 200
 
 
-async def test_who_is_cancelled_while_waiting_takes_no_slot():
+async def test_a_request_that_is_cancelled_while_it_waits_takes_no_slot():
     wire = Counting()
     limit = LimitedEngine(wire, slots=1)
 
@@ -246,7 +244,7 @@ async def test_who_is_cancelled_while_waiting_takes_no_slot():
     assert wire.seen == 2
 
 
-async def test_waiting_for_a_slot_ends():
+async def test_waiting_for_a_slot_times_out():
     wire = Counting()
     limit = LimitedEngine(wire, slots=1, timeout=0.01)
 

@@ -31,17 +31,17 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 class Wire(httpx.MockTransport):
-    """Answers as told and keeps the requests."""
+    """A transport that responds by a handler and records the requests."""
 
     def __init__(self, handler: Handler | None = None) -> None:
         super().__init__(self._handle)
         self.requests: list[httpx.Request] = []
         self.closed = 0
-        self._answer = handler or (lambda _: httpx.Response(200, json={"data": []}))
+        self._handler = handler or (lambda _: httpx.Response(200, json={"data": []}))
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        return self._answer(request)
+        return self._handler(request)
 
     async def aclose(self) -> None:
         self.closed += 1
@@ -56,9 +56,9 @@ def session(wire: Transport | None = None, base: str = BASE) -> Session:
     return Session("anytrack", base, headers=headers, http=QUICK, transport=wire)
 
 
-def answering(*responses: httpx.Response) -> Wire:
-    rest = list(responses)
-    return Wire(lambda _: rest.pop(0))
+def responding(*responses: httpx.Response) -> Wire:
+    remaining = list(responses)
+    return Wire(lambda _: remaining.pop(0))
 
 
 def failing(failure: Exception) -> Wire:
@@ -95,7 +95,7 @@ async def test_a_body_need_not_be_json():
     assert wire.last.headers.get_list("content-type") == ["text/form"]
 
 
-async def test_headers_of_one_request_stay_with_it():
+async def test_headers_of_a_request_do_not_leak_into_the_next():
     wire = Wire()
     talk = session(wire)
     await talk.send("POST", "a", content=b"{}", headers={"Idempotency-Key": "k"})
@@ -105,7 +105,7 @@ async def test_headers_of_one_request_stay_with_it():
     assert "content-type" not in wire.last.headers
 
 
-async def test_a_slash_behind_the_base_url_does_not_double():
+async def test_a_trailing_slash_of_the_base_url_is_not_doubled():
     wire = Wire()
     await session(wire, f"{BASE}/").send("GET", "a")
 
@@ -121,7 +121,7 @@ async def test_params_are_encoded():
 
 
 @given(st.text(min_size=1).filter(lambda text: text.isprintable() and text not in (".", "..")))
-async def test_a_segment_stays_one_segment(segment: str):
+async def test_any_text_stays_one_path_segment(segment: str):
     wire = Wire()
     await session(wire).send("GET", "conversions", segment, "attribution")
 
@@ -131,7 +131,7 @@ async def test_a_segment_stays_one_segment(segment: str):
 
 
 @pytest.mark.parametrize("segment", ["...", "../..", "a/b", "a?b=c", "a#b", "a%2Fb", "ö ü"])
-async def test_a_segment_cannot_climb_or_cut_the_path(segment: str):
+async def test_a_segment_cannot_leave_or_end_the_path(segment: str):
     wire = Wire()
     await session(wire).send("GET", segment, params={"x": "y"})
 
@@ -146,7 +146,7 @@ async def test_a_segment_that_would_change_the_path_is_refused(segment: str):
         await session(Wire()).send("GET", "conversions", segment)
 
 
-async def test_many_different_paths_do_not_pile_up():
+async def test_the_cache_of_urls_is_limited():
     talk = session(Wire())
     for number in range(200):
         await talk.send("GET", str(number))
@@ -163,10 +163,10 @@ async def test_timeouts_go_with_each_request():
     )
 
 
-# Signing in
+# Authorization
 
 
-async def test_a_new_token_replaces_the_old_one():
+async def test_authorize_replaces_the_token():
     wire = Wire()
     talk = session(wire)
     talk.authorize("new-token")
@@ -177,12 +177,12 @@ async def test_a_new_token_replaces_the_old_one():
 
 
 @pytest.mark.parametrize("token", ["", " ", "a\r\nX: y", "é", " a", "a\n"])
-async def test_what_cannot_be_a_token_is_refused(token: str):
+async def test_a_token_that_no_header_can_carry_is_refused(token: str):
     with pytest.raises(ConfigurationError):
         session(Wire()).authorize(token)
 
 
-async def test_anytrack_is_signed_with_key_and_account():
+async def test_requests_to_anytrack_carry_key_and_account():
     wire = Wire()
     settings = AnyTrackSettings(api_key="key", account_id="acc-1", base_url=BASE)
     await anytrack_session(settings, transport=wire).send("GET", "a")
@@ -192,22 +192,22 @@ async def test_anytrack_is_signed_with_key_and_account():
 
 
 @pytest.mark.parametrize("account", ["é", "a\r\nb"])
-async def test_an_account_that_no_header_can_hold_is_refused(account: str):
+async def test_an_account_that_no_header_can_carry_is_refused(account: str):
     with pytest.raises(ConfigurationError, match="account_id"):
         anytrack_session(AnyTrackSettings(api_key="key", account_id=account))
 
 
-async def test_a_base_url_that_is_none_is_refused():
+async def test_an_invalid_base_url_is_refused():
     with pytest.raises(ConfigurationError, match="base_url is not a URL"):
         session(base="https://api.test:port")
 
 
-# Answers
+# Responses
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 429, 500, 503])
-async def test_send_answers_whatever_the_status_and_asks_once(status: int):
-    wire = answering(httpx.Response(status, headers={"Location": "https://evil.test"}))
+async def test_send_returns_any_status_and_sends_once(status: int):
+    wire = responding(httpx.Response(status, headers={"Location": "https://evil.test"}))
     response = await session(wire).send("POST", "conversions", content=b"{}")
 
     assert response.status == status
@@ -219,8 +219,8 @@ async def test_get_returns_the_json():
     assert await session(Wire()).get("conversions") == {"data": []}
 
 
-async def test_get_refuses_what_is_not_json():
-    wire = answering(httpx.Response(200, content=b"<h1>private</h1>"))
+async def test_get_raises_a_decode_error_unless_the_response_is_json():
+    wire = responding(httpx.Response(200, content=b"<h1>private</h1>"))
 
     with pytest.raises(DecodeError) as caught:
         await session(wire).get("conversions")
@@ -236,8 +236,8 @@ async def test_get_refuses_what_is_not_json():
         (404, errors.NotFoundError),
     ],
 )
-async def test_get_raises_what_the_status_stands_for(status: int, kind: type[Exception]):
-    wire = answering(httpx.Response(status, json={"message": "no", "request_id": "r1"}))
+async def test_get_raises_the_error_of_the_status(status: int, kind: type[Exception]):
+    wire = responding(httpx.Response(status, json={"message": "no", "request_id": "r1"}))
 
     with pytest.raises(kind) as caught:
         await session(wire).get("conversions", "1")
@@ -246,8 +246,8 @@ async def test_get_raises_what_the_status_stands_for(status: int, kind: type[Exc
     assert len(wire.requests) == 1
 
 
-async def test_get_asks_again_and_then_succeeds():
-    wire = answering(httpx.Response(503), httpx.Response(429), httpx.Response(200, json=[1]))
+async def test_get_succeeds_after_retries():
+    wire = responding(httpx.Response(503), httpx.Response(429), httpx.Response(200, json=[1]))
 
     assert await session(wire).get("conversions") == [1]
 
@@ -263,13 +263,13 @@ async def test_get_raises_after_the_last_attempt(status: int, kind: type[Excepti
     assert len(wire.requests) == QUICK.retry.attempts
 
 
-async def test_compression_is_not_asked_for_but_understood():
+async def test_compressed_responses_are_read_though_none_are_requested():
     packed = httpx.Response(
         200,
         headers={"Content-Encoding": "gzip"},
         content=gzip.compress(b'{"data": 1}'),
     )
-    wire = answering(packed)
+    wire = responding(packed)
 
     assert await session(wire).get("a") == {"data": 1}
     assert wire.last.headers["accept-encoding"] == "identity"
@@ -292,7 +292,7 @@ async def test_compression_is_not_asked_for_but_understood():
         (ConnectionResetError("x"), "the connection broke off (ConnectionResetError)"),
     ],
 )
-async def test_no_answer_is_a_transport_error(failure: Exception, words: str):
+async def test_without_a_response_a_transport_error_is_raised(failure: Exception, words: str):
     with pytest.raises(TransportError) as caught:
         await session(failing(failure)).send("POST", "conversions", content=b"{}")
 
@@ -300,7 +300,7 @@ async def test_no_answer_is_a_transport_error(failure: Exception, words: str):
     assert caught.value.status is None
 
 
-async def test_a_request_that_is_not_http_shows_no_token():
+async def test_the_error_for_an_invalid_header_shows_no_token():
     failure = httpx.LocalProtocolError("Illegal header value b'Bearer old-token'")
     with pytest.raises(TransportError) as caught:
         await session(failing(failure)).send("GET", "a")
@@ -308,7 +308,7 @@ async def test_a_request_that_is_not_http_shows_no_token():
     assert "old-token" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_no_error_shows_query_token_or_body():
+async def test_no_transport_error_shows_query_token_or_body():
     wire = failing(httpx.ReadError("broken"))
     with pytest.raises(TransportError) as caught:
         await session(wire).send(
@@ -317,12 +317,12 @@ async def test_no_error_shows_query_token_or_body():
 
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     # The traceback quotes this file's own lines; the error itself must not.
-    told = "".join(line for line in shown.splitlines() if "Error" in line and "raise" not in line)
+    lines = "".join(line for line in shown.splitlines() if "Error" in line and "raise" not in line)
     for secret in ("ada@example.com", "private", "old-token", "api.test"):
-        assert secret not in told
+        assert secret not in lines
 
 
-async def test_get_tries_again_without_an_answer():
+async def test_get_is_retried_without_a_response():
     wire = failing(httpx.ConnectError("refused"))
     with pytest.raises(TransportError):
         await session(wire).get("a")
@@ -334,7 +334,7 @@ async def test_get_tries_again_without_an_answer():
 
 
 @pytest.mark.parametrize("used", [True, False])
-async def test_closing_closes_what_was_injected(used: bool):
+async def test_closing_closes_the_injected_transport(used: bool):
     wire = Wire()
     talk = session(wire)
     if used:
@@ -354,7 +354,7 @@ async def test_a_transport_may_serve_several_sessions():
     assert len(wire.requests) == wire.closed == 3
 
 
-async def test_what_waits_for_the_opening_opens_nothing_once_it_is_closed(
+async def test_a_request_that_waits_for_opening_raises_once_the_session_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ):
     gate, wires = anyio.Event(), []
@@ -386,7 +386,7 @@ async def test_what_waits_for_the_opening_opens_nothing_once_it_is_closed(
     assert len(refused) == len(wires) == wires[0].closed == 1
 
 
-async def test_a_read_that_waits_to_be_repeated_ends_with_the_session(
+async def test_a_read_that_waits_for_its_retry_raises_once_the_session_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ):
     waiting, go_on = anyio.Event(), anyio.Event()
@@ -396,7 +396,7 @@ async def test_a_read_that_waits_to_be_repeated_ends_with_the_session(
         await go_on.wait()
 
     monkeypatch.setattr("anytrack_async.transport.retry.anyio.sleep", wait)
-    wire = answering(httpx.Response(503), httpx.Response(200, json={}))
+    wire = responding(httpx.Response(503), httpx.Response(200, json={}))
     talk = session(wire)
     refused: list[ClosedError] = []
 
@@ -415,7 +415,7 @@ async def test_a_read_that_waits_to_be_repeated_ends_with_the_session(
     assert len(refused) == len(wire.requests) == wire.closed == 1
 
 
-async def test_closing_what_was_never_used_is_fine():
+async def test_an_unused_session_can_be_closed():
     talk = session()
     await talk.aclose()
     await talk.aclose()
@@ -460,7 +460,7 @@ async def test_respx_can_break_the_connection():
 
 
 @pytest.mark.parametrize("document", [[], {}, "text", 1, None])
-async def test_json_of_any_kind_comes_through(document: Any):
-    wire = answering(httpx.Response(200, content=json.dumps(document)))
+async def test_get_returns_any_json(document: Any):
+    wire = responding(httpx.Response(200, content=json.dumps(document)))
 
     assert await session(wire).get("a") == document

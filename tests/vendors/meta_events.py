@@ -31,7 +31,7 @@ SETTINGS = MetaSettings(pixel_id="1", access_token="t", hash_external_id=False)
 
 def theirs(*, user=None, custom=None, **event):
     """Return the event as Meta's client sends it, in this library's order and case."""
-    made = Event(
+    built = Event(
         **{
             "event_name": "Purchase",
             "event_time": SECONDS,
@@ -42,8 +42,8 @@ def theirs(*, user=None, custom=None, **event):
             **event,
         }
     ).normalize()
-    made["custom_data"]["currency"] = made["custom_data"]["currency"].upper()
-    return _ordered(json.loads(json.dumps(made, default=lambda value: value.value)))
+    built["custom_data"]["currency"] = built["custom_data"]["currency"].upper()
+    return _ordered(json.loads(json.dumps(built, default=lambda value: value.value)))
 
 
 def ours(*, conversion=None, **customer):

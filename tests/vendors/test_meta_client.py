@@ -178,10 +178,10 @@ class TestRequests:
 class TestAsyncRequests:
     async def test_events_are_accepted(self, connect, sandbox):
         events = purchase(), purchase(event_id="e2")
-        made = request(
+        built = request(
             *events, kind=EventRequestAsync, test_event_code="TEST7", partner_agent="shop"
         )
-        answer = await made.execute()
+        answer = await built.execute()
 
         assert (answer.events_received, answer.messages) == (2, [])
         assert page(sandbox)["ids"] == {"e1": 1, "e2": 1}
@@ -192,7 +192,7 @@ class TestAsyncRequests:
         batches = BatchProcessor(batch_size=2, concurrent_requests=2).process_events_generator(
             request(kind=EventRequestAsync), events
         )
-        counts = [[one.events_received for one in answers] async for answers in batches]
+        counts = [[item.events_received for item in answers] async for answers in batches]
 
         assert counts == [[2, 2], [1]]
         assert page(sandbox)["unique"] == 5
@@ -213,8 +213,8 @@ class TestAsyncRequests:
         assert (error["code"], error.get("error_subcode")) == (code, subcode)
 
     async def test_an_unknown_pixel(self, connect):
-        made = request(purchase(), kind=EventRequestAsync, pixel_id="999")
-        _, error = await refusal(made)
+        built = request(purchase(), kind=EventRequestAsync, pixel_id="999")
+        _, error = await refusal(built)
 
         assert (error["code"], error["error_subcode"]) == (100, 33)
 

@@ -41,10 +41,10 @@ ADDRESS = re.compile(rf"{ATOM}(\.{ATOM})*@{LABEL}(\.{LABEL})+")
 def theirs(field: str, raw: str, *, digest: bool = True) -> str | None:
     """What Meta's client makes of *raw*: `REFUSED` where it raises."""
     try:
-        made: str | None = Normalize.normalize(field, raw, digest)
+        built: str | None = Normalize.normalize(field, raw, digest)
     except (TypeError, ValueError):
         return REFUSED
-    return made
+    return built
 
 
 def is_letters(raw: str, *besides: str) -> bool:
@@ -179,7 +179,7 @@ DIFFERENCES = [
 
 def differences(field: str, raw: str) -> list[Difference]:
     text = raw.lower().strip()
-    return [one for one in DIFFERENCES if field in one.fields and one.applies(text)]
+    return [item for item in DIFFERENCES if field in item.fields and item.applies(text)]
 
 
 letters = st.text(st.characters(categories=["L"]), min_size=1, max_size=12)
@@ -213,7 +213,7 @@ def values(draw):
 @example(("zp", "SW1A 1AA"))
 @example(("st", "new york state"))
 @example(("ct", "saint-étienne (42)"))
-def test_what_is_not_listed_is_metas_own_hash(value):
+def test_unlisted_value_has_metas_own_hash(value):
     field, raw = value
     wire = theirs(field, raw)
 
@@ -223,7 +223,7 @@ def test_what_is_not_listed_is_metas_own_hash(value):
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda one: one.why)
-def test_what_is_listed_is_a_difference(difference):
+def test_listed_value_differs_from_metas_own_hash(difference):
     for field in difference.fields:
         wire = theirs(field, difference.example)
         if wire not in (REFUSED, None):
@@ -244,7 +244,7 @@ def test_what_is_listed_is_a_difference(difference):
         ("dobd", "40", None),
     ],
 )
-def test_what_meta_refuses_is_mended_or_left_out(field, raw, mended):
+def test_value_that_meta_refuses_is_fixed_or_left_out(field, raw, mended):
     assert theirs(field, raw) == REFUSED
     assert normalise(field, raw) == mended
 
@@ -257,8 +257,8 @@ def replayable(case):
 def test_recorded_answers_are_those_of_the_installed_client(case):
     field, raw, recorded = case["field"], case["raw"], case["sdk"]
 
-    made = theirs(field, raw, digest=False)
+    built = theirs(field, raw, digest=False)
     if recorded["error"]:
-        assert made == REFUSED
+        assert built == REFUSED
     else:
-        assert made == recorded["normalized"]
+        assert built == recorded["normalized"]

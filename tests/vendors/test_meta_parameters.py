@@ -78,21 +78,21 @@ CONVERSION = {
     ],
 )
 def test_every_parameter_of_metas_client_can_be_given(part, model):
-    known = set(part.param_types) - CONVERSION.get(part, set())
+    parameters = set(part.param_types) - CONVERSION.get(part, set())
     own = set(model.__annotations__)
 
-    assert known - own == BY_NAME.get(part, set())
+    assert parameters - own == BY_NAME.get(part, set())
     if part not in (Event, AttributionData, AttributionSetting):
-        assert own - known - {"extra", "id"} == ONLY_HERE.get(part, set())
+        assert own - parameters - {"extra", "id"} == ONLY_HERE.get(part, set())
 
 
 def test_parameters_without_a_field_go_out_by_name():
     fields = MetaFields(
         extra={"advanced_measurement_table": "a"}, user_data=MetaUserData(extra={"fi": "f" * 64})
     )
-    made = {"custom_data": {"item_number": "7"}, "meta": fields}
+    built = {"custom_data": {"item_number": "7"}, "meta": fields}
 
-    assert ours(email="j@x.example", conversion=made) == theirs(
+    assert ours(email="j@x.example", conversion=built) == theirs(
         user={"email": "j@x.example", "fi": "f" * 64},
         custom={"item_number": "7"},
         advanced_measurement_table="a",
@@ -154,7 +154,7 @@ def test_attribution_data_is_the_same_on_the_wire():
         visit_time=THEN,
         touchpoint_ts=THEN,
     )
-    made = AttributionData(
+    built = AttributionData(
         **ATTRIBUTION,
         attribution_model=AttributionModel.LINEAR,
         attribution_method=AttributionMethod.SRN,
@@ -164,18 +164,18 @@ def test_attribution_data_is_the_same_on_the_wire():
         attribution_setting=AttributionSetting(**WINDOWS),
     )
 
-    assert set(made.normalize()) == set(AttributionData.param_types)
+    assert set(built.normalize()) == set(AttributionData.param_types)
     assert ours(conversion={"meta": MetaFields(attribution_data=fields)}) == theirs(
-        attribution_data=made
+        attribution_data=built
     )
 
 
 def test_metas_client_cannot_write_an_attribution_model():
-    made = AttributionData(attribution_model=AttributionModel.LINEAR).normalize()
+    built = AttributionData(attribution_model=AttributionModel.LINEAR).normalize()
 
-    assert isinstance(made["attribution_model"], Enum)
+    assert isinstance(built["attribution_model"], Enum)
     with pytest.raises(TypeError, match="not JSON serializable"):
-        json.dumps(made)
+        json.dumps(built)
 
 
 @pytest.mark.parametrize("source", ActionSource, ids=str)

@@ -59,9 +59,9 @@ VISIT = {
 
 def as_meta_takes_it(name, value):
     if name == "gender":
-        return [Gender.FEMALE if one == "f" else Gender.MALE for one in value]
+        return [Gender.FEMALE if item == "f" else Gender.MALE for item in value]
     if name == "birth_date":
-        return [one.strftime("%Y%m%d") for one in value]
+        return [item.strftime("%Y%m%d") for item in value]
     return value
 
 
@@ -130,9 +130,9 @@ def test_any_purchase_is_the_same_on_the_wire(
     category = delivery and delivery.value
     contents = [MetaContent(id="a", delivery_category=category, **product) for product in products]
     fields = MetaCustomData(**custom, delivery_category=category, contents=contents or None)
-    made = {"revenue": revenue, "currency": currency, "order_id": order_id, "custom_data": own}
+    built = {"revenue": revenue, "currency": currency, "order_id": order_id, "custom_data": own}
 
-    assert ours(conversion={**made, "meta": MetaFields(custom_data=fields)}) == theirs(
+    assert ours(conversion={**built, "meta": MetaFields(custom_data=fields)}) == theirs(
         custom={
             **numbers(custom),
             "value": float(revenue),

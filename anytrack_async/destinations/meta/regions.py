@@ -1,15 +1,15 @@
-"""What depends on where someone lives: country and state codes, national phone numbers.
+"""Country and state codes by name, and phone numbers by region.
 
-`country_code` and `phone_with_region` need an optional library; nothing else does. Each entry of a
-table is one code, then everything else that means it, between slashes: lower-case ASCII letters
-only, accents folded, no spaces. Country codes are ISO 3166-1 (alpha-2 first, then alpha-3); state
-codes are those of the post offices of the United States and Canada.
+Only `country_code` and `phone_with_region` need an optional library. Country codes are ISO 3166-1,
+state codes those of the post offices of the United States and Canada.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
+# Each entry is a code and its names, separated by slashes: lower-case ASCII letters only, accents
+# folded, no spaces. "New York" becomes "newyork" before it is looked up.
 _STATES = """
 al/alabama ak/alaska az/arizona ar/arkansas ca/california co/colorado ct/connecticut de/delaware
 fl/florida ga/georgia hi/hawaii id/idaho il/illinois in/indiana ia/iowa ks/kansas ky/kentucky
@@ -25,6 +25,7 @@ ns/novascotia nt/northwestterritories nu/nunavut on/ontario pe/princeedwardislan
 sk/saskatchewan yt/yukon/yukonterritory
 """
 
+# Alpha-2 code, alpha-3 code, then names: "de/deu/germany/deutschland".
 _COUNTRIES = """
 ad/and/andorra ae/are/unitedarabemirates/uae/emirates af/afg/afghanistan
 ag/atg/antiguaandbarbuda ai/aia/anguilla al/alb/albania am/arm/armenia ao/ago/angola
@@ -113,9 +114,10 @@ COUNTRY_CODES = frozenset(_COUNTRY_OF.values())
 
 
 def _letters(text: str) -> str:
-    """Fold accents and keep letters; those of other scripts too, so that they match nothing."""
+    """Fold accents and keep letters: "Côte d'Ivoire" becomes "Cotedivoire"."""
     if text.isascii() and text.isalpha():
         return text
+    # Letters of other scripts stay: without them "КалифорнияTexas" would be Texas.
     text = unicodedata.normalize("NFD", text.replace("&", "and"))
     return "".join(char for char in text if char.isalpha())
 
@@ -123,8 +125,8 @@ def _letters(text: str) -> str:
 def state_code(text: str) -> str | None:
     """Return the two letters of a US or Canadian state in lower-case *text*, or None.
 
-    Takes a name (``"québec"``), a name said to be a state (``"new york state"``) and a code behind
-    its country (``"us-ca"``); a bare code needs no looking up.
+    Accepts a name (``"québec"``), a name with the word state (``"new york state"``) and a code
+    after its country (``"us-ca"``); a bare code is not looked up.
     """
     country, _, code = text.replace(" ", "").partition("-")
     if country in {"us", "ca"} and code in _STATE_CODES:
@@ -141,8 +143,8 @@ def country_from_name(text: str) -> str | None:
 def country_code(name: str) -> str | None:
     """Return the lower-case alpha-2 code of any country name pycountry knows, or None.
 
-    Goes further than the built-in names: official names and numeric codes. For data that needs it;
-    give the answer to `normalise`.
+    Knows official names and numeric codes, which the built-in table does not. The result goes into
+    `normalise`.
 
     Raises:
         ModuleNotFoundError: pycountry is missing, with what to install.
@@ -160,10 +162,10 @@ def country_code(name: str) -> str | None:
 
 
 def phone_with_region(raw: str, region: str) -> str | None:
-    """Return *raw* as country code and number, digits only, or None if it is no phone number.
+    """Return *raw* as country code and number, digits only, or None if it is not a phone number.
 
     Reads national numbers (``020 7946 0958`` with *region* ``"GB"``), ``(0)`` and extensions, which
-    the plain rules of `normalise` cannot know. Give it the answer.
+    the plain rules of `normalise` cannot. The result goes into `normalise`.
 
     Args:
         raw: the number as written; with a country code, *region* is not used.

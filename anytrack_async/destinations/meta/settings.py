@@ -1,4 +1,4 @@
-"""Where Meta's Conversions API is and how conversions look there: `MetaSettings`."""
+"""`MetaSettings`: access to Meta's Conversions API, and defaults of its events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from anytrack_async.settings.fields import (
 from anytrack_async.settings.http import HttpSettings
 
 EventName: TypeAlias = Callable[[Conversion], str | None]
-"""What Meta calls a conversion; None for the usual name."""
+"""Returns Meta's event name for a conversion; None for the usual name."""
 
 _MIB = 1024 * 1024
 _REGION = re.compile(r"[A-Za-z]{2}")
@@ -56,31 +56,32 @@ def _batch(_: object, field: attrs.Attribute[int], value: int) -> None:
 
 @attrs.frozen(kw_only=True)
 class MetaSettings:
-    """How to reach Meta's Conversions API and how conversions look there.
+    """Access to Meta's Conversions API, and defaults of its events.
 
     Attributes:
         pixel_id: the pixel or dataset that receives the events.
         access_token: sent in the ``Authorization`` header, never in a URL.
         app_secret: adds ``appsecret_proof`` to each request.
-        test_event_code: shows the events under "Test events"; they count all the same.
+        test_event_code: shows the events under "Test events" in Events Manager.
         base_url: HTTPS, without the version.
-        api_version: of the Graph API.
+        api_version: version of the Graph API.
         action_source: where conversions happen: ``"website"``, ``"app"``, ``"email"``, ….
         partner_agent: your platform's name, below 23 characters.
-        event_name: what Meta calls a conversion, where it is not ``Purchase`` for a sale, ``Lead``
-            for a lead, ``CompleteRegistration`` for a sign-up, and its own name for a custom event.
-        limited_data_use: asks for Limited Data Use where `MetaFields` does not say; Meta finds out
-            the state.
-        opt_out: lets Meta use events for attribution only where `MetaFields` does not say.
-        hash_external_id: False sends `Customer.external_id` as given. Meta matches it with what
-            your pixel sends: pick one form and keep it.
+        event_name: returns Meta's name of an event, or None for the usual one: ``Purchase`` for a
+            sale, ``Lead`` for a lead, ``CompleteRegistration`` for a sign-up, and the event's own
+            name for a custom event.
+        limited_data_use: asks for Limited Data Use unless `MetaFields` sets its options; Meta finds
+            out the state.
+        opt_out: lets Meta use events for attribution only, unless `MetaFields` sets it.
+        hash_external_id: False sends `Customer.external_id` as given. It must have the form that
+            your pixel sends.
         phone_region: ISO 3166-1 alpha-2 code of where customers write numbers without country code,
             e.g. ``"GB"``; with the ``[normalise]`` extra. Numbers need a country code without it.
         country_names: read any country name or code; with the ``[normalise]`` extra. Without it,
             codes and common names are read.
-        batch: most events in one request, at most 1,000.
-        max_bytes: most bytes in one request; a batch that is longer goes in several.
-        concurrency: requests at once.
+        batch: maximum of events in one request, up to 1,000.
+        max_bytes: maximum of bytes in the body of a request; a longer batch is sent in several.
+        concurrency: maximum of requests at the same time.
         http: time-outs, connections and engine.
 
     Raises:

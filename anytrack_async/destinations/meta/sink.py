@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Self
 
+# Conversions with `MetaFields` are compared by their stored form. Importing that takes long, so it
+# is done here and not at the first comparison, when conversions come in.
 import anytrack_async.codec.storage as _storage  # noqa: F401
 from anytrack_async.destinations.meta.encoding import (
     Chunk,
@@ -35,22 +37,19 @@ from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.transport.message import Response, Transport
 from anytrack_async.transport.session import Session
 
-# Two conversions with `MetaFields` are compared by their stored form. Getting it ready takes long;
-# better now than while conversions come in.
-
 
 class MetaSink:
     """Sends conversions to one pixel or dataset, up to 1,000 in a request.
 
-    What Meta would refuse a whole request for is found before sending and rejects that conversion
-    alone. What only weakens an event is sent, and reported once of each kind as a `Weakened` event:
-    to the client's observers, or in the log ``anytrack_async`` without a client. Meta drops repeats
-    of an event id and name within 48 hours.
+    An event for which Meta would refuse the whole request is found before sending, and only its
+    conversion is rejected. An event that Meta will match less well is sent, and a `Weakened` event
+    reports each reason once: to the client's observers, or in the log ``anytrack_async`` without a
+    client. Meta drops repeats of an event id and name within 48 hours.
 
     Args:
-        settings: where, with which token, and how events look.
+        settings: pixel, token and defaults of the events.
         name: the destination's name; give each pixel its own.
-        transport: takes the place of the connection pool, for tests.
+        transport: replaces the connection pool, for tests.
 
     Raises:
         ConfigurationError: the settings ask for ``[normalise]`` or ``[speed]``, which is missing.
@@ -113,9 +112,9 @@ class MetaSink:
 
         Raises:
             Throttled: Meta asks to wait.
-            BatchRejected: one event spoils a request, and Meta does not say which.
-            NeedsOperator: token, permission, account or pixel.
-            Unavailable: no response, or none of Meta's.
+            BatchRejected: Meta refuses a request for one event, and does not say which.
+            NeedsOperator: token, permission, account or pixel is wrong.
+            Unavailable: no response, or a response that is not Meta's.
         """
         outcomes: list[Outcome | None] = [None] * len(batch)
         chunks = await self._encoder.encode(batch, outcomes)
@@ -135,7 +134,7 @@ class MetaSink:
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def check(self, *, currencies: Iterable[str] = ()) -> list[Finding]:
-        """Send one invented lead with the test code: if Meta takes it, pixel and token are right.
+        """Send one invented lead with the test code; if Meta accepts it, pixel and token are right.
 
         Without `MetaSettings.test_event_code` nothing is sent, because the event would count. Meta
         takes all *currencies*.

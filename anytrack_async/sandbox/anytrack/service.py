@@ -45,15 +45,15 @@ class AnyTrackService:
         return self._error(500, "internal_error", "Something went wrong on our side")
 
     def throttled(self) -> Reply:
-        """Return a 429 that asks for a second."""
+        """Return a 429 with a `Retry-After` of a second."""
         reply = self._error(429, "rate_limited", "Too many requests")
         return Reply(429, reply.body, (*reply.headers, (b"retry-after", b"1")))
 
     def handle(self, request: Request) -> Reply:
         """Reply to one request under `/v1`."""
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return refusal
+        rejection = self._check_credentials(request)
+        if rejection is not None:
+            return rejection
         if request.path == "/v1/conversions" and request.method == "POST":
             return self._track(request)
         if request.method != "GET":
@@ -63,7 +63,7 @@ class AnyTrackService:
         except queries.InvalidParameterError as exc:
             return self._invalid({exc.field: str(exc)})
 
-    def _refusal(self, request: Request) -> Reply | None:
+    def _check_credentials(self, request: Request) -> Reply | None:
         if request.bearer not in self._keys:
             self._ledger.reject("unauthorized")
             return self._error(401, "unauthorized", "The API key is missing or not valid")
@@ -80,6 +80,7 @@ class AnyTrackService:
             return self._error(400, "invalid_json", "The body is not JSON")
         if not isinstance(data, dict):
             return self._invalid({"body": "must be an object"})
+        # A repeat is validated too: an invalid conversion is rejected before its key is read.
         if problems := find_problems(data):
             return self._invalid(problems)
         key = event_id(data, request.header(b"idempotency-key"))

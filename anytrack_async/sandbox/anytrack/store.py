@@ -20,7 +20,7 @@ AttributionModel = Literal["last_click", "first_click", "linear", "time_decay"]
 MODELS: tuple[AttributionModel, ...] = ("last_click", "first_click", "linear", "time_decay")
 
 _SOURCES = ("google", "facebook", "tiktok", "newsletter", "bing", "partner")
-_HALF_LIFE = timedelta(days=7)
+_HALF_LIFE = timedelta(days=7)  # of a touchpoint's weight, by time decay
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +68,7 @@ class Journey:
             return cls((), end)
         chance = random.Random(f"{seed}:{click_id}")
         ages = [timedelta(hours=chance.uniform(0.1, 480)) for _ in range(chance.randint(1, 5))]
-        ages.sort(reverse=True)
+        ages.sort(reverse=True)  # oldest first
         return cls(tuple(Touchpoint.make(chance, end - age) for age in ages), end)
 
     @property
@@ -163,6 +163,7 @@ class Stored:
 def money(amount: Decimal) -> str:
     """Return *amount* as text, with two decimals or as many as it has."""
     exponent = amount.as_tuple().exponent
+    # 9.9 → "9.90", 9.905 → "9.905", 1E+2 → "100.00".
     pad = isinstance(exponent, int) and exponent > -2
     return str(amount.quantize(Decimal("0.01")) if pad else amount)
 
@@ -191,6 +192,7 @@ class Store:
         number = self._next
         self._next += 1
         self._bodies[number] = body
+        # With keep=100, storing number 101 drops number 1: there is never more than one to drop.
         self._bodies.pop(number - self._keep, None)
         return number
 
@@ -205,6 +207,7 @@ class Store:
         return (self._read(number, body) for number, body in reversed(self._bodies.items()))
 
     def _read(self, number: int, body: bytes) -> Stored:
+        # Parsed when read: most conversions of a demo never are.
         data = orjson.loads(body)
         time = parse_time(data["timestamp"])
         return Stored(

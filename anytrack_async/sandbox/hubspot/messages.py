@@ -200,6 +200,8 @@ def not_found(message: str, **context: list[str]) -> HubSpotError:
 
 def invalid_values(problems: list[Problem], object_type: str) -> HubSpotError:
     """Return the error made of the *problems* of one input."""
+    # The first problem decides the status. A missing property decides the message, unless the
+    # record conflicts with another one.
     first = problems[0]
     missing = [p.name for p in problems if p.code == "MISSING_REQUIRED_PROPERTY"]
     if missing:

@@ -23,6 +23,7 @@ OBJECT_TYPE_IDS = {"contacts": "0-1", "deals": "0-3"}
 OTHER_KIND = {"deals": "contacts", "contacts": "deals"}
 SINGULAR = {"deals": "DEAL", "contacts": "CONTACT"}
 
+# HubSpot accepts plural, singular and object type id in a path.
 _KINDS = {
     "deals": "deals",
     "deal": "deals",
@@ -192,6 +193,7 @@ class Table:
             number = self._next
             self._next += 1
             self._rows.pop(number - self._keep, None)
+        # An empty value clears a property; an absent one leaves it as it is.
         merged = {**(old.values if old else {}), **values}
         record = Record(
             number=number,
@@ -209,6 +211,7 @@ class Table:
     def _index(self, record: Record, old: Record | None) -> None:
         for name in self.schema.unique:
             index = self._by_value.setdefault(name, {})
+            # A changed e-mail address frees the old one for another contact.
             before, after = old and old.values.get(name), record.values.get(name)
             if before and before != after:
                 index.pop(before, None)

@@ -188,6 +188,7 @@ def group_as_json(name: str, label: str) -> dict[str, Any]:
 
 
 def _require(data: dict[str, Any], names: tuple[str, ...]) -> None:
+    # Present and not empty: HubSpot treats both alike.
     missing = [name for name in names if not isinstance(data.get(name), str) or not data[name]]
     if missing:
         raise invalid(f"Some required fields were not set: [{', '.join(missing)}]")

@@ -22,6 +22,7 @@ REQUIRED = {"deals": ("dealname", "dealstage", "pipeline"), "contacts": ()}
 READ_ONLY = frozenset(("hs_object_id", "createdate", "hs_lastmodifieddate", "lastmodifieddate"))
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
+# A date, a time with its zone, or a Unix time in seconds or milliseconds.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d))?|-?\d{10,13}")
 _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
 
@@ -81,6 +82,7 @@ def _find_error(property_: Property, value: str) -> tuple[str, str] | None:
         return "INVALID_OPTION", _not_an_option(property_, value)
     if property_.name == "email" and not _EMAIL.fullmatch(value):
         return "INVALID_EMAIL", f"Email address {value} is invalid"
+    # Other types accept any text.
     check = _CHECKS.get(property_.type)
     return check(value) if check else None
 

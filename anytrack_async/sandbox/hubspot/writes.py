@@ -93,6 +93,7 @@ def write_batch(portal: Portal, call: Call, table: Table, mode: Mode) -> Reply:
     plans = _plan_batch(table, call.data, mode=mode)
     written = [_write(table, plan) for plan in plans if not plan.error]
     errors = _batch_errors(portal, plans)
+    # An update cannot add a deal or contact, so the ledger does not count it.
     if mode != "update":
         for result in written:
             _record_in_ledger(portal, table, result)
@@ -260,6 +261,7 @@ def _plan(table: Table, input_: Input, *, mode: Mode) -> Plan:
         missing = HubSpotError(status=404, category="OBJECT_NOT_FOUND", message=message)
         return Plan(input=input_, error=missing)
     values = input_.values
+    # The key of an upsert is a property as well: a new deal gets its `anytrack_event_id` from it.
     if mode == "upsert" and not by_record_id:
         key = str(input_.id_property)
         values = {key: normalise(key, input_.id), **values}

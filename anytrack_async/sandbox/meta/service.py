@@ -23,7 +23,7 @@ from anytrack_async.sandbox.settings import SandboxSettings
 
 MAX_EVENTS = 1_000
 MAX_PARTNER_AGENT = 22
-DEDUP_WINDOW = 2 * DAY
+DEDUP_WINDOW = 2 * DAY  # from the first copy; later copies do not extend it
 
 
 class MetaService:
@@ -36,7 +36,7 @@ class MetaService:
         self._traces = itertools.count(1)
         self._random = random.Random(settings.seed)
         # Hashes as keys: a million (pixel, name, id) tuples would need far more memory.
-        self._last_seen: dict[int, float] = {}
+        self._first_seen: dict[int, float] = {}
         self._codes: dict[str, int] = {}
         ledger.extra["test_event_codes"] = self._codes
         self.set_tokens(settings.meta.tokens)
@@ -71,6 +71,7 @@ class MetaService:
         if len(events) > MAX_EVENTS:
             raise errors.bad_parameter(f"param data must have at most {MAX_EVENTS} elements.")
         now = self._clock()
+        # The first invalid event rejects all: so does Meta.
         for event in events:
             if error := find_error(event, now):
                 raise error
@@ -108,10 +109,10 @@ class MetaService:
     def _is_new(self, path: str, event: dict[str, Any], now: float) -> bool:
         pixel = path.split("/")[2]
         key = hash((pixel, event["event_name"], str(event["event_id"])))
-        last = self._last_seen.get(key)
-        if last is not None and now - last <= DEDUP_WINDOW:
+        first = self._first_seen.get(key)
+        if first is not None and now - first <= DEDUP_WINDOW:
             return False
-        self._last_seen[key] = now
+        self._first_seen[key] = now
         return True
 
     def _error(self, error: GraphError, *, usage: int = 1) -> Reply:

@@ -47,7 +47,7 @@ async def test_events_are_those_of_the_batch_in_its_order(encoder_of, conversion
     chunks, outcomes = await encoded(encoder_of(), batch)
 
     assert places(chunks) == list(range(count))
-    assert events(chunks) == [to_event(one, settings()) for one in batch]
+    assert events(chunks) == [to_event(item, settings()) for item in batch]
     assert outcomes == [None] * count
 
 
@@ -74,7 +74,7 @@ async def test_event_that_cannot_be_encoded_is_rejected_alone(encoder_of, conver
 
 
 @pytest.mark.asyncio
-async def test_only_a_slice_that_is_too_long_for_a_request_is_taken_apart(encoder_of, conversion):
+async def test_only_a_slice_too_long_for_a_request_is_split(encoder_of, conversion):
     long = conversion(0, custom_data={"note": "x" * 100_000})
     batch = [long, *(conversion(n) for n in range(1, SLICE + 3))]
     chunks, _ = await encoded(encoder_of(max_bytes=90_000), batch)
@@ -84,7 +84,7 @@ async def test_only_a_slice_that_is_too_long_for_a_request_is_taken_apart(encode
 
 
 @pytest.mark.asyncio
-async def test_nothing_but_refused_events_makes_no_chunk(encoder_of, conversion):
+async def test_a_slice_of_refused_events_makes_no_chunk(encoder_of, conversion):
     chunks, outcomes = await encoded(encoder_of(), [conversion(customer=None, user_agent=None)])
 
     assert chunks == []
@@ -92,7 +92,7 @@ async def test_nothing_but_refused_events_makes_no_chunk(encoder_of, conversion)
 
 
 @pytest.mark.asyncio
-async def test_loop_gets_its_turn_while_a_batch_is_encoded(encoder_of, conversion):
+async def test_other_tasks_run_while_a_batch_is_encoded(encoder_of, conversion):
     turns = 0
 
     async def count():
@@ -112,7 +112,7 @@ async def test_loop_gets_its_turn_while_a_batch_is_encoded(encoder_of, conversio
 
 
 @pytest.mark.asyncio
-async def test_batches_are_encoded_one_after_the_other(encoder_of, conversion):
+async def test_batches_are_encoded_one_at_a_time(encoder_of, conversion):
     seen = []
     encoder = encoder_of(event_name=lambda one: seen.append(one.order_id))
     first, second = ([conversion(n) for n in range(at, at + 3 * SLICE)] for at in (0, 10_000))
@@ -124,7 +124,7 @@ async def test_batches_are_encoded_one_after_the_other(encoder_of, conversion):
 
 
 @pytest.mark.asyncio
-async def test_batch_that_is_cancelled_does_not_hold_up_the_next(encoder_of, conversion):
+async def test_cancelled_batch_does_not_block_the_next(encoder_of, conversion):
     encoder = encoder_of()
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -144,7 +144,7 @@ def test_body_is_json_with_the_events_in_order(settings):
     }
 
 
-def test_body_holds_what_the_settings_say(settings):
+def test_body_has_the_parameters_from_the_settings(settings):
     given = settings(app_secret="s3cret", test_event_code='T"1', partner_agent="shop-1.0")
     body = orjson.loads(request_body([Chunk.of({0: {}})], request_tail(given, "t0ken")))
 
@@ -156,7 +156,7 @@ def test_body_holds_what_the_settings_say(settings):
     }
 
 
-def test_pieces_keep_within_the_bytes_and_lose_nothing():
+def test_requests_keep_within_the_limit_and_lose_nothing():
     chunks = [Chunk((place,), b"x" * size) for place, size in enumerate([3, 3, 9, 1, 1, 1, 1, 1])]
     pieces = list(split_into_requests(chunks, 8))
 
@@ -164,7 +164,7 @@ def test_pieces_keep_within_the_bytes_and_lose_nothing():
     assert [chunk for piece in pieces for chunk in piece] == chunks
 
 
-def test_nothing_makes_no_piece():
+def test_no_chunks_make_no_request():
     assert list(split_into_requests([], 8)) == []
 
 
@@ -199,7 +199,7 @@ def code(**fields):
         ("app", 62 * DAY, "2804003"),
     ],
 )
-def test_event_is_taken_for_some_days(source, age, wanted):
+def test_event_may_be_some_days_old(source, age, wanted):
     assert code(action_source=source, event_time=int(NOW - age)) == wanted
 
 
@@ -252,7 +252,7 @@ def test_one_real_identifier_is_enough(name):
     assert code(user_data={name: "…"}) is None
 
 
-def test_reasons_tell_what_to_do():
+def test_reasons_have_advice():
     assert "7 days" in find_refusal(event(event_time=0), NOW).reason
     assert "e-mail" in find_refusal(event(user_data={}), NOW).reason
 
@@ -268,8 +268,8 @@ def test_reasons_tell_what_to_do():
         ({"action_source": "app", "app_data": {"vendor_id": "1"}}, None),
     ],
 )
-def test_weaknesses_are_told_by_kind(fields, wanted):
+def test_weaknesses_are_reported_by_kind(fields, wanted):
     given = {name: value for name, value in event(**fields).items() if value is not None}
-    found = find_weakness(given)
+    events = find_weakness(given)
 
-    assert (wanted is None and found is None) or wanted in found
+    assert (wanted is None and events is None) or wanted in events

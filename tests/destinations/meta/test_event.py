@@ -75,11 +75,11 @@ def test_time_defaults_to_the_present(conversion, settings):
 
 
 @pytest.mark.parametrize("url", ["ftp://shop.example", "shop.example/x", "javascript:alert(1)"])
-def test_page_that_is_no_web_address_is_left_out(conversion, settings, url):
+def test_page_url_without_http_is_left_out(conversion, settings, url):
     assert "event_source_url" not in to_event(conversion(page_url=url), settings())
 
 
-def test_page_may_be_written_in_capitals(conversion, settings):
+def test_scheme_of_the_page_may_be_upper_case(conversion, settings):
     event = to_event(conversion(page_url="HTTPS://Shop.Example"), settings())
 
     assert event["event_source_url"] == "HTTPS://Shop.Example"
@@ -178,7 +178,7 @@ def test_empty_objects_are_left_out(conversion, settings):
     )
 
 
-def test_lead_without_worth_has_no_custom_data(settings):
+def test_lead_without_revenue_has_no_custom_data(settings):
     event = to_event(Conversion.lead(revenue=Decimal(0)), settings())
 
     assert "custom_data" not in event
@@ -204,7 +204,7 @@ def test_free_purchase_has_a_value_and_a_free_lead_has_none(conversion):
     assert custom_data(free, "Lead") == {}
 
 
-def test_own_fields_pass_flat_but_never_override(conversion):
+def test_own_fields_are_copied_but_never_override(conversion):
     own = {"value": 1, "currency": "XXX", "order_id": "x", "coupon": "SPRING", "tags": ["a"]}
     data = custom_data(conversion(custom_data=own), "Purchase")
 
@@ -217,7 +217,7 @@ def test_own_fields_pass_flat_but_never_override(conversion):
     }
 
 
-def test_own_value_does_not_stand_in_for_revenue(conversion):
+def test_own_value_does_not_replace_the_revenue(conversion):
     free = conversion(revenue=0, order_id=None, custom_data={"value": 1, "currency": "USD"})
 
     assert custom_data(free, "Lead") == {}
@@ -271,7 +271,7 @@ def test_unusable_product_id_is_left_out(conversion, product):
     )
 
 
-def test_given_content_ids_stand(conversion):
+def test_given_content_ids_are_kept(conversion):
     own = {"product_id": "p", "content_ids": ["q"]}
 
     assert custom_data(conversion(custom_data=own), "Purchase")["content_ids"] == ["q"]

@@ -23,11 +23,11 @@ several = st.lists(st.text(), min_size=1, max_size=3).map(tuple)
 
 
 @given(st.sampled_from(["ge", "ct", "st", "zp", "country"]), several)
-def test_places_are_hashed_as_ever(field, values):
+def test_remembered_hashes_equal_new_ones(field, values):
     assert list(hashed_shared(field, values)) == hashed_all(field, values)
 
 
-def test_what_is_remembered_cannot_be_changed_by_who_gets_it(conversion):
+def test_remembered_hashes_cannot_be_changed_by_a_caller(conversion):
     given = conversion(customer=Customer(first_name="Mary", city="Paris"))
     user_data(given)["fn"].append("x")
     user_data(given)["ct"].clear()
@@ -36,7 +36,7 @@ def test_what_is_remembered_cannot_be_changed_by_who_gets_it(conversion):
     assert user_data(given)["ct"] == [hashed("ct", "Paris")]
 
 
-def test_birth_date_is_asked_for_anew(conversion, monkeypatch):
+def test_birth_dates_are_not_remembered(conversion, monkeypatch):
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     given = conversion(customer=Customer(email="a@eg.com", birth_date=tomorrow))
     assert "db" not in user_data(given)
@@ -129,12 +129,12 @@ def test_each_row_has_the_hashes_of_its_own_values(field, column):
         (Shop.ADDRESS,),
     ],
 )
-def test_what_is_not_plain_changes_nothing_for_its_neighbours(field, values):
+def test_unusual_values_do_not_change_their_neighbours(field, values):
     column = [PLAIN[field], values, PLAIN[field]]
-    before, there, after = COLUMNS[field](column)
+    before, result, after = COLUMNS[field](column)
 
     assert before == after == hashed_all(field, PLAIN[field])
-    assert list(there) == hashed_all(field, values)
+    assert list(result) == hashed_all(field, values)
 
 
 def test_first_and_last_names_are_hashed_alike():
@@ -144,7 +144,7 @@ def test_first_and_last_names_are_hashed_alike():
 
 
 @pytest.mark.parametrize("field", COLUMNS)
-def test_rows_do_not_share_what_they_are_given(field):
+def test_rows_do_not_share_lists(field):
     first, second = COLUMNS[field]([PLAIN[field], PLAIN[field]])
     first.append("x")
 
@@ -152,7 +152,7 @@ def test_rows_do_not_share_what_they_are_given(field):
     assert COLUMNS[field]([PLAIN[field]]) == [second]
 
 
-def test_plain_values_do_not_go_one_by_one(monkeypatch):
+def test_plain_values_are_not_hashed_one_at_a_time(monkeypatch):
     def never(field, values):
         raise AssertionError(f"{field} of {values}")
 

@@ -59,7 +59,7 @@ def test_value_becomes_what_meta_expects(case):
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c["verdict"] == "ok"], ids=_id)
-def test_value_the_sdk_handles_well_goes_out_as_the_sdk_sends_it(case):
+def test_value_that_the_sdk_handles_well_is_the_same_on_the_wire(case):
     sent = case["sdk"]["wire"] or []
     assert hashed_all(case["field"], case["raw"]) == (sent if isinstance(sent, list) else [sent])
 
@@ -206,7 +206,7 @@ def test_enum_member_counts_as_its_value():
     assert normalise("ct", City.PARIS) == "paris"
 
 
-def test_nobody_was_born_tomorrow():
+def test_birth_date_in_the_future_is_dropped():
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
 
     assert normalise("db", tomorrow) is None
@@ -239,13 +239,13 @@ def test_cases_cover_all_fields():
     assert len(FIELDS) == 18
 
 
-def test_unknown_field_is_a_mistake():
+def test_unknown_field_raises_key_error():
     with pytest.raises(KeyError, match="email"):
         normalise("email", "joe@eg.com")
 
 
 @given(fields, values)
-def test_no_value_raises_and_nothing_is_never_hashed(field, raw):
+def test_no_value_raises_and_an_empty_one_is_never_hashed(field, raw):
     text = normalise(field, raw)
     sent = hashed(field, raw)
 
@@ -255,7 +255,7 @@ def test_no_value_raises_and_nothing_is_never_hashed(field, raw):
 
 
 @given(fields, values)
-def test_what_goes_out_has_an_encoding(field, raw):
+def test_every_result_can_be_encoded(field, raw):
     (hashed(field, raw) or "").encode()
 
 
@@ -292,7 +292,7 @@ def test_single_value_counts_as_a_list_of_one():
     assert hashed_all("zp", 94035) == hashed_all("zp", ["94035"])
 
 
-def test_every_country_code_is_its_own():
+def test_every_country_code_normalises_to_itself():
     assert len(COUNTRY_CODES) == 249
     assert all(normalise("country", code.upper()) == code for code in COUNTRY_CODES)
 

@@ -172,14 +172,14 @@ def test_value_and_currency_are_the_conversions_own(conversion):
 
 
 @given(conversions)
-def test_match_keys_are_what_is_sent(conversion):
+def test_match_keys_are_the_keys_of_user_data(conversion):
     event = to_event(conversion, SETTINGS)
 
     assert set(match_keys(conversion, SETTINGS)) == set(event["user_data"])
 
 
 @given(conversions)
-def test_event_passes_or_has_a_reason(conversion):
+def test_event_passes_the_preflight_or_has_a_reason(conversion):
     fault = find_refusal(to_event(conversion, SETTINGS, now=NOW.timestamp()), NOW.timestamp())
 
     assert fault is None or (fault.code.startswith("2804") and fault.reason)
@@ -201,11 +201,11 @@ SECRETS = {
 @hypothesis_settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
 )
-async def test_no_customer_in_any_message(batch, code, caplog):
+async def test_no_message_contains_customer_data(batch, code, caplog):
     caplog.set_level(logging.DEBUG)
     caplog.clear()
-    told = {"code": code, "message": f"bad {SECRETS['email']}", "error_user_msg": SECRETS["phone"]}
-    wire = httpx.MockTransport(lambda _: httpx.Response(400, json={"error": told}))
+    error = {"code": code, "message": f"bad {SECRETS['email']}", "error_user_msg": SECRETS["phone"]}
+    wire = httpx.MockTransport(lambda _: httpx.Response(400, json={"error": error}))
     sink = MetaSink(SETTINGS, transport=wire)
     secret = Conversion.sale(
         revenue=1, customer=Customer(**SECRETS), ip_address="198.51.100.77", user_agent="ZqBrowser"
@@ -226,7 +226,7 @@ async def test_no_customer_in_any_message(batch, code, caplog):
 @pytest.mark.asyncio
 @given(batch=st.lists(conversions, max_size=8))
 @hypothesis_settings(max_examples=50, deadline=None)
-async def test_every_conversion_gets_its_own_outcome_in_its_place(batch):
+async def test_outcomes_are_in_the_order_of_the_batch(batch):
     received = []
 
     def take(request):

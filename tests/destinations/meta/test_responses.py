@@ -38,7 +38,7 @@ def test_all_received_is_delivered(caplog):
     assert not caplog.records
 
 
-def test_fewer_received_is_said_loudly_and_sent_again(caplog):
+def test_fewer_received_is_logged_as_an_error_and_retried(caplog):
     outcome = outcome_of_request(response({"events_received": 2, "fbtrace_id": "AbC"}), 3)
 
     assert outcome.status is Status.RETRY
@@ -58,7 +58,7 @@ def test_messages_are_logged_without_customer_data(caplog):
 @pytest.mark.parametrize(
     "body", [b"<html>", b"", b"[]", b"{}", b'{"events_received": "x"}', b'{"success": true}']
 )
-def test_success_that_does_not_say_what_was_received_is_none_of_metas(body):
+def test_success_without_a_count_is_not_metas_response(body):
     with pytest.raises(Unavailable):
         outcome_of_request(response(body), 2)
 
@@ -89,7 +89,7 @@ def test_bad_event_among_others_rejects_the_batch():
     ("code", "signal"), [(190, NeedsOperator), (2, Unavailable), (4, Throttled)]
 )
 @pytest.mark.parametrize("sent", [1, 2])
-def test_other_errors_concern_the_lane_however_few_were_sent(code, signal, sent):
+def test_other_errors_are_about_the_lane_even_for_one_event(code, signal, sent):
     with pytest.raises(signal) as caught:
         outcome_of_request(failed(code), sent)
 
@@ -119,7 +119,7 @@ def test_throttling_waits_as_long_as_the_headers_say(headers, after):
 
 
 @pytest.mark.parametrize(("throttled", "after"), [(0, 1), (1, 2), (5, 32), (6, 60), (9999, 60)])
-def test_less_than_a_minute_to_regain_grows_from_a_second(throttled, after):
+def test_wait_of_less_than_a_minute_doubles_from_one_second(throttled, after):
     headers = {"x-business-use-case-usage": '{"1":[{"estimated_time_to_regain_access":0}]}'}
     with pytest.raises(Throttled) as caught:
         outcome_of_request(failed(4, headers=headers), 5, throttled=throttled)
@@ -145,27 +145,27 @@ def test_throttling_is_known_by_its_code_whatever_the_status(code, status):
 
 
 @pytest.mark.parametrize("code", [1, 2, 341, 368])
-def test_metas_own_failures_are_tried_again(code):
+def test_metas_own_failures_are_retried(code):
     assert action(code) is Action.RETRY
 
 
 @pytest.mark.parametrize("code", [100, 190, 5])
-def test_what_meta_calls_transient_is_tried_again(code):
+def test_transient_errors_are_retried(code):
     assert action(code, is_transient=True) is Action.RETRY
 
 
 @pytest.mark.parametrize("code", [190, 102, 10, 200, 294, 299, 3, 104, 803, 2500])
-def test_token_permission_and_account_hold(code):
+def test_token_permission_and_account_errors_need_an_operator(code):
     assert action(code) is Action.NEEDS_OPERATOR
     assert action(code, status=401) is Action.NEEDS_OPERATOR
 
 
-def test_unknown_or_forbidden_pixel_holds():
+def test_unknown_or_forbidden_pixel_needs_an_operator():
     assert action(100, 33, type="GraphMethodException") is Action.NEEDS_OPERATOR
     assert action(100, 33, type="OAuthException") is Action.NEEDS_OPERATOR
 
 
-def test_wrong_proof_of_the_app_secret_holds():
+def test_wrong_proof_of_the_app_secret_needs_an_operator():
     assert action(100, type="GraphMethodException") is Action.NEEDS_OPERATOR
 
 
@@ -175,7 +175,7 @@ def test_bad_events_are_rejected_by_their_subcode(subcode, status):
     assert action(100, subcode, status=status, type="GraphMethodException") is Action.REJECT
 
 
-def test_other_faults_of_a_parameter_are_rejected():
+def test_other_errors_about_a_parameter_are_rejected():
     assert action(100) is Action.REJECT
     assert action(100, 1234567) is Action.REJECT
 
@@ -203,7 +203,7 @@ def test_status_decides_where_the_code_does_not(status, wanted):
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 502])
-def test_what_is_not_json_is_none_of_metas_answers(status):
+def test_response_that_is_not_json_is_not_metas(status):
     error = read(b"<html>", status)
 
     assert error.action is Action.RETRY
@@ -222,11 +222,11 @@ def test_codes_may_come_as_text(code):
 
 
 @pytest.mark.parametrize("code", [None, "x", [], {}, "1e999"])
-def test_codes_that_are_none_leave_it_to_the_status(code):
+def test_without_a_usable_code_the_status_decides(code):
     assert action(code, status=500) is Action.RETRY
 
 
-def test_text_tells_everything_support_asks_for():
+def test_text_has_everything_that_support_asks_for():
     error = read(
         {
             "error": {
@@ -246,14 +246,14 @@ def test_text_tells_everything_support_asks_for():
     assert error.id == "2804003"
 
 
-def test_text_says_once_what_meta_says_twice():
+def test_repeated_text_is_shown_once():
     error = read({"error": {"message": "Same", "error_user_msg": "Same", "code": 1}}, 500)
 
     assert str(error) == "Same (status 500, code 1)"
     assert error.id == "1"
 
 
-def test_text_without_words_is_text():
+def test_error_without_a_message_still_has_a_text():
     error = read({"error": {"code": 0}}, 500)
 
     assert str(error) == "no reason given (status 500)"
@@ -279,12 +279,12 @@ def test_customer_data_is_masked():
         ("x" * 65, "status 400, code 1)"),
     ],
 )
-def test_trace_is_told_whole_or_not_at_all(trace, shown):
+def test_trace_id_is_shown_whole_or_not_at_all(trace, shown):
     assert shown in str(read({"error": {"message": "m", "code": 1, "fbtrace_id": trace}}))
 
 
 @pytest.mark.parametrize("code", [b"1e999", b"1" + b"0" * 400, b"-1", b"0.5", b"true"])
-def test_numbers_that_are_no_codes_do_no_harm(code):
+def test_codes_that_are_not_numbers_are_ignored(code):
     assert read(b'{"error":{"code":' + code + b"}}", 500).action is Action.RETRY
 
 
@@ -310,13 +310,13 @@ def test_highest_figure_counts():
 @pytest.mark.parametrize(
     "text", ["", "x", "[]", "3", "null", '{"a": "90"}', '{"a": true}', '{"a": [1]}', '{"a": 1e999}']
 )
-def test_headers_that_say_nothing_are_nothing(text):
+def test_headers_without_usage_are_ignored(text):
     assert usage_percent({APP: text, BUSINESS: text}) == 0
     assert regain_seconds({APP: text, BUSINESS: text}) is None
 
 
 @pytest.mark.parametrize("pages", [{"1": {}}, {"1": [3]}, {"1": None}, {"1": "x"}])
-def test_business_headers_of_another_shape_are_nothing(pages):
+def test_business_headers_of_another_shape_are_ignored(pages):
     assert usage_percent(headers(business=pages)) == 0
 
 
@@ -332,7 +332,7 @@ def test_regain_is_bounded():
         assert regain_seconds(headers(business={"1": [page]})) == wanted
 
 
-def test_minutes_to_regain_are_not_taken_for_percent():
+def test_minutes_to_regain_access_are_not_counted_as_percent():
     page = {"call_count": 10, "estimated_time_to_regain_access": 95}
 
     assert usage_percent(headers(business={"1": [page]})) == 10
@@ -362,7 +362,7 @@ async def test_requests_slow_down_before_the_quota_is_used(naps, used, wait):
 
 
 @pytest.mark.asyncio
-async def test_calmer_answer_does_not_shorten_a_pause(naps):
+async def test_lower_usage_does_not_shorten_a_pause(naps):
     pace = QuotaPacer()
     pace.record(headers(app={"call_count": 100}))
     pace.record(headers(app={"call_count": 91}))

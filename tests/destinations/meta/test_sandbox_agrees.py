@@ -82,7 +82,7 @@ _conversions = st.builds(
 
 @given(batch=st.lists(_conversions, max_size=6))
 @hypothesis_settings(max_examples=150, deadline=None)
-async def test_what_passes_the_preflight_is_taken(batch):
+async def test_event_that_passes_the_preflight_is_accepted(batch):
     sink, page = make()
     outcomes = await sink.deliver(batch)
 
@@ -115,7 +115,7 @@ async def test_test_code_arrives():
         ({"app_secret": None}, "100"),
     ],
 )
-async def test_wrong_settings_hold(fields, code):
+async def test_wrong_settings_need_an_operator(fields, code):
     sink, _ = make(**fields)
     with pytest.raises(NeedsOperator) as caught:
         await sink.deliver([sale(1), sale(2)])

@@ -60,7 +60,7 @@ def test_settings_come_from_the_environment():
     )
 
 
-def test_environment_without_meta_means_no_meta():
+def test_without_metas_variables_there_are_no_settings():
     assert MetaSettings.from_env({"META_APP_SECRET": "s"}) is None
 
 
@@ -68,11 +68,11 @@ def test_environment_without_meta_means_no_meta():
     ("variable", "missing"),
     [("META_PIXEL_ID", "META_ACCESS_TOKEN"), ("META_ACCESS_TOKEN", "META_PIXEL_ID")],
 )
-def test_half_an_environment_names_what_is_missing(variable, missing):
+def test_error_names_the_missing_variable(variable, missing):
     with pytest.raises(ConfigurationError, match=missing):
         MetaSettings.from_env({variable: "x"})
 
 
 @pytest.mark.parametrize("source", get_args(ActionSource))
-def test_every_action_source_is_taken(settings, source):
+def test_every_action_source_is_a_valid_setting(settings, source):
     assert settings(action_source=source).action_source == source

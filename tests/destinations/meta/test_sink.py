@@ -59,7 +59,9 @@ async def test_same_event_twice_in_a_batch_is_sent_twice(sink_of, wire, conversi
     assert wire.event_ids() == ["sale:o1", "sale:o1"]
 
 
-async def test_what_meta_would_refuse_is_rejected_without_a_request(sink_of, wire, conversion):
+async def test_event_that_meta_would_refuse_is_rejected_without_a_request(
+    sink_of, wire, conversion
+):
     batch = [conversion(1, timestamp=STALE), conversion(2, customer=None, user_agent=None)]
     outcomes = await sink_of().deliver(batch)
 
@@ -68,7 +70,7 @@ async def test_what_meta_would_refuse_is_rejected_without_a_request(sink_of, wir
     assert not wire.requests
 
 
-async def test_good_ones_go_without_the_bad_ones(sink_of, wire, conversion):
+async def test_good_events_are_sent_without_the_bad_ones(sink_of, wire, conversion):
     batch = [conversion(1), conversion(2, timestamp=STALE), conversion(3)]
     outcomes = await sink_of().deliver(batch)
 
@@ -90,7 +92,7 @@ async def test_bad_event_alone_is_rejected(sink_of, wire, conversion, graph_erro
     assert outcome.code == "2804016"
 
 
-async def test_last_good_one_of_a_batch_counts_as_alone(sink_of, wire, conversion, graph_error):
+async def test_last_good_event_of_a_batch_counts_as_alone(sink_of, wire, conversion, graph_error):
     wire.replies = [graph_error(100, 2804016)]
     outcomes = await sink_of().deliver([conversion(1, timestamp=STALE), conversion(2)])
 
@@ -101,7 +103,9 @@ async def test_last_good_one_of_a_batch_counts_as_alone(sink_of, wire, conversio
     ("code", "signal"),
     [(190, NeedsOperator), (17, Throttled), (2, Unavailable)],
 )
-async def test_signals_carry_what_is_settled(sink_of, wire, conversion, graph_error, code, signal):
+async def test_signals_carry_the_known_outcomes(
+    sink_of, wire, conversion, graph_error, code, signal
+):
     wire.replies = [graph_error(code)]
     with pytest.raises(signal) as caught:
         await sink_of().deliver([conversion(1), conversion(2, timestamp=STALE), conversion(3)])
@@ -109,7 +113,9 @@ async def test_signals_carry_what_is_settled(sink_of, wire, conversion, graph_er
     assert statuses(caught.value.outcomes) == [None, Status.REJECTED, None]
 
 
-async def test_signal_about_all_carries_nothing(sink_of, wire, conversion, graph_error):
+async def test_signal_about_the_whole_batch_carries_no_outcomes(
+    sink_of, wire, conversion, graph_error
+):
     wire.replies = [graph_error(190)]
     with pytest.raises(NeedsOperator) as caught:
         await sink_of().deliver([conversion(1), conversion(2)])
@@ -117,7 +123,7 @@ async def test_signal_about_all_carries_nothing(sink_of, wire, conversion, graph
     assert caught.value.outcomes == ()
 
 
-async def test_rejected_batch_is_about_all_of_it(sink_of, wire, conversion, graph_error):
+async def test_rejected_batch_carries_no_outcomes(sink_of, wire, conversion, graph_error):
     wire.replies = [graph_error(100, 2804050)]
     with pytest.raises(BatchRejected) as caught:
         await sink_of().deliver([conversion(1), conversion(2, timestamp=STALE), conversion(3)])
@@ -125,9 +131,7 @@ async def test_rejected_batch_is_about_all_of_it(sink_of, wire, conversion, grap
     assert caught.value.outcomes == ()
 
 
-async def test_throttling_without_a_time_grows_until_an_answer_is_good(
-    sink_of, wire, conversion, graph_error
-):
+async def test_wait_without_a_time_grows_until_a_success(sink_of, wire, conversion, graph_error):
     soon = {"x-business-use-case-usage": '{"1":[{"estimated_time_to_regain_access":0}]}'}
     busy = graph_error(4, headers={**soon, "x-app-usage": '{"call_count":100}'})
     wire.replies = [busy, busy, wire.success, busy]
@@ -142,7 +146,7 @@ async def test_throttling_without_a_time_grows_until_an_answer_is_good(
     assert waits == [1, 2, 1]
 
 
-async def test_long_batch_goes_in_pieces(sink_of, wire, conversion):
+async def test_long_batch_is_sent_in_several_requests(sink_of, wire, conversion):
     outcomes = await sink_of(max_bytes=800).deliver([conversion(n) for n in range(5)])
 
     assert statuses(outcomes) == [Status.DELIVERED] * 5
@@ -185,7 +189,7 @@ async def test_slice_that_fills_a_request_is_not_one_byte_over_the_limit(sink_of
         assert all(len(request.content) <= limit for request in wire.requests)
 
 
-async def test_event_longer_than_the_limit_goes_alone(sink_of, wire, conversion):
+async def test_event_longer_than_the_limit_is_sent_alone(sink_of, wire, conversion):
     batch = [conversion(1), conversion(2, custom_data={"note": "x" * 5000}), conversion(3)]
     outcomes = await sink_of(max_bytes=1000).deliver(batch)
 
@@ -236,7 +240,7 @@ async def test_chunks_of_a_request_are_freed_before_later_requests(sink_of, wire
     assert alive == [2, 1, 0]
 
 
-async def test_pieces_sent_before_a_signal_stay_delivered(sink_of, wire, conversion, graph_error):
+async def test_requests_before_a_signal_stay_delivered(sink_of, wire, conversion, graph_error):
     wire.replies = [wire.success, graph_error(4)]
     with pytest.raises(Throttled) as caught:
         await sink_of(max_bytes=800).deliver([conversion(n) for n in range(5)])
@@ -245,7 +249,7 @@ async def test_pieces_sent_before_a_signal_stay_delivered(sink_of, wire, convers
     assert len(wire.requests) == 2
 
 
-async def test_event_that_meta_lost_is_tried_again(sink_of, wire, conversion):
+async def test_events_that_meta_lost_are_retried(sink_of, wire, conversion):
     wire.replies = [httpx.Response(200, json={"events_received": 1})]
 
     assert statuses(await sink_of().deliver([conversion(1), conversion(2)])) == [Status.RETRY] * 2
@@ -255,7 +259,7 @@ async def test_event_that_meta_lost_is_tried_again(sink_of, wire, conversion):
     "failure",
     [httpx.ConnectError("no"), httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("cut")],
 )
-async def test_no_answer_means_unavailable(sink_of, wire, conversion, failure):
+async def test_no_response_means_unavailable(sink_of, wire, conversion, failure):
     def fail(request):
         raise failure
 
@@ -297,7 +301,7 @@ async def test_new_token_is_proven_by_each_request_that_carries_it(sink_of, wire
     assert first != second
 
 
-async def test_useless_token_is_refused_and_the_old_one_stays(sink_of, wire, conversion):
+async def test_invalid_token_is_refused_and_the_old_one_stays(sink_of, wire, conversion):
     sink = sink_of()
     with pytest.raises(ConfigurationError):
         sink.use_token("")
@@ -317,7 +321,7 @@ async def test_callback_that_fails_rejects_its_conversion_alone(sink_of, wire, c
     assert outcomes[1].error == "could not be made an event: RuntimeError"
 
 
-async def test_weakness_is_told_once_of_each_kind(sink_of, conversion, caplog):
+async def test_weaknesses_are_reported_once_of_each_kind(sink_of, conversion, caplog):
     sink = sink_of()
     weak = [conversion(n, user_agent=None) for n in range(3)] + [conversion(4, page_url=None)]
     await sink.deliver(weak)
@@ -358,7 +362,7 @@ async def test_closing_closes_the_transport(settings):
     assert transport.closed
 
 
-async def test_sink_says_what_it_can_take(sink_of):
+async def test_sink_limits_come_from_the_settings(sink_of):
     sink: Sink = sink_of(batch=500, concurrency=2)
 
     assert sink.name == "meta"
@@ -366,11 +370,11 @@ async def test_sink_says_what_it_can_take(sink_of):
     assert sink.limits.concurrency == 2
 
 
-async def test_pixels_have_names_of_their_own(settings):
+async def test_each_pixel_may_have_its_own_name(settings):
     assert MetaSink(settings(), name="meta-eu").name == "meta-eu"
 
 
-async def test_no_secret_and_no_customer_in_what_is_shown(
+async def test_no_secret_and_no_customer_data_in_messages(
     sink_of, wire, conversion, graph_error, caplog
 ):
     caplog.set_level(logging.DEBUG)

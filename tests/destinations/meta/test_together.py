@@ -61,26 +61,26 @@ settings_given = st.sampled_from(
 
 @given(batches, settings_given)
 @hypothesis_settings(deadline=None)
-def test_each_becomes_what_it_becomes_alone(batch, settings):
+def test_events_mapped_together_equal_events_mapped_alone(batch, settings):
     now = NOW.timestamp()
 
     assert to_events(batch, settings, now=now) == [
-        to_event(one, settings, now=now) for one in batch
+        to_event(item, settings, now=now) for item in batch
     ]
-    seen_at = [one.timestamp for one in batch]
-    alone = [user_data(one, settings) for one in batch]
+    seen_at = [item.timestamp for item in batch]
+    alone = [user_data(item, settings) for item in batch]
     assert all_user_data(batch, settings, seen_at) == alone
 
 
 @given(batches)
 @hypothesis_settings(deadline=None, max_examples=30)
-def test_numbers_and_countries_are_read_for_each_alone(batch):
+def test_numbers_and_countries_are_read_for_each_conversion(batch):
     pytest.importorskip("phonenumbers")
     settings = MetaSettings(pixel_id="1", access_token="t", phone_region="DE")
     now = NOW.timestamp()
 
     assert to_events(batch, settings, now=now) == [
-        to_event(one, settings, now=now) for one in batch
+        to_event(item, settings, now=now) for item in batch
     ]
 
 
@@ -110,7 +110,7 @@ def _made(number, kind):
     )
 )
 @hypothesis_settings(deadline=None, max_examples=50)
-async def test_bad_ones_change_no_other(kinds):
+async def test_bad_conversions_do_not_change_others(kinds):
     settings = MetaSettings(pixel_id="1", access_token="t", event_name=_named)
     batch = [_made(number, kind) for number, kind in enumerate(kinds)]
     outcomes = [None] * len(batch)

@@ -56,12 +56,12 @@ def test_customer_data_is_normalised_and_hashed(conversion, field, raw, name, no
 
 
 def test_several_values_are_sent_once_each_in_a_stable_order(conversion):
-    given = ["b@x.example", "a@x.example", "B@x.example"]
-    there = data_of(conversion, email=given, external_id=["2", "1", "2"])
+    sale = ["b@x.example", "a@x.example", "B@x.example"]
+    result = data_of(conversion, email=sale, external_id=["2", "1", "2"])
 
-    assert there == data_of(conversion, email=given[::-1], external_id=["1", "2"])
-    assert sorted(there["em"]) == sorted({digest("a@x.example"), digest("b@x.example")})
-    assert sorted(there["external_id"]) == sorted([digest("1"), digest("2")])
+    assert result == data_of(conversion, email=sale[::-1], external_id=["1", "2"])
+    assert sorted(result["em"]) == sorted({digest("a@x.example"), digest("b@x.example")})
+    assert sorted(result["external_id"]) == sorted([digest("1"), digest("2")])
 
 
 def test_external_ids_that_differ_in_case_alone_are_one(conversion):
@@ -71,9 +71,9 @@ def test_external_ids_that_differ_in_case_alone_are_one(conversion):
 
 
 def test_unusable_values_are_left_out(conversion):
-    there = data_of(conversion, email="no address", phone=["12", "+1 555 010 9999"], gender="?")
+    result = data_of(conversion, email="no address", phone=["12", "+1 555 010 9999"], gender="?")
 
-    assert there == {"ph": [digest("15550109999")]}
+    assert result == {"ph": [digest("15550109999")]}
 
 
 def test_nothing_is_hashed_twice(conversion):
@@ -85,8 +85,8 @@ def test_nothing_is_hashed_twice(conversion):
 
 
 def test_external_id_may_go_out_as_given(conversion, settings):
-    given = conversion(customer=Customer(external_id="User-7"))
-    event = to_event(given, settings(hash_external_id=False))
+    sale = conversion(customer=Customer(external_id="User-7"))
+    event = to_event(sale, settings(hash_external_id=False))
 
     assert event["user_data"]["external_id"] == ["User-7"]
 
@@ -99,29 +99,29 @@ def test_ip_address_goes_out_unhashed(conversion, address):
 @pytest.mark.parametrize(
     "address", ["203.0.113", "203.0.113.999", "unknown", "1.2.3.4, 5.6.7.8", "fe80::1%eth0", "a\0b"]
 )
-def test_what_is_no_ip_address_is_left_out(conversion, address):
+def test_invalid_ip_address_is_left_out(conversion, address):
     assert "client_ip_address" not in user_data(conversion(ip_address=address))
 
 
 def test_click_and_browser_ids_go_out_as_given(conversion):
-    there = data_of(conversion, fbc="fb.1.1554763741205.AbC", fbp="fb.1.1596403881668.1116446470")
+    result = data_of(conversion, fbc="fb.1.1554763741205.AbC", fbp="fb.1.1596403881668.1116446470")
 
-    assert there == {"fbc": "fb.1.1554763741205.AbC", "fbp": "fb.1.1596403881668.1116446470"}
+    assert result == {"fbc": "fb.1.1554763741205.AbC", "fbp": "fb.1.1596403881668.1116446470"}
 
 
 def test_fbc_is_built_from_the_click_id(conversion):
     at = datetime(2026, 9, 1, 12, 0, 0, 123_000, UTC)
     customer = Customer(fbc="garbage", fbp="garbage", fbclid="IwAR_x")
 
-    there = user_data(conversion(timestamp=at, customer=customer, user_agent=None))
+    result = user_data(conversion(timestamp=at, customer=customer, user_agent=None))
 
-    assert there == {"fbc": f"fb.1.{int(at.timestamp() * 1000)}.IwAR_x"}
+    assert result == {"fbc": f"fb.1.{int(at.timestamp() * 1000)}.IwAR_x"}
 
 
 def test_given_fbc_wins_over_the_click_id(conversion):
-    there = data_of(conversion, fbc="fb.1.1554763741205.AbC", fbclid="other")
+    result = data_of(conversion, fbc="fb.1.1554763741205.AbC", fbclid="other")
 
-    assert there == {"fbc": "fb.1.1554763741205.AbC"}
+    assert result == {"fbc": "fb.1.1554763741205.AbC"}
 
 
 def test_fbc_is_built_from_the_pages_address_and_its_referrer(conversion):
@@ -136,9 +136,9 @@ def test_fbc_is_built_from_the_pages_address_and_its_referrer(conversion):
 
 
 def test_click_of_a_conversion_from_the_future_is_dated_now(conversion, settings):
-    given = conversion(timestamp=datetime(2030, 1, 1, tzinfo=UTC), customer=Customer(fbclid="AbC"))
+    sale = conversion(timestamp=datetime(2030, 1, 1, tzinfo=UTC), customer=Customer(fbclid="AbC"))
 
-    event = to_event(given, settings(), now=1_800_000_000.0)
+    event = to_event(sale, settings(), now=1_800_000_000.0)
 
     assert event["user_data"]["fbc"] == "fb.1.1800000000000.AbC"
 
@@ -148,32 +148,32 @@ def test_unusable_click_id_is_left_out(conversion):
 
 
 def test_identifiers_only_meta_has_are_never_hashed(conversion):
-    given = {
+    sale = {
         name: f"{name} 1"
         for name in (
             *("subscription_id", "fb_login_id", "lead_id", "anon_id", "madid", "page_id"),
             *("page_scoped_user_id", "ctwa_clid", "ig_account_id", "ig_sid"),
         )
     }
-    fields = MetaFields(user_data=MetaUserData(**given, extra={"new_id": "n"}))
-    there = user_data(conversion(customer=None, user_agent=None, meta=fields))
+    fields = MetaFields(user_data=MetaUserData(**sale, extra={"new_id": "n"}))
+    result = user_data(conversion(customer=None, user_agent=None, meta=fields))
 
-    assert there == {**given, "new_id": "n"}
+    assert result == {**sale, "new_id": "n"}
 
 
-def test_match_keys_name_what_will_be_sent(conversion, settings):
-    given = conversion(
+def test_match_keys_name_the_identifiers_that_are_sent(conversion, settings):
+    sale = conversion(
         customer=Customer(email="jane@example.com", phone="?", external_id="7", fbclid="A"),
         ip_address="::1",
     )
 
-    assert set(match_keys(given)) == {
+    assert set(match_keys(sale)) == {
         *("em", "external_id", "client_ip_address", "client_user_agent", "fbc")
     }
-    assert set(match_keys(given, settings())) == set(to_event(given, settings())["user_data"])
+    assert set(match_keys(sale, settings())) == set(to_event(sale, settings())["user_data"])
 
 
-def test_nobody_matches_nobody(conversion):
+def test_unknown_visitor_has_no_match_keys(conversion):
     assert match_keys(conversion(customer=None, user_agent=None)) == ()
 
 
@@ -204,7 +204,7 @@ def _ours(case):
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case["query"] != {"fbclid": [""]}], ids=str
 )
-def test_fbc_is_that_of_metas_builder_without_its_marker(case):
+def test_fbc_equals_that_of_metas_builder_without_its_marker(case):
     assert _ours(case) == _without_marker(case["fbc"])
 
 
@@ -216,16 +216,16 @@ def test_empty_click_id_makes_no_fbc_though_metas_builder_makes_one():
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_what_metas_builder_makes_is_kept_as_given(case):
-    made = [value for value in (case["fbc"], case["fbp"]) if value and ".." not in value]
+def test_cookies_of_metas_builder_are_kept_unchanged(case):
+    built = [value for value in (case["fbc"], case["fbp"]) if value and ".." not in value]
 
-    assert [valid_cookie(value) for value in made] == made
+    assert [valid_cookie(value) for value in built] == built
 
 
 def test_milliseconds_are_exact_in_any_time_zone():
-    there = SEEN_AT.astimezone(timezone(timedelta(hours=-7)))
+    result = SEEN_AT.astimezone(timezone(timedelta(hours=-7)))
 
-    assert fbc("AbC", SEEN_AT) == fbc("AbC", there) == "fb.1.1700000000123.AbC"
+    assert fbc("AbC", SEEN_AT) == fbc("AbC", result) == "fb.1.1700000000123.AbC"
 
 
 @pytest.mark.parametrize("fbclid", ["", " ", "a.b", "a\nb", "a\0", "\ud800"])
@@ -306,15 +306,15 @@ def read_user_data(customer: Customer, **changes):
 
 @pytest.mark.parametrize("written", ["020 7946 0958", "+44 (0)20 7946 0958", "+44 20 7946 0958"])
 def test_national_number_gets_its_country_code(written):
-    there = read_user_data(Customer(phone=written), phone_region="GB")
+    result = read_user_data(Customer(phone=written), phone_region="GB")
 
-    assert there["ph"] == [hashed("ph", "442079460958")]
+    assert result["ph"] == [hashed("ph", "442079460958")]
 
 
 def test_number_that_the_library_cannot_read_follows_the_plain_rules():
-    there = read_user_data(Customer(phone="x12345678901"), phone_region="GB")
+    result = read_user_data(Customer(phone="x12345678901"), phone_region="GB")
 
-    assert there["ph"] == [hashed("ph", "12345678901")]
+    assert result["ph"] == [hashed("ph", "12345678901")]
 
 
 def test_digest_stays_a_digest():
@@ -334,9 +334,9 @@ def test_plain_rules_need_no_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
     monkeypatch.setitem(sys.modules, "pycountry", None)
 
-    there = read_user_data(Customer(phone="+44 20 7946 0958", country="GB"))
+    result = read_user_data(Customer(phone="+44 20 7946 0958", country="GB"))
 
-    assert there["ph"] == [hashed("ph", "442079460958")]
+    assert result["ph"] == [hashed("ph", "442079460958")]
     MetaSink(make_settings())
 
 
@@ -344,7 +344,7 @@ def test_plain_rules_need_no_library(monkeypatch):
     ("wanted", "module"),
     [({"phone_region": "GB"}, "phonenumbers"), ({"country_names": True}, "pycountry")],
 )
-def test_missing_library_is_told_when_the_sink_is_made(monkeypatch, wanted, module):
+def test_missing_library_is_reported_when_the_sink_is_made(monkeypatch, wanted, module):
     monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(ConfigurationError, match=r"anytrack_async\[normalise\]"):
