@@ -141,6 +141,18 @@ async def test_refused_credentials_hold_the_lane_and_lose_nothing():
     assert not world.events_of(DeadLettered)
 
 
+@pytest.mark.parametrize("cause", ["credentials", "configuration"])
+@pytest.mark.asyncio
+async def test_the_event_of_a_held_lane_has_the_cause(cause):
+    sink = FakeSink(answer=Service(NeedsOperator("no pipeline 'Shop'", cause=cause)))
+    world = World(sink, clock=Clock(), drain=0.0)
+    async with world.open(leaving=True):
+        await world.submit(sale("a"))
+        await world.until(lambda: world.events_of(LaneHeld))
+
+    assert world.events_of(LaneHeld)[0].cause == cause
+
+
 @pytest.mark.asyncio
 async def test_a_held_lane_resumes_after_a_delivered_probe():
     clock = Clock()

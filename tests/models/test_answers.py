@@ -51,10 +51,10 @@ def test_only_waiting_and_retry_are_not_final(status: Status):
 
 
 def test_a_report_is_final_once_every_destination_is():
-    completed, open_ = outcome(Status.DEAD), outcome(Status.WAITING)
+    dead, waiting = outcome(Status.DEAD), outcome(Status.WAITING)
 
-    assert not Report(event_id="e", outcomes={"a": completed, "b": open_}).final
-    assert Report(event_id="e", outcomes={"a": completed, "b": completed}).final
+    assert not Report(event_id="e", outcomes={"a": dead, "b": waiting}).final
+    assert Report(event_id="e", outcomes={"a": dead, "b": dead}).final
 
 
 def test_a_report_is_delivered_only_if_all_have_it():

@@ -209,3 +209,28 @@ async def test_a_client_that_disconnects_early_is_not_counted(app):
 
     assert sent == []
     assert app.ledger.as_dict()["anytrack"]["requests"] == 0
+
+
+async def test_a_broken_connection_waits_for_the_disconnect(make):
+    app = make(**only("reset"))
+    messages = [
+        {"type": "http.request", "body": b"{}"},
+        {"type": "http.request", "body": b""},
+        {"type": "http.disconnect"},
+    ]
+    hang_ups, sent = [], []
+
+    async def receive():
+        return messages.pop(0)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/conversions",
+        "query_string": b"",
+        "headers": [],
+        "state": {"hang_up": hang_ups.append},
+    }
+    await app(scope, receive, sent.append)
+
+    assert (hang_ups, sent, messages) == (["reset"], [], [])

@@ -2,8 +2,8 @@
 
 A synced commit takes milliseconds, whatever its size. So calls that arrive while one group is being
 written form the next: with 100 tasks that each append one conversion and wait, a commit carries
-about 100. A Python call costs about as much as one column of a row, hence flat lists of column
-values, statements that insert 64 rows at a time, and a result per row only if one is not new.
+about 100. The column values of a group are one flat list, so that a statement can insert 64 rows,
+and there is a result per row only if not all of them are new.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class GroupCommit:
 
 
 def _copy(error: Exception) -> Exception:
-    """Return *error* for one of several tasks: they must not share an exception's traceback."""
+    """Return *error*, copied if it is an `OutboxError`, because several tasks raise it at once."""
     if not isinstance(error, OutboxError):
         return error
     copy = OutboxError(str(error))

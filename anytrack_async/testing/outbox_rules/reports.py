@@ -133,6 +133,14 @@ class ReportRules(Rules):
 
         assert (await _outcomes(outbox, 1))["alpha"][0] is Status.WAITING
 
+    async def test_a_claim_settled_before_an_earlier_one_is_delivered(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1, 2))
+        await outbox.claim("alpha", 1, LEASE)
+        await outbox.settle(await outbox.claim("alpha", 1, LEASE))
+
+        assert (await _outcomes(outbox, 1))["alpha"][0] is Status.WAITING
+        assert (await _outcomes(outbox, 2))["alpha"][0] is Status.DELIVERED
+
     # Depths and backlog
 
     async def test_depths_count_every_conversion_once(self, outbox: Outbox, clock: Clock) -> None:

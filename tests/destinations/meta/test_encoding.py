@@ -270,6 +270,6 @@ def test_reasons_have_advice():
 )
 def test_weaknesses_are_reported_by_kind(fields, wanted):
     given = {name: value for name, value in event(**fields).items() if value is not None}
-    events = find_weakness(given)
+    weakness = find_weakness(given)
 
-    assert (wanted is None and events is None) or wanted in events
+    assert (wanted is None and weakness is None) or wanted in weakness

@@ -56,10 +56,10 @@ def test_customer_data_is_normalised_and_hashed(conversion, field, raw, name, no
 
 
 def test_several_values_are_sent_once_each_in_a_stable_order(conversion):
-    sale = ["b@x.example", "a@x.example", "B@x.example"]
-    result = data_of(conversion, email=sale, external_id=["2", "1", "2"])
+    emails = ["b@x.example", "a@x.example", "B@x.example"]
+    result = data_of(conversion, email=emails, external_id=["2", "1", "2"])
 
-    assert result == data_of(conversion, email=sale[::-1], external_id=["1", "2"])
+    assert result == data_of(conversion, email=emails[::-1], external_id=["1", "2"])
     assert sorted(result["em"]) == sorted({digest("a@x.example"), digest("b@x.example")})
     assert sorted(result["external_id"]) == sorted([digest("1"), digest("2")])
 
@@ -148,17 +148,17 @@ def test_unusable_click_id_is_left_out(conversion):
 
 
 def test_identifiers_only_meta_has_are_never_hashed(conversion):
-    sale = {
+    ids = {
         name: f"{name} 1"
         for name in (
             *("subscription_id", "fb_login_id", "lead_id", "anon_id", "madid", "page_id"),
             *("page_scoped_user_id", "ctwa_clid", "ig_account_id", "ig_sid"),
         )
     }
-    fields = MetaFields(user_data=MetaUserData(**sale, extra={"new_id": "n"}))
+    fields = MetaFields(user_data=MetaUserData(**ids, extra={"new_id": "n"}))
     result = user_data(conversion(customer=None, user_agent=None, meta=fields))
 
-    assert result == {**sale, "new_id": "n"}
+    assert result == {**ids, "new_id": "n"}
 
 
 def test_match_keys_name_the_identifiers_that_are_sent(conversion, settings):
@@ -223,9 +223,9 @@ def test_cookies_of_metas_builder_are_kept_unchanged(case):
 
 
 def test_milliseconds_are_exact_in_any_time_zone():
-    result = SEEN_AT.astimezone(timezone(timedelta(hours=-7)))
+    elsewhere = SEEN_AT.astimezone(timezone(timedelta(hours=-7)))
 
-    assert fbc("AbC", SEEN_AT) == fbc("AbC", result) == "fb.1.1700000000123.AbC"
+    assert fbc("AbC", SEEN_AT) == fbc("AbC", elsewhere) == "fb.1.1700000000123.AbC"
 
 
 @pytest.mark.parametrize("fbclid", ["", " ", "a.b", "a\nb", "a\0", "\ud800"])
