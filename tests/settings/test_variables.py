@@ -133,7 +133,7 @@ def test_the_error_names_an_invalid_variable_and_not_its_value(
 
 
 def test_an_error_about_no_single_variable_stays_as_it_is():
-    with pytest.raises(ConfigurationError, match=r"^give access_token or oauth$"):
+    with pytest.raises(ConfigurationError, match=r"^HubSpotSettings needs access_token or oauth$"):
         build_settings(HubSpotSettings, {}, HubSpotSettings.VARIABLES)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from anytrack_async.destinations.hubspot.mapping import to_custom_event
 from anytrack_async.destinations.hubspot.portal import Portal
-from anytrack_async.destinations.hubspot.problem import BatchOutcomes, ProblemKind, Refusal
+from anytrack_async.destinations.hubspot.problem import BatchOutcomes, HubSpotError, ProblemKind
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import DELIVERED, Outcome
@@ -17,7 +17,7 @@ _NO_IDENTITY = Outcome.rejected(
     code="NO_IDENTITY",
 )
 
-# An event that is sent alone is the one that the response is about.
+# If a single event was sent, the response is about this event.
 _DECIDED_IF_ALONE = (ProblemKind.REJECTED, ProblemKind.BATCH_REJECTED, ProblemKind.EXISTS)
 
 
@@ -26,11 +26,11 @@ async def send_custom_events(
 ) -> list[Outcome]:
     """Send up to 100 conversions as custom events.
 
-    A success is a status without a body, so HubSpot never says which of several events is bad:
-    the lane halves a rejected batch until the bad event is alone.
+    HubSpot's response has no body, so it never says which of several events is bad: the lane halves
+    a rejected batch until the bad event is alone.
 
     Raises:
-        SinkSignal: the lane has to decide about the batch; has the outcomes there are already.
+        SinkSignal: the lane has to decide about the batch; the signal has the outcomes so far.
     """
     batch = BatchOutcomes(conversions=conversions)
     inputs = _map(batch, settings)
@@ -61,7 +61,7 @@ def _map(batch: BatchOutcomes, settings: HubSpotSettings) -> dict[str, dict[str,
 async def _send(portal: Portal, batch: BatchOutcomes, inputs: dict[str, dict[str, Any]]) -> None:
     try:
         await portal.write(portal.paths.events, list(inputs.values()), counted=False)
-    except Refusal as exc:
+    except HubSpotError as exc:
         problem = exc.problem
         alone = len(inputs) == 1 and problem.kind in _DECIDED_IF_ALONE
         if not alone and problem.kind is not ProblemKind.RETRY_LATER:

@@ -13,9 +13,9 @@ from anytrack_async.destinations.hubspot.portal import Portal, json_of
 from anytrack_async.destinations.hubspot.problem import (
     PROPERTY_MISSING,
     BatchOutcomes,
+    HubSpotError,
     Problem,
     ProblemKind,
-    Refusal,
     context_values,
     objects_in,
 )
@@ -47,21 +47,22 @@ async def write_deals(
     """Write up to 100 conversions: contacts, then deals, then links; repeating changes nothing.
 
     Raises:
-        SinkSignal: the lane has to decide about some conversions; has the outcomes of the others.
+        SinkSignal: the lane has to decide about some conversions; the signal has the outcomes of
+            the others.
     """
     # A batch of 100 conversions becomes three requests, for example:
     # 1. upsert contacts: 90 conversions have an e-mail address, of 60 customers. HubSpot refuses
     #    two equal ids in a batch, so 60 contacts are sent, each with the properties of all of a
     #    customer's conversions.
-    # 2. upsert deals: 98 of them, if two event ids are there twice.
+    # 2. upsert deals: 98 of them, if two event ids occur twice.
     # 3. link: a pair of ids for each deal that was written and has a contact, here 88.
-    # A request that HubSpot refuses because of inputs that it names goes again without these. If
-    # it names none, the lane halves the batch.
+    # If HubSpot refuses a request and names the bad inputs, the request is sent again without them.
+    # If it names none, the lane halves the batch.
     batch = DealBatch.build(conversions, settings)
     try:
         contacts = await upsert(portal, "contacts", list(batch.contacts.values()))
         deals = await upsert(portal, "deals", list(batch.deals.values()))
-    except Refusal as exc:
+    except HubSpotError as exc:
         raise batch.signal(exc.problem) from exc
     deal_ids = _record_deals(batch, deals, settings)
     links = _record_contacts(batch, deal_ids, contacts)
@@ -75,8 +76,8 @@ class DealBatch(BatchOutcomes):
     """A batch of conversions as inputs for HubSpot, and their outcomes.
 
     Attributes:
-        deals: event id → input.
-        contacts: e-mail address → input.
+        deals: event id → input that writes its deal.
+        contacts: e-mail address → input that writes its contact.
         emails: event id → e-mail address of its contact.
     """
 
@@ -88,7 +89,8 @@ class DealBatch(BatchOutcomes):
     def build(cls, conversions: Sequence[Conversion], settings: HubSpotSettings) -> Self:
         """Map *conversions* to inputs with different ids.
 
-        Of equal event ids the first one is written; a customer's conversions share one contact.
+        If conversions share an event id, the first is written. A customer's conversions share one
+        contact.
         """
         batch = cls(conversions=conversions)
         for conversion in conversions:
@@ -113,7 +115,7 @@ class DealBatch(BatchOutcomes):
         if problem.kind is ProblemKind.REJECTED:
             _log.warning("hubspot: deal of conversion %s has no contact: %s", event_id, problem)
         else:
-            message = f"the deal was written, its contact is not linked: {problem.message}"
+            message = f"the deal was written but is not linked to its contact: {problem.message}"
             self.record_problem(event_id, attrs.evolve(problem, message=message))
 
     def _add_contact(self, event_id: str, contact: dict[str, Any]) -> None:
@@ -126,19 +128,19 @@ async def upsert(portal: Portal, object_type: str, inputs: Sequence[dict[str, An
     """Create or update up to 100 records, with different ids and trace ids.
 
     Raises:
-        Refusal: HubSpot wrote none, and names no input as the reason.
+        HubSpotError: no record was written, and HubSpot names no input as the reason.
     """
     failed: dict[str, Problem] = {}
     while inputs:
         try:
             response = await portal.write(portal.paths.upsert(object_type), inputs)
             result = read_batch_result(inputs, json_of(response))
-        except Refusal as exc:
+        except HubSpotError as exc:
             problems = failed_inputs(inputs, exc.problem, json_or_none(exc.content))
             if not problems:
-                raise Refusal(mask_values(inputs, exc.problem), exc.content) from exc
+                raise HubSpotError(mask_values(inputs, exc.problem), exc.content) from exc
             failed |= problems
-            # None was written because of these: send the others again without them.
+            # A batch with one bad input writes nothing: send the good inputs again.
             inputs = [item for item in inputs if item["objectWriteTraceId"] not in failed]
         else:
             return attrs.evolve(result, problems=result.problems | failed)
@@ -148,7 +150,7 @@ async def upsert(portal: Portal, object_type: str, inputs: Sequence[dict[str, An
 def _record_deals(
     batch: DealBatch, result: BatchResult, settings: HubSpotSettings
 ) -> dict[str, str]:
-    """Record the outcome of each deal, and return event id → deal id of the written ones."""
+    """Record the outcome of each deal, and return event id → deal id of the written deals."""
     deal_ids = {}
     for event_id, deal in batch.deals.items():
         problem = result.problems.get(event_id)
@@ -166,10 +168,10 @@ def _record_deals(
 def _check_configuration(
     problem: Problem, properties: Mapping[str, str], settings: HubSpotSettings
 ) -> Problem:
-    """Ask for an operator where the portal lacks a pipeline, stage or property of the settings.
+    """Return NEEDS_OPERATOR if the portal lacks a pipeline, stage or property of the settings.
 
-    Every conversion would be rejected. A property that a function of the settings returns may be
-    wrong for one conversion alone, and stays rejected.
+    Otherwise every conversion would be rejected. Properties that a function of the settings returns
+    may be wrong for one conversion only, so such a problem stays REJECTED.
     """
     name = problem.property_name or ""
     if problem.kind is not ProblemKind.REJECTED or callable(settings.properties):
@@ -179,13 +181,13 @@ def _check_configuration(
             return problem
         advice = (
             f"create the deal property {name!r} in HubSpot, "
-            "or take it out of HubSpotSettings(properties=…)"
+            "or remove it from HubSpotSettings(properties=…)"
         )
     elif name in _SETTING_OF_PROPERTY:
         noun, setting = _SETTING_OF_PROPERTY[name]
         advice = (
             f"HubSpot does not accept the {noun} {properties.get(name)!r}: "
-            f"set HubSpotSettings({setting}=…) to one that it has"
+            f"set HubSpotSettings({setting}=…) to one that exists there"
         )
     else:
         return problem
@@ -216,7 +218,7 @@ def _record_contacts(
             links[event_id] = (deal_id, str(contact_id))
             continue
         if problem.kind is ProblemKind.EXISTS:
-            # HubSpot does not say which contact that is; the next upsert will find it.
+            # HubSpot does not say which contact exists; the next upsert will find its id.
             problem = attrs.evolve(problem, kind=ProblemKind.RETRY_LATER)
         batch.record_unlinked(event_id, problem)
     return links
@@ -225,7 +227,7 @@ def _record_contacts(
 async def _link(portal: Portal, batch: DealBatch, links: Mapping[str, Link]) -> None:
     try:
         problems = await link(portal, list(links.values()))
-    except Refusal as exc:
+    except HubSpotError as exc:
         for event_id in links:
             batch.by_event_id.pop(event_id, None)
         raise batch.signal(exc.problem) from exc
@@ -238,7 +240,7 @@ async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
     """Link up to 100 deals with their contacts and return the problems; repeating is harmless.
 
     Raises:
-        Refusal: HubSpot linked none, and names no link as the reason.
+        HubSpotError: no link was made, and HubSpot names no link as the reason.
 
     Source: HubSpot, CRM API, associations, "Create default associations".
     """
@@ -247,15 +249,15 @@ async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
     try:
         response = await portal.write(portal.paths.associate, inputs, counted=False)
         return link_problems(unique, json_of(response))
-    except Refusal as exc:
+    except HubSpotError as exc:
         return _failed_links(unique, exc)
 
 
 def link_problems(links: Sequence[Link], body: Any) -> dict[Link, Problem]:
-    """Return the problem of each link that is not among the results in *body*, of a 2xx response.
+    """Return the problem of each link that is missing from the results in a 2xx *body*.
 
-    Errors are attributed by the ids that they name. If an error names none, it is the problem of
-    the only missing link; if several are missing, they are sent again.
+    An error belongs to the links whose ids it names. An error that names no id belongs to the only
+    missing link; if several links are missing, they are sent again.
     """
     linked = _linked_pairs(objects_in(body, "results"))
     pending = [pair for pair in links if pair not in linked]
@@ -279,9 +281,9 @@ _LINK_UNACCOUNTED = Problem(
 )
 
 
-def _failed_links(links: Sequence[Link], refusal: Refusal) -> dict[Link, Problem]:
-    """Return the problem of each link after a refused request, or raise *refusal*."""
-    problem = refusal.problem
+def _failed_links(links: Sequence[Link], error: HubSpotError) -> dict[Link, Problem]:
+    """Return the problem of each link after a failed request, or raise *error*."""
+    problem = error.problem
     if problem.code == "OBJECT_NOT_FOUND":  # the contact was deleted meanwhile
         problem = attrs.evolve(problem, kind=ProblemKind.REJECTED, advice="")
     if problem.kind is ProblemKind.EXISTS:
@@ -290,17 +292,17 @@ def _failed_links(links: Sequence[Link], refusal: Refusal) -> dict[Link, Problem
     if problem.kind is ProblemKind.RETRY_LATER or (rejected and len(links) == 1):
         return dict.fromkeys(links, problem)
     if rejected:
-        failed, _ = _attribute(links, objects_in(json_or_none(refusal.content), "errors"))
+        failed, _ = _attribute(links, objects_in(json_or_none(error.content), "errors"))
         if failed:
-            # None was linked because of these: the others go again.
+            # A request with one bad link makes no link: the good links are sent again.
             return dict.fromkeys(links, _LINK_UNACCOUNTED) | failed
-    raise refusal
+    raise error
 
 
 def _attribute(
     links: Sequence[Link], errors: Iterable[Mapping[str, Any]]
 ) -> tuple[dict[Link, Problem], list[Problem]]:
-    """Return the problems of the links that errors name, and those of errors that name none."""
+    """Return link → problem for the links that *errors* name, and the errors that name no link."""
     problems: dict[Link, Problem] = {}
     unattributed = []
     for error in errors:
@@ -312,7 +314,10 @@ def _attribute(
 
 
 def _linked_pairs(results: Iterable[Mapping[str, Any]]) -> set[Link]:
-    """Return the pairs of all results both ways: a default link comes as two, one each way."""
+    """Return the pairs of all results in both directions.
+
+    HubSpot stores a default link as two, one in each direction, and may return either.
+    """
     pairs = [
         (_id(result, "from", "fromObjectId"), _id(result, "to", "toObjectId")) for result in results
     ]
@@ -325,7 +330,7 @@ def _id(result: Mapping[str, Any], *names: str) -> str:
 
 
 def _named_links(links: Sequence[Link], error: Mapping[str, Any]) -> list[Link]:
-    """Return the links that *error* names by both ids; if there are none, by one id."""
+    """Return the links that *error* names by both ids; if there are none, those named by one id."""
     names = set(context_values(error, "from", "to", "fromobjectid", "toobjectid", "id", "ids"))
     exact = [pair for pair in links if names.issuperset(pair)]
     return exact or [pair for pair in links if not names.isdisjoint(pair)]

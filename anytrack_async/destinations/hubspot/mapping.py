@@ -1,6 +1,7 @@
-"""From a conversion to a HubSpot deal, contact or custom event. Without I/O.
+"""Mappings from a conversion to a HubSpot deal, contact or custom event. Without I/O.
 
-Every property value is text without whitespace around it; properties without a value are left out.
+Every property value is text without surrounding whitespace; properties without a value are left
+out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.validators import encodable
 
 EVENT_ID_PROPERTY = "anytrack_event_id"
-"""The deal property with the event id; unique, so that repeating a write changes nothing."""
+"""The deal property with the event id; its values are unique, so a repeated write changes nothing.
+"""
 
 
 # Deals
@@ -29,8 +31,8 @@ EVENT_ID_PROPERTY = "anytrack_event_id"
 def to_deal(conversion: Conversion, settings: HubSpotSettings) -> dict[str, Any]:
     """Return *conversion* as one input of a batch upsert of deals.
 
-    Pipeline and stage go out as the settings name them: `HubSpotSink` replaces labels by ids first.
-    `properties` of the settings may add to or replace any property but `EVENT_ID_PROPERTY`.
+    Pipeline and stage are sent as the settings name them: `HubSpotSink` replaces labels by ids
+    before. The settings' `properties` may add and replace any property but `EVENT_ID_PROPERTY`.
 
     Source: HubSpot, CRM API, deals, "Create or update a batch of deals by unique property values".
     """
@@ -84,17 +86,17 @@ _CONTACT_FIELDS = (
     ("zip", "postal_code"),
     ("country", "country"),
 )
-"""Pairs of a contact property and the customer's field; a property takes the first value."""
+"""Pairs of a contact property and the customer's field, whose first value is written."""
 
 
 def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, Any] | None:
     """Return the customer of *conversion* as one input of a batch upsert of contacts.
 
-    The key is their first valid e-mail address, in lower case as HubSpot keeps it.
-    `contact_properties` of the settings may add to or replace any property but the key.
+    The key is the first valid e-mail address, in lower case as HubSpot stores it. The settings'
+    `contact_properties` may add and replace any property but the key.
 
     Returns:
-        None without such an address, or where the settings want no contacts.
+        None without a valid address, or if the settings switch contacts off.
 
     Source: HubSpot, CRM API, contacts, "Create or update a batch of contacts by unique property".
     """
@@ -122,7 +124,7 @@ def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, A
 
 
 def first_email(addresses: Iterable[str]) -> str | None:
-    """Return the first valid one of *addresses*, in lower case."""
+    """Return the first valid address in *addresses*, in lower case; None if none is valid."""
     for address in addresses:
         email = address.strip().lower()
         if len(email) <= _LONGEST_EMAIL and _EMAIL.fullmatch(email):
@@ -136,13 +138,13 @@ def first_email(addresses: Iterable[str]) -> str | None:
 def to_custom_event(conversion: Conversion, settings: HubSpotSettings) -> dict[str, Any] | None:
     """Return *conversion* as one input of a batch of custom events; its ``uuid`` is the event id.
 
-    The contact is found by the customer's first valid e-mail address, or by the visitor's cookie
-    ``hubspotutk`` where the custom data has it under this name. Properties of the event: ``amount``
-    ``currency`` ``conversion_type`` ``source`` ``campaign_id`` ``click_id`` ``ad_id`` ``order_id``
-    and those of the settings; define the ones you want along with the event in HubSpot.
+    HubSpot finds the contact by the customer's first valid e-mail address, or by the visitor's
+    cookie ``hubspotutk`` if the custom data has an entry of that name. The event's properties are
+    ``amount``, ``currency``, ``conversion_type``, ``source``, ``campaign_id``, ``click_id``,
+    ``ad_id``, ``order_id`` and those of the settings; define them with the event in HubSpot.
 
     Returns:
-        None without address and cookie: HubSpot takes events of known visitors only.
+        None with neither an address nor a cookie: HubSpot accepts only events of known visitors.
 
     Source: HubSpot, custom events, "Send a batch of event occurrences".
     """
@@ -186,7 +188,7 @@ def validate_source(setting: str, source: PropertySource) -> None:
     """Check that *source* names only fields that conversions have.
 
     Raises:
-        ConfigurationError: it names another one.
+        ConfigurationError: it names an unknown field.
     """
     fields = {field.name for field in attrs.fields(Conversion)}
     for name, path in () if callable(source) else source.items():
@@ -198,20 +200,20 @@ def validate_source(setting: str, source: PropertySource) -> None:
 
 
 def configured_properties(conversion: Conversion, source: PropertySource) -> dict[str, str]:
-    """Return the properties that *source* gives *conversion*, as text."""
+    """Return the properties that *source* defines for *conversion*, as text."""
     if callable(source):
         return {name: property_text(value) for name, value in source(conversion).items()}
     return {name: _look_up(conversion, path) for name, path in source.items()}
 
 
 def _look_up(conversion: Conversion, path: str) -> str:
-    """Return the value at *path*, e.g. ``"custom_data.plan"``, or the constant behind ``"="``."""
+    """Return the value at *path*, e.g. ``"custom_data.plan"``, or the constant after ``"="``."""
     if path.startswith("="):
         return path[1:].strip()
     value: Any = conversion
     while path and value is not None:
         if isinstance(value, Mapping):
-            # A key may have dots itself: custom_data={"x.y": 1} has "x.y" but no "x".
+            # A key may contain dots: custom_data={"x.y": 1} has "x.y" but no "x".
             if path in value:
                 return property_text(value[path])
             key, _, path = path.partition(".")
@@ -219,7 +221,7 @@ def _look_up(conversion: Conversion, path: str) -> str:
         else:
             field, _, path = path.partition(".")
             value = getattr(value, field, None)
-    # A customer has several values of one kind; a property takes the first.
+    # A customer's field may have several values; a property has only the first.
     return property_text(value[0] if isinstance(value, tuple) and value else value)
 
 
@@ -229,10 +231,10 @@ _LONGEST_NUMBER = 40
 
 
 def format_decimal(number: Decimal) -> str:
-    """Return *number* in digits: no exponent, no thousands separators, no minus before zero."""
+    """Return *number* as plain digits: no exponent, no thousands separators, no negative zero."""
     digits = str(number)
     if "E" in digits:
-        # Written out, 1E-1000000 would be a million zeros: below 1e-20 it is 0.
+        # Without an exponent, 1E-1000000 would have a million zeros: below 1e-20 it becomes 0.
         digits = format(number if number.adjusted() > -20 else Decimal(0), "f")
     if len(digits) > _LONGEST_NUMBER:
         digits = format(number, ".12f")
@@ -245,10 +247,10 @@ def format_time(moment: datetime) -> str:
 
 
 def property_text(value: Any) -> str:
-    """Return *value* as a property value without whitespace around it; None as ``""``.
+    """Return *value* as a property value without surrounding whitespace; None as ``""``.
 
     Raises:
-        ValueError: it has an unpaired surrogate, which UTF-8 cannot encode.
+        ValueError: the text contains an unpaired surrogate, which UTF-8 cannot encode.
     """
     text = (value if isinstance(value, str) else _format(value)).strip()
     if text.isascii() or encodable(text):
@@ -268,7 +270,7 @@ def _format_datetime(value: datetime) -> str:
 
 
 def _join_choices(values: Iterable[Any]) -> str:
-    # How HubSpot writes a property with several choices.
+    # HubSpot separates the choices of a multiple-choice property by semicolons.
     return ";".join(map(property_text, values))
 
 

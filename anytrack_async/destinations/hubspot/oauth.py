@@ -1,4 +1,4 @@
-"""`Credentials`: the access token to send, a static one or one that OAuth refreshes in time."""
+"""`Credentials`: the access token to send, static or refreshed by OAuth before it expires."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import anyio
 import attrs
 
-from anytrack_async.destinations.hubspot.problem import Problem, ProblemKind, Refusal
+from anytrack_async.destinations.hubspot.problem import HubSpotError, Problem, ProblemKind
 from anytrack_async.destinations.hubspot.responses import read_problem
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings, OAuthTokens
 from anytrack_async.errors import TransportError
@@ -22,14 +22,16 @@ from anytrack_async.transport.message import Response
 from anytrack_async.transport.session import Session
 
 _RENEWAL_MARGIN = 60.0
-"""Seconds before its end at which a token is renewed, at most a tenth of its lifetime: a token of
-1,800 s after 1,740 s, one of 100 s after 90 s."""
+"""Seconds before its expiry at which a token is renewed, but at most a tenth of its lifetime.
+
+A token that lasts 1,800 s is renewed after 1,740 s, a token that lasts 100 s after 90 s.
+"""
 
 _DEFAULT_LIFETIME = 1800.0
-"""Seconds for which a token is valid where HubSpot does not say."""
+"""Seconds for which a token is assumed to be valid if HubSpot does not say."""
 
 _LONGEST_LIFETIME = 1e8
-"""Seconds, about three years: a larger number would not fit a date."""
+"""Seconds, about three years: a much larger number would exceed the range of `datetime`."""
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -40,10 +42,10 @@ class Credentials:
     """Keeps the access token to send.
 
     Args:
-        settings: a static token, an OAuth app, or both.
-        session: to refresh with.
-        path: of the token operation.
-        clock: seconds, monotonic.
+        settings: the settings with a static token, an OAuth app, or both.
+        session: the session that sends refresh requests.
+        path: path of the token operation.
+        clock: returns monotonic seconds.
 
     Source: HubSpot, "Working with OAuth": follow ``expires_in``.
     """
@@ -66,7 +68,7 @@ class Credentials:
 
     @property
     def identity(self) -> str:
-        """What HubSpot counts requests by: the OAuth app's installation, or the token."""
+        """The key by which HubSpot counts requests: the OAuth app's installation, or the token."""
         oauth = self._oauth
         return f"{oauth.client_id} {oauth.refresh_token}" if oauth else self._token or ""
 
@@ -79,28 +81,28 @@ class Credentials:
         self._token, self._renew_at = check_header_value("token", token), float("inf")
 
     async def current(self) -> str:
-        """Return the token to send now, refreshed if it is about to end.
+        """Return the token to send now, refreshed if it is about to expire.
 
         Raises:
-            Refusal: it could not be refreshed.
+            HubSpotError: the token could not be refreshed.
         """
         if self._token is not None and self._clock() < self._renew_at:
             return self._token
         return await self._replace(self._token)
 
     async def renew(self, refused: str) -> str | None:
-        """Return a newer token than the *refused* one, None if there is no way to get one.
+        """Return a token that replaces the *refused* one; None if there is none.
 
         Raises:
-            Refusal: it could not be refreshed.
+            HubSpotError: the token could not be refreshed.
         """
         if self._oauth is None:
-            # `use` may have brought another one while the request was under way.
+            # `use` may have replaced the token while the request was in flight.
             return self._token if self._token != refused else None
         return await self._replace(refused)
 
     async def _replace(self, stale: str | None) -> str:
-        # Requests that are refused together wait here and share the first one's refresh.
+        # Requests refused at the same time wait for this lock, and share one refresh.
         async with self._refreshing:
             if self._token is None or self._token == stale:
                 self._token = await self._refresh(self._oauth)
@@ -109,7 +111,7 @@ class Credentials:
     async def _refresh(self, oauth: OAuthSettings | None) -> str:
         if oauth is None:
             problem = Problem(kind=ProblemKind.NEEDS_OPERATOR, message="there is no access token")
-            raise Refusal(problem)
+            raise HubSpotError(problem)
         grant = await self._request_grant(oauth)
         token, lifetime = grant["access_token"], _lifetime(grant.get("expires_in"))
         self._renew_at = self._clock() + lifetime - min(_RENEWAL_MARGIN, lifetime / 10)
@@ -129,24 +131,24 @@ class Credentials:
                 "POST", *self._path, content=urlencode(form).encode(), headers=_FORM
             )
         except TransportError as exc:
-            raise Refusal(_unavailable(str(exc.args[0]))) from exc
+            raise HubSpotError(_unavailable(str(exc.args[0]))) from exc
         if not response.success:
-            raise Refusal(_refused(response, [oauth.client_secret, self._refresh_token]))
+            raise HubSpotError(_refused(response, [oauth.client_secret, self._refresh_token]))
         grant = response.json_object()
         if not isinstance(grant.get("access_token"), str):
-            raise Refusal(_unavailable("the response has no access_token"))
+            raise HubSpotError(_unavailable("the response has no access_token"))
         return grant
 
 
 def _refused(response: Response, secrets: list[str]) -> Problem:
     problem = read_problem(response.status, response.headers, response.content).masked(secrets)
-    # HubSpot says 400 to a refresh token or a secret that it does not know.
+    # HubSpot answers 400 to an unknown refresh token or secret: that needs an operator.
     rejected = problem.kind is ProblemKind.REJECTED
     return attrs.evolve(
         problem,
         kind=ProblemKind.NEEDS_OPERATOR if rejected else problem.kind,
         message=f"the access token could not be refreshed: {problem.message}",
-        unmasked="",  # so that nothing replaces the message, which no longer has the secrets
+        unmasked="",  # so that `masked` keeps this message, in which the secrets are masked
     )
 
 
@@ -174,7 +176,8 @@ async def _call_on_tokens(
         if inspect.isawaitable(result):
             await result
     except Exception as exc:
-        # The new token works all the same. The exception's text may hold it: never in a log.
+        # The new token is usable anyway. The exception's message may contain it, so it is not
+        # logged.
         _log.error(
             "hubspot: on_tokens failed (%s): the new tokens were not saved", type(exc).__name__
         )

@@ -1,4 +1,4 @@
-"""`Portal`: requests to one HubSpot portal, signed in and paced; `Paths`: where they go."""
+"""`Portal`: authenticated, rate-limited requests to one HubSpot portal; `Paths`: their URLs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 import orjson
 
 from anytrack_async.destinations.hubspot.oauth import Credentials
-from anytrack_async.destinations.hubspot.problem import SERVICE, Problem, ProblemKind, Refusal
+from anytrack_async.destinations.hubspot.problem import SERVICE, HubSpotError, Problem, ProblemKind
 from anytrack_async.destinations.hubspot.rate_limit import RateLimiter, reported_limits
 from anytrack_async.destinations.hubspot.responses import read_problem
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
@@ -25,17 +25,20 @@ Path: TypeAlias = tuple[str, ...]
 _LEGACY_VERSION = "v3"
 
 _LONGEST_PAUSE = 60.0
-"""Seconds of throttling that other sinks of the token wait out; a longer one, such as a daily
-limit, they hear of at once and pause their lanes."""
+"""Seconds for which requests of every sink with the same token wait when one sink is throttled.
+
+If the pause is longer, as for a daily limit, their requests are sent, throttled too, and pause
+their own lanes.
+"""
 
 
 class Portal:
     """Requests to one portal.
 
     Attributes:
-        paths: where the operations are.
-        credentials: have the token to send.
-        rate_limiter: admits the requests.
+        paths: the paths of HubSpot's operations.
+        credentials: the access token to send.
+        rate_limiter: limits the request rate.
         zone: the portal's time zone, None until it is known.
     """
 
@@ -52,12 +55,12 @@ class Portal:
         """Send one batch and return the response, a 2xx.
 
         Args:
-            path: of the operation.
-            inputs: at most as many as it takes.
+            path: the operation's path.
+            inputs: the batch, not more than the operation allows.
             counted: whether HubSpot counts the operation towards its ten-second limit.
 
         Raises:
-            Refusal: anything but a 2xx.
+            HubSpotError: there was no response, or no 2xx.
         """
         return await self.call("POST", path, orjson.dumps({"inputs": inputs}), counted=counted)
 
@@ -66,10 +69,10 @@ class Portal:
     ) -> Response:
         """Send one request and return the response, a 2xx.
 
-        A token that is refused with 401 is renewed, if there is a way, and the request sent again.
+        After a 401 the token is renewed, if an OAuth app is configured, and the request sent again.
 
         Raises:
-            Refusal: anything but a 2xx.
+            HubSpotError: there was no response, or no 2xx.
         """
         token = await self.credentials.current()
         response = await self._send(token, method, path, content, counted)
@@ -77,13 +80,13 @@ class Portal:
             response = await self._send(renewed, method, path, content, counted)
         if response.success:
             return response
-        raise Refusal(self._problem(response), response.content)
+        raise HubSpotError(self._problem(response), response.content)
 
     async def read(self, path: Path) -> Any:
         """Return the JSON at *path*.
 
         Raises:
-            Refusal: no response, or anything but a 2xx with JSON in it.
+            HubSpotError: there was no response, no 2xx, or no JSON in it.
         """
         return json_of(await self.call("GET", path))
 
@@ -101,7 +104,7 @@ class Portal:
             )
         except TransportError as exc:
             problem = Problem(kind=ProblemKind.UNAVAILABLE, message=str(exc.args[0]))
-            raise Refusal(problem) from exc
+            raise HubSpotError(problem) from exc
         window.learn(anyio.current_time(), *reported_limits(response.headers))
         return response
 
@@ -114,25 +117,25 @@ class Portal:
 
 
 def json_of(response: Response) -> Any:
-    """Return the response's JSON.
+    """Return the JSON of *response*.
 
     Raises:
-        Refusal: it is not JSON.
+        HubSpotError: the body is not JSON.
     """
     try:
         return response.json()
     except DecodeError as exc:
         message = f"the response (status {response.status}) is not JSON"
         problem = Problem(kind=ProblemKind.UNAVAILABLE, message=message, status=response.status)
-        raise Refusal(problem) from exc
+        raise HubSpotError(problem) from exc
 
 
 @attrs.frozen
 class Paths:
     """The paths of one API version.
 
-    Versions that are dates stand behind the API's name (``crm/objects/2026-09/…``). Before them
-    each API had a number of its own (``crm/v3/objects/…``, ``crm/v4/associations/…``).
+    A version that is a date follows the API's name (``crm/objects/2026-09/…``). Older versions are
+    a number for each API, before its name (``crm/v3/objects/…``, ``crm/v4/associations/…``).
 
     Attributes:
         version: ``"2026-09"`` or ``"v3"``.
@@ -179,7 +182,7 @@ class Paths:
     @property
     def events(self) -> Path:
         """The path that takes up to 500 custom events."""
-        # Dates compare as text. "custom" came into the path with 2026-09.
+        # Dates in this form sort as text. "custom" is in the path since 2026-09.
         if self._legacy or self.version < "2026-09":
             return ("events", self.version, "send", "batch")
         return ("events", "custom", self.version, "send", "batch")

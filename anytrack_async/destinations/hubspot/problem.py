@@ -1,7 +1,7 @@
-"""`Problem`: a failure in HubSpot's words, safe to show, and its consequences.
+"""`Problem`: a failure as HubSpot describes it, safe to show, and what follows from it.
 
-From a problem follows the outcome of one conversion, the signal for a batch, or the error for a
-caller of setup or check.
+A problem becomes the outcome of one conversion, the signal for a batch, or the error that setup and
+check raise.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ProblemKind(Enum):
     REJECTED = "rejected"
     """Permanent: sending them again will not help."""
     EXISTS = "exists"
-    """The record is there already."""
+    """HubSpot already has the record."""
     NEEDS_OPERATOR = "needs operator"
     """Credentials or configuration are wrong, see `Problem.cause`; no conversion is given up."""
     THROTTLED = "throttled"
@@ -69,20 +69,20 @@ class ProblemKind(Enum):
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """A failure in HubSpot's words, and its consequences.
+    """A failure as HubSpot describes it, and what follows from it.
 
     Attributes:
         kind: its consequence for the conversions.
         cause: credentials or configuration, if `kind` is NEEDS_OPERATOR.
-        message: HubSpot's own words, masked.
-        unmasked: the same before masking, for `masked`; never to be shown.
-        advice: for the operator.
+        message: HubSpot's message, with customer data masked.
+        unmasked: the message before masking, for `masked`; never to be shown.
+        advice: what the operator should do.
         code: HubSpot's category or policy.
         retry_after: seconds to wait.
         status: HTTP status.
         request_id: HubSpot's correlation id.
-        record_id: of the record that exists already.
-        property_name: the deal or contact property it is about, if it names one.
+        record_id: id of the record that exists already.
+        property_name: the deal or contact property that the problem is about, if it names one.
         property_fault: HubSpot's code for that property's fault, e.g. `PROPERTY_MISSING`.
     """
 
@@ -100,8 +100,8 @@ class Problem:
     property_fault: str | None = None
 
     def masked(self, values: Iterable[str]) -> Problem:
-        """Return the problem with *values* masked too: they were sent, and may be quoted."""
-        if not self.unmasked:  # the words are ours
+        """Return the problem with *values* masked too: HubSpot may quote the values it was sent."""
+        if not self.unmasked:  # the message is this library's own
             return self
         # Mask these before the general patterns do. Those could cut "Jane 12345678 Doe" in two by
         # masking the number, and neither half would be recognised as a value that was sent.
@@ -113,12 +113,12 @@ class Problem:
         return f"{self.message}{advice}{request_id}"
 
 
-class Refusal(Exception):  # noqa: N818 - internal: never leaves this folder
-    """HubSpot did not do as a request asked.
+class HubSpotError(Exception):
+    """A request was refused, or got no usable response. Internal: it never leaves this folder.
 
     Attributes:
         problem: the reason.
-        content: the response's body.
+        content: the response's body; empty without a response.
     """
 
     def __init__(self, problem: Problem, content: bytes = b"") -> None:
@@ -127,7 +127,7 @@ class Refusal(Exception):  # noqa: N818 - internal: never leaves this folder
         self.content = content
 
 
-# Consequences of a problem
+# From a problem to an outcome, a signal or an error
 
 
 def to_outcome(problem: Problem) -> Outcome:
@@ -165,7 +165,7 @@ _ERRORS: Mapping[ProblemKind, type[ServiceError]] = {
 
 
 def to_error(problem: Problem) -> ServiceError:
-    """Return the error for a caller of setup or check that met *problem*."""
+    """Return the error that setup and check raise for *problem*."""
     error = _ERRORS.get(problem.kind, RejectedError)
     if problem.cause == "configuration":
         error = RejectedError
@@ -187,7 +187,7 @@ _FOR_THE_LANE = frozenset(
         ProblemKind.UNAVAILABLE,
     }
 )
-"""Problems that are no outcome of a conversion: the lane gets a signal and decides."""
+"""Problems that decide nothing about a conversion: the lane gets a signal and decides."""
 
 
 @attrs.define(kw_only=True)
@@ -214,14 +214,15 @@ class BatchOutcomes:
 
     def record_mapping_failure(self, event_id: str, exc: Exception) -> None:
         """Record that a function of the settings raised *exc* for a conversion."""
-        # Without the exception's text, which may quote the conversion.
+        # The exception's type only: its message may quote the conversion.
         reason = f"a function of the settings failed ({type(exc).__name__})"
         self.by_event_id[event_id] = Outcome.rejected(reason, code="MAPPING_FAILED")
 
     def signal(self, problem: Problem) -> SinkSignal:
-        """Return the signal for *problem*, with the outcomes there are already.
+        """Return the signal for *problem*, with the outcomes recorded so far.
 
-        A batch that is halved is sent again as a whole: repeating a write changes nothing.
+        `BatchRejected` goes without them: the lane sends both halves in full, and repeating a write
+        changes nothing.
         """
         outcomes = [self.by_event_id.get(conversion.event_id) for conversion in self.conversions]
         signal = to_signal(problem)
@@ -247,18 +248,18 @@ class BatchOutcomes:
 
 
 def describe_failure(body: Mapping[str, Any], status: int | None) -> Problem:
-    """Return HubSpot's words about a failure, as REJECTED until a caller decides its kind.
+    """Return the failure that *body* describes, as REJECTED: the caller decides its kind.
 
     Args:
-        body: of a response, or one of the ``errors`` in a batch response.
+        body: a response's body, or one of the ``errors`` in a batch response.
         status: HTTP status, None for one of the ``errors``.
     """
     message, faults = _split_faults(_text(body.get("message")))
     details = [*faults, *objects_in(body, "errors")]
     detail_code = _first_text(details, "code")
     code = _first_text([body], "category", "subCategory") or detail_code
-    # A unique property that is missing is only mentioned in the message.
-    ours = _OUR_PROPERTY_IS_MISSING.search(message)
+    # If a property that identifies records is missing, only the message says so.
+    missing = _OUR_PROPERTY_IS_MISSING.search(message)
     property_name = next(context_values(body, "propertyname"), None) or _first_text(faults, "name")
     unmasked = _join_messages(message, details, body)
     return Problem(
@@ -269,13 +270,13 @@ def describe_failure(body: Mapping[str, Any], status: int | None) -> Problem:
         status=status,
         request_id=_correlation_id(body),
         record_id=_existing_id(message, body),
-        property_name=property_name or (ours and ours[1]),
-        property_fault=detail_code or (ours and PROPERTY_MISSING),
+        property_name=property_name or (missing and missing[1]),
+        property_fault=detail_code or (missing and PROPERTY_MISSING),
     )
 
 
 def context_values(body: Mapping[str, Any], *keys: str) -> Iterator[str]:
-    """Yield every text that *body* or its inner errors hold under a `context` key of *keys*."""
+    """Yield every value under one of *keys* in the ``context`` of *body* or of its errors."""
     for context in _contexts(body):
         if isinstance(context, Mapping):
             for key, value in context.items():
@@ -285,7 +286,7 @@ def context_values(body: Mapping[str, Any], *keys: str) -> Iterator[str]:
 
 
 def objects_in(body: Any, name: str) -> list[Mapping[str, Any]]:
-    """Return the objects in the list *name* of *body*, none where there is no such list."""
+    """Return the objects in the list *name* of *body*; empty if there is no such list."""
     values = body.get(name) if isinstance(body, Mapping) else None
     if not isinstance(values, list):
         return []
@@ -293,11 +294,11 @@ def objects_in(body: Any, name: str) -> list[Mapping[str, Any]]:
 
 
 def _split_faults(message: str) -> tuple[str, list[dict[str, str]]]:
-    """Return the text of *message* and the faults that it holds as JSON.
+    """Return the text of *message* and the faults that it contains as JSON.
 
     ``Property values were not valid: [{"name": "amount", "error": "INVALID_NUMBER", …}]`` becomes
     ``Property values were not valid`` and ``[{"name": "amount", "code": "INVALID_NUMBER", …}]``:
-    faults in the form that `errors` of a body has, and a `name`.
+    faults in the form of the ``errors`` in a body, with a ``name`` in addition.
     """
     text, bracket, json = message.partition("[{")
     try:
@@ -368,7 +369,7 @@ def _contexts(body: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _first_text(objects: Iterable[Mapping[str, Any]], *keys: str) -> str:
-    """Return the first text that is not empty under one of *keys*, or an empty one."""
+    """Return the first non-empty text under one of *keys*; ``""`` if there is none."""
     texts = (_text(item.get(key)) for item in objects for key in keys)
     return next(filter(None, texts), "")
 

@@ -1,4 +1,4 @@
-"""`RateLimiter`: how fast one token may send requests, corrected by HubSpot's own count.
+"""`RateLimiter`: limits the request rate of one token, corrected by HubSpot's own count.
 
 Source: HubSpot, "API usage guidelines and limits".
 """
@@ -15,24 +15,26 @@ from anyio.lowlevel import current_token
 
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 
-# HubSpot usually takes 100 requests within any ten seconds. With these numbers, and batches of
-# deals that take two counted requests each (contacts and deals; links are not counted):
+# HubSpot usually accepts 100 requests within any ten seconds. With these numbers, and batches of
+# deals that need two counted requests each (contacts and deals; links are not counted):
 #
-# - A burst of 50 batches goes at once, because 100 requests are free. The next batch waits for the
-#   window to roll, 10.2 s after the first request (see _LATENCY_MARGIN).
-# - Small batches that arrive all the time are spaced 3 * 10.2 s / 100 = 0.306 s apart, and so are
-#   fuller. Each is spaced for three requests and sends two: 67 of the 100 are used, and a third
-#   stays free for bursts and for other programs with the same token.
+# - A burst of 50 batches is sent at once, because 100 requests are free. The next batch waits until
+#   the first request leaves the window, after 10.2 s (see _LATENCY_MARGIN).
+# - A steady trickle of small batches is spaced 3 * 10.2 s / 100 = 0.306 s apart, so that batches
+#   become fuller. The spacing counts three requests for each batch, which sends two: 67 of the 100
+#   are used, and a third stays free for bursts and for other programs with the same token.
 
 _LATENCY_MARGIN = 1.02
-"""A request counts for 2 % longer than the interval: HubSpot counts it when it arrives, and network
-latency differs from one request to the next."""
+"""Requests stay in the window for 2 % longer than the interval.
+
+HubSpot counts a request when it arrives, and network latency differs between requests.
+"""
 
 _SPACED_REQUESTS = 3
-"""Counted requests that a small batch is spaced for; it sends two."""
+"""Counted requests for which a small batch is spaced; it sends two."""
 
 _SHORTEST_SPACING = 0.001
-"""Seconds between two batches that are not worth waiting for."""
+"""Seconds; a shorter spacing is not worth waiting for."""
 
 
 class RollingWindow:
@@ -41,7 +43,7 @@ class RollingWindow:
     Attributes:
         limit: requests in one window.
         interval: seconds.
-        queue: lets requests wait in the order they came; a cancelled one takes no place.
+        queue: lock in which requests wait, first come, first served; a cancelled request leaves it.
     """
 
     def __init__(self, limit: int, interval: float) -> None:
@@ -52,7 +54,7 @@ class RollingWindow:
         self._paused_until = float("-inf")
 
     def try_acquire(self, now: float) -> float:
-        """Count one request and return 0, or return the seconds until there is room for it."""
+        """Count one request and return 0, or return the seconds until the window has room."""
         # With a limit of 2 in 10 s and requests sent at second 0 and 4, a request at second 5 has
         # room once the first one leaves the window, at 10.2: the result is 5.2.
         self._expire(now)
@@ -61,22 +63,22 @@ class RollingWindow:
         if len(self._sent) < self.limit:
             self._sent.append(now)
             return 0.0
-        # Usually the oldest. If the limit shrank from 10 to 3 with six sent, the fourth oldest:
-        # only when it has left are there two in the window, and room for a third.
+        # Usually this is the oldest request. If the limit shrank from 10 to 3 with six sent, it is
+        # the fourth oldest: once it has left, the window holds two and has room for a third.
         last_to_leave = self._sent[len(self._sent) - self.limit]
         return max(last_to_leave + self._lifetime - now, 0.001)
 
     def spacing(self, now: float, since_last: float, cost: int) -> float:
-        """Return the seconds that the next batch should still wait, to be fuller.
+        """Return the seconds that the next batch should still wait to become fuller.
 
         Batches of *cost* requests with this spacing never meet a full window. For each request in
-        the window, spread the requests that have room once it leaves evenly over the time until
-        then: this is a pace. The slowest pace wins.
+        the window, the requests that fit once it leaves are spread evenly over the time until it
+        leaves, which gives a pace. The slowest pace decides.
 
         Args:
             now: seconds.
             since_last: seconds since the last batch was sent.
-            cost: requests of one batch.
+            cost: counted requests in one batch.
         """
         self._expire(now)
         free = self.limit - len(self._sent)
@@ -96,16 +98,16 @@ class RollingWindow:
         return max(0.0, max(paces, default=0.0) - since_last)
 
     def pause(self, until: float) -> None:
-        """Leave no room before *until*, seconds."""
+        """Admit no request before *until*, seconds."""
         self._paused_until = max(self._paused_until, until)
 
     def learn(
         self, now: float, limit: int | None, remaining: int | None, interval: float | None
     ) -> None:
-        """Take over HubSpot's numbers: requests in a window, how many are left, its seconds.
+        """Adopt the limit, the remaining requests and the interval that HubSpot reports.
 
-        Other programs may share the token. If HubSpot says that 30 of 100 remain and one request
-        was counted here, the other 69 were theirs, and count from now on.
+        Other programs may share the token. If HubSpot reports that 30 of 100 requests remain and
+        one was counted here, other programs sent 69, which count from *now* on.
         """
         self.limit = limit or self.limit
         self.interval = interval or self.interval
@@ -126,25 +128,25 @@ class RollingWindow:
 
 
 class RateLimiter:
-    """Admits one sink's requests in the order they came, as fast as the token's window allows.
+    """Admits one sink's requests, first come, first served, as fast as the token's window allows.
 
     Args:
-        identity: returns what HubSpot counts requests by, as it is now.
-        settings: have the limit and the interval until HubSpot's headers correct them.
+        identity: returns the key by which HubSpot counts requests now, see `Credentials.identity`.
+        settings: the limit and the interval, until HubSpot's headers correct them.
     """
 
     def __init__(self, identity: Callable[[], str], settings: HubSpotSettings) -> None:
         self._identity = identity
         self._settings = settings
-        # `_windows` refers to it weakly: without this reference, it would be lost between two
-        # requests.
+        # `_windows` has weak references only: without this reference, the window would be lost
+        # between two requests.
         self._window: RollingWindow | None = None
 
     async def acquire(self, *, counted: bool = True) -> RollingWindow:
-        """Wait until one more request may go, and return the window that its response corrects.
+        """Wait until one more request may be sent; return the window, to correct by its response.
 
         Args:
-            counted: whether HubSpot counts the request; if not, it goes at once.
+            counted: whether HubSpot counts the request; if not, there is no wait.
         """
         window = self._window = shared_window(self._identity(), self._settings)
         if counted:
@@ -154,13 +156,13 @@ class RateLimiter:
         return window
 
     def spacing(self, since_last: float) -> float:
-        """Return the seconds to wait for a fuller batch, *since_last* seconds after the last."""
+        """Return how many seconds to wait for a fuller batch, given those since the last batch."""
         if self._window is None:
             return 0.0
         return self._window.spacing(anyio.current_time(), since_last, _SPACED_REQUESTS)
 
     def pause(self, seconds: float) -> None:
-        """Admit nothing for *seconds*, from any sink of this token."""
+        """Admit no request of this token for *seconds*, from any sink."""
         if self._window is not None:
             self._window.pause(anyio.current_time() + seconds)
 
@@ -169,12 +171,12 @@ _windows: WeakValueDictionary[tuple[object, str], RollingWindow] = WeakValueDict
 
 
 def shared_window(identity: str, settings: HubSpotSettings) -> RollingWindow:
-    """Return the one window of *identity* on this event loop, for every sink that uses it.
+    """Return the window of *identity* that all of its sinks on this event loop share.
 
-    Two event loops of one process count apart, as two processes do. Each learns of the other's
-    requests from HubSpot's headers.
+    Two event loops of one process have separate windows, as two processes do. Each learns of the
+    other's requests from HubSpot's headers.
     """
-    # A digest, so that no token stays in memory as a key.
+    # The key is a digest, so that no token stays in memory.
     key = (current_token(), sha256(identity.encode()).hexdigest())
     window = _windows.get(key)
     if window is None:
@@ -184,7 +186,7 @@ def shared_window(identity: str, settings: HubSpotSettings) -> RollingWindow:
 
 
 def reported_limits(headers: Mapping[str, str]) -> tuple[int | None, int | None, float | None]:
-    """Return limit, remaining requests and seconds of a response's ``X-HubSpot-RateLimit-…``."""
+    """Return limit, remaining requests and interval from the ``X-HubSpot-RateLimit-…`` headers."""
     milliseconds = rate_limit_header(headers, "Interval-Milliseconds")
     return (
         rate_limit_header(headers, "Max"),
@@ -194,6 +196,6 @@ def reported_limits(headers: Mapping[str, str]) -> tuple[int | None, int | None,
 
 
 def rate_limit_header(headers: Mapping[str, str], name: str) -> int | None:
-    """Return the number in the header ``X-HubSpot-RateLimit-<name>``, None without one."""
+    """Return the number in the header ``X-HubSpot-RateLimit-<name>``; None if there is none."""
     value = headers.get(f"x-hubspot-ratelimit-{name.lower()}", "")
     return int(value) if value.isascii() and value.isdigit() else None

@@ -1,7 +1,7 @@
-"""Read HubSpot's responses: the problem of a whole request, the result of item of its inputs.
+"""Read HubSpot's responses: the problem of a whole request, the result of each of its inputs.
 
-Without I/O. A batch response names inputs by trace id, in any order, so nothing here goes by
-position.
+Without I/O. A batch response names inputs by trace id, in any order, so inputs are matched by id
+and never by position.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def read_problem(
     zone: tzinfo | None = None,
     now: datetime | None = None,
 ) -> Problem:
-    """Return the problem that a response outside 2xx describes, whatever its body is.
+    """Return the problem that a response outside 2xx describes; its body may be anything.
 
     Args:
         status: HTTP status.
-        headers: of the response.
-        content: its body.
-        zone: the portal's; its midnight ends a daily limit.
-        now: aware, for tests.
+        headers: the response's headers.
+        content: the response's body.
+        zone: the portal's time zone; its midnight ends a daily limit.
+        now: aware time; default: the present.
 
     Source: HubSpot, "Error handling" and "API usage guidelines and limits".
     """
@@ -101,7 +101,7 @@ def read_item_error(error: Mapping[str, Any]) -> Problem:
 
 
 def seconds_until_midnight(now: datetime, zone: tzinfo | None) -> float:
-    """Return the seconds until the next midnight in *zone*; an hour when it is not known."""
+    """Return the seconds until the next midnight in *zone*; an hour if the zone is not known."""
     if zone is None:
         return _HOUR
     local = now.astimezone(zone)
@@ -111,7 +111,7 @@ def seconds_until_midnight(now: datetime, zone: tzinfo | None) -> float:
 
 
 def json_or_none(content: bytes) -> Any:
-    """Return *content* as JSON, None where it is not."""
+    """Return *content* parsed as JSON; None if it is not JSON."""
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -136,8 +136,9 @@ def _check_setup(problem: Problem) -> Problem:
     Without it every conversion would be rejected.
     """
     name = problem.property_name or ""
-    ours = name.lower().startswith("anytrack_") and problem.property_fault == PROPERTY_MISSING
-    if problem.kind is not ProblemKind.REJECTED or not ours:
+    missing = problem.property_fault == PROPERTY_MISSING
+    created_by_setup = name.lower().startswith("anytrack_")
+    if problem.kind is not ProblemKind.REJECTED or not (missing and created_by_setup):
         return problem
     advice = f"create the deal property {name} with `anytrack setup hubspot`"
     return _wrong_configuration(problem, advice)
@@ -152,7 +153,7 @@ def _wrong_configuration(problem: Problem, advice: str) -> Problem:
 def _wait(
     problem: Problem, headers: Mapping[str, str], policy: str, zone: tzinfo | None, now: datetime
 ) -> Problem:
-    """Return *problem* with the seconds to wait: as long as HubSpot asks, within limits."""
+    """Return *problem* with the seconds to wait: those that HubSpot asks for, within limits."""
     requested = parse_retry_after(headers)
     if problem.status == 423:  # another request has locked the records
         seconds = max(requested or 0.0, _LOCK_SECONDS)
@@ -184,7 +185,7 @@ def _rate_interval(headers: Mapping[str, str]) -> float:
 
 
 def _json_object(content: bytes) -> Mapping[str, Any] | None:
-    """Return the body, None where it is not JSON, empty where it is no object."""
+    """Return the JSON object in *content*; None if it is not JSON, empty if it is no object."""
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -208,11 +209,11 @@ def _json_object(content: bytes) -> Mapping[str, Any] | None:
 
 @attrs.define(kw_only=True)
 class BatchResult:
-    """Success or problem of item input of a batch.
+    """The success or the problem of each input of a batch.
 
     Attributes:
         record_ids: trace id → id of the record that was written.
-        problems: trace id → problem.
+        problems: trace id → problem of an input that was not written.
     """
 
     record_ids: dict[str, str] = attrs.field(factory=dict)
@@ -223,9 +224,9 @@ class BatchResult:
 
 
 def read_batch_result(inputs: Inputs, body: Any) -> BatchResult:
-    """Return what *body*, of a 2xx response, says about item of *inputs*.
+    """Return the result of each of *inputs*, from the *body* of a 2xx response.
 
-    To a request that HubSpot does not understand it may say 200 with no results at all. So an
+    HubSpot may answer a request that it does not understand with 200 and no results at all. So an
     input that is in neither results nor errors has not succeeded: its problem is `UNACCOUNTED`.
 
     Source: HubSpot, CRM API, batch upsert, the responses 200 and 207.
@@ -246,10 +247,10 @@ def read_batch_result(inputs: Inputs, body: Any) -> BatchResult:
 
 
 def failed_inputs(inputs: Inputs, problem: Problem, body: Any) -> dict[str, Problem]:
-    """Return trace id → problem of the inputs that a batch was refused for.
+    """Return trace id → problem of the inputs that made HubSpot refuse a batch.
 
-    These are the inputs that its errors name; or all of them, where there is only one or the
-    records are locked. None where the problem is not an input's, or HubSpot does not say which.
+    These are the inputs that the errors in *body* name; or all inputs, if there is only one or the
+    records are locked. Empty if the problem is not about an input, or HubSpot does not say which.
     """
     problem = mask_values(inputs, problem)
     if problem.kind is ProblemKind.RETRY_LATER:
@@ -270,7 +271,7 @@ def failed_inputs(inputs: Inputs, problem: Problem, body: Any) -> dict[str, Prob
 
 
 class _InputIndex:
-    """Finds the trace id of an input by the names that a response has for it."""
+    """Finds the trace id of an input: a response may name it by trace id, key or property."""
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
@@ -293,7 +294,7 @@ class _InputIndex:
 
     def _find_key(self, key: str) -> str | None:
         key = key.strip()
-        # HubSpot keeps e-mail addresses in lower case; we send them so.
+        # HubSpot stores e-mail addresses in lower case, which is how they are sent.
         return self._trace_id_by_key.get(key.lower() if self._key_property == "email" else key)
 
 
@@ -313,7 +314,7 @@ def _attribute(
 
 
 def _problem_of_missing(total: int, missing: int, unattributed: Sequence[Problem]) -> Problem:
-    """Return the problem of item input that is in neither results nor errors."""
+    """Return the problem of each input that is in neither results nor errors."""
     if not unattributed:
         return Problem(
             kind=ProblemKind.RETRY_LATER,
@@ -341,12 +342,15 @@ _HARMLESS_VALUES = {
     "dealstage": _ANY,
     "pipeline": _ANY,
 }
-"""Property → values that identify no customer and may be quoted. A value of another form is masked
-there too: the settings can put a customer's name into any property."""
+"""Property → pattern of the values that identify no customer and may be quoted.
+
+Any other value is masked, in these properties too: the settings can put a customer's name into any
+property.
+"""
 
 
 def mask_values(inputs: Inputs, problem: Problem) -> Problem:
-    """Return *problem* without the values that *inputs* sent: they may be a customer's."""
+    """Return *problem* with the values of *inputs* masked: they may be customer data."""
     return problem.masked(_sensitive_values(*(item["properties"] for item in inputs)))
 
 

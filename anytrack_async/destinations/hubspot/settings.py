@@ -1,6 +1,6 @@
-"""How to reach HubSpot and how conversions look there: `HubSpotSettings`, `OAuthSettings`.
+"""`HubSpotSettings` and `OAuthSettings`: access to HubSpot, and how conversions appear there.
 
-`resolve_pipelines` turns the labels of pipelines and stages in the settings into HubSpot's ids.
+`resolve_pipelines` replaces the labels of pipelines and stages in the settings by HubSpot's ids.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from anytrack_async.settings.fields import (
 from anytrack_async.settings.http import HttpSettings
 
 ByType: TypeAlias = Mapping[str, str] | Mapping[ConversionType, str]
-"""Conversion type, as member or text → value."""
+"""Conversion type, as enumeration member or text → value."""
 
 PropertySource: TypeAlias = Mapping[str, str] | Callable[[Conversion], Mapping[str, Any]]
 """HubSpot property → where its value comes from, or a function that returns property → value.
@@ -48,9 +48,9 @@ class OAuthTokens:
     """The tokens of one refresh.
 
     Attributes:
-        access_token: the new token.
-        refresh_token: for the next refresh; usually the same as before.
-        expires_at: when `access_token` ends, aware UTC.
+        access_token: the new access token.
+        refresh_token: the token for the next refresh; usually the same as before.
+        expires_at: when `access_token` expires, aware UTC.
     """
 
     access_token: str = secret()
@@ -63,9 +63,9 @@ class OAuthSettings:
     """How an OAuth app gets its access tokens.
 
     Attributes:
-        client_id: of the app.
-        client_secret: of the app.
-        refresh_token: from the portal that installed the app.
+        client_id: the app's client id.
+        client_secret: the app's client secret.
+        refresh_token: the refresh token of the portal that installed the app.
         on_tokens: called with each `OAuthTokens`, to save them; a plain or an async function.
     """
 
@@ -84,10 +84,10 @@ class OAuthSettings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self | None:
-        """Return settings from ``HUBSPOT_CLIENT_ID``, …; None when none of them is set.
+        """Return settings from the variables in `VARIABLES`; None if none of them is set.
 
         Raises:
-            ConfigurationError: some are set and others are not; the message names the missing ones.
+            ConfigurationError: only some variables are set; the message names the missing ones.
         """
         values = read_variables(cls.VARIABLES, environ)
         if not values:
@@ -111,7 +111,8 @@ def _by_type(setting: str, names: ByType) -> dict[str, str]:
     if not isinstance(names, Mapping):
         raise ConfigurationError(f"{setting} must be a mapping, got {type(names).__name__}")
     if not set(_TYPES).issuperset(names):
-        raise ConfigurationError(f"{setting} takes the conversion types {', '.join(_TYPES)}")
+        types = ", ".join(_TYPES)
+        raise ConfigurationError(f"{setting} may have only conversion types as keys: {types}")
     return {str(kind): _stripped(setting, name) for kind, name in names.items()}
 
 
@@ -138,29 +139,31 @@ def _check_sources(_: object, field: attrs.Attribute[Any], value: Any) -> None:
 
 @attrs.frozen(kw_only=True)
 class HubSpotSettings:
-    """How to reach HubSpot and how conversions look there.
+    """How to reach HubSpot and how conversions appear there.
 
     Attributes:
-        access_token: of a private app or service key, sent as bearer token. With `oauth` it is
-            used until it ends.
-        oauth: refreshes the access token instead of a static one.
-        base_url: HTTPS.
-        api_version: date-based, ``"2026-09"``; ``"v3"`` for the older paths.
+        access_token: token of a private app or a service key, sent as bearer token. With `oauth`,
+            it is used until it expires.
+        oauth: the OAuth app that refreshes the access token, instead of a static token.
+        base_url: URL of the API, HTTPS.
+        api_version: a date such as ``"2026-09"``, or ``"v3"`` for the older paths.
         mode: ``"deals"`` writes deals and contacts, ``"events"`` sends custom events of contacts.
-        event_name: of the custom event, ``"pe<portal>_<name>"``; needed by mode ``"events"``.
+        event_name: name of the custom event, ``"pe<portal>_<name>"``; required by mode
+            ``"events"``.
         pipeline: internal id or label of the pipeline for new deals; by conversion type if they
             differ.
         stages: conversion type → internal id or label of the deal stage. Types left out keep
             ``"closedwon"`` (sale) and ``"qualifiedtobuy"`` (others).
-        deal_name: makes the deal's name; default ``"Conversion <id>"``.
+        deal_name: function from a conversion to the deal's name; default ``"Conversion <id>"``.
         properties: further deal properties, see `PropertySource`.
-        contact_properties: further contact properties, likewise.
+        contact_properties: further contact properties, see `PropertySource`.
         contacts: whether the customer becomes a contact of the deal. Needs their e-mail address.
-        property_group: where `HubSpotSink.setup` puts the deal properties.
-        rate_limit: requests within `rate_interval`, until HubSpot's responses say the real number.
+        property_group: property group in which `HubSpotSink.setup` creates the deal properties.
+        rate_limit: requests allowed within `rate_interval`, until HubSpot's responses give the real
+            number.
         rate_interval: seconds.
-        time_zone: of the portal; the daily limit ends at its midnight. If None, a used-up daily
-            limit is probed every hour.
+        time_zone: the portal's time zone; the daily limit ends at its midnight. If None, a used-up
+            daily limit is probed every hour.
         http: timeouts, connections and engine.
     """
 
@@ -196,19 +199,20 @@ class HubSpotSettings:
 
     def __attrs_post_init__(self) -> None:
         if self.access_token is None and self.oauth is None:
-            raise ConfigurationError("give access_token or oauth")
+            raise ConfigurationError("HubSpotSettings needs access_token or oauth")
         if self.mode == "events" and self.event_name is None:
             raise ConfigurationError("mode 'events' needs an event_name such as 'pe123_conversion'")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self | None:
-        """Return settings from ``HUBSPOT_ACCESS_TOKEN``, or of an OAuth app, and ``…_BASE_URL``.
+        """Return settings from a token or an OAuth app, and the URL, in the environment.
 
         Returns:
-            None when neither a token nor an OAuth app is set.
+            None if neither ``HUBSPOT_ACCESS_TOKEN`` nor an OAuth app is set.
 
         Raises:
-            ConfigurationError: an OAuth app is set in part; the message names the missing ones.
+            ConfigurationError: a variable is wrong, or the OAuth app is set only in part; the
+                message names the variables.
         """
         values = read_variables(cls.VARIABLES, environ)
         oauth = OAuthSettings.from_env(environ)
@@ -234,7 +238,7 @@ _STANDARD_STAGES = frozenset(
 
 
 def uses_standard_pipeline(settings: HubSpotSettings) -> bool:
-    """Return whether the settings name only ids that every portal has: no need to look them up."""
+    """Return whether the settings name only ids that every portal has, so need no look-up."""
     return set(settings.pipeline.values()) == {"default"} and _STANDARD_STAGES.issuperset(
         settings.stages.values()
     )
@@ -244,12 +248,12 @@ def resolve_pipelines(settings: HubSpotSettings, body: Any) -> HubSpotSettings:
     """Return *settings* with HubSpot's ids in place of labels.
 
     Args:
-        settings: with ids or labels.
+        settings: settings that name pipelines and stages by id or label.
         body: the portal's deal pipelines, as HubSpot returns them.
 
     Raises:
-        ConfigurationError: the portal has no such pipeline or stage, or more than one of that
-            label; the message says which setting names it, and lists those that there are.
+        ConfigurationError: the portal has no such pipeline or stage, or more than one with that
+            label; the message names the setting and lists the existing pipelines or stages.
 
     Source: HubSpot, CRM API, pipelines, "Return all pipelines".
     """

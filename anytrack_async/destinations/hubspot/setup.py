@@ -1,6 +1,6 @@
-"""Get a portal ready: create the deal properties that conversions are written to, check the rest.
+"""Prepare a portal: create the deal properties that deliveries write, and check everything else.
 
-`create_properties` is `HubSpotSink.setup`, `check_portal` is `HubSpotSink.check`.
+`HubSpotSink.setup` calls `create_properties`; `HubSpotSink.check` calls `check_portal`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import orjson
 
 from anytrack_async.destinations.hubspot.mapping import EVENT_ID_PROPERTY
 from anytrack_async.destinations.hubspot.portal import Path, Portal
-from anytrack_async.destinations.hubspot.problem import ProblemKind, Refusal, to_error
+from anytrack_async.destinations.hubspot.problem import HubSpotError, ProblemKind, to_error
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, resolve_pipelines
 from anytrack_async.destinations.sink import Finding, SetupStep
 from anytrack_async.errors import ConfigurationError
@@ -43,9 +43,9 @@ async def create_properties(
     """Create the property group and the deal properties that are missing.
 
     Raises:
-        ConfigurationError: a property of that name exists and does not fit. As a rule nothing was
-            created; only if another program created it meanwhile, the properties before it were.
-        ServiceError: HubSpot refused a request.
+        ConfigurationError: a property of that name exists but is unusable. Nothing was created,
+            unless another program created that property meanwhile.
+        ServiceError: HubSpot refused a request, or did not respond.
 
     Source: HubSpot, CRM API, properties, "Create a property" and "Create unique identifiers".
     """
@@ -53,11 +53,11 @@ async def create_properties(
         plan = [step async for step in _plan(portal, settings)]
         if dry_run:
             return plan
-        # All properties are looked at before the first is created: a portal is not left half done.
+        # Every property is compared before the first is created: no portal is left half set up.
         if refused := [step for step in plan if step.action == "refused"]:
             raise ConfigurationError("HubSpot setup: " + "; ".join(map(str, refused)))
         return [await _carry_out(portal, settings, step) for step in plan]
-    except Refusal as exc:
+    except HubSpotError as exc:
         raise to_error(exc.problem) from exc
 
 
@@ -98,10 +98,10 @@ async def _carry_out(portal: Portal, settings: HubSpotSettings, step: SetupStep)
         body = property_definition(step.name, settings.property_group)
     try:
         await portal.call("POST", path, orjson.dumps(body))
-    except Refusal as exc:
+    except HubSpotError as exc:
         if exc.problem.status != 409:
             raise
-        # Another program created it between our look and our request.
+        # Another program created it after the plan was made.
         return await _compare_again(portal, step)
     return attrs.evolve(step, action="created")
 
@@ -127,14 +127,14 @@ def _property_faults(name: str, definition: Mapping[str, Any]) -> Iterator[str]:
     if definition.get("type") != "string":
         yield f"it has the type {definition.get('type')!r}, not 'string'"
     if name == EVENT_ID_PROPERTY and definition.get("hasUniqueValue") is not True:
-        yield "its values are not unique, which HubSpot cannot change later: delete or rename it"
+        yield "its values are not unique, which cannot be changed later: delete the property"
 
 
 async def _read(portal: Portal, path: Path) -> Mapping[str, Any] | None:
-    """Return the object at *path*, None without one."""
+    """Return the object at *path*; None if there is none."""
     try:
         body = await portal.read(path)
-    except Refusal as exc:
+    except HubSpotError as exc:
         if exc.problem.status == 404:
             return None
         raise
@@ -147,14 +147,14 @@ async def _read(portal: Portal, path: Path) -> Mapping[str, Any] | None:
 async def check_portal(
     portal: Portal, settings: HubSpotSettings, currencies: Iterable[str]
 ) -> list[Finding]:
-    """Return whether token, scopes, properties, stages and currencies are as needed.
+    """Check token, scopes, properties, stages and currencies, and return the findings.
 
     Writes nothing. Sets the portal's time zone if it was not known.
     """
     try:
         account = await portal.read(portal.paths.account)
-    except Refusal as exc:
-        if exc.problem.status != 403:  # a token may be good without the right to read the account
+    except HubSpotError as exc:
+        if exc.problem.status != 403:  # a valid token may lack the scope to read the account
             return [Finding(name="token", ok=False, message=str(exc.problem))]
         account = None
     portal.zone = portal.zone or _time_zone(account)
@@ -175,16 +175,16 @@ async def check_portal(
 
 
 def _property_names(settings: HubSpotSettings) -> list[str]:
-    own = settings.properties if isinstance(settings.properties, Mapping) else {}
-    return list(dict.fromkeys([*DEAL_PROPERTIES, *own]))
+    configured = settings.properties if isinstance(settings.properties, Mapping) else {}
+    return list(dict.fromkeys([*DEAL_PROPERTIES, *configured]))
 
 
 async def _check_scopes(portal: Portal, object_type: str, path: Path) -> Finding:
-    """Return whether the token may write: an empty batch needs the scope, and writes nothing."""
+    """Check by an empty batch, which writes nothing, whether the token has the scope to write."""
     name = f"scopes: {object_type}"
     try:
         await portal.write(path, [])
-    except Refusal as exc:
+    except HubSpotError as exc:
         # HubSpot checks the scope first. If it objects to the empty batch, the token has it.
         if exc.problem.kind not in (ProblemKind.REJECTED, ProblemKind.BATCH_REJECTED):
             return Finding(name=name, ok=False, message=str(exc.problem))
@@ -192,25 +192,28 @@ async def _check_scopes(portal: Portal, object_type: str, path: Path) -> Finding
 
 
 async def _check_property(portal: Portal, property_name: str) -> Finding:
-    name, ours = f"property {property_name}", property_name in DEAL_PROPERTIES
+    name = f"property {property_name}"
+    created_by_setup = property_name in DEAL_PROPERTIES
     try:
         definition = await portal.read((*portal.paths.properties, property_name))
-    except Refusal as exc:
+    except HubSpotError as exc:
         if exc.problem.status != 404:
             return Finding(name=name, ok=False, message=str(exc.problem))
-        advice = "`anytrack setup hubspot` creates it" if ours else "create it in HubSpot"
+        advice = (
+            "`anytrack setup hubspot` creates it" if created_by_setup else "create it in HubSpot"
+        )
         message = f"HubSpot has no such deal property; {advice}"
-        return Finding(name=name, ok=False, message=message, setup=ours)
+        return Finding(name=name, ok=False, message=message, setup=created_by_setup)
     if not isinstance(definition, Mapping):
         definition = {}
-    faults = "; ".join(_property_faults(property_name, definition)) if ours else ""
+    faults = "; ".join(_property_faults(property_name, definition)) if created_by_setup else ""
     return Finding(name=name, ok=not faults, message=faults or "exists")
 
 
 async def _check_stages(portal: Portal, settings: HubSpotSettings) -> Finding:
     try:
         resolve_pipelines(settings, await portal.read(portal.paths.pipelines))
-    except Refusal as exc:
+    except HubSpotError as exc:
         return Finding(name="stages", ok=False, message=str(exc.problem))
     except ConfigurationError as exc:
         return Finding(name="stages", ok=False, message=str(exc))
@@ -220,7 +223,7 @@ async def _check_stages(portal: Portal, settings: HubSpotSettings) -> Finding:
 def _check_currencies(account: Any, currencies: Iterable[str]) -> list[Finding]:
     codes = list(dict.fromkeys(code.strip().upper() for code in currencies))
     if not isinstance(account, Mapping):
-        message = "not known: the token may not read the account"
+        message = "unknown: the token may not read the account's currencies"
         return [Finding(name=f"currency {code}", ok=False, message=message) for code in codes]
     enabled = [str(account.get("companyCurrency")), *(account.get("additionalCurrencies") or [])]
     message = "enabled: " + ", ".join(map(str, enabled))

@@ -1,4 +1,4 @@
-"""`HubSpotSink`: conversions as deals of their customers, or as custom events."""
+"""`HubSpotSink`: writes conversions as deals of their customers, or sends custom events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anytrack_async.destinations.hubspot.custom_events import send_custom_events
 from anytrack_async.destinations.hubspot.deals import write_deals
 from anytrack_async.destinations.hubspot.mapping import validate_source
 from anytrack_async.destinations.hubspot.portal import Portal
-from anytrack_async.destinations.hubspot.problem import SERVICE, Refusal, to_signal
+from anytrack_async.destinations.hubspot.problem import SERVICE, HubSpotError, to_signal
 from anytrack_async.destinations.hubspot.settings import (
     HubSpotSettings,
     OAuthSettings,
@@ -33,29 +33,32 @@ from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.message import Transport
 
 _BATCH_SIZE = 100
-"""Inputs that HubSpot takes in one request."""
+"""Inputs that HubSpot accepts in one request."""
 
 _CONCURRENCY = 6
-"""Batches at once. The usual limit of 100 requests in 10 s admits five batches a second, of two
-counted requests each: if a batch takes 1.2 s, it takes six at once to use the limit up."""
+"""Batches at once.
+
+The usual limit of 100 requests in 10 s allows five batches a second, of two counted requests each.
+If a batch takes 1.2 s, six must be in flight to use up the limit.
+"""
 
 
 class HubSpotSink:
     """Writes each conversion as a deal, its customer as a contact, and links the two.
 
-    The deal's key is the event id, so that writing it again changes nothing. Run `setup` once per
+    The deal's key is the event id, so writing a deal again changes nothing. Run `setup` once per
     portal before the first delivery: it creates the properties.
 
-    A contact that HubSpot refuses does not lose its deal: that is delivered without one, and the
-    logger ``anytrack_async.hubspot`` warns.
+    If HubSpot refuses a contact, the deal is still delivered, without a contact, and the logger
+    ``anytrack_async.hubspot`` warns.
 
     Args:
-        settings: how to reach HubSpot and how deals look there.
-        transport: instead of a connection pool, for tests.
+        settings: how to reach HubSpot and how conversions appear there.
+        transport: replaces the connection pool, for tests.
 
     Raises:
-        ConfigurationError: the settings name a field that conversions do not have, or the engine is
-            missing.
+        ConfigurationError: the settings name a field that conversions do not have, or the HTTP
+            engine is not installed.
     """
 
     variables: ClassVar[Sequence[str]] = (
@@ -84,7 +87,7 @@ class HubSpotSink:
     def from_env(
         cls, environ: Mapping[str, str] | None = None, *, transport: Transport | None = None
     ) -> Self | None:
-        """Return a sink with `HubSpotSettings.from_env`, None if neither token nor app is set.
+        """Return a sink with `HubSpotSettings.from_env`; None if neither token nor app is set.
 
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
@@ -103,12 +106,12 @@ class HubSpotSink:
         return self._limits
 
     async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
-        """Write *batch*; one outcome per conversion, in its order, with the deal's id.
+        """Write *batch* and return an outcome per conversion, in order, with the deal's id.
 
         Raises:
-            Throttled: a limit of HubSpot's is reached.
-            BatchRejected: HubSpot refuses all because of one conversion, and does not say which.
-            NeedsOperator: the token is refused or lacks a scope (``cause="credentials"``); or the
+            Throttled: one of HubSpot's limits is reached.
+            BatchRejected: HubSpot refuses the batch and does not say which conversion caused it.
+            NeedsOperator: the token is refused or lacks a scope (``cause="credentials"``), or the
                 portal lacks a pipeline, stage or property (``cause="configuration"``).
             Unavailable: HubSpot is down or did not respond.
         """
@@ -120,41 +123,42 @@ class HubSpotSink:
                 outcomes += await self._write(self._portal, part, settings)
             except SinkSignal as signal:
                 if isinstance(signal, NeedsOperator) and self._has_labels:
-                    self._resolved = None  # a stage may have been removed: look again next time
+                    self._resolved = None  # a stage may have been removed: look up labels again
                 if not isinstance(signal, BatchRejected):
                     signal.outcomes = _pad([*outcomes, *signal.outcomes], len(batch))
                 raise
         return outcomes
 
     async def setup(self, *, dry_run: bool = False) -> list[SetupStep]:
-        """Create the deal properties that are missing; leave those that exist as they are.
+        """Create the missing deal properties and leave existing ones unchanged.
 
-        Needs the scope ``crm.schemas.deals.write``, and ``….read`` for a dry run.
+        Needs the scope ``crm.schemas.deals.write``; for a dry run, ``crm.schemas.deals.read``.
 
         Args:
-            dry_run: only return the steps.
+            dry_run: create nothing, only return the steps.
 
         Returns:
-            One step per property, and one for the group unless it is HubSpot's own.
+            One step per property, and one for the property group unless it is HubSpot's own.
 
         Raises:
-            ConfigurationError: a property of that name exists and does not fit; nothing was
-                created. Or the mode is ``"events"``: define the event in HubSpot.
-            ServiceError: HubSpot refused a request.
+            ConfigurationError: a property of that name exists but is unusable, so nothing was
+                created; or the mode is ``"events"``, whose event is defined in HubSpot.
+            ServiceError: HubSpot refused a request, or did not respond.
         """
         if self._settings.mode == "events":
             raise ConfigurationError(
-                "setup is for deals; define the custom event and its properties in HubSpot"
+                "setup creates deal properties, but the mode is 'events': define the custom event "
+                "and its properties in HubSpot"
             )
         return await create_properties(self._portal, self._settings, dry_run=dry_run)
 
     async def check(self, *, currencies: Iterable[str] = ()) -> list[Finding]:
-        """Return whether token, scopes, properties, stages and currencies are as needed.
+        """Check token, scopes, properties, stages and currencies, and return the findings.
 
-        Writes nothing. Learns the portal's time zone: a daily limit ends at its midnight.
+        Writes nothing. Remembers the portal's time zone: a daily limit ends at its midnight.
 
         Args:
-            currencies: ISO 4217 codes that conversions will have.
+            currencies: ISO 4217 codes of the conversions that will be sent.
         """
         return await check_portal(self._portal, self._settings, currencies)
 
@@ -171,7 +175,7 @@ class HubSpotSink:
         await self._portal.aclose()
 
     async def _resolved_settings(self) -> HubSpotSettings:
-        """Return the settings with ids in place of labels, which are looked up once."""
+        """Return the settings with ids in place of labels; labels are looked up once."""
         if self._resolved is not None:
             return self._resolved
         async with self._resolving:
@@ -183,7 +187,7 @@ class HubSpotSink:
         try:
             pipelines = await self._portal.read(self._portal.paths.pipelines)
             return resolve_pipelines(self._settings, pipelines)
-        except Refusal as exc:
+        except HubSpotError as exc:
             raise to_signal(exc.problem) from exc
         except ConfigurationError as exc:
             # Every deal would be rejected: the lane holds until settings or portal are fixed.
@@ -191,10 +195,10 @@ class HubSpotSink:
 
 
 def _pad(outcomes: list[Outcome | None], size: int) -> Sequence[Outcome | None]:
-    """Return *outcomes* with None for the conversions that were not sent; empty without any."""
+    """Return *outcomes* padded with None for conversions not sent; empty if it has no outcome."""
     return [*outcomes, *[None] * (size - len(outcomes))] if any(outcomes) else ()
 
 
 def _requests_per_batch(settings: HubSpotSettings) -> int:
-    """Return the requests that a batch takes: for contacts, deals and links, or only one."""
+    """Return the number of requests per batch: contacts, deals and links, or only one request."""
     return 3 if settings.mode == "deals" and settings.contacts else 1

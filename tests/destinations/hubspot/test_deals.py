@@ -205,7 +205,7 @@ async def test_a_contact_that_exists_without_an_id_is_retried(hs, sink, wire):
     (outcome,) = await sink.deliver([hs.sale("1", email="a@b.example")])
 
     assert outcome.status is Status.RETRY
-    assert "the deal was written, its contact is not linked" in outcome.error
+    assert "the deal was written but is not linked to its contact" in outcome.error
 
 
 async def test_a_contact_missing_from_the_response_is_retried_after_its_deal(hs, sink, wire):
@@ -388,7 +388,7 @@ async def test_a_missing_property_of_the_settings_holds_the_lane(hs, make_sink, 
         await make_sink(properties={"plan": "custom_data.plan"}).deliver([hs.sale("1")])
     assert caught.value.cause == "configuration"
     assert caught.value.reason.endswith(
-        "create the deal property 'plan' in HubSpot, or take it out of "
+        "create the deal property 'plan' in HubSpot, or remove it from "
         "HubSpotSettings(properties=…)"
     )
 

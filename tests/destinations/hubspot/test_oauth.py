@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from anytrack_async.destinations.hubspot.oauth import Credentials
-from anytrack_async.destinations.hubspot.problem import Refusal
+from anytrack_async.destinations.hubspot.problem import HubSpotError
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
 from anytrack_async.destinations.hubspot.sink import HubSpotSink
 from anytrack_async.destinations.sink import NeedsOperator, Throttled, Unavailable
@@ -239,7 +239,7 @@ async def test_without_an_oauth_app_a_token_cannot_be_renewed(wire):
     credentials.use("rotated")
     assert await credentials.renew("static") == "rotated"
     credentials._token = None
-    with pytest.raises(Refusal, match="no access token"):
+    with pytest.raises(HubSpotError, match="no access token"):
         await credentials.current()
 
 

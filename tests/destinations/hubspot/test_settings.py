@@ -58,7 +58,7 @@ def test_secrets_stay_out_of_the_repr():
         ({"mode": "events"}, "event_name"),
         ({"pipeline": " "}, "pipeline"),
         ({"stages": {"sale": ""}}, "stages"),
-        ({"stages": {"purchase": "won"}}, "stages takes the conversion types sale"),
+        ({"stages": {"purchase": "won"}}, "stages may have only conversion types as keys: sale"),
         ({"properties": {"": "ad_id"}}, "property names"),
         ({"properties": {"plan": 1}}, "property names"),
         ({"properties": {"plan": ""}}, "property names"),
