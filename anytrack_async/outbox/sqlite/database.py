@@ -17,7 +17,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _APPLICATION_ID = 0x41545842  # "ATXB", in the header of the file
-_CACHE_KIB = 32_768
+_CACHE_KIB = 32_768  # pages that SQLite keeps in memory
 
 # A checkpoint moves the pages of the write-ahead log into the database once it has this many, and
 # the -wal file is then cut to this size. A reader that stays open delays checkpoints, so that the

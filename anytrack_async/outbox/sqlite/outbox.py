@@ -34,7 +34,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _CACHED_CONVERSIONS = 10_000
-_REPORTS_PER_STEP = 200  # a few milliseconds, in which nothing else is written
+_REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
 
 class SQLiteOutbox:
