@@ -129,5 +129,5 @@ def as_tuple(argument: str, values: object) -> tuple[Any, ...]:
     """
     # A lone sink or observer is not iterable; a string is, but is never meant to be.
     if isinstance(values, str) or not isinstance(values, (list, tuple, Iterable)):
-        raise ConfigurationError(f"{argument} takes a list, got {type(values).__name__}")
+        raise ConfigurationError(f"{argument} must be a list, got {type(values).__name__}")
     return tuple(values)
