@@ -1,1 +1,1 @@
-"""Help for testing with this library, and contract suites for what plugs into it."""
+"""The contract suite of an outbox: subclass it to test an engine of your own."""

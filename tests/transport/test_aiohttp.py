@@ -11,8 +11,8 @@ import respx
 
 from anytrack_async.errors import TransportError
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.testing.raw_server import ServerConnection, serving, silence
 from anytrack_async.transport.session import Session
+from tests.transport.raw_server import ServerConnection, serving, silence
 
 pytestmark = pytest.mark.asyncio
 

@@ -13,10 +13,10 @@ import pytest
 
 from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.testing.raw_server import echo, serving
 from anytrack_async.transport.connection import Connection, _is_readable, _load_context, tls_context
 from anytrack_async.transport.message import Request, Response, TotalTimeout
 from anytrack_async.transport.session import Session
+from tests.transport.raw_server import echo, serving
 
 pytestmark = pytest.mark.asyncio
 

@@ -21,7 +21,13 @@ import pytest
 
 from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings.http import HttpSettings, Retry
-from anytrack_async.testing.raw_server import (
+from anytrack_async.transport.aiohttp import AiohttpEngine
+from anytrack_async.transport.connection import Connection, connect
+from anytrack_async.transport.httpx import HttpxEngine, PatchAwareEngine
+from anytrack_async.transport.message import Engine
+from anytrack_async.transport.pool import Pool, open_engine, proxy_for, require_engine
+from anytrack_async.transport.session import Session
+from tests.transport.raw_server import (
     Handler,
     RawServer,
     ServerConnection,
@@ -34,12 +40,6 @@ from anytrack_async.testing.raw_server import (
     serving,
     silence,
 )
-from anytrack_async.transport.aiohttp import AiohttpEngine
-from anytrack_async.transport.connection import Connection, connect
-from anytrack_async.transport.httpx import HttpxEngine, PatchAwareEngine
-from anytrack_async.transport.message import Engine
-from anytrack_async.transport.pool import Pool, open_engine, proxy_for, require_engine
-from anytrack_async.transport.session import Session
 
 pytestmark = pytest.mark.asyncio
 

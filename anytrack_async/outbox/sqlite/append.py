@@ -159,7 +159,10 @@ class GroupCommit:
                     group.add(conversions, values)
             except Exception as exc:  # a conversion that cannot be encoded fails its own call only
                 group.reject(exc)
-        first = db.call(append, group, self._capacity)
+        try:
+            first = append(db, group, self._capacity)
+        except (sqlite3.Error, OSError) as exc:
+            raise db.explain(exc) from exc
         results = group.results()
         self._remember(first, group.new_conversions())
         return results

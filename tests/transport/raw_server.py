@@ -29,7 +29,7 @@ class ServerConnection:
 
     async def reset(self) -> None:
         """Close by a reset instead of an orderly shutdown."""
-        sock = self.stream.extra(SocketAttribute.raw_socket)  # noqa: S610
+        sock = self.stream.extra(SocketAttribute.raw_socket)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await self.stream.aclose()
 
@@ -154,7 +154,7 @@ async def serving(
 ) -> AsyncIterator[RawServer]:
     """Run a server, with TLS if there is a *context*."""
     tcp = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    port = tcp.extra(SocketAttribute.local_port)  # noqa: S610
+    port = tcp.extra(SocketAttribute.local_port)
     server = RawServer(handler)
     server.url = f"https://localhost:{port}" if context else f"http://127.0.0.1:{port}"
     listener: Listener[ByteStream] = tcp
