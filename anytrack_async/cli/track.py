@@ -102,7 +102,7 @@ class TrackResult:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the conversion is delivered everywhere, or only stored if ``--no-wait`` is set."""
+        """Whether it is delivered everywhere; with ``--no-wait``, being stored is enough."""
         return self.report.delivered or not self.waited
 
     @property
