@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+import anyio
 import httpx
 
 from anytrack_async import AnyTrackClient
@@ -295,6 +296,8 @@ class Way:
         transport = httpx.MockTransport(answer)
         client = AnyTrackClient("key", "account", outbox=outbox, transport=transport)
         async with client:
+            await client.track_sale("click-0", "9.90", "EUR", order_id="1000")
+            await anyio.sleep(0.2)  # until the lane waits for work again
             self.recording = True
             await client.track_sale("click-1", "49.90", "EUR", order_id="1001")
             self.recording = False
@@ -337,7 +340,7 @@ def wheel() -> Row:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, "."]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         (built,) = Path(folder).glob("*.whl")
-        size = built.stat().st_size / 1024
+        size = built.stat().st_size / 1000
     return Row("wheel", f"{size:.0f} KB", "≤ 330 KB", size <= 330)
 
 

@@ -62,7 +62,7 @@ class Tracking:
             ConfigurationError: *to* names a destination that the client does not have.
             TypeError: it is not a `Conversion`.
         """
-        (delivery,) = await self._dispatcher.submit(_checked((conversion,)), to)
+        (delivery,) = await self._dispatcher.submit(_check_conversions((conversion,)), to)
         if delivery is None:
             raise ConflictError(conversion.event_id)
         return delivery
@@ -81,7 +81,7 @@ class Tracking:
             QueueFullError: the outbox has no space for all of them; none was accepted.
             TypeError: one of them is not a `Conversion`; none was accepted.
         """
-        batch = _checked(conversions)  # all of them before any is stored
+        batch = _check_conversions(conversions)  # all of them before any is stored
         deliveries = await self._dispatcher.submit(batch, to)
         # The usual case, all of them new: returned as it is, without a look at each.
         if isinstance(deliveries, DeliveryBatch):
@@ -223,11 +223,11 @@ class Tracking:
         raise _timeout_error(delivery, timeout or 0.0)
 
 
-def _checked(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
+def _check_conversions(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
     batch = tuple(conversions)
     for conversion in batch:
         if not isinstance(conversion, Conversion):
-            raise TypeError(f"takes Conversion objects, got {type(conversion).__name__}")
+            raise TypeError(f"expected Conversion objects, got {type(conversion).__name__}")
     return batch
 
 
@@ -286,7 +286,7 @@ class Pushing:
 
     async def _push(self, conversion: Conversion, sink: Sink | None, name: str) -> Outcome:
         if not isinstance(conversion, Conversion):
-            raise TypeError(f"takes a Conversion object, got {type(conversion).__name__}")
+            raise TypeError(f"expected a Conversion, got {type(conversion).__name__}")
         sink = sink or self._own_sink(name)
         return attrs.evolve(await _deliver(sink, conversion), destination=sink.name)
 

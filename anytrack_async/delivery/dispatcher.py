@@ -121,7 +121,7 @@ class Dispatcher(AsyncContextManagerMixin):
         names = checked_names("to", to, self.destinations)
         if not names:
             raise ConfigurationError(
-                "to: an empty list of destinations; leave it out for all of them; there are: "
+                "to: an empty list of destinations; omit it to use all; known destinations: "
                 + ", ".join(self.destinations)
             )
         return names
@@ -346,17 +346,17 @@ def checked_names(
             names something else than *destinations*.
     """
     if isinstance(names, str):
-        raise ConfigurationError(f"{argument} takes a list: [{names!r}]")
+        raise ConfigurationError(f"{argument} must be a list: [{names!r}]")
     try:
         checked = tuple(names)
     except TypeError:
         kind = type(names).__name__
-        raise ConfigurationError(f"{argument} takes a list, got {kind}") from None
+        raise ConfigurationError(f"{argument} must be a list, got {kind}") from None
     unknown = [name for name in checked if name not in destinations]
     if unknown:
         raise ConfigurationError(
             f"{argument}: no destination {', '.join(map(repr, unknown))}; "
-            f"there are: {', '.join(destinations)}"
+            f"known destinations: {', '.join(destinations)}"
         )
     return checked
 

@@ -64,6 +64,7 @@ class FlowControl:
         state: the lane's state.
         probing: whether to send one small batch at a time, until one is delivered.
         failures: whole batches that failed in a row.
+        may_linger: whether `lingers_for` may be more than 0; False for most sinks.
         may_send_at: when the next batch may leave, by state and rate, unix seconds.
     """
 
@@ -90,6 +91,7 @@ class FlowControl:
         self._hold_probe = hold_probe
         self._interval = 1 / rate if rate else 0.0
         self._linger = linger
+        self.may_linger = linger > 0 or spacing is not None
         self._spacing = spacing
         self._clock = clock
         self._notify = notify

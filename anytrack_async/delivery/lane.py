@@ -148,7 +148,9 @@ class Lane:
 
     async def _linger(self) -> None:
         # Not after a full batch: there is probably another full one, which need not wait.
-        if not self._last_claim_was_full and (seconds := self._flow.lingers_for):
+        if self._last_claim_was_full or not self._flow.may_linger:
+            return
+        if seconds := self._flow.lingers_for:
             with anyio.move_on_after(seconds):
                 await self._closing.wait()
 

@@ -245,7 +245,7 @@ async def _pass_on(batch: Sequence[Any], take: Take) -> None:
         if not isinstance(item, Conversion):
             if index:
                 await take(batch[:index])
-            raise TypeError(f"track_many takes Conversion objects, got {type(item).__name__}")
+            raise TypeError(f"track_many expects Conversion objects, got {type(item).__name__}")
     if batch:
         await take(batch)
 

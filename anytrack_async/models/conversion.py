@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Self, TypedDict, Unpack
@@ -20,11 +20,14 @@ from anytrack_async.models.validators import (
     amount,
     currency_code,
     identifier,
-    json_map,
     not_blank,
-    text_map,
+    optional_instance,
     text_or_none,
-    utc,
+    to_custom_data,
+    to_revenue,
+    to_sub_ids,
+    to_timestamp,
+    utc_now,
     whole_number,
 )
 
@@ -50,31 +53,8 @@ def _type(value: ConversionType | str) -> ConversionType:
         raise InvalidConversionError("conversion_type", problem) from None
 
 
-def _revenue(value: Amount) -> Decimal:
-    return amount("revenue", value)
-
-
-def _timestamp(value: datetime) -> datetime:
-    return utc("timestamp", value)
-
-
-def _sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
-    return text_map("sub_ids", value)
-
-
-def _custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return json_map("custom_data", value)
-
-
 def _meta(value: MetaFields | None) -> MetaFields | None:
     return None if value is None else meta_fields(value)
-
-
-def _customer(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not isinstance(value, Customer):
-        raise InvalidConversionError(
-            attribute.name, f"must be a Customer, got {type(value).__name__}"
-        )
 
 
 def _price(value: Amount | None) -> Decimal | None:
@@ -193,9 +173,9 @@ class Conversion:
     click_id: str | None = attrs.field(
         default=None, validator=identifier(1024, optional=True), repr=False
     )
-    revenue: Decimal = attrs.field(default=Decimal(0), converter=_revenue)
+    revenue: Decimal = attrs.field(default=Decimal(0), converter=to_revenue)
     currency: str = attrs.field(default="USD", converter=currency_code)
-    timestamp: datetime = attrs.field(factory=lambda: datetime.now(UTC), converter=_timestamp)
+    timestamp: datetime = attrs.field(factory=utc_now, converter=to_timestamp)
     order_id: str | None = attrs.field(default=None, validator=_ID)
     event_name: str | None = attrs.field(default=None, validator=identifier(50, optional=True))
     event_id: str = attrs.field(
@@ -206,7 +186,7 @@ class Conversion:
     campaign_id: str | None = attrs.field(default=None, validator=_TEXT)
     ad_id: str | None = attrs.field(default=None, validator=_TEXT)
     sub_ids: Mapping[str, str] = attrs.field(
-        factory=dict, converter=_sub_ids, repr=False, hash=False
+        factory=dict, converter=to_sub_ids, repr=False, hash=False
     )
     ip_address: str | None = attrs.field(
         default=None, converter=not_blank, validator=text_or_none(64), repr=False
@@ -218,10 +198,12 @@ class Conversion:
         default=None, converter=not_blank, validator=_TEXT, repr=False
     )
     custom_data: Mapping[str, Any] = attrs.field(
-        factory=dict, converter=_custom_data, repr=False, hash=False
+        factory=dict, converter=to_custom_data, repr=False, hash=False
     )
     items: tuple[LineItem, ...] = attrs.field(default=(), converter=_items, repr=False)
-    customer: Customer | None = attrs.field(default=None, validator=_customer, repr=False)
+    customer: Customer | None = attrs.field(
+        default=None, validator=optional_instance(Customer), repr=False
+    )
     meta: MetaFields | None = attrs.field(default=None, converter=_meta, repr=False, hash=False)
 
     @classmethod

@@ -331,3 +331,44 @@ def _from_decimal(path: str, value: Decimal) -> int | float:
     if value.adjusted() > _MAX_EXPONENT:
         raise InvalidConversionError(path, "is out of range; send it as text")
     return int(value) if value == value.to_integral_value() else float(value)
+
+
+# The fields of a conversion, as attrs converters and validators: one name and one rule each. They
+# stand here, beside the functions that they call.
+
+
+def to_revenue(value: Amount) -> Decimal:
+    """Return the field ``revenue``; see `amount`."""
+    return amount("revenue", value)
+
+
+def to_timestamp(value: datetime) -> datetime:
+    """Return the field ``timestamp``; see `utc`."""
+    return utc("timestamp", value)
+
+
+def utc_now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """Return the field ``sub_ids``; see `text_map`."""
+    return text_map("sub_ids", value)
+
+
+def to_custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the field ``custom_data``; see `json_map`."""
+    return json_map("custom_data", value)
+
+
+def optional_instance(cls: type) -> _Validator:
+    """Return an attrs validator for None or an instance of *cls*."""
+
+    def validate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value is not None and not isinstance(value, cls):
+            raise InvalidConversionError(
+                attribute.name, f"must be a {cls.__name__}, got {type(value).__name__}"
+            )
+
+    return validate

@@ -107,10 +107,12 @@ def read_outcome(response: Response) -> Outcome:
         NeedsOperator: 401 or 403.
         Throttled: 429.
     """
-    if response.success:
-        return _read_confirmation(response)
+    success, body = response.success, response.json_object()
+    remote_id = _remote_id(body)
+    if success:
+        return _read_confirmation(response.status, body, remote_id)
     # A conflict that names AnyTrack's id is a conversion that AnyTrack already has.
-    if response.status == 409 and (remote_id := _remote_id(response.json_object())):
+    if response.status == 409 and remote_id:
         return Outcome.delivered(remote_id)
     reason, code = _reason(response)
     if response.status in (401, 403):
@@ -131,13 +133,11 @@ def severity(signal: SinkSignal) -> float:
     return signal.after if isinstance(signal, Throttled) else inf
 
 
-def _read_confirmation(response: Response) -> Outcome:
-    body = response.json_object()
-    remote_id = _remote_id(body)
+def _read_confirmation(status: int, body: Mapping[str, Any], remote_id: str | None) -> Outcome:
     if body.get("status", "success" if remote_id else None) == "success":
         return Outcome.delivered(remote_id)
     # Some proxies answer 200 with a page of their own, so only a confirmation counts.
-    return Outcome.retry(f"AnyTrack answered {response.status} without confirming the conversion")
+    return Outcome.retry(f"AnyTrack answered {status} without confirming the conversion")
 
 
 def _remote_id(body: Mapping[str, Any]) -> str | None:

@@ -49,7 +49,13 @@ class FailedConversion:
 
 @attrs.define(kw_only=True)
 class Lease:
-    """The conversions that one worker has claimed, until a moment in unix seconds."""
+    """The conversions that one worker has claimed.
+
+    Attributes:
+        until: when the lease expires, unix seconds.
+        spans: the leased ranges of the log.
+        retries: positions of the leased retries.
+    """
 
     until: float = 0.0
     spans: list[Span] = attrs.field(factory=list)
@@ -212,7 +218,7 @@ class DestinationProgress:
 
 
 class ClaimBuilder:
-    """Collects up to *limit* entries of *log* for the destination *name*.
+    """Builds one claim: up to *limit* entries of *log* for the destination *name*.
 
     Attributes:
         lease: the lease on them, without its end.
@@ -246,7 +252,7 @@ class ClaimBuilder:
             return self._parts[0]
         return Entries.of(sorted(chain(*self._parts), key=attrgetter("seq")))
 
-    def _take(self, entries: Entries) -> None:
+    def _add_entries(self, entries: Entries) -> None:
         if entries:
             self._parts.append(entries)
             self._space -= len(entries)
@@ -254,7 +260,7 @@ class ClaimBuilder:
     def _lease_due_retries(self, lease_id: int, now: float) -> None:
         seqs = self._progress.lease_due_retries(lease_id, self._space, now)
         self.lease.retries += seqs
-        self._take(Entries.of(map(self._retry, sorted(seqs))))
+        self._add_entries(Entries.of(map(self._retry, sorted(seqs))))
 
     def _retry(self, seq: int) -> Entry:
         attempts = self._progress.exceptions[seq].failure.attempts
@@ -280,7 +286,7 @@ class ClaimBuilder:
             self.lease.spans.append(attrs.evolve(span, last=last, size=len(entries)))
             span.first = last + 1
             span.size -= len(entries)
-        self._take(attrs.evolve(entries, attempts=[span.attempts] * len(entries)))
+        self._add_entries(attrs.evolve(entries, attempts=[span.attempts] * len(entries)))
 
     def _lease_new(self) -> None:
         """Lease what follows the cursor, and move the cursor past conversions of others."""
@@ -292,4 +298,4 @@ class ClaimBuilder:
             span = Span(first=entries.seqs[0], last=entries.seqs[-1], size=len(entries))
             self.lease.spans.append(span)
             progress.claimed += len(entries)
-            self._take(entries)
+            self._add_entries(entries)

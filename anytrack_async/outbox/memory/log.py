@@ -62,7 +62,7 @@ def _frozen(mapping: Mapping[str, Any]) -> bytes:
 
 
 class RememberedId(NamedTuple):
-    """The remains of one dropped conversion.
+    """The remembered data of one dropped conversion.
 
     Attributes:
         seq: its position in the log.
@@ -121,7 +121,7 @@ class RememberedIds:
         return self._fingerprints[number - self._offset - 1]
 
     def get(self, number: int) -> RememberedId:
-        """Return what else is remembered of a conversion."""
+        """Return the position, the recipients and the time of dropping of a conversion."""
         row = number - self._offset - 1
         return RememberedId(self._seqs[row], self._recipients[row], self._dropped_at[row])
 
@@ -181,7 +181,7 @@ class MemoryLog:
         self._recipients: list[Recipients] = []
         self._accepted_at: list[float] = []
         self._retained: dict[int, _Retained] = {}
-        self._shared: dict[Recipients, Recipients] = {}
+        self._shared_recipients: dict[Recipients, Recipients] = {}
         self._remembered = RememberedIds(remember_ids)
 
     def __len__(self) -> int:
@@ -199,7 +199,7 @@ class MemoryLog:
     ) -> list[Appended]:
         """Append the new conversions, and return a result for each."""
         # Equal sets are shared: a set per conversion would need more memory than its id.
-        recipients = self._shared.setdefault(recipients, recipients)
+        recipients = self._shared_recipients.setdefault(recipients, recipients)
         if len(conversions) == 1:
             conversion = conversions[0]
             return [self._append(conversion.event_id, conversion, recipients, now)]
@@ -252,7 +252,7 @@ class MemoryLog:
         return self._retained[seq].recipients
 
     def find(self, event_id: str) -> RememberedId | int | None:
-        """Return the position of a conversion, or its remains if dropped; None if unknown."""
+        """Return a conversion's position, or its `RememberedId` if dropped; None if unknown."""
         position = self.positions.get(event_id)
         if position is not None and position < 0:
             return self._remembered.get(-position)
@@ -264,7 +264,7 @@ class MemoryLog:
         Returns:
             The entries, and the last position that was looked at.
         """
-        # Nearly always everything is addressed to everyone: then the entries are slices.
+        # Nearly always the whole range is addressed to *name*: then the entries are slices.
         end = min(first + limit - 1, last)
         distinct = set(self._recipients[first - self.base - 1 : end - self.base])
         if all(recipients is None or name in recipients for recipients in distinct):

@@ -40,7 +40,11 @@ def report(
 
 
 def _concerns(progress: DestinationProgress, seq: int, dropped_at: float | None) -> bool:
-    """Return whether the payload was there for the destination, then or when it was registered."""
+    """Return whether the conversion is in the part of the log that the destination has to get.
+
+    That part begins after `start`. A destination that started at the beginning of the log also gets
+    each earlier conversion that was not yet dropped when it was registered, at `since`.
+    """
     if seq > progress.start:
         return True
     if progress.since is None:

@@ -158,7 +158,7 @@ class _ClaimBuilder:
             self._sql.execute(queries.DELETE_LEASE, (self._lease_id,))
         return self._lease_id, self._entries
 
-    def _take(self, entries: Sequence[StoredEntry]) -> None:
+    def _add_entries(self, entries: Sequence[StoredEntry]) -> None:
         self._entries += entries
         self._space -= len(entries)
 
@@ -168,7 +168,7 @@ class _ClaimBuilder:
         self._sql.executemany(
             queries.LEASE_RETRY, [(self._lease_id, retry.seq, self._name) for retry in retries]
         )
-        self._take(retries)
+        self._add_entries(retries)
 
     def _lease_due_spans(self) -> None:
         spans = self._sql.execute(queries.DUE_SPANS, (self._name, self._now)).fetchall()
@@ -192,7 +192,7 @@ class _ClaimBuilder:
             self._insert_span(first, end, len(entries), attempts)
         else:
             self._sql.execute(queries.LEASE_SPAN, (self._lease_id, span_id))
-        self._take(entries)
+        self._add_entries(entries)
 
     def _lease_new(self) -> None:
         """Lease what follows the cursor, and move the cursor past conversions of others."""
@@ -205,7 +205,7 @@ class _ClaimBuilder:
             self._insert_span(entries[0].seq, entries[-1].seq, len(entries), 0)
         if last > cursor:
             self._sql.execute(queries.MOVE_CURSOR, (last, self._name))
-        self._take(entries)
+        self._add_entries(entries)
 
     def _read_range(self, first: int, last: int, attempts: int) -> list[StoredEntry]:
         parameters = (attempts, first, last, self._name, self._space)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from anytrack_async.errors import OutboxError, SchemaVersionError
 from anytrack_async.outbox.sqlite import queries
@@ -17,7 +17,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _APPLICATION_ID = 0x41545842  # "ATXB", in the header of the file
-_CACHE_KIB = 32_768
+_CACHE_KIB = 32_768  # pages that SQLite keeps in memory
 
 # A checkpoint moves the pages of the write-ahead log into the database once it has this many, and
 # the -wal file is then cut to this size. A reader that stays open delays checkpoints, so that the
@@ -67,25 +67,19 @@ class Database:
                 sql.close()
                 raise
         except (sqlite3.Error, OSError) as exc:
-            raise _explain(exc, path) from exc
+            raise explain(exc, path) from exc
         return database
 
-    def call(
-        self, work: Callable[Concatenate[Database, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
-        """Return ``work(self, ...)``.
-
-        Raises:
-            OutboxError: SQLite or the operating system failed; the message says what to do.
-        """
-        try:
-            return work(self, *args, **kwargs)
-        except (sqlite3.Error, OSError) as exc:
-            raise _explain(exc, self._path) from exc
+    def explain(self, error: sqlite3.Error | OSError) -> OutboxError:
+        """Return what to raise for *error* of SQLite or the operating system; says what to do."""
+        return explain(error, self._path)
 
     def close(self) -> None:
         """Close the file."""
-        self.call(lambda db: db.sql.close())
+        try:
+            self.sql.close()
+        except sqlite3.Error as exc:
+            raise self.explain(exc) from exc
 
     @contextmanager
     def transaction(self, *, synced: bool) -> Iterator[sqlite3.Connection]:
@@ -207,7 +201,7 @@ def _error_code(error: Exception) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _explain(error: sqlite3.Error | OSError, path: Path) -> OutboxError:
+def explain(error: sqlite3.Error | OSError, path: Path) -> OutboxError:
     """Return an `OutboxError` that says what to do about an error of the file *path*."""
     if isinstance(error, FileNotFoundError):
         return OutboxError(f"the folder of the outbox file {path} does not exist: create it")

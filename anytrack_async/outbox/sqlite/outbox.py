@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
 
@@ -25,16 +25,16 @@ from anytrack_async.outbox.base import (
     not_open_error,
 )
 from anytrack_async.outbox.sqlite import claim as claims
-from anytrack_async.outbox.sqlite import queries, reports, retention
-from anytrack_async.outbox.sqlite.append import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
-from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite import log, queries, reports
+from anytrack_async.outbox.sqlite.database import Database, explain
+from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _CACHED_CONVERSIONS = 10_000
-_REPORTS_PER_STEP = 200  # a few milliseconds, in which nothing else is written
+_REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
 
 class SQLiteOutbox:
@@ -110,17 +110,24 @@ class SQLiteOutbox:
         if thread is not None:
             await thread.stop()
 
-    def _run(
+    async def _run(
         self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> Coroutine[Any, Any, _T]:
-        """Return a coroutine that calls *work* in the thread and returns its result."""
+    ) -> _T:
+        """Call *work* in the thread and return its result.
+
+        Raises:
+            OutboxError: SQLite or the operating system failed; the message says what to do.
+        """
         if self._thread is None:
             raise not_open_error()
-        return self._thread.run(Database.call, work, *args, **kwargs)
+        try:
+            return await self._thread.run(work, *args, **kwargs)
+        except (sqlite3.Error, OSError) as exc:
+            raise explain(exc, self._path) from exc
 
     async def _run_steps(
         self,
-        step: Callable[Concatenate[Database, _P], retention.Step],
+        step: Callable[Concatenate[Database, _P], log.Step],
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> int:
@@ -232,9 +239,9 @@ class SQLiteOutbox:
 
     async def prune(self, *, remember: float) -> int:
         """Drop payloads that every destination has, and old ids; see `Outbox.prune`."""
-        dropped = await self._run_steps(retention.drop_reclaimable)
-        dropped += await self._run_steps(retention.drop_payloads)
-        await self._run_steps(retention.forget_ids, remember)
+        dropped = await self._run_steps(log.drop_reclaimable)
+        dropped += await self._run_steps(log.drop_payloads)
+        await self._run_steps(log.forget_ids, remember)
         return dropped
 
 

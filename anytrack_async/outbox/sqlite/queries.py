@@ -143,8 +143,8 @@ LEASE_EXISTS = "SELECT 1 FROM lease WHERE id = ? AND destination = ?"
 EXPIRED_LEASE = """SELECT id, until FROM lease WHERE destination = ? AND until <= ?
     ORDER BY until LIMIT 1"""
 
-# Whether there is something to claim: cursor, end of the log, and the three moments at which
-# something becomes due by itself (a retry, a released span, the end of a lease).
+# Whether there is something to claim: cursor, end of the log, and the times at which the first
+# retry and the first released span become due and the first lease expires.
 CLAIM_FORECAST = """SELECT cursor, coalesce((SELECT max(seq) FROM log), 0),
     (SELECT min(due) FROM exception WHERE destination = ?1 AND due IS NOT NULL AND lease = 0),
     (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0),

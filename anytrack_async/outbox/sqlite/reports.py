@@ -18,7 +18,7 @@ from anytrack_async.outbox.base import DeadLetter, Depth, unknown_destination_er
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.retention import ROWS_PER_STEP, Step
+from anytrack_async.outbox.sqlite.log import ROWS_PER_STEP, Step
 
 _log = logging.getLogger("anytrack_async")
 
@@ -69,10 +69,12 @@ def _outcomes(
 
 
 def _concerns(destination: _Destination, record: _Record) -> bool:
-    """Return whether *destination* was to get the conversion, then or when it was registered.
+    """Return whether the conversion is in the part of the log that *destination* has to get.
 
-    A destination that starts at the beginning of the log also gets earlier conversions, if their
-    payload was still there at that time, which is `since`.
+    That part begins after `start`. A destination that started at the beginning of the log also gets
+    each earlier conversion that still had its payload when the destination was registered, at
+    `since`. With a start of 7 and a since of 100 s: position 8 concerns it; position 5 does if its
+    payload was dropped at 110 s, and does not if it was dropped at 90 s.
     """
     if record.recipients and f"\n{destination.name}\n" not in record.recipients:
         return False
