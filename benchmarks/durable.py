@@ -16,7 +16,7 @@ import anyio
 
 from anytrack_async import AnyTrackClient, Conversion, Outcome, SinkLimits, SQLiteOutbox
 from anytrack_async.codec.storage import encode
-from anytrack_async.outbox.sqlite import append as log
+from anytrack_async.outbox.sqlite import log as log
 from anytrack_async.outbox.sqlite.database import Database
 from benchmarks.durable_bound import INSERT, bound, open_database
 from benchmarks.measure import Cost, Row, percentile, rates
@@ -133,7 +133,7 @@ def record_commits() -> Iterator[list[int]]:
         sizes.append(sum(group.sizes))
         return append(db, group, capacity)
 
-    with patch("anytrack_async.outbox.sqlite.append.append", recording):
+    with patch("anytrack_async.outbox.sqlite.log.append", recording):
         yield sizes
 
 

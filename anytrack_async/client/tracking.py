@@ -227,8 +227,7 @@ def _check_conversions(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
     batch = tuple(conversions)
     for conversion in batch:
         if not isinstance(conversion, Conversion):
-            kind = type(conversion).__name__
-            raise TypeError(f"nothing was accepted: expected Conversion objects, got {kind}")
+            raise TypeError(f"expected Conversion objects, got {type(conversion).__name__}")
     return batch
 
 
@@ -288,7 +287,7 @@ class Pushing:
 
     async def _push(self, conversion: Conversion, sink: Sink | None, name: str) -> Outcome:
         if not isinstance(conversion, Conversion):
-            raise TypeError(f"expected a Conversion object, got {type(conversion).__name__}")
+            raise TypeError(f"expected a Conversion, got {type(conversion).__name__}")
         sink = sink or self._own_sink(name)
         return attrs.evolve(await _deliver(sink, conversion), destination=sink.name)
 

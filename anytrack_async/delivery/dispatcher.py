@@ -123,7 +123,7 @@ class Dispatcher(AsyncContextManagerMixin):
         names = checked_names("to", to, self.destinations)
         if not names:
             raise ConfigurationError(
-                "to must name at least one destination, or be left out for all; there are: "
+                "to: an empty list of destinations; omit it to use all; known destinations: "
                 + ", ".join(self.destinations)
             )
         return names
@@ -364,7 +364,7 @@ def checked_names(
     if unknown:
         raise ConfigurationError(
             f"{argument}: no destination {', '.join(map(repr, unknown))}; "
-            f"there are: {', '.join(destinations)}"
+            f"known destinations: {', '.join(destinations)}"
         )
     return checked
 

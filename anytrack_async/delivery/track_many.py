@@ -246,7 +246,7 @@ async def _pass_on(batch: Sequence[Any], submit: Submit) -> None:
         if not isinstance(item, Conversion):
             if index:
                 await submit(batch[:index])
-            raise TypeError(f"track_many expected Conversion objects, got {type(item).__name__}")
+            raise TypeError(f"track_many expects Conversion objects, got {type(item).__name__}")
     if batch:
         await submit(batch)
 

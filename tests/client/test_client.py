@@ -225,8 +225,13 @@ async def test_counters_count_every_event():
         counters.notify(event)
 
     assert counters.submitted == 2
-    assert counters.of("m") == {"delivered": 2, "retried": 1, "dead_lettered": 1, "dropped": 3}
-    assert counters.of("other") == {}
+    assert counters.for_destination("m") == {
+        "delivered": 2,
+        "retried": 1,
+        "dead_lettered": 1,
+        "dropped": 3,
+    }
+    assert counters.for_destination("other") == {}
 
 
 # Observers and the log
@@ -332,7 +337,9 @@ async def test_a_held_lane_can_be_resumed(service: Service):
         service.answers.clear()
         client.resume("anytrack")
         assert (await delivery).delivered
-        with pytest.raises(ConfigurationError, match="no destination 'meta'; there are: anytrack"):
+        with pytest.raises(
+            ConfigurationError, match="no destination 'meta'; known destinations: anytrack"
+        ):
             client.resume("meta")
 
 

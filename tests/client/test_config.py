@@ -66,7 +66,7 @@ def test_a_missing_argument_is_named_with_its_variable(name: str, value: Any):
         ({"from_start": 5}, "from_start must be a list, got int"),
         ({"observers": [print]}, "needs a notify(event)"),
         ({"from_start": "meta"}, "from_start must be a list: ['meta']"),
-        ({"from_start": ["hubspto"]}, "no destination 'hubspto'; there are: anytrack"),
+        ({"from_start": ["hubspto"]}, "no destination 'hubspto'; known destinations: anytrack"),
         ({"http": 30}, "http must be a HttpSettings"),
         ({"delivery": 30}, "delivery must be"),
     ],

@@ -317,8 +317,8 @@ async def test_a_conversion_can_be_submitted_to_some_destinations(service: Servi
     ("to", "words"),
     [
         ("anytrack", r"to must be a list: \['anytrack'\]"),
-        (["meta"], "'meta'; there are: anytrack"),
-        ([], "to must name at least one destination"),
+        (["meta"], "'meta'; known destinations: anytrack"),
+        ([], "to: an empty list"),
     ],
 )
 async def test_an_unknown_destination_is_refused(to: Any, words: str, service: Service):
@@ -476,8 +476,11 @@ async def test_track_many_can_wait_for_some_destinations_or_none(service: Servic
     ("options", "words"),
     [
         ({"at": "anytrack"}, r"at must be a list"),
-        ({"at": ["hubspto"]}, "at: no destination 'hubspto'; there are: anytrack, meta"),
-        ({"to": ["meta"], "at": ["anytrack"]}, "at: no destination 'anytrack'; there are: meta"),
+        ({"at": ["hubspto"]}, "at: no destination 'hubspto'; known destinations: anytrack, meta"),
+        (
+            {"to": ["meta"], "at": ["anytrack"]},
+            "at: no destination 'anytrack'; known destinations: meta",
+        ),
         ({"in_flight": 0}, "in_flight must be at least 1"),
     ],
 )

@@ -128,7 +128,7 @@ async def test_submit_and_forget_costs_no_memory():
 async def test_a_destination_without_a_sink_is_refused(to):
     world = World()
     async with world.open():
-        with pytest.raises(ConfigurationError, match="there are: anytrack"):
+        with pytest.raises(ConfigurationError, match="known destinations: anytrack"):
             await world.submit(sale("a"), to=to)
         with pytest.raises(ConfigurationError):
             world.dispatcher.resume("mata")

@@ -25,9 +25,9 @@ from anytrack_async.outbox.base import (
     not_open_error,
 )
 from anytrack_async.outbox.sqlite import claim as claims
-from anytrack_async.outbox.sqlite import queries, reports, retention
-from anytrack_async.outbox.sqlite.append import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
+from anytrack_async.outbox.sqlite import log, queries, reports
 from anytrack_async.outbox.sqlite.database import Database, explain
+from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 
 _P = ParamSpec("_P")
@@ -127,7 +127,7 @@ class SQLiteOutbox:
 
     async def _run_steps(
         self,
-        step: Callable[Concatenate[Database, _P], retention.Step],
+        step: Callable[Concatenate[Database, _P], log.Step],
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> int:
@@ -239,9 +239,9 @@ class SQLiteOutbox:
 
     async def prune(self, *, remember: float) -> int:
         """Drop payloads that every destination has, and old ids; see `Outbox.prune`."""
-        dropped = await self._run_steps(retention.drop_reclaimable)
-        dropped += await self._run_steps(retention.drop_payloads)
-        await self._run_steps(retention.forget_ids, remember)
+        dropped = await self._run_steps(log.drop_reclaimable)
+        dropped += await self._run_steps(log.drop_payloads)
+        await self._run_steps(log.forget_ids, remember)
         return dropped
 
 

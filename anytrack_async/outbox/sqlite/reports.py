@@ -18,7 +18,7 @@ from anytrack_async.outbox.base import DeadLetter, Depth, unknown_destination_er
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.retention import ROWS_PER_STEP, Step
+from anytrack_async.outbox.sqlite.log import ROWS_PER_STEP, Step
 
 _log = logging.getLogger("anytrack_async")
 

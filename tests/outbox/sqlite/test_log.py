@@ -11,7 +11,7 @@ import pytest
 
 from anytrack_async.errors import OutboxError, QueueFullError
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import append
+from anytrack_async.outbox.sqlite import log
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
@@ -100,7 +100,7 @@ async def test_the_thread_never_waits_for_the_event_loop(outbox):
 
 
 async def test_calls_during_a_commit_form_the_next_group(outbox, monkeypatch):
-    write, sizes = append.append, []
+    write, sizes = log.append, []
     writing, go = threading.Event(), threading.Event()
 
     def slowly(db, batch, capacity):
@@ -109,7 +109,7 @@ async def test_calls_during_a_commit_form_the_next_group(outbox, monkeypatch):
         go.wait(10)
         return write(db, batch, capacity)
 
-    monkeypatch.setattr(append, "append", slowly)
+    monkeypatch.setattr(log, "append", slowly)
     tasks = await start([outbox.append([sale(0)])])
     await anyio.to_thread.run_sync(writing.wait, 10)
     tasks += await start(outbox.append([sale(n)]) for n in range(1, 6))
@@ -164,7 +164,7 @@ async def test_repeats_and_errors_are_reported_beyond_the_capacity(path, clock, 
     await outbox.open(["alpha"])
 
     assert await outbox.append(sales(1)) == [Appended.REPEAT]
-    monkeypatch.delattr(append, "encode")
+    monkeypatch.delattr(log, "encode")
     with pytest.raises(NameError):
         await outbox.append(sales(4))
     await outbox.aclose()
@@ -255,14 +255,14 @@ async def test_a_group_can_have_callers_in_several_event_loops(outbox):
 
 
 async def test_a_conversion_that_cannot_be_encoded_fails_its_own_call_only(outbox, monkeypatch):
-    encode_any = append.encode
+    encode_any = log.encode
 
     def encode(conversion):
         if conversion.order_id == "2":
             raise TypeError("made up")
         return encode_any(conversion)
 
-    monkeypatch.setattr(append, "encode", encode)
+    monkeypatch.setattr(log, "encode", encode)
     async with BlockedThread(outbox) as thread:
         tasks = await start(outbox.append(sales(*some)) for some in ((1,), (3, 2), (4, 5)))
         thread.release()
@@ -349,7 +349,7 @@ async def test_an_unexpected_error_reaches_every_waiting_caller(outbox, monkeypa
     async with BlockedThread(outbox) as thread:
         tasks = await start(outbox.append([sale(n)]) for n in (1, 2))
         with monkeypatch.context() as broken:
-            broken.setattr(append, "append", lambda *_: 1 / 0)
+            broken.setattr(log, "append", lambda *_: 1 / 0)
             thread.release()
             errors = await asyncio.gather(*tasks, return_exceptions=True)
 
