@@ -1,6 +1,6 @@
 """The entry point of the command `anytrack`, which is also ``python -m anytrack_async.cli``.
 
-It needs the extra ``[cli]``; without it, one line says so.
+It needs the extra ``[cli]``; without the extra, one line says how to install it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _REQUIRED = ("typer", "rich")
 
 
 def main() -> None:
-    """Run the command line and exit: 0 success, 1 something failed, 2 wrong usage or settings."""
+    """Run the command line; exit with 0 (success), 1 (failure) or 2 (wrong usage or settings)."""
     try:
         from anytrack_async.cli.app import app
     except ImportError as exc:

@@ -10,13 +10,13 @@ from anytrack_async._version import __version__
 from anytrack_async.cli.demo import demo
 from anytrack_async.cli.destinations import check, destinations, setup
 from anytrack_async.cli.outbox import commands as outbox_commands
-from anytrack_async.cli.output import Guard, forgive_encoding
+from anytrack_async.cli.output import ErrorReporter, replace_unencodable
 from anytrack_async.cli.sandbox import sandbox
 from anytrack_async.cli.stats import stats
 from anytrack_async.cli.track import track
 
 app = typer.Typer(
-    cls=Guard,
+    cls=ErrorReporter,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,13 +39,14 @@ def _setup(
 ) -> None:
     """Track conversions to AnyTrack, Meta and HubSpot at once.
 
-    Credentials come from the environment: `anytrack destinations`
-    lists the variables. ANYTRACK_OUTBOX names the outbox file.
+    Credentials come from environment variables, which
+    `anytrack destinations` lists. ANYTRACK_OUTBOX is the path of the
+    outbox file.
 
-    Exit codes: 0 success, 1 something failed or disagrees, 2 wrong
-    usage or configuration, 130 interrupted.
+    Exit codes: 0 success, 1 failure, 2 wrong usage or configuration,
+    130 interrupted.
     """
-    forgive_encoding()
+    replace_unencodable()
 
 
 app.command()(demo)

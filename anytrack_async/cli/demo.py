@@ -1,4 +1,4 @@
-"""`anytrack demo`: every line of the sample through an outbox on disk to three services."""
+"""`anytrack demo`: track the sample through an outbox on disk to three local stand-ins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from anytrack_async.cli.output import FAILED, quiet, sandbox_module, screen
+from anytrack_async.cli.output import FAILED, hide_warnings, sandbox_module, stdout_console
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.demo.audit import FinalState, Tally, audit
 from anytrack_async.demo.display import show_intro, show_next_steps, show_progress, show_result
@@ -24,7 +24,7 @@ from anytrack_async.settings.http import Retry
 SERVICES = ("anytrack", "meta", "hubspot")
 
 _PAGE_SIZE = 500
-# Never gives up and waits little: the services are on this machine.
+# Many attempts and short pauses: the services are on this machine.
 _DELIVERY = DeliverySettings(
     retry=Retry(attempts=1_000, base=0.05, cap=0.5, hint_cap=0.25),
     probe=Retry(base=0.05, cap=0.5),
@@ -39,11 +39,11 @@ def demo(
         float, typer.Option(min=0.0, max=0.9, help="Share of requests that fail on purpose.")
     ] = 0.0,
     seed: Annotated[
-        int, typer.Option(help="Chooses the requests that fail; repeat it to repeat a run.")
+        int, typer.Option(help="Selects the requests that fail; repeat it to repeat a run.")
     ] = 0,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with the outbox.")] = False,
 ) -> None:
-    """Track 1,000 conversions to three stand-ins, and compare their counts with ours.
+    """Track sample conversions to local stand-ins and compare both sides' counts.
 
     Needs no account and no network. Exits with 0 only if every line is accounted for.
     """
@@ -51,11 +51,11 @@ def demo(
     settings = sandbox.SandboxSettings(
         seed=seed, faults=sandbox.Faults(rate=faults, seed=seed, latency=0.05)
     )
-    console = screen()
+    console = stdout_console()
     with _temporary_folder(keep=keep) as folder, sandbox.running(settings) as services:
         show_intro(console, count, services.url, faults)
         outbox, tally = folder / "outbox.db", Tally(count, SERVICES)
-        with quiet(), show_progress(console, tally):
+        with hide_warnings(), show_progress(console, tally):
             state = anyio.run(track_sample, services.environment(), outbox, tally)
         result = audit(tally, state, services.ledger(ids=True))
         show_result(console, tally, result)

@@ -16,7 +16,16 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from anytrack_async.cli.output import BAD, FAILED, FAINT, GOOD, complain, grid, screen, write_json
+from anytrack_async.cli.output import (
+    BAD,
+    FAILED,
+    FAINT,
+    GOOD,
+    make_table,
+    stdout_console,
+    write_error,
+    write_json,
+)
 from anytrack_async.destinations.registry import Destination, find_destination
 from anytrack_async.destinations.registry import destinations as registered_destinations
 from anytrack_async.destinations.sink import (
@@ -29,7 +38,7 @@ from anytrack_async.destinations.sink import (
 from anytrack_async.errors import ConfigurationError
 
 _Name = Annotated[
-    str | None, typer.Argument(metavar="DESTINATION", help="Default: every configured one.")
+    str | None, typer.Argument(metavar="DESTINATION", help="Default: every configured destination.")
 ]
 
 
@@ -37,12 +46,12 @@ _NOT_CONFIGURED = "not configured"
 
 
 @attrs.frozen
-class _Listed:
+class _DestinationRow:
     """One row of `anytrack destinations`.
 
     Attributes:
-        name: of the destination.
-        state: ``"configured"``, ``"not configured"``, or the problem.
+        name: the destination's name.
+        state: ``"configured"``, ``"not configured"``, or the problem with the variables.
         variables: environment variable → whether it is set.
     """
 
@@ -52,29 +61,29 @@ class _Listed:
 
 
 def destinations(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
 ) -> None:
-    """List the destinations there are, and the environment variables that configure each."""
+    """List all destinations and the environment variables that configure them."""
     rows = [_describe(destination) for destination in registered_destinations()]
     if as_json:
         write_json([attrs.asdict(row) for row in rows])
     else:
-        screen(wide=True).print(_table(rows))
+        stdout_console(wide=True).print(_table(rows))
 
 
 def check(
     destination: _Name = None,
     currency: Annotated[
-        list[str] | None, typer.Option(help="A currency your conversions have; repeatable.")
+        list[str] | None, typer.Option(help="A currency of your conversions; repeatable.")
     ] = None,
 ) -> None:
-    """Check whether destinations will take conversions: credentials, permissions, prepared fields.
+    """Check that destinations will accept conversions: credentials, permissions, properties.
 
-    Nothing that counts is written. Meta is sent a test event, under META_TEST_EVENT_CODE.
+    Records nothing that counts. Meta gets a test event, if META_TEST_EVENT_CODE is set.
     """
-    # All checks run before anything is shown, so that one failure hides no other destination.
+    # All checks run before anything is shown, so that an error hides no other destination.
     findings = {
-        chosen.name: anyio.run(_check, chosen, currency or []) for chosen in _chosen(destination)
+        chosen.name: anyio.run(_check, chosen, currency or []) for chosen in _select(destination)
     }
     for name, results in findings.items():
         _show_findings(name, results)
@@ -88,23 +97,23 @@ def setup(
         bool, typer.Option("--dry-run", help="Only show what would be created.")
     ] = False,
 ) -> None:
-    """Create what destinations need, such as HubSpot's deal properties.
+    """Create the objects that destinations need, such as HubSpot's deal properties.
 
-    What exists stays as it is.
+    Existing objects stay unchanged.
     """
     steps = [
-        step for chosen in _chosen(destination) for step in anyio.run(_set_up, chosen, dry_run)
+        step for chosen in _select(destination) for step in anyio.run(_set_up, chosen, dry_run)
     ]
     for step in steps:
         style = BAD if step.action == "refused" else GOOD
-        screen().print(Text(str(step), style), soft_wrap=True)
+        stdout_console().print(Text(str(step), style), soft_wrap=True)
     if not steps:
-        screen().print("nothing to set up")
+        stdout_console().print("nothing to set up")
     if any(step.action == "refused" for step in steps):
         raise typer.Exit(FAILED)
 
 
-def _chosen(name: str | None) -> Sequence[Destination]:
+def _select(name: str | None) -> Sequence[Destination]:
     """Return the destination called *name*, or every one that the environment configures.
 
     Raises:
@@ -112,28 +121,32 @@ def _chosen(name: str | None) -> Sequence[Destination]:
     """
     if name is not None:
         return [find_destination(name)]
-    configured = [each for each in registered_destinations() if _state(each) != _NOT_CONFIGURED]
+    configured = [
+        destination
+        for destination in registered_destinations()
+        if _state(destination) != _NOT_CONFIGURED
+    ]
     if not configured:
         raise ConfigurationError(
-            "no destination is configured; `anytrack destinations` lists the variables of each"
+            "no destination is configured; `anytrack destinations` lists the variables to set"
         )
     return configured
 
 
-def _describe(destination: Destination) -> _Listed:
+def _describe(destination: Destination) -> _DestinationRow:
     try:
         variables = destination.sink_class().variables
     except ConfigurationError as exc:
-        return _Listed(destination.name, str(exc), {})
-    # Only whether: a value may be a token.
+        return _DestinationRow(destination.name, str(exc), {})
+    # Only whether a variable is set: its value may be a token.
     are_set = {name: bool(os.environ.get(name)) for name in variables}
-    return _Listed(destination.name, _state(destination), are_set)
+    return _DestinationRow(destination.name, _state(destination), are_set)
 
 
 def _state(destination: Destination) -> str:
     """Return ``"configured"``, ``"not configured"``, or the problem with the variables."""
     try:
-        # A sink opens no connection before its first delivery, so this one needs no closing.
+        # A sink opens no connection before its first delivery, so this sink needs no closing.
         sink = destination.sink_from_env()
     except ConfigurationError as exc:
         return str(exc)
@@ -142,21 +155,21 @@ def _state(destination: Destination) -> str:
 
 async def _check(destination: Destination, currencies: Iterable[str]) -> Sequence[Finding]:
     try:
-        async with _opened(destination) as sink:
+        async with _open_sink(destination) as sink:
             if isinstance(sink, SupportsCheck):
                 return await sink.check(currencies=currencies)
     except ConfigurationError as exc:
         return [Finding(name="settings", ok=False, message=str(exc))]
-    return [Finding(name="settings", ok=True, message="complete; there is nothing else to check")]
+    return [Finding(name="settings", ok=True, message="complete; nothing else to check")]
 
 
 async def _set_up(destination: Destination, dry_run: bool) -> Sequence[SetupStep]:
-    async with _opened(destination) as sink:
+    async with _open_sink(destination) as sink:
         return await sink.setup(dry_run=dry_run) if isinstance(sink, SupportsSetup) else ()
 
 
 @asynccontextmanager
-async def _opened(destination: Destination) -> AsyncIterator[Sink]:
+async def _open_sink(destination: Destination) -> AsyncIterator[Sink]:
     sink = destination.sink_from_env()
     if sink is None:
         variables = ", ".join(destination.sink_class().variables)
@@ -169,8 +182,8 @@ async def _opened(destination: Destination) -> AsyncIterator[Sink]:
             await aclose()
 
 
-def _table(rows: Iterable[_Listed]) -> Table:
-    table = grid("destination", "state", "variables (set ones in bold)")
+def _table(rows: Iterable[_DestinationRow]) -> Table:
+    table = make_table("destination", "state", "variables (set ones in bold)")
     for row in rows:
         styled = [Text(name, "bold" if is_set else FAINT) for name, is_set in row.variables.items()]
         table.add_row(Text(row.name), Text(row.state), Text(" ").join(styled))
@@ -181,7 +194,7 @@ def _show_findings(destination: str, findings: Sequence[Finding]) -> None:
     for finding in findings:
         sign = ("ok   ", GOOD) if finding.ok else ("FAIL ", BAD)
         line = Text.assemble(sign, f"{destination}: {finding.name}: {finding.message}")
-        screen().print(line, soft_wrap=True)
-    # A hint on standard error: standard output has nothing but one line per finding.
+        stdout_console().print(line, soft_wrap=True)
+    # The hint goes to standard error: standard output has exactly one line per finding.
     if any(finding.setup for finding in findings if not finding.ok):
-        complain(f"create what is missing with: anytrack setup {destination}", label="hint")
+        write_error(f"create what is missing with: anytrack setup {destination}", label="hint")

@@ -13,8 +13,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from anytrack_async.cli.output import grid, screen, write_json
-from anytrack_async.client.config import OUTBOX
+from anytrack_async.cli.output import make_table, stdout_console, write_json
+from anytrack_async.client.config import OUTBOX_VARIABLE
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import DeadLetter
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
@@ -28,46 +28,56 @@ commands = typer.Typer(
 
 @commands.command("dead-letters")
 def dead_letters(
-    destination: Annotated[str | None, typer.Argument(help="Only of this one.")] = None,
+    destination: Annotated[
+        str | None, typer.Argument(help="Show only this destination's dead letters.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
 ) -> None:
     """Show the conversions that a destination rejected for good, each with the reason."""
-    letters = anyio.run(_letters, outbox_path(), destination, limit)
+    letters = anyio.run(_read_dead_letters, outbox_path(), destination, limit)
     if as_json:
         write_json([_record(letter) for letter in letters])
     elif letters:
-        screen(wide=True).print(_table(letters))
-        # Exactly as many as asked for: there may be more.
+        stdout_console(wide=True).print(_table(letters))
+        # If the page is full, there may be more.
         if len(letters) == limit:
-            screen().print(f"the first {limit}; see more with --limit")
+            stdout_console().print(f"showing the first {limit}; see more with --limit")
     else:
-        screen().print("no dead letters")
+        stdout_console().print("no dead letters")
 
 
 @commands.command("replay")
 def replay(
-    destination: Annotated[str, typer.Argument(help="The one that rejected them.")],
-    event_ids: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None,
+    destination: Annotated[str, typer.Argument(help="Destination that rejected the conversions.")],
+    event_ids: Annotated[
+        list[str] | None, typer.Argument(help="Event ids to send again; default: all.")
+    ] = None,
 ) -> None:
     """Send dead letters again: all of DESTINATION, or only the given event ids.
 
-    They become due at once; the client that has this outbox open sends them, or the next one.
+    The client that has this outbox open sends them at once; without one, the next client does.
     """
     count = anyio.run(_replay, outbox_path(), destination, event_ids or None)
-    screen().print(f"{count} due again at {destination}; the next open client sends them")
+    stdout_console().print(
+        f"{count} due again at {destination}; the client that has the outbox open, or the next "
+        "one, sends them",
+        soft_wrap=True,
+    )
 
 
-async def _letters(path: Path, destination: str | None, limit: int) -> Sequence[DeadLetter]:
-    async with opened(path) as outbox:
+async def _read_dead_letters(
+    path: Path, destination: str | None, limit: int
+) -> Sequence[DeadLetter]:
+    async with open_outbox(path) as outbox:
         if destination is not None:
             await _check(outbox, destination)
         return await outbox.dead_letters(destination, limit=limit)
 
 
 async def _replay(path: Path, destination: str, event_ids: Sequence[str] | None) -> int:
-    async with opened(path) as outbox:
-        # Replaying at a misspelt destination would replay nothing, and look like success.
+    async with open_outbox(path) as outbox:
+        # A misspelt destination has no dead letters: replaying none would look like success.
         await _check(outbox, destination)
         return await outbox.replay(destination, event_ids)
 
@@ -81,7 +91,7 @@ async def _check(outbox: SQLiteOutbox, destination: str) -> None:
 
 
 def _table(letters: Sequence[DeadLetter]) -> Table:
-    table = grid("destination", "event id", ">attempts", "reason")
+    table = make_table("destination", "event id", ">attempts", "reason")
     for letter in letters:
         event_id = Text(letter.conversion.event_id)
         table.add_row(Text(letter.destination), event_id, str(letter.attempts), Text(letter.error))
@@ -103,24 +113,25 @@ def outbox_path() -> Path:
     """Return the path in ``ANYTRACK_OUTBOX``.
 
     Raises:
-        ConfigurationError: it is not set, or there is no file.
+        ConfigurationError: the variable is not set, or names no file.
     """
-    value = os.environ.get(OUTBOX)
+    value = os.environ.get(OUTBOX_VARIABLE)
     if not value:
         raise ConfigurationError(
-            f"set {OUTBOX} to the path of an outbox file; without it, conversions wait in the "
-            "memory of the program that tracks them, where no other program can see them"
+            f"set {OUTBOX_VARIABLE} to the path of an outbox file; without it, conversions wait in "
+            "the memory of the program that tracks them, where no other program can see them"
         )
     path = Path(value)
     if not path.is_file():
         raise ConfigurationError(
-            f"{OUTBOX} names {value}, which does not exist; the first client to use it creates it"
+            f"{OUTBOX_VARIABLE} names {value}, which does not exist; the first client that uses it "
+            "creates it"
         )
     return path
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[SQLiteOutbox]:
+async def open_outbox(path: Path) -> AsyncIterator[SQLiteOutbox]:
     """Open the outbox at *path* without lanes: no destination is added, nothing is sent."""
     outbox = SQLiteOutbox(path)
     await outbox.open([])

@@ -35,11 +35,12 @@ _WIDE = 1_000  # columns; rich breaks lines at 80 where there is no terminal
 _STYLES = {Status.DELIVERED: GOOD, Status.WAITING: NOTE, Status.RETRY: NOTE}
 
 
-def screen(*, wide: bool = False) -> Console:
-    """Return standard output; colours only where it is a terminal.
+def stdout_console(*, wide: bool = False) -> Console:
+    """Return a console for standard output; it uses colours only on a terminal.
 
     Args:
-        wide: never break a table's row where a program reads the output, so that it can search.
+        wide: keep each table row on one line unless standard output is a terminal, so that programs
+            can search the output.
     """
     console = Console(highlight=False)
     if wide and not console.is_terminal:
@@ -47,8 +48,8 @@ def screen(*, wide: bool = False) -> Console:
     return console
 
 
-def complain(message: str, *, label: str = "error") -> None:
-    """Write *message* to standard error, as one line."""
+def write_error(message: str, *, label: str = "error") -> None:
+    """Write *message* to standard error, as one line that starts with *label*."""
     style = BAD if label == "error" else NOTE
     line = Text.assemble((f"{label}: ", style), " ".join(message.split()))
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
@@ -56,12 +57,12 @@ def complain(message: str, *, label: str = "error") -> None:
 
 def write_json(data: object) -> None:
     """Write *data* to standard output as UTF-8 JSON, whatever the terminal's encoding."""
-    # As bytes: a terminal's encoding would turn letters that it lacks into question marks.
+    # As bytes: characters missing from the terminal's encoding would become question marks.
     typer.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2))
 
 
-def grid(*columns: str) -> Table:
-    """Return an empty table without lines; ``>`` before a name aligns it right."""
+def make_table(*columns: str) -> Table:
+    """Return an empty table without borders; ``>`` before a name aligns the column right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=FAINT)
     for column in columns:
         right = column.startswith(">")
@@ -90,49 +91,49 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def forgive_encoding() -> None:
-    """Write a question mark for a character that the terminal's encoding lacks."""
+def replace_unencodable() -> None:
+    """Write a question mark for each character that the terminal's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def sandbox_module() -> ModuleType:
-    """Return `anytrack_async.sandbox`, or write what to install and exit with code 2."""
+    """Return `anytrack_async.sandbox`; if it is not installed, write how and exit with code 2."""
     # Imported when a command needs it: `anytrack track` works without the extra [sandbox].
     try:
         return import_module("anytrack_async.sandbox")
     except ImportError as exc:
-        complain(str(exc))
+        write_error(str(exc))
         raise typer.Exit(MISUSED) from None
 
 
-class Guard(TyperGroup):
+class ErrorReporter(TyperGroup):
     """Runs a command and turns its exception into a message and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that *ctx* names."""
-        with _Warnings():
+        """Run the command; write its error as one line and exit with the matching code."""
+        with _WarningWriter():
             try:
                 return super().invoke(ctx)
-            # Before AnyTrackError, whose subclasses these two are: exit code 2, not 1.
+            # These two are AnyTrackErrors, but exit with 2, not 1.
             except (ConfigurationError, InvalidArgumentError) as exc:
-                complain(str(exc))
+                write_error(str(exc))
                 raise typer.Exit(MISUSED) from None
             except BrokenPipeError:
-                raise  # the reader has closed the pipe; typer exits quietly
+                raise  # the reader has closed the pipe; typer exits without a message
             except (AnyTrackError, OSError) as exc:
-                complain(str(exc))
+                write_error(str(exc))
                 raise typer.Exit(FAILED) from None
             except KeyboardInterrupt:
-                complain("stopped", label="interrupted")
+                write_error("stopped", label="interrupted")
                 raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def hide_warnings() -> Iterator[None]:
     """Hide the library's warnings, but not its errors."""
-    # The demo's sample contains invalid conversions on purpose: a warning for each would flood it.
+    # The demo's sample has invalid conversions on purpose; it would write a warning for each.
     logger = logging.getLogger("anytrack_async")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -142,7 +143,7 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-class _Warnings(logging.Handler):
+class _WarningWriter(logging.Handler):
     """Writes the library's warnings as lines while a command runs."""
 
     def __init__(self) -> None:
@@ -156,5 +157,5 @@ class _Warnings(logging.Handler):
         self._logger.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write *record*."""
-        complain(record.getMessage(), label=record.levelname.lower())
+        """Write *record* to standard error, as one line."""
+        write_error(record.getMessage(), label=record.levelname.lower())

@@ -12,32 +12,32 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from anytrack_async.cli.outbox import opened, outbox_path
-from anytrack_async.cli.output import BAD, GOOD, NOTE, grid, screen, write_json
+from anytrack_async.cli.outbox import open_outbox, outbox_path
+from anytrack_async.cli.output import BAD, GOOD, NOTE, make_table, stdout_console, write_json
 from anytrack_async.outbox.base import Depth
 
 Depths = Mapping[str, Depth]
 
 
 def stats(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
 ) -> None:
     """Show each destination's backlog in the outbox that ANYTRACK_OUTBOX names.
 
-    Sends and changes nothing, even while another process delivers.
+    Sends nothing and changes nothing; another process may have the outbox open.
     """
     path = outbox_path()
     depths = anyio.run(_depths, path)
     if as_json:
         write_json({"outbox": str(path), "destinations": _records(depths)})
         return
-    screen().print(Text(f"outbox {path}"), soft_wrap=True)
-    console = screen(wide=True)
-    console.print(_table(depths) if depths else "no destination has used it yet")
+    stdout_console().print(Text(f"outbox {path}"), soft_wrap=True)
+    console = stdout_console(wide=True)
+    console.print(_table(depths) if depths else "no destination has used this outbox yet")
 
 
 async def _depths(path: Path) -> Depths:
-    async with opened(path) as outbox:
+    async with open_outbox(path) as outbox:
         return await outbox.depths()
 
 
@@ -46,7 +46,7 @@ def _records(depths: Depths) -> dict[str, dict[str, int]]:
 
 
 def _table(depths: Depths) -> Table:
-    table = grid("destination", ">waiting", ">in flight", ">retrying", ">dead", "")
+    table = make_table("destination", ">waiting", ">in flight", ">retrying", ">dead", "")
     for name, depth in depths.items():
         numbers = (depth.waiting, depth.in_flight, depth.retrying, depth.dead)
         table.add_row(Text(name), *map(str, numbers), _remark(depth))

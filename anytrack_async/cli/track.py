@@ -1,4 +1,4 @@
-"""`anytrack track`: one conversion from a shell, and how it ended at each destination."""
+"""`anytrack track`: track one conversion from a shell and show its outcome at each destination."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import typer
 
 from anytrack_async.cli.output import (
     FAILED,
-    complain,
     outcome_line,
     outcome_record,
-    screen,
+    stdout_console,
+    write_error,
     write_json,
 )
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.client.config import OUTBOX, outbox_from_env, sinks_from_env
+from anytrack_async.client.config import OUTBOX_VARIABLE, outbox_from_env, sinks_from_env
 from anytrack_async.codec.plain import to_conversion
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
@@ -32,29 +32,29 @@ from anytrack_async.models.outcome import Report, Status
 from anytrack_async.outbox.base import Appended
 from anytrack_async.settings.delivery import DeliverySettings
 
-_DRAIN = 3.0  # seconds; a shell command should not keep a person waiting at its end
+_DRAIN = 3.0  # seconds; a shell command should end quickly
 
 
 def _option(help_: str, *names: str) -> Any:
     return typer.Option(*names, help=help_)
 
 
-_Type = Annotated[ConversionType, typer.Argument(help="What happened.", show_default=False)]
-_Order = Annotated[str | None, _option("Makes it repeatable: the same order is tracked once.")]
-_Revenue = Annotated[str | None, _option("In major units, e.g. 49.90; a sale needs it.")]
-_Currency = Annotated[str | None, _option("ISO 4217, e.g. EUR; default USD.")]
-_Click = Annotated[str | None, _option("AnyTrack's id of the click that led here.")]
-_Email = Annotated[str | None, _option("The customer's address; hashed before Meta gets it.")]
+_Type = Annotated[ConversionType, typer.Argument(help="Type of conversion.", show_default=False)]
+_Order = Annotated[str | None, _option("Your order id; the same order is tracked only once.")]
+_Revenue = Annotated[str | None, _option("In major units, e.g. 49.90; required for a sale.")]
+_Currency = Annotated[str | None, _option("ISO 4217 code, e.g. EUR; default: USD.")]
+_Click = Annotated[str | None, _option("AnyTrack's id of the click that led to the conversion.")]
+_Email = Annotated[str | None, _option("The customer's e-mail address; hashed for Meta.")]
 _Name = Annotated[str | None, _option("Name of a custom event.")]
-_EventId = Annotated[str | None, _option("Its event id; default: made of type and order.")]
-_Time = Annotated[str | None, _option("ISO 8601 with a time zone; default now.")]
+_EventId = Annotated[str | None, _option("Event id; default: made from type and order id.")]
+_Time = Annotated[str | None, _option("ISO 8601 with a time zone; default: now.")]
 _Fields = Annotated[
     list[str] | None,
     _option("NAME=VALUE of any other field: source, customer.phone, custom_data.plan, …", "--set"),
 ]
 _Timeout = Annotated[float, typer.Option(min=0.0, help="Seconds to wait for all destinations.")]
-_NoWait = Annotated[bool, _option("Only store it in ANYTRACK_OUTBOX, send nothing.", "--no-wait")]
-_Json = Annotated[bool, _option("For programs.", "--json")]
+_NoWait = Annotated[bool, _option("Only store it in ANYTRACK_OUTBOX; send nothing.", "--no-wait")]
+_Json = Annotated[bool, _option("Write JSON, for programs.", "--json")]
 
 
 def track(
@@ -72,8 +72,8 @@ def track(
     no_wait: _NoWait = False,
     as_json: _Json = False,
 ) -> None:
-    """Track one conversion everywhere, and show how each destination answered."""
-    options = dict(locals())  # first of all, while there are no other locals
+    """Track one conversion and show its outcome at each destination."""
+    options = dict(locals())  # must come first: later, there are other local variables
     conversion = _conversion({name: options[name] for name in _FIELDS}, email, fields or ())
     steps = partial(store, conversion) if no_wait else partial(track_now, conversion, timeout)
     _show(anyio.run(steps), as_json=as_json)
@@ -88,11 +88,11 @@ _MAPPINGS = ("customer", "custom_data", "sub_ids")
 
 @attrs.frozen(kw_only=True)
 class TrackResult:
-    """How a conversion stands when the command ends.
+    """The state of a conversion when the command ends.
 
     Attributes:
-        report: its outcome at each destination.
-        outbox: path of the outbox file that stores it, None for this process's memory.
+        report: the outcome at each destination.
+        outbox: path of the outbox file that stores the conversion, None for an outbox in memory.
         waited: whether the command waited for the destinations.
     """
 
@@ -102,12 +102,12 @@ class TrackResult:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it is delivered everywhere, or stored if no more was asked for."""
+        """Whether it is delivered everywhere; with ``--no-wait``, being stored is enough."""
         return self.report.delivered or not self.waited
 
     @property
     def advice(self) -> str:
-        """What to do if it did not succeed."""
+        """What to do if the command did not succeed, with the conversion's event id."""
         outcomes, event_id = self.report.outcomes, self.report.event_id
         dead = [name for name, outcome in outcomes.items() if outcome.status is Status.DEAD]
         if dead and self.report.final:
@@ -119,11 +119,12 @@ class TrackResult:
         if self.outbox:
             return (
                 f"{event_id} is not delivered everywhere yet, but stored in {self.outbox}: the "
-                "next client that opens it goes on; do not track it again"
+                "next client that opens the outbox delivers it; do not track it again"
             )
         return (
             f"{event_id} is not delivered everywhere and not stored: track it again with "
-            f"--event-id {event_id}, which cannot count it twice, or set {OUTBOX} to a file"
+            f"--event-id {event_id}, so that it is not counted twice, or set {OUTBOX_VARIABLE} to "
+            "a file"
         )
 
 
@@ -131,7 +132,7 @@ async def track_now(conversion: Conversion, timeout: float) -> TrackResult:
     """Track *conversion* with a client from the environment; wait *timeout* seconds at most.
 
     Raises:
-        AnyTrackError: it was not accepted.
+        AnyTrackError: the conversion was not accepted.
     """
     watch = _DeliveryWatch()
     client = AnyTrackClient.from_env(
@@ -142,10 +143,10 @@ async def track_now(conversion: Conversion, timeout: float) -> TrackResult:
             delivery = await client.submit(conversion)
             await watch.wait(delivery, timeout)
     except UndeliveredError:
-        pass  # the report shows it for each destination
+        pass  # the report shows the outcome at each destination
     except anyio.get_cancelled_exc_class():
-        # Ctrl-C: closing has drained what it could, now say how the conversion stands.
-        watch.complain_if_unfinished()
+        # Ctrl-C: the client has closed and delivered as much as it could.
+        watch.advise_if_undelivered()
         raise
     return _result(delivery)
 
@@ -154,11 +155,13 @@ async def store(conversion: Conversion) -> TrackResult:
     """Store *conversion* in the outbox file for all configured destinations; send nothing.
 
     Raises:
-        ConfigurationError: there is no outbox file to store it in.
-        ConflictError: its event id was accepted before with other content.
+        ConfigurationError: there is no outbox file to store the conversion in.
+        ConflictError: the event id was accepted before with other content.
     """
     if _outbox_path() is None:
-        raise ConfigurationError(f"--no-wait needs a file to store the conversion: set {OUTBOX}")
+        raise ConfigurationError(
+            f"--no-wait needs a file to store the conversion: set {OUTBOX_VARIABLE}"
+        )
     AnyTrackSettings.from_env()  # without its credentials, no client could open this outbox
     outbox = outbox_from_env()
     await outbox.open([ANYTRACK, *(sink.name for sink in sinks_from_env())])
@@ -172,7 +175,7 @@ async def store(conversion: Conversion) -> TrackResult:
 
 
 class _DeliveryWatch:
-    """Waits for a delivery, but not at a destination that needs an operator."""
+    """Waits for a delivery, but not for a destination whose lane holds."""
 
     def __init__(self) -> None:
         self._held: set[str] = set()
@@ -180,7 +183,7 @@ class _DeliveryWatch:
         self._delivery: Delivery | None = None
 
     def notify(self, event: Event, /) -> None:
-        """Stop waiting for a lane that holds; log warnings about matching."""
+        """Stop waiting for a destination whose lane holds; log `Weakened` events."""
         if isinstance(event, Weakened):
             LoggingObserver().notify(event)
         elif isinstance(event, LaneHeld):
@@ -189,21 +192,21 @@ class _DeliveryWatch:
                 self._scopes[event.destination].cancel()
 
     async def wait(self, delivery: Delivery, timeout: float) -> None:
-        """Wait until no destination will settle it any more; *timeout* seconds at most."""
+        """Wait for the final outcome at each destination; *timeout* seconds at most."""
         self._delivery = delivery
         with anyio.move_on_after(timeout):
             for name in delivery.report.outcomes:
                 scope = self._scopes[name] = anyio.CancelScope()
-                # Its lane may have stopped before the wait began.
+                # The lane may hold already, before this wait began.
                 if name in self._held:
                     scope.cancel()
                 with scope:
                     await delivery.at(name)
 
-    def complain_if_unfinished(self) -> None:
-        """Write what to do if the conversion is not delivered everywhere."""
+    def advise_if_undelivered(self) -> None:
+        """Write the advice to standard error if the conversion is not delivered everywhere."""
         if self._delivery is not None and not (result := _result(self._delivery)).succeeded:
-            complain(result.advice)
+            write_error(result.advice)
 
 
 def _result(delivery: Delivery) -> TrackResult:
@@ -211,7 +214,7 @@ def _result(delivery: Delivery) -> TrackResult:
 
 
 def _outbox_path() -> str | None:
-    return os.environ.get(OUTBOX) or None
+    return os.environ.get(OUTBOX_VARIABLE) or None
 
 
 def _conversion(fields: dict[str, Any], email: str | None, settings: Iterable[str]) -> Conversion:
@@ -228,12 +231,12 @@ def _conversion(fields: dict[str, Any], email: str | None, settings: Iterable[st
 def _parse(setting: str) -> tuple[str, str]:
     name, equals, value = setting.partition("=")
     if not name or not equals:
-        raise ConfigurationError("--set takes NAME=VALUE, e.g. --set source=newsletter")
+        raise ConfigurationError("--set needs NAME=VALUE, e.g. --set source=newsletter")
     return name, value
 
 
 def _set_field(record: dict[str, Any], name: str, value: str) -> None:
-    """Set a field or, as in ``customer.phone``, an entry of one."""
+    """Set a field, or an entry of a field such as ``customer.phone``."""
     field, _, entry = name.partition(".")
     if field in _MAPPINGS:
         record.setdefault(field, {})[entry] = value
@@ -247,12 +250,12 @@ def _show(result: TrackResult, *, as_json: bool) -> None:
     else:
         _print(result)
     if not result.succeeded:
-        complain(result.advice)
+        write_error(result.advice)
         raise typer.Exit(FAILED)
 
 
 def _print(result: TrackResult) -> None:
-    report, console = result.report, screen()
+    report, console = result.report, stdout_console()
     console.print(f"{report.event_id} is stored", markup=False, soft_wrap=True)
     for name, outcome in report.outcomes.items():
         console.print(outcome_line(name, outcome), soft_wrap=True)

@@ -13,7 +13,7 @@ from anyio import AsyncContextManagerMixin
 from anytrack_async.client.config import (
     as_tuple,
     check_lease,
-    checked_sinks,
+    check_sinks,
     delivery_settings,
     make_outbox,
     outbox_from_env,
@@ -86,7 +86,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         transport: Transport | None = None,
     ) -> None:
         settings = _settings(api_key, account_id, base_url, http)
-        sinks, delivery = checked_sinks(sinks), delivery_settings(delivery)
+        sinks, delivery = check_sinks(sinks), delivery_settings(delivery)
         self._counters = Counters()
         logging = (LoggingObserver(),) if log else ()
         observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
@@ -151,7 +151,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             settings.api_key,
             settings.account_id,
             base_url=settings.base_url,
-            sinks=[*sinks_from_env(environ, transport), *checked_sinks(sinks)],
+            sinks=[*sinks_from_env(environ, transport), *check_sinks(sinks)],
             outbox=outbox_from_env(environ) if outbox is None else outbox,
             delivery=delivery,
             http=http,
@@ -178,7 +178,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             destinations={
                 name: DestinationStats(
                     state=states.get(name),
-                    **self._counters.of(name),
+                    **self._counters.for_destination(name),
                     **attrs.asdict(depth),
                 )
                 for name, depth in depths.items()

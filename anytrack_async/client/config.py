@@ -16,7 +16,7 @@ from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import BATCH_SHARE_OF_LEASE, DeliverySettings
 from anytrack_async.transport.message import Transport
 
-OUTBOX = "ANYTRACK_OUTBOX"
+OUTBOX_VARIABLE = "ANYTRACK_OUTBOX"
 
 
 def sinks_from_env(
@@ -41,7 +41,7 @@ def sinks_from_env(
 
 def outbox_from_env(environ: Mapping[str, str] | None = None) -> Outbox:
     """Return the outbox at the path in ``ANYTRACK_OUTBOX``; in memory if that is not set."""
-    return make_outbox((os.environ if environ is None else environ).get(OUTBOX) or None)
+    return make_outbox((os.environ if environ is None else environ).get(OUTBOX_VARIABLE) or None)
 
 
 def make_outbox(outbox: Outbox | str | os.PathLike[str] | None) -> Outbox:
@@ -104,7 +104,7 @@ def _lease_message(name: str, needed: float, available: float) -> str:
     )
 
 
-def checked_sinks(sinks: object) -> tuple[Sink, ...]:
+def check_sinks(sinks: object) -> tuple[Sink, ...]:
     """Return *sinks* as a tuple.
 
     Raises:
@@ -129,5 +129,5 @@ def as_tuple(argument: str, values: object) -> tuple[Any, ...]:
     """
     # A lone sink or observer is not iterable; a string is, but is never meant to be.
     if isinstance(values, str) or not isinstance(values, (list, tuple, Iterable)):
-        raise ConfigurationError(f"{argument} takes a list, got {type(values).__name__}")
+        raise ConfigurationError(f"{argument} must be a list, got {type(values).__name__}")
     return tuple(values)

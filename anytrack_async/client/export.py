@@ -36,7 +36,7 @@ _JSON_FIELDS = (
     *CSV_COLUMNS,
     *("event_id", "event_name", "order_id", "user_agent", "page_url", "sub_ids", "custom_data"),
 )
-_SLICE = 1_000
+_ROWS_PER_WRITE = 1_000
 """Conversions formatted and written in one call to a worker thread."""
 
 # A spreadsheet runs a cell that starts with one of these as a formula.
@@ -64,11 +64,11 @@ async def export(
         OSError: the file cannot be written.
     """
     target = Path(path)
-    lines = _format(format_ or target.suffix.lstrip(".").lower())
+    format_rows = _find_formatter(format_ or target.suffix.lstrip(".").lower())
     async with aclosing(conversions):
         part = await to_thread.run_sync(_open_part, target)
         try:
-            count = await _write(conversions, part, lines)
+            count = await _write(conversions, part, format_rows)
             await to_thread.run_sync(_publish, part, target)
         except BaseException:
             # Shielded: a cancelled export must not leave its unfinished file behind.
@@ -96,19 +96,23 @@ def _discard(part: IO[bytes]) -> None:
     Path(part.name).unlink(missing_ok=True)
 
 
-async def _write(conversions: AsyncIterator[Conversion], part: IO[bytes], lines: _Lines) -> int:
+async def _write(
+    conversions: AsyncIterator[Conversion], part: IO[bytes], format_rows: _Formatter
+) -> int:
     count = 0
     async with aclosing(_in_slices(conversions)) as slices:
         async for rows in slices:
-            await to_thread.run_sync(_append, part, lines, rows, not count)
+            await to_thread.run_sync(_append, part, format_rows, rows, not count)
             count += len(rows)
     if not count:  # a CSV file without conversions still has its header
-        await to_thread.run_sync(_append, part, lines, (), True)
+        await to_thread.run_sync(_append, part, format_rows, (), True)
     return count
 
 
-def _append(part: IO[bytes], lines: _Lines, rows: Sequence[Conversion], first: bool) -> None:
-    part.write(lines(rows, first))
+def _append(
+    part: IO[bytes], format_rows: _Formatter, rows: Sequence[Conversion], first: bool
+) -> None:
+    part.write(format_rows(rows, first))
 
 
 async def _in_slices(
@@ -117,20 +121,20 @@ async def _in_slices(
     rows: list[Conversion] = []
     async for conversion in conversions:
         rows.append(conversion)
-        if len(rows) == _SLICE:
+        if len(rows) == _ROWS_PER_WRITE:
             yield rows
             rows = []
     if rows:
         yield rows
 
 
-_Lines = Callable[[Sequence[Conversion], bool], bytes]
+_Formatter = Callable[[Sequence[Conversion], bool], bytes]
 
 
-def _format(name: str) -> _Lines:
+def _find_formatter(name: str) -> _Formatter:
     if name not in _FORMATS:
         raise ConfigurationError(
-            f"cannot export as {name or 'nothing'!r}; there are: {', '.join(_FORMATS)}"
+            f"cannot export as {name or 'nothing'!r}; supported formats: {', '.join(_FORMATS)}"
         )
     return _FORMATS[name]
 
@@ -167,4 +171,4 @@ def _plain(row: Conversion, name: str) -> Any:
     return str(value) if name in ("revenue", "conversion_type") else value
 
 
-_FORMATS: Mapping[str, _Lines] = {"csv": _csv, "jsonl": _jsonl}
+_FORMATS: Mapping[str, _Formatter] = {"csv": _csv, "jsonl": _jsonl}

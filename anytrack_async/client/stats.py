@@ -62,7 +62,7 @@ class Counters:
         self.submitted = 0
         self._counts: dict[str, dict[str, int]] = {}
 
-    def of(self, destination: str) -> Mapping[str, int]:
+    def for_destination(self, destination: str) -> Mapping[str, int]:
         """Return the counters of *destination* that are not zero."""
         return self._counts.get(destination, {})
 

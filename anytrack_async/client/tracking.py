@@ -62,7 +62,7 @@ class Tracking:
             ConfigurationError: *to* names a destination that the client does not have.
             TypeError: it is not a `Conversion`.
         """
-        (delivery,) = await self._dispatcher.submit(_checked((conversion,)), to)
+        (delivery,) = await self._dispatcher.submit(_check_conversions((conversion,)), to)
         if delivery is None:
             raise ConflictError(conversion.event_id)
         return delivery
@@ -81,9 +81,9 @@ class Tracking:
             QueueFullError: the outbox has no space for all of them; none was accepted.
             TypeError: one of them is not a `Conversion`; none was accepted.
         """
-        batch = _checked(conversions)  # all of them before any is stored
+        batch = _check_conversions(conversions)  # all of them before any is stored
         deliveries = await self._dispatcher.submit(batch, to)
-        # The usual case, all of them new: returned as it is, without a look at each.
+        # The usual case: all are new, and the batch is returned without looking at each delivery.
         if isinstance(deliveries, DeliveryBatch):
             return deliveries
         accepted = [delivery for delivery in deliveries if delivery is not None]
@@ -121,7 +121,7 @@ class Tracking:
             UndeliveredError: the client closed before everything was delivered.
             QueueFullError: the outbox is full and ``on_full="raise"``; conversions that were not
                 reported by then may not have been accepted.
-            TypeError: *source* yielded something else than a `Conversion`.
+            TypeError: *source* yielded an object that is not a `Conversion`.
             Exception: the exception that *source* raised, after the reports of all its conversions.
         """
         return track_many(self._dispatcher, source, to=to, at=at, in_flight=in_flight)
@@ -223,11 +223,11 @@ class Tracking:
         raise _timeout_error(delivery, timeout or 0.0)
 
 
-def _checked(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
+def _check_conversions(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
     batch = tuple(conversions)
     for conversion in batch:
         if not isinstance(conversion, Conversion):
-            raise TypeError(f"takes Conversion objects, got {type(conversion).__name__}")
+            raise TypeError(f"expected Conversion objects, got {type(conversion).__name__}")
     return batch
 
 
@@ -267,8 +267,9 @@ class Pushing:
             sink: a `MetaSink`; default: the client's own.
 
         Returns:
-            ``delivered``, ``rejected`` with Meta's reason, or ``retry`` if Meta gave no answer: it
-            is down, throttles, or does not accept the credentials. A push is never retried.
+            ``delivered``, ``rejected`` with Meta's reason, or ``retry`` if a later push may
+            succeed: Meta is down, throttles, or does not accept the credentials. The push itself is
+            never retried.
 
         Raises:
             ConfigurationError: no sink is given and the client has none for Meta.
@@ -286,7 +287,7 @@ class Pushing:
 
     async def _push(self, conversion: Conversion, sink: Sink | None, name: str) -> Outcome:
         if not isinstance(conversion, Conversion):
-            raise TypeError(f"takes a Conversion object, got {type(conversion).__name__}")
+            raise TypeError(f"expected a Conversion, got {type(conversion).__name__}")
         sink = sink or self._own_sink(name)
         return attrs.evolve(await _deliver(sink, conversion), destination=sink.name)
 

@@ -26,7 +26,7 @@ from anytrack_async.transport.message import Transport
 ANYTRACK = "anytrack"
 """The destination that every client has: its sink is made by the client itself."""
 
-GROUP = "anytrack_async.destinations"
+ENTRY_POINT_GROUP = "anytrack_async.destinations"
 """The entry-point group in which other packages register their destinations."""
 
 BUILT_IN = {
@@ -83,7 +83,7 @@ class Destination:
             ConfigurationError: it cannot be imported, or is no such class; the message names the
                 package that registered it.
         """
-        sink_class = self._imported()
+        sink_class = self._import_class()
         if not callable(getattr(sink_class, "from_env", None)) or not hasattr(
             sink_class, "variables"
         ):
@@ -93,7 +93,7 @@ class Destination:
         registered: type[ConfiguredSink] = sink_class
         return registered
 
-    def _imported(self) -> Any:
+    def _import_class(self) -> Any:
         # Like importlib.metadata, loaded only where the environment configures a client.
         from pkgutil import resolve_name
 
@@ -137,7 +137,9 @@ def find_destination(name: str) -> Destination:
     """
     by_name = {destination.name: destination for destination in destinations()}
     if name not in by_name:
-        raise ConfigurationError(f"no destination {name!r}; there are: {', '.join(by_name)}")
+        raise ConfigurationError(
+            f"no destination {name!r}; known destinations: {', '.join(by_name)}"
+        )
     return by_name[name]
 
 
@@ -148,7 +150,7 @@ def _entry_points() -> Sequence[Destination]:
 
     return [
         Destination(point.name, point.value, point.dist.name if point.dist else "unknown")
-        for point in entry_points(group=GROUP)
+        for point in entry_points(group=ENTRY_POINT_GROUP)
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import anytrack_async
 from anytrack_async.cli.__main__ import main
-from anytrack_async.cli.output import forgive_encoding, quiet
+from anytrack_async.cli.output import hide_warnings, replace_unencodable
 
 WITHOUT = """
 import sys
@@ -146,13 +146,13 @@ def test_an_interrupt_ends_with_130(run, monkeypatch, outbox_path):
 def test_streams_that_cannot_be_reconfigured_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "stdout", object())
 
-    forgive_encoding()
+    replace_unencodable()
 
 
-def test_quiet_hides_warnings_and_not_errors(caplog):
+def test_hide_warnings_keeps_errors(caplog):
     logger = logging.getLogger("anytrack_async")
 
-    with quiet():
+    with hide_warnings():
         logger.warning("hidden")
         logger.error("shown")
     logger.warning("shown again")

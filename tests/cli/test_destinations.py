@@ -107,7 +107,7 @@ def test_check_of_nothing_says_where_to_look(run):
 
     assert ran.code == 2
     assert ran.err == (
-        "error: no destination is configured; `anytrack destinations` lists the variables of each\n"
+        "error: no destination is configured; `anytrack destinations` lists the variables to set\n"
     )
 
 
@@ -115,7 +115,7 @@ def test_check_of_an_unknown_destination_lists_those_there_are(run):
     ran = run("check", "pigeon")
 
     assert ran.code == 2
-    assert "'pigeon'; there are: anytrack, meta, hubspot" in ran.err
+    assert "'pigeon'; known destinations: anytrack, meta, hubspot" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_stats_of_an_outbox_without_destinations(run, outbox_path):
 
     anyio.run(empty, outbox_path)
 
-    assert "no destination has used it yet" in run("stats").out
+    assert "no destination has used this outbox yet" in run("stats").out
 
 
 def test_no_command_adds_a_destination(run, filled):

@@ -157,8 +157,8 @@ def test_other_content_under_the_same_order_is_a_conflict(run, sandbox, outbox_p
         (("lead", "--timestamp", "2026-01-01T00:00:00"), "timestamp needs a time zone"),
         (("lead", "--set", "colour=red"), "colour is no field of a Conversion"),
         (("lead", "--set", "customer.mail=x"), "customer.mail is no field of a Customer"),
-        (("lead", "--set", "nonsense"), "--set takes NAME=VALUE"),
-        (("lead", "--set", "=x"), "--set takes NAME=VALUE"),
+        (("lead", "--set", "nonsense"), "--set needs NAME=VALUE"),
+        (("lead", "--set", "=x"), "--set needs NAME=VALUE"),
     ],
 )
 def test_a_wrong_field_is_reported_on_one_line(run, sandbox, arguments, words):
@@ -236,7 +236,7 @@ async def interrupted(conversion: Conversion, after: float) -> None:
 def test_an_interrupt_before_submission_writes_nothing(sandbox, capsys):
     watch = _DeliveryWatch()
 
-    watch.complain_if_unfinished()
+    watch.advise_if_undelivered()
 
     assert capsys.readouterr().err == ""
 

@@ -61,12 +61,12 @@ def test_a_missing_argument_is_named_with_its_variable(name: str, value: Any):
         ({"sinks": [MetaSettings(pixel_id="p", access_token="t")]}, "got MetaSettings"),
         ({"sinks": [MetaSink]}, "sinks must be Sink objects such as MetaSink(settings), got Meta"),
         ({"sinks": [None]}, "got NoneType"),
-        ({"sinks": None}, "sinks takes a list, got NoneType"),
-        ({"observers": print}, "observers takes a list, got builtin_function_or_method"),
-        ({"from_start": 5}, "from_start takes a list, got int"),
+        ({"sinks": None}, "sinks must be a list, got NoneType"),
+        ({"observers": print}, "observers must be a list, got builtin_function_or_method"),
+        ({"from_start": 5}, "from_start must be a list, got int"),
         ({"observers": [print]}, "needs a notify(event)"),
-        ({"from_start": "meta"}, "from_start takes a list: ['meta']"),
-        ({"from_start": ["hubspto"]}, "no destination 'hubspto'; there are: anytrack"),
+        ({"from_start": "meta"}, "from_start must be a list: ['meta']"),
+        ({"from_start": ["hubspto"]}, "no destination 'hubspto'; known destinations: anytrack"),
         ({"http": 30}, "http must be a HttpSettings"),
         ({"delivery": 30}, "delivery must be"),
     ],
@@ -79,9 +79,9 @@ def test_a_wrong_argument_is_refused_at_once(options: dict[str, Any], words: str
 
 def test_a_single_sink_is_not_a_list(service: Service):
     sink: Any = service.meta()
-    with pytest.raises(ConfigurationError, match=r"^sinks takes a list, got MetaSink$"):
+    with pytest.raises(ConfigurationError, match=r"^sinks must be a list, got MetaSink$"):
         service.client(sinks=sink)
-    with pytest.raises(ConfigurationError, match=r"^sinks takes a list, got MetaSink$"):
+    with pytest.raises(ConfigurationError, match=r"^sinks must be a list, got MetaSink$"):
         AnyTrackClient.from_env(ENV, sinks=sink)
 
 

@@ -177,11 +177,13 @@ async def test_the_suffix_may_be_in_capitals(tmp_path: Path):
     assert await export(source(FULL), str(tmp_path / "OUT.CSV")) == 1
 
 
-@pytest.mark.parametrize(("name", "told"), [("out.xlsx", "'xlsx'"), ("out", "'nothing'")])
+@pytest.mark.parametrize(("name", "quoted"), [("out.xlsx", "'xlsx'"), ("out", "'nothing'")])
 async def test_an_unknown_format_is_refused_and_the_known_ones_are_listed(
-    name: str, told: str, tmp_path: Path
+    name: str, quoted: str, tmp_path: Path
 ):
-    with pytest.raises(ConfigurationError, match=f"cannot export as {told}; there are: csv, jsonl"):
+    with pytest.raises(
+        ConfigurationError, match=f"cannot export as {quoted}; supported formats: csv, jsonl"
+    ):
         await export(source(FULL), tmp_path / name)
     assert files_in(tmp_path) == []
 

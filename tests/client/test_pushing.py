@@ -89,7 +89,7 @@ async def test_a_closed_client_pushes_only_through_a_passed_sink(name: str, serv
 
 async def test_only_conversions_can_be_pushed(service: Service):
     async with service.client(sinks=[service.meta()]) as client:
-        with pytest.raises(TypeError, match=r"^takes a Conversion object, got str$"):
+        with pytest.raises(TypeError, match=r"^expected a Conversion, got str$"):
             await client.sync_with_meta_capi("c1")  # type: ignore[arg-type]
 
 

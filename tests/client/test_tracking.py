@@ -115,7 +115,7 @@ async def test_a_conversion_and_fields_cannot_be_combined(fields: dict[str, Any]
 async def test_submit_names_the_type_of_a_wrong_argument(wrong: Any, service: Service):
     async with service.client() as client:
         with pytest.raises(
-            TypeError, match=f"takes Conversion objects, got {type(wrong).__name__}"
+            TypeError, match=f"expected Conversion objects, got {type(wrong).__name__}"
         ):
             await client.submit(wrong)
 
@@ -316,8 +316,8 @@ async def test_a_conversion_can_be_submitted_to_some_destinations(service: Servi
 @pytest.mark.parametrize(
     ("to", "words"),
     [
-        ("anytrack", r"to takes a list: \['anytrack'\]"),
-        (["meta"], "'meta'; there are: anytrack"),
+        ("anytrack", r"to must be a list: \['anytrack'\]"),
+        (["meta"], "'meta'; known destinations: anytrack"),
         ([], "to: an empty list"),
     ],
 )
@@ -365,7 +365,7 @@ async def test_submit_many_names_a_conflict_and_accepts_the_others(service: Serv
 
 async def test_submit_many_accepts_nothing_if_one_is_not_a_conversion(service: Service):
     async with service.client() as client:
-        with pytest.raises(TypeError, match="takes Conversion objects, got str"):
+        with pytest.raises(TypeError, match="expected Conversion objects, got str"):
             await client.submit_many([SALE, "x"])  # type: ignore[list-item]
     assert service.requests == []
 
@@ -475,9 +475,12 @@ async def test_track_many_can_wait_for_some_destinations_or_none(service: Servic
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"at": "anytrack"}, r"at takes a list"),
-        ({"at": ["hubspto"]}, "at: no destination 'hubspto'; there are: anytrack, meta"),
-        ({"to": ["meta"], "at": ["anytrack"]}, "at: no destination 'anytrack'; there are: meta"),
+        ({"at": "anytrack"}, r"at must be a list"),
+        ({"at": ["hubspto"]}, "at: no destination 'hubspto'; known destinations: anytrack, meta"),
+        (
+            {"to": ["meta"], "at": ["anytrack"]},
+            "at: no destination 'anytrack'; known destinations: meta",
+        ),
         ({"in_flight": 0}, "in_flight must be at least 1"),
     ],
 )

@@ -128,7 +128,7 @@ async def test_submit_and_forget_costs_no_memory():
 async def test_a_destination_without_a_sink_is_refused(to):
     world = World()
     async with world.open():
-        with pytest.raises(ConfigurationError, match="there are: anytrack"):
+        with pytest.raises(ConfigurationError, match="known destinations: anytrack"):
             await world.submit(sale("a"), to=to)
         with pytest.raises(ConfigurationError):
             world.dispatcher.resume("mata")
@@ -138,7 +138,7 @@ async def test_a_destination_without_a_sink_is_refused(to):
 
 @pytest.mark.parametrize(
     ("to", "message"),
-    [("anytrack", "to takes a list: ['anytrack']"), (7, "to takes a list, got int")],
+    [("anytrack", "to must be a list: ['anytrack']"), (7, "to must be a list, got int")],
 )
 async def test_destinations_that_are_not_a_list_are_refused(to, message):
     world = World()

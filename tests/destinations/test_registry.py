@@ -157,7 +157,7 @@ def test_a_destination_without_a_check_is_checked_for_complete_variables(
     ran = CliRunner().invoke(app, ["check", "raven"])
 
     assert ran.exit_code == 0
-    assert ran.stdout == "ok   raven: settings: complete; there is nothing else to check\n"
+    assert ran.stdout == "ok   raven: settings: complete; nothing else to check\n"
 
 
 # Built-in destinations
@@ -188,7 +188,8 @@ def test_hubspot_can_be_set_up() -> None:
 
 def test_an_unknown_destination_is_reported_with_the_known_ones(entry_points: list[Any]) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"^no destination 'pidgin'; there are: anytrack, meta, hubspot$"
+        ConfigurationError,
+        match=r"^no destination 'pidgin'; known destinations: anytrack, meta, hubspot$",
     ):
         find_destination("pidgin")
 

@@ -52,7 +52,7 @@ class RequestSlots:
         self._change: anyio.Event | None = None
 
     @contextmanager
-    def joined(self) -> Iterator[None]:
+    def join(self) -> Iterator[None]:
         """Count one more batch for the length of the block."""
         self._add_batches(1)
         try:
@@ -119,7 +119,7 @@ class BatchSender:
 
     async def run(self) -> None:
         """Send the batch with as many workers as it gets slots."""
-        with self._slots.joined():
+        with self._slots.join():
             if len(self._outcomes) == 1:  # faster without a task group
                 if await self._wait_for_slot():
                     await self._work()

@@ -19,7 +19,7 @@ from anytrack_async.transport.message import Transport
 
 _REQUESTS_PER_CONNECTION = 8  # in a full batch
 _MAX_SENDING_TIME = 30.0  # seconds in which requests may be started
-_TIME_USED = 0.95  # of a batch's time: cut off from outside, its outcomes would be lost
+_USABLE_SHARE = 0.95  # of a batch's time: cut off from outside, its outcomes would be lost
 
 
 class AnyTrackSink:
@@ -50,14 +50,14 @@ class AnyTrackSink:
         self._session = anytrack_session(settings, transport=transport, limited=False)
         self._slots = RequestSlots(http.connections)
         self._sending_time, self._total_time = _batch_times(
-            http.timeout, batch_timeout * _TIME_USED
+            http.timeout, batch_timeout * _USABLE_SHARE
         )
         request_time = http.required_seconds()
         self._limits = SinkLimits(
             batch=_REQUESTS_PER_CONNECTION * http.connections,
             # Two batches: one uses the connections that become idle while the other ends.
             concurrency=min(2, http.connections),
-            required_seconds=request_time and request_time / _TIME_USED,
+            required_seconds=request_time and request_time / _USABLE_SHARE,
         )
 
     @classmethod

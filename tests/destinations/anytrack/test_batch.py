@@ -422,14 +422,14 @@ class TestRequestSlots:
         slots = RequestSlots(32)
         with ExitStack() as stack:
             for _ in range(batches):
-                stack.enter_context(slots.joined())
+                stack.enter_context(slots.join())
             assert slots.share == share
 
         assert slots.share == 32
 
     def test_no_batch_takes_more_than_its_share(self):
         slots = RequestSlots(4)
-        with slots.joined(), slots.joined():
+        with slots.join(), slots.join():
             taken = [slots.take(used) for used in range(4)]
 
         assert taken == [True, True, False, False]

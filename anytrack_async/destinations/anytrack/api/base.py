@@ -126,7 +126,7 @@ class TimeRange:
     end: datetime
 
     @classmethod
-    def of(cls, date_range: DateRange | None) -> Self:
+    def from_argument(cls, date_range: DateRange | None) -> Self:
         """Return *date_range* in UTC; by default the last 30 days.
 
         Raises:

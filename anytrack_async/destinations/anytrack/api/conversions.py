@@ -59,7 +59,7 @@ class Conversions(Endpoint):
 
         Source: AnyTrack REST, ``GET /conversions``.
         """
-        return await self._fetch(TimeRange.of(date_range), _filters(source, campaign_id))
+        return await self._fetch(TimeRange.from_argument(date_range), _filters(source, campaign_id))
 
     async def by_source(
         self, source: str, date_range: DateRange | None = None
@@ -108,7 +108,7 @@ class Conversions(Endpoint):
         Source: AnyTrack REST, ``GET /conversions``.
         """
         concurrency = count_argument("concurrency", concurrency)
-        windows = TimeRange.of(date_range).split(_length(window))
+        windows = TimeRange.from_argument(date_range).split(_length(window))
         return self._stream(windows, _filters(source, campaign_id), concurrency)
 
     async def _stream(

@@ -96,7 +96,7 @@ class Affiliates(Endpoint):
         """
         # Added to the record as well, which does not repeat the id.
         affiliate = {"affiliate_id": text_argument("affiliate_id", affiliate_id)}
-        params = affiliate | TimeRange.of(date_range).params
+        params = affiliate | TimeRange.from_argument(date_range).params
         record = read_data(await self._session.get("affiliates", "performance", params=params))
         if not isinstance(record, dict):
             raise DecodeError("anytrack: 'data' in the response is not an object")
@@ -128,7 +128,7 @@ class Affiliates(Endpoint):
             metrics = ", ".join(get_args(AffiliateMetric))
             raise InvalidArgumentError("metric", f"must be one of {metrics}")
         params = {"sort_by": metric, "limit": str(count_argument("limit", limit))}
-        params |= TimeRange.of(date_range).params
+        params |= TimeRange.from_argument(date_range).params
         affiliates = await self._get_list("affiliates", "top", params=params, read=read_affiliate)
         # Sorted and cut here too: the service's order and limit are not relied on.
         affiliates.sort(key=lambda affiliate: float(getattr(affiliate, metric)), reverse=True)
@@ -177,7 +177,7 @@ class Reports(Endpoint):
         Source: AnyTrack REST, ``GET /reports/daily``.
         """
         concurrency = count_argument("concurrency", concurrency)
-        return fetch_in_order(self.daily, TimeRange.of(date_range).days(), concurrency)
+        return fetch_in_order(self.daily, TimeRange.from_argument(date_range).days(), concurrency)
 
 
 def read_daily_report(record: Mapping[str, Any]) -> DailyReport:

@@ -51,25 +51,25 @@ class TestTimeRange:
 
     def test_the_default_is_the_last_thirty_days(self):
         before = datetime.now(UTC)
-        time_range = TimeRange.of(None)
+        time_range = TimeRange.from_argument(None)
 
         assert before <= time_range.end <= datetime.now(UTC)
         assert time_range.end - time_range.start == timedelta(days=30)
 
     def test_dates_are_whole_utc_days(self):
-        time_range = TimeRange.of((date(2026, 1, 1), date(2026, 1, 2)))
+        time_range = TimeRange.from_argument((date(2026, 1, 1), date(2026, 1, 2)))
 
         assert time_range.start == datetime(2026, 1, 1, tzinfo=UTC)
         assert time_range.end == datetime(2026, 1, 2, 23, 59, 59, 999999, tzinfo=UTC)
 
     def test_the_same_date_twice_is_one_whole_day(self):
-        time_range = TimeRange.of((date(2026, 1, 1), date(2026, 1, 1)))
+        time_range = TimeRange.from_argument((date(2026, 1, 1), date(2026, 1, 1)))
 
         assert time_range.end - time_range.start == timedelta(days=1, microseconds=-1)
 
     def test_times_are_converted_to_utc(self):
         east = timezone(timedelta(hours=2))
-        time_range = TimeRange.of((datetime(2026, 1, 1, 2, tzinfo=east), NOON))
+        time_range = TimeRange.from_argument((datetime(2026, 1, 1, 2, tzinfo=east), NOON))
 
         assert time_range.start == datetime(2026, 1, 1, tzinfo=UTC)
         assert time_range.params == {
@@ -78,7 +78,7 @@ class TestTimeRange:
         }
 
     def test_a_date_and_a_time_can_be_mixed(self):
-        assert TimeRange.of((date(2026, 1, 1), NOON)).end == NOON
+        assert TimeRange.from_argument((date(2026, 1, 1), NOON)).end == NOON
 
     @pytest.mark.parametrize(
         ("date_range", "problem"),
@@ -98,7 +98,7 @@ class TestTimeRange:
         self, date_range: Any, problem: str
     ):
         with pytest.raises(InvalidArgumentError, match=f"^date_range {problem}") as caught:
-            TimeRange.of(date_range)
+            TimeRange.from_argument(date_range)
         assert type(caught.value) is InvalidArgumentError  # not a conversion's field
 
     @given(TIMES, st.timedeltas(timedelta(), timedelta(days=90)), st.integers(1, 200))
@@ -124,7 +124,7 @@ class TestTimeRange:
         assert all(second - first == timedelta(days=1) for first, second in pairwise(days))
 
     def test_the_range_may_end_on_the_last_possible_day(self):
-        assert list(TimeRange.of((date.max, date.max)).days()) == [date.max]
+        assert list(TimeRange.from_argument((date.max, date.max)).days()) == [date.max]
 
 
 @pytest.mark.asyncio
