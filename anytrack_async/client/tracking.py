@@ -30,6 +30,7 @@ from anytrack_async.models.conversion import (
     ConversionType,
     PricedFields,
 )
+from anytrack_async.models.identifiers import Identifier
 from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
 from anytrack_async.models.validators import Amount
 
@@ -132,7 +133,7 @@ class Tracking:
         *,
         conversion_type: ConversionType | str | None = None,
         event_name: str | None = None,
-        click_id: str | None = None,
+        click_id: Identifier | None = None,
         timeout: float | None = 30.0,
         **fields: Unpack[PricedFields],
     ) -> Receipt:
@@ -171,11 +172,11 @@ class Tracking:
 
     async def track_sale(
         self,
-        click_id: str | None = None,
+        click_id: Identifier | None = None,
         revenue: Amount = 0,
         currency: str = "USD",
         *,
-        product_id: str | None = None,
+        product_id: Identifier | None = None,
         timeout: float | None = 30.0,
         **fields: Unpack[ConversionFields],
     ) -> Receipt:
@@ -187,9 +188,9 @@ class Tracking:
 
     async def track_lead(
         self,
-        click_id: str | None = None,
+        click_id: Identifier | None = None,
         *,
-        lead_id: str | None = None,
+        lead_id: Identifier | None = None,
         timeout: float | None = 30.0,
         **fields: Unpack[PricedFields],
     ) -> Receipt:
@@ -199,7 +200,7 @@ class Tracking:
 
     async def track_signup(
         self,
-        click_id: str | None = None,
+        click_id: Identifier | None = None,
         *,
         timeout: float | None = 30.0,
         **fields: Unpack[PricedFields],

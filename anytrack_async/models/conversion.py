@@ -14,15 +14,20 @@ import attrs
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.customer import Customer
+from anytrack_async.models.identifiers import (
+    Identifier,
+    id_text,
+    optional_id,
+    optional_text,
+    table_id,
+)
 from anytrack_async.models.meta import MetaFields, meta_fields
 from anytrack_async.models.validators import (
     Amount,
     amount,
     currency_code,
-    identifier,
-    not_blank,
+    is_missing,
     optional_instance,
-    text_or_none,
     to_custom_data,
     to_revenue,
     to_sub_ids,
@@ -30,9 +35,15 @@ from anytrack_async.models.validators import (
     utc_now,
     whole_number,
 )
+from anytrack_async.models.visitor import (
+    Address,
+    public_address,
+    visitor_id,
+    visitor_name,
+    visitor_text,
+    visitor_url,
+)
 
-_ID = identifier(200, optional=True)
-_TEXT = text_or_none()
 _NO_ITEMS: tuple[()] = ()
 
 
@@ -58,20 +69,63 @@ def _meta(value: MetaFields | None) -> MetaFields | None:
 
 
 def _price(value: Amount | None) -> Decimal | None:
-    return None if value is None else amount("price", value)
+    return None if value is None or is_missing(value) else amount("price", value)
 
 
-def _quantity(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    whole_number(attribute.name, value, lowest=1, limit=2**31)
+def _quantity(value: Amount | None) -> int:
+    if type(value) is not int and is_missing(value):
+        return 1
+    return whole_number("quantity", value, lowest=1, limit=2**31)
+
+
+# attrs takes the type of an argument from a named function only, so each field has its own.
+
+
+def _item_id(value: Identifier) -> str:
+    return table_id("id", value)
+
+
+def _title(value: Identifier | None) -> str | None:
+    return None if value is None else optional_text("title", value)
+
+
+def _category(value: Identifier | None) -> str | None:
+    return None if value is None else optional_text("category", value)
+
+
+def _brand(value: Identifier | None) -> str | None:
+    return None if value is None else optional_text("brand", value)
+
+
+def _order_id(value: Identifier | None) -> str | None:
+    return None if value is None else optional_id("order_id", value, 200)
+
+
+def _anytrack_id(value: Identifier | None) -> str | None:
+    return None if value is None else optional_id("id", value, 200)
+
+
+def _event_name(value: Identifier | None) -> str | None:
+    return None if value is None or is_missing(value) else id_text("event_name", value, 50)
+
+
+def _checked_event_id(value: Identifier) -> str:
+    return id_text("event_id", value, 400)
+
+
+def _click_id(value: Identifier | None) -> str | None:
+    return None if value is None else visitor_id(value, 1024)
 
 
 @attrs.frozen(kw_only=True)
 class LineItem:
     """One line of an order.
 
+    Blank text and NaN in an optional field count as not given.
+
     Attributes:
-        id: the product's id or SKU.
-        quantity: how many, at least 1.
+        id: the product's id or SKU; an integer or a UUID becomes text.
+        quantity: how many, at least 1; 2.0 and ``"2"`` become 2.
         price: of one, in the conversion's currency, major units.
         title: the product's name.
         category: the product's category.
@@ -81,12 +135,12 @@ class LineItem:
         InvalidConversionError: a field has a wrong value; the message names the field.
     """
 
-    id: str = attrs.field(validator=identifier())
-    quantity: int = attrs.field(default=1, validator=_quantity)
+    id: str = attrs.field(converter=_item_id)
+    quantity: int = attrs.field(default=1, converter=_quantity)
     price: Decimal | None = attrs.field(default=None, converter=_price)
-    title: str | None = attrs.field(default=None, converter=not_blank, validator=_TEXT)
-    category: str | None = attrs.field(default=None, converter=not_blank, validator=_TEXT)
-    brand: str | None = attrs.field(default=None, converter=not_blank, validator=_TEXT)
+    title: str | None = attrs.field(default=None, converter=_title)
+    category: str | None = attrs.field(default=None, converter=_category)
+    brand: str | None = attrs.field(default=None, converter=_brand)
 
 
 def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
@@ -135,15 +189,26 @@ def _event_id(conversion: Conversion) -> str:
 class Conversion:
     """One sale, lead, sign-up or event of your own.
 
-    The constructor checks every field: a conversion that exists can be stored and sent. Blank text
-    in `source`, `ip_address`, `user_agent` and `page_url` counts as not given, because headers may
-    be empty; a blank id is an error. The `repr` leaves out everything that may identify the
-    customer.
+    The constructor checks every field: a conversion that exists can be stored and sent. The `repr`
+    leaves out everything that may identify the customer.
+
+    Blank text and NaN count as not given in every optional field, because forms, headers and data
+    frames have such gaps. Integers, UUIDs, and whole numbers of other types become text where an id
+    is expected; so do a spreadsheet's: ``"1003.0"`` is the order ``"1003"``.
+
+    The fields that a visitor controls never raise, because a visitor must not be able to break a
+    checkout: `click_id`, `source`, `campaign_id`, `ad_id`, `ip_address`, `user_agent`, `page_url`
+    and the text in `sub_ids`. In these, control characters and halves of surrogate pairs are
+    removed. User agents and URLs are cut to 4,096 characters, URLs between two parameters. An id
+    that is too long or has such characters is left out, and so is a value of a wrong type. The
+    fields that the shop's code sets are strict: `conversion_type`, `event_id`, `revenue`,
+    `currency`, `timestamp`.
 
     Attributes:
         conversion_type: sale, lead, signup or custom.
-        click_id: AnyTrack's id of the click that led here.
-        revenue: amount in *currency*, a `Decimal` in major units (9.90, not 990).
+        click_id: AnyTrack's id of the click that led here; at most 1,024 characters.
+        revenue: amount in *currency*, a `Decimal` in major units (9.90, not 990). Text needs a
+            decimal point: ``"49.90"``.
         currency: ISO 4217 code, upper case.
         timestamp: when it happened; needs a time zone, is kept in UTC. Default: now.
         order_id: your id of the order; makes `event_id` repeatable.
@@ -155,11 +220,15 @@ class Conversion:
         source: where the visitor came from.
         campaign_id: the campaign's id there.
         ad_id: the ad's id there.
-        sub_ids: sub ids, name → text; numbers become text, None is left out.
-        ip_address: the visitor's address.
+        sub_ids: sub ids, name → text; numbers become text, None, NaN and blank text are left out.
+        ip_address: the visitor's public address: the first one in a header ``X-Forwarded-For`` or
+            ``Forwarded``, without its port, as IPv4 where it is mapped to IPv6
+            (``::ffff:203.0.113.5``). Private, loopback, link-local, unspecified and reserved
+            addresses are left out.
         user_agent: the visitor's browser.
         page_url: the page it happened on.
-        custom_data: your own fields; anything JSON can hold, at most 64 levels deep.
+        custom_data: your own fields; anything JSON can hold, at most 64 levels deep; NaN becomes
+            None.
         items: lines of the order.
         customer: the visitor's identifiers.
         meta: parameters for Meta alone, as `MetaFields` or a dict.
@@ -170,33 +239,25 @@ class Conversion:
     """
 
     conversion_type: ConversionType = attrs.field(converter=_type)
-    click_id: str | None = attrs.field(
-        default=None, validator=identifier(1024, optional=True), repr=False
-    )
+    click_id: str | None = attrs.field(default=None, converter=_click_id, repr=False)
     revenue: Decimal = attrs.field(default=Decimal(0), converter=to_revenue)
     currency: str = attrs.field(default="USD", converter=currency_code)
     timestamp: datetime = attrs.field(factory=utc_now, converter=to_timestamp)
-    order_id: str | None = attrs.field(default=None, validator=_ID)
-    event_name: str | None = attrs.field(default=None, validator=identifier(50, optional=True))
+    order_id: str | None = attrs.field(default=None, converter=_order_id)
+    event_name: str | None = attrs.field(default=None, converter=_event_name)
     event_id: str = attrs.field(
-        default=attrs.Factory(_event_id, takes_self=True), validator=identifier(400)
+        default=attrs.Factory(_event_id, takes_self=True), converter=_checked_event_id
     )
-    id: str | None = attrs.field(default=None, validator=_ID)
-    source: str | None = attrs.field(default=None, converter=not_blank, validator=_TEXT)
-    campaign_id: str | None = attrs.field(default=None, validator=_TEXT)
-    ad_id: str | None = attrs.field(default=None, validator=_TEXT)
+    id: str | None = attrs.field(default=None, converter=_anytrack_id)
+    source: str | None = attrs.field(default=None, converter=visitor_name)
+    campaign_id: str | None = attrs.field(default=None, converter=visitor_id)
+    ad_id: str | None = attrs.field(default=None, converter=visitor_id)
     sub_ids: Mapping[str, str] = attrs.field(
         factory=dict, converter=to_sub_ids, repr=False, hash=False
     )
-    ip_address: str | None = attrs.field(
-        default=None, converter=not_blank, validator=text_or_none(64), repr=False
-    )
-    user_agent: str | None = attrs.field(
-        default=None, converter=not_blank, validator=_TEXT, repr=False
-    )
-    page_url: str | None = attrs.field(
-        default=None, converter=not_blank, validator=_TEXT, repr=False
-    )
+    ip_address: str | None = attrs.field(default=None, converter=public_address, repr=False)
+    user_agent: str | None = attrs.field(default=None, converter=visitor_text, repr=False)
+    page_url: str | None = attrs.field(default=None, converter=visitor_url, repr=False)
     custom_data: Mapping[str, Any] = attrs.field(
         factory=dict, converter=to_custom_data, repr=False, hash=False
     )
@@ -212,8 +273,8 @@ class Conversion:
         *,
         revenue: Amount,
         currency: str = "USD",
-        click_id: str | None = None,
-        product_id: str | None = None,
+        click_id: Identifier | None = None,
+        product_id: Identifier | None = None,
         **fields: Unpack[ConversionFields],
     ) -> Self:
         """Return a sale; *product_id* travels as ``custom_data.product_id``."""
@@ -230,48 +291,58 @@ class Conversion:
     def lead(
         cls,
         *,
-        click_id: str | None = None,
-        lead_id: str | None = None,
+        click_id: Identifier | None = None,
+        lead_id: Identifier | None = None,
         **fields: Unpack[PricedFields],
     ) -> Self:
         """Return a lead; *lead_id* travels as ``custom_data.lead_id``."""
         fields["custom_data"] = _with(fields.get("custom_data"), lead_id=lead_id)
+        _drop_missing_revenue(fields)
         return cls(conversion_type=ConversionType.LEAD, click_id=click_id, **fields)
 
     @classmethod
-    def signup(cls, *, click_id: str | None = None, **fields: Unpack[PricedFields]) -> Self:
+    def signup(cls, *, click_id: Identifier | None = None, **fields: Unpack[PricedFields]) -> Self:
         """Return a sign-up."""
+        _drop_missing_revenue(fields)
         return cls(conversion_type=ConversionType.SIGNUP, click_id=click_id, **fields)
 
     @classmethod
     def custom(
-        cls, event_name: str, *, click_id: str | None = None, **fields: Unpack[PricedFields]
+        cls, event_name: str, *, click_id: Identifier | None = None, **fields: Unpack[PricedFields]
     ) -> Self:
         """Return an event of your own, called *event_name*."""
+        _drop_missing_revenue(fields)
         return cls(
             conversion_type=ConversionType.CUSTOM,
-            event_name=event_name,
+            event_name=id_text("event_name", event_name, 50),
             click_id=click_id,
             **fields,
         )
 
 
-def _with(custom_data: Mapping[str, Any] | None, **extra: str | None) -> dict[str, Any]:
-    return {**(custom_data or {}), **{k: v for k, v in extra.items() if v is not None}}
+def _with(custom_data: Mapping[str, Any] | None, **ids: Identifier | None) -> dict[str, Any]:
+    texts = {k: optional_text(k, v) for k, v in ids.items() if v is not None}
+    return {**(custom_data or {}), **{k: v for k, v in texts.items() if v is not None}}
+
+
+def _drop_missing_revenue(fields: PricedFields) -> None:
+    # A sale needs an amount; for the others, a gap in a data frame is no amount.
+    if "revenue" in fields and is_missing(fields["revenue"]):
+        del fields["revenue"]
 
 
 class ConversionFields(TypedDict, total=False):
     """Keyword arguments that each constructor and ``track_*`` method passes on to `Conversion`."""
 
-    event_id: str
-    id: str | None
+    event_id: Identifier
+    id: Identifier | None
     timestamp: datetime
-    source: str | None
-    campaign_id: str | None
-    ad_id: str | None
-    order_id: str | None
+    source: Identifier | None
+    campaign_id: Identifier | None
+    ad_id: Identifier | None
+    order_id: Identifier | None
     sub_ids: Mapping[str, str]
-    ip_address: str | None
+    ip_address: Address | None
     user_agent: str | None
     page_url: str | None
     custom_data: Mapping[str, Any]

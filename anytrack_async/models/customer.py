@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Set
 from datetime import date, datetime
 from typing import Any, TypeAlias
@@ -9,7 +10,9 @@ from typing import Any, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.validators import unicode_text
+from anytrack_async.models.identifiers import Identifier, id_from_number, without_decimal_zero
+from anytrack_async.models.validators import encodable, is_missing
+from anytrack_async.models.visitor import visitor_id
 
 OneOrMany: TypeAlias = str | Iterable[str | None] | None
 """One value, several, or none."""
@@ -17,82 +20,134 @@ OneOrMany: TypeAlias = str | Iterable[str | None] | None
 Dates: TypeAlias = str | date | Iterable[str | date | None] | None
 """One date, several, or none."""
 
-Ids: TypeAlias = str | int | Iterable[str | int | None] | None
+Ids: TypeAlias = Identifier | Iterable[Identifier | None] | None
 """One id, several, or none."""
 
 _NONE_GIVEN: tuple[()] = ()
 
 
-# Three names for one function: attrs takes the type of an argument from its converter.
-def _texts(value: OneOrMany) -> tuple[str, ...]:
-    return _as_tuple(value)
+# 491701234567 in a narrow column of a spreadsheet: most of its digits are lost.
+_SCIENTIFIC = re.compile(r"[0-9]+(?:[.,][0-9]+)?e\+?[0-9]{1,3}", re.ASCII | re.IGNORECASE)
 
 
-def _dates(value: Dates) -> tuple[str, ...]:
-    return _as_tuple(value)
+# attrs takes the type of an argument, and errors the name of a field, from the converter, so each
+# field has its own.
 
 
-def _ids(value: Ids) -> tuple[str, ...]:
-    return _as_tuple(value)
+def _email(value: OneOrMany) -> tuple[str, ...]:
+    return _texts("email", value)
 
 
-def _text(value: str | None) -> str | None:
-    result: Any = None if value is None else _as_text(value)
-    return None if _is_blank(result) else result
+def _phone(value: Ids) -> tuple[str, ...]:
+    return _numbers("phone", value)
 
 
-def _as_tuple(value: object) -> tuple[Any, ...]:
-    """Return one value or several as a tuple of texts, without blank ones."""
-    values: Iterable[Any]
+def _first_name(value: OneOrMany) -> tuple[str, ...]:
+    return _texts("first_name", value)
+
+
+def _last_name(value: OneOrMany) -> tuple[str, ...]:
+    return _texts("last_name", value)
+
+
+def _gender(value: OneOrMany) -> tuple[str, ...]:
+    return _texts("gender", value)
+
+
+def _birth_date(value: Dates) -> tuple[str, ...]:
+    return _texts("birth_date", value)
+
+
+def _city(value: OneOrMany) -> tuple[str, ...]:
+    return _texts("city", value)
+
+
+def _state(value: OneOrMany) -> tuple[str, ...]:
+    return _texts("state", value)
+
+
+def _postal_code(value: Ids) -> tuple[str, ...]:
+    return _numbers("postal_code", value)
+
+
+def _country(value: OneOrMany) -> tuple[str, ...]:
+    return _texts("country", value)
+
+
+def _external_id(value: Ids) -> tuple[str, ...]:
+    return tuple([without_decimal_zero(text) for text in _texts("external_id", value)])
+
+
+def _texts(field: str, value: object) -> tuple[str, ...]:
+    """Return one value or several as a tuple of texts, without missing ones.
+
+    Raises:
+        InvalidConversionError: a value is neither text nor a whole number, nor, for a date, a date.
+    """
     if value is None or value is _NONE_GIVEN:  # not `==`: an array answers for each of its items
         return _NONE_GIVEN
-    if type(value) is str:
+    if type(value) is str and value.isascii():
         return (value,) if value.strip() else ()
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        values = (value,)
+    texts = (_text_or_none(field, item) for item in _as_iterable(value))
+    return tuple(text for text in texts if text is not None)
+
+
+def _numbers(field: str, value: object) -> tuple[str, ...]:
+    """Return `_texts` of phone numbers or postal codes, some of which come from a spreadsheet.
+
+    ``"94035.0"`` becomes ``"94035"``, and ``"4.91E+11"``, which lost its digits, is left out.
+    """
+    values = _texts(field, value)
+    for text in values:
+        if text[-2:] == ".0" or "E" in text or "e" in text:
+            break
     else:
-        # A set's order differs between processes, and equal customers must have equal tuples.
-        values = sorted(value, key=str) if isinstance(value, Set) else value
-    return tuple(item for item in map(_as_text, values) if not _is_blank(item))
+        return values
+    stripped = (without_decimal_zero(text.strip()) for text in values)
+    return tuple(text for text in stripped if not _SCIENTIFIC.fullmatch(text))
 
 
-def _as_text(value: object) -> object:
-    # Values of other types are returned as they are, for the validator to refuse.
+def _as_iterable(value: Any) -> Iterable[object]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        return (value,)
+    # A set's order differs between processes, and equal customers must have equal tuples.
+    return sorted(value, key=str) if isinstance(value, Set) else value
+
+
+def _text_or_none(field: str, value: object) -> str | None:
+    if is_missing(value):
+        return None
+    if isinstance(value, str):
+        # Half of a surrogate pair, which a visitor can type, cannot be sent.
+        return str.__str__(value) if encodable(value) else None
     if isinstance(value, datetime):
-        return value.date().isoformat()
+        return _day_or_none(value)
     if isinstance(value, date):
         return value.isoformat()
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if (digits := id_from_number(value)) is None:
+        raise InvalidConversionError(field, f"must be text, got {type(value).__name__}")
+    return digits
 
 
-def _is_blank(value: object) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _all_text(_: object, attribute: attrs.Attribute[Any], values: tuple[object, ...]) -> None:
-    for value in values:
-        if type(value) is not str or not value.isascii():
-            _is_text(_, attribute, value)
-
-
-def _is_text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is None:
-        return
-    if not isinstance(value, str):
-        raise InvalidConversionError(attribute.name, f"must be text, got {type(value).__name__}")
-    unicode_text(attribute.name, value)
+def _day_or_none(moment: datetime) -> str | None:
+    try:
+        return moment.date().isoformat()
+    except ValueError:  # what data frames have where there is no time
+        return None
 
 
 @attrs.frozen(kw_only=True, repr=False)
 class Customer:
     """The identifiers of one customer, as entered: destinations normalise and hash them.
 
-    Every field but the last three takes one value or several. Blank values, e.g. of empty form
-    fields, are ignored. The `repr` shows which fields are set, never their values.
+    Every field but the last three takes one value or several. Blank values and NaN, e.g. of empty
+    form fields and gaps in a data frame, are ignored. So is text that cannot be sent: no text
+    raises, whatever a visitor enters. The `repr` shows which fields are set, never their values.
 
     Attributes:
         email: e-mail addresses.
-        phone: numbers with country code; punctuation does not matter.
+        phone: numbers with country code; punctuation does not matter. ``"491701234567.0"`` loses
+            its ``.0``, and ``"4.91E+11"``, a number that a spreadsheet cut, is left out.
         first_name: given names.
         last_name: family names.
         gender: ``"f"``, ``"m"`` or the word.
@@ -100,7 +155,7 @@ class Customer:
             first).
         city: cities.
         state: states, provinces or regions; two-letter codes for the US and Canada.
-        postal_code: postal codes.
+        postal_code: postal codes; the same holds.
         country: ISO 3166 alpha-2 codes.
         external_id: your own ids for the customer.
         fbc: Meta's click cookie ``_fbc``.
@@ -108,23 +163,24 @@ class Customer:
         fbclid: the click id of Meta's ``fbclid`` query parameter; used where `fbc` is missing.
 
     Raises:
-        InvalidConversionError: a value is not text; the message names the field.
+        InvalidConversionError: a value of the first eleven is neither text nor a whole number, nor
+            a date where one is expected; the message names the field.
     """
 
-    email: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
-    phone: tuple[str, ...] = attrs.field(default=(), converter=_ids, validator=_all_text)
-    first_name: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
-    last_name: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
-    gender: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
-    birth_date: tuple[str, ...] = attrs.field(default=(), converter=_dates, validator=_all_text)
-    city: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
-    state: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
-    postal_code: tuple[str, ...] = attrs.field(default=(), converter=_ids, validator=_all_text)
-    country: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_all_text)
-    external_id: tuple[str, ...] = attrs.field(default=(), converter=_ids, validator=_all_text)
-    fbc: str | None = attrs.field(default=None, converter=_text, validator=_is_text)
-    fbp: str | None = attrs.field(default=None, converter=_text, validator=_is_text)
-    fbclid: str | None = attrs.field(default=None, converter=_text, validator=_is_text)
+    email: tuple[str, ...] = attrs.field(default=(), converter=_email)
+    phone: tuple[str, ...] = attrs.field(default=(), converter=_phone)
+    first_name: tuple[str, ...] = attrs.field(default=(), converter=_first_name)
+    last_name: tuple[str, ...] = attrs.field(default=(), converter=_last_name)
+    gender: tuple[str, ...] = attrs.field(default=(), converter=_gender)
+    birth_date: tuple[str, ...] = attrs.field(default=(), converter=_birth_date)
+    city: tuple[str, ...] = attrs.field(default=(), converter=_city)
+    state: tuple[str, ...] = attrs.field(default=(), converter=_state)
+    postal_code: tuple[str, ...] = attrs.field(default=(), converter=_postal_code)
+    country: tuple[str, ...] = attrs.field(default=(), converter=_country)
+    external_id: tuple[str, ...] = attrs.field(default=(), converter=_external_id)
+    fbc: str | None = attrs.field(default=None, converter=visitor_id)
+    fbp: str | None = attrs.field(default=None, converter=visitor_id)
+    fbclid: str | None = attrs.field(default=None, converter=visitor_id)
 
     def __repr__(self) -> str:
         names = (field.name for field in attrs.fields(Customer) if getattr(self, field.name))

@@ -28,9 +28,10 @@ from typing import (
 )
 
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.identifiers import Identifier, id_from_number, id_text
 from anytrack_async.models.validators import (
     Amount,
-    id_text,
+    is_missing,
     join_path,
     json_map,
     number,
@@ -39,6 +40,7 @@ from anytrack_async.models.validators import (
     utc,
     whole_number,
 )
+from anytrack_async.models.visitor import visitor_id, visitor_text, visitor_url
 
 _Rule: TypeAlias = Callable[[str, Any], Any]
 """Takes a parameter's path and value; returns the value to keep, or None for "not given".
@@ -47,7 +49,6 @@ Raises:
     InvalidConversionError: the value is not allowed; the message has the path, never the value.
 """
 
-_MAX_ID = 10**40
 _ZERO = Decimal(0)
 
 # Taken from the conversion and its customer, so `extra` must not contradict them.
@@ -69,13 +70,22 @@ _SET_BY_CUSTOMER = frozenset(
 
 
 def _id(path: str, value: object) -> str:
-    return text(path, _int_as_text(value))
+    return text(path, value if isinstance(value, str) else id_from_number(value) or value)
 
 
-def _int_as_text(value: object) -> object:
-    # Python refuses to write integers of more than 4,300 digits; no id has 40.
-    is_id = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MAX_ID
-    return str(value) if is_id else value
+# What a visitor controls never raises; see `anytrack_async.models.visitor`.
+
+
+def _visitor_id(_: str, value: Any) -> str | None:
+    return visitor_id(value)
+
+
+def _visitor_text(_: str, value: Any) -> str | None:
+    return visitor_text(value)
+
+
+def _visitor_url(_: str, value: Any) -> str | None:
+    return visitor_url(value)
 
 
 def _flag(path: str, value: object) -> bool:
@@ -102,7 +112,7 @@ def _texts(path: str, value: object) -> tuple[str, ...]:
 
 
 def _list_entry(path: str, value: object) -> str:
-    entry = _int_as_text(value)
+    entry = value if isinstance(value, str) else id_from_number(value)
     if not isinstance(entry, str):
         raise InvalidConversionError(path, f"must be text, got {type(value).__name__}")
     return unicode_text(path, entry)
@@ -159,7 +169,7 @@ class _Parameters(dict[str, Any]):
 
 
 def _checked(parameters: type, path: str, values: Any) -> _Parameters:
-    """Return a copy of *values* in the order of *parameters*, a TypedDict, without None."""
+    """Return a copy of *values* in the order of *parameters*, a TypedDict, without missing ones."""
     if not isinstance(values, Mapping):
         raise InvalidConversionError(
             path, f"must be {parameters.__name__} or a dict, got {type(values).__name__}"
@@ -173,7 +183,7 @@ def _checked(parameters: type, path: str, values: Any) -> _Parameters:
             )
     checked = _Parameters()
     for name, rule in rules.items():
-        if (value := values.get(name)) is not None:
+        if not is_missing(value := values.get(name)):
             value = rule(f"{path}.{name}", value)
             if value is not None:
                 checked[name] = value
@@ -201,8 +211,17 @@ def _rule_of(hint: Any) -> _Rule:
 Text: TypeAlias = Annotated[str, text]
 """At most 4,096 characters, not blank."""
 
-Id: TypeAlias = Annotated[str | int, _id]
-"""Text or an integer; kept as text."""
+Id: TypeAlias = Annotated[Identifier, _id]
+"""Text, an integer or a UUID; kept as text."""
+
+VisitorId: TypeAlias = Annotated[Identifier, _visitor_id]
+"""An id in a link; left out if it is not usable."""
+
+VisitorText: TypeAlias = Annotated[str, _visitor_text]
+"""Text that a visitor enters; cut to 4,096 characters, without control characters."""
+
+VisitorUrl: TypeAlias = Annotated[str, _visitor_url]
+"""A URL; cut to 4,096 characters, between two parameters."""
 
 Flag: TypeAlias = Annotated[bool, _flag]
 """True or False."""
@@ -330,7 +349,7 @@ class MetaUserData(TypedDict, total=False):
     madid: Id | None
     page_id: Id | None
     page_scoped_user_id: Id | None
-    ctwa_clid: Id | None
+    ctwa_clid: VisitorId | None
     ig_account_id: Id | None
     ig_sid: Id | None
     extra: NewIdentifiers | None
@@ -398,7 +417,7 @@ class MetaCustomData(TypedDict, total=False):
     predicted_ltv: Number | None
     num_items: Count | None
     status: Text | None
-    search_string: Text | None
+    search_string: VisitorText | None
 
 
 class MetaAppData(TypedDict, total=False):
@@ -427,8 +446,8 @@ class MetaAppData(TypedDict, total=False):
     advertiser_tracking_enabled: Flag | None
     application_tracking_enabled: Flag | None
     extinfo: DeviceInfo | None
-    campaign_ids: Text | None
-    install_referrer: Text | None
+    campaign_ids: VisitorText | None
+    install_referrer: VisitorText | None
     installer_package: Text | None
     url_schemes: Texts | None
     vendor_id: Id | None
@@ -512,7 +531,8 @@ class MetaAttributionData(TypedDict, total=False):
 class MetaFields(TypedDict, total=False):
     """Parameters of one conversion for Meta alone; give only those that differ from the settings.
 
-    A dict with the same keys does as well. `Conversion` checks it and keeps a copy.
+    A dict with the same keys does as well. `Conversion` checks it and keeps a copy. None, blank
+    text and NaN count as not given.
 
     Attributes:
         action_source: where it happened; `MetaSettings.action_source` if not given.
@@ -537,7 +557,7 @@ class MetaFields(TypedDict, total=False):
 
     action_source: ActionSource | None
     event_name: EventName | None
-    referrer_url: Text | None
+    referrer_url: VisitorUrl | None
     opt_out: Flag | None
     messaging_channel: MessagingChannel | None
     data_processing_options: ProcessingOptions | None

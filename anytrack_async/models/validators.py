@@ -11,8 +11,10 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from math import isfinite
-from typing import Any, TypeAlias
+from math import isfinite, isnan
+from numbers import Integral, Real
+from typing import Any, TypeAlias, TypeGuard
+from uuid import UUID
 
 import attrs
 
@@ -21,12 +23,30 @@ from anytrack_async.errors import InvalidConversionError
 Amount: TypeAlias = Decimal | int | float | str
 """Money as callers have it; `Decimal` in major units once in a model."""
 
+MAX_TEXT = 4096  # characters
+
 _Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 _AMOUNT_LIMIT = Decimal(10) ** 15
 _INTEGER_LIMIT = 2**63  # JSON readers keep larger integers as floats, or refuse them
 _MAX_DEPTH = 64
 _MAX_EXPONENT = 300  # a float ends at 1.8e308
 _KEY_SAFE_TO_QUOTE = re.compile(r"[A-Za-z_][\w-]{0,39}", re.ASCII)
+
+
+# Values that are not given
+
+
+def is_missing(value: object) -> bool:
+    """Return whether *value* means "not given": None, blank text, NaN, or NaT and NA of pandas."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return not value or value.isspace()
+    if isinstance(value, Decimal):
+        return value.is_nan()  # comparing a signalling NaN would raise
+    if not isinstance(value, float | Real | datetime):
+        return type(value).__name__ == "NAType"
+    return bool(value != value)
 
 
 # Numbers
@@ -65,29 +85,50 @@ def number(
 def _decimal(field: str, value: object) -> Decimal:
     if isinstance(value, Decimal):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Real):
         raise InvalidConversionError(field, f"must be a number, got {type(value).__name__}")
     try:
         # By way of its text, 0.1 becomes Decimal("0.1") and not 0.1000000000000000055….
         return Decimal(value if isinstance(value, int) else str(value))
     except InvalidOperation:
-        problem = "must be a number such as '1299.90', got other text"
+        problem = (
+            _COMMA if "," in str(value) else "must be a number such as '1299.90', got other text"
+        )
         raise InvalidConversionError(field, problem) from None
 
 
+_COMMA = (
+    "must be a number without a comma, because '1,299' is 1299 to one reader and 1.299 to another: "
+    'parse the text first, with Decimal(text.replace(",", "")) if the comma separates thousands, '
+    'or with Decimal(text.replace(".", "").replace(",", ".")) if it is a decimal comma'
+)
+
+
 def whole_number(field: str, value: object, *, lowest: int = 0, limit: int = _INTEGER_LIMIT) -> int:
-    """Return *value*, an integer of at least *lowest* and below *limit*.
+    """Return *value* as an integer of at least *lowest* and below *limit*; 2.0 and "2" become 2.
 
     Raises:
-        InvalidConversionError: it is not an integer, or out of range.
+        InvalidConversionError: it is not a whole number, or out of range.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidConversionError(field, f"must be an integer, got {type(value).__name__}")
+    if type(value) is not int:
+        value = _integer(field, value)
     if value < lowest:
         raise InvalidConversionError(field, f"must be at least {lowest}")
     if value >= limit:
         raise InvalidConversionError(field, f"must be less than {limit}")
     return value
+
+
+def _integer(field: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Decimal | Real | str):
+        raise InvalidConversionError(field, f"must be an integer, got {type(value).__name__}")
+    if isinstance(value, Integral):
+        return int(value)
+    exact = _decimal(field, value)
+    # The range comes first: int() of 1E+999999999 would fill the memory.
+    if not exact.is_finite() or abs(exact) >= _AMOUNT_LIMIT or exact != exact.to_integral_value():
+        raise InvalidConversionError(field, "must be a whole number")
+    return int(exact)
 
 
 # Currencies and times
@@ -137,7 +178,7 @@ def _plain_datetime(field: str, value: datetime) -> datetime:
 # Text
 
 
-def text(field: str, value: object, max_length: int = 4096) -> str:
+def text(field: str, value: object, max_length: int = MAX_TEXT) -> str:
     """Return *value*: text that is not blank, can be written as UTF-8, and not too long.
 
     Raises:
@@ -150,6 +191,20 @@ def text(field: str, value: object, max_length: int = 4096) -> str:
     if len(value) > max_length:
         raise InvalidConversionError(field, f"must not be longer than {max_length} characters")
     return value if value.isascii() else unicode_text(field, value)
+
+
+def is_plain(value: object, max_length: int = MAX_TEXT) -> TypeGuard[str]:
+    """Return whether *value* is printable text without a space at its ends, and not too long.
+
+    Nearly all values are. Those that are not may still be valid.
+    """
+    # The space is the first printable character, and no character of an empty text is greater.
+    return (
+        type(value) is str
+        and value[:1] > " " < value[-1:]
+        and value.isprintable()
+        and len(value) <= max_length
+    )
 
 
 def unicode_text(field: str, value: str) -> str:
@@ -174,75 +229,38 @@ def encodable(value: str) -> bool:
     return True
 
 
-def id_text(field: str, value: object, max_length: int = 255) -> str:
-    """Return *value*, an id: printable text without whitespace at its ends.
-
-    Raises:
-        InvalidConversionError: it is anything else.
-    """
-    value = text(field, value, max_length)
-    if value != value.strip() or not value.isprintable():
-        raise InvalidConversionError(field, _id_problem(value))
-    return value
-
-
-def _id_problem(value: str) -> str:
-    if value != value.strip():
-        return "must not start or end with whitespace"
-    return "must be printable: no line breaks, tabs or control characters"
-
-
-def text_or_none(max_length: int = 4096) -> _Validator:
-    """Return an attrs validator for None or `text`."""
-
-    def validate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value is not None:
-            text(attribute.name, value, max_length)
-
-    return validate
-
-
-def identifier(max_length: int = 255, *, optional: bool = False) -> _Validator:
-    """Return an attrs validator for `id_text`, or for None if it is *optional*."""
-
-    def validate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value is None and optional:
-            return
-        value = text(attribute.name, value, max_length)
-        # `id_text` written out: one call less for each id of each conversion.
-        if value != value.strip() or not value.isprintable():
-            raise InvalidConversionError(attribute.name, _id_problem(value))
-
-    return validate
-
-
-def not_blank(value: str | None) -> str | None:
-    """Return *value*, or None for blank text: an empty form field or header means "not given"."""
-    return None if isinstance(value, str) and not value.strip() else value
-
-
 # Mappings with the caller's own keys: copied, checked and made plain
 
 
 def text_map(field: str, value: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return a copy of *value* with text keys and text values; None is left out.
+    """Return a copy of *value* with text keys and text values; missing ones are left out.
+
+    The texts may be parameters of a link: halves of surrogate pairs are left out, never an error.
 
     Raises:
-        InvalidConversionError: a value is neither text nor a number.
+        InvalidConversionError: a key is not text, or a value neither text nor a number.
     """
     return {
-        _key(field, key): _as_text(join_path(field, key), item)
+        _encodable_key(field, key): text_value
         for key, item in _mapping(field, value).items()
-        if item is not None
+        if not is_missing(item) and (text_value := _as_text(join_path(field, key), item))
     }
+
+
+def _encodable_key(path: str, key: object) -> str:
+    return _encodable(key) if isinstance(key, str) else _key(path, key)
+
+
+def _encodable(value: str) -> str:
+    return str.__str__(value) if encodable(value) else value.encode(errors="ignore").decode()
 
 
 def _as_text(path: str, item: object) -> str:
     if isinstance(item, str):
-        return unicode_text(path, item)
+        return _encodable(item)
     if isinstance(item, float | Decimal):
         _json_number(path, item)
-    if isinstance(item, int | float | Decimal):
+    if isinstance(item, int | float | Decimal | UUID):
         return str(item).lower() if isinstance(item, bool) else str(item)
     raise InvalidConversionError(path, f"must be text, got {type(item).__name__}")
 
@@ -250,7 +268,7 @@ def _as_text(path: str, item: object) -> str:
 def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a deep copy of *value* that JSON can hold.
 
-    Decimals become numbers, times and dates ISO text, tuples lists.
+    Decimals become numbers, times and dates ISO text, tuples lists, NaN and NaT None.
 
     Raises:
         InvalidConversionError: a value cannot be written as JSON, or is nested deeper than 64
@@ -295,6 +313,8 @@ def _json(path: str, value: Any, depth: int) -> Any:
         return _json_object(path, value, depth + 1)
     if isinstance(value, list | tuple):
         return [_json(f"{path}[{index}]", item, depth + 1) for index, item in enumerate(value)]
+    if is_missing(value):
+        return None
     raise InvalidConversionError(path, f"cannot be sent as JSON: {type(value).__name__}")
 
 
@@ -309,18 +329,28 @@ def _json_scalar(path: str, value: Any) -> Any:
     if isinstance(value, int | float | Decimal):
         return _json_number(path, value)
     if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
+        return _json_time(value)
     return value.isoformat() if isinstance(value, date) else _NOT_SCALAR
 
 
-def _json_number(path: str, value: float | Decimal) -> int | float:
+def _json_time(value: datetime) -> str | None:
+    if is_missing(value):
+        return None
+    return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
+
+
+def _json_number(path: str, value: float | Decimal) -> int | float | None:
     if isinstance(value, Decimal):
+        if value.is_nan():
+            return None
         value = _from_decimal(path, value)
     if isinstance(value, int):
         if abs(value) >= _INTEGER_LIMIT:
             raise InvalidConversionError(path, "does not fit into 64 bits; send it as text")
         return int(value)
     if not isfinite(value):
+        if isnan(value):
+            return None
         raise InvalidConversionError(path, "must be a finite number")
     return float(value)
 

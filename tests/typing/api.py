@@ -113,12 +113,12 @@ def models() -> None:
 
 def mistakes() -> None:
     Conversion.sale(order_id="1001")  # type: ignore[call-arg]
-    Conversion.sale(revenue=1, order_id=1001)  # type: ignore[arg-type]
+    Conversion.sale(revenue=1, order_id=["1001"])  # type: ignore[arg-type]
     Conversion.sale(revenue=1, colour="red")  # type: ignore[call-arg]
     Conversion.lead("c1")  # type: ignore[call-arg]
     Customer(email=5)  # type: ignore[arg-type]
     Customer(fbc=["a"])  # type: ignore[arg-type]
-    LineItem(id="a", quantity="2")  # type: ignore[arg-type]
+    LineItem(id="a", quantity=["2"])  # type: ignore[arg-type]
     MetaFields(colour="red")  # type: ignore[typeddict-unknown-key]
     MetaFields(action_source="web")  # type: ignore[typeddict-item]
     MetaFields(opt_out="yes")  # type: ignore[typeddict-item]

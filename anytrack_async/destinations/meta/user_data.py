@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from operator import attrgetter
-from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,6 +29,7 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaUserData
+from anytrack_async.models.visitor import public_address
 
 _EMPTY = Customer()
 
@@ -129,18 +129,11 @@ def _contact_data(customers: Sequence[Customer]) -> list[dict[str, Any]]:
 
 def _add_visits(users: Iterable[dict[str, Any]], conversions: Sequence[Conversion]) -> None:
     for user, conversion in zip(users, conversions, strict=True):
-        if (address := conversion.ip_address) is not None and _is_ip(address := address.strip()):
+        # Read once more: an outbox may hold private addresses that an earlier version stored.
+        if (address := public_address(conversion.ip_address)) is not None:
             user["client_ip_address"] = address
         if (agent := conversion.user_agent) is not None:
             user["client_user_agent"] = agent
-
-
-def _is_ip(address: str) -> bool:
-    try:
-        inet_pton(AF_INET6 if ":" in address else AF_INET, address)
-    except (OSError, ValueError):  # ValueError: a NUL character
-        return False
-    return True
 
 
 def _add_other_data(

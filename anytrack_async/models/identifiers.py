@@ -1,0 +1,109 @@
+"""Ids as callers have them: text, numbers and UUIDs, also from spreadsheets and data frames."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import TypeAlias
+from uuid import UUID
+
+from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.validators import is_missing, is_plain, text
+
+Identifier: TypeAlias = str | int | Decimal | UUID
+"""An id as callers have it; text once in a model."""
+
+_ID_LIMIT = 10**40  # Python refuses to write integers of more than 4,300 digits; no id has 40
+_EXACT_FLOAT_LIMIT = 2**53  # a larger float may be another integer than its column had
+
+
+def optional_text(field: str, value: Identifier | None) -> str | None:
+    """Return *value* as `text`, or None if it is missing; a product may be called 1984.
+
+    Raises:
+        InvalidConversionError: it is neither text nor a whole number.
+    """
+    return None if is_missing(value) else text(field, _number_as_text(field, value))
+
+
+def id_text(field: str, value: object, max_length: int = 255) -> str:
+    """Return *value*, an id: printable text without whitespace at its ends.
+
+    Integers, UUIDs and other whole numbers become text.
+
+    Raises:
+        InvalidConversionError: it is anything else.
+    """
+    if is_plain(value, max_length):
+        return value
+    value = text(field, _number_as_text(field, value), max_length)
+    if value != value.strip():
+        raise InvalidConversionError(field, "must not start or end with whitespace")
+    if not value.isprintable():
+        problem = "must be printable: no line breaks, tabs or control characters"
+        raise InvalidConversionError(field, problem)
+    return value
+
+
+def optional_id(field: str, value: object, max_length: int = 255) -> str | None:
+    """Return `table_id` of *value*, or None if it is missing."""
+    if is_plain(value, max_length) and value[-2:] != ".0":
+        return value
+    return None if is_missing(value) else table_id(field, value, max_length)
+
+
+def table_id(field: str, value: object, max_length: int = 255) -> str:
+    """Return `id_text` of *value*, an id that may come from a table: "1003.0" becomes "1003".
+
+    Raises:
+        InvalidConversionError: it is not an id.
+    """
+    if isinstance(value, str):
+        value = without_decimal_zero(value.strip())
+    return id_text(field, value, max_length)
+
+
+def _number_as_text(field: str, value: object) -> object:
+    if isinstance(value, str):
+        return value
+    if (digits := id_from_number(value)) is not None:
+        return digits
+    if isinstance(value, float | Decimal):
+        problem = "must be text or a whole number; floats from 2^53 on are not exact"
+        raise InvalidConversionError(field, problem)
+    return value  # for `text` to refuse
+
+
+def id_from_number(value: object) -> str | None:
+    """Return an integer, a UUID or a whole number of another type as text; otherwise None.
+
+    A column with gaps has floats for integers: 1003.0 becomes "1003". A float from 2^53 on is not
+    exact, and would be the id of something else.
+    """
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, Integral):
+        number = int(value)
+    elif isinstance(value, Decimal):
+        if not value.is_finite() or value.adjusted() > 40 or value != value.to_integral_value():
+            return None
+        number = int(value)
+    elif isinstance(value, Real):
+        exact = float(value)
+        if not exact.is_integer() or abs(exact) >= _EXACT_FLOAT_LIMIT:
+            return None
+        number = int(exact)
+    else:
+        return None
+    return str(number) if abs(number) < _ID_LIMIT else None
+
+
+_DECIMAL_ZERO = re.compile(r"[0-9]+\.0", re.ASCII)
+
+
+def without_decimal_zero(value: str) -> str:
+    """Return the digits of "94035.0", as spreadsheets write 94035; other text as it is."""
+    return value[:-2] if value[-2:] == ".0" and _DECIMAL_ZERO.fullmatch(value) else value

@@ -1,0 +1,184 @@
+"""Values that a visitor controls: headers, addresses, and the parameters of a link.
+
+Nothing here raises, whatever the value is: a browser, a bot or a proxy must not be able to break a
+shop's checkout. Each function returns the value to keep, or None for "not given".
+
+- The text of headers and pages loses control characters and halves of surrogate pairs, and is cut
+  if it is too long.
+- An id that has such characters, or is too long, is left out: a changed id is the id of another
+  click or ad.
+- A value that is not text, a number or a UUID is left out, unless its class defines `__str__`, as
+  the URL classes of web frameworks do.
+
+Each function first tries the check that nearly all values pass, with as few calls as possible.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TypeAlias
+
+from anytrack_async.models.identifiers import Identifier, id_from_number, without_decimal_zero
+from anytrack_async.models.validators import MAX_TEXT, is_missing, is_plain
+
+Address: TypeAlias = str | IPv4Address | IPv6Address | Sequence[str]
+"""An IP address as callers have it: also a header that lists several."""
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+# Texts
+
+
+def visitor_text(value: str | None) -> str | None:
+    """Return the text of a header, such as a user agent, cut to 4,096 characters."""
+    if value is None or is_plain(value):
+        return value
+    text = _cleaned(value)
+    return None if text is None else text[:MAX_TEXT].rstrip() or None
+
+
+def visitor_url(value: str | None) -> str | None:
+    """Return a URL; one of more than 4,096 characters ends before a parameter, never inside one.
+
+    With a limit of 20 characters ``https://a.example/?p=1&fbclid=AbC`` becomes
+    ``https://a.example/``: half of a click id would be the id of another click.
+    """
+    if value is None or is_plain(value):
+        return value
+    text = _cleaned(value)
+    if text is None or len(text) <= MAX_TEXT:
+        return text or None
+    end = max(text.rfind(separator, 0, MAX_TEXT + 1) for separator in "?&#")
+    return text[: end if end > 0 else MAX_TEXT].rstrip()
+
+
+def visitor_name(value: Identifier | None) -> str | None:
+    """Return a name in a link, such as its source, without control characters.
+
+    A name of more than 4,096 characters is left out.
+    """
+    if value is None or is_plain(value):
+        return value
+    text = _cleaned(value)
+    return text if text and len(text) <= MAX_TEXT else None
+
+
+def visitor_id(value: Identifier | None, max_length: int = MAX_TEXT) -> str | None:
+    """Return an id in a link or a cookie; one that is too long or not clean is left out."""
+    if value is None or (is_plain(value, max_length) and value[-2:] != ".0"):
+        return value
+    text = _as_text(value)
+    if text is None:
+        return None
+    text = without_decimal_zero(text.strip())
+    return text if text and len(text) <= max_length and not _UNSAFE.search(text) else None
+
+
+def _cleaned(value: object) -> str | None:
+    text = _as_text(value)
+    return None if text is None else _UNSAFE.sub("", text).strip()
+
+
+def _as_text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return None if value is None else str.__str__(value)
+    if isinstance(value, bytes):  # a header as ASGI has it
+        return value.decode(errors="ignore")
+    if (digits := id_from_number(value)) is not None:
+        return digits
+    if isinstance(value, float) or type(value).__str__ is object.__str__:
+        return None
+    return _own_text(value)
+
+
+def _own_text(value: object) -> str | None:
+    try:
+        # The text of an exception is for people, and pandas' missing values are "<NA>" and "NaT".
+        return None if isinstance(value, BaseException) or is_missing(value) else str(value)
+    except Exception:  # the class is not ours, and nothing here may raise
+        return None
+
+
+# IP addresses
+
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+# The addresses that are certainly public; all others are looked at by `ipaddress`, which takes
+# twenty times as long. Excluded in IPv4: 0, 10, 127, from 224 on, 100.64/10, 169.254/16, 172.16/12,
+# 192.0.0/24, 192.168/16, 198.18/15. Accepted in IPv6: 2000::/4 written in eight groups, without
+# 2001:0::/20, which has special uses, and 2002::/16, which maps IPv4.
+_CERTAINLY_PUBLIC = re.compile(
+    rf"(?!(?:0|10|127|22[4-9]|2[3-5][0-9])\.)"
+    rf"(?!100\.(?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.|169\.254\.|172\.(?:1[6-9]|2[0-9]|3[01])\.)"
+    rf"(?!192\.(?:0\.0|168)\.|198\.1[89]\.)"
+    rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}"
+    r"|2(?!001:[0-9a-f]{1,3}:|001:0|002:)[0-9a-f]{3}(?::[0-9a-f]{1,4}){7}"
+).fullmatch
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::[0-9]*)?")
+_SEPARATORS = re.compile(r"[\s,;]+")
+
+# Python counts the addresses of documentation as private. No visitor has one, but tests, examples
+# and samples do.
+_DOCUMENTATION = tuple(
+    map(
+        ip_network,
+        (
+            *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),  # RFC 5737
+            *("2001:db8::/32", "3fff::/20"),  # RFC 3849, RFC 9637
+        ),
+    )
+)
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+
+
+def public_address(value: Address | None) -> str | None:
+    """Return the first public IP address in *value*, or None.
+
+    ``"10.0.0.7, 203.0.113.5:4711"`` gives ``"203.0.113.5"``; so do ``"[::ffff:203.0.113.5]:443"``
+    and ``'for="203.0.113.5:80";proto=https'``. Private, shared, loopback, link-local, unspecified,
+    multicast and reserved addresses are skipped: they are those of proxies, and of many visitors.
+
+    Args:
+        value: an address, with or without a port; the header ``X-Forwarded-For`` or ``Forwarded``;
+            a list or tuple of these.
+    """
+    if type(value) is str and _CERTAINLY_PUBLIC(value):
+        return value
+    if value is None:
+        return None
+    return next(filter(None, map(_public_or_none, _candidates(value))), None)
+
+
+def _candidates(value: object) -> Iterator[str]:
+    for part in value if isinstance(value, list | tuple) else (value,):
+        for candidate in _SEPARATORS.split(_as_text(part) or ""):
+            name, equals, address = candidate.partition("=")
+            if not equals:
+                yield candidate
+            elif name.lower() == "for":  # of the header `Forwarded`; `by` is a proxy's address
+                yield address
+
+
+def _public_or_none(text: str) -> str | None:
+    text = text.strip("\"'")
+    if match := _BRACKETED.fullmatch(text):
+        text = match[1]
+    elif text.count(":") == 1:  # an IPv4 address and its port
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])  # fe80::1%eth0: without the interface
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(address) if _is_public(address) else None
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if any(address in network for network in _DOCUMENTATION):
+        return True
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
+    return address.is_global and not address.is_multicast
