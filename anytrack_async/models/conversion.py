@@ -321,8 +321,11 @@ class Conversion:
 
 
 def _with(custom_data: Mapping[str, Any] | None, **ids: Identifier | None) -> dict[str, Any]:
-    texts = {k: optional_text(k, v) for k, v in ids.items() if v is not None}
-    return {**(custom_data or {}), **{k: v for k, v in texts.items() if v is not None}}
+    merged = {**(custom_data or {})}
+    for name, value in ids.items():
+        if value is not None and (text := optional_text(name, value)) is not None:
+            merged[name] = text
+    return merged
 
 
 def _drop_missing_revenue(fields: PricedFields) -> None:

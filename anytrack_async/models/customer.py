@@ -35,47 +35,49 @@ _SCIENTIFIC = re.compile(r"[0-9]+(?:[.,][0-9]+)?e\+?[0-9]{1,3}", re.ASCII | re.I
 
 
 def _email(value: OneOrMany) -> tuple[str, ...]:
-    return _texts("email", value)
+    return _NONE_GIVEN if value is _NONE_GIVEN else _texts("email", value)
 
 
 def _phone(value: Ids) -> tuple[str, ...]:
-    return _numbers("phone", value)
+    return _NONE_GIVEN if value is _NONE_GIVEN else _numbers("phone", value)
 
 
 def _first_name(value: OneOrMany) -> tuple[str, ...]:
-    return _texts("first_name", value)
+    return _NONE_GIVEN if value is _NONE_GIVEN else _texts("first_name", value)
 
 
 def _last_name(value: OneOrMany) -> tuple[str, ...]:
-    return _texts("last_name", value)
+    return _NONE_GIVEN if value is _NONE_GIVEN else _texts("last_name", value)
 
 
 def _gender(value: OneOrMany) -> tuple[str, ...]:
-    return _texts("gender", value)
+    return _NONE_GIVEN if value is _NONE_GIVEN else _texts("gender", value)
 
 
 def _birth_date(value: Dates) -> tuple[str, ...]:
-    return _texts("birth_date", value)
+    return _NONE_GIVEN if value is _NONE_GIVEN else _texts("birth_date", value)
 
 
 def _city(value: OneOrMany) -> tuple[str, ...]:
-    return _texts("city", value)
+    return _NONE_GIVEN if value is _NONE_GIVEN else _texts("city", value)
 
 
 def _state(value: OneOrMany) -> tuple[str, ...]:
-    return _texts("state", value)
+    return _NONE_GIVEN if value is _NONE_GIVEN else _texts("state", value)
 
 
 def _postal_code(value: Ids) -> tuple[str, ...]:
-    return _numbers("postal_code", value)
+    return _NONE_GIVEN if value is _NONE_GIVEN else _numbers("postal_code", value)
 
 
 def _country(value: OneOrMany) -> tuple[str, ...]:
-    return _texts("country", value)
+    return _NONE_GIVEN if value is _NONE_GIVEN else _texts("country", value)
 
 
 def _external_id(value: Ids) -> tuple[str, ...]:
-    return tuple([without_decimal_zero(text) for text in _texts("external_id", value)])
+    if value is _NONE_GIVEN:
+        return _NONE_GIVEN
+    return tuple(map(without_decimal_zero, _texts("external_id", value)))
 
 
 def _texts(field: str, value: object) -> tuple[str, ...]:

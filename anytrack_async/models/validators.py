@@ -126,7 +126,11 @@ def _integer(field: str, value: object) -> int:
         return int(value)
     exact = _decimal(field, value)
     # The range comes first: int() of 1E+999999999 would fill the memory.
-    if not exact.is_finite() or abs(exact) >= _AMOUNT_LIMIT or exact != exact.to_integral_value():
+    if (
+        not exact.is_finite()
+        or exact.copy_abs() >= _AMOUNT_LIMIT
+        or exact != exact.to_integral_value()
+    ):
         raise InvalidConversionError(field, "must be a whole number")
     return int(exact)
 
@@ -194,15 +198,15 @@ def text(field: str, value: object, max_length: int = MAX_TEXT) -> str:
 
 
 def is_plain(value: object, max_length: int = MAX_TEXT) -> TypeGuard[str]:
-    """Return whether *value* is printable text without a space at its ends, and not too long.
+    """Return whether *value* is printable text without whitespace at its ends, and not too long.
 
     Nearly all values are. Those that are not may still be valid.
     """
-    # The space is the first printable character, and no character of an empty text is greater.
     return (
         type(value) is str
-        and value[:1] > " " < value[-1:]
+        and value != ""
         and value.isprintable()
+        and value.strip() == value
         and len(value) <= max_length
     )
 

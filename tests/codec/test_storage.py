@@ -385,7 +385,7 @@ CHANGES: dict[str, Any] = {
     "campaign_id": "c",
     "ad_id": "a",
     "sub_ids": {"s": "1"},
-    "ip_address": "::1",
+    "ip_address": "2001:db8::1",
     "user_agent": "u",
     "page_url": "p",
     "custom_data": {"plan": "free"},

@@ -32,8 +32,8 @@ BAD = [
     {"currency": SECRET},
     {"sub_ids": SECRET},
     {"sub_ids": {"s1": [SECRET]}},
-    {"click_id": {"a": SECRET}},
-    {"click_id": SECRET * 200},
+    {"order_id": {"a": SECRET}},
+    {"order_id": SECRET * 200},
     {"custom_data": SECRET},
     {"conversion_type": "a\x00" + SECRET},
 ]

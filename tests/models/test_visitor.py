@@ -1,0 +1,143 @@
+"""Values that a visitor controls: what is kept, cut, cleaned and left out."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anytrack_async.models import visitor
+from anytrack_async.models.visitor import (
+    public_address,
+    visitor_id,
+    visitor_name,
+    visitor_text,
+    visitor_url,
+)
+
+READERS = (public_address, visitor_id, visitor_name, visitor_text, visitor_url)
+
+
+class Hostile:
+    """Raises whatever is done with it."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("hostile")
+
+    __eq__ = __ne__ = __len__ = __iter__ = __bool__ = __str__  # type: ignore[assignment]
+
+
+class Url:
+    """A URL as web frameworks have it."""
+
+    def __str__(self) -> str:
+        return "https://shop.example.com/?fbclid=AbC"
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    "value", [Hostile(), object(), True, [], {"a": 1}, 1.5, float("inf"), 2**7000]
+)
+def test_a_value_of_a_wrong_type_is_left_out(reader: Any, value: Any):
+    assert reader(value) is None
+
+
+@pytest.mark.parametrize("reader", READERS)
+@given(st.text() | st.binary() | st.floats() | st.integers() | st.lists(st.text()))
+def test_no_value_raises(reader: Any, value: Any):
+    kept = reader(value)
+
+    assert kept is None or (kept and kept == reader(kept) and kept.encode())
+
+
+def test_text_loses_control_characters_and_is_cut():
+    assert visitor_text(" Mozilla\r\n/5.0\x00\ud800 ") == "Mozilla/5.0"
+    assert visitor_text("x" * 5000) == "x" * 4096
+    assert visitor_text("é🏳️\u200d🌈") == "é🏳️\u200d🌈"
+    assert visitor_text(b"Mozilla/5.0") == "Mozilla/5.0"  # type: ignore[arg-type]
+
+
+def test_a_long_url_is_cut_between_parameters():
+    start = "https://shop.example.com/?p=" + "x" * 4000
+
+    assert visitor_url(f"{start}&fbclid={'A' * 500}&q=1") == start
+    assert (
+        visitor_url(f"https://shop.example.com/{'x' * 5000}")
+        == f"https://shop.example.com/{'x' * 5000}"[:4096]
+    )
+    assert visitor_url(Url()) == str(Url())  # type: ignore[arg-type]
+
+
+def test_an_id_is_kept_whole_or_left_out():
+    assert visitor_id(" abc ") == "abc"
+    assert visitor_id("x" * 1024, 1024) == "x" * 1024
+    for damaged in ("x" * 1025, "a\x00b", "a\nb", "a\ud800"):
+        assert visitor_id(damaged, 1024) is None
+
+
+def test_a_name_loses_control_characters():
+    assert visitor_name("goo\x00gle") == "google"
+    assert visitor_name("x" * 5000) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "203.0.113.5",
+        " 203.0.113.5 ",
+        "203.0.113.5:4711",
+        "203.0.113.5, 70.41.3.18, 150.172.238.178",
+        "10.0.0.1,203.0.113.5",
+        "unknown, 127.0.0.1, 192.168.0.1:80, fe80::1%eth0, 203.0.113.5",
+        "::ffff:203.0.113.5",
+        "[::ffff:203.0.113.5]:443",
+        "::FFFF:cb00:7105",
+        'for=10.0.0.1, for="203.0.113.5:80";proto=https;by=70.41.3.18',
+        ["10.0.0.1", "203.0.113.5"],
+        ("203.0.113.5", 4711),
+        IPv4Address("203.0.113.5"),
+        IPv6Address("::ffff:203.0.113.5"),
+        b"203.0.113.5",
+    ],
+)
+def test_the_first_public_address_is_kept(value: Any):
+    assert public_address(value) == "203.0.113.5"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2001:db8::7", "[2001:db8::7]:443", "[2001:db8::7]", "2001:DB8:0::7", "::1, 2001:db8::7%0"],
+)
+def test_addresses_of_version_6_lose_port_and_interface(value: str):
+    assert public_address(value) == "2001:db8::7"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "unknown", "-", "203.0.113", "203.0.113.999", "203.0.113.005", ":", "[", "[]:1", "%"),
+        *("10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1"),
+        *("127.0.0.1", "169.254.1.1", "0.0.0.0", "255.255.255.255", "240.0.0.1", "224.0.0.1"),
+        *("::", "::1", "fe80::1", "fc00::1", "fd12::1", "fec0::1", "ff02::1", "::ffff:10.0.0.1"),
+    ],
+)
+def test_addresses_that_are_not_public_are_left_out(value: str):
+    assert public_address(value) is None
+
+
+@given(st.ip_addresses())
+def test_the_fast_check_accepts_only_public_addresses(address: IPv4Address | IPv6Address):
+    for text in (str(address), address.exploded):
+        if visitor._CERTAINLY_PUBLIC(text):
+            assert visitor._is_public(address)
+
+
+def test_the_fast_check_knows_every_network_of_version_4():
+    for high in range(256):
+        for low in (0, 1, 15, 16, 18, 19, 20, 31, 32, 63, 64, 99, 100, 127, 128, 168, 254, 255):
+            address = f"{high}.{low}.0.1"
+            if visitor._CERTAINLY_PUBLIC(address):
+                assert visitor._is_public(IPv4Address(address)), address
