@@ -21,7 +21,7 @@ from anytrack_async.destinations.meta.user_data import match_keys
 from anytrack_async.sandbox import HubSpotPortal
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-DIGEST = "8b1346a48fcb0a1ecc682afa938296cf63222334cc70bd942f7acaaa260ab6da"
+DIGEST = "481e5538cf5e93aa753730da37f9ba5aa8aada1baf43bbfdbefa166e5771cd7f"
 
 
 def read_line(text: str, **options) -> Conversion | InvalidLine:
