@@ -156,7 +156,9 @@ def test_a_head_repeats_nothing_of_the_content():
 def test_the_error_for_a_record_of_a_later_release_says_upgrade():
     payload = orjson.dumps({**orjson.loads(encode(SALE).payload), "v": 2})
 
-    with pytest.raises(DecodeError, match=r"format version 2; .* reads up to 1: upgrade"):
+    with pytest.raises(
+        DecodeError, match=r"format version 2; .* reads up to version 1: upgrade anytrack_async"
+    ):
         decode(payload)
 
 
