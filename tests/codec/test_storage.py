@@ -459,6 +459,6 @@ def test_digests_are_those_in_files_of_the_first_release(conversion: Conversion,
 # load
 
 
-def test_load_names_the_class_when_the_data_is_no_object():
+def test_load_names_the_class_when_the_data_is_not_an_object():
     with pytest.raises(DecodeError, match=r"^Conversion: "):
         load(5, Conversion)

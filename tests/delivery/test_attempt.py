@@ -140,7 +140,7 @@ async def test_a_signal_in_a_half_ends_the_attempt():
         (outcome for outcome in [DELIVERED] * 2),
     ],
 )
-async def test_an_invalid_answer_counts_as_unavailable(answer):
+async def test_invalid_outcomes_count_as_unavailable(answer):
     attempt, _ = await attempt_with(lambda _: answer, 2)
 
     assert attempt.outcomes == [None, None]

@@ -181,7 +181,7 @@ async def test_retrying_some_conversions_is_not_a_failure_of_the_service(outcome
     assert attempt.failure() is None
 
 
-async def test_an_open_conversion_among_retries_is_not_a_failure_of_the_service():
+async def test_a_conversion_without_outcome_among_retries_is_not_a_failure_of_the_service():
     def answer(_):
         raise BatchRejected("one is bad", outcomes=[AGAIN, None])
 

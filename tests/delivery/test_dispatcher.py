@@ -24,7 +24,7 @@ from tests.delivery.doubles import (
 pytestmark = pytest.mark.asyncio
 
 
-async def test_a_delivery_answers_for_one_destination_and_for_all():
+async def test_a_delivery_can_be_awaited_at_one_destination_and_at_all():
     meta = FakeSink("meta", lambda _: [Outcome.delivered("deal-7")])
     world = World(FakeSink(), meta)
     async with world.open():
@@ -76,7 +76,7 @@ async def test_a_repeat_has_the_destinations_of_the_first():
             await again.at("anytrack")
 
 
-async def test_other_content_under_the_same_id_is_a_conflict():
+async def test_different_content_under_the_same_id_is_a_conflict():
     world = World()
     async with world.open():
         deliveries = await world.submit(sale("a"), sale("a", revenue=2), sale("b"))
@@ -168,7 +168,7 @@ async def test_two_sinks_of_one_name_are_refused():
         World(FakeSink("meta"), FakeSink("meta"))
 
 
-async def test_a_start_for_a_destination_without_a_sink_is_refused():
+async def test_from_start_refuses_a_destination_without_a_sink():
     with pytest.raises(ConfigurationError, match="no destination 'mata'"):
         World(from_start=["mata"])
 

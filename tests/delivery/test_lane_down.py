@@ -71,7 +71,7 @@ async def test_waiting_callers_can_see_the_reason():
     }
 
 
-async def test_attempts_made_while_it_is_down_do_not_count():
+async def test_attempts_made_while_the_service_is_down_do_not_count():
     clock = Clock()
     sink = FakeSink(answer=Service(Unavailable("503")), batch=10)
     world = World(sink, clock=clock)

@@ -102,7 +102,7 @@ async def test_a_failed_claim_is_not_retried_at_once():
         await world.deliver(sale("a"))
 
 
-async def test_conversions_that_cannot_be_given_back_return_after_their_lease(caplog):
+async def test_conversions_that_cannot_be_released_are_claimed_again_after_their_lease(caplog):
     outbox = Shaky()
     outbox.failing = {"release": 1}
     trouble = [OSError(), None]
@@ -164,7 +164,7 @@ async def test_a_lost_lease_settles_nothing_and_sends_no_event(caplog):
     assert "took over 1 conversions" in caplog.text
 
 
-async def test_a_claim_made_while_the_lane_was_paused_is_given_back():
+async def test_a_claim_made_while_the_lane_was_paused_is_released():
     answers = BlockingAnswer()
 
     class Slow(Shaky):

@@ -58,7 +58,7 @@ async def test_retries_with_one_reason_are_one_event():
     assert [len(event.event_ids) for event in world.events_of(Retried)] == [50]
 
 
-async def test_attempts_are_bounded_and_the_last_reason_is_kept():
+async def test_the_last_attempt_makes_a_conversion_dead_with_its_reason():
     tries = 0
 
     def answer(_):
@@ -75,7 +75,7 @@ async def test_attempts_are_bounded_and_the_last_reason_is_kept():
     assert outcome.error == "given up after 8 attempts and 0.0 h: locked 8"
 
 
-async def test_age_is_bounded():
+async def test_a_conversion_older_than_max_age_is_dead():
     clock = Clock()
     sink = FakeSink(answer=lambda _: [Outcome.retry("locked")])
     world = World(sink, clock=clock, max_age=3600.0, retry=Retry(attempts=99, base=60, cap=60))

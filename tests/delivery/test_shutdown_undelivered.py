@@ -175,7 +175,7 @@ async def test_a_durable_outbox_keeps_undelivered_conversions(tmp_path, caplog):
     assert world.sinks[0].taken == [f"e{index}" for index in range(5)]
 
 
-async def test_a_claim_that_is_cut_off_by_the_end_of_the_drain_is_given_back(tmp_path):
+async def test_a_claim_that_is_cut_off_by_the_end_of_the_drain_is_released(tmp_path):
     class Slow(SQLiteOutbox):
         claimed = anyio.Event()
 
