@@ -44,7 +44,7 @@ async def test_several_failing_conversions_are_found():
 
     assert attempt.signal is None
     assert statuses_of(attempt.outcomes).count("retry") == 5
-    assert not bad & set(sink.taken)
+    assert not bad & set(sink.delivered)
 
 
 async def test_a_conversion_that_makes_the_sink_hang_is_found():

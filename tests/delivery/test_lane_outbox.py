@@ -86,7 +86,7 @@ async def test_unsettled_conversions_are_sent_again_after_their_lease(caplog, ex
         (report,) = await world.deliver(sale("a"))
 
     assert report.delivered
-    assert world.sinks[0].taken == ["a", "a"]
+    assert world.sinks[0].delivered == ["a", "a"]
     assert "cannot settle a claim in the outbox" in caplog.text
     assert "jane" not in caplog.text
 
@@ -135,7 +135,7 @@ async def test_a_lease_that_cannot_be_renewed_ends_a_split(caplog):
         dead = await world.dead()
 
     assert dead == {"e1": "bad event"}
-    assert world.sinks[0].taken.count("e0") == 1
+    assert world.sinks[0].delivered.count("e0") == 1
     assert (
         world.events_of(Retried)[0].reason == "not sent: the lane was paused or the lease was lost"
     )
@@ -196,7 +196,7 @@ async def test_a_claim_made_while_the_lane_was_paused_is_released():
 
         sink.answer = Service()
         world.dispatcher.resume("anytrack")
-        await world.until(lambda: len(sink.taken) == 2)
+        await world.until(lambda: len(sink.delivered) == 2)
 
 
 async def test_due_entries_that_cannot_be_claimed_do_not_spin():

@@ -118,8 +118,8 @@ async def test_conversions_for_other_destinations_are_skipped():
         report = await only
 
     assert statuses(report) == {"meta": "delivered"}
-    assert "one" not in anytrack.taken
-    assert "one" in meta.taken
+    assert "one" not in anytrack.delivered
+    assert "one" in meta.delivered
 
 
 async def test_destinations_do_not_wait_for_one_another():
@@ -133,7 +133,7 @@ async def test_destinations_do_not_wait_for_one_another():
         assert len(slow.calls) == 1
         keeper.open()
 
-    assert len(slow.taken) == len(fast.taken) == 20
+    assert len(slow.delivered) == len(fast.delivered) == 20
 
 
 async def test_states_are_listed_by_destination():

@@ -102,7 +102,7 @@ async def test_no_more_than_in_flight_are_accepted_and_unreported():
         assert (await world.outbox.depths())["anytrack"].waiting == 20
         keeper.open()
 
-    assert len(sink.taken) == 100
+    assert len(sink.delivered) == 100
 
 
 async def test_the_source_goes_on_before_all_reports_are_taken():
@@ -168,7 +168,7 @@ async def test_empty_at_reports_accepted_conversions():
         assert {statuses(report)["anytrack"] for report in reports} == {"waiting"}
         keeper.open()
 
-    assert len(world.sinks[0].taken) == 5
+    assert len(world.sinks[0].delivered) == 5
 
 
 async def test_at_does_not_wait_for_other_destinations():
@@ -181,7 +181,7 @@ async def test_at_does_not_wait_for_other_destinations():
 
     assert len(reports) == 1000
     assert {statuses(report)["anytrack"] for report in reports} == {"delivered"}
-    assert not down.taken
+    assert not down.delivered
 
 
 async def test_a_reported_delivery_is_no_longer_watched():
@@ -211,7 +211,7 @@ async def test_to_limits_the_destinations():
         reports = [report async for report in stream(world, sales(3), to=["meta"])]
 
     assert [statuses(report) for report in reports] == [{"meta": "delivered"}] * 3
-    assert not world.sinks[0].taken
+    assert not world.sinks[0].delivered
 
 
 @pytest.mark.parametrize(

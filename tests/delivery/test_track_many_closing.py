@@ -45,7 +45,7 @@ async def test_a_consumer_that_breaks_stops_the_source_but_not_the_delivery():
         assert yielded == stopped < 1000
 
     accepted = sum(len(event.event_ids) for event in world.events_of(Submitted))
-    assert len(world.sinks[0].taken) == accepted > 1
+    assert len(world.sinks[0].delivered) == accepted > 1
 
 
 async def test_a_consumer_that_is_cancelled_stops_the_source():
@@ -141,4 +141,4 @@ async def test_track_many_fills_a_durable_outbox(tmp_path):
         finished = await ids_of(stream(world, iter(sales(2000)), in_flight=600))
 
     assert len(set(finished)) == 2000
-    assert len(world.sinks[0].taken) == 2000
+    assert len(world.sinks[0].delivered) == 2000
