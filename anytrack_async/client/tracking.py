@@ -83,7 +83,7 @@ class Tracking:
         """
         batch = _check_conversions(conversions)  # all conversions, before any is stored
         deliveries = await self._dispatcher.submit(batch, to)
-        # The usual case, in which all conversions are new: no loop over the deliveries.
+        # The usual case: all are new, and the batch is returned without looking at each delivery.
         if isinstance(deliveries, DeliveryBatch):
             return deliveries
         accepted = [delivery for delivery in deliveries if delivery is not None]
@@ -121,8 +121,8 @@ class Tracking:
             UndeliveredError: the client closed before everything was delivered.
             QueueFullError: the outbox is full and ``on_full="raise"``; conversions that were not
                 reported by then may not have been accepted.
-            TypeError: *source* yielded something else than a `Conversion`.
-            Exception: any exception of *source*, raised after the reports of all its conversions.
+            TypeError: *source* yielded an object that is not a `Conversion`.
+            Exception: the exception that *source* raised, after the reports of all its conversions.
         """
         return track_many(self._dispatcher, source, to=to, at=at, in_flight=in_flight)
 
@@ -269,8 +269,9 @@ class Pushing:
             sink: a `MetaSink`; default: the client's own.
 
         Returns:
-            ``delivered``; ``rejected`` with Meta's reason; or ``retry`` if Meta is down, throttles
-            requests or does not accept the credentials. A push is never retried automatically.
+            ``delivered``, ``rejected`` with Meta's reason, or ``retry`` if a later push may
+            succeed: Meta is down, throttles, or does not accept the credentials. The push itself is
+            never retried.
 
         Raises:
             ConfigurationError: no sink is passed and the client has no sink for Meta.

@@ -17,7 +17,7 @@ _YIELD_EVERY = 64
 
 
 class Admission:
-    """The way into the outbox: while it is full, first come, first served."""
+    """The way into the outbox; callers that wait while it is full are served in order."""
 
     def __init__(self, outbox: Outbox, settings: DeliverySettings) -> None:
         self.is_open = False
@@ -29,7 +29,7 @@ class Admission:
         self._since_yield = 0
 
     def notify_space_available(self) -> None:
-        """Let waiting callers try again: some entries were settled."""
+        """Let waiting callers append again: some entries were settled."""
         self._space_available.set()
 
     def close(self) -> None:
@@ -51,7 +51,8 @@ class Admission:
 
         Raises:
             ClosedError: the client is not open; nothing was accepted.
-            QueueFullError: the outbox is full and must not make callers wait.
+            QueueFullError: the outbox is full and ``on_full="raise"``, or *conversions* are more
+                than fit into an empty outbox; nothing was accepted.
             OutboxError: they could not be written; nothing was accepted.
         """
         if self._since_yield + len(conversions) >= _YIELD_EVERY:
@@ -66,8 +67,9 @@ class Admission:
                 if not self._may_wait(conversions):
                     raise
             finally:
-                # If other calls began meanwhile, the outbox has yielded to them, and yielding once
-                # more would only make some caller miss the commit that the others share.
+                # If another call began while this one waited, the outbox has yielded to the event
+                # loop. Yielding once more would only make some caller miss the commit that the
+                # others share.
                 yielded = call != self._calls
                 self._since_yield = 0 if yielded else self._since_yield + len(conversions)
         async with self._queue:

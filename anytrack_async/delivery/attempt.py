@@ -33,7 +33,8 @@ _SINK_STATUSES = frozenset({Status.DELIVERED, Status.RETRY, Status.REJECTED})
 _WHOLE_BATCH_SIGNALS = (Throttled, NeedsOperator, Unfinished)
 """Signals about the service or the time, not about a conversion: splitting would not help."""
 
-_Answer: TypeAlias = tuple[Sequence[Outcome | None], SinkSignal | None]
+_Result: TypeAlias = tuple[Sequence[Outcome | None], SinkSignal | None]
+"""An outcome for each conversion, None where there is none; and the signal that the sink raised."""
 
 
 class Attempt:
@@ -45,14 +46,14 @@ class Attempt:
     Args:
         sink: the destination's sink.
         batch: the conversions.
-        timeout: seconds for each request; a sink that needs longer counts as unavailable.
-        probe_index: a conversion to send alone first. The others follow if the service takes or
-            refuses it; any other answer ends the attempt.
-        split_failures: whether to halve the batch also where the service fails without an answer.
-            For a service that takes other batches: a conversion in this one makes it fail.
+        timeout: seconds for each call of the sink; one that takes longer counts as unavailable.
+        probe_index: a conversion to send alone first. The others follow if the service accepts or
+            rejects it; otherwise the attempt ends.
+        split_failures: whether to halve the batch also when the service is unavailable. For a
+            service that accepts other batches: probably a conversion in this one makes it fail.
 
     Attributes:
-        outcomes: one per conversion, in order; None where it is open.
+        outcomes: one per conversion, in order; None where there is none yet.
         signal: the signal that ended the attempt early, if one did.
         probe_index: see above.
         split_failures: see above.
@@ -97,9 +98,9 @@ class Attempt:
             self.signal = signal
         return self.signal is None and bool(self._pieces)
 
-    def has(self, *statuses: Status) -> bool:
-        """Return whether any outcome has one of *statuses*."""
-        return any(outcome and outcome.status in statuses for outcome in self.outcomes)
+    def has_outcome(self, status: Status) -> bool:
+        """Return whether any outcome has *status*."""
+        return any(outcome and outcome.status is status for outcome in self.outcomes)
 
     def failure(self) -> SinkSignal | None:
         """Return why the batch failed as a whole, None if it did not.
@@ -114,7 +115,7 @@ class Attempt:
         return None
 
     def _reject_inconclusive_probe(self, piece: Sequence[int]) -> None:
-        # "Retry later" neither takes nor refuses the probe: the service may still be down.
+        # "Retry later" neither accepts nor rejects the probe: the service may still be down.
         index = piece[0]
         outcome = self.outcomes[index]
         if index == self.probe_index and outcome and outcome.status is Status.RETRY:
@@ -141,8 +142,8 @@ class Attempt:
             self._retry_single(indexes[0], signal)
 
     def _retry_single(self, index: int, signal: SinkSignal) -> None:
-        # One conversion alone fails: it is probably the one that makes the service fail. Three of
-        # them with no success between: the service has gone down, and none of them is to blame.
+        # A conversion that fails alone is probably the cause. If three fail alone with no success
+        # in between, the service has gone down, and none of them is the cause.
         self._single_failures += 1
         if self._single_failures == _MAX_SINGLE_FAILURES:
             self.signal = signal
@@ -154,28 +155,28 @@ def _unavailable(retry: Outcome) -> Unavailable:
     return Unavailable(retry.error or "no reason given", code=retry.code)
 
 
-async def _deliver(sink: Sink, batch: Sequence[Conversion], timeout: float) -> _Answer:
+async def _deliver(sink: Sink, batch: Sequence[Conversion], timeout: float) -> _Result:
     no_outcomes: list[Outcome | None] = [None] * len(batch)
-    answer: _Answer | None = None
+    result: _Result | None = None
 
     async def call_sink() -> None:
-        nonlocal answer
-        answer = await _call_sink(sink, batch, no_outcomes)
+        nonlocal result
+        result = await _call_sink(sink, batch, no_outcomes)
 
     with anyio.move_on_after(timeout) as limit:
-        # A task of its own, so that a sink that lets a cancellation out does not end the worker.
+        # A task of its own, so that a sink that raises a cancellation does not end the worker.
         async with anyio.create_task_group() as tg:
             tg.start_soon(call_sink)
-    if answer is not None:
-        return answer
+    if result is not None:
+        return result
     if limit.cancelled_caught:
-        return no_outcomes, Unavailable(f"no answer within {timeout:g} s")
+        return no_outcomes, Unavailable(f"sink {sink.name!r} did not finish within {timeout:g} s")
     return no_outcomes, Unavailable(f"sink {sink.name!r} cancelled itself")
 
 
 async def _call_sink(
     sink: Sink, batch: Sequence[Conversion], no_outcomes: Sequence[Outcome | None]
-) -> _Answer:
+) -> _Result:
     try:
         outcomes = await sink.deliver(batch)
     except SinkSignal as signal:

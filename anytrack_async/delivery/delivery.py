@@ -29,9 +29,10 @@ _MAX_POLLED = 1_000
 class Delivery:
     """One accepted conversion on its way.
 
-    ``await delivery`` returns the `Report` of all its destinations once each has it or never will;
-    ``await delivery.at("meta")`` returns the `Outcome` of one. Both raise `UndeliveredError` if the
-    client closes first. Dropping it loses nothing: the conversion is still delivered.
+    ``await delivery`` returns the `Report` of all its destinations once the outcome at each is
+    final (delivered, or dead); ``await delivery.at("meta")`` returns the `Outcome` at one. Both
+    raise `UndeliveredError` if the client closes first. The conversion is delivered whether or not
+    you keep or await this object.
 
     Attributes:
         event_id: the conversion's event id.
@@ -60,7 +61,7 @@ class Delivery:
         return self.report
 
     async def at(self, destination: str) -> Outcome:
-        """Wait until *destination* has the conversion or never will.
+        """Wait for the final outcome at *destination*: delivered, or dead.
 
         Raises:
             ConfigurationError: the conversion is not for that destination.
@@ -98,7 +99,7 @@ class Delivery:
         )
 
     def done(self, destinations: tuple[str, ...] | None = None) -> bool:
-        """Return whether each of *destinations* (default: all) has the conversion or never will.
+        """Return whether the outcome at each of *destinations* (default: all) is final.
 
         A destination that the conversion is not for counts as done.
         """
@@ -110,7 +111,7 @@ class Delivery:
 
     @property
     def pending(self) -> list[str]:
-        """The destinations that, as far as is known, have neither delivered nor refused it."""
+        """The destinations without a final outcome so far."""
         return [
             name for name, outcome in self._outcomes.items() if outcome is None or not outcome.final
         ]

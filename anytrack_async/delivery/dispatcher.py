@@ -30,14 +30,15 @@ from anytrack_async.outbox.base import Appended, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 
 _MAX_SKIPPED = 1_000
-"""Conversions for other destinations that a lane may leave for one claim to pass over."""
+"""Conversions that may pile up in a shared outbox before the lanes they are not addressed to are
+woken, to move their cursors past all of them in one claim."""
 
 _PRUNE_AFTER = 5_000
-"""Settled entries after which the outbox is pruned without waiting for the clock."""
+"""Settled entries after which the outbox is pruned before `DeliverySettings.prune_every` ends."""
 
 
 class Dispatcher(AsyncContextManagerMixin):
-    """Accepts conversions and hands out deliveries; its lanes deliver.
+    """Accepts conversions, returns a `Delivery` for each, and runs the lanes that deliver them.
 
     Use it as ``async with``. Leaving the block admits nothing more, lets the lanes finish within
     ``settings.drain`` seconds, also when the block was cancelled, then closes sinks and outbox.
@@ -85,17 +86,18 @@ class Dispatcher(AsyncContextManagerMixin):
         Raises:
             ConfigurationError: a destination has no sink.
             ClosedError: the client is not open; nothing was accepted.
-            QueueFullError: the outbox is full and must not make callers wait.
+            QueueFullError: the outbox is full and ``on_full="raise"``, or the call has more
+                conversions than fit into an empty outbox; nothing was accepted.
             OutboxError: they could not be written, or the outcomes of a repeat could not be read;
                 submitting them again is safe.
         """
-        names = self.names(to)
+        names = self.resolve_names(to)
         # Registered before they are appended: a lane may deliver them before append returns.
         ids = [conversion.event_id for conversion in conversions]
         deliveries = self._open_deliveries.get_many(ids, names)
         results = await self._admission.append(conversions, None if to is None else names)
         if results.count(Appended.NEW) == len(ids):
-            self._accepted(ids, names)
+            self._announce(ids, names)
             return deliveries
         return await self._without_conflicts(deliveries, results, names)
 
@@ -104,13 +106,13 @@ class Dispatcher(AsyncContextManagerMixin):
     ) -> Sequence[Delivery | None]:
         pairs = list(zip(deliveries, results, strict=True))
         new = [delivery.event_id for delivery, result in pairs if result is Appended.NEW]
-        self._accepted(new, names)
+        self._announce(new, names)
         repeats = [delivery for delivery, result in pairs if result is Appended.REPEAT]
         if repeats:
             await self._open_deliveries.refresh(repeats)
         return [None if result is Appended.CONFLICT else delivery for delivery, result in pairs]
 
-    def names(self, to: Sequence[str] | None) -> tuple[str, ...]:
+    def resolve_names(self, to: Sequence[str] | None) -> tuple[str, ...]:
         """Return the destinations that the argument *to* stands for; None is all.
 
         Raises:
@@ -126,7 +128,8 @@ class Dispatcher(AsyncContextManagerMixin):
             )
         return names
 
-    def _accepted(self, event_ids: Sequence[str], names: Sequence[str]) -> None:
+    def _announce(self, event_ids: Sequence[str], names: Sequence[str]) -> None:
+        """Notify observers and lanes of conversions that were accepted."""
         if event_ids:
             self._notify(Submitted(event_ids=event_ids))
             self._lanes.wake_for(names, len(event_ids))
@@ -226,10 +229,10 @@ class Dispatcher(AsyncContextManagerMixin):
     async def _report_undelivered(self) -> None:
         if self.outbox.shared:
             await run_with_deadline(
-                "reading what other processes delivered", self._open_deliveries.refresh_awaited
+                "reading the results of other processes", self._open_deliveries.refresh_awaited
             )
         await run_with_deadline(
-            "reading what is undelivered", lambda: self._undelivered.count(self.destinations)
+            "listing undelivered conversions", lambda: self._undelivered.read(self.destinations)
         )
         await self._open_deliveries.fail(self._undelivered.error_for)
         if self._undelivered and not self._undelivered.lost:
@@ -244,8 +247,12 @@ class Dispatcher(AsyncContextManagerMixin):
         """Raise `ClosedError` unless conversions can be submitted."""
         self._admission.check_open()
 
-    def start(self, function: Callable[[], Awaitable[None]]) -> CancelScope:
-        """Run *function* beside the lanes until it ends, is cancelled or the dispatcher closes."""
+    def start_task(self, function: Callable[[], Awaitable[None]]) -> CancelScope:
+        """Run *function* beside the lanes until it ends or the dispatcher closes.
+
+        Returns:
+            The scope by which the caller can cancel it.
+        """
         scope = CancelScope()
 
         async def run() -> None:
@@ -265,8 +272,9 @@ class Lanes(dict[str, Lane]):
     """Destination → its lane; empty while the dispatcher is closed.
 
     Every lane's cursor has to pass conversions for other destinations only, or the log cannot be
-    pruned. In a shared outbox each claim is a transaction. There a lane passes them many at a time,
-    when enough have come, or whenever it looks for work by itself.
+    pruned. In an unshared outbox a claim is cheap, so every lane is woken each time. In a shared
+    outbox a claim is a transaction: there a lane is woken for them only once 1,000 have piled up,
+    unless it claims earlier for its own conversions, or because `DeliverySettings.poll` has passed.
     """
 
     def __init__(self, outbox: Outbox) -> None:
@@ -311,7 +319,7 @@ class Maintenance:
             self._prune_now.set()
 
     async def run(self) -> None:
-        """Go on until cancelled."""
+        """Prune, and poll a shared outbox, until cancelled."""
         async with anyio.create_task_group() as tg:
             tg.start_soon(self._prune)
             if self._outbox.shared:
@@ -325,7 +333,7 @@ class Maintenance:
             try:
                 await self._outbox.prune(remember=self._settings.remember)
             except Exception as exc:
-                logger.error("cannot prune the outbox, trying again: %s", safe_description(exc))
+                logger.error("cannot prune the outbox, will retry: %s", safe_description(exc))
 
     async def _poll(self) -> None:
         while True:
@@ -333,7 +341,7 @@ class Maintenance:
             try:
                 await self._open_deliveries.poll_awaited()
             except Exception as exc:
-                logger.error("cannot read the outbox, trying again: %s", safe_description(exc))
+                logger.error("cannot read the outbox, will retry: %s", safe_description(exc))
 
 
 def checked_names(
@@ -342,8 +350,8 @@ def checked_names(
     """Return *names*, the value of *argument*, as a tuple.
 
     Raises:
-        ConfigurationError: it is one string, which would be read letter by letter, no list, or
-            names something else than *destinations*.
+        ConfigurationError: it is not a list, is a single string (which would be read letter by
+            letter), or names a destination that is not one of *destinations*.
     """
     if isinstance(names, str):
         raise ConfigurationError(f"{argument} must be a list: [{names!r}]")

@@ -123,8 +123,7 @@ class FlowControl:
             notify=notify,
         )
 
-    # When
-
+    # Waits
     @property
     def paused_for(self) -> float:
         """Seconds for which nothing may be sent, as the lane is throttled, down or held."""
@@ -146,16 +145,15 @@ class FlowControl:
         except Exception as exc:
             self._spacing = None
             logger.error(
-                "%s: its spacing failed, batches are sent without it: %s",
+                "%s: the sink's spacing function failed; batches are sent without spacing: %s",
                 self._destination,
                 safe_description(exc),
             )
             return self._linger
 
-    # What happened
-
+    # State changes
     def record_send(self) -> int:
-        """Record that a request leaves; return the generation, to pass back with its answer."""
+        """Record that a request is sent; return the generation, to pass back with its result."""
         self._last_send = self._clock()
         if self._interval:
             # With rate=10, requests at 0.00, 0.01 and 0.35 s move the next one to 0.1, 0.2, 0.45.
@@ -169,14 +167,14 @@ class FlowControl:
         Args:
             generation: the batch's. A batch sent before the lane was held proves nothing about
                 credentials that were replaced since.
-            delivered: whether it delivered anything. A rejection may be the sink's own, without a
-                request, which does not prove that the credentials are good.
+            delivered: whether anything was delivered. The sink may reject a conversion without a
+                request, so a rejection does not prove that the credentials are good.
         """
         if self.state is LaneState.HELD and (generation < self._generation or not delivered):
             return
         self.failures = 0
         if self.state is LaneState.THROTTLED and self.paused_for:
-            return  # the answer to an earlier request does not end the pause
+            return  # the response to an earlier request does not end the pause
         self.resume()
 
     def resume(self) -> None:
@@ -198,7 +196,7 @@ class FlowControl:
             self._pause(self._probe.wait(self.failures))
 
     def throttle(self, reason: str, seconds: float) -> None:
-        """Pause for *seconds*, as the destination asked. A destination that asks is not down."""
+        """Pause for *seconds*, as the destination asked; since it responds, it is not down."""
         seconds = min(max(0.0, seconds), self._hint_cap)
         self.failures = 0
         if self.state in (LaneState.RUNNING, LaneState.DOWN):
@@ -217,8 +215,9 @@ class FlowControl:
             generation: the generation of the refused batch.
         """
         if self.state is not LaneState.HELD:
-            # Generation 0 is refused and held as 1; the operator resumes, which makes 2. A batch
-            # that left as 0 or 1 is refused only now: that says nothing about the new credentials.
+            # A batch of generation 0 is refused and the lane is held, as generation 1; the operator
+            # resumes it, as generation 2. If another batch of generation 0 is refused only now,
+            # that says nothing about the new credentials.
             if generation < self._generation:
                 return
             self._enter(LaneState.HELD)

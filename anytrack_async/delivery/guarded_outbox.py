@@ -21,9 +21,9 @@ _GRACE = 2.0
 class GuardedOutbox:
     """The outbox as one lane uses it.
 
-    An error of the outbox is logged and answered with a fallback, so that the lane tries again. A
-    call that has begun is finished even if the worker is cancelled: a claim made by a cancelled
-    call would stay leased with no worker. Closing puts a deadline on that.
+    If the outbox raises an error, it is logged and a fallback is returned, so that the lane tries
+    again. A call that has begun is finished even if the worker is cancelled: a claim made by a
+    cancelled call would stay leased with no worker. Closing puts a deadline on such calls.
     """
 
     def __init__(self, destination: str, outbox: Outbox, *, lease: float) -> None:
@@ -34,7 +34,7 @@ class GuardedOutbox:
         self._deadline = math.inf
 
     def close_in(self, drain: float) -> None:
-        """Abandon calls that take longer than *drain* seconds and a little more."""
+        """Abandon calls that have not ended two seconds after a drain of *drain* seconds."""
         # With drain=10 a batch may end at 10.0 s, and its outcomes be settled until 12.0 s.
         self._deadline = anyio.current_time() + drain + _GRACE
         for call in self._calls:
@@ -43,7 +43,9 @@ class GuardedOutbox:
     async def claim(self, limit: int, *, fallback: Claim) -> Claim:
         """Lease up to *limit* conversions; return *fallback* if the outbox fails."""
         return await self._call(
-            "read", lambda: self._outbox.claim(self._destination, limit, self._lease), fallback
+            "claim from",
+            lambda: self._outbox.claim(self._destination, limit, self._lease),
+            fallback,
         )
 
     async def renew(self, claim: Claim) -> bool:
@@ -57,13 +59,15 @@ class GuardedOutbox:
 
         If not, the lease ends by itself, and delivered conversions are delivered once more.
         """
-        settled = await self._call("settle in", lambda: self._outbox.settle(claim, failed), None)
+        settled = await self._call(
+            "settle a claim in", lambda: self._outbox.settle(claim, failed), None
+        )
         return self._recorded(settled, claim)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
-        """Give *claim* back; return whether the outbox has recorded it."""
+        """Return the whole *claim* undelivered; return whether the outbox has recorded that."""
         released = await self._call(
-            "give back to",
+            "release a claim in",
             lambda: self._outbox.release(claim, due=due, counts_as_attempt=counts_as_attempt),
             None,
         )
@@ -71,7 +75,7 @@ class GuardedOutbox:
 
     async def has_unclaimed(self) -> bool:
         """Return whether the destination's backlog has entries that no worker has claimed."""
-        depths = await self._call("count", self._outbox.depths, None)
+        depths = await self._call("count the backlog in", self._outbox.depths, None)
         if depths is None:
             return True
         depth = depths.get(self._destination, Depth())
@@ -83,7 +87,7 @@ class GuardedOutbox:
         if success is False:
             logger.warning(
                 "%s: another worker took over %d conversions before they were settled here; "
-                "they may be delivered twice: a longer lease prevents it",
+                "they may be delivered twice; increase DeliverySettings.lease",
                 self._destination,
                 len(claim.entries),
             )
@@ -97,7 +101,7 @@ class GuardedOutbox:
             except Exception as exc:
                 # Outboxes may be third-party code: no exception of theirs may end a worker.
                 logger.error(
-                    "%s: cannot %s the outbox, trying again: %s",
+                    "%s: cannot %s the outbox, will retry: %s",
                     self._destination,
                     verb,
                     safe_description(exc),
@@ -105,5 +109,5 @@ class GuardedOutbox:
             finally:
                 self._calls.discard(scope)
         if scope.cancelled_caught:
-            logger.error("%s: gave up waiting to %s the outbox", self._destination, verb)
+            logger.error("%s: could not %s the outbox before closing", self._destination, verb)
         return fallback

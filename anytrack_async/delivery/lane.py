@@ -29,7 +29,7 @@ _SPLIT_AFTER = 2
 """Failed attempts after which a batch is halved to find the conversion that makes it fail, as long
 as other batches are delivered."""
 
-_NOT_SENT = "not sent: the lane was paused, or the lease lost"
+_NOT_SENT = "not sent: the lane was paused or the lease was lost"
 
 _YIELDS_BEFORE_CLAIM = 3
 """Event-loop iterations an idle lane yields before claiming, so that the submitting request can
@@ -102,14 +102,14 @@ class Lane:
         self.wake()
 
     def close(self, drain: float) -> None:
-        """Deliver what can be delivered within *drain* seconds, then end."""
+        """Deliver for up to *drain* seconds more, then end."""
         self._drain_deadline = self._clock() + drain
         self._outbox.close_in(drain)
         self._closing.set()
         self.wake()
 
     async def run(self) -> None:
-        """Work until closed."""
+        """Run the workers until the lane is closed."""
         async with anyio.create_task_group() as tg:
             for _ in range(self._limits.concurrency):
                 tg.start_soon(self._work)
@@ -161,7 +161,7 @@ class Lane:
         count = len(claim.entries.conversions)
         self._last_claim_was_full = count == self._limits.batch
         if count and not self._may_send():
-            # The answer to another worker's request came meanwhile, and paused the lane.
+            # Another worker's response arrived during the claim and paused the lane.
             await self._outbox.release(claim, due=self._clock(), counts_as_attempt=False)
             return Claim(destination=self.name, next_due=self._clock())
         return claim
@@ -171,7 +171,9 @@ class Lane:
         if due is None or due > self._drain_deadline or self._flow.state is LaneState.HELD:
             return False
         if self._shared and self._may_send():
-            # Entries leased by other processes are theirs to finish.
+            # The last claim was empty: all remaining entries are leased or due later. Leases of
+            # other processes are theirs to finish, retries of this process are worth waiting for.
+            # Given back at 10 s, due at 14 s: a claim at 12 s was too early for them.
             return self._settlement.retries_due_by >= self._last_claim_at
         return await self._outbox.has_unclaimed()
 
@@ -195,12 +197,12 @@ class Lane:
                 pass
         except anyio.get_cancelled_exc_class():
             failure = BatchFailure(
-                reason="the client closed before it was sent", never_expires=True
+                reason="the client closed before the batch was delivered", never_expires=True
             )
             await self._settlement.settle(claim, attempt, failure, self._clock() - started)
             raise
         previous_state = self._flow.state
-        failure = self._learn(claim, attempt, generation)
+        failure = self._update_flow(claim, attempt, generation)
         unfinished = await self._settlement.settle(claim, attempt, failure, self._clock() - started)
         if unfinished or self._flow.state is not previous_state or self._closing.is_set():
             self.wake()  # the worker with the turn waits for a moment that may have changed
@@ -210,7 +212,7 @@ class Lane:
         probe_index = None
         split_failures = False
         if self._flow.probing:
-            # A random one: the same one every time could be the one that the service fails over.
+            # Random, because a fixed choice could be the conversion that makes the service fail.
             probe_index = randrange(count)
         elif count > 1 and not self._flow.failures:
             split_failures = _max_attempts(claim) >= _SPLIT_AFTER
@@ -229,12 +231,12 @@ class Lane:
         self._flow.record_send()
         return await self._outbox.renew(claim)
 
-    def _learn(self, claim: Claim, attempt: Attempt, generation: int) -> BatchFailure:
-        """Update the flow control; return what applies to conversions that are left open."""
+    def _update_flow(self, claim: Claim, attempt: Attempt, generation: int) -> BatchFailure:
+        """Update the flow control; return the failure of the conversions without an outcome."""
         signal = attempt.failure()
         if signal is None or isinstance(signal, Unfinished):
-            delivered = attempt.has(Status.DELIVERED)
-            if delivered or attempt.has(Status.REJECTED):
+            delivered = attempt.has_outcome(Status.DELIVERED)
+            if delivered or attempt.has_outcome(Status.REJECTED):
                 self._flow.record_success(generation, delivered=delivered)
             return BatchFailure(reason=signal.reason if signal else _NOT_SENT)
         if isinstance(signal, Throttled):
@@ -242,7 +244,7 @@ class Lane:
         elif isinstance(signal, NeedsOperator):
             self._flow.hold(signal.reason, signal.cause, generation)
         else:
-            return self._learn_unavailable(claim, attempt, signal, generation)
+            return self._update_unavailable(claim, attempt, signal, generation)
         return BatchFailure(
             reason=signal.reason,
             code=signal.code,
@@ -250,18 +252,25 @@ class Lane:
             never_expires=isinstance(signal, NeedsOperator),
         )
 
-    def _learn_unavailable(
+    def _update_unavailable(
         self, claim: Claim, attempt: Attempt, signal: SinkSignal, generation: int
     ) -> BatchFailure:
-        # A probe's failure is the service's. A split finds out by itself which conversion fails.
+        # Neither counts an attempt for the batch: a failed probe says that the service is down, and
+        # a split counts attempts itself, for the conversions that fail alone.
         counts_as_attempt = not (self._flow.probing or attempt.split_failures)
-        if attempt.has(Status.DELIVERED):
+        if attempt.has_outcome(Status.DELIVERED):
             self._flow.record_success(generation, delivered=True)
         else:
             self._flow.record_failure(signal.reason)
         retry_in = 0.0
         if not self._flow.probing:
             retry_in = self._settings.retry.wait(_max_attempts(claim) + 1)
+        elif len(claim.entries.conversions) == 1:
+            # A lone probe gives way: with the lane paused for 2 s, it is due in 2.3 s, so that the
+            # next probe is another conversion. Due at once, it would be claimed before all new
+            # ones, and with batches of one, a conversion that makes the service fail would be
+            # every probe.
+            retry_in = self._flow.paused_for + self._settings.retry.wait(1)
         return BatchFailure(
             reason=signal.reason,
             code=signal.code,

@@ -30,15 +30,16 @@ _SLICE = 100
 
 @attrs.frozen(kw_only=True)
 class BatchFailure:
-    """Why conversions of a batch are left open, and for how long.
+    """Why some conversions of a batch have no outcome, and when they are retried.
 
     Attributes:
         reason: for reports.
         code: the destination's error code.
-        retry_in: seconds until they are due; 0 where the lane's pause makes them wait.
+        retry_in: seconds until they are due; 0 if only the pause of the lane delays them.
         lane_paused_for: seconds for which the lane itself is paused.
-        counts_as_attempt: whether this was one of the attempts that each conversion has.
-        never_expires: whether even the oldest are kept: the fault is not theirs.
+        counts_as_attempt: whether it counts towards `Retry.attempts` of each conversion.
+        never_expires: whether conversions older than `DeliverySettings.max_age` are kept too,
+            because the failure is not theirs.
     """
 
     reason: str
@@ -53,7 +54,7 @@ class Settlement:
     """Settles claims in the outbox, then notifies callers and observers.
 
     Attributes:
-        retries_due_by: when the last entry given back by this process is due, unix seconds.
+        retries_due_by: when the last of all retries of this process is due, unix seconds.
     """
 
     def __init__(
@@ -81,16 +82,16 @@ class Settlement:
 
         Args:
             claim: the batch.
-            attempt: the attempt that was made with it.
-            failure: applies to the conversions that the attempt left open.
+            attempt: the attempt to deliver it.
+            failure: applies to the conversions without an outcome.
             seconds: how long the attempt took.
 
         Returns:
             Whether some of its conversions are still to be delivered.
         """
         now = self._clock()
-        # Giving back a whole lease is one update, however long it is; settling writes a row for
-        # every conversion that was not delivered.
+        # Releasing a claim is one update, whatever its size; settling writes a row for every
+        # conversion that was not delivered.
         if self._can_release(claim, attempt, failure, now):
             return await self._release(claim, attempt, failure, now)
         return await self._settle(claim, attempt, failure, now, seconds)
@@ -111,7 +112,7 @@ class Settlement:
         due, ids, attempts = now + failure.retry_in, claim.entries.event_ids, claim.entries.attempts
         if await self._outbox.release(claim, due=due, counts_as_attempt=failure.counts_as_attempt):
             await self._resolve(
-                ids, lambda index: outcome_left_open(attempts[index], failure, self._destination)
+                ids, lambda index: released_outcome(attempts[index], failure, self._destination)
             )
             sent = ids if attempt.probe_index is None else [ids[attempt.probe_index]]
             self._notify_retried(sent, failure.reason, [due], failure, now)
@@ -212,13 +213,13 @@ def failed_entry(
 
     Args:
         entry: the entry.
-        outcome: the sink's answer, ``retry`` or ``rejected``; None if there is none.
-        failure: applies if it is left open.
-        settings: attempts, waits and age.
+        outcome: returned by the sink: ``retry`` or ``rejected``; None if there is none.
+        failure: applies if there is no outcome.
+        settings: the limits of attempts and age, and the waits.
         now: unix seconds.
     """
     if outcome is None:
-        return _left_open_entry(entry, failure, settings, now)
+        return _entry_without_outcome(entry, failure, settings, now)
     attempts = entry.attempts + 1
     due, error = None, outcome.error or "no reason given"
     if outcome.status is Status.RETRY:
@@ -229,7 +230,7 @@ def failed_entry(
     return FailedEntry(seq=entry.seq, attempts=attempts, error=error, code=outcome.code, due=due)
 
 
-def _left_open_entry(
+def _entry_without_outcome(
     entry: Entry, failure: BatchFailure, settings: DeliverySettings, now: float
 ) -> FailedEntry:
     attempts = entry.attempts + failure.counts_as_attempt
@@ -257,13 +258,13 @@ def _exhausted_error(entry: Entry, attempts: int, error: str, now: float) -> str
 
 
 def settled_outcome(
-    attempts: int, answer: Outcome | None, failed: FailedEntry | None, destination: str
+    attempts: int, sink_outcome: Outcome | None, failed: FailedEntry | None, destination: str
 ) -> Outcome:
     """Return the outcome of an entry that was settled.
 
     Args:
-        attempts: how often it was tried before.
-        answer: the sink's.
+        attempts: number of failed deliveries before this one.
+        sink_outcome: the outcome that the sink returned, if any.
         failed: its record in the outbox; None if it was delivered.
         destination: the destination's name.
     """
@@ -271,7 +272,7 @@ def settled_outcome(
         return Outcome(
             status=Status.DELIVERED,
             destination=destination,
-            remote_id=answer.remote_id if answer else None,
+            remote_id=sink_outcome.remote_id if sink_outcome else None,
             attempts=attempts + 1,
         )
     return Outcome(
@@ -283,12 +284,12 @@ def settled_outcome(
     )
 
 
-def outcome_left_open(attempts: int, failure: BatchFailure, destination: str) -> Outcome:
-    """Return the outcome of an entry of a batch that was given back.
+def released_outcome(attempts: int, failure: BatchFailure, destination: str) -> Outcome:
+    """Return the outcome of an entry in a claim that was released.
 
     Args:
-        attempts: how often it was tried before.
-        failure: why the batch was given back.
+        attempts: number of failed deliveries before this one.
+        failure: why the claim was released.
         destination: the destination's name.
     """
     return Outcome(

@@ -45,8 +45,8 @@ class Undelivered:
     """The conversions that are accepted but not delivered when the client closes.
 
     Attributes:
-        event_ids: destination → ids of conversions that it did not get: all of them where only
-            memory held them, up to 1,000 where the outbox keeps them.
+        event_ids: destination → ids of conversions not delivered to it: all of them if they are
+            lost, up to 1,000 if the outbox keeps them.
     """
 
     def __init__(self, outbox: Outbox) -> None:
@@ -64,17 +64,17 @@ class Undelivered:
 
     @property
     def lost(self) -> Mapping[str, Sequence[str]]:
-        """Those that end with this process, as no durable outbox has them."""
+        """Destination → ids that are lost with this process; empty for a durable outbox."""
         return {} if self._outbox.durable else self.event_ids
 
     @property
     def _advice(self) -> str:
         if self._outbox.durable:
-            return "kept in the outbox, the next client that opens it goes on"
-        return "only this process's memory held it: submit it again, or use SQLiteOutbox"
+            return "kept in the outbox: the next client that opens it continues"
+        return "lost, because the outbox was only in memory: submit again, or use SQLiteOutbox"
 
-    async def count(self, destinations: Sequence[str]) -> None:
-        """Read from the outbox what *destinations* did not get."""
+    async def read(self, destinations: Sequence[str]) -> None:
+        """Read from the outbox which conversions were not delivered to *destinations*."""
         depths = await self._outbox.depths()
         for name in filter(depths.__contains__, destinations):
             # Without an outbox on disk the ids in the error are all that is left: list every one.
@@ -101,7 +101,7 @@ def _listed(event_ids: Sequence[str]) -> str:
 
 
 async def warn_of_orphans(outbox: Outbox, destinations: Sequence[str]) -> None:
-    """Log which backlogs *outbox* keeps for other than *destinations*: no lane delivers them."""
+    """Log the backlogs that no lane delivers: those of destinations not in *destinations*."""
     for name in await outbox.destinations():
         if name not in destinations:
             logger.warning(

@@ -36,7 +36,8 @@ _MAX_READ_SECONDS = 0.05
 Source: TypeAlias = Iterable[Conversion] | AsyncIterable[Conversion]
 """Any iterable of conversions, sync or async."""
 
-Take: TypeAlias = Callable[[Sequence[Conversion]], Awaitable[None]]
+Submit: TypeAlias = Callable[[Sequence[Conversion]], Awaitable[None]]
+"""Called with one slice of the source after the other."""
 
 
 def track_many(
@@ -65,8 +66,8 @@ def track_many(
     """
     if in_flight < 1:
         raise ConfigurationError(f"in_flight must be at least 1, got {in_flight}")
-    names = dispatcher.names(to)
-    # Waiting for a destination that never gets them would not end.
+    names = dispatcher.resolve_names(to)
+    # Waiting for a destination that the conversions are not addressed to would never end.
     awaited = None if at is None else checked_names("at", at, names)
     addressed = None if to is None else names
     return _reports(_Stream(dispatcher, names, addressed, awaited, in_flight), dispatcher, source)
@@ -76,7 +77,7 @@ async def _reports(
     stream: _Stream, dispatcher: Dispatcher, source: Source
 ) -> AsyncGenerator[Report]:
     dispatcher.check_open()
-    pump = dispatcher.start(lambda: stream.pump(source))
+    pump = dispatcher.start_task(lambda: stream.pump(source))
     try:
         async for report in stream.reports():
             yield report
@@ -88,7 +89,7 @@ class _Stream:
     """The conversions in flight between `pump`, which submits, and `reports`, which yields.
 
     With in_flight=10,000 the pump submits slices of 500 as long as at most 9,500 conversions are
-    accepted and not reported. A consumer that stops taking reports so stops the pump.
+    accepted and not reported. So the pump stops when the consumer stops taking reports.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class _Stream:
         self._changed.set()
 
     def _conflict(self, conversion: Conversion) -> Report:
-        error = "its event id was accepted before with other content, which stands"
+        error = "its event id was accepted before with other content, which is kept"
         return Report(
             event_id=conversion.event_id,
             outcomes={
@@ -172,12 +173,12 @@ class _Stream:
         self._changed.set()
 
     async def reports(self) -> AsyncGenerator[Report]:
-        """Yield reports until all are out, then raise the failure, if there is one."""
+        """Yield every report, then raise the failure, if there is one."""
         while True:
             while self._finished:
                 self._unreported -= 1
                 if self._unreported + self._next_slice == self._in_flight:
-                    self._changed.set()  # exactly now the pump may go on
+                    self._changed.set()  # this report made the space that the pump waits for
                 yield self._finished.popleft()
             if self._ended and not self._open:
                 break
@@ -194,34 +195,34 @@ class _Stream:
 # Reading the source
 
 
-async def feed(source: Source, take: Take, size: int) -> None:
-    """Pass everything in *source* to *take*, in order, at most *size* at a time.
+async def feed(source: Source, submit: Submit, size: int) -> None:
+    """Pass everything in *source* to *submit*, in order, at most *size* at a time.
 
     A list or tuple is read where it is. Any other sync iterable may read a file or a database, so
     it is advanced in a worker thread: *size* items at a time, or those of 50 ms. Items of an async
-    iterable are passed on as soon as *take* is free: an item never waits for the next one.
+    iterable are passed on as soon as *submit* has returned: an item never waits for the next one.
 
     Raises:
         TypeError: an item is not a `Conversion`; everything before it was passed on.
         Exception: the exception that *source* raised; everything before it was passed on.
     """
     if isinstance(source, AsyncIterable):
-        await _feed_async(source, take, size)
+        await _feed_async(source, submit, size)
     elif isinstance(source, list | tuple):
         for start in range(0, len(source), size):
-            await _pass_on(source[start : start + size], take)
+            await _pass_on(source[start : start + size], submit)
     else:
-        await _feed_sync(source, take, size)
+        await _feed_sync(source, submit, size)
 
 
-async def _feed_sync(source: Iterable[Any], take: Take, size: int) -> None:
+async def _feed_sync(source: Iterable[Any], submit: Submit, size: int) -> None:
     items, failure, ended = iter(source), None, False
     while not ended:
         # Abandoned: cancelling does not wait for a source that is stuck.
         batch, failure, ended = await to_thread.run_sync(
             _read_batch, items, size, abandon_on_cancel=True
         )
-        await _pass_on(batch, take)
+        await _pass_on(batch, submit)
     if failure is not None:
         raise failure
 
@@ -240,23 +241,23 @@ def _read_batch(items: Iterator[Any], size: int) -> tuple[list[Any], Exception |
     return batch, None, True
 
 
-async def _pass_on(batch: Sequence[Any], take: Take) -> None:
+async def _pass_on(batch: Sequence[Any], submit: Submit) -> None:
     for index, item in enumerate(batch):
         if not isinstance(item, Conversion):
             if index:
-                await take(batch[:index])
+                await submit(batch[:index])
             raise TypeError(f"track_many expects Conversion objects, got {type(item).__name__}")
     if batch:
-        await take(batch)
+        await submit(batch)
 
 
-async def _feed_async(source: AsyncIterable[Any], take: Take, size: int) -> None:
+async def _feed_async(source: AsyncIterable[Any], submit: Submit, size: int) -> None:
     reader = _Reader(source, size)
     async with anyio.create_task_group() as tg:
         tg.start_soon(reader.read)
         try:
             while batch := await reader.batch():
-                await _pass_on(batch, take)
+                await _pass_on(batch, submit)
         except Exception as exc:
             reader.failure = exc
             tg.cancel_scope.cancel()
@@ -297,7 +298,7 @@ class _Reader:
                 await self._space_available.wait()
 
     async def batch(self) -> list[Any]:
-        """Return the items read so far, at least one; none at the end."""
+        """Return the items read so far, at least one; an empty list at the end of the source."""
         if not self._items and not self._ended:
             await self._items_available.wait()
         items, self._items = self._items, []

@@ -40,11 +40,11 @@ def test_each_rejected_line_is_shown_with_its_reason(run, folders):
 
     assert ran.code == 0
     for words in (
-        "line 102 T-785045",
+        "line 260 T-224381",
         "click_id must not start or end with whitespace",
-        "line 24 sale:T-977218, line 189 sale:T-078085",
+        "line 11 sale:T-612319, line 35 sale:T-083277",
         "too old: Meta takes this event for 7 days",
-        "line 22 sale:T-190588",
+        "line 149 sale:T-245563",
         "KRW",
     ):
         assert words in ran.out
@@ -105,7 +105,7 @@ def test_a_kept_outbox_has_its_dead_letters(run, folders, monkeypatch):
 
     ran = run("outbox", "dead-letters")
 
-    assert "sale:T-977218" in ran.out
+    assert "sale:T-612319" in ran.out
     assert "too old" in ran.out
 
 

@@ -374,7 +374,7 @@ async def test_leaving_the_block_delivers_submitted_conversions(service: Service
 async def test_closing_lists_conversions_lost_with_a_memory_outbox(service: Service):
     service.refuse(503)
 
-    with pytest.raises(UndeliveredError, match="only this process's memory held") as caught:
+    with pytest.raises(UndeliveredError, match="the outbox was only in memory") as caught:
         async with service.client(delivery=attrs.evolve(QUICK, drain=0)) as client:
             await client.submit(SALE)
 

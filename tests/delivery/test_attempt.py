@@ -206,5 +206,5 @@ async def test_a_sink_that_hangs_counts_as_unavailable():
 
     attempt, sink = await attempt_with(answer, timeout=0.01)
 
-    assert attempt.signal.reason == "no answer within 0.01 s"
+    assert attempt.signal.reason == "sink 'meta' did not finish within 0.01 s"
     assert sink.busy == 0

@@ -89,7 +89,7 @@ async def test_a_failed_prune_is_logged_and_retried(caplog):
         await world.until(lambda: outbox.prunes >= 3)
         await world.deliver(sale("a"))
 
-    assert "cannot prune the outbox, trying again: OSError" in caplog.text
+    assert "cannot prune the outbox, will retry: OSError" in caplog.text
     assert "jane" not in caplog.text
 
 
@@ -142,7 +142,7 @@ async def test_a_failed_poll_is_retried(caplog):
         with anyio.fail_after(5):
             await delivery
 
-    assert "cannot read the outbox, trying again: database is locked" in caplog.text
+    assert "cannot read the outbox, will retry: database is locked" in caplog.text
 
 
 async def test_conversions_accepted_by_another_process_are_delivered():
@@ -166,16 +166,16 @@ async def test_started_tasks_run_beside_the_lanes_until_closing():
 
     world = World()
     async with world.open():
-        world.dispatcher.start(work)
+        world.dispatcher.start_task(work)
         await run_ready_tasks()
-        stopped = world.dispatcher.start(work)
+        stopped = world.dispatcher.start_task(work)
         await run_ready_tasks()
         stopped.cancel()
         await run_ready_tasks()
         assert seen == ["started", "started", "ended"]
     assert seen == ["started", "started", "ended", "ended"]
 
-    world.dispatcher.start(work)
+    world.dispatcher.start_task(work)
     await run_ready_tasks()
     assert len(seen) == 4
 

@@ -73,7 +73,7 @@ async def test_a_failed_claim_is_logged_and_retried(caplog, exc):
     async with world.open():
         await world.deliver(sale("a"))
 
-    assert caplog.text.count("cannot read the outbox") == 3
+    assert caplog.text.count("cannot claim from the outbox") == 3
     assert "jane" not in caplog.text
 
 
@@ -87,7 +87,7 @@ async def test_unsettled_conversions_are_sent_again_after_their_lease(caplog, ex
 
     assert report.delivered
     assert world.sinks[0].taken == ["a", "a"]
-    assert "cannot settle in the outbox" in caplog.text
+    assert "cannot settle a claim in the outbox" in caplog.text
     assert "jane" not in caplog.text
 
 
@@ -117,7 +117,7 @@ async def test_conversions_that_cannot_be_given_back_return_after_their_lease(ca
 
     assert report.delivered
     assert not world.events_of(Retried)
-    assert "cannot give back to the outbox" in caplog.text
+    assert "cannot release a claim in the outbox" in caplog.text
 
 
 async def test_a_lease_that_cannot_be_renewed_ends_a_split(caplog):
@@ -136,7 +136,9 @@ async def test_a_lease_that_cannot_be_renewed_ends_a_split(caplog):
 
     assert dead == {"e1": "bad event"}
     assert world.sinks[0].taken.count("e0") == 1
-    assert world.events_of(Retried)[0].reason == "not sent: the lane was paused, or the lease lost"
+    assert (
+        world.events_of(Retried)[0].reason == "not sent: the lane was paused or the lease was lost"
+    )
     assert "cannot renew a lease in the outbox" in caplog.text
 
 

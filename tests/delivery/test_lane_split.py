@@ -192,7 +192,7 @@ async def test_a_batch_that_exceeds_its_share_of_the_lease_is_retried():
         (report,) = await world.deliver(sale("a"))
 
     assert report.delivered
-    assert world.events_of(Retried)[0].reason == "no answer within 0.04 s"
+    assert world.events_of(Retried)[0].reason == "sink 'anytrack' did not finish within 0.04 s"
 
 
 async def test_a_sink_that_cancels_itself_does_not_cost_a_worker():

@@ -5,7 +5,7 @@ from anytrack_async.delivery.settlement import (
     BatchFailure,
     failed_entry,
     is_exhausted,
-    outcome_left_open,
+    released_outcome,
     settled_outcome,
 )
 from anytrack_async.models.outcome import Outcome, Status
@@ -102,7 +102,7 @@ def test_outcomes_for_callers_name_destination_and_attempts():
 
 
 def test_an_entry_of_a_batch_given_back_waits_with_the_reason():
-    waiting = outcome_left_open(1, DOWN, "meta")
+    waiting = released_outcome(1, DOWN, "meta")
 
     assert (waiting.status, waiting.attempts, waiting.error) == (Status.WAITING, 2, "503")
     assert not waiting.final

@@ -105,7 +105,7 @@ async def test_an_outbox_that_hangs_does_not_stop_closing(monkeypatch, caplog):
         await outbox.settling.wait()
 
     assert time.monotonic() - started < 2
-    assert "gave up waiting to settle in the outbox" in caplog.text
+    assert "could not settle a claim in the outbox before closing" in caplog.text
     assert "closing the outbox took longer" in caplog.text
     with pytest.raises(UndeliveredError):
         await delivery
@@ -121,7 +121,7 @@ async def test_an_outbox_that_cannot_count_hides_no_exception(caplog):
     async with world.left_by(mine):
         (delivery,) = await world.submit(sale("a"))
 
-    assert "reading what is undelivered failed: database is locked" in caplog.text
+    assert "listing undelivered conversions failed: database is locked" in caplog.text
     with pytest.raises(UndeliveredError):
         await delivery
 

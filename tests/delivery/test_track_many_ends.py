@@ -56,7 +56,7 @@ async def test_a_conflict_is_reported_and_stops_nothing():
     (conflict,) = [report for report in reports if "conflict" in statuses(report).values()]
     assert conflict.event_id == "a"
     assert statuses(conflict) == {"anytrack": "conflict", "meta": "conflict"}
-    assert "which stands" in conflict.outcomes["meta"].error
+    assert "which is kept" in conflict.outcomes["meta"].error
     assert len(reports) == 3
 
 

@@ -12,7 +12,7 @@ from tests.delivery.doubles import ids, sale, sales
 pytestmark = pytest.mark.asyncio
 
 
-class Taker:
+class Collector:
     def __init__(self):
         self.batches = []
 
@@ -24,11 +24,11 @@ class Taker:
         return [conversion for batch in self.batches for conversion in batch]
 
 
-async def fed(source, size=3):
-    taker = Taker()
+async def feed_all(source, size=3):
+    collector = Collector()
     with anyio.fail_after(5):
-        await feed(source, taker, size)
-    return taker
+        await feed(source, collector, size)
+    return collector
 
 
 async def stream(conversions, fail_with=None):
@@ -51,50 +51,50 @@ KINDS = [list, tuple, deque, generator, stream]
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [0, 1, 3, 7])
 async def test_everything_arrives_once_in_order_in_small_batches(kind, count):
-    taker = await fed(kind(sales(count)))
+    collector = await feed_all(kind(sales(count)))
 
-    assert taker.all == [f"e{index}" for index in range(count)]
-    assert all(1 <= len(batch) <= 3 for batch in taker.batches)
+    assert collector.all == [f"e{index}" for index in range(count)]
+    assert all(1 <= len(batch) <= 3 for batch in collector.batches)
 
 
 @pytest.mark.parametrize("kind", [list, tuple, deque, generator])
 async def test_a_fast_source_is_read_in_full_batches(kind):
-    taker = await fed(kind(sales(7)))
+    collector = await feed_all(kind(sales(7)))
 
-    assert [len(batch) for batch in taker.batches] == [3, 3, 1]
+    assert [len(batch) for batch in collector.batches] == [3, 3, 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_item_of_another_type_ends_the_feed(kind):
-    taker = Taker()
+    collector = Collector()
     with pytest.raises(TypeError, match="got dict"):
-        await feed(kind([*sales(4), {"revenue": 1}, *sales(2)]), taker, 3)
+        await feed(kind([*sales(4), {"revenue": 1}, *sales(2)]), collector, 3)
 
-    assert taker.all == ["e0", "e1", "e2", "e3"]
+    assert collector.all == ["e0", "e1", "e2", "e3"]
 
 
 @pytest.mark.parametrize("kind", [generator, stream])
 async def test_the_sources_exception_is_raised_after_all_before_it(kind):
-    broken, taker = LookupError("row 5"), Taker()
+    broken, collector = LookupError("row 5"), Collector()
     with pytest.raises(LookupError) as caught:
-        await feed(kind(sales(4), broken), taker, 3)
+        await feed(kind(sales(4), broken), collector, 3)
 
     assert caught.value is broken
-    assert taker.all == ["e0", "e1", "e2", "e3"]
+    assert collector.all == ["e0", "e1", "e2", "e3"]
 
 
 @pytest.mark.parametrize("kind", [list, generator, stream])
-async def test_an_exception_of_take_ends_the_feed(kind):
-    async def take(_):
+async def test_an_exception_of_submit_ends_the_feed(kind):
+    async def submit(_):
         raise LookupError("enough")
 
     with pytest.raises(LookupError, match="enough"), anyio.fail_after(5):
-        await feed(kind(sales(100)), take, 3)
+        await feed(kind(sales(100)), submit, 3)
 
 
 async def test_a_source_that_is_not_iterable_is_an_error():
     with pytest.raises(TypeError, match="not iterable"):
-        await fed(sale("a"))
+        await feed_all(sale("a"))
 
 
 async def test_a_sync_source_runs_in_a_thread():
@@ -104,14 +104,14 @@ async def test_a_sync_source_runs_in_a_thread():
         threads.add(threading.current_thread())
         yield sale("a")
 
-    await fed(source())
+    await feed_all(source())
 
     assert threads
     assert threading.main_thread() not in threads
 
 
 async def test_items_of_a_slow_sync_source_are_passed_on_in_time():
-    taken = anyio.Event()
+    collected = anyio.Event()
     done = threading.Event()
 
     def source():
@@ -120,20 +120,20 @@ async def test_items_of_a_slow_sync_source_are_passed_on_in_time():
         yield sale("late")
         assert done.wait(5)
 
-    async def take(_):
-        taken.set()
+    async def submit(_):
+        collected.set()
         done.set()
 
     with anyio.fail_after(5):
-        await feed(source(), take, 500)
+        await feed(source(), submit, 500)
 
 
 async def test_an_item_of_an_async_source_never_waits_for_the_next():
-    taker = Taker()
+    collector = Collector()
     seen = anyio.Event()
 
-    async def take(batch):
-        await taker(batch)
+    async def submit(batch):
+        await collector(batch)
         seen.set()
 
     async def source():
@@ -142,9 +142,9 @@ async def test_an_item_of_an_async_source_never_waits_for_the_next():
         yield sale("b")
 
     with anyio.fail_after(5):
-        await feed(source(), take, 500)
+        await feed(source(), submit, 500)
 
-    assert taker.batches == [["a"], ["b"]]
+    assert collector.batches == [["a"], ["b"]]
 
 
 async def test_an_async_source_is_read_no_further_than_one_batch_ahead():
@@ -155,11 +155,11 @@ async def test_an_async_source_is_read_no_further_than_one_batch_ahead():
             given.append(conversion)
             yield conversion
 
-    async def take(_):
+    async def submit(_):
         await gate.wait()
 
     async with anyio.create_task_group() as tg:
-        tg.start_soon(feed, source(), take, 10)
+        tg.start_soon(feed, source(), submit, 10)
         await anyio.wait_all_tasks_blocked()
         assert len(given) <= 20
         gate.set()
@@ -172,11 +172,11 @@ async def test_a_cancelled_source_is_an_error():
         yield sale("a")
         raise anyio.get_cancelled_exc_class()
 
-    taker = Taker()
+    collector = Collector()
     with pytest.raises(DeliveryError, match="before its end"), anyio.fail_after(5):
-        await feed(source(), taker, 3)
+        await feed(source(), collector, 3)
 
-    assert taker.all == ["a"]
+    assert collector.all == ["a"]
 
 
 async def test_cancel_does_not_wait_for_a_stuck_source():
@@ -188,7 +188,7 @@ async def test_cancel_does_not_wait_for_a_stuck_source():
 
     started = time.monotonic()
     with anyio.move_on_after(0.05):
-        await feed(source(), Taker(), 1)
+        await feed(source(), Collector(), 1)
     took = time.monotonic() - started
     stuck.set()
 
@@ -211,7 +211,7 @@ async def test_a_sync_source_does_not_block_the_event_loop():
 
     async with anyio.create_task_group() as tg:
         tg.start_soon(beat)
-        await fed(source())
+        await feed_all(source())
         tg.cancel_scope.cancel()
 
     assert beats > 10

@@ -21,7 +21,7 @@ from anytrack_async.destinations.meta.user_data import match_keys
 from anytrack_async.sandbox import HubSpotPortal
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-DIGEST = "2ce6745647b23e3cd3d6c9a0310ea469231b9fb46149ccad8f3c430de4690e55"
+DIGEST = "8b1346a48fcb0a1ecc682afa938296cf63222334cc70bd942f7acaaa260ab6da"
 
 
 def read_line(text: str, **options) -> Conversion | InvalidLine:
@@ -272,10 +272,7 @@ def emails(record: dict) -> list[str]:
 
 
 def test_phones_are_reserved_numbers(records):
-    ranges = (
-        *("555", "2079460", "7700900", "3023125", "19900", "199", "63998", "49157"),
-        "7017406",
-    )
+    ranges = ("555", "2079460", "7700900", "3023125", "19900", "199", "63998", "49157")
     for record in records:
         phone = record.get("customer", {}).get("phone")
         if phone is None or phone == "-":
