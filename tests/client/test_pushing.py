@@ -70,7 +70,8 @@ async def test_without_a_sink_the_error_says_what_to_do(name: str, service: Serv
     client = service.client()
     push = client.sync_with_meta_capi if name == "meta" else client.sync_with_hubspot
 
-    with pytest.raises(ConfigurationError, match=f"no sink '{name}': add one, or pass it here"):
+    advice = r"add it to AnyTrackClient\(sinks=…\), or pass sink=…"
+    with pytest.raises(ConfigurationError, match=f"no sink for '{name}': {advice}$"):
         await push(SALE)
 
 

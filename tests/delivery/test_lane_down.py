@@ -126,6 +126,26 @@ async def test_probes_do_not_repeat_the_conversion_that_fails(poison):
     assert "502 bad gateway" in world.events_of(DeadLettered)[0].reason
 
 
+async def test_with_batches_of_one_the_conversion_that_fails_is_not_every_probe():
+    clock = Clock()
+    sink = FakeSink(answer=Service(poison=["bad0"]), batch=1, concurrency=1)
+    patient = Retry(attempts=8, base=1.0, cap=2.0)
+    world = World(sink, clock=clock, retry=patient, probe=patient)
+    async with world.open(leaving=None):
+        await world.submit(*sales(1, "bad"))
+        while world.dispatcher.states()["anytrack"] is not LaneState.DOWN:
+            clock.now += 1
+            world.dispatcher.wake()
+            await run_ready_tasks()
+        deliveries = await world.submit(*sales(3))
+        for _ in range(100):
+            clock.now += 1
+            world.dispatcher.wake()
+            await run_ready_tasks()
+
+    assert all(delivery.done() for delivery in deliveries)
+
+
 @pytest.mark.parametrize("poison", [["e0"], ["e17"], ["e99"], ["e3", "e4", "e60"]])
 async def test_only_the_conversion_that_makes_the_service_crash_dies(poison):
     sink = FakeSink(answer=Service(poison=poison), batch=100)
