@@ -84,7 +84,7 @@ class InvalidArgumentError(AnyTrackError, ValueError):
         self.problem = problem
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        # Unpickling calls the class with these arguments; by default, with the message only.
+        # Unpickling calls the class with these arguments; by default, with the message alone.
         return type(self), (self.name, self.problem)
 
 

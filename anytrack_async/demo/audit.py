@@ -138,7 +138,7 @@ class Tally:
             case LaneThrottled(destination=name):
                 self.services[name].state = "asked to slow down"
             case LaneDown(destination=name):
-                self.services[name].state = "does not answer, probing"
+                self.services[name].state = "down, probing"
             case LaneHeld(destination=name):
                 self.services[name].state = "rejects the credentials"
             case LaneResumed(destination=name):
@@ -266,7 +266,7 @@ def _rejections(tally: Tally, state: FinalState) -> Iterator[Rejection]:
             reason=invalid.reason,
         )
     for line, event_id in tally.conflicts.items():
-        reason = "its event id came before with other content, which stands"
+        reason = "its event id came before with other content, which is kept"
         yield Rejection(lines=(line,), event_id=event_id, rejected_by="outbox", reason=reason)
     for letter in state.dead_letters:
         event_id = letter.conversion.event_id

@@ -60,12 +60,12 @@ class Outcome:
 
     @classmethod
     def retry(cls, error: str, *, code: str | None = None, after: float | None = None) -> Self:
-        """Return a sink's outcome: try again, not before *after* seconds."""
+        """Return a sink's outcome: retry the conversion, not before *after* seconds."""
         return cls(status=Status.RETRY, error=error, code=code, retry_after=after)
 
     @classmethod
     def rejected(cls, error: str, *, code: str | None = None) -> Self:
-        """Return a sink's outcome: the destination will never take it, because of *error*."""
+        """Return a sink's outcome: the destination will never accept it, because of *error*."""
         return cls(status=Status.REJECTED, error=error, code=code)
 
     @property
@@ -92,12 +92,12 @@ class Report:
 
     @property
     def final(self) -> bool:
-        """Whether every destination has it, or never will."""
+        """Whether the outcome at every destination is final."""
         return all(outcome.final for outcome in self.outcomes.values())
 
     @property
     def delivered(self) -> bool:
-        """Whether every destination has it."""
+        """Whether it was delivered to every destination."""
         return all(outcome.status is Status.DELIVERED for outcome in self.outcomes.values())
 
 

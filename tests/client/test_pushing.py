@@ -138,7 +138,7 @@ async def test_a_closing_client_does_not_reopen_a_sink(service: Service):
     ],
     ids=lambda one: type(one).__name__,
 )
-async def test_every_answer_and_signal_of_a_sink_becomes_an_outcome(
+async def test_every_result_and_signal_of_a_sink_becomes_an_outcome(
     answer: Any, status: Status, after: float | None, service: Service
 ):
     async with service.client() as client:

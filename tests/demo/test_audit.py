@@ -105,7 +105,7 @@ def test_every_rejected_line_has_the_part_that_rejected_it(tally, state, ledger)
 
     assert [(r.lines, r.event_id, r.rejected_by, r.reason) for r in rejections] == [
         ((4,), "4", "reading", "revenue must not be negative"),
-        ((5,), "sale:2", "outbox", "its event id came before with other content, which stands"),
+        ((5,), "sale:2", "outbox", "its event id came before with other content, which is kept"),
         ((2,), "sale:2", "meta", "too old"),
     ]
 
