@@ -25,21 +25,23 @@ def rows(text):
 def names_in(path):
     """The tests of a file, those of a class as ``Class::test``."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    found = set()
+    names = set()
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}::{one.name}" for one in node.body if hasattr(one, "args")}
+            names |= {
+                f"{node.name}::{method.name}" for method in node.body if hasattr(method, "args")
+            }
         elif hasattr(node, "args"):
-            found.add(node.name)
-    return found
+            names.add(node.name)
+    return names
 
 
-def test_every_test_that_is_named_exists():
+def test_every_named_test_exists():
     assert len(NODES) > 100
     assert not {f"{path}::{name}" for path, name in NODES if name not in names_in(path)}
 
 
-def test_every_file_that_is_named_exists():
+def test_every_named_file_exists():
     files = re.findall(r"`(?:tests/vendors/)?(test_\w+\.py)`", TEXT)
 
     assert not [name for name in files if not (ROOT / "tests/vendors" / name).exists()]
