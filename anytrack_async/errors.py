@@ -1,4 +1,4 @@
-"""Everything this library raises, in one tree.
+"""All errors of this library, in one tree.
 
     AnyTrackError                      catch this to catch all
     ├── ConfigurationError             a setting is missing or wrong (also ValueError)
@@ -84,7 +84,7 @@ class InvalidArgumentError(AnyTrackError, ValueError):
         self.problem = problem
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        # Unpickling calls the class with what stands here; by default that is the message alone.
+        # Unpickling calls the class with these arguments; by default, with the message alone.
         return type(self), (self.name, self.problem)
 
 

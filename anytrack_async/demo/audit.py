@@ -138,7 +138,7 @@ class Tally:
             case LaneThrottled(destination=name):
                 self.services[name].state = "asked to slow down"
             case LaneDown(destination=name):
-                self.services[name].state = "does not answer, probing"
+                self.services[name].state = "down, probing"
             case LaneHeld(destination=name):
                 self.services[name].state = "stopped until an operator acts"
             case LaneResumed(destination=name):

@@ -60,7 +60,7 @@ class Outcome:
 
     @classmethod
     def retry(cls, error: str, *, code: str | None = None, after: float | None = None) -> Self:
-        """Return a sink's outcome: send the conversion again, not before *after* seconds."""
+        """Return a sink's outcome: retry the conversion, not before *after* seconds."""
         return cls(status=Status.RETRY, error=error, code=code, retry_after=after)
 
     @classmethod
@@ -92,7 +92,7 @@ class Report:
 
     @property
     def final(self) -> bool:
-        """Whether every outcome is final."""
+        """Whether the outcome at every destination is final."""
         return all(outcome.final for outcome in self.outcomes.values())
 
     @property

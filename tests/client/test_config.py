@@ -48,7 +48,7 @@ def test_a_missing_argument_is_named_with_its_variable(name: str, value: Any):
         AnyTrackClient(**arguments)
 
     assert str(caught.value).startswith(
-        f"{name} is missing: pass it, or set ANYTRACK_{name.upper()}"
+        f"{name} is missing: pass it to AnyTrackClient, or set ANYTRACK_{name.upper()}"
     )
 
 

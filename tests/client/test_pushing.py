@@ -70,7 +70,8 @@ async def test_without_a_sink_the_error_says_what_to_do(name: str, service: Serv
     client = service.client()
     push = client.sync_with_meta_capi if name == "meta" else client.sync_with_hubspot
 
-    with pytest.raises(ConfigurationError, match=f"no sink '{name}': add one, or pass it here"):
+    advice = r"add it to AnyTrackClient\(sinks=…\), or pass sink=…"
+    with pytest.raises(ConfigurationError, match=f"no sink for '{name}': {advice}$"):
         await push(SALE)
 
 
@@ -137,7 +138,7 @@ async def test_a_closing_client_does_not_reopen_a_sink(service: Service):
     ],
     ids=lambda one: type(one).__name__,
 )
-async def test_every_answer_and_signal_of_a_sink_becomes_an_outcome(
+async def test_every_result_and_signal_of_a_sink_becomes_an_outcome(
     answer: Any, status: Status, after: float | None, service: Service
 ):
     async with service.client() as client:

@@ -80,10 +80,13 @@ class Changes:
 
 
 class FakeSink:
-    """Takes everything, unless `answer` says otherwise.
+    """Delivers everything, unless `answer` returns or raises something else.
 
-    *answer* gets the event ids of a batch, and raises or returns what the sink answers: None for
-    "all delivered". It may be a coroutine function.
+    *answer* is called with the event ids of a batch; it raises a signal, or returns the outcomes,
+    where None stands for "all delivered". It may be a coroutine function.
+
+    Attributes:
+        delivered: event ids of all batches for which `answer` returned None, in order.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class FakeSink:
         self.limits = SinkLimits(batch=batch, concurrency=concurrency, rate=rate)
         self.answer = answer or (lambda _: None)
         self.calls: list[list[str]] = []
-        self.taken: list[str] = []
+        self.delivered: list[str] = []
         self.busy = 0
         self.peak = 0
         self.closed = False
@@ -115,7 +118,7 @@ class FakeSink:
             if inspect.isawaitable(outcomes):
                 outcomes = await outcomes
             if outcomes is None:
-                self.taken += ids(batch)
+                self.delivered += ids(batch)
                 return [DELIVERED] * len(batch)
             return outcomes
         finally:

@@ -196,7 +196,7 @@ async def test_a_lane_is_held_once_even_if_earlier_requests_succeed():
 
 
 @pytest.mark.asyncio
-async def test_conversions_given_back_by_a_held_lane_go_first():
+async def test_conversions_released_by_a_held_lane_go_first():
     sink = FakeSink(answer=Service(NeedsOperator("token expired")), batch=2)
     world = World(sink, clock=Clock(), hold_probe=300.0)
     async with world.open():
@@ -205,9 +205,9 @@ async def test_conversions_given_back_by_a_held_lane_go_first():
         await run_ready_tasks()
         sink.answer = Service()
         world.dispatcher.resume("anytrack")
-        await world.until(lambda: len(sink.taken) == 4)
+        await world.until(lambda: len(sink.delivered) == 4)
 
-    assert sink.taken == ["e0", "e1", "e2", "e3"]
+    assert sink.delivered == ["e0", "e1", "e2", "e3"]
 
 
 def test_a_held_lane_does_not_delay_closing():

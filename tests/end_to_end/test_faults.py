@@ -144,13 +144,13 @@ async def test_an_expired_token_holds_the_lane_and_a_new_one_resumes_it(
         for delivery in deliveries:
             await delivery.at("anytrack")
         await diary.written.wait()
-        held = (await client.stats()).destinations["meta"]
+        meta = (await client.stats()).destinations["meta"]
         sink.use_token("token-of-tomorrow")
         client.resume("meta")
         outcomes = [await delivery.at("meta") for delivery in deliveries]
 
-    assert held.waiting == 50
-    assert held.dead == 0
+    assert meta.waiting == 50
+    assert meta.dead == 0
     assert all(outcome.status is Status.DELIVERED for outcome in outcomes)
     assert [type(event) for event in diary.events] == [LaneHeld, LaneResumed]
 

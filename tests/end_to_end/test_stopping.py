@@ -90,7 +90,7 @@ async def test_ctrl_c_delivers_or_keeps_everything(
         assert accepted <= ids(sandbox, service).keys()
 
 
-async def test_leaving_by_an_exception_still_delivers(sandbox: Sandbox, connect: Connect) -> None:
+async def test_an_exception_in_the_block_still_delivers(sandbox: Sandbox, connect: Connect) -> None:
     with pytest.raises(LookupError, match="the caller's own"):
         async with connect() as client:
             for number in range(300):

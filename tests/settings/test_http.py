@@ -50,7 +50,7 @@ def test_the_hint_of_a_server_wins_up_to_its_cap(retry: Retry, attempt: int, hin
     assert retry.wait(attempt, hint) == min(max(hint, 0.0), retry.hint_cap)
 
 
-def test_a_hint_that_is_not_a_number_is_no_wait():
+def test_a_hint_that_is_not_a_number_counts_as_zero():
     assert Retry().wait(1, nan) == 0.0
 
 
@@ -64,7 +64,7 @@ def test_an_attempt_below_1_waits_like_the_first(attempt: int):
     assert 0 <= Retry(base=1.0).wait(attempt) <= 1.0
 
 
-def test_one_attempt_is_no_retry():
+def test_with_one_attempt_nothing_is_retried():
     assert Retry(attempts=1).after(1) is None
 
 
