@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/vendor-rules.md").read_text(encoding="utf-8")
-RULES, CLIENTS = TEXT.split("## Where the vendors' clients do otherwise")
+RULES, CLIENTS = TEXT.split("## Where the vendors' clients behave differently")
 NODES = set(re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", TEXT))
 LINK = re.compile(r"\[[^]]+\]\(https://developers\.(?:facebook|hubspot)\.com/[^)]+\)")
 
@@ -28,9 +28,7 @@ def names_in(path):
     names = set()
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
-            names |= {
-                f"{node.name}::{method.name}" for method in node.body if hasattr(method, "args")
-            }
+            names |= {f"{node.name}::{item.name}" for item in node.body if hasattr(item, "args")}
         elif hasattr(node, "args"):
             names.add(node.name)
     return names
@@ -52,8 +50,8 @@ def test_every_rule_has_its_source_and_its_test():
 
     assert len(table) > 80
     for rule, page, tests in table:
-        said = LINK.search(page) or page.startswith(("same", "our ")) or "*observed*" in page
-        assert said, rule
+        source = LINK.search(page) or page.startswith(("same", "our ")) or "*observed*" in page
+        assert source, rule
         assert "::test_" in tests, rule
 
 
