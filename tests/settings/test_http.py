@@ -61,7 +61,7 @@ def test_after_the_last_attempt_it_gives_up(retry: Retry, attempt: int, hint: fl
 
 @pytest.mark.parametrize("attempt", [0, -5])
 def test_an_attempt_below_1_waits_like_the_first(attempt: int):
-    assert 0 <= Retry(base=1.0).wait(attempt) <= 1.0
+    assert 0 <= Retry(base=1.0).wait_after(attempt) <= 1.0
 
 
 def test_with_one_attempt_nothing_is_retried():
