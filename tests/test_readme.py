@@ -118,7 +118,7 @@ def test_the_readme_lists_every_environment_variable_that_is_read() -> None:
     assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | {OUTBOX_VARIABLE}
 
 
-def test_what_is_sent_at_once_is_as_the_readme_says() -> None:
+def test_the_readme_has_the_default_batch_sizes_and_concurrency() -> None:
     meta = MetaSettings(pixel_id="1", access_token="t")
     hubspot = HubSpotSink(HubSpotSettings(access_token="t")).limits
     text = " ".join(README.split())

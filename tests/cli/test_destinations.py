@@ -102,7 +102,7 @@ def test_a_destination_configured_in_part_fails_the_check_of_everything(run, san
     assert "FAIL meta: settings: set META_PIXEL_ID in the environment" in ran.out
 
 
-def test_check_of_nothing_says_where_to_look(run):
+def test_check_without_a_configured_destination_says_where_to_look(run):
     ran = run("check")
 
     assert ran.code == 2
@@ -111,7 +111,7 @@ def test_check_of_nothing_says_where_to_look(run):
     )
 
 
-def test_check_of_an_unknown_destination_lists_those_there_are(run):
+def test_check_of_an_unknown_destination_lists_the_known_ones(run):
     ran = run("check", "pigeon")
 
     assert ran.code == 2
@@ -148,7 +148,7 @@ def test_check_of_a_currency_that_is_not_enabled_fails(run, sandbox):
 
 
 @pytest.mark.usefixtures("meta_test_code")
-def test_meta_takes_a_test_event(run, sandbox):
+def test_meta_accepts_a_test_event(run, sandbox):
     ran = run("check", "meta")
 
     assert ran.code == 0

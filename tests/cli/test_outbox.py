@@ -1,4 +1,4 @@
-"""`anytrack stats` and `anytrack outbox`: they look at the file and send nothing."""
+"""`anytrack stats` and `anytrack outbox` read the outbox file and send nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anytrack_async.outbox.base import FailedEntry
 
 
 async def fill(path) -> None:
-    """Three conversions; Meta has one, refused one, has not seen one; HubSpot has none."""
+    """Three conversions: at Meta one is delivered, one dead, one waiting; at HubSpot all wait."""
     outbox = SQLiteOutbox(path)
     await outbox.open(["hubspot", "meta"])
     await outbox.append([Conversion.sale(order_id=f"{n}", revenue=n) for n in range(3)])

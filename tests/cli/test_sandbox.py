@@ -12,7 +12,7 @@ def get(url: str, **headers: str) -> dict:
         return json.load(answer)
 
 
-def test_it_prints_exports_and_answers_until_ctrl_c(child):
+def test_the_sandbox_prints_exports_and_answers_until_ctrl_c(child):
     sandbox = child("sandbox", "--port", "0")
     variables = {}
     assert sandbox.line_with("Sandbox listening on http://127.0.0.1:").startswith("# ")
