@@ -194,7 +194,7 @@ class DeadLettered(Event):
 
 @attrs.frozen(kw_only=True)
 class Dropped(Event):
-    """Closing lost conversions that only this process's memory held."""
+    """Closing the client lost undelivered conversions, because the outbox was only in memory."""
 
     level = logging.ERROR
     destination: str

@@ -39,7 +39,7 @@ Probing takes some: with 39 conversions and one that makes the service crash, up
 class Erratic:
     """A service that goes through *troubles*, then is fine.
 
-    It never takes *bad* conversions, and fails without an answer over *crash*.
+    It always rejects *bad* conversions, and is unavailable for batches with *crash*.
     """
 
     def __init__(self, troubles, bad, crash):
@@ -126,7 +126,7 @@ def test_nothing_is_lost_and_only_bad_conversions_die(
             drain=0.2,
         )
         with anyio.CancelScope() as service.limit:
-            async with world.open(leaving=None if crash & submitted else False):
+            async with world.open(leaves_undelivered=None if crash & submitted else False):
                 reports = track_many(world.dispatcher, sales(count), to=None, at=None, in_flight=15)
                 await wait_for_reports(reports, submitted - crash)
                 outcome["dead"] = await world.dead()

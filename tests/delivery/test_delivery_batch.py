@@ -1,4 +1,4 @@
-"""The deliveries of one large call, created when they are taken out."""
+"""The deliveries of one large call, each created when the caller indexes the batch."""
 
 import gc
 

@@ -102,7 +102,7 @@ async def test_a_forgotten_id_is_a_new_conversion():
 async def test_a_dispatcher_can_be_opened_again():
     sink = FakeSink(answer=BlockingAnswer())
     world = World(sink, drain=0.0)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         (lost,) = await world.submit(sale("a"))
     world.undelivered, sink.answer = None, lambda _: None
 

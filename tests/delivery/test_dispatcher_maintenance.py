@@ -24,7 +24,9 @@ pytestmark = pytest.mark.asyncio
 async def test_a_new_destination_gets_earlier_conversions_only_from_start():
     outbox = MemoryOutbox()
     slow = FakeSink("slow", BlockingAnswer())  # keeps the log from being cleaned up
-    async with World(FakeSink(), slow, outbox=outbox, drain=0.0).open(leaving=True) as world:
+    async with World(FakeSink(), slow, outbox=outbox, drain=0.0).open(
+        leaves_undelivered=True
+    ) as world:
         await world.submit(*sales(3))
         await world.until(lambda: len(world.sinks[0].delivered) == 3)
     late, early = FakeSink("late"), FakeSink("early")

@@ -1,4 +1,4 @@
-"""A lane whose destination answers."""
+"""A lane with a destination that delivers."""
 
 import logging
 
@@ -216,7 +216,7 @@ async def test_a_worker_does_not_sleep_on_a_failed_batch():
 
     sink = FakeSink(answer=answer, batch=1)
     world = World(sink, clock=Clock(), drain=0.05)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(*sales(3))
         await world.until(lambda: len(sink.delivered) == 2)
 

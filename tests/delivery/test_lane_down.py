@@ -1,4 +1,4 @@
-"""A lane whose destination is down, or fails over one conversion."""
+"""A lane with a destination that is down, or that one conversion makes fail."""
 
 import anyio
 import pytest
@@ -131,7 +131,7 @@ async def test_with_batches_of_one_the_conversion_that_fails_is_not_every_probe(
     sink = FakeSink(answer=Service(poison=["bad0"]), batch=1, concurrency=1)
     patient = Retry(attempts=8, base=1.0, cap=2.0)
     world = World(sink, clock=clock, retry=patient, probe=patient)
-    async with world.open(leaving=None):
+    async with world.open(leaves_undelivered=None):
         await world.submit(*sales(1, "bad"))
         while world.dispatcher.states()["anytrack"] is not LaneState.DOWN:
             clock.now += 1

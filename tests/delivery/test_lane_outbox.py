@@ -1,4 +1,4 @@
-"""A lane whose outbox fails."""
+"""A lane with an outbox that fails."""
 
 import anyio
 import attrs

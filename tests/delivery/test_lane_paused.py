@@ -146,7 +146,7 @@ async def test_refused_credentials_hold_the_lane_and_lose_nothing():
 async def test_the_event_of_a_held_lane_has_the_cause(cause):
     sink = FakeSink(answer=Service(NeedsOperator("no pipeline 'Shop'", cause=cause)))
     world = World(sink, clock=Clock(), drain=0.0)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(sale("a"))
         await world.until(lambda: world.events_of(LaneHeld))
 
@@ -183,7 +183,7 @@ async def test_a_lane_is_held_once_even_if_earlier_requests_succeed():
 
     sink = FakeSink(answer=answer, batch=1, concurrency=3)
     world = World(sink, clock=Clock(), drain=0.01)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         (first, *_) = await world.submit(*sales(5))
         await world.until(lambda: world.events_of(LaneHeld))
         late.open()
@@ -216,7 +216,7 @@ def test_a_held_lane_does_not_delay_closing():
 
     async def scenario(clock):
         world = World(sink, clock=clock, hold_probe=0.5, drain=15.0)
-        async with world.open(leaving=True):
+        async with world.open(leaves_undelivered=True):
             await world.submit(*sales(3))
             await world.until(lambda: world.events_of(LaneHeld))
 

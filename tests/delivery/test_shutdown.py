@@ -1,4 +1,4 @@
-"""Leaving a dispatcher drains it, however it is left."""
+"""Leaving a dispatcher drains it: at the end of its block, by an exception, or cancelled."""
 
 import time
 
@@ -40,7 +40,7 @@ async def test_leaving_drains_and_closes_everything():
 async def test_an_exception_still_drains_and_is_raised_unchanged():
     mine = LookupError("mine")
     world = World()
-    async with world.left_by(mine):
+    async with world.raises(mine):
         await world.submit(*sales(5))
 
     assert len(world.sinks[0].delivered) == 5
@@ -50,7 +50,7 @@ async def test_an_exception_still_drains_and_is_raised_unchanged():
 async def test_the_callers_exception_is_not_wrapped_in_a_group(kind):
     mine = kind("mine", [ValueError()]) if kind is ExceptionGroup else kind("mine")
     world = World()
-    async with world.left_by(mine):
+    async with world.raises(mine):
         await world.submit(sale("a"))
 
     assert world.sinks[0].delivered == ["a"]
@@ -162,7 +162,7 @@ async def test_closing_does_not_wait_for_a_later_retry(after):
 
     world = World(FakeSink(answer=answer))
     started = time.monotonic()
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(sale("a"))
         await world.until(lambda: world.sinks[0].calls)
 

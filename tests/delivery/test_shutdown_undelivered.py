@@ -26,7 +26,7 @@ def stuck(name="anytrack", **options):
 
 async def test_undelivered_conversions_in_memory_are_listed(caplog):
     world = World(stuck("anytrack"), FakeSink("meta"), drain=0.02)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(*sales(3))
 
     assert world.undelivered.event_ids == {"anytrack": ["e0", "e1", "e2"]}
@@ -38,7 +38,7 @@ async def test_undelivered_conversions_in_memory_are_listed(caplog):
 
 async def test_every_undelivered_conversion_in_memory_is_listed():
     world = World(stuck(), drain=0.0)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(*sales(3000))
 
     assert len(world.undelivered.event_ids["anytrack"]) == 3000
@@ -48,7 +48,7 @@ async def test_every_undelivered_conversion_in_memory_is_listed():
 async def test_the_callers_exception_notes_undelivered_conversions():
     mine = LookupError("mine")
     world = World(stuck(), drain=0.02)
-    async with world.left_by(mine):
+    async with world.raises(mine):
         await world.submit(*sales(2))
 
     assert len(mine.__notes__) == 1
@@ -79,7 +79,7 @@ async def test_waiting_callers_get_an_error():
             errors.append(exc)
 
     world = World(stuck("anytrack"), FakeSink("meta"), drain=0.02)
-    async with anyio.create_task_group() as tg, world.open(leaving=True):
+    async with anyio.create_task_group() as tg, world.open(leaves_undelivered=True):
         (delivery,) = await world.submit(sale("a"))
         tg.start_soon(wait, delivery)
         tg.start_soon(wait, delivery.at("anytrack"))
@@ -101,7 +101,7 @@ async def test_callers_waiting_for_space_are_refused():
             with pytest.raises(ClosedError):
                 await world.submit(sale("late"))
 
-        async with world.open(leaving=True):
+        async with world.open(leaves_undelivered=True):
             await world.submit(sale("a"))
             tg.start_soon(late)
             await run_ready_tasks()
@@ -142,7 +142,7 @@ async def test_outcomes_of_an_interrupted_split_are_settled():
 
     sink = FakeSink(answer=answer)
     world = World(sink, drain=0.05)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(*sales(4))
         await world.until(lambda: sink.delivered)
 
@@ -165,7 +165,7 @@ async def test_a_durable_outbox_keeps_undelivered_conversions(tmp_path, caplog):
     with pytest.raises(UndeliveredError, match="kept in the outbox"):
         await delivery
 
-    # Its claims were given back: nobody waits an hour for the lease.
+    # Its claims were released, so that the next client need not wait an hour for their leases.
     world = World(outbox=SQLiteOutbox(path), lease=3600.0)
     async with world.open():
         (report,) = await world.deliver(sale("e0"))
@@ -201,7 +201,7 @@ async def test_a_claim_that_is_cut_off_by_the_end_of_the_drain_is_released(tmp_p
 async def test_the_callers_exception_notes_kept_conversions(tmp_path):
     mine = LookupError("mine")
     world = World(stuck(), outbox=SQLiteOutbox(tmp_path / "outbox.db"), drain=0.02)
-    async with world.left_by(mine):
+    async with world.raises(mine):
         await world.submit(sale("a"))
 
     assert "kept in the outbox" in mine.__notes__[0]

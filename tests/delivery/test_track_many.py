@@ -174,7 +174,7 @@ async def test_empty_at_reports_accepted_conversions():
 async def test_at_does_not_wait_for_other_destinations():
     down = FakeSink("meta", BlockingAnswer())
     world = World(FakeSink("anytrack"), down, drain=0.0)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         reports = [
             report async for report in stream(world, sales(1000), at=("anytrack",), in_flight=100)
         ]

@@ -111,7 +111,7 @@ async def test_closing_the_client_with_some_undelivered_says_so():
         with pytest.raises(UndeliveredError):
             await ids_of(stream(world, sales(5)))
 
-    async with anyio.create_task_group() as tg, world.open(leaving=True):
+    async with anyio.create_task_group() as tg, world.open(leaves_undelivered=True):
         tg.start_soon(consume)
         await world.until(lambda: world.sinks[0].busy)
 

@@ -156,6 +156,6 @@ async def test_a_full_outbox_that_raises_ends_track_many():
         on_full="raise",
         drain=0.0,
     )
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         with pytest.raises(QueueFullError):
             await ids_of(stream(world, sales(100), at=()))

@@ -21,7 +21,7 @@ from anytrack_async.destinations.meta.user_data import match_keys
 from anytrack_async.sandbox import HubSpotPortal
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-DIGEST = "8b1346a48fcb0a1ecc682afa938296cf63222334cc70bd942f7acaaa260ab6da"
+DIGEST = "8acae45a77e5fb1c15022ffbfda42ca74346a65a1396df69418ee587041ff944"
 
 
 def read_line(text: str, **options) -> Conversion | InvalidLine:

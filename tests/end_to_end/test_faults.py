@@ -94,7 +94,7 @@ async def test_hubspot_being_down_does_not_affect_the_others(
 
 
 class Spoiler(httpx.AsyncHTTPTransport):
-    """Takes the name off every event called "Poison": no check of ours can foresee that."""
+    """Removes the name of each event called "Poison", which no preflight can foresee."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = (await request.aread()).replace(b'"event_name":"Poison"', b'"event_name":""')

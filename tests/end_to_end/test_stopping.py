@@ -41,7 +41,7 @@ def read(worker: subprocess.Popen[str], lines: int) -> list[str]:
 
 
 async def settled(client: AnyTrackClient, event_ids: set[str]) -> None:
-    """Submit the sales with these ids once more, which sends nothing, and await them."""
+    """Submit the sales with these ids again, which sends nothing, and await them."""
     numbers = (int(event_id.rpartition("-")[2]) for event_id in event_ids)
     deliveries = await client.submit_many([sale(number) for number in numbers])
     with anyio.fail_after(30):

@@ -17,7 +17,7 @@ LISTS = [field.name for field in attrs.fields(Customer) if field.default == ()]
 SINGLES = ["fbc", "fbp", "fbclid"]
 
 
-def test_every_identifier_is_there():
+def test_every_identifier_is_a_field():
     assert [*LISTS, *SINGLES] == [field.name for field in attrs.fields(Customer)]
     assert len(LISTS) == 11
 
@@ -68,7 +68,7 @@ def test_click_ids_are_single(field: str):
 
 @pytest.mark.parametrize("field", [*LISTS, *SINGLES])
 @pytest.mark.parametrize("value", [b"a", 1.5, True, {"a": "b"}, object()], ids=repr)
-def test_other_values_than_text_are_refused_and_not_quoted(field: str, value: Any):
+def test_values_other_than_text_are_refused_and_not_quoted(field: str, value: Any):
     with pytest.raises(InvalidConversionError, match=f"^{field} must be text, got ") as caught:
         Customer(**{field: value})
     assert caught.value.name == field

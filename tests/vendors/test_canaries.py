@@ -158,7 +158,7 @@ QUICK_KINDS = tuple(kind for kind in FAULT_KINDS if kind not in ("latency", "thr
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("trouble", TROUBLE)
-async def test_no_canary_leaks_whatever_fails(sandbox, caplog, trouble):
+async def test_no_canary_leaks_in_any_failure(sandbox, caplog, trouble):
     TROUBLE[trouble](sandbox)
     environ = sandbox.environment()
 

@@ -217,12 +217,12 @@ def test_unlisted_value_has_metas_own_hash(value):
     field, raw = value
     wire = theirs(field, raw)
 
-    # A value it refuses loses Meta's client the whole request. Here it is left out or mended.
+    # A value it refuses loses Meta's client the whole request. Here it is left out or fixed.
     if wire != REFUSED and not differences(field, raw):
         assert hashed(field, raw) == wire
 
 
-@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda one: one.why)
+@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda difference: difference.why)
 def test_listed_value_differs_from_metas_own_hash(difference):
     for field in difference.fields:
         wire = theirs(field, difference.example)
@@ -234,7 +234,7 @@ def test_listed_value_differs_from_metas_own_hash(difference):
 
 
 @pytest.mark.parametrize(
-    ("field", "raw", "mended"),
+    ("field", "raw", "fixed"),
     [
         ("country", "Germany", "de"),
         ("ph", "+1.650.555.1212", "16505551212"),
@@ -244,9 +244,9 @@ def test_listed_value_differs_from_metas_own_hash(difference):
         ("dobd", "40", None),
     ],
 )
-def test_value_that_meta_refuses_is_fixed_or_left_out(field, raw, mended):
+def test_value_that_meta_refuses_is_fixed_or_left_out(field, raw, fixed):
     assert theirs(field, raw) == REFUSED
-    assert normalise(field, raw) == mended
+    assert normalise(field, raw) == fixed
 
 
 def replayable(case):

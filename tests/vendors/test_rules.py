@@ -34,12 +34,12 @@ def names_in(path):
     return names
 
 
-def test_every_test_that_is_named_exists():
+def test_every_named_test_exists():
     assert len(NODES) > 100
     assert not {f"{path}::{name}" for path, name in NODES if name not in names_in(path)}
 
 
-def test_every_file_that_is_named_exists():
+def test_every_named_file_exists():
     files = re.findall(r"`(?:tests/vendors/)?(test_\w+\.py)`", TEXT)
 
     assert not [name for name in files if not (ROOT / "tests/vendors" / name).exists()]
