@@ -66,7 +66,7 @@ def test_example_runs(heading: str, code: str, sandbox: Sandbox, tmp_path: Path)
     (tmp_path / "orders.csv").write_text(rows, encoding="utf-8")
     outbox = {"ANYTRACK_OUTBOX": str(tmp_path / "outbox.db")}
 
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code + AFTERWARDS.get(heading, "")],
         cwd=tmp_path,
         env={**os.environ, **sandbox.environment(), **outbox},
@@ -75,8 +75,8 @@ def test_example_runs(heading: str, code: str, sandbox: Sandbox, tmp_path: Path)
         timeout=60,
     )
 
-    assert ran.returncode == 0, ran.stderr
-    assert "Traceback" not in ran.stderr
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_examples_reached_the_services(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ _MAX_NAMED = 12
 _MAX_REASON = 120
 _INTRO = """\
   AnyTrack, Meta and HubSpot are stand-ins on {url};
-  nothing leaves this machine. Each conversion is first written into an outbox
-  on disk; then every service works through that record at its own pace.
-  Some lines of the file are invalid on purpose.
+  nothing leaves this machine. Each conversion is stored in an outbox on disk
+  first, and then delivered to each service independently of the others.
+  Some lines of the sample are invalid on purpose.
 """
 _NEXT_STEPS = """\
   anytrack demo --faults 0.2   the same, while a fifth of the requests fail

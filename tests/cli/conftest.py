@@ -50,7 +50,7 @@ def outbox_path(tmp_path, monkeypatch) -> Path:
     return path
 
 
-class Ran:
+class CommandResult:
     """The result of a command: exit code and output, without wrapped lines."""
 
     def __init__(self, result) -> None:
@@ -61,9 +61,9 @@ class Ran:
 
 
 @pytest.fixture
-def run() -> Callable[..., Ran]:
-    def invoke(*args: str) -> Ran:
-        return Ran(CliRunner().invoke(app, [str(arg) for arg in args]))
+def run() -> Callable[..., CommandResult]:
+    def invoke(*args: str) -> CommandResult:
+        return CommandResult(CliRunner().invoke(app, [str(arg) for arg in args]))
 
     return invoke
 
