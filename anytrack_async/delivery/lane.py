@@ -264,13 +264,13 @@ class Lane:
             self._flow.record_failure(signal.reason)
         retry_in = 0.0
         if not self._flow.probing:
-            retry_in = self._settings.retry.wait(_max_attempts(claim) + 1)
+            retry_in = self._settings.retry.wait_after(_max_attempts(claim) + 1)
         elif len(claim.entries.conversions) == 1:
             # A lone probe gives way: with the lane paused for 2 s, it is due in 2.3 s, so that the
             # next probe is another conversion. Due at once, it would be claimed before all new
             # ones, and with batches of one, a conversion that makes the service fail would be
             # every probe.
-            retry_in = self._flow.paused_for + self._settings.retry.wait(1)
+            retry_in = self._flow.paused_for + self._settings.retry.wait_after(1)
         return BatchFailure(
             reason=signal.reason,
             code=signal.code,

@@ -63,10 +63,10 @@ class RetryingEngine:
         if isinstance(result, _NOT_RETRYABLE):
             return None
         if isinstance(result, Exception):
-            return self._retry.after(attempt)
+            return self._retry.next_wait(attempt)
         if not is_retryable(result.status):
             return None
-        return self._retry.after(attempt, result.retry_after)
+        return self._retry.next_wait(attempt, result.retry_after)
 
 
 def _unwrap(result: Response | Exception) -> Response:
