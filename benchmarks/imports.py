@@ -43,7 +43,7 @@ def run(quick: bool) -> Row:
         reached=more[_PACKAGE] <= _MAX,
         details=(
             f"httpx: {times[_HTTPX]:.0f} ms",
-            f"anytrack_async, which loads a name when it is asked for: {times[_PACKAGE]:.0f} ms",
+            f"anytrack_async, which loads each name on first use: {times[_PACKAGE]:.0f} ms",
             f"{_WITH_NAMES}, httpx included: {times[_WITH_NAMES]:.0f} ms",
             f"{_WITH_CLIENT}, httpx included: {times[_WITH_CLIENT]:.0f} ms",
         ),

@@ -26,14 +26,14 @@ _MAX_NAMED = 12
 _MAX_REASON = 120
 _INTRO = """\
   AnyTrack, Meta and HubSpot are stand-ins on {url};
-  nothing leaves this machine. Each conversion is first written into an outbox
-  on disk; then every service works through that record at its own pace.
-  Some lines of the file are invalid on purpose.
+  nothing leaves this machine. Each conversion is stored in an outbox on disk
+  first, and then delivered to each service independently of the others.
+  Some lines of the sample are invalid on purpose.
 """
 _NEXT_STEPS = """\
-  anytrack demo --faults 0.2   the same, with every fifth request failing
-  anytrack sandbox             the three services, to try your own code against
-  README.md                    tracking from your own code, in ten lines
+  anytrack demo --faults 0.2   the same, while a fifth of the requests fail
+  anytrack sandbox             the three stand-ins, to test your own code with
+  README.md                    how to track conversions from your own code
 """
 
 

@@ -1,4 +1,4 @@
-"""One existing conversion to one destination, now."""
+"""Pushes: one existing conversion is sent to one destination, bypassing the outbox."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_only_conversions_can_be_pushed(service: Service):
 
 
 class Answering:
-    """A sink that answers, or raises, what it is given."""
+    """A sink that returns the outcome, or raises the exception, that it was created with."""
 
     name = "answering"
     limits = SinkLimits()

@@ -1,4 +1,4 @@
-"""Conversions in: the names of a synchronous client, their receipts and their errors."""
+"""Tracking: `submit`, `submit_many`, `track_many` and `track_…`, their results and errors."""
 
 from __future__ import annotations
 

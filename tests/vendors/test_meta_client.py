@@ -224,8 +224,8 @@ class TestAsyncRequests:
             await request(purchase(), kind=EventRequestAsync, pixel_id="999").execute()
 
 
-async def refusal(made):
-    """What Meta answers and with which status, which the client's own `execute` cannot tell."""
+async def refusal(built):
+    """Return Meta's status and error, which the client's own `execute` does not return."""
     statuses = []
 
     async def note(_session, _context, params):
@@ -234,5 +234,5 @@ async def refusal(made):
     trace = aiohttp.TraceConfig()
     trace.on_request_end.append(note)
     async with aiohttp.ClientSession(trace_configs=[trace]) as session:
-        answer = await made.create_event(session)
+        answer = await built.create_event(session)
     return statuses[0], answer["error"]

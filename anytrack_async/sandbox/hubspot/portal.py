@@ -167,7 +167,7 @@ class Table:
         self._by_value: dict[str, dict[str, int]] = {}
 
     def find(self, id_: str, id_property: str | None) -> int | None:
-        """Return the number of the record whose *id_property*, or own id if None, is *id_*."""
+        """Return the number of the record with *id_* in *id_property*; None stands for its id."""
         if not id_property or id_property == "hs_object_id":
             number = int(id_) if id_.isdecimal() else 0
             return number if self._first <= number < self._next else None

@@ -58,7 +58,7 @@ class Shop(StrEnum):
 
 
 class Odd(str, Enum):  # noqa: UP042 - a StrEnum cannot be like this
-    """Its text is another than its value, which is what counts."""
+    """An enum of texts with a different `value`; the value counts."""
 
     ADDRESS = ("no@example.com", "shop@example.com")
     PHONE = ("16505550000", "16505551212")

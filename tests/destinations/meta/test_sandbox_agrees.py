@@ -24,7 +24,7 @@ PIXEL = sandbox.MetaPixel(app_secret="s3cret")
 
 
 def make(clock=time.time, **fields):
-    """Return a sink that talks to a sandbox, and the sandbox's page on Meta."""
+    """Return a sink that talks to a sandbox, and Meta's page of its ledger."""
     app = sandbox.create_app(sandbox.SandboxSettings(meta=PIXEL), clock=clock)
     settings = {
         "pixel_id": PIXEL.pixels[0],

@@ -286,7 +286,7 @@ async def test_new_token_is_used_from_the_next_request_on(sink_of, wire, convers
 
 
 async def test_new_token_is_proven_by_each_request_that_carries_it(sink_of, wire, conversion):
-    """Also by those whose events were encoded before: Meta refuses a token with another's proof."""
+    """Also by requests encoded before: Meta refuses a token with the proof of another token."""
     sink = sink_of(app_secret="s3cret", max_bytes=1)
 
     def replace_token(request):
