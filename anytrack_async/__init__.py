@@ -3,8 +3,8 @@
     async with AnyTrackClient.from_env() as client:
         receipt = await client.track_sale(click_id="…", revenue="49.90", order_id="1001")
 
-An accepted conversion is written down once, in an outbox, and every destination works through that
-record at its own pace.
+Every accepted conversion is stored in an outbox, from which it is delivered to each destination
+independently: a slow destination does not delay the others.
 """
 
 import sys as _sys
@@ -13,8 +13,8 @@ from importlib import import_module as _import_module
 
 from anytrack_async._version import __version__ as __version__
 
-# Importing the package is cheap: a name's module is loaded when the name is first used. Type
-# checkers read the imports below (`X as X` makes a name public), the interpreter the table.
+# Importing the package is cheap: a module is imported when one of its names is first used. Type
+# checkers read the imports below (`X as X` makes a name public), the interpreter reads `_MODULES`.
 if _typing.TYPE_CHECKING:  # pragma: no cover
     # isort: off
     from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
@@ -80,11 +80,11 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.settings.delivery import DeliverySettings as DeliverySettings
     from anytrack_async.settings.http import HttpSettings as HttpSettings, Retry as Retry
 else:
-    # These modules list their public names themselves, in `__all__`. An error is found first, so
-    # that `from anytrack_async import QueueFullError` loads nothing else.
+    # These modules have an `__all__`, which is not repeated here. `errors` comes first, so that
+    # `from anytrack_async import QueueFullError` imports nothing else.
     _LISTING = ("anytrack_async.errors", "anytrack_async.events", "anytrack_async.models.answers")
 
-    # All others: module → its public names.
+    # For all other modules: module → its public names.
     _MODULES = {
         "anytrack_async.client.client": "AnyTrackClient",
         "anytrack_async.client.stats": "DestinationStats Stats",
@@ -125,7 +125,8 @@ else:
     def _module_of(name: str) -> str | None:
         if name in _MODULE_OF or name.startswith("_"):
             return _MODULE_OF.get(name)
-        return next((each for each in _LISTING if name in _import_module(each).__all__), None)
+        modules = (module for module in _LISTING if name in _import_module(module).__all__)
+        return next(modules, None)
 
     def __getattr__(name: str) -> object:
         if name == "__all__":

@@ -1,6 +1,6 @@
-"""Everything this library raises, in one tree.
+"""All errors of this library, in one tree.
 
-    AnyTrackError                      catch this to catch all
+    AnyTrackError                      base class of all errors
     ├── ConfigurationError             a setting is missing or wrong (also ValueError)
     ├── InvalidArgumentError           an argument of a call is not valid (also ValueError)
     │   └── InvalidConversionError     a field of a conversion or another model is not valid
@@ -63,7 +63,7 @@ __all__ = [
 
 
 class AnyTrackError(Exception):
-    """Root of all errors of this library."""
+    """Base class of all errors of this library."""
 
 
 class ConfigurationError(AnyTrackError, ValueError):
@@ -84,7 +84,7 @@ class InvalidArgumentError(AnyTrackError, ValueError):
         self.problem = problem
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        # Unpickling calls the class with what stands here; by default that is the message alone.
+        # Unpickling calls the class with these arguments; by default, with the message alone.
         return type(self), (self.name, self.problem)
 
 
@@ -100,7 +100,7 @@ class InvalidConversionError(InvalidArgumentError):
 
 
 class DecodeError(AnyTrackError):
-    """A response or a stored record cannot be read; the message has the path of each bad field."""
+    """A response or a stored record cannot be read; the message names each invalid field."""
 
 
 class ServiceError(AnyTrackError):
@@ -132,7 +132,7 @@ class ServiceError(AnyTrackError):
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Keyword arguments cannot be passed here; the third item restores them as attributes.
+        # Unpickling passes no keyword arguments; the third item restores them as attributes.
         return type(self)._unpickle, (self.args[0],), self.__dict__
 
     @classmethod
@@ -175,10 +175,10 @@ class DeliveryError(AnyTrackError):
 
 
 class QueueFullError(DeliveryError):
-    """The outbox is full, and nothing of this call was accepted.
+    """The outbox is full; none of the call's conversions was accepted.
 
-    Raised at once with ``on_full="raise"``, otherwise after waiting for free space for too long.
-    The message says what to do.
+    Raised at once with ``on_full="raise"``; otherwise if there is no space before the timeout. The
+    message says what to do.
     """
 
 
@@ -205,8 +205,8 @@ class DeliveryTimeoutError(DeliveryError, TimeoutError):
 
     Attributes:
         event_id: id of the conversion.
-        delivery: the handle to continue waiting with. It cannot leave its process: an error that
-            was pickled does not have this attribute.
+        delivery: the handle to continue waiting with. An error that was pickled does not have this
+            attribute, because a handle cannot leave its process.
     """
 
     delivery: Delivery
@@ -217,7 +217,7 @@ class DeliveryTimeoutError(DeliveryError, TimeoutError):
         if delivery is not None:
             self.delivery = delivery
 
-    # Without the delivery: it waits for events of this process's client.
+    # Without the delivery, which only this process's client can resolve.
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return type(self), (str(self), self.event_id)
 
@@ -271,10 +271,10 @@ class SchemaVersionError(OutboxError):
 
 
 def safe_description(exc: BaseException) -> str:
-    """Describe an exception without its message, which may contain customer data or a token.
+    """Return a description of *exc* that is safe to log.
 
-    Errors of this library are described by their message, which never does; others by their type
-    and by the function and line that raised them.
+    The message of a foreign exception may contain customer data or a token, so only its type is
+    used, with the function and line that raised it. Errors of this library have safe messages.
     """
     if isinstance(exc, AnyTrackError):
         return str(exc)

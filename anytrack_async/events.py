@@ -3,7 +3,7 @@
 Events carry event ids, counts and a destination's reasons; never a token or a customer's data.
 An observer runs on the event loop: it must return at once. If it raises, delivery goes on.
 
-A new event is one class below and its name in `__all__`, from which the root package takes it.
+A new event needs a class below and its name in `__all__`, which the root package reads.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 logger = logging.getLogger("anytrack_async")
 
 OperatorCause: TypeAlias = Literal["credentials", "configuration"]
-"""What an operator has to replace before a destination takes conversions again."""
+"""The part that an operator has to replace before a destination accepts conversions again."""
 
 LogLine: TypeAlias = tuple[object, ...]
 """A %-template and its arguments, as `logging.Logger.log` takes them."""
@@ -64,7 +64,7 @@ class Event(ABC):
 
 @attrs.frozen(kw_only=True)
 class Submitted(Event):
-    """The outbox has new conversions."""
+    """New conversions were stored in the outbox."""
 
     level = logging.DEBUG
     event_ids: Sequence[str]
@@ -76,7 +76,7 @@ class Submitted(Event):
 
 @attrs.frozen(kw_only=True)
 class Delivered(Event):
-    """A destination has some conversions; *seconds* is how long the batch took."""
+    """A destination accepted some conversions; *seconds* is how long the batch took."""
 
     level = logging.DEBUG
     destination: str
@@ -120,7 +120,7 @@ class LaneThrottled(Event):
 
 @attrs.frozen(kw_only=True)
 class LaneDown(Event):
-    """A destination does not answer; its lane sends one probe at a time."""
+    """A destination is down: three batches in a row failed; its lane sends one probe at a time."""
 
     level = logging.WARNING
     destination: str
@@ -128,7 +128,7 @@ class LaneDown(Event):
 
     def log_line(self) -> LogLine:
         """Return the last failure."""
-        return "%s: does not answer, probing: %s", self.destination, self.reason
+        return "%s: down, probing: %s", self.destination, self.reason
 
 
 _REMEDIES = {
@@ -139,12 +139,12 @@ _REMEDIES = {
 
 @attrs.frozen(kw_only=True)
 class LaneHeld(Event):
-    """A destination takes nothing until an operator acts; its lane keeps everything until then.
+    """A destination accepts nothing until an operator acts; the outbox keeps its conversions.
 
     Attributes:
         destination: the lane's destination.
         reason: the destination's explanation.
-        cause: the thing to replace: ``"credentials"`` or ``"configuration"``.
+        cause: the part to replace: ``"credentials"`` or ``"configuration"``.
     """
 
     level = logging.ERROR
@@ -166,13 +166,20 @@ class LaneResumed(Event):
     destination: str
 
     def log_line(self) -> LogLine:
-        """Return which lane."""
+        """Return the destination of the lane."""
         return "%s: delivering again", self.destination
 
 
 @attrs.frozen(kw_only=True)
 class DeadLettered(Event):
-    """A destination will never take a conversion, because of *reason*."""
+    """A conversion became a dead letter: a destination rejected it, or its attempts or time ended.
+
+    Attributes:
+        destination: the destination that did not get it.
+        event_id: the conversion's event id.
+        reason: the destination's explanation, or the last failure.
+        code: the destination's error code.
+    """
 
     level = logging.ERROR
     destination: str
@@ -181,13 +188,13 @@ class DeadLettered(Event):
     code: str | None = None
 
     def log_line(self) -> LogLine:
-        """Return which conversion and why."""
+        """Return the event id and the reason."""
         return "%s: %s is now a dead letter: %s", self.destination, self.event_id, self.reason
 
 
 @attrs.frozen(kw_only=True)
 class Dropped(Event):
-    """Closing lost conversions that only this process's memory held."""
+    """Closing the client lost undelivered conversions, because the outbox was only in memory."""
 
     level = logging.ERROR
     destination: str
@@ -203,14 +210,14 @@ class Dropped(Event):
 
 @attrs.frozen(kw_only=True)
 class Weakened(Event):
-    """A destination takes conversions but will match some of them less well; sent once a kind."""
+    """A destination accepts conversions but will match some less well; sent once for each kind."""
 
     level = logging.WARNING
     destination: str
     reason: str
 
     def log_line(self) -> LogLine:
-        """Return which conversions."""
+        """Return the kind of conversions."""
         return "%s: %s are matched less well (logged once)", self.destination, self.reason
 
 
@@ -258,7 +265,7 @@ class LoggingObserver:
 
     def notify(self, event: Event, /) -> None:
         """Log *event* at its level."""
-        # Most events are DEBUG, one a batch: a line that is logged nowhere is not built.
+        # Most events are DEBUG, one per batch: a line that is logged nowhere is not built.
         if logger.isEnabledFor(event.level):
             template, *arguments = event.log_line()
             logger.log(event.level, template, *arguments)

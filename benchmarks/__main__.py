@@ -19,7 +19,7 @@ TIMEOUT = 1800  # seconds for one comparison
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the comparisons in *arguments*; return 1 if one could not be made."""
+    """Run the comparisons in *arguments*; return 1 if a comparison could not be measured."""
     options = _parser().parse_args(arguments)
     if options.one:
         print("\n" + _run_here(options.one, options.quick).to_json(), flush=True)
@@ -28,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.names or ALL:
         rows.append(row := _run_in_process(name, options.quick))
         print(
-            f"{row.number:>2}. {row.measure}: {row.got}", *row.details, sep="\n      ", flush=True
+            f"{row.number:>2}. {row.measure}: {row.result}",
+            *row.details,
+            sep="\n      ",
+            flush=True,
         )
     if not options.quick:
         RESULTS.write_text(render(_merged(rows)), encoding="utf-8")
@@ -70,7 +73,7 @@ def _run_in_process(name: str, quick: bool) -> Row:
     )
     if process.returncode:
         raise SystemExit(f"{name} failed:\n{process.stderr[-3000:]}")
-    return Row.of_json(process.stdout.splitlines()[-1])
+    return Row.from_json(process.stdout.splitlines()[-1])
 
 
 def _merged(new: Sequence[Row]) -> list[Row]:

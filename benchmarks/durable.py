@@ -16,7 +16,7 @@ import anyio
 
 from anytrack_async import AnyTrackClient, Conversion, Outcome, SinkLimits, SQLiteOutbox
 from anytrack_async.codec.storage import encode
-from anytrack_async.outbox.sqlite import log as log
+from anytrack_async.outbox.sqlite import log
 from anytrack_async.outbox.sqlite.database import Database
 from benchmarks.durable_bound import INSERT, bound, open_database
 from benchmarks.measure import Cost, Row, percentile, rates
@@ -28,7 +28,7 @@ TASKS = 100
 ROUNDS = 5
 
 _OURS, _FAST = "anytrack_async", "anytrack_async on uvloop"
-_CONCURRENT = "anytrack_async, delivered besides"
+_CONCURRENT = "anytrack_async, delivered meanwhile"
 _BARE, _COMMITTED = "executemany", "executemany, a commit per 100"
 _BOUND = "100 tasks and a thread that commits, no client"
 _ENCODED = f"{_BOUND}, conversions encoded"
@@ -36,10 +36,10 @@ _ENCODED = f"{_BOUND}, conversions encoded"
 Rows = Sequence[tuple[object, ...]]
 
 
-class Anywhere:
-    """A destination that accepts everything once it is open, so that only writing counts."""
+class GatedSink:
+    """Delivers nothing until it is opened, so that only writing to the outbox is measured."""
 
-    name = "anywhere"
+    name = "gated"
     limits = SinkLimits(batch=1000, concurrency=1)
 
     def __init__(self, expected: int) -> None:
@@ -56,7 +56,7 @@ class Anywhere:
 
 
 def run(quick: bool) -> Row:
-    """Compare, on the disk with the temporary files."""
+    """Compare rates on the disk with the temporary files."""
     sales = list(conversions(2_000 if quick else 20_000))
     costs, waits, commits = _compare(sales, rounds=1 if quick else ROUNDS)
     share = _share(costs, _OURS)
@@ -65,8 +65,8 @@ def run(quick: bool) -> Row:
         number=NUMBER,
         measure="durable `submit`: 100 tasks each awaiting, SQLite outbox, `synchronous=FULL`",
         against="a bare `executemany` with the same commits",
-        reach="≥ 0.5 × the rows/s; p99 under 25 ms",
-        got=f"{share:.2f} × (without any client {_share(costs, _BOUND):.2f} ×, with conversions "
+        target="≥ 0.5 × the rows/s; p99 under 25 ms",
+        result=f"{share:.2f} × (without any client {_share(costs, _BOUND):.2f} ×, with conversions "
         f"encoded {_share(costs, _ENCODED):.2f} ×); p99 {p99:.1f} ms",
         reached=share >= 0.5 and p99 < 25,
         details=(
@@ -104,7 +104,7 @@ def _compare(
             )
             costs[_ENCODED].append(asyncio.run(bound(next(files), sales, TASKS, row)))
             sizes += commits
-    return {name: _median(each) for name, each in costs.items()}, waits, sizes
+    return {name: _median(samples) for name, samples in costs.items()}, waits, sizes
 
 
 def row(sale: Conversion) -> tuple[object, ...]:
@@ -145,7 +145,7 @@ async def ours(
     With *concurrent* they are delivered meanwhile, and the cost includes all deliveries; else they
     are delivered afterwards, outside the measurement.
     """
-    sink = Anywhere(len(sales))
+    sink = GatedSink(len(sales))
     async with client("http://127.0.0.1:9", sinks=[sink], outbox=SQLiteOutbox(file)) as tracker:
         if concurrent:
             sink.open.set()
@@ -166,7 +166,7 @@ async def _submitted(
     async def work() -> None:
         for sale in queue:
             began = time.perf_counter()
-            await tracker.submit(sale, to=["anywhere"])
+            await tracker.submit(sale, to=["gated"])
             waits.append(time.perf_counter() - began)
 
     await asyncio.gather(*(work() for _ in range(TASKS)))

@@ -17,9 +17,9 @@ def redirected_to(url: str) -> Iterator[None]:
     from facebook_business.session import FacebookSession
 
     FacebookAdsApi.init(access_token="token", crash_log=False)
-    real, FacebookSession.GRAPH = FacebookSession.GRAPH, url
+    original, FacebookSession.GRAPH = FacebookSession.GRAPH, url
     yield
-    FacebookSession.GRAPH = real
+    FacebookSession.GRAPH = original
 
 
 def event(sale: Record) -> Any:
@@ -77,7 +77,7 @@ async def send_async(events: Sequence[Any], batch: int, at_once: int) -> int:
 
 
 def send_batches(events: Sequence[Any]) -> int:
-    """Send *events* with its `BatchProcessor`, as it comes: 50 a request, 4 requests a round."""
+    """Send *events* with its `BatchProcessor` as it is: 50 a request, 4 at once."""
     from facebook_business.adobjects.serverside.batch_processor import BatchProcessor
     from facebook_business.adobjects.serverside.event_request_async import EventRequestAsync
 

@@ -1,4 +1,4 @@
-"""The way of 1,000 conversions through the client, without a network: submit, claim, map, settle.
+"""1,000 conversions through the client without a network: submit, claim, map, settle.
 
 `work` and `work_in_bulk` are what `benchmarks.counts` counts and profilers are pointed at::
 
@@ -22,8 +22,8 @@ COUNT = 1_000
 _NOW = datetime.now(UTC)
 
 
-class Wire(httpx.AsyncBaseTransport):
-    """Answers what Meta answers, without a network."""
+class FakeMeta(httpx.AsyncBaseTransport):
+    """Replies as Meta does, without a network."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         count = request.content.count(b'"event_name"')
@@ -37,7 +37,7 @@ def sales(count: int = COUNT) -> list[Conversion]:
 
 def _client(**options: Any) -> AnyTrackClient:
     settings = MetaSettings(pixel_id="1", access_token="token")
-    sink = MetaSink(settings, transport=Wire())
+    sink = MetaSink(settings, transport=FakeMeta())
     return AnyTrackClient("key", "account", sinks=[sink], log=False, **options)
 
 
@@ -56,7 +56,7 @@ async def work_in_bulk(conversions: Sequence[Conversion]) -> None:
 
 
 def main() -> None:
-    """Run it often enough for a profiler to see something."""
+    """Run `work` once, or as many rounds as the first argument says."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     asyncio.run(work(sales(COUNT * rounds)))
 

@@ -1,7 +1,7 @@
 """How easy the code is to walk through, in numbers: ``make house``.
 
-Nothing here fails a build. Each row says what is measured, what it is now and what it should reach;
-``python -m benchmarks.house --where`` also lists the places behind the rows that miss their reach.
+Nothing here fails a build. Each row has a measure, its value and its target;
+``python -m benchmarks.house --where`` also lists the places behind the rows that miss their target.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PRONOUNS = frozenset(
 )
 """Names that say nothing of what a variable holds: pronouns, participles, prepositions."""
 
-_RIDDLES = re.compile(
+_VAGUE_WORDS = re.compile(
     r"\b(who|whom|whose|whoever|nobody|somebody|anybody's|besides|sooner|thus|thereof|"
     r"what\s+(?:is|was|are|were|it|they|a|the|comes|came|has|had))\b",
     re.IGNORECASE,
@@ -63,15 +63,15 @@ class Row(NamedTuple):
 
     Attributes:
         name: what is measured.
-        value: how it is now, ready to print.
-        reach: how it should be, ready to print.
-        good: whether it is so.
+        value: the value now, ready to print.
+        target: the value to reach, ready to print.
+        good: whether the value reaches the target.
         places: where to look, worst first.
     """
 
     name: str
     value: str
-    reach: str
+    target: str
     good: bool
     places: Sequence[str] = ()
 
@@ -181,13 +181,13 @@ def pronouns() -> Row:
     return Row("pronoun variables", f"{value:.1f} %", "≤ 1 %", value <= 1, places)
 
 
-def riddles() -> Row:
+def vague_words() -> Row:
     """Count the words by which sentences hide their subject."""
     words, places = 0, []
     for path in files():
         for string in docstrings(path):
             words += len(_WORD.findall(string.value))
-            for match in _RIDDLES.finditer(string.value):
+            for match in _VAGUE_WORDS.finditer(string.value):
                 line = string.lineno + string.value[: match.start()].count("\n")
                 places.append(f"{place(path, line)} {match[0]}")
     value = 1_000 * len(places) / words
@@ -250,7 +250,7 @@ def module_of(path: Path) -> str:
 
 def imports_at_load(path: Path) -> set[str]:
     """Return the package's modules that a file imports when it is loaded."""
-    known = {module_of(other) for other in files()}
+    modules = {module_of(other) for other in files()}
     names: set[str] = set()
     for node in tree(path).body:
         if isinstance(node, ast.Import):
@@ -258,8 +258,8 @@ def imports_at_load(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
-                names.add(whole if whole in known else node.module)
-    return names & known - {"anytrack_async"}
+                names.add(whole if whole in modules else node.module)
+    return names & modules - {"anytrack_async"}
 
 
 def cycles() -> Row:
@@ -270,24 +270,24 @@ def cycles() -> Row:
     return Row("modules in or above an import cycle", str(len(graph)), "0", not graph, [*graph])
 
 
-# One conversion's way
+# The files that one conversion passes through
 
 
-class Way:
-    """Notes the file of each of the package's functions that is entered, in every thread."""
+class CallTrace:
+    """Records the file of each call of a function of the package, in every thread."""
 
     def __init__(self) -> None:
         self.files: list[str] = []
         self.recording = False
 
-    def note(self, frame: FrameType, event: str, _: object) -> None:
-        """Take note of a call; made for `sys.setprofile`."""
+    def record(self, frame: FrameType, event: str, _: object) -> None:
+        """Record a call; for `sys.setprofile`."""
         if self.recording and event == "call":
             name = frame.f_code.co_filename
             if name.startswith(str(PACKAGE)):
                 self.files.append(name)
 
-    async def walk(self, outbox: Path) -> None:
+    async def track_one_sale(self, outbox: Path) -> None:
         """Track one sale with an outbox on disk and a transport that answers at once."""
 
         def answer(_: httpx.Request) -> httpx.Response:
@@ -303,23 +303,23 @@ class Way:
             self.recording = False
 
 
-def walked() -> list[str]:
+def trace_files() -> list[str]:
     """Return the files that one `track_sale` enters, in order, with repeats."""
-    way = Way()
-    threading.setprofile(way.note)  # the outbox's thread starts when the client opens
-    sys.setprofile(way.note)
+    trace = CallTrace()
+    threading.setprofile(trace.record)  # the outbox's thread starts when the client opens
+    sys.setprofile(trace.record)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(way.walk(Path(folder) / "outbox.db"))
+            asyncio.run(trace.track_one_sale(Path(folder) / "outbox.db"))
     finally:
         sys.setprofile(None)
         threading.setprofile(None)  # type: ignore[arg-type]
-    return way.files
+    return trace.files
 
 
-def way() -> tuple[Row, Row]:
+def files_of_one_sale() -> tuple[Row, Row]:
     """Count the files that one `track_sale` enters, and the changes from file to file."""
-    files_entered = walked()
+    files_entered = trace_files()
     entered = Counter(files_entered)
     changes = sum(before != after for before, after in pairwise(files_entered))
     places = [f"{Path(name).relative_to(ROOT)} {count}" for name, count in entered.most_common()]
@@ -327,7 +327,7 @@ def way() -> tuple[Row, Row]:
         Row(
             "files entered by one track_sale", str(len(entered)), "≤ 30", len(entered) <= 30, places
         ),
-        Row("changes of file on that way", str(changes), "≤ 110", changes <= 110),
+        Row("changes from file to file by one track_sale", str(changes), "≤ 110", changes <= 110),
     )
 
 
@@ -354,13 +354,13 @@ def main() -> None:
     )
     options = parser.parse_args()
     rows = [
-        *way(),
-        *(file_count(), density(), pronouns(), riddles(), comments()),
+        *files_of_one_sale(),
+        *(file_count(), density(), pronouns(), vague_words(), comments()),
         *(long_functions(), complex_functions(), cycles()),
         *([] if options.no_wheel else [wheel()]),
     ]
     for row in rows:
-        print(f"{'ok  ' if row.good else 'MISS'}  {row.name}: {row.value} (reach {row.reach})")
+        print(f"{'ok  ' if row.good else 'MISS'}  {row.name}: {row.value} (target {row.target})")
         if options.where and not row.good:
             print(*(f"        {line}" for line in row.places if options.folder in line), sep="\n")
 

@@ -43,8 +43,8 @@ def run(quick: bool) -> Row:
         number=NUMBER,
         measure="HubSpot: build + serialise + parse answers for 10,000 deals",
         against="`hubspot-api-client`, `hubspot-sdk`",
-        reach="≥ 5 × each",
-        got=", ".join(f"{ratio:.1f} × {name}" for name, ratio in ratios.items()),
+        target="≥ 5 × each",
+        result=", ".join(f"{ratio:.1f} × {name}" for name, ratio in ratios.items()),
         reached=min(ratios.values()) >= 5,
         details=rates({"anytrack_async": ours, **costs}, "deals"),
     )

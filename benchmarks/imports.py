@@ -28,22 +28,22 @@ _CODE = {
 
 
 def run(quick: bool) -> Row:
-    """Compare in fresh processes, by turns."""
+    """Compare in fresh processes, in turns."""
     times = _times(3 if quick else 25)
     more = {name: took - times[_HTTPX] for name, took in times.items()}
     return Row(
         number=NUMBER,
         measure="`import anytrack_async`",
         against="`import httpx`",
-        reach=f"≤ + {_MAX} ms",
-        got=(
+        target=f"≤ + {_MAX} ms",
+        result=(
             f"{_signed(more[_PACKAGE])} ms ({_WITH_NAMES} {_signed(more[_WITH_NAMES])} ms, "
             f"{_WITH_CLIENT} {_signed(more[_WITH_CLIENT])} ms)"
         ),
         reached=more[_PACKAGE] <= _MAX,
         details=(
             f"httpx: {times[_HTTPX]:.0f} ms",
-            f"anytrack_async, which loads a name when it is asked for: {times[_PACKAGE]:.0f} ms",
+            f"anytrack_async, which loads each name on first use: {times[_PACKAGE]:.0f} ms",
             f"{_WITH_NAMES}, httpx included: {times[_WITH_NAMES]:.0f} ms",
             f"{_WITH_CLIENT}, httpx included: {times[_WITH_CLIENT]:.0f} ms",
         ),
@@ -53,7 +53,7 @@ def run(quick: bool) -> Row:
 def _times(rounds: int) -> Mapping[str, float]:
     """Return the processor time of each import, in milliseconds."""
     with TemporaryDirectory() as cache:
-        # As installers leave it: with bytecode. A checkout may have none, and may write none.
+        # With bytecode, as installers leave a package; a checkout may have none.
         environ = os.environ | {"PYTHONPYCACHEPREFIX": cache}
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
         for code in _CODE.values():

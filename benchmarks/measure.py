@@ -11,11 +11,11 @@ from statistics import median
 from typing import Any, NamedTuple
 
 Run = Callable[[], "int | Awaitable[int]"]
-"""Does the work once and returns the number of its units; may be a coroutine function."""
+"""Does the work once and returns how many units that was; may be a coroutine function."""
 
 
 class Cost(NamedTuple):
-    """The cost of one unit of work in seconds: by the clock, and of this process's core."""
+    """The cost of one unit of work in seconds: by the clock, and of processor time."""
 
     wall: float
     cpu: float
@@ -33,11 +33,11 @@ class Row(NamedTuple):
     """One line of the table of results.
 
     Attributes:
-        number: its place in the table.
-        measure: the quantity.
+        number: of the row in the table.
+        measure: the measured quantity.
         against: the peer or baseline of the comparison.
-        reach: the target.
-        got: the result, ratio first.
+        target: the result to reach.
+        result: the ratio first, then further figures.
         reached: whether the result reaches the target; None if it could not be measured.
         details: absolute numbers, best first.
     """
@@ -45,8 +45,8 @@ class Row(NamedTuple):
     number: int
     measure: str
     against: str
-    reach: str
-    got: str
+    target: str
+    result: str
     reached: bool | None
     details: tuple[str, ...] = ()
 
@@ -54,7 +54,7 @@ class Row(NamedTuple):
         return json.dumps(self._asdict(), ensure_ascii=False)
 
     @classmethod
-    def of_json(cls, text: str) -> Row:
+    def from_json(cls, text: str) -> Row:
         fields: dict[str, Any] = json.loads(text)
         return cls(**{**fields, "details": tuple(fields["details"])})
 
@@ -73,7 +73,7 @@ def interleaved(
     for _ in range(rounds):
         for name, run in runs.items():
             costs[name].append(cost_of(run, loop))
-    return {name: _median(each) for name, each in costs.items()}
+    return {name: _median(samples) for name, samples in costs.items()}
 
 
 def cost_of(run: Run, loop: Callable[..., Any] | None = None) -> Cost:

@@ -27,8 +27,8 @@ def run(quick: bool) -> Row:
         number=NUMBER,
         measure=f"memory, {many:,} conversions through `track_many`, SQLite outbox",
         against="ten thousand",
-        reach="+ ≤ 40 MiB",
-        got=f"+ {grown:.0f} MiB",
+        target="+ ≤ 40 MiB",
+        result=f"+ {grown:.0f} MiB",
         reached=grown <= 40,
         details=tuple(
             f"{count:,}: peak {peak:.0f} MiB, {count / seconds:,.0f} conversions/s"

@@ -36,8 +36,8 @@ def run(quick: bool) -> Row:
         number=NUMBER,
         measure=f"memory, {count:,} submits into a server answering after 1 s",
         against="posthog, segment, amplitude, snowplow",
-        reach="≤ + 30 MiB and zero refused",
-        got=f"+ {ours['grown']:.0f} MiB, {ours['refused']} refused ({theirs})",
+        target="≤ + 30 MiB and zero refused",
+        result=f"+ {ours['grown']:.0f} MiB, {ours['refused']} refused ({theirs})",
         reached=ours["grown"] <= 30 and not ours["refused"],
         details=(
             _line("anytrack_async", ours),
@@ -61,14 +61,14 @@ def ours(url: str, count: int) -> dict[str, Any]:
         async with client(url, sinks=[sink]) as tracker:
             for number in range(count):
                 await tracker.submit(conversion(record(number)), to=["meta"])
-        return 0  # else the client had raised
+        return 0  # `submit` would have raised for a refused sale
 
     asyncio.run(main(1))  # imports and connects before the measurement
     return _grown(count, lambda: asyncio.run(main(count)))
 
 
 def peer(name: str, url: str, count: int) -> dict[str, Any]:
-    """Give a tracker *count* sales, without waiting until they are sent."""
+    """Pass *count* sales to a tracker, without waiting until they are sent."""
     track = getattr(trackers, name)
     logging.disable()
     track(url, (), wait=False)

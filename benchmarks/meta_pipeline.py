@@ -17,7 +17,7 @@ NEEDS = ("facebook_business",)
 
 
 def run(quick: bool) -> Row:
-    """Compare: objects are made beforehand, and once more with their making in the measure."""
+    """Compare with objects made beforehand, and once more with making them included."""
     plain = records(4_000 if quick else 20_000)
     with running() as server, facebook.redirected_to(server.url):
         sales = [conversion(sale) for sale in plain]
@@ -43,8 +43,8 @@ def run(quick: bool) -> Row:
         number=NUMBER,
         measure="conversions/s through the whole pipeline, Meta lane, memory outbox",
         against="facebook-business `EventRequest`, 1,000 a request",
-        reach="≥ 2.5 ×",
-        got=f"{ratio:.1f} × (one by one {one_by_one:.1f} ×, "
+        target="≥ 2.5 ×",
+        result=f"{ratio:.1f} × (one by one {one_by_one:.1f} ×, "
         f"made from records {from_records:.1f} ×)",
         reached=ratio >= 2.5,
         details=rates(costs, "conversions"),

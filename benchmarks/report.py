@@ -20,7 +20,7 @@ interleaved runs. `make bench` makes them again; `NOTES.md` explains them.
 Machine: {machine}; load average {load:.1f} at the end (about 1.5 is this work alone, more
 slows both sides down). Peers: {peers}. {day}.
 
-| # | measure | against | reach | got | verdict |
+| # | measure | against | target | result | verdict |
 |---|---|---|---|---|---|
 """
 _PEERS = (
@@ -44,7 +44,14 @@ def render(rows: Sequence[Row]) -> str:
 
 
 def _line(row: Row) -> str:
-    cells = (str(row.number), row.measure, row.against, row.reach, row.got, _VERDICTS[row.reached])
+    cells = (
+        str(row.number),
+        row.measure,
+        row.against,
+        row.target,
+        row.result,
+        _VERDICTS[row.reached],
+    )
     return f"| {' | '.join(cells)} |"
 
 
@@ -64,7 +71,7 @@ def read_rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [Row.of_json(line) for line in lines if line.startswith('{"number"')]
+    return [Row.from_json(line) for line in lines if line.startswith('{"number"')]
 
 
 def _peers() -> str:

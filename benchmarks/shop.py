@@ -27,7 +27,7 @@ _AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari
 
 
 def record(number: int) -> Record:
-    """Sale *number* as a plain record, the way a form would give it."""
+    """Return sale *number* as a plain record, as a form would submit it."""
     return {
         "order_id": f"order-{number}",
         "revenue": f"{number % 500}.90",
@@ -71,23 +71,23 @@ def conversion(sale: Record) -> Conversion:
 
 
 def conversions(count: int, first: int = 0) -> Iterator[Conversion]:
-    """*count* conversions, made as they are asked for."""
+    """Yield *count* conversions, each made when needed."""
     return (conversion(record(number)) for number in range(first, first + count))
 
 
 def meta_sink(url: str, **settings: Any) -> MetaSink:
-    """A sink for Meta, at the server."""
+    """Return a sink that sends to the server as to Meta."""
     return MetaSink(MetaSettings(pixel_id="1", access_token="token", base_url=url, **settings))
 
 
 def hubspot_sink(url: str, **settings: Any) -> HubSpotSink:
-    """A sink for HubSpot, at the server; without its ten-second limit."""
+    """Return a sink that sends to the server as to HubSpot, without the ten-second limit."""
     return HubSpotSink(
         HubSpotSettings(access_token="token", base_url=url, rate_limit=10**9, **settings)
     )
 
 
 def client(url: str, *, http: HttpSettings | None = None, **options: Any) -> AnyTrackClient:
-    """A client whose AnyTrack is the server, and that waits on leaving until all is delivered."""
+    """Return a client of the server that delivers everything before it closes."""
     options = {"delivery": DeliverySettings(drain=900.0), "log": False, **options}
     return AnyTrackClient("key", "account", base_url=f"{url}/v1", http=http, **options)

@@ -32,11 +32,11 @@ def run(quick: bool) -> Row:
         number=NUMBER,
         measure="what `await submit()` adds to a Starlette request (memory, SQLite)",
         against="the same handler without",
-        reach="p50 ≤ 0.1 ms, ≤ 3 ms",
-        got=f"p50 + {memory:.3f} ms, + {sqlite:.2f} ms",
+        target="p50 ≤ 0.1 ms, ≤ 3 ms",
+        result=f"p50 + {memory:.3f} ms, + {sqlite:.2f} ms",
         reached=memory <= 0.1 and sqlite <= 3,
         details=(
-            f"memory, without a rest between: {busy:+.3f} ms; deliveries then fall into others",
+            f"memory, without a pause between requests: {busy:+.3f} ms; deliveries then overlap",
         ),
     )
 

@@ -54,7 +54,7 @@ LINES: list[tuple[Event, int, str]] = [
     (
         LaneDown(destination="meta", reason="status 503"),
         logging.WARNING,
-        "meta: does not answer, probing: status 503",
+        "meta: down, probing: status 503",
     ),
     (
         LaneHeld(destination="meta", reason="code 190", cause="credentials"),

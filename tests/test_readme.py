@@ -66,7 +66,7 @@ def test_example_runs(heading: str, code: str, sandbox: Sandbox, tmp_path: Path)
     (tmp_path / "orders.csv").write_text(rows, encoding="utf-8")
     outbox = {"ANYTRACK_OUTBOX": str(tmp_path / "outbox.db")}
 
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code + AFTERWARDS.get(heading, "")],
         cwd=tmp_path,
         env={**os.environ, **sandbox.environment(), **outbox},
@@ -75,8 +75,8 @@ def test_example_runs(heading: str, code: str, sandbox: Sandbox, tmp_path: Path)
         timeout=60,
     )
 
-    assert ran.returncode == 0, ran.stderr
-    assert "Traceback" not in ran.stderr
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_examples_reached_the_services(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_the_readme_lists_every_environment_variable_that_is_read() -> None:
     assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | {OUTBOX_VARIABLE}
 
 
-def test_what_is_sent_at_once_is_as_the_readme_says() -> None:
+def test_the_readme_has_the_default_batch_sizes_and_concurrency() -> None:
     meta = MetaSettings(pixel_id="1", access_token="t")
     hubspot = HubSpotSink(HubSpotSettings(access_token="t")).limits
     text = " ".join(README.split())

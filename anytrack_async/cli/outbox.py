@@ -59,11 +59,9 @@ def replay(
     The client that has this outbox open sends them at once; without one, the next client does.
     """
     count = anyio.run(_replay, outbox_path(), destination, event_ids or None)
-    stdout_console().print(
-        f"{count} due again at {destination}; the client that has the outbox open, or the next "
-        "one, sends them",
-        soft_wrap=True,
-    )
+    advice = "; the client that has the outbox open, or the next client, sends them"
+    message = f"{count} due again at {destination}{advice if count else ''}"
+    stdout_console().print(message, soft_wrap=True)
 
 
 async def _read_dead_letters(

@@ -39,25 +39,25 @@ from anytrack_async.transport.message import Transport
 class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
     """Tracks conversions and reads them back.
 
-    Use it as ``async with AnyTrackClient(…) as client``, one for the whole application. Every
-    accepted conversion goes to AnyTrack and to each sink, at the pace of each. Leaving the block
-    delivers the remaining conversions, leaves them in a durable outbox for the next client, or
-    names them in an error.
+    Use one client for the whole application: ``async with AnyTrackClient(…) as client``. Every
+    accepted conversion goes to AnyTrack and to each sink, and no destination waits for another.
+    Leaving the block delivers the remaining conversions. Those that cannot be delivered stay in a
+    durable outbox for the next client; with an outbox in memory, an error names them.
 
     Args:
         api_key: AnyTrack's API key.
         account_id: AnyTrack's account id.
-        base_url: URL of AnyTrack's REST interface.
+        base_url: URL of AnyTrack's REST API.
         sinks: further destinations: `MetaSink`, `HubSpotSink`, your own.
-        outbox: where accepted conversions wait: an `Outbox`, or a path for a `SQLiteOutbox`;
-            default: in memory.
+        outbox: where accepted conversions wait: an `Outbox`, or the path of a file for a
+            `SQLiteOutbox`; default: a `MemoryOutbox`.
         delivery: retries, drain, back-pressure.
         http: timeouts, connections, retries and engine for AnyTrack.
         observers: notified of events, in addition to the logger ``anytrack_async``.
         log: whether events are logged.
         from_start: destinations new to the outbox that also get the conversions accepted before.
-        transport: replaces the connections to AnyTrack, e.g. `httpx.MockTransport`; a sink takes
-            its own, which may be the same one. Closed with the client.
+        transport: replaces the connections to AnyTrack, e.g. `httpx.MockTransport`; closed with the
+            client. Each sink has a transport of its own, which may be the same object.
 
     Attributes:
         conversions: the conversions that AnyTrack has recorded.
@@ -67,7 +67,8 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
 
     Raises:
         ConfigurationError: a setting is missing or wrong; the message names it.
-        UndeliveredError: on leaving the block, if only memory held undelivered conversions.
+        UndeliveredError: on leaving the block, if undelivered conversions are lost with an outbox
+            in memory.
     """
 
     def __init__(
@@ -90,8 +91,8 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         self._counters = Counters()
         logging = (LoggingObserver(),) if log else ()
         observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
-        # Reads and deliveries have a session each: a read is retried by its session, a delivery by
-        # its lane.
+        # Reads and deliveries use separate sessions: a session retries reads, but a lane retries
+        # deliveries.
         self._session = anytrack_session(settings, transport=transport)
         self._anytrack = AnyTrackSink(
             settings, transport=transport, batch_timeout=delivery.batch_timeout
@@ -105,7 +106,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             notify=observer.notify,
             from_start=from_start,
         )
-        # Without AnyTrack's, which cannot be pushed to.
+        # Without AnyTrack's sink: there are no pushes to AnyTrack.
         self._sinks = {sink.name: sink for sink in sinks}
         for sink in sinks:
             if isinstance(sink, SupportsObserver):
@@ -128,24 +129,25 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         """Return a client that is configured by environment variables.
 
         ``ANYTRACK_API_KEY`` and ``ANYTRACK_ACCOUNT_ID`` are required; ``ANYTRACK_BASE_URL`` and
-        ``ANYTRACK_OUTBOX`` (a path; unset: memory) are optional. Every other registered destination
-        is on when its variables are set; ``anytrack destinations`` lists them.
+        ``ANYTRACK_OUTBOX`` (a path; if unset, the outbox is in memory) are optional. Every other
+        registered destination is on if its variables are set; ``anytrack destinations`` lists them.
 
         Args:
-            environ: instead of the process's environment.
-            sinks: in addition to those that the environment configures.
-            outbox: instead of the one that the environment configures.
+            environ: variables to use instead of the process's environment.
+            sinks: sinks in addition to those that the environment configures.
+            outbox: replaces the outbox that the environment configures.
             delivery: retries, drain, back-pressure.
             http: timeouts, connections, retries and engine for AnyTrack.
             observers: notified of events.
             log: whether events are logged.
-            from_start: destinations new to the outbox that also get conversions accepted before.
+            from_start: destinations new to the outbox that also get the conversions accepted
+                before.
             transport: replaces all connections, including those of the environment's sinks.
 
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
-        # AnyTrack's sink is made by the client itself: it has to know the lease.
+        # The client creates AnyTrack's sink itself, because that sink depends on the lease.
         settings = AnyTrackSettings.from_env(environ)
         return cls(
             settings.api_key,
@@ -170,8 +172,8 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         return self._dispatcher.outbox
 
     async def stats(self) -> Stats:
-        """Return what this client did, and the depths of its outbox, for each destination."""
-        # The outbox may have destinations that this client has no lane for: their state is None.
+        """Return this client's counters and the depths of its outbox, for each destination."""
+        # The outbox may have destinations without a lane in this client: their state is None.
         depths, states = await self.outbox.depths(), self._dispatcher.states()
         return Stats(
             submitted=self._counters.submitted,
@@ -186,23 +188,23 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         )
 
     def resume(self, destination: str) -> None:
-        """Let a lane that is held, throttled or down continue at once.
+        """Let the lane of *destination* continue at once if it is held, throttled or down.
 
-        A lane holds when its destination needs an operator, see `LaneHeld`. If it was the
-        credentials, replace them first: with `use_api_key`, or the sink's own ``use_token``.
+        A lane holds when its destination needs an operator, see `LaneHeld`. If the credentials were
+        rejected, replace them first, with `use_api_key` or the sink's own ``use_token``.
 
         Raises:
-            ConfigurationError: there is no such destination.
+            ConfigurationError: the client has no such destination.
         """
         self._dispatcher.resume(destination)
 
     def use_api_key(self, api_key: str) -> None:
-        """Use *api_key* for AnyTrack from the next request on, and resume its lane.
+        """Use *api_key* for AnyTrack from the next request on, and resume AnyTrack's lane.
 
         Raises:
-            ConfigurationError: it cannot be an API key.
+            ConfigurationError: *api_key* cannot be sent in a header.
         """
-        # A key that is refused here changes neither of the two sessions.
+        # This raises for an invalid key, so that neither of the two sessions changes.
         self._session.authorize(api_key)
         self._anytrack.use_token(api_key)
         self.resume(ANYTRACK)
@@ -211,7 +213,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         """Send a destination's dead letters again: those of *event_ids*, or all.
 
         Returns:
-            How many conversions are due again.
+            The number of conversions that will be sent again.
 
         Raises:
             ConfigurationError: *event_ids* is a single string.
@@ -230,8 +232,8 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
                 try:
                     yield self
                 finally:
-                    # Pushes end here: the dispatcher closes the sinks. Reads work until it has
-                    # delivered the rest, which may take `drain` seconds.
+                    # Pushes end here, because the dispatcher closes the sinks. Reads still work
+                    # while it delivers the remaining conversions, for up to `drain` seconds.
                     self._closing = True
         finally:
             self._session.closed = True
@@ -241,7 +243,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
 def _settings(
     api_key: str | None, account_id: str | None, base_url: str | None, http: HttpSettings | None
 ) -> AnyTrackSettings:
-    # None keeps the default that AnyTrackSettings has, so it is stated in one place.
+    # None keeps the default of AnyTrackSettings, so that defaults are stated in one place.
     options = {"base_url": base_url, "http": http}
     explicit: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     return AnyTrackSettings(
@@ -255,6 +257,6 @@ def _required(name: str, value: str | None) -> str:
     if value:
         return value
     raise ConfigurationError(
-        f"{name} is missing: pass it, or set ANYTRACK_{name.upper()} and use "
+        f"{name} is missing: pass it to AnyTrackClient, or set ANYTRACK_{name.upper()} and use "
         "AnyTrackClient.from_env()"
     )

@@ -1,4 +1,4 @@
-"""Arguments and environment variables of the client: checked, and made into sinks and an outbox."""
+"""Checks the client's arguments and environment variables; makes sinks and the outbox from them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from anytrack_async.settings.delivery import BATCH_SHARE_OF_LEASE, DeliverySetti
 from anytrack_async.transport.message import Transport
 
 OUTBOX_VARIABLE = "ANYTRACK_OUTBOX"
+"""The environment variable with the path of the outbox file."""
 
 
 def sinks_from_env(
     environ: Mapping[str, str] | None = None, transport: Transport | None = None
 ) -> list[Sink]:
-    """Return the sinks that the environment configures, without AnyTrack's.
+    """Return the sinks that the environment configures, except AnyTrack's.
 
     Args:
-        environ: instead of the process's environment.
-        transport: instead of the sinks' connections.
+        environ: variables to use instead of the process's environment.
+        transport: replaces the sinks' connections.
 
     Raises:
         ConfigurationError: a variable is missing or wrong; the message names it.
@@ -40,24 +41,24 @@ def sinks_from_env(
 
 
 def outbox_from_env(environ: Mapping[str, str] | None = None) -> Outbox:
-    """Return the outbox at the path in ``ANYTRACK_OUTBOX``; in memory if that is not set."""
+    """Return the outbox at the path in ``ANYTRACK_OUTBOX``, or one in memory if that is not set."""
     return make_outbox((os.environ if environ is None else environ).get(OUTBOX_VARIABLE) or None)
 
 
 def make_outbox(outbox: Outbox | str | os.PathLike[str] | None) -> Outbox:
-    """Return *outbox* itself, a SQLite outbox if it is a path, one in memory if it is None.
+    """Return *outbox* itself, a SQLite outbox for a path, or an outbox in memory for None.
 
     Raises:
-        ConfigurationError: it is something else.
+        ConfigurationError: *outbox* is neither an outbox nor a path.
     """
     if outbox is None:
         return MemoryOutbox()
     if isinstance(outbox, str | os.PathLike):
-        # Only here: a client with its outbox in memory never loads sqlite3.
+        # Imported here, so that a client with its outbox in memory never loads sqlite3.
         from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
         return SQLiteOutbox(Path(outbox))
-    # `Outbox` is a protocol, not a base class: a method that every outbox has stands for it.
+    # `Outbox` is a protocol without a runtime check: look for one of its methods.
     if not hasattr(outbox, "claim"):
         kind = type(outbox).__name__
         raise ConfigurationError(f"outbox must be an Outbox or a path, got {kind}")
@@ -65,10 +66,10 @@ def make_outbox(outbox: Outbox | str | os.PathLike[str] | None) -> Outbox:
 
 
 def delivery_settings(settings: object) -> DeliverySettings:
-    """Return *settings*, or the defaults for None.
+    """Return *settings*, or the default settings for None.
 
     Raises:
-        ConfigurationError: it is something else.
+        ConfigurationError: *settings* is not a `DeliverySettings`.
     """
     if settings is None:
         return DeliverySettings()
@@ -79,10 +80,11 @@ def delivery_settings(settings: object) -> DeliverySettings:
 
 
 def check_lease(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
-    """Refuse a lease that is too short for a sink's timeouts: its batches would be cut short.
+    """Check that the lease is long enough for the timeouts of every sink.
 
-    A HubSpot batch takes three requests, so with a timeout of 80 s it may need 240 s. A batch gets
-    four fifths of the lease, so the lease must be 300 s or more.
+    With a shorter lease, batches would be cut off. For example, a HubSpot batch needs three
+    requests, so 240 s with a timeout of 80 s. A batch gets four fifths of the lease, so the lease
+    must be 300 s or more.
 
     Raises:
         ConfigurationError: the message names both settings and a lease that is long enough.
@@ -95,7 +97,7 @@ def check_lease(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
 
 def _lease_message(name: str, needed: float, available: float) -> str:
     lease = needed / BATCH_SHARE_OF_LEASE
-    # Rounded up to a number that a person would write; infinity cannot be rounded.
+    # Rounded up to whole seconds; infinity cannot be rounded.
     sufficient = ceil(lease) if isfinite(lease) else lease
     return (
         f"the lease is too short for the timeout of {name!r}: set "
@@ -108,11 +110,11 @@ def check_sinks(sinks: object) -> tuple[Sink, ...]:
     """Return *sinks* as a tuple.
 
     Raises:
-        ConfigurationError: it is not a list, or one of them is not a sink.
+        ConfigurationError: *sinks* is not a list, or contains something else than sinks.
     """
     checked = as_tuple("sinks", sinks)
     for sink in checked:
-        # A sink class has the same methods as a sink, and is the likeliest mistake.
+        # The likeliest mistake is a class instead of an object, and it has the same methods.
         if isinstance(sink, type) or not hasattr(sink, "deliver") or not hasattr(sink, "limits"):
             kind = sink.__name__ if isinstance(sink, type) else type(sink).__name__
             raise ConfigurationError(
@@ -122,12 +124,12 @@ def check_sinks(sinks: object) -> tuple[Sink, ...]:
 
 
 def as_tuple(argument: str, values: object) -> tuple[Any, ...]:
-    """Return *values*, given as *argument*, as a tuple: an iterator can be read only once.
+    """Return *values*, the value of *argument*, as a tuple: an iterator can be read only once.
 
     Raises:
-        ConfigurationError: it is a single thing, or a string, which would be read letter by letter.
+        ConfigurationError: *values* is not iterable, or is a string, which would be read letter by
+            letter.
     """
-    # A lone sink or observer is not iterable; a string is, but is never meant to be.
     if isinstance(values, str) or not isinstance(values, (list, tuple, Iterable)):
         raise ConfigurationError(f"{argument} must be a list, got {type(values).__name__}")
     return tuple(values)

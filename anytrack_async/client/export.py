@@ -36,7 +36,7 @@ _JSON_FIELDS = (
     *CSV_COLUMNS,
     *("event_id", "event_name", "order_id", "user_agent", "page_url", "sub_ids", "custom_data"),
 )
-_ROWS_PER_WRITE = 1_000
+_SLICE_SIZE = 1_000
 """Conversions formatted and written in one call to a worker thread."""
 
 # A spreadsheet runs a cell that starts with one of these as a formula.
@@ -49,70 +49,70 @@ async def export(
     path: str | os.PathLike[str],
     format_: str | None = None,
 ) -> int:
-    """Write *conversions* to a file and return how many there were.
+    """Write *conversions* to a file and return the number written.
 
-    The file appears complete or not at all: it is written under another name in the same folder
+    The file appears complete or not at all: it is written under a temporary name in the same folder
     and renamed at the end. It contains visitors' IP addresses, so only its owner may read it.
 
     Args:
-        conversions: the conversions; closed at the end.
-        path: the file.
-        format_: ``"csv"`` or ``"jsonl"``; default: the file's suffix.
+        conversions: the conversions; the generator is closed at the end.
+        path: path of the file.
+        format_: ``"csv"`` or ``"jsonl"``; default: the path's suffix.
 
     Raises:
-        ConfigurationError: there is no such format.
+        ConfigurationError: the format is unknown.
         OSError: the file cannot be written.
     """
     target = Path(path)
     format_rows = _find_formatter(format_ or target.suffix.lstrip(".").lower())
     async with aclosing(conversions):
-        part = await to_thread.run_sync(_open_part, target)
+        file = await to_thread.run_sync(_open_temporary, target)
         try:
-            count = await _write(conversions, part, format_rows)
-            await to_thread.run_sync(_publish, part, target)
+            count = await _write(conversions, file, format_rows)
+            await to_thread.run_sync(_publish, file, target)
         except BaseException:
             # Shielded: a cancelled export must not leave its unfinished file behind.
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(_discard, part)
+                await to_thread.run_sync(_discard, file)
             raise
         return count
 
 
-def _open_part(target: Path) -> IO[bytes]:
-    # In the target's folder: only within a file system is a rename atomic.
+def _open_temporary(target: Path) -> IO[bytes]:
+    # In the target's folder, because a rename is atomic only within one file system.
     return NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False)
 
 
-def _publish(part: IO[bytes], target: Path) -> None:
-    part.flush()
-    # On disk before the rename: after a power loss the name would lead to an empty file.
-    os.fsync(part.fileno())
-    part.close()
-    Path(part.name).replace(target)
+def _publish(file: IO[bytes], target: Path) -> None:
+    file.flush()
+    # Otherwise the name could refer to an empty file after a power loss.
+    os.fsync(file.fileno())
+    file.close()
+    Path(file.name).replace(target)
 
 
-def _discard(part: IO[bytes]) -> None:
-    part.close()
-    Path(part.name).unlink(missing_ok=True)
+def _discard(file: IO[bytes]) -> None:
+    file.close()
+    Path(file.name).unlink(missing_ok=True)
 
 
 async def _write(
-    conversions: AsyncIterator[Conversion], part: IO[bytes], format_rows: _Formatter
+    conversions: AsyncIterator[Conversion], file: IO[bytes], format_rows: _Formatter
 ) -> int:
     count = 0
     async with aclosing(_in_slices(conversions)) as slices:
         async for rows in slices:
-            await to_thread.run_sync(_append, part, format_rows, rows, not count)
+            await to_thread.run_sync(_append, file, format_rows, rows, not count)
             count += len(rows)
     if not count:  # a CSV file without conversions still has its header
-        await to_thread.run_sync(_append, part, format_rows, (), True)
+        await to_thread.run_sync(_append, file, format_rows, (), True)
     return count
 
 
 def _append(
-    part: IO[bytes], format_rows: _Formatter, rows: Sequence[Conversion], first: bool
+    file: IO[bytes], format_rows: _Formatter, rows: Sequence[Conversion], first: bool
 ) -> None:
-    part.write(format_rows(rows, first))
+    file.write(format_rows(rows, first))
 
 
 async def _in_slices(
@@ -121,7 +121,7 @@ async def _in_slices(
     rows: list[Conversion] = []
     async for conversion in conversions:
         rows.append(conversion)
-        if len(rows) == _ROWS_PER_WRITE:
+        if len(rows) == _SLICE_SIZE:
             yield rows
             rows = []
     if rows:
@@ -167,7 +167,7 @@ def _plain(row: Conversion, name: str) -> Any:
     value = getattr(row, name)
     if name == "timestamp":
         return value.isoformat()
-    # Revenue as text: as a JSON number, 49.90 would be read back as 49.9, and 0.1 inexactly.
+    # Revenue is text: as a JSON number, 49.90 would be read back as 49.9, and 0.1 inexactly.
     return str(value) if name in ("revenue", "conversion_type") else value
 
 

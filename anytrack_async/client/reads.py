@@ -1,7 +1,7 @@
 """`Reads`: conversions, attribution, affiliates and reports, read back from AnyTrack.
 
-A client that only tracks never loads the modules that reading needs: they stand behind
-`_LazyModule`, so the first read imports them, or the first look at a method's annotations.
+A client that only tracks never imports the modules that reads need. Each of them is a `_LazyModule`
+here, imported by the first read, or when a method's annotations are evaluated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from anytrack_async.transport.session import Session
 
 
 class _LazyModule(ModuleType):
-    """Stands for the module of its name, and imports it when one of its attributes is needed."""
+    """A proxy that imports the module of its name when one of its attributes is first used."""
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(import_module(self.__name__), attribute)
@@ -40,7 +40,7 @@ else:
 
 
 class Reads:
-    """The part of the client that reads; each method names the endpoint method that does the work.
+    """The part of the client that reads; each docstring names the endpoint method that is called.
 
     All raise `InvalidArgumentError` for a wrong argument, a `ServiceError` after the last retry,
     `DecodeError` for a response that cannot be read, and `ClosedError` once the client is closed.
@@ -75,7 +75,7 @@ class Reads:
         source: str | None = None,
         campaign_id: str | None = None,
     ) -> list[Conversion]:
-        """Return the conversions in a range, default the last 30 days: `Conversions.list`."""
+        """Return the conversions in a range, by default the last 30 days: `Conversions.list`."""
         return await self.conversions.list(
             date_range=date_range, source=source, campaign_id=campaign_id
         )
@@ -107,7 +107,7 @@ class Reads:
         return await self.attribution.calculate(conversion_id)
 
     async def get_touchpoints(self, conversion_id: str) -> list[answers.Touchpoint]:
-        """Return the journey to a conversion in time order: `Attributions.touchpoints`."""
+        """Return a conversion's touchpoints, earliest first: `Attributions.touchpoints`."""
         return await self.attribution.touchpoints(conversion_id)
 
     async def get_affiliate_performance(
@@ -126,7 +126,7 @@ class Reads:
         return await self.affiliates.top(metric=metric, limit=limit, date_range=date_range)
 
     async def get_daily_report(self, day: date | None = None) -> answers.DailyReport:
-        """Return the totals of one UTC day, default today: `Reports.daily`."""
+        """Return the totals of one UTC day, by default today: `Reports.daily`."""
         return await self.reports.daily(day)
 
     async def export_conversions_csv(
@@ -158,13 +158,14 @@ class Reads:
     ) -> int:
         """Write the conversions in a range to a file; its suffix selects the format.
 
-        ``.csv`` is as `export_conversions_csv` writes it; ``.jsonl`` has one JSON object per line.
+        A ``.csv`` file is the same as from `export_conversions_csv`; a ``.jsonl`` file has one JSON
+        object per line.
 
         Returns:
             The number of conversions written.
 
         Raises:
-            ConfigurationError: the suffix is neither of the two.
+            ConfigurationError: the suffix is neither ``.csv`` nor ``.jsonl``.
             OSError: the file cannot be written.
         """
         conversions = self.stream_conversions(date_range, source=source, campaign_id=campaign_id)

@@ -14,15 +14,15 @@ from anytrack_async.events import DeadLettered, Delivered, Dropped, Event, Retri
 class DestinationStats:
     """One destination's counters and depths.
 
-    Counters start at zero with this client; depths are the outbox's and count conversions that
-    other processes accepted, too.
+    Counters start at zero with this client. Depths are those of the outbox, so they include
+    conversions that other processes accepted.
 
     Attributes:
         state: the lane's state; None if this client has no open lane for the destination.
         delivered: conversions delivered.
         retried: times a conversion went back to the outbox.
         dead_lettered: conversions that became dead letters.
-        dropped: conversions that closing gave up, because only memory held them.
+        dropped: undelivered conversions that closing gave up, because the outbox was in memory.
         waiting: conversions not delivered yet, including those in flight and retrying.
         in_flight: waiting conversions that are being sent now.
         retrying: waiting conversions that failed and will be attempted again.
@@ -56,8 +56,8 @@ class Stats:
 class Counters:
     """The observer that counts events."""
 
-    # Called for each batch, not for each conversion, and always on the event loop: plain integers
-    # need no lock.
+    # Notified once per batch, not per conversion, and always on the event loop: plain integers need
+    # no lock.
     def __init__(self) -> None:
         self.submitted = 0
         self._counts: dict[str, dict[str, int]] = {}
@@ -80,9 +80,9 @@ class Counters:
             case Dropped(destination=name, event_ids=ids):
                 self._add(name, "dropped", len(ids))
             case _:
-                pass  # the lane's state is read from the lane itself
+                pass  # other events have no counter; a lane's state is read from the lane
 
     def _add(self, destination: str, counter: str, count: int) -> None:
-        # Absent rather than zero, so that DestinationStats fills in its own defaults.
+        # A counter is absent rather than zero, so that DestinationStats fills in its default.
         counts = self._counts.setdefault(destination, {})
         counts[counter] = counts.get(counter, 0) + count

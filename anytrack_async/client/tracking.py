@@ -1,4 +1,4 @@
-"""Sending conversions: through the outbox (`Tracking`), or straight to a destination (`Pushing`).
+"""Sending conversions: through the outbox (`Tracking`), or directly to a destination (`Pushing`).
 
 The methods have the names of AnyTrack's synchronous client.
 """
@@ -48,8 +48,8 @@ class Tracking:
     async def submit(self, conversion: Conversion, *, to: Sequence[str] | None = None) -> Delivery:
         """Store *conversion* in the outbox and return its `Delivery`; lanes deliver it from there.
 
-        With a durable outbox it is on disk when this returns. Submitting the same event id again
-        changes nothing and returns the first conversion's delivery.
+        With a durable outbox, the conversion is on disk when this returns. Submitting the same
+        event id again changes nothing and returns the first conversion's delivery.
 
         Args:
             conversion: the conversion; it may have been submitted before.
@@ -57,11 +57,11 @@ class Tracking:
 
         Raises:
             ConflictError: its event id was accepted before with other content.
-            QueueFullError: the outbox is full and ``on_full="raise"``; it was not accepted.
-            ClosedError: the client is not open; it was not accepted.
-            OutboxError: it could not be stored; it was not accepted.
+            QueueFullError: the outbox is full and ``on_full="raise"``; nothing was accepted.
+            ClosedError: the client is not open; nothing was accepted.
+            OutboxError: the conversion could not be stored; nothing was accepted.
             ConfigurationError: *to* names a destination that the client does not have.
-            TypeError: it is not a `Conversion`.
+            TypeError: *conversion* is not a `Conversion`.
         """
         (delivery,) = await self._dispatcher.submit(_check_conversions((conversion,)), to)
         if delivery is None:
@@ -79,10 +79,10 @@ class Tracking:
         Raises:
             ConflictError: an event id was accepted before with other content; all other conversions
                 of the call are accepted.
-            QueueFullError: the outbox has no space for all of them; none was accepted.
-            TypeError: one of them is not a `Conversion`; none was accepted.
+            QueueFullError: the outbox has no space for all conversions; none was accepted.
+            TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
         """
-        batch = _check_conversions(conversions)  # all of them before any is stored
+        batch = _check_conversions(conversions)  # all conversions, before any is stored
         deliveries = await self._dispatcher.submit(batch, to)
         # The usual case: all are new, and the batch is returned without looking at each delivery.
         if isinstance(deliveries, DeliveryBatch):
@@ -116,8 +116,8 @@ class Tracking:
             in_flight: how many conversions may be accepted and not yet reported.
 
         Raises:
-            ConfigurationError: there is no such destination, or *in_flight* is less than 1. At
-                once.
+            ConfigurationError: there is no such destination, or *in_flight* is less than 1. Raised
+                at once.
             ClosedError: the client is not open, or closed before *source* ended.
             UndeliveredError: the client closed before everything was delivered.
             QueueFullError: the outbox is full and ``on_full="raise"``; conversions that were not
@@ -140,24 +140,24 @@ class Tracking:
         """Track one conversion and wait until AnyTrack has confirmed it.
 
         Args:
-            conversion: the conversion; or give its fields by keyword.
+            conversion: the conversion; alternatively, pass its fields by keyword.
             conversion_type: sale, lead, signup or custom; default: custom.
             event_name: the name of a custom event.
-            click_id: AnyTrack's id of the click that led here.
+            click_id: AnyTrack's id of the click that led to the conversion.
             timeout: seconds to wait for AnyTrack, None to wait as long as it takes.
             fields: all other fields of a `Conversion`.
 
         Raises:
             TypeError: both a conversion and fields are given.
             InvalidConversionError: a field is invalid; the message names it.
-            DeliveryTimeoutError: AnyTrack has not confirmed it in time. It is safely queued and
-                will be delivered; keep waiting with ``error.delivery``.
-            DeadLetterError: AnyTrack rejected it; the reason is in ``error.outcome``.
+            DeliveryTimeoutError: AnyTrack has not confirmed the conversion in time. It is safely
+                queued and will be delivered; keep waiting with ``error.delivery``.
+            DeadLetterError: AnyTrack rejected the conversion; ``error.outcome`` has the reason.
             ConflictError: its event id was accepted before with other content.
-            QueueFullError: the outbox had no space for it in time, see `submit`.
-            UndeliveredError: the client closed before AnyTrack confirmed it.
-            ClosedError: the client is not open; it was not accepted.
-            OutboxError: it could not be stored; it was not accepted.
+            QueueFullError: the outbox had no space for the conversion in time, see `submit`.
+            UndeliveredError: the client closed before AnyTrack confirmed the conversion.
+            ClosedError: the client is not open; nothing was accepted.
+            OutboxError: the conversion could not be stored; nothing was accepted.
         """
         if conversion is None:
             conversion = Conversion(
@@ -167,7 +167,7 @@ class Tracking:
                 **fields,
             )
         elif fields or conversion_type or event_name or click_id:
-            raise TypeError("give track_conversion a Conversion or its fields, not both")
+            raise TypeError("track_conversion needs a Conversion or its fields, not both")
         return await self._track(conversion, timeout)
 
     async def track_sale(
@@ -211,15 +211,16 @@ class Tracking:
 
     async def _track(self, conversion: Conversion, timeout: float | None) -> Receipt:
         delivery: Delivery | None = None
-        # One timeout for both waits: 20 s for space in a full outbox leave 10 s for AnyTrack.
+        # One timeout for both waits: after 20 s for space in a full outbox, 10 s remain for
+        # AnyTrack.
         with anyio.move_on_after(timeout):
             delivery = await self.submit(conversion)
             return _receipt(delivery.event_id, await delivery.at(ANYTRACK))
         if delivery is None:
             raise QueueFullError(
                 f"conversion {conversion.event_id!r} was not accepted within {timeout:g} s: the "
-                "outbox is full or slow; submit it again with this event_id, which cannot count it "
-                "twice"
+                "outbox is full or slow; submit it again with this event_id, so that it is not "
+                "counted twice"
             )
         raise _timeout_error(delivery, timeout or 0.0)
 
@@ -251,7 +252,7 @@ def _receipt(event_id: str, outcome: Outcome) -> Receipt:
 
 
 class Pushing:
-    """The part of the client that bypasses outbox and lanes: a push is sent once, and at once."""
+    """The part of the client that bypasses outbox and lanes: a push is sent at once, only once."""
 
     _sinks: Mapping[str, Sink]
     _closing = False
@@ -259,12 +260,13 @@ class Pushing:
     async def sync_with_meta_capi(
         self, conversion: Conversion, sink: Sink | None = None
     ) -> Outcome:
-        """Push one existing conversion to Meta's Conversions API now, past the outbox.
+        """Push one existing conversion to Meta's Conversions API now, bypassing the outbox.
 
         Args:
             conversion: the conversion. Meta and HubSpot recognise repeats by `event_id`. A
                 conversion that was read back has its original id only if AnyTrack returned its
-                ``custom_data``; under any other id, a destination that has it counts it twice.
+                ``custom_data``; under any other id, a destination that already has the conversion
+                counts it twice.
             sink: a `MetaSink`; default: the client's own.
 
         Returns:
@@ -273,14 +275,14 @@ class Pushing:
             never retried.
 
         Raises:
-            ConfigurationError: no sink is given and the client has none for Meta.
-            ClosedError: no sink is given and the client is closed or closing.
+            ConfigurationError: no sink is passed and the client has no sink for Meta.
+            ClosedError: no sink is passed and the client is closed or closing.
             TypeError: *conversion* is not a `Conversion`.
         """
         return await self._push(conversion, sink, "meta")
 
     async def sync_with_hubspot(self, conversion: Conversion, sink: Sink | None = None) -> Outcome:
-        """Push one existing conversion to HubSpot now, past the outbox.
+        """Push one existing conversion to HubSpot now, bypassing the outbox.
 
         See `sync_with_meta_capi`; *sink* is a `HubSpotSink`, and ``remote_id`` the deal's id.
         """
@@ -294,9 +296,12 @@ class Pushing:
 
     def _own_sink(self, name: str) -> Sink:
         if name not in self._sinks:
-            raise ConfigurationError(f"the client has no sink {name!r}: add one, or pass it here")
+            raise ConfigurationError(
+                f"the client has no sink for {name!r}: add it to AnyTrackClient(sinks=…), or pass "
+                "sink=…"
+            )
         if self._closing:
-            # The sink may be closed already: sending would open connections that nothing closes.
+            # The sink may be closed already: sending would open connections that stay open.
             raise ClosedError("the client is closed: use it inside its `async with` block")
         return self._sinks[name]
 
@@ -306,7 +311,7 @@ async def _deliver(sink: Sink, conversion: Conversion) -> Outcome:
     try:
         (outcome,) = await sink.deliver((conversion,))
     except BatchRejected as signal:
-        # The batch is this one conversion, so there is nothing to bisect.
+        # A batch of one conversion cannot be bisected.
         return Outcome.rejected(signal.reason, code=signal.code)
     except Throttled as signal:
         return Outcome.retry(signal.reason, code=signal.code, after=signal.after)

@@ -50,7 +50,7 @@ def _build(model: type[_Model], path: str, fields: Any) -> _Model:
     prefix = f"{path}." if path else ""
     for name in fields:
         if name not in attributes:
-            raise InvalidConversionError(f"{prefix}{name}", f"is no field of a {model.__name__}")
+            raise InvalidConversionError(f"{prefix}{name}", f"is not a field of {model.__name__}")
     for name, attribute in attributes.items():
         if attribute.default is attrs.NOTHING and name not in fields:
             raise InvalidConversionError(f"{prefix}{name}", "is missing")

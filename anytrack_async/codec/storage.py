@@ -58,8 +58,8 @@ def encode(conversion: Conversion) -> Encoded:
         head["id"] = conversion.id
     _add_exact_amounts(head, conversion, content)
     content_json = _to_sorted_json(content)
-    # The JSON of the content is needed by itself for the digest, so the record is put together as
-    # text: {"v":1,"timestamp":…} without its last brace, then the content.
+    # The digest needs the JSON of the content alone, so the record is assembled as text:
+    # {"v":1,"timestamp":…} without its last brace, then the content.
     payload = b'%b,"content":%b}' % (orjson.dumps(head)[:-1], content_json)
     return Encoded(payload, _digest(content_json))
 
@@ -79,7 +79,7 @@ def decode(payload: bytes, digest: bytes | None = None) -> Conversion:
     if version > _VERSION:
         raise DecodeError(
             f"stored conversion: a later release wrote format version {version}; this release "
-            f"reads up to {_VERSION}: upgrade"
+            f"reads up to version {_VERSION}: upgrade anytrack_async"
         )
     for older in range(version, _VERSION):
         head = _UPGRADES[older](head)
@@ -100,7 +100,7 @@ def _parse(payload: bytes) -> tuple[int, _Record]:
     except (orjson.JSONDecodeError, AttributeError, TypeError, KeyError):
         head, version = {}, None
     if type(version) is not int or version < min(_UPGRADES, default=_VERSION):
-        # Raised out here: the context of an error would hold the record, customer and all.
+        # Raised outside the `except` block: a JSON error as context would contain the record.
         raise DecodeError("stored conversion: not a record of this library")
     return version, head
 

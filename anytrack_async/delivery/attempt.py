@@ -100,7 +100,7 @@ class Attempt:
 
     def has_outcome(self, status: Status) -> bool:
         """Return whether any outcome has *status*."""
-        return any(outcome and outcome.status is status for outcome in self.outcomes)
+        return any(outcome and outcome.status == status for outcome in self.outcomes)
 
     def failure(self) -> SinkSignal | None:
         """Return why the batch failed as a whole, None if it did not.

@@ -44,7 +44,7 @@ class Dispatcher(AsyncContextManagerMixin):
     ``settings.drain`` seconds, also when the block was cancelled, then closes sinks and outbox.
 
     Raises:
-        UndeliveredError: on leaving, if only this process's memory held undelivered conversions.
+        UndeliveredError: on leaving, if conversions are undelivered and the outbox is not durable.
     """
 
     def __init__(
@@ -238,7 +238,7 @@ class Dispatcher(AsyncContextManagerMixin):
         if self._undelivered and not self._undelivered.lost:
             logger.info("%s", self._undelivered)
         for name, ids in self._undelivered.lost.items():
-            reason = "the client closed and only this process's memory held them"
+            reason = "the client closed and the outbox was only in memory"
             self._notify(Dropped(destination=name, event_ids=ids, reason=reason))
 
     # Tasks beside the lanes

@@ -193,7 +193,7 @@ class FlowControl:
             self._enter(LaneState.DOWN)
             self._notify(LaneDown(destination=self._destination, reason=reason))
         if self.probing:
-            self._pause(self._probe.wait(self.failures))
+            self._pause(self._probe.wait_after(self.failures))
 
     def throttle(self, reason: str, seconds: float) -> None:
         """Pause for *seconds*, as the destination asked; since it responds, it is not down."""

@@ -62,7 +62,7 @@ class GuardedOutbox:
         settled = await self._call(
             "settle a claim in", lambda: self._outbox.settle(claim, failed), None
         )
-        return self._recorded(settled, claim)
+        return self._is_recorded(settled, claim)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim* undelivered; return whether the outbox has recorded that."""
@@ -71,7 +71,7 @@ class GuardedOutbox:
             lambda: self._outbox.release(claim, due=due, counts_as_attempt=counts_as_attempt),
             None,
         )
-        return self._recorded(released, claim)
+        return self._is_recorded(released, claim)
 
     async def has_unclaimed(self) -> bool:
         """Return whether the destination's backlog has entries that no worker has claimed."""
@@ -81,9 +81,9 @@ class GuardedOutbox:
         depth = depths.get(self._destination, Depth())
         return depth.waiting > depth.in_flight
 
-    def _recorded(self, success: bool | None, claim: Claim) -> bool:
-        # False: the lease had ended, e.g. as the batch took longer than the lease. None: the outbox
-        # failed, which `_call` has logged.
+    def _is_recorded(self, success: bool | None, claim: Claim) -> bool:
+        # False: the lease was lost, e.g. because the batch took longer than the lease. None: the
+        # outbox failed, which `_call` has logged.
         if success is False:
             logger.warning(
                 "%s: another worker took over %d conversions before they were settled here; "

@@ -54,7 +54,7 @@ class Lane:
     #   worker 2   waits for the turn   │ turn: claims batch 2 │ sends, settles …
     #   worker 3   waits for the turn                          │ turn: claims batch 3 │ sends …
     #
-    # If batch 1 fails, worker 1 gives it back, due in a few seconds, and claims batch 4.
+    # If batch 1 fails, worker 1 releases it, due in a few seconds, and claims batch 4.
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class Lane:
         if self._shared and self._may_send():
             # The last claim was empty: all remaining entries are leased or due later. Leases of
             # other processes are theirs to finish, retries of this process are worth waiting for.
-            # Given back at 10 s, due at 14 s: a claim at 12 s was too early for them.
+            # Released at 10 s, due at 14 s: a claim at 12 s was too early for them.
             return self._settlement.retries_due_by >= self._last_claim_at
         return await self._outbox.has_unclaimed()
 
@@ -264,13 +264,13 @@ class Lane:
             self._flow.record_failure(signal.reason)
         retry_in = 0.0
         if not self._flow.probing:
-            retry_in = self._settings.retry.wait(_max_attempts(claim) + 1)
+            retry_in = self._settings.retry.wait_after(_max_attempts(claim) + 1)
         elif len(claim.entries.conversions) == 1:
             # A lone probe gives way: with the lane paused for 2 s, it is due in 2.3 s, so that the
             # next probe is another conversion. Due at once, it would be claimed before all new
             # ones, and with batches of one, a conversion that makes the service fail would be
             # every probe.
-            retry_in = self._flow.paused_for + self._settings.retry.wait(1)
+            retry_in = self._flow.paused_for + self._settings.retry.wait_after(1)
         return BatchFailure(
             reason=signal.reason,
             code=signal.code,

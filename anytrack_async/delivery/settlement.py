@@ -226,7 +226,7 @@ def failed_entry(
         if is_exhausted(entry, attempts, settings, now):
             error = _exhausted_error(entry, attempts, error, now)
         else:
-            due = now + settings.retry.wait(attempts, outcome.retry_after)
+            due = now + settings.retry.wait_after(attempts, outcome.retry_after)
     return FailedEntry(seq=entry.seq, attempts=attempts, error=error, code=outcome.code, due=due)
 
 

@@ -42,10 +42,10 @@ class ServiceTally:
     """The deliveries to one service so far.
 
     Attributes:
-        delivered: event ids that it has.
-        dead: conversions that it will never accept.
+        delivered: event ids that the service accepted.
+        dead: conversions that the service will never accept.
         retried: how often a conversion had to wait for another attempt.
-        state: its lane's state, for people; empty while it works.
+        state: the state of its lane, in words; empty while the lane delivers.
         busy: seconds from the start to its latest delivery.
     """
 
@@ -62,10 +62,10 @@ class Tally:
     The display reads it from another thread.
 
     Attributes:
-        size: lines there will be.
+        size: number of lines in the file.
         services: destination → its deliveries.
         lines: lines read.
-        invalid: lines that are no conversion.
+        invalid: lines that could not be read as a conversion.
         numbers: event id → the numbers of its lines.
         conflicts: line → event id, for lines that repeat an event id with other content.
         accepted: new conversions in the outbox.
@@ -92,7 +92,7 @@ class Tally:
 
     @property
     def repeats(self) -> int:
-        """Lines that came before with the same content."""
+        """Lines that repeat an earlier line with the same content."""
         # The sample: 986 valid lines, 959 event ids, 3 conflicts: 986 - 959 - 3 = 24 repeats.
         return sum(map(len, self.numbers.values())) - len(self.numbers) - len(self.conflicts)
 
@@ -138,9 +138,9 @@ class Tally:
             case LaneThrottled(destination=name):
                 self.services[name].state = "asked to slow down"
             case LaneDown(destination=name):
-                self.services[name].state = "does not answer, probing"
+                self.services[name].state = "down, probing"
             case LaneHeld(destination=name):
-                self.services[name].state = "rejects the credentials"
+                self.services[name].state = "stopped until an operator acts"
             case LaneResumed(destination=name):
                 self.services[name].state = ""
             case _:
@@ -210,7 +210,7 @@ class ServiceCounts:
 
 @attrs.frozen(kw_only=True)
 class Audit:
-    """The result.
+    """The result of the audit.
 
     Attributes:
         services: the counts of each.
@@ -266,7 +266,7 @@ def _rejections(tally: Tally, state: FinalState) -> Iterator[Rejection]:
             reason=invalid.reason,
         )
     for line, event_id in tally.conflicts.items():
-        reason = "its event id came before with other content, which stands"
+        reason = "an earlier line has its event id with other content; the earlier line was sent"
         yield Rejection(lines=(line,), event_id=event_id, rejected_by="outbox", reason=reason)
     for letter in state.dead_letters:
         event_id = letter.conversion.event_id
@@ -327,9 +327,9 @@ def _ledger_problems(name: str, tally: Tally, page: Mapping[str, Any]) -> Iterat
     if page["unique"] != len(ours):
         yield f"{name}: its ledger counts {page['unique']} conversions, we delivered {len(ours)}"
     if missing := ours - theirs:
-        yield f"{name}: we call it delivered, its ledger does not have it: {_abridge(missing)}"
+        yield f"{name}: counted as delivered, but not in its ledger: {_abridge(missing)}"
     if extra := theirs - ours:
-        yield f"{name}: its ledger has it, we do not call it delivered: {_abridge(extra)}"
+        yield f"{name}: in its ledger, but not counted as delivered: {_abridge(extra)}"
 
 
 def _abridge(event_ids: set[str]) -> str:

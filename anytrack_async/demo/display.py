@@ -26,14 +26,14 @@ _MAX_NAMED = 12
 _MAX_REASON = 120
 _INTRO = """\
   AnyTrack, Meta and HubSpot are stand-ins on {url};
-  nothing leaves this machine. Each conversion is first written into an outbox
-  on disk; then every service works through that record at its own pace.
-  Some lines of the file are bad on purpose.
+  nothing leaves this machine. Each conversion is stored in an outbox on disk
+  first, and then delivered to each service independently of the others.
+  Some lines of the sample are invalid on purpose.
 """
 _NEXT_STEPS = """\
-  anytrack demo --faults 0.2   the same, with every fifth request failing
-  anytrack sandbox             the three services, to try your own code against
-  README.md                    tracking from your own code, in ten lines
+  anytrack demo --faults 0.2   the same, while a fifth of the requests fail
+  anytrack sandbox             the three stand-ins, to test your own code with
+  README.md                    how to track conversions from your own code
 """
 
 
@@ -111,7 +111,7 @@ def _remarks(service: ServiceTally) -> Text:
     if service.dead:
         text.append(f" · {service.dead} rejected", BAD)
     if service.retried:
-        text.append(f" · {service.retried} tried again", NOTE)
+        text.append(f" · {service.retried} retried", NOTE)
     if service.state:
         text.append(f" · {service.state}", NOTE)
     return text
@@ -121,12 +121,12 @@ def _remarks(service: ServiceTally) -> Text:
 
 
 def show_intro(console: Console, size: int, url: str, faults: float) -> None:
-    """Print an introduction."""
+    """Print the title, the addresses of the stand-ins and the rate of faults."""
     console.print(Text(f"{size:,} made-up conversions to three services at once", "bold"))
     console.print(_INTRO.format(url=url), end="", soft_wrap=True)
     if faults:
         console.print(
-            f"  {faults:.0%} of all requests go wrong on purpose: errors, resets, lost answers."
+            f"  {faults:.0%} of all requests go wrong on purpose: errors, resets, lost responses."
         )
     console.print()
 
@@ -215,8 +215,8 @@ def _print_summary(console: Console, tally: Tally, audit: Audit) -> None:
     rate = deliveries / tally.seconds if tally.seconds else 0.0
     console.print(
         f"{tally.size:,} lines: {tally.accepted:,} conversions; {tally.repeats:,} lines repeated "
-        f"one, and were sent once;\n{len(tally.conflicts):,} contradicted one; "
-        f"{len(tally.invalid):,} could not be read.\n"
+        f"an earlier line and were not sent again;\n{len(tally.conflicts):,} contradicted an "
+        f"earlier line; {len(tally.invalid):,} could not be read.\n"
         f"{deliveries:,} deliveries in {tally.seconds:.1f} s, {rate:,.0f} a second."
     )
 

@@ -45,7 +45,7 @@ _PAGES = {"sale": "checkout/thanks", "lead": "contact", "signup": "welcome", "cu
 
 @attrs.frozen(kw_only=True)
 class InvalidLine:
-    """A line that is no conversion.
+    """A line that could not be read as a conversion.
 
     Attributes:
         line: its number, from 1.
@@ -258,9 +258,9 @@ def _sale(random: Random, note: str, **changes: Any) -> str:
 
 
 def _invalid_lines(random: Random) -> Iterator[str]:
-    """Lines that are no conversion."""
-    yield _sale(random, "a refund is no sale", revenue="-49.90")
-    yield _sale(random, "a refund is no sale", revenue=-7)
+    """Yield lines that cannot be read as a conversion."""
+    yield _sale(random, "a refund is not a sale", revenue="-49.90")
+    yield _sale(random, "a refund is not a sale", revenue=-7)
     yield _sale(random, "decimal comma", revenue="12,50")
     yield _sale(random, "currency in words", currency="euros")
     yield _sale(random, "currency as a sign", currency="€")
@@ -277,7 +277,7 @@ def _invalid_lines(random: Random) -> Iterator[str]:
 
 
 def _rejected_lines(random: Random) -> Iterator[str]:
-    """Conversions that one service rejects."""
+    """Yield conversions that a single service rejects."""
     for days in (8, 9, 14, 30, 62):
         yield _sale(random, "Meta: older than 7 days", ago=days * 24 * 60 + 5)
     note = "Meta: too little to match the customer by"

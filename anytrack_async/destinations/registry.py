@@ -1,11 +1,11 @@
-"""The destinations there are: the one list that the client, the command line and the docs ask.
+"""The registry: all destinations that the client and the command line know.
 
 A destination is a sink class with ``variables`` and ``from_env`` (see `ConfiguredSink`). Its
-environment variables start with its name in capitals: ``meta`` reads ``META_…``. So nothing of a
-destination is imported before one of its variables is set.
+environment variables start with its name in capitals: ``meta`` reads ``META_…``. This is why a
+destination's module need not be imported before one of its variables is set.
 
-The destinations of this package are the lines of `BUILT_IN`. Other packages add theirs by an entry
-point, in their pyproject.toml:
+This package's own destinations are in `BUILT_IN`. Other packages register destinations with an
+entry point in their pyproject.toml:
 
     [project.entry-points."anytrack_async.destinations"]
     pigeon = "anytrack_pigeon.sink:PigeonSink"
@@ -24,7 +24,7 @@ from anytrack_async.errors import ConfigurationError, safe_description
 from anytrack_async.transport.message import Transport
 
 ANYTRACK = "anytrack"
-"""The destination that every client has: its sink is made by the client itself."""
+"""The destination that every client has; the client creates its sink itself."""
 
 ENTRY_POINT_GROUP = "anytrack_async.destinations"
 """The entry-point group in which other packages register their destinations."""
@@ -39,12 +39,12 @@ BUILT_IN = {
 
 @attrs.frozen
 class Destination:
-    """A registered destination; its module is imported when its sink class is asked for.
+    """A registered destination; its module is imported when its sink class is first used.
 
     Attributes:
-        name: as in reports and on the command line.
+        name: the destination's name, as in reports and on the command line.
         location: ``module:class`` of its sink.
-        distribution: the package that registered it; None for this one.
+        distribution: the package that registered it; None for this package.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Destination:
 
     @property
     def prefix(self) -> str:
-        """How its environment variables start, e.g. ``"HUBSPOT_"``."""
+        """The prefix of its environment variables, e.g. ``"HUBSPOT_"``."""
         return f"{self.name.upper().replace('-', '_')}_"
 
     def has_variables(self, environ: Mapping[str, str] | None = None) -> bool:
@@ -66,11 +66,11 @@ class Destination:
         """Return its sink, or None if the environment does not configure it.
 
         Args:
-            environ: instead of the process's environment.
-            transport: instead of the sink's connections, for tests.
+            environ: variables to use instead of the process's environment.
+            transport: replaces the sink's connections, for tests.
 
         Raises:
-            ConfigurationError: a variable is missing or wrong, or its class cannot be imported.
+            ConfigurationError: a variable is missing or wrong, or the class cannot be imported.
         """
         if not self.has_variables(environ):
             return None
@@ -80,8 +80,8 @@ class Destination:
         """Import and return its sink class.
 
         Raises:
-            ConfigurationError: it cannot be imported, or is no such class; the message names the
-                package that registered it.
+            ConfigurationError: the class cannot be imported, or is not a `ConfiguredSink`; the
+                message names the package that registered it.
         """
         sink_class = self._import_class()
         if not callable(getattr(sink_class, "from_env", None)) or not hasattr(
@@ -94,12 +94,13 @@ class Destination:
         return registered
 
     def _import_class(self) -> Any:
-        # Like importlib.metadata, loaded only where the environment configures a client.
+        # Imported here, like importlib.metadata: only programs that are configured by the
+        # environment need it.
         from pkgutil import resolve_name
 
         try:
             return resolve_name(self.location)
-        except Exception as exc:  # importing runs code of another package, which may raise anything
+        except Exception as exc:  # importing runs another package's code, which may raise anything
             reason = safe_description(exc)
             if isinstance(exc, ImportError | AttributeError):
                 reason = f"{type(exc).__name__}: {exc}"  # names modules and attributes only
@@ -111,14 +112,14 @@ class Destination:
 
 
 def destinations() -> Sequence[Destination]:
-    """Return every registered destination, AnyTrack first; imports none of them.
+    """Return every registered destination, AnyTrack first; imports no destination.
 
     Raises:
         ConfigurationError: a package registers a name that is taken.
     """
     registered = {name: Destination(name, location) for name, location in BUILT_IN.items()}
-    # A second package under the same name would send conversions to an unexpected service:
-    # an error, even if its variables are not set.
+    # Two packages with the same name could send conversions to an unexpected service, so this is an
+    # error even if their variables are not set.
     for destination in _entry_points():
         other = registered.setdefault(destination.name, destination)
         if other is not destination:
@@ -133,7 +134,7 @@ def find_destination(name: str) -> Destination:
     """Return the destination called *name*.
 
     Raises:
-        ConfigurationError: there is none; the message lists the names.
+        ConfigurationError: there is no such destination; the message lists the known ones.
     """
     by_name = {destination.name: destination for destination in destinations()}
     if name not in by_name:
@@ -144,8 +145,8 @@ def find_destination(name: str) -> Destination:
 
 
 def _entry_points() -> Sequence[Destination]:
-    # Imported here because it loads `email`, `csv` and `zipfile`: 20 ms that only programs that
-    # are configured by the environment need to spend.
+    # Imported here because it loads `email`, `csv` and `zipfile`, which takes 20 ms: only programs
+    # that are configured by the environment need it.
     from importlib.metadata import entry_points
 
     return [

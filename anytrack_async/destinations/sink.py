@@ -1,8 +1,8 @@
-"""The contract of a destination: the `Sink` protocol, its limits, its optional parts, its signals.
+"""The contract of a destination: the `Sink` protocol, its limits, optional parts and signals.
 
-A sink turns batches of conversions into requests. It knows neither the lane that calls it nor the
-outbox: it returns one outcome per conversion, or raises a signal that concerns the whole batch, and
-the lane decides what follows.
+A sink turns batches of conversions into requests. It depends neither on the lane that calls it nor
+on the outbox: it returns one outcome per conversion, or raises a signal about the whole batch, and
+the lane decides what to do.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from anytrack_async.transport.message import Transport
 
 @attrs.frozen(kw_only=True)
 class SinkLimits:
-    """Limits that a lane keeps to when it calls a sink.
+    """Limits that a lane obeys when it calls a sink.
 
     Attributes:
-        batch: most conversions in one `deliver` call.
-        concurrency: most `deliver` calls at once.
-        rate: most `deliver` calls per second; None for no limit.
-        required_seconds: time that one `deliver` call may need; None if it can end in any time. A
-            client rejects a lease that is too short for it.
-        spacing: a function: seconds since the last batch was sent → seconds to wait before the next
-            one, so that it becomes fuller. None for no waiting. Not called after a full batch or
-            while closing.
+        batch: maximum number of conversions in one `deliver` call.
+        concurrency: maximum number of `deliver` calls at once.
+        rate: maximum number of `deliver` calls per second; None for no limit.
+        required_seconds: time that one `deliver` call may need, so that a client rejects a lease
+            that is too short; None if the call adapts to any lease.
+        spacing: a function from the seconds since the last batch was sent to the seconds to wait
+            before the next batch, so that it becomes fuller. None for no wait. Not called after a
+            full batch or while closing.
     """
 
     batch: int = attrs.field(default=100, validator=positive)
@@ -58,7 +58,7 @@ class Sink(Protocol):
 
     @property
     def limits(self) -> SinkLimits:
-        """The limits that a lane keeps to."""
+        """The limits that a lane obeys."""
         ...
 
     async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
@@ -73,7 +73,7 @@ class Sink(Protocol):
             Unfinished: time ran out; conversions without an outcome are sent again at once, and
                 this does not count as an attempt.
             Unavailable: the service is down; the lane probes until it responds. Any other exception
-                counts as this signal.
+                counts as `Unavailable`.
         """
         ...
 
@@ -104,8 +104,8 @@ class ConfiguredSink(Sink, Protocol):
         ...
 
 
-# The optional parts. The client and the command line find them with `isinstance`, which looks for
-# the method and nothing else, so a sink need not inherit.
+# The optional parts. The client and the command line find them with `isinstance`, which only looks
+# for the method, so a sink need not inherit from these classes.
 
 
 @runtime_checkable
@@ -122,10 +122,10 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        name: its subject: ``"token"``, ``"scopes: deals"``, ``"property anytrack_source"``, ….
-        ok: whether it allows deliveries.
-        message: the result, and what to do if it is not `ok`.
-        setup: whether `SupportsSetup.setup` fixes it.
+        name: the checked item: ``"token"``, ``"scopes: deals"``, ``"property anytrack_source"``, ….
+        ok: whether deliveries will work as far as this item is concerned.
+        message: the result, and what to do if the check failed.
+        setup: whether `SupportsSetup.setup` can fix the problem.
     """
 
     name: str
@@ -139,7 +139,7 @@ class SupportsCheck(Protocol):
     """A sink that can check whether deliveries will work."""
 
     async def check(self, *, currencies: Iterable[str] = ()) -> Sequence[Finding]:
-        """Return the findings, without delivering a conversion that counts.
+        """Return the findings, without recording a conversion that counts.
 
         Args:
             currencies: ISO 4217 codes of the conversions that will be sent.
@@ -154,7 +154,7 @@ class SetupStep:
     Attributes:
         action: ``"create"`` in a dry run, otherwise ``"created"``; ``"exists"``; or ``"refused"``,
             because the name is taken by something else.
-        kind: kind of object, e.g. ``"property"``.
+        kind: type of the object, e.g. ``"property"``.
         name: the object's name at the service.
         reason: why the step was refused.
     """
@@ -183,17 +183,18 @@ class SupportsSetup(Protocol):
         ...
 
 
-# The signals. A signal with `outcomes` keeps the part of the batch that was settled before it.
+# The signals. The outcomes that a sink had before it raised a signal are not lost: it passes them
+# along in `outcomes`.
 
 
 class SinkSignal(Exception):  # noqa: N818 - a signal to the lane, which callers never see
-    """Raised by a sink when something concerns the whole batch.
+    """An exception of a sink that concerns the whole batch; its lane handles it.
 
     Attributes:
-        reason: for logs and reports; never contains a token or a customer's data.
+        reason: text for logs and reports; never contains a token or a customer's data.
         code: the service's error code, if any.
         outcomes: one per conversion, None for the conversions that the signal is about. Empty if it
-            is about the whole batch. After two of four conversions were delivered:
+            is about all of them. After two of four conversions were delivered:
             ``(delivered, delivered, None, None)``.
     """
 

@@ -275,7 +275,7 @@ ActionSource: TypeAlias = Literal[
 """Where a conversion happened."""
 
 MessagingChannel: TypeAlias = Literal["messenger", "whatsapp", "instagram"]
-"""The messenger a conversion happened in."""
+"""The messenger that a conversion happened in."""
 
 CustomerSegment: TypeAlias = Literal[
     "new_customer_to_business",
@@ -290,10 +290,10 @@ CustomerSegment: TypeAlias = Literal[
 ]
 """The customer's relation to the business."""
 
-Country: TypeAlias = Literal[0, 1]
+ProcessingCountry: TypeAlias = Literal[0, 1]
 """1 for the United States, 0 to let Meta find out."""
 
-State: TypeAlias = Literal[
+ProcessingState: TypeAlias = Literal[
     0, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013
 ]
 """1000 (California) to 1013 (Rhode Island), 0 to let Meta find out."""
@@ -302,7 +302,7 @@ DeliveryCategory: TypeAlias = Literal["in_store", "curbside", "home_delivery"]
 """How a purchase reaches the customer."""
 
 ContentType: TypeAlias = Literal["product", "product_group"]
-"""The kind of thing that content ids name."""
+"""Whether content ids are those of products or of product groups."""
 
 AttributionModel: TypeAlias = Literal[
     "customized_multi_touch",
@@ -361,7 +361,7 @@ class MetaContent(TypedDict, total=False):
     Attributes:
         id: the product's id or SKU.
         quantity: how many.
-        item_price: of one, in the conversion's currency, major units.
+        item_price: the unit price in the conversion's currency, major units.
         title: the product's name.
         description: of the product.
         brand: of the product.
@@ -397,7 +397,7 @@ class MetaCustomData(TypedDict, total=False):
         content_category: of the page or product.
         content_ids: ids of the products.
         contents: the products.
-        content_type: the kind of thing the ids name.
+        content_type: whether the ids are those of products or of product groups.
         delivery_category: how the purchase reaches the customer.
         predicted_ltv: the customer's expected lifetime value, major units.
         num_items: how many items were bought.
@@ -531,8 +531,8 @@ class MetaAttributionData(TypedDict, total=False):
 class MetaFields(TypedDict, total=False):
     """Parameters of one conversion for Meta alone; give only those that differ from the settings.
 
-    A dict with the same keys does as well. `Conversion` checks it and keeps a copy. None, blank
-    text and NaN count as not given.
+    A plain dict with the same keys works too. `Conversion` checks the values and keeps a copy.
+    None, blank text and NaN count as not given.
 
     Attributes:
         action_source: where it happened; `MetaSettings.action_source` if not given.
@@ -561,8 +561,8 @@ class MetaFields(TypedDict, total=False):
     opt_out: Flag | None
     messaging_channel: MessagingChannel | None
     data_processing_options: ProcessingOptions | None
-    data_processing_options_country: Country | None
-    data_processing_options_state: State | None
+    data_processing_options_country: ProcessingCountry | None
+    data_processing_options_state: ProcessingState | None
     customer_segmentation: CustomerSegment | None
     user_data: MetaUserData | None
     custom_data: MetaCustomData | None

@@ -16,15 +16,15 @@ class Status(StrEnum):
     """
 
     DELIVERED = "delivered"
-    """The destination has it."""
+    """The destination accepted the conversion."""
     RETRY = "retry"
-    """The destination cannot take it now: try again."""
+    """The destination cannot accept the conversion now: send it again later."""
     REJECTED = "rejected"
-    """The destination will never take it."""
+    """The destination will never accept the conversion."""
     WAITING = "waiting"
-    """It is in the outbox: not sent yet, or due for another attempt."""
+    """In the outbox: not sent yet, or waiting for another attempt."""
     DEAD = "dead"
-    """It is in the dead letters, with the reason."""
+    """In the dead letters, with the reason."""
     CONFLICT = "conflict"
     """Not accepted: its event id belongs to an earlier conversion with other content."""
 
@@ -36,11 +36,11 @@ class Outcome:
     A sink returns `delivered`, `retry` or `rejected`; the lane fills in destination and attempts.
 
     Attributes:
-        status: its state.
+        status: the state of the conversion at the destination.
         destination: the destination's name; empty until the lane fills it in.
-        remote_id: the destination's id for it, if it gives one.
-        attempts: how often it was sent or tried.
-        error: why it was not delivered, in the destination's own words if there are any.
+        remote_id: the destination's id for the conversion, if the destination returns an id.
+        attempts: how often delivery was tried.
+        error: why the conversion was not delivered, in the destination's own words where known.
         code: the destination's error code.
         retry_after: seconds the destination asked to wait.
     """
@@ -55,17 +55,17 @@ class Outcome:
 
     @classmethod
     def delivered(cls, remote_id: str | None = None) -> Self:
-        """Return a sink's outcome: the destination has it."""
+        """Return a sink's outcome: the destination accepted the conversion."""
         return cls(status=Status.DELIVERED, remote_id=remote_id)
 
     @classmethod
     def retry(cls, error: str, *, code: str | None = None, after: float | None = None) -> Self:
-        """Return a sink's outcome: try again, not before *after* seconds."""
+        """Return a sink's outcome: retry the conversion, not before *after* seconds."""
         return cls(status=Status.RETRY, error=error, code=code, retry_after=after)
 
     @classmethod
     def rejected(cls, error: str, *, code: str | None = None) -> Self:
-        """Return a sink's outcome: the destination will never take it, because of *error*."""
+        """Return a sink's outcome: the destination will never accept it, because of *error*."""
         return cls(status=Status.REJECTED, error=error, code=code)
 
     @property
@@ -92,12 +92,12 @@ class Report:
 
     @property
     def final(self) -> bool:
-        """Whether every destination has it, or never will."""
+        """Whether the outcome at every destination is final."""
         return all(outcome.final for outcome in self.outcomes.values())
 
     @property
     def delivered(self) -> bool:
-        """Whether every destination has it."""
+        """Whether every destination accepted the conversion."""
         return all(outcome.status is Status.DELIVERED for outcome in self.outcomes.values())
 
 
@@ -106,9 +106,9 @@ class Receipt:
     """AnyTrack's confirmation of one conversion.
 
     Attributes:
-        event_id: the conversion's key; use it to look it up or to submit it again safely.
+        event_id: the conversion's key: to look up its report, or to submit it again safely.
         conversion_id: AnyTrack's id; None where an earlier run or another process delivered it.
-        attempts: how often it was sent.
+        attempts: how often the conversion was sent.
     """
 
     event_id: str

@@ -57,7 +57,7 @@ class Entries(Sequence[Entry]):
     """The entries of a claim as columns of equal length; indexing builds an `Entry` on demand.
 
     A claim may be in flight for seconds with a thousand conversions. Columns of plain values spare
-    Python's cyclic garbage collector from traversing a thousand more objects meanwhile.
+    Python's cyclic garbage collector from traversing a thousand more objects during that time.
 
     Attributes:
         seqs: positions in the log.
@@ -332,7 +332,7 @@ class Outbox(Protocol):
         ...
 
 
-# Shared by the engines, so that a caller reads the same message whatever engine is used.
+# Shared by the engines, so that their messages are the same.
 
 
 def queue_full_error(capacity: int, waiting: int, slowest: str, new: int) -> QueueFullError:

@@ -36,7 +36,7 @@ class Faults:
     Attributes:
         rate: share of the requests that meet a fault, 0 to 1.
         seed: the same seed gives the n-th request of a service the same fault.
-        kinds: the faults to choose from, with equal chance.
+        kinds: the faults to choose from, all equally likely.
         services: the services that have faults.
         latency: delay of a late reply, in seconds.
     """

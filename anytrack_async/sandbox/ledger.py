@@ -48,8 +48,8 @@ class LedgerPage:
     Attributes:
         service: its name.
         requests: requests that arrived.
-        unique: conversions that are new.
-        duplicates: conversions that the service had already.
+        unique: conversions accepted for the first time.
+        duplicates: conversions that the service had accepted before.
         rejected: vendor's code → rejections.
         faults: kind → injected faults.
         extra: further figures of the service.
@@ -66,7 +66,7 @@ class LedgerPage:
         self._event_ids = event_ids
 
     def accept(self, event_id: str | None, *, new: bool) -> None:
-        """Count one accepted conversion, event or deal; *new* if the service did not have it."""
+        """Count one accepted conversion, event or deal; a duplicate unless *new*."""
         if new:
             self.unique += 1
         else:

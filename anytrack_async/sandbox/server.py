@@ -171,7 +171,7 @@ def running(settings: SandboxSettings | None = None, *, port: int = 0) -> Iterat
         [
             sys.executable,
             "-c",
-            "from anytrack_async.sandbox.server import serve_parent; serve_parent()",
+            "from anytrack_async.sandbox.server import serve_for_parent; serve_for_parent()",
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -183,25 +183,25 @@ def running(settings: SandboxSettings | None = None, *, port: int = 0) -> Iterat
         _stop(child)
 
 
-def serve_parent() -> None:
+def serve_for_parent() -> None:
     """Serve in the process that `running` started, until standard input is closed.
 
     Settings arrive on standard input, the address goes out on standard output. The process ends
-    with its standard input, so that it never outlives its parent, even one that is killed.
+    when its standard input is closed, so it never outlives its parent, even a killed one.
     """
-    order = orjson.loads(sys.stdin.buffer.readline())
+    options = orjson.loads(sys.stdin.buffer.readline())
     try:
-        listener = listen("127.0.0.1", order["port"])
+        listener = listen("127.0.0.1", options["port"])
     except OSError as exc:
         _report(error=str(exc))
         return
-    settings = SandboxSettings.from_dict(order["settings"])
+    settings = SandboxSettings.from_dict(options["settings"])
     server = Server(settings, listener, lambda url: _report(url=url))
     threading.Thread(target=_stop_with_parent, args=(server,), daemon=True).start()
     server.run()
 
 
-# One line of JSON in each direction: the order in, {"url": …} or {"error": …} out.
+# One line of JSON in each direction: the options in, {"url": …} or {"error": …} out.
 def _report(**message: str) -> None:
     with suppress(BrokenPipeError):  # the parent has ended already
         os.write(sys.stdout.fileno(), orjson.dumps(message) + b"\n")
@@ -212,12 +212,12 @@ def _stop_with_parent(server: Server) -> None:
     server.should_exit = True
 
 
-def _start(child: subprocess.Popen[bytes], order: dict[str, Any]) -> str:
-    """Send *order* to *child* and return its URL."""
+def _start(child: subprocess.Popen[bytes], options: dict[str, Any]) -> str:
+    """Send *options* to *child* and return its URL."""
     stdin, stdout = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
     # On standard input: every user of the machine can see a process's arguments.
     with suppress(BrokenPipeError):
-        stdin.write(orjson.dumps(order) + b"\n")
+        stdin.write(orjson.dumps(options) + b"\n")
         stdin.flush()
     line = stdout.readline()
     reply: dict[str, str] = orjson.loads(line) if line else {"error": "the sandbox did not start"}

@@ -91,7 +91,7 @@ class SandboxSettings:
     """The whole sandbox.
 
     Attributes:
-        seed: decides everything made up: journeys, clicks, the order of HubSpot's results.
+        seed: for everything made up: journeys, clicks, the order of HubSpot's results.
         faults: the faults to inject.
         anytrack: the AnyTrack stand-in.
         meta: the Meta stand-in.
@@ -113,7 +113,7 @@ class SandboxSettings:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SandboxSettings:
-        """Return the settings of which *data* is the `as_dict`."""
+        """Return the settings that `as_dict` turned into *data*."""
         parts = {
             "faults": Faults,
             "anytrack": AnyTrackAccount,

@@ -9,10 +9,10 @@ import attrs
 from anytrack_async.settings.fields import instance_of, non_negative, one_of, positive
 from anytrack_async.settings.http import Retry
 
-DAY = 86_400.0
+DAY = 86_400.0  # seconds
 
 BATCH_SHARE_OF_LEASE = 0.8
-"""Share of the lease that one batch may take, so that no second worker takes over meanwhile."""
+"""Share of the lease that one batch may use, so that the batch ends before the lease expires."""
 
 
 def _default_retry() -> Retry:
@@ -33,8 +33,8 @@ class DeliverySettings:
         drain: seconds that closing may take to deliver accepted conversions.
         linger: seconds a lane waits for a fuller batch; 0 sends the next batch at once, or after
             the sink's own spacing of batches that are not full.
-        lease: seconds after which another worker may take over a claim. A sink may use four fifths
-            of it for a batch; the client refuses timeouts of more than 30 s that do not fit in.
+        lease: seconds after which another worker may take over a claim. A batch may use four fifths
+            of it; the client refuses HTTP timeouts of more than 30 s that do not fit into that.
         poll: seconds between reads of an outbox that other processes write to.
         hold_probe: seconds between the probes of a held lane.
         on_full: whether a full outbox makes `submit` and `track_many` wait, or raises

@@ -40,8 +40,8 @@ class Retry:
     cap: float = attrs.field(default=30.0, validator=positive)
     hint_cap: float = attrs.field(default=120.0, validator=non_negative)
 
-    def after(self, attempt: int, hint: float | None = None) -> float | None:
-        """Return the seconds to wait after failed attempt number *attempt*, None to give up.
+    def next_wait(self, attempt: int, hint: float | None = None) -> float | None:
+        """Return the seconds to wait after attempt number *attempt*; None if it was the last.
 
         Args:
             attempt: 1 for the first.
@@ -49,10 +49,10 @@ class Retry:
         """
         if attempt >= self.attempts:
             return None
-        return self.wait(attempt, hint)
+        return self.wait_after(attempt, hint)
 
-    def wait(self, attempt: int, hint: float | None = None) -> float:
-        """Return the seconds to wait as `after` does, but never give up."""
+    def wait_after(self, attempt: int, hint: float | None = None) -> float:
+        """Return the seconds to wait after attempt number *attempt*, whatever `attempts` is."""
         if hint is not None:
             return min(max(0.0, hint), self.hint_cap)
         waits = backoff.expo(base=2, factor=self.base, max_value=self.cap)

@@ -25,8 +25,8 @@ class AiohttpEngine:
     The number of connections is not limited here but by `LimitedEngine`: a request that waits for
     one of aiohttp's own slots is cancelled, without an error, when the session closes.
 
-    If the server has just closed a kept connection, aiohttp sends an idempotent request (no POST)
-    once more by itself.
+    If the server has just closed an idle connection, aiohttp itself sends an idempotent request
+    (no POST) once more.
 
     Args:
         http: the timeouts.

@@ -1,4 +1,4 @@
-"""From an unsuccessful response to an error that is safe to log. Without I/O."""
+"""Errors for unsuccessful responses, with messages that are safe to log. Without I/O."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SAFE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 @attrs.frozen(kw_only=True)
 class ErrorBody:
-    """A service's description of a failure, safe to show.
+    """A service's description of a failure, safe to log.
 
     Attributes:
         message: without quotes from the request, and masked by `safe_text`.
@@ -48,7 +48,7 @@ class ErrorBody:
 
 
 def read_error_body(response: Response) -> ErrorBody:
-    """Return the description of a failure in *response*; no body makes this raise.
+    """Return the description of a failure in *response*; whatever the body, it does not raise.
 
     Understands ``{"message", "code", "request_id"}``, the same inside ``"error"``, and the
     `X-Request-ID` header.
@@ -100,8 +100,8 @@ def _default_message(status: int) -> str:
         return "unknown error"
 
 
-# Redaction: services like to quote what they were sent, in the messages of their errors. These
-# functions take customers' data and tokens out of a message.
+# Redaction: services often quote the request in their error messages. These functions remove
+# customers' data and tokens from a message.
 
 MASK = "***"
 
@@ -126,7 +126,7 @@ _PUBLIC = frozenset(
 )
 """Fields that identify the conversion and its problem, but not the customer."""
 
-_MIN_QUOTED_LENGTH = 3
+_MIN_QUOTED_LENGTH = 3  # characters; shorter texts occur in any message by chance
 _WHITESPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 

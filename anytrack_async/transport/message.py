@@ -1,4 +1,4 @@
-"""`Request`, `Response`, and the `Engine` protocol, which turns the one into the other."""
+"""`Request`, `Response`, and the `Engine` protocol: sends a request and returns the response."""
 
 from __future__ import annotations
 

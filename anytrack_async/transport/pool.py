@@ -96,8 +96,8 @@ class Pool:
 
     async def _close_expired(self, limit: float) -> None:
         # Last used 40, 20 and 2 s ago, with a keepalive of 15 s: the first is closed now, the
-        # second by the next request, and the third is used. One a request is enough, because a
-        # request opens one connection at most. Last used 40, 30 and 20 s ago: all are closed.
+        # second by the next request, and the third is used. One per request is enough, because a
+        # request opens at most one connection. Last used 40, 30 and 20 s ago: all are closed.
         if self._idle[-1][0] < limit:
             await self._close_idle()
         elif self._idle[0][0] < limit:
@@ -120,7 +120,7 @@ def require_engine(http: HttpSettings) -> None:
 async def open_engine(url: str, http: HttpSettings, total_timeout: float | None) -> Engine:
     """Return a new engine for requests to *url*.
 
-    That is the one that *http* names, or httpx's own pool where the environment names a proxy
+    It is the engine that *http* names, or httpx's own pool if the environment names a proxy
     (`HTTPS_PROXY`, `NO_PROXY`).
 
     Args:
@@ -155,9 +155,11 @@ def _proxy_engine(
         return _httpx_engine(http, context, total_timeout, proxy) if proxy else None
     except (ImportError, ValueError, httpx.InvalidURL) as exc:
         kind = type(exc).__name__
-    # Raised out here, and with the kind of error only, because its text may quote the proxy's URL
-    # with the password in it.
-    raise ConfigurationError(f"the proxy cannot be used ({kind})")
+    # Raised outside the `except` block, and with the kind of error only, because its text may quote
+    # the proxy's URL with the password in it.
+    raise ConfigurationError(
+        f"the proxy cannot be used ({kind}): check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+    )
 
 
 def proxy_for(url: httpx.URL) -> httpx.Proxy | None:

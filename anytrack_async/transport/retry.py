@@ -20,7 +20,8 @@ def is_retryable(status: int) -> bool:
 class RetryingEngine:
     """An engine that retries idempotent requests after connection errors, timeouts, 429 and 5xx.
 
-    Goes outside `LimitedEngine`, so that a request which waits for its retry holds no slot.
+    It wraps a `LimitedEngine`, not the reverse, so that a request which waits for its retry
+    occupies no slot.
 
     The waits are those of `Retry`. With ``Retry(attempts=4, base=0.5)`` and a service that answers
     503 to everything, the request is sent at once, then after a wait of up to 0.5 s, of up to 1 s
@@ -36,7 +37,7 @@ class RetryingEngine:
         self._retry = retry
 
     async def exchange(self, request: Request) -> Response:
-        """Send *request*, with retries; the outcome of the last attempt is returned or raised."""
+        """Send *request*, with retries; return the last response, or raise the last error."""
         if request.method not in _IDEMPOTENT:
             return await self._inner.exchange(request)
         attempt = 1
@@ -62,10 +63,10 @@ class RetryingEngine:
         if isinstance(result, _NOT_RETRYABLE):
             return None
         if isinstance(result, Exception):
-            return self._retry.after(attempt)
+            return self._retry.next_wait(attempt)
         if not is_retryable(result.status):
             return None
-        return self._retry.after(attempt, result.retry_after)
+        return self._retry.next_wait(attempt, result.retry_after)
 
 
 def _unwrap(result: Response | Exception) -> Response:

@@ -25,7 +25,7 @@ from anytrack_async.transport.message import (
 )
 from anytrack_async.transport.retry import LimitedEngine, RetryingEngine
 
-_TOTAL_TIMEOUTS = 4  # an exchange may take this many timeouts in all
+_TIMEOUTS_PER_EXCHANGE = 4  # from connecting to the last byte: 120 s with a timeout of 30 s
 _MAX_CACHED_URLS = 64
 
 _JSON = {"Content-Type": "application/json"}
@@ -156,7 +156,7 @@ class Session:
 
     async def _open_engine(self) -> Engine:
         http = self._http
-        total_timeout = _TOTAL_TIMEOUTS * http.timeout if self._limited else None
+        total_timeout = _TIMEOUTS_PER_EXCHANGE * http.timeout if self._limited else None
         if self._transport is not None:
             engine: Engine = HttpxEngine(self._transport, http, total_timeout=total_timeout)
         else:
@@ -174,7 +174,7 @@ class Session:
             error = TransportError(_describe(exc, request, self._timeout), service=self.service)
             if not isinstance(exc, _QUOTING_ERRORS):
                 raise error from exc
-        # Out here the error has no context that a log could show.
+        # Raised outside the `except` block, so that no traceback shows the quoting error as well.
         raise error
 
     # Requests
@@ -207,10 +207,10 @@ class Session:
 
 
 class _LazyEngine:
-    """An engine that the first request opens, as does the first request after closing.
+    """An engine that is opened by the first request, and again by the first one after closing.
 
     Attributes:
-        closed: True makes a request raise `ClosedError` where it would open the engine.
+        closed: if True, a request raises `ClosedError` instead of opening the engine.
     """
 
     def __init__(self, open_engine: Callable[[], Awaitable[Engine]]) -> None:
@@ -263,24 +263,25 @@ def _quote_segment(text: str) -> str:
 # Errors
 
 _QUOTING_ERRORS = (httpx.LocalProtocolError, httpx.ProxyError)
-"""Errors with text that may contain a secret: the header that is not valid HTTP, or a proxy's words
-about its credentials."""
+"""Errors with text that may contain a secret: a header that is not valid HTTP, or the response of a
+proxy that refused its credentials."""
 
 
 def _describe(exc: Exception, request: Request, timeout: float) -> str:
-    # Host and port help, since they are a setting; user and password never are in a base URL.
+    # Host and port are safe to show and help to find the wrong setting: a base URL never contains
+    # user and password.
     host = httpx.URL(request.url).netloc.decode("ascii")
     match exc:
         case httpx.LocalProtocolError():
-            return "the request is not valid HTTP"
+            return "the request is not valid HTTP, e.g. a header contains a forbidden character"
         case httpx.ProxyError():
             return f"the proxy refused to connect to {host}: check its URL, user and password"
         case httpx.PoolTimeout():
-            return f"no free connection within {timeout:g} s"
+            return f"no free connection within {timeout:g} s: increase HttpSettings.connections"
         case httpx.ConnectTimeout():
             return f"no connection to {host} within {timeout:g} s"
         case TotalTimeout():
-            return f"no complete response within {_TOTAL_TIMEOUTS * timeout:g} s"
+            return f"no complete response within {_TIMEOUTS_PER_EXCHANGE * timeout:g} s"
         case httpx.TimeoutException():
             return f"no response within {timeout:g} s"
         case httpx.ConnectError():

@@ -1,4 +1,4 @@
-"""The comparisons' own parts work, at toy size and without the peers."""
+"""The parts of the comparisons work, at toy size and without the peers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ ROW = Row(3, "speed", "peers", "≥ 2 ×", "3.0 ×", reached=True, details=("our
 
 @pytest.fixture(scope="module")
 def server():
-    with running() as one:
-        yield one
+    with running() as server:
+        yield server
 
 
 def received_since(server: Server, before: dict[str, int], name: str) -> int:
@@ -54,14 +54,14 @@ def test_every_row_of_the_table_has_one_script():
     assert sorted(numbers) == list(range(1, 15))
 
 
-def test_a_script_without_its_peers_says_so(monkeypatch: pytest.MonkeyPatch):
+def test_a_script_without_its_peers_reports_them_as_missing(monkeypatch: pytest.MonkeyPatch):
     script = importlib.import_module("benchmarks.meta_pipeline")
     monkeypatch.setattr(script, "NEEDS", ("no_such_tracker",))
 
     row = __main__._run_here("meta_pipeline", quick=True)
 
     assert row.reached is None
-    assert row.got == "not measured: no_such_tracker not installed, see `make bench`"
+    assert row.result == "not measured: no_such_tracker not installed, see `make bench`"
     assert row.number == 1
 
 
@@ -69,7 +69,7 @@ def test_one_comparison_runs_in_a_process_of_its_own():
     row = __main__._run_in_process("imports", quick=True)
 
     assert row.number == 12
-    assert "ms" in row.got
+    assert "ms" in row.result
 
 
 # Ours
@@ -118,7 +118,7 @@ def test_durable_submits_are_delivered(tmp_path: Path, concurrent: bool):
     assert len(waits) == sum(commits) == 30
     with closing(sqlite3.connect(file)) as sql:
         assert sql.execute("SELECT count(*) FROM exception").fetchone() == (0,)
-        query = "SELECT cursor FROM destination WHERE name = 'anywhere'"
+        query = "SELECT cursor FROM destination WHERE name = 'gated'"
         assert sql.execute(query).fetchone() == (30,)
 
 
@@ -135,7 +135,7 @@ def test_the_bare_insert_commits_as_often_as_we_did(tmp_path: Path):
 
 
 def test_the_floor_sends_what_our_sink_sends():
-    """Else it would be no floor but another job."""
+    """Otherwise the comparison would be between different work."""
     from anytrack_async import MetaSettings
     from anytrack_async.destinations.meta.event import to_event
 
@@ -153,7 +153,7 @@ def test_the_floor_is_answered(server: Server):
 # The server
 
 
-def test_the_server_waits_as_told():
+def test_the_server_responds_after_the_delay():
     with running(0.05) as slow:
         began = time.perf_counter()
         asyncio.run(meta_floor.floor(slow.port, records(1)))
@@ -215,7 +215,7 @@ def test_memory_is_measured_in_a_fresh_process():
 
 
 def test_rows_survive_the_file(tmp_path: Path):
-    missed = ROW._replace(number=4, reached=False, got="1.5 × -- alas")
+    missed = ROW._replace(number=4, reached=False, result="1.5 × -- alas")
     path = tmp_path / "RESULTS.md"
     path.write_text(report.render([ROW, missed]), encoding="utf-8")
     text = path.read_text(encoding="utf-8")
@@ -249,6 +249,6 @@ def test_calls_are_counted_alike_each_time(way: counts.Work, monkeypatch: pytest
 
 
 def test_the_baseline_is_readable():
-    kept = json.loads(counts.BASELINE.read_text())
+    baselines = json.loads(counts.BASELINE.read_text())
 
-    assert all(one["calls"] > 0 for one in kept.values())
+    assert all(baseline["calls"] > 0 for baseline in baselines.values())

@@ -36,7 +36,7 @@ def shared_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(shared_sandbox, monkeypatch) -> Sandbox:
-    """The stand-ins, empty, and the environment pointing at them."""
+    """Empty stand-ins, with the environment variables set to use them."""
     shared_sandbox.reset()
     for name, value in shared_sandbox.environment().items():
         monkeypatch.setenv(name, value)
@@ -50,8 +50,8 @@ def outbox_path(tmp_path, monkeypatch) -> Path:
     return path
 
 
-class Ran:
-    """What a command did; its text in lines that are not wrapped."""
+class CommandResult:
+    """The result of a command: exit code and output, without wrapped lines."""
 
     def __init__(self, result) -> None:
         self.code = result.exit_code
@@ -61,9 +61,9 @@ class Ran:
 
 
 @pytest.fixture
-def run() -> Callable[..., Ran]:
-    def invoke(*args: str) -> Ran:
-        return Ran(CliRunner().invoke(app, [str(arg) for arg in args]))
+def run() -> Callable[..., CommandResult]:
+    def invoke(*args: str) -> CommandResult:
+        return CommandResult(CliRunner().invoke(app, [str(arg) for arg in args]))
 
     return invoke
 

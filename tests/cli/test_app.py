@@ -31,26 +31,26 @@ def run_without(*names: str, arguments: tuple[str, ...]) -> subprocess.Completed
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_without_the_extra_one_line_says_what_to_install(missing):
-    ran = run_without(missing, arguments=("demo",))
+    result = run_without(missing, arguments=("demo",))
 
-    assert ran.returncode == 2
-    assert ran.stderr == "the command line needs: pip install 'anytrack_async[cli]'\n"
-    assert ran.stdout == ""
+    assert result.returncode == 2
+    assert result.stderr == "the command line needs: pip install 'anytrack_async[cli]'\n"
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize("command", ["demo", "sandbox"])
 def test_without_the_sandbox_extra_one_line_says_what_to_install(command):
-    ran = run_without("uvicorn", arguments=(command,))
+    result = run_without("uvicorn", arguments=(command,))
 
-    assert ran.returncode == 2
-    assert "pip install 'anytrack_async[sandbox]'" in ran.stderr
-    assert ran.stderr.count("\n") == 1
+    assert result.returncode == 2
+    assert "pip install 'anytrack_async[sandbox]'" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_other_commands_need_no_sandbox_extra():
-    ran = run_without("uvicorn", "starlette", arguments=("--version",))
+    result = run_without("uvicorn", "starlette", arguments=("--version",))
 
-    assert ran.returncode == 0
+    assert result.returncode == 0
 
 
 def test_an_import_that_fails_for_another_reason_is_not_hidden(monkeypatch):
@@ -84,7 +84,7 @@ def test_the_version_is_shown(monkeypatch, capsys):
 
 
 def test_without_a_command_help_lists_all(run):
-    ran = run()
+    result = run()
 
     for command in (
         "demo",
@@ -96,15 +96,15 @@ def test_without_a_command_help_lists_all(run):
         "check",
         "setup",
     ):
-        assert command in ran.out + ran.err
+        assert command in result.out + result.err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(run, command):
-    ran = run(command, "--help")
+    result = run(command, "--help")
 
-    assert ran.code == 0
-    assert "Usage" in ran.out
+    assert result.code == 0
+    assert "Usage" in result.out
 
 
 def test_an_unknown_command_is_wrong_usage(run):
@@ -117,18 +117,18 @@ def test_a_closed_pipe_ends_the_command_quietly(sandbox, outbox_path):
     reader, writer = os.pipe()
     os.close(reader)
 
-    ran = subprocess.run([*command, "stats", "--json"], stdout=writer, stderr=subprocess.PIPE)
+    result = subprocess.run([*command, "stats", "--json"], stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
 
-    assert ran.returncode == 1
-    assert b"Traceback" not in ran.stderr
-    assert b"error" not in ran.stderr
+    assert result.returncode == 1
+    assert b"Traceback" not in result.stderr
+    assert b"error" not in result.stderr
 
 
 def test_library_warnings_are_written_as_lines(run, sandbox):
-    ran = run("track", "lead", "--email", "a@example.com")
+    result = run("track", "lead", "--email", "a@example.com")
 
-    assert "warning: meta: website events without user_agent are matched less well" in ran.err
+    assert "warning: meta: website events without user_agent are matched less well" in result.err
     assert logging.getLogger("anytrack_async").handlers == []
 
 
@@ -138,9 +138,9 @@ def test_an_interrupt_ends_with_130(run, monkeypatch, outbox_path):
 
     monkeypatch.setattr("anytrack_async.cli.stats.outbox_path", interrupted)
 
-    ran = run("stats")
+    result = run("stats")
 
-    assert (ran.code, ran.out, ran.err) == (130, "", "interrupted: stopped\n")
+    assert (result.code, result.out, result.err) == (130, "", "interrupted: stopped\n")
 
 
 def test_streams_that_cannot_be_reconfigured_are_left_alone(monkeypatch):
@@ -166,7 +166,9 @@ def test_characters_that_the_terminal_lacks_become_question_marks(
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     order = ("track", "lead", "--order-id", "注文", "--no-wait")
 
-    ran = subprocess.run([sys.executable, "-m", "anytrack_async.cli", *order], capture_output=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "anytrack_async.cli", *order], capture_output=True
+    )
 
-    assert ran.returncode == 0
-    assert b"lead:?? is stored" in ran.stdout
+    assert result.returncode == 0
+    assert b"lead:?? is stored" in result.stdout

@@ -36,9 +36,9 @@ def test_the_demo_accounts_for_every_line(child, folders):
 
 
 def test_each_rejected_line_is_shown_with_its_reason(run, folders):
-    ran = run("demo", "--count", 260)
+    result = run("demo", "--count", 260)
 
-    assert ran.code == 0
+    assert result.code == 0
     for words in (
         "line 260 T-224381",
         "click_id must not start or end with whitespace",
@@ -47,15 +47,15 @@ def test_each_rejected_line_is_shown_with_its_reason(run, folders):
         "line 149 sale:T-245563",
         "KRW",
     ):
-        assert words in ran.out
+        assert words in result.out
 
 
 def test_faults_do_not_change_the_count(run, folders):
-    ran = run("demo", "--count", 60, "--faults", 0.3, "--seed", 4)
+    result = run("demo", "--count", 60, "--faults", 0.3, "--seed", 4)
 
-    assert ran.code == 0
-    assert "30% of all requests go wrong on purpose" in ran.out
-    assert re.search(r"per s +faults +repeats\n", ran.out)
+    assert result.code == 0
+    assert "30% of all requests go wrong on purpose" in result.out
+    assert re.search(r"per s +faults +repeats\n", result.out)
 
 
 def test_a_different_count_in_a_ledger_fails_the_demo(run, folders, monkeypatch):
@@ -69,11 +69,11 @@ def test_a_different_count_in_a_ledger_fails_the_demo(run, folders, monkeypatch)
 
     monkeypatch.setattr(Sandbox, "ledger", ledger_without_one)
 
-    ran = run("demo", "--count", 20)
+    result = run("demo", "--count", 20)
 
-    assert ran.code == 1
-    assert "hubspot: its ledger counts 19 conversions, we delivered 20" in ran.out
-    assert "Every line is accounted for" not in ran.out
+    assert result.code == 1
+    assert "hubspot: its ledger counts 19 conversions, we delivered 20" in result.out
+    assert "Every line is accounted for" not in result.out
     assert list(folders.iterdir()) == []
 
 
@@ -83,19 +83,19 @@ def test_a_lost_conversion_fails_the_demo(run, folders, monkeypatch):
 
     monkeypatch.setattr(MetaSink, "deliver", swallow)
 
-    ran = run("demo", "--count", 20)
+    result = run("demo", "--count", 20)
 
-    assert ran.code == 1
-    assert "meta: its ledger counts 0 conversions, we delivered 20" in ran.out
+    assert result.code == 1
+    assert "meta: its ledger counts 0 conversions, we delivered 20" in result.out
 
 
 def test_keep_leaves_the_folder_with_the_outbox(run, folders):
-    ran = run("demo", "--count", 30, "--keep")
+    result = run("demo", "--count", 30, "--keep")
 
     (folder,) = folders.iterdir()
     path = folder / "outbox.db"
     assert path.is_file()
-    assert f"ANYTRACK_OUTBOX={path}" in ran.out.replace("\n", "")
+    assert f"ANYTRACK_OUTBOX={path}" in result.out.replace("\n", "")
 
 
 def test_a_kept_outbox_has_its_dead_letters(run, folders, monkeypatch):
@@ -103,10 +103,10 @@ def test_a_kept_outbox_has_its_dead_letters(run, folders, monkeypatch):
     (folder,) = folders.iterdir()
     monkeypatch.setenv("ANYTRACK_OUTBOX", str(folder / "outbox.db"))
 
-    ran = run("outbox", "dead-letters")
+    result = run("outbox", "dead-letters")
 
-    assert "sale:T-612319" in ran.out
-    assert "too old" in ran.out
+    assert "sale:T-612319" in result.out
+    assert "too old" in result.out
 
 
 def test_the_callers_environment_is_ignored(run, folders, monkeypatch):
@@ -137,11 +137,11 @@ def test_a_sandbox_that_cannot_start_is_an_error_on_one_line(run, folders, monke
 
     monkeypatch.setattr("anytrack_async.sandbox.server.subprocess.Popen", Broken)
 
-    ran = run("demo", "--count", 10)
+    result = run("demo", "--count", 10)
 
-    assert ran.code == 1
-    assert ran.err.startswith("error: ")
-    assert ran.err.count("\n") == 1
+    assert result.code == 1
+    assert result.err.startswith("error: ")
+    assert result.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("options", [("--count", 0), ("--faults", 1), ("--count", "many")])

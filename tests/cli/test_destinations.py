@@ -38,9 +38,9 @@ def test_destinations_are_listed_with_state_and_variables(run, sandbox, monkeypa
     monkeypatch.delenv("META_PIXEL_ID")
     monkeypatch.delenv("HUBSPOT_ACCESS_TOKEN")
 
-    ran = run("destinations")
+    result = run("destinations")
 
-    rows = {line.split()[0]: line for line in ran.out.splitlines()[1:]}
+    rows = {line.split()[0]: line for line in result.out.splitlines()[1:]}
     assert list(rows) == ["anytrack", "meta", "hubspot"]
     assert rows["anytrack"].split()[1] == "configured"
     assert "set META_PIXEL_ID in the environment" in rows["meta"]
@@ -59,9 +59,9 @@ def test_destinations_as_json(run, sandbox):
 def test_the_list_shows_no_value(run, sandbox, monkeypatch):
     monkeypatch.setenv("META_ACCESS_TOKEN", "s3cret")
 
-    ran = run("destinations")
+    result = run("destinations")
 
-    assert "s3cret" not in ran.out + ran.err
+    assert "s3cret" not in result.out + result.err
 
 
 # Check
@@ -69,13 +69,17 @@ def test_the_list_shows_no_value(run, sandbox, monkeypatch):
 
 @pytest.mark.usefixtures("meta_test_code")
 def test_check_of_everything_passes_when_all_is_ready(run, sandbox):
-    ran = run("check", "--currency", "EUR")
+    result = run("check", "--currency", "EUR")
 
-    assert ran.code == 0
-    assert {line.split()[1] for line in ran.out.splitlines()} == {"anytrack:", "meta:", "hubspot:"}
-    assert "FAIL" not in ran.out
-    assert "ok   anytrack: credentials: accepted" in ran.out
-    assert "ok   hubspot: token: " in ran.out
+    assert result.code == 0
+    assert {line.split()[1] for line in result.out.splitlines()} == {
+        "anytrack:",
+        "meta:",
+        "hubspot:",
+    }
+    assert "FAIL" not in result.out
+    assert "ok   anytrack: credentials: accepted" in result.out
+    assert "ok   hubspot: token: " in result.out
 
 
 @pytest.mark.usefixtures("meta_test_code")
@@ -84,38 +88,38 @@ def test_one_destination_that_is_not_ready_fails_the_check_and_hides_no_other(
 ):
     monkeypatch.setenv("ANYTRACK_API_KEY", "old")
 
-    ran = run("check")
+    result = run("check")
 
-    assert ran.code == 1
-    assert "FAIL anytrack: credentials: anytrack: " in ran.out
-    assert "ok   meta: test event: " in ran.out
-    assert "ok   hubspot: token: " in ran.out
+    assert result.code == 1
+    assert "FAIL anytrack: credentials: anytrack: " in result.out
+    assert "ok   meta: test event: " in result.out
+    assert "ok   hubspot: token: " in result.out
 
 
 @pytest.mark.usefixtures("meta_test_code")
 def test_a_destination_configured_in_part_fails_the_check_of_everything(run, sandbox, monkeypatch):
     monkeypatch.delenv("META_PIXEL_ID")
 
-    ran = run("check")
+    result = run("check")
 
-    assert ran.code == 1
-    assert "FAIL meta: settings: set META_PIXEL_ID in the environment" in ran.out
+    assert result.code == 1
+    assert "FAIL meta: settings: set META_PIXEL_ID in the environment" in result.out
 
 
-def test_check_of_nothing_says_where_to_look(run):
-    ran = run("check")
+def test_check_without_a_configured_destination_says_where_to_look(run):
+    result = run("check")
 
-    assert ran.code == 2
-    assert ran.err == (
+    assert result.code == 2
+    assert result.err == (
         "error: no destination is configured; `anytrack destinations` lists the variables to set\n"
     )
 
 
-def test_check_of_an_unknown_destination_lists_those_there_are(run):
-    ran = run("check", "pigeon")
+def test_check_of_an_unknown_destination_lists_the_known_ones(run):
+    result = run("check", "pigeon")
 
-    assert ran.code == 2
-    assert "'pigeon'; known destinations: anytrack, meta, hubspot" in ran.err
+    assert result.code == 2
+    assert "'pigeon'; known destinations: anytrack, meta, hubspot" in result.err
 
 
 @pytest.mark.parametrize(
@@ -123,44 +127,44 @@ def test_check_of_an_unknown_destination_lists_those_there_are(run):
     [("hubspot", "HUBSPOT_ACCESS_TOKEN"), ("meta", "META_PIXEL_ID, META_ACCESS_TOKEN")],
 )
 def test_check_without_variables_says_what_to_set(run, name, variables):
-    ran = run("check", name)
+    result = run("check", name)
 
-    assert ran.code == 1
-    assert ran.out.startswith(
+    assert result.code == 1
+    assert result.out.startswith(
         f"FAIL {name}: settings: {name} is not configured; it reads {variables}"
     )
 
 
 def test_check_says_what_is_missing_and_what_to_do(run, bare_portal):
-    ran = run("check", "hubspot")
+    result = run("check", "hubspot")
 
-    assert ran.code == 1
-    assert "FAIL hubspot: property anytrack_event_id" in ran.out
-    assert ran.err == "hint: create what is missing with: anytrack setup hubspot\n"
+    assert result.code == 1
+    assert "FAIL hubspot: property anytrack_event_id" in result.out
+    assert result.err == "hint: create what is missing with: anytrack setup hubspot\n"
 
 
 def test_check_of_a_currency_that_is_not_enabled_fails(run, sandbox):
-    ran = run("check", "hubspot", "--currency", "THB")
+    result = run("check", "hubspot", "--currency", "THB")
 
-    assert ran.code == 1
-    assert "FAIL hubspot: currency THB" in ran.out
-    assert ran.err == ""
+    assert result.code == 1
+    assert "FAIL hubspot: currency THB" in result.out
+    assert result.err == ""
 
 
 @pytest.mark.usefixtures("meta_test_code")
-def test_meta_takes_a_test_event(run, sandbox):
-    ran = run("check", "meta")
+def test_meta_accepts_a_test_event(run, sandbox):
+    result = run("check", "meta")
 
-    assert ran.code == 0
-    assert "accepted it; see it in Events Manager under TEST123" in ran.out
+    assert result.code == 0
+    assert "accepted it; see it in Events Manager under TEST123" in result.out
     assert sandbox.ledger()["meta"]["unique"] == 1
 
 
 def test_without_a_test_code_nothing_is_sent_to_meta(run, sandbox):
-    ran = run("check", "meta")
+    result = run("check", "meta")
 
-    assert ran.code == 1
-    assert "FAIL meta: test event: set META_TEST_EVENT_CODE" in ran.out
+    assert result.code == 1
+    assert "FAIL meta: test event: set META_TEST_EVENT_CODE" in result.out
     assert sandbox.ledger()["meta"]["requests"] == 0
 
 
@@ -168,12 +172,12 @@ def test_without_a_test_code_nothing_is_sent_to_meta(run, sandbox):
 def test_a_token_that_meta_rejects_is_reported(run, sandbox, monkeypatch):
     monkeypatch.setenv("META_ACCESS_TOKEN", "expired")
 
-    ran = run("check", "meta")
+    result = run("check", "meta")
 
-    assert ran.code == 1
-    assert "FAIL meta: test event: " in ran.out
-    assert "190" in ran.out
-    assert "expired" not in ran.out.replace("Session has expired", "")
+    assert result.code == 1
+    assert "FAIL meta: test event: " in result.out
+    assert "190" in result.out
+    assert "expired" not in result.out.replace("Session has expired", "")
 
 
 # Setup
@@ -186,18 +190,18 @@ def test_setup_creates_what_is_missing_once(run, bare_portal):
     assert "create property anytrack_event_id" in planned.out
     assert "created property anytrack_event_id" in first.out
     assert "exists property anytrack_event_id" in second.out
-    assert [ran.code for ran in (planned, first, second)] == [0, 0, 0]
+    assert [result.code for result in (planned, first, second)] == [0, 0, 0]
     assert run("check", "hubspot").code == 0
 
 
 def test_setup_that_is_refused_fails(run, bare_portal, monkeypatch):
     monkeypatch.setenv("HUBSPOT_ACCESS_TOKEN", "wrong")
 
-    ran = run("setup", "hubspot")
+    result = run("setup", "hubspot")
 
-    assert ran.code == 1
-    assert ran.err.startswith("error: hubspot: ")
-    assert ran.err.count("\n") == 1
+    assert result.code == 1
+    assert result.err.startswith("error: hubspot: ")
+    assert result.err.count("\n") == 1
 
 
 def test_a_dry_run_that_finds_an_unfit_property_fails(run, sandbox, monkeypatch):
@@ -206,22 +210,22 @@ def test_a_dry_run_that_finds_an_unfit_property_fails(run, sandbox, monkeypatch)
 
     monkeypatch.setattr(HubSpotSink, "setup", refuse)
 
-    ran = run("setup", "hubspot", "--dry-run")
+    result = run("setup", "hubspot", "--dry-run")
 
-    assert ran.code == 1
-    assert "refused property x: it is a number" in ran.out
+    assert result.code == 1
+    assert "refused property x: it is a number" in result.out
 
 
 def test_a_destination_without_setup_has_nothing_to_set_up(run, sandbox):
-    ran = run("setup", "meta")
+    result = run("setup", "meta")
 
-    assert (ran.code, ran.out) == (0, "nothing to set up\n")
+    assert (result.code, result.out) == (0, "nothing to set up\n")
 
 
 def test_setup_without_variables_says_what_to_set(run):
-    ran = run("setup", "hubspot")
+    result = run("setup", "hubspot")
 
-    assert ran.code == 2
-    assert ran.err.startswith(
+    assert result.code == 2
+    assert result.err.startswith(
         "error: hubspot is not configured; it reads HUBSPOT_ACCESS_TOKEN, HUBSPOT_BASE_URL"
     )

@@ -1,4 +1,4 @@
-"""`anytrack stats` and `anytrack outbox`: they look at the file and send nothing."""
+"""`anytrack stats` and `anytrack outbox` read the outbox file and send nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anytrack_async.outbox.base import FailedEntry
 
 
 async def fill(path) -> None:
-    """Three conversions; Meta has one, refused one, has not seen one; HubSpot has none."""
+    """Three conversions: at Meta one is delivered, one dead, one waiting; at HubSpot all wait."""
     outbox = SQLiteOutbox(path)
     await outbox.open(["hubspot", "meta"])
     await outbox.append([Conversion.sale(order_id=f"{n}", revenue=n) for n in range(3)])
@@ -43,19 +43,19 @@ COMMANDS = [("stats",), ("outbox", "dead-letters"), ("outbox", "replay", "meta")
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_without_the_variable_one_line_says_what_to_set(run, command):
-    ran = run(*command)
+    result = run(*command)
 
-    assert ran.code == 2
-    assert ran.err.startswith("error: set ANYTRACK_OUTBOX to the path of an outbox file")
-    assert ran.err.count("\n") == 1
+    assert result.code == 2
+    assert result.err.startswith("error: set ANYTRACK_OUTBOX to the path of an outbox file")
+    assert result.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_missing_file_is_not_created(run, outbox_path, command):
-    ran = run(*command)
+    result = run(*command)
 
-    assert ran.code == 2
-    assert "which does not exist" in ran.err
+    assert result.code == 2
+    assert "which does not exist" in result.err
     assert not outbox_path.exists()
 
 
@@ -63,20 +63,20 @@ def test_a_missing_file_is_not_created(run, outbox_path, command):
 def test_a_file_that_is_not_an_outbox_is_reported(run, outbox_path, command):
     outbox_path.write_text("something else, long enough to be read as a header\n" * 20)
 
-    ran = run(*command)
+    result = run(*command)
 
-    assert ran.code == 1
-    assert "not a database" in ran.err
-    assert ran.err.count("\n") == 1
+    assert result.code == 1
+    assert "not a database" in result.err
+    assert result.err.count("\n") == 1
 
 
 def test_stats_show_the_backlog_of_each_destination(run, filled):
-    ran = run("stats")
+    result = run("stats")
 
-    rows = {line.split()[0]: line.split()[1:5] for line in ran.out.splitlines()[2:]}
+    rows = {line.split()[0]: line.split()[1:5] for line in result.out.splitlines()[2:]}
     assert rows == {"meta": ["1", "0", "0", "1"], "hubspot": ["3", "0", "0", "0"]}
-    assert "anytrack outbox dead-letters" in ran.out
-    assert ran.code == 0
+    assert "anytrack outbox dead-letters" in result.out
+    assert result.code == 0
 
 
 def test_stats_as_json(run, filled):
@@ -121,9 +121,9 @@ def test_no_command_adds_a_destination(run, filled):
 
 
 def test_dead_letters_are_shown_with_their_reason(run, filled):
-    ran = run("outbox", "dead-letters")
+    result = run("outbox", "dead-letters")
 
-    (row,) = ran.out.splitlines()[1:]
+    (row,) = result.out.splitlines()[1:]
     assert row.split(maxsplit=3) == ["meta", "sale:1", "1", "[b]too old[/b]"]
 
 
@@ -150,22 +150,22 @@ def test_a_full_page_says_that_there_may_be_more(run, filled):
 
 @pytest.mark.parametrize("command", [("dead-letters", "pigeon"), ("replay", "pigeon")])
 def test_an_unknown_destination_is_reported_with_the_known_ones(run, filled, command):
-    ran = run("outbox", *command)
+    result = run("outbox", *command)
 
-    assert ran.code == 2
-    assert "'pigeon'" in ran.err
-    assert "meta" in ran.err
+    assert result.code == 2
+    assert "'pigeon'" in result.err
+    assert "meta" in result.err
 
 
 def test_replay_makes_dead_letters_due(run, filled):
-    ran = run("outbox", "replay", "meta")
+    result = run("outbox", "replay", "meta")
 
-    assert ran.out.startswith("1 due again at meta")
+    assert result.out.startswith("1 due again at meta")
     assert json.loads(run("stats", "--json").out)["destinations"]["meta"]["dead"] == 0
 
 
 def test_replay_of_one_event_leaves_the_others(run, filled):
-    ran = run("outbox", "replay", "meta", "sale:0")
+    result = run("outbox", "replay", "meta", "sale:0")
 
-    assert ran.out.startswith("0 due again at meta")
+    assert result.out.startswith("0 due again at meta")
     assert json.loads(run("stats", "--json").out)["destinations"]["meta"]["dead"] == 1

@@ -12,7 +12,7 @@ def get(url: str, **headers: str) -> dict:
         return json.load(answer)
 
 
-def test_it_prints_exports_and_answers_until_ctrl_c(child):
+def test_the_sandbox_prints_exports_and_answers_until_ctrl_c(child):
     sandbox = child("sandbox", "--port", "0")
     variables = {}
     assert sandbox.line_with("Sandbox listening on http://127.0.0.1:").startswith("# ")
@@ -40,7 +40,7 @@ def test_options_reach_the_sandbox(run, monkeypatch):
 
     monkeypatch.setattr("anytrack_async.sandbox.serve", serve)
 
-    ran = run(
+    result = run(
         *("sandbox", "--host", "::1", "--port", 8400, "--faults", 0.2, "--seed", 7),
         "--unprepared",
     )
@@ -49,8 +49,8 @@ def test_options_reach_the_sandbox(run, monkeypatch):
     assert (arguments["host"], arguments["port"]) == ("::1", 8400)
     assert (settings.faults.rate, settings.faults.seed, settings.seed) == (0.2, 7, 7)
     assert settings.hubspot == HubSpotPortal(prepared=False)
-    assert "export A=b\n" in ran.out
-    assert all(line.startswith(("# ", "export ")) for line in ran.out.splitlines())
+    assert "export A=b\n" in result.out
+    assert all(line.startswith(("# ", "export ")) for line in result.out.splitlines())
 
 
 def test_the_suggested_command_works(run, sandbox, monkeypatch):
@@ -59,20 +59,20 @@ def test_the_suggested_command_works(run, sandbox, monkeypatch):
     )
 
     output = run("sandbox").out
-    ran = run(*output[output.index("anytrack track") :].split()[1:])
+    result = run(*output[output.index("anytrack track") :].split()[1:])
 
-    assert ran.code == 0
-    assert [line.split()[1] for line in ran.out.splitlines()[1:]] == ["delivered"] * 3
+    assert result.code == 0
+    assert [line.split()[1] for line in result.out.splitlines()[1:]] == ["delivered"] * 3
 
 
 def test_a_port_that_is_taken_is_reported_on_one_line(run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        ran = run("sandbox", "--port", port)
+        result = run("sandbox", "--port", port)
 
-    assert ran.code == 1
-    assert ran.err == (
+    assert result.code == 1
+    assert result.err == (
         f"error: cannot listen on 127.0.0.1 port {port}: Address already in use; "
         "try another --port\n"
     )
@@ -84,7 +84,7 @@ def test_a_host_that_is_not_an_address_is_reported(run, monkeypatch):
 
     monkeypatch.setattr(server, "listen", refuse)
 
-    ran = run("sandbox", "--host", "nowhere.invalid")
+    result = run("sandbox", "--host", "nowhere.invalid")
 
-    assert ran.code == 1
-    assert "no such host" in ran.err
+    assert result.code == 1
+    assert "no such host" in result.err

@@ -16,12 +16,12 @@ BROWSER = ("--set", "user_agent=Mozilla/5.0", "--set", "page_url=https://shop.ex
 
 
 def test_a_sale_is_tracked_everywhere(run, sandbox):
-    ran = run(*SALE, *CUSTOMER, *BROWSER, "--click-id", "c1")
+    result = run(*SALE, *CUSTOMER, *BROWSER, "--click-id", "c1")
 
-    assert ran.code == 0
-    assert ran.err == ""
-    assert ran.out.splitlines()[0] == "sale:1001 is stored"
-    assert [line.split()[:2] for line in ran.out.splitlines()[1:]] == [
+    assert result.code == 0
+    assert result.err == ""
+    assert result.out.splitlines()[0] == "sale:1001 is stored"
+    assert [line.split()[:2] for line in result.out.splitlines()[1:]] == [
         ["anytrack", "delivered"],
         ["meta", "delivered"],
         ["hubspot", "delivered"],
@@ -31,9 +31,9 @@ def test_a_sale_is_tracked_everywhere(run, sandbox):
 
 
 def test_json_output_has_every_outcome(run, sandbox):
-    ran = run(*SALE, *CUSTOMER, "--json")
+    result = run(*SALE, *CUSTOMER, "--json")
 
-    printed = json.loads(ran.out)
+    printed = json.loads(result.out)
     assert printed["event_id"] == "sale:1001"
     assert printed["conversion_id"].startswith("cv_")
     assert printed["outbox"] is None
@@ -47,14 +47,14 @@ def test_every_type_can_be_tracked(run, sandbox, kind):
 
 
 def test_any_field_can_be_set(run, sandbox, outbox_path):
-    ran = run(
+    result = run(
         *("track", "custom", "--event-name", "Subscribe", "--order-id", "7", "--no-wait"),
         *("--timestamp", "2026-05-04T12:00:00+02:00"),
         *("--set", "source=newsletter", "--set", "customer.phone=+1 212 555 0100"),
         *("--set", "custom_data.plan=pro=max", "--set", "sub_ids.s1=banner"),
     )
 
-    assert ran.code == 0
+    assert result.code == 0
     stored = anyio.run(first_entry, outbox_path)
     assert stored.event_id == "custom:Subscribe:7"
     assert stored.source == "newsletter"
@@ -74,45 +74,45 @@ async def first_entry(path) -> Conversion:
 
 
 def test_a_rejection_is_shown_with_its_reason(run, sandbox):
-    ran = run("track", "lead", "--order-id", "9", "--currency", "THB", *CUSTOMER)
+    result = run("track", "lead", "--order-id", "9", "--currency", "THB", *CUSTOMER)
 
-    assert ran.code == 1
-    assert "hubspot   dead  " in ran.out
-    assert "THB" in ran.out
-    assert "lead:9 was rejected by hubspot" in ran.err
-    assert "Traceback" not in ran.err
+    assert result.code == 1
+    assert "hubspot   dead  " in result.out
+    assert "THB" in result.out
+    assert "lead:9 was rejected by hubspot" in result.err
+    assert "Traceback" not in result.err
 
 
 def test_refused_credentials_are_reported_without_waiting(run, sandbox, monkeypatch, outbox_path):
     monkeypatch.setenv("ANYTRACK_API_KEY", "old")
 
     started = time.monotonic()
-    ran = run("track", "lead", "--order-id", "9", *CUSTOMER, "--timeout", 60)
+    result = run("track", "lead", "--order-id", "9", *CUSTOMER, "--timeout", 60)
 
     assert time.monotonic() - started < 30
-    assert ran.code == 1
-    assert "anytrack  waiting  " in ran.out
-    assert "API key" in ran.out
-    assert "meta      delivered" in ran.out
-    assert "do not track it again" in ran.err
-    assert str(outbox_path) in ran.err
+    assert result.code == 1
+    assert "anytrack  waiting  " in result.out
+    assert "API key" in result.out
+    assert "meta      delivered" in result.out
+    assert "do not track it again" in result.err
+    assert str(outbox_path) in result.err
 
 
 def test_without_an_outbox_file_an_undelivered_conversion_is_not_stored(run, sandbox):
     sandbox.credentials("meta", "another")
 
-    ran = run("track", "lead", "--order-id", "9", *CUSTOMER, "--json")
+    result = run("track", "lead", "--order-id", "9", *CUSTOMER, "--json")
 
-    assert ran.code == 1
-    assert json.loads(ran.out)["destinations"]["meta"]["status"] == "waiting"
-    assert "not stored: track it again with --event-id lead:9" in ran.err
+    assert result.code == 1
+    assert json.loads(result.out)["destinations"]["meta"]["status"] == "waiting"
+    assert "not stored: track it again with --event-id lead:9" in result.err
 
 
 def test_no_wait_sends_nothing(run, sandbox, outbox_path):
-    ran = run(*SALE, *CUSTOMER, "--no-wait")
+    result = run(*SALE, *CUSTOMER, "--no-wait")
 
-    assert ran.code == 0
-    assert ran.out.count("waiting") == 3
+    assert result.code == 0
+    assert result.out.count("waiting") == 3
     assert sandbox.ledger()["anytrack"]["requests"] == 0
 
 
@@ -126,10 +126,10 @@ def test_the_next_client_delivers_a_stored_conversion(run, sandbox, outbox_path)
 
 
 def test_no_wait_needs_an_outbox_file(run, sandbox):
-    ran = run(*SALE, "--no-wait")
+    result = run(*SALE, "--no-wait")
 
-    assert ran.code == 2
-    assert ran.err == (
+    assert result.code == 2
+    assert result.err == (
         "error: --no-wait needs a file to store the conversion: set ANYTRACK_OUTBOX\n"
     )
 
@@ -138,14 +138,14 @@ def test_no_wait_needs_an_outbox_file(run, sandbox):
 def test_other_content_under_the_same_order_is_a_conflict(run, sandbox, outbox_path, options):
     run(*SALE, *CUSTOMER, *BROWSER, "--no-wait")
 
-    ran = run(
+    result = run(
         "track", "sale", "--order-id", "1001", "--revenue", "1", *CUSTOMER, *BROWSER, *options
     )
 
-    assert ran.code == 1
-    assert ran.err.startswith("error: conversion 'sale:1001' was accepted before")
-    assert ran.err.count("\n") == 1
-    assert "Traceback" not in ran.err
+    assert result.code == 1
+    assert result.err.startswith("error: conversion 'sale:1001' was accepted before")
+    assert result.err.count("\n") == 1
+    assert "Traceback" not in result.err
 
 
 @pytest.mark.parametrize(
@@ -155,44 +155,44 @@ def test_other_content_under_the_same_order_is_a_conflict(run, sandbox, outbox_p
         (("sale", "--revenue", "-1"), "revenue must not be negative"),
         (("lead", "--currency", "euros"), "currency must be"),
         (("lead", "--timestamp", "2026-01-01T00:00:00"), "timestamp needs a time zone"),
-        (("lead", "--set", "colour=red"), "colour is no field of a Conversion"),
-        (("lead", "--set", "customer.mail=x"), "customer.mail is no field of a Customer"),
+        (("lead", "--set", "colour=red"), "colour is not a field of Conversion"),
+        (("lead", "--set", "customer.mail=x"), "customer.mail is not a field of Customer"),
         (("lead", "--set", "nonsense"), "--set needs NAME=VALUE"),
         (("lead", "--set", "=x"), "--set needs NAME=VALUE"),
     ],
 )
 def test_a_wrong_field_is_reported_on_one_line(run, sandbox, arguments, words):
-    ran = run("track", *arguments)
+    result = run("track", *arguments)
 
-    assert ran.code == 2
-    assert ran.err.startswith(f"error: {words}")
-    assert ran.err.count("\n") == 1
+    assert result.code == 2
+    assert result.err.startswith(f"error: {words}")
+    assert result.err.count("\n") == 1
     assert sandbox.ledger()["anytrack"]["requests"] == 0
 
 
 def test_an_unknown_type_is_wrong_usage(run, sandbox):
-    ran = run("track", "refund")
+    result = run("track", "refund")
 
-    assert ran.code == 2
-    assert "refund" in ran.err
+    assert result.code == 2
+    assert "refund" in result.err
 
 
 @pytest.mark.parametrize("options", [(), ("--no-wait",)])
 def test_missing_credentials_are_named(run, options, outbox_path):
-    ran = run("track", "lead", *options)
+    result = run("track", "lead", *options)
 
-    assert ran.code == 2
-    assert ran.err == "error: set ANYTRACK_API_KEY and ANYTRACK_ACCOUNT_ID in the environment\n"
+    assert result.code == 2
+    assert result.err == "error: set ANYTRACK_API_KEY and ANYTRACK_ACCOUNT_ID in the environment\n"
 
 
 def test_an_outbox_that_cannot_be_opened_is_reported(run, sandbox, monkeypatch, tmp_path):
     monkeypatch.setenv("ANYTRACK_OUTBOX", str(tmp_path / "nowhere" / "outbox.db"))
 
-    ran = run("track", "lead")
+    result = run("track", "lead")
 
-    assert ran.code == 1
-    assert ran.err.startswith("error: the folder of the outbox file")
-    assert ran.err.count("\n") == 1
+    assert result.code == 1
+    assert result.err.startswith("error: the folder of the outbox file")
+    assert result.err.count("\n") == 1
 
 
 def test_ctrl_c_reports_the_undelivered_conversion(child, sandbox, outbox_path):

@@ -78,7 +78,7 @@ class Service:
         return self.requests[-1]
 
     def client(self, **options: Any) -> AnyTrackClient:
-        """A client whose every connection leads here."""
+        """A client whose connections all lead to this service."""
         defaults = {"delivery": QUICK, "transport": self.transport, "http": NO_RETRY} | options
         return AnyTrackClient(KEY, "account-1", **defaults)
 

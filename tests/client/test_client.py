@@ -1,4 +1,4 @@
-"""Running a client: stats, lanes, replay, closing, and where it lives."""
+"""Running a client: stats, lanes, replay, closing, and use in a web application."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ async def test_a_new_destination_can_start_at_the_beginning_of_the_outbox(
 # Stats
 
 
-async def test_stats_count_what_happened_at_each_destination(service: Service):
+async def test_stats_count_the_events_of_each_destination(service: Service):
     service.refuse(422, "no")
     service.answer("/v26.0/p1/events", {"events_received": 1})
 

@@ -1,4 +1,4 @@
-"""What it takes to make a client, and what the errors say."""
+"""The client's arguments and environment variables, and the errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_missing_argument_is_named_with_its_variable(name: str, value: Any):
         AnyTrackClient(**arguments)
 
     assert str(caught.value).startswith(
-        f"{name} is missing: pass it, or set ANYTRACK_{name.upper()}"
+        f"{name} is missing: pass it to AnyTrackClient, or set ANYTRACK_{name.upper()}"
     )
 
 
@@ -172,7 +172,7 @@ def test_an_infinite_timeout_needs_an_infinite_lease():
 # Outboxes
 
 
-def test_an_outbox_is_one_in_memory_a_path_or_itself(tmp_path: Path):
+def test_an_outbox_may_be_none_a_path_or_an_outbox(tmp_path: Path):
     outbox = MemoryOutbox()
 
     assert isinstance(make_outbox(None), MemoryOutbox)

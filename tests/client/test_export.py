@@ -1,4 +1,4 @@
-"""Exports: whole or not at all, in flat memory, and harmless in a spreadsheet."""
+"""Exports are complete or absent, use flat memory, and are safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ async def test_no_temporary_file_is_left(tmp_path: Path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-async def test_only_the_owner_may_read_it(tmp_path: Path):
+async def test_only_the_owner_may_read_the_file(tmp_path: Path):
     await export(source(FULL), tmp_path / "out.csv")
 
     assert stat.S_IMODE((tmp_path / "out.csv").stat().st_mode) == 0o600

@@ -1,4 +1,4 @@
-"""One existing conversion to one destination, now."""
+"""Pushes: one existing conversion is sent to one destination, bypassing the outbox."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ async def test_without_a_sink_the_error_says_what_to_do(name: str, service: Serv
     client = service.client()
     push = client.sync_with_meta_capi if name == "meta" else client.sync_with_hubspot
 
-    with pytest.raises(ConfigurationError, match=f"no sink '{name}': add one, or pass it here"):
+    advice = r"add it to AnyTrackClient\(sinks=…\), or pass sink=…"
+    with pytest.raises(ConfigurationError, match=f"no sink for '{name}': {advice}$"):
         await push(SALE)
 
 
@@ -94,7 +95,7 @@ async def test_only_conversions_can_be_pushed(service: Service):
 
 
 class Answering:
-    """A sink that answers, or raises, what it is given."""
+    """A sink that returns the outcome, or raises the exception, that it was created with."""
 
     name = "answering"
     limits = SinkLimits()
@@ -137,7 +138,7 @@ async def test_a_closing_client_does_not_reopen_a_sink(service: Service):
     ],
     ids=lambda one: type(one).__name__,
 )
-async def test_every_answer_and_signal_of_a_sink_becomes_an_outcome(
+async def test_every_result_and_signal_of_a_sink_becomes_an_outcome(
     answer: Any, status: Status, after: float | None, service: Service
 ):
     async with service.client() as client:

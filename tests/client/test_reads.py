@@ -1,4 +1,4 @@
-"""Conversions out: each name asks the right question and answers with models."""
+"""Reads: each method sends the right request and returns models."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ async def test_reads_are_closed_and_reopened_with_the_client(service: Service, t
         assert (await client.get_conversion_details("c1")).id == "c1"
 
 
-async def test_reads_work_while_closing_delivers_the_rest(service: Service):
+async def test_reads_work_while_closing_delivers_the_remaining_conversions(service: Service):
     service.answer("/v1/conversions/c1", {"data": record()})
     service.gate = anyio.Event()
     ids: list[str] = []

@@ -1,4 +1,4 @@
-"""Conversions in: the names of a synchronous client, their receipts and their errors."""
+"""Tracking: `submit`, `submit_many`, `track_many` and `track_…`, their results and errors."""
 
 from __future__ import annotations
 
@@ -411,7 +411,7 @@ async def test_a_timeout_before_acceptance_says_what_to_do(service: Service):
 
     assert str(caught.value) == (
         "conversion 'e2' was not accepted within 0.02 s: the outbox is full or slow; "
-        "submit it again with this event_id, which cannot count it twice"
+        "submit it again with this event_id, so that it is not counted twice"
     )
 
 

@@ -50,8 +50,8 @@ def test_an_object_without_a_time_happened_now():
     ("record", "message"),
     [
         (sale(revenue="-1"), "revenue must not be negative"),
-        (sale(amount=1), "amount is no field of a Conversion"),
-        (sale(customer={"mail": "x"}), "customer.mail is no field of a Customer"),
+        (sale(amount=1), "amount is not a field of Conversion"),
+        (sale(customer={"mail": "x"}), "customer.mail is not a field of Customer"),
         (sale(customer={"email": 5.5}), "customer.email must be text, got float"),
         (sale(customer="x"), "customer must be an object"),
         (sale(items={"id": "x"}), "items must be a list"),

@@ -156,7 +156,9 @@ def test_a_head_repeats_nothing_of_the_content():
 def test_the_error_for_a_record_of_a_later_release_says_upgrade():
     payload = orjson.dumps({**orjson.loads(encode(SALE).payload), "v": 2})
 
-    with pytest.raises(DecodeError, match=r"format version 2; .* reads up to 1: upgrade"):
+    with pytest.raises(
+        DecodeError, match=r"format version 2; .* reads up to version 1: upgrade anytrack_async"
+    ):
         decode(payload)
 
 
@@ -457,6 +459,6 @@ def test_digests_are_those_in_files_of_the_first_release(conversion: Conversion,
 # load
 
 
-def test_load_names_the_class_when_the_data_is_no_object():
+def test_load_names_the_class_when_the_data_is_not_an_object():
     with pytest.raises(DecodeError, match=r"^Conversion: "):
         load(5, Conversion)

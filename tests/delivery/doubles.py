@@ -48,7 +48,7 @@ def ids(conversions: Sequence[Conversion]) -> list[str]:
 
 
 async def run_ready_tasks() -> None:
-    """Let every task that can do something do it; for worlds in memory."""
+    """Let all tasks run until each waits; for worlds in memory."""
     for _ in range(100):
         await checkpoint()
 
@@ -80,10 +80,13 @@ class Changes:
 
 
 class FakeSink:
-    """Takes everything, unless `answer` says otherwise.
+    """Delivers everything, unless `answer` returns or raises something else.
 
-    *answer* gets the event ids of a batch, and raises or returns what the sink answers: None for
-    "all delivered". It may be a coroutine function.
+    *answer* is called with the event ids of a batch; it raises a signal, or returns the outcomes,
+    where None stands for "all delivered". It may be a coroutine function.
+
+    Attributes:
+        delivered: event ids of all batches for which `answer` returned None, in order.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class FakeSink:
         self.limits = SinkLimits(batch=batch, concurrency=concurrency, rate=rate)
         self.answer = answer or (lambda _: None)
         self.calls: list[list[str]] = []
-        self.taken: list[str] = []
+        self.delivered: list[str] = []
         self.busy = 0
         self.peak = 0
         self.closed = False
@@ -115,7 +118,7 @@ class FakeSink:
             if inspect.isawaitable(outcomes):
                 outcomes = await outcomes
             if outcomes is None:
-                self.taken += ids(batch)
+                self.delivered += ids(batch)
                 return [DELIVERED] * len(batch)
             return outcomes
         finally:
@@ -127,7 +130,7 @@ class FakeSink:
 
 
 class Service:
-    """An `answer` that can be put out of order: `trouble` is raised while it is set."""
+    """An `answer` of a service that can fail: `trouble` is raised while it is set."""
 
     def __init__(self, trouble: Exception | None = None, poison: Sequence[str] = ()) -> None:
         self.trouble = trouble
@@ -216,19 +219,24 @@ class World:
         await self.changed.until(fact)
 
     @asynccontextmanager
-    async def open(self, *, leaving: bool | None = False) -> AsyncGenerator[World]:
-        """Run the dispatcher; *leaving*: whether closing leaves something undelivered, if known."""
+    async def open(self, *, leaves_undelivered: bool | None = False) -> AsyncGenerator[World]:
+        """Run the dispatcher.
+
+        Args:
+            leaves_undelivered: whether closing must raise `UndeliveredError`; None if either is
+                right.
+        """
         try:
             with anyio.fail_after(20):
                 async with self.dispatcher:
                     yield self
         except UndeliveredError as exc:
             self.undelivered = exc
-        assert leaving in (None, self.undelivered is not None)
+        assert leaves_undelivered in (None, self.undelivered is not None)
 
     @asynccontextmanager
-    async def left_by(self, exc: BaseException) -> AsyncGenerator[World]:
-        """Run the dispatcher, and leave it by *exc*, which must come out as it is."""
+    async def raises(self, exc: BaseException) -> AsyncGenerator[World]:
+        """Run the dispatcher, raise *exc* at the end of its block, and check that it comes out."""
         with pytest.raises(type(exc)) as caught:
             async with self.dispatcher:
                 yield self
@@ -243,7 +251,7 @@ class World:
         return [await delivery for delivery in await self.dispatcher.submit(conversions)]
 
     async def dead(self) -> dict[str, str]:
-        """Return event id → why it is dead."""
+        """Return event id → the reason of its dead letter."""
         letters = await self.outbox.dead_letters(limit=10_000)
         return {letter.conversion.event_id: letter.error for letter in letters}
 

@@ -47,7 +47,7 @@ class Callers:
         return scope
 
     async def deliver(self, count):
-        """Make room."""
+        """Deliver *count* conversions, which makes space."""
         await self.outbox.settle(await self.outbox.claim("meta", count, 60))
         self.admission.notify_space_available()
         await run_ready_tasks()
@@ -217,7 +217,7 @@ async def test_append_raises_the_outboxs_errors():
 
 
 class Durable(MemoryOutbox):
-    """Answers at once all the same, as a client of a local server may."""
+    """A durable outbox that does not yield, as a client of a local server may not."""
 
     durable = True
 
@@ -262,7 +262,7 @@ async def test_a_loop_that_retries_a_full_outbox_yields_to_other_tasks():
                 await admission.append([sale("b")], None)
                 break
         else:
-            pytest.fail("nobody could make room")
+            pytest.fail("the worker that makes space did not run")
 
 
 async def test_every_caller_joins_the_shared_commit():

@@ -43,7 +43,7 @@ async def test_one_bad_conversion_among_a_thousand_costs_few_requests():
     attempt, sink = await attempt_with(rejecting({"e617"}), 1000)
 
     assert len(sink.calls) < 30
-    assert len(sink.taken) == 999
+    assert len(sink.delivered) == 999
     assert attempt.outcomes[617] == Outcome.rejected("bad event", code="100")
 
 
@@ -56,7 +56,9 @@ async def test_exactly_the_bad_conversions_are_rejected(case):
     assert statuses_of(attempt.outcomes) == [
         "rejected" if index in bad else "delivered" for index in range(count)
     ]
-    assert sorted(sink.taken) == sorted(f"e{index}" for index in range(count) if index not in bad)
+    assert sorted(sink.delivered) == sorted(
+        f"e{index}" for index in range(count) if index not in bad
+    )
     assert len(sink.calls) <= 1 + 2 * len(bad) * math.ceil(math.log2(max(count, 2)))
 
 
@@ -140,7 +142,7 @@ async def test_a_signal_in_a_half_ends_the_attempt():
         (outcome for outcome in [DELIVERED] * 2),
     ],
 )
-async def test_an_invalid_answer_counts_as_unavailable(answer):
+async def test_invalid_outcomes_count_as_unavailable(answer):
     attempt, _ = await attempt_with(lambda _: answer, 2)
 
     assert attempt.outcomes == [None, None]

@@ -44,7 +44,7 @@ async def test_several_failing_conversions_are_found():
 
     assert attempt.signal is None
     assert statuses_of(attempt.outcomes).count("retry") == 5
-    assert not bad & set(sink.taken)
+    assert not bad & set(sink.delivered)
 
 
 async def test_a_conversion_that_makes_the_sink_hang_is_found():
@@ -181,7 +181,7 @@ async def test_retrying_some_conversions_is_not_a_failure_of_the_service(outcome
     assert attempt.failure() is None
 
 
-async def test_an_open_conversion_among_retries_is_not_a_failure_of_the_service():
+async def test_a_conversion_without_outcome_among_retries_is_not_a_failure_of_the_service():
     def answer(_):
         raise BatchRejected("one is bad", outcomes=[AGAIN, None])
 

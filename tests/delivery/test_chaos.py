@@ -39,24 +39,24 @@ Probing takes some: with 39 conversions and one that makes the service crash, up
 class Erratic:
     """A service that goes through *troubles*, then is fine.
 
-    It never takes *bad* conversions, and fails without an answer over *crash*.
+    It always rejects *bad* conversions, and is unavailable for batches with *crash*.
     """
 
     def __init__(self, troubles, bad, crash):
         self.troubles = list(troubles)
         self.bad = bad
         self.crash = crash
-        self.taken = []
+        self.delivered = []
         self.idle_calls = 0
         self.limit = None
 
     async def __call__(self, batch):
         await anyio.lowlevel.checkpoint()
-        before = len(self.taken)
+        before = len(self.delivered)
         try:
             return await self._answer(batch)
         finally:
-            self.idle_calls = 0 if len(self.taken) > before else self.idle_calls + 1
+            self.idle_calls = 0 if len(self.delivered) > before else self.idle_calls + 1
             if self.idle_calls > MAX_IDLE_CALLS:
                 self.limit.cancel()
 
@@ -68,7 +68,7 @@ class Erratic:
             raise Unavailable("502")
         if self.bad & set(batch):
             raise BatchRejected("bad event")
-        self.taken += batch
+        self.delivered += batch
         return [DELIVERED] * len(batch)
 
     async def _fail(self, trouble, batch):
@@ -89,7 +89,7 @@ class Erratic:
                 return [Outcome.retry("locked", after=0.0)] * len(batch)
             case "cancels":
                 raise anyio.get_cancelled_exc_class()
-        self.taken += batch[:1] if good else []
+        self.delivered += batch[:1] if good else []
         raise (
             Unavailable("503", outcomes=half)
             if trouble == "half"
@@ -126,7 +126,7 @@ def test_nothing_is_lost_and_only_bad_conversions_die(
             drain=0.2,
         )
         with anyio.CancelScope() as service.limit:
-            async with world.open(leaving=None if crash & submitted else False):
+            async with world.open(leaves_undelivered=None if crash & submitted else False):
                 reports = track_many(world.dispatcher, sales(count), to=None, at=None, in_flight=15)
                 await wait_for_reports(reports, submitted - crash)
                 outcome["dead"] = await world.dead()
@@ -139,7 +139,7 @@ def test_nothing_is_lost_and_only_bad_conversions_die(
 
     assert service.idle_calls <= MAX_IDLE_CALLS, "the lane sends, but nothing is delivered"
     good = submitted - bad - crash
-    assert set(service.taken) == good
+    assert set(service.delivered) == good
     assert outcome["dead"].keys() - crash == bad & submitted
     assert {outcome["dead"][event_id] for event_id in bad & submitted} <= {"bad event"}
     assert sorted(outcome["delivered"]) == sorted(good)

@@ -16,11 +16,11 @@ pytestmark = pytest.mark.asyncio
 
 
 async def test_no_task_is_created_per_conversion():
-    made = 0
+    created = 0
 
     def counting(loop, coro, **options):
-        nonlocal made
-        made += 1
+        nonlocal created
+        created += 1
         return asyncio.Task(coro, loop=loop, **options)
 
     sinks = [FakeSink(name, batch=500, concurrency=4) for name in ("anytrack", "meta", "hubspot")]
@@ -36,7 +36,7 @@ async def test_no_task_is_created_per_conversion():
         asyncio.get_running_loop().set_task_factory(None)
 
     batches = sum(len(sink.calls) for sink in sinks)
-    assert made <= batches + 5
+    assert created <= batches + 5
     assert batches < 300
 
 

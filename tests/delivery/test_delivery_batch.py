@@ -1,4 +1,4 @@
-"""The deliveries of one large call, created when they are taken out."""
+"""The deliveries of one large call, each created when the caller indexes the batch."""
 
 import gc
 
@@ -27,20 +27,20 @@ def resolve(deliveries, event_id, status=Status.DELIVERED, destination="meta", *
     )
 
 
-async def test_deliveries_are_created_when_they_are_taken_out(monkeypatch, deliveries):
-    made = []
+async def test_deliveries_are_created_when_they_are_indexed(monkeypatch, deliveries):
+    created = []
 
     def counting(event_id, destinations):
-        made.append(event_id)
+        created.append(event_id)
         return Delivery(event_id, destinations)
 
     monkeypatch.setattr(module, "Delivery", counting)
     group = deliveries.get_many(["a", "b", "c"], META)
     resolve(deliveries, "a")
-    assert not made
+    assert not created
 
     assert group[1].event_id == "b"
-    assert made == ["b"]
+    assert created == ["b"]
 
 
 async def test_each_delivery_is_created_once_in_the_order_of_the_call(deliveries):

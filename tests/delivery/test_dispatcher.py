@@ -24,7 +24,7 @@ from tests.delivery.doubles import (
 pytestmark = pytest.mark.asyncio
 
 
-async def test_a_delivery_answers_for_one_destination_and_for_all():
+async def test_a_delivery_can_be_awaited_at_one_destination_and_at_all():
     meta = FakeSink("meta", lambda _: [Outcome.delivered("deal-7")])
     world = World(FakeSink(), meta)
     async with world.open():
@@ -52,7 +52,7 @@ async def test_a_repeated_id_shares_its_delivery_and_is_sent_once():
         keeper.open()
         await third
 
-    assert world.sinks[0].taken == ["a"]
+    assert world.sinks[0].delivered == ["a"]
 
 
 async def test_a_repeat_after_delivery_resolves_at_once():
@@ -76,14 +76,14 @@ async def test_a_repeat_has_the_destinations_of_the_first():
             await again.at("anytrack")
 
 
-async def test_other_content_under_the_same_id_is_a_conflict():
+async def test_different_content_under_the_same_id_is_a_conflict():
     world = World()
     async with world.open():
         deliveries = await world.submit(sale("a"), sale("a", revenue=2), sale("b"))
         assert deliveries[1] is None
         await deliveries[2]
 
-    assert world.sinks[0].taken == ["a", "b"]
+    assert world.sinks[0].delivered == ["a", "b"]
 
 
 async def test_a_forgotten_id_is_a_new_conversion():
@@ -96,13 +96,13 @@ async def test_a_forgotten_id_is_a_new_conversion():
         assert second is not first
         await second
 
-    assert world.sinks[0].taken == ["a", "a"]
+    assert world.sinks[0].delivered == ["a", "a"]
 
 
 async def test_a_dispatcher_can_be_opened_again():
     sink = FakeSink(answer=BlockingAnswer())
     world = World(sink, drain=0.0)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         (lost,) = await world.submit(sale("a"))
     world.undelivered, sink.answer = None, lambda _: None
 
@@ -121,7 +121,7 @@ async def test_submit_and_forget_costs_no_memory():
         assert not [reference for reference in forgotten if reference() is not None]
         keeper.open()
 
-    assert len(world.sinks[0].taken) == 1000
+    assert len(world.sinks[0].delivered) == 1000
 
 
 @pytest.mark.parametrize("to", [["mata"], [], ["anytrack", "mata"]])
@@ -133,7 +133,7 @@ async def test_a_destination_without_a_sink_is_refused(to):
         with pytest.raises(ConfigurationError):
             world.dispatcher.resume("mata")
 
-    assert not world.sinks[0].taken
+    assert not world.sinks[0].delivered
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ async def test_destinations_that_are_not_a_list_are_refused(to, message):
         with pytest.raises(ConfigurationError, match=re.escape(message)):
             await world.submit(sale("a"), to=to)
 
-    assert not world.sinks[0].taken
+    assert not world.sinks[0].delivered
 
 
 async def test_destinations_may_come_from_an_iterator():
@@ -156,7 +156,7 @@ async def test_destinations_may_come_from_an_iterator():
         report = await delivery
 
     assert [*report.outcomes] == ["meta"]
-    assert not world.sinks[1].taken
+    assert not world.sinks[1].delivered
 
 
 async def test_resume_of_a_closed_dispatcher_does_nothing():
@@ -168,7 +168,7 @@ async def test_two_sinks_of_one_name_are_refused():
         World(FakeSink("meta"), FakeSink("meta"))
 
 
-async def test_a_start_for_a_destination_without_a_sink_is_refused():
+async def test_from_start_refuses_a_destination_without_a_sink():
     with pytest.raises(ConfigurationError, match="no destination 'mata'"):
         World(from_start=["mata"])
 
@@ -207,7 +207,7 @@ async def test_callers_wait_in_order_while_the_outbox_is_full():
         assert accepted == ["a", "b"]
         keeper.open()
 
-    assert accepted == sink.taken == list("abcdef")
+    assert accepted == sink.delivered == list("abcdef")
 
 
 async def test_a_full_outbox_can_raise_instead():

@@ -20,7 +20,7 @@ class FakeLane:
 
 @attrs.frozen
 class Kind:
-    """What there is to know of an outbox."""
+    """The properties of an outbox that decide which lanes are woken."""
 
     shared: bool = True
     capacity: int = 100_000
@@ -68,7 +68,7 @@ def test_fewer_are_skipped_in_a_small_outbox():
 
 
 def test_an_unshared_outbox_wakes_every_lane():
-    """It costs next to nothing there, and nobody looks without being woken."""
+    """A claim costs next to nothing there, and a lane does not claim without being woken."""
     lanes = make_lanes(Kind(shared=False))
 
     lanes.wake_for(("meta",), 1)

@@ -24,17 +24,19 @@ pytestmark = pytest.mark.asyncio
 async def test_a_new_destination_gets_earlier_conversions_only_from_start():
     outbox = MemoryOutbox()
     slow = FakeSink("slow", BlockingAnswer())  # keeps the log from being cleaned up
-    async with World(FakeSink(), slow, outbox=outbox, drain=0.0).open(leaving=True) as world:
+    async with World(FakeSink(), slow, outbox=outbox, drain=0.0).open(
+        leaves_undelivered=True
+    ) as world:
         await world.submit(*sales(3))
-        await world.until(lambda: len(world.sinks[0].taken) == 3)
+        await world.until(lambda: len(world.sinks[0].delivered) == 3)
     late, early = FakeSink("late"), FakeSink("early")
     world = World(FakeSink(), late, early, outbox=outbox, from_start=["early"])
     async with world.open():
         await world.deliver(sale("new"))
-        await world.until(lambda: len(early.taken) == 4)
+        await world.until(lambda: len(early.delivered) == 4)
 
-    assert late.taken == ["new"]
-    assert sorted(early.taken) == ["e0", "e1", "e2", "new"]
+    assert late.delivered == ["new"]
+    assert sorted(early.delivered) == ["e0", "e1", "e2", "new"]
 
 
 async def test_a_backlog_without_a_sink_is_warned_of(caplog):
@@ -72,11 +74,11 @@ async def test_the_outbox_is_pruned_after_many_deliveries():
     outbox = Pruned(capacity=20_000)
     async with World(FakeSink(batch=1000), outbox=outbox, prune_every=3600.0).open() as world:
         await world.submit(*sales(4_000))
-        await world.until(lambda: len(world.sinks[0].taken) == 4_000)
+        await world.until(lambda: len(world.sinks[0].delivered) == 4_000)
         await run_ready_tasks()
         assert outbox.prunes == 0
         await world.submit(*sales(1_000, "f"))
-        await world.until(lambda: len(world.sinks[0].taken) == 5_000)
+        await world.until(lambda: len(world.sinks[0].delivered) == 5_000)
         await run_ready_tasks()
         assert outbox.prunes == 1
 
@@ -127,7 +129,7 @@ async def test_a_delivery_awaited_here_resolves_when_another_process_delivers_it
         with anyio.fail_after(5):
             await delivery
 
-    assert there.sinks[0].taken == ["a"]
+    assert there.sinks[0].delivered == ["a"]
 
 
 async def test_a_failed_poll_is_retried(caplog):
@@ -151,7 +153,7 @@ async def test_conversions_accepted_by_another_process_are_delivered():
     async with world.open():
         await run_ready_tasks()
         await outbox.append(sales(3))
-        await world.until(lambda: len(world.sinks[0].taken) == 3)
+        await world.until(lambda: len(world.sinks[0].delivered) == 3)
 
 
 async def test_started_tasks_run_beside_the_lanes_until_closing():

@@ -148,7 +148,7 @@ def test_a_throttled_lane_pauses_as_asked_within_reason(flow, asked, pause):
     assert flow.events == [LaneThrottled(destination="meta", reason="slow down", seconds=pause)]
 
 
-def test_an_answer_to_an_earlier_request_does_not_end_a_pause(flow):
+def test_a_response_to_an_earlier_request_does_not_end_a_pause(flow):
     mark = flow.record_send()
     flow.throttle("slow down", 5)
 
@@ -256,7 +256,7 @@ def test_resuming_a_running_lane_sends_no_event(flow):
     assert flow.events == []
 
 
-def test_a_lane_that_was_resumed_has_a_clean_record(flow):
+def test_resuming_resets_the_count_of_failures(flow):
     flow.fail_often()
 
     flow.resume()

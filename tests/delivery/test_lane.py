@@ -1,4 +1,4 @@
-"""A lane whose destination answers."""
+"""A lane with a destination that delivers."""
 
 import logging
 
@@ -66,7 +66,7 @@ async def test_conversions_submitted_during_a_batch_form_the_next_batch():
         keeper.open()
 
     assert [len(call) for call in sink.calls] == [1, 10, 10, 5]
-    assert sink.taken == ["first", *(f"e{index}" for index in range(25))]
+    assert sink.delivered == ["first", *(f"e{index}" for index in range(25))]
 
 
 async def test_as_many_batches_are_in_flight_as_the_sink_allows():
@@ -81,7 +81,7 @@ async def test_as_many_batches_are_in_flight_as_the_sink_allows():
         keeper.open()
 
     assert sink.peak == 3
-    assert len(sink.taken) == len(set(sink.taken)) == 100
+    assert len(sink.delivered) == len(set(sink.delivered)) == 100
 
 
 async def test_linger_waits_for_a_fuller_batch_every_time():
@@ -93,7 +93,7 @@ async def test_linger_waits_for_a_fuller_batch_every_time():
             for conversion in sales(5, wave):
                 await world.submit(conversion)
                 await run_ready_tasks()
-            await world.until(lambda wave=wave: f"{wave}4" in sink.taken)
+            await world.until(lambda wave=wave: f"{wave}4" in sink.delivered)
 
     assert [len(call) for call in sink.calls] == [5, 5]
 
@@ -103,7 +103,7 @@ async def test_linger_does_not_delay_a_full_batch():
     world = World(sink, linger=3600.0)
     async with world.open():
         await world.submit(*sales(15))
-        await world.until(lambda: len(sink.taken) == 15)
+        await world.until(lambda: len(sink.delivered) == 15)
 
 
 async def test_closing_does_not_wait_for_linger():
@@ -115,7 +115,7 @@ async def test_closing_does_not_wait_for_linger():
         await run_ready_tasks()
         assert not sink.calls
 
-    assert sink.taken == ["a"]
+    assert sink.delivered == ["a"]
 
 
 async def test_the_rate_limits_batches_per_second():
@@ -140,7 +140,7 @@ async def test_a_lane_with_a_rate_drains_its_backlog_at_closing(durable, tmp_pat
     async with world.open():
         await world.submit(*sales(5))
 
-    assert len(sink.taken) == 5
+    assert len(sink.delivered) == 5
 
 
 async def test_outcomes_of_a_batch_are_settled_individually():
@@ -216,8 +216,8 @@ async def test_a_worker_does_not_sleep_on_a_failed_batch():
 
     sink = FakeSink(answer=answer, batch=1)
     world = World(sink, clock=Clock(), drain=0.05)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(*sales(3))
-        await world.until(lambda: len(sink.taken) == 2)
+        await world.until(lambda: len(sink.delivered) == 2)
 
-    assert sink.taken == ["e1", "e2"]
+    assert sink.delivered == ["e1", "e2"]

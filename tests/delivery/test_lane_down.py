@@ -1,4 +1,4 @@
-"""A lane whose destination is down, or fails over one conversion."""
+"""A lane with a destination that is down, or that one conversion makes fail."""
 
 import anyio
 import pytest
@@ -71,7 +71,7 @@ async def test_waiting_callers_can_see_the_reason():
     }
 
 
-async def test_attempts_made_while_it_is_down_do_not_count():
+async def test_attempts_made_while_the_service_is_down_do_not_count():
     clock = Clock()
     sink = FakeSink(answer=Service(Unavailable("503")), batch=10)
     world = World(sink, clock=clock)
@@ -131,7 +131,7 @@ async def test_with_batches_of_one_the_conversion_that_fails_is_not_every_probe(
     sink = FakeSink(answer=Service(poison=["bad0"]), batch=1, concurrency=1)
     patient = Retry(attempts=8, base=1.0, cap=2.0)
     world = World(sink, clock=clock, retry=patient, probe=patient)
-    async with world.open(leaving=None):
+    async with world.open(leaves_undelivered=None):
         await world.submit(*sales(1, "bad"))
         while world.dispatcher.states()["anytrack"] is not LaneState.DOWN:
             clock.now += 1
@@ -160,7 +160,7 @@ async def test_only_the_conversion_that_makes_the_service_crash_dies(poison):
             await anyio.sleep(0.001)
 
     assert sorted(event.event_id for event in world.events_of(DeadLettered)) == poison
-    assert not set(poison) & set(sink.taken)
+    assert not set(poison) & set(sink.delivered)
 
 
 async def test_a_batch_that_fails_too_often_is_dead_with_the_last_reason():
@@ -247,4 +247,4 @@ async def test_a_service_that_asks_to_retry_everything_is_down():
         clock.now += 3600
         world.dispatcher.wake()
 
-    assert len(sink.taken) == 100
+    assert len(sink.delivered) == 100

@@ -1,4 +1,4 @@
-"""A lane whose outbox fails."""
+"""A lane with an outbox that fails."""
 
 import anyio
 import attrs
@@ -86,7 +86,7 @@ async def test_unsettled_conversions_are_sent_again_after_their_lease(caplog, ex
         (report,) = await world.deliver(sale("a"))
 
     assert report.delivered
-    assert world.sinks[0].taken == ["a", "a"]
+    assert world.sinks[0].delivered == ["a", "a"]
     assert "cannot settle a claim in the outbox" in caplog.text
     assert "jane" not in caplog.text
 
@@ -102,7 +102,7 @@ async def test_a_failed_claim_is_not_retried_at_once():
         await world.deliver(sale("a"))
 
 
-async def test_conversions_that_cannot_be_given_back_return_after_their_lease(caplog):
+async def test_conversions_that_cannot_be_released_are_claimed_again_after_their_lease(caplog):
     outbox = Shaky()
     outbox.failing = {"release": 1}
     trouble = [OSError(), None]
@@ -135,7 +135,7 @@ async def test_a_lease_that_cannot_be_renewed_ends_a_split(caplog):
         dead = await world.dead()
 
     assert dead == {"e1": "bad event"}
-    assert world.sinks[0].taken.count("e0") == 1
+    assert world.sinks[0].delivered.count("e0") == 1
     assert (
         world.events_of(Retried)[0].reason == "not sent: the lane was paused or the lease was lost"
     )
@@ -164,7 +164,7 @@ async def test_a_lost_lease_settles_nothing_and_sends_no_event(caplog):
     assert "took over 1 conversions" in caplog.text
 
 
-async def test_a_claim_made_while_the_lane_was_paused_is_given_back():
+async def test_a_claim_made_while_the_lane_was_paused_is_released():
     answers = BlockingAnswer()
 
     class Slow(Shaky):
@@ -196,7 +196,7 @@ async def test_a_claim_made_while_the_lane_was_paused_is_given_back():
 
         sink.answer = Service()
         world.dispatcher.resume("anytrack")
-        await world.until(lambda: len(sink.taken) == 2)
+        await world.until(lambda: len(sink.delivered) == 2)
 
 
 async def test_due_entries_that_cannot_be_claimed_do_not_spin():

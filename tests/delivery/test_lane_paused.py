@@ -146,7 +146,7 @@ async def test_refused_credentials_hold_the_lane_and_lose_nothing():
 async def test_the_event_of_a_held_lane_has_the_cause(cause):
     sink = FakeSink(answer=Service(NeedsOperator("no pipeline 'Shop'", cause=cause)))
     world = World(sink, clock=Clock(), drain=0.0)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(sale("a"))
         await world.until(lambda: world.events_of(LaneHeld))
 
@@ -183,7 +183,7 @@ async def test_a_lane_is_held_once_even_if_earlier_requests_succeed():
 
     sink = FakeSink(answer=answer, batch=1, concurrency=3)
     world = World(sink, clock=Clock(), drain=0.01)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         (first, *_) = await world.submit(*sales(5))
         await world.until(lambda: world.events_of(LaneHeld))
         late.open()
@@ -196,7 +196,7 @@ async def test_a_lane_is_held_once_even_if_earlier_requests_succeed():
 
 
 @pytest.mark.asyncio
-async def test_conversions_given_back_by_a_held_lane_go_first():
+async def test_conversions_released_by_a_held_lane_go_first():
     sink = FakeSink(answer=Service(NeedsOperator("token expired")), batch=2)
     world = World(sink, clock=Clock(), hold_probe=300.0)
     async with world.open():
@@ -205,9 +205,9 @@ async def test_conversions_given_back_by_a_held_lane_go_first():
         await run_ready_tasks()
         sink.answer = Service()
         world.dispatcher.resume("anytrack")
-        await world.until(lambda: len(sink.taken) == 4)
+        await world.until(lambda: len(sink.delivered) == 4)
 
-    assert sink.taken == ["e0", "e1", "e2", "e3"]
+    assert sink.delivered == ["e0", "e1", "e2", "e3"]
 
 
 def test_a_held_lane_does_not_delay_closing():
@@ -216,7 +216,7 @@ def test_a_held_lane_does_not_delay_closing():
 
     async def scenario(clock):
         world = World(sink, clock=clock, hold_probe=0.5, drain=15.0)
-        async with world.open(leaving=True):
+        async with world.open(leaves_undelivered=True):
             await world.submit(*sales(3))
             await world.until(lambda: world.events_of(LaneHeld))
 

@@ -58,7 +58,7 @@ async def test_retries_with_one_reason_are_one_event():
     assert [len(event.event_ids) for event in world.events_of(Retried)] == [50]
 
 
-async def test_attempts_are_bounded_and_the_last_reason_is_kept():
+async def test_the_last_attempt_makes_a_conversion_dead_with_its_reason():
     tries = 0
 
     def answer(_):
@@ -75,7 +75,7 @@ async def test_attempts_are_bounded_and_the_last_reason_is_kept():
     assert outcome.error == "given up after 8 attempts and 0.0 h: locked 8"
 
 
-async def test_age_is_bounded():
+async def test_a_conversion_older_than_max_age_is_dead():
     clock = Clock()
     sink = FakeSink(answer=lambda _: [Outcome.retry("locked")])
     world = World(sink, clock=clock, max_age=3600.0, retry=Retry(attempts=99, base=60, cap=60))
@@ -118,8 +118,8 @@ async def test_conversions_for_other_destinations_are_skipped():
         report = await only
 
     assert statuses(report) == {"meta": "delivered"}
-    assert "one" not in anytrack.taken
-    assert "one" in meta.taken
+    assert "one" not in anytrack.delivered
+    assert "one" in meta.delivered
 
 
 async def test_destinations_do_not_wait_for_one_another():
@@ -133,7 +133,7 @@ async def test_destinations_do_not_wait_for_one_another():
         assert len(slow.calls) == 1
         keeper.open()
 
-    assert len(slow.taken) == len(fast.taken) == 20
+    assert len(slow.delivered) == len(fast.delivered) == 20
 
 
 async def test_states_are_listed_by_destination():

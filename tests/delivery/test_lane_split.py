@@ -42,7 +42,7 @@ async def test_a_bad_conversion_among_a_thousand_is_the_only_dead_letter():
         dead = await world.dead()
 
     assert dead == {"e617": "event_time too old"}
-    assert len(sink.taken) == 999
+    assert len(sink.delivered) == 999
     assert len(sink.calls) < 30
     (letter,) = world.events_of(DeadLettered)
     assert (letter.event_id, letter.code) == ("e617", "2804003")
@@ -84,8 +84,8 @@ async def test_the_lease_is_renewed_during_a_split():
         for delivery in await world.submit(*sales(16)):
             await delivery
 
-    assert len(sink.taken) == 15
-    assert len(set(sink.taken)) == 15
+    assert len(sink.delivered) == 15
+    assert len(set(sink.delivered)) == 15
 
 
 async def test_a_split_keeps_to_the_rate():
@@ -127,7 +127,7 @@ async def test_a_split_ends_when_the_lane_is_paused():
 
         sink.answer = Service()
         world.dispatcher.resume("anytrack")
-        await world.until(lambda: len(sink.taken) == 8)
+        await world.until(lambda: len(sink.delivered) == 8)
 
     assert not world.events_of(DeadLettered)
 

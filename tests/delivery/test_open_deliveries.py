@@ -23,13 +23,13 @@ def outcome(destination, status=Status.DELIVERED, **more):
 
 async def test_an_id_has_one_delivery_while_it_is_referenced():
     deliveries = OpenDeliveries(MemoryOutbox())
-    one = deliveries.get("a", ("meta",))
-    assert deliveries.get("a", ("meta",)) is one
+    delivery = deliveries.get("a", ("meta",))
+    assert deliveries.get("a", ("meta",)) is delivery
 
-    gone = weakref.ref(one)
-    del one
+    reference = weakref.ref(delivery)
+    del delivery
     gc.collect()
-    assert gone() is None
+    assert reference() is None
 
 
 async def test_outcomes_are_only_built_for_open_deliveries():
@@ -42,10 +42,10 @@ async def test_outcomes_are_only_built_for_open_deliveries():
     deliveries.resolve(["a"], answer)
     assert not asked
 
-    one = deliveries.get("b", ("meta",))
+    delivery = deliveries.get("b", ("meta",))
     deliveries.resolve(["a", "b"], answer)
     assert asked == [1]
-    assert one.done()
+    assert delivery.done()
 
 
 async def test_a_watcher_may_drop_the_next_delivery_of_the_batch():
@@ -84,18 +84,18 @@ async def test_only_awaited_deliveries_are_polled():
 
 async def test_closing_fails_only_open_deliveries():
     deliveries = OpenDeliveries(MemoryOutbox())
-    done, open_ = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
-    done.resolve(outcome("meta"))
+    delivered, pending = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
+    delivered.resolve(outcome("meta"))
 
-    await deliveries.fail(lambda one: UndeliveredError(one.event_id, {}))
+    await deliveries.fail(lambda delivery: UndeliveredError(delivery.event_id, {}))
 
-    assert done.failure is None
-    assert str(open_.failure) == "b"
+    assert delivered.failure is None
+    assert str(pending.failure) == "b"
 
 
 async def test_failing_many_deliveries_yields_to_other_tasks():
     deliveries, beats = OpenDeliveries(MemoryOutbox()), 0
-    held = [deliveries.get(f"e{index}", ("meta",)) for index in range(2_000)]
+    referenced = [deliveries.get(f"e{index}", ("meta",)) for index in range(2_000)]
 
     async def beat():
         nonlocal beats
@@ -105,20 +105,20 @@ async def test_failing_many_deliveries_yields_to_other_tasks():
 
     async with anyio.create_task_group() as tg:
         tg.start_soon(beat)
-        await deliveries.fail(lambda one: UndeliveredError(one.event_id, {}))
+        await deliveries.fail(lambda delivery: UndeliveredError(delivery.event_id, {}))
         tg.cancel_scope.cancel()
 
     assert beats >= 5
-    assert all(delivery.failure for delivery in held)
+    assert all(delivery.failure for delivery in referenced)
 
 
 async def test_a_done_or_failed_delivery_is_not_returned_again():
     deliveries = OpenDeliveries(MemoryOutbox())
-    done, failed = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
-    done.resolve(outcome("meta"))
+    delivered, failed = deliveries.get("a", ("meta",)), deliveries.get("b", ("meta",))
+    delivered.resolve(outcome("meta"))
     failed.fail(LOST)
 
-    assert deliveries.get("a", ("meta",)) is not done
+    assert deliveries.get("a", ("meta",)) is not delivered
     assert deliveries.get("b", ("meta",)) is not failed
 
 
@@ -132,8 +132,8 @@ async def test_many_awaited_deliveries_are_polled_in_turns():
 
     outbox = Asked()
     deliveries = OpenDeliveries(outbox)
-    held = [deliveries.get(f"e{index}", ("meta",)) for index in range(2_500)]
-    for delivery in held:
+    referenced = [deliveries.get(f"e{index}", ("meta",)) for index in range(2_500)]
+    for delivery in referenced:
         delivery.watch(lambda _: None)
 
     for looked in (1_000, 2_000, 3_000):
@@ -143,4 +143,4 @@ async def test_many_awaited_deliveries_are_polled_in_turns():
 
     outbox.ids = ()
     await deliveries.refresh_awaited()
-    assert {*outbox.ids} == {delivery.event_id for delivery in held}
+    assert {*outbox.ids} == {delivery.event_id for delivery in referenced}

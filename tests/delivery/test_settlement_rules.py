@@ -59,19 +59,19 @@ def test_an_expired_entry_is_dead_whatever_its_attempts():
     assert rule(Outcome.retry("locked"), age=SETTINGS.max_age + 1).due is None
 
 
-def test_an_open_entry_waits_as_long_as_its_batch():
-    left = rule(None, attempts=1)
+def test_an_entry_without_outcome_waits_as_long_as_its_batch():
+    retried = rule(None, attempts=1)
 
-    assert (left.due, left.error, left.code, left.attempts) == (NOW + 9, "503", "E1", 2)
-
-
-def test_a_failure_that_is_no_attempt_counts_none():
-    left = rule(None, BatchFailure(reason="slow down"), attempts=2)
-
-    assert (left.due, left.attempts) == (NOW, 2)
+    assert (retried.due, retried.error, retried.code, retried.attempts) == (NOW + 9, "503", "E1", 2)
 
 
-def test_an_entry_left_open_too_often_is_dead():
+def test_a_failure_that_is_not_an_attempt_keeps_the_count():
+    retried = rule(None, BatchFailure(reason="slow down"), attempts=2)
+
+    assert (retried.due, retried.attempts) == (NOW, 2)
+
+
+def test_an_entry_without_outcome_is_dead_after_its_last_attempt():
     dead = rule(None, attempts=2)
 
     assert dead.due is None
@@ -79,29 +79,29 @@ def test_an_entry_left_open_too_often_is_dead():
 
 
 def test_no_entry_expires_while_the_credentials_are_refused():
-    held = BatchFailure(reason="401", never_expires=True)
+    refused_credentials = BatchFailure(reason="401", never_expires=True)
 
-    assert rule(None, held, attempts=99, age=1e9).due == NOW
+    assert rule(None, refused_credentials, attempts=99, age=1e9).due == NOW
 
 
 def test_outcomes_for_callers_name_destination_and_attempts():
-    kept = rule(Outcome.retry("locked"))
+    retried = rule(Outcome.retry("locked"))
     dead = rule(Outcome.rejected("no", code="1"))
 
-    done = settled_outcome(1, Outcome.delivered("r1"), None, "meta")
-    assert (done.status, done.destination, done.remote_id, done.attempts) == (
+    delivered = settled_outcome(1, Outcome.delivered("r1"), None, "meta")
+    assert (delivered.status, delivered.destination, delivered.remote_id, delivered.attempts) == (
         Status.DELIVERED,
         "meta",
         "r1",
         2,
     )
-    waiting = settled_outcome(0, Outcome.retry("locked"), kept, "meta")
+    waiting = settled_outcome(0, Outcome.retry("locked"), retried, "meta")
     assert (waiting.status, waiting.error) == (Status.WAITING, "locked")
     lost = settled_outcome(0, Outcome.rejected("no"), dead, "meta")
     assert (lost.status, lost.error, lost.code) == (Status.DEAD, "no", "1")
 
 
-def test_an_entry_of_a_batch_given_back_waits_with_the_reason():
+def test_an_entry_of_a_released_claim_waits_with_the_reason():
     waiting = released_outcome(1, DOWN, "meta")
 
     assert (waiting.status, waiting.attempts, waiting.error) == (Status.WAITING, 2, "503")
@@ -125,13 +125,13 @@ pauses = st.builds(
 
 @given(answers, pauses, st.integers(0, 20), st.floats(0, 2e6))
 def test_an_undelivered_entry_is_due_or_dead_with_a_reason(answer, pause, attempts, age):
-    one = entry(attempts, age)
-    kept = failed_entry(one, answer, pause, SETTINGS, NOW)
+    tried_entry = entry(attempts, age)
+    failed = failed_entry(tried_entry, answer, pause, SETTINGS, NOW)
 
-    if kept.due is None:
+    if failed.due is None:
         refused = answer is not None and answer.status is Status.REJECTED
-        assert refused or is_exhausted(one, kept.attempts, SETTINGS, NOW)
+        assert refused or is_exhausted(tried_entry, failed.attempts, SETTINGS, NOW)
     else:
-        assert kept.due >= NOW
-        assert kept.attempts >= attempts
-    assert settled_outcome(attempts, answer, kept, "meta").final == (kept.due is None)
+        assert failed.due >= NOW
+        assert failed.attempts >= attempts
+    assert settled_outcome(attempts, answer, failed, "meta").final == (failed.due is None)

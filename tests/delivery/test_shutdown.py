@@ -1,4 +1,4 @@
-"""Leaving a dispatcher drains it, however it is left."""
+"""Leaving a dispatcher drains it: at the end of its block, by an exception, or cancelled."""
 
 import time
 
@@ -31,7 +31,7 @@ async def test_leaving_drains_and_closes_everything():
         await world.submit(*sales(50))
 
     for sink in sinks:
-        assert sorted(sink.taken) == sorted(f"e{index}" for index in range(50))
+        assert sorted(sink.delivered) == sorted(f"e{index}" for index in range(50))
         assert sink.closed
     with pytest.raises(OutboxError):
         await world.outbox.depths()
@@ -40,20 +40,20 @@ async def test_leaving_drains_and_closes_everything():
 async def test_an_exception_still_drains_and_is_raised_unchanged():
     mine = LookupError("mine")
     world = World()
-    async with world.left_by(mine):
+    async with world.raises(mine):
         await world.submit(*sales(5))
 
-    assert len(world.sinks[0].taken) == 5
+    assert len(world.sinks[0].delivered) == 5
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, ExceptionGroup])
 async def test_the_callers_exception_is_not_wrapped_in_a_group(kind):
     mine = kind("mine", [ValueError()]) if kind is ExceptionGroup else kind("mine")
     world = World()
-    async with world.left_by(mine):
+    async with world.raises(mine):
         await world.submit(sale("a"))
 
-    assert world.sinks[0].taken == ["a"]
+    assert world.sinks[0].delivered == ["a"]
 
 
 async def test_cancel_still_drains():
@@ -68,7 +68,7 @@ async def test_cancel_still_drains():
             await anyio.sleep_forever()
 
     assert scope.cancelled_caught
-    assert len(world.sinks[0].taken) == 5
+    assert len(world.sinks[0].delivered) == 5
     assert world.sinks[0].closed
 
 
@@ -81,7 +81,7 @@ async def test_closing_waits_for_a_retry_due_within_the_drain(durable, tmp_path)
     async with world.open():
         await world.submit(sale("a"))
 
-    assert sink.taken == ["a"]
+    assert sink.delivered == ["a"]
 
 
 async def test_closing_does_not_wait_for_other_processes(tmp_path):
@@ -118,7 +118,7 @@ async def test_closing_waits_for_a_pause_if_the_outbox_cannot_count():
     async with world.open():
         await world.submit(sale("a"))
 
-    assert world.sinks[0].taken == ["a"]
+    assert world.sinks[0].delivered == ["a"]
     assert not Shy.refusals
 
 
@@ -136,7 +136,7 @@ async def test_closing_waits_for_a_pause_within_the_drain(trouble):
     async with world.open():
         await world.submit(*sales(20))
 
-    assert len(world.sinks[0].taken) == 20
+    assert len(world.sinks[0].delivered) == 20
 
 
 @pytest.mark.parametrize("after", [2.0, 3600.0])
@@ -162,7 +162,7 @@ async def test_closing_does_not_wait_for_a_later_retry(after):
 
     world = World(FakeSink(answer=answer))
     started = time.monotonic()
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(sale("a"))
         await world.until(lambda: world.sinks[0].calls)
 

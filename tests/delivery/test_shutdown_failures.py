@@ -118,7 +118,7 @@ async def test_an_outbox_that_cannot_count_hides_no_exception(caplog):
 
     mine = LookupError("mine")
     world = World(stuck(), outbox=Broken(), drain=0.02)
-    async with world.left_by(mine):
+    async with world.raises(mine):
         (delivery,) = await world.submit(sale("a"))
 
     assert "listing undelivered conversions failed: database is locked" in caplog.text
@@ -164,7 +164,7 @@ async def test_a_lane_that_is_down_closes_within_the_drain():
 
     world = World(FakeSink(answer=answer), drain=0.1)
     started = time.monotonic()
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(*sales(5))
         await world.until(lambda: world.events_of(LaneDown))
         assert world.dispatcher.states()["anytrack"] is LaneState.DOWN

@@ -26,7 +26,7 @@ def stuck(name="anytrack", **options):
 
 async def test_undelivered_conversions_in_memory_are_listed(caplog):
     world = World(stuck("anytrack"), FakeSink("meta"), drain=0.02)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(*sales(3))
 
     assert world.undelivered.event_ids == {"anytrack": ["e0", "e1", "e2"]}
@@ -38,7 +38,7 @@ async def test_undelivered_conversions_in_memory_are_listed(caplog):
 
 async def test_every_undelivered_conversion_in_memory_is_listed():
     world = World(stuck(), drain=0.0)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(*sales(3000))
 
     assert len(world.undelivered.event_ids["anytrack"]) == 3000
@@ -48,7 +48,7 @@ async def test_every_undelivered_conversion_in_memory_is_listed():
 async def test_the_callers_exception_notes_undelivered_conversions():
     mine = LookupError("mine")
     world = World(stuck(), drain=0.02)
-    async with world.left_by(mine):
+    async with world.raises(mine):
         await world.submit(*sales(2))
 
     assert len(mine.__notes__) == 1
@@ -79,7 +79,7 @@ async def test_waiting_callers_get_an_error():
             errors.append(exc)
 
     world = World(stuck("anytrack"), FakeSink("meta"), drain=0.02)
-    async with anyio.create_task_group() as tg, world.open(leaving=True):
+    async with anyio.create_task_group() as tg, world.open(leaves_undelivered=True):
         (delivery,) = await world.submit(sale("a"))
         tg.start_soon(wait, delivery)
         tg.start_soon(wait, delivery.at("anytrack"))
@@ -101,7 +101,7 @@ async def test_callers_waiting_for_space_are_refused():
             with pytest.raises(ClosedError):
                 await world.submit(sale("late"))
 
-        async with world.open(leaving=True):
+        async with world.open(leaves_undelivered=True):
             await world.submit(sale("a"))
             tg.start_soon(late)
             await run_ready_tasks()
@@ -124,7 +124,7 @@ async def test_nothing_is_accepted_during_the_drain():
         await world.until(lambda: world.sinks[0].busy)
         tg.start_soon(late)
 
-    assert world.sinks[0].taken == ["a"]
+    assert world.sinks[0].delivered == ["a"]
 
 
 async def test_dead_letters_are_not_named_as_undelivered():
@@ -142,11 +142,11 @@ async def test_outcomes_of_an_interrupted_split_are_settled():
 
     sink = FakeSink(answer=answer)
     world = World(sink, drain=0.05)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         await world.submit(*sales(4))
-        await world.until(lambda: sink.taken)
+        await world.until(lambda: sink.delivered)
 
-    assert sink.taken == ["e0", "e1"]
+    assert sink.delivered == ["e0", "e1"]
     assert world.undelivered.event_ids == {"anytrack": ["e2", "e3"]}
 
 
@@ -165,17 +165,17 @@ async def test_a_durable_outbox_keeps_undelivered_conversions(tmp_path, caplog):
     with pytest.raises(UndeliveredError, match="kept in the outbox"):
         await delivery
 
-    # Its claims were given back: nobody waits an hour for the lease.
+    # Its claims were released, so that the next client need not wait an hour for their leases.
     world = World(outbox=SQLiteOutbox(path), lease=3600.0)
     async with world.open():
         (report,) = await world.deliver(sale("e0"))
-        await world.until(lambda: len(world.sinks[0].taken) == 5)
+        await world.until(lambda: len(world.sinks[0].delivered) == 5)
 
     assert report.outcomes["anytrack"].attempts == 1
-    assert world.sinks[0].taken == [f"e{index}" for index in range(5)]
+    assert world.sinks[0].delivered == [f"e{index}" for index in range(5)]
 
 
-async def test_a_claim_that_is_cut_off_by_the_end_of_the_drain_is_given_back(tmp_path):
+async def test_a_claim_that_is_cut_off_by_the_end_of_the_drain_is_released(tmp_path):
     class Slow(SQLiteOutbox):
         claimed = anyio.Event()
 
@@ -195,13 +195,13 @@ async def test_a_claim_that_is_cut_off_by_the_end_of_the_drain_is_given_back(tmp
     assert not world.sinks[0].calls
 
     async with World(outbox=SQLiteOutbox(path)).open() as world:
-        await world.until(lambda: world.sinks[0].taken == ["a"])
+        await world.until(lambda: world.sinks[0].delivered == ["a"])
 
 
 async def test_the_callers_exception_notes_kept_conversions(tmp_path):
     mine = LookupError("mine")
     world = World(stuck(), outbox=SQLiteOutbox(tmp_path / "outbox.db"), drain=0.02)
-    async with world.left_by(mine):
+    async with world.raises(mine):
         await world.submit(sale("a"))
 
     assert "kept in the outbox" in mine.__notes__[0]
@@ -218,7 +218,7 @@ async def test_a_shared_outbox_is_drained_of_this_processs_retries(tmp_path):
     async with world.open():
         await world.submit(*sales(5))
 
-    assert len(world.sinks[0].taken) == 5
+    assert len(world.sinks[0].delivered) == 5
 
 
 async def test_deliveries_by_other_processes_during_the_drain_are_no_error(tmp_path):
@@ -233,7 +233,7 @@ async def test_deliveries_by_other_processes_during_the_drain_are_no_error(tmp_p
         async with there.open():
             second = (await here.submit(sale("second")))[0]
             second.watch(lambda _: None)
-            await there.until(lambda: there.sinks[0].taken == ["second"])
+            await there.until(lambda: there.sinks[0].delivered == ["second"])
         keeper.open()
         await first
 

@@ -69,24 +69,24 @@ async def test_reports_come_in_the_order_of_finishing():
 
 @pytest.mark.parametrize("in_flight", [1, 7, 100])
 async def test_the_source_is_read_only_as_fast_as_reports_are_taken(in_flight):
-    given = 0
+    yielded = 0
 
     async def source():
-        nonlocal given
+        nonlocal yielded
         for conversion in sales(500):
-            given += 1
+            yielded += 1
             yield conversion
 
-    taken = 0
+    reported = 0
     ahead = []
     world = World()
     async with world.open():
         async for _ in stream(world, source(), in_flight=in_flight):
-            taken += 1
+            reported += 1
             await run_ready_tasks()
-            ahead.append(given - taken)
+            ahead.append(yielded - reported)
 
-    assert given == taken == 500
+    assert yielded == reported == 500
     # In flight, unread, and what the reader holds for the next two steps.
     assert max(ahead) <= 3 * in_flight + 1
 
@@ -102,16 +102,16 @@ async def test_no_more_than_in_flight_are_accepted_and_unreported():
         assert (await world.outbox.depths())["anytrack"].waiting == 20
         keeper.open()
 
-    assert len(sink.taken) == 100
+    assert len(sink.delivered) == 100
 
 
 async def test_the_source_goes_on_before_all_reports_are_taken():
-    given = 0
+    yielded = 0
 
     async def source():
-        nonlocal given
+        nonlocal yielded
         for conversion in sales(100):
-            given += 1
+            yielded += 1
             yield conversion
 
     world = World()
@@ -119,11 +119,11 @@ async def test_the_source_goes_on_before_all_reports_are_taken():
         reports = stream(world, source(), in_flight=20)
         for _ in range(5):
             await anext(reports)
-        before = given
+        before = yielded
         for _ in range(13):
             await anext(reports)
             await run_ready_tasks()
-        assert given > before
+        assert yielded > before
         await reports.aclose()
 
 
@@ -168,20 +168,20 @@ async def test_empty_at_reports_accepted_conversions():
         assert {statuses(report)["anytrack"] for report in reports} == {"waiting"}
         keeper.open()
 
-    assert len(world.sinks[0].taken) == 5
+    assert len(world.sinks[0].delivered) == 5
 
 
 async def test_at_does_not_wait_for_other_destinations():
     down = FakeSink("meta", BlockingAnswer())
     world = World(FakeSink("anytrack"), down, drain=0.0)
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         reports = [
             report async for report in stream(world, sales(1000), at=("anytrack",), in_flight=100)
         ]
 
     assert len(reports) == 1000
     assert {statuses(report)["anytrack"] for report in reports} == {"delivered"}
-    assert not down.taken
+    assert not down.delivered
 
 
 async def test_a_reported_delivery_is_no_longer_watched():
@@ -211,7 +211,7 @@ async def test_to_limits_the_destinations():
         reports = [report async for report in stream(world, sales(3), to=["meta"])]
 
     assert [statuses(report) for report in reports] == [{"meta": "delivered"}] * 3
-    assert not world.sinks[0].taken
+    assert not world.sinks[0].delivered
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ async def test_an_unknown_destination_is_refused(wrong):
     assert not world.sinks[0].calls
 
 
-async def test_nothing_in_flight_is_refused():
+async def test_in_flight_must_be_at_least_1():
     world = World()
     async with world.open():
         with pytest.raises(ConfigurationError, match="at least 1"):

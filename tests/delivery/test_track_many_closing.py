@@ -27,12 +27,12 @@ async def ids_of(reports, finished=None):
 
 
 async def test_a_consumer_that_breaks_stops_the_source_but_not_the_delivery():
-    given = 0
+    yielded = 0
 
     async def source():
-        nonlocal given
+        nonlocal yielded
         for conversion in sales(10_000):
-            given += 1
+            yielded += 1
             yield conversion
 
     world = World()
@@ -40,22 +40,22 @@ async def test_a_consumer_that_breaks_stops_the_source_but_not_the_delivery():
         async for _ in stream(world, source(), in_flight=50):
             break
         await run_ready_tasks()
-        stopped = given
+        stopped = yielded
         await run_ready_tasks()
-        assert given == stopped < 1000
+        assert yielded == stopped < 1000
 
     accepted = sum(len(event.event_ids) for event in world.events_of(Submitted))
-    assert len(world.sinks[0].taken) == accepted > 1
+    assert len(world.sinks[0].delivered) == accepted > 1
 
 
 async def test_a_consumer_that_is_cancelled_stops_the_source():
-    given = 0
+    yielded = 0
 
     async def source():
-        nonlocal given
+        nonlocal yielded
         while True:
-            given += 1
-            yield sale(f"e{given}")
+            yielded += 1
+            yield sale(f"e{yielded}")
             await run_ready_tasks()
 
     world = World()
@@ -63,9 +63,9 @@ async def test_a_consumer_that_is_cancelled_stops_the_source():
         with anyio.move_on_after(0.05):
             await ids_of(stream(world, source()))
         await run_ready_tasks()
-        stopped = given
+        stopped = yielded
         await anyio.sleep(0.01)
-        assert given == stopped
+        assert yielded == stopped
 
 
 async def test_closing_the_client_ends_track_many():
@@ -111,7 +111,7 @@ async def test_closing_the_client_with_some_undelivered_says_so():
         with pytest.raises(UndeliveredError):
             await ids_of(stream(world, sales(5)))
 
-    async with anyio.create_task_group() as tg, world.open(leaving=True):
+    async with anyio.create_task_group() as tg, world.open(leaves_undelivered=True):
         tg.start_soon(consume)
         await world.until(lambda: world.sinks[0].busy)
 
@@ -121,7 +121,7 @@ async def test_track_many_needs_an_open_client():
         await ids_of(stream(World(), sales(3)))
 
 
-async def test_several_at_once_share_the_lanes():
+async def test_several_streams_share_the_lanes():
     world = World(FakeSink(batch=10, concurrency=2))
     results = []
 
@@ -141,4 +141,4 @@ async def test_track_many_fills_a_durable_outbox(tmp_path):
         finished = await ids_of(stream(world, iter(sales(2000)), in_flight=600))
 
     assert len(set(finished)) == 2000
-    assert len(world.sinks[0].taken) == 2000
+    assert len(world.sinks[0].delivered) == 2000

@@ -33,7 +33,7 @@ async def test_repeats_in_the_source_are_sent_once_and_reported_each_time():
 
     assert len(finished) == len(source)
     assert finished.count("a") == 3
-    assert world.sinks[0].taken.count("a") == 1
+    assert world.sinks[0].delivered.count("a") == 1
 
 
 async def test_a_second_import_sends_nothing_and_reports_all():
@@ -44,7 +44,7 @@ async def test_a_second_import_sends_nothing_and_reports_all():
 
     assert len(reports) == 700
     assert all(report.delivered for report in reports)
-    assert len(world.sinks[0].taken) == 700
+    assert len(world.sinks[0].delivered) == 700
 
 
 async def test_a_conflict_is_reported_and_stops_nothing():
@@ -140,7 +140,7 @@ async def test_an_item_of_another_type_ends_track_many():
         with pytest.raises(TypeError, match="got dict"):
             await ids_of(stream(world, iter([*sales(3), {}, *sales(3, "f")])), finished)
 
-    assert sorted(finished) == world.sinks[0].taken == ["e0", "e1", "e2"]
+    assert sorted(finished) == world.sinks[0].delivered == ["e0", "e1", "e2"]
 
 
 async def test_a_full_outbox_slows_track_many_down():
@@ -156,6 +156,6 @@ async def test_a_full_outbox_that_raises_ends_track_many():
         on_full="raise",
         drain=0.0,
     )
-    async with world.open(leaving=True):
+    async with world.open(leaves_undelivered=True):
         with pytest.raises(QueueFullError):
             await ids_of(stream(world, sales(100), at=()))

@@ -148,11 +148,11 @@ async def test_an_item_of_an_async_source_never_waits_for_the_next():
 
 
 async def test_an_async_source_is_read_no_further_than_one_batch_ahead():
-    given, gate = [], anyio.Event()
+    yielded, gate = [], anyio.Event()
 
     async def source():
         for conversion in sales(100):
-            given.append(conversion)
+            yielded.append(conversion)
             yield conversion
 
     async def submit(_):
@@ -161,10 +161,10 @@ async def test_an_async_source_is_read_no_further_than_one_batch_ahead():
     async with anyio.create_task_group() as tg:
         tg.start_soon(feed, source(), submit, 10)
         await anyio.wait_all_tasks_blocked()
-        assert len(given) <= 20
+        assert len(yielded) <= 20
         gate.set()
 
-    assert len(given) == 100
+    assert len(yielded) == 100
 
 
 async def test_a_cancelled_source_is_an_error():

@@ -36,7 +36,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(scenario: Callable[[Callable[[], float]], Coroutine[Any, Any, None]]) -> float:
-    """Run *scenario*, which gets the loop's clock; return the virtual seconds that it took."""
+    """Call *scenario* with the loop's clock and run it; return the virtual seconds it took."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         clock = runner.get_loop().time
         start = clock()

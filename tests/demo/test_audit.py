@@ -105,7 +105,12 @@ def test_every_rejected_line_has_the_part_that_rejected_it(tally, state, ledger)
 
     assert [(r.lines, r.event_id, r.rejected_by, r.reason) for r in rejections] == [
         ((4,), "4", "reading", "revenue must not be negative"),
-        ((5,), "sale:2", "outbox", "its event id came before with other content, which stands"),
+        (
+            (5,),
+            "sale:2",
+            "outbox",
+            "an earlier line has its event id with other content; the earlier line was sent",
+        ),
         ((2,), "sale:2", "meta", "too old"),
     ]
 
@@ -121,7 +126,7 @@ def test_a_conversion_missing_from_the_ledger_is_named(tally, state, ledger):
 
     assert audit(tally, state, ledger).problems == (
         "meta: its ledger counts 0 conversions, we delivered 1",
-        f"meta: we call it delivered, its ledger does not have it: {FIRST.event_id}",
+        f"meta: counted as delivered, but not in its ledger: {FIRST.event_id}",
     )
 
 
@@ -131,7 +136,7 @@ def test_a_conversion_only_the_ledger_has_is_named(tally, state, ledger):
 
     assert audit(tally, state, ledger).problems == (
         "meta: its ledger counts 2 conversions, we delivered 1",
-        "meta: its ledger has it, we do not call it delivered: ghost",
+        "meta: in its ledger, but not counted as delivered: ghost",
     )
 
 
@@ -216,7 +221,7 @@ def test_lane_events_change_the_state_of_a_service():
 
     assert "slow" in state_after(LaneThrottled(destination="meta", reason="", seconds=1))
     assert "probing" in state_after(LaneDown(destination="meta", reason=""))
-    assert "credentials" in state_after(LaneHeld(destination="meta", reason=""))
+    assert "operator" in state_after(LaneHeld(destination="meta", reason=""))
     assert state_after(LaneResumed(destination="meta")) == ""
     tally.notify(Retried(destination="meta", event_ids=["a", "b"], reason="", seconds=1))
     tally.notify(Dropped(destination="meta", event_ids=["a"], reason=""))

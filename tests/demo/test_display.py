@@ -93,7 +93,7 @@ def test_bars_show_the_state_of_each_service():
     console.print(progress_bars(some_tally()))
 
     assert "3" in text(console)
-    for words in ("1 rejected", "4 tried again", "asked to slow down", "of 10 lines read"):
+    for words in ("1 rejected", "4 retried", "asked to slow down", "of 10 lines read"):
         assert words in text(console)
 
 

@@ -21,7 +21,7 @@ from anytrack_async.destinations.meta.user_data import match_keys
 from anytrack_async.sandbox import HubSpotPortal
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-DIGEST = "481e5538cf5e93aa753730da37f9ba5aa8aada1baf43bbfdbefa166e5771cd7f"
+DIGEST = "48e819d01b6fa88c7bce5133886e652038cf5c6efce4affaf52768449cbd1724"
 
 
 def read_line(text: str, **options) -> Conversion | InvalidLine:
@@ -59,7 +59,7 @@ def test_a_line_becomes_a_conversion():
     ("text", "reason"),
     [
         (to_line(revenue=-1), "revenue must not be negative"),
-        (to_line(customer={"mail": "x"}), "customer.mail is no field of a Customer"),
+        (to_line(customer={"mail": "x"}), "customer.mail is not a field of Customer"),
         ("[1]", "the line must be an object, not list"),
     ],
 )

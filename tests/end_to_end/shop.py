@@ -20,7 +20,7 @@ QUICK = DeliverySettings(
 
 
 def sale(number: int, **changes: Any) -> Conversion:
-    """A sale that every destination takes."""
+    """A sale that every destination accepts."""
     fields: dict[str, Any] = {
         "revenue": f"{number % 500}.90",
         "currency": "EUR",
@@ -34,7 +34,7 @@ def sale(number: int, **changes: Any) -> Conversion:
 
 
 def ids(sandbox: Sandbox, service: str) -> dict[str, int]:
-    """Event id → how often *service* took it."""
+    """Event id → how often *service* accepted it."""
     found: dict[str, int] = sandbox.ledger(ids=True)[service]["ids"]
     return found
 

@@ -94,7 +94,7 @@ async def test_hubspot_being_down_does_not_affect_the_others(
 
 
 class Spoiler(httpx.AsyncHTTPTransport):
-    """Takes the name off every event called "Poison": no check of ours can foresee that."""
+    """Removes the name of each event called "Poison", which no preflight can foresee."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = (await request.aread()).replace(b'"event_name":"Poison"', b'"event_name":""')
@@ -144,13 +144,13 @@ async def test_an_expired_token_holds_the_lane_and_a_new_one_resumes_it(
         for delivery in deliveries:
             await delivery.at("anytrack")
         await diary.written.wait()
-        held = (await client.stats()).destinations["meta"]
+        meta = (await client.stats()).destinations["meta"]
         sink.use_token("token-of-tomorrow")
         client.resume("meta")
         outcomes = [await delivery.at("meta") for delivery in deliveries]
 
-    assert held.waiting == 50
-    assert held.dead == 0
+    assert meta.waiting == 50
+    assert meta.dead == 0
     assert all(outcome.status is Status.DELIVERED for outcome in outcomes)
     assert [type(event) for event in diary.events] == [LaneHeld, LaneResumed]
 

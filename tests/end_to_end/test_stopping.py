@@ -41,7 +41,7 @@ def read(worker: subprocess.Popen[str], lines: int) -> list[str]:
 
 
 async def settled(client: AnyTrackClient, event_ids: set[str]) -> None:
-    """Submit the sales with these ids once more, which sends nothing, and await them."""
+    """Submit the sales with these ids again, which sends nothing, and await them."""
     numbers = (int(event_id.rpartition("-")[2]) for event_id in event_ids)
     deliveries = await client.submit_many([sale(number) for number in numbers])
     with anyio.fail_after(30):
@@ -90,7 +90,7 @@ async def test_ctrl_c_delivers_or_keeps_everything(
         assert accepted <= ids(sandbox, service).keys()
 
 
-async def test_leaving_by_an_exception_still_delivers(sandbox: Sandbox, connect: Connect) -> None:
+async def test_an_exception_in_the_block_still_delivers(sandbox: Sandbox, connect: Connect) -> None:
     with pytest.raises(LookupError, match="the caller's own"):
         async with connect() as client:
             for number in range(300):

@@ -15,7 +15,6 @@ from anytrack_async.models.meta import (
     AttributionMethod,
     AttributionModel,
     ContentType,
-    Country,
     CustomerSegment,
     DeliveryCategory,
     MessagingChannel,
@@ -26,7 +25,8 @@ from anytrack_async.models.meta import (
     MetaFields,
     MetaOriginalEvent,
     MetaUserData,
-    State,
+    ProcessingCountry,
+    ProcessingState,
 )
 
 NASTY = (
@@ -156,8 +156,8 @@ meta_fields = some(
     opt_out=st.booleans(),
     messaging_channel=one_of(MessagingChannel),
     data_processing_options=st.sampled_from([(), ("LDU",), ["LDU"]]),
-    data_processing_options_country=one_of(Country),
-    data_processing_options_state=one_of(State),
+    data_processing_options_country=one_of(ProcessingCountry),
+    data_processing_options_state=one_of(ProcessingState),
     customer_segmentation=one_of(CustomerSegment),
     user_data=some(
         MetaUserData,

@@ -57,7 +57,7 @@ def test_a_report_is_final_once_every_destination_is():
     assert Report(event_id="e", outcomes={"a": dead, "b": dead}).final
 
 
-def test_a_report_is_delivered_only_if_all_have_it():
+def test_a_report_is_delivered_only_if_every_destination_accepted():
     has, lost = outcome(Status.DELIVERED), outcome(Status.DEAD)
 
     assert Report(event_id="e", outcomes={"a": has, "b": has}).delivered

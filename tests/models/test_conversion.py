@@ -77,12 +77,12 @@ def test_an_unknown_type_is_refused_and_the_error_lists_the_known_ones(kind: Any
 
 
 def test_building_a_sale_does_not_change_its_arguments():
-    given = {"plan": {"name": "pro"}}
-    sale = Conversion.sale(revenue=1, product_id="p1", custom_data=given)
-    given["plan"]["name"] = "free"
+    custom_data = {"plan": {"name": "pro"}}
+    sale = Conversion.sale(revenue=1, product_id="p1", custom_data=custom_data)
+    custom_data["plan"]["name"] = "free"
 
     assert sale.custom_data == {"plan": {"name": "pro"}, "product_id": "p1"}
-    assert given == {"plan": {"name": "free"}}
+    assert custom_data == {"plan": {"name": "free"}}
 
 
 # Event ids
@@ -140,7 +140,7 @@ def test_a_default_event_id_is_valid_as_an_argument():
 
 
 @pytest.mark.parametrize(
-    ("given_", "kept"),
+    ("value", "stored"),
     [
         (Decimal("0.10"), "0.10"),
         (Decimal("1E-7"), "1E-7"),
@@ -153,8 +153,8 @@ def test_a_default_event_id_is_valid_as_an_argument():
         ("999999999999999.99", "999999999999999.99"),
     ],
 )
-def test_amounts_keep_every_digit(given_: Any, kept: str):
-    assert str(Conversion.sale(revenue=given_).revenue) == kept
+def test_amounts_keep_every_digit(value: Any, stored: str):
+    assert str(Conversion.sale(revenue=value).revenue) == stored
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_an_invalid_amount_is_refused(revenue: Any, words: str):
     assert SECRET not in str(error)
 
 
-@pytest.mark.parametrize(("given_", "kept"), [("eur", "EUR"), (" USD ", "USD")])
-def test_currencies_become_upper_case(given_: str, kept: str):
-    assert Conversion.sale(revenue=1, currency=given_).currency == kept
+@pytest.mark.parametrize(("value", "stored"), [("eur", "EUR"), (" USD ", "USD")])
+def test_currencies_become_upper_case(value: str, stored: str):
+    assert Conversion.sale(revenue=1, currency=value).currency == stored
 
 
 @pytest.mark.parametrize("currency", ["", "EURO", "E", "12A", "ÄÖÜ", "aß", "ıNR", None, 978])
@@ -200,10 +200,10 @@ def test_an_invalid_currency_code_is_refused(currency: Any):
 def test_times_are_kept_in_utc():
     berlin = datetime(2026, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin"))
 
-    kept = Conversion.lead(timestamp=berlin).timestamp
+    stored = Conversion.lead(timestamp=berlin).timestamp
 
-    assert kept == berlin
-    assert kept.tzinfo is UTC
+    assert stored == berlin
+    assert stored.tzinfo is UTC
 
 
 def test_the_second_hour_of_a_clock_change_is_another_moment():
@@ -234,10 +234,10 @@ class NotATime(datetime):
 
 
 def test_times_of_other_libraries_become_plain_datetimes():
-    kept = Conversion.lead(timestamp=Nanoseconds(2026, 1, 1, tzinfo=UTC)).timestamp
+    stored = Conversion.lead(timestamp=Nanoseconds(2026, 1, 1, tzinfo=UTC)).timestamp
 
-    assert type(kept) is datetime
-    assert kept == datetime(2026, 1, 1, tzinfo=UTC)
+    assert type(stored) is datetime
+    assert stored == datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Nowhere(tzinfo):
@@ -376,7 +376,7 @@ class Plan(str, Enum):  # noqa: UP042 - as many code bases have it
 
 
 def test_custom_data_becomes_what_json_can_hold():
-    kept = Conversion.lead(
+    stored = Conversion.lead(
         custom_data={
             "price": Decimal("9.90"),
             "count": Decimal("3.00"),
@@ -389,7 +389,7 @@ def test_custom_data_becomes_what_json_can_hold():
         }
     ).custom_data
 
-    assert kept == {
+    assert stored == {
         "price": 9.9,
         "count": 3,
         "at": "2026-01-01T00:00:00+00:00",
@@ -399,7 +399,7 @@ def test_custom_data_becomes_what_json_can_hold():
         "plan": "pro",
         "pro": True,
     }
-    assert type(kept["plan"]) is str
+    assert type(stored["plan"]) is str
 
 
 @pytest.mark.parametrize(
@@ -465,9 +465,9 @@ def test_data_that_contains_itself_is_refused():
 def test_sub_ids_are_text():
     sub_ids = {"s1": "a", "s2": 5, "s3": None, "s4": True, "s5": Decimal("1.50"), "s6": 2**70}
 
-    kept = Conversion.lead(sub_ids=sub_ids).sub_ids
+    stored = Conversion.lead(sub_ids=sub_ids).sub_ids
 
-    assert kept == {"s1": "a", "s2": "5", "s4": "true", "s5": "1.50", "s6": str(2**70)}
+    assert stored == {"s1": "a", "s2": "5", "s4": "true", "s5": "1.50", "s6": str(2**70)}
 
 
 @pytest.mark.parametrize(
@@ -488,7 +488,7 @@ def test_none_counts_as_an_empty_mapping():
 def test_items_may_be_any_iterable_or_a_single_one():
     item = LineItem(id="p1")
 
-    assert Conversion.sale(revenue=1, items=(one for one in [item])).items == (item,)
+    assert Conversion.sale(revenue=1, items=iter([item])).items == (item,)
     assert Conversion.sale(revenue=1, items=Column([item])).items == (item,)
     assert Conversion.sale(revenue=1, items=item).items == (item,)  # type: ignore[arg-type]
     assert Conversion.sale(revenue=1, items=None).items == ()  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ LISTS = [field.name for field in attrs.fields(Customer) if field.default == ()]
 SINGLES = ["fbc", "fbp", "fbclid"]
 
 
-def test_every_identifier_is_there():
+def test_every_identifier_is_a_field():
     assert [*LISTS, *SINGLES] == [field.name for field in attrs.fields(Customer)]
     assert len(LISTS) == 11
 

@@ -19,7 +19,7 @@ def at(millis: int, monkeypatch: pytest.MonkeyPatch) -> uuid.UUID:
     return uuid.UUID(new_event_id())
 
 
-def test_it_is_a_uuid_of_version_7_as_rfc_9562_has_it():
+def test_an_event_id_is_a_version_7_uuid_of_rfc_9562():
     for _ in range(500):
         text = new_event_id()
         built = uuid.UUID(text)
@@ -28,7 +28,7 @@ def test_it_is_a_uuid_of_version_7_as_rfc_9562_has_it():
         assert built.variant == uuid.RFC_4122
 
 
-def test_its_first_48_bits_are_the_unix_time_in_milliseconds():
+def test_the_first_48_bits_are_the_unix_time_in_milliseconds():
     before = time.time_ns() // 1_000_000
     millis = uuid.UUID(new_event_id()).int >> 80
     assert before <= millis <= time.time_ns() // 1_000_000

@@ -194,7 +194,7 @@ def nested(path: str, value: Any) -> Any:
 
 
 @pytest.mark.parametrize("value", [1, "x", [("opt_out", True)], True])
-def test_other_things_than_a_dict_are_refused(value):
+def test_values_other_than_a_dict_are_refused(value):
     with pytest.raises(InvalidConversionError, match=r"^meta must be MetaFields or a dict, got "):
         Conversion.sale(revenue=1, meta=value)
 
@@ -207,20 +207,20 @@ def test_parameters_may_be_given_as_a_plain_dict():
     assert encode(sale(**plain)) == encode(sale(**typed))
 
 
-def test_a_change_of_the_callers_dict_does_not_reach_the_conversion():
-    given = {
+def test_changing_the_callers_dict_does_not_change_the_conversion():
+    parameters = {
         "event_name": "Subscribe",
         "extra": {"deep": [1]},
         "user_data": {"extra": {"deep": {"a": 1}}},
         "custom_data": {"content_ids": ["a"], "contents": [{"id": "a"}]},
     }
-    conversion = sale(**given)
+    conversion = sale(**parameters)
     before = encode(conversion)
-    given["event_name"] = "Donate"
-    given["extra"]["deep"].append(2)
-    given["user_data"]["extra"]["deep"]["a"] = 2
-    given["custom_data"]["content_ids"].append("b")
-    given["custom_data"]["contents"][0]["id"] = "b"
+    parameters["event_name"] = "Donate"
+    parameters["extra"]["deep"].append(2)
+    parameters["user_data"]["extra"]["deep"]["a"] = 2
+    parameters["custom_data"]["content_ids"].append("b")
+    parameters["custom_data"]["contents"][0]["id"] = "b"
 
     assert encode(conversion) == before
 
@@ -246,10 +246,10 @@ def test_a_single_content_needs_no_list():
     [datetime(2026, 9, 1, 14, tzinfo=timezone(timedelta(hours=2))), "2026-09-01T14:00:00+02:00"],
 )
 def test_times_are_kept_in_utc(time):
-    kept = meta(original_event_data={"event_time": time})["original_event_data"]["event_time"]
+    event_time = meta(original_event_data={"event_time": time})["original_event_data"]["event_time"]
 
-    assert kept == NOON
-    assert kept.tzinfo is UTC
+    assert event_time == NOON
+    assert event_time.tzinfo is UTC
 
 
 def test_the_repr_shows_names_and_no_values():

@@ -19,7 +19,7 @@ def test_columns_return_the_same_entries():
     assert columns[-1] == ENTRIES[-1]
 
 
-def test_a_slice_is_entries():
+def test_a_slice_of_entries_is_entries():
     part = Entries.of(ENTRIES)[1:3]
 
     assert isinstance(part, Entries)
@@ -27,7 +27,7 @@ def test_a_slice_is_entries():
     assert part.event_ids == [entry.conversion.event_id for entry in ENTRIES[1:3]]
 
 
-def test_no_entries_are_false_and_empty():
+def test_entries_without_rows_are_false_and_empty():
     assert not Entries()
     assert list(Entries.of([])) == []
     assert Entries.of(iter(())).event_ids == []

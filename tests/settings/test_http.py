@@ -32,7 +32,7 @@ retries = st.builds(
 def test_a_wait_lies_between_zero_and_its_growing_limit(retry: Retry, attempt: int):
     bound = min(retry.base * 2.0 ** (attempt - 1), retry.cap)
 
-    assert 0 <= retry.wait(attempt) <= bound
+    assert 0 <= retry.wait_after(attempt) <= bound
 
 
 @given(retries, attempts, st.integers())
@@ -40,37 +40,37 @@ def test_waits_are_spread_over_their_whole_range(retry: Retry, attempt: int, see
     random.seed(seed)
     bound = min(retry.base * 2.0 ** (attempt - 1), retry.cap)
 
-    waits = [retry.wait(attempt) for _ in range(60)]
+    waits = [retry.wait_after(attempt) for _ in range(60)]
 
     assert min(waits) < bound / 2 < max(waits)
 
 
 @given(retries, attempts, st.floats(allow_nan=False))
 def test_the_hint_of_a_server_wins_up_to_its_cap(retry: Retry, attempt: int, hint: float):
-    assert retry.wait(attempt, hint) == min(max(hint, 0.0), retry.hint_cap)
+    assert retry.wait_after(attempt, hint) == min(max(hint, 0.0), retry.hint_cap)
 
 
-def test_a_hint_that_is_not_a_number_is_no_wait():
-    assert Retry().wait(1, nan) == 0.0
+def test_a_hint_that_is_not_a_number_counts_as_zero():
+    assert Retry().wait_after(1, nan) == 0.0
 
 
 @given(retries, attempts, st.none() | seconds)
 def test_after_the_last_attempt_it_gives_up(retry: Retry, attempt: int, hint: float | None):
-    assert (retry.after(attempt, hint) is None) == (attempt >= retry.attempts)
+    assert (retry.next_wait(attempt, hint) is None) == (attempt >= retry.attempts)
 
 
 @pytest.mark.parametrize("attempt", [0, -5])
 def test_an_attempt_below_1_waits_like_the_first(attempt: int):
-    assert 0 <= Retry(base=1.0).wait(attempt) <= 1.0
+    assert 0 <= Retry(base=1.0).wait_after(attempt) <= 1.0
 
 
-def test_one_attempt_is_no_retry():
-    assert Retry(attempts=1).after(1) is None
+def test_with_one_attempt_nothing_is_retried():
+    assert Retry(attempts=1).next_wait(1) is None
 
 
 def test_retry_does_not_sleep(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("time.sleep", lambda _: pytest.fail("slept"))
-    assert Retry(base=1000, cap=1000).after(1) is not None
+    assert Retry(base=1000, cap=1000).next_wait(1) is not None
 
 
 # Validation

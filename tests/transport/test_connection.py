@@ -149,7 +149,7 @@ async def test_a_request_that_is_not_http_is_not_sent():
 
 
 class Hanging(Wire):
-    """A stream that takes no data, or gives none."""
+    """A stream on which sending, or receiving, never ends."""
 
     def __init__(self, *pieces: bytes, sends: bool) -> None:
         super().__init__(*pieces)

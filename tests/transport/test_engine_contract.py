@@ -1,4 +1,4 @@
-"""What `Engine` promises, over real sockets; every engine is tested against the same promises."""
+"""The contract of `Engine`, tested with every engine over real sockets."""
 
 from __future__ import annotations
 

@@ -236,5 +236,5 @@ def test_texts_of_the_request_are_redacted_everywhere():
 
 
 @pytest.mark.parametrize("sent", [b"", b"grant_type=refresh_token", b"7", b"[null]"])
-def test_a_request_without_texts_in_json_has_nothing_to_redact(sent):
+def test_a_request_body_without_json_texts_has_nothing_to_redact(sent):
     assert quotable_texts(sent) == []

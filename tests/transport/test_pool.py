@@ -149,7 +149,7 @@ async def test_after_a_long_idle_time_no_old_connection_is_used(monkeypatch: pyt
         await server.all_closed(remaining=1)
 
 
-async def test_expired_connections_are_closed_one_a_request(monkeypatch: pytest.MonkeyPatch):
+async def test_expired_connections_are_closed_one_per_request(monkeypatch: pytest.MonkeyPatch):
     wait = wait_for(3, lambda: server)
     async with running(wait) as (session, server):
         await send_concurrently(session, 3)

@@ -286,7 +286,10 @@ async def test_compressed_responses_are_read_though_none_are_requested():
         (httpx.ReadTimeout("x"), "no response within 30 s"),
         (TotalTimeout("x"), "no complete response within 120 s"),
         (httpx.WriteTimeout("x"), "no response within 30 s"),
-        (httpx.PoolTimeout("x"), "no free connection within 30 s"),
+        (
+            httpx.PoolTimeout("x"),
+            "no free connection within 30 s: increase HttpSettings.connections",
+        ),
         (httpx.RemoteProtocolError("x"), "the connection broke off (RemoteProtocolError)"),
         (httpx.DecodingError("x"), "the connection broke off (DecodingError)"),
         (ConnectionResetError("x"), "the connection broke off (ConnectionResetError)"),

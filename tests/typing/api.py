@@ -141,8 +141,8 @@ def settings(environ: Mapping[str, str]) -> None:
     assert_type(AnyTrackSettings.from_env(), AnyTrackSettings)
     assert_type(MetaSettings.from_env(environ), MetaSettings | None)
     assert_type(HubSpotSettings.from_env(environ), HubSpotSettings | None)
-    assert_type(Retry().after(1), float | None)
-    assert_type(Retry().wait(1, hint=2.0), float)
+    assert_type(Retry().next_wait(1), float | None)
+    assert_type(Retry().wait_after(1, hint=2.0), float)
 
 
 class Counting:

@@ -47,14 +47,14 @@ def theirs(*, user=None, custom=None, **event):
 
 
 def ours(*, conversion=None, **customer):
-    given = {
+    defaults = {
         "conversion_type": "sale",
         "revenue": "19.99",
         "timestamp": THEN,
         "event_id": "e1",
         "customer": Customer(**customer),
     }
-    return _ordered(to_event(Conversion(**{**given, **(conversion or {})}), SETTINGS))
+    return _ordered(to_event(Conversion(**{**defaults, **(conversion or {})}), SETTINGS))
 
 
 def _ordered(event):

@@ -158,13 +158,13 @@ QUICK_KINDS = tuple(kind for kind in FAULT_KINDS if kind not in ("latency", "thr
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("trouble", TROUBLE)
-async def test_no_canary_leaks_whatever_fails(sandbox, caplog, trouble):
+async def test_no_canary_leaks_in_any_failure(sandbox, caplog, trouble):
     TROUBLE[trouble](sandbox)
     environ = sandbox.environment()
 
     def connect(**options):
         meta = MetaSettings.from_env(environ)
-        # A name is no date: HubSpot refuses each deal, and quotes the name.
+        # A name is not a date: HubSpot refuses each deal, and quotes the name.
         hubspot = HubSpotSettings(
             access_token=environ["HUBSPOT_ACCESS_TOKEN"],
             base_url=environ["HUBSPOT_BASE_URL"],
@@ -187,7 +187,7 @@ async def test_no_canary_leaks_whatever_fails(sandbox, caplog, trouble):
 
 
 class EchoTransport(httpx.AsyncBaseTransport):
-    """A service that quotes everything it was sent, in the form of each vendor's errors."""
+    """A service that quotes each request in its errors, in the format of every vendor."""
 
     def __init__(self, status):
         self.status = status

@@ -128,7 +128,7 @@ class TestRecords:
         for number in range(12):
             await create_deal(client, dealname=f"Deal {number}")
         rule = {"propertyName": "dealname", "operator": "EQ", "value": "Deal 7"}
-        found = await client.crm.objects.deals.search(
+        page = await client.crm.objects.deals.search(
             after="",
             filter_groups=[{"filters": [rule]}],
             limit=10,
@@ -138,7 +138,7 @@ class TestRecords:
         names = [item.properties["dealname"] async for item in lenient.crm.objects.deals.list()]
 
         assert len(names) == 12
-        assert (found.total, found.results[0].properties["dealname"]) == (1, "Deal 7")
+        assert (page.total, page.results[0].properties["dealname"]) == (1, "Deal 7")
 
 
 class TestUpsert:
@@ -201,21 +201,21 @@ class TestAssociations:
     async def ids(self, client):
         return (await create_deal(client)).id, (await create_contact(client)).id
 
-    async def test_default_links_have_both_directions(self, client, ids):
+    async def test_default_associations_have_both_directions(self, client, ids):
         for _ in range(2):  # repeating changes nothing
             answer = await link(client, ids)
 
         assert {(record.from_.id, record.to.id) for record in answer.results} == {ids, ids[::-1]}
         assert {record.association_spec.association_type_id for record in answer.results} == {3, 4}
 
-    async def test_a_link_to_nothing_is_among_the_errors(self, client, ids):
+    async def test_an_association_with_a_missing_record_is_an_error(self, client, ids):
         answer = await link(client, ids, (ids[0], "999"))
 
         assert len(answer.results) == 2
         assert answer.num_errors == 1
         assert answer.errors[0].context["toObjectId"] == ["999"]
 
-    async def test_a_link_with_and_without_a_label(self, client, ids):
+    async def test_an_association_with_and_without_a_label(self, client, ids):
         api = client.crm.associations
         default = await api.create(
             ids[1], from_object_type="deals", from_object_id=ids[0], to_object_type="contacts"
@@ -249,12 +249,12 @@ class TestAssociations:
 class TestPortal:
     async def test_pipelines(self, client):
         api = client.crm.pipelines
-        known = (await api.list("deals")).results
+        pipelines = (await api.list("deals")).results
         stages = (await api.list_stages("default", object_type="deals")).results
         won = await api.get_stage("closedwon", object_type="deals", pipeline_id="default")
 
-        assert [pipeline.id for pipeline in known] == ["default", "1016571"]
-        assert [stage.id for stage in stages] == [stage.id for stage in known[0].stages]
+        assert [pipeline.id for pipeline in pipelines] == ["default", "1016571"]
+        assert [stage.id for stage in stages] == [stage.id for stage in pipelines[0].stages]
         assert won.metadata == {"isClosed": "true", "probability": "1.0"}
         assert (await api.get("default", object_type="deals")).label == "Sales Pipeline"
 
@@ -271,12 +271,12 @@ class TestPortal:
             has_unique_value=True,
         )
         read = await api.get("till", object_type="deals")
-        known = await api.list("deals")
+        properties = await api.list("deals")
         groups = await api.groups.list("deals")
 
         assert (created.has_unique_value, created.group_name) == (True, "shop")
         assert (read.name, read.type, read.field_type) == ("till", "string", "text")
-        assert "till" in {record.name for record in known.results}
+        assert "till" in {record.name for record in properties.results}
         assert "shop" in {record.name for record in groups.results}
         assert (await api.groups.get("shop", object_type="deals")).label == "Shop"
 

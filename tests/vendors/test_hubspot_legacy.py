@@ -116,7 +116,7 @@ class TestRecords:
         read = client.crm.deals.basic_api.get_by_id("sale:1", id_property="anytrack_event_id")
         assert read.properties["dealname"] == "Conversion sale:1"
 
-    def test_create_with_a_link(self, client):
+    def test_create_with_an_association(self, client):
         contact = create_contact(client, "jane@example.com")
         types = [deals.AssociationSpec(**TO_CONTACT)]
         to = deals.PublicObjectId(id=contact.id)
@@ -162,11 +162,11 @@ class TestRecords:
             create_deal(client, dealname=f"Deal {number}")
 
         rule = deals.Filter(property_name="dealname", operator="EQ", value="Deal 7")
-        found = client.crm.deals.search_api.do_search(
+        page = client.crm.deals.search_api.do_search(
             deals.PublicObjectSearchRequest(filter_groups=[deals.FilterGroup(filters=[rule])])
         )
         assert len(client.crm.deals.get_all()) == 12
-        assert (found.total, found.results[0].properties["dealname"]) == (1, "Deal 7")
+        assert (page.total, page.results[0].properties["dealname"]) == (1, "Deal 7")
 
 
 class TestUpsert:
@@ -236,7 +236,7 @@ class TestAssociations:
     def ids(self, client):
         return create_deal(client).id, create_contact(client, "jane@example.com").id
 
-    def test_default_links_have_both_directions(self, client, ids):
+    def test_default_associations_have_both_directions(self, client, ids):
         for _ in range(2):  # repeating changes nothing
             answer = link(client, ids)
 
@@ -244,14 +244,14 @@ class TestAssociations:
         assert ways == {ids, ids[::-1]}
         assert {record.association_spec.association_type_id for record in answer.results} == {3, 4}
 
-    def test_a_link_to_nothing_is_among_the_errors(self, client, ids):
+    def test_an_association_with_a_missing_record_is_an_error(self, client, ids):
         answer = link(client, ids, (ids[0], "999"))
 
         assert len(answer.results) == 2
         assert answer.num_errors == 1
         assert answer.errors[0].context["toObjectId"] == ["999"]
 
-    def test_a_link_with_and_without_a_label(self, client, ids):
+    def test_an_association_with_and_without_a_label(self, client, ids):
         api = client.crm.associations.v4
         default = api.basic_api.create_default("deals", ids[0], "contacts", ids[1])
         end = v4.PublicObjectId
@@ -292,12 +292,12 @@ class TestAssociations:
 class TestPortal:
     def test_pipelines(self, client):
         api = client.crm.pipelines
-        known = api.pipelines_api.get_all("deals").results
+        pipelines = api.pipelines_api.get_all("deals").results
         stages = api.pipeline_stages_api.get_all("deals", "default").results
         won = api.pipeline_stages_api.get_by_id("deals", "default", "closedwon")
 
-        assert [pipeline.id for pipeline in known] == ["default", "1016571"]
-        assert [stage.id for stage in stages] == [stage.id for stage in known[0].stages]
+        assert [pipeline.id for pipeline in pipelines] == ["default", "1016571"]
+        assert [stage.id for stage in stages] == [stage.id for stage in pipelines[0].stages]
         assert won.metadata == {"isClosed": "true", "probability": "1.0"}
         assert api.pipelines_api.get_by_id("deals", "default").label == "Sales Pipeline"
 

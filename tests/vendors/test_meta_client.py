@@ -34,12 +34,12 @@ Connect = Callable[..., FacebookAdsApi]
 
 @pytest.fixture
 def connect(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Connect:
-    """A way to point Meta's client, which has one connection for all, at the sandbox."""
+    """Return a function that points Meta's client at the sandbox; it has a single session."""
     monkeypatch.setattr(FacebookSession, "GRAPH", sandbox.url)
 
     def init(**options: Any) -> FacebookAdsApi:
-        given = {"access_token": TOKEN, "app_secret": SECRET, **options}
-        api = FacebookAdsApi(FacebookSession(**given))
+        arguments = {"access_token": TOKEN, "app_secret": SECRET, **options}
+        api = FacebookAdsApi(FacebookSession(**arguments))
         monkeypatch.setattr(FacebookAdsApi, "_default_api", api)
         return api
 
@@ -48,7 +48,7 @@ def connect(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Connect:
 
 
 def purchase(**changes):
-    given = {
+    defaults = {
         "event_name": "Purchase",
         "event_time": int(time.time()),
         "event_id": "e1",
@@ -56,7 +56,7 @@ def purchase(**changes):
         "user_data": UserData(email="jane@example.com"),
         "custom_data": CustomData(value=9.9, currency="EUR"),
     }
-    return Event(**{**given, **changes})
+    return Event(**{**defaults, **changes})
 
 
 def request(*events, kind=EventRequest, **more):
@@ -113,7 +113,7 @@ class TestRequests:
 
         assert f"access_token={TOKEN}" in seen[0]
 
-    def test_usage_is_told_in_headers(self, connect):
+    def test_usage_is_in_the_headers(self, connect):
         api = connect()
         answer = api.call("POST", (PIXEL, "events"), params=request(purchase()).get_params())
 
@@ -142,7 +142,7 @@ class TestRequests:
         assert refusal.value.api_error_code() == code
         assert refusal.value.api_error_subcode() == subcode
 
-    def test_without_proof_of_the_secret(self, connect):
+    def test_a_request_without_a_proof_of_the_secret(self, connect):
         connect(app_secret=None)
         with pytest.raises(FacebookRequestError) as refusal:
             request(purchase()).execute()
@@ -163,7 +163,7 @@ class TestRequests:
 
         assert refusal.value.api_error_code() == 100
 
-    def test_throttling_is_transient_and_says_what_is_used(self, connect, sandbox):
+    def test_throttling_is_transient_and_reports_the_usage(self, connect, sandbox):
         sandbox.faults(Faults(rate=1, kinds=("throttle",)))
         with pytest.raises(FacebookRequestError) as refusal:
             request(purchase()).execute()
@@ -218,14 +218,14 @@ class TestAsyncRequests:
 
         assert (error["code"], error["error_subcode"]) == (100, 33)
 
-    async def test_a_refusal_surfaces_as_a_missing_key(self, connect):
+    async def test_a_refusal_becomes_a_key_error(self, connect):
         # Meta's text is there, but `execute` looks for the fields of a success.
         with pytest.raises(KeyError, match="fbtrace_id"):
             await request(purchase(), kind=EventRequestAsync, pixel_id="999").execute()
 
 
-async def refusal(made):
-    """What Meta answers and with which status, which the client's own `execute` cannot tell."""
+async def refusal(built):
+    """Return Meta's status and error, which the client's own `execute` does not return."""
     statuses = []
 
     async def note(_session, _context, params):
@@ -234,5 +234,5 @@ async def refusal(made):
     trace = aiohttp.TraceConfig()
     trace.on_request_end.append(note)
     async with aiohttp.ClientSession(trace_configs=[trace]) as session:
-        answer = await made.create_event(session)
+        answer = await built.create_event(session)
     return statuses[0], answer["error"]

@@ -1,7 +1,7 @@
 """Every value is hashed as Meta's own client hashes it, but for the differences listed here.
 
-Each difference is there because Meta's documentation asks for it, and says so. A value to which
-none applies goes out byte for byte as Meta's client sends it.
+Each difference has the reason in Meta's documentation. A value to which no difference applies is
+sent byte for byte as Meta's client sends it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ADDRESS = re.compile(rf"{ATOM}(\.{ATOM})*@{LABEL}(\.{LABEL})+")
 
 
 def theirs(field: str, raw: str, *, digest: bool = True) -> str | None:
-    """What Meta's client makes of *raw*: `REFUSED` where it raises."""
+    """Return *raw* as Meta's client sends it, or `REFUSED` where the client raises."""
     try:
         built: str | None = Normalize.normalize(field, raw, digest)
     except (TypeError, ValueError):
@@ -47,10 +47,10 @@ def theirs(field: str, raw: str, *, digest: bool = True) -> str | None:
     return built
 
 
-def is_letters(raw: str, *besides: str) -> bool:
-    """Whether *raw* has nothing but letters, their marks, and what *besides* names."""
+def is_letters(raw: str, *other_categories: str) -> bool:
+    """Return whether *raw* has only letters, their marks and characters of *other_categories*."""
     return all(
-        (unicodedata.category(char)[0] in ("L", "M", *besides) and char not in TYPED)
+        (unicodedata.category(char)[0] in ("L", "M", *other_categories) and char not in TYPED)
         for char in raw
     )
 
@@ -64,7 +64,7 @@ def is_a_date(raw: str) -> bool:
 
 
 def is_a_zip(raw: str) -> bool:
-    """Whether *raw* is a code without a dash, and none of nine digits or of one character."""
+    """Return whether *raw* has no dash, more than one character, and is not a ZIP+4."""
     bare = re.sub(r"\s", "", raw)
     odd = any(
         unicodedata.category(char)[0] in "ZCM" or unicodedata.category(char) == "Pd"
@@ -78,13 +78,17 @@ def has_other_digits(raw: str) -> bool:
 
 
 class Difference(NamedTuple):
-    """Where this library sends something else.
+    """A difference between this library and Meta's client.
 
-    `applies` gets the value, trimmed and in lower case.
+    Attributes:
+        fields: Meta's names of the fields.
+        reason: the rule of Meta's documentation.
+        example: a value that differs.
+        applies: returns whether a value, trimmed and in lower case, differs.
     """
 
     fields: tuple[str, ...]
-    why: str
+    reason: str
     example: str
     applies: Callable[[str], bool]
 
@@ -98,13 +102,13 @@ DIFFERENCES = [
     ),
     Difference(
         ("ct", "st"),
-        "a value of which nothing is left is left out",
+        "a value without a usable character is left out",
         "42",
         lambda text: not re.sub(r"[0-9.\s\-()]", "", text),
     ),
     Difference(
         FIELDS + OLDER,
-        "the digest of nothing, and hex that is no digest, tell nothing of anyone",
+        "the digest of nothing, and hex that is not a digest, identify nobody",
         "ab" * 20,
         lambda text: re.fullmatch("[0-9a-f]{32,}", text) is not None,
     ),
@@ -152,7 +156,7 @@ DIFFERENCES = [
     ),
     Difference(
         ("zp",),
-        "US codes lose what is behind five digits, others only their dash; one letter is no code",
+        "US codes are cut to five digits, others lose their dash; a single letter is not a code",
         "01310-100",
         lambda text: not is_a_zip(text),
     ),
@@ -217,12 +221,12 @@ def test_unlisted_value_has_metas_own_hash(value):
     field, raw = value
     wire = theirs(field, raw)
 
-    # A value it refuses loses Meta's client the whole request. Here it is left out or mended.
+    # Meta's client loses the whole request if it refuses a value; here it is left out or fixed.
     if wire != REFUSED and not differences(field, raw):
         assert hashed(field, raw) == wire
 
 
-@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda one: one.why)
+@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda difference: difference.reason)
 def test_listed_value_differs_from_metas_own_hash(difference):
     for field in difference.fields:
         wire = theirs(field, difference.example)
@@ -234,7 +238,7 @@ def test_listed_value_differs_from_metas_own_hash(difference):
 
 
 @pytest.mark.parametrize(
-    ("field", "raw", "mended"),
+    ("field", "raw", "fixed"),
     [
         ("country", "Germany", "de"),
         ("ph", "+1.650.555.1212", "16505551212"),
@@ -244,9 +248,9 @@ def test_listed_value_differs_from_metas_own_hash(difference):
         ("dobd", "40", None),
     ],
 )
-def test_value_that_meta_refuses_is_fixed_or_left_out(field, raw, mended):
+def test_value_that_meta_refuses_is_fixed_or_left_out(field, raw, fixed):
     assert theirs(field, raw) == REFUSED
-    assert normalise(field, raw) == mended
+    assert normalise(field, raw) == fixed
 
 
 def replayable(case):

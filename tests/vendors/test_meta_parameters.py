@@ -45,7 +45,7 @@ BY_NAME = {
     UserData: {"f5first", "f5last", "fi", "dobd", "dobm", "doby"},
     CustomData: {"item_number"},
 }
-"""Parameters that Meta's pages do not tell of: given by name, in `extra` or `custom_data`."""
+"""Parameters that Meta does not document: set by name, in `extra` or `custom_data`."""
 
 # The conversion's own, and the two that Meta's client has under other names.
 CONVERSION = {

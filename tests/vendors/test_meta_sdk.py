@@ -84,9 +84,11 @@ NAMES = {name: name_there for name, (name_there, _) in {**CUSTOMER, **VISIT}.ite
 )
 def test_any_customer_is_the_same_on_the_wire(customer, visit, known):
     fields = MetaFields(user_data=MetaUserData(**known))
-    given = {NAMES[k]: as_meta_takes_it(k, v) for k, v in {**customer, **visit}.items()}
+    values = {NAMES[k]: as_meta_takes_it(k, v) for k, v in {**customer, **visit}.items()}
 
-    assert ours(**customer, conversion={**visit, "meta": fields}) == theirs(user={**given, **known})
+    assert ours(**customer, conversion={**visit, "meta": fields}) == theirs(
+        user={**values, **known}
+    )
 
 
 PRODUCT = {

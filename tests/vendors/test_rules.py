@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/vendor-rules.md").read_text(encoding="utf-8")
-RULES, CLIENTS = TEXT.split("## Where the vendors' clients do otherwise")
+RULES, CLIENTS = TEXT.split("## Where the vendors' clients behave differently")
 NODES = set(re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", TEXT))
 LINK = re.compile(r"\[[^]]+\]\(https://developers\.(?:facebook|hubspot)\.com/[^)]+\)")
 
@@ -25,21 +25,21 @@ def rows(text):
 def names_in(path):
     """The tests of a file, those of a class as ``Class::test``."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    found = set()
+    names = set()
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}::{one.name}" for one in node.body if hasattr(one, "args")}
+            names |= {f"{node.name}::{item.name}" for item in node.body if hasattr(item, "args")}
         elif hasattr(node, "args"):
-            found.add(node.name)
-    return found
+            names.add(node.name)
+    return names
 
 
-def test_every_test_that_is_named_exists():
+def test_every_named_test_exists():
     assert len(NODES) > 100
     assert not {f"{path}::{name}" for path, name in NODES if name not in names_in(path)}
 
 
-def test_every_file_that_is_named_exists():
+def test_every_named_file_exists():
     files = re.findall(r"`(?:tests/vendors/)?(test_\w+\.py)`", TEXT)
 
     assert not [name for name in files if not (ROOT / "tests/vendors" / name).exists()]
@@ -50,8 +50,8 @@ def test_every_rule_has_its_source_and_its_test():
 
     assert len(table) > 80
     for rule, page, tests in table:
-        said = LINK.search(page) or page.startswith(("same", "our ")) or "*observed*" in page
-        assert said, rule
+        source = LINK.search(page) or page.startswith(("same", "our ")) or "*observed*" in page
+        assert source, rule
         assert "::test_" in tests, rule
 
 

@@ -1,8 +1,8 @@
-"""Sending one batch: `BatchSender`, and `RequestSlots`, which several batches share.
+"""`BatchSender` sends one batch; `RequestSlots` limits the requests of all batches together.
 
-AnyTrack takes one conversion per request, so a batch is sent by workers: each has a slot, takes the
-next conversion of the batch, sends it and waits for the response. A worker keeps its slot for many
-requests, so a conversion costs neither a task nor a turn in a queue.
+AnyTrack accepts one conversion per request, so workers send a batch: each worker has a slot, takes
+the next conversion of the batch, sends it and waits for the response. A worker keeps its slot for
+many requests, so a conversion costs neither a task nor a wait in a queue.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.transport.session import Session
 
 _RETRY = Status.RETRY  # looking it up on the class takes a function call
-_MAX_FAILURES = 8  # with no conclusive outcome in the batch: AnyTrack looks down
-_NOT_SENT = "not sent: the rest of its batch took too long or failed"
-_NO_RESPONSE = Outcome.retry("no response before the time for its batch was up")
+_MAX_FAILURES = 8  # without a conclusive outcome in the batch: then AnyTrack looks down
+_NOT_SENT = "not sent: other conversions of its batch took too long or failed"
+_NO_RESPONSE = Outcome.retry("no response before the time for its batch was used up")
 
 
 class RequestSlots:
     """Slots for concurrent requests, shared equally by the batches that are being sent.
 
-    Example with 32 slots: a batch alone takes all of them. When a second batch joins, the share of
-    each becomes 16, so the first gives up a slot after each request until it is down to 16, and the
-    second takes these. When either batch leaves, the other may grow to 32 again.
+    Example with 32 slots: a single batch takes all of them. When a second batch joins, the share of
+    each becomes 16. The first batch gives up a slot after each request until it has 16 left, and
+    the second takes these slots. When either batch leaves, the other may use 32 again.
 
     Args:
         count: number of slots.
 
     Attributes:
-        share: slots that each batch may use now.
+        share: number of slots that each batch may use now.
     """
 
     def __init__(self, count: int) -> None:
@@ -53,7 +53,7 @@ class RequestSlots:
 
     @contextmanager
     def join(self) -> Iterator[None]:
-        """Count one more batch for the length of the block."""
+        """Count one more batch for the duration of the ``with`` block."""
         self._add_batches(1)
         try:
             yield
@@ -62,8 +62,8 @@ class RequestSlots:
 
     def take(self, used: int) -> bool:
         """Take a slot for a batch that uses *used* slots; return False if it gets none now."""
-        # Without the limit by share, a batch would take back at once each slot that it gave up, and
-        # so start a worker for every request.
+        # Without the limit by share, a batch would take back each slot as soon as it gave it up,
+        # and so start a worker for every request.
         if not self._free or used >= self.share:
             return False
         self._free -= 1
@@ -75,7 +75,7 @@ class RequestSlots:
         self._notify()
 
     async def wait_for_change(self) -> None:
-        """Return once a slot was released or the share has changed."""
+        """Return once a slot is released or the share changes."""
         if self._change is None:
             self._change = anyio.Event()
         await self._change.wait()
@@ -96,10 +96,10 @@ class BatchSender:
     """Sends one batch, each conversion in a request of its own.
 
     Args:
-        session: requests to AnyTrack.
-        slots: limits the concurrent requests of all batches.
+        session: the session that sends requests to AnyTrack.
+        slots: the slots of all batches.
         batch: conversions to send.
-        seconds: time in which requests may be started; those in flight then are waited for.
+        seconds: time during which requests may be started; `run` then waits for those in flight.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class BatchSender:
         """Return the outcomes, or raise the signal that concerns the whole batch.
 
         Args:
-            in_time: whether `run` came to its end.
+            in_time: whether `run` returned before the batch was cut off.
         """
         if self._signal:
             self._signal.outcomes = tuple(self._outcomes)
@@ -165,7 +165,7 @@ class BatchSender:
         """Send conversions until the batch is done or stopped, or uses more than its share."""
         try:
             for index, conversion in self._pending:
-                self._outcomes[index] = _NO_RESPONSE  # stays if the batch is cut off meanwhile
+                self._outcomes[index] = _NO_RESPONSE  # the outcome if the batch is cut off now
                 self._outcomes[index] = outcome = await self._send(conversion)
                 if outcome is not None and outcome.status is not _RETRY:
                     self._conclusive += 1
@@ -174,7 +174,7 @@ class BatchSender:
                 if self._signal or self._out_of_time:
                     break
                 if self._used > self._slots.share:
-                    return  # another batch gets the slot; the other workers go on with this one
+                    return  # the slot goes to another batch; other workers continue this batch
             self._finished = True
         finally:
             self._used -= 1
@@ -197,8 +197,8 @@ class BatchSender:
             return None
 
     def _looks_down(self, failure: Outcome | None) -> bool:
-        # A batch of 256 does not go on against a service that is down: after eight failures and no
-        # conclusive outcome it ends, and the lane probes with single conversions instead.
+        # A batch of 256 must not keep sending to a service that is down: it ends after eight
+        # failures without a conclusive outcome, and the lane probes with single conversions.
         if failure is not None:
             self._last_failure = failure
             self._failures += 1

@@ -1,8 +1,8 @@
-"""What AnyTrack receives for a conversion, and what its response means; without I/O.
+"""Encodes conversions for AnyTrack and reads AnyTrack's responses to them. Without I/O.
 
-Every conversion passes here, so the values of enumerations are looked up in advance (``.value`` is
-a function call), and optional fields are set one by one: a loop over their names takes longer than
-everything else.
+This code runs for every conversion. So the values of enumerations are looked up in advance
+(``.value`` is a function call), and optional fields are set one by one: a loop over their names
+would take longer than everything else.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _TYPES = {kind: kind.value for kind in ConversionType}
 _UNQUOTED = ascii_letters + digits + punctuation.replace("%", "") + " "
 _is_unquoted = re.compile(r"[ -$&-~]*").fullmatch  # printable ASCII without "%"
 
-_REJECTING = frozenset({400, 404, 409, 413, 422})  # statuses that repeating cannot change
+_REJECTING_STATUSES = frozenset({400, 404, 409, 413, 422})  # a repeat would be rejected too
 _DEFAULT_PAUSE = 1.0  # seconds, after a 429 without `Retry-After`
 
 
 def to_payload(conversion: Conversion) -> dict[str, Any]:
-    """Return *conversion* as AnyTrack takes it, in types that JSON has.
+    """Return *conversion* in AnyTrack's format, as types that JSON has.
 
-    Of the customer, only the fields that AnyTrack knows are sent: IP address, user agent and page.
-    The event id travels in ``custom_data``, and so does the name of a custom event.
+    AnyTrack has no fields for a customer: it gets the visitor's IP address, user agent and page
+    only. The event id is sent in ``custom_data``, and so is the name of a custom event.
 
     Source: AnyTrack REST, ``POST /conversions``.
     """
@@ -90,9 +90,9 @@ def _number(amount: Decimal) -> int | float:
 
 
 def idempotency_key(event_id: str) -> str:
-    """Return *event_id* as a header can carry it; different ids stay different.
+    """Return *event_id* in a form that a header can contain; different ids stay different.
 
-    ``"sale:1001"`` stays as it is; ``"sale:Ä%"`` becomes ``"sale:%C3%84%25"``.
+    ``"sale:1001"`` is unchanged; ``"sale:Ä%"`` becomes ``"sale:%C3%84%25"``.
     """
     return event_id if _is_unquoted(event_id) else quote(event_id, safe=_UNQUOTED)
 
@@ -111,7 +111,7 @@ def read_outcome(response: Response) -> Outcome:
     remote_id = _remote_id(body)
     if success:
         return _read_confirmation(response.status, body, remote_id)
-    # A conflict that names AnyTrack's id is a conversion that AnyTrack already has.
+    # A 409 that names AnyTrack's id means that AnyTrack already has the conversion.
     if response.status == 409 and remote_id:
         return Outcome.delivered(remote_id)
     reason, code = _reason(response)
@@ -120,15 +120,15 @@ def read_outcome(response: Response) -> Outcome:
     if response.status == 429:
         wait = response.retry_after
         raise Throttled(reason, code=code, after=_DEFAULT_PAUSE if wait is None else wait)
-    if response.status in _REJECTING:
+    if response.status in _REJECTING_STATUSES:
         return Outcome.rejected(reason, code=code)
     return Outcome.retry(reason, code=code, after=response.retry_after)
 
 
 def severity(signal: SinkSignal) -> float:
-    """Return a rank for *signal* among those of one batch, the highest of which counts.
+    """Return the rank of *signal*: of several in one batch, the sink raises the highest.
 
-    A longer pause outranks a shorter one, and credentials outrank every pause.
+    A longer pause outranks a shorter pause, and rejected credentials outrank every pause.
     """
     return signal.after if isinstance(signal, Throttled) else inf
 
@@ -136,7 +136,7 @@ def severity(signal: SinkSignal) -> float:
 def _read_confirmation(status: int, body: Mapping[str, Any], remote_id: str | None) -> Outcome:
     if body.get("status", "success" if remote_id else None) == "success":
         return Outcome.delivered(remote_id)
-    # Some proxies answer 200 with a page of their own, so only a confirmation counts.
+    # Some proxies answer 200 with a page of their own, so a 200 without confirmation is retried.
     return Outcome.retry(f"AnyTrack answered {status} without confirming the conversion")
 
 

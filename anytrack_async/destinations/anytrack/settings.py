@@ -1,4 +1,4 @@
-"""Where AnyTrack is and how to sign in there: `AnyTrackSettings`, and the session they lead to."""
+"""`AnyTrackSettings`: URL and credentials of AnyTrack, and the session that uses them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class AnyTrackSettings:
     """How to reach AnyTrack.
 
     Attributes:
-        api_key: sent as bearer token.
-        account_id: sent as ``X-Account-ID``.
-        base_url: HTTPS, with the version.
-        http: timeouts, connections, retries of reads.
+        api_key: API key, sent as bearer token.
+        account_id: account id, sent as ``X-Account-ID``.
+        base_url: URL of the API, HTTPS, with the version.
+        http: timeouts, connections, and retries of reads.
 
     Raises:
         ConfigurationError: a setting is not valid; the message names it.
     """
 
-    # Setting → variable. Messages name the variable, and `AnyTrackSink.variables` has them all.
+    # Setting → environment variable, which error messages name.
     VARIABLES: ClassVar = {
         "api_key": "ANYTRACK_API_KEY",
         "account_id": "ANYTRACK_ACCOUNT_ID",
@@ -62,10 +62,10 @@ class AnyTrackSettings:
 def anytrack_session(
     settings: AnyTrackSettings, *, transport: Transport | None = None, limited: bool = True
 ) -> Session:
-    """Return a session with AnyTrack; see `Session` for *transport* and *limited*.
+    """Return a session for requests to AnyTrack; see `Session` for *transport* and *limited*.
 
     Raises:
-        ConfigurationError: the engine is not installed.
+        ConfigurationError: the HTTP engine is not installed.
     """
     return Session(
         "anytrack",

@@ -1,4 +1,4 @@
-"""`AnyTrackSink`: conversions to AnyTrack, one request each, many in flight."""
+"""`AnyTrackSink`: sends conversions to AnyTrack, one per request, many requests in flight."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ from anytrack_async.transport.message import Transport
 
 _REQUESTS_PER_CONNECTION = 8  # in a full batch
 _MAX_SENDING_TIME = 30.0  # seconds in which requests may be started
-_USABLE_SHARE = 0.95  # of a batch's time: cut off from outside, its outcomes would be lost
+# A sink ends its batch itself after this share of the time: if the lane cut the batch off, its
+# outcomes would be lost.
+_USABLE_SHARE = 0.95
 
 
 class AnyTrackSink:
     """Sends conversions to AnyTrack.
 
-    Each goes with ``Idempotency-Key: <event_id>``. AnyTrack does not document whether it honours
-    that, so expect *at least once*: after a lost response a conversion is sent again.
+    Each request has the header ``Idempotency-Key: <event_id>``. AnyTrack does not document whether
+    it honours the header, so expect *at least once*: if a response is lost, the conversion is sent
+    again.
 
     Args:
-        settings: address and credentials.
-        transport: instead of the connection pool; closed with the sink.
+        settings: URL and credentials.
+        transport: replaces the connection pool; closed with the sink.
         batch_timeout: seconds that one `deliver` call may take. A request is started only if its
-            timeout still fits in, unless the timeout is longer than this.
+            whole timeout still fits, unless the timeout is longer than *batch_timeout*.
 
     Source: AnyTrack REST, ``POST /conversions``.
     """
@@ -55,7 +58,7 @@ class AnyTrackSink:
         request_time = http.required_seconds()
         self._limits = SinkLimits(
             batch=_REQUESTS_PER_CONNECTION * http.connections,
-            # Two batches: one uses the connections that become idle while the other ends.
+            # With two batches, one uses the connections that become idle while the other ends.
             concurrency=min(2, http.connections),
             required_seconds=request_time and request_time / _USABLE_SHARE,
         )
@@ -82,13 +85,14 @@ class AnyTrackSink:
         return self._limits
 
     async def deliver(self, batch: Sequence[Conversion], /) -> Sequence[Outcome]:
-        """Send *batch*, as many conversions at once as there are connections.
+        """Send *batch*; the number of connections limits how many conversions are in flight.
 
         Raises:
-            NeedsOperator: 401 or 403; the conversions without an outcome were not sent.
-            Throttled: 429; the conversions without an outcome were not sent.
+            NeedsOperator: AnyTrack answered 401 or 403; conversions without an outcome were not
+                sent.
+            Throttled: AnyTrack answered 429; conversions without an outcome were not sent.
             Unfinished: AnyTrack is so slow that some conversions were not sent.
-            Unavailable: no conversion was accepted or rejected.
+            Unavailable: AnyTrack neither accepted nor rejected any conversion.
         """
         sender = BatchSender(self._session, self._slots, batch, seconds=self._sending_time)
         with anyio.move_on_after(self._total_time) as timeout:
@@ -112,7 +116,7 @@ class AnyTrackSink:
         """Use *token* as API key from now on.
 
         Raises:
-            ConfigurationError: the token cannot be sent in a header.
+            ConfigurationError: *token* cannot be sent in a header.
         """
         self._session.authorize(token)
 
@@ -122,11 +126,12 @@ class AnyTrackSink:
 
 
 def _batch_times(timeout: float, available: float) -> tuple[float, float]:
-    """Return for how long a batch may start requests, and when it ends; seconds.
+    """Return the seconds during which a batch may start requests, and after which it ends.
 
-    A request that is started last still gets its whole *timeout*, if *available* is long enough.
-    By default, 30 s and 91 s: requests are started for 30 s, and the batch ends after 60 s. With a
-    timeout of 30 s and 22.8 s available: for 11.4 s, and the batch ends after 22.8 s.
+    If *available* is long enough, the last request still gets its whole *timeout*. By default,
+    the timeout is 30 s and 91 s are available: requests are started for 30 s, and the batch ends
+    after 60 s. With 22.8 s available, requests are started for 11.4 s, and the batch ends after
+    22.8 s.
     """
     spare = available - timeout if timeout <= available < inf else available / 2
     sending_time = min(timeout, _MAX_SENDING_TIME, spare)

@@ -269,7 +269,7 @@ class Encoder:
             return dict(zip(indexes, to_events(conversions, self._settings, now=now), strict=True))
         except Exception as exc:  # from the caller's `MetaSettings.event_name`
             if len(conversions) == 1:
-                outcomes[indexes[0]] = _no_event(exc)
+                outcomes[indexes[0]] = _unmappable(exc)
                 return {}
         # One conversion of the slice is to blame: map them one at a time to find it.
         events: _Events = {}
@@ -296,9 +296,12 @@ class Encoder:
             try:
                 yield Chunk.of({index: event})
             except TypeError as exc:
-                outcomes[index] = _no_event(exc)
+                outcomes[index] = _unmappable(exc)
 
 
-def _no_event(exc: Exception) -> Outcome:
+def _unmappable(exc: Exception) -> Outcome:
     # Without the exception's text, which may quote a customer.
-    return Outcome.rejected(f"could not be made an event: {type(exc).__name__}")
+    return Outcome.rejected(
+        f"could not be turned into a Meta event: {type(exc).__name__}; check its custom_data and "
+        "MetaSettings.event_name"
+    )

@@ -58,7 +58,9 @@ _DIGESTS_OF_NOTHING: Final = frozenset(
 _MAX_WHOLE: Final = 10**30
 
 _JOINERS: Final = "\u200c\u200d"  # zero-width, but part of Persian and Indic spelling
-_TYPED_MARKS: Final = "$+<=>^`|~\u02bb\u02bc"  # punctuation to whoever types a name, not to Unicode
+_TYPED_MARKS: Final = (
+    "$+<=>^`|~\u02bb\u02bc"  # punctuation in names, but not in Unicode's categories
+)
 
 _MALE_WORDS = """
 m male man mr mister sir gentleman lord he him his himself boy lad guy fellow chap bloke dude son

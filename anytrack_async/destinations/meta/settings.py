@@ -25,7 +25,7 @@ from anytrack_async.settings.fields import (
 )
 from anytrack_async.settings.http import HttpSettings
 
-EventName: TypeAlias = Callable[[Conversion], str | None]
+EventNameFunction: TypeAlias = Callable[[Conversion], str | None]
 """Returns Meta's event name for a conversion; None for the usual name."""
 
 _MIB = 1024 * 1024
@@ -105,7 +105,7 @@ class MetaSettings:
     api_version: str = attrs.field(default="v26.0", validator=non_empty)
     action_source: ActionSource = attrs.field(default="website", validator=_action_source)
     partner_agent: str | None = attrs.field(default=None, validator=_partner_agent)
-    event_name: EventName | None = attrs.field(default=None, validator=optional_callable)
+    event_name: EventNameFunction | None = attrs.field(default=None, validator=optional_callable)
     limited_data_use: bool = False
     opt_out: bool = False
     hash_external_id: bool = True

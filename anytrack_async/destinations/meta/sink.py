@@ -169,7 +169,7 @@ class MetaSink:
     async def _send(self, chunks: list[Chunk], count: int) -> Outcome:
         await self._pacer.wait()
         body = request_body(chunks, self._tail)  # after the wait: the token may have changed
-        chunks.clear()  # while Meta thinks, the body is the only copy of its events
+        chunks.clear()  # until Meta responds, the body is the only copy of its events
         path = (self._settings.api_version, self._settings.pixel_id, "events")
         try:
             response = await self._session.send("POST", *path, content=body)

@@ -33,7 +33,7 @@ from anytrack_async.models.visitor import public_address
 
 _EMPTY = Customer()
 
-# Values that many customers share, so their hashes are remembered.
+# Fields whose values many customers share, so that their hashes are cached.
 _SHARED = ("ge", "ct", "st", "zp", "country")
 _shared_values = attrgetter("gender", "city", "state", "postal_code", "country")
 
@@ -80,7 +80,7 @@ def all_user_data(
 
     Args:
         conversions: any conversions.
-        settings: as for one.
+        settings: as for `user_data`.
         seen_at: when the click id of each was first seen.
     """
     customers = _customers(conversions, settings)

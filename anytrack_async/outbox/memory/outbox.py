@@ -26,7 +26,7 @@ from anytrack_async.outbox.memory.claim import ClaimBuilder, DestinationProgress
 from anytrack_async.outbox.memory.log import MemoryLog
 
 _DROPPED_PER_STEP = 500
-"""Conversions dropped at once: few, because nothing else runs meanwhile."""
+"""Conversions dropped at once: few, because no other task runs at that time."""
 
 
 class MemoryOutbox:

@@ -88,7 +88,7 @@ class _ClaimForecast(NamedTuple):
     next_due: float | None
 
     def has_work(self, now: float) -> bool:
-        """Return whether a retry, span or lease is due, or the log goes on beyond the cursor."""
+        """Return whether a retry, span or lease is due, or the log continues after the cursor."""
         return self.cursor < self.end or (self.next_due is not None and self.next_due <= now)
 
 

@@ -67,19 +67,19 @@ class Database:
                 sql.close()
                 raise
         except (sqlite3.Error, OSError) as exc:
-            raise explain(exc, path) from exc
+            raise outbox_error(exc, path) from exc
         return database
 
-    def explain(self, error: sqlite3.Error | OSError) -> OutboxError:
+    def outbox_error(self, error: sqlite3.Error | OSError) -> OutboxError:
         """Return what to raise for *error* of SQLite or the operating system; says what to do."""
-        return explain(error, self._path)
+        return outbox_error(error, self._path)
 
     def close(self) -> None:
         """Close the file."""
         try:
             self.sql.close()
         except sqlite3.Error as exc:
-            raise self.explain(exc) from exc
+            raise self.outbox_error(exc) from exc
 
     @contextmanager
     def transaction(self, *, synced: bool) -> Iterator[sqlite3.Connection]:
@@ -201,7 +201,7 @@ def _error_code(error: Exception) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def explain(error: sqlite3.Error | OSError, path: Path) -> OutboxError:
+def outbox_error(error: sqlite3.Error | OSError, path: Path) -> OutboxError:
     """Return an `OutboxError` that says what to do about an error of the file *path*."""
     if isinstance(error, FileNotFoundError):
         return OutboxError(f"the folder of the outbox file {path} does not exist: create it")

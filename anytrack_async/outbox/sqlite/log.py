@@ -163,7 +163,7 @@ class GroupCommit:
         try:
             first = append(db, group, self._capacity)
         except (sqlite3.Error, OSError) as exc:
-            raise db.explain(exc) from exc
+            raise db.outbox_error(exc) from exc
         results = group.results()
         self._remember(first, group.new_conversions())
         return results
@@ -186,14 +186,14 @@ class Group:
         conversions: the conversions of all calls, except rejected ones.
         values: their `LOG_COLUMNS`, one row after the other.
         sizes: number of conversions of each call.
-        answers: a result per conversion; None if all are new.
+        appended: an `Appended` per conversion; None if all are new.
         errors: index of a call → why nothing of it was accepted.
     """
 
     conversions: list[Conversion] = attrs.field(factory=list)
     values: list[object] = attrs.field(factory=list)
     sizes: list[int] = attrs.field(factory=list)
-    answers: list[Appended] | None = None
+    appended: list[Appended] | None = None
     errors: dict[int, Exception] = attrs.field(factory=dict)
 
     def encode(
@@ -218,10 +218,10 @@ class Group:
 
     def new_conversions(self) -> Sequence[Conversion]:
         """Return the new conversions in the order in which they are in the log."""
-        if self.answers is None:
+        if self.appended is None:
             return self.conversions
-        pairs = zip(self.conversions, self.answers, strict=True)
-        return [conversion for conversion, answer in pairs if answer is Appended.NEW]
+        pairs = zip(self.conversions, self.appended, strict=True)
+        return [conversion for conversion, result in pairs if result is Appended.NEW]
 
     def results(self) -> list[Result]:
         """Return the result of each call."""
@@ -230,8 +230,8 @@ class Group:
         for size in self.sizes:
             results.append(
                 [Appended.NEW] * size
-                if self.answers is None
-                else self.answers[start : start + size]
+                if self.appended is None
+                else self.appended[start : start + size]
             )
             start += size
         for index, error in self.errors.items():
@@ -252,9 +252,9 @@ def append(db: Database, group: Group, capacity: int) -> int:
         (end,) = sql.execute(queries.END_OF_LOG).fetchone()
         waiting, slowest = _backlog(sql, end)
         if waiting + sum(group.sizes) <= capacity:
-            group.answers = _insert(sql, group.values, end)
+            group.appended = _insert(sql, group.values, end)
         else:
-            group.answers = _insert_until_full(sql, group, end, waiting, slowest, capacity)
+            group.appended = _insert_until_full(sql, group, end, waiting, slowest, capacity)
     return int(end) + 1
 
 
@@ -274,24 +274,24 @@ def _insert(sql: sqlite3.Connection, values: list[object], end: int) -> list[App
         while start + size <= len(values):
             inserted += max(sql.execute(statement, values[start : start + size]).rowcount, 0)
             start += size
-    return None if inserted * _WIDTH == len(values) else _answers(sql, values, end)
+    return None if inserted * _WIDTH == len(values) else _compare_with_log(sql, values, end)
 
 
-def _answers(sql: sqlite3.Connection, values: list[object], end: int) -> list[Appended]:
+def _compare_with_log(sql: sqlite3.Connection, values: list[object], end: int) -> list[Appended]:
     """Return a result per row, given that the log ended at *end* before they were inserted.
 
     New rows got the positions after *end* in order, so a row with another position is a repeat.
     With *end* = 7, the rows A B A get positions 8, 9 and again 8: NEW, NEW, REPEAT.
     """
-    answers = []
+    results = []
     for event_id, digest in zip(values[::_WIDTH], values[1::_WIDTH], strict=True):
         seq, stored_digest = sql.execute(queries.LOG_DIGEST, (event_id,)).fetchone()
         if seq == end + 1:
             end += 1
-            answers.append(Appended.NEW)
+            results.append(Appended.NEW)
         else:
-            answers.append(Appended.REPEAT if stored_digest == digest else Appended.CONFLICT)
-    return answers
+            results.append(Appended.REPEAT if stored_digest == digest else Appended.CONFLICT)
+    return results
 
 
 def _insert_until_full(
@@ -301,21 +301,21 @@ def _insert_until_full(
 
     Repeats take no space: at 98 of 100, a call with 5 conversions fits if 3 of them are repeats.
     """
-    answers: list[Appended] = []
+    results: list[Appended] = []
     for index, size in enumerate(group.sizes):
-        start = len(answers)
+        start = len(results)
         sql.execute("SAVEPOINT call")
         values = group.values[start * _WIDTH : (start + size) * _WIDTH]
-        call_answers = _insert(sql, values, end) or [Appended.NEW] * size
-        added = call_answers.count(Appended.NEW)
+        call_results = _insert(sql, values, end) or [Appended.NEW] * size
+        added = call_results.count(Appended.NEW)
         if added and waiting + added > capacity:
             sql.execute("ROLLBACK TO call")
             group.errors[index] = queue_full_error(capacity, waiting, slowest, added)
-            call_answers, added = [Appended.CONFLICT] * size, 0  # not in the log, whatever it was
+            call_results, added = [Appended.CONFLICT] * size, 0  # not in the log, whatever it was
         sql.execute("RELEASE call")
         waiting, end = waiting + added, end + added
-        answers += call_answers
-    return answers
+        results += call_results
+    return results
 
 
 # Dropping payloads and ids

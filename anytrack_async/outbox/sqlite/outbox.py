@@ -26,7 +26,7 @@ from anytrack_async.outbox.base import (
 )
 from anytrack_async.outbox.sqlite import claim as claims
 from anytrack_async.outbox.sqlite import log, queries, reports
-from anytrack_async.outbox.sqlite.database import Database, explain
+from anytrack_async.outbox.sqlite.database import Database, outbox_error
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 
@@ -123,7 +123,7 @@ class SQLiteOutbox:
         try:
             return await self._thread.run(work, *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
-            raise explain(exc, self._path) from exc
+            raise outbox_error(exc, self._path) from exc
 
     async def _run_steps(
         self,

@@ -167,11 +167,11 @@ SHRINK_SPAN = "UPDATE span SET first = ?, size = size - ? WHERE id = ?"
 INSERT_LEASED_SPAN = """INSERT INTO span (destination, first, last, size, attempts, lease)
     VALUES (?, ?, ?, ?, ?, ?)"""
 
-# Return the spans of a lease, all at once and whatever their size.
+# Release the spans of a lease.
 RELEASE_SPANS = """UPDATE span SET lease = 0, due = ?, attempts = attempts + ?
     WHERE lease = ? AND lease <> 0"""
 
-# Settle the spans of a lease: everything in them is delivered or an exception.
+# Settle the spans of a lease: their conversions are now delivered or exceptions.
 DELETE_LEASED_SPANS = "DELETE FROM span WHERE lease = ?"
 
 # The ranges of a destination that are not settled.
@@ -192,7 +192,7 @@ DUE_RETRIES = """SELECT seq, at, payload, digest, attempts FROM
 # Add a retry to a lease.
 LEASE_RETRY = "UPDATE exception SET lease = ? WHERE seq = ? AND destination = ?"
 
-# Return the retries of a lease. Without ``lease <> 0`` no index could be used.
+# Release the retries of a lease. Without ``lease <> 0`` no index could be used.
 RELEASE_RETRIES = """UPDATE exception SET lease = 0, due = ?, attempts = attempts + ?
     WHERE lease = ? AND lease <> 0"""
 

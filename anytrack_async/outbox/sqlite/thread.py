@@ -149,7 +149,7 @@ class OwnerThread(Generic[_R]):
     async def stop(self) -> None:
         """Finish the queued work, close the resource and end the thread.
 
-        In a forked child, which does not have the thread, the resource is kept unused for ever.
+        A forked child does not have the thread: there, the resource is never used or closed.
         """
         if self.in_this_process:
             await self._end().wait()

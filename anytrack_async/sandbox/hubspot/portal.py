@@ -47,7 +47,7 @@ class Portal:
         ledger: its page of the ledger.
         tables: deals and contacts.
         associations: of deals with contacts.
-        chance: decides the order of results.
+        chance: the random numbers that decide the order of results.
         event_uuids: of the custom events accepted.
     """
 
@@ -153,7 +153,7 @@ class Table:
     Attributes:
         kind: `deals` or `contacts`.
         schema: its properties.
-        default_properties: those in a reply to a request that names none.
+        default_properties: returned when a request names no properties.
     """
 
     def __init__(self, kind: str, schema: Schema, *, keep: int, first: int, clock: Clock) -> None:
@@ -167,7 +167,7 @@ class Table:
         self._by_value: dict[str, dict[str, int]] = {}
 
     def find(self, id_: str, id_property: str | None) -> int | None:
-        """Return the number of the record with *id_* as its *id_property*; None: as its own id."""
+        """Return the number of the record with *id_* in *id_property*; None stands for its id."""
         if not id_property or id_property == "hs_object_id":
             number = int(id_) if id_.isdecimal() else 0
             return number if self._first <= number < self._next else None

@@ -22,7 +22,7 @@ class GraphError(Exception):
     Attributes:
         status: the HTTP status; throttling and bad events are both 400.
         code: the field to decide on.
-        subcode: tells apart the errors with one *code*.
+        subcode: distinguishes errors with the same *code*.
         title: for the user, translated.
         text: for the user, translated.
     """

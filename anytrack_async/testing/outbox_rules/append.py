@@ -114,7 +114,7 @@ class AppendRules(Rules):
 
     # Capacity
 
-    async def test_a_full_outbox_says_so_and_accepts_nothing(self, outbox: Outbox) -> None:
+    async def test_a_full_outbox_raises_and_accepts_nothing(self, outbox: Outbox) -> None:
         await outbox.append(sales(*range(CAPACITY - 1)))
 
         with pytest.raises(QueueFullError, match=str(CAPACITY)):

@@ -70,9 +70,9 @@ class ClaimRules(Rules):
         with pytest.raises(OutboxError, match="gamma"):
             await outbox.claim("gamma", 10, LEASE)
 
-    # Conversions of other destinations
+    # Conversions addressed to other destinations
 
-    async def test_conversions_of_others_are_skipped(self, outbox: Outbox) -> None:
+    async def test_conversions_of_other_destinations_are_skipped(self, outbox: Outbox) -> None:
         await outbox.append(sales(1, 2), ["beta"])
         await outbox.append(sales(3))
         await outbox.append(sales(4), ["alpha", "beta"])
@@ -83,7 +83,7 @@ class ClaimRules(Rules):
         assert orders(await outbox.claim("alpha", 9, LEASE)) == []
         assert orders(await outbox.claim("beta", 9, LEASE)) == [1, 2, 3, 4]
 
-    async def test_a_claim_is_empty_if_all_conversions_are_of_others(self, outbox: Outbox) -> None:
+    async def test_a_claim_is_empty_if_all_are_for_other_destinations(self, outbox: Outbox) -> None:
         await outbox.append(sales(1), ["beta"])
 
         claim = await outbox.claim("alpha", 9, LEASE)
@@ -175,7 +175,7 @@ class ClaimRules(Rules):
 
         assert (orders(again), attempts(again)) == ([1], [2])
 
-    # The order of what is due
+    # The order of due conversions
 
     async def test_the_retries_due_longest_are_claimed_first(
         self, outbox: Outbox, clock: Clock
@@ -351,7 +351,7 @@ class ClaimRules(Rules):
         assert (orders(third), attempts(third)) == ([0, 1], [0, 0])
         assert (orders(fourth), attempts(fourth)) == ([2, 3, 4], [1, 1, 0])
 
-    async def test_a_split_span_skips_conversions_of_others(
+    async def test_a_split_span_skips_other_destinations(
         self, outbox: Outbox, clock: Clock
     ) -> None:
         for order in range(6):

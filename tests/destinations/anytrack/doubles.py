@@ -1,4 +1,4 @@
-"""An AnyTrack that responds as a test says, and conversions to send to it."""
+"""A fake AnyTrack whose responses a test defines, and conversions to send to it."""
 
 from __future__ import annotations
 

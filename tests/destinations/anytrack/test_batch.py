@@ -1,4 +1,4 @@
-"""One batch: its signals, its time, and the slots it shares with others."""
+"""`BatchSender`: signals, time limits, and slots that several batches share."""
 
 from __future__ import annotations
 
@@ -393,7 +393,7 @@ class TestSharing:
         assert service.peak == 4
 
     async def test_two_batches_need_few_workers(self, monkeypatch: pytest.MonkeyPatch):
-        """A worker per request would cost a task per conversion."""
+        """A worker per request would cost one task per conversion."""
         workers = 0
         work = BatchSender._work
 

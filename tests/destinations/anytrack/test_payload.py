@@ -1,4 +1,4 @@
-"""Payloads, idempotency keys, and the outcomes that responses stand for."""
+"""Payloads, idempotency keys, and the outcomes that are read from responses."""
 
 from __future__ import annotations
 

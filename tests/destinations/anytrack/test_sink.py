@@ -116,7 +116,9 @@ class TestBatchTimes:
         ("timeout", "available", "expected"),
         [(30, 91.2, (30, 60)), (30, 22.8, (11.4, 22.8)), (60, 91.2, (30, 90)), (5, 91.2, (5, 10))],
     )
-    def test_examples(self, timeout: float, available: float, expected: tuple[float, float]):
+    def test_sending_time_and_end_of_a_batch(
+        self, timeout: float, available: float, expected: tuple[float, float]
+    ):
         assert _batch_times(timeout, available) == pytest.approx(expected)
 
 
@@ -162,7 +164,7 @@ class TestSink:
     async def test_the_repr_shows_no_key(self):
         assert "key" not in repr(make_sink())
 
-    async def test_it_can_be_configured_by_the_environment(self):
+    async def test_the_environment_configures_the_sink(self):
         service = FakeService()
         variables = {"ANYTRACK_API_KEY": "k1", "ANYTRACK_ACCOUNT_ID": "a1"}
         await AnyTrackSink.from_env(variables, transport=service).deliver([sale()])

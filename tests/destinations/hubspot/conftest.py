@@ -22,7 +22,7 @@ Script = httpx.Response | Callable[["Call"], httpx.Response] | Exception
 
 @attrs.frozen
 class Call:
-    """One request as it reached the wire."""
+    """One request as it was sent."""
 
     op: str
     request: httpx.Request

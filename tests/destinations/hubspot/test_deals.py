@@ -311,7 +311,7 @@ async def test_a_refused_batch_of_one_is_rejected(hs, sink, wire):
     assert outcome == Outcome.rejected("bad (correlation id cor-1)", code="VALIDATION_ERROR")
 
 
-async def test_a_refused_batch_that_names_its_bad_inputs_goes_again_without_them(hs, sink, wire):
+async def test_a_refused_batch_that_names_its_bad_inputs_is_sent_again_without_them(hs, sink, wire):
     wire.script(
         "deals",
         hs.refusal(400, "VALIDATION_ERROR", errors=[hs.item_error("sale:1", message="first")]),
@@ -466,7 +466,7 @@ async def test_links_do_not_count_towards_the_limit(hs, make_sink, wire):
     assert wire.ops == ["contacts", "deals", "link"]
 
 
-async def test_a_custom_event_kind_is_a_deal_too(hs, sink, wire):
+async def test_a_custom_conversion_is_a_deal_too(hs, sink, wire):
     await sink.deliver([Conversion.custom("Subscribed", order_id="9")])
 
     assert wire.calls[0].inputs[0]["id"] == "custom:Subscribed:9"

@@ -23,7 +23,7 @@ def properties(conversion, settings):
     return to_deal(conversion, settings)["properties"]
 
 
-def test_a_sale_becomes_a_deal_with_everything_known(hs):
+def test_a_sale_becomes_a_deal_with_all_its_fields(hs):
     conversion = hs.sale(
         "A1",
         click_id="ck",

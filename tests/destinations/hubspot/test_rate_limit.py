@@ -18,7 +18,7 @@ FOREVER = 1e9
 
 
 def take(window, now):
-    """Return the number of requests that go at once."""
+    """Return the number of requests that are admitted at once."""
     taken = 0
     while window.try_acquire(now) == 0:
         taken += 1
@@ -177,7 +177,7 @@ def limiter_of(hs, identity="token", **settings):
     return RateLimiter(lambda: identity, hs.settings(**settings))
 
 
-def test_requests_go_in_the_order_they_came(hs):
+def test_requests_are_admitted_in_order_of_arrival(hs):
     limiter, order = limiter_of(hs, rate_limit=1, rate_interval=5.0), []
 
     async def go(number):
@@ -196,7 +196,7 @@ def test_requests_go_in_the_order_they_came(hs):
 
 
 @pytest.mark.asyncio
-async def test_a_cancelled_request_takes_no_place(hs):
+async def test_a_cancelled_request_uses_no_room(hs):
     limiter = limiter_of(hs, rate_limit=1, rate_interval=FOREVER)
     window = await limiter.acquire()
     with anyio.move_on_after(0) as scope:
@@ -209,7 +209,7 @@ async def test_a_cancelled_request_takes_no_place(hs):
 
 
 @pytest.mark.asyncio
-async def test_a_request_that_is_not_counted_goes_at_once(hs):
+async def test_a_request_that_is_not_counted_is_sent_at_once(hs):
     limiter = limiter_of(hs, rate_limit=1, rate_interval=FOREVER)
 
     with anyio.fail_after(1):

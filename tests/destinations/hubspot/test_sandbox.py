@@ -38,7 +38,7 @@ def ledger(app, **more):
 
 
 @pytest.mark.asyncio
-async def test_a_batch_delivered_twice_is_there_once(hs):
+async def test_a_batch_delivered_twice_is_stored_once(hs):
     app = portal()
     sink = sink_of(app)
     batch = [hs.sale(str(n), email=f"User{n % 30}@Example.com") for n in range(100)]

@@ -131,7 +131,7 @@ def test_labels_become_ids_in_any_case(hs):
     assert settings.stages["lead"] == "qualifiedtobuy"
 
 
-def test_pipelines_go_by_label_and_stages_by_pipeline(hs):
+def test_pipelines_and_their_stages_are_found_by_label(hs):
     settings = resolve_pipelines(
         hs.settings(pipeline="affiliate sales", stages=hs.STAGES), hs.PIPELINES
     )

@@ -86,7 +86,7 @@ async def test_a_second_setup_changes_nothing(sink, wire):
     assert portal.created == before
 
 
-async def test_a_group_of_our_own_is_created_first(make_sink, wire):
+async def test_a_custom_property_group_is_created_first(make_sink, wire):
     portal = Properties(wire)
 
     steps = await make_sink(property_group="anytrack").setup()

@@ -270,7 +270,7 @@ async def test_an_unknown_stage_from_a_conversion_is_rejected(hs, make_sink, wir
     assert outcome.status == "rejected"
 
 
-async def test_the_log_says_which_setting_is_wrong_and_how_to_go_on(hs, make_sink, wire):
+async def test_the_log_says_which_setting_is_wrong_and_how_to_resume(hs, make_sink, wire):
     wire.script("pipelines", httpx.Response(200, json=hs.PIPELINES))
     with pytest.raises(NeedsOperator) as caught:
         await make_sink(pipeline="Online shop").deliver([hs.sale()])

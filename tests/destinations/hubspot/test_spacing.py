@@ -1,4 +1,4 @@
-"""How the lane and the limiter share out HubSpot's window, second by second."""
+"""The lane and the rate limiter distribute requests evenly over HubSpot's window."""
 
 from bisect import bisect_left
 from itertools import pairwise
@@ -25,7 +25,7 @@ ON_THE_WIRE = 3 * ROUND_TRIP  # contacts, deals, links
 
 
 @attrs.define
-class Story:
+class Timeline:
     """Seconds from submit to delivered, and the time of each request."""
 
     delays: list[float] = attrs.field(factory=list)
@@ -47,16 +47,16 @@ class Story:
 class SlowWire:
     """Passes requests on to the scripted wire after a round trip, and keeps their times."""
 
-    def __init__(self, wire, story):
-        self.wire, self.story = wire, story
+    def __init__(self, wire, timeline):
+        self.wire, self.timeline = wire, timeline
 
     async def handle_async_request(self, request):
         now = anyio.current_time()
         if not request.url.path.endswith("/associate/default"):
-            self.story.counted.append(now)
+            self.timeline.counted.append(now)
         if request.url.path.endswith("/deals/batch/upsert"):
             content = orjson.loads(await request.aread())
-            self.story.batches.append((now, len(content["inputs"])))
+            self.timeline.batches.append((now, len(content["inputs"])))
         await anyio.sleep(ROUND_TRIP)
         return await self.wire.handle_async_request(request)
 
@@ -71,16 +71,18 @@ def sale(number):
 
 @pytest.fixture
 def deliver(wire, hs):
-    """Deliver *arrivals*, (second, how many) each, and return the story."""
+    """Deliver *arrivals*, pairs of second and number of conversions, and return the timeline."""
 
     async def live(arrivals, leave):
-        story, accepted, clock = Story(), {}, anyio.current_time
+        timeline, accepted, clock = Timeline(), {}, anyio.current_time
 
         def notify(event):
             if isinstance(event, Delivered):
-                story.delays += [clock() - accepted[event_id] for event_id in event.event_ids]
+                timeline.delays += [clock() - accepted[event_id] for event_id in event.event_ids]
 
-        sink = HubSpotSink(HubSpotSettings(access_token=hs.TOKEN), transport=SlowWire(wire, story))
+        sink = HubSpotSink(
+            HubSpotSettings(access_token=hs.TOKEN), transport=SlowWire(wire, timeline)
+        )
         outbox = MemoryOutbox(10**6, clock=clock)
         settings = DeliverySettings(drain=100.0)
         async with Dispatcher(outbox, [sink], settings, notify=notify, clock=clock) as dispatcher:
@@ -90,89 +92,89 @@ def deliver(wire, hs):
                 accepted |= {conversion.event_id: clock() for conversion in batch}
                 await dispatcher.submit(batch)
             # Closing would hurry the lane: wait as a service that goes on does.
-            while not leave and len(story.delays) < len(accepted):  # noqa: ASYNC110
+            while not leave and len(timeline.delays) < len(accepted):  # noqa: ASYNC110
                 await anyio.sleep(ROUND_TRIP)
-        story.ended = clock()
-        assert len(story.delays) == len(accepted)
-        return story
+        timeline.ended = clock()
+        assert len(timeline.delays) == len(accepted)
+        return timeline
 
     return lambda arrivals, leave=False: run(live(arrivals, leave))
 
 
 def trickle(rate, until=60.0, start=0.0):
-    """One by one, at random, *rate* a second."""
+    """Return single arrivals at random times, *rate* a second on average."""
     random, now = Random(rate), start
     while (now := now + random.expovariate(rate)) < until:
         yield now, 1
 
 
-def test_a_single_conversion_goes_at_once(deliver):
-    story = deliver([(5.0, 1), (15.0, 1), (16.0, 1)])
+def test_a_single_conversion_is_sent_at_once(deliver):
+    timeline = deliver([(5.0, 1), (15.0, 1), (16.0, 1)])
 
-    assert story.delay() == pytest.approx(0.0)
+    assert timeline.delay() == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("rate", [3, 25, 300])
 def test_a_trickle_waits_a_third_of_a_second_and_leaves_a_third_of_the_limit(deliver, rate):
-    story = deliver(trickle(rate))
+    timeline = deliver(trickle(rate))
 
-    assert story.delay(0.95) < 0.31
-    assert story.delay() < 0.35
-    assert story.peak <= 90
-    assert len(story.counted) <= 480  # eager lanes use up all 600
+    assert timeline.delay(0.95) < 0.31
+    assert timeline.delay() < 0.35
+    assert timeline.peak <= 90
+    assert len(timeline.counted) <= 480  # eager lanes use up all 600
 
 
 def test_a_trickle_becomes_batches_of_one_size_evenly_spaced(deliver):
-    story = deliver((number / 25, 1) for number in range(60 * 25))
+    timeline = deliver((number / 25, 1) for number in range(60 * 25))
 
-    times = [moment for moment, _ in story.batches]
+    times = [moment for moment, _ in timeline.batches]
     assert all(0.25 < b - a < 0.35 for a, b in pairwise(times))
-    assert {count for _, count in story.batches[2:-1]} <= {7, 8}
+    assert {count for _, count in timeline.batches[2:-1]} <= {7, 8}
 
 
 def test_full_batches_use_up_the_whole_limit(deliver):
-    story = deliver([(0.0, 20_000)])
+    timeline = deliver([(0.0, 20_000)])
 
-    windows = [bisect_left(story.counted, 10.2 * number) for number in (1, 2, 3, 4)]
+    windows = [bisect_left(timeline.counted, 10.2 * number) for number in (1, 2, 3, 4)]
     assert windows == [100, 200, 300, 400]
-    assert {count for _, count in story.batches} == {100}
-    assert story.peak == LIMIT
-    assert story.ended < 3 * 10.2 + 3.0
+    assert {count for _, count in timeline.batches} == {100}
+    assert timeline.peak == LIMIT
+    assert timeline.ended < 3 * 10.2 + 3.0
 
 
 def test_nearly_full_load_waits_less_than_a_window(deliver):
-    story = deliver(trickle(450))
+    timeline = deliver(trickle(450))
 
-    assert story.delay() < 4.0
-    assert story.peak <= LIMIT
+    assert timeline.delay() < 4.0
+    assert timeline.peak <= LIMIT
 
 
-def test_a_burst_goes_at_once(deliver):
+def test_a_burst_is_sent_at_once(deliver):
     assert deliver([(0.0, 600)]).delay() == pytest.approx(0.0)
 
 
 def test_a_burst_within_a_trickle_finds_room(deliver):
-    story = deliver(sorted([*trickle(25), (30.0, 600)]))
+    timeline = deliver(sorted([*trickle(25), (30.0, 600)]))
 
-    assert story.delay() < 0.4
+    assert timeline.delay() < 0.4
 
 
 def test_after_a_burst_the_remaining_limit_is_spread(deliver):
-    story = deliver([(0.0, 4_000), *trickle(25)])
+    timeline = deliver([(0.0, 4_000), *trickle(25)])
 
-    assert story.peak <= LIMIT
-    assert story.delay() < 2.0  # eager lanes let the last ones wait for eight seconds
+    assert timeline.peak <= LIMIT
+    assert timeline.delay() < 2.0  # eager lanes let the last ones wait for eight seconds
 
 
 def test_closing_does_not_wait_for_a_fuller_batch(deliver):
-    story = deliver([(0.0, 1), (0.01, 1)], leave=True)
+    timeline = deliver([(0.0, 1), (0.01, 1)], leave=True)
 
-    assert story.ended == pytest.approx(0.01 + ON_THE_WIRE)
-    assert story.peak == 4
+    assert timeline.ended == pytest.approx(0.01 + ON_THE_WIRE)
+    assert timeline.peak == 4
 
 
-def test_a_batch_after_a_full_one_goes_at_once(deliver):
-    story = deliver([(0.0, 150)])
+def test_a_batch_after_a_full_batch_is_sent_at_once(deliver):
+    timeline = deliver([(0.0, 150)])
 
-    assert story.delay() == pytest.approx(0.0)
-    assert sorted(count for _, count in story.batches) == [50, 100]
+    assert timeline.delay() == pytest.approx(0.0)
+    assert sorted(count for _, count in timeline.batches) == [50, 100]

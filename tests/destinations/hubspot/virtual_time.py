@@ -1,4 +1,4 @@
-"""Time that passes only while every task waits: minutes of deliveries in a moment."""
+"""A clock that advances only while every task waits, so minutes of deliveries run in a moment."""
 
 import asyncio
 import selectors

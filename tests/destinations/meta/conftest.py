@@ -37,7 +37,7 @@ class Wire:
 
 
 def make_conversion(number=1, **fields):
-    given = {
+    defaults = {
         "revenue": "19.99",
         "order_id": f"o{number}",
         "timestamp": datetime.now(UTC) - timedelta(minutes=5),
@@ -45,7 +45,7 @@ def make_conversion(number=1, **fields):
         "page_url": "https://shop.example/thanks",
         "customer": Customer(email=f"jane{number}@example.com"),
     }
-    return Conversion(**{"conversion_type": "sale", **given, **fields})
+    return Conversion(**{"conversion_type": "sale", **defaults, **fields})
 
 
 def make_settings(**fields):
@@ -86,7 +86,7 @@ def graph_error():
     def make(code, subcode=None, *, status=400, headers=None, **more):
         error = {"message": "Invalid parameter", "type": "OAuthException", "code": code}
         error |= {"error_subcode": subcode, "fbtrace_id": "TrAcE", **more}
-        given = {name: value for name, value in error.items() if value is not None}
-        return httpx.Response(status, json={"error": given}, headers=headers)
+        present = {name: value for name, value in error.items() if value is not None}
+        return httpx.Response(status, json={"error": present}, headers=headers)
 
     return make

@@ -70,7 +70,7 @@ async def test_event_that_cannot_be_encoded_is_rejected_alone(encoder_of, conver
         *(None, None),
         *(Status.REJECTED, None),
     ]
-    assert outcomes[2].error == "could not be made an event: TypeError"
+    assert outcomes[2].error.startswith("could not be turned into a Meta event: TypeError; ")
 
 
 @pytest.mark.asyncio
@@ -120,7 +120,7 @@ async def test_batches_are_encoded_one_at_a_time(encoder_of, conversion):
         tasks.start_soon(encoded, encoder, first)
         tasks.start_soon(encoded, encoder, second)
 
-    assert seen == [one.order_id for one in (*first, *second)]
+    assert seen == [conversion.order_id for conversion in (*first, *second)]
 
 
 @pytest.mark.asyncio
@@ -145,8 +145,8 @@ def test_body_is_json_with_the_events_in_order(settings):
 
 
 def test_body_has_the_parameters_from_the_settings(settings):
-    given = settings(app_secret="s3cret", test_event_code='T"1', partner_agent="shop-1.0")
-    body = orjson.loads(request_body([Chunk.of({0: {}})], request_tail(given, "t0ken")))
+    meta_settings = settings(app_secret="s3cret", test_event_code='T"1', partner_agent="shop-1.0")
+    body = orjson.loads(request_body([Chunk.of({0: {}})], request_tail(meta_settings, "t0ken")))
 
     assert body == {
         "data": [{}],
@@ -269,7 +269,7 @@ def test_reasons_have_advice():
     ],
 )
 def test_weaknesses_are_reported_by_kind(fields, wanted):
-    given = {name: value for name, value in event(**fields).items() if value is not None}
-    weakness = find_weakness(given)
+    parameters = {name: value for name, value in event(**fields).items() if value is not None}
+    weakness = find_weakness(parameters)
 
     assert (wanted is None and weakness is None) or wanted in weakness

@@ -52,13 +52,13 @@ def test_event_has_metas_name(conversion, settings, fields, name):
     assert to_event(conversion(**fields), settings())["event_name"] == name
 
 
-def test_settings_may_name_events_and_fields_win(conversion, settings):
-    given = settings(event_name=lambda one: "Subscribe" if one.revenue > 10 else None)
+def test_settings_may_name_events_and_meta_fields_take_precedence(conversion, settings):
+    meta_settings = settings(event_name=lambda sale: "Subscribe" if sale.revenue > 10 else None)
 
-    assert to_event(conversion(), given)["event_name"] == "Subscribe"
-    assert to_event(conversion(revenue=1), given)["event_name"] == "Purchase"
+    assert to_event(conversion(), meta_settings)["event_name"] == "Subscribe"
+    assert to_event(conversion(revenue=1), meta_settings)["event_name"] == "Purchase"
     fields = MetaFields(event_name="StartTrial")
-    assert to_event(conversion(meta=fields), given)["event_name"] == "StartTrial"
+    assert to_event(conversion(meta=fields), meta_settings)["event_name"] == "StartTrial"
 
 
 def test_conversion_from_the_future_is_dated_now(conversion, settings):
@@ -86,8 +86,8 @@ def test_scheme_of_the_page_may_be_upper_case(conversion, settings):
 
 
 def test_settings_give_the_defaults(conversion, settings):
-    given = settings(action_source="email", opt_out=True, limited_data_use=True)
-    event = to_event(conversion(), given)
+    meta_settings = settings(action_source="email", opt_out=True, limited_data_use=True)
+    event = to_event(conversion(), meta_settings)
 
     assert event["action_source"] == "email"
     assert event["opt_out"] is True
@@ -277,7 +277,7 @@ def test_given_content_ids_are_kept(conversion):
     assert custom_data(conversion(custom_data=own), "Purchase")["content_ids"] == ["q"]
 
 
-def test_metas_own_parameters_win(conversion):
+def test_metas_own_parameters_take_precedence(conversion):
     fields = MetaCustomData(
         net_revenue="-2.5",
         content_name="Ant farm",
@@ -291,13 +291,13 @@ def test_metas_own_parameters_win(conversion):
         status="done",
         search_string="ants",
     )
-    given = conversion(
+    sale = conversion(
         items=[LineItem(id="a")],
         custom_data={"status": "open", "color": "red"},
         meta=MetaFields(custom_data=fields),
     )
 
-    assert custom_data(given, "Purchase") == {
+    assert custom_data(sale, "Purchase") == {
         "value": 19.99,
         "currency": "USD",
         "order_id": "o1",

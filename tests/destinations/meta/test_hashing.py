@@ -28,23 +28,23 @@ def test_remembered_hashes_equal_new_ones(field, values):
 
 
 def test_remembered_hashes_cannot_be_changed_by_a_caller(conversion):
-    given = conversion(customer=Customer(first_name="Mary", city="Paris"))
-    user_data(given)["fn"].append("x")
-    user_data(given)["ct"].clear()
+    sale = conversion(customer=Customer(first_name="Mary", city="Paris"))
+    user_data(sale)["fn"].append("x")
+    user_data(sale)["ct"].clear()
 
-    assert user_data(given)["fn"] == [hashed("fn", "Mary")]
-    assert user_data(given)["ct"] == [hashed("ct", "Paris")]
+    assert user_data(sale)["fn"] == [hashed("fn", "Mary")]
+    assert user_data(sale)["ct"] == [hashed("ct", "Paris")]
 
 
 def test_birth_dates_are_not_remembered(conversion, monkeypatch):
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    given = conversion(customer=Customer(email="a@eg.com", birth_date=tomorrow))
-    assert "db" not in user_data(given)
+    sale = conversion(customer=Customer(email="a@eg.com", birth_date=tomorrow))
+    assert "db" not in user_data(sale)
 
     rules = import_module("anytrack_async.destinations.meta.normalise")
     monkeypatch.setattr(rules, "_today", lambda: tomorrow)
 
-    assert user_data(given)["db"] == [hashed("db", tomorrow)]
+    assert user_data(sale)["db"] == [hashed("db", tomorrow)]
 
 
 DIGEST = "6915771be1c5aa0c886870b6951b03d7eafc121fea0e80a5ea83beb7c449f4ec"
@@ -58,7 +58,7 @@ class Shop(StrEnum):
 
 
 class Odd(str, Enum):  # noqa: UP042 - a StrEnum cannot be like this
-    """Its text is another than its value, which is what counts."""
+    """An enum of texts with a different `value`; the value counts."""
 
     ADDRESS = ("no@example.com", "shop@example.com")
     PHONE = ("16505550000", "16505551212")

@@ -191,7 +191,7 @@ def test_value_that_the_sdk_handles_well_is_the_same_on_the_wire(case):
         ("external_id", "\udc80", None),
     ],
 )
-def test_rules_reach_beyond_the_published_cases(field, raw, expected):
+def test_rules_cover_more_than_the_published_cases(field, raw, expected):
     assert normalise(field, raw) == expected
 
 

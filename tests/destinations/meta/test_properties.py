@@ -110,7 +110,7 @@ def nulls_in(value, path=""):
             yield from nulls_in(item, f"{path}[{index}]")
 
 
-def test_nulls_are_found_and_the_word_is_not_one():
+def test_nulls_are_found_and_the_text_null_is_not():
     event = {"client_user_agent": "null", "em": ["null", None], "fbp": None}
 
     assert [*nulls_in(event)] == [".em[1]", ".fbp"]
@@ -141,7 +141,7 @@ def test_hashed_fields_hold_digests_and_nothing_empty(conversion):
 
 
 @given(conversions)
-def test_hashing_what_is_hashed_changes_nothing(conversion):
+def test_hashing_a_digest_changes_nothing(conversion):
     names = {
         "email": "em",
         "phone": "ph",

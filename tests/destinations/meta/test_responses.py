@@ -226,7 +226,7 @@ def test_without_a_usable_code_the_status_decides(code):
     assert action(code, status=500) is Action.RETRY
 
 
-def test_text_has_everything_that_support_asks_for():
+def test_text_has_everything_that_metas_support_needs():
     error = read(
         {
             "error": {
@@ -293,18 +293,18 @@ BUSINESS = "x-business-use-case-usage"
 
 
 def headers(app=None, business=None):
-    given = {APP: app, BUSINESS: business}
-    return {name: orjson.dumps(page).decode() for name, page in given.items() if page is not None}
+    usage = {APP: app, BUSINESS: business}
+    return {name: orjson.dumps(page).decode() for name, page in usage.items() if page is not None}
 
 
 def test_highest_figure_counts():
-    both = headers(
+    usage = headers(
         app={"call_count": 28, "total_time": 25, "total_cputime": 95},
         business={"1": [{"type": "ads_management", "call_count": 97, "total_time": 3}]},
     )
 
-    assert usage_percent(both) == 97
-    assert usage_percent({**both, "x-ad-account-usage": '{"acc_id_util_pct": 99.5}'}) == 99.5
+    assert usage_percent(usage) == 97
+    assert usage_percent({**usage, "x-ad-account-usage": '{"acc_id_util_pct": 99.5}'}) == 99.5
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_business_headers_of_another_shape_are_ignored(pages):
     assert usage_percent(headers(business=pages)) == 0
 
 
-def test_regain_counts_in_minutes_and_the_longest_wins():
+def test_regain_counts_in_minutes_and_the_longest_counts():
     pages = [{"estimated_time_to_regain_access": 3}, {"estimated_time_to_regain_access": 12}]
 
     assert regain_seconds(headers(business={"1": pages[:1], "2": pages[1:]})) == 720

@@ -24,15 +24,15 @@ PIXEL = sandbox.MetaPixel(app_secret="s3cret")
 
 
 def make(clock=time.time, **fields):
-    """Return a sink that talks to a sandbox, and the sandbox's page on Meta."""
+    """Return a sink that talks to a sandbox, and Meta's page of its ledger."""
     app = sandbox.create_app(sandbox.SandboxSettings(meta=PIXEL), clock=clock)
-    given = {
+    settings = {
         "pixel_id": PIXEL.pixels[0],
         "access_token": PIXEL.tokens[0],
         "app_secret": PIXEL.app_secret,
         **fields,
     }
-    sink = MetaSink(MetaSettings(**given), transport=httpx.ASGITransport(app=app))
+    sink = MetaSink(MetaSettings(**settings), transport=httpx.ASGITransport(app=app))
     return sink, app.ledger.pages["meta"]
 
 
@@ -123,7 +123,7 @@ async def test_wrong_settings_need_an_operator(fields, code):
     assert caught.value.code == code
 
 
-async def test_bad_event_spoils_its_batch_and_is_rejected_alone():
+async def test_bad_event_rejects_its_batch_and_is_then_rejected_alone():
     # A day ahead of us, Meta finds an event too old that we do not.
     sink, page = make(clock=lambda: time.time() + 86_400)
     old = sale(1, timestamp=datetime.now(UTC) - timedelta(days=6.5))

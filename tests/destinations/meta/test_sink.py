@@ -79,9 +79,9 @@ async def test_good_events_are_sent_without_the_bad_ones(sink_of, wire, conversi
 
 
 async def test_store_visits_may_be_older(sink_of, wire, conversion):
-    given = conversion(timestamp=STALE, meta=MetaFields(action_source="physical_store"))
+    visit = conversion(timestamp=STALE, meta=MetaFields(action_source="physical_store"))
 
-    assert statuses(await sink_of().deliver([given])) == [Status.DELIVERED]
+    assert statuses(await sink_of().deliver([visit])) == [Status.DELIVERED]
 
 
 async def test_bad_event_alone_is_rejected(sink_of, wire, conversion, graph_error):
@@ -197,7 +197,7 @@ async def test_event_longer_than_the_limit_is_sent_alone(sink_of, wire, conversi
     assert [wire.event_ids(n) for n in range(3)] == [["sale:o1"], ["sale:o2"], ["sale:o3"]]
 
 
-async def test_events_of_a_request_are_freed_while_meta_thinks(sink_of, wire, conversion):
+async def test_events_of_a_request_are_freed_before_meta_responds(sink_of, wire, conversion):
     batch = [conversion(n) for n in range(500)]
     event_ids = {sale.event_id for sale in batch}
     used = []
@@ -286,7 +286,7 @@ async def test_new_token_is_used_from_the_next_request_on(sink_of, wire, convers
 
 
 async def test_new_token_is_proven_by_each_request_that_carries_it(sink_of, wire, conversion):
-    """Also by those whose events were encoded before: Meta refuses a token with another's proof."""
+    """Also by requests encoded before: Meta refuses a token with the proof of another token."""
     sink = sink_of(app_secret="s3cret", max_bytes=1)
 
     def replace_token(request):
@@ -318,7 +318,7 @@ async def test_callback_that_fails_rejects_its_conversion_alone(sink_of, wire, c
     outcomes = await sink_of(event_name=name).deliver([conversion(n) for n in (1, 2, 3)])
 
     assert statuses(outcomes) == [Status.DELIVERED, Status.REJECTED, Status.DELIVERED]
-    assert outcomes[1].error == "could not be made an event: RuntimeError"
+    assert outcomes[1].error.startswith("could not be turned into a Meta event: RuntimeError; ")
 
 
 async def test_weaknesses_are_reported_once_of_each_kind(sink_of, conversion, caplog):

@@ -118,28 +118,30 @@ def test_click_and_browser_ids_go_out_as_given(conversion):
 
 
 def test_fbc_is_built_from_the_click_id(conversion):
-    at = datetime(2026, 9, 1, 12, 0, 0, 123_000, UTC)
+    clicked_at = datetime(2026, 9, 1, 12, 0, 0, 123_000, UTC)
     customer = Customer(fbc="garbage", fbp="garbage", fbclid="IwAR_x")
 
-    result = user_data(conversion(timestamp=at, customer=customer, user_agent=None))
+    result = user_data(conversion(timestamp=clicked_at, customer=customer, user_agent=None))
 
-    assert result == {"fbc": f"fb.1.{int(at.timestamp() * 1000)}.IwAR_x"}
+    assert result == {"fbc": f"fb.1.{int(clicked_at.timestamp() * 1000)}.IwAR_x"}
 
 
-def test_given_fbc_wins_over_the_click_id(conversion):
+def test_fbc_takes_precedence_over_the_click_id(conversion):
     result = data_of(conversion, fbc="fb.1.1554763741205.AbC", fbclid="other")
 
     assert result == {"fbc": "fb.1.1554763741205.AbC"}
 
 
 def test_fbc_is_built_from_the_pages_address_and_its_referrer(conversion):
-    at = datetime(2026, 9, 1, 12, tzinfo=UTC)
-    landing = conversion(timestamp=at, customer=None, page_url="https://x.example/?fbclid=AbC")
+    clicked_at = datetime(2026, 9, 1, 12, tzinfo=UTC)
+    landing = conversion(
+        timestamp=clicked_at, customer=None, page_url="https://x.example/?fbclid=AbC"
+    )
     later = conversion(
-        timestamp=at, meta=MetaFields(referrer_url="https://l.facebook.example/?fbclid=ReF")
+        timestamp=clicked_at, meta=MetaFields(referrer_url="https://l.facebook.example/?fbclid=ReF")
     )
 
-    assert user_data(landing)["fbc"] == f"fb.1.{int(at.timestamp() * 1000)}.AbC"
+    assert user_data(landing)["fbc"] == f"fb.1.{int(clicked_at.timestamp() * 1000)}.AbC"
     assert user_data(later)["fbc"].endswith(".ReF")
 
 

@@ -1,4 +1,4 @@
-"""What is special about the memory outbox: it limits its size by itself."""
+"""`MemoryOutbox` beyond the contract: it limits its size by itself."""
 
 import pytest
 

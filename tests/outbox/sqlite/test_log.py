@@ -56,10 +56,10 @@ async def test_a_hundred_tasks_need_one_commit(outbox):
     async with BlockedThread(outbox) as thread:
         tasks = await start(outbox.append([sale(n)]) for n in range(100))
         thread.release()
-        answers = await asyncio.gather(*tasks)
+        results = await asyncio.gather(*tasks)
         assert thread.commits == 1
 
-    assert answers == [[Appended.NEW]] * 100
+    assert results == [[Appended.NEW]] * 100
     assert len((await outbox.claim("alpha", 200, LEASE)).entries) == 100
 
 
@@ -131,10 +131,10 @@ async def test_each_caller_gets_its_own_results(outbox):
             ]
         )
         thread.release()
-        answers = await asyncio.gather(*tasks)
+        results = await asyncio.gather(*tasks)
 
     new, repeat, conflict = Appended.NEW, Appended.REPEAT, Appended.CONFLICT
-    assert answers == [[new, repeat], [repeat, new], [], [conflict, new]]
+    assert results == [[new, repeat], [repeat, new], [], [conflict, new]]
     claim = await outbox.claim("alpha", 9, LEASE)
     assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3, 4)
 
@@ -221,10 +221,10 @@ async def test_a_closed_event_loop_does_not_affect_the_results_of_others(outbox)
         tasks = await start(outbox.append(sales(n)) for n in (2, 1, 3))
         thread.release()
         with anyio.fail_after(5):
-            answers = await asyncio.gather(*tasks)
+            results = await asyncio.gather(*tasks)
         assert thread.commits == 1
 
-    assert answers == [[Appended.NEW], [Appended.REPEAT], [Appended.NEW]]
+    assert results == [[Appended.NEW], [Appended.REPEAT], [Appended.NEW]]
 
 
 async def test_a_group_can_have_callers_in_several_event_loops(outbox):
@@ -237,10 +237,10 @@ async def test_a_group_can_have_callers_in_several_event_loops(outbox):
             return await task
 
     async with BlockedThread(outbox) as thread, anyio.create_task_group() as tg:
-        answers = []
+        results = []
 
         async def in_a_thread(number, joined):
-            answers.append(await anyio.to_thread.run_sync(asyncio.run, elsewhere(number, joined)))
+            results.append(await anyio.to_thread.run_sync(asyncio.run, elsewhere(number, joined)))
 
         (here,) = await start([outbox.append(sales(0))])
         for number in (1, 2):
@@ -248,9 +248,9 @@ async def test_a_group_can_have_callers_in_several_event_loops(outbox):
             tg.start_soon(in_a_thread, number, joined)
             await anyio.to_thread.run_sync(joined.wait, 5)
         thread.release()
-        answers.append(await here)
+        results.append(await here)
 
-    assert answers == [[Appended.NEW]] * 3
+    assert results == [[Appended.NEW]] * 3
     assert thread.commits == 1
 
 

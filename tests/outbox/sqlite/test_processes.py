@@ -140,7 +140,7 @@ async def test_a_forked_process_must_open_the_outbox_again(outbox, monkeypatch):
 
 @pytest.mark.asyncio
 async def test_a_forked_process_does_not_join_a_group_of_its_parent(outbox, monkeypatch):
-    """The parent's thread does not run in the child, so it would wait for ever."""
+    """The parent's thread does not run in the child: an append there would never return."""
     go = threading.Event()
     outbox._thread.post(Job(lambda _: go.wait(10)))
     task = asyncio.ensure_future(outbox.append([sale(1)]))

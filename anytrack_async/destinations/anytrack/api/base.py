@@ -1,8 +1,7 @@
-"""`Endpoint`, and the parts that all endpoints share: arguments, date ranges, requests, records.
+"""`Endpoint`, and the code that all endpoints share: arguments, date ranges, requests, records.
 
-AnyTrack's records are read tolerantly: numbers and ids may come as text, empty fields count as
-missing, unknown fields are ignored, and a bad record in a list is left out instead of losing the
-rest.
+AnyTrack's records are read tolerantly: numbers and ids may be text, empty fields count as missing,
+unknown fields are ignored, and a bad record in a list is left out without losing the others.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ DateRange: TypeAlias = tuple[date | datetime, date | datetime]
 day."""
 
 DEFAULT_LENGTH = timedelta(days=30)
-"""How far back a request looks without a date range."""
+"""The default date range: this long, until now."""
 
 _DAY = timedelta(days=1)
-_MAX_ON_LOOP = 50  # records: more would block the event loop for longer than some milliseconds
-_MAX_LOGGED = 5  # bad records of one list that are logged one by one
+_MAX_ON_LOOP = 50  # records that are read on the event loop; more would block it for too long
+_MAX_LOGGED = 5  # bad records of one list that are logged individually
 _Key = TypeVar("_Key")
 _T = TypeVar("_T")
 _log = logging.getLogger("anytrack_async")
@@ -70,7 +69,7 @@ def text_argument(name: str, value: Any) -> str:
     """Return *value*, the argument called *name*.
 
     Raises:
-        InvalidArgumentError: *value* is not text, or empty.
+        InvalidArgumentError: *value* is not text, or is empty.
     """
     if value is not None and not isinstance(value, str):
         raise InvalidArgumentError(name, f"must be text, got {type(value).__name__}")
@@ -85,7 +84,7 @@ def id_argument(name: str, value: Any) -> str:
     Raises:
         InvalidArgumentError: *value* cannot be an id.
     """
-    if value in (".", ".."):  # a URL's path would lead elsewhere; the rest is percent-encoded
+    if value in (".", ".."):  # would change the URL's path; everything else is percent-encoded
         raise InvalidArgumentError(name, "must not consist of dots only")
     return text_argument(name, value)
 
@@ -109,13 +108,13 @@ def utc_argument(name: str, value: datetime) -> datetime:
     """
     try:
         return utc(name, value)
-    except InvalidConversionError as exc:  # the models' check, which speaks of a model's field
+    except InvalidConversionError as exc:  # `utc` is also used for the fields of models
         raise InvalidArgumentError(name, exc.problem) from None
 
 
 @attrs.frozen
 class TimeRange:
-    """A date range in UTC, as requests need it.
+    """A date range in UTC, in the form that requests need.
 
     Attributes:
         start: first moment.
@@ -147,7 +146,7 @@ class TimeRange:
         return {"date_from": self.start.isoformat(), "date_to": self.end.isoformat()}
 
     def split(self, length: timedelta) -> Iterator[TimeRange]:
-        """Return ranges of *length*, in order; each starts with the moment that ends the last.
+        """Return ranges of *length*, in order; each starts at the end of the previous range.
 
         Noon to 17:00 in steps of two hours: 12 to 14, 14 to 16, 16 to 17. Neighbours share a moment
         so that nothing falls between them, whether AnyTrack includes the end of a range or not.
@@ -162,7 +161,7 @@ class TimeRange:
         """Return each UTC day that has a moment in this range, in order."""
         last_day = self.end.date()
         day = self.start.date()
-        while day < last_day:  # the day after the last may not exist: year 9999
+        while day < last_day:  # never computes a day after the last, as 9999-12-31 has none
             yield day
             day += _DAY
         yield last_day
@@ -249,7 +248,7 @@ def read_object(body: object) -> Mapping[str, Any]:
 
 
 def read_records(records: object, read: Callable[[Any], _T]) -> list[_T]:
-    """Return each of *records* as *read* reads it; a bad one is left out and logged.
+    """Return the results of *read* for *records*; a bad record is logged and left out.
 
     Raises:
         DecodeError: *records* is not a list.
@@ -270,11 +269,11 @@ def read_records(records: object, read: Callable[[Any], _T]) -> list[_T]:
 
 
 def read_fields(record: object, *mappings: str) -> dict[str, Any]:
-    """Return the fields of *record* that are not null or empty, text without outer whitespace.
+    """Return the fields of *record* that are not empty, text without surrounding whitespace.
 
     Args:
         record: a JSON object.
-        mappings: fields that are objects themselves, in which nulls are left out too.
+        mappings: names of fields that are objects; nulls inside them are left out too.
 
     Raises:
         DecodeError: *record* is not an object.

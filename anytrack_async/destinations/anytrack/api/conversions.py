@@ -1,4 +1,4 @@
-"""`Conversions`: reading conversions back."""
+"""`Conversions`: the endpoint that reads conversions back from AnyTrack."""
 
 from __future__ import annotations
 
@@ -88,17 +88,17 @@ class Conversions(Endpoint):
         window: timedelta = _DAY,
         concurrency: int = 4,
     ) -> AsyncGenerator[Conversion, None]:
-        """Return the conversions of a range one at a time, in order of time, in flat memory.
+        """Yield the conversions of a range one at a time, in order of time, in flat memory.
 
-        The range is cut into windows. *concurrency* windows are requested at once, and the next
-        ones when their conversions are used up.
+        The range is split into windows. *concurrency* windows are requested at once, and the next
+        windows once the caller has taken all of their conversions.
 
         Args:
             date_range: first and last moment, both included; default: the last 30 days.
             source: only conversions from this source.
             campaign_id: only conversions of this campaign.
-            window: length of a window, which is one request.
-            concurrency: windows requested at once, and so in memory at once.
+            window: length of a window; each window is one request.
+            concurrency: number of windows requested at once, and so kept in memory at once.
 
         Raises:
             InvalidArgumentError: an argument is not valid; the message names it. Raised at once.
@@ -122,7 +122,7 @@ class Conversions(Endpoint):
             async for conversions in results:
                 for conversion in _unseen(conversions, seen):
                     yield conversion
-                # Only neighbouring windows overlap, so the ids of a single window are enough.
+                # Only neighbouring windows overlap, so the ids of the last window are enough.
                 seen = {item.id for item in conversions if item.id is not None}
 
     async def _fetch(self, window: TimeRange, filters: dict[str, str]) -> builtins.list[Conversion]:
@@ -144,7 +144,7 @@ def _length(window: Any) -> timedelta:
 
 
 def _unseen(conversions: Iterable[Conversion], seen: Set[str]) -> Iterator[Conversion]:
-    """Return *conversions* in order of time, without repeats and without the ids in *seen*."""
+    """Yield *conversions* in order of time, without repeats and without the ids in *seen*."""
     ids = set(seen)
     for conversion in sorted(conversions, key=lambda conversion: conversion.timestamp):
         if conversion.id is None:
@@ -160,21 +160,21 @@ def _unseen(conversions: Iterable[Conversion], seen: Set[str]) -> Iterator[Conve
 def read_conversion(record: Mapping[str, Any]) -> Conversion:
     """Return the conversion in a record of AnyTrack.
 
-    A type that this release does not know becomes a custom event of that name. The event id is the
-    one that was sent with the conversion, otherwise ``"anytrack:<id>"``.
+    An unknown conversion type becomes a custom event of that name. The event id is the id that was
+    sent with the conversion; without it, ``"anytrack:<id>"``.
 
     Raises:
         DecodeError: the record is not a conversion.
     """
     fields = read_fields(record, "sub_ids")
     values = {name: value for name, value in fields.items() if name in _FIELDS}
-    if "timestamp" not in values:  # which the model would fill with the present
+    if "timestamp" not in values:  # the model's default would be the present time
         raise DecodeError("Conversion: field 'timestamp' is missing @ $.timestamp")
     custom_data = values.get("custom_data")
-    # `payload` put our event id and the event's name in there.
-    ours: Mapping[str, Any] = read_fields(custom_data) if isinstance(custom_data, Mapping) else {}
-    values |= _read_type(str(values.get("conversion_type", "unknown")), ours.get("event_name"))
-    event_id = ours.get("event_id") or fields.get("event_id")
+    # `to_payload` sends the event id and the event's name in the custom data.
+    extra: Mapping[str, Any] = read_fields(custom_data) if isinstance(custom_data, Mapping) else {}
+    values |= _read_type(str(values.get("conversion_type", "unknown")), extra.get("event_name"))
+    event_id = extra.get("event_id") or fields.get("event_id")
     if event_id is None and "id" in values:
         event_id = f"anytrack:{values['id']}"
     return load(values if event_id is None else values | {"event_id": event_id}, Conversion)

@@ -1,4 +1,4 @@
-"""`Attributions`, `Affiliates`, `Reports`: what AnyTrack works out from the conversions."""
+"""`Attributions`, `Affiliates`, `Reports`: the endpoints of AnyTrack's evaluations."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Affiliates(Endpoint):
 
         Source: AnyTrack REST, ``GET /affiliates/performance``.
         """
-        # Added to the record as well, which does not repeat the id.
+        # Added to the record as well, because AnyTrack's record has no id.
         affiliate = {"affiliate_id": text_argument("affiliate_id", affiliate_id)}
         params = affiliate | TimeRange.from_argument(date_range).params
         record = read_data(await self._session.get("affiliates", "performance", params=params))
@@ -114,7 +114,7 @@ class Affiliates(Endpoint):
 
         Args:
             metric: the measure to rank by.
-            limit: the most affiliates to return.
+            limit: maximum number of affiliates to return.
             date_range: first and last moment, both included; default: the last 30 days.
 
         Raises:
@@ -130,7 +130,7 @@ class Affiliates(Endpoint):
         params = {"sort_by": metric, "limit": str(count_argument("limit", limit))}
         params |= TimeRange.from_argument(date_range).params
         affiliates = await self._get_list("affiliates", "top", params=params, read=read_affiliate)
-        # Sorted and cut here too: the service's order and limit are not relied on.
+        # Sorted and cut here too, in case the service ignores the metric or the limit.
         affiliates.sort(key=lambda affiliate: float(getattr(affiliate, metric)), reverse=True)
         return affiliates[:limit]
 
@@ -163,11 +163,11 @@ class Reports(Endpoint):
     def days(
         self, date_range: DateRange | None = None, concurrency: int = 4
     ) -> AsyncGenerator[DailyReport, None]:
-        """Return the totals of each UTC day that has a moment in a range, in order.
+        """Yield the totals of each UTC day that overlaps a range, in order.
 
         Args:
             date_range: first and last moment, both included; default: the last 30 days.
-            concurrency: requests at once.
+            concurrency: number of requests at once.
 
         Raises:
             InvalidArgumentError: an argument is not valid; the message names it. Raised at once.

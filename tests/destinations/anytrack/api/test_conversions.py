@@ -1,4 +1,4 @@
-"""Reading conversions back: one, a list, a stream, and their records."""
+"""Reading conversions back: `get`, `list`, `stream`, and how records are decoded."""
 
 from __future__ import annotations
 
