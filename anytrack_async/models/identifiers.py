@@ -83,22 +83,23 @@ def id_from_number(value: object) -> str | None:
     """
     if isinstance(value, UUID):
         return str(value)
+    number = _whole_or_none(value)
+    return None if number is None or abs(number) >= _ID_LIMIT else str(number)
+
+
+def _whole_or_none(value: object) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, Integral):
-        number = int(value)
-    elif isinstance(value, Decimal):
-        if not value.is_finite() or value.adjusted() > 40 or value != value.to_integral_value():
-            return None
-        number = int(value)
-    elif isinstance(value, Real):
+        return int(value)
+    if isinstance(value, Decimal):
+        # 1E+999999999 would fill the memory as an integer.
+        whole = value.is_finite() and value.adjusted() <= 40 and value == value.to_integral_value()
+        return int(value) if whole else None
+    if isinstance(value, Real):
         exact = float(value)
-        if not exact.is_integer() or abs(exact) >= _EXACT_FLOAT_LIMIT:
-            return None
-        number = int(exact)
-    else:
-        return None
-    return str(number) if abs(number) < _ID_LIMIT else None
+        return int(exact) if exact.is_integer() and abs(exact) < _EXACT_FLOAT_LIMIT else None
+    return None
 
 
 _DECIMAL_ZERO = re.compile(r"[0-9]+\.0", re.ASCII)
