@@ -51,8 +51,13 @@ CUSTOMER = {
     "fbc": ("fbc", st.just("fb.1.1554763741205.AbC")),
     "fbp": ("fbp", st.just("fb.1.1596403881668.1116446470")),
 }
+# Others are left out by `Conversion`.
+_public_addresses = st.ip_addresses(network="198.51.100.0/24") | st.ip_addresses(
+    network="2a00::/12"
+)
+
 VISIT = {
-    "ip_address": ("client_ip_address", st.ip_addresses().map(str)),
+    "ip_address": ("client_ip_address", _public_addresses.map(str)),
     "user_agent": ("client_user_agent", words),
 }
 
