@@ -40,7 +40,8 @@ class LaneState(StrEnum):
 #              the next pause is up to 4 s, then 8 s, 16 s, 30 s, 30 s, …; a probe is delivered
 #              → running, LaneResumed
 #   throttled  from running or down, after "wait 60 s": the lane pauses for 60 s, then sends full
-#              batches; a delivered one → running, LaneResumed
+#              batches; a delivered one → running, LaneResumed. After "wait 0 s", again and again:
+#              it pauses for up to 0.5 s, 1 s, 2 s, 4 s, … 30 s
 #   held       from any state, after "invalid token": one probe every 300 s; a probe is delivered,
 #              or the operator calls resume → running, LaneResumed
 
@@ -50,7 +51,8 @@ class FlowControl:
 
     Args:
         destination: the destination's name, for events.
-        probe: waits between the probes of a destination that is down.
+        probe: waits between the probes of a destination that is down, and the shortest waits after
+            it throttled once, twice, … in a row.
         hint_cap: the longest pause that a destination may ask for, seconds.
         hold_probe: seconds between the probes of a held lane.
         rate: requests per second, None for no limit.
@@ -99,6 +101,7 @@ class FlowControl:
         self._rate_allows_at = 0.0
         self._last_send = 0.0
         self._generation = 0
+        self._throttles = 0  # pauses in a row that the destination asked for
 
     @classmethod
     def for_sink(
@@ -175,11 +178,12 @@ class FlowControl:
         self.failures = 0
         if self.state is LaneState.THROTTLED and self.paused_for:
             return  # the response to an earlier request does not end the pause
+        self._throttles = 0
         self.resume()
 
     def resume(self) -> None:
         """Let the lane send at once, whatever paused it."""
-        self.failures = 0
+        self.failures = self._throttles = 0
         if self.state is not LaneState.RUNNING:
             self._enter(LaneState.RUNNING)
             self._paused_until, self.may_send_at = 0.0, self._rate_allows_at
@@ -195,9 +199,16 @@ class FlowControl:
         if self.probing:
             self._pause(self._probe.wait_after(self.failures))
 
-    def throttle(self, reason: str, seconds: float) -> None:
-        """Pause for *seconds*, as the destination asked; since it responds, it is not down."""
-        seconds = min(max(0.0, seconds), self._hint_cap)
+    def throttle(self, reason: str, seconds: float, *, delivered: bool = False) -> None:
+        """Pause as the destination asked; since it responds, it is not down.
+
+        Args:
+            reason: the destination's explanation.
+            seconds: how long it asked to wait. The pause is longer where that is less than the
+                backoff, which grows while nothing is delivered between two pauses.
+            delivered: whether a part of the batch was delivered before.
+        """
+        seconds = max(min(max(0.0, seconds), self._hint_cap), self._throttle_backoff(delivered))
         self.failures = 0
         if self.state in (LaneState.RUNNING, LaneState.DOWN):
             self._enter(LaneState.THROTTLED)
@@ -224,6 +235,14 @@ class FlowControl:
             self._generation += 1
             self._notify(LaneHeld(destination=self._destination, reason=reason, cause=cause))
         self._pause(self._hold_probe)
+
+    def _throttle_backoff(self, delivered: bool) -> float:
+        # Six requests are in flight when the destination begins to throttle: the first response
+        # pauses the lane, and the other five, which arrive during the pause, make it no longer.
+        if self.paused_for:
+            return 0.0
+        self._throttles = 1 if delivered else self._throttles + 1
+        return self._probe.wait_after(self._throttles)
 
     def _enter(self, state: LaneState) -> None:
         self.state = state

@@ -240,7 +240,8 @@ class Lane:
                 self._flow.record_success(generation, delivered=delivered)
             return BatchFailure(reason=signal.reason if signal else _NOT_SENT)
         if isinstance(signal, Throttled):
-            self._flow.throttle(signal.reason, signal.after)
+            delivered = attempt.has_outcome(Status.DELIVERED)
+            self._flow.throttle(signal.reason, signal.after, delivered=delivered)
         elif isinstance(signal, NeedsOperator):
             self._flow.hold(signal.reason, signal.cause, generation)
         else:

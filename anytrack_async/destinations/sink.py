@@ -211,7 +211,8 @@ class Throttled(SinkSignal):
     """The service asks to wait.
 
     Attributes:
-        after: seconds to wait.
+        after: seconds to wait. A lane waits longer where it would be throttled again and again: at
+            least its backoff, also after 0 or a negative number.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ class Outcome:
         attempts: how often delivery was tried.
         error: why the conversion was not delivered, in the destination's own words where known.
         code: the destination's error code.
-        retry_after: seconds the destination asked to wait.
+        retry_after: seconds the destination asked to wait; the lane waits for its backoff at least.
     """
 
     status: Status

@@ -28,7 +28,8 @@ class DeliverySettings:
     Attributes:
         retry: attempts and waits of one conversion at one destination. Attempts that fail while
             the whole destination is down, throttled or held do not count.
-        probe: waits between the probes of a destination that is down.
+        probe: waits between the probes of a destination that is down, and the shortest waits of one
+            that throttles, however short a wait it asks for.
         max_age: seconds after which an undelivered conversion becomes a dead letter.
         drain: seconds that closing may take to deliver accepted conversions.
         linger: seconds a lane waits for a fuller batch; 0 sends the next batch at once, or after

@@ -22,8 +22,9 @@ class Retry:
     """A number of attempts, and the waits between them: exponential backoff with full jitter.
 
     The wait after attempt *n* is random, between 0 and ``base * 2 ** (n - 1)`` seconds, at most
-    `cap`. With ``base=0.5, cap=30`` that is up to 0.5, 1, 2, 4, 8, 16, 30, 30, … seconds. A
-    `Retry-After` of the server replaces the wait, up to `hint_cap`.
+    `cap`. With ``base=0.5, cap=30`` that is up to 0.5, 1, 2, 4, 8, 16, 30, 30, … seconds. A longer
+    `Retry-After` of the server replaces the wait, up to `hint_cap`; a shorter one, such as 0 or a
+    date in the past, changes nothing.
 
     Attributes:
         attempts: number of attempts in all, at least 1.
@@ -45,7 +46,7 @@ class Retry:
 
         Args:
             attempt: 1 for the first.
-            hint: seconds that the server asks to wait, if it does.
+            hint: seconds that the server asks to wait, if it does; a lower limit of the wait.
         """
         if attempt >= self.attempts:
             return None
@@ -53,13 +54,14 @@ class Retry:
 
     def wait_after(self, attempt: int, hint: float | None = None) -> float:
         """Return the seconds to wait after attempt number *attempt*, whatever `attempts` is."""
-        if hint is not None:
-            return min(max(0.0, hint), self.hint_cap)
         waits = backoff.expo(base=2, factor=self.base, max_value=self.cap)
         next(waits)  # the first value of a `backoff` generator is None
         # After 64 doublings any cap is reached: attempt 10,000 need not compute 2 ** 9,999.
         limit: float = next(islice(waits, min(max(attempt, 1), 64) - 1, None))
-        return backoff.full_jitter(limit)
+        wait = backoff.full_jitter(limit)
+        # A server that asks for 0 s each time would otherwise get thousands of requests a second. A
+        # hint that is NaN, as a sink may pass it, is not greater either.
+        return max(wait, min(hint, self.hint_cap)) if hint is not None and hint > wait else wait
 
 
 _DEFAULT_TIMEOUT = 30.0  # seconds

@@ -22,6 +22,14 @@ Transport: TypeAlias = httpx.AsyncBaseTransport
 _BIG_BODY = 131_072  # bytes of JSON that take about a millisecond to parse
 _LIST_START = re.compile(r'\s*\{\s*"data"\s*:\s*\[\s*')
 _SEPARATOR = re.compile(r"\s*([,\]])\s*")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}"  # a pair: \ud83d\ude00
+    r"|(u[dD][89a-fA-F][\da-fA-F]{2})"  # one alone: \ud83d
+    r"|.)",
+    re.DOTALL,
+)
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _decode_value = json.JSONDecoder().raw_decode
 
 
@@ -83,18 +91,22 @@ class Response(NamedTuple):
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds to wait before a retry, as the service asked; None if it did not ask."""
+        """Seconds to wait before a retry, as the service asked; None if it did not ask.
+
+        0 if the service asked for no wait, or until a time in the past; who retries waits for a
+        backoff all the same.
+        """
         return parse_retry_after(self.headers)
 
     def json(self) -> Any:
-        """Return the body as JSON.
+        """Return the body as JSON; see `parse_json`.
 
         Raises:
             DecodeError: the body is not JSON. The message names service and status, never the body.
         """
         try:
-            return orjson.loads(self.content)
-        except orjson.JSONDecodeError:
+            return parse_json(self.content)
+        except ValueError:
             raise DecodeError(
                 f"{self.service}: the response (status {self.status}, {len(self.content)} bytes) "
                 "is not JSON"
@@ -103,8 +115,8 @@ class Response(NamedTuple):
     def json_object(self) -> Mapping[str, Any]:
         """Return the body as a JSON object, or an empty one if the body is anything else."""
         try:
-            body = orjson.loads(self.content)
-        except orjson.JSONDecodeError:
+            body = parse_json(self.content)
+        except ValueError:
             return {}
         return body if isinstance(body, dict) else {}
 
@@ -142,7 +154,8 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
     if not value:
         return None
     try:
-        seconds = float(value)
+        # Of two headers, "7, 9", the first: aiohttp returns no other.
+        seconds = float(value.partition(",")[0])
     except ValueError:
         return _seconds_until(value, now or datetime.now(UTC))
     return max(seconds, 0.0) if isfinite(seconds) else None
@@ -171,6 +184,40 @@ def decompress(headers: Mapping[str, str], content: bytes) -> bytes:
     return httpx.Response(200, headers={"content-encoding": coding}, content=content).content
 
 
+def parse_json(content: bytes) -> Any:
+    """Return *content* as JSON, with the deviations from the standard that services have.
+
+    Half of a surrogate pair becomes U+FFFD, the replacement character; `NaN` and `Infinity` become
+    the floats of these names. So one bad value costs its record at most, and not the response.
+
+    Raises:
+        ValueError: *content* is not JSON.
+    """
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return _parse_leniently(_decode_text(content))
+
+
+def _parse_leniently(text: str) -> Any:
+    try:
+        return json.loads(_replace_escapes(text))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _decode_text(content: bytes) -> str:
+    return _SURROGATE.sub("\ufffd", content.decode(errors="surrogatepass"))
+
+
+def _replace_escapes(text: str) -> str:
+    # Escape by escape, from the left: in "\\\\ud800" the first two characters are an escaped
+    # backslash, and "ud800" is text.
+    if not _SURROGATE_ESCAPE.search(text):
+        return text
+    return _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
+
+
 async def read_json(response: Response) -> Any:
     """Return the JSON of *response*; a big body is parsed in a worker thread.
 
@@ -188,7 +235,7 @@ def _parse_big(response: Response) -> Any:
     # these are parsed record by record, and the lock is free in between. Any other body, which is
     # rarely big, is parsed at once.
     try:
-        body = _parse_list(response.content.decode())
+        body = _parse_list(_decode_text(response.content))
     except (ValueError, RecursionError):
         body = None
     return response.json() if body is None else body
@@ -200,7 +247,10 @@ def _parse_list(text: str) -> dict[str, Any] | None:
         return None
     records, position, more = [], start.end(), True
     while more:
-        record, position = _decode_value(text, position)
+        record, end = _decode_value(text, position)
+        if _SURROGATE_ESCAPE.search(text, position, end):
+            record = _parse_leniently(text[position:end])
+        position = end
         records.append(record)
         separator = _SEPARATOR.match(text, position)
         if separator is None:
@@ -211,5 +261,5 @@ def _parse_list(text: str) -> dict[str, Any] | None:
 
 def _parse_remaining(text: str) -> dict[str, Any]:
     # `, "total": 2}` → `{"total": 2}`
-    fields: dict[str, Any] = json.loads("{" + text.removeprefix(","))
+    fields: dict[str, Any] = _parse_leniently("{" + text.removeprefix(","))
     return fields

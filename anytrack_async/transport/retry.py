@@ -25,7 +25,8 @@ class RetryingEngine:
 
     The waits are those of `Retry`. With ``Retry(attempts=4, base=0.5)`` and a service that answers
     503 to everything, the request is sent at once, then after a wait of up to 0.5 s, of up to 1 s
-    and of up to 2 s; the fourth 503 is the result. A ``Retry-After: 7`` replaces a wait by 7 s.
+    and of up to 2 s; the fourth 503 is the result. A ``Retry-After: 7`` replaces a wait by 7 s, a
+    ``Retry-After: 0`` changes nothing.
 
     Args:
         inner: carries the requests; closed with this engine.

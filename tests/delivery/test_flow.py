@@ -138,14 +138,70 @@ def test_a_service_that_throttles_is_not_down(flow):
     assert not flow.failures
 
 
-@pytest.mark.parametrize(
-    ("asked", "pause"), [(5.0, 5.0), (1e9, 100.0), (-1.0, 0.0), (math.nan, 0.0)]
-)
+@pytest.mark.parametrize(("asked", "pause"), [(5.0, 5.0), (1e9, 100.0)])
 def test_a_throttled_lane_pauses_as_asked_within_reason(flow, asked, pause):
     flow.throttle("slow down", asked)
 
     assert flow.sends_in == pause
     assert flow.events == [LaneThrottled(destination="meta", reason="slow down", seconds=pause)]
+
+
+@pytest.fixture
+def no_jitter(monkeypatch):
+    monkeypatch.setattr("backoff.full_jitter", lambda longest: longest)
+
+
+@pytest.mark.usefixtures("no_jitter")
+class TestThrottledAgain:
+    """Throttled, and asked to wait for less than the backoff."""
+
+    def throttle(self, flow, seconds=0.0, *, delivered=False):
+        """Return the seconds of the pause, and let it pass."""
+        flow.record_send()
+        flow.throttle("slow down", seconds, delivered=delivered)
+        pause = flow.sends_in
+        flow.clock.now += pause
+        return pause
+
+    @pytest.mark.parametrize("asked", [0.0, -1.0, math.nan, -math.inf, 1e-9])
+    def test_pauses_grow_when_the_destination_asks_for_none(self, flow, asked):
+        pauses = [self.throttle(flow, asked) for _ in range(5)]
+
+        assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 8.0])
+        assert flow.kinds() == [LaneThrottled]
+        assert flow.events[0].seconds == pytest.approx(1.0)
+
+    def test_a_longer_request_counts(self, flow):
+        assert [self.throttle(flow, 3.0) for _ in range(3)] == pytest.approx([3.0, 3.0, 4.0])
+
+    @pytest.mark.parametrize("delivered", [True, False])
+    def test_a_success_ends_the_growth(self, flow, delivered):
+        self.throttle(flow)
+        self.throttle(flow)
+
+        flow.record_success(flow.record_send(), delivered=delivered)
+
+        assert self.throttle(flow) == pytest.approx(1.0)
+
+    def test_resuming_ends_the_growth(self, flow):
+        self.throttle(flow)
+        flow.resume()
+
+        assert self.throttle(flow) == pytest.approx(1.0)
+
+    def test_pauses_do_not_grow_while_something_is_delivered(self, flow):
+        assert self.throttle(flow) == pytest.approx(1.0)
+        assert self.throttle(flow) == pytest.approx(2.0)
+        assert self.throttle(flow, delivered=True) == pytest.approx(1.0)
+        assert self.throttle(flow, delivered=True) == pytest.approx(1.0)
+
+    def test_the_responses_to_concurrent_requests_are_one_pause(self, flow):
+        for _ in range(6):
+            flow.throttle("slow down", 0.0)
+        assert flow.sends_in == pytest.approx(1.0)
+
+        flow.clock.now += 1.0
+        assert self.throttle(flow) == pytest.approx(2.0)
 
 
 def test_a_response_to_an_earlier_request_does_not_end_a_pause(flow):

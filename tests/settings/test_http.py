@@ -45,13 +45,24 @@ def test_waits_are_spread_over_their_whole_range(retry: Retry, attempt: int, see
     assert min(waits) < bound / 2 < max(waits)
 
 
-@given(retries, attempts, st.floats(allow_nan=False))
-def test_the_hint_of_a_server_wins_up_to_its_cap(retry: Retry, attempt: int, hint: float):
-    assert retry.wait_after(attempt, hint) == min(max(hint, 0.0), retry.hint_cap)
+@given(retries, attempts, st.floats(allow_nan=False), st.integers())
+def test_the_longer_of_backoff_and_hint_counts(retry: Retry, attempt: int, hint: float, seed: int):
+    random.seed(seed)
+    wait = retry.wait_after(attempt)
+    random.seed(seed)
+
+    assert retry.wait_after(attempt, hint) == max(wait, min(hint, retry.hint_cap))
 
 
-def test_a_hint_that_is_not_a_number_counts_as_zero():
-    assert Retry().wait_after(1, nan) == 0.0
+@pytest.mark.parametrize("hint", [0.0, -5.0, 1e-9, nan, -inf])
+def test_a_hint_of_no_wait_leaves_the_backoff_as_it_is(
+    hint: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("backoff.full_jitter", lambda longest: longest)
+
+    waits = [Retry(base=1.0, cap=8.0).wait_after(attempt, hint) for attempt in range(1, 6)]
+
+    assert waits == [1.0, 2.0, 4.0, 8.0, 8.0]
 
 
 @given(retries, attempts, st.none() | seconds)

@@ -7,6 +7,7 @@ import json
 import threading
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from math import inf, nan
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from anytrack_async.transport.message import (
     Request,
     Response,
     decompress,
+    parse_json,
     parse_retry_after,
     read_json,
 )
@@ -102,6 +104,7 @@ def seconds_of(value: str) -> float | None:
         (" 1.5 ", 1.5),
         ("0", 0.0),
         ("-3", 0.0),
+        ("7, 9", 7.0),
         ("Thu, 01 Jan 2026 12:00:30 GMT", 30.0),
         ("Thu, 01 Jan 2026 12:00:30 -0000", 30.0),
         ("Thu, 01 Jan 2026 14:00:30 +0200", 30.0),
@@ -160,6 +163,44 @@ def test_a_compressed_body_is_decompressed():
 def test_a_body_that_is_not_compressed_as_declared_is_an_error():
     with pytest.raises(httpx.DecodingError):
         decompress({"content-encoding": "gzip"}, b"{}")
+
+
+# Lenient JSON
+
+LENIENT = [
+    (rb'"a\ud83d"', "a\ufffd"),
+    (rb'"\udE00\uD83D"', "\ufffd\ufffd"),
+    (rb'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600"),
+    (rb'"\\ud83d"', r"\ud83d"),
+    (rb'"\\\ud83d\n"', "\\\ufffd\n"),
+    (b'"\xed\xa0\xbd"', "\ufffd"),
+    (b"NaN", nan),
+    (b"[Infinity, -Infinity, 1e999]", [inf, -inf, inf]),
+]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("value", "expected"), LENIENT)
+async def test_a_broken_value_spoils_no_other(value: bytes, expected: Any):
+    record = b'{"x": ' + value + b"}"
+    for filling in (b"", FILLING.encode()):
+        content = b'{"data": [1, %b, "%b"], "more": %b}' % (record, filling, record)
+        body = await read_json(response(content))
+
+        assert repr(body["data"][:2]) == repr([1, {"x": expected}])
+        assert repr(body["more"]) == repr({"x": expected})
+
+
+def test_an_object_with_a_broken_value_is_read():
+    assert response(rb'{"x": "\ud83d"}').json_object() == {"x": "\ufffd"}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>", b'"\xff"', b"[" * 200_000, b"nan", b'"\\ud83d', b"9" * 5_000]
+)
+def test_what_is_not_json_is_an_error(content: bytes):
+    with pytest.raises(ValueError):  # noqa: PT011 - of several kinds
+        parse_json(content)
 
 
 # Big JSON bodies

@@ -121,12 +121,26 @@ async def test_a_request_that_is_not_idempotent_is_sent_once(method: str, waits:
     assert waits == []
 
 
-async def test_retry_after_replaces_the_wait_up_to_its_cap(waits: list[float]):
-    responses = [later(429, hint) for hint in ("7", "999", "0")]
+async def test_a_longer_retry_after_replaces_the_wait_up_to_its_cap(waits: list[float]):
+    responses = [later(429, hint) for hint in ("7", "999")]
 
     await retrying([*responses, 200], hint_cap=60.0).exchange(GET)
 
-    assert waits == [7.0, 60.0, 0.0]
+    assert waits == [7.0, 60.0]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "hint", ["0", "-7", "0.0001", "Wed, 21 Oct 2015 07:28:00 GMT", "soon", "nan", "0, 0", ""]
+)
+async def test_waits_grow_despite_a_retry_after_that_asks_for_none(
+    hint: str, status: int, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+):
+    monkeypatch.setattr("backoff.full_jitter", lambda longest: longest)
+
+    await retrying([later(status, hint)] * 3 + [200], base=0.5).exchange(GET)
+
+    assert waits == [0.5, 1.0, 2.0]
 
 
 async def test_waits_grow_without_retry_after(monkeypatch: pytest.MonkeyPatch, waits: list[float]):

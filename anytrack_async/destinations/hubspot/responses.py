@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, TypeAlias
 
 import attrs
-import orjson
 
 from anytrack_async.destinations.hubspot.problem import (
     PROPERTY_MISSING,
@@ -23,7 +22,7 @@ from anytrack_async.destinations.hubspot.problem import (
     objects_in,
 )
 from anytrack_async.destinations.hubspot.rate_limit import rate_limit_header
-from anytrack_async.transport.message import parse_retry_after
+from anytrack_async.transport.message import parse_json, parse_retry_after
 
 Inputs: TypeAlias = Sequence[Mapping[str, Any]]
 """Inputs of a batch upsert, with different ids and trace ids (``objectWriteTraceId``)."""
@@ -113,8 +112,8 @@ def seconds_until_midnight(now: datetime, zone: tzinfo | None) -> float:
 def json_or_none(content: bytes) -> Any:
     """Return *content* parsed as JSON; None if it is not JSON."""
     try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
+        return parse_json(content)
+    except ValueError:
         return None
 
 
@@ -164,7 +163,7 @@ def _wait(
     if _is_daily(policy, headers):
         seconds = max(requested or 0.0, seconds_until_midnight(now, zone))
     else:
-        seconds = _rate_interval(headers) if requested is None else requested
+        seconds = requested or _rate_interval(headers)  # 0 would pause none of the token's requests
     return attrs.evolve(
         problem,
         kind=ProblemKind.THROTTLED,
@@ -187,8 +186,8 @@ def _rate_interval(headers: Mapping[str, str]) -> float:
 def _json_object(content: bytes) -> Mapping[str, Any] | None:
     """Return the JSON object in *content*; None if it is not JSON, empty if it is no object."""
     try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError:
+        body = parse_json(content)
+    except ValueError:
         return None
     return body if isinstance(body, dict) else {}
 

@@ -148,6 +148,9 @@ def test_the_existing_id_is_read(message, context, id_):
     ("headers", "after"),
     [
         ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "0"}, 10.0),
+        ({"retry-after": "-1"}, 10.0),
+        ({"retry-after": "0", "x-hubspot-ratelimit-interval-milliseconds": "7000"}, 7.0),
         ({"retry-after": "3", "x-hubspot-ratelimit-interval-milliseconds": "7000"}, 3.0),
         ({"x-hubspot-ratelimit-interval-milliseconds": "7000"}, 7.0),
         ({"x-hubspot-ratelimit-interval-milliseconds": "soon"}, 10.0),
