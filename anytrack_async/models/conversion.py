@@ -17,9 +17,12 @@ from anytrack_async.models.customer import Customer
 from anytrack_async.models.identifiers import (
     Identifier,
     id_text,
-    optional_id,
     optional_text,
     table_id,
+    to_anytrack_id,
+    to_event_id,
+    to_event_name,
+    to_order_id,
 )
 from anytrack_async.models.meta import MetaFields, meta_fields
 from anytrack_async.models.validators import (
@@ -27,7 +30,6 @@ from anytrack_async.models.validators import (
     amount,
     currency_code,
     is_missing,
-    optional_instance,
     to_custom_data,
     to_revenue,
     to_sub_ids,
@@ -38,6 +40,7 @@ from anytrack_async.models.validators import (
 from anytrack_async.models.visitor import (
     Address,
     public_address,
+    to_click_id,
     visitor_id,
     visitor_name,
     visitor_text,
@@ -62,6 +65,12 @@ def _type(value: ConversionType | str) -> ConversionType:
     except ValueError:
         problem = f"must be one of {', '.join(ConversionType)}"
         raise InvalidConversionError("conversion_type", problem) from None
+
+
+def _customer(value: Customer | None) -> Customer | None:
+    if value is not None and not isinstance(value, Customer):
+        raise InvalidConversionError("customer", f"must be a Customer, got {type(value).__name__}")
+    return value
 
 
 def _meta(value: MetaFields | None) -> MetaFields | None:
@@ -95,26 +104,6 @@ def _category(value: Identifier | None) -> str | None:
 
 def _brand(value: Identifier | None) -> str | None:
     return None if value is None else optional_text("brand", value)
-
-
-def _order_id(value: Identifier | None) -> str | None:
-    return None if value is None else optional_id("order_id", value, 200)
-
-
-def _anytrack_id(value: Identifier | None) -> str | None:
-    return None if value is None else optional_id("id", value, 200)
-
-
-def _event_name(value: Identifier | None) -> str | None:
-    return None if value is None or is_missing(value) else id_text("event_name", value, 50)
-
-
-def _checked_event_id(value: Identifier) -> str:
-    return id_text("event_id", value, 400)
-
-
-def _click_id(value: Identifier | None) -> str | None:
-    return None if value is None else visitor_id(value, 1024)
 
 
 @attrs.frozen(kw_only=True)
@@ -239,32 +228,30 @@ class Conversion:
     """
 
     conversion_type: ConversionType = attrs.field(converter=_type)
-    click_id: str | None = attrs.field(default=None, converter=_click_id, repr=False)
     revenue: Decimal = attrs.field(default=Decimal(0), converter=to_revenue)
     currency: str = attrs.field(default="USD", converter=currency_code)
     timestamp: datetime = attrs.field(factory=utc_now, converter=to_timestamp)
-    order_id: str | None = attrs.field(default=None, converter=_order_id)
-    event_name: str | None = attrs.field(default=None, converter=_event_name)
+    order_id: str | None = attrs.field(default=None, converter=to_order_id)
+    event_name: str | None = attrs.field(default=None, converter=to_event_name)
     event_id: str = attrs.field(
-        default=attrs.Factory(_event_id, takes_self=True), converter=_checked_event_id
+        default=attrs.Factory(_event_id, takes_self=True), converter=to_event_id
     )
-    id: str | None = attrs.field(default=None, converter=_anytrack_id)
+    id: str | None = attrs.field(default=None, converter=to_anytrack_id)
+    click_id: str | None = attrs.field(default=None, converter=to_click_id, repr=False)
     source: str | None = attrs.field(default=None, converter=visitor_name)
     campaign_id: str | None = attrs.field(default=None, converter=visitor_id)
     ad_id: str | None = attrs.field(default=None, converter=visitor_id)
-    sub_ids: Mapping[str, str] = attrs.field(
-        factory=dict, converter=to_sub_ids, repr=False, hash=False
-    )
     ip_address: str | None = attrs.field(default=None, converter=public_address, repr=False)
     user_agent: str | None = attrs.field(default=None, converter=visitor_text, repr=False)
     page_url: str | None = attrs.field(default=None, converter=visitor_url, repr=False)
+    sub_ids: Mapping[str, str] = attrs.field(
+        factory=dict, converter=to_sub_ids, repr=False, hash=False
+    )
     custom_data: Mapping[str, Any] = attrs.field(
         factory=dict, converter=to_custom_data, repr=False, hash=False
     )
     items: tuple[LineItem, ...] = attrs.field(default=(), converter=_items, repr=False)
-    customer: Customer | None = attrs.field(
-        default=None, validator=optional_instance(Customer), repr=False
-    )
+    customer: Customer | None = attrs.field(default=None, converter=_customer, repr=False)
     meta: MetaFields | None = attrs.field(default=None, converter=_meta, repr=False, hash=False)
 
     @classmethod

@@ -5,17 +5,31 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from numbers import Integral, Real
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 from uuid import UUID
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.validators import is_missing, is_plain, text
+from anytrack_async.models.validators import MAX_TEXT, is_missing, text
 
 Identifier: TypeAlias = str | int | Decimal | UUID
 """An id as callers have it; text once in a model."""
 
 _ID_LIMIT = 10**40  # Python refuses to write integers of more than 4,300 digits; no id has 40
 _EXACT_FLOAT_LIMIT = 2**53  # a larger float may be another integer than its column had
+
+
+def is_plain(value: object, max_length: int = MAX_TEXT) -> TypeGuard[str]:
+    """Return whether *value* is printable text without whitespace at its ends, and not too long.
+
+    Nearly all values are. Those that are not may still be valid.
+    """
+    return (
+        type(value) is str
+        and value != ""
+        and value.isprintable()
+        and value.strip() == value
+        and len(value) <= max_length
+    )
 
 
 def optional_text(field: str, value: Identifier | None) -> str | None:
@@ -108,3 +122,27 @@ _DECIMAL_ZERO = re.compile(r"[0-9]+\.0", re.ASCII)
 def without_decimal_zero(value: str) -> str:
     """Return the digits of "94035.0", as spreadsheets write 94035; other text as it is."""
     return value[:-2] if value[-2:] == ".0" and _DECIMAL_ZERO.fullmatch(value) else value
+
+
+# The ids of a conversion, as attrs converters. attrs takes the type of an argument from a named
+# function only, so each field has its own.
+
+
+def to_order_id(value: Identifier | None) -> str | None:
+    """Return the field ``order_id``; see `optional_id`."""
+    return None if value is None else optional_id("order_id", value, 200)
+
+
+def to_event_id(value: Identifier) -> str:
+    """Return the field ``event_id``; see `id_text`."""
+    return id_text("event_id", value, 400)
+
+
+def to_event_name(value: Identifier | None) -> str | None:
+    """Return the field ``event_name``; see `id_text`."""
+    return None if value is None or is_missing(value) else id_text("event_name", value, 50)
+
+
+def to_anytrack_id(value: Identifier | None) -> str | None:
+    """Return the field ``id``; see `optional_id`."""
+    return None if value is None else optional_id("id", value, 200)

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from math import isfinite, isnan
 from numbers import Integral, Real
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import attrs
@@ -195,20 +195,6 @@ def text(field: str, value: object, max_length: int = MAX_TEXT) -> str:
     if len(value) > max_length:
         raise InvalidConversionError(field, f"must not be longer than {max_length} characters")
     return value if value.isascii() else unicode_text(field, value)
-
-
-def is_plain(value: object, max_length: int = MAX_TEXT) -> TypeGuard[str]:
-    """Return whether *value* is printable text without whitespace at its ends, and not too long.
-
-    Nearly all values are. Those that are not may still be valid.
-    """
-    return (
-        type(value) is str
-        and value != ""
-        and value.isprintable()
-        and value.strip() == value
-        and len(value) <= max_length
-    )
 
 
 def unicode_text(field: str, value: str) -> str:
@@ -394,15 +380,3 @@ def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
 def to_custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the field ``custom_data``; see `json_map`."""
     return json_map("custom_data", value)
-
-
-def optional_instance(cls: type) -> _Validator:
-    """Return an attrs validator for None or an instance of *cls*."""
-
-    def validate(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value is not None and not isinstance(value, cls):
-            raise InvalidConversionError(
-                attribute.name, f"must be a {cls.__name__}, got {type(value).__name__}"
-            )
-
-    return validate

@@ -20,8 +20,13 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
-from anytrack_async.models.identifiers import Identifier, id_from_number, without_decimal_zero
-from anytrack_async.models.validators import MAX_TEXT, is_missing, is_plain
+from anytrack_async.models.identifiers import (
+    Identifier,
+    id_from_number,
+    is_plain,
+    without_decimal_zero,
+)
+from anytrack_async.models.validators import MAX_TEXT, is_missing
 
 Address: TypeAlias = str | IPv4Address | IPv6Address | Sequence[str]
 """An IP address as callers have it: also a header that lists several."""
@@ -75,6 +80,11 @@ def visitor_id(value: Identifier | None, max_length: int = MAX_TEXT) -> str | No
         return None
     text = without_decimal_zero(text.strip())
     return text if text and len(text) <= max_length and not _UNSAFE.search(text) else None
+
+
+def to_click_id(value: Identifier | None) -> str | None:
+    """Return the field ``click_id`` of a conversion; see `visitor_id`."""
+    return None if value is None else visitor_id(value, 1024)
 
 
 def _cleaned(value: object) -> str | None:
