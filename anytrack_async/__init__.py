@@ -54,8 +54,8 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         ConversionType as ConversionType,
         LineItem as LineItem,
         PricedFields as PricedFields,
-        new_event_id as new_event_id,
     )
+    from anytrack_async.models.identifiers import new_event_id as new_event_id
     from anytrack_async.models.customer import Customer as Customer
     from anytrack_async.models.meta import MetaFields as MetaFields
     from anytrack_async.models.outcome import (
@@ -94,9 +94,10 @@ else:
         "anytrack_async.destinations.anytrack.api.base": "DateRange",
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.conversion": (
-            "Conversion ConversionFields ConversionType LineItem PricedFields new_event_id"
+            "Conversion ConversionFields ConversionType LineItem PricedFields"
         ),
         "anytrack_async.models.customer": "Customer",
+        "anytrack_async.models.identifiers": "new_event_id",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
         "anytrack_async.models.meta": "MetaFields",
         "anytrack_async.outbox.base": (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +14,7 @@ from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.identifiers import (
     Identifier,
+    default_event_id,
     id_text,
     optional_text,
     table_id,
@@ -145,35 +144,6 @@ def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
     return items
 
 
-def new_event_id() -> str:
-    """Return a UUIDv7: unique, and sorted by the time it was made (RFC 9562)."""
-    milliseconds = time.time_ns() // 1_000_000
-    number = (milliseconds << 80) | secrets.randbits(80)
-    number = (number & ~(0xF << 76)) | (0x7 << 76)  # version 7
-    number = (number & ~(0x3 << 62)) | (0x2 << 62)  # variant of RFC 9562
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-def order_event_id(conversion_type: str, event_name: str | None, order_id: str) -> str:
-    """Return the id of an order's event, the same for each import of the order.
-
-    A sale of order 1001 is ``sale:1001``; its event "Plan: Pro" ``custom:Plan%3A Pro:1001``.
-    """
-    prefix = conversion_type
-    if event_name is not None:
-        # Escaped: name "a:b" of order "c" and name "a" of order "b:c" must have different ids.
-        prefix += ":" + event_name.replace("%", "%25").replace(":", "%3A")
-    return f"{prefix}:{order_id}"
-
-
-def _event_id(conversion: Conversion) -> str:
-    if conversion.order_id is None:
-        return new_event_id()
-    name = conversion.event_name
-    return order_event_id(str(conversion.conversion_type), name and str(name), conversion.order_id)
-
-
 @attrs.frozen(kw_only=True)
 class Conversion:
     """One sale, lead, sign-up or event of your own.
@@ -234,7 +204,7 @@ class Conversion:
     order_id: str | None = attrs.field(default=None, converter=to_order_id)
     event_name: str | None = attrs.field(default=None, converter=to_event_name)
     event_id: str = attrs.field(
-        default=attrs.Factory(_event_id, takes_self=True), converter=to_event_id
+        default=attrs.Factory(default_event_id, takes_self=True), converter=to_event_id
     )
     id: str | None = attrs.field(default=None, converter=to_anytrack_id)
     click_id: str | None = attrs.field(default=None, converter=to_click_id, repr=False)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import secrets
+import time
 from decimal import Decimal
 from numbers import Integral, Real
-from typing import TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 from uuid import UUID
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.validators import MAX_TEXT, is_missing, text
+
+if TYPE_CHECKING:
+    from anytrack_async.models.conversion import Conversion
 
 Identifier: TypeAlias = str | int | Decimal | UUID
 """An id as callers have it; text once in a model."""
@@ -146,3 +151,36 @@ def to_event_name(value: Identifier | None) -> str | None:
 def to_anytrack_id(value: Identifier | None) -> str | None:
     """Return the field ``id``; see `optional_id`."""
     return None if value is None else optional_id("id", value, 200)
+
+
+# Event ids
+
+
+def new_event_id() -> str:
+    """Return a UUIDv7: unique, and sorted by the time it was made (RFC 9562)."""
+    milliseconds = time.time_ns() // 1_000_000
+    number = (milliseconds << 80) | secrets.randbits(80)
+    number = (number & ~(0xF << 76)) | (0x7 << 76)  # version 7
+    number = (number & ~(0x3 << 62)) | (0x2 << 62)  # variant of RFC 9562
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def order_event_id(conversion_type: str, event_name: str | None, order_id: str) -> str:
+    """Return the id of an order's event, the same for each import of the order.
+
+    A sale of order 1001 is ``sale:1001``; its event "Plan: Pro" ``custom:Plan%3A Pro:1001``.
+    """
+    prefix = conversion_type
+    if event_name is not None:
+        # Escaped: name "a:b" of order "c" and name "a" of order "b:c" must have different ids.
+        prefix += ":" + event_name.replace("%", "%25").replace(":", "%3A")
+    return f"{prefix}:{order_id}"
+
+
+def default_event_id(conversion: Conversion) -> str:
+    """Return the event id of a conversion that has none: of its order, or a new one."""
+    if conversion.order_id is None:
+        return new_event_id()
+    name = conversion.event_name
+    return order_event_id(str(conversion.conversion_type), name and str(name), conversion.order_id)

@@ -40,8 +40,8 @@ def test_each_rejected_line_is_shown_with_its_reason(run, folders):
 
     assert result.code == 0
     for words in (
-        "line 260 T-224381",
-        "click_id must not start or end with whitespace",
+        "line 260",
+        "order_id must be printable: no line breaks, tabs or control",
         "line 11 sale:T-612319, line 35 sale:T-083277",
         "too old: Meta takes this event for 7 days",
         "line 149 sale:T-245563",

@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.conversion import Conversion, ConversionType, LineItem, new_event_id
+from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
+from anytrack_async.models.identifiers import new_event_id
 from anytrack_async.models.meta import MetaFields
 from tests.models.strategies import Column, conversions
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.models import conversion as event_id
-from anytrack_async.models.conversion import new_event_id, order_event_id
+from anytrack_async.models import identifiers
+from anytrack_async.models.identifiers import new_event_id, order_event_id
 from tests.models.strategies import names
 
 
 def at(millis: int, monkeypatch: pytest.MonkeyPatch) -> uuid.UUID:
-    monkeypatch.setattr(event_id.time, "time_ns", lambda: millis * 1_000_000 + 999_999)
+    monkeypatch.setattr(identifiers.time, "time_ns", lambda: millis * 1_000_000 + 999_999)
     return uuid.UUID(new_event_id())
 
 

@@ -233,7 +233,7 @@ def _by_class(status: int) -> Action:
 def _number(error: Mapping[str, Any], name: str) -> int:
     try:
         return int(error.get(name) or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
 
 
