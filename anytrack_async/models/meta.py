@@ -1,8 +1,8 @@
 """`MetaFields`: parameters of Meta's Conversions API that a conversion has no field for.
 
 The TypedDicts below are the table of these parameters: each line has Meta's name and a type, and
-the type determines the rule. ``Annotated`` types carry their rule, a ``Literal`` allows the values
-it lists, and a nested TypedDict is checked by its own lines. To add a parameter, add its line.
+the type determines the rule; `meta_types` has the types. A nested TypedDict is checked by its own
+lines. To add a parameter, add its line.
 
 Source: Meta: Conversions API, parameters.
 """
@@ -11,8 +11,6 @@ Source: Meta: Conversions API, parameters.
 # them from text would take most of the import.
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
 from functools import cache, partial
 from types import NoneType
 from typing import (
@@ -28,19 +26,35 @@ from typing import (
 )
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.identifiers import Identifier, id_from_number, id_text
-from anytrack_async.models.validators import (
-    Amount,
-    is_missing,
-    join_path,
-    json_map,
-    number,
-    text,
-    unicode_text,
-    utc,
-    whole_number,
+from anytrack_async.models.meta_types import (
+    ActionSource,
+    AttributionMethod,
+    AttributionModel,
+    ContentType,
+    Count,
+    CustomerSegment,
+    DeliveryCategory,
+    DeviceInfo,
+    EventName,
+    Flag,
+    Id,
+    MessagingChannel,
+    NewIdentifiers,
+    NewParameters,
+    Number,
+    Price,
+    ProcessingCountry,
+    ProcessingOptions,
+    ProcessingState,
+    Share,
+    Text,
+    Texts,
+    Time,
+    VisitorId,
+    VisitorText,
+    VisitorUrl,
 )
-from anytrack_async.models.visitor import visitor_id, visitor_text, visitor_url
+from anytrack_async.models.validators import is_missing, join_path
 
 _Rule: TypeAlias = Callable[[str, Any], Any]
 """Takes a parameter's path and value; returns the value to keep, or None for "not given".
@@ -49,91 +63,7 @@ Raises:
     InvalidConversionError: the value is not allowed; the message has the path, never the value.
 """
 
-_ZERO = Decimal(0)
-
-# Taken from the conversion and its customer, so `extra` must not contradict them.
-_SET_BY_CONVERSION = frozenset(
-    (
-        *("event_name", "event_time", "event_id", "event_source_url", "action_source"),
-        *("user_data", "custom_data"),
-    )
-)
-_SET_BY_CUSTOMER = frozenset(
-    (
-        *("em", "ph", "ge", "db", "ln", "fn", "ct", "st", "zp", "country", "external_id"),
-        *("client_ip_address", "client_user_agent", "fbc", "fbp"),
-    )
-)
-
-
 # Rules
-
-
-def _id(path: str, value: object) -> str:
-    return text(path, value if isinstance(value, str) else id_from_number(value) or value)
-
-
-# What a visitor controls never raises; see `anytrack_async.models.visitor`.
-
-
-def _visitor_id(_: str, value: Any) -> str | None:
-    return visitor_id(value)
-
-
-def _visitor_text(_: str, value: Any) -> str | None:
-    return visitor_text(value)
-
-
-def _visitor_url(_: str, value: Any) -> str | None:
-    return visitor_url(value)
-
-
-def _flag(path: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidConversionError(path, f"must be True or False, got {type(value).__name__}")
-    return value
-
-
-def _time(path: str, value: Any) -> datetime:
-    if isinstance(value, str):  # as an outbox stores it
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise InvalidConversionError(
-                path, "must be a datetime, or ISO 8601 text such as '2026-09-01T12:00:00+00:00'"
-            ) from None
-    return utc(path, value)
-
-
-def _texts(path: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise InvalidConversionError(path, f"must be a list, got {type(value).__name__}")
-    return tuple(_list_entry(f"{path}[{index}]", entry) for index, entry in enumerate(value))
-
-
-def _list_entry(path: str, value: object) -> str:
-    entry = value if isinstance(value, str) else id_from_number(value)
-    if not isinstance(entry, str):
-        raise InvalidConversionError(path, f"must be text, got {type(value).__name__}")
-    return unicode_text(path, entry)
-
-
-def _device_info(path: str, value: object) -> tuple[str, ...]:
-    values = _texts(path, value)
-    if len(values) != 16:
-        raise InvalidConversionError(path, "must have 16 values; use '' for an unknown one")
-    if values[0] not in ("a2", "i2"):
-        raise InvalidConversionError(path, "must start with 'a2' (Android) or 'i2' (iOS)")
-    if not values[4]:
-        raise InvalidConversionError(path, "must have the OS version as its fifth value")
-    return values
-
-
-def _processing_options(path: str, value: object) -> tuple[str, ...]:
-    options = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if options not in ((), ("LDU",)):
-        raise InvalidConversionError(path, "must be () or ('LDU',)")
-    return options
 
 
 def _one_of(allowed: tuple[object, ...], path: str, value: object) -> object:
@@ -141,17 +71,6 @@ def _one_of(allowed: tuple[object, ...], path: str, value: object) -> object:
     if type(value) is not type(allowed[0]) or value not in allowed:
         raise InvalidConversionError(path, f"must be one of {', '.join(map(str, allowed))}")
     return value
-
-
-def _extra(reserved: frozenset[str], path: str, value: Any) -> Mapping[str, Any] | None:
-    extra = json_map(path, value)
-    if names := reserved & extra.keys():
-        # Meta refuses a whole request for one value that should have been hashed.
-        raise InvalidConversionError(
-            path,
-            f"must not contain {', '.join(sorted(names))}: set them on Conversion or Customer",
-        )
-    return extra or None
 
 
 def _contents(path: str, value: Any) -> tuple[Any, ...]:
@@ -204,120 +123,6 @@ def _rule_of(hint: Any) -> _Rule:
     if get_origin(hint) is Literal:
         return partial(_one_of, get_args(hint))
     return partial(_checked, hint)
-
-
-# Types of parameters
-
-Text: TypeAlias = Annotated[str, text]
-"""At most 4,096 characters, not blank."""
-
-Id: TypeAlias = Annotated[Identifier, _id]
-"""Text, an integer or a UUID; kept as text."""
-
-VisitorId: TypeAlias = Annotated[Identifier, _visitor_id]
-"""An id in a link; left out if it is not usable."""
-
-VisitorText: TypeAlias = Annotated[str, _visitor_text]
-"""Text that a visitor enters; cut to 4,096 characters, without control characters."""
-
-VisitorUrl: TypeAlias = Annotated[str, _visitor_url]
-"""A URL; cut to 4,096 characters, between two parameters."""
-
-Flag: TypeAlias = Annotated[bool, _flag]
-"""True or False."""
-
-Count: TypeAlias = Annotated[int, whole_number]
-"""An integer of at least 0."""
-
-Number: TypeAlias = Annotated[Amount, number]
-"""A number, which may be negative; kept as `Decimal`."""
-
-Price: TypeAlias = Annotated[Amount, partial(number, lowest=_ZERO)]
-"""A number of at least 0, major units; kept as `Decimal`."""
-
-Share: TypeAlias = Annotated[Amount, partial(number, lowest=_ZERO, highest=Decimal(1))]
-"""A number from 0 to 1; kept as `Decimal`."""
-
-Time: TypeAlias = Annotated[datetime | str, _time]
-"""A time with a time zone, or its ISO 8601 text; kept as `datetime` in UTC."""
-
-Texts: TypeAlias = Annotated[Sequence[str | int], _texts]
-"""A list or tuple of texts or integers; kept as a tuple of texts."""
-
-DeviceInfo: TypeAlias = Annotated[Sequence[str | int], _device_info]
-"""Sixteen values in Meta's order."""
-
-ProcessingOptions: TypeAlias = Annotated[
-    Literal["LDU"] | Sequence[Literal["LDU"]], _processing_options
-]
-"""``("LDU",)`` or nothing."""
-
-EventName: TypeAlias = Annotated[str, partial(id_text, max_length=50)]
-"""At most 50 printable characters."""
-
-NewParameters: TypeAlias = Annotated[Mapping[str, Any], partial(_extra, _SET_BY_CONVERSION)]
-"""Anything JSON can hold, by Meta's names."""
-
-NewIdentifiers: TypeAlias = Annotated[Mapping[str, Any], partial(_extra, _SET_BY_CUSTOMER)]
-"""Anything JSON can hold, by Meta's names."""
-
-ActionSource: TypeAlias = Literal[
-    "email",
-    "website",
-    "app",
-    "phone_call",
-    "chat",
-    "physical_store",
-    "system_generated",
-    "business_messaging",
-    "other",
-]
-"""Where a conversion happened."""
-
-MessagingChannel: TypeAlias = Literal["messenger", "whatsapp", "instagram"]
-"""The messenger that a conversion happened in."""
-
-CustomerSegment: TypeAlias = Literal[
-    "new_customer_to_business",
-    "new_customer_to_business_line",
-    "new_customer_to_product_area",
-    "new_customer_to_medium",
-    "existing_customer_to_business",
-    "existing_customer_to_business_line",
-    "existing_customer_to_product_area",
-    "existing_customer_to_medium",
-    "customer_in_loyalty_program",
-]
-"""The customer's relation to the business."""
-
-ProcessingCountry: TypeAlias = Literal[0, 1]
-"""1 for the United States, 0 to let Meta find out."""
-
-ProcessingState: TypeAlias = Literal[
-    0, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013
-]
-"""1000 (California) to 1013 (Rhode Island), 0 to let Meta find out."""
-
-DeliveryCategory: TypeAlias = Literal["in_store", "curbside", "home_delivery"]
-"""How a purchase reaches the customer."""
-
-ContentType: TypeAlias = Literal["product", "product_group"]
-"""Whether content ids are those of products or of product groups."""
-
-AttributionModel: TypeAlias = Literal[
-    "customized_multi_touch",
-    "first_touch",
-    "last_click",
-    "last_touch",
-    "linear",
-    "position_based",
-    "time_decay",
-    "unknown",
-]
-"""How a conversion's value was divided between ads."""
-
-AttributionMethod: TypeAlias = Literal["ard", "deeplink", "gpir", "invalid_response", "mir", "srn"]
-"""How a measurement partner found the ad."""
 
 
 # The parameters

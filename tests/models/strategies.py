@@ -11,13 +11,6 @@ from hypothesis import strategies as st
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import (
-    ActionSource,
-    AttributionMethod,
-    AttributionModel,
-    ContentType,
-    CustomerSegment,
-    DeliveryCategory,
-    MessagingChannel,
     MetaAppData,
     MetaAttributionData,
     MetaContent,
@@ -25,6 +18,15 @@ from anytrack_async.models.meta import (
     MetaFields,
     MetaOriginalEvent,
     MetaUserData,
+)
+from anytrack_async.models.meta_types import (
+    ActionSource,
+    AttributionMethod,
+    AttributionModel,
+    ContentType,
+    CustomerSegment,
+    DeliveryCategory,
+    MessagingChannel,
     ProcessingCountry,
     ProcessingState,
 )

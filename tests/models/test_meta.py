@@ -10,8 +10,6 @@ from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.meta import (
-    ActionSource,
-    CustomerSegment,
     MetaAppData,
     MetaAttributionData,
     MetaContent,
@@ -20,6 +18,7 @@ from anytrack_async.models.meta import (
     MetaOriginalEvent,
     MetaUserData,
 )
+from anytrack_async.models.meta_types import ActionSource, CustomerSegment
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 FULL = MetaFields(

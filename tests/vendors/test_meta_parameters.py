@@ -21,7 +21,6 @@ from facebook_business.adobjects.serverside.messaging_channel import MessagingCh
 from facebook_business.adobjects.serverside.original_event_data import OriginalEventData
 from facebook_business.adobjects.serverside.user_data import UserData
 
-from anytrack_async.models.meta import ActionSource as OurActionSource
 from anytrack_async.models.meta import (
     MetaAppData,
     MetaAttributionData,
@@ -31,6 +30,7 @@ from anytrack_async.models.meta import (
     MetaOriginalEvent,
     MetaUserData,
 )
+from anytrack_async.models.meta_types import ActionSource as OurActionSource
 from tests.vendors.meta_events import SECONDS, THEN, ours, theirs
 
 ONLY_HERE = {

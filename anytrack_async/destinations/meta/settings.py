@@ -10,7 +10,7 @@ import attrs
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.meta import ActionSource
+from anytrack_async.models.meta_types import ActionSource
 from anytrack_async.settings.fields import (
     base_url,
     build_settings,

@@ -18,13 +18,8 @@ from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.destinations.meta.user_data import match_keys
 from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
-from anytrack_async.models.meta import (
-    ActionSource,
-    CustomerSegment,
-    MetaCustomData,
-    MetaFields,
-    MetaUserData,
-)
+from anytrack_async.models.meta import MetaCustomData, MetaFields, MetaUserData
+from anytrack_async.models.meta_types import ActionSource, CustomerSegment
 from anytrack_async.models.outcome import Status
 
 SETTINGS = MetaSettings(pixel_id="1", access_token="t0ken")

@@ -4,7 +4,7 @@ import pytest
 
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models.meta import ActionSource
+from anytrack_async.models.meta_types import ActionSource
 
 
 @pytest.mark.parametrize(
