@@ -284,7 +284,7 @@ def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     return _json_object(field, _mapping(field, value), 1)
 
 
-def _mapping(field: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _mapping(field: str, value: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
     if type(value) is dict:  # first: checking against an abstract class takes long
         return value
     if value is None:
