@@ -83,8 +83,10 @@ def number(
 
 
 def _decimal(field: str, value: object) -> Decimal:
-    if isinstance(value, Decimal):
+    if type(value) is Decimal:
         return value
+    if isinstance(value, Decimal):
+        return Decimal(value)  # a subclass could write itself as anything
     if isinstance(value, bool) or not isinstance(value, int | float | str | Real):
         raise InvalidConversionError(field, f"must be a number, got {type(value).__name__}")
     try:
