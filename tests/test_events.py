@@ -25,6 +25,7 @@ from anytrack_async.events import (
     Observers,
     Retried,
     Submitted,
+    UnusualConfirmation,
     Weakened,
     abbreviated,
 )
@@ -34,6 +35,7 @@ SECRET = "jane@example.com"
 IDS = ["e1", "e2"]
 
 REPLACE = "replace the credentials (client.use_api_key, or the sink's use_token)"
+OTHERWISE = "in other words than documented, which counts as delivered"
 CORRECT = "correct the configuration, in the settings or at the destination,"
 
 CONTRADICTION = find_contradiction("e1", "sale 49.90 USD", "lead 5 EUR")
@@ -93,6 +95,11 @@ LINES: list[tuple[Event, int, str]] = [
         Weakened(destination="meta", reason="website events without user_agent"),
         logging.WARNING,
         "meta: website events without user_agent are matched less well (logged once)",
+    ),
+    (
+        UnusualConfirmation(destination="meta", answer="status 204, no body"),
+        logging.WARNING,
+        f"meta: confirms {OTHERWISE}: status 204, no body (logged once)",
     ),
 ]
 

@@ -14,6 +14,7 @@ from anytrack_async.delivery.flow import FlowControl, LaneState
 from anytrack_async.delivery.guarded_outbox import GuardedOutbox
 from anytrack_async.delivery.settlement import BatchFailure, OnSettled, Settlement
 from anytrack_async.destinations.sink import (
+    Inconclusive,
     NeedsOperator,
     Sink,
     SinkSignal,
@@ -278,6 +279,7 @@ class Lane:
             retry_in=retry_in,
             lane_paused_for=self._flow.paused_for,
             counts_as_attempt=counts_as_attempt,
+            never_expires=isinstance(signal, Inconclusive),
         )
 
 
