@@ -17,8 +17,10 @@ from typing import ClassVar, Literal, Protocol, TypeAlias
 import attrs
 
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.models.contradiction import Contradiction
 
 __all__ = [
+    "Contradicted",
     "DeadLettered",
     "Delivered",
     "Dropped",
@@ -73,6 +75,26 @@ class Submitted(Event):
     def log_line(self) -> LogLine:
         """Return how many were accepted."""
         return "accepted %d conversions", len(self.event_ids)
+
+
+@attrs.frozen(kw_only=True)
+class Contradicted(Event):
+    """A conversion came again with another type, amount or currency; the first one is kept.
+
+    Attributes:
+        contradiction: the event id, and type, amount and currency of both.
+    """
+
+    level = logging.WARNING
+    contradiction: Contradiction
+
+    def log_line(self) -> LogLine:
+        """Return the event id and both amounts."""
+        template = (
+            "%s: the first one is kept, check what sent the second; if these are two conversions, "
+            "each needs an event_id of its own"
+        )
+        return template, self.contradiction
 
 
 @attrs.frozen(kw_only=True)
