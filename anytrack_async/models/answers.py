@@ -29,9 +29,10 @@ def _without_converters(_: type, fields: list[attrs.Attribute[Any]]) -> list[att
 
 def _converted_default(field: attrs.Attribute[Any]) -> Any:
     # The default of `sub_ids` is None, of which its converter makes an empty mapping.
-    if field.default is not None or field.converter is None:
+    convert: Any = field.converter
+    if field.default is not None or convert is None:
         return field.default
-    return attrs.Factory(partial(field.converter, None))
+    return attrs.Factory(partial(convert, None))
 
 
 @attrs.frozen(kw_only=True, eq=False, field_transformer=_without_converters)
