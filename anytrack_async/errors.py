@@ -25,7 +25,8 @@
 Messages and attributes never contain a token or a customer's data. Every error can be pickled.
 
 The signals that a sink raises to its lane (`Throttled`, `BatchRejected`, `NeedsOperator`,
-`Unfinished`, `Inconclusive`, `Unavailable`) are not part of this tree: lanes handle them, callers never see them.
+`Unfinished`, `Inconclusive`, `Unavailable`) are not part of this tree: lanes handle them, callers
+never see them.
 """
 
 from __future__ import annotations
