@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import attrs
@@ -23,7 +24,15 @@ __all__ = [
 
 
 def _without_converters(_: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
-    return [field.evolve(converter=None) for field in fields]
+    return [field.evolve(converter=None, default=_converted_default(field)) for field in fields]
+
+
+def _converted_default(field: attrs.Attribute[Any]) -> Any:
+    # The default of `sub_ids` is None, of which its converter makes an empty mapping.
+    convert: Any = field.converter
+    if field.default is not None or convert is None:
+        return field.default
+    return attrs.Factory(partial(convert, None))
 
 
 @attrs.frozen(kw_only=True, eq=False, field_transformer=_without_converters)

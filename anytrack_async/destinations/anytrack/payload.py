@@ -19,6 +19,7 @@ import orjson
 
 from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
 from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.errors import read_error_body
 from anytrack_async.transport.message import Response
@@ -142,7 +143,9 @@ def _read_confirmation(status: int, body: Mapping[str, Any], remote_id: str | No
 
 def _remote_id(body: Mapping[str, Any]) -> str | None:
     remote_id = body.get("conversion_id")
-    return str(remote_id) if isinstance(remote_id, str | int) and remote_id else None
+    if isinstance(remote_id, str):
+        return remote_id.strip() or None
+    return id_from_number(remote_id) if remote_id else None
 
 
 def _reason(response: Response) -> tuple[str, str]:
