@@ -102,7 +102,7 @@ def run(quick: bool) -> Row:
     with running() as server, facebook.redirected_to(server.url):
         costs = interleaved(
             {
-                _OURS: partial(_ours, server, sales),
+                _OURS: partial(ours, server, sales),
                 _MADE: partial(_deliver, server, made),
                 _THEIRS: partial(_theirs, sales),
             },
@@ -121,7 +121,8 @@ def run(quick: bool) -> Row:
     )
 
 
-async def _ours(server: Server, sales: Sequence[Record]) -> int:
+async def ours(server: Server, sales: Sequence[Record]) -> int:
+    """Make conversions of *sales* and deliver them; return how many."""
     return await _deliver(server, [conversion(sale) for sale in sales])
 
 

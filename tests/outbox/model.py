@@ -41,6 +41,10 @@ class Model:
             lease for (owner, lease), until in self.leases.items() if owner == name and until <= now
         }
 
+    def waiting(self, name: str) -> int:
+        places = self.places[name].values()
+        return sum(place.state in ("free", "leased") for place in places)
+
     def claimable(self, name: str, now: float) -> set[int]:
         expired = self.expired(name, now)
         return {

@@ -24,6 +24,7 @@ import orjson
 from anytrack_async.destinations.confirmation import confirms
 from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
 from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.errors import read_error_body
 from anytrack_async.transport.message import Response
@@ -222,9 +223,10 @@ def _read_other_words(
 
 def _remote_id(body: Mapping[str, Any], *names: str) -> str | None:
     for name in names or ("conversion_id",):
-        remote_id = body.get(name)
-        if isinstance(remote_id, str | int) and remote_id and remote_id is not True:
-            return str(remote_id)
+        value = body.get(name)
+        remote_id = value.strip() if isinstance(value, str) else value and id_from_number(value)
+        if remote_id:
+            return remote_id
     return None
 
 

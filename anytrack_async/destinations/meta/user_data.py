@@ -20,16 +20,17 @@ from anytrack_async.destinations.meta.hashing import (
     hashed_emails,
     hashed_names,
     hashed_phones,
+    hashed_plain_ids,
     hashed_shared,
 )
-from anytrack_async.destinations.meta.normalise import DIGEST, is_digest
+from anytrack_async.destinations.meta.normalise import DIGEST, is_digest, without_marker
 from anytrack_async.destinations.meta.regions import country_code, phone_with_region
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaUserData
-from anytrack_async.models.visitor import public_address
+from anytrack_async.models.visitor import BUILDER_MARKER
 
 _EMPTY = Customer()
 
@@ -43,9 +44,10 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _PAYLOAD = re.compile(r"[^.\x00-\x1f\x7f\ud800-\udfff]+")
 # Meta's parameter builder adds a marker of its own: two characters once, eight today.
 _COOKIE = re.compile(
-    rf"fb\.[0-9]{{1,2}}\.[0-9]{{1,16}}\.{_PAYLOAD.pattern}(?:\.(?:[\w-]{{2}}|[\w-]{{8}}))?",
+    rf"fb\.[0-9]{{1,2}}\.[0-9]{{1,16}}\.({_PAYLOAD.pattern})(?:\.(?:[\w-]{{2}}|[\w-]{{8}}))?",
     re.ASCII,
 )
+_MARKER_OF_URL = re.compile(rf"\.{BUILDER_MARKER}$", re.ASCII)
 
 
 def match_keys(conversion: Conversion, settings: MetaSettings | None = None) -> tuple[str, ...]:
@@ -86,7 +88,8 @@ def all_user_data(
     customers = _customers(conversions, settings)
     users = _contact_data(customers)
     _add_visits(users, conversions)
-    _add_other_data(users, customers, settings is None or settings.hash_external_id)
+    _add_other_data(users, customers)
+    _add_external_ids(users, customers, settings is None or settings.hash_external_id)
     _add_meta_ids(users, customers, conversions, seen_at)
     return users
 
@@ -129,16 +132,13 @@ def _contact_data(customers: Sequence[Customer]) -> list[dict[str, Any]]:
 
 def _add_visits(users: Iterable[dict[str, Any]], conversions: Sequence[Conversion]) -> None:
     for user, conversion in zip(users, conversions, strict=True):
-        # Read once more: an outbox may hold private addresses that an earlier version stored.
-        if (address := public_address(conversion.ip_address)) is not None:
+        if (address := conversion.ip_address) is not None:
             user["client_ip_address"] = address
         if (agent := conversion.user_agent) is not None:
             user["client_user_agent"] = agent
 
 
-def _add_other_data(
-    users: Iterable[dict[str, Any]], customers: Sequence[Customer], hash_ids: bool
-) -> None:
+def _add_other_data(users: Iterable[dict[str, Any]], customers: Sequence[Customer]) -> None:
     for user, customer in zip(users, customers, strict=True):
         if customer is _EMPTY:
             continue
@@ -152,8 +152,6 @@ def _add_other_data(
             _add_shared(user, customer)
         if customer.birth_date and (dates := hashed_all("db", customer.birth_date)):
             user["db"] = dates
-        if customer.external_id:
-            user["external_id"] = _external_ids(customer.external_id, hash_ids)
 
 
 def _add_shared(user: dict[str, Any], customer: Customer) -> None:
@@ -162,14 +160,27 @@ def _add_shared(user: dict[str, Any], customer: Customer) -> None:
             user[name] = [*hashes]
 
 
+def _add_external_ids(
+    users: Iterable[dict[str, Any]], customers: Sequence[Customer], hash_them: bool
+) -> None:
+    column = [customer.external_id for customer in customers]
+    if not any(column):
+        return
+    rows = hashed_plain_ids(column) if hash_them else [()] * len(column)
+    for user, values, hashes in zip(users, column, rows, strict=True):
+        if values:
+            user["external_id"] = hashes or _external_ids(values, hash_them)
+
+
 def _external_ids(values: tuple[str, ...], hash_them: bool) -> list[str]:
     ids = hashed_all("external_id", values)
     return sorted({_digest(external_id) for external_id in ids}) if hash_them else ids
 
 
 def _digest(external_id: str) -> str:
-    # Trimmed and in lower case, as Meta's parameter builder hashes it in the browser.
-    text = external_id.strip().lower()
+    # Without whitespace and in lower case, as Meta's parameter builder hashes it in the browser.
+    text = "".join(external_id.lower().replace("\ufeff", "").split())
+    text = without_marker(text)
     return text if DIGEST.fullmatch(text) else sha256(text.encode()).hexdigest()
 
 
@@ -244,12 +255,22 @@ def _add_click(
 ) -> None:
     if customer.fbp is not None and (browser := valid_cookie(customer.fbp)):
         user["fbp"] = browser
-    if customer.fbc is not None and (click := valid_cookie(customer.fbc)):
+    clicked = _fbclid_of_page(conversion)  # the latest click: it led to this page
+    if customer.fbc is not None and (click := _fbc_of_click(customer.fbc, clicked)):
         user["fbc"] = click
         return
-    fbclid = customer.fbclid or _fbclid_of_page(conversion)
+    fbclid = clicked or customer.fbclid
     if fbclid is not None and (built := _fbc_or_none(fbclid, seen_at)):
         user["fbc"] = built
+
+
+def _fbc_of_click(cookie: str, clicked: str | None) -> str | None:
+    """Return the fbc *cookie*, None if it is malformed or of an older click than *clicked*.
+
+    The browser keeps ``fb.1.1700000000123.OLD`` until a script sees ``?fbclid=NEW``.
+    """
+    match = _COOKIE.fullmatch(cookie)
+    return cookie if match and clicked in (None, match[1]) else None
 
 
 def _fbclid_of_page(conversion: Conversion) -> str | None:
@@ -311,6 +332,7 @@ def fbclid_of(*urls: str | None) -> str | None:
 def _fbclid_of_url(url: str) -> str | None:
     try:
         fbclid = parse_qs(urlsplit(url).query).get("fbclid", [""])[0]
+        fbclid = _MARKER_OF_URL.sub("", fbclid)  # a URL of the parameter builder ends with one
     except ValueError:  # not a URL, or more parameters than the parser allows
         return None
     return fbclid if _PAYLOAD.fullmatch(fbclid) and not fbclid.isspace() else None

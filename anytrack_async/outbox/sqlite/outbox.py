@@ -16,7 +16,7 @@ from anytrack_async.errors import OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import (
-    Appended,
+    AppendResult,
     Claim,
     DeadLetter,
     Depth,
@@ -51,7 +51,7 @@ class SQLiteOutbox:
 
     Args:
         path: the file; created if missing, readable for its owner only. Its folder must exist.
-        capacity: how many conversions may wait for the slowest destination.
+        capacity: how many conversions may wait for each destination.
         clock: returns unix seconds; also called in the thread.
         busy_timeout: seconds to wait while another process is writing.
     """
@@ -87,7 +87,7 @@ class SQLiteOutbox:
 
     @property
     def capacity(self) -> int:
-        """How many conversions may wait for the slowest destination."""
+        """How many conversions may wait for each destination."""
         return self._capacity
 
     # Opening and closing
@@ -153,7 +153,7 @@ class SQLiteOutbox:
 
     async def append(
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         """Store *conversions* in one atomic step; see `Outbox.append`."""
         conversions, values = tuple(conversions), None
         if len(conversions) > ENCODED_AT_ONCE:

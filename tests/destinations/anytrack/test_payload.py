@@ -158,8 +158,15 @@ class TestReadOutcome:
             ({"status": "success", "conversion_id": 71}, "71"),
             ({"conversion_id": "c1"}, "c1"),
             ({"status": "success"}, None),
-            ({"status": "success", "conversion_id": ["odd"]}, None),
+            *[
+                ({"status": "success", "conversion_id": odd}, None)
+                for odd in (["odd"], {"id": 1}, True, None, "", " ", 0, 1.5, 1e300)
+            ],
+            ({"status": "success", "conversion_id": 71.0}, "71"),
+            ({"status": "success", "conversion_id": " c1\n"}, "c1"),
+            ({"status": "success", "conversion_id": "c" * 5000}, "c" * 5000),
         ],
+        ids=lambda value: repr(value)[:60],
     )
     @pytest.mark.parametrize("code", [200, 201, 202])
     async def test_a_confirmed_conversion_is_delivered(

@@ -107,7 +107,7 @@ async def test_a_database_of_another_program_is_not_changed(path):
 async def test_a_file_of_a_later_release_is_refused(outbox, path):
     await outbox.aclose()
     with closing(sqlite3.connect(path)) as later:
-        later.execute("PRAGMA user_version = 2")
+        later.execute("PRAGMA user_version = 3")
 
     assert "upgrade" in await open_error(path, SchemaVersionError)
 
