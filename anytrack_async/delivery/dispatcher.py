@@ -47,7 +47,7 @@ _PRUNE_AFTER = 5_000
 
 
 _SUBMIT_ERRORS = (ClosedError, QueueFullError, OutboxError, ConflictError, TypeError)
-"""What `submit` may raise. A web request that catches these cannot fail because of tracking."""
+"""What `submit` may raise. Whatever else an outbox raises becomes an `OutboxError`."""
 
 
 class Dispatcher(AsyncContextManagerMixin):
@@ -107,10 +107,10 @@ class Dispatcher(AsyncContextManagerMixin):
                 submitting them again is safe.
         """
         names = self.resolve_names(to)
-        # Registered before they are appended: a lane may deliver them before append returns.
-        ids = [conversion.event_id for conversion in conversions]
-        deliveries = self._open_deliveries.get_many(ids, names)
         try:
+            # Registered before they are appended: a lane may deliver them before append returns.
+            ids = [conversion.event_id for conversion in conversions]
+            deliveries = self._open_deliveries.get_many(ids, names)
             results = await self._admission.append(conversions, None if to is None else names)
             if results.count(Appended.NEW) == len(ids):
                 self._announce(ids, names)
@@ -118,8 +118,10 @@ class Dispatcher(AsyncContextManagerMixin):
             return await self._with_repeats(deliveries, results, names)
         except _SUBMIT_ERRORS:
             raise
-        except Exception as exc:  # outboxes may be third-party code
-            raise OutboxError(f"the outbox failed: {safe_description(exc)}") from None
+        except Exception as exc:  # the outbox may be third-party code
+            raise OutboxError(
+                f"the outbox failed: {safe_description(exc)}; submitting again is safe"
+            ) from None
 
     async def _with_repeats(
         self, deliveries: Sequence[Delivery], results: Sequence[AppendResult], names: Sequence[str]

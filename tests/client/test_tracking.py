@@ -100,6 +100,28 @@ async def test_a_conversion_object_can_be_tracked(service: Service):
 
 
 @pytest.mark.parametrize(
+    ("body", "conversion_id"),
+    [
+        ('{"conversion_id": "\\ud83d", "status": "success", "value": NaN}', "\ufffd"),
+        ('{"conversion_id": 71.0, "more": {"a": [1e999]}}', "71"),
+        ('{"conversion_id": true, "status": "success"}', None),
+        ('{"conversion_id": {"id": 1}, "status": "success"}', None),
+    ],
+)
+async def test_a_receipt_is_read_from_an_odd_confirmation(
+    body: str, conversion_id: str | None, service: Service
+):
+    service.answers["/v1/conversions"] = lambda _: httpx.Response(200, text=body)
+
+    async with service.client() as client:
+        receipt = await client.track_conversion(SALE)
+        report = await (await client.submit(SALE))
+
+    assert receipt == Receipt(event_id=SALE.event_id, conversion_id=conversion_id)
+    assert report.delivered
+
+
+@pytest.mark.parametrize(
     "fields", [{"revenue": 5}, {"conversion_type": "sale"}, {"click_id": "k"}, {"event_name": "x"}]
 )
 async def test_a_conversion_and_fields_cannot_be_combined(fields: dict[str, Any], service: Service):
