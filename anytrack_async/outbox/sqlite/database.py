@@ -12,6 +12,7 @@ from typing import ParamSpec, Self, TypeVar
 
 from anytrack_async.errors import OutboxError, SchemaVersionError
 from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.owners import Owner
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -32,11 +33,13 @@ class Database:
     Attributes:
         sql: the connection; outside a transaction each statement commits by itself.
         clock: unix seconds.
+        owner: this object among all that have the file open.
     """
 
     def __init__(self, path: Path, sql: sqlite3.Connection, clock: Callable[[], float]) -> None:
         self.sql = sql
         self.clock = clock
+        self.owner = Owner(path.absolute())
         self._path = path
         self._synced = False
 
@@ -75,11 +78,13 @@ class Database:
         return outbox_error(error, self._path)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file and end the owner."""
         try:
             self.sql.close()
         except sqlite3.Error as exc:
             raise self.outbox_error(exc) from exc
+        finally:
+            self.owner.close()
 
     @contextmanager
     def transaction(self, *, synced: bool) -> Iterator[sqlite3.Connection]:
@@ -174,13 +179,21 @@ def _is_outbox(sql: sqlite3.Connection) -> bool:
 
 
 def _create_tables(sql: sqlite3.Connection) -> None:
-    """Create the tables, unless another process has since the file was opened."""
-    if _is_outbox(sql):
-        return
-    for statement in queries.TABLES.split(";"):
-        sql.execute(statement)
-    sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    """Create or migrate the tables, unless another process has since the file was opened."""
+    if not _is_outbox(sql):
+        _run_script(sql, queries.TABLES)
+        sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    else:
+        (version,) = sql.execute("PRAGMA user_version").fetchone()
+        for old_version in range(version, queries.FORMAT_VERSION):
+            _run_script(sql, queries.MIGRATIONS[old_version])
     sql.execute(f"PRAGMA user_version = {queries.FORMAT_VERSION}")
+
+
+def _run_script(sql: sqlite3.Connection, script: str) -> None:
+    # Not `executescript`, which would commit the transaction.
+    for statement in script.split(";"):
+        sql.execute(statement)
 
 
 # Errors
