@@ -36,6 +36,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         BatchRejected as BatchRejected,
         ConfiguredSink as ConfiguredSink,
         Finding as Finding,
+        Inconclusive as Inconclusive,
         NeedsOperator as NeedsOperator,
         SetupStep as SetupStep,
         Sink as Sink,
@@ -112,8 +113,8 @@ else:
         "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",
         "anytrack_async.destinations.anytrack.sink": "AnyTrackSink",
         "anytrack_async.destinations.sink": (
-            "BatchRejected ConfiguredSink Finding NeedsOperator SetupStep Sink SinkLimits "
-            "SinkSignal Throttled Unavailable Unfinished"
+            "BatchRejected ConfiguredSink Finding Inconclusive NeedsOperator SetupStep Sink "
+            "SinkLimits SinkSignal Throttled Unavailable Unfinished"
         ),
         "anytrack_async.destinations.hubspot.sink": "HubSpotSink",
         "anytrack_async.destinations.meta.sink": "MetaSink",

@@ -25,7 +25,8 @@
 Messages and attributes never contain a token or a customer's data. Every error can be pickled.
 
 The signals that a sink raises to its lane (`Throttled`, `BatchRejected`, `NeedsOperator`,
-`Unfinished`, `Unavailable`) are not part of this tree: lanes handle them, callers never see them.
+`Unfinished`, `Inconclusive`, `Unavailable`) are not part of this tree: lanes handle them, callers
+never see them.
 """
 
 from __future__ import annotations
@@ -175,11 +176,22 @@ class DeliveryError(AnyTrackError):
 
 
 class QueueFullError(DeliveryError):
-    """The outbox is full; none of the call's conversions was accepted.
+    """A destination has no room for a call's conversions; none of them was accepted.
 
-    Raised at once with ``on_full="raise"``; otherwise if there is no space before the timeout. The
-    message says what to do.
+    Raised at once with ``on_full="raise"``, after `DeliverySettings.accept_within` seconds with
+    ``"wait"``, and with ``"shed"`` if no destination has room. The message names the destinations
+    and says what to do.
+
+    Attributes:
+        waiting: destination without room → how many conversions wait for it.
     """
+
+    def __init__(self, message: str, waiting: Mapping[str, int] | None = None) -> None:
+        super().__init__(message)
+        self.waiting = dict(waiting or {})
+
+    def __reduce__(self) -> tuple[type, tuple[str, Mapping[str, int]]]:
+        return type(self), (str(self), self.waiting)
 
 
 class ConflictError(DeliveryError):

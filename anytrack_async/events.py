@@ -31,6 +31,7 @@ __all__ = [
     "Observer",
     "Retried",
     "Submitted",
+    "UnusualConfirmation",
     "Weakened",
 ]
 
@@ -219,6 +220,27 @@ class Weakened(Event):
     def log_line(self) -> LogLine:
         """Return the kind of conversions."""
         return "%s: %s are matched less well (logged once)", self.destination, self.reason
+
+
+@attrs.frozen(kw_only=True)
+class UnusualConfirmation(Event):
+    """A destination confirms conversions in other words than it documents; sent once.
+
+    They count as delivered.
+
+    Attributes:
+        destination: the destination's name.
+        answer: a description of its first such answer.
+    """
+
+    level = logging.WARNING
+    destination: str
+    answer: str
+
+    def log_line(self) -> LogLine:
+        """Return the answer."""
+        template = "%s: confirms in other words than documented, which counts as delivered: %s"
+        return template + " (logged once)", self.destination, self.answer
 
 
 class Observer(Protocol):

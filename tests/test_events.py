@@ -24,6 +24,7 @@ from anytrack_async.events import (
     Observers,
     Retried,
     Submitted,
+    UnusualConfirmation,
     Weakened,
     abbreviated,
 )
@@ -32,6 +33,7 @@ SECRET = "jane@example.com"
 IDS = ["e1", "e2"]
 
 REPLACE = "replace the credentials (client.use_api_key, or the sink's use_token)"
+OTHERWISE = "in other words than documented, which counts as delivered"
 CORRECT = "correct the configuration, in the settings or at the destination,"
 
 LINES: list[tuple[Event, int, str]] = [
@@ -81,6 +83,11 @@ LINES: list[tuple[Event, int, str]] = [
         Weakened(destination="meta", reason="website events without user_agent"),
         logging.WARNING,
         "meta: website events without user_agent are matched less well (logged once)",
+    ),
+    (
+        UnusualConfirmation(destination="meta", answer="status 204, no body"),
+        logging.WARNING,
+        f"meta: confirms {OTHERWISE}: status 204, no body (logged once)",
     ),
 ]
 

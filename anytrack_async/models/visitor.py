@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
@@ -39,10 +40,14 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 def visitor_text(value: str | None) -> str | None:
     """Return the text of a header, such as a user agent, cut to 4,096 characters."""
-    if value is None or is_plain(value):
+    if value is None or (type(value) is str and _is_plain_header(value)):
         return value
     text = _cleaned(value)
     return None if text is None else text[:MAX_TEXT].rstrip() or None
+
+
+# Many visitors have the same browser, and its text is long.
+_is_plain_header = lru_cache(maxsize=1024)(is_plain)
 
 
 def visitor_url(value: str | None) -> str | None:

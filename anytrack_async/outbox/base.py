@@ -210,7 +210,7 @@ class Outbox(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many conversions may wait for the slowest destination; more is `QueueFullError`."""
+        """How many conversions may wait for each destination; more is `QueueFullError`."""
         ...
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
@@ -238,6 +238,9 @@ class Outbox(Protocol):
     ) -> Sequence[Appended]:
         """Store *conversions* in one atomic step; they are safe once this returns.
 
+        Each destination has room of its own for `capacity` conversions. There must be room at
+        each destination that they are addressed to, and only there. Repeats need no room.
+
         Args:
             conversions: the conversions to accept; event ids may repeat, also within one call.
             destinations: names of the destinations they are addressed to; None for all.
@@ -246,7 +249,8 @@ class Outbox(Protocol):
             One result per conversion, in order.
 
         Raises:
-            QueueFullError: there is no space for all of them; none was accepted.
+            QueueFullError: a destination has no room for all of them, see `QueueFullError.waiting`;
+                none was accepted.
             OutboxError: they could not be stored; none was accepted.
         """
         ...
@@ -354,13 +358,25 @@ class LimitsAttempts(Protocol):
 # Shared by the engines, so that their messages are the same.
 
 
-def queue_full_error(capacity: int, waiting: int, slowest: str, new: int) -> QueueFullError:
-    """Return the error for *new* conversions that do not fit into the outbox."""
-    reason = f"for {slowest!r}" if slowest else "and no destination is registered"
+def queue_full_error(capacity: int, waiting: Mapping[str, int], new: int) -> QueueFullError:
+    """Return the error for *new* conversions for which there is no room.
+
+    Args:
+        capacity: how many conversions may wait for each destination.
+        waiting: destination without room → how many wait for it; with the key "", how many are
+            stored while no destination is registered.
+        new: how many are not accepted.
+    """
+    counts = [
+        f"{count} of at most {capacity} conversions are waiting "
+        + (f"for {name!r}" if name else "and no destination is registered")
+        for name, count in sorted(waiting.items())
+    ]
     return QueueFullError(
-        f"the outbox is full: {waiting} of at most {capacity} conversions are waiting {reason}, so "
-        f"none of these {new} was accepted; try again once some are delivered, raise the capacity, "
-        "or forget a destination that is no longer used"
+        f"the outbox is full: {', '.join(counts)}, so none of these {new} was accepted; try again "
+        "once some are delivered, raise the capacity, or forget a destination that is no longer "
+        "used",
+        {name: count for name, count in waiting.items() if name},
     )
 
 

@@ -26,6 +26,7 @@ from anytrack_async import (
     MemoryOutbox,
     QueueFullError,
     Receipt,
+    RecordedConversion,
     Status,
     UndeliveredError,
 )
@@ -118,6 +119,21 @@ async def test_submit_names_the_type_of_a_wrong_argument(wrong: Any, service: Se
             TypeError, match=f"expected Conversion objects, got {type(wrong).__name__}"
         ):
             await client.submit(wrong)
+
+
+async def test_a_conversion_that_was_read_back_is_validated_and_submitted(service: Service):
+    recorded = RecordedConversion(**attrs.asdict(SALE, recurse=False) | {"user_agent": "u" * 5000})
+    odd = attrs.evolve(recorded, revenue=Decimal(-5), event_id="e2")
+
+    async with service.client() as client:
+        for submit in (client.submit(odd), client.submit_many([recorded, odd])):
+            with pytest.raises(InvalidConversionError, match=r"^revenue must not be negative$"):
+                await submit
+        assert (await client.stats()).submitted == 0
+        assert (await client.track_conversion(recorded)).event_id == SALE.event_id
+
+    (body,) = service.bodies()
+    assert body["user_agent"] == "u" * 4096
 
 
 async def test_an_invalid_field_is_found_before_anything_is_sent(service: Service):

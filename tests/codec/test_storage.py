@@ -280,6 +280,15 @@ def test_decoding_with_a_digest_returns_the_same_customer(customer: Customer):
     assert decode(*encode(conversion)).customer == customer
 
 
+def test_a_private_address_from_an_older_outbox_is_left_out():
+    sale = Conversion.sale(revenue=1, order_id="1", ip_address="203.0.113.9")
+    object.__setattr__(sale, "ip_address", "192.168.0.7")
+    stored = encode(sale)
+
+    assert decode(*stored).ip_address is None
+    assert decode(stored.payload).ip_address is None
+
+
 def test_two_decoded_conversions_share_no_mapping():
     stored = encode(Conversion.lead())
     one, other = decode(*stored), decode(*stored)

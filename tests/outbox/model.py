@@ -47,6 +47,10 @@ class Model:
             lease for (owner, lease), until in self.leases.items() if owner == name and until <= now
         }
 
+    def waiting(self, name: str) -> int:
+        places = self.places[name].values()
+        return sum(place.state in ("free", "leased") for place in places)
+
     def due(self, name: str, now: float, *, suspects: bool) -> set[int]:
         """The numbers that are free and due: suspects, or all others."""
         return {

@@ -172,8 +172,13 @@ def find_refusals(events: Mapping[int, Mapping[str, Any]], now: float) -> dict[i
         refusal = (
             (now - event["event_time"] > _MAX_DAYS * _DAY and _too_old(event, now))
             or (event["event_name"] == "Purchase" and _no_price(event))
-            # Nearly all events have one of these two, which are in none of the broad sets.
-            or ("em" not in (user := event["user_data"]) and "ph" not in user and _broad(user))
+            # Nearly all events have one of these three, which are in none of the broad sets.
+            or (
+                "em" not in (user := event["user_data"])
+                and "client_ip_address" not in user
+                and "ph" not in user
+                and _broad(user)
+            )
         )
         if refusal:
             refusals[index] = refusal

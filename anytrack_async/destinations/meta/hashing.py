@@ -1,10 +1,10 @@
 """SHA-256 hashes of customers' values, as they go on the wire.
 
-`hashed` and `hashed_all` take one value or several of any kind. `hashed_emails`, `hashed_phones`
-and `hashed_names` take a column: one field of all conversions that are mapped together. Most of the
-time that Python needs for a value goes into calls and small objects. So the plain values of a
-column are joined, normalised as one text and split again. Values that are not plain (several, other
-scripts, digests, unusable ones) are left to `hashed_all`.
+`hashed` and `hashed_all` take one value or several of any kind. `hashed_emails`, `hashed_phones`,
+`hashed_names` and `hashed_plain_ids` take a column: one field of all conversions that are mapped
+together. Most of the time that Python needs for a value goes into calls and small objects. So the
+plain values of a column are joined, normalised as one text and split again. Values that are not
+plain (several, other scripts, digests, unusable ones) are left to `hashed_all`.
 
 Source: Meta: Conversions API, customer information parameters.
 """
@@ -140,6 +140,21 @@ def hashed_names(column: Column) -> Hashes:
 @lru_cache(maxsize=8192)
 def _hashed_name(raw: str) -> str | None:
     return hashed("fn", raw)
+
+
+def hashed_plain_ids(column: Column) -> Hashes:
+    """Return the hash of each row's external id in lower case.
+
+    A row is empty if it has no id or several, or one with whitespace, in another script, or as long
+    as a digest.
+    """
+    if not any(column):
+        return [()] * len(column)
+    text = _joined(column, _MIN_DIGEST - 1).lower()
+    ids = text.encode().split(_END.encode())
+    if text.split() != [text]:  # whitespace somewhere, as in "user 7"
+        ids = [external_id if external_id.split() == [external_id] else b"" for external_id in ids]
+    return [[sha256(external_id).hexdigest()] if external_id else () for external_id in ids]
 
 
 def _hash_texts(field: str, texts: Sequence[bytes], column: Column) -> Hashes:

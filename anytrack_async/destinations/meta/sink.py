@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 # Conversions with `MetaFields` are compared by their stored form. Importing that takes long, so it
 # is done here and not at the first comparison, when conversions come in.
 import anytrack_async.codec.storage as _storage  # noqa: F401
+from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.meta.encoding import (
     Chunk,
     Encoder,
@@ -72,6 +73,7 @@ class MetaSink:
             name, settings.base_url, headers={}, http=settings.http, transport=transport
         )
         self._observer: Observer = LoggingObserver()
+        self._confirmations = Confirmations(name)
         self._encoder = Encoder(settings, self._warn)
         self._pacer = QuotaPacer()
         self._throttled = 0
@@ -91,8 +93,8 @@ class MetaSink:
         return None if settings is None else cls(settings, transport=transport)
 
     def set_observer(self, observer: Observer, /) -> None:
-        """Report `Weakened` events to *observer* instead of the log."""
-        self._observer = observer
+        """Report `Weakened` and `UnusualConfirmation` to *observer* instead of the log."""
+        self._observer = self._confirmations.observer = observer
 
     def use_token(self, token: str) -> None:
         """Use *token* from the next request on.
@@ -112,7 +114,8 @@ class MetaSink:
 
         Raises:
             Throttled: Meta asks to wait.
-            BatchRejected: Meta refuses a request for one event, and does not say which.
+            BatchRejected: Meta refuses a request, perhaps for one event; it does not say which.
+            Inconclusive: Meta refuses a single event, and does not say that it is at fault.
             NeedsOperator: token, permission, account or pixel is wrong.
             Unavailable: no response, or a response that is not Meta's.
         """
@@ -179,7 +182,12 @@ class MetaSink:
 
     def _read(self, response: Response, count: int) -> Outcome:
         try:
-            outcome = outcome_of_request(response, count, throttled=self._throttled)
+            outcome = outcome_of_request(
+                response,
+                count,
+                throttled=self._throttled,
+                report_unusual=self._confirmations.report_response,
+            )
         except Throttled:
             self._throttled += 1
             raise

@@ -20,6 +20,7 @@ from anytrack_async.destinations.meta.hashing import (
     hashed_emails,
     hashed_names,
     hashed_phones,
+    hashed_plain_ids,
     hashed_shared,
 )
 from anytrack_async.destinations.meta.normalise import DIGEST, is_digest
@@ -29,7 +30,6 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaUserData
-from anytrack_async.models.visitor import public_address
 
 _EMPTY = Customer()
 
@@ -86,7 +86,8 @@ def all_user_data(
     customers = _customers(conversions, settings)
     users = _contact_data(customers)
     _add_visits(users, conversions)
-    _add_other_data(users, customers, settings is None or settings.hash_external_id)
+    _add_other_data(users, customers)
+    _add_external_ids(users, customers, settings is None or settings.hash_external_id)
     _add_meta_ids(users, customers, conversions, seen_at)
     return users
 
@@ -129,16 +130,13 @@ def _contact_data(customers: Sequence[Customer]) -> list[dict[str, Any]]:
 
 def _add_visits(users: Iterable[dict[str, Any]], conversions: Sequence[Conversion]) -> None:
     for user, conversion in zip(users, conversions, strict=True):
-        # Read once more: an outbox may hold private addresses that an earlier version stored.
-        if (address := public_address(conversion.ip_address)) is not None:
+        if (address := conversion.ip_address) is not None:
             user["client_ip_address"] = address
         if (agent := conversion.user_agent) is not None:
             user["client_user_agent"] = agent
 
 
-def _add_other_data(
-    users: Iterable[dict[str, Any]], customers: Sequence[Customer], hash_ids: bool
-) -> None:
+def _add_other_data(users: Iterable[dict[str, Any]], customers: Sequence[Customer]) -> None:
     for user, customer in zip(users, customers, strict=True):
         if customer is _EMPTY:
             continue
@@ -152,14 +150,24 @@ def _add_other_data(
             _add_shared(user, customer)
         if customer.birth_date and (dates := hashed_all("db", customer.birth_date)):
             user["db"] = dates
-        if customer.external_id:
-            user["external_id"] = _external_ids(customer.external_id, hash_ids)
 
 
 def _add_shared(user: dict[str, Any], customer: Customer) -> None:
     for name, values in zip(_SHARED, _shared_values(customer), strict=True):
         if values and (hashes := hashed_shared(name, values)):
             user[name] = [*hashes]
+
+
+def _add_external_ids(
+    users: Iterable[dict[str, Any]], customers: Sequence[Customer], hash_them: bool
+) -> None:
+    column = [customer.external_id for customer in customers]
+    if not any(column):
+        return
+    rows = hashed_plain_ids(column) if hash_them else [()] * len(column)
+    for user, values, hashes in zip(users, column, rows, strict=True):
+        if values:
+            user["external_id"] = hashes or _external_ids(values, hash_them)
 
 
 def _external_ids(values: tuple[str, ...], hash_them: bool) -> list[str]:

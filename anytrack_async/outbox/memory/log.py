@@ -7,6 +7,7 @@ other work together, most of it in the garbage collector, which visits objects b
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import compress, repeat
 from operator import attrgetter, neg
@@ -171,12 +172,14 @@ class MemoryLog:
         positions: event id → its position, or minus its number in `RememberedIds` once dropped.
         reclaimable: positions up to `base` with a payload that an exception has kept, and may not
             need any more.
+        accepted: recipients → how many conversions were ever accepted for exactly these.
     """
 
     def __init__(self, remember_ids: int) -> None:
         self.base = 0
         self.positions: dict[str, int] = {}
         self.reclaimable: set[int] = set()
+        self.accepted: dict[Recipients, int] = {}
         self._conversions: list[Conversion] = []
         self._recipients: list[Recipients] = []
         self._accepted_at: list[float] = []
@@ -186,6 +189,11 @@ class MemoryLog:
 
     def __len__(self) -> int:
         return len(self._conversions) + len(self._retained)
+
+    @property
+    def length(self) -> int:
+        """Number of positions from `base` to the end."""
+        return len(self._conversions)
 
     @property
     def end(self) -> int:
@@ -219,6 +227,7 @@ class MemoryLog:
             self._recipients.append(recipients)
             self._accepted_at.append(now)
             self.positions[event_id] = self.end
+            self.accepted[recipients] = self.accepted.get(recipients, 0) + 1
             return Appended.NEW
         if position < 0:
             stored = self._remembered.fingerprint(-position)
@@ -238,8 +247,17 @@ class MemoryLog:
         self._conversions += conversions
         self._recipients += repeat(recipients, len(event_ids))
         self._accepted_at += repeat(now, len(event_ids))
+        self.accepted[recipients] = self.accepted.get(recipients, 0) + len(event_ids)
 
     # Reading
+
+    def accepted_for(self, name: str) -> int:
+        """Return how many conversions were ever accepted for the destination *name*."""
+        return sum(
+            count
+            for recipients, count in self.accepted.items()
+            if recipients is None or name in recipients
+        )
 
     def entry(self, seq: int) -> Entry:
         """Return the entry at *seq*."""
@@ -297,6 +315,14 @@ class MemoryLog:
             conversions=conversions,
             attempts=[0] * len(conversions),
             accepted_at=self._accepted_at[start:stop],
+        )
+
+    def count(self, name: str) -> int:
+        """Return how many conversions from `base` on are addressed to *name*."""
+        return sum(
+            count
+            for recipients, count in Counter(self._recipients).items()
+            if recipients is None or name in recipients
         )
 
     def retained(self, name: str) -> list[int]:

@@ -14,9 +14,11 @@ the same time, up to the last attempt.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import NamedTuple
 
 import attrs
@@ -105,12 +107,9 @@ class SQLiteClaim(Claim):
 class _ClaimForecast(NamedTuple):
     cursor: int
     end: int
-    suspect_due: float | None
+    suspect_due: float
+    lease_until: float
     next_due: float | None
-
-    def has_suspect(self, now: float) -> bool:
-        """Return whether a suspect is due."""
-        return self.suspect_due is not None and self.suspect_due <= now
 
     def has_work(self, now: float) -> bool:
         """Return whether a retry, span or lease is due, or the log continues after the cursor."""
@@ -130,7 +129,8 @@ def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int =
     Raises:
         OutboxError: the destination is not registered, or the file is damaged.
     """
-    release_leases_of_dead(db, db.owner.others_with_leases(db.sql))
+    if monotonic() >= db.owner.next_check:
+        release_leases_of_dead(db, db.owner.others_with_leases(db.sql))
     # The forecast only reads, so an idle lane that polls does not lock other processes out.
     forecast, now = _forecast(db.sql, name), db.clock()
     while limit > 0 and forecast.has_work(now):
@@ -162,11 +162,12 @@ def _forecast(sql: sqlite3.Connection, name: str) -> _ClaimForecast:
     if row is None:
         raise unknown_destination_error(name)
     cursor, end, *moments = row
-    return _ClaimForecast(cursor, end, _first(moments[2:4]), _first(moments))
-
-
-def _first(moments: Iterable[float | None]) -> float | None:
-    return min((moment for moment in moments if moment is not None), default=None)
+    retry, span, suspect_retry, suspect_span, until = (
+        math.inf if moment is None else moment for moment in moments
+    )
+    suspect = min(suspect_retry, suspect_span)
+    next_due = min(retry, span, suspect, until)
+    return _ClaimForecast(cursor, end, suspect, until, next_due if next_due < math.inf else None)
 
 
 class _ClaimBuilder:
@@ -200,7 +201,7 @@ class _ClaimBuilder:
             lost_leases=self._lost_leases,
         )
 
-    def lease_several(self, until: float) -> None:
+    def lease_several(self, until: float, *, some_expired: bool) -> None:
         """Lease due retries, then released spans and expired leases, then the log."""
         self._insert_lease(until)
         while True:
@@ -208,8 +209,9 @@ class _ClaimBuilder:
             self._lease_due_spans()
             # Leases are expired one at a time, and only while there is space for their entries:
             # a worker that is merely late keeps its lease unless it is needed.
-            if self._space <= 0 or not expire_lease(self._sql, self._name, self._now):
+            if self._space <= 0 or not some_expired:
                 break
+            some_expired = expire_lease(self._sql, self._name, self._now)
         if self._space > 0:
             self._lease_new()
 

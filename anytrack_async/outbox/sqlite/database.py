@@ -34,12 +34,15 @@ class Database:
         sql: the connection; outside a transaction each statement commits by itself.
         clock: unix seconds.
         owner: this object among all that have the file open.
+        foreign: destination → two positions, and how many conversions between them are not
+            addressed to it; see `backlog.Backlog`.
     """
 
     def __init__(self, path: Path, sql: sqlite3.Connection, clock: Callable[[], float]) -> None:
         self.sql = sql
         self.clock = clock
         self.owner = Owner(path.absolute())
+        self.foreign: dict[str, tuple[int, int, int]] = {}
         self._path = path
         self._synced = False
 

@@ -14,7 +14,7 @@ from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 import attrs
 from anyio.lowlevel import checkpoint
@@ -24,6 +24,7 @@ from anytrack_async.errors import OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, queue_full_error
 from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.backlog import Backlog
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve
 
@@ -31,6 +32,7 @@ ENCODED_AT_ONCE = 50
 """Conversions encoded before other tasks may run: a fraction of a millisecond."""
 
 _WIDTH = len(queries.LOG_COLUMNS)
+_RECIPIENTS = queries.LOG_COLUMNS.index("destinations")
 
 # The thread must ask for the interpreter after each statement, and a busy event loop may keep it
 # for milliseconds. So statements are few and long: 137 rows take 2 of 64 rows, 1 of 8 and 1 of 1.
@@ -100,7 +102,7 @@ class GroupCommit:
     Args:
         thread: writes, and encodes small calls: encoding a hundred in a row takes less time than
             encoding one whenever a task is woken.
-        capacity: how many conversions may wait for the slowest destination.
+        capacity: how many conversions may wait for each destination.
         remember: called in the thread with the conversions that are new in the log.
     """
 
@@ -250,21 +252,13 @@ def append(db: Database, group: Group, capacity: int) -> int:
     """
     with db.transaction(synced=True) as sql:
         (end,) = sql.execute(queries.END_OF_LOG).fetchone()
-        waiting, slowest = _backlog(sql, end)
-        if waiting + sum(group.sizes) <= capacity:
+        backlog = Backlog.read(db, end)
+        if max(backlog.waiting.values()) + sum(group.sizes) <= capacity:
             group.appended = _insert(sql, group.values, end)
         else:
-            group.appended = _insert_until_full(sql, group, end, waiting, slowest, capacity)
+            backlog.subtract_foreign(db, end)
+            group.appended = _insert_until_full(sql, group, end, backlog, capacity)
     return int(end) + 1
-
-
-def _backlog(sql: sqlite3.Connection, end: int) -> tuple[int, str]:
-    """Return how many conversions wait for the slowest destination, and its name."""
-    row: tuple[int, str] | None = sql.execute(queries.SLOWEST_BACKLOG, (end,)).fetchone()
-    if row is None:  # no destination is registered
-        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
-        return end - pruned, ""
-    return row
 
 
 def _insert(sql: sqlite3.Connection, values: list[object], end: int) -> list[Appended] | None:
@@ -295,25 +289,27 @@ def _compare_with_log(sql: sqlite3.Connection, values: list[object], end: int) -
 
 
 def _insert_until_full(
-    sql: sqlite3.Connection, group: Group, end: int, waiting: int, slowest: str, capacity: int
+    sql: sqlite3.Connection, group: Group, end: int, backlog: Backlog, capacity: int
 ) -> list[Appended]:
-    """Insert the calls one by one, and undo each that exceeds the capacity.
+    """Insert the calls one by one, and undo each for which a destination has no room.
 
-    Repeats take no space: at 98 of 100, a call with 5 conversions fits if 3 of them are repeats.
+    Repeats take no room: at 98 of 100, a call with 5 conversions fits if 3 of them are repeats.
     """
     results: list[Appended] = []
     for index, size in enumerate(group.sizes):
         start = len(results)
         sql.execute("SAVEPOINT call")
         values = group.values[start * _WIDTH : (start + size) * _WIDTH]
+        recipients = cast("str | None", values[_RECIPIENTS] if values else None)
         call_results = _insert(sql, values, end) or [Appended.NEW] * size
         added = call_results.count(Appended.NEW)
-        if added and waiting + added > capacity:
+        if added and (full := backlog.full_for(recipients, added, capacity)):
             sql.execute("ROLLBACK TO call")
-            group.errors[index] = queue_full_error(capacity, waiting, slowest, added)
+            group.errors[index] = queue_full_error(capacity, full, added)
             call_results, added = [Appended.CONFLICT] * size, 0  # not in the log, whatever it was
         sql.execute("RELEASE call")
-        waiting, end = waiting + added, end + added
+        backlog.add(recipients, added)
+        end += added
         results += call_results
     return results
 

@@ -53,7 +53,7 @@ class SQLiteOutbox:
 
     Args:
         path: the file; created if missing, readable for its owner only. Its folder must exist.
-        capacity: how many conversions may wait for the slowest destination.
+        capacity: how many conversions may wait for each destination.
         clock: returns unix seconds; also called in the thread.
         busy_timeout: seconds to wait while another process is writing.
     """
@@ -91,7 +91,7 @@ class SQLiteOutbox:
 
     @property
     def capacity(self) -> int:
-        """How many conversions may wait for the slowest destination."""
+        """How many conversions may wait for each destination."""
         return self._capacity
 
     def limit_attempts(self, max_attempts: int) -> None:

@@ -51,13 +51,14 @@ class Owner:
 
     Attributes:
         id: identifies the owner in the file; 0 if locks are not supported.
+        next_check: when to look for dead owners again, in `time.monotonic` seconds.
     """
 
     def __init__(self, path: Path) -> None:
         self.id = 0
         self._path = path
         self._descriptor = -1
-        self._next_check = 0.0
+        self.next_check = time.monotonic() + _CHECK_INTERVAL
 
     def register(self, sql: sqlite3.Connection, previous_id: int) -> None:
         """Lock a file of this owner's own and add it to the table; called in a transaction.
@@ -99,11 +100,8 @@ class Owner:
             self._descriptor = -1
 
     def others_with_leases(self, sql: sqlite3.Connection) -> Sequence[int]:
-        """Return the ids of other owners that have leases, at most every half second."""
-        now = time.monotonic()
-        if now < self._next_check:
-            return ()
-        self._next_check = now + _CHECK_INTERVAL
+        """Return the ids of other owners that have leases, and put off the next check."""
+        self.next_check = time.monotonic() + _CHECK_INTERVAL
         return [owner_id for (owner_id,) in sql.execute(queries.OWNERS_OF_LEASES, (self.id,))]
 
     def others(self, sql: sqlite3.Connection) -> Sequence[int]:

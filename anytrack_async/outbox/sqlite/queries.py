@@ -162,10 +162,13 @@ LOG_RANGE = f"""SELECT seq, at, payload, digest, ? FROM log WHERE seq >= ? AND s
 LOG_RANGE_IDS = f"""SELECT seq, event_id FROM log WHERE seq BETWEEN ? AND ?
     AND {_ADDRESSED} ORDER BY seq LIMIT ?"""  # noqa: S608
 
-# Number of conversions waiting for the slowest destination, and its name, for an end of the log.
-SLOWEST_BACKLOG = """SELECT ? - cursor + pending
-    + (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name) AS waiting, name
-    FROM destination ORDER BY waiting DESC LIMIT 1"""
+# Destinations with their cursor, and how many conversions behind it are not settled.
+BACKLOGS = """SELECT name, cursor, pending
+    + (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name) FROM destination"""
+
+# Number of conversions between two positions that are not addressed to a destination.
+COUNT_FOREIGN = f"""SELECT count(*) FROM log WHERE seq > ? AND seq <= ?
+    AND NOT {_ADDRESSED}"""  # noqa: S608
 
 # Leases
 

@@ -145,6 +145,40 @@ class AppendRules(Rules):
 
         assert list(await outbox.append(sales(1001))) == [NEW]
 
+    async def test_a_full_destination_takes_no_room_from_the_others(self, outbox: Outbox) -> None:
+        await outbox.append(sales(*range(CAPACITY)), ["beta"])
+
+        for start in range(1000, 1000 + 3 * CAPACITY, CAPACITY):
+            numbers = [*range(start, start + CAPACITY)]
+            assert list(await outbox.append(sales(*numbers), ["alpha"])) == [NEW] * CAPACITY
+            assert await deliver(outbox, "alpha") == numbers
+        with pytest.raises(QueueFullError) as caught:
+            await outbox.append(sales(5000))
+
+        assert caught.value.waiting == {"beta": CAPACITY}
+        assert await deliver(outbox, "beta") == [*range(CAPACITY)]
+
+    async def test_conversions_for_others_take_no_room(self, outbox: Outbox) -> None:
+        await outbox.append(sales(*range(CAPACITY - 1)), ["beta"])
+        for start in range(1000, 1000 + 3 * CAPACITY, CAPACITY):
+            await outbox.append(sales(*range(start, start + CAPACITY)), ["alpha"])
+            await deliver(outbox, "alpha")
+
+        assert list(await outbox.append(sales(5000))) == [NEW]
+        with pytest.raises(QueueFullError) as caught:
+            await outbox.append(sales(5001))
+        assert caught.value.waiting == {"beta": CAPACITY}
+        assert list(await outbox.append(sales(5001), ["alpha"])) == [NEW]
+        assert await deliver(outbox, "beta") == [*range(CAPACITY - 1), 5000]
+
+    async def test_every_destination_without_room_is_named(self, outbox: Outbox) -> None:
+        await outbox.append(sales(*range(CAPACITY)))
+
+        with pytest.raises(QueueFullError, match=r"'alpha'.*'beta'") as caught:
+            await outbox.append(sales(1001))
+
+        assert caught.value.waiting == {"alpha": CAPACITY, "beta": CAPACITY}
+
     async def test_retries_take_space(self, outbox: Outbox, clock: Clock) -> None:
         await outbox.append(sales(*range(CAPACITY)))
         claim = await outbox.claim("alpha", CAPACITY, LEASE)
