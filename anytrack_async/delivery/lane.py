@@ -165,7 +165,7 @@ class Lane:
         fallback = Claim(destination=self.name, next_due=self._last_claim_at + self._settings.poll)
         claim = await self._outbox.claim(self._limits.batch, fallback=fallback)
         count = len(claim.entries.conversions)
-        # A suspect is alone in its claim, and there are probably more of them.
+        # An isolated conversion is alone in its claim, and probably not the only one.
         self._last_claim_was_full = count == self._limits.batch or bool(claim.lost_leases)
         if count and not self._may_send():
             # Another worker's response arrived during the claim and paused the lane.

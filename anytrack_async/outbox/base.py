@@ -263,8 +263,9 @@ class Outbox(Protocol):
         are not addressed to *destination* are skipped. An expired lease counts as a failed
         attempt, because its conversions may be the reason that its worker died.
 
-        In an outbox that is shared, a conversion that lost two leases is a suspect: it comes before
-        all others, alone in its claim, and no other claim has one while it is in flight.
+        In an outbox that is shared, a conversion is isolated once two leases on it ended without a
+        result: it is claimed before all others and alone, and on its last attempt (see
+        `LimitsAttempts`), no other isolated conversion is in flight in the same process.
 
         Raises:
             OutboxError: the destination is not registered.

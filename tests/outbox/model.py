@@ -51,15 +51,15 @@ class Model:
         places = self.places[name].values()
         return sum(place.state in ("free", "leased") for place in places)
 
-    def due(self, name: str, now: float, *, suspects: bool) -> set[int]:
-        """The numbers that are free and due: suspects, or all others."""
+    def due(self, name: str, now: float, *, isolated: bool) -> set[int]:
+        """The numbers that are free and due: isolated conversions, or all others."""
         return {
             number
             for number, place in self.places[name].items()
-            if place.state == "free" and place.due <= now and self.is_suspect(place) is suspects
+            if place.state == "free" and place.due <= now and self.is_isolated(place) is isolated
         }
 
-    def is_suspect(self, place: Place) -> bool:
+    def is_isolated(self, place: Place) -> bool:
         return self.isolates and place.lost >= 2
 
     def expire(self, name: str, limit: int, now: float) -> None:
@@ -67,15 +67,15 @@ class Model:
         for until, lease in sorted(
             (self.leases[name, id_], id_) for id_ in self.expired(name, now)
         ):
-            due = self.due(name, now, suspects=False)
+            due = self.due(name, now, isolated=False)
             if sum(self.places[name][number].is_behind_cursor for number in due) >= limit:
                 return
             self.release(name, lease, until, counts_as_attempt=True, is_lost=True)
 
-    def suspect_in_flight(self, now: float) -> bool:
+    def isolated_in_flight(self, now: float) -> bool:
         return any(
             place.state == "leased"
-            and self.is_suspect(place)
+            and self.is_isolated(place)
             and self.leases[name, place.lease] > now
             for name, places in self.places.items()
             for place in places.values()
@@ -84,11 +84,11 @@ class Model:
     def claimable(self, name: str, limit: int, now: float) -> tuple[set[int], int]:
         """The numbers that a claim may contain, and how many it contains; expires leases."""
         for _ in range(2):
-            suspects = self.due(name, now, suspects=True)
-            if suspects and not self.suspect_in_flight(now):
-                return suspects, 1
+            isolated = self.due(name, now, isolated=True)
+            if isolated and not self.isolated_in_flight(now):
+                return isolated, 1
             self.expire(name, limit, now)
-            due = self.due(name, now, suspects=False)
+            due = self.due(name, now, isolated=False)
             if due:
                 return due, min(limit, len(due))
         return set(), 0

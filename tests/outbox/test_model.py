@@ -102,7 +102,7 @@ class Machine(RuleBasedStateMachine):
         assert set(numbers) <= claimable
         assert numbers == sorted(numbers, key=model.order.index)
         if not numbers:
-            due = now + 0.02 if model.due(name, now, suspects=True) else model.next_due(name)
+            due = now + 0.02 if model.due(name, now, isolated=True) else model.next_due(name)
             assert (claim.lease_id, claim.next_due) == (0, due)
             return claim
         lost = {

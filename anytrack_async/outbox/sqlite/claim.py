@@ -3,13 +3,13 @@
 A claim of new conversions writes two rows, however many it contains: the lease, and the span of the
 log that it covers. Settling deletes both; only failed conversions get a row of their own.
 
-A conversion may end the process that sends it. So one that lost two leases is a *suspect*, and is
+A conversion may end the process that sends it. So one that lost two leases is *isolated*, and is
 leased alone; if its owner then dies, it is to blame, and the other leases of that owner are not.
 Three attempts are allowed, and conversion 7 of a batch of 20 ends the process: the batch is lost
 twice, and has two attempts. Now the 20 are on their last attempt, so an owner leases one after the
 other: 1 to 6 are delivered, 7 ends the process and is blamed alone. It has used up its attempts and
-becomes a dead letter; 8 to 20 are delivered. With eight attempts, suspects are sent alone but at
-the same time, up to the last attempt.
+becomes a dead letter; 8 to 20 are delivered. With eight attempts, isolated conversions are sent
+each alone but at the same time, up to the last attempt.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ _POSITIONS_PER_STEP = 20_000
 DECODED_AT_ONCE = 50
 """Conversions decoded before other tasks may run: about a millisecond."""
 
-_SUSPECT_POLL = 0.02
-"""Seconds until a claim is repeated that found only suspects, which must not be sent yet."""
+_ISOLATED_POLL = 0.02
+"""Seconds until the next claim while the only due conversions wait for an isolated one."""
 
 
 class StoredEntry(NamedTuple):
@@ -107,7 +107,7 @@ class SQLiteClaim(Claim):
 class _ClaimForecast(NamedTuple):
     cursor: int
     end: int
-    suspect_due: float
+    isolated_due: float
     lease_until: float
     next_due: float | None
 
@@ -136,17 +136,18 @@ def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int =
     while limit > 0 and forecast.has_work(now):
         with db.transaction(synced=False) as sql:
             builder = _ClaimBuilder(sql, name, limit, now, owner=db.owner.id)
-            if not forecast.has_suspect(now) or not builder.lease_suspect(
+            is_alone = forecast.isolated_due <= now and builder.lease_isolated(
                 now + lease, max_attempts
-            ):
-                builder.lease_several(now + lease)
+            )
+            if not is_alone:
+                builder.lease_several(now + lease, some_expired=forecast.lease_until <= now)
             result = builder.result()
         if result.entries:
             return result
         previous, forecast = forecast, _forecast(db.sql, name)
         if forecast == previous:  # nothing was found, and the cursor did not move either
-            if builder.suspects_wait:
-                return ClaimResult(next_due=now + _SUSPECT_POLL)
+            if builder.isolated_wait:
+                return ClaimResult(next_due=now + _ISOLATED_POLL)
             raise _damaged()
     return ClaimResult(next_due=forecast.next_due)
 
@@ -162,25 +163,25 @@ def _forecast(sql: sqlite3.Connection, name: str) -> _ClaimForecast:
     if row is None:
         raise unknown_destination_error(name)
     cursor, end, *moments = row
-    retry, span, suspect_retry, suspect_span, until = (
+    retry, span, isolated_retry, isolated_span, until = (
         math.inf if moment is None else moment for moment in moments
     )
-    suspect = min(suspect_retry, suspect_span)
-    next_due = min(retry, span, suspect, until)
-    return _ClaimForecast(cursor, end, suspect, until, next_due if next_due < math.inf else None)
+    isolated = min(isolated_retry, isolated_span)
+    next_due = min(retry, span, isolated, until)
+    return _ClaimForecast(cursor, end, isolated, until, next_due if next_due < math.inf else None)
 
 
 class _ClaimBuilder:
     """Builds one claim, inside a transaction.
 
     Attributes:
-        suspects_wait: whether there are suspects that must not be sent at this time.
+        isolated_wait: whether isolated conversions are due that must not be sent at this time.
     """
 
     def __init__(
         self, sql: sqlite3.Connection, name: str, limit: int, now: float, *, owner: int
     ) -> None:
-        self.suspects_wait = False
+        self.isolated_wait = False
         self._sql = sql
         self._name = name
         self._space = limit
@@ -225,18 +226,19 @@ class _ClaimBuilder:
         if lost:
             self._lost_leases.update((entry.seq, lost) for entry in entries)
 
-    def lease_suspect(self, until: float, max_attempts: int) -> bool:
-        """Lease the suspect that has been due longest, if there is one and it may be sent now."""
+    def lease_isolated(self, until: float, max_attempts: int) -> bool:
+        """Lease the isolated conversion that has been due longest; False if it has to wait."""
         parameters = (self._name, self._now)
-        retry = self._sql.execute(queries.SUSPECT_RETRY, parameters).fetchone()
-        span = retry or self._sql.execute(queries.SUSPECT_SPAN, parameters).fetchone()
+        retry = self._sql.execute(queries.ISOLATED_RETRY, parameters).fetchone()
+        span = retry or self._sql.execute(queries.ISOLATED_SPAN, parameters).fetchone()
         if not span:
             return False
         attempts = span[4]
         alone = 2 if attempts + 1 >= max_attempts else 1
-        in_flight = self._sql.execute(queries.SUSPECT_IN_FLIGHT, (self._owner, self._now))
-        if not _may_send_suspect(alone, in_flight.fetchone()[0] or 0):
-            self.suspects_wait = True
+        in_flight = self._sql.execute(queries.ISOLATED_IN_FLIGHT, (self._owner, self._now))
+        (other,) = in_flight.fetchone()
+        if other and max(alone, other) > 1:  # the last attempt of either: only one at a time
+            self.isolated_wait = True
             return False
         self._insert_lease(until, alone)
         self._space = 1
@@ -307,14 +309,6 @@ class _ClaimBuilder:
             queries.INSERT_LEASED_SPAN,
             (self._name, first, last, size, attempts, lost, self._lease_id),
         )
-
-
-def _may_send_suspect(alone: int, in_flight: int) -> bool:
-    """Return whether an owner may send a suspect while another is *in_flight*, 0 for none.
-
-    A suspect on its last attempt (2) is the only one that its owner sends at that time.
-    """
-    return in_flight == 0 or (alone == in_flight == 1)
 
 
 # Decoding, in the event loop

@@ -28,7 +28,7 @@ def end_lease(
         lease_id: the lease.
         due: when its conversions are due.
         counts_as_attempt: whether each conversion has made one more attempt.
-        is_lost: whether the lease ended without a result, so that each may be a suspect.
+        is_lost: whether the lease ended without a result; two of them isolate a conversion.
     """
     sql.execute(queries.DELETE_LEASE, (lease_id,))
     parameters = (due, int(counts_as_attempt), int(is_lost), lease_id)
@@ -89,13 +89,13 @@ def release_leases_of_dead(db: Database, owner_ids: Sequence[int]) -> None:
 def _release_lost(sql: sqlite3.Connection, owner_id: int, now: float) -> None:
     """End the leases of a dead owner.
 
-    If it died with suspects, which are leased alone, only they are to blame. If it closed the file
-    in good order, none is.
+    If it died with isolated conversions in flight, only they are to blame. If it closed the file in
+    good order, none is.
     """
     leases = sql.execute(queries.LEASES_OF_OWNER, (owner_id,)).fetchall()
-    has_suspect = any(alone for _, alone, _ in leases)
+    has_isolated = any(alone for _, alone, _ in leases)
     for lease_id, alone, closed in leases:
-        is_blamed = not closed and (bool(alone) or not has_suspect)
+        is_blamed = not closed and (bool(alone) or not has_isolated)
         end_lease(sql, lease_id, due=now, counts_as_attempt=is_blamed, is_lost=is_blamed)
     sql.execute(queries.DELETE_OWNER, (owner_id,))
 

@@ -14,10 +14,11 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
   `owners`.
 * ``lease``: the right to work on some conversions until a moment. Ids are never reused, because a
   late worker must not end the lease of another. ``owner`` is 0 if the holder of the lease cannot
-  prove that it is alive; ``alone`` is 1 for a suspect, 2 for a suspect on its last attempt.
+  prove that it is alive; ``alone`` is 1 for an isolated conversion, 2 if that makes its last
+  attempt.
 * ``span``: ranges behind a cursor that are not settled: leased, or released until ``due``.
   ``size`` counts the conversions in it that are addressed to the destination. ``lost`` counts the
-  leases that ended without a result; conversions that lost two are suspects, and leased alone.
+  leases that ended without a result; conversions that lost two are isolated.
 * ``exception``: single conversions behind a cursor that wait for a retry, or are dead letters
   (``due`` is NULL).
 * ``pruned``: the position up to which payloads have been dropped.
@@ -31,20 +32,20 @@ from __future__ import annotations
 
 FORMAT_VERSION = 2
 
-SUSPECT_AFTER = 2
-"""Lost leases after which a conversion is suspected of ending the process that sends it."""
+ISOLATED_AFTER = 2
+"""Lost leases after which a conversion may end the process that sends it."""
 
-# Conversions that may be claimed together, and suspects, each in the order in which they are due.
+# Conversions that may be claimed together, and isolated ones, each in the order of their due times.
 _SPAN_INDEXES = f"""
-CREATE INDEX span_due ON span(destination, due, first) WHERE lease = 0 AND lost < {SUSPECT_AFTER};
-CREATE INDEX span_suspect ON span(destination, due, first)
-    WHERE lease = 0 AND lost >= {SUSPECT_AFTER};
+CREATE INDEX span_due ON span(destination, due, first) WHERE lease = 0 AND lost < {ISOLATED_AFTER};
+CREATE INDEX span_isolated ON span(destination, due, first)
+    WHERE lease = 0 AND lost >= {ISOLATED_AFTER};
 """
 _RETRY_INDEXES = f"""
 CREATE INDEX exception_due ON exception(destination, due, seq)
-    WHERE due IS NOT NULL AND lease = 0 AND lost < {SUSPECT_AFTER};
-CREATE INDEX exception_suspect ON exception(destination, due, seq)
-    WHERE due IS NOT NULL AND lease = 0 AND lost >= {SUSPECT_AFTER};
+    WHERE due IS NOT NULL AND lease = 0 AND lost < {ISOLATED_AFTER};
+CREATE INDEX exception_isolated ON exception(destination, due, seq)
+    WHERE due IS NOT NULL AND lease = 0 AND lost >= {ISOLATED_AFTER};
 """
 
 TABLES = f"""
@@ -189,14 +190,14 @@ EXPIRED_LEASE = """SELECT id, until FROM lease WHERE destination = ? AND until <
     ORDER BY until LIMIT 1"""
 
 # Whether there is something to claim: cursor, end of the log, and the times at which the first
-# retry, released span and suspect become due and the first lease expires.
+# retry, released span and isolated conversion become due and the first lease expires.
 CLAIM_FORECAST = f"""SELECT cursor, coalesce((SELECT max(seq) FROM log), 0),
     (SELECT min(due) FROM exception WHERE destination = ?1 AND due IS NOT NULL AND lease = 0
-        AND lost < {SUSPECT_AFTER}),
-    (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0 AND lost < {SUSPECT_AFTER}),
+        AND lost < {ISOLATED_AFTER}),
+    (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0 AND lost < {ISOLATED_AFTER}),
     (SELECT min(due) FROM exception WHERE destination = ?1 AND due IS NOT NULL AND lease = 0
-        AND lost >= {SUSPECT_AFTER}),
-    (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0 AND lost >= {SUSPECT_AFTER}),
+        AND lost >= {ISOLATED_AFTER}),
+    (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0 AND lost >= {ISOLATED_AFTER}),
     (SELECT min(until) FROM lease WHERE destination = ?1)
     FROM destination WHERE name = ?1"""  # noqa: S608
 
@@ -217,23 +218,23 @@ OWNERS = "SELECT id FROM owner"
 # The owners that have leases, except one of them.
 OWNERS_OF_LEASES = "SELECT DISTINCT owner FROM lease WHERE owner > 0 AND owner <> ?"
 
-# The leases of an owner, whether each is of a suspect, and whether the owner closed the file.
+# The leases of an owner, whether each is of an isolated one, and whether the owner closed the file.
 LEASES_OF_OWNER = """SELECT lease.id, alone, closed FROM lease LEFT JOIN owner
     ON owner.id = lease.owner WHERE owner = ?"""
 
-# 2 while an owner has a suspect on its last attempt in flight, 1 while it has another, or NULL.
-SUSPECT_IN_FLIGHT = "SELECT max(alone) FROM lease WHERE owner = ? AND alone > 0 AND until > ?"
+# While an owner has isolated conversions in flight, 2 if one makes its last attempt, else 1.
+ISOLATED_IN_FLIGHT = "SELECT max(alone) FROM lease WHERE owner = ? AND alone > 0 AND until > ?"
 
 # Spans
 
 # Released spans that are due, those that have been due longest first.
 DUE_SPANS = f"""SELECT id, first, last, size, attempts, lost FROM span
-    WHERE destination = ? AND due <= ? AND lease = 0 AND lost < {SUSPECT_AFTER}
+    WHERE destination = ? AND due <= ? AND lease = 0 AND lost < {ISOLATED_AFTER}
     ORDER BY due, first LIMIT ?"""  # noqa: S608
 
-# The span of suspects that has been due longest.
-SUSPECT_SPAN = f"""SELECT id, first, last, size, attempts, lost FROM span
-    WHERE destination = ? AND due <= ? AND lease = 0 AND lost >= {SUSPECT_AFTER}
+# The span of isolated conversions that has been due longest.
+ISOLATED_SPAN = f"""SELECT id, first, last, size, attempts, lost FROM span
+    WHERE destination = ? AND due <= ? AND lease = 0 AND lost >= {ISOLATED_AFTER}
     ORDER BY due, first LIMIT 1"""  # noqa: S608
 
 # Lease a released span as a whole.
@@ -265,14 +266,14 @@ SPAN_BEFORE = """SELECT attempts, last FROM span WHERE destination = ? AND first
 # Retries that are due, those that have been due longest first.
 DUE_RETRIES = f"""SELECT seq, at, payload, digest, attempts, lost FROM
     (SELECT seq AS position, attempts, lost FROM exception
-        WHERE destination = ? AND due <= ? AND lease = 0 AND lost < {SUSPECT_AFTER}
+        WHERE destination = ? AND due <= ? AND lease = 0 AND lost < {ISOLATED_AFTER}
         ORDER BY due, seq LIMIT ?)
     JOIN log ON seq = position"""  # noqa: S608
 
-# The suspect among the retries that has been due longest.
-SUSPECT_RETRY = f"""SELECT seq, at, payload, digest, attempts, lost FROM
+# The isolated conversion among the retries that has been due longest.
+ISOLATED_RETRY = f"""SELECT seq, at, payload, digest, attempts, lost FROM
     (SELECT seq AS position, attempts, lost FROM exception
-        WHERE destination = ? AND due <= ? AND lease = 0 AND lost >= {SUSPECT_AFTER}
+        WHERE destination = ? AND due <= ? AND lease = 0 AND lost >= {ISOLATED_AFTER}
         ORDER BY due, seq LIMIT 1)
     JOIN log ON seq = position"""  # noqa: S608
 

@@ -195,7 +195,7 @@ class ClaimRules(Rules):
         assert waiting.next_due is not None
         assert clock.now < waiting.next_due < clock.now + 1
 
-    async def test_a_suspect_that_fails_is_no_longer_one(
+    async def test_an_isolated_conversion_that_fails_is_no_longer_isolated(
         self, outbox: Outbox, clock: Clock
     ) -> None:
         await self.lose_leases(outbox, clock, 2, 1, 2)
@@ -207,7 +207,7 @@ class ClaimRules(Rules):
 
         assert (orders(again), attempts(again), again.lost_leases) == ([1, 2], [3, 3], {})
 
-    async def test_a_replayed_dead_letter_is_not_a_suspect(
+    async def test_a_replayed_dead_letter_is_not_isolated(
         self, outbox: Outbox, clock: Clock
     ) -> None:
         await self.lose_leases(outbox, clock, 2, 1, 2)
@@ -228,8 +228,8 @@ class ClaimRules(Rules):
             claim = await outbox.claim("alpha", len(order_numbers), LEASE)
             assert orders(claim) == list(order_numbers)
             clock.advance(LEASE)
-        suspect = await outbox.claim("alpha", 1, LEASE)
-        await outbox.release(suspect, due=clock.now, counts_as_attempt=False)
+        isolated = await outbox.claim("alpha", 1, LEASE)
+        await outbox.release(isolated, due=clock.now, counts_as_attempt=False)
 
     # The order of due conversions
 

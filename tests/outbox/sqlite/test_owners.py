@@ -161,7 +161,7 @@ async def test_what_an_owner_left_when_it_closed_counts_no_attempt(outbox, path)
     await second.aclose()
 
 
-async def test_only_the_suspect_is_blamed_for_the_death_of_its_owner(outbox, path):
+async def test_only_an_isolated_conversion_is_blamed_for_the_death_of_its_owner(outbox, path):
     await outbox.append(sales(1, 2))
     for _ in range(2):
         process = hold(path, "2")
@@ -182,7 +182,7 @@ async def test_only_the_suspect_is_blamed_for_the_death_of_its_owner(outbox, pat
     await new.aclose()
 
 
-async def test_suspects_with_attempts_left_are_sent_at_the_same_time(outbox, path):
+async def test_isolated_conversions_with_attempts_left_are_sent_at_the_same_time(outbox, path):
     await outbox.append(sales(1, 2, 3))
     for _ in range(2):
         process = hold(path, "3")
