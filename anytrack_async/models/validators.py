@@ -100,7 +100,7 @@ def _decimal(field: str, value: object) -> Decimal:
         if type(value) is str:
             return Decimal(value)
         if isinstance(value, Decimal):
-            return value
+            return value if type(value) is Decimal else Decimal(value)
         if isinstance(value, bool) or not isinstance(value, _NUMBERS):
             raise InvalidConversionError(field, f"must be a number, got {type(value).__name__}")
         # By way of its text, 0.1 becomes Decimal("0.1") and not 0.1000000000000000055….

@@ -119,6 +119,11 @@ def _own_text(value: object) -> str | None:
 
 # IP addresses
 
+BUILDER_MARKER = r"(?:[\w-]{8}|A[Qgw]|B[AQg])"
+"""The marker that Meta's parameter builder leaves behind its values: once one of six languages,
+today eight characters. (Meta: Conversions API, parameter builder library.)"""
+_MARKERS = re.compile(rf"(?:\.{BUILDER_MARKER})+$", re.ASCII)
+
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 # The addresses that are certainly public; all others are looked at by `ipaddress`, which takes
 # twenty times as long. Excluded in IPv4: 0, 10, 127, from 224 on, 100.64/10, 169.254/16, 172.16/12,
@@ -152,7 +157,8 @@ def public_address(value: Address | None) -> str | None:
     """Return the first public IP address in *value*, or None.
 
     ``"10.0.0.7, 203.0.113.5:4711"`` gives ``"203.0.113.5"``; so do ``"[::ffff:203.0.113.5]:443"``
-    and ``'for="203.0.113.5:80";proto=https'``. Private, shared, loopback, link-local, unspecified,
+    ``'for="203.0.113.5:80";proto=https'``, and ``"203.0.113.5.AQICAQMC"`` of Meta's parameter
+    builder. Private, shared, loopback, link-local, unspecified,
     multicast and reserved addresses are skipped: they are those of proxies, and of many visitors.
 
     Args:
@@ -177,13 +183,14 @@ def _candidates(value: object) -> Iterator[str]:
 
 
 def _public_or_none(text: str) -> str | None:
-    text = text.strip("\"'")
+    text = _MARKERS.sub("", text.strip("\"'"))
     if match := _BRACKETED.fullmatch(text):
         text = match[1]
     elif text.count(":") == 1:  # an IPv4 address and its port
         text = text.partition(":")[0]
     try:
-        address = ip_address(text.partition("%")[0])  # fe80::1%eth0: without the interface
+        # Without the interface (fe80::1%eth0), or the network (203.0.113.5/32, as databases have).
+        address = ip_address(text.partition("%")[0].partition("/")[0])
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

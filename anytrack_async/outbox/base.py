@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from operator import attrgetter
-from typing import NamedTuple, Protocol, Self, overload, runtime_checkable
+from typing import NamedTuple, Protocol, Self, TypeAlias, overload, runtime_checkable
 
 import attrs
 
 from anytrack_async.errors import OutboxError, QueueFullError
+from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 
@@ -26,14 +27,22 @@ _event_id = attrgetter("event_id")
 
 
 class Appended(StrEnum):
-    """The result of `Outbox.append` for one conversion."""
+    """The usual result of `Outbox.append` for one conversion; the other is a `Contradiction`."""
 
     NEW = "new"
     """The event id was unknown: the conversion is accepted."""
     REPEAT = "repeat"
-    """The event id is known with the same content: there is nothing to do."""
-    CONFLICT = "conflict"
-    """The event id is known with different content: the conversion is not accepted."""
+    """The event id is known: it is the same conversion, and there is nothing to do."""
+
+
+AppendResult: TypeAlias = Appended | Contradiction
+"""The result of `Outbox.append` for one conversion.
+
+A `Contradiction` is a repeat that has another type, amount or currency than the first conversion,
+which is kept. Nothing else that differs matters: a repeat often comes from another place, such as
+the shop's webhook, which knows more or less than the thank-you page. An outbox compares the
+`summary` of both, and keeps it as long as the event id.
+"""
 
 
 class Entry(NamedTuple):
@@ -235,7 +244,7 @@ class Outbox(Protocol):
 
     async def append(
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         """Store *conversions* in one atomic step; they are safe once this returns.
 
         Each destination has room of its own for `capacity` conversions. There must be room at

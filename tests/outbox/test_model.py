@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from anytrack_async.errors import QueueFullError
+from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Appended, Claim, FailedEntry
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
@@ -86,7 +87,8 @@ class Machine(RuleBasedStateMachine):
                 assert answer is Appended.NEW
                 self.model.accept(number, revenue, recipients)
             else:
-                assert answer is (Appended.REPEAT if known == revenue else Appended.CONFLICT)
+                assert (answer is Appended.REPEAT) == (known == revenue)
+                assert (answer is not Appended.REPEAT) == isinstance(answer, Contradiction)
         assert fullest + answers.count(Appended.NEW) <= CAPACITY
 
     @rule(target=claims, name=st.sampled_from([*ALWAYS, "gamma"]), limit=st.integers(1, 12))

@@ -10,7 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
-from anytrack_async.errors import OutboxError, SchemaVersionError
+from anytrack_async.codec.storage import decode
+from anytrack_async.errors import DecodeError, OutboxError, SchemaVersionError
+from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.owners import Owner
 
@@ -64,11 +66,12 @@ class Database:
                 cached_statements=256,
             )
             try:
-                _is_outbox(sql)  # raises before anything is changed in the file of another program
+                _format_version(sql)  # raises before anything is changed in another program's file
                 _use_wal(sql, busy_timeout)
+                sql.create_function(queries.SUMMARY_OF, 2, _summary_of, deterministic=True)
                 database = cls(path, sql, clock)
                 with database.transaction(synced=True):
-                    _create_tables(sql)
+                    _create_or_upgrade(sql)
             except BaseException:
                 sql.close()
                 raise
@@ -157,16 +160,16 @@ def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
     sql.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
 
 
-def _is_outbox(sql: sqlite3.Connection) -> bool:
-    """Return True for an outbox, False for an empty file.
+def _format_version(sql: sqlite3.Connection) -> int:
+    """Return the format version of an outbox, 0 for an empty file.
 
     Raises:
         OutboxError: the file is a database of another program.
         SchemaVersionError: a later release wrote it.
     """
     (application_id,) = sql.execute("PRAGMA application_id").fetchone()
-    (version,) = sql.execute("PRAGMA user_version").fetchone()
-    is_outbox: bool = application_id == _APPLICATION_ID
+    version: int = sql.execute("PRAGMA user_version").fetchone()[0]
+    is_outbox = application_id == _APPLICATION_ID
     if is_outbox and version > queries.FORMAT_VERSION:
         raise SchemaVersionError(
             f"the outbox file has format version {version}, written by a later release; this "
@@ -178,18 +181,23 @@ def _is_outbox(sql: sqlite3.Connection) -> bool:
             raise OutboxError(
                 "the file is an SQLite database but not an outbox: choose another path"
             )
-    return is_outbox
+    return version
 
 
-def _create_tables(sql: sqlite3.Connection) -> None:
-    """Create or migrate the tables, unless another process has since the file was opened."""
-    if not _is_outbox(sql):
+def _create_or_upgrade(sql: sqlite3.Connection) -> None:
+    """Create the tables of an empty file, or bring those of an earlier release up to date.
+
+    Another process may have done it since the file was opened.
+    """
+    version = _format_version(sql)
+    if version == queries.FORMAT_VERSION:
+        return
+    if version:
+        for old_version in range(version, queries.FORMAT_VERSION):
+            _run_script(sql, queries.UPGRADES[old_version])
+    else:
         _run_script(sql, queries.TABLES)
         sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    else:
-        (version,) = sql.execute("PRAGMA user_version").fetchone()
-        for old_version in range(version, queries.FORMAT_VERSION):
-            _run_script(sql, queries.MIGRATIONS[old_version])
     sql.execute(f"PRAGMA user_version = {queries.FORMAT_VERSION}")
 
 
@@ -197,6 +205,14 @@ def _run_script(sql: sqlite3.Connection, script: str) -> None:
     # Not `executescript`, which would commit the transaction.
     for statement in script.split(";"):
         sql.execute(statement)
+
+
+def _summary_of(payload: bytes | None, digest: bytes) -> str | None:
+    """Return the summary of a stored conversion; None if its payload was dropped or is damaged."""
+    try:
+        return None if payload is None else summary(decode(payload, digest))
+    except DecodeError:
+        return None
 
 
 # Errors

@@ -16,7 +16,7 @@ from anytrack_async.errors import OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import (
-    Appended,
+    AppendResult,
     Claim,
     DeadLetter,
     Depth,
@@ -163,7 +163,7 @@ class SQLiteOutbox:
 
     async def append(
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         """Store *conversions* in one atomic step; see `Outbox.append`."""
         conversions, values = tuple(conversions), None
         if len(conversions) > ENCODED_AT_ONCE:

@@ -7,6 +7,8 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
 * ``log``: the accepted conversions, in order. Once every destination has a conversion, ``payload``
   is NULL and ``at`` is the time at which it was dropped; the row stays while the id is remembered.
   The newest row is never deleted, so that ``max(seq)`` is always the end of the log.
+  ``summary`` stays with the id, to find contradictions; rows of format version 1 have none, and
+  `SUMMARY_OF` makes it from their payload. ``digest`` belongs to the payload and goes with it.
   ``destinations`` is NULL for all, else each name between two line breaks.
 * ``destination``: its cursor; where it started (``start``, and ``since`` if it started at the
   beginning of the log); and how many exceptions it has, so that no query has to count rows.
@@ -52,6 +54,7 @@ TABLES = f"""
 CREATE TABLE log (
     seq INTEGER PRIMARY KEY,
     event_id TEXT NOT NULL UNIQUE,
+    summary TEXT,
     digest BLOB NOT NULL,
     at REAL NOT NULL,
     destinations TEXT,
@@ -110,9 +113,11 @@ CREATE TABLE pruned (upto INTEGER NOT NULL);
 INSERT INTO pruned VALUES (0);
 """  # noqa: S608
 
-# Format version → the statements that change a file of that version to the next.
-MIGRATIONS = {
+# Format version → the statements that make a file of that version one of the next. A process with
+# an earlier release that has the file open can go on: it adds rows without a summary.
+UPGRADES = {
     1: f"""
+ALTER TABLE log ADD COLUMN summary TEXT;
 ALTER TABLE lease ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE lease ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX lease_owner ON lease(owner);
@@ -125,6 +130,11 @@ DROP INDEX exception_due;
 """,
 }
 
+SUMMARY_OF = "summary_of"
+"""SQL function of a payload and its digest: the conversion's summary, NULL if it is not known."""
+
+_SUMMARY = f"coalesce(summary, {SUMMARY_OF}(payload, digest))"
+
 # Number of tables and indexes: 0 in an empty file.
 COUNT_TABLES = "SELECT count(*) FROM sqlite_master"
 
@@ -133,7 +143,7 @@ _ADDRESSED = "(destinations IS NULL OR instr(destinations, char(10) || ? || char
 
 # The log
 
-LOG_COLUMNS = ("event_id", "digest", "destinations", "payload", "at")
+LOG_COLUMNS = ("event_id", "summary", "digest", "destinations", "payload", "at")
 
 
 def insert_into_log(rows: int) -> str:
@@ -146,8 +156,8 @@ def insert_into_log(rows: int) -> str:
 # Position of the newest conversion.
 END_OF_LOG = "SELECT coalesce(max(seq), 0) FROM log"
 
-# Position and content digest of an event id, to distinguish repeats from conflicts.
-LOG_DIGEST = "SELECT seq, digest FROM log WHERE event_id = ?"
+# Position and summary of an event id, to distinguish repeats from contradictions.
+LOG_SUMMARY = f"SELECT seq, {_SUMMARY} FROM log WHERE event_id = ?"  # noqa: S608
 
 # Position of an event id.
 LOG_SEQ = "SELECT seq FROM log WHERE event_id = ?"
@@ -379,9 +389,12 @@ SET_PRUNED_UPTO = "UPDATE pruned SET upto = ?"
 SETTLED_UPTO = """SELECT coalesce(min(min(cursor, coalesce(
     (SELECT min(first) - 1 FROM span WHERE destination = name), cursor))), 0) FROM destination"""
 
+# What is left of a row without its payload, for the time ?1.
+_WITHOUT_PAYLOAD = f"payload = NULL, digest = x'', summary = {_SUMMARY}, at = ?1"
+
 # Drop the payloads between two positions, except those that an exception still needs.
-DROP_PAYLOADS = """UPDATE log SET payload = NULL, at = ?1 WHERE seq > ?2 AND seq <= ?3
-    AND seq NOT IN (SELECT seq FROM exception WHERE seq > ?2 AND seq <= ?3)"""
+DROP_PAYLOADS = f"""UPDATE log SET {_WITHOUT_PAYLOAD} WHERE seq > ?2 AND seq <= ?3
+    AND seq NOT IN (SELECT seq FROM exception WHERE seq > ?2 AND seq <= ?3)"""  # noqa: S608
 
 # Note that an exception at a pruned position has ended.
 MARK_RECLAIMABLE = "INSERT OR IGNORE INTO loose VALUES (?)"
@@ -397,9 +410,9 @@ SOME_RECLAIMABLE = "SELECT seq FROM loose LIMIT ?"
 DELETE_RECLAIMABLE = "DELETE FROM loose WHERE seq = ?"
 
 # Drop one reclaimable payload, unless another exception needs it.
-DROP_RECLAIMABLE_PAYLOAD = """UPDATE log SET payload = NULL, at = ?
-    WHERE seq = ? AND payload IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM exception WHERE exception.seq = log.seq)"""
+DROP_RECLAIMABLE_PAYLOAD = f"""UPDATE log SET {_WITHOUT_PAYLOAD}
+    WHERE seq = ?2 AND payload IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM exception WHERE exception.seq = log.seq)"""  # noqa: S608
 
 # Forget some ids of payloads dropped at or before a moment; never the newest row.
 FORGET_IDS = """DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE payload IS NULL AND at <= ?
