@@ -25,6 +25,7 @@ from anytrack_async.models.identifiers import (
     Identifier,
     id_from_number,
     is_plain,
+    is_plain_id,
     without_decimal_zero,
 )
 from anytrack_async.models.validators import MAX_TEXT, is_missing
@@ -78,7 +79,7 @@ def visitor_name(value: Identifier | None) -> str | None:
 
 def visitor_id(value: Identifier | None, max_length: int = MAX_TEXT) -> str | None:
     """Return an id in a link or a cookie; one that is too long or not clean is left out."""
-    if value is None or (is_plain(value, max_length) and value[-2:] != ".0"):
+    if value is None or is_plain_id(value, max_length):
         return value
     text = _as_text(value)
     if text is None:
@@ -89,7 +90,7 @@ def visitor_id(value: Identifier | None, max_length: int = MAX_TEXT) -> str | No
 
 def to_click_id(value: Identifier | None) -> str | None:
     """Return the field ``click_id`` of a conversion; see `visitor_id`."""
-    return None if value is None else visitor_id(value, 1024)
+    return value if value is None or is_plain_id(value, 1024) else visitor_id(value, 1024)
 
 
 def _cleaned(value: object) -> str | None:
