@@ -130,20 +130,20 @@ class Dispatcher(AsyncContextManagerMixin):
         pairs = list(zip(deliveries, results, strict=True))
         new = [delivery.event_id for delivery, result in pairs if result is Appended.NEW]
         self._announce(new, names)
-        contradictions = [result for result in results if isinstance(result, Contradiction)]
-        for contradiction in contradictions:
-            self._notify(Contradicted(contradiction=contradiction))
+        contradictions = self._tell_contradictions(results)
         repeats = [delivery for delivery, result in pairs if result is not Appended.NEW]
         await self._open_deliveries.refresh(repeats)
-        deliveries = [
-            ContradictingDelivery(delivery, result)
-            if isinstance(result, Contradiction)
-            else delivery
-            for delivery, result in pairs
-        ]
+        deliveries = [_delivery_for(result, delivery) for delivery, result in pairs]
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0], deliveries)
         return deliveries
+
+    def _tell_contradictions(self, results: Sequence[AppendResult]) -> list[Contradiction]:
+        """Notify observers of the contradictions among *results*, and return them."""
+        contradictions = [result for result in results if isinstance(result, Contradiction)]
+        for contradiction in contradictions:
+            self._notify(Contradicted(contradiction=contradiction))
+        return contradictions
 
     def resolve_names(self, to: Sequence[str] | None) -> tuple[str, ...]:
         """Return the destinations that the argument *to* stands for; None is all.
@@ -302,6 +302,11 @@ class Dispatcher(AsyncContextManagerMixin):
         self._background.add(scope)
         self._tasks.start_soon(run)
         return scope
+
+
+def _delivery_for(result: AppendResult, first: Delivery) -> Delivery:
+    """Return the delivery of a conversion, given that of the first one with its event id."""
+    return ContradictingDelivery(first, result) if isinstance(result, Contradiction) else first
 
 
 class Lanes(dict[str, Lane]):
