@@ -5,6 +5,7 @@
     │   └── InvalidDestinationError    an argument names no destination (also TypeError)
     ├── InvalidArgumentError           an argument of a call is not valid (also ValueError)
     │   └── InvalidConversionError     a field of a conversion or another model is not valid
+    │       └── UnsendableError        a conversion that was read back is not valid (also TypeError)
     ├── DecodeError                    a response or a stored record cannot be read
     ├── ServiceError                   a request to a service failed
     │   ├── TransportError             no response: connection failed, timed out or broke off
@@ -63,6 +64,7 @@ __all__ = [
     "ServiceError",
     "TransportError",
     "UndeliveredError",
+    "UnsendableError",
 ]
 
 
@@ -107,6 +109,13 @@ class InvalidConversionError(InvalidArgumentError):
     Attributes:
         name: the field, with the path to it, e.g. ``"revenue"`` or ``"custom_data.plan"``.
         problem: the rule that it breaks, e.g. ``"must not be negative"``.
+    """
+
+
+class UnsendableError(InvalidConversionError, TypeError):
+    """A conversion that was read back from AnyTrack cannot be sent; the message names its fields.
+
+    It is a `TypeError` too, because `submit` needs a `Conversion`, which is always valid.
     """
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from inspect import iscoroutinefunction
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
@@ -308,13 +309,18 @@ class Observers:
             try:
                 observer.notify(event)
             except Exception as exc:
-                # The exception's text may quote a customer, its type does not.
-                logger.error(
-                    "observer %s failed with %s on %s; delivery goes on",
-                    type(observer).__name__,
-                    type(exc).__name__,
-                    type(event).__name__,
-                )
+                _log_failure(observer, exc, event)
+
+
+def _log_failure(observer: Observer, exc: Exception, event: Event) -> None:
+    with suppress(Exception):  # the application's log handlers may fail too
+        # The exception's text may quote a customer, its type does not.
+        logger.error(
+            "observer %s failed with %s on %s; delivery goes on",
+            type(observer).__name__,
+            type(exc).__name__,
+            type(event).__name__,
+        )
 
 
 class LoggingObserver:

@@ -48,6 +48,7 @@ EXAMPLES = [
     ConfigurationError("x"),
     InvalidArgumentError("limit", "must be a whole number of at least 1"),
     InvalidConversionError("revenue", "must not be negative"),
+    errors.UnsendableError("revenue", "must not be negative"),
     errors.DecodeError("x"),
     ServiceError("x", service="anytrack"),
     errors.TransportError("x", service="anytrack"),

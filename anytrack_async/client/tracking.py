@@ -66,7 +66,7 @@ class Tracking:
             QueueFullError: the outbox is full and ``on_full="raise"``; nothing was accepted.
             ClosedError: the client is not open; nothing was accepted.
             OutboxError: the conversion could not be stored; nothing was accepted.
-            InvalidConversionError: *conversion* was read back and cannot be sent; the message
+            UnsendableError: *conversion* was read back and cannot be sent; the message
                 names its invalid fields.
             TypeError: *conversion* is not a `Conversion`, or *to* not a list of destinations that
                 the client has (`InvalidDestinationError`).
@@ -87,7 +87,7 @@ class Tracking:
                 ``on_conflict="raise"``. The error names the first of them; all other conversions of
                 the call are accepted, and ``error.deliveries`` has the deliveries of all.
             QueueFullError: the outbox has no space for all conversions; none was accepted.
-            InvalidConversionError: one was read back and cannot be sent; none was accepted.
+            UnsendableError: one was read back and cannot be sent; none was accepted.
             TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
         """
         batch = _check_conversions(conversions)  # all conversions, before any is stored
@@ -126,7 +126,7 @@ class Tracking:
                 ``on_conflict="raise"``; after the reports of everything that was read.
             QueueFullError: the outbox is full and ``on_full="raise"``; conversions that were not
                 reported by then may not have been accepted.
-            InvalidConversionError: *source* yielded a conversion that was read back and cannot be
+            UnsendableError: *source* yielded a conversion that was read back and cannot be
                 sent.
             TypeError: *source* yielded an object that is not a `Conversion`.
             Exception: the exception that *source* raised, after the reports of all its conversions.
@@ -293,7 +293,7 @@ class Pushing:
         Raises:
             ConfigurationError: no sink is passed and the client has no sink for Meta.
             ClosedError: no sink is passed and the client is closed or closing.
-            InvalidConversionError: *conversion* was read back and cannot be sent; the message
+            UnsendableError: *conversion* was read back and cannot be sent; the message
                 names its invalid fields.
             TypeError: *conversion* is not a `Conversion`.
         """

@@ -25,7 +25,6 @@ from anytrack_async.errors import (
     ConfigurationError,
     ConflictError,
     DeliveryError,
-    InvalidConversionError,
 )
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
@@ -203,7 +202,7 @@ async def feed(source: Source, submit: Submit, size: int) -> None:
     iterable are passed on as soon as *submit* has returned: an item never waits for the next one.
 
     Raises:
-        InvalidConversionError: an item was read back and cannot be sent; everything before it was
+        UnsendableError: an item was read back and cannot be sent; everything before it was
             passed on.
         TypeError: an item is not a `Conversion`; everything before it was passed on.
         Exception: the exception that *source* raised; everything before it was passed on.
@@ -264,7 +263,7 @@ def _sendable(batch: Sequence[Any]) -> tuple[Sequence[Conversion], Exception | N
     for item in batch:
         try:
             conversions.append(to_sendable(item))
-        except (InvalidConversionError, TypeError) as exc:
+        except TypeError as exc:  # an `UnsendableError` too
             return conversions, exc
     return conversions, None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from anytrack_async.errors import InvalidConversionError
+from anytrack_async.errors import InvalidConversionError, UnsendableError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.validators import utc
 
@@ -91,11 +91,14 @@ def to_sendable(value: object) -> Conversion:
     """Return *value* as a conversion that can be sent: only a recorded one needs validation.
 
     Raises:
-        InvalidConversionError: a recorded conversion is not valid; the message names the fields.
+        UnsendableError: a recorded conversion is not valid; the message names the fields.
         TypeError: *value* is not a `Conversion`.
     """
     if isinstance(value, RecordedConversion):
-        return value.to_conversion()
+        try:
+            return value.to_conversion()
+        except InvalidConversionError as exc:
+            raise UnsendableError(exc.name, exc.problem) from None
     if not isinstance(value, Conversion):
         raise TypeError(f"expected Conversion objects, got {type(value).__name__}")
     return value

@@ -113,7 +113,11 @@ def _country(value: OneOrMany) -> tuple[str, ...]:
 def _external_id(value: Ids) -> tuple[str, ...]:
     if value is _NONE_GIVEN:
         return _NONE_GIVEN
-    return tuple(map(without_decimal_zero, _texts("external_id", value)))
+    ids = _texts("external_id", value)
+    for text in ids:
+        if text[-2:] == ".0":
+            return tuple(map(without_decimal_zero, ids))
+    return ids
 
 
 def _texts(field: str, value: object) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from anytrack_async.models.identifiers import (
     Identifier,
     id_from_number,
     is_plain,
+    is_plain_id,
     without_decimal_zero,
 )
 from anytrack_async.models.validators import MAX_TEXT, is_missing
@@ -149,7 +150,7 @@ def visitor_id(
         max_length: characters that it may have.
         kind: noted if it is left out.
     """
-    if value is None or (is_plain(value, max_length) and value[-2:] != ".0"):
+    if value is None or is_plain_id(value, max_length):
         return value
     text = _as_text(value)
     if text is None:
@@ -164,7 +165,9 @@ def visitor_id(
 
 def to_click_id(value: Identifier | None) -> str | None:
     """Return the field ``click_id`` of a conversion; see `visitor_id`."""
-    return None if value is None else visitor_id(value, 1024, "unusable click ids")
+    if value is None or is_plain_id(value, 1024):
+        return value
+    return visitor_id(value, 1024, "unusable click ids")
 
 
 def _cleaned(value: object) -> str | None:

@@ -47,8 +47,9 @@ _NATIONAL = re.compile(
 )
 
 # Fields whose values many customers share, so that their hashes are cached.
-_SHARED = dict(ge="gender", ct="city", st="state", zp="postal_code", country="country")
-_shared_values = attrgetter(*_SHARED.values())
+_SHARED = ("ge", "ct", "st", "zp", "country")
+_SHARED_FIELDS = ("gender", "city", "state", "postal_code", "country")
+_shared_values = attrgetter(*_SHARED_FIELDS)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -200,7 +201,8 @@ def _add_other_data(
 
 
 def _add_shared(user: dict[str, Any], customer: Customer, found: Weaknesses) -> None:
-    for (name, field), values in zip(_SHARED.items(), _shared_values(customer), strict=True):
+    rows = zip(_SHARED, _SHARED_FIELDS, _shared_values(customer), strict=True)
+    for name, field, values in rows:
         if values:
             if hashes := hashed_shared(name, values):
                 user[name] = [*hashes]

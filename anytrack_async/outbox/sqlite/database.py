@@ -14,6 +14,7 @@ from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError, OutboxError, SchemaVersionError
 from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.owners import Owner
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -34,6 +35,7 @@ class Database:
     Attributes:
         sql: the connection; outside a transaction each statement commits by itself.
         clock: unix seconds.
+        owner: this object among all that have the file open.
         foreign: destination → two positions, and how many conversions between them are not
             addressed to it; see `backlog.Backlog`.
     """
@@ -41,6 +43,7 @@ class Database:
     def __init__(self, path: Path, sql: sqlite3.Connection, clock: Callable[[], float]) -> None:
         self.sql = sql
         self.clock = clock
+        self.owner = Owner(path.absolute())
         self.foreign: dict[str, tuple[int, int, int]] = {}
         self._path = path
         self._synced = False
@@ -81,11 +84,13 @@ class Database:
         return outbox_error(error, self._path)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file and end the owner."""
         try:
             self.sql.close()
         except sqlite3.Error as exc:
             raise self.outbox_error(exc) from exc
+        finally:
+            self.owner.close()
 
     @contextmanager
     def transaction(self, *, synced: bool) -> Iterator[sqlite3.Connection]:
@@ -187,12 +192,19 @@ def _create_or_upgrade(sql: sqlite3.Connection) -> None:
     version = _format_version(sql)
     if version == queries.FORMAT_VERSION:
         return
-    if not version:
+    if version:
+        for old_version in range(version, queries.FORMAT_VERSION):
+            _run_script(sql, queries.UPGRADES[old_version])
+    else:
+        _run_script(sql, queries.TABLES)
         sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    statements = queries.UPGRADES[version - 1 :] if version else queries.TABLES.split(";")
-    for statement in statements:
-        sql.execute(statement)
     sql.execute(f"PRAGMA user_version = {queries.FORMAT_VERSION}")
+
+
+def _run_script(sql: sqlite3.Connection, script: str) -> None:
+    # Not `executescript`, which would commit the transaction.
+    for statement in script.split(";"):
+        sql.execute(statement)
 
 
 def _summary_of(payload: bytes | None, digest: bytes) -> str | None:
