@@ -108,7 +108,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         )
         # Without AnyTrack's sink: there are no pushes to AnyTrack.
         self._sinks = {sink.name: sink for sink in sinks}
-        for sink in sinks:
+        for sink in all_sinks:
             if isinstance(sink, SupportsObserver):
                 sink.set_observer(observer)
 
