@@ -136,9 +136,13 @@ class Dispatcher(AsyncContextManagerMixin):
         new = list(compress(conversions, are_new))
         self._announce(new, [conversion.event_id for conversion in new], names)
         contradictions = self._tell_contradictions(results)
-        repeats = [delivery for delivery, result in pairs if result is not Appended.NEW]
-        await self._open_deliveries.refresh(repeats)
-        deliveries = [_delivery_for(result, delivery) for delivery, result in pairs]
+        firsts = [
+            delivery if result is Appended.NEW else self._open_deliveries.first(delivery)
+            for delivery, result in pairs
+        ]
+        is_repeat = [result is not Appended.NEW for result in results]
+        await self._open_deliveries.refresh([*compress(firsts, is_repeat)])
+        deliveries = list(map(_delivery_for, results, firsts))
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0], deliveries)
         return deliveries
