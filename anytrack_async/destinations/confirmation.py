@@ -43,7 +43,7 @@ def confirms(response: Response, own_fields: Collection[str] = ()) -> bool:
     """
     content = response.content.strip()
     if not content:
-        return response.status in _STATUSES_WITHOUT_BODY
+        return confirms_without_body(response)
     if content.lower() == b"success":
         return True
     try:
@@ -53,6 +53,11 @@ def confirms(response: Response, own_fields: Collection[str] = ()) -> bool:
     if isinstance(body, dict):
         return not body or _object_confirms(body, own_fields)
     return isinstance(body, str) and _is_positive(body)
+
+
+def confirms_without_body(response: Response) -> bool:
+    """Return whether *response*, a 2xx, has no body and confirms the request by its status."""
+    return response.status in _STATUSES_WITHOUT_BODY and not response.content.strip()
 
 
 def _object_confirms(body: Mapping[str, Any], own_fields: Collection[str]) -> bool:

@@ -62,7 +62,7 @@ class StoredEntry(NamedTuple):
         seq: position in the log.
         accepted_at: time of acceptance, unix seconds.
         payload: the encoded conversion.
-        digest: digest of its content.
+        digest: digest of the payload.
         attempts: number of failed deliveries to this destination so far.
     """
 
