@@ -277,6 +277,8 @@ def _candidates(value: object) -> Iterator[str]:
 
 
 def _public_or_none(text: str) -> str | None:
+    if "." in text and _CERTAINLY_PUBLIC(text):
+        return text
     address = _address_or_none(text)
     return str(address) if address is not None and _is_public(address) else None
 
@@ -287,8 +289,6 @@ def _address_or_none(text: str) -> IPv4Address | IPv6Address | None:
         text = match[1]
     elif text.count(":") == 1:  # an IPv4 address and its port
         text = text.partition(":")[0]
-    if "." in text and _CERTAINLY_PUBLIC(text):
-        return text
     try:
         # Without the interface (fe80::1%eth0), or the network (203.0.113.5/32, as databases have).
         address = ip_address(text.partition("%")[0].partition("/")[0])
