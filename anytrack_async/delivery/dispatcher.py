@@ -39,7 +39,7 @@ from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.models.visitor import NOTED_KINDS
-from anytrack_async.outbox.base import Appended, AppendResult, LimitsAttempts, Outbox
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox, ServesOneClient
 from anytrack_async.settings.delivery import DeliverySettings
 
 _MAX_SKIPPED = 1_000
@@ -136,9 +136,13 @@ class Dispatcher(AsyncContextManagerMixin):
         new = list(compress(conversions, are_new))
         self._announce(new, [conversion.event_id for conversion in new], names)
         contradictions = self._tell_contradictions(results)
-        repeats = [delivery for delivery, result in pairs if result is not Appended.NEW]
-        await self._open_deliveries.refresh(repeats)
-        deliveries = [_delivery_for(result, delivery) for delivery, result in pairs]
+        firsts = [
+            delivery if result is Appended.NEW else self._open_deliveries.first(delivery)
+            for delivery, result in pairs
+        ]
+        is_repeat = [result is not Appended.NEW for result in results]
+        await self._open_deliveries.refresh([*compress(firsts, is_repeat)])
+        deliveries = list(map(_delivery_for, results, firsts))
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0], deliveries)
         return deliveries
@@ -212,6 +216,8 @@ class Dispatcher(AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         failure: BaseException | None = None
+        if isinstance(self.outbox, ServesOneClient):
+            self.outbox.attach(self._settings.retry.attempts)
         try:
             await self._open()
             # Shielded: cancelling the caller must not drop accepted conversions. The shield still
@@ -239,8 +245,6 @@ class Dispatcher(AsyncContextManagerMixin):
             raise self._undelivered.error()
 
     async def _open(self) -> None:
-        if isinstance(self.outbox, LimitsAttempts):
-            self.outbox.limit_attempts(self._settings.retry.attempts)
         await self.outbox.open(self.destinations, from_start=self._from_start)
         self._undelivered = Undelivered(self.outbox)
         await warn_of_orphans(self.outbox, self.destinations)
