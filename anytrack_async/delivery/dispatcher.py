@@ -39,7 +39,7 @@ from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.models.visitor import NOTED_KINDS
-from anytrack_async.outbox.base import Appended, AppendResult, LimitsAttempts, Outbox
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox, ServesOneClient
 from anytrack_async.settings.delivery import DeliverySettings
 
 _MAX_SKIPPED = 1_000
@@ -216,6 +216,8 @@ class Dispatcher(AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         failure: BaseException | None = None
+        if isinstance(self.outbox, ServesOneClient):
+            self.outbox.attach(self._settings.retry.attempts)
         try:
             await self._open()
             # Shielded: cancelling the caller must not drop accepted conversions. The shield still
@@ -243,8 +245,6 @@ class Dispatcher(AsyncContextManagerMixin):
             raise self._undelivered.error()
 
     async def _open(self) -> None:
-        if isinstance(self.outbox, LimitsAttempts):
-            self.outbox.limit_attempts(self._settings.retry.attempts)
         await self.outbox.open(self.destinations, from_start=self._from_start)
         self._undelivered = Undelivered(self.outbox)
         await warn_of_orphans(self.outbox, self.destinations)

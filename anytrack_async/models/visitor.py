@@ -204,16 +204,18 @@ today eight characters. (Meta: Conversions API, parameter builder library.)"""
 _MARKERS = re.compile(rf"(?:\.{BUILDER_MARKER})+$", re.ASCII)
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_GROUP = r"[1-9a-f][0-9a-f]{0,3}"
 # The addresses that are certainly public; all others are looked at by `ipaddress`, which takes
 # twenty times as long. Excluded in IPv4: 0, 10, 127, from 224 on, 100.64/10, 169.254/16, 172.16/12,
-# 192.0.0/24, 192.168/16, 198.18/15. Accepted in IPv6: 2000::/4 written in eight groups, without
-# 2001:0::/20, which has special uses, and 2002::/16, which maps IPv4.
+# 192.0.0/24, 192.168/16, 198.18/15. Accepted in IPv6: 2000::/4 written in eight groups, or in up to
+# six groups with "::", without 2001:0::/20, which has special uses, and 2002::/16, which maps IPv4.
 _CERTAINLY_PUBLIC = re.compile(
     rf"(?!(?:0|10|127|22[4-9]|2[3-5][0-9])\.)"
     rf"(?!100\.(?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.|169\.254\.|172\.(?:1[6-9]|2[0-9]|3[01])\.)"
     rf"(?!192\.(?:0\.0|168)\.|198\.1[89]\.)"
     rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}"
-    r"|2(?!001:[0-9a-f]{1,3}:|001:0|002:)[0-9a-f]{3}(?::[0-9a-f]{1,4}){7}"
+    r"|2(?!001:[0-9a-f]{0,3}:|001:0|002:)[0-9a-f]{3}"
+    rf"(?:(?::[0-9a-f]{{1,4}}){{7}}|(?!(?:[^:]*:){{7}})(?::{_GROUP})*::{_GROUP}(?::{_GROUP})*)"
 ).fullmatch
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::[0-9]*)?")
 # Between addresses; invisible characters come with copied text.
@@ -285,6 +287,8 @@ def _all_candidates(value: object) -> Iterator[str]:
 
 
 def _public_or_none(text: str) -> str | None:
+    if "." in text and _CERTAINLY_PUBLIC(text):
+        return text
     address = _address_or_none(text)
     return str(address) if address is not None and _is_public(address) else None
 

@@ -145,6 +145,36 @@ def test_the_fast_check_accepts_only_public_addresses(address: IPv4Address | IPv
             assert visitor._is_public(address)
 
 
+groups = st.sampled_from([0, 0, 1, 0xDB8, 0x200]) | st.integers(0, 0xFFFF)
+
+
+@given(st.integers(0x2000, 0x3FFF), st.lists(groups, min_size=7, max_size=7))
+def test_the_fast_check_accepts_shortened_addresses_as_they_are_written(
+    first: int, rest: list[int]
+):
+    text = IPv6Address(":".join(f"{group:x}" for group in (first, *rest))).compressed
+
+    if visitor._CERTAINLY_PUBLIC(text):
+        assert visitor._public_or_none(text) == text
+
+
+@pytest.mark.parametrize(
+    ("address", "accepted"),
+    [
+        *(("2a00:1450:4001:82a::200e", True), ("2606:4700::6810:84e5", True), ("2a02::1", True)),
+        *(
+            ("2a02:1::0:1", False),
+            ("2a02:01::1", False),
+            ("2a02::1::2", False),
+            ("2a02:::1", False),
+        ),
+        *(("2a02:1:2:3:4:5::6", False), ("2a02::1:2:3:4:5:6", False), ("2001::1", False)),
+    ],
+)
+def test_the_fast_check_accepts_up_to_six_groups_without_zeros(address: str, accepted: bool):
+    assert bool(visitor._CERTAINLY_PUBLIC(address)) is accepted
+
+
 def test_the_fast_check_knows_every_network_of_version_4():
     for high in range(256):
         for low in (0, 1, 15, 16, 18, 19, 20, 31, 32, 63, 64, 99, 100, 127, 128, 168, 254, 255):
