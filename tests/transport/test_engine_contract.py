@@ -16,7 +16,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from anytrack_async.settings.http import HttpSettings
+from anytrack_async.settings.http import HttpSettings, ResponseLimits
 from anytrack_async.transport.aiohttp import AiohttpEngine
 from anytrack_async.transport.httpx import HttpxEngine
 from anytrack_async.transport.message import Engine, Request, Response, TotalTimeout
@@ -44,7 +44,7 @@ class EngineContract:
     """Every promise of `Engine` as a test; a subclass says how to `make` one."""
 
     def make(
-        self, url: str, *, timeout: float, total_timeout: float | None, keepalive: float
+        self, url: str, http: HttpSettings, *, total_timeout: float | None, keepalive: float
     ) -> Engine:
         """Return a new engine for requests to *url*; all times are in seconds."""
         raise NotImplementedError
@@ -57,11 +57,13 @@ class EngineContract:
         timeout: float = 5.0,
         total_timeout: float | None = None,
         keepalive: float = 15.0,
+        **limits: int,
     ) -> AsyncIterator[tuple[Engine, RawServer]]:
         """Run a server and an engine, which must leave no connection open."""
         async with serving(handler) as server:
+            http = HttpSettings(timeout=timeout, limits=ResponseLimits(**limits))
             engine = self.make(
-                server.url, timeout=timeout, total_timeout=total_timeout, keepalive=keepalive
+                server.url, http, total_timeout=total_timeout, keepalive=keepalive
             )
             try:
                 yield engine, server
@@ -113,7 +115,7 @@ class EngineContract:
 
     @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 1_048_576, 1_048_577, 3_000_000])
     async def test_a_body_of_any_size_is_sent_and_read_whole(self, size: int) -> None:
-        async with self.running(echo) as (engine, server):
+        async with self.running(echo, max_reply=3_000_000) as (engine, server):
             response = await engine.exchange(_request(server, b"x" * size))
 
         assert response.content == b"x" * size
@@ -248,13 +250,13 @@ class EngineContract:
             assert server.connections == 4
 
     async def test_a_refused_connection_is_a_connect_error_with_its_reason(self) -> None:
-        engine = self.make(UNUSED, timeout=5, total_timeout=None, keepalive=15)
+        engine = self.make(UNUSED, HttpSettings(timeout=5), total_timeout=None, keepalive=15)
         with pytest.raises(httpx.ConnectError, match=r"[Cc]onnect"):
             await engine.exchange(Request("anytrack", "GET", UNUSED, {}))
         await engine.aclose()
 
     async def test_no_error_quotes_the_query(self) -> None:
-        engine = self.make(UNUSED, timeout=5, total_timeout=None, keepalive=15)
+        engine = self.make(UNUSED, HttpSettings(timeout=5), total_timeout=None, keepalive=15)
         with pytest.raises(httpx.ConnectError) as caught:
             await engine.exchange(Request("anytrack", "GET", f"{UNUSED}/?email={_EMAIL}", {}))
         await engine.aclose()
@@ -279,7 +281,7 @@ class EngineContract:
     async def test_a_server_that_reads_nothing_is_a_timeout(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as sock:
             url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-            engine = self.make(url, timeout=0.2, total_timeout=0.4, keepalive=15)
+            engine = self.make(url, HttpSettings(timeout=0.2), total_timeout=0.4, keepalive=15)
             with pytest.raises(httpx.TimeoutException):
                 await engine.exchange(Request("anytrack", "POST", url, {}, b"x" * 30_000_000))
             await engine.aclose()
@@ -366,19 +368,17 @@ def context() -> ssl.SSLContext:
 
 
 class TestPool(EngineContract):
-    def make(self, url, *, timeout, total_timeout, keepalive):
-        http = HttpSettings(timeout=timeout)
+    def make(self, url, http, *, total_timeout, keepalive):
         return Pool(url, http, context(), total_timeout=total_timeout, keepalive=keepalive)
 
 
 class TestAiohttpEngine(EngineContract):
-    def make(self, url, *, timeout, total_timeout, keepalive):
-        http = HttpSettings(timeout=timeout)
+    def make(self, url, http, *, total_timeout, keepalive):
         return AiohttpEngine(http, context(), total_timeout=total_timeout, keepalive=keepalive)
 
 
 class TestHttpxEngine(EngineContract):
-    def make(self, url, *, timeout, total_timeout, keepalive):
+    def make(self, url, http, *, total_timeout, keepalive):
         limits = httpx.Limits(keepalive_expiry=keepalive)
         transport = httpx.AsyncHTTPTransport(verify=context(), limits=limits)
-        return HttpxEngine(transport, HttpSettings(timeout=timeout), total_timeout=total_timeout)
+        return HttpxEngine(transport, http, total_timeout=total_timeout)

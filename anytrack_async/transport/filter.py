@@ -1,0 +1,238 @@
+"""`ResponseFilter`: the bytes of a response, limited and in one form, on their way to a parser.
+
+The HTTP parsers of the engines, h11 and llhttp, differ in what they limit and in what they forgive.
+The filter reads a response before them: it counts, drops what the client has no use for
+(informational responses, chunk extensions, trailers, bytes behind the response), and rewrites
+the unusual. A parser behind it gets one plain response, so all engines behave alike.
+
+A response with a `Content-Length` costs three regular expressions over its head; its body passes
+without a copy.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+import httpx
+
+from anytrack_async.settings.http import ResponseLimits
+from anytrack_async.transport.message import LimitExceeded
+
+_FRAMING_SHARE = 4  # a chunked body may add a byte of framing to every four bytes of data
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_HEAD_END = re.compile(rb"\n\r?\n")
+_HEAD = re.compile(
+    rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\x00\r\n\v\f]*+)?"
+    rb"(?:\r?\n" + _TOKEN + rb":[^\x00\r\n\v\f]*+)*+"
+    rb"\r?\n\r?\n"
+)
+_FOLD = re.compile(rb"[ \t]*+\r?\n[ \t]++")
+_FRAMING = re.compile(
+    rb"\n(content-length|transfer-encoding):[ \t]*+([^\r\n]*?)[ \t]*\r?(?=\n)", re.IGNORECASE
+)
+_LENGTH = re.compile(rb"[0-9]{1,20}")
+# The size of a chunk, with the line end of the chunk before it.
+_CHUNK_START = re.compile(rb"\r\n([0-9A-Fa-f]{1,20})(?:;[^\r\n]*+)?[ \t]*\r\n")
+_LINE_END = b"\r\n"
+
+
+class _Part(Enum):
+    HEAD = "head"
+    SIZED = "sized"  # a body of known length, or none
+    CHUNKED = "chunked"
+    TRAILERS = "trailers"
+    UNSIZED = "unsized"  # a body that ends with the connection
+
+
+class ResponseFilter:
+    """The responses of one connection, one after the other.
+
+    Args:
+        limits: of each response.
+
+    Attributes:
+        surplus: whether the server has sent bytes behind the response; they are dropped, and the
+            connection is not fit for another request.
+    """
+
+    def __init__(self, limits: ResponseLimits) -> None:
+        self._limits = limits
+        self._part = _Part.SIZED
+        self._remaining = 0  # bytes until the end of a sized body, or of the current chunk
+        self._held = b""  # the start of a head or line that has not arrived whole
+        self._has_body = True
+        self._informational = 0
+        self._framing = 0  # bytes of a chunked body that are not data
+        self._data = 0  # bytes of a chunked body that are
+        self.surplus = False
+
+    def start(self, method: str) -> None:
+        """Expect the response to a request with *method*."""
+        self._part = _Part.HEAD
+        self._held = b""
+        self._has_body = method != "HEAD"
+        self._informational = 0
+        self.surplus = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what the parser is to read for *data*, the next bytes from the server.
+
+        Raises:
+            LimitExceeded: head, headers, framing or informational responses are over their limit.
+            httpx.RemoteProtocolError: the response is not valid HTTP.
+        """
+        match self._part:
+            case _Part.HEAD:
+                return self._feed_head(data)
+            case _Part.SIZED:
+                return self._feed_sized(data)
+            case _Part.CHUNKED:
+                return self._feed_chunked(data)
+            case _Part.TRAILERS:
+                return self._feed_trailers(data)
+            case _:
+                return data
+
+    # The head
+
+    def _feed_head(self, data: bytes) -> bytes:
+        search_from = max(len(self._held) - 2, 0)
+        data = self._held + data
+        while end := _HEAD_END.search(data, search_from):
+            head, data = data[: end.end()], data[end.end() :]
+            self._check_head(head)
+            if passed := self._read_head(head):
+                self._held = _LINE_END if self._part is _Part.CHUNKED else b""
+                return passed + self.feed(data) if data else passed
+            search_from = 0
+        self._check_head(data)
+        self._held = data
+        return b""
+
+    def _check_head(self, head: bytes) -> None:
+        limits = self._limits
+        if len(head) > limits.max_head:
+            raise LimitExceeded("max_head", limits.max_head)
+        if head.count(b"\n") > limits.max_headers + 2:  # with the status line and the empty line
+            raise LimitExceeded("max_headers", limits.max_headers)
+
+    def _read_head(self, head: bytes) -> bytes | None:
+        """Return *head* for the parser; None if it is of an informational response."""
+        if b"\n " in head or b"\n\t" in head:
+            head = _FOLD.sub(b" ", head)  # a header on several lines, as RFC 9112 (5.2) demands
+        match = _HEAD.fullmatch(head)
+        if match is None:
+            raise httpx.RemoteProtocolError("the head of the response is not valid")
+        status = int(match[1])
+        if status < 200:
+            self._count_informational(status)
+            return None
+        fields = _FRAMING.findall(head)
+        framing = self._read_framing(status, fields)
+        if not fields or (framing and len(fields) == 1 and b"," not in fields[0][1]):
+            return head
+        # The same length twice, a length beside chunks, either without a body: the parser gets what
+        # holds.
+        head = _FRAMING.sub(b"", head)
+        return head if framing is None else head.replace(b"\n", b"\n" + framing + _LINE_END, 1)
+
+    def _count_informational(self, status: int) -> None:
+        if status == 101:
+            raise httpx.RemoteProtocolError("the server switches protocols unasked")
+        self._informational += 1
+        if self._informational > self._limits.max_informational:
+            raise LimitExceeded("max_informational", self._limits.max_informational)
+
+    def _read_framing(self, status: int, fields: list[tuple[bytes, bytes]]) -> bytes | None:
+        """Note how the body ends, and return the header that says so.
+
+        Source: RFC 9112, section 6.3.
+        """
+        codings = [value.lower() for name, value in fields if name[:1] in b"Tt"]
+        values = [value for name, value in fields if name[:1] in b"Cc"]
+        lengths = {length.strip(b" \t") for value in values for length in value.split(b",")}
+        self._part, self._remaining = _Part.SIZED, 0
+        if not self._has_body or status in (204, 304):
+            return None
+        if codings:
+            if codings != [b"chunked"]:
+                raise httpx.RemoteProtocolError("the transfer coding is not supported")
+            self._part, self._framing, self._data = _Part.CHUNKED, 0, 0
+            return b"Transfer-Encoding: chunked"
+        if not lengths:
+            self._part = _Part.UNSIZED
+            return None
+        length = lengths.pop()
+        if lengths or not _LENGTH.fullmatch(length):
+            raise httpx.RemoteProtocolError("the content length is not valid")
+        self._remaining = int(length)
+        return b"Content-Length: " + length
+
+    # The body
+
+    def _feed_sized(self, data: bytes) -> bytes:
+        if len(data) > self._remaining:
+            self.surplus = True
+            data = data[: self._remaining]
+        self._remaining -= len(data)
+        return data
+
+    def _feed_chunked(self, data: bytes) -> bytes:
+        # The chunks of one read become a single one: "1\r\na\r\n1\r\nb\r\n" → "2\r\nab\r\n". A body
+        # in chunks of one byte, which costs a parser more than ten times as much, is cheap this
+        # way.
+        data = self._held + data
+        pieces = []
+        position = self._take_chunk(data, 0, pieces)
+        while not self._remaining and (start := _CHUNK_START.match(data, position)):
+            self._count_framing(start.end() - position)
+            position = start.end()
+            self._remaining = int(start[1], 16)
+            if not self._remaining:
+                self._part, self._held = _Part.TRAILERS, b"\n"
+                return _one_chunk(pieces) + self._feed_trailers(data[position:])
+            position = self._take_chunk(data, position, pieces)
+        self._held = data[position:]
+        if not self._remaining:
+            self._check_chunk_start()
+        return _one_chunk(pieces)
+
+    def _take_chunk(self, data: bytes, position: int, pieces: list[bytes]) -> int:
+        end = position + self._remaining
+        piece = data[position:end]
+        if piece:
+            pieces.append(piece)
+            self._remaining -= len(piece)
+            self._data += len(piece)
+        return position + len(piece)
+
+    def _check_chunk_start(self) -> None:
+        # "\r\n5;ext" may still become valid; "5\r\n", without the line end of the last chunk, and
+        # "\r\nfive\r\n" may not.
+        held = self._held
+        if held[:2] != _LINE_END[: len(held)] or b"\n" in held[2:]:
+            raise httpx.RemoteProtocolError("a chunk of the response is not valid")
+        if len(held) > self._limits.max_head:
+            raise LimitExceeded("max_head", self._limits.max_head)
+
+    def _feed_trailers(self, data: bytes) -> bytes:
+        data = self._held + data
+        end = _HEAD_END.search(data)
+        if end is None:
+            self._count_framing(len(data) - len(self._held))
+            self._held = data[-2:]  # enough to recognise an empty line
+            return b""
+        self._part, self._held, self._remaining = _Part.SIZED, b"", 0
+        self.surplus = end.end() < len(data)
+        return b"0\r\n\r\n"
+
+    def _count_framing(self, size: int) -> None:
+        self._framing += size
+        if self._framing > self._limits.max_head + self._data // _FRAMING_SHARE:
+            raise LimitExceeded("max_head", self._limits.max_head)
+
+
+def _one_chunk(pieces: list[bytes]) -> bytes:
+    data = b"".join(pieces)
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
