@@ -1,5 +1,6 @@
 """`HttpSettings`: connections, timeouts, the engine; with `Retry` (attempts and their waits) and
-`ResponseLimits` (the largest response that is read)."""
+`ResponseLimits` (the largest response that is read).
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import ssl
 from functools import lru_cache
 from io import BytesIO
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import httpx
@@ -16,7 +16,6 @@ from yarl import URL
 
 from anytrack_async.settings.http import HttpSettings, ResponseLimits
 from anytrack_async.transport.body import BodyReader
-from anytrack_async.transport.connection import is_readable
 from anytrack_async.transport.filter import ResponseFilter
 from anytrack_async.transport.message import Request, Response, TotalTimeout
 
@@ -54,6 +53,7 @@ class AiohttpEngine:
         keepalive: float = 15.0,
     ) -> None:
         self._limits = limits = http.limits
+        self._small_size = min(limits.max_body, limits.max_reply)  # bytes of any allowed body
         timeout = _finite(http.timeout)
         self._http = aiohttp.ClientSession(
             connector=_FilteringConnector(
@@ -82,7 +82,15 @@ class AiohttpEngine:
                 data=BytesIO(content) if content and len(content) > _STREAMED_SIZE else content,
                 allow_redirects=False,
             )
-            body = await self._read(request, response)
+            stream = response.content
+            if (
+                stream.is_eof()
+                and stream.total_bytes <= self._small_size
+                and "Content-Encoding" not in response.headers
+            ):
+                body = stream.read_nowait()
+            else:
+                body = await self._read(request, response)
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             raise _httpx_error(exc) from None  # aiohttp's messages quote the URL and its query
         except (RuntimeError, asyncio.CancelledError) as exc:
@@ -95,9 +103,8 @@ class AiohttpEngine:
     async def _read(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
         try:
             body = BodyReader(request, response.status, response.headers, self._limits)
-            stream = response.content
             _watch(response)
-            while data := await stream.readany():
+            while data := await response.content.readany():
                 await body.add(data)
             return body.content()
         except BaseException:
@@ -119,21 +126,16 @@ class _FilteringConnector(aiohttp.TCPConnector):
     async def connect(self, req: aiohttp.ClientRequest, *args: Any, **options: Any) -> Connection:
         """Return an idle or a new connection for *req*."""
         connection = await super().connect(req, *args, **options)
-        while (reader := self._reader(connection)).stale:
+        handler = connection.protocol
+        if handler is None or (transport := handler.transport) is None:
             connection.close()
-            connection = await super().connect(req, *args, **options)
-        reader.start(req.method)
-        return connection
-
-    def _reader(self, connection: Connection) -> _FilteringProtocol:
-        handler, transport = connection.protocol, _transport(connection)
-        if handler is None or transport is None:
             raise httpx.ReadError("the server closed the connection")
         reader = transport.get_protocol()
         if not isinstance(reader, _FilteringProtocol):
             reader = _FilteringProtocol(handler, transport, self._limits)
             transport.set_protocol(reader)
-        return reader
+        reader.start(req.method)
+        return connection
 
 
 class _FilteringProtocol(asyncio.Protocol):
@@ -151,21 +153,14 @@ class _FilteringProtocol(asyncio.Protocol):
         self._handler = handler
         self._transport = transport
         self._filter = ResponseFilter(limits)
-        self._used = False  # by a request before this one
         self._error: Exception | None = None
         self._stream: aiohttp.StreamReader | None = None
         self.pause_writing = handler.pause_writing  # type: ignore[method-assign]
         self.resume_writing = handler.resume_writing  # type: ignore[method-assign]
         self.eof_received = handler.eof_received  # type: ignore[method-assign]
 
-    @property
-    def stale(self) -> bool:
-        """Whether the server closed the idle connection, or sent bytes without a request."""
-        return self._used and is_readable(self._transport.get_extra_info("socket"))
-
     def start(self, method: str) -> None:
         """Expect the response to a request with *method*."""
-        self._used = True
         self._stream = None
         self._filter.start(method)
 
@@ -209,16 +204,10 @@ class _FilteringProtocol(asyncio.Protocol):
 def _watch(response: aiohttp.ClientResponse) -> None:
     # A response that has ended has given its connection back. One that was cut off has a connection
     # without a transport, and an error in its stream.
-    connection = response.connection
-    transport = connection and _transport(connection)
+    handler = response.connection.protocol if response.connection is not None else None
+    transport = handler.transport if handler is not None else None
     if transport is not None:
-        reader = transport.get_protocol()
-        assert isinstance(reader, _FilteringProtocol)
-        reader.watch(response.content)
-
-
-def _transport(connection: Connection) -> asyncio.Transport | None:
-    return None if connection.protocol is None else connection.protocol.transport
+        cast("_FilteringProtocol", transport.get_protocol()).watch(response.content)
 
 
 def _finite(seconds: float | None) -> float | None:

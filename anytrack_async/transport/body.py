@@ -10,7 +10,7 @@ import anyio.lowlevel
 import httpx
 
 from anytrack_async.settings.http import ResponseLimits
-from anytrack_async.transport.message import LimitExceeded, Request
+from anytrack_async.transport.message import LimitExceeded, Request, body_limit
 
 _INPUT_SIZE = 4_096  # bytes that are decompressed at a time
 _OUTPUT_SIZE = 65_536  # bytes that a step of decompression returns at most
@@ -41,9 +41,7 @@ class BodyReader:
     def __init__(
         self, request: Request, status: int, headers: Mapping[str, str], limits: ResponseLimits
     ) -> None:
-        read = request.method == "GET" and 200 <= status < 300
-        self._setting = "max_body" if read else "max_reply"
-        self._limit = limits.max_body if read else limits.max_reply
+        self._setting, self._limit = body_limit(limits, request.method, status)
         self._pieces: list[bytes] = []
         self._received = 0
         self._inflaters: Sequence[_Inflater] = ()
@@ -60,6 +58,8 @@ class BodyReader:
             LimitExceeded: it may not.
         """
         if size > self._limit:
+            # The error's traceback may keep this object for a while; it need not keep 8 MB.
+            self._pieces.clear()
             raise LimitExceeded(self._setting, self._limit)
 
     async def add(self, data: bytes) -> None:

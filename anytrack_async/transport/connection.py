@@ -50,7 +50,7 @@ class Connection:
         self._timeout = timeout
         self._limits = limits
         self._filter = ResponseFilter(limits)
-        self._socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610
+        self._readable: Readability | None = None
         # The filter limits the head. Behind it, h11 waits for a whole event only while the filter
         # holds back the rest of a head.
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.max_head)
@@ -59,7 +59,10 @@ class Connection:
     @property
     def stale(self) -> bool:
         """Whether the server closed the idle connection, or sent bytes without a request."""
-        return is_readable(self._socket)
+        if self._readable is None:
+            sock = self._stream.extra(SocketAttribute.raw_socket)  # noqa: S610
+            self._readable = Readability(sock)
+        return bool(self._readable)
 
     async def exchange(self, request: Request, deadline: float) -> Response:
         """Send *request* and read the response.
@@ -122,10 +125,10 @@ class Connection:
     ) -> Response:
         self._filter.start(request.method)
         head = cast("h11.Response", await self._next_event(scope, deadline))
-        headers = httpx.Headers(head.headers.raw_items())
-        body = BodyReader(request, head.status_code, headers, self._limits)
+        body = BodyReader(request, head.status_code, self._filter.body_headers, self._limits)
         while isinstance(event := await self._next_event(scope, deadline), h11.Data):
             await body.add(bytes(event.data))
+        headers = httpx.Headers(head.headers.raw_items())
         return request.build_response(head.status_code, headers, body.content())
 
     async def _next_event(self, scope: anyio.CancelScope, deadline: float) -> _Event:
@@ -133,16 +136,13 @@ class Connection:
         try:
             while (event := http.next_event()) is h11.NEED_DATA:
                 scope.deadline = self._next_deadline(deadline)
-                await self._receive_data()
+                data = await self._read()
+                passed = data and self._filter.feed(data)
+                if passed or not data:  # to h11, no bytes are the end of the connection
+                    http.receive_data(passed)
         except h11.RemoteProtocolError as exc:
             raise httpx.RemoteProtocolError(str(exc)) from exc
         return event
-
-    async def _receive_data(self) -> None:
-        data = await self._read()
-        passed = self._filter.feed(data) if data else data
-        if passed or not data:  # to h11, no bytes are the end of the connection
-            self._http.receive_data(passed)
 
     async def _read(self) -> bytes:
         try:
@@ -169,15 +169,28 @@ def _split_url(url: str) -> tuple[str, str]:
     return parsed.netloc.decode("ascii"), parsed.raw_path.decode("ascii")
 
 
-def is_readable(sock: Any) -> bool:
-    """Return whether *sock*, of an idle connection, has bytes to read or is closed."""
-    if sock.fileno() < 0:
-        return True
-    if not hasattr(select, "poll"):
-        return bool(select.select([sock], [], [], 0)[0])
-    poll = select.poll()  # select() cannot watch descriptors above 1,023
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+class Readability:
+    """Tells whether a socket, of an idle connection, has bytes to read or is closed.
+
+    Args:
+        sock: watched from now on.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._poll = None
+        if (
+            hasattr(select, "poll") and sock.fileno() >= 0
+        ):  # select() cannot watch descriptors above 1,023
+            self._poll = select.poll()
+            self._poll.register(sock, select.POLLIN)
+
+    def __bool__(self) -> bool:
+        if self._sock.fileno() < 0:
+            return True
+        if self._poll is None:
+            return bool(select.select([self._sock], [], [], 0)[0])
+        return bool(self._poll.poll(0))
 
 
 # Opening

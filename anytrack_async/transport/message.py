@@ -15,6 +15,7 @@ import httpx
 import orjson
 
 from anytrack_async.errors import DecodeError
+from anytrack_async.settings.http import ResponseLimits
 
 Transport: TypeAlias = httpx.AsyncBaseTransport
 """An injected transport: any object with httpx's asynchronous transport interface."""
@@ -49,6 +50,13 @@ class LimitExceeded(httpx.RemoteProtocolError):
         super().__init__(f"the response is over the limit: {setting}={limit}")
         self.setting = setting
         self.limit = limit
+
+
+def body_limit(limits: ResponseLimits, method: str, status: int) -> tuple[str, int]:
+    """Return the limit of a body, as the name of its setting and a number of bytes."""
+    if method == "GET" and 200 <= status < 300:
+        return "max_body", limits.max_body
+    return "max_reply", limits.max_reply
 
 
 class Request(NamedTuple):

@@ -8,7 +8,8 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anytrack_async.settings.http import ResponseLimits
 from anytrack_async.transport.body import BodyReader
