@@ -156,7 +156,14 @@ class ResponseLimitError(TransportError):
     """The response is over a limit of `ResponseLimits`; it was cut off and its connection closed.
 
     The message names the limit and the setting. A read that fails so is not repeated.
+
+    Attributes:
+        setting: field of `ResponseLimits`, e.g. ``"max_body"``.
     """
+
+    def __init__(self, message: str, *, service: str, setting: str = "") -> None:
+        super().__init__(message, service=service)
+        self.setting = setting
 
 
 class RejectedError(ServiceError):

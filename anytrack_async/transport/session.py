@@ -175,8 +175,7 @@ class Session:
         try:
             return await engine.exchange(request)
         except (httpx.RequestError, OSError) as exc:
-            kind = ResponseLimitError if isinstance(exc, LimitExceeded) else TransportError
-            error = kind(_describe(exc, request, self._http), service=self.service)
+            error = _transport_error(exc, request, self._http)
             if not isinstance(exc, _QUOTING_ERRORS):
                 raise error from exc
         # Raised outside the `except` block, so that no traceback shows the quoting error as well.
@@ -280,6 +279,13 @@ _LIMITS = {
     "max_informational": "the response comes after more than {:,} informational ones",
 }
 """What a response was that exceeded a limit, by its setting."""
+
+
+def _transport_error(exc: Exception, request: Request, http: HttpSettings) -> TransportError:
+    message, service = _describe(exc, request, http), request.service
+    if isinstance(exc, LimitExceeded):
+        return ResponseLimitError(message, service=service, setting=exc.setting)
+    return TransportError(message, service=service)
 
 
 def _describe(exc: Exception, request: Request, http: HttpSettings) -> str:
