@@ -11,14 +11,17 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from inspect import iscoroutinefunction
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
 
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.models.contradiction import Contradiction
 
 __all__ = [
+    "Contradicted",
     "DeadLettered",
     "Delivered",
     "Dropped",
@@ -31,6 +34,7 @@ __all__ = [
     "Observer",
     "Retried",
     "Submitted",
+    "UnusualConfirmation",
     "Weakened",
 ]
 
@@ -72,6 +76,26 @@ class Submitted(Event):
     def log_line(self) -> LogLine:
         """Return how many were accepted."""
         return "accepted %d conversions", len(self.event_ids)
+
+
+@attrs.frozen(kw_only=True)
+class Contradicted(Event):
+    """A conversion came again with another type, amount or currency; the first one is kept.
+
+    Attributes:
+        contradiction: the event id, and type, amount and currency of both.
+    """
+
+    level = logging.WARNING
+    contradiction: Contradiction
+
+    def log_line(self) -> LogLine:
+        """Return the event id and both amounts."""
+        template = (
+            "%s: the first one is kept, check what sent the second; if these are two conversions, "
+            "each needs an event_id of its own"
+        )
+        return template, self.contradiction
 
 
 @attrs.frozen(kw_only=True)
@@ -210,15 +234,49 @@ class Dropped(Event):
 
 @attrs.frozen(kw_only=True)
 class Weakened(Event):
-    """A destination accepts conversions but will match some less well; sent once for each kind."""
+    """Some conversions of a batch are matched less well: a value is missing or unusable.
+
+    `LoggingObserver` logs the first of each kind; ``client.stats()`` has the numbers.
+
+    Attributes:
+        destination: the destination that matches them less well; None for all of them, because the
+            value was left out or cut when the conversion was made.
+        reason: the kind, e.g. ``"private IP addresses"``; never the values.
+        count: how many conversions.
+    """
 
     level = logging.WARNING
-    destination: str
+    destination: str | None = None
     reason: str
+    count: int = 1
 
     def log_line(self) -> LogLine:
         """Return the kind of conversions."""
-        return "%s: %s are matched less well (logged once)", self.destination, self.reason
+        if self.destination is None:
+            return "left out or cut: %s (logged once, counted in stats())", self.reason
+        template = "%s: matched less well: %s (logged once, counted in stats())"
+        return template, self.destination, self.reason
+
+
+@attrs.frozen(kw_only=True)
+class UnusualConfirmation(Event):
+    """A destination confirms conversions in other words than it documents; sent once.
+
+    They count as delivered.
+
+    Attributes:
+        destination: the destination's name.
+        answer: a description of its first such answer.
+    """
+
+    level = logging.WARNING
+    destination: str
+    answer: str
+
+    def log_line(self) -> LogLine:
+        """Return the answer."""
+        template = "%s: confirms in other words than documented, which counts as delivered: %s"
+        return template + " (logged once)", self.destination, self.answer
 
 
 class Observer(Protocol):
@@ -251,20 +309,36 @@ class Observers:
             try:
                 observer.notify(event)
             except Exception as exc:
-                # The exception's text may quote a customer, its type does not.
-                logger.error(
-                    "observer %s failed with %s on %s; delivery goes on",
-                    type(observer).__name__,
-                    type(exc).__name__,
-                    type(event).__name__,
-                )
+                _log_failure(observer, exc, event)
+
+
+def _log_failure(observer: Observer, exc: Exception, event: Event) -> None:
+    with suppress(Exception):  # the application's log handlers may fail too
+        # The exception's text may quote a customer, its type does not.
+        logger.error(
+            "observer %s failed with %s on %s; delivery goes on",
+            type(observer).__name__,
+            type(exc).__name__,
+            type(event).__name__,
+        )
 
 
 class LoggingObserver:
-    """Logs every event to the logger ``anytrack_async``; on by default."""
+    """Logs every event to the logger ``anytrack_async``; on by default.
+
+    Of `Weakened` it logs the first for each destination and kind.
+    """
+
+    def __init__(self) -> None:
+        self._weakened: set[tuple[str | None, str]] = set()
 
     def notify(self, event: Event, /) -> None:
         """Log *event* at its level."""
+        if isinstance(event, Weakened):
+            kind = (event.destination, event.reason)
+            if kind in self._weakened:
+                return
+            self._weakened.add(kind)
         # Most events are DEBUG, one per batch: a line that is logged nowhere is not built.
         if logger.isEnabledFor(event.level):
             template, *arguments = event.log_line()

@@ -6,6 +6,7 @@ One script per comparison, each a module with a ``NUMBER``, the peers it ``NEEDS
 
 ALL = (
     "meta_pipeline",
+    "meta_records",
     "meta_slow_answers",
     "meta_floor",
     "hubspot",

@@ -11,6 +11,7 @@ import pytest
 from anytrack_async import events
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import (
+    Contradicted,
     DeadLettered,
     Delivered,
     Dropped,
@@ -24,18 +25,32 @@ from anytrack_async.events import (
     Observers,
     Retried,
     Submitted,
+    UnusualConfirmation,
     Weakened,
     abbreviated,
 )
+from anytrack_async.models.contradiction import find_contradiction
 
 SECRET = "jane@example.com"
 IDS = ["e1", "e2"]
 
 REPLACE = "replace the credentials (client.use_api_key, or the sink's use_token)"
+OTHERWISE = "in other words than documented, which counts as delivered"
 CORRECT = "correct the configuration, in the settings or at the destination,"
 
+CONTRADICTION = find_contradiction("e1", "sale 49.90 USD", "lead 5 EUR")
+CHECK = (
+    "check what sent the second; if these are two conversions, each needs an event_id of its own"
+)
+
+COUNTED = "(logged once, counted in stats())"
 LINES: list[tuple[Event, int, str]] = [
     (Submitted(event_ids=IDS), logging.DEBUG, "accepted 2 conversions"),
+    (
+        Contradicted(contradiction=CONTRADICTION),
+        logging.WARNING,
+        f"{CONTRADICTION}: the first one is kept, {CHECK}",
+    ),
     (
         Delivered(destination="meta", event_ids=IDS, seconds=0.5),
         logging.DEBUG,
@@ -80,7 +95,17 @@ LINES: list[tuple[Event, int, str]] = [
     (
         Weakened(destination="meta", reason="website events without user_agent"),
         logging.WARNING,
-        "meta: website events without user_agent are matched less well (logged once)",
+        f"meta: matched less well: website events without user_agent {COUNTED}",
+    ),
+    (
+        Weakened(reason="private IP addresses", count=2),
+        logging.WARNING,
+        f"left out or cut: private IP addresses {COUNTED}",
+    ),
+    (
+        UnusualConfirmation(destination="meta", answer="status 204, no body"),
+        logging.WARNING,
+        f"meta: confirms {OTHERWISE}: status 204, no body (logged once)",
     ),
 ]
 
@@ -108,6 +133,17 @@ def test_every_event_has_a_log_line():
     kinds = {kind for kind in public if issubclass(kind, Event)} - {Event}
 
     assert {type(event) for event in EVENTS} == kinds
+
+
+def test_each_kind_of_weakness_is_logged_once_for_each_destination(caplog):
+    log = LoggingObserver()
+    for destination in (None, "meta", "meta", "crm", None):
+        for kind in ("private IP addresses", "unusable click ids"):
+            log.notify(Weakened(destination=destination, reason=kind, count=3))
+    LoggingObserver().notify(Weakened(reason="unusable click ids"))
+
+    assert len(caplog.messages) == 3 * 2 + 1
+    assert len({*caplog.messages}) == 3 * 2
 
 
 def test_a_new_event_is_one_class(caplog: pytest.LogCaptureFixture):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -144,18 +145,28 @@ def _csv(rows: Sequence[Conversion], first: bool) -> bytes:
     writer = csv.writer(text)
     if first:
         writer.writerow(CSV_COLUMNS)
-    writer.writerows([_cell(_plain(row, name)) for name in CSV_COLUMNS] for row in rows)
+    writer.writerows([_cell(row, name) for name in CSV_COLUMNS] for row in rows)
     return text.getvalue().encode()
 
 
-def _cell(value: Any) -> str:
-    # "=1+1" becomes "'=1+1", which a spreadsheet shows as text. "1-1" stays as it is.
+def _cell(row: Conversion, name: str) -> str:
+    value = _plain(row, name)
+    # "=1+1" becomes "'=1+1", which a spreadsheet shows as text. "1-1" stays as it is, and so does
+    # a negative revenue, which is a number.
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) and name != "revenue" else text
 
 
 def _jsonl(rows: Sequence[Conversion], _: bool) -> bytes:
-    return b"".join(orjson.dumps(_record(row), option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    return b"".join(_line(_record(row)) for row in rows)
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:  # AnyTrack's custom data has an integer of more than 64 bits
+        record = json.loads(json.dumps(record), parse_constant=lambda _: None)  # NaN is not JSON
+        return json.dumps(record, ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
 def _record(row: Conversion) -> dict[str, Any]:

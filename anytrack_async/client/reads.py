@@ -75,7 +75,10 @@ class Reads:
         source: str | None = None,
         campaign_id: str | None = None,
     ) -> list[Conversion]:
-        """Return the conversions in a range, by default the last 30 days: `Conversions.list`."""
+        """Return the conversions in a range, by default the last 30 days: `Conversions.list`.
+
+        They are `RecordedConversion` objects: with the values that AnyTrack has, valid or not.
+        """
         return await self.conversions.list(
             date_range=date_range, source=source, campaign_id=campaign_id
         )

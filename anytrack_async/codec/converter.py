@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
@@ -14,7 +13,7 @@ from anytrack_async.errors import AnyTrackError, DecodeError
 from anytrack_async.models.conversion import ConversionType
 from anytrack_async.models.meta import MetaFields
 
-_DECIMAL_LIMIT = Decimal(10) ** 19
+_MAX_EXPONENT = 300  # a float ends at 1.8e308
 _T = TypeVar("_T")
 
 # Structure hooks. They accept what the JSON of various services has: numbers as text, text as
@@ -22,44 +21,50 @@ _T = TypeVar("_T")
 
 
 def _datetime(value: object, _: object) -> datetime:
-    """Return an aware time from ISO 8601 text or unix seconds; without a time zone it is UTC."""
+    """Return a time in UTC from ISO 8601 text or unix seconds; without a time zone it is UTC."""
+    try:
+        moment = _moment(value)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError):
+        raise DecodeError("must be an ISO 8601 time or unix seconds") from None
+
+
+def _moment(value: object) -> datetime:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return datetime.fromtimestamp(value, UTC)
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
 
 
 def _decimal(value: object, _: object) -> Decimal:
     try:
         number = Decimal(str(value).strip())
-    except InvalidOperation:
-        raise ValueError("must be a number") from None
+    except (InvalidOperation, ValueError):  # ValueError: an integer of more than 4,300 digits
+        raise DecodeError("must be a number") from None
     # int() of 1E+999999999 would fill the memory.
-    if not number.is_finite() or number.copy_abs() >= _DECIMAL_LIMIT:
-        raise ValueError("is out of range")
+    if not number.is_finite() or number.adjusted() > _MAX_EXPONENT:
+        raise DecodeError("is out of range")
     return number
 
 
 def _integer(value: object, _: object) -> int:
     number = _decimal(value, None)
     if number != number.to_integral_value():
-        raise ValueError("must be a whole number")
+        raise DecodeError("must be a whole number")
     return int(number)
 
 
 def _text(value: object, _: object) -> str:
     if not isinstance(value, str | int | float) or isinstance(value, bool):
-        raise TypeError("must be text")
+        raise DecodeError("must be text")
     return str(value)
 
 
-def make_converter(decimal: Callable[[Decimal], str]) -> Converter:
-    """Return a converter that writes decimals by the function *decimal*."""
+def _make_converter() -> Converter:
     converter = Converter(omit_if_default=True)
     converter.register_unstructure_hook(datetime, datetime.isoformat)
     converter.register_structure_hook(datetime, _datetime)
     converter.register_structure_hook(date, lambda value, _: date.fromisoformat(str(value)[:10]))
-    converter.register_unstructure_hook(Decimal, decimal)
+    converter.register_unstructure_hook(Decimal, str)
     converter.register_structure_hook(Decimal, _decimal)
     converter.register_structure_hook(int, _integer)
     # Without its own hook a bool, a subclass of int, would go to the hook of integers.
@@ -72,7 +77,7 @@ def make_converter(decimal: Callable[[Decimal], str]) -> Converter:
     return converter
 
 
-CONVERTER = make_converter(str)
+CONVERTER = _make_converter()
 
 
 def load(data: object, cls: type[_T]) -> _T:

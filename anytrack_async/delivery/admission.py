@@ -9,7 +9,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.errors import ClosedError, QueueFullError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Appended, Outbox
+from anytrack_async.outbox.base import AppendResult, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 
 _YIELD_EVERY = 64
@@ -46,7 +46,7 @@ class Admission:
 
     async def append(
         self, conversions: Sequence[Conversion], to: Sequence[str] | None
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         """Append *conversions* for the destinations *to*; wait while the outbox is full.
 
         Raises:
@@ -80,7 +80,7 @@ class Admission:
 
     async def _append_when_space(
         self, conversions: Sequence[Conversion], to: Sequence[str] | None
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         while True:
             self.check_open()
             self._space_available = anyio.Event()

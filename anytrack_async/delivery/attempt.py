@@ -3,17 +3,21 @@
 A batch is sent whole. Where the service rejects it without saying which conversion is bad, it is
 halved, and the halves are sent one after the other, until the bad conversion stands alone. With k
 bad conversions among n that takes O(k·log n) requests.
+
+A conversion that was refused alone is rejected if the service says that the conversion is at fault.
+Otherwise it is only suspect, because the service may refuse every conversion at the moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 import anyio
 
 from anytrack_async.destinations.sink import (
     BatchRejected,
+    Inconclusive,
     NeedsOperator,
     Sink,
     SinkSignal,
@@ -51,6 +55,7 @@ class Attempt:
             rejects it; otherwise the attempt ends.
         split_failures: whether to halve the batch also when the service is unavailable. For a
             service that accepts other batches: probably a conversion in this one makes it fail.
+        skipped: indexes of conversions that are not sent, because they have no attempt left.
 
     Attributes:
         outcomes: one per conversion, in order; None where there is none yet.
@@ -67,6 +72,7 @@ class Attempt:
         timeout: float,
         probe_index: int | None = None,
         split_failures: bool = False,
+        skipped: Collection[int] = (),
     ) -> None:
         self.outcomes: list[Outcome | None] = [None] * len(batch)
         self.signal: SinkSignal | None = None
@@ -76,26 +82,29 @@ class Attempt:
         self._batch = batch
         self._timeout = timeout
         self._single_failures = 0
+        self._suspects: dict[int, list[Inconclusive]] = {}  # index → refusals
+        self._control: Sequence[int] = ()
         # Indexes still to be sent, the next piece last.
         self._pieces: list[Sequence[int]] = [range(len(batch))]
-        if probe_index is not None and len(batch) > 1:
-            remaining = [index for index in range(len(batch)) if index != probe_index]
-            self._pieces = [remaining, [probe_index]]
+        if skipped or (probe_index is not None and len(batch) > 1):
+            apart = {probe_index, *skipped}
+            remaining = [index for index in range(len(batch)) if index not in apart]
+            probe = [] if probe_index is None else [probe_index]
+            self._pieces = [piece for piece in (remaining, probe) if piece]
 
     async def send_next(self) -> bool:
-        """Send the next piece; return whether another one is to be sent."""
+        """Send the next piece, if there is one; return whether another one is to be sent."""
+        if not self._pieces:
+            return False
         piece = self._pieces.pop()
         conversions = [self._batch[index] for index in piece]
         outcomes, signal = await _deliver(self._sink, conversions, self._timeout)
-        for index, outcome in zip(piece, outcomes, strict=True):
-            self.outcomes[index] = outcome
-        if signal is None:
-            self._single_failures = 0
-            self._reject_inconclusive_probe(piece)
-        elif self._may_split(signal):
-            self._bisect([index for index in piece if self.outcomes[index] is None], signal)
+        if piece is self._control:
+            self._read_control(outcomes[0], signal)
         else:
-            self.signal = signal
+            self._read(piece, outcomes, signal)
+        if self._suspects and self.signal is None and not self._pieces:
+            self._check_suspects()
         return self.signal is None and bool(self._pieces)
 
     def has_outcome(self, status: Status) -> bool:
@@ -114,6 +123,19 @@ class Attempt:
             return _unavailable(first)
         return None
 
+    def _read(
+        self, piece: Sequence[int], outcomes: Sequence[Outcome | None], signal: SinkSignal | None
+    ) -> None:
+        for index, outcome in zip(piece, outcomes, strict=True):
+            self.outcomes[index] = outcome
+        if signal is None:
+            self._single_failures = 0
+            self._reject_inconclusive_probe(piece)
+        elif self._may_split(piece, signal):
+            self._bisect([index for index in piece if self.outcomes[index] is None], signal)
+        else:
+            self.signal = signal
+
     def _reject_inconclusive_probe(self, piece: Sequence[int]) -> None:
         # "Retry later" neither accepts nor rejects the probe: the service may still be down.
         index = piece[0]
@@ -121,9 +143,11 @@ class Attempt:
         if index == self.probe_index and outcome and outcome.status is Status.RETRY:
             self.outcomes[index], self.signal = None, _unavailable(outcome)
 
-    def _may_split(self, signal: SinkSignal) -> bool:
+    def _may_split(self, piece: Sequence[int], signal: SinkSignal) -> bool:
         if isinstance(signal, BatchRejected):
             return True
+        if isinstance(signal, Inconclusive):
+            return piece[0] != self.probe_index
         return self.split_failures and not isinstance(signal, _WHOLE_BATCH_SIGNALS)
 
     def _bisect(self, indexes: Sequence[int], signal: SinkSignal) -> None:
@@ -138,6 +162,8 @@ class Attempt:
         elif indexes and isinstance(signal, BatchRejected):
             self._single_failures = 0
             self.outcomes[indexes[0]] = Outcome.rejected(signal.reason, code=signal.code)
+        elif indexes and isinstance(signal, Inconclusive):
+            self._suspect(indexes[0], signal)
         elif indexes:
             self._retry_single(indexes[0], signal)
 
@@ -149,6 +175,48 @@ class Attempt:
             self.signal = signal
         else:
             self.outcomes[index] = Outcome.retry(signal.reason, code=signal.code)
+
+    # Suspects. A suspect is at fault if it is refused twice while the service accepts others. So
+    # all suspects are sent again, and at last, as a control, a conversion that was delivered:
+    #   0 1 2 3  refused      2 3  delivered
+    #   0 1      refused      1    refused again
+    #   0        delivered    0    the control, delivered: conversion 1 is rejected
+    #   1        refused
+    # If the control is refused, the service now refuses everything: conversion 1 is retried.
+
+    def _suspect(self, index: int, signal: Inconclusive) -> None:
+        self._suspects.setdefault(index, []).append(signal)
+        self._single_failures += 1
+        if self._single_failures == _MAX_SINGLE_FAILURES:
+            self._send_control(signal)
+
+    def _check_suspects(self) -> None:
+        pending = [index for index in self._suspects if self.outcomes[index] is None]
+        unconfirmed = [index for index in pending if len(self._suspects[index]) == 1]
+        if not pending:
+            return
+        if unconfirmed and self.has_outcome(Status.DELIVERED):
+            self._pieces += [[index] for index in unconfirmed]
+        else:
+            self._send_control(self._suspects[pending[-1]][-1])
+
+    def _send_control(self, signal: Inconclusive) -> None:
+        for index, outcome in enumerate(self.outcomes):
+            if outcome and outcome.status is Status.DELIVERED:
+                self._control = [index]
+                self._pieces.append(self._control)
+                return
+        self.signal = signal  # the service has accepted nothing
+
+    def _read_control(self, outcome: Outcome | None, signal: SinkSignal | None) -> None:
+        if outcome is None or outcome.status is not Status.DELIVERED:
+            self.signal = signal or _unavailable(outcome or Outcome.retry("not accepted again"))
+            return
+        self._single_failures = 0
+        for index, refusals in self._suspects.items():
+            if len(refusals) > 1 and self.outcomes[index] is None:
+                last = refusals[-1]
+                self.outcomes[index] = Outcome.rejected(last.reason, code=last.code)
 
 
 def _unavailable(retry: Outcome) -> Unavailable:

@@ -20,9 +20,14 @@ from anyio import to_thread
 
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher, checked_names
-from anytrack_async.errors import ClosedError, ConfigurationError, DeliveryError
+from anytrack_async.errors import (
+    ClosedError,
+    ConfigurationError,
+    ConflictError,
+    DeliveryError,
+)
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.outcome import Outcome, Report, Status
+from anytrack_async.models.outcome import Report
 
 _MAX_SLICE = 500
 """Conversions submitted in one step: with so many, a commit costs next to nothing for each."""
@@ -62,6 +67,8 @@ def track_many(
         ConfigurationError: a destination has no sink, or *in_flight* is less than 1. At once.
         ClosedError: the client is not open, or closed before *source* ended.
         UndeliveredError: the client closed before all were delivered.
+        ConflictError: a conversion contradicts the first one with its event id, and
+            ``on_conflict="raise"``; after the reports of everything that was read.
         Exception: the exception that *source* raised, after the reports of all that came before.
     """
     if in_flight < 1:
@@ -70,7 +77,7 @@ def track_many(
     # Waiting for a destination that the conversions are not addressed to would never end.
     awaited = None if at is None else checked_names("at", at, names)
     addressed = None if to is None else names
-    return _reports(_Stream(dispatcher, names, addressed, awaited, in_flight), dispatcher, source)
+    return _reports(_Stream(dispatcher, addressed, awaited, in_flight), dispatcher, source)
 
 
 async def _reports(
@@ -95,13 +102,11 @@ class _Stream:
     def __init__(
         self,
         dispatcher: Dispatcher,
-        names: tuple[str, ...],
         to: Sequence[str] | None,
         awaited: tuple[str, ...] | None,
         in_flight: int,
     ) -> None:
         self._dispatcher = dispatcher
-        self._names = names
         self._to = to
         self._awaited = awaited
         self._in_flight = in_flight
@@ -139,25 +144,19 @@ class _Stream:
         while self._unreported + self._next_slice > self._in_flight:
             await self._wait_for_change()
         self._unreported += len(conversions)
-        deliveries = await self._dispatcher.submit(conversions, self._to)
-        for conversion, delivery in zip(conversions, deliveries, strict=True):
-            if delivery is None:
-                self._finished.append(self._conflict(conversion))
-            else:
-                self._open[delivery] = self._open.get(delivery, 0) + 1
-                delivery.watch(self._on_change)
-                self._on_change(delivery)
-        self._changed.set()
+        try:
+            deliveries = await self._dispatcher.submit(conversions, self._to)
+        except ConflictError as exc:
+            self._follow(exc.deliveries)
+            raise
+        self._follow(deliveries)
 
-    def _conflict(self, conversion: Conversion) -> Report:
-        error = "its event id was accepted before with other content, which is kept"
-        return Report(
-            event_id=conversion.event_id,
-            outcomes={
-                name: Outcome(status=Status.CONFLICT, destination=name, attempts=0, error=error)
-                for name in self._names
-            },
-        )
+    def _follow(self, deliveries: Iterable[Delivery]) -> None:
+        for delivery in deliveries:
+            self._open[delivery] = self._open.get(delivery, 0) + 1
+            delivery.watch(self._on_change)
+            self._on_change(delivery)
+        self._changed.set()
 
     # Out
 
@@ -203,6 +202,8 @@ async def feed(source: Source, submit: Submit, size: int) -> None:
     iterable are passed on as soon as *submit* has returned: an item never waits for the next one.
 
     Raises:
+        UnsendableError: an item was read back and cannot be sent; everything before it was
+            passed on.
         TypeError: an item is not a `Conversion`; everything before it was passed on.
         Exception: the exception that *source* raised; everything before it was passed on.
     """
@@ -242,13 +243,29 @@ def _read_batch(items: Iterator[Any], size: int) -> tuple[list[Any], Exception |
 
 
 async def _pass_on(batch: Sequence[Any], submit: Submit) -> None:
-    for index, item in enumerate(batch):
-        if not isinstance(item, Conversion):
-            if index:
-                await submit(batch[:index])
-            raise TypeError(f"track_many expects Conversion objects, got {type(item).__name__}")
+    failure: Exception | None = None
+    for item in batch:
+        if type(item) is not Conversion:
+            batch, failure = _sendable(batch)
+            break
     if batch:
         await submit(batch)
+    if failure is not None:
+        raise failure
+
+
+def _sendable(batch: Sequence[Any]) -> tuple[Sequence[Conversion], Exception | None]:
+    """Return *batch*, up to the first item that cannot be sent, and the reason."""
+    # Imported here: most sources have no conversions that were read back.
+    from anytrack_async.models.answers import to_sendable
+
+    conversions: list[Conversion] = []
+    for item in batch:
+        try:
+            conversions.append(to_sendable(item))
+        except TypeError as exc:  # an `UnsendableError` too
+            return conversions, exc
+    return conversions, None
 
 
 async def _feed_async(source: AsyncIterable[Any], submit: Submit, size: int) -> None:

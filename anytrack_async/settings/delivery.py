@@ -40,6 +40,10 @@ class DeliverySettings:
         hold_probe: seconds between the probes of a held lane.
         on_full: whether a full outbox makes `submit` and `track_many` wait, or raises
             `QueueFullError`.
+        on_conflict: what happens to a conversion that contradicts the first one with its event id,
+            by another type, amount or currency. The first one is always kept. ``"tell"``: an event
+            `Contradicted` with a warning in the log, and `Delivery.contradicts`; nothing is raised,
+            because tracking must not break a checkout. ``"raise"``: `ConflictError` as well.
         prune_every: seconds between prunes of the outbox, which drop conversions that every
             destination has.
         remember: seconds for which ids of delivered conversions are remembered, so that importing
@@ -61,6 +65,9 @@ class DeliverySettings:
     hold_probe: float = attrs.field(default=300.0, validator=positive)
     on_full: Literal["wait", "raise"] = attrs.field(
         default="wait", validator=one_of("wait", "raise")
+    )
+    on_conflict: Literal["tell", "raise"] = attrs.field(
+        default="tell", validator=one_of("tell", "raise")
     )
     prune_every: float = attrs.field(default=5.0, validator=positive)
     remember: float = attrs.field(default=30 * DAY, validator=non_negative)

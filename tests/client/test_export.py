@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import stat
 import threading
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
 import anyio
+import attrs
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anytrack_async.client import export as module
 from anytrack_async.client.export import CSV_COLUMNS, export
-from anytrack_async.errors import ConfigurationError
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.codec.plain import to_conversion
+from anytrack_async.destinations.anytrack.api.base import read_records
+from anytrack_async.destinations.anytrack.api.conversions import read_conversion
+from anytrack_async.errors import ConfigurationError, InvalidConversionError
+from anytrack_async.models.answers import RecordedConversion
+from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.customer import Customer
+from tests.destinations.anytrack.api.doubles import json_records, record
 
 pytestmark = pytest.mark.asyncio
 
@@ -162,6 +172,58 @@ async def test_without_conversions_json_lines_are_empty(tmp_path: Path):
     assert await export(source(), tmp_path / "out.jsonl") == 0
 
     assert await anyio.Path(tmp_path / "out.jsonl").read_bytes() == b""
+
+
+# What AnyTrack has
+
+
+ODD = RecordedConversion(
+    conversion_type=ConversionType.CUSTOM,
+    id="i" * 300,
+    event_id="e1",
+    event_name="x" * 60,
+    revenue=Decimal("-49.90"),
+    currency="USDT",
+    timestamp=AT,
+    ip_address="10.0.0.7",
+    click_id="k\x00\r" * 700,
+    custom_data={"n": 2**70, "nan": float("nan"), "deep": [[["é"]]]},
+)
+
+
+async def test_what_could_not_be_sent_is_exported_as_it_is(tmp_path: Path):
+    await export(source(ODD, FULL), tmp_path / "out.csv")
+    await export(source(ODD, FULL), tmp_path / "out.jsonl")
+
+    _, odd, _ = await rows_of(tmp_path / "out.csv")
+    assert (odd[0], odd[1], odd[3], odd[4]) == (ODD.id, ODD.click_id, "-49.90", "USDT")
+    assert odd[-1] == "10.0.0.7"
+    line, _ = (await anyio.Path(tmp_path / "out.jsonl").read_bytes()).splitlines()
+    record = json.loads(line, parse_constant=pytest.fail)
+    assert (record["id"], record["event_name"]) == (ODD.id, "x" * 60)
+    assert (record["revenue"], record["click_id"]) == ("-49.90", ODD.click_id)
+    assert record["custom_data"] == {"n": 2**70, "nan": None, "deep": [[["é"]]]}
+
+
+async def test_an_exported_conversion_can_be_read_again(tmp_path: Path):
+    fields = {field: getattr(FULL, field) for field in attrs.fields_dict(Conversion)}
+    recorded = RecordedConversion(**(fields | {"customer": None}))
+    await export(source(recorded, ODD), tmp_path / "out.jsonl")
+
+    good, odd = (await anyio.Path(tmp_path / "out.jsonl").read_bytes()).splitlines()
+    assert to_conversion(orjson.loads(good)) == recorded == recorded.to_conversion()
+    with pytest.raises(InvalidConversionError, match=r"^revenue must not be negative"):
+        to_conversion(orjson.loads(odd))
+
+
+@given(st.lists(json_records.map(lambda fields: record(**fields)), max_size=3))
+async def test_whatever_can_be_read_can_be_exported(records: list[dict[str, Any]]):
+    rows = read_records(records, read_conversion)
+
+    lines = module._jsonl(rows, True).splitlines()
+    assert [json.loads(line)["event_id"] for line in lines] == [row.event_id for row in rows]
+    text = module._csv(rows, True).decode()
+    assert len(list(csv.reader(io.StringIO(text, newline="")))) == 1 + len(rows)
 
 
 # Formats

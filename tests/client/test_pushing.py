@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 
@@ -14,8 +15,10 @@ from anytrack_async import (
     ConfigurationError,
     Conversion,
     Customer,
+    InvalidConversionError,
     NeedsOperator,
     Outcome,
+    RecordedConversion,
     SinkLimits,
     Status,
     Throttled,
@@ -86,6 +89,20 @@ async def test_a_closed_client_pushes_only_through_a_passed_sink(name: str, serv
         await push(SALE)
     assert service.requests == []
     assert (await push(SALE, getattr(service, name)())).status is Status.DELIVERED
+
+
+async def test_a_conversion_that_was_read_back_is_validated_and_pushed(service: Service):
+    recorded = RecordedConversion(**attrs.asdict(SALE, recurse=False) | {"ip_address": "10.0.0.7"})
+
+    async with service.client(sinks=[service.meta()]) as client:
+        outcome = await client.sync_with_meta_capi(recorded)
+        with pytest.raises(InvalidConversionError, match=r"^currency must be .*; id must not be"):
+            odd = attrs.evolve(recorded, currency="USDT", id="i" * 300)
+            await client.sync_with_meta_capi(odd)
+
+    assert outcome.status is Status.DELIVERED
+    (body,) = service.bodies("graph.facebook.com")
+    assert "client_ip_address" not in body["data"][0]["user_data"]
 
 
 async def test_only_conversions_can_be_pushed(service: Service):

@@ -1,12 +1,15 @@
 import threading
 import time
 from collections import deque
+from decimal import Decimal
 
 import anyio
 import pytest
 
 from anytrack_async.delivery.track_many import feed
-from anytrack_async.errors import DeliveryError
+from anytrack_async.errors import DeliveryError, InvalidConversionError
+from anytrack_async.models.answers import RecordedConversion
+from anytrack_async.models.conversion import Conversion, ConversionType
 from tests.delivery.doubles import ids, sale, sales
 
 pytestmark = pytest.mark.asyncio
@@ -43,6 +46,12 @@ def generator(conversions, fail_with=None):
     yield from conversions
     if fail_with:
         raise fail_with
+
+
+def recorded(revenue, event_id):
+    return RecordedConversion(
+        conversion_type=ConversionType.SALE, revenue=Decimal(revenue), event_id=event_id
+    )
 
 
 KINDS = [list, tuple, deque, generator, stream]
@@ -215,3 +224,18 @@ async def test_a_sync_source_does_not_block_the_event_loop():
         tg.cancel_scope.cancel()
 
     assert beats > 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_conversions_that_were_read_back_are_validated(kind):
+    batches = []
+
+    async def collect(batch):
+        batches.extend(batch)
+
+    source = kind([*sales(1), recorded(5, "r1"), recorded(-5, "r2"), *sales(1)])
+    with pytest.raises(InvalidConversionError, match=r"^revenue must not be negative$"):
+        await feed(source, collect, 3)
+
+    assert ids(batches) == ["e0", "r1"]
+    assert {type(conversion) for conversion in batches} == {Conversion}

@@ -111,7 +111,11 @@ WHOLE = [
 OPTIONAL = [(ResponseLimits, "max_seconds")]
 OBJECTS = [(HttpSettings, "limits")]
 RETRIES = [(HttpSettings, "retry"), (DeliverySettings, "retry"), (DeliverySettings, "probe")]
-WORDS = [(HttpSettings, "engine"), (DeliverySettings, "on_full")]
+WORDS = [
+    (HttpSettings, "engine"),
+    (DeliverySettings, "on_full"),
+    (DeliverySettings, "on_conflict"),
+]
 
 
 def message_for(cls: Any, field: str, value: Any) -> str:
@@ -200,6 +204,7 @@ def test_defaults_are_as_documented():
     assert HttpSettings().engine == "plain"
     assert DeliverySettings().retry.attempts == 8
     assert DeliverySettings().on_full == "wait"
+    assert DeliverySettings().on_conflict == "tell"
 
 
 # Time

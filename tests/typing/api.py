@@ -39,6 +39,7 @@ from anytrack_async import (
     QueueFullError,
     RateLimitedError,
     Receipt,
+    RecordedConversion,
     Report,
     Retry,
     Sink,
@@ -252,6 +253,9 @@ async def reading(client: AnyTrackClient) -> None:
     assert_type(await client.get_conversions_by_source("google"), list[Conversion])
     assert_type(await client.get_conversion_details("c1"), Conversion)
     assert_type(client.stream_conversions(), AsyncGenerator[Conversion, None])
+    conversion = await client.get_conversion_details("c1")
+    if isinstance(conversion, RecordedConversion):
+        assert_type(conversion.to_conversion(), Conversion)
     assert_type(await client.calculate_attribution("c1"), Attribution)
     assert_type(await client.get_touchpoints("c1"), list[Touchpoint])
     assert_type(await client.get_affiliate_performance("a1"), AffiliatePerformance)

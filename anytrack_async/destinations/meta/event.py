@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from anytrack_async.destinations.meta.settings import MetaSettings
-from anytrack_async.destinations.meta.user_data import all_user_data
+from anytrack_async.destinations.meta.user_data import Weaknesses, all_user_data
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.meta import MetaFields
 
@@ -37,6 +37,7 @@ _NOT_COPIED = frozenset(("event_id", "product_id", "value", "currency"))
 
 # Not written by `wire_form`: merged with the parameters from the conversion and its customer.
 _MERGED = frozenset(("extra", "user_data", "custom_data"))
+_APP_FLAGS = ("advertiser_tracking_enabled", "application_tracking_enabled")  # sent as 0 or 1
 _ATTRIBUTION_WINDOWS = ("inactivity_window_hours", "reattribution_window_hours")
 
 
@@ -59,7 +60,11 @@ def to_event(
 
 
 def to_events(
-    conversions: Sequence[Conversion], settings: MetaSettings, *, now: float
+    conversions: Sequence[Conversion],
+    settings: MetaSettings,
+    *,
+    now: float,
+    weaknesses: Weaknesses | None = None,
 ) -> list[dict[str, Any]]:
     """Return `to_event` of each of *conversions*, faster than one at a time.
 
@@ -67,13 +72,14 @@ def to_events(
         conversions: any conversions.
         settings: event names, action source and other defaults.
         now: unix seconds; a conversion from the future is dated now.
+        weaknesses: gets the `user_data` of conversions with unusable values, and their kinds.
     """
     latest = datetime.fromtimestamp(now, UTC)
     times = [
         moment if (moment := conversion.timestamp) <= latest else latest
         for conversion in conversions
     ]
-    users = all_user_data(conversions, settings, times)
+    users = all_user_data(conversions, settings, times, weaknesses)
     rows = zip(conversions, users, times, strict=True)
     return [_event(conversion, user, moment, settings) for conversion, user, moment in rows]
 
@@ -204,6 +210,9 @@ def event_parameters(meta: MetaFields) -> dict[str, Any]:
     Source: Meta: Conversions API, server event parameters; data processing options.
     """
     checked = wire_form(meta)
+    if "app_data" in checked:
+        app_data = checked["app_data"]
+        app_data |= {name: int(app_data[name]) for name in _APP_FLAGS if name in app_data}
     if "attribution_data" in checked:
         checked["attribution_data"] = _with_windows_grouped(checked["attribution_data"])
     parameters = {**(meta.get("extra") or {}), **checked}

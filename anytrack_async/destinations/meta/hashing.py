@@ -1,10 +1,10 @@
 """SHA-256 hashes of customers' values, as they go on the wire.
 
-`hashed` and `hashed_all` take one value or several of any kind. `hashed_emails`, `hashed_phones`
-and `hashed_names` take a column: one field of all conversions that are mapped together. Most of the
-time that Python needs for a value goes into calls and small objects. So the plain values of a
-column are joined, normalised as one text and split again. Values that are not plain (several, other
-scripts, digests, unusable ones) are left to `hashed_all`.
+`hashed` and `hashed_all` take one value or several of any kind. `hashed_emails`, `hashed_phones`,
+`hashed_names` and `hashed_plain_ids` take a column: one field of all conversions that are mapped
+together. Most of the time that Python needs for a value goes into calls and small objects. So the
+plain values of a column are joined, normalised as one text and split again. Values that are not
+plain (several, other scripts, digests, unusable ones) are left to `hashed_all`.
 
 Source: Meta: Conversions API, customer information parameters.
 """
@@ -18,7 +18,6 @@ from hashlib import sha256
 from typing import Final, TypeAlias
 
 from anytrack_async.destinations.meta.normalise import (
-    EMAIL,
     NOT_DIGITS,
     PHONE_LENGTHS,
     RULES,
@@ -26,12 +25,17 @@ from anytrack_async.destinations.meta.normalise import (
     is_digest,
     normalise,
 )
+from anytrack_async.models.customer import EMAIL
 
 Column: TypeAlias = Sequence[tuple[str, ...]]
 """The values of each row."""
 
 Hashes: TypeAlias = list[Sequence[str]]
-"""The hashes of each row's values; empty for a row without usable values."""
+"""The hashes of each row's values: `NO_VALUES` for a row without values, `UNUSABLE_VALUES` for a
+row without a usable value."""
+
+NO_VALUES: Final[tuple[()]] = ()
+UNUSABLE_VALUES: Final[list[str]] = []
 
 _HASHED: Final = RULES.keys() - UNHASHED
 _MIN_DIGEST: Final = 32  # characters
@@ -108,7 +112,7 @@ def hashed_shared(field: str, values: tuple[str, ...]) -> tuple[str, ...]:
 def hashed_emails(column: Column) -> Hashes:
     """Return `hashed_all` of each row's e-mail addresses."""
     if not any(column):
-        return [()] * len(column)
+        return [NO_VALUES] * len(column)
     # [("Jane@x.com",), (), ("no",)] → "jane@x.com\0\0no\0" → [b"jane@x.com", b"", b""]
     text = _joined(column) + _END
     return _hash_texts("em", _EMAILS.findall(text.lower().encode()), column)
@@ -117,7 +121,7 @@ def hashed_emails(column: Column) -> Hashes:
 def hashed_phones(column: Column) -> Hashes:
     """Return `hashed_all` of each row's phone numbers."""
     if not any(column):
-        return [()] * len(column)
+        return [NO_VALUES] * len(column)
     # [("+1 (650) 555-1212",), ("12",)] → b"16505551212\x0012" → [b"16505551212", b""]
     digits = _joined(column, _MIN_DIGEST - 1).encode().translate(None, _NOT_DIGITS_OR_END)
     numbers = [
@@ -142,6 +146,21 @@ def _hashed_name(raw: str) -> str | None:
     return hashed("fn", raw)
 
 
+def hashed_plain_ids(column: Column) -> Hashes:
+    """Return the hash of each row's external id in lower case.
+
+    A row is empty if it has no id or several, or one with whitespace, in another script, or as long
+    as a digest.
+    """
+    if not any(column):
+        return [NO_VALUES] * len(column)
+    text = _joined(column, _MIN_DIGEST - 1).lower()
+    ids = text.encode().split(_END.encode())
+    if text.split() != [text]:  # whitespace somewhere, as in "user 7"
+        ids = [external_id if external_id.split() == [external_id] else b"" for external_id in ids]
+    return [[sha256(external_id).hexdigest()] if external_id else () for external_id in ids]
+
+
 def _hash_texts(field: str, texts: Sequence[bytes], column: Column) -> Hashes:
     return [
         [sha256(text).hexdigest()] if text else _hash_row(field, values)
@@ -150,7 +169,7 @@ def _hash_texts(field: str, texts: Sequence[bytes], column: Column) -> Hashes:
 
 
 def _hash_row(field: str, values: tuple[str, ...]) -> Sequence[str]:
-    return hashed_all(field, values) if values else ()
+    return hashed_all(field, values) if values else NO_VALUES
 
 
 def _joined(column: Column, max_length: int | None = None) -> str:

@@ -1,7 +1,8 @@
 """Meta's responses: the outcome of the events sent, errors, and how much of the quota is used.
 
 Meta's own numbers decide, before the HTTP status: throttling comes as 400 or 403, and the texts
-come in the language of the token's owner.
+for users come in the language of the token's owner. Only the numbers 2804000 to 2804999 say that an
+event is bad. No event is rejected for any other error, except after a split, by the lane.
 
 Source: Meta: Graph API, error handling and rate limits; Conversions API, troubleshooting.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import Enum, auto
 from typing import Any, Self
 
@@ -18,8 +19,16 @@ import anyio
 import attrs
 import orjson
 
-from anytrack_async.destinations.sink import BatchRejected, NeedsOperator, Throttled, Unavailable
+from anytrack_async.destinations.confirmation import confirms
+from anytrack_async.destinations.sink import (
+    BatchRejected,
+    Inconclusive,
+    NeedsOperator,
+    Throttled,
+    Unavailable,
+)
 from anytrack_async.errors import DecodeError
+from anytrack_async.events import OperatorCause
 from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.transport.errors import quotable_texts, redact, safe_text
 from anytrack_async.transport.message import Response
@@ -27,12 +36,19 @@ from anytrack_async.transport.message import Response
 _log = logging.getLogger("anytrack_async")
 
 # Graph API error codes
-_FAILED = frozenset((1, 2, 341, 368))
+_FAILED = frozenset((1, 2, 99, 341, 368, 1200, 21009))
 _THROTTLED = frozenset((4, 17, 32, 613, *range(80_000, 80_015)))
 _CREDENTIALS = frozenset((3, 10, 102, 104, 190, *range(200, 300)))
 # The address or version is wrong for every event alike: alias, old version, no usable token.
 _SETUP = frozenset((12, 803, 2500, 2635))
 _BAD_EVENT = range(2_804_000, 2_805_000)
+_PERMISSION = re.compile(
+    r"(?i)permission|access token|appsecret_proof|not authori[sz]ed|unauthori[sz]ed"
+    r"|does not exist|unsupported (?:get|post) request"
+)
+_TEMPORARY = re.compile(
+    r"(?i)temporar|try(?:ing)? (?:it |this )?again|retry|timed? ?out|(?:unknown|unexpected) error"
+)
 _TRACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 _MEANING = {
     2_804_003: "event_time is too old",
@@ -41,6 +57,8 @@ _MEANING = {
     2_804_016: "customer data is not hashed",
     2_804_050: "too little customer data to match by",
 }
+
+_OWN_FIELDS = ("fbtrace_id",)
 
 # Quota
 _APP_USAGE = ("x-app-usage", "x-ad-account-usage")
@@ -54,23 +72,34 @@ _MINUTE, _DAY = 60.0, 86_400.0  # seconds
 # Outcomes
 
 
-def outcome_of_request(response: Response, sent: int, *, throttled: int = 0) -> Outcome:
+def outcome_of_request(
+    response: Response,
+    sent: int,
+    *,
+    throttled: int = 0,
+    report_unusual: Callable[[Response], None] = lambda _: None,
+) -> Outcome:
     """Return the outcome that all events of a request share.
 
     Args:
         response: Meta's response.
         sent: how many events.
         throttled: how many responses in a row asked to wait before this one.
+        report_unusual: called with a response that confirms the events without their number.
 
     Raises:
         Throttled: Meta asks to wait.
-        BatchRejected: one of several events is bad.
+        BatchRejected: one of several events is bad, or perhaps the request as a whole.
+        Inconclusive: the only event is bad, or perhaps the request as a whole.
         NeedsOperator: token, permission, account or pixel is wrong.
         Unavailable: the response is not Meta's, or says that Meta failed.
     """
     body = response.json_object() if response.success else {}
-    received = body.get("events_received")
-    if not isinstance(received, int):
+    received = _count(body.get("events_received"))
+    if received is None:
+        if response.success and "events_received" not in body and confirms(response, _OWN_FIELDS):
+            report_unusual(response)
+            return DELIVERED
         return _refused(response, sent, throttled)
     _log_messages(body, response.request_content)
     if received >= sent:
@@ -89,12 +118,25 @@ def _refused(response: Response, sent: int, throttled: int) -> Outcome:
         case Action.WAIT:
             raise Throttled(reason, after=_wait(response, throttled), code=error.id)
         case Action.NEEDS_OPERATOR:
-            raise NeedsOperator(reason, code=error.id)
+            raise NeedsOperator(reason, cause=error.cause, code=error.id)
         case Action.RETRY:
             raise Unavailable(reason, code=error.id)
     if sent > 1:
         raise BatchRejected(reason, code=error.id)
+    if error.action is Action.SPLIT:
+        raise Inconclusive(reason, code=error.id)
     return Outcome.rejected(reason, code=error.id)
+
+
+def _count(value: object) -> int | None:
+    """Return a number of events, which may come as text; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        count = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return count if count >= 0 else None
 
 
 def _wait(response: Response, throttled: int) -> float:
@@ -130,6 +172,8 @@ class Action(Enum):
     """Token, permission, account or pixel is wrong: an operator has to act."""
     REJECT = auto()
     """An event is bad."""
+    SPLIT = auto()
+    """An event may be bad, or the request as a whole: only a split can tell."""
 
 
 @attrs.frozen(kw_only=True)
@@ -192,19 +236,27 @@ class GraphError:
             return Action.WAIT
         if self.transient or self.code in _FAILED or not self.is_json:
             return Action.RETRY
-        if self.code == 100:
-            return self._action_on_parameter()
-        if self.code in _CREDENTIALS or self.code in _SETUP:
+        if self.subcode in _BAD_EVENT or self.code in _BAD_EVENT:
+            return Action.REJECT
+        if self._is_about_access():
             return Action.NEEDS_OPERATOR
+        if _TEMPORARY.search(self.message):
+            return Action.RETRY
         return _BY_STATUS.get(self.status) or _by_class(self.status)
 
-    def _action_on_parameter(self) -> Action:
-        if self.subcode in _BAD_EVENT:
-            return Action.REJECT
-        # Without an event's subcode, this class of 100 is about the pixel or `appsecret_proof`.
-        if self.subcode == 33 or self.error_type == "GraphMethodException":
-            return Action.NEEDS_OPERATOR
-        return Action.REJECT
+    @property
+    def cause(self) -> OperatorCause:
+        """The part that an operator has to replace, if the action is NEEDS_OPERATOR."""
+        known = self.code in _CREDENTIALS or self.code == 100
+        wrong_address = self.code in _SETUP or (self.status in _NO_SUCH_PATH and not known)
+        return "configuration" if wrong_address else "credentials"
+
+    def _is_about_access(self) -> bool:
+        if self.code in _CREDENTIALS or self.code in _SETUP:
+            return True
+        # This class of 100 is about the pixel or `appsecret_proof`.
+        about_object = self.subcode == 33 or self.error_type == "GraphMethodException"
+        return (self.code == 100 and about_object) or bool(_PERMISSION.search(self.message))
 
     def __str__(self) -> str:
         texts = (self.message, _MEANING.get(self.subcode), self.user_message)
@@ -216,10 +268,9 @@ class GraphError:
         return f"{' — '.join(distinct) or 'no reason given'} ({', '.join(details)})"
 
 
+_NO_SUCH_PATH = frozenset((404, 405, 410))
 _BY_STATUS = {
-    401: Action.NEEDS_OPERATOR,
-    403: Action.NEEDS_OPERATOR,
-    404: Action.NEEDS_OPERATOR,
+    **dict.fromkeys((401, 403, *_NO_SUCH_PATH), Action.NEEDS_OPERATOR),
     408: Action.RETRY,
     425: Action.RETRY,
     429: Action.WAIT,
@@ -227,7 +278,7 @@ _BY_STATUS = {
 
 
 def _by_class(status: int) -> Action:
-    return Action.REJECT if 400 <= status < 500 else Action.RETRY
+    return Action.SPLIT if 400 <= status < 500 else Action.RETRY
 
 
 def _number(error: Mapping[str, Any], name: str) -> int:

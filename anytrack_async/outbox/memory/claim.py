@@ -75,6 +75,7 @@ class DestinationProgress:
         start: the position after which the destination was registered.
         since: when it was registered, if it started at the beginning of the log: payloads dropped
             before that time were never addressed to it.
+        passed: of the conversions ever accepted for it, how many the cursor has passed.
         claimed: number of conversions up to the cursor that are neither delivered nor dead.
         dead: number of dead letters.
         exceptions: position → the failed conversion.
@@ -82,10 +83,11 @@ class DestinationProgress:
         leases: lease id → the lease.
     """
 
-    def __init__(self, *, start: int, since: float | None = None) -> None:
+    def __init__(self, *, start: int, passed: int, since: float | None = None) -> None:
         self.cursor = start
         self.start = start
         self.since = since
+        self.passed = passed
         self.claimed = 0
         self.dead = 0
         self.exceptions: dict[int, FailedConversion] = {}
@@ -176,6 +178,26 @@ class DestinationProgress:
         self.add_exception(failure, now)
         return True
 
+    def set_aside(self, log: MemoryLog, name: str, last: int, now: float) -> None:
+        """Make retries of the waiting conversions up to position *last* that are not leased.
+
+        The log can then be dropped up to *last*, although the destination accepts nothing.
+        """
+        for span in [span for span in self.released if span.first <= last]:
+            self.released.remove(span)
+            self.claimed -= span.size
+            entries, _ = log.scan(name, span.first, span.last, span.size)
+            self._set_aside(entries.seqs, span.attempts, max(span.due, now), now)
+        if self.cursor < last:
+            entries, self.cursor = log.scan(name, self.cursor + 1, last, last - self.cursor)
+            self.passed += len(entries)
+            self._set_aside(entries.seqs, 0, now, now)
+
+    def _set_aside(self, seqs: Sequence[int], attempts: int, due: float, now: float) -> None:
+        for seq in seqs:
+            failure = FailedEntry(seq=seq, attempts=attempts, error="", due=due)
+            self.add_exception(failure, now)
+
     # Reading
 
     def unsettled_spans(self) -> list[Span]:
@@ -199,12 +221,20 @@ class DestinationProgress:
         exception = self.exceptions.get(seq)
         return exception is not None and exception.failure.due is None
 
-    def depth(self, end: int, now: float) -> Depth:
-        """Return the depth of this destination in a log that ends at *end*."""
+    def waiting(self, accepted: int) -> int:
+        """Return how many conversions are neither delivered nor dead, of *accepted* ever.
+
+        Of 100 that were accepted, the cursor has passed 60, of which 5 are leased or wait for a
+        retry: 45 are waiting.
+        """
+        return accepted - self.passed + self.claimed
+
+    def depth(self, accepted: int, now: float) -> Depth:
+        """Return the depth of this destination, for which *accepted* were accepted ever."""
         live = [lease for lease in self.leases.values() if lease.until > now]
         retries = len(self.exceptions) - self.dead - sum(len(lease.retries) for lease in live)
         return Depth(
-            waiting=end - self.cursor + self.claimed,
+            waiting=self.waiting(accepted),
             in_flight=sum(lease.size for lease in live),
             retrying=retries + self._retrying_in_spans(now),
             dead=self.dead,
@@ -297,5 +327,6 @@ class ClaimBuilder:
         if entries:
             span = Span(first=entries.seqs[0], last=entries.seqs[-1], size=len(entries))
             self.lease.spans.append(span)
+            progress.passed += len(entries)
             progress.claimed += len(entries)
             self._add_entries(entries)

@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import (
-    Appended,
+    AppendResult,
     Claim,
     DeadLetter,
     Depth,
@@ -23,7 +23,7 @@ from anytrack_async.outbox.base import (
 )
 from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.claim import ClaimBuilder, DestinationProgress
-from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.memory.log import MemoryLog, Recipients
 
 _DROPPED_PER_STEP = 500
 """Conversions dropped at once: few, because no other task runs at that time."""
@@ -37,7 +37,7 @@ class MemoryOutbox:
     cancelled in between notices at its next ``await``.
 
     Args:
-        capacity: how many conversions may wait for the slowest destination.
+        capacity: how many conversions may wait for each destination.
         remember_ids: how many ids of delivered conversions are remembered at most.
         clock: returns unix seconds.
     """
@@ -67,7 +67,7 @@ class MemoryOutbox:
 
     @property
     def capacity(self) -> int:
-        """How many conversions may wait for the slowest destination."""
+        """How many conversions may wait for each destination."""
         return self._capacity
 
     # Opening and closing
@@ -80,10 +80,12 @@ class MemoryOutbox:
                 self._destinations[name] = self._register(name, at_start=name in from_start)
 
     def _register(self, name: str, *, at_start: bool) -> DestinationProgress:
+        accepted = self._log.accepted_for(name)
         if not at_start:
-            return DestinationProgress(start=self._log.end)
+            return DestinationProgress(start=self._log.end, passed=accepted)
         now = self._clock()
-        progress = DestinationProgress(start=self._log.base, since=now)
+        in_log = self._log.count(name)
+        progress = DestinationProgress(start=self._log.base, passed=accepted - in_log, since=now)
         # Payloads that an exception of another destination has kept are retries for the new one.
         for seq in self._log.retained(name):
             progress.add_exception(FailedEntry(seq=seq, attempts=0, error="", due=now), now)
@@ -121,20 +123,39 @@ class MemoryOutbox:
 
     async def append(
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         """Store *conversions* in one atomic step; see `Outbox.append`."""
         self._check_open()
-        self._check_capacity(conversions)
         recipients = None if destinations is None else frozenset(destinations)
+        # Cheap and nearly always enough: not even the whole log is as long as the capacity.
+        if len(self._log) + len(conversions) > self._capacity:
+            self._check_room(conversions, recipients)
+            self._shorten_log()
         return self._log.extend(conversions, recipients, self._clock())
 
-    def _check_capacity(self, conversions: Sequence[Conversion]) -> None:
-        # Cheap and nearly always enough: not even the whole log is as long as the capacity.
-        if len(self._log) + len(conversions) <= self._capacity:
+    def _check_room(self, conversions: Sequence[Conversion], recipients: Recipients) -> None:
+        """Raise `QueueFullError` unless each of *recipients* has room for the new conversions."""
+        waiting = self._waiting(recipients)
+        most = max(waiting.values(), default=0)
+        if most + len(conversions) <= self._capacity:
             return
-        waiting, slowest = self._backlog()
-        if self._has_more_new(conversions, self._capacity - waiting):
-            raise queue_full_error(self._capacity, waiting, slowest, len(conversions))
+        if self._has_more_new(conversions, self._capacity - most):
+            full = {
+                name: count
+                for name, count in waiting.items()
+                if self._has_more_new(conversions, self._capacity - count)
+            }
+            raise queue_full_error(self._capacity, full, len(conversions))
+
+    def _waiting(self, recipients: Recipients) -> dict[str, int]:
+        """Return how many conversions wait for each of *recipients*."""
+        if not self._destinations:
+            return {"": self._log.length}
+        return {
+            name: progress.waiting(self._log.accepted_for(name))
+            for name, progress in self._destinations.items()
+            if recipients is None or name in recipients
+        }
 
     def _has_more_new(self, conversions: Sequence[Conversion], space: int) -> bool:
         """Return whether more than *space* conversions are new.
@@ -149,14 +170,19 @@ class MemoryOutbox:
                     return True
         return False
 
-    def _backlog(self) -> tuple[int, str]:
-        """Return how many conversions wait for the slowest destination, and its name."""
-        end = self._log.end
-        waiting = [
-            (end - progress.cursor + progress.claimed, name)
-            for name, progress in self._destinations.items()
-        ]
-        return max(waiting) if waiting else (end - self._log.base, "")
+    def _shorten_log(self) -> None:
+        """Drop the oldest conversions of a log that a destination without progress keeps long.
+
+        With a capacity of 10,000 and a destination that accepts nothing, the others may get any
+        number of conversions addressed to them. From 20,000 on, its oldest 500 are set aside at a
+        time, as retries that are due, so that memory is used for what waits only.
+        """
+        if self._log.length < max(2 * self._capacity, _DROPPED_PER_STEP):
+            return
+        last, now = self._log.base + _DROPPED_PER_STEP, self._clock()
+        for name, progress in self._destinations.items():
+            progress.set_aside(self._log, name, last, now)
+        self._drop(_DROPPED_PER_STEP, now)
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""
@@ -221,8 +247,11 @@ class MemoryOutbox:
     async def depths(self) -> Mapping[str, Depth]:
         """Return destination → its depth."""
         self._check_open()
-        end, now = self._log.end, self._clock()
-        return {name: progress.depth(end, now) for name, progress in self._destinations.items()}
+        now = self._clock()
+        return {
+            name: progress.depth(self._log.accepted_for(name), now)
+            for name, progress in self._destinations.items()
+        }
 
     async def dead_letters(
         self, destination: str | None = None, *, after: int = 0, limit: int = 100

@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+from collections import Counter
 from itertools import combinations
 
 import anyio
@@ -11,8 +12,8 @@ from anytrack_async.destinations.meta.encoding import (
     SLICE,
     Chunk,
     Encoder,
+    count_weaknesses,
     find_refusal,
-    find_weakness,
     request_body,
     request_tail,
     split_into_requests,
@@ -24,7 +25,7 @@ from anytrack_async.models.outcome import Status
 @pytest.fixture
 def encoder_of(settings):
     """Return a maker of encoders that keep warnings to themselves."""
-    return lambda **fields: Encoder(settings(**fields), lambda _: None)
+    return lambda **fields: Encoder(settings(**fields))
 
 
 def places(chunks):
@@ -37,7 +38,7 @@ def events(chunks):
 
 async def encoded(encoder, batch):
     outcomes = [None] * len(batch)
-    return await encoder.encode(batch, outcomes), outcomes
+    return await encoder.encode(batch, outcomes, Counter()), outcomes
 
 
 @pytest.mark.parametrize("count", [1, SLICE, SLICE + 1, 3 * SLICE])
@@ -196,7 +197,7 @@ def code(**fields):
         ("physical_store", 7 * DAY + 1, None),
         ("physical_store", 62 * DAY, None),
         ("physical_store", 62 * DAY + 1, "2804003"),
-        ("app", 62 * DAY, "2804003"),
+        ("email", 62 * DAY, "2804003"),
     ],
 )
 def test_event_may_be_some_days_old(source, age, wanted):
@@ -252,6 +253,29 @@ def test_one_real_identifier_is_enough(name):
     assert code(user_data={name: "…"}) is None
 
 
+APP_DATA = {
+    "advertiser_tracking_enabled": 0,
+    "application_tracking_enabled": 1,
+    "extinfo": ["i2", *[""] * 15],
+}
+
+
+@pytest.mark.parametrize("missing", [*APP_DATA, None])
+def test_an_app_event_needs_its_flags_and_its_device(missing):
+    app_data = {name: value for name, value in APP_DATA.items() if name != missing}
+    refusal = find_refusal(event(action_source="app", app_data=app_data), NOW)
+
+    assert (refusal is None) == (missing is None)
+    if refusal is not None:
+        assert refusal.code == "100"
+        assert f"needs {missing}:" in refusal.reason
+    assert code(action_source="website", app_data=app_data) is None
+
+
+def test_an_app_event_without_app_data_is_told_all_that_it_needs():
+    assert ", ".join(APP_DATA) in find_refusal(event(action_source="app"), NOW).reason
+
+
 def test_reasons_have_advice():
     assert "7 days" in find_refusal(event(event_time=0), NOW).reason
     assert "e-mail" in find_refusal(event(user_data={}), NOW).reason
@@ -264,12 +288,12 @@ def test_reasons_have_advice():
         ({"user_data": {"em": ["…"]}}, "user_agent"),
         ({"event_source_url": None}, "page_url"),
         ({"action_source": "email", "user_data": {}}, None),
-        ({"action_source": "app"}, "app_data"),
-        ({"action_source": "app", "app_data": {"vendor_id": "1"}}, None),
+        ({"action_source": "app", "user_data": {}}, None),
     ],
 )
 def test_weaknesses_are_reported_by_kind(fields, wanted):
     parameters = {name: value for name, value in event(**fields).items() if value is not None}
-    weakness = find_weakness(parameters)
+    kinds = count_weaknesses([parameters, parameters], [])
 
-    assert (wanted is None and weakness is None) or wanted in weakness
+    assert (wanted is None and not kinds) or [wanted in kind for kind in kinds] == [True]
+    assert {*kinds.values()} <= {2}

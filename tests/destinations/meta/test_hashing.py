@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
+from hashlib import sha256
 from importlib import import_module
 
 import pytest
@@ -14,6 +15,7 @@ from anytrack_async.destinations.meta.hashing import (
     hashed_emails,
     hashed_names,
     hashed_phones,
+    hashed_plain_ids,
     hashed_shared,
 )
 from anytrack_async.destinations.meta.user_data import user_data
@@ -135,6 +137,22 @@ def test_unusual_values_do_not_change_their_neighbours(field, values):
 
     assert before == after == hashed_all(field, PLAIN[field])
     assert list(result) == hashed_all(field, values)
+
+
+@given(st.lists(rows, max_size=6))
+@example([("User-7",), (" user-7 ",), ("user 7",), (DIGEST[:32],), ("a", "b"), ("\u212a7",)])
+def test_an_external_id_is_hashed_in_lower_case_or_left_out(column):
+    for values, result in zip(column, hashed_plain_ids(column), strict=True):
+        assert result in ([], (), [sha256("".join(values).lower().encode()).hexdigest()])
+
+
+def test_only_plain_external_ids_are_hashed_together():
+    column = [("User-7",), (" user-7 ",), ("user 7",), (DIGEST[:32],), ("a", "b"), ("é",), ()]
+
+    first, *others = hashed_plain_ids(column)
+
+    assert first == [sha256(b"user-7").hexdigest()]
+    assert others == [()] * 6
 
 
 def test_first_and_last_names_are_hashed_alike():

@@ -3,6 +3,8 @@ import logging
 import anyio
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anytrack_async.destinations.meta.responses import (
     Action,
@@ -14,12 +16,21 @@ from anytrack_async.destinations.meta.responses import (
 )
 from anytrack_async.destinations.sink import (
     BatchRejected,
+    Inconclusive,
     NeedsOperator,
+    SinkSignal,
     Throttled,
     Unavailable,
 )
 from anytrack_async.models.outcome import DELIVERED, Status
 from anytrack_async.transport.message import Response
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-1000, 2_803_999) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=4,
+)
+ERROR_FIELDS = ("message", "type", "code", "error_subcode", "is_transient", "error_user_msg")
 
 
 def response(body, status=200, headers=None):
@@ -56,11 +67,53 @@ def test_messages_are_logged_without_customer_data(caplog):
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>", b"", b"[]", b"{}", b'{"events_received": "x"}', b'{"success": true}']
+    "body",
+    [
+        b"<html>",
+        b"",
+        b" ",
+        b"[]",
+        b"OK",
+        b'{"events_rec',
+        b'{"events_received": "x"}',
+        b'{"events_received": null}',
+        b'{"events_received": true}',
+        b'{"events_received": -1}',
+        b'{"success": false}',
+        b'{"error": "no", "fbtrace_id": "T"}',
+        b'{"status": "error"}',
+        b'{"status": "ok", "uptime": 7312}',
+    ],
 )
-def test_success_without_a_count_is_not_metas_response(body):
-    with pytest.raises(Unavailable):
-        outcome_of_request(response(body), 2)
+def test_success_of_another_service_is_not_metas_response(body):
+    with pytest.raises(Unavailable) as caught:
+        outcome_of_request(response(body), 2, report_unusual=pytest.fail)
+
+    assert type(caught.value) is Unavailable
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 204),
+        (b"{}", 200),
+        (b'"SUCCESS"', 200),
+        (b'{"success": true}', 200),
+        (b'{"fbtrace_id": "T", "messages": []}', 200),
+    ],
+)
+def test_success_without_a_count_is_delivered_and_reported(body, status):
+    reported = []
+
+    assert (
+        outcome_of_request(response(body, status), 2, report_unusual=reported.append) is DELIVERED
+    )
+    assert [answer.status for answer in reported] == [status]
+
+
+def test_a_count_may_come_as_text():
+    assert outcome_of_request(response({"events_received": "3"}), 3) is DELIVERED
+    assert outcome_of_request(response({"events_received": "2"}), 3).status is Status.RETRY
 
 
 def test_error_behind_a_200_counts_as_that_error():
@@ -144,7 +197,7 @@ def test_throttling_is_known_by_its_code_whatever_the_status(code, status):
     assert action(code, status=status, is_transient=True) is Action.WAIT
 
 
-@pytest.mark.parametrize("code", [1, 2, 341, 368])
+@pytest.mark.parametrize("code", [1, 2, 341, 368, 21009])
 def test_metas_own_failures_are_retried(code):
     assert action(code) is Action.RETRY
 
@@ -175,17 +228,97 @@ def test_bad_events_are_rejected_by_their_subcode(subcode, status):
     assert action(100, subcode, status=status, type="GraphMethodException") is Action.REJECT
 
 
-def test_other_errors_about_a_parameter_are_rejected():
-    assert action(100) is Action.REJECT
-    assert action(100, 1234567) is Action.REJECT
+def test_bad_events_are_rejected_by_their_number_in_place_of_the_code():
+    assert action(2804030) is Action.REJECT
+
+
+@pytest.mark.parametrize(("code", "subcode"), [(100, None), (100, 1234567), (5555, None)])
+def test_an_error_that_names_no_event_rejects_none_before_a_split(code, subcode):
+    assert action(code, subcode) is Action.SPLIT
+    with pytest.raises(BatchRejected):
+        outcome_of_request(failed(code, subcode), 2)
+    with pytest.raises(Inconclusive) as caught:
+        outcome_of_request(failed(code, subcode), 1)
+
+    assert caught.value.code == str(subcode or code)
+
+
+@pytest.mark.parametrize("code", [100, 9999, 0])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Missing Permission",
+        "Object with ID '1' does not exist, cannot be loaded due to missing permissions",
+        "Unsupported post request.",
+        "Invalid OAuth access token.",
+        "The app is not authorized",
+    ],
+)
+def test_permission_is_known_by_its_words_too(code, message):
+    error = {"error": {"message": message, "code": code}}
+
+    for sent in (1, 2):
+        with pytest.raises(NeedsOperator) as caught:
+            outcome_of_request(response(error, 400), sent)
+        assert caught.value.cause == "credentials"
+
+
+def test_a_bad_event_is_known_by_its_subcode_whatever_the_words():
+    assert (
+        read({"error": {"message": "no permission", "code": 100, "error_subcode": 2804050}}).action
+        is Action.REJECT
+    )
+
+
+@pytest.mark.parametrize("message", ["Please try again later", "A temporary failure", "timed out"])
+def test_a_temporary_failure_is_known_by_its_words_too(message):
+    assert read({"error": {"message": message, "code": 9999}}).action is Action.RETRY
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "cause"),
+    [
+        (190, 400, "credentials"),
+        (200, 404, "credentials"),
+        (803, 400, "configuration"),
+        (2500, 400, "configuration"),
+        (0, 404, "configuration"),
+        (0, 405, "configuration"),
+        (0, 403, "credentials"),
+    ],
+)
+def test_the_cause_is_the_address_or_the_token(code, status, cause):
+    with pytest.raises(NeedsOperator) as caught:
+        outcome_of_request(failed(code, status=status), 2)
+
+    assert caught.value.cause == cause
+
+
+@given(
+    status=st.integers(400, 599),
+    body=st.one_of(
+        st.binary(),
+        json_values.map(orjson.dumps),
+        st.fixed_dictionaries(
+            {"error": st.fixed_dictionaries({}, optional=dict.fromkeys(ERROR_FIELDS, json_values))}
+        ).map(orjson.dumps),
+    ),
+    sent=st.integers(1, 3),
+)
+def test_no_response_but_an_events_error_rejects_an_event(status, body, sent):
+    with pytest.raises(SinkSignal) as caught:
+        outcome_of_request(response(body, status), sent)
+
+    assert sent > 1 or not isinstance(caught.value, BatchRejected)
 
 
 @pytest.mark.parametrize(
     ("status", "wanted"),
     [
-        (400, Action.REJECT),
-        (413, Action.REJECT),
-        (422, Action.REJECT),
+        (400, Action.SPLIT),
+        (413, Action.SPLIT),
+        (422, Action.SPLIT),
+        (405, Action.NEEDS_OPERATOR),
         (401, Action.NEEDS_OPERATOR),
         (403, Action.NEEDS_OPERATOR),
         (404, Action.NEEDS_OPERATOR),
@@ -212,7 +345,7 @@ def test_response_that_is_not_json_is_not_metas(status):
 
 @pytest.mark.parametrize("body", [[], "text", None, 3, {"error": "text"}, {"error": None}])
 def test_any_json_can_be_read(body):
-    assert read(body, 400).action is Action.REJECT
+    assert read(body, 400).action is Action.SPLIT
     assert "names no error" in str(read(body))
 
 

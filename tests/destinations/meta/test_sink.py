@@ -2,6 +2,7 @@ import gc
 import logging
 import tracemalloc
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import anyio
 import httpx
@@ -18,6 +19,7 @@ from anytrack_async.destinations.sink import (
     Unavailable,
 )
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.events import UnusualConfirmation
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaFields
 from anytrack_async.models.outcome import Status
@@ -389,3 +391,15 @@ async def test_no_secret_and_no_customer_data_in_messages(
     assert b"t0ken" not in wire.requests[0].url.raw_path
     assert b"t0ken" not in wire.requests[0].content
     assert orjson.loads(wire.requests[0].content)["data"]
+
+
+async def test_an_unusual_confirmation_is_delivered_and_reported_once(sink_of, wire, conversion):
+    events = []
+    sink = sink_of()
+    sink.set_observer(SimpleNamespace(notify=events.append))
+    wire.replies = [httpx.Response(204), httpx.Response(200, json={})]
+
+    outcomes = [*await sink.deliver([conversion()]), *await sink.deliver([conversion()])]
+
+    assert statuses(outcomes) == [Status.DELIVERED] * 2
+    assert events == [UnusualConfirmation(destination="meta", answer="status 204, no body")]

@@ -38,6 +38,29 @@ async def test_it_stays_small_without_pruning():
     assert list(await outbox.append(sales(1))) == [Appended.REPEAT]
 
 
+async def test_it_stays_small_while_a_destination_accepts_nothing():
+    outbox = await opened(capacity=50)
+    await outbox.open(["stuck"])
+    await outbox.append(sales(*range(50)))
+    released = await outbox.claim("stuck", 7, LEASE)
+    await outbox.release(released, due=outbox._clock() + 5, counts_as_attempt=True)
+    await deliver(outbox)
+    for start in range(50, 5000, 50):
+        await outbox.append(sales(*range(start, start + 50)), ["alpha"])
+        await deliver(outbox)
+
+    assert len(outbox._log) < 1200
+    depth = (await outbox.depths())["stuck"]
+    assert (depth.waiting, depth.in_flight, depth.dead) == (50, 0, 0)
+    outbox._clock.advance(5)
+    claim = await outbox.claim("stuck", 500, LEASE)
+    assert [int(id_.removeprefix("sale:")) for id_ in claim.entries.event_ids] == [*range(50)]
+    assert list(claim.entries.attempts) == [1] * 7 + [0] * 43
+    await outbox.settle(claim)
+    await deliver(outbox)
+    assert (await outbox.reports(["sale:3"]))["sale:3"].delivered
+
+
 async def test_delivered_retries_are_dropped_without_pruning():
     outbox = await opened(capacity=50)
     await outbox.append(sales(0))

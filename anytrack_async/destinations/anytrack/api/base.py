@@ -1,12 +1,15 @@
 """`Endpoint`, and the code that all endpoints share: arguments, date ranges, requests, records.
 
-AnyTrack's records are read tolerantly: numbers and ids may be text, empty fields count as missing,
-unknown fields are ignored, and a bad record in a list is left out without losing the others.
+AnyTrack's records are read tolerantly: numbers and ids may be text, empty fields and NaN count as
+missing, unknown fields are ignored, and a value need not be one that could be sent. A record with a
+value of another type, such as a revenue of "much", is unreadable: it is left out of its list, which
+keeps all others, and logged with its id and the reason.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
@@ -18,6 +21,7 @@ from collections.abc import (
 )
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
+from math import isfinite
 from typing import Any, Self, TypeAlias, TypeVar
 
 import anyio
@@ -38,7 +42,8 @@ DEFAULT_LENGTH = timedelta(days=30)
 _DAY = timedelta(days=1)
 _SHORTEST_HALF = timedelta(seconds=0.5)
 _MAX_ON_LOOP = 50  # records that are read on the event loop; more would block it for too long
-_MAX_LOGGED = 5  # bad records of one list that are logged individually
+_MAX_LOGGED = 5  # unreadable records of one list that are logged individually
+_is_loggable_id = re.compile(r"[\w.:-]{1,64}", re.ASCII).fullmatch  # an id, and no e-mail address
 _Key = TypeVar("_Key")
 _T = TypeVar("_T")
 _log = logging.getLogger("anytrack_async")
@@ -257,32 +262,44 @@ def read_object(body: object) -> Mapping[str, Any]:
 
 
 def read_records(records: object, read: Callable[[Any], _T]) -> list[_T]:
-    """Return the results of *read* for *records*; a bad record is logged and left out.
+    """Return the results of *read* for *records*; an unreadable one is logged and left out.
 
     Raises:
         DecodeError: *records* is not a list.
     """
     if not isinstance(records, list):
         raise DecodeError(f"anytrack: expected a list of records, got {type(records).__name__}")
-    results, bad = [], 0
+    results: list[_T] = []
     for number, record in enumerate(records, 1):
         try:
             results.append(read(record))
         except DecodeError as exc:
-            bad += 1
-            if bad <= _MAX_LOGGED:
-                _log.warning("anytrack: left out record %d of %d: %s", number, len(records), exc)
-    if bad > _MAX_LOGGED:
-        _log.warning("anytrack: left out %d records of %d", bad, len(records))
+            if number - len(results) <= _MAX_LOGGED:
+                place = f"{number} of {len(records)}{_loggable_id(record)}"
+                _log.warning("anytrack: left out unreadable record %s: %s", place, exc)
+    unreadable = len(records) - len(results)
+    if unreadable > _MAX_LOGGED:
+        _log.warning("anytrack: left out %d unreadable of %d records", unreadable, len(records))
     return results
+
+
+def _loggable_id(record: object) -> str:
+    # " (id c7)", or nothing where the record has no id: an unreadable record may have anything.
+    fields = record if isinstance(record, Mapping) else {}
+    id_ = fields.get("id", fields.get("affiliate_id"))
+    is_id = isinstance(id_, str | int) and _is_loggable_id(str(id_))
+    return f" (id {id_})" if is_id else ""
 
 
 def read_fields(record: object, *mappings: str) -> dict[str, Any]:
     """Return the fields of *record* that are not empty, text without surrounding whitespace.
 
+    NaN and infinities count as empty: JavaScript, for example, writes an average of nothing, 0/0,
+    as null.
+
     Args:
         record: a JSON object.
-        mappings: names of fields that are objects; nulls inside them are left out too.
+        mappings: names of fields that are objects; empty numbers in them are left out too.
 
     Raises:
         DecodeError: *record* is not an object.
@@ -291,12 +308,20 @@ def read_fields(record: object, *mappings: str) -> dict[str, Any]:
         raise DecodeError(f"expected an object, got {type(record).__name__}")
     # `{"id": 7, "source": " google ", "ad_id": ""}` → `{"id": 7, "source": "google"}`
     fields = {name: _stripped(value, name in mappings) for name, value in record.items()}
-    return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
+    return {name: value for name, value in fields.items() if not _is_empty(value)}
 
 
 def _stripped(value: Any, is_mapping: bool) -> Any:
     if isinstance(value, str):
         return value.strip()
     if is_mapping and isinstance(value, Mapping):
-        return {key: item for key, item in value.items() if item is not None}
+        return {key: item for key, item in value.items() if item is not None and not _is_nan(item)}
     return value
+
+
+def _is_empty(value: Any) -> bool:
+    return _is_nan(value) if isinstance(value, float) else value in (None, "", [], {})
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and not isfinite(value)

@@ -21,9 +21,11 @@ from anytrack_async.destinations.anytrack.api.base import (
     text_argument,
 )
 from anytrack_async.errors import DecodeError, InvalidArgumentError, ResponseLimitError
+from anytrack_async.models.answers import RecordedConversion
 from anytrack_async.models.conversion import Conversion, ConversionType
 
 _DAY = timedelta(days=1)
+_MAX_DEPTH = 200  # levels of custom data; JSON Lines can have 254
 _FIELDS = frozenset(
     (
         *("id", "click_id", "conversion_type", "event_name", "revenue", "currency", "timestamp"),
@@ -35,7 +37,7 @@ _FIELDS = frozenset(
 
 
 class Conversions(Endpoint):
-    """`/conversions`: the tracked conversions."""
+    """`/conversions`: the tracked conversions, each a `RecordedConversion`."""
 
     async def list(
         self,
@@ -46,7 +48,7 @@ class Conversions(Endpoint):
         """Return the conversions of a range, all in memory; use `stream` for long ranges.
 
         A list that is longer than `ResponseLimits.max_body` is requested in parts of the range.
-        A record that cannot be read is logged and left out.
+        An unreadable record is left out, and logged with its id and the reason.
 
         Args:
             date_range: first and last moment, both included; default: the last 30 days.
@@ -74,7 +76,7 @@ class Conversions(Endpoint):
         Raises:
             NotFoundError: AnyTrack has no such conversion.
             ServiceError: the matching subclass, after the last retry.
-            DecodeError: the response cannot be read.
+            DecodeError: the response or the record cannot be read; the message names the field.
 
         Source: AnyTrack REST, ``GET /conversions/{id}``.
         """
@@ -92,7 +94,8 @@ class Conversions(Endpoint):
         """Yield the conversions of a range one at a time, in order of time, in flat memory.
 
         The range is split into windows. *concurrency* windows are requested at once, and the next
-        windows once the caller has taken all of their conversions.
+        windows once the caller has taken all of their conversions. An unreadable record is left
+        out, and logged with its id and the reason.
 
         Args:
             date_range: first and last moment, both included; default: the last 30 days.
@@ -170,7 +173,7 @@ def _unseen(conversions: Iterable[Conversion], seen: Set[str]) -> Iterator[Conve
 # Records
 
 
-def read_conversion(record: Mapping[str, Any]) -> Conversion:
+def read_conversion(record: Mapping[str, Any]) -> RecordedConversion:
     """Return the conversion in a record of AnyTrack.
 
     An unknown conversion type becomes a custom event of that name. The event id is the id that was
@@ -182,19 +185,44 @@ def read_conversion(record: Mapping[str, Any]) -> Conversion:
     fields = read_fields(record, "sub_ids")
     values = {name: value for name, value in fields.items() if name in _FIELDS}
     if "timestamp" not in values:  # the model's default would be the present time
-        raise DecodeError("Conversion: field 'timestamp' is missing @ $.timestamp")
+        raise DecodeError("RecordedConversion: field 'timestamp' is missing @ $.timestamp")
     custom_data = values.get("custom_data")
+    _check_depth(custom_data)
     # `to_payload` sends the event id and the event's name in the custom data.
     extra: Mapping[str, Any] = read_fields(custom_data) if isinstance(custom_data, Mapping) else {}
-    values |= _read_type(str(values.get("conversion_type", "unknown")), extra.get("event_name"))
-    event_id = extra.get("event_id") or fields.get("event_id")
-    if event_id is None and "id" in values:
-        event_id = f"anytrack:{values['id']}"
-    return load(values if event_id is None else values | {"event_id": event_id}, Conversion)
+    values |= _read_type(values.get("conversion_type", "unknown"), extra.get("event_name"))
+    values |= _read_event_id(extra.get("event_id"), fields.get("event_id"), values.get("id"))
+    return load(values, RecordedConversion)
 
 
-def _read_type(name: str, event_name: object) -> dict[str, Any]:
+def _read_type(kind: object, event_name: object) -> dict[str, Any]:
+    if not isinstance(kind, str | int) or isinstance(kind, bool):
+        raise DecodeError("RecordedConversion: must be text @ $.conversion_type")
+    name = str(kind)
     if name.lower() not in set(ConversionType):
-        return {"conversion_type": ConversionType.CUSTOM, "event_name": name[:50].strip()}
+        return {"conversion_type": ConversionType.CUSTOM, "event_name": name}
     values: dict[str, Any] = {"conversion_type": name.lower()}
     return values | {"event_name": event_name} if isinstance(event_name, str) else values
+
+
+def _read_event_id(sent: object, recorded: object, anytrack_id: object) -> dict[str, Any]:
+    for event_id in (sent, recorded):
+        if isinstance(event_id, str | int) and not isinstance(event_id, bool):
+            return {"event_id": event_id}
+    return {} if anytrack_id is None else {"event_id": f"anytrack:{anytrack_id}"}
+
+
+def _check_depth(custom_data: object) -> None:
+    values = [custom_data]
+    for _ in range(_MAX_DEPTH):
+        # `{"a": {"b": [1]}, "c": 2}` → `[{"b": [1]}]` → `[[1]]` → `[]`
+        values = [item for value in values for item in _items(value) if _items(item)]
+        if not values:
+            return
+    raise DecodeError("RecordedConversion: is nested too deeply @ $.custom_data")
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, builtins.list) else ()

@@ -48,7 +48,7 @@ class Attributions(Endpoint):
     async def touchpoints(self, conversion_id: str) -> list[Touchpoint]:
         """Return the touchpoints before a conversion, earliest first.
 
-        A record that cannot be read is logged and left out.
+        An unreadable record is left out, and logged with its id and the reason.
 
         Raises:
             InvalidArgumentError: *conversion_id* cannot be an id.
@@ -66,12 +66,14 @@ class Attributions(Endpoint):
 
 def read_attribution(record: Mapping[str, Any]) -> Attribution:
     """Return the attribution in a record of AnyTrack, or raise `DecodeError`."""
-    return load(read_fields(record, "weights"), Attribution)
+    fields = read_fields(record, "weights")
+    unknown = {"model": "unknown"} if "weights" in fields else {}
+    return load(unknown | fields, Attribution)
 
 
 def read_touchpoint(record: Mapping[str, Any]) -> Touchpoint:
     """Return the touchpoint in a record of AnyTrack, or raise `DecodeError`."""
-    return load(read_fields(record), Touchpoint)
+    return load({"type": "unknown"} | read_fields(record), Touchpoint)
 
 
 class Affiliates(Endpoint):
@@ -110,7 +112,7 @@ class Affiliates(Endpoint):
     ) -> list[AffiliatePerformance]:
         """Return the *limit* best affiliates, best first.
 
-        A record that cannot be read is logged and left out.
+        An unreadable record is left out, and logged with its id and the reason.
 
         Args:
             metric: the measure to rank by.

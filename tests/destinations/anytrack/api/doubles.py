@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+from hypothesis import strategies as st
 
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.settings.http import HttpSettings, ResponseLimits, Retry
@@ -72,3 +73,14 @@ RECORD = {
 def record(**changes: Any) -> dict[str, Any]:
     """`RECORD` with *changes*."""
     return RECORD | changes
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=4), values),
+    max_leaves=6,
+)
+json_records = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys([*RECORD, "event_id", "custom_data", "more"], json_values)
+)
+"""Any JSON objects that use the names of AnyTrack's fields."""

@@ -205,22 +205,33 @@ class TestReadRecords:
 
     def test_a_bad_record_is_left_out_and_logged(self, caplog: pytest.LogCaptureFixture):
         records = [RECORD, record(revenue=SECRET), "x", record(id="c2")]
+        left_out = "anytrack: left out unreadable record"
 
         with caplog.at_level(logging.WARNING, "anytrack_async"):
             conversions = read_records(records, read_conversion)
 
         assert [conversion.id for conversion in conversions] == ["c1", "c2"]
         assert caplog.messages == [
-            "anytrack: left out record 2 of 4: Conversion: invalid value (ValueError) @ $.revenue",
-            "anytrack: left out record 3 of 4: expected an object, got str",
+            f"{left_out} 2 of 4 (id c1): RecordedConversion: must be a number @ $.revenue",
+            f"{left_out} 3 of 4: expected an object, got str",
         ]
         assert SECRET not in caplog.text
+
+    @pytest.mark.parametrize("id_", [SECRET, "a" * 65, "a b", "a\n", [], None, 1.5])
+    def test_an_id_that_may_be_anything_is_not_logged(
+        self, id_: Any, caplog: pytest.LogCaptureFixture
+    ):
+        records = [record(id=id_, revenue="x"), record(id=7, revenue="x")]
+        assert read_records(records, read_conversion) == []
+
+        assert "record 1 of 2: " in caplog.messages[0]
+        assert "record 2 of 2 (id 7): " in caplog.messages[1]
 
     def test_many_bad_records_are_logged_as_a_number(self, caplog: pytest.LogCaptureFixture):
         assert read_records(["x"] * 1000, read_conversion) == []
 
         assert len(caplog.records) == 6
-        assert caplog.messages[-1] == "anytrack: left out 1000 records of 1000"
+        assert caplog.messages[-1] == "anytrack: left out 1000 unreadable of 1000 records"
 
     @pytest.mark.parametrize("records", [None, {}, "x", 5])
     def test_anything_but_a_list_raises_decode_error(self, records: Any):

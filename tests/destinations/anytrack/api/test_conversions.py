@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import traceback
 from collections.abc import AsyncIterable, Iterator
@@ -11,7 +12,10 @@ from itertools import pairwise
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anytrack_async.destinations.anytrack.api.conversions import Conversions, read_conversion
 from anytrack_async.errors import (
@@ -22,27 +26,53 @@ from anytrack_async.errors import (
     ServerError,
 )
 from anytrack_async.models.conversion import Conversion, ConversionType
-from tests.destinations.anytrack.api.doubles import RECORD, FakeApi, record
+from tests.destinations.anytrack.api.doubles import (
+    RECORD,
+    FakeApi,
+    json_records,
+    json_values,
+    record,
+)
 
 SECRET = "jane@example.com"
 WEEK = (date(2026, 1, 1), date(2026, 1, 7))
-BAD = [
+UNREADABLE = [
     {"revenue": SECRET},
     {"revenue": "NaN"},
-    {"revenue": -5},
     {"revenue": "1E+999999999"},
     {"revenue": True},
     {"timestamp": SECRET},
     {"timestamp": 1e300},
+    {"timestamp": "0001-01-01T00:00:00+14:00"},
     {"timestamp": True},
-    {"currency": SECRET},
+    {"currency": [SECRET]},
     {"sub_ids": SECRET},
     {"sub_ids": {"s1": [SECRET]}},
     {"order_id": {"a": SECRET}},
-    {"order_id": SECRET * 200},
     {"custom_data": SECRET},
-    {"conversion_type": "a\x00" + SECRET},
+    {"conversion_type": {"a": SECRET}},
+    {"conversion_type": True},
 ]
+"""Fields that are not of their type, not even by another way to write it."""
+
+ODD = {
+    "revenue": ["-49.90", "123456789012345678901.5", "0.00000001"],
+    "currency": ["USDT", "eur", "€", "x" * 500],
+    "event_id": ["x" * 500, "a\nb"],
+    "id": ["i" * 300],
+    "order_id": ["o" * 500, "a\tb", "1003.0"],
+    "event_name": ["Completed the onboarding questionnaire and booked a demo call"],
+    "click_id": ["k" * 2000, "a\x00b"],
+    "source": ["s" * 5000],
+    "campaign_id": ["c" * 5000],
+    "ad_id": ["a" * 5000, "\ufffd"],
+    "ip_address": ["10.0.0.7", "127.0.0.1", "fe80::1", "unknown", "203.0.113.5, 10.0.0.7"],
+    "user_agent": ["u" * 5000, "a\x1bb"],
+    "page_url": ["https://shop.example/?q=" + "x" * 5000],
+    "sub_ids": [{"s" * 500: "v" * 5000}],
+    "custom_data": [{"n": 2**70, "deep": {"a": [{"b": [None, -1.5]}]}, "": "\ufffd"}],
+}
+"""Values that a `Conversion` refuses, changes or leaves out."""
 
 
 def midnight(day: int, hour: int = 0) -> str:
@@ -152,6 +182,18 @@ class TestList:
         assert len(caplog.records) == 5
         assert "lots" not in caplog.text
 
+    @given(json_records | json_values, st.booleans())
+    async def test_any_json_costs_at_most_itself(self, item: Any, huge: bool):
+        neighbours = [record(id="before"), *[record()] * (800 if huge else 0), record(id="after")]
+        body = json.dumps({"data": [neighbours[0], item, *neighbours[1:]]}).encode()
+        assert (len(body) > 131_072) is huge  # longer bodies are parsed record by record
+        api = FakeApi(conversions=lambda _: httpx.Response(200, content=body))
+
+        conversions = await Conversions(api.session).list(WEEK)
+
+        assert len(conversions) - len(neighbours) in (0, 1)
+        assert (conversions[0].id, conversions[-1].id) == ("before", "after")
+
     async def test_a_response_without_a_list_raises_decode_error(self):
         with pytest.raises(DecodeError, match="expected a list"):
             await Conversions(FakeApi(conversions={"data": {"id": "c1"}}).session).list(WEEK)
@@ -219,6 +261,24 @@ class TestStream:
         stream = Conversions(api.session).stream(WEEK, window=timedelta(days=7))
 
         assert [item.id async for item in stream] == [item["id"] for item in hourly()]
+
+    async def test_an_odd_or_unreadable_record_costs_no_other(
+        self, caplog: pytest.LogCaptureFixture
+    ):
+        records = [
+            record(revenue=[]),
+            record(id="c2", timestamp="2026-01-01T01:00:00", revenue=float("nan"), source="\ud83d"),
+            {"id": "c3"},
+        ]
+        body = json.dumps({"data": records})  # with NaN, and with half of a surrogate pair
+        api = FakeApi(conversions=lambda _: httpx.Response(200, text=body))
+        stream = Conversions(api.session).stream((date(2026, 1, 1), date(2026, 1, 2)))
+
+        assert [(item.id, item.source) async for item in stream] == [
+            ("c2", "\ufffd"),
+            ("c1", "google"),
+        ]
+        assert "(id c3): RecordedConversion: field 'timestamp' is missing" in caplog.text
 
     async def test_windows_have_no_gap(self):
         log = Log()
@@ -383,7 +443,8 @@ class TestRecord:
         [
             ("refund", "refund"),
             (" Chargeback ", "Chargeback"),
-            ("x" * 80, "x" * 50),
+            ("x" * 80, "x" * 80),
+            (5, "5"),
             (None, "unknown"),
         ],
     )
@@ -418,11 +479,43 @@ class TestRecord:
         with pytest.raises(DecodeError, match="'timestamp' is missing"):
             read_conversion(record(timestamp=None))
 
-    @pytest.mark.parametrize("change", BAD, ids=repr)
+    @pytest.mark.parametrize(
+        ("name", "value"), [(name, value) for name, values in ODD.items() for value in values]
+    )
+    def test_a_value_that_could_not_be_sent_is_read_as_it_is(self, name: str, value: Any):
+        conversion = read_conversion(record(**{name: value}))
+
+        assert getattr(conversion, name) == (Decimal(value) if name == "revenue" else value)
+        assert not isinstance(getattr(conversion, name), float)
+
+    @pytest.mark.parametrize("number", [float("nan"), float("inf")])
+    def test_nan_counts_as_missing(self, number: float):
+        changes = {"revenue": number, "campaign_id": number, "sub_ids": {"s1": number, "s2": "b"}}
+        conversion = read_conversion(record(**changes))
+
+        assert (conversion.revenue, conversion.campaign_id) == (Decimal(0), None)
+        assert conversion.sub_ids == {"s2": "b"}
+
+    @pytest.mark.parametrize("event_id", [True, ["a"], {"a": 1}, 1.5, None, ""])
+    def test_an_event_id_that_is_no_id_is_made_from_the_id(self, event_id: Any):
+        conversion = read_conversion(record(custom_data={"event_id": event_id}))
+
+        assert conversion.event_id == "anytrack:c1"
+
+    def test_custom_data_that_json_lines_cannot_have_raises_decode_error(self):
+        def nested(levels: int) -> Any:
+            return orjson.loads('{"a":[' * (levels // 2) + "]}" * (levels // 2))
+
+        assert read_conversion(record(custom_data=nested(200))).custom_data == nested(200)
+        with pytest.raises(DecodeError, match=r"nested too deeply @ \$.custom_data"):
+            read_conversion(record(custom_data=nested(202)))
+
+    @pytest.mark.parametrize("change", UNREADABLE, ids=lambda change: repr(change)[:60])
     def test_the_error_names_the_field_but_not_its_value(self, change: dict[str, Any]):
         with pytest.raises(DecodeError) as caught:
             read_conversion(record(**change))
 
         shown = "".join(traceback.format_exception(caught.value))
         assert SECRET not in shown
-        assert str(caught.value).startswith("Conversion: ")
+        assert str(caught.value).startswith("RecordedConversion: ")
+        assert f"$.{next(iter(change))}" in str(caught.value)

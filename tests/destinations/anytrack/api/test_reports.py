@@ -136,6 +136,13 @@ class TestAffiliates:
         with pytest.raises(InvalidArgumentError, match=r"^affiliate_id "):
             await Affiliates(FakeApi().session).performance(id_)
 
+    async def test_an_unreadable_affiliate_is_left_out(self, caplog: pytest.LogCaptureFixture):
+        records = [{"affiliate_id": "a1", "clicks": "many"}, {"affiliate_id": "a2"}]
+        affiliates = await Affiliates(FakeApi(affiliates__top={"data": records}).session).top()
+
+        assert [affiliate.affiliate_id for affiliate in affiliates] == ["a2"]
+        assert "record 1 of 2 (id a1): AffiliatePerformance: must be a number" in caplog.text
+
     async def test_the_best_come_first_and_no_more_than_the_limit(self):
         records = [
             {"affiliate_id": "a", "revenue": "5", "clicks": 9},
@@ -266,9 +273,18 @@ class TestRecords:
             type="click", source="google", timestamp=datetime(2026, 1, 1, tzinfo=UTC)
         )
 
-    def test_a_touchpoint_needs_type_and_time(self):
-        with pytest.raises(DecodeError, match=r"'type' is missing.*'timestamp' is missing"):
-            read_touchpoint({"type": None})
+    def test_a_touchpoint_needs_a_time(self):
+        with pytest.raises(DecodeError, match=r"'timestamp' is missing"):
+            read_touchpoint({"type": "click"})
+
+    def test_a_touchpoint_of_an_unknown_type_or_without_one_is_read(self):
+        fields = {"timestamp": 1767225600, "source": "s" * 5000, "campaign_id": 7, "more": [1]}
+        for kind in ("swipe", None, 5):
+            touchpoint = read_touchpoint({**fields, "type": kind})
+
+            assert touchpoint.type == ("unknown" if kind is None else str(kind))
+            assert (touchpoint.source, touchpoint.campaign_id) == ("s" * 5000, "7")
+            assert touchpoint.timestamp == datetime(2026, 1, 1, tzinfo=UTC)
 
     def test_an_attribution_is_read(self):
         attribution = read_attribution(
@@ -278,6 +294,14 @@ class TestRecords:
         assert attribution.model == "time_decay"
         assert attribution.weights == {"a": 0.25, "b": 0.75, "c": 0.0}
         assert read_attribution({"model": "linear", "weights": []}).weights == {}
+
+    def test_an_odd_attribution_is_read(self):
+        weights = {"a": -0.5, "b": "1e2", "c": float("nan"), "": 3}
+        attribution = read_attribution({"model": None, "weights": weights, "more": {}})
+
+        assert attribution.model == "unknown"
+        assert attribution.weights == {"a": -0.5, "b": 100.0, "": 3.0}
+        assert read_attribution({"model": "shapley"}).model == "shapley"
 
     def test_an_affiliate_is_read(self):
         affiliate = read_affiliate(
@@ -307,7 +331,7 @@ class TestRecords:
             {"clicks": "1E+999999999"},
             {"revenue": "NaN"},
             {"revenue": "Infinity"},
-            {"conversion_rate": float("nan")},
+            {"conversion_rate": "NaN"},
             {"affiliate_id": None},
             {"affiliate_id": True},
         ],
@@ -316,6 +340,45 @@ class TestRecords:
     def test_a_number_that_is_out_of_range_raises_decode_error(self, change: dict[str, Any]):
         with pytest.raises(DecodeError, match=next(iter(change))):
             read_affiliate({"affiliate_id": "a", **change})
+
+    def test_an_odd_affiliate_is_read(self):
+        affiliate = read_affiliate(
+            {
+                "affiliate_id": "a" * 500,
+                "clicks": -3,
+                "conversions": "-1.0",
+                "revenue": "-123456789012345678901.50",
+                "epc": float("inf"),
+                "conversion_rate": float("nan"),
+                "level": "gold",
+            }
+        )
+
+        assert (affiliate.affiliate_id, affiliate.clicks, affiliate.conversions) == (
+            "a" * 500,
+            -3,
+            -1,
+        )
+        assert affiliate.revenue == Decimal("-123456789012345678901.50")
+        assert (affiliate.epc, affiliate.conversion_rate) == (Decimal(0), 0.0)
+
+    def test_an_odd_daily_report_is_read(self):
+        report = read_daily_report(
+            {
+                "date": "2026-01-02",
+                "total_revenue": "-100.50",
+                "total_conversions": "-4.0",
+                "avg_order_value": float("nan"),
+                "by_source": {"google": -60.5, "": "1E+2", "other": float("nan"), "x" * 500: 1},
+                "by_campaign": None,
+                "by_hour": [1],
+            }
+        )
+
+        assert (report.total_revenue, report.total_conversions) == (Decimal("-100.50"), -4)
+        assert report.avg_order_value == 0
+        assert report.by_source == {"google": Decimal("-60.5"), "": 100, "x" * 500: 1}
+        assert report.by_campaign == {}
 
     def test_a_daily_report_is_read(self):
         report = read_daily_report(

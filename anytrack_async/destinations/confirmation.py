@@ -1,0 +1,114 @@
+"""Confirmations in other words than a service documents: `204`, `{}`, `"SUCCESS"`, `"duplicate"`.
+
+A destination that confirms in other words has the conversion: sending it again would at best change
+nothing. A page of HTML, an empty 200, a body that was cut off, or the JSON of another service is no
+confirmation: a proxy or the login page of a network answers so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from anytrack_async.events import LoggingObserver, Observer, UnusualConfirmation
+from anytrack_async.transport.message import Response, parse_json
+
+_STATUSES_WITHOUT_BODY = frozenset({201, 202, 204, 205})
+"""These statuses say that something was done; a 200 only says that there is a body."""
+
+_WORDS = frozenset(
+    {
+        *("accepted", "already_exists", "complete", "completed", "created", "done", "duplicate"),
+        *("duplicated", "exists", "ok", "okay", "processed", "queued", "received", "recorded"),
+        *("succeeded", "success", "successful", "200", "201", "202"),
+    }
+)
+_MARKERS = ("status", "result", "success", "ok")
+_ENVELOPE = frozenset(
+    {
+        *_MARKERS,
+        *("code", "data", "error", "errors", "id", "message", "messages", "request_id"),
+        "timestamp",
+    }
+)
+"""Fields that services put around an answer, and so no sign of another service."""
+
+
+def confirms(response: Response, own_fields: Collection[str] = ()) -> bool:
+    """Return whether *response*, a 2xx, confirms the request.
+
+    Args:
+        response: the service's response.
+        own_fields: fields by which an answer of this service is known, such as ``conversion_id``.
+    """
+    content = response.content.strip()
+    if not content:
+        return confirms_without_body(response)
+    if content.lower() == b"success":
+        return True
+    try:
+        body = parse_json(content)
+    except ValueError:
+        return False
+    if isinstance(body, dict):
+        return not body or _object_confirms(body, own_fields)
+    return isinstance(body, str) and _is_positive(body)
+
+
+def confirms_without_body(response: Response) -> bool:
+    """Return whether *response*, a 2xx, has no body and confirms the request by its status."""
+    return response.status in _STATUSES_WITHOUT_BODY and not response.content.strip()
+
+
+def _object_confirms(body: Mapping[str, Any], own_fields: Collection[str]) -> bool:
+    if body.get("error") or body.get("errors"):
+        return False
+    fields = body.keys()
+    markers = [body[name] for name in _MARKERS if name in fields]
+    if not all(map(_is_positive, markers)):
+        return False
+    if any(body.get(name) for name in own_fields):
+        return True
+    # {"status": "ok", "uptime": 7312} is the answer of another service.
+    if not fields <= _ENVELOPE:
+        return False
+    inner = body.get("data")
+    inner_confirms = isinstance(inner, dict) and _object_confirms(inner, own_fields)
+    return bool(markers or body.get("id")) or _is_positive(body.get("message")) or inner_confirms
+
+
+def _is_positive(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return 200 <= value < 300
+    if not isinstance(value, str):
+        return False
+    return value.strip().lower().replace(" ", "_") in _WORDS
+
+
+class Confirmations:
+    """Reports the first unusual confirmation of a destination.
+
+    Args:
+        destination: the destination's name.
+
+    Attributes:
+        observer: notified of the event; by default, the event is logged.
+    """
+
+    def __init__(self, destination: str) -> None:
+        self.observer: Observer = LoggingObserver()
+        self._destination = destination
+        self._reported = False
+
+    def report(self, answer: str) -> None:
+        """Report that *answer*, a description without customer data, counts as a confirmation."""
+        if not self._reported:
+            self._reported = True
+            self.observer.notify(UnusualConfirmation(destination=self._destination, answer=answer))
+
+    def report_response(self, response: Response) -> None:
+        """Report *response* by its status and size."""
+        size = len(response.content)
+        self.report(f"status {response.status}, " + (f"{size} bytes" if size else "no body"))
