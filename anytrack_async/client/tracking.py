@@ -11,6 +11,7 @@ from typing import Any, Unpack
 import anyio
 import attrs
 
+from anytrack_async.delivery.admission import Patience
 from anytrack_async.delivery.delivery import Delivery, DeliveryBatch
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.track_many import Source, track_many
@@ -87,7 +88,7 @@ class Tracking:
             TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
         """
         batch = _check_conversions(conversions)  # all conversions, before any is stored
-        deliveries = await self._dispatcher.submit(batch, to)
+        deliveries = await self._dispatcher.submit(batch, to, Patience.WHILE_MOVING)
         # The usual case: all are new, and the batch is returned without looking at each delivery.
         if isinstance(deliveries, DeliveryBatch):
             return deliveries

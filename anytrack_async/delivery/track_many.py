@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import anyio
 from anyio import to_thread
 
+from anytrack_async.delivery.admission import Patience
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher, checked_names
 from anytrack_async.errors import (
@@ -144,7 +145,8 @@ class _Stream:
         while self._unreported + self._next_slice > self._in_flight:
             await self._wait_for_change()
         self._unreported += len(conversions)
-        deliveries = await self._dispatcher.submit(conversions, self._to)
+        # Reports wait for deliveries anyway, and a slow service must not end a back-fill.
+        deliveries = await self._dispatcher.submit(conversions, self._to, Patience.UNLIMITED)
         for conversion, delivery in zip(conversions, deliveries, strict=True):
             if delivery is None:
                 self._finished.append(self._conflict(conversion))

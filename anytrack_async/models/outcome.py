@@ -27,6 +27,8 @@ class Status(StrEnum):
     """In the dead letters, with the reason."""
     CONFLICT = "conflict"
     """Not accepted: its event id belongs to an earlier conversion with other content."""
+    DROPPED = "dropped"
+    """Not accepted for this destination, which was full; only with ``on_full="shed"``."""
 
 
 @attrs.frozen(kw_only=True)
