@@ -59,6 +59,10 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.models.identifiers import new_event_id as new_event_id
     from anytrack_async.models.customer import Customer as Customer
     from anytrack_async.models.meta import MetaFields as MetaFields
+    from anytrack_async.models.contradiction import (
+        Contradiction as Contradiction,
+        ConversionSummary as ConversionSummary,
+    )
     from anytrack_async.models.outcome import (
         Outcome as Outcome,
         Receipt as Receipt,
@@ -68,6 +72,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.models.validators import Amount as Amount
     from anytrack_async.outbox.base import (
         Appended as Appended,
+        AppendResult as AppendResult,
         Claim as Claim,
         DeadLetter as DeadLetter,
         Depth as Depth,
@@ -97,12 +102,13 @@ else:
         "anytrack_async.models.conversion": (
             "Conversion ConversionFields ConversionType LineItem PricedFields"
         ),
+        "anytrack_async.models.contradiction": "Contradiction ConversionSummary",
         "anytrack_async.models.customer": "Customer",
         "anytrack_async.models.identifiers": "new_event_id",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
         "anytrack_async.models.meta": "MetaFields",
         "anytrack_async.outbox.base": (
-            "Appended Claim DeadLetter Depth Entries Entry FailedEntry Outbox"
+            "AppendResult Appended Claim DeadLetter Depth Entries Entry FailedEntry Outbox"
         ),
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",

@@ -2,8 +2,10 @@
 
     AnyTrackError                      base class of all errors
     ├── ConfigurationError             a setting is missing or wrong (also ValueError)
+    │   └── InvalidDestinationError    an argument names no destination (also TypeError)
     ├── InvalidArgumentError           an argument of a call is not valid (also ValueError)
     │   └── InvalidConversionError     a field of a conversion or another model is not valid
+    │       └── UnsendableError        a conversion that was read back is not valid (also TypeError)
     ├── DecodeError                    a response or a stored record cannot be read
     ├── ServiceError                   a request to a service failed
     │   ├── TransportError             no response: connection failed, timed out or broke off
@@ -14,7 +16,7 @@
     │   └── ServerError                the service itself failed (5xx)
     ├── DeliveryError                  a conversion was not accepted or not delivered
     │   ├── QueueFullError             the outbox is full; the call accepted nothing
-    │   ├── ConflictError              the event id was accepted before with other content
+    │   ├── ConflictError              a conversion contradicts the first one with its event id
     │   ├── DeliveryTimeoutError       not delivered in time, but safely queued (also TimeoutError)
     │   ├── DeadLetterError            a destination rejected the conversion for good
     │   ├── UndeliveredError           the client closed before everything was delivered
@@ -25,7 +27,8 @@
 Messages and attributes never contain a token or a customer's data. Every error can be pickled.
 
 The signals that a sink raises to its lane (`Throttled`, `BatchRejected`, `NeedsOperator`,
-`Unfinished`, `Inconclusive`, `Unavailable`) are not part of this tree: lanes handle them, callers never see them.
+`Unfinished`, `Inconclusive`, `Unavailable`) are not part of this tree: lanes handle them, callers
+never see them.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from anytrack_async.delivery.delivery import Delivery
+    from anytrack_async.models.contradiction import Contradiction
     from anytrack_async.models.outcome import Outcome
 
 __all__ = [
@@ -49,6 +53,7 @@ __all__ = [
     "DeliveryTimeoutError",
     "InvalidArgumentError",
     "InvalidConversionError",
+    "InvalidDestinationError",
     "NotFoundError",
     "OutboxError",
     "QueueFullError",
@@ -59,6 +64,7 @@ __all__ = [
     "ServiceError",
     "TransportError",
     "UndeliveredError",
+    "UnsendableError",
 ]
 
 
@@ -68,6 +74,13 @@ class AnyTrackError(Exception):
 
 class ConfigurationError(AnyTrackError, ValueError):
     """A setting is missing or wrong; the message names it."""
+
+
+class InvalidDestinationError(ConfigurationError, TypeError):
+    """An argument such as `to` is not a list of destinations that the client has.
+
+    It is a `TypeError` too, because only the calling code can be wrong, never a visitor's data.
+    """
 
 
 class InvalidArgumentError(AnyTrackError, ValueError):
@@ -96,6 +109,13 @@ class InvalidConversionError(InvalidArgumentError):
     Attributes:
         name: the field, with the path to it, e.g. ``"revenue"`` or ``"custom_data.plan"``.
         problem: the rule that it breaks, e.g. ``"must not be negative"``.
+    """
+
+
+class UnsendableError(InvalidConversionError, TypeError):
+    """A conversion that was read back from AnyTrack cannot be sent; the message names its fields.
+
+    It is a `TypeError` too, because `submit` needs a `Conversion`, which is always valid.
     """
 
 
@@ -194,21 +214,34 @@ class QueueFullError(DeliveryError):
 
 
 class ConflictError(DeliveryError):
-    """The event id was accepted before with other content, which is kept.
+    """A conversion has another type, amount or currency than the first one with its event id.
+
+    Raised only with ``DeliverySettings(on_conflict="raise")``. The first one is kept.
 
     Attributes:
         event_id: the id shared by two different conversions.
+        contradiction: the type, amount and currency of both.
+        deliveries: one for each conversion of the call, in its order: all others are accepted. An
+            error that was pickled does not have this attribute.
     """
 
-    def __init__(self, event_id: str) -> None:
-        super().__init__(
-            f"conversion {event_id!r} was accepted before with other content, which is kept; "
-            "submit the corrected conversion with a new event_id"
-        )
-        self.event_id = event_id
+    deliveries: Sequence[Delivery]
 
-    def __reduce__(self) -> tuple[type, tuple[str]]:
-        return type(self), (self.event_id,)
+    def __init__(
+        self, contradiction: Contradiction, deliveries: Sequence[Delivery] | None = None
+    ) -> None:
+        super().__init__(
+            f"{contradiction}: the first one is kept; if these are two conversions, submit the "
+            "second with an event_id of its own"
+        )
+        self.event_id = contradiction.event_id
+        self.contradiction = contradiction
+        if deliveries is not None:
+            self.deliveries = deliveries
+
+    # Without the deliveries, which only this process's client can resolve.
+    def __reduce__(self) -> tuple[type, tuple[Contradiction]]:
+        return type(self), (self.contradiction,)
 
 
 class DeliveryTimeoutError(DeliveryError, TimeoutError):

@@ -12,16 +12,19 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from inspect import iscoroutinefunction
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
 
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.models.contradiction import Contradiction
 
 __all__ = [
     "BackPressure",
     "BackPressureEnded",
+    "Contradicted",
     "DeadLettered",
     "Delivered",
     "Dropped",
@@ -76,6 +79,26 @@ class Submitted(Event):
     def log_line(self) -> LogLine:
         """Return how many were accepted."""
         return "accepted %d conversions", len(self.event_ids)
+
+
+@attrs.frozen(kw_only=True)
+class Contradicted(Event):
+    """A conversion came again with another type, amount or currency; the first one is kept.
+
+    Attributes:
+        contradiction: the event id, and type, amount and currency of both.
+    """
+
+    level = logging.WARNING
+    contradiction: Contradiction
+
+    def log_line(self) -> LogLine:
+        """Return the event id and both amounts."""
+        template = (
+            "%s: the first one is kept, check what sent the second; if these are two conversions, "
+            "each needs an event_id of its own"
+        )
+        return template, self.contradiction
 
 
 @attrs.frozen(kw_only=True)
@@ -328,13 +351,18 @@ class Observers:
             try:
                 observer.notify(event)
             except Exception as exc:
-                # The exception's text may quote a customer, its type does not.
-                logger.error(
-                    "observer %s failed with %s on %s; delivery goes on",
-                    type(observer).__name__,
-                    type(exc).__name__,
-                    type(event).__name__,
-                )
+                _log_failure(observer, exc, event)
+
+
+def _log_failure(observer: Observer, exc: Exception, event: Event) -> None:
+    with suppress(Exception):  # the application's log handlers may fail too
+        # The exception's text may quote a customer, its type does not.
+        logger.error(
+            "observer %s failed with %s on %s; delivery goes on",
+            type(observer).__name__,
+            type(exc).__name__,
+            type(event).__name__,
+        )
 
 
 _DROPS_LOGGED_EVERY = 60.0

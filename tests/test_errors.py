@@ -27,6 +27,7 @@ from anytrack_async.errors import (
     UndeliveredError,
     safe_description,
 )
+from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.outcome import Outcome, Status
 
 CLASSES = [
@@ -39,11 +40,15 @@ SERVICE = RateLimitedError(
 )
 TIMEOUT = DeliveryTimeoutError("e1 is queued", "e1", Delivery("e1", ("anytrack",)))
 
+CONTRADICTION = find_contradiction("sale:1", "sale 49.90 USD", "sale 59.90 USD")
+assert CONTRADICTION is not None
+
 EXAMPLES = [
     AnyTrackError("x"),
     ConfigurationError("x"),
     InvalidArgumentError("limit", "must be a whole number of at least 1"),
     InvalidConversionError("revenue", "must not be negative"),
+    errors.UnsendableError("revenue", "must not be negative"),
     errors.DecodeError("x"),
     ServiceError("x", service="anytrack"),
     errors.TransportError("x", service="anytrack"),
@@ -54,7 +59,8 @@ EXAMPLES = [
     errors.ServerError("x", service="hubspot", status=503),
     DeliveryError("x"),
     errors.QueueFullError("x"),
-    ConflictError("e1"),
+    ConflictError(CONTRADICTION),
+    errors.InvalidDestinationError("x"),
     TIMEOUT,
     DeadLetterError("e1", OUTCOME),
     UndeliveredError("x", {"meta": ["e1"]}),
@@ -127,12 +133,21 @@ def test_an_invalid_conversion_is_an_invalid_argument():
     assert issubclass(InvalidConversionError, InvalidArgumentError)
 
 
-def test_a_conflict_says_which_version_is_kept_and_what_to_do():
-    error = ConflictError("sale:1")
+def test_a_conflict_names_both_amounts_and_what_to_do():
+    error = ConflictError(CONTRADICTION)
 
-    assert error.event_id == "sale:1"
-    assert "'sale:1' was accepted before with other content, which is kept" in str(error)
-    assert "submit the corrected conversion with a new event_id" in str(error)
+    assert (error.event_id, error.contradiction) == ("sale:1", CONTRADICTION)
+    assert str(error) == (
+        "conversion 'sale:1' was accepted as sale 49.90 USD and came again as sale 59.90 USD: the "
+        "first one is kept; if these are two conversions, submit the second with an event_id of "
+        "its own"
+    )
+    assert not hasattr(pickle.loads(pickle.dumps(ConflictError(CONTRADICTION, []))), "deliveries")
+
+
+def test_code_that_catches_type_errors_needs_no_other_for_a_wrong_destination():
+    assert issubclass(errors.InvalidDestinationError, ConfigurationError | TypeError)
+    assert issubclass(errors.InvalidDestinationError, TypeError)
 
 
 def test_a_dead_letter_names_the_destination_and_the_reason():
@@ -161,7 +176,9 @@ def test_undelivered_ids_are_carried():
 
 
 def test_our_own_errors_are_described_by_their_message():
-    assert safe_description(ConflictError("e1")) == str(ConflictError("e1"))
+    error = ConflictError(CONTRADICTION)
+
+    assert safe_description(error) == str(error)
 
 
 def test_other_exceptions_are_described_without_their_message():

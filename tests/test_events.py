@@ -11,6 +11,7 @@ import pytest
 from anytrack_async import events
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import (
+    Contradicted,
     DeadLettered,
     Delivered,
     Dropped,
@@ -28,6 +29,7 @@ from anytrack_async.events import (
     Weakened,
     abbreviated,
 )
+from anytrack_async.models.contradiction import find_contradiction
 
 SECRET = "jane@example.com"
 IDS = ["e1", "e2"]
@@ -36,8 +38,18 @@ REPLACE = "replace the credentials (client.use_api_key, or the sink's use_token)
 OTHERWISE = "in other words than documented, which counts as delivered"
 CORRECT = "correct the configuration, in the settings or at the destination,"
 
+CONTRADICTION = find_contradiction("e1", "sale 49.90 USD", "lead 5 EUR")
+CHECK = (
+    "check what sent the second; if these are two conversions, each needs an event_id of its own"
+)
+
 LINES: list[tuple[Event, int, str]] = [
     (Submitted(event_ids=IDS), logging.DEBUG, "accepted 2 conversions"),
+    (
+        Contradicted(contradiction=CONTRADICTION),
+        logging.WARNING,
+        f"{CONTRADICTION}: the first one is kept, {CHECK}",
+    ),
     (
         Delivered(destination="meta", event_ids=IDS, seconds=0.5),
         logging.DEBUG,

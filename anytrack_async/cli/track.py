@@ -25,11 +25,11 @@ from anytrack_async.codec.plain import to_conversion
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.registry import ANYTRACK
-from anytrack_async.errors import ConfigurationError, ConflictError, UndeliveredError
-from anytrack_async.events import Event, LaneHeld, LoggingObserver, Weakened
+from anytrack_async.errors import ConfigurationError, UndeliveredError
+from anytrack_async.events import Contradicted, Event, LaneHeld, LoggingObserver, Weakened
+from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.outcome import Report, Status
-from anytrack_async.outbox.base import Appended
 from anytrack_async.settings.delivery import DeliverySettings
 
 _DRAIN = 3.0  # seconds; a shell command should end quickly
@@ -156,7 +156,6 @@ async def store(conversion: Conversion) -> TrackResult:
 
     Raises:
         ConfigurationError: there is no outbox file to store the conversion in.
-        ConflictError: the event id was accepted before with other content.
     """
     if _outbox_path() is None:
         raise ConfigurationError(
@@ -166,12 +165,15 @@ async def store(conversion: Conversion) -> TrackResult:
     outbox = outbox_from_env()
     await outbox.open([ANYTRACK, *(sink.name for sink in sinks_from_env())])
     try:
-        if await outbox.append([conversion]) == [Appended.CONFLICT]:
-            raise ConflictError(conversion.event_id)
+        (result,) = await outbox.append([conversion])
         reports = await outbox.reports([conversion.event_id])
     finally:
         await outbox.aclose()
-    return TrackResult(report=reports[conversion.event_id], outbox=_outbox_path(), waited=False)
+    report = reports[conversion.event_id]
+    if isinstance(result, Contradiction):
+        LoggingObserver().notify(Contradicted(contradiction=result))
+        report = attrs.evolve(report, contradicts=result)
+    return TrackResult(report=report, outbox=_outbox_path(), waited=False)
 
 
 class _DeliveryWatch:
@@ -183,8 +185,8 @@ class _DeliveryWatch:
         self._delivery: Delivery | None = None
 
     def notify(self, event: Event, /) -> None:
-        """Stop waiting for a destination whose lane holds; log `Weakened` events."""
-        if isinstance(event, Weakened):
+        """Stop waiting for a destination whose lane holds; log problems of the conversion."""
+        if isinstance(event, Weakened | Contradicted):
             LoggingObserver().notify(event)
         elif isinstance(event, LaneHeld):
             self._held.add(event.destination)
@@ -262,10 +264,11 @@ def _print(result: TrackResult) -> None:
 
 
 def _record(result: TrackResult) -> dict[str, Any]:
-    outcomes = result.report.outcomes
+    outcomes, contradicts = result.report.outcomes, result.report.contradicts
     return {
         "event_id": result.report.event_id,
         "conversion_id": outcomes[ANYTRACK].remote_id,
         "outbox": result.outbox,
+        "contradicts": str(contradicts) if contradicts else None,
         "destinations": {name: outcome_record(outcome) for name, outcome in outcomes.items()},
     }

@@ -177,6 +177,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         depths, states = await self.outbox.depths(), self._dispatcher.states()
         return Stats(
             submitted=self._counters.submitted,
+            contradicted=self._counters.contradicted,
             destinations={
                 name: DestinationStats(
                     state=states.get(name),

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 import attrs
 
 from anytrack_async.delivery.flow import LaneState
-from anytrack_async.events import DeadLettered, Delivered, Dropped, Event, Retried, Submitted
+from anytrack_async.events import (
+    Contradicted,
+    DeadLettered,
+    Delivered,
+    Dropped,
+    Event,
+    Retried,
+    Submitted,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -46,10 +54,12 @@ class Stats:
 
     Attributes:
         submitted: new conversions accepted; repeats do not count.
+        contradicted: repeats with another type, amount or currency than the first conversion.
         destinations: destination → its counters and depths.
     """
 
     submitted: int
+    contradicted: int = 0
     destinations: Mapping[str, DestinationStats]
 
 
@@ -60,6 +70,7 @@ class Counters:
     # no lock.
     def __init__(self) -> None:
         self.submitted = 0
+        self.contradicted = 0
         self._counts: dict[str, dict[str, int]] = {}
 
     def for_destination(self, destination: str) -> Mapping[str, int]:
@@ -71,6 +82,8 @@ class Counters:
         match event:
             case Submitted(event_ids=ids):
                 self.submitted += len(ids)
+            case Contradicted():
+                self.contradicted += 1
             case Delivered(destination=name, event_ids=ids):
                 self._add(name, "delivered", len(ids))
             case Retried(destination=name, event_ids=ids):

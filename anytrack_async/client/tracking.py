@@ -12,7 +12,7 @@ import anyio
 import attrs
 
 from anytrack_async.delivery.admission import Patience
-from anytrack_async.delivery.delivery import Delivery, DeliveryBatch
+from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.track_many import Source, track_many
 from anytrack_async.destinations.registry import ANYTRACK
@@ -20,7 +20,6 @@ from anytrack_async.destinations.sink import BatchRejected, Sink, SinkSignal, Th
 from anytrack_async.errors import (
     ClosedError,
     ConfigurationError,
-    ConflictError,
     DeadLetterError,
     DeliveryTimeoutError,
     QueueFullError,
@@ -49,8 +48,13 @@ class Tracking:
     async def submit(self, conversion: Conversion, *, to: Sequence[str] | None = None) -> Delivery:
         """Store *conversion* in the outbox and return its `Delivery`; lanes deliver it from there.
 
-        With a durable outbox, the conversion is on disk when this returns. Submitting the same
-        event id again changes nothing and returns the first conversion's delivery.
+        With a durable outbox, the conversion is on disk when this returns. A conversion with an
+        event id that was submitted before is the same conversion: nothing is sent again, and the
+        outcomes of the returned delivery are those of the first one. If it has another type, amount
+        or currency, `Delivery.contradicts` says so, and an event `Contradicted`.
+
+        It is safe to call in a web request: whatever the visitor sent, it raises nothing but
+        `ClosedError`, `QueueFullError`, `OutboxError` and `TypeError`.
 
         Args:
             conversion: the conversion; it may have been submitted before. One that was read back
@@ -58,18 +62,17 @@ class Tracking:
             to: names of its destinations; default: all.
 
         Raises:
-            ConflictError: its event id was accepted before with other content.
+            ConflictError: it contradicts the first conversion with its event id, and
+                ``on_conflict="raise"``.
             QueueFullError: the outbox is full and ``on_full="raise"``; nothing was accepted.
             ClosedError: the client is not open; nothing was accepted.
             OutboxError: the conversion could not be stored; nothing was accepted.
-            ConfigurationError: *to* names a destination that the client does not have.
-            InvalidConversionError: *conversion* was read back and cannot be sent; the message
+            UnsendableError: *conversion* was read back and cannot be sent; the message
                 names its invalid fields.
-            TypeError: *conversion* is not a `Conversion`.
+            TypeError: *conversion* is not a `Conversion`, or *to* not a list of destinations that
+                the client has (`InvalidDestinationError`).
         """
         (delivery,) = await self._dispatcher.submit(_check_conversions((conversion,)), to)
-        if delivery is None:
-            raise ConflictError(conversion.event_id)
         return delivery
 
     async def submit_many(
@@ -81,21 +84,15 @@ class Tracking:
         nothing.
 
         Raises:
-            ConflictError: an event id was accepted before with other content; all other conversions
-                of the call are accepted.
+            ConflictError: some contradict the first conversion with their event id, and
+                ``on_conflict="raise"``. The error names the first of them; all other conversions of
+                the call are accepted, and ``error.deliveries`` has the deliveries of all.
             QueueFullError: the outbox has no space for all conversions; none was accepted.
-            InvalidConversionError: one was read back and cannot be sent; none was accepted.
+            UnsendableError: one was read back and cannot be sent; none was accepted.
             TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
         """
         batch = _check_conversions(conversions)  # all conversions, before any is stored
-        deliveries = await self._dispatcher.submit(batch, to, Patience.WHILE_MOVING)
-        # The usual case: all are new, and the batch is returned without looking at each delivery.
-        if isinstance(deliveries, DeliveryBatch):
-            return deliveries
-        accepted = [delivery for delivery in deliveries if delivery is not None]
-        if len(accepted) < len(batch):
-            raise ConflictError(batch[deliveries.index(None)].event_id)
-        return accepted
+        return await self._dispatcher.submit(batch, to, Patience.WHILE_MOVING)
 
     def track_many(
         self,
@@ -107,8 +104,9 @@ class Tracking:
     ) -> AsyncGenerator[Report]:
         """Submit everything in *source*; yield a `Report` for each, in the order they finish.
 
-        Memory stays flat: *source* is read only as fast as reports are taken. A conversion with a
-        conflicting event id is reported with status ``conflict`` and stops nothing.
+        Memory stays flat: *source* is read only as fast as reports are taken. A conversion that
+        contradicts the first one with its event id stops nothing: its report has the outcomes of
+        the first one, and `Report.contradicts`.
 
         Args:
             source: any sync or async iterable of conversions. A sync iterable other than a list or
@@ -125,9 +123,11 @@ class Tracking:
                 at once.
             ClosedError: the client is not open, or closed before *source* ended.
             UndeliveredError: the client closed before everything was delivered.
+            ConflictError: a conversion contradicts the first one with its event id, and
+                ``on_conflict="raise"``; after the reports of everything that was read.
             QueueFullError: the outbox is full and ``on_full="raise"``; conversions that were not
                 reported by then may not have been accepted.
-            InvalidConversionError: *source* yielded a conversion that was read back and cannot be
+            UnsendableError: *source* yielded a conversion that was read back and cannot be
                 sent.
             TypeError: *source* yielded an object that is not a `Conversion`.
             Exception: the exception that *source* raised, after the reports of all its conversions.
@@ -160,7 +160,8 @@ class Tracking:
             DeliveryTimeoutError: AnyTrack has not confirmed the conversion in time. It is safely
                 queued and will be delivered; keep waiting with ``error.delivery``.
             DeadLetterError: AnyTrack rejected the conversion; ``error.outcome`` has the reason.
-            ConflictError: its event id was accepted before with other content.
+            ConflictError: it contradicts the first conversion with its event id, and
+                ``on_conflict="raise"``.
             QueueFullError: the outbox had no space for the conversion in time, see `submit`.
             UndeliveredError: the client closed before AnyTrack confirmed the conversion.
             ClosedError: the client is not open; nothing was accepted.
@@ -293,7 +294,7 @@ class Pushing:
         Raises:
             ConfigurationError: no sink is passed and the client has no sink for Meta.
             ClosedError: no sink is passed and the client is closed or closing.
-            InvalidConversionError: *conversion* was read back and cannot be sent; the message
+            UnsendableError: *conversion* was read back and cannot be sent; the message
                 names its invalid fields.
             TypeError: *conversion* is not a `Conversion`.
         """

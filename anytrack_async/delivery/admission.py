@@ -20,12 +20,12 @@ import anyio
 import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.delivery.room import LaneCondition, Room, Rooms
+from anytrack_async.delivery.room import LaneCondition, Rooms
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import ClosedError, QueueFullError, safe_description
 from anytrack_async.events import Event, logger
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Appended, Outbox, queue_full_error
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox, queue_full_error
 from anytrack_async.settings.delivery import DeliverySettings
 
 _YIELD_EVERY = 64
@@ -153,7 +153,7 @@ class Admission:
         conversions: Sequence[Conversion],
         to: Sequence[str] | None,
         patience: Patience = Patience.LIMITED,
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         """Append *conversions* for the destinations *to*; do as ``on_full`` says without room.
 
         Raises:
@@ -197,7 +197,7 @@ class Admission:
         to: Sequence[str] | None,
         patience: Patience,
         error: QueueFullError,
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         if len(conversions) > self._outbox.capacity:
             raise error  # there will never be room
         names = to or self._destinations
@@ -217,7 +217,7 @@ class Admission:
 
     async def _append_in_line(
         self, conversions: Sequence[Conversion], to: Sequence[str] | None, patience: Patience
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         names, size = to or self._destinations, len(conversions)
         limit = inf if patience is Patience.UNLIMITED else self._settings.accept_within
         caller = _Caller(
@@ -376,7 +376,7 @@ class Admission:
 
     async def _append_to_others(
         self, conversions: Sequence[Conversion], names: Sequence[str], error: QueueFullError
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         """Append *conversions* for the destinations that have room.
 
         Raises:

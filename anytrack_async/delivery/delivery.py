@@ -16,6 +16,7 @@ import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from anytrack_async.errors import ConfigurationError, UndeliveredError
+from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import Outbox
 
@@ -32,13 +33,21 @@ class Delivery:
     ``await delivery`` returns the `Report` of all its destinations once the outcome at each is
     final (delivered, or dead); ``await delivery.at("meta")`` returns the `Outcome` at one. Both
     raise `UndeliveredError` if the client closes first. The conversion is delivered whether or not
-    you keep or await this object.
+    you keep or await this object. A conversion that comes again has the outcomes of the first one.
 
     Attributes:
         event_id: the conversion's event id.
     """
 
     __slots__ = ("__weakref__", "_changed", "_failure", "_outcomes", "_watchers", "event_id")
+
+    @property
+    def contradicts(self) -> Contradiction | None:
+        """How the conversion contradicts the first one with its event id, if it does.
+
+        The first one is kept: the outcomes are those of the first one.
+        """
+        return None
 
     def __init__(self, event_id: str, destinations: tuple[str, ...]) -> None:
         self.event_id = event_id
@@ -96,6 +105,7 @@ class Delivery:
                 name: outcome or Outcome(status=Status.WAITING, destination=name, attempts=0)
                 for name, outcome in self._outcomes.items()
             },
+            contradicts=self.contradicts,
         )
 
     def done(self, destinations: tuple[str, ...] | None = None) -> bool:
@@ -172,6 +182,41 @@ class Delivery:
             self._changed = None
         for watcher in self._watchers:
             watcher(self)
+
+
+class ContradictingDelivery(Delivery):
+    """The delivery of a conversion that contradicts the first one with its event id.
+
+    Args:
+        first: the delivery of the first one, whose outcomes this one takes over as they come.
+        contradiction: how the conversion contradicts the first one.
+    """
+
+    __slots__ = ("_contradiction", "_first")
+
+    def __init__(self, first: Delivery, contradiction: Contradiction) -> None:
+        super().__init__(first.event_id, ())
+        self._contradiction = contradiction
+        self._first = first  # kept alive: `OpenDeliveries` would otherwise forget it
+        reference = ref(self)
+
+        def take_over(first: Delivery) -> None:
+            if (delivery := reference()) is None:
+                first.unwatch(take_over)  # dropped by its caller
+            else:
+                delivery._take_over(first)
+
+        first.watch(take_over)
+        self._take_over(first)
+
+    @property
+    def contradicts(self) -> Contradiction:
+        """How the conversion contradicts the first one."""
+        return self._contradiction
+
+    def _take_over(self, first: Delivery) -> None:
+        self._outcomes, self._failure = first._outcomes, first.failure
+        self._notify()
 
 
 class DeliveryBatch(Sequence[Delivery]):

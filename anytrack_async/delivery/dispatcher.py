@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self
 
 import anyio
 from anyio import AsyncContextManagerMixin, CancelScope
 from anyio.abc import TaskGroup
 
 from anytrack_async.delivery.admission import Admission, Patience
-from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
+from anytrack_async.delivery.delivery import ContradictingDelivery, Delivery, OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.lane import Lane
 from anytrack_async.delivery.room import LaneCondition
@@ -23,11 +23,20 @@ from anytrack_async.delivery.shutdown import (
     warn_of_orphans,
 )
 from anytrack_async.destinations.sink import Sink
-from anytrack_async.errors import ConfigurationError, safe_description
-from anytrack_async.events import Dropped, Event, Submitted, logger
+from anytrack_async.errors import (
+    ClosedError,
+    ConfigurationError,
+    ConflictError,
+    InvalidDestinationError,
+    OutboxError,
+    QueueFullError,
+    safe_description,
+)
+from anytrack_async.events import Contradicted, Dropped, Event, Submitted, logger
+from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
-from anytrack_async.outbox.base import Appended, Outbox
+from anytrack_async.outbox.base import Appended, AppendResult, LimitsAttempts, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 
 _MAX_SKIPPED = 1_000
@@ -36,6 +45,10 @@ woken, to move their cursors past all of them in one claim."""
 
 _PRUNE_AFTER = 5_000
 """Settled entries after which the outbox is pruned before `DeliverySettings.prune_every` ends."""
+
+
+_SUBMIT_ERRORS = (ClosedError, QueueFullError, OutboxError, ConflictError, TypeError)
+"""What `submit` may raise. Whatever else an outbox raises becomes an `OutboxError`."""
 
 
 class Dispatcher(AsyncContextManagerMixin):
@@ -88,8 +101,8 @@ class Dispatcher(AsyncContextManagerMixin):
         conversions: Sequence[Conversion],
         to: Sequence[str] | None = None,
         patience: Patience = Patience.LIMITED,
-    ) -> Sequence[Delivery | None]:
-        """Append *conversions* to the outbox; return a delivery for each, None for a conflict.
+    ) -> Sequence[Delivery]:
+        """Append *conversions* to the outbox, and return a delivery for each.
 
         Args:
             conversions: the conversions; waits while the outbox is full.
@@ -97,7 +110,9 @@ class Dispatcher(AsyncContextManagerMixin):
             patience: what limits the waiting.
 
         Raises:
-            ConfigurationError: a destination has no sink.
+            ConflictError: a conversion contradicts the first one with its event id, and
+                ``on_conflict="raise"``; all others are accepted.
+            InvalidDestinationError: a destination has no sink.
             ClosedError: the client is not open; nothing was accepted.
             QueueFullError: there was no room, see `DeliverySettings.on_full`, or the call has more
                 conversions than fit into an empty outbox; nothing was accepted.
@@ -105,38 +120,57 @@ class Dispatcher(AsyncContextManagerMixin):
                 submitting them again is safe.
         """
         names = self.resolve_names(to)
-        # Registered before they are appended: a lane may deliver them before append returns.
-        ids = [conversion.event_id for conversion in conversions]
-        deliveries = self._open_deliveries.get_many(ids, names)
         addressed = None if to is None else names
-        results = await self._admission.append(conversions, addressed, patience)
-        if results.count(Appended.NEW) == len(ids):
-            self._announce(ids, names)
-            return deliveries
-        return await self._without_conflicts(deliveries, results, names)
+        try:
+            # Registered before they are appended: a lane may deliver them before append returns.
+            ids = [conversion.event_id for conversion in conversions]
+            deliveries = self._open_deliveries.get_many(ids, names)
+            results = await self._admission.append(conversions, addressed, patience)
+            if results.count(Appended.NEW) == len(ids):
+                self._announce(ids, names)
+                return deliveries
+            return await self._with_repeats(deliveries, results, names)
+        except _SUBMIT_ERRORS:
+            raise
+        except Exception as exc:  # the outbox may be third-party code
+            raise OutboxError(
+                f"the outbox failed: {safe_description(exc)}; submitting again is safe"
+            ) from None
 
-    async def _without_conflicts(
-        self, deliveries: Sequence[Delivery], results: Sequence[Appended], names: Sequence[str]
-    ) -> Sequence[Delivery | None]:
+    async def _with_repeats(
+        self, deliveries: Sequence[Delivery], results: Sequence[AppendResult], names: Sequence[str]
+    ) -> Sequence[Delivery]:
+        """Return the deliveries of conversions of which some, by their *results*, are not new."""
         pairs = list(zip(deliveries, results, strict=True))
         new = [delivery.event_id for delivery, result in pairs if result is Appended.NEW]
         self._announce(new, names)
-        repeats = [delivery for delivery, result in pairs if result is Appended.REPEAT]
-        if repeats:
-            await self._open_deliveries.refresh(repeats)
-        return [None if result is Appended.CONFLICT else delivery for delivery, result in pairs]
+        contradictions = [result for result in results if isinstance(result, Contradiction)]
+        for contradiction in contradictions:
+            self._notify(Contradicted(contradiction=contradiction))
+        repeats = [delivery for delivery, result in pairs if result is not Appended.NEW]
+        await self._open_deliveries.refresh(repeats)
+        deliveries = [
+            ContradictingDelivery(delivery, result)
+            if isinstance(result, Contradiction)
+            else delivery
+            for delivery, result in pairs
+        ]
+        if contradictions and self._settings.on_conflict == "raise":
+            raise ConflictError(contradictions[0], deliveries)
+        return deliveries
 
     def resolve_names(self, to: Sequence[str] | None) -> tuple[str, ...]:
         """Return the destinations that the argument *to* stands for; None is all.
 
         Raises:
-            ConfigurationError: it is not a list, is empty, or names a destination without a sink.
+            InvalidDestinationError: it is not a list, is empty, or names a destination that has no
+                sink.
         """
         if to is None:
             return self.destinations
         names = checked_names("to", to, self.destinations)
         if not names:
-            raise ConfigurationError(
+            raise InvalidDestinationError(
                 "to: an empty list of destinations; omit it to use all; known destinations: "
                 + ", ".join(self.destinations)
             )
@@ -177,7 +211,7 @@ class Dispatcher(AsyncContextManagerMixin):
         """Let a lane that is held, throttled or down send at once.
 
         Raises:
-            ConfigurationError: the destination has no sink here.
+            InvalidDestinationError: the destination has no sink here.
         """
         for name in checked_names("resume", [destination], self.destinations):
             if name in self._lanes:
@@ -219,6 +253,8 @@ class Dispatcher(AsyncContextManagerMixin):
             raise self._undelivered.error()
 
     async def _open(self) -> None:
+        if isinstance(self.outbox, LimitsAttempts):
+            self.outbox.limit_attempts(self._settings.retry.attempts)
         await self.outbox.open(self.destinations, from_start=self._from_start)
         self._undelivered = Undelivered(self.outbox)
         await warn_of_orphans(self.outbox, self.destinations)
@@ -383,23 +419,27 @@ def checked_names(
     """Return *names*, the value of *argument*, as a tuple.
 
     Raises:
-        ConfigurationError: it is not a list, is a single string (which would be read letter by
-            letter), or names a destination that is not one of *destinations*.
+        InvalidDestinationError: it is not a list, is a single string (which would be read letter
+            by letter), or names a destination that is not one of *destinations*.
     """
     if isinstance(names, str):
-        raise ConfigurationError(f"{argument} must be a list: [{names!r}]")
+        raise InvalidDestinationError(f"{argument} must be a list: [{names!r}]")
     try:
-        checked = tuple(names)
+        checked: tuple[Any, ...] = tuple(names)
     except TypeError:
         kind = type(names).__name__
-        raise ConfigurationError(f"{argument} must be a list, got {kind}") from None
-    unknown = [name for name in checked if name not in destinations]
+        raise InvalidDestinationError(f"{argument} must be a list, got {kind}") from None
+    unknown = [name for name in checked if not isinstance(name, str) or name not in destinations]
     if unknown:
-        raise ConfigurationError(
-            f"{argument}: no destination {', '.join(map(repr, unknown))}; "
+        raise InvalidDestinationError(
+            f"{argument}: no destination {', '.join(map(_shown, unknown))}; "
             f"known destinations: {', '.join(destinations)}"
         )
     return checked
+
+
+def _shown(name: object) -> str:
+    return repr(name) if isinstance(name, str) else f"of type {type(name).__name__}"
 
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:

@@ -24,11 +24,11 @@ from anytrack_async.delivery.dispatcher import Dispatcher, checked_names
 from anytrack_async.errors import (
     ClosedError,
     ConfigurationError,
+    ConflictError,
     DeliveryError,
-    InvalidConversionError,
 )
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.outcome import Outcome, Report, Status
+from anytrack_async.models.outcome import Report
 
 _MAX_SLICE = 500
 """Conversions submitted in one step: with so many, a commit costs next to nothing for each."""
@@ -68,6 +68,8 @@ def track_many(
         ConfigurationError: a destination has no sink, or *in_flight* is less than 1. At once.
         ClosedError: the client is not open, or closed before *source* ended.
         UndeliveredError: the client closed before all were delivered.
+        ConflictError: a conversion contradicts the first one with its event id, and
+            ``on_conflict="raise"``; after the reports of everything that was read.
         Exception: the exception that *source* raised, after the reports of all that came before.
     """
     if in_flight < 1:
@@ -76,7 +78,7 @@ def track_many(
     # Waiting for a destination that the conversions are not addressed to would never end.
     awaited = None if at is None else checked_names("at", at, names)
     addressed = None if to is None else names
-    return _reports(_Stream(dispatcher, names, addressed, awaited, in_flight), dispatcher, source)
+    return _reports(_Stream(dispatcher, addressed, awaited, in_flight), dispatcher, source)
 
 
 async def _reports(
@@ -101,13 +103,11 @@ class _Stream:
     def __init__(
         self,
         dispatcher: Dispatcher,
-        names: tuple[str, ...],
         to: Sequence[str] | None,
         awaited: tuple[str, ...] | None,
         in_flight: int,
     ) -> None:
         self._dispatcher = dispatcher
-        self._names = names
         self._to = to
         self._awaited = awaited
         self._in_flight = in_flight
@@ -145,26 +145,20 @@ class _Stream:
         while self._unreported + self._next_slice > self._in_flight:
             await self._wait_for_change()
         self._unreported += len(conversions)
-        # Reports wait for deliveries anyway, and a slow service must not end a back-fill.
-        deliveries = await self._dispatcher.submit(conversions, self._to, Patience.UNLIMITED)
-        for conversion, delivery in zip(conversions, deliveries, strict=True):
-            if delivery is None:
-                self._finished.append(self._conflict(conversion))
-            else:
-                self._open[delivery] = self._open.get(delivery, 0) + 1
-                delivery.watch(self._on_change)
-                self._on_change(delivery)
-        self._changed.set()
+        try:
+            # Reports wait for deliveries anyway, and a slow service must not end a back-fill.
+            deliveries = await self._dispatcher.submit(conversions, self._to, Patience.UNLIMITED)
+        except ConflictError as exc:
+            self._follow(exc.deliveries)
+            raise
+        self._follow(deliveries)
 
-    def _conflict(self, conversion: Conversion) -> Report:
-        error = "its event id was accepted before with other content, which is kept"
-        return Report(
-            event_id=conversion.event_id,
-            outcomes={
-                name: Outcome(status=Status.CONFLICT, destination=name, attempts=0, error=error)
-                for name in self._names
-            },
-        )
+    def _follow(self, deliveries: Iterable[Delivery]) -> None:
+        for delivery in deliveries:
+            self._open[delivery] = self._open.get(delivery, 0) + 1
+            delivery.watch(self._on_change)
+            self._on_change(delivery)
+        self._changed.set()
 
     # Out
 
@@ -210,7 +204,7 @@ async def feed(source: Source, submit: Submit, size: int) -> None:
     iterable are passed on as soon as *submit* has returned: an item never waits for the next one.
 
     Raises:
-        InvalidConversionError: an item was read back and cannot be sent; everything before it was
+        UnsendableError: an item was read back and cannot be sent; everything before it was
             passed on.
         TypeError: an item is not a `Conversion`; everything before it was passed on.
         Exception: the exception that *source* raised; everything before it was passed on.
@@ -271,7 +265,7 @@ def _sendable(batch: Sequence[Any]) -> tuple[Sequence[Conversion], Exception | N
     for item in batch:
         try:
             conversions.append(to_sendable(item))
-        except (InvalidConversionError, TypeError) as exc:
+        except TypeError as exc:  # an `UnsendableError` too
             return conversions, exc
     return conversions, None
 

@@ -14,7 +14,6 @@ from urllib.parse import unquote
 import attrs
 
 from anytrack_async.client.stats import Stats
-from anytrack_async.codec.storage import encode
 from anytrack_async.demo.sample import InvalidLine, ReadLine
 from anytrack_async.events import (
     DeadLettered,
@@ -27,8 +26,9 @@ from anytrack_async.events import (
     Retried,
     Submitted,
 )
+from anytrack_async.models.contradiction import find_contradiction, summary
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.outcome import Report, Status
+from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import DeadLetter
 
 _MAX_NAMED = 3
@@ -67,10 +67,11 @@ class Tally:
         lines: lines read.
         invalid: lines that could not be read as a conversion.
         numbers: event id → the numbers of its lines.
-        conflicts: line → event id, for lines that repeat an event id with other content.
+        contradictions: line → event id, for lines that repeat an event id with another type,
+            amount or currency.
         accepted: new conversions in the outbox.
         reports: reports received.
-        conflicts_reported: reports of a conflict among them.
+        contradictions_reported: reports of a contradiction among them.
         unfinished: event ids with a report that is not final.
         seconds: from the first line to the last report.
     """
@@ -81,20 +82,20 @@ class Tally:
         self.lines = 0
         self.invalid: list[InvalidLine] = []
         self.numbers: dict[str, list[int]] = {}
-        self.conflicts: dict[int, str] = {}
+        self.contradictions: dict[int, str] = {}
         self.accepted = 0
         self.reports = 0
-        self.conflicts_reported = 0
+        self.contradictions_reported = 0
         self.unfinished: list[str] = []
         self.seconds = 0.0
-        self._digests: dict[str, bytes] = {}
+        self._summaries: dict[str, str] = {}
         self._started = time.perf_counter()
 
     @property
     def repeats(self) -> int:
-        """Lines that repeat an earlier line with the same content."""
-        # The sample: 986 valid lines, 959 event ids, 3 conflicts: 986 - 959 - 3 = 24 repeats.
-        return sum(map(len, self.numbers.values())) - len(self.numbers) - len(self.conflicts)
+        """Lines that repeat an earlier line and do not contradict it."""
+        # The sample: 986 valid lines, 959 event ids, 3 contradictions: 986 - 959 - 3 = 24 repeats.
+        return sum(map(len, self.numbers.values())) - len(self.numbers) - len(self.contradictions)
 
     def read(self, lines: Iterable[ReadLine]) -> Iterator[Conversion]:
         """Count *lines* and return their conversions."""
@@ -108,19 +109,18 @@ class Tally:
                 yield conversion
 
     def _record(self, number: int, conversion: Conversion) -> None:
-        # The outbox compares the same digest to tell a repeat from a conflict.
-        event_id, digest = conversion.event_id, encode(conversion).digest
+        event_id, repeat = conversion.event_id, summary(conversion)
         self.numbers.setdefault(event_id, []).append(number)
-        if self._digests.setdefault(event_id, digest) != digest:
-            self.conflicts[number] = event_id
+        first = self._summaries.setdefault(event_id, repeat)
+        if find_contradiction(event_id, first, repeat):
+            self.contradictions[number] = event_id
 
     def report(self, report: Report) -> None:
         """Count the report of one line."""
         self.reports += 1
         self.seconds = self._elapsed()
-        if any(outcome.status is Status.CONFLICT for outcome in report.outcomes.values()):
-            self.conflicts_reported += 1
-        elif not report.final:
+        self.contradictions_reported += report.contradicts is not None
+        if not report.final:
             self.unfinished.append(report.event_id)
 
     def notify(self, event: Event, /) -> None:
@@ -265,12 +265,12 @@ def _rejections(tally: Tally, state: FinalState) -> Iterator[Rejection]:
             rejected_by="reading",
             reason=invalid.reason,
         )
-    for line, event_id in tally.conflicts.items():
-        reason = "an earlier line has its event id with other content; the earlier line was sent"
+    for line, event_id in tally.contradictions.items():
+        reason = "contradicts an earlier line with its event id; the earlier line was sent"
         yield Rejection(lines=(line,), event_id=event_id, rejected_by="outbox", reason=reason)
     for letter in state.dead_letters:
         event_id = letter.conversion.event_id
-        lines = tuple(n for n in tally.numbers.get(event_id, ()) if n not in tally.conflicts)
+        lines = tuple(n for n in tally.numbers.get(event_id, ()) if n not in tally.contradictions)
         yield Rejection(
             lines=lines, event_id=event_id, rejected_by=letter.destination, reason=letter.error
         )
@@ -290,10 +290,10 @@ def _line_problems(tally: Tally) -> Iterator[str]:
     accounted = tally.reports + len(tally.invalid)
     if tally.lines != tally.size or accounted != tally.size:
         yield f"of {tally.size} lines, {tally.lines} were read and {accounted} are accounted for"
-    if tally.conflicts_reported != len(tally.conflicts):
+    if tally.contradictions_reported != len(tally.contradictions):
         yield (
-            f"{tally.conflicts_reported} conflicts were reported, "
-            f"{len(tally.conflicts)} are in the file"
+            f"{tally.contradictions_reported} contradictions were reported, "
+            f"{len(tally.contradictions)} are in the file"
         )
     if tally.unfinished:
         yield f"neither delivered nor dead: {_abridge(set(tally.unfinished))}"

@@ -215,7 +215,7 @@ def _print_summary(console: Console, tally: Tally, audit: Audit) -> None:
     rate = deliveries / tally.seconds if tally.seconds else 0.0
     console.print(
         f"{tally.size:,} lines: {tally.accepted:,} conversions; {tally.repeats:,} lines repeated "
-        f"an earlier line and were not sent again;\n{len(tally.conflicts):,} contradicted an "
+        f"an earlier line and were not sent again;\n{len(tally.contradictions):,} contradicted an "
         f"earlier line; {len(tally.invalid):,} could not be read.\n"
         f"{deliveries:,} deliveries in {tally.seconds:.1f} s, {rate:,.0f} a second."
     )

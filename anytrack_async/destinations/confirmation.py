@@ -43,7 +43,7 @@ def confirms(response: Response, own_fields: Collection[str] = ()) -> bool:
     """
     content = response.content.strip()
     if not content:
-        return response.status in _STATUSES_WITHOUT_BODY
+        return confirms_without_body(response)
     if content.lower() == b"success":
         return True
     try:
@@ -51,18 +51,23 @@ def confirms(response: Response, own_fields: Collection[str] = ()) -> bool:
     except ValueError:
         return False
     if isinstance(body, dict):
-        return not body or _object_confirms(body, frozenset(own_fields))
+        return not body or _object_confirms(body, own_fields)
     return isinstance(body, str) and _is_positive(body)
 
 
-def _object_confirms(body: Mapping[str, Any], own_fields: frozenset[str]) -> bool:
+def confirms_without_body(response: Response) -> bool:
+    """Return whether *response*, a 2xx, has no body and confirms the request by its status."""
+    return response.status in _STATUSES_WITHOUT_BODY and not response.content.strip()
+
+
+def _object_confirms(body: Mapping[str, Any], own_fields: Collection[str]) -> bool:
     if body.get("error") or body.get("errors"):
         return False
     fields = body.keys()
     markers = [body[name] for name in _MARKERS if name in fields]
     if not all(map(_is_positive, markers)):
         return False
-    if own_fields.intersection(fields):
+    if any(body.get(name) for name in own_fields):
         return True
     # {"status": "ok", "uptime": 7312} is the answer of another service.
     if not fields <= _ENVELOPE:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import attrs
 
-from anytrack_async.errors import InvalidConversionError
+from anytrack_async.errors import InvalidConversionError, UnsendableError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.validators import utc
 
@@ -23,7 +24,15 @@ __all__ = [
 
 
 def _without_converters(_: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
-    return [field.evolve(converter=None) for field in fields]
+    return [field.evolve(converter=None, default=_converted_default(field)) for field in fields]
+
+
+def _converted_default(field: attrs.Attribute[Any]) -> Any:
+    # The default of `sub_ids` is None, of which its converter makes an empty mapping.
+    convert: Any = field.converter
+    if field.default is not None or convert is None:
+        return field.default
+    return attrs.Factory(partial(convert, None))
 
 
 @attrs.frozen(kw_only=True, eq=False, field_transformer=_without_converters)
@@ -82,11 +91,14 @@ def to_sendable(value: object) -> Conversion:
     """Return *value* as a conversion that can be sent: only a recorded one needs validation.
 
     Raises:
-        InvalidConversionError: a recorded conversion is not valid; the message names the fields.
+        UnsendableError: a recorded conversion is not valid; the message names the fields.
         TypeError: *value* is not a `Conversion`.
     """
     if isinstance(value, RecordedConversion):
-        return value.to_conversion()
+        try:
+            return value.to_conversion()
+        except InvalidConversionError as exc:
+            raise UnsendableError(exc.name, exc.problem) from None
     if not isinstance(value, Conversion):
         raise TypeError(f"expected Conversion objects, got {type(value).__name__}")
     return value

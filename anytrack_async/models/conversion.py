@@ -218,10 +218,10 @@ class Conversion:
     user_agent: str | None = attrs.field(default=None, converter=visitor_text, repr=False)
     page_url: str | None = attrs.field(default=None, converter=visitor_url, repr=False)
     sub_ids: Mapping[str, str] = attrs.field(
-        default=None, converter=to_sub_ids, repr=False, hash=False
+        factory=dict, converter=to_sub_ids, repr=False, hash=False
     )
     custom_data: Mapping[str, Any] = attrs.field(
-        default=None, converter=to_custom_data, repr=False, hash=False
+        factory=dict, converter=to_custom_data, repr=False, hash=False
     )
     items: tuple[LineItem, ...] = attrs.field(default=(), converter=_items, repr=False)
     customer: Customer | None = attrs.field(default=None, converter=_customer, repr=False)

@@ -37,6 +37,18 @@ def is_plain(value: object, max_length: int = MAX_TEXT) -> TypeGuard[str]:
     )
 
 
+def is_plain_id(value: object, max_length: int = MAX_TEXT) -> TypeGuard[str]:
+    """Return whether *value* is plain text, see `is_plain`, and no spreadsheet's "1003.0"."""
+    return (
+        type(value) is str
+        and value != ""
+        and value.isprintable()
+        and value.strip() == value
+        and len(value) <= max_length
+        and value[-2:] != ".0"
+    )
+
+
 def optional_text(field: str, value: Identifier | None) -> str | None:
     """Return *value* as `text`, or None if it is missing; a product may be called 1984.
 
@@ -67,7 +79,7 @@ def id_text(field: str, value: object, max_length: int = 255) -> str:
 
 def optional_id(field: str, value: object, max_length: int = 255) -> str | None:
     """Return `table_id` of *value*, or None if it is missing."""
-    if is_plain(value, max_length) and value[-2:] != ".0":
+    if is_plain_id(value, max_length):
         return value
     return None if is_missing(value) else table_id(field, value, max_length)
 
@@ -135,12 +147,14 @@ def without_decimal_zero(value: str) -> str:
 
 def to_order_id(value: Identifier | None) -> str | None:
     """Return the field ``order_id``; see `optional_id`."""
-    return None if value is None else optional_id("order_id", value, 200)
+    if value is None or is_plain_id(value, 200):
+        return value
+    return optional_id("order_id", value, 200)
 
 
 def to_event_id(value: Identifier) -> str:
     """Return the field ``event_id``; see `id_text`."""
-    return id_text("event_id", value, 400)
+    return value if is_plain(value, 400) else id_text("event_id", value, 400)
 
 
 def to_event_name(value: Identifier | None) -> str | None:
@@ -171,16 +185,15 @@ def order_event_id(conversion_type: str, event_name: str | None, order_id: str) 
 
     A sale of order 1001 is ``sale:1001``; its event "Plan: Pro" ``custom:Plan%3A Pro:1001``.
     """
-    prefix = conversion_type
-    if event_name is not None:
-        # Escaped: name "a:b" of order "c" and name "a" of order "b:c" must have different ids.
-        prefix += ":" + event_name.replace("%", "%25").replace(":", "%3A")
-    return f"{prefix}:{order_id}"
+    if event_name is None:
+        return ":".join((conversion_type, order_id))  # which takes an enumeration's member as it is
+    # Escaped: name "a:b" of order "c" and name "a" of order "b:c" must have different ids.
+    escaped = event_name.replace("%", "%25").replace(":", "%3A")
+    return ":".join((conversion_type, escaped, order_id))
 
 
 def default_event_id(conversion: Conversion) -> str:
     """Return the event id of a conversion that has none: of its order, or a new one."""
     if conversion.order_id is None:
         return new_event_id()
-    name = conversion.event_name
-    return order_event_id(str(conversion.conversion_type), name and str(name), conversion.order_id)
+    return order_event_id(conversion.conversion_type, conversion.event_name, conversion.order_id)

@@ -28,6 +28,7 @@ from typing import (
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.meta_types import (
     ActionSource,
+    AppFlag,
     AttributionMethod,
     AttributionModel,
     ContentType,
@@ -226,10 +227,11 @@ class MetaCustomData(TypedDict, total=False):
 
 
 class MetaAppData(TypedDict, total=False):
-    """The device and app of an app event.
+    """The device and app of an app event, which needs the first three.
 
     Attributes:
-        advertiser_tracking_enabled: whether the customer allows tracking on the device.
+        advertiser_tracking_enabled: whether the customer allows tracking on the device: True or 1,
+            False or 0.
         application_tracking_enabled: whether the customer allows tracking in the app.
         extinfo: 16 values in Meta's order: version ``"a2"`` or ``"i2"``, package, short version,
             long version, OS version, device model, locale, time zone abbreviation, carrier, screen
@@ -248,8 +250,8 @@ class MetaAppData(TypedDict, total=False):
     Source: Meta: Conversions API, app data parameters.
     """
 
-    advertiser_tracking_enabled: Flag | None
-    application_tracking_enabled: Flag | None
+    advertiser_tracking_enabled: AppFlag | None
+    application_tracking_enabled: AppFlag | None
     extinfo: DeviceInfo | None
     campaign_ids: VisitorText | None
     install_referrer: VisitorText | None

@@ -73,6 +73,20 @@ def _flag(path: str, value: object) -> bool:
     return value
 
 
+_FLAG_WORDS = {"0": False, "1": True, "false": False, "true": True}
+
+
+def _app_flag(path: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    # 1.0, Decimal(1) and numpy's true are written differently, but equal 1.
+    text = str(value).strip().lower().removesuffix(".0")
+    if text not in _FLAG_WORDS:
+        problem = f"must be True, False, 0 or 1, got {type(value).__name__}"
+        raise InvalidConversionError(path, problem)
+    return _FLAG_WORDS[text]
+
+
 def _time(path: str, value: Any) -> datetime:
     if isinstance(value, str):  # as an outbox stores it
         try:
@@ -145,6 +159,9 @@ VisitorUrl: TypeAlias = Annotated[str, _visitor_url]
 
 Flag: TypeAlias = Annotated[bool, _flag]
 """True or False."""
+
+AppFlag: TypeAlias = Annotated[bool | Literal[0, 1], _app_flag]
+"""True, False, 0 or 1; kept as `bool`, sent as 0 or 1."""
 
 Count: TypeAlias = Annotated[int, whole_number]
 """An integer of at least 0."""

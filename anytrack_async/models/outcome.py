@@ -8,6 +8,8 @@ from typing import Self
 
 import attrs
 
+from anytrack_async.models.contradiction import Contradiction
+
 
 class Status(StrEnum):
     """State of a conversion at one destination.
@@ -25,8 +27,6 @@ class Status(StrEnum):
     """In the outbox: not sent yet, or waiting for another attempt."""
     DEAD = "dead"
     """In the dead letters, with the reason."""
-    CONFLICT = "conflict"
-    """Not accepted: its event id belongs to an earlier conversion with other content."""
     DROPPED = "dropped"
     """Not accepted for this destination, which was full; only with ``on_full="shed"``."""
 
@@ -87,10 +87,13 @@ class Report:
     Attributes:
         event_id: the conversion's key.
         outcomes: destination's name → outcome.
+        contradicts: set if the conversion came again with another type, amount or currency; the
+            outcomes are those of the first one, which is kept.
     """
 
     event_id: str
     outcomes: Mapping[str, Outcome] = attrs.field(hash=False)
+    contradicts: Contradiction | None = None
 
     @property
     def final(self) -> bool:

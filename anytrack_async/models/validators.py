@@ -100,7 +100,7 @@ def _decimal(field: str, value: object) -> Decimal:
         if type(value) is str:
             return Decimal(value)
         if isinstance(value, Decimal):
-            return value
+            return value if type(value) is Decimal else Decimal(value)
         if isinstance(value, bool) or not isinstance(value, _NUMBERS):
             raise InvalidConversionError(field, f"must be a number, got {type(value).__name__}")
         # By way of its text, 0.1 becomes Decimal("0.1") and not 0.1000000000000000055….
@@ -406,9 +406,9 @@ def utc_now() -> datetime:
 
 def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
     """Return the field ``sub_ids``; see `text_map`."""
-    return {} if value is None else text_map("sub_ids", value)
+    return {} if type(value) is dict and not value else text_map("sub_ids", value)
 
 
 def to_custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the field ``custom_data``; see `json_map`."""
-    return {} if value is None else json_map("custom_data", value)
+    return {} if type(value) is dict and not value else json_map("custom_data", value)

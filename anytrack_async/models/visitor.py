@@ -25,6 +25,7 @@ from anytrack_async.models.identifiers import (
     Identifier,
     id_from_number,
     is_plain,
+    is_plain_id,
     without_decimal_zero,
 )
 from anytrack_async.models.validators import MAX_TEXT, is_missing
@@ -78,7 +79,7 @@ def visitor_name(value: Identifier | None) -> str | None:
 
 def visitor_id(value: Identifier | None, max_length: int = MAX_TEXT) -> str | None:
     """Return an id in a link or a cookie; one that is too long or not clean is left out."""
-    if value is None or (is_plain(value, max_length) and value[-2:] != ".0"):
+    if value is None or is_plain_id(value, max_length):
         return value
     text = _as_text(value)
     if text is None:
@@ -89,7 +90,7 @@ def visitor_id(value: Identifier | None, max_length: int = MAX_TEXT) -> str | No
 
 def to_click_id(value: Identifier | None) -> str | None:
     """Return the field ``click_id`` of a conversion; see `visitor_id`."""
-    return None if value is None else visitor_id(value, 1024)
+    return value if value is None or is_plain_id(value, 1024) else visitor_id(value, 1024)
 
 
 def _cleaned(value: object) -> str | None:
@@ -118,6 +119,11 @@ def _own_text(value: object) -> str | None:
 
 
 # IP addresses
+
+BUILDER_MARKER = r"(?:[\w-]{8}|A[Qgw]|B[AQg])"
+"""The marker that Meta's parameter builder leaves behind its values: once one of six languages,
+today eight characters. (Meta: Conversions API, parameter builder library.)"""
+_MARKERS = re.compile(rf"(?:\.{BUILDER_MARKER})+$", re.ASCII)
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 # The addresses that are certainly public; all others are looked at by `ipaddress`, which takes
@@ -152,7 +158,8 @@ def public_address(value: Address | None) -> str | None:
     """Return the first public IP address in *value*, or None.
 
     ``"10.0.0.7, 203.0.113.5:4711"`` gives ``"203.0.113.5"``; so do ``"[::ffff:203.0.113.5]:443"``
-    and ``'for="203.0.113.5:80";proto=https'``. Private, shared, loopback, link-local, unspecified,
+    ``'for="203.0.113.5:80";proto=https'``, and ``"203.0.113.5.AQICAQMC"`` of Meta's parameter
+    builder. Private, shared, loopback, link-local, unspecified,
     multicast and reserved addresses are skipped: they are those of proxies, and of many visitors.
 
     Args:
@@ -177,13 +184,14 @@ def _candidates(value: object) -> Iterator[str]:
 
 
 def _public_or_none(text: str) -> str | None:
-    text = text.strip("\"'")
+    text = _MARKERS.sub("", text.strip("\"'"))
     if match := _BRACKETED.fullmatch(text):
         text = match[1]
     elif text.count(":") == 1:  # an IPv4 address and its port
         text = text.partition(":")[0]
     try:
-        address = ip_address(text.partition("%")[0])  # fe80::1%eth0: without the interface
+        # Without the interface (fe80::1%eth0), or the network (203.0.113.5/32, as databases have).
+        address = ip_address(text.partition("%")[0].partition("/")[0])
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

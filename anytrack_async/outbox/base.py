@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from operator import attrgetter
-from typing import NamedTuple, Protocol, Self, overload
+from typing import NamedTuple, Protocol, Self, TypeAlias, overload, runtime_checkable
 
 import attrs
 
 from anytrack_async.errors import OutboxError, QueueFullError
+from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 
@@ -26,14 +27,22 @@ _event_id = attrgetter("event_id")
 
 
 class Appended(StrEnum):
-    """The result of `Outbox.append` for one conversion."""
+    """The usual result of `Outbox.append` for one conversion; the other is a `Contradiction`."""
 
     NEW = "new"
     """The event id was unknown: the conversion is accepted."""
     REPEAT = "repeat"
-    """The event id is known with the same content: there is nothing to do."""
-    CONFLICT = "conflict"
-    """The event id is known with different content: the conversion is not accepted."""
+    """The event id is known: it is the same conversion, and there is nothing to do."""
+
+
+AppendResult: TypeAlias = Appended | Contradiction
+"""The result of `Outbox.append` for one conversion.
+
+A `Contradiction` is a repeat that has another type, amount or currency than the first conversion,
+which is kept. Nothing else that differs matters: a repeat often comes from another place, such as
+the shop's webhook, which knows more or less than the thank-you page. An outbox compares the
+`summary` of both, and keeps it as long as the event id.
+"""
 
 
 class Entry(NamedTuple):
@@ -119,6 +128,8 @@ class Claim:
         destination: name of the destination that the conversions go to.
         lease_id: identifies the lease; 0 when nothing could be claimed.
         entries: the conversions, in log order; empty when nothing could be claimed.
+        lost_leases: position → how many leases on the conversion ended without a result, because
+            the worker died or was too late; only of conversions that lost any.
         next_due: for an empty claim, when the next conversion becomes due without a new append
             (a retry, or a lease that expires), unix seconds; None if none will.
     """
@@ -126,6 +137,7 @@ class Claim:
     destination: str
     lease_id: int = 0
     entries: Entries = attrs.field(factory=Entries)
+    lost_leases: Mapping[int, int] = attrs.field(factory=dict)
     next_due: float | None = None
 
 
@@ -232,7 +244,7 @@ class Outbox(Protocol):
 
     async def append(
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         """Store *conversions* in one atomic step; they are safe once this returns.
 
         Each destination has room of its own for `capacity` conversions. There must be room at
@@ -259,6 +271,10 @@ class Outbox(Protocol):
         ranges and ranges with an expired lease; then the log beyond the cursor. Conversions that
         are not addressed to *destination* are skipped. An expired lease counts as a failed
         attempt, because its conversions may be the reason that its worker died.
+
+        In an outbox that is shared, a conversion is isolated once two leases on it ended without a
+        result: it is claimed before all others and alone, and on its last attempt (see
+        `LimitsAttempts`), no other isolated conversion is in flight in the same process.
 
         Raises:
             OutboxError: the destination is not registered.
@@ -333,6 +349,19 @@ class Outbox(Protocol):
 
     async def aclose(self) -> None:
         """Close the store; its contents stay, unless they are only in memory."""
+        ...
+
+
+@runtime_checkable
+class LimitsAttempts(Protocol):
+    """Optional part of an outbox that leases conversions alone which may have ended a process.
+
+    With the number of attempts it can tell which of them are on their last one: it leases those one
+    at a time, so that the conversion that ends the process is known, and no other is given up.
+    """
+
+    def limit_attempts(self, max_attempts: int) -> None:
+        """Declare how many attempts a conversion may make, before `Outbox.open` is called."""
         ...
 
 

@@ -47,6 +47,10 @@ class DeliverySettings:
             nothing is accepted. For `submit` and ``track_*`` they count from the call. For
             `submit_many` they count from when room was last made, so that a slow service does not
             fail it. `track_many`, which waits for deliveries anyway, waits as long as it takes.
+        on_conflict: what happens to a conversion that contradicts the first one with its event id,
+            by another type, amount or currency. The first one is always kept. ``"tell"``: an event
+            `Contradicted` with a warning in the log, and `Delivery.contradicts`; nothing is raised,
+            because tracking must not break a checkout. ``"raise"``: `ConflictError` as well.
         prune_every: seconds between prunes of the outbox, which drop conversions that every
             destination has.
         remember: seconds for which ids of delivered conversions are remembered, so that importing
@@ -70,6 +74,9 @@ class DeliverySettings:
         default="wait", validator=one_of("wait", "raise", "shed")
     )
     accept_within: float = attrs.field(default=10.0, validator=positive)
+    on_conflict: Literal["tell", "raise"] = attrs.field(
+        default="tell", validator=one_of("tell", "raise")
+    )
     prune_every: float = attrs.field(default=5.0, validator=positive)
     remember: float = attrs.field(default=30 * DAY, validator=non_negative)
 

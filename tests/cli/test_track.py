@@ -135,17 +135,27 @@ def test_no_wait_needs_an_outbox_file(run, sandbox):
 
 
 @pytest.mark.parametrize("options", [(), ("--no-wait",)])
-def test_other_content_under_the_same_order_is_a_conflict(run, sandbox, outbox_path, options):
+def test_another_amount_for_the_same_order_is_told(run, sandbox, outbox_path, options, caplog):
     run(*SALE, *CUSTOMER, *BROWSER, "--no-wait")
+    other = ("track", "sale", "--order-id", "1001", "--revenue", "1", *CUSTOMER, *BROWSER)
 
-    result = run(
-        "track", "sale", "--order-id", "1001", "--revenue", "1", *CUSTOMER, *BROWSER, *options
-    )
+    result = run(*other, *options, "--json")
 
-    assert result.code == 1
-    assert result.err.startswith("error: conversion 'sale:1001' was accepted before")
-    assert result.err.count("\n") == 1
-    assert "Traceback" not in result.err
+    assert result.code == 0
+    told = "conversion 'sale:1001' was accepted as sale 49.90 EUR and came again as sale 1 USD"
+    assert json.loads(result.out)["contradicts"] == told
+    assert [record.getMessage().startswith(told) for record in caplog.records] == [True]
+    expected = "waiting" if options else "delivered"
+    assert {d["status"] for d in json.loads(result.out)["destinations"].values()} == {expected}
+
+
+def test_the_same_order_again_contradicts_nothing(run, sandbox, outbox_path, caplog):
+    run(*SALE, *CUSTOMER, *BROWSER)
+
+    result = run(*SALE, *CUSTOMER, "--json")
+
+    assert (result.code, caplog.records) == (0, [])
+    assert json.loads(result.out)["contradicts"] is None
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ async def test_a_signal_in_a_half_ends_the_attempt():
         [DELIVERED, None],
         [DELIVERED, "ok"],
         [DELIVERED, Outcome(status=Status.WAITING)],
-        [DELIVERED, Outcome(status=Status.CONFLICT)],
+        [DELIVERED, Outcome(status=Status.DEAD)],
         7,
         {},
         (outcome for outcome in [DELIVERED] * 2),

@@ -76,16 +76,6 @@ async def test_a_repeat_has_the_destinations_of_the_first():
             await again.at("anytrack")
 
 
-async def test_different_content_under_the_same_id_is_a_conflict():
-    world = World()
-    async with world.open():
-        deliveries = await world.submit(sale("a"), sale("a", revenue=2), sale("b"))
-        assert deliveries[1] is None
-        await deliveries[2]
-
-    assert world.sinks[0].delivered == ["a", "b"]
-
-
 async def test_a_forgotten_id_is_a_new_conversion():
     world = World(outbox=MemoryOutbox(remember_ids=1), remember=0.0, prune_every=3600.0)
     async with world.open():

@@ -1,15 +1,13 @@
-"""`track_many`: repeats, conflicts, and sources that end or fail."""
+"""`track_many`: repeats, contradictions, and sources that end or fail."""
 
 import anyio
 import pytest
 
 from anytrack_async.delivery.track_many import _Stream, track_many
-from anytrack_async.errors import (
-    QueueFullError,
-)
+from anytrack_async.errors import ConflictError, QueueFullError
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
-from tests.delivery.doubles import BlockingAnswer, FakeSink, World, sale, sales, statuses
+from tests.delivery.doubles import BlockingAnswer, FakeSink, World, sale, sales
 
 pytestmark = pytest.mark.asyncio
 
@@ -47,20 +45,19 @@ async def test_a_second_import_sends_nothing_and_reports_all():
     assert len(world.sinks[0].delivered) == 700
 
 
-async def test_a_conflict_is_reported_and_stops_nothing():
+async def test_a_contradiction_is_reported_and_stops_nothing():
     world = World(FakeSink("anytrack"), FakeSink("meta"))
     async with world.open():
         source = [sale("a"), sale("a", revenue=2), sale("b")]
         reports = [report async for report in stream(world, source)]
 
-    (conflict,) = [report for report in reports if "conflict" in statuses(report).values()]
-    assert conflict.event_id == "a"
-    assert statuses(conflict) == {"anytrack": "conflict", "meta": "conflict"}
-    assert "which is kept" in conflict.outcomes["meta"].error
-    assert len(reports) == 3
+    assert sorted(report.event_id for report in reports) == ["a", "a", "b"]
+    assert all(report.delivered for report in reports)
+    (contradiction,) = [report.contradicts for report in reports if report.contradicts]
+    assert (contradiction.event_id, contradiction.repeat.revenue) == ("a", 2)
 
 
-async def test_a_conflict_alone_is_reported():
+async def test_a_contradiction_of_a_delivered_conversion_is_reported_at_once():
     async def source():
         yield sale("a", revenue=2)
         await anyio.sleep_forever()
@@ -70,8 +67,25 @@ async def test_a_conflict_alone_is_reported():
         await world.deliver(sale("a"))
         reports = stream(world, source())
         with anyio.fail_after(2):
-            assert statuses(await anext(reports)) == {"anytrack": "conflict"}
+            report = await anext(reports)
         await reports.aclose()
+
+    assert report.delivered
+    assert report.contradicts is not None
+
+
+async def test_a_conflict_that_raises_comes_after_the_reports_of_all_that_was_read():
+    world = World(on_conflict="raise")
+    reported = []
+    async with world.open():
+        source = [sale("a"), sale("a", revenue=2), sale("b"), *sales(600)]
+        with pytest.raises(ConflictError, match="'a' was accepted as sale 1 USD"):
+            await ids_of(stream(world, source), reported)
+
+    assert reported.count("a") == 2
+    assert reported.count("b") == 1
+    assert sorted(set(reported)) == sorted(world.sinks[0].delivered)
+    assert len(reported) == 500  # one slice, without the rest of the source
 
 
 async def test_a_consumer_that_waits_does_not_spin(monkeypatch):

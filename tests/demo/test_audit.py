@@ -21,6 +21,7 @@ from anytrack_async.events import (
     Retried,
     Submitted,
 )
+from anytrack_async.models.contradiction import find_contradiction, summary
 
 SERVICES = ("anytrack", "meta")
 FIRST = Conversion.sale(order_id="注文 1%", revenue=10)
@@ -41,7 +42,7 @@ def delivered(name: str, *ids: str) -> Delivered:
 
 @pytest.fixture
 def tally() -> Tally:
-    """Two conversions, of which Meta rejects the second; a repeat, an invalid line, a conflict."""
+    """Two conversions, of which Meta rejects the second; a repeat and a contradiction."""
     tally = Tally(5, SERVICES)
     list(tally.read(LINES))
     tally.notify(Submitted(event_ids=[FIRST.event_id, SECOND.event_id]))
@@ -50,7 +51,8 @@ def tally() -> Tally:
     tally.notify(DeadLettered(destination="meta", event_id=SECOND.event_id, reason="too old"))
     for conversion in (FIRST, SECOND, FIRST):
         tally.report(report(conversion))
-    tally.report(report(OTHER, Status.CONFLICT))
+    contradicts = find_contradiction(OTHER.event_id, summary(SECOND), summary(OTHER))
+    tally.report(attrs.evolve(report(OTHER), contradicts=contradicts))
     return tally
 
 
@@ -109,15 +111,15 @@ def test_every_rejected_line_has_the_part_that_rejected_it(tally, state, ledger)
             (5,),
             "sale:2",
             "outbox",
-            "an earlier line has its event id with other content; the earlier line was sent",
+            "contradicts an earlier line with its event id; the earlier line was sent",
         ),
         ((2,), "sale:2", "meta", "too old"),
     ]
 
 
-def test_repeats_and_conflicts_are_distinguished(tally):
+def test_repeats_and_contradictions_are_distinguished(tally):
     assert tally.repeats == 1
-    assert tally.conflicts == {5: "sale:2"}
+    assert tally.contradictions == {5: "sale:2"}
 
 
 def test_a_conversion_missing_from_the_ledger_is_named(tally, state, ledger):
@@ -191,10 +193,11 @@ def test_unread_lines_are_a_problem(tally, state, ledger):
     assert "of 6 lines, 5 were read" in audit(tally, state, ledger).problems[0]
 
 
-def test_an_unreported_conflict_is_a_problem(tally, state, ledger):
-    tally.conflicts_reported = 0
+def test_an_unreported_contradiction_is_a_problem(tally, state, ledger):
+    tally.contradictions_reported = 0
 
-    assert "0 conflicts were reported, 1 are in the file" in audit(tally, state, ledger).problems
+    problems = audit(tally, state, ledger).problems
+    assert "0 contradictions were reported, 1 are in the file" in problems
 
 
 def test_a_report_that_is_not_final_is_a_problem(tally, state, ledger):

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async import Conversion, MetaSettings
-from anytrack_async.codec.storage import encode
 from anytrack_async.demo.sample import InvalidLine, ReadLine, read_lines, sample, sample_lines
 from anytrack_async.destinations.meta.encoding import find_refusal
 from anytrack_async.destinations.meta.event import to_event
 from anytrack_async.destinations.meta.user_data import match_keys
+from anytrack_async.models.contradiction import summary
 from anytrack_async.sandbox import HubSpotPortal
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -197,12 +197,12 @@ def test_hubspot_lacks_exactly_the_noted_currencies(conversions, records):
 
 
 def test_some_lines_repeat_and_some_contradict_an_earlier_one(conversions):
-    contents: dict[str, list[bytes]] = {}
+    summaries: dict[str, list[str]] = {}
     for conversion in conversions:
-        contents.setdefault(conversion.event_id, []).append(encode(conversion).digest)
+        summaries.setdefault(conversion.event_id, []).append(summary(conversion))
 
-    contradicted = [digests for digests in contents.values() if len(set(digests)) > 1]
-    repeated = [d for d in contents.values() if len(d) > len(set(d))]
+    contradicted = [texts for texts in summaries.values() if len(set(texts)) > 1]
+    repeated = [texts for texts in summaries.values() if len(texts) > len(set(texts))]
     assert len(contradicted) == 3
     assert len(repeated) >= 20
 

@@ -62,6 +62,27 @@ def test_stored_fields_come_back_exactly(meta):
     assert encode(back) == encode(conversion)
 
 
+@pytest.mark.parametrize(
+    ("flag", "kept"),
+    [
+        *((True, True), (False, False), (1, True), (0, False), ("1", True), ("0", False)),
+        *((1.0, True), (Decimal(0), False), (" True ", True), ("false", False)),
+    ],
+    ids=repr,
+)
+def test_flags_of_an_app_may_be_numbers(flag, kept):
+    checked = Conversion.lead(meta={"app_data": {"advertiser_tracking_enabled": flag}})
+
+    assert checked.meta["app_data"]["advertiser_tracking_enabled"] is kept
+
+
+@pytest.mark.parametrize("flag", [2, -1, "yes", 0.5, [1], object()], ids=lambda flag: type(flag))
+def test_other_flags_of_an_app_are_refused(flag):
+    with pytest.raises(InvalidConversionError, match="must be True, False, 0 or 1, got ") as caught:
+        Conversion.lead(meta={"app_data": {"application_tracking_enabled": flag}})
+    assert caught.value.name == "meta.app_data.application_tracking_enabled"
+
+
 def test_flags_come_back_as_flags():
     back = decode(encode(Conversion.sale(revenue=1, meta=FULL)).payload).meta
 

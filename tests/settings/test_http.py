@@ -104,7 +104,11 @@ NUMBERS_FROM_0 = [
 ]
 WHOLE = [(Retry, "attempts"), (HttpSettings, "connections")]
 RETRIES = [(HttpSettings, "retry"), (DeliverySettings, "retry"), (DeliverySettings, "probe")]
-WORDS = [(HttpSettings, "engine"), (DeliverySettings, "on_full")]
+WORDS = [
+    (HttpSettings, "engine"),
+    (DeliverySettings, "on_full"),
+    (DeliverySettings, "on_conflict"),
+]
 
 
 def message_for(cls: Any, field: str, value: Any) -> str:
@@ -172,6 +176,7 @@ def test_defaults_are_as_documented():
     assert HttpSettings().engine == "plain"
     assert DeliverySettings().retry.attempts == 8
     assert DeliverySettings().on_full == "wait"
+    assert DeliverySettings().on_conflict == "tell"
 
 
 # Time

@@ -66,7 +66,7 @@ async def test_meta_accepts_every_conversion_that_is_sent(batch):
             assert outcome.error
             # Meta would have refused it, and with it the others, for this very reason.
             refusal = find_error(to_event(conversion, META), time.time())
-            assert str(refusal.subcode) == outcome.code
+            assert str(refusal.subcode or refusal.code) == outcome.code
 
 
 @often

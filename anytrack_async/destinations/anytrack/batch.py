@@ -8,22 +8,29 @@ many requests, so a conversion costs neither a task nor a wait in a queue.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import anyio
 from anyio.abc import TaskGroup
 
 from anytrack_async.destinations.anytrack.payload import (
+    NotAnyTrack,
     encode,
     idempotency_key,
     read_outcome,
     severity,
 )
-from anytrack_async.destinations.sink import SinkSignal, Unavailable, Unfinished
+from anytrack_async.destinations.sink import (
+    NeedsOperator,
+    SinkSignal,
+    Unavailable,
+    Unfinished,
+)
 from anytrack_async.errors import TransportError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.transport.message import Response
 from anytrack_async.transport.session import Session
 
 _RETRY = Status.RETRY  # looking it up on the class takes a function call
@@ -92,6 +99,33 @@ class RequestSlots:
             self._change = None
 
 
+class Refusals:
+    """Tells whether answers that are not AnyTrack's concern every conversion, or a single one.
+
+    A wrong base URL concerns all of them, and the lane has to hold. But a firewall that refuses one
+    conversion, for example for its page's URL, must not stop the others: that one is retried.
+    """
+
+    def __init__(self) -> None:
+        self._has_reached_anytrack = False
+        self._refused: set[str] = set()
+
+    @property
+    def concern_all(self) -> bool:
+        """Whether AnyTrack never answered, or did not answer two conversions since it did."""
+        return not self._has_reached_anytrack or len(self._refused) > 1
+
+    def record_answer(self) -> None:
+        """Record that AnyTrack accepted or rejected a conversion."""
+        self._has_reached_anytrack = True
+        self._refused.clear()
+
+    def record_refusal(self, event_id: str) -> None:
+        """Record a refusal that is not AnyTrack's."""
+        if len(self._refused) < 2:  # two are enough
+            self._refused.add(event_id)
+
+
 class BatchSender:
     """Sends one batch, each conversion in a request of its own.
 
@@ -100,13 +134,25 @@ class BatchSender:
         slots: the slots of all batches.
         batch: conversions to send.
         seconds: time during which requests may be started; `run` then waits for those in flight.
+        refusals: the refusals of all batches.
+        report_unusual: see `read_outcome`.
     """
 
     def __init__(
-        self, session: Session, slots: RequestSlots, batch: Sequence[Conversion], *, seconds: float
+        self,
+        session: Session,
+        slots: RequestSlots,
+        batch: Sequence[Conversion],
+        *,
+        seconds: float,
+        refusals: Refusals | None = None,
+        report_unusual: Callable[[Response], None] = lambda _: None,
     ) -> None:
         self._session = session
         self._slots = slots
+        self._refusals = refusals or Refusals()
+        self._report_unusual = report_unusual
+        self._refusal: NeedsOperator | None = None
         self._pending: Iterator[tuple[int, Conversion]] = iter(enumerate(batch))
         self._outcomes: list[Outcome | None] = [None] * len(batch)
         self._signal: SinkSignal | None = None
@@ -133,11 +179,16 @@ class BatchSender:
         Args:
             in_time: whether `run` returned before the batch was cut off.
         """
+        if self._conclusive:
+            self._refusals.record_answer()
         if self._signal:
             self._signal.outcomes = tuple(self._outcomes)
             raise self._signal
         failure = self._last_failure if in_time else self._last_failure or _NO_RESPONSE
         if failure and not self._conclusive:
+            if self._refusal and self._refusals_concern_all():
+                refusal = self._refusal
+                raise NeedsOperator(refusal.reason, cause=refusal.cause, code=refusal.code)
             raise Unavailable(failure.error or "", code=failure.code)
         if next(self._pending, None):
             raise Unfinished(_NOT_SENT, outcomes=tuple(self._outcomes))
@@ -188,13 +239,27 @@ class BatchSender:
                 content=encode(conversion),
                 headers={"Idempotency-Key": idempotency_key(conversion.event_id)},
             )
-            return read_outcome(response)
+            return read_outcome(response, self._report_unusual)
         except TransportError as exc:
             return Outcome.retry(str(exc))
+        except NeedsOperator as signal:
+            if signal.cause == "configuration":
+                return self._record_refusal(conversion, signal)
+            self._signal = signal
+            return None
         except SinkSignal as signal:
             if self._signal is None or severity(signal) > severity(self._signal):
                 self._signal = signal
             return None
+
+    def _record_refusal(self, conversion: Conversion, refusal: NeedsOperator) -> Outcome:
+        self._refusals.record_refusal(conversion.event_id)
+        if self._refusal is None or not isinstance(refusal, NotAnyTrack):
+            self._refusal = refusal
+        return Outcome.retry(refusal.reason, code=refusal.code)
+
+    def _refusals_concern_all(self) -> bool:
+        return not isinstance(self._refusal, NotAnyTrack) or self._refusals.concern_all
 
     def _looks_down(self, failure: Outcome | None) -> bool:
         # A batch of 256 must not keep sending to a service that is down: it ends after eight

@@ -1,5 +1,9 @@
 """Encodes conversions for AnyTrack and reads AnyTrack's responses to them. Without I/O.
 
+Only an error in AnyTrack's format rejects a conversion. A page of HTML or the error of another
+service says that the request did not reach AnyTrack: the base URL is wrong, or a firewall is in
+between.
+
 This code runs for every conversion. So the values of enumerations are looked up in advance
 (``.value`` is a function call), and optional fields are set one by one: a loop over their names
 would take longer than everything else.
@@ -8,7 +12,7 @@ would take longer than everything else.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from math import inf
 from string import ascii_letters, digits, punctuation
@@ -17,8 +21,10 @@ from urllib.parse import quote
 
 import orjson
 
+from anytrack_async.destinations.confirmation import confirms
 from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
 from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.errors import read_error_body
 from anytrack_async.transport.message import Response
@@ -27,7 +33,18 @@ _TYPES = {kind: kind.value for kind in ConversionType}
 _UNQUOTED = ascii_letters + digits + punctuation.replace("%", "") + " "
 _is_unquoted = re.compile(r"[ -$&-~]*").fullmatch  # printable ASCII without "%"
 
-_REJECTING_STATUSES = frozenset({400, 404, 409, 413, 422})  # a repeat would be rejected too
+_TEMPORARY = frozenset({408, 425})
+_NO_SUCH_PATH = frozenset({404, 405, 410})  # the path of `POST /conversions` is always the same
+_NO_ACCESS = frozenset({401, 402, 403})
+_ABOUT_CONTENT = frozenset({409, 422})
+_names_access = re.compile(
+    r"(?i)api.?key|token|permission|unauthori[sz]ed|forbidden|credential"
+    r"|account.{0,30}(?:active|closed|disabled|exist|suspended|unknown)"
+).search
+_names_click = re.compile(r"(?i)click|order").search
+_names_duplicate = re.compile(r"(?i)duplicate|already|exists").search
+_OWN_FIELDS = ("conversion_id", "conversion_type")
+_ID_FIELDS = ("conversion_id", "conversionId", "id")
 _DEFAULT_PAUSE = 1.0  # seconds, after a 429 without `Retry-After`
 
 
@@ -100,29 +117,86 @@ def idempotency_key(event_id: str) -> str:
 # Responses
 
 
-def read_outcome(response: Response) -> Outcome:
+class NotAnyTrack(NeedsOperator):
+    """The answer to one conversion is not AnyTrack's; perhaps a firewall refuses its content."""
+
+
+def read_outcome(
+    response: Response, report_unusual: Callable[[Response], None] = lambda _: None
+) -> Outcome:
     """Return the outcome of the conversion that *response* answers.
 
+    Args:
+        response: the response to ``POST /conversions``.
+        report_unusual: called with a response that confirms the conversion in other words than
+            ``{"status": "success", "conversion_id": "…"}``.
+
     Raises:
-        NeedsOperator: 401 or 403.
+        NeedsOperator: the API key, the account, or the base URL is wrong.
+        NotAnyTrack: the answer is not AnyTrack's.
         Throttled: 429.
     """
     success, body = response.success, response.json_object()
     remote_id = _remote_id(body)
     if success:
-        return _read_confirmation(response.status, body, remote_id)
+        if body.get("status", "success" if remote_id else None) == "success":
+            return Outcome.delivered(remote_id)
+        return _read_other_words(response, body, report_unusual)
     # A 409 that names AnyTrack's id means that AnyTrack already has the conversion.
     if response.status == 409 and remote_id:
         return Outcome.delivered(remote_id)
+    return _read_failure(response, body, report_unusual)
+
+
+def _read_failure(
+    response: Response, body: Mapping[str, Any], report_unusual: Callable[[Response], None]
+) -> Outcome:
     reason, code = _reason(response)
-    if response.status in (401, 403):
-        raise NeedsOperator(reason, code=code)
-    if response.status == 429:
+    status = response.status
+    if status == 429:
         wait = response.retry_after
         raise Throttled(reason, code=code, after=_DEFAULT_PAUSE if wait is None else wait)
-    if response.status in _REJECTING_STATUSES:
-        return Outcome.rejected(reason, code=code)
-    return Outcome.retry(reason, code=code, after=response.retry_after)
+    if status in _TEMPORARY or not 400 <= status < 500:
+        return Outcome.retry(reason, code=code, after=response.retry_after)
+    own_code = _own_error_code(status, body)
+    if status in _NO_ACCESS or (own_code is not None and _names_access(f"{own_code} {reason}")):
+        is_page = response.content.lstrip()[:1] not in (b"", b"{")
+        if own_code is not None or (status == 401 and not is_page):
+            raise NeedsOperator(reason, code=code)
+        raise NotAnyTrack(_ask_for_base_url(reason), cause="configuration", code=code)
+    if status in _NO_SUCH_PATH and not _names_click(own_code or ""):
+        raise NeedsOperator(_ask_for_base_url(reason), cause="configuration", code=code)
+    if own_code is None:
+        raise NotAnyTrack(_ask_for_base_url(reason), cause="configuration", code=code)
+    if status == 409 and _names_duplicate(f"{own_code} {reason}"):
+        report_unusual(response)
+        return Outcome.delivered()
+    return Outcome.rejected(reason, code=code)
+
+
+def _own_error_code(status: int, body: Mapping[str, Any]) -> str | None:
+    """Return the code of an error in AnyTrack's format, None if *body* has another format.
+
+    The formats are ``{"status": "error", "code": "…", "message": "…"}``, of which the code may be
+    missing, and ``{"error": {"code": "…", "message": "…"}}``. Gateways and frameworks answer
+    ``{"message": "Forbidden"}``, ``{"error": "Not Found", "status": 404}`` and the like. They do
+    not check the content of a conversion, so for 409 and 422 a message is enough.
+    """
+    error = body.get("error")
+    inner = error if isinstance(error, Mapping) else body
+    code, message = inner.get("code"), inner.get("message")
+    has_message = isinstance(message, str) and bool(message)
+    if isinstance(code, str) and code and not code.isdigit() and has_message:
+        return code
+    is_own = body.get("status") == "error" or status in _ABOUT_CONTENT
+    return "" if has_message and is_own else None
+
+
+def _ask_for_base_url(reason: str) -> str:
+    return (
+        f"the answer is not AnyTrack's: {reason}; is AnyTrackSettings.base_url (ANYTRACK_BASE_URL) "
+        "right?"
+    )
 
 
 def severity(signal: SinkSignal) -> float:
@@ -133,16 +207,27 @@ def severity(signal: SinkSignal) -> float:
     return signal.after if isinstance(signal, Throttled) else inf
 
 
-def _read_confirmation(status: int, body: Mapping[str, Any], remote_id: str | None) -> Outcome:
-    if body.get("status", "success" if remote_id else None) == "success":
-        return Outcome.delivered(remote_id)
+def _read_other_words(
+    response: Response, body: Mapping[str, Any], report_unusual: Callable[[Response], None]
+) -> Outcome:
+    if confirms(response, _OWN_FIELDS):
+        report_unusual(response)
+        inner = body.get("data")
+        return Outcome.delivered(
+            _remote_id(body, *_ID_FIELDS)
+            or (_remote_id(inner, *_ID_FIELDS) if isinstance(inner, Mapping) else None)
+        )
     # Some proxies answer 200 with a page of their own, so a 200 without confirmation is retried.
-    return Outcome.retry(f"AnyTrack answered {status} without confirming the conversion")
+    return Outcome.retry(f"AnyTrack answered {response.status} without confirming the conversion")
 
 
-def _remote_id(body: Mapping[str, Any]) -> str | None:
-    remote_id = body.get("conversion_id")
-    return str(remote_id) if isinstance(remote_id, str | int) and remote_id else None
+def _remote_id(body: Mapping[str, Any], *names: str) -> str | None:
+    for name in names or ("conversion_id",):
+        value = body.get(name)
+        remote_id = value.strip() if isinstance(value, str) else value and id_from_number(value)
+        if remote_id:
+            return remote_id
+    return None
 
 
 def _reason(response: Response) -> tuple[str, str]:

@@ -9,10 +9,12 @@ from typing import ClassVar, Self
 
 import anyio
 
-from anytrack_async.destinations.anytrack.batch import BatchSender, RequestSlots
+from anytrack_async.destinations.anytrack.batch import BatchSender, Refusals, RequestSlots
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
+from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.sink import Finding, SinkLimits
-from anytrack_async.errors import DecodeError, ServiceError
+from anytrack_async.errors import DecodeError, NotFoundError, ServiceError
+from anytrack_async.events import Observer
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.message import Transport
@@ -52,6 +54,8 @@ class AnyTrackSink:
         http = settings.http
         self._session = anytrack_session(settings, transport=transport, limited=False)
         self._slots = RequestSlots(http.connections)
+        self._refusals = Refusals()
+        self._confirmations = Confirmations(self.name)
         self._sending_time, self._total_time = _batch_times(
             http.timeout, batch_timeout * _USABLE_SHARE
         )
@@ -79,6 +83,10 @@ class AnyTrackSink:
         """``"anytrack"``."""
         return "anytrack"
 
+    def set_observer(self, observer: Observer, /) -> None:
+        """Report `UnusualConfirmation` to *observer* instead of the log."""
+        self._confirmations.observer = observer
+
     @property
     def limits(self) -> SinkLimits:
         """Eight conversions per connection in a batch, two batches at once."""
@@ -88,13 +96,21 @@ class AnyTrackSink:
         """Send *batch*; the number of connections limits how many conversions are in flight.
 
         Raises:
-            NeedsOperator: AnyTrack answered 401 or 403; conversions without an outcome were not
-                sent.
+            NeedsOperator: AnyTrack does not accept the credentials; conversions without an outcome
+                were not sent. Or all answers are not AnyTrack's, as with a wrong base URL
+                (``cause="configuration"``).
             Throttled: AnyTrack answered 429; conversions without an outcome were not sent.
             Unfinished: AnyTrack is so slow that some conversions were not sent.
             Unavailable: AnyTrack neither accepted nor rejected any conversion.
         """
-        sender = BatchSender(self._session, self._slots, batch, seconds=self._sending_time)
+        sender = BatchSender(
+            self._session,
+            self._slots,
+            batch,
+            seconds=self._sending_time,
+            refusals=self._refusals,
+            report_unusual=self._confirmations.report_response,
+        )
         with anyio.move_on_after(self._total_time) as timeout:
             await sender.run()
         return sender.result(in_time=not timeout.cancelled_caught)
@@ -109,7 +125,11 @@ class AnyTrackSink:
         try:
             await self._session.get("reports", "daily", params={"date": today})
         except (ServiceError, DecodeError) as exc:
-            return [Finding(name="credentials", ok=False, message=str(exc))]
+            wrong_url = isinstance(exc, NotFoundError | DecodeError)
+            advice = (
+                "; is AnyTrackSettings.base_url (ANYTRACK_BASE_URL) right?" if wrong_url else ""
+            )
+            return [Finding(name="credentials", ok=False, message=f"{exc}{advice}")]
         return [Finding(name="credentials", ok=True, message="accepted")]
 
     def use_token(self, token: str) -> None:

@@ -18,6 +18,7 @@ import orjson
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, PropertySource
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import MAX_EMAIL, is_email
 from anytrack_async.models.validators import encodable
 
 EVENT_ID_PROPERTY = "anytrack_event_id"
@@ -74,9 +75,8 @@ def _deal_name(conversion: Conversion, settings: HubSpotSettings) -> str:
 
 # Contacts
 
-_ATOM = r"""[^\s@<>()\[\],;:"\\.]+"""
-_EMAIL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?:[\w-]+\.)+[\w-]{{2,}}")
-_LONGEST_EMAIL = 254
+# HubSpot refuses addresses in quotes, and top-level domains of one letter.
+_REFUSED_EMAIL = re.compile(r'".*|.*\..', re.DOTALL)
 _CONTACT_FIELDS = (
     ("firstname", "first_name"),
     ("lastname", "last_name"),
@@ -127,7 +127,7 @@ def first_email(addresses: Iterable[str]) -> str | None:
     """Return the first valid address in *addresses*, in lower case; None if none is valid."""
     for address in addresses:
         email = address.strip().lower()
-        if len(email) <= _LONGEST_EMAIL and _EMAIL.fullmatch(email):
+        if len(email) <= MAX_EMAIL and is_email(email) and not _REFUSED_EMAIL.fullmatch(email):
             return email
     return None
 

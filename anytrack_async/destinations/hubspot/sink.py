@@ -26,8 +26,10 @@ from anytrack_async.destinations.sink import (
     SetupStep,
     SinkLimits,
     SinkSignal,
+    Unavailable,
 )
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.events import Observer
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.message import Transport
@@ -100,6 +102,10 @@ class HubSpotSink:
         """Always ``"hubspot"``."""
         return SERVICE
 
+    def set_observer(self, observer: Observer, /) -> None:
+        """Report `UnusualConfirmation` to *observer* instead of the log."""
+        self._portal.confirmations.observer = observer
+
     @property
     def limits(self) -> SinkLimits:
         """Batches of 100, six at once; the rate limiter spaces smaller batches."""
@@ -111,6 +117,7 @@ class HubSpotSink:
         Raises:
             Throttled: one of HubSpot's limits is reached.
             BatchRejected: HubSpot refuses the batch and does not say which conversion caused it.
+            Inconclusive: HubSpot refuses a single conversion and does not say that it is at fault.
             NeedsOperator: the token is refused or lacks a scope (``cause="credentials"``), or the
                 portal lacks a pipeline, stage or property (``cause="configuration"``).
             Unavailable: HubSpot is down or did not respond.
@@ -188,7 +195,10 @@ class HubSpotSink:
             pipelines = await self._portal.read(self._portal.paths.pipelines)
             return resolve_pipelines(self._settings, pipelines)
         except HubSpotError as exc:
-            raise to_signal(exc.problem) from exc
+            signal = to_signal(exc.problem)
+            if isinstance(signal, BatchRejected):  # the request was about no conversion
+                signal = Unavailable(signal.reason, code=signal.code)
+            raise signal from exc
         except ConfigurationError as exc:
             # Every deal would be rejected: the lane holds until settings or portal are fixed.
             raise NeedsOperator(str(exc), cause="configuration", code="CONFIGURATION") from exc

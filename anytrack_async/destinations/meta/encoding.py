@@ -150,6 +150,7 @@ class Refusal(NamedTuple):
 
 _NO_VALUE = Refusal("2804009", "a Purchase needs a value")
 _NO_CURRENCY = Refusal("2804010", "a Purchase needs a currency")
+_APP_DATA: Final = ("advertiser_tracking_enabled", "application_tracking_enabled", "extinfo")
 _NO_IDENTITY = Refusal(
     "2804050",
     "too little to match a customer by: add an e-mail address, phone number, external id, IP "
@@ -172,6 +173,7 @@ def find_refusals(events: Mapping[int, Mapping[str, Any]], now: float) -> dict[i
         refusal = (
             (now - event["event_time"] > _MAX_DAYS * _DAY and _too_old(event, now))
             or (event["event_name"] == "Purchase" and _no_price(event))
+            or (event["action_source"] == "app" and _incomplete_app_data(event))
             # Nearly all events have one of these three, which are in none of the broad sets.
             or (
                 "em" not in (user := event["user_data"])
@@ -190,6 +192,15 @@ def _no_price(event: Mapping[str, Any]) -> Refusal | None:
     if custom_data.get("value") is None:
         return _NO_VALUE
     return None if custom_data.get("currency") else _NO_CURRENCY
+
+
+def _incomplete_app_data(event: Mapping[str, Any]) -> Refusal | None:
+    app_data = event.get("app_data", {})
+    missing = [name for name in _APP_DATA if app_data.get(name) is None]
+    if not missing:
+        return None
+    names = ", ".join(missing)
+    return Refusal("100", f"an app event needs {names}: set it in MetaFields(app_data=…)")
 
 
 def _broad(user_data: Mapping[str, Any]) -> Refusal | None:
@@ -214,14 +225,11 @@ def find_weaknesses(events: Iterable[Mapping[str, Any]]) -> dict[str, None]:
     """Return the `find_weakness` of *events*, each text once, as keys in order."""
     weaknesses: dict[str, None] = {}
     for event in events:
-        source = event["action_source"]
-        if source == "website":
+        if event["action_source"] == "website":
             if "client_user_agent" not in event["user_data"]:
                 weaknesses["website events without user_agent"] = None
             elif "event_source_url" not in event:
                 weaknesses["website events without an http(s) page_url"] = None
-        elif source == "app" and "app_data" not in event:
-            weaknesses["app events without app_data"] = None
     return weaknesses
 
 

@@ -37,6 +37,7 @@ _NOT_COPIED = frozenset(("event_id", "product_id", "value", "currency"))
 
 # Not written by `wire_form`: merged with the parameters from the conversion and its customer.
 _MERGED = frozenset(("extra", "user_data", "custom_data"))
+_APP_FLAGS = ("advertiser_tracking_enabled", "application_tracking_enabled")  # sent as 0 or 1
 _ATTRIBUTION_WINDOWS = ("inactivity_window_hours", "reattribution_window_hours")
 
 
@@ -204,6 +205,9 @@ def event_parameters(meta: MetaFields) -> dict[str, Any]:
     Source: Meta: Conversions API, server event parameters; data processing options.
     """
     checked = wire_form(meta)
+    if "app_data" in checked:
+        app_data = checked["app_data"]
+        app_data |= {name: int(app_data[name]) for name in _APP_FLAGS if name in app_data}
     if "attribution_data" in checked:
         checked["attribution_data"] = _with_windows_grouped(checked["attribution_data"])
     parameters = {**(meta.get("extra") or {}), **checked}

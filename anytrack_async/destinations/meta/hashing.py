@@ -18,7 +18,6 @@ from hashlib import sha256
 from typing import Final, TypeAlias
 
 from anytrack_async.destinations.meta.normalise import (
-    EMAIL,
     NOT_DIGITS,
     PHONE_LENGTHS,
     RULES,
@@ -26,6 +25,7 @@ from anytrack_async.destinations.meta.normalise import (
     is_digest,
     normalise,
 )
+from anytrack_async.models.customer import EMAIL
 
 Column: TypeAlias = Sequence[tuple[str, ...]]
 """The values of each row."""

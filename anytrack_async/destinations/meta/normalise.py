@@ -9,7 +9,7 @@ Where Meta is silent, this module does as follows.
   zero-width joiners that Persian and Indic spelling needs stay.
 - E-mail addresses in other scripts stay as written, domain included. So does a quoted local part.
   A value with more than one address in it (a display name, ``mailto:``, a second address) is
-  dropped.
+  dropped. `Customer` has removed invisible characters before.
 - Phone numbers keep every digit given: ``+44 (0)20…`` keeps its zero, ``020…`` gets no country and
   an extension counts. Meta's page says so and its libraries do so, so the hashes of both sides
   agree. `phone_with_region` knows better, where asked.
@@ -18,6 +18,7 @@ Where Meta is silent, this module does as follows.
   office uses stays (``calif``).
 - Postal codes keep everything but spaces and dashes (``n/a``); nine digits are a US ZIP+4.
 - An external id goes out as given, not hashed: it must equal the one the browser sends.
+- A digest with the marker of Meta's parameter builder (``<digest>.AQICAQMC``) is that digest.
 - An MD5 digest passes through, as in both of Meta's libraries. Digests of other kinds are dropped,
   and so is the digest of nothing.
 - Accents written as separate marks are joined (NFC), so that one name has one hash.
@@ -37,15 +38,15 @@ from typing import Any, Final
 from uuid import UUID
 
 from anytrack_async.destinations.meta.regions import COUNTRY_CODES, country_from_name, state_code
+from anytrack_async.models.customer import CharacterTable, is_email
+from anytrack_async.models.visitor import BUILDER_MARKER
 
 UNHASHED: Final = frozenset({"currency", "external_id"})
 _NUMERIC: Final = frozenset({"ph", "db", "zp", "external_id", "dobd", "dobm", "doby"})
 
 DIGEST = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")  # MD5 or SHA-256
 _HEX = re.compile(r"[0-9a-f]{32,}")
-_ATOM = r"[a-z0-9_!#$%&'*+/=?^`{|}~-]++"
-_LABEL = r"[a-z0-9]++(?:-++[a-z0-9]++)*+"
-EMAIL = re.compile(rf"(?:{_ATOM}(?:\.{_ATOM})*+|\"[^\"\x00-\x1f\x7f]++\")@{_LABEL}(?:\.{_LABEL})++")
+_MARKED_DIGEST = re.compile(rf"({DIGEST.pattern})(?:\.{BUILDER_MARKER.lower()})+", re.ASCII)
 NOT_DIGITS: Final = bytes(set(range(128)) - set(b"0123456789"))
 PHONE_LENGTHS: Final = range(7, 16)  # digits, with the country code and without leading zeros
 _NUMBERS = re.compile(r"\d+")
@@ -98,16 +99,41 @@ def normalise(field: str, raw: object) -> str | None:
     if text is None:
         return None
     if field == "external_id":
-        return text if text.strip() else None
+        return _external_id(text)
     text = text.lower().strip()
-    if len(text) > 31 and _HEX.fullmatch(text):
-        return text if field != "currency" and _is_usable_digest(text) else None
+    if len(text) > 31 and _HEX.match(text):
+        text = without_marker(text)
+        if _HEX.fullmatch(text):
+            return text if field != "currency" and _is_usable_digest(text) else None
     return rule(text) or None
 
 
 def is_digest(raw: object) -> bool:
-    """Return whether *raw* is hashed already: SHA-256 or MD5, in hex of either case."""
-    return isinstance(raw, str) and DIGEST.fullmatch(raw.lower().strip()) is not None
+    """Return whether *raw* is hashed already: SHA-256 or MD5, in hex of either case.
+
+    So is a digest with the marker of Meta's parameter builder.
+    """
+    return (
+        isinstance(raw, str) and DIGEST.fullmatch(without_marker(raw.lower().strip())) is not None
+    )
+
+
+def without_marker(text: str) -> str:
+    """Return the digest in ``<digest>.<marker>``, lower case; other text as it is.
+
+    Meta's parameter builder marks each hash that it makes: ``8830eedd….AQICAQMC``.
+
+    Source: Meta: Conversions API, parameter builder library.
+    """
+    match = _MARKED_DIGEST.fullmatch(text)
+    return match[1] if match else text
+
+
+def _external_id(text: str) -> str | None:
+    stripped = text.strip()
+    if len(stripped) > 31 and (digest := without_marker(stripped.lower())) != stripped.lower():
+        return digest
+    return text if stripped else None
 
 
 def _is_usable_digest(text: str) -> bool:
@@ -118,8 +144,7 @@ def _is_usable_digest(text: str) -> bool:
 
 
 def _email(text: str) -> str | None:
-    shape = text if text.isascii() else text.translate(_email_shape)
-    return text if EMAIL.fullmatch(shape) else None
+    return text if is_email(text) else None
 
 
 def _phone(text: str) -> str | None:
@@ -216,19 +241,7 @@ def _whole(number: Any) -> str | None:
 # Characters to keep, in every script. ASCII values rarely need these tables.
 
 
-class _CharacterTable(dict[int, str | None]):
-    """A table for `str.translate` that calls *decide* once for each character, then remembers."""
-
-    def __init__(self, decide: Callable[[str], str | None]) -> None:
-        super().__init__()
-        self._decide = decide
-
-    def __missing__(self, code: int) -> str | None:
-        self[code] = replacement = self._decide(chr(code))
-        return replacement
-
-
-@_CharacterTable
+@CharacterTable
 def _name_characters(char: str) -> str | None:
     """Keep letters, digits and emoji; drop punctuation, spaces and invisible characters."""
     kind = unicodedata.category(char)
@@ -237,7 +250,7 @@ def _name_characters(char: str) -> str | None:
     return None if (dropped and char not in _JOINERS) or char in _TYPED_MARKS else char
 
 
-@_CharacterTable
+@CharacterTable
 def _place_characters(char: str) -> str | None:
     """Keep letters of all scripts, with their marks."""
     kind = unicodedata.category(char)
@@ -246,7 +259,7 @@ def _place_characters(char: str) -> str | None:
     return char if (letter and not selector) or char in _JOINERS else None
 
 
-@_CharacterTable
+@CharacterTable
 def _zip_characters(char: str) -> str | None:
     """Drop spaces and loose accents; dashes and digits of all scripts become those of ASCII."""
     kind = unicodedata.category(char)
@@ -257,19 +270,13 @@ def _zip_characters(char: str) -> str | None:
     return None if kind[0] in "ZCM" else char
 
 
-@_CharacterTable
+@CharacterTable
 def _phone_characters(char: str) -> str | None:
     """Keep digits; those of all scripts become those of ASCII."""
     return str(unicodedata.decimal(char)) if char.isdecimal() else None
 
 
-@_CharacterTable
-def _email_shape(char: str) -> str | None:
-    """Replace letters and digits beyond ASCII by ``x``, so that one pattern fits all scripts."""
-    return char if char.isascii() or unicodedata.category(char)[0] not in "LMN" else "x"
-
-
-def _keep(text: str, table: _CharacterTable) -> str:
+def _keep(text: str, table: CharacterTable) -> str:
     """Return *text* with the characters that *table* keeps, accents joined to their letters."""
     text = text.translate(table)
     return text if text.isascii() else unicodedata.normalize("NFC", text).strip(_JOINERS)

@@ -23,13 +23,14 @@ from anytrack_async.destinations.meta.hashing import (
     hashed_plain_ids,
     hashed_shared,
 )
-from anytrack_async.destinations.meta.normalise import DIGEST, is_digest
+from anytrack_async.destinations.meta.normalise import DIGEST, is_digest, without_marker
 from anytrack_async.destinations.meta.regions import country_code, phone_with_region
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaUserData
+from anytrack_async.models.visitor import BUILDER_MARKER
 
 _EMPTY = Customer()
 
@@ -43,9 +44,10 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _PAYLOAD = re.compile(r"[^.\x00-\x1f\x7f\ud800-\udfff]+")
 # Meta's parameter builder adds a marker of its own: two characters once, eight today.
 _COOKIE = re.compile(
-    rf"fb\.[0-9]{{1,2}}\.[0-9]{{1,16}}\.{_PAYLOAD.pattern}(?:\.(?:[\w-]{{2}}|[\w-]{{8}}))?",
+    rf"fb\.[0-9]{{1,2}}\.[0-9]{{1,16}}\.({_PAYLOAD.pattern})(?:\.(?:[\w-]{{2}}|[\w-]{{8}}))?",
     re.ASCII,
 )
+_MARKER_OF_URL = re.compile(rf"\.{BUILDER_MARKER}$", re.ASCII)
 
 
 def match_keys(conversion: Conversion, settings: MetaSettings | None = None) -> tuple[str, ...]:
@@ -176,8 +178,9 @@ def _external_ids(values: tuple[str, ...], hash_them: bool) -> list[str]:
 
 
 def _digest(external_id: str) -> str:
-    # Trimmed and in lower case, as Meta's parameter builder hashes it in the browser.
-    text = external_id.strip().lower()
+    # Without whitespace and in lower case, as Meta's parameter builder hashes it in the browser.
+    text = "".join(external_id.lower().replace("\ufeff", "").split())
+    text = without_marker(text)
     return text if DIGEST.fullmatch(text) else sha256(text.encode()).hexdigest()
 
 
@@ -252,12 +255,22 @@ def _add_click(
 ) -> None:
     if customer.fbp is not None and (browser := valid_cookie(customer.fbp)):
         user["fbp"] = browser
-    if customer.fbc is not None and (click := valid_cookie(customer.fbc)):
+    clicked = _fbclid_of_page(conversion)  # the latest click: it led to this page
+    if customer.fbc is not None and (click := _fbc_of_click(customer.fbc, clicked)):
         user["fbc"] = click
         return
-    fbclid = customer.fbclid or _fbclid_of_page(conversion)
+    fbclid = clicked or customer.fbclid
     if fbclid is not None and (built := _fbc_or_none(fbclid, seen_at)):
         user["fbc"] = built
+
+
+def _fbc_of_click(cookie: str, clicked: str | None) -> str | None:
+    """Return the fbc *cookie*, None if it is malformed or of an older click than *clicked*.
+
+    The browser keeps ``fb.1.1700000000123.OLD`` until a script sees ``?fbclid=NEW``.
+    """
+    match = _COOKIE.fullmatch(cookie)
+    return cookie if match and clicked in (None, match[1]) else None
 
 
 def _fbclid_of_page(conversion: Conversion) -> str | None:
@@ -319,6 +332,7 @@ def fbclid_of(*urls: str | None) -> str | None:
 def _fbclid_of_url(url: str) -> str | None:
     try:
         fbclid = parse_qs(urlsplit(url).query).get("fbclid", [""])[0]
+        fbclid = _MARKER_OF_URL.sub("", fbclid)  # a URL of the parameter builder ends with one
     except ValueError:  # not a URL, or more parameters than the parser allows
         return None
     return fbclid if _PAYLOAD.fullmatch(fbclid) and not fbclid.isspace() else None

@@ -8,55 +8,19 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import compress, repeat
 from operator import attrgetter, neg
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
-import attrs
-import orjson
-
+from anytrack_async.models.contradiction import find_contradiction, summary
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Appended, Entries, Entry
+from anytrack_async.outbox.base import Appended, AppendResult, Entries, Entry
 
 Recipients: TypeAlias = frozenset[str] | None
 """Names of the destinations that a conversion is addressed to; None for all."""
 
 _event_id = attrgetter("event_id")
-
-
-# Content
-
-_NOT_CONTENT = {"event_id", "id", "timestamp", "meta"}
-_MAPPINGS = {"sub_ids", "custom_data"}
-_hashable_content = attrgetter(
-    *(
-        field.name
-        for field in attrs.fields(Conversion)
-        if field.name not in _NOT_CONTENT | _MAPPINGS
-    )
-)
-
-
-def fingerprint(conversion: Conversion) -> int:
-    """Return a number that is equal for equal content, valid within this process.
-
-    The fields that decide are those of the digest that other engines store. `event_id` is the key,
-    and `timestamp` and `id` do not count, because a repeated web request is the same sale a second
-    later.
-    """
-    if conversion.meta is not None:  # rare, and contains mappings that cannot be hashed
-        from anytrack_async.codec.storage import encode
-
-        return hash(encode(conversion).digest)
-    sub_ids, custom_data = conversion.sub_ids, conversion.custom_data
-    if not sub_ids and not custom_data:
-        return hash(_hashable_content(conversion))
-    return hash((_hashable_content(conversion), _frozen(sub_ids), _frozen(custom_data)))
-
-
-def _frozen(mapping: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(mapping, option=orjson.OPT_SORT_KEYS) if mapping else b""
 
 
 # Ids
@@ -77,7 +41,7 @@ class RememberedId(NamedTuple):
 
 
 class RememberedIds:
-    """Ids and fingerprints of the newest *limit* dropped conversions, for detecting repeats.
+    """Ids and summaries of the newest *limit* dropped conversions, for detecting repeats.
 
     They are numbered from 1 in the order in which they were dropped. Forgotten ones stay in the
     columns until they are 1/8 of the limit: with a limit of 10,000 the columns are cut once for
@@ -94,7 +58,7 @@ class RememberedIds:
         self._offset = 0  # numbers up to this are no longer in the columns
         self._forgotten = 0  # rows at the beginning of the columns that are forgotten
         self._event_ids: list[str] = []
-        self._fingerprints = array("q")
+        self._summaries: list[str] = []
         self._seqs = array("q")
         self._recipients: list[Recipients] = []
         self._dropped_at = array("d")
@@ -102,24 +66,23 @@ class RememberedIds:
     def add(
         self,
         event_ids: Sequence[str],
-        fingerprints: Iterable[int],
+        summaries: Sequence[str],
         seqs: Iterable[int],
         recipients: Iterable[Recipients],
         now: float,
     ) -> range:
         """Remember conversions that are dropped *now*, unix seconds; return their numbers."""
         first = self._offset + len(self._event_ids) + 1
-        # First, and all at once: computing a fingerprint may raise, which must change nothing.
-        self._fingerprints += array("q", fingerprints)
         self._event_ids += event_ids
+        self._summaries += summaries
         self._seqs.extend(seqs)
         self._recipients += recipients
         self._dropped_at.extend(repeat(now, len(event_ids)))
         return range(first, first + len(event_ids))
 
-    def fingerprint(self, number: int) -> int:
-        """Return the fingerprint of a conversion."""
-        return self._fingerprints[number - self._offset - 1]
+    def summary(self, number: int) -> str:
+        """Return the summary of a conversion."""
+        return self._summaries[number - self._offset - 1]
 
     def get(self, number: int) -> RememberedId:
         """Return the position, the recipients and the time of dropping of a conversion."""
@@ -142,7 +105,7 @@ class RememberedIds:
         self._forgotten += len(event_ids)
         if self._forgotten * self._UNUSED_SHARE > self._limit:
             for column in (
-                *(self._event_ids, self._fingerprints, self._seqs),
+                *(self._event_ids, self._summaries, self._seqs),
                 *(self._recipients, self._dropped_at),
             ):
                 del column[: self._forgotten]
@@ -204,7 +167,7 @@ class MemoryLog:
 
     def extend(
         self, conversions: Sequence[Conversion], recipients: Recipients, now: float
-    ) -> list[Appended]:
+    ) -> Sequence[AppendResult]:
         """Append the new conversions, and return a result for each."""
         # Equal sets are shared: a set per conversion would need more memory than its id.
         recipients = self._shared_recipients.setdefault(recipients, recipients)
@@ -220,7 +183,7 @@ class MemoryLog:
 
     def _append(
         self, event_id: str, conversion: Conversion, recipients: Recipients, now: float
-    ) -> Appended:
+    ) -> AppendResult:
         position = self.positions.get(event_id)
         if position is None:
             self._conversions.append(conversion)
@@ -229,11 +192,14 @@ class MemoryLog:
             self.positions[event_id] = self.end
             self.accepted[recipients] = self.accepted.get(recipients, 0) + 1
             return Appended.NEW
+        first = self._summary(position)
+        return find_contradiction(event_id, first, summary(conversion)) or Appended.REPEAT
+
+    def _summary(self, position: int) -> str:
+        """Return the summary of the conversion at a value of `positions`."""
         if position < 0:
-            stored = self._remembered.fingerprint(-position)
-        else:
-            stored = fingerprint(self.entry(position).conversion)
-        return Appended.REPEAT if stored == fingerprint(conversion) else Appended.CONFLICT
+            return self._remembered.summary(-position)
+        return summary(self.entry(position).conversion)
 
     def _append_new(
         self,
@@ -391,9 +357,8 @@ class MemoryLog:
         now: float,
     ) -> None:
         event_ids = list(map(_event_id, conversions))
-        numbers = self._remembered.add(
-            event_ids, map(fingerprint, conversions), seqs, recipients, now
-        )
+        summaries = list(map(summary, conversions))
+        numbers = self._remembered.add(event_ids, summaries, seqs, recipients, now)
         self.positions.update(zip(event_ids, map(neg, numbers), strict=True))
         self._forget(self._remembered.forget_excess())
 

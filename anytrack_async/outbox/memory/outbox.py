@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import (
-    Appended,
+    AppendResult,
     Claim,
     DeadLetter,
     Depth,
@@ -123,7 +123,7 @@ class MemoryOutbox:
 
     async def append(
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         """Store *conversions* in one atomic step; see `Outbox.append`."""
         self._check_open()
         recipients = None if destinations is None else frozenset(destinations)

@@ -10,8 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
-from anytrack_async.errors import OutboxError, SchemaVersionError
+from anytrack_async.codec.storage import decode
+from anytrack_async.errors import DecodeError, OutboxError, SchemaVersionError
+from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.owners import Owner
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -32,6 +35,7 @@ class Database:
     Attributes:
         sql: the connection; outside a transaction each statement commits by itself.
         clock: unix seconds.
+        owner: this object among all that have the file open.
         foreign: destination → two positions, and how many conversions between them are not
             addressed to it; see `backlog.Backlog`.
     """
@@ -39,6 +43,7 @@ class Database:
     def __init__(self, path: Path, sql: sqlite3.Connection, clock: Callable[[], float]) -> None:
         self.sql = sql
         self.clock = clock
+        self.owner = Owner(path.absolute())
         self.foreign: dict[str, tuple[int, int, int]] = {}
         self._path = path
         self._synced = False
@@ -61,11 +66,12 @@ class Database:
                 cached_statements=256,
             )
             try:
-                _is_outbox(sql)  # raises before anything is changed in the file of another program
+                _format_version(sql)  # raises before anything is changed in another program's file
                 _use_wal(sql, busy_timeout)
+                sql.create_function(queries.SUMMARY_OF, 2, _summary_of, deterministic=True)
                 database = cls(path, sql, clock)
                 with database.transaction(synced=True):
-                    _create_tables(sql)
+                    _create_or_upgrade(sql)
             except BaseException:
                 sql.close()
                 raise
@@ -78,11 +84,13 @@ class Database:
         return outbox_error(error, self._path)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file and end the owner."""
         try:
             self.sql.close()
         except sqlite3.Error as exc:
             raise self.outbox_error(exc) from exc
+        finally:
+            self.owner.close()
 
     @contextmanager
     def transaction(self, *, synced: bool) -> Iterator[sqlite3.Connection]:
@@ -152,16 +160,16 @@ def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
     sql.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
 
 
-def _is_outbox(sql: sqlite3.Connection) -> bool:
-    """Return True for an outbox, False for an empty file.
+def _format_version(sql: sqlite3.Connection) -> int:
+    """Return the format version of an outbox, 0 for an empty file.
 
     Raises:
         OutboxError: the file is a database of another program.
         SchemaVersionError: a later release wrote it.
     """
     (application_id,) = sql.execute("PRAGMA application_id").fetchone()
-    (version,) = sql.execute("PRAGMA user_version").fetchone()
-    is_outbox: bool = application_id == _APPLICATION_ID
+    version: int = sql.execute("PRAGMA user_version").fetchone()[0]
+    is_outbox = application_id == _APPLICATION_ID
     if is_outbox and version > queries.FORMAT_VERSION:
         raise SchemaVersionError(
             f"the outbox file has format version {version}, written by a later release; this "
@@ -173,17 +181,38 @@ def _is_outbox(sql: sqlite3.Connection) -> bool:
             raise OutboxError(
                 "the file is an SQLite database but not an outbox: choose another path"
             )
-    return is_outbox
+    return version
 
 
-def _create_tables(sql: sqlite3.Connection) -> None:
-    """Create the tables, unless another process has since the file was opened."""
-    if _is_outbox(sql):
+def _create_or_upgrade(sql: sqlite3.Connection) -> None:
+    """Create the tables of an empty file, or bring those of an earlier release up to date.
+
+    Another process may have done it since the file was opened.
+    """
+    version = _format_version(sql)
+    if version == queries.FORMAT_VERSION:
         return
-    for statement in queries.TABLES.split(";"):
-        sql.execute(statement)
-    sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    if version:
+        for old_version in range(version, queries.FORMAT_VERSION):
+            _run_script(sql, queries.UPGRADES[old_version])
+    else:
+        _run_script(sql, queries.TABLES)
+        sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     sql.execute(f"PRAGMA user_version = {queries.FORMAT_VERSION}")
+
+
+def _run_script(sql: sqlite3.Connection, script: str) -> None:
+    # Not `executescript`, which would commit the transaction.
+    for statement in script.split(";"):
+        sql.execute(statement)
+
+
+def _summary_of(payload: bytes | None, digest: bytes) -> str | None:
+    """Return the summary of a stored conversion; None if its payload was dropped or is damaged."""
+    try:
+        return None if payload is None else summary(decode(payload, digest))
+    except DecodeError:
+        return None
 
 
 # Errors

@@ -14,15 +14,16 @@ from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import attrs
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.codec.storage import encode
 from anytrack_async.errors import OutboxError
+from anytrack_async.models.contradiction import find_contradiction, summary
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Appended, queue_full_error
+from anytrack_async.outbox.base import Appended, AppendResult, queue_full_error
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.backlog import Backlog
 from anytrack_async.outbox.sqlite.database import Database
@@ -41,7 +42,7 @@ _INSERTIONS = [(rows * _WIDTH, queries.insert_into_log(rows)) for rows in (64, 8
 Remember = Callable[[int, Sequence[Conversion]], None]
 """Called with the position of the first of some conversions that are new in the log, and them."""
 
-Result: TypeAlias = Sequence[Appended] | Exception
+Result: TypeAlias = Sequence[AppendResult] | Exception
 """The result for each conversion of a call, or the reason why none of the call was accepted."""
 
 
@@ -71,7 +72,8 @@ def _add_values(
     """Extend *values* by `LOG_COLUMNS` of each conversion; some may be added before it raises."""
     for conversion in conversions:
         payload, digest = encode(conversion)
-        values += (conversion.event_id, digest, recipients, payload, accepted_at)
+        event_id = conversion.event_id
+        values += (event_id, summary(conversion), digest, recipients, payload, accepted_at)
 
 
 def _recipients(destinations: Sequence[str] | None) -> str | None:
@@ -188,14 +190,14 @@ class Group:
         conversions: the conversions of all calls, except rejected ones.
         values: their `LOG_COLUMNS`, one row after the other.
         sizes: number of conversions of each call.
-        appended: an `Appended` per conversion; None if all are new.
+        appended: an `AppendResult` per conversion; None if all are new.
         errors: index of a call → why nothing of it was accepted.
     """
 
     conversions: list[Conversion] = attrs.field(factory=list)
     values: list[object] = attrs.field(factory=list)
     sizes: list[int] = attrs.field(factory=list)
-    appended: list[Appended] | None = None
+    appended: list[AppendResult] | None = None
     errors: dict[int, Exception] = attrs.field(factory=dict)
 
     def encode(
@@ -261,7 +263,7 @@ def append(db: Database, group: Group, capacity: int) -> int:
     return int(end) + 1
 
 
-def _insert(sql: sqlite3.Connection, values: list[object], end: int) -> list[Appended] | None:
+def _insert(sql: sqlite3.Connection, values: list[object], end: int) -> list[AppendResult] | None:
     """Insert the rows in *values* after position *end*; return None if all are new."""
     start = inserted = 0
     for size, statement in _INSERTIONS:
@@ -271,42 +273,44 @@ def _insert(sql: sqlite3.Connection, values: list[object], end: int) -> list[App
     return None if inserted * _WIDTH == len(values) else _compare_with_log(sql, values, end)
 
 
-def _compare_with_log(sql: sqlite3.Connection, values: list[object], end: int) -> list[Appended]:
+def _compare_with_log(
+    sql: sqlite3.Connection, values: Sequence[Any], end: int
+) -> list[AppendResult]:
     """Return a result per row, given that the log ended at *end* before they were inserted.
 
     New rows got the positions after *end* in order, so a row with another position is a repeat.
     With *end* = 7, the rows A B A get positions 8, 9 and again 8: NEW, NEW, REPEAT.
     """
-    results = []
-    for event_id, digest in zip(values[::_WIDTH], values[1::_WIDTH], strict=True):
-        seq, stored_digest = sql.execute(queries.LOG_DIGEST, (event_id,)).fetchone()
+    results: list[AppendResult] = []
+    for event_id, repeat in zip(values[::_WIDTH], values[1::_WIDTH], strict=True):
+        seq, first = sql.execute(queries.LOG_SUMMARY, (event_id,)).fetchone()
         if seq == end + 1:
             end += 1
             results.append(Appended.NEW)
         else:
-            results.append(Appended.REPEAT if stored_digest == digest else Appended.CONFLICT)
+            results.append(find_contradiction(event_id, first, repeat) or Appended.REPEAT)
     return results
 
 
 def _insert_until_full(
     sql: sqlite3.Connection, group: Group, end: int, backlog: Backlog, capacity: int
-) -> list[Appended]:
+) -> list[AppendResult]:
     """Insert the calls one by one, and undo each for which a destination has no room.
 
     Repeats take no room: at 98 of 100, a call with 5 conversions fits if 3 of them are repeats.
     """
-    results: list[Appended] = []
+    results: list[AppendResult] = []
     for index, size in enumerate(group.sizes):
         start = len(results)
         sql.execute("SAVEPOINT call")
         values = group.values[start * _WIDTH : (start + size) * _WIDTH]
         recipients = cast("str | None", values[_RECIPIENTS] if values else None)
-        call_results = _insert(sql, values, end) or [Appended.NEW] * size
+        call_results: Sequence[AppendResult] = _insert(sql, values, end) or [Appended.NEW] * size
         added = call_results.count(Appended.NEW)
         if added and (full := backlog.full_for(recipients, added, capacity)):
             sql.execute("ROLLBACK TO call")
             group.errors[index] = queue_full_error(capacity, full, added)
-            call_results, added = [Appended.CONFLICT] * size, 0  # not in the log, whatever it was
+            call_results, added = [Appended.REPEAT] * size, 0  # placeholders: none is new
         sql.execute("RELEASE call")
         backlog.add(recipients, added)
         end += added

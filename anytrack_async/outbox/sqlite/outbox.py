@@ -16,7 +16,7 @@ from anytrack_async.errors import OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import (
-    Appended,
+    AppendResult,
     Claim,
     DeadLetter,
     Depth,
@@ -25,7 +25,7 @@ from anytrack_async.outbox.base import (
     not_open_error,
 )
 from anytrack_async.outbox.sqlite import claim as claims
-from anytrack_async.outbox.sqlite import log, queries, reports
+from anytrack_async.outbox.sqlite import leases, log, queries, reports
 from anytrack_async.outbox.sqlite.database import Database, outbox_error
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.thread import OwnerThread
@@ -41,6 +41,8 @@ class SQLiteOutbox:
     """Keeps conversions in one file: accepted conversions survive ``kill -9`` and power loss.
 
     Several processes of one machine may share the file; it must not be on a network file system.
+    When a process dies, the others, or the next one that opens the file, take its work over at
+    once. Each process shows that it is alive by the lock on a small file beside the outbox.
     Nothing blocks the event loop: one thread does all work with the file, and tasks that append at
     the same time share one write to the disk. Cancelling a task ends its waiting, not the work: its
     conversions are accepted nevertheless, and appending them again is harmless.
@@ -67,8 +69,10 @@ class SQLiteOutbox:
         self._path = Path(path)
         self._capacity = capacity
         self._clock = clock
+        self._max_attempts = 0
         self._thread: OwnerThread[Database] | None = None
         self._opening = partial(Database.open, self._path, clock=clock, busy_timeout=busy_timeout)
+        self._owner_id = 0
 
     @property
     def path(self) -> Path:
@@ -90,16 +94,22 @@ class SQLiteOutbox:
         """How many conversions may wait for each destination."""
         return self._capacity
 
+    def limit_attempts(self, max_attempts: int) -> None:
+        """Declare how many attempts a conversion may make; see `LimitsAttempts`."""
+        self._max_attempts = max_attempts
+
     # Opening and closing
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
         """Open the file and register *destinations*; see `Outbox.open`."""
         if self._thread is not None and not self._thread.in_this_process:
             await self.aclose()  # a forked child cannot use the connection of its parent
+            self._owner_id = 0
         if self._thread is None:
-            thread = OwnerThread(self._opening, Database.close)
+            thread = OwnerThread(partial(_open, self._opening, self._owner_id), leases.close)
             await thread.start()
             self._thread = thread
+            self._owner_id = await self._run(lambda db: db.owner.id)
             self._cache = claims.ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
             self._group_commit = GroupCommit(thread, self._capacity, self._cache.remember)
         await self._run(_register, destinations, from_start)
@@ -153,7 +163,7 @@ class SQLiteOutbox:
 
     async def append(
         self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
-    ) -> Sequence[Appended]:
+    ) -> Sequence[AppendResult]:
         """Store *conversions* in one atomic step; see `Outbox.append`."""
         conversions, values = tuple(conversions), None
         if len(conversions) > ENCODED_AT_ONCE:
@@ -178,7 +188,7 @@ class SQLiteOutbox:
         return claim
 
     async def _claim(self, destination: str, limit: int, lease: float) -> Claim:
-        result = await self._run(claims.claim, destination, limit, lease)
+        result = await self._run(claims.claim, destination, limit, lease, self._max_attempts)
         if not result.lease_id:
             return Claim(destination=destination, next_due=result.next_due)
         return await claims.decode_claim(destination, result, self._cache)
@@ -243,6 +253,19 @@ class SQLiteOutbox:
         dropped += await self._run_steps(log.drop_payloads)
         await self._run_steps(log.forget_ids, remember)
         return dropped
+
+
+# Opening, in the thread
+
+
+def _open(opening: Callable[[], Database], previous_owner: int) -> Database:
+    db = opening()
+    try:
+        leases.register_owner(db, previous_owner)
+    except (sqlite3.Error, OSError) as exc:
+        db.close()
+        raise db.outbox_error(exc) from exc
+    return db
 
 
 # Destinations, in the thread

@@ -7,13 +7,20 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
 * ``log``: the accepted conversions, in order. Once every destination has a conversion, ``payload``
   is NULL and ``at`` is the time at which it was dropped; the row stays while the id is remembered.
   The newest row is never deleted, so that ``max(seq)`` is always the end of the log.
+  ``summary`` stays with the id, to find contradictions; rows of format version 1 have none, and
+  `SUMMARY_OF` makes it from their payload. ``digest`` belongs to the payload and goes with it.
   ``destinations`` is NULL for all, else each name between two line breaks.
 * ``destination``: its cursor; where it started (``start``, and ``since`` if it started at the
   beginning of the log); and how many exceptions it has, so that no query has to count rows.
+* ``owner``: the outbox objects that have the file open, or closed it with leases left; see
+  `owners`.
 * ``lease``: the right to work on some conversions until a moment. Ids are never reused, because a
-  late worker must not end the lease of another.
+  late worker must not end the lease of another. ``owner`` is 0 if the holder of the lease cannot
+  prove that it is alive; ``alone`` is 1 for an isolated conversion, 2 if that makes its last
+  attempt.
 * ``span``: ranges behind a cursor that are not settled: leased, or released until ``due``.
-  ``size`` counts the conversions in it that are addressed to the destination.
+  ``size`` counts the conversions in it that are addressed to the destination. ``lost`` counts the
+  leases that ended without a result; conversions that lost two are isolated.
 * ``exception``: single conversions behind a cursor that wait for a retry, or are dead letters
   (``due`` is NULL).
 * ``pruned``: the position up to which payloads have been dropped.
@@ -25,12 +32,29 @@ from __future__ import annotations
 
 # The tables
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-TABLES = """
+ISOLATED_AFTER = 2
+"""Lost leases after which a conversion may end the process that sends it."""
+
+# Conversions that may be claimed together, and isolated ones, each in the order of their due times.
+_SPAN_INDEXES = f"""
+CREATE INDEX span_due ON span(destination, due, first) WHERE lease = 0 AND lost < {ISOLATED_AFTER};
+CREATE INDEX span_isolated ON span(destination, due, first)
+    WHERE lease = 0 AND lost >= {ISOLATED_AFTER};
+"""
+_RETRY_INDEXES = f"""
+CREATE INDEX exception_due ON exception(destination, due, seq)
+    WHERE due IS NOT NULL AND lease = 0 AND lost < {ISOLATED_AFTER};
+CREATE INDEX exception_isolated ON exception(destination, due, seq)
+    WHERE due IS NOT NULL AND lease = 0 AND lost >= {ISOLATED_AFTER};
+"""
+
+TABLES = f"""
 CREATE TABLE log (
     seq INTEGER PRIMARY KEY,
     event_id TEXT NOT NULL UNIQUE,
+    summary TEXT,
     digest BLOB NOT NULL,
     at REAL NOT NULL,
     destinations TEXT,
@@ -48,9 +72,13 @@ CREATE TABLE destination (
 CREATE TABLE lease (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     destination TEXT NOT NULL,
-    until REAL NOT NULL
+    until REAL NOT NULL,
+    owner INTEGER NOT NULL DEFAULT 0,
+    alone INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX lease_until ON lease(destination, until);
+CREATE INDEX lease_owner ON lease(owner);
+CREATE TABLE owner (id INTEGER PRIMARY KEY, closed INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE span (
     id INTEGER PRIMARY KEY,
     destination TEXT NOT NULL,
@@ -59,10 +87,12 @@ CREATE TABLE span (
     size INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     due REAL NOT NULL DEFAULT 0,
-    lease INTEGER NOT NULL DEFAULT 0
+    lease INTEGER NOT NULL DEFAULT 0,
+    lost INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX span_first ON span(destination, first);
 CREATE INDEX span_lease ON span(lease);
+{_SPAN_INDEXES}
 CREATE TABLE exception (
     seq INTEGER NOT NULL,
     destination TEXT NOT NULL,
@@ -72,15 +102,38 @@ CREATE TABLE exception (
     code TEXT,
     lease INTEGER NOT NULL DEFAULT 0,
     at REAL NOT NULL,
+    lost INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (seq, destination)
 ) WITHOUT ROWID;
-CREATE INDEX exception_due ON exception(destination, due) WHERE due IS NOT NULL AND lease = 0;
+{_RETRY_INDEXES}
 CREATE INDEX exception_dead ON exception(destination, seq) WHERE due IS NULL;
 CREATE INDEX exception_lease ON exception(lease) WHERE lease <> 0;
 CREATE TABLE loose (seq INTEGER PRIMARY KEY);
 CREATE TABLE pruned (upto INTEGER NOT NULL);
 INSERT INTO pruned VALUES (0);
-"""
+"""  # noqa: S608
+
+# Format version → the statements that make a file of that version one of the next. A process with
+# an earlier release that has the file open can go on: it adds rows without a summary.
+UPGRADES = {
+    1: f"""
+ALTER TABLE log ADD COLUMN summary TEXT;
+ALTER TABLE lease ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lease ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX lease_owner ON lease(owner);
+CREATE TABLE owner (id INTEGER PRIMARY KEY, closed INTEGER NOT NULL DEFAULT 0);
+ALTER TABLE span ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+{_SPAN_INDEXES}
+ALTER TABLE exception ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+DROP INDEX exception_due;
+{_RETRY_INDEXES}
+""",
+}
+
+SUMMARY_OF = "summary_of"
+"""SQL function of a payload and its digest: the conversion's summary, NULL if it is not known."""
+
+_SUMMARY = f"coalesce(summary, {SUMMARY_OF}(payload, digest))"
 
 # Number of tables and indexes: 0 in an empty file.
 COUNT_TABLES = "SELECT count(*) FROM sqlite_master"
@@ -90,7 +143,7 @@ _ADDRESSED = "(destinations IS NULL OR instr(destinations, char(10) || ? || char
 
 # The log
 
-LOG_COLUMNS = ("event_id", "digest", "destinations", "payload", "at")
+LOG_COLUMNS = ("event_id", "summary", "digest", "destinations", "payload", "at")
 
 
 def insert_into_log(rows: int) -> str:
@@ -103,8 +156,8 @@ def insert_into_log(rows: int) -> str:
 # Position of the newest conversion.
 END_OF_LOG = "SELECT coalesce(max(seq), 0) FROM log"
 
-# Position and content digest of an event id, to distinguish repeats from conflicts.
-LOG_DIGEST = "SELECT seq, digest FROM log WHERE event_id = ?"
+# Position and summary of an event id, to distinguish repeats from contradictions.
+LOG_SUMMARY = f"SELECT seq, {_SUMMARY} FROM log WHERE event_id = ?"  # noqa: S608
 
 # Position of an event id.
 LOG_SEQ = "SELECT seq FROM log WHERE event_id = ?"
@@ -131,7 +184,7 @@ COUNT_FOREIGN = f"""SELECT count(*) FROM log WHERE seq > ? AND seq <= ?
 # Leases
 
 # Begin a lease, before it is known whether there is anything to claim.
-INSERT_LEASE = "INSERT INTO lease (destination, until) VALUES (?, ?)"
+INSERT_LEASE = "INSERT INTO lease (destination, until, owner, alone) VALUES (?, ?, ?, ?)"
 
 # End a lease: it was settled, released, expired, or nothing could be claimed.
 DELETE_LEASE = "DELETE FROM lease WHERE id = ?"
@@ -147,18 +200,52 @@ EXPIRED_LEASE = """SELECT id, until FROM lease WHERE destination = ? AND until <
     ORDER BY until LIMIT 1"""
 
 # Whether there is something to claim: cursor, end of the log, and the times at which the first
-# retry and the first released span become due and the first lease expires.
-CLAIM_FORECAST = """SELECT cursor, coalesce((SELECT max(seq) FROM log), 0),
-    (SELECT min(due) FROM exception WHERE destination = ?1 AND due IS NOT NULL AND lease = 0),
-    (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0),
+# retry, released span and isolated conversion become due and the first lease expires.
+CLAIM_FORECAST = f"""SELECT cursor, coalesce((SELECT max(seq) FROM log), 0),
+    (SELECT min(due) FROM exception WHERE destination = ?1 AND due IS NOT NULL AND lease = 0
+        AND lost < {ISOLATED_AFTER}),
+    (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0 AND lost < {ISOLATED_AFTER}),
+    (SELECT min(due) FROM exception WHERE destination = ?1 AND due IS NOT NULL AND lease = 0
+        AND lost >= {ISOLATED_AFTER}),
+    (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0 AND lost >= {ISOLATED_AFTER}),
     (SELECT min(until) FROM lease WHERE destination = ?1)
-    FROM destination WHERE name = ?1"""
+    FROM destination WHERE name = ?1"""  # noqa: S608
+
+# Owners
+
+# Register an outbox object that proves that it is alive.
+INSERT_OWNER = "INSERT INTO owner (id) VALUES (?)"
+
+# Record that an owner closed the file with leases left, or opened it again.
+SET_OWNER_CLOSED = "UPDATE owner SET closed = ? WHERE id = ?"
+
+# Remove an owner that has closed the file, or is dead.
+DELETE_OWNER = "DELETE FROM owner WHERE id = ?"
+
+# Every registered owner.
+OWNERS = "SELECT id FROM owner"
+
+# The owners that have leases, except one of them.
+OWNERS_OF_LEASES = "SELECT DISTINCT owner FROM lease WHERE owner > 0 AND owner <> ?"
+
+# The leases of an owner, whether each is of an isolated one, and whether the owner closed the file.
+LEASES_OF_OWNER = """SELECT lease.id, alone, closed FROM lease LEFT JOIN owner
+    ON owner.id = lease.owner WHERE owner = ?"""
+
+# While an owner has isolated conversions in flight, 2 if one makes its last attempt, else 1.
+ISOLATED_IN_FLIGHT = "SELECT max(alone) FROM lease WHERE owner = ? AND alone > 0 AND until > ?"
 
 # Spans
 
-# Released spans that are due, in log order.
-DUE_SPANS = """SELECT id, first, last, size, attempts FROM span
-    WHERE destination = ? AND lease = 0 AND due <= ? ORDER BY first"""
+# Released spans that are due, those that have been due longest first.
+DUE_SPANS = f"""SELECT id, first, last, size, attempts, lost FROM span
+    WHERE destination = ? AND due <= ? AND lease = 0 AND lost < {ISOLATED_AFTER}
+    ORDER BY due, first LIMIT ?"""  # noqa: S608
+
+# The span of isolated conversions that has been due longest.
+ISOLATED_SPAN = f"""SELECT id, first, last, size, attempts, lost FROM span
+    WHERE destination = ? AND due <= ? AND lease = 0 AND lost >= {ISOLATED_AFTER}
+    ORDER BY due, first LIMIT 1"""  # noqa: S608
 
 # Lease a released span as a whole.
 LEASE_SPAN = "UPDATE span SET lease = ? WHERE id = ?"
@@ -167,11 +254,11 @@ LEASE_SPAN = "UPDATE span SET lease = ? WHERE id = ?"
 SHRINK_SPAN = "UPDATE span SET first = ?, size = size - ? WHERE id = ?"
 
 # Lease a range after the cursor, or the beginning of a released span.
-INSERT_LEASED_SPAN = """INSERT INTO span (destination, first, last, size, attempts, lease)
-    VALUES (?, ?, ?, ?, ?, ?)"""
+INSERT_LEASED_SPAN = """INSERT INTO span (destination, first, last, size, attempts, lost, lease)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
 
 # Release the spans of a lease.
-RELEASE_SPANS = """UPDATE span SET lease = 0, due = ?, attempts = attempts + ?
+RELEASE_SPANS = """UPDATE span SET lease = 0, due = ?, attempts = attempts + ?, lost = lost + ?
     WHERE lease = ? AND lease <> 0"""
 
 # Settle the spans of a lease: their conversions are now delivered or exceptions.
@@ -187,17 +274,25 @@ SPAN_BEFORE = """SELECT attempts, last FROM span WHERE destination = ? AND first
 # Exceptions: retries and dead letters
 
 # Retries that are due, those that have been due longest first.
-DUE_RETRIES = """SELECT seq, at, payload, digest, attempts FROM
-    (SELECT seq AS position, attempts FROM exception
-        WHERE destination = ? AND due <= ? AND lease = 0 ORDER BY due, seq LIMIT ?)
-    JOIN log ON seq = position"""
+DUE_RETRIES = f"""SELECT seq, at, payload, digest, attempts, lost FROM
+    (SELECT seq AS position, attempts, lost FROM exception
+        WHERE destination = ? AND due <= ? AND lease = 0 AND lost < {ISOLATED_AFTER}
+        ORDER BY due, seq LIMIT ?)
+    JOIN log ON seq = position"""  # noqa: S608
+
+# The isolated conversion among the retries that has been due longest.
+ISOLATED_RETRY = f"""SELECT seq, at, payload, digest, attempts, lost FROM
+    (SELECT seq AS position, attempts, lost FROM exception
+        WHERE destination = ? AND due <= ? AND lease = 0 AND lost >= {ISOLATED_AFTER}
+        ORDER BY due, seq LIMIT 1)
+    JOIN log ON seq = position"""  # noqa: S608
 
 # Add a retry to a lease.
 LEASE_RETRY = "UPDATE exception SET lease = ? WHERE seq = ? AND destination = ?"
 
 # Release the retries of a lease. Without ``lease <> 0`` no index could be used.
-RELEASE_RETRIES = """UPDATE exception SET lease = 0, due = ?, attempts = attempts + ?
-    WHERE lease = ? AND lease <> 0"""
+RELEASE_RETRIES = """UPDATE exception SET lease = 0, due = ?, attempts = attempts + ?,
+    lost = lost + ? WHERE lease = ? AND lease <> 0"""
 
 # The positions of the retries in a lease.
 LEASED_RETRIES = "SELECT seq FROM exception WHERE lease = ? AND lease <> 0"
@@ -225,7 +320,7 @@ DEAD_LETTERS = """SELECT exception.seq, destination, event_id, payload, digest, 
 DEAD_SEQS = "SELECT seq FROM exception WHERE destination = ? AND due IS NULL LIMIT ?"
 
 # Make a dead letter due, with 0 attempts.
-REPLAY = """UPDATE exception SET due = ?, attempts = 0
+REPLAY = """UPDATE exception SET due = ?, attempts = 0, lost = 0
     WHERE seq = ? AND destination = ? AND due IS NULL"""
 
 # Destinations
@@ -294,9 +389,12 @@ SET_PRUNED_UPTO = "UPDATE pruned SET upto = ?"
 SETTLED_UPTO = """SELECT coalesce(min(min(cursor, coalesce(
     (SELECT min(first) - 1 FROM span WHERE destination = name), cursor))), 0) FROM destination"""
 
+# What is left of a row without its payload, for the time ?1.
+_WITHOUT_PAYLOAD = f"payload = NULL, digest = x'', summary = {_SUMMARY}, at = ?1"
+
 # Drop the payloads between two positions, except those that an exception still needs.
-DROP_PAYLOADS = """UPDATE log SET payload = NULL, at = ?1 WHERE seq > ?2 AND seq <= ?3
-    AND seq NOT IN (SELECT seq FROM exception WHERE seq > ?2 AND seq <= ?3)"""
+DROP_PAYLOADS = f"""UPDATE log SET {_WITHOUT_PAYLOAD} WHERE seq > ?2 AND seq <= ?3
+    AND seq NOT IN (SELECT seq FROM exception WHERE seq > ?2 AND seq <= ?3)"""  # noqa: S608
 
 # Note that an exception at a pruned position has ended.
 MARK_RECLAIMABLE = "INSERT OR IGNORE INTO loose VALUES (?)"
@@ -312,9 +410,9 @@ SOME_RECLAIMABLE = "SELECT seq FROM loose LIMIT ?"
 DELETE_RECLAIMABLE = "DELETE FROM loose WHERE seq = ?"
 
 # Drop one reclaimable payload, unless another exception needs it.
-DROP_RECLAIMABLE_PAYLOAD = """UPDATE log SET payload = NULL, at = ?
-    WHERE seq = ? AND payload IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM exception WHERE exception.seq = log.seq)"""
+DROP_RECLAIMABLE_PAYLOAD = f"""UPDATE log SET {_WITHOUT_PAYLOAD}
+    WHERE seq = ?2 AND payload IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM exception WHERE exception.seq = log.seq)"""  # noqa: S608
 
 # Forget some ids of payloads dropped at or before a moment; never the newest row.
 FORGET_IDS = """DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE payload IS NULL AND at <= ?

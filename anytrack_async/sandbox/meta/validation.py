@@ -155,6 +155,20 @@ def _check_purchase(event: Event, _now: float) -> GraphError | None:
     return None
 
 
+def _check_app(event: Event, _now: float) -> GraphError | None:
+    app_data = event.get("app_data")
+    app_data = app_data if isinstance(app_data, dict) else {}
+    flags = ("advertiser_tracking_enabled", "application_tracking_enabled")
+    for name in flags:
+        if app_data.get(name) not in (None, 0, 1):
+            return bad_parameter(f"param app_data[{name}] must be 0 or 1.")
+    if event["action_source"] == "app":
+        for name in (*flags, "extinfo"):
+            if app_data.get(name) is None:
+                return bad_parameter(f"The parameter app_data[{name}] is required for app events")
+    return None
+
+
 def _check_options(event: Event, _now: float) -> GraphError | None:
     options = event.get("data_processing_options")
     if options is not None and options not in ([], ["LDU"]):
@@ -171,6 +185,7 @@ _RULES: tuple[Callable[[Event, float], GraphError | None], ...] = (
     _check_hashes,
     _check_identity,
     _check_purchase,
+    _check_app,
     _check_options,
 )
 

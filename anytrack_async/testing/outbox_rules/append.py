@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
+import attrs
 import pytest
 
 from anytrack_async.errors import QueueFullError
+from anytrack_async.models.contradiction import Contradiction, find_contradiction, summary
 from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
+from anytrack_async.models.meta import MetaFields
 from anytrack_async.outbox.base import Appended, Outbox
 from anytrack_async.testing.outbox_rules.base import (
     CAPACITY,
@@ -26,7 +31,58 @@ from anytrack_async.testing.outbox_rules.base import (
     sales,
 )
 
-NEW, REPEAT, CONFLICT = Appended.NEW, Appended.REPEAT, Appended.CONFLICT
+NEW, REPEAT = Appended.NEW, Appended.REPEAT
+
+# Everything that the thank-you page and the shop's webhook may know differently.
+HARMLESS: Mapping[str, Any] = {
+    "timestamp": datetime(2020, 1, 1, tzinfo=UTC),
+    "id": "given-by-anytrack",
+    "order_id": "another",
+    "event_name": "Purchased",
+    "click_id": "c2",
+    "source": "newsletter",
+    "campaign_id": "7",
+    "ad_id": "8",
+    "sub_ids": {"a": "1"},
+    "ip_address": "8.8.8.8",
+    "user_agent": "Mozilla/5.0",
+    "page_url": "https://example.com/thanks?fbclid=x",
+    "custom_data": {"a": [1, {"b": None}]},
+    "items": [LineItem(id="sku", price="1.50")],
+    "customer": Customer(email="Jane@Example.com", fbc="fb.1.1700000000000.abc"),
+    "meta": MetaFields(opt_out=True),
+}
+
+# Type, revenue and currency of the first conversion, then of the same event id again.
+_Values = tuple[str, object, str]
+EQUAL: Sequence[tuple[_Values, _Values]] = [
+    (("sale", "49.90", "USD"), ("sale", 49.9, "usd")),
+    (("sale", "100", "USD"), ("sale", Decimal("1E+2"), "USD")),
+    (("lead", 0, "USD"), ("lead", "0.00", "EUR")),  # nothing has no currency
+]
+DIFFERENT: Sequence[tuple[_Values, _Values]] = [
+    (("sale", "49.90", "USD"), ("sale", "49.91", "USD")),
+    (("sale", "49.90", "USD"), ("sale", "49.90", "EUR")),
+    (("sale", "49.90", "USD"), ("lead", "49.90", "USD")),
+    (("lead", 0, "USD"), ("lead", 5, "USD")),
+    (("sale", "1." + "0" * 40 + "1", "USD"), ("sale", "1." + "0" * 40 + "2", "USD")),
+]
+
+
+def with_values(values: _Values) -> Conversion:
+    """Return a conversion with a type, revenue and currency, always with the same event id."""
+    kind, revenue, currency = values
+    amount: Any = revenue
+    return Conversion(
+        event_id="e", order_id="1", conversion_type=kind, revenue=amount, currency=currency
+    )
+
+
+def contradiction(first: Conversion, repeat: Conversion) -> Contradiction:
+    """Return the result that *repeat* has after *first*."""
+    result = find_contradiction(first.event_id, summary(first), summary(repeat))
+    assert result is not None
+    return result
 
 
 class AppendRules(Rules):
@@ -65,43 +121,77 @@ class AppendRules(Rules):
         assert list(await outbox.append(sales(1, 2))) == [REPEAT, NEW]
         assert orders(await outbox.claim("alpha", 10, LEASE)) == [1, 2]
 
-    async def test_timestamp_and_id_are_not_content(self, outbox: Outbox) -> None:
-        await outbox.append(sales(1))
-        again = sale(1, timestamp=datetime(2020, 1, 1, tzinfo=UTC), id="given-by-anytrack")
+    async def test_the_fields_of_these_rules_are_all_fields(self) -> None:
+        deciding = {"event_id", "conversion_type", "revenue", "currency"}
+
+        assert {field.name for field in attrs.fields(Conversion)} == deciding | HARMLESS.keys()
+
+    @pytest.mark.parametrize("field", HARMLESS)
+    async def test_a_repeat_may_differ_in_any_other_field(self, outbox: Outbox, field: str) -> None:
+        first = sale(1)
+        again = attrs.evolve(first, **{field: HARMLESS[field]})
+        await outbox.append([first])
 
         assert list(await outbox.append([again])) == [REPEAT]
-
-    async def test_the_order_of_keys_is_not_content(self, outbox: Outbox) -> None:
-        await outbox.append([sale(1, custom_data={"a": 1, "b": 2}, sub_ids={"x": "1", "y": "2"})])
-        again = sale(1, custom_data={"b": 2, "a": 1}, sub_ids={"y": "2", "x": "1"})
-
-        assert list(await outbox.append([again])) == [REPEAT]
-
-    async def test_different_content_is_a_conflict_and_not_accepted(self, outbox: Outbox) -> None:
-        await outbox.append(sales(1))
-
-        assert list(await outbox.append([sale(1, revenue=2)])) == [CONFLICT]
+        assert list(await outbox.append([attrs.evolve(again, revenue=2)])) == [
+            contradiction(first, sale(1, revenue=2))
+        ]
         (entry,) = (await outbox.claim("alpha", 10, LEASE)).entries
-        assert entry.conversion == sale(1)
+        assert entry.conversion == first
 
-    @pytest.mark.parametrize("fields", [{"custom_data": {"a": 1}}, {"sub_ids": {"a": "1"}}])
-    async def test_mappings_are_content(self, outbox: Outbox, fields: dict[str, object]) -> None:
-        await outbox.append(sales(1))
+    @pytest.mark.parametrize("dropped", [False, True])
+    @pytest.mark.parametrize(("first", "again"), EQUAL)
+    async def test_an_equal_amount_is_a_repeat(
+        self, outbox: Outbox, first: _Values, again: _Values, dropped: bool
+    ) -> None:
+        await self._accept(outbox, first, dropped=dropped)
 
-        assert list(await outbox.append([sale(1, **fields)])) == [CONFLICT]
+        assert list(await outbox.append([with_values(again)])) == [REPEAT]
+
+    @pytest.mark.parametrize("dropped", [False, True])
+    @pytest.mark.parametrize(("first", "again"), DIFFERENT)
+    async def test_another_type_amount_or_currency_is_a_contradiction(
+        self, outbox: Outbox, first: _Values, again: _Values, dropped: bool
+    ) -> None:
+        await self._accept(outbox, first, dropped=dropped)
+
+        (result,) = await outbox.append([with_values(again)])
+
+        assert isinstance(result, Contradiction)
+        assert result.event_id == "e"
+        for summarised, (kind, revenue, currency) in [
+            (result.first, first),
+            (result.repeat, again),
+        ]:
+            assert summarised.conversion_type == kind
+            assert summarised.revenue == Decimal(str(revenue))
+            assert summarised.currency == currency
+        assert list(await outbox.append([with_values(first)])) == [REPEAT]
+        assert await deliver(outbox, "alpha") == ([] if dropped else [1])
+
+    async def _accept(self, outbox: Outbox, values: _Values, *, dropped: bool) -> None:
+        await outbox.append([with_values(values)])
+        if dropped:
+            await deliver(outbox, *self.destinations)
+            assert await outbox.prune(remember=HOUR) == 1
 
     async def test_repeats_within_one_call_are_recognised(self, outbox: Outbox) -> None:
         await outbox.append(sales(1))
         conversions = [sale(2), sale(1), sale(2), sale(2, revenue=9), sale(3)]
 
-        assert list(await outbox.append(conversions)) == [NEW, REPEAT, REPEAT, CONFLICT, NEW]
+        assert list(await outbox.append(conversions)) == [
+            *(NEW, REPEAT, REPEAT, contradiction(sale(2), sale(2, revenue=9)), NEW)
+        ]
         assert await deliver(outbox, "alpha") == [1, 2, 3]
 
     async def test_a_delivered_conversion_is_still_a_repeat(self, outbox: Outbox) -> None:
         await outbox.append(sales(1))
         await deliver(outbox, "alpha", "beta")
 
-        assert list(await outbox.append([sale(1), sale(1, revenue=2)])) == [REPEAT, CONFLICT]
+        other = sale(1, revenue=2)
+        assert list(await outbox.append([sale(1), other])) == [
+            *(REPEAT, contradiction(sale(1), other))
+        ]
         assert await deliver(outbox, "alpha", "beta") == []
 
     async def test_a_pruned_conversion_is_still_a_repeat(self, outbox: Outbox) -> None:
@@ -109,7 +199,10 @@ class AppendRules(Rules):
         await deliver(outbox, "alpha", "beta")
         assert await outbox.prune(remember=HOUR) == 2
 
-        assert list(await outbox.append([sale(1), sale(2, revenue=9)])) == [REPEAT, CONFLICT]
+        other = sale(2, revenue=9)
+        assert list(await outbox.append([sale(1), other])) == [
+            *(REPEAT, contradiction(sale(2), other))
+        ]
         assert await deliver(outbox, "alpha", "beta") == []
 
     # Capacity
@@ -126,7 +219,10 @@ class AppendRules(Rules):
     async def test_a_full_outbox_recognises_repeats(self, outbox: Outbox) -> None:
         await outbox.append(sales(*range(CAPACITY)))
 
-        assert list(await outbox.append([sale(1), sale(2, revenue=9)])) == [REPEAT, CONFLICT]
+        other = sale(2, revenue=9)
+        assert list(await outbox.append([sale(1), other])) == [
+            *(REPEAT, contradiction(sale(2), other))
+        ]
 
     async def test_repeats_need_no_space(self, outbox: Outbox) -> None:
         await outbox.append(sales(*range(CAPACITY - 1)))

@@ -41,6 +41,75 @@ from tests.destinations.anytrack.doubles import (
     time_out,
 )
 
+REFUSAL = {"status": "error", "code": "bad_click", "message": "unknown click"}
+
+
+def page(code: int) -> Respond:
+    return lambda _, __: httpx.Response(code, html="<html>Blocked</html>")
+
+
+@pytest.mark.asyncio
+class TestRefusals:
+    """Answers that are not AnyTrack's: is the base URL wrong, or one conversion blocked?"""
+
+    @pytest.mark.parametrize("count", [1, 100])
+    @pytest.mark.parametrize("code", [400, 403, 404, 405])
+    async def test_a_wrong_base_url_needs_an_operator(self, code: int, count: int):
+        service = FakeService(page(code))
+        signal = await signal_from(NeedsOperator, make_sink(service), sales(count))
+
+        assert isinstance(signal, NeedsOperator)
+        assert signal.cause == "configuration"
+        assert "is AnyTrackSettings.base_url (ANYTRACK_BASE_URL) right?" in signal.reason
+        assert not signal.outcomes
+        assert len(service.requests) <= 8 + 32
+
+    @pytest.mark.parametrize("code", [400, 403])
+    async def test_a_blocked_conversion_among_others_is_retried(self, code: int):
+        def firewall(request: httpx.Request, before: int) -> httpx.Response:
+            blocked = json.loads(request.content)["order_id"] == "o3"
+            return page(code)(request, before) if blocked else accept(request)
+
+        target = make_sink(FakeService(firewall), connections=2)
+        outcomes = await target.deliver(sales(9))
+        alone = await signal_from(Unavailable, target, [sale(3)])
+
+        assert [outcome.status for outcome in outcomes].count(Status.DELIVERED) == 8
+        assert outcomes[3].status is Status.RETRY
+        assert "is AnyTrackSettings.base_url" in alone.reason
+
+    async def test_the_second_blocked_conversion_needs_an_operator(self):
+        target = make_sink(FakeService(first_then(1, accept, page(403))))
+        await target.deliver([sale(1)])
+        await signal_from(Unavailable, target, [sale(2)])
+        await signal_from(Unavailable, target, [sale(2)])
+
+        await signal_from(NeedsOperator, target, [sale(3)])
+        await signal_from(NeedsOperator, target, [sale(2)])
+
+    async def test_a_missing_path_needs_an_operator_at_once(self):
+        target = make_sink(FakeService(first_then(1, accept, page(404))))
+        await target.deliver([sale(1)])
+
+        await signal_from(NeedsOperator, target, [sale(2)])
+
+    async def test_an_answer_of_anytrack_ends_the_doubt(self):
+        service = FakeService()
+        target = make_sink(service)
+        for respond, kind in ((accept, None), (page(403), Unavailable), (accept, None)):
+            service.respond = respond
+            await (signal_from(kind, target, [sale()]) if kind else target.deliver([sale()]))
+        service.respond = page(403)
+
+        await signal_from(Unavailable, target, [sale(2)])
+
+    async def test_rejected_credentials_outrank_a_page(self):
+        service = FakeService(first_then(1, page(403), respond_with(401, REFUSAL)))
+        signal = await signal_from(NeedsOperator, make_sink(service, connections=1), sales(3))
+
+        assert isinstance(signal, NeedsOperator)
+        assert signal.cause == "credentials"
+
 
 @pytest.mark.asyncio
 class TestSignals:
@@ -145,7 +214,7 @@ class TestSignals:
         }
 
     async def test_a_rejection_is_a_conclusive_outcome(self):
-        service = FakeService(first_then(1, respond_with(400), respond_with(503)))
+        service = FakeService(first_then(1, respond_with(400, REFUSAL), respond_with(503)))
         outcomes = await make_sink(service, connections=1).deliver(sales(3))
 
         assert [outcome.status for outcome in outcomes] == [

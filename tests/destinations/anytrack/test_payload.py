@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,11 +14,14 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from anytrack_async.destinations.anytrack.payload import encode, to_payload
+from anytrack_async.destinations.anytrack.payload import encode, read_outcome, to_payload
+from anytrack_async.destinations.sink import NeedsOperator, Throttled
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.events import Event, UnusualConfirmation
 from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.transport.message import Response
 from tests.destinations.anytrack.doubles import (
     NOON,
     FakeService,
@@ -26,6 +30,15 @@ from tests.destinations.anytrack.doubles import (
     respond_with,
     sale,
     sales,
+)
+
+odd_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.just("error"),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["detail", "error", "status", "title", "x"]), inner)
+    ),
+    max_leaves=5,
 )
 
 
@@ -145,8 +158,15 @@ class TestReadOutcome:
             ({"status": "success", "conversion_id": 71}, "71"),
             ({"conversion_id": "c1"}, "c1"),
             ({"status": "success"}, None),
-            ({"status": "success", "conversion_id": ["odd"]}, None),
+            *[
+                ({"status": "success", "conversion_id": odd}, None)
+                for odd in (["odd"], {"id": 1}, True, None, "", " ", 0, 1.5, 1e300)
+            ],
+            ({"status": "success", "conversion_id": 71.0}, "71"),
+            ({"status": "success", "conversion_id": " c1\n"}, "c1"),
+            ({"status": "success", "conversion_id": "c" * 5000}, "c" * 5000),
         ],
+        ids=lambda value: repr(value)[:60],
     )
     @pytest.mark.parametrize("code", [200, 201, 202])
     async def test_a_confirmed_conversion_is_delivered(
@@ -157,7 +177,68 @@ class TestReadOutcome:
         assert outcomes == [Outcome.delivered(remote_id)]
 
     @pytest.mark.parametrize(
-        "content", [b"", b"<html>", b"[]", b"{}", b'{"status": "error", "conversion_id": "c1"}']
+        ("code", "content", "remote_id"),
+        [
+            (204, b"", None),
+            (201, b"", None),
+            (200, b"{}", None),
+            (200, b'"SUCCESS"', None),
+            (200, b"SUCCESS", None),
+            (200, b'{"status": "SUCCESS"}', None),
+            (200, b'{"status": "duplicate", "id": "c1"}', "c1"),
+            (200, b'{"status": "Duplicate", "conversion_id": 71}', "71"),
+            (200, b'{"success": true}', None),
+            (202, b'{"status": "queued", "message": "thanks", "request_id": "r1"}', None),
+            (200, b'{"status": 200, "message": "OK"}', None),
+            (200, b'{"data": {"id": "c1", "conversion_type": "sale", "revenue": "1"}}', "c1"),
+            (200, b'{"status": "ok", "error": null, "data": {"conversion_id": "c1"}}', "c1"),
+        ],
+    )
+    async def test_a_confirmation_in_other_words_is_delivered_and_reported_once(
+        self, code: int, content: bytes, remote_id: str | None
+    ):
+        events: list[Event] = []
+        target = make_sink(FakeService(lambda _, __: httpx.Response(code, content=content)))
+        target.set_observer(SimpleNamespace(notify=events.append))
+        outcomes = await target.deliver(sales(3))
+
+        assert outcomes == [Outcome.delivered(remote_id)] * 3
+        size = f"{len(content)} bytes" if content else "no body"
+        assert events == [
+            UnusualConfirmation(destination="anytrack", answer=f"status {code}, {size}")
+        ]
+
+    async def test_a_documented_confirmation_is_not_reported(self):
+        events: list[Event] = []
+        target = make_sink(FakeService())
+        target.set_observer(SimpleNamespace(notify=events.append))
+        await target.deliver([sale()])
+
+        assert events == []
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b" ",
+            b"<html>",
+            b"<html>Success</html>",
+            b"OK",
+            b"[]",
+            b"null",
+            b'{"status": "succ',
+            b'{"status": "error", "conversion_id": "c1"}',
+            b'{"status": "error"}',
+            b'{"status": "error", "id": "c1", "message": "ok"}',
+            b'{"success": false, "id": "c1"}',
+            b'{"error": "no such route"}',
+            b'{"error": {"message": "no"}, "status": "ok"}',
+            b'{"errors": ["no"]}',
+            b'{"message": "Forbidden"}',
+            b'{"status": "ok", "uptime": 7312}',
+            b'{"id": 1, "name": "Ada"}',
+            b'{"origin": "198.51.100.7"}',
+        ],
     )
     async def test_a_2xx_without_confirmation_is_retried(self, content: bytes):
         service = FakeService(first_then(1, lambda _, __: httpx.Response(200, content=content)))
@@ -175,8 +256,9 @@ class TestReadOutcome:
 
         assert outcomes == [Outcome.rejected(f"*** has no click (status {code})", code="bad_click")]
 
-    async def test_without_a_code_the_status_is_the_code(self):
-        (outcome,) = await make_sink(FakeService(respond_with(422))).deliver([sale()])
+    @pytest.mark.parametrize("body", [{"message": "no"}, {"error": {"message": "no"}}])
+    async def test_without_a_code_the_status_is_the_code(self, body: dict[str, Any]):
+        (outcome,) = await make_sink(FakeService(respond_with(422, body))).deliver([sale()])
 
         assert outcome.code == "422"
 
@@ -187,7 +269,55 @@ class TestReadOutcome:
 
         assert outcomes == [Outcome.delivered("c7")]
 
-    @pytest.mark.parametrize("code", [302, 405, 408, 500, 502, 503])
+    async def test_a_duplicate_is_delivered(self):
+        body = {"status": "error", "code": "duplicate", "message": "seen before"}
+        outcomes = await make_sink(FakeService(respond_with(409, body))).deliver([sale()])
+
+        assert outcomes == [Outcome.delivered()]
+
+    @pytest.mark.parametrize(
+        ("code", "body", "cause"),
+        [
+            (401, {}, "credentials"),
+            (401, {"message": "who are you?"}, "credentials"),
+            (403, {"status": "error", "code": "forbidden", "message": "no"}, "credentials"),
+            (403, {"error": {"code": "forbidden", "message": "no"}}, "credentials"),
+            (400, {"status": "error", "code": "bad_api_key", "message": "no"}, "credentials"),
+            (400, {"status": "error", "message": "Account is suspended"}, "credentials"),
+            (403, {}, "configuration"),
+            (403, {"message": "Forbidden"}, "configuration"),
+            (400, {}, "configuration"),
+            (400, {"message": "Bad Request", "code": 400}, "configuration"),
+            (400, {"error": "Bad Request", "status": 400, "path": "/"}, "configuration"),
+            (404, {"status": "error", "code": "not_found", "message": "no"}, "configuration"),
+            (405, {"detail": "Method Not Allowed"}, "configuration"),
+            (413, {}, "configuration"),
+            (422, {"detail": []}, "configuration"),
+        ],
+    )
+    async def test_an_error_that_names_no_conversion_needs_an_operator(
+        self, code: int, body: dict[str, Any], cause: str
+    ):
+        with pytest.raises(NeedsOperator) as caught:
+            read_outcome(Response(code, {}, json.dumps(body).encode()))
+
+        assert caught.value.cause == cause
+        assert ("base_url" in caught.value.reason) is (cause == "configuration")
+
+    @given(st.integers(400, 599), st.binary() | odd_json.map(json.dumps).map(str.encode))
+    async def test_no_answer_but_anytracks_rejects_a_conversion(self, code: int, content: bytes):
+        response = Response(code, {}, content)
+        try:
+            outcome = read_outcome(response)
+        except (NeedsOperator, Throttled):
+            return
+
+        assert outcome.status is Status.RETRY or code in (409, 422)
+        if code in (409, 422):
+            message = response.json_object()
+            assert outcome.status is Status.DELIVERED or "message" in str(message)
+
+    @pytest.mark.parametrize("code", [302, 408, 500, 502, 503])
     async def test_a_temporary_failure_is_retried(self, code: int):
         service = FakeService(
             first_then(1, respond_with(code, {"message": "busy"}, **{"Retry-After": "3"}))

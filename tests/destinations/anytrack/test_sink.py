@@ -7,6 +7,7 @@ from math import inf
 
 import anyio
 import anyio.lowlevel
+import httpx
 import pytest
 import respx
 from hypothesis import given
@@ -21,6 +22,7 @@ from anytrack_async.models.outcome import Outcome, Status
 from tests.destinations.anytrack.doubles import (
     BASE,
     FakeService,
+    Respond,
     first_then,
     make_sink,
     respond_with,
@@ -171,6 +173,13 @@ class TestSink:
 
         assert service.requests[0].headers["authorization"] == "Bearer k1"
         assert service.requests[0].headers["x-account-id"] == "a1"
+
+    @pytest.mark.parametrize("respond", [respond_with(404), lambda *_: httpx.Response(200)])
+    async def test_the_check_asks_whether_the_base_url_is_right(self, respond: Respond):
+        (finding,) = await make_sink(FakeService(respond)).check()
+
+        assert not finding.ok
+        assert finding.message.endswith("is AnyTrackSettings.base_url (ANYTRACK_BASE_URL) right?")
 
     @pytest.mark.parametrize(("code", "ok"), [(200, True), (401, False), (403, False)])
     async def test_the_check_reads_a_report_to_try_the_credentials(self, code: int, ok: bool):

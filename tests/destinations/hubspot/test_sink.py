@@ -235,8 +235,11 @@ async def test_pipelines_that_the_token_may_not_read_hold_the_lane(hs, make_sink
     assert caught.value.cause == "credentials"
 
 
-async def test_pipelines_that_cannot_be_read_make_hubspot_unavailable(hs, make_sink, wire):
-    wire.script("pipelines", httpx.Response(503))
+@pytest.mark.parametrize(
+    "answer", [httpx.Response(503), httpx.Response(400, json={"category": "VALIDATION_ERROR"})]
+)
+async def test_pipelines_that_cannot_be_read_make_hubspot_unavailable(hs, make_sink, wire, answer):
+    wire.script("pipelines", answer)
 
     with pytest.raises(Unavailable):
         await make_sink(pipeline="1016", stages=hs.STAGES).deliver([hs.sale()])

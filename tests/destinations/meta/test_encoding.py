@@ -196,7 +196,7 @@ def code(**fields):
         ("physical_store", 7 * DAY + 1, None),
         ("physical_store", 62 * DAY, None),
         ("physical_store", 62 * DAY + 1, "2804003"),
-        ("app", 62 * DAY, "2804003"),
+        ("email", 62 * DAY, "2804003"),
     ],
 )
 def test_event_may_be_some_days_old(source, age, wanted):
@@ -252,6 +252,29 @@ def test_one_real_identifier_is_enough(name):
     assert code(user_data={name: "…"}) is None
 
 
+APP_DATA = {
+    "advertiser_tracking_enabled": 0,
+    "application_tracking_enabled": 1,
+    "extinfo": ["i2", *[""] * 15],
+}
+
+
+@pytest.mark.parametrize("missing", [*APP_DATA, None])
+def test_an_app_event_needs_its_flags_and_its_device(missing):
+    app_data = {name: value for name, value in APP_DATA.items() if name != missing}
+    refusal = find_refusal(event(action_source="app", app_data=app_data), NOW)
+
+    assert (refusal is None) == (missing is None)
+    if refusal is not None:
+        assert refusal.code == "100"
+        assert f"needs {missing}:" in refusal.reason
+    assert code(action_source="website", app_data=app_data) is None
+
+
+def test_an_app_event_without_app_data_is_told_all_that_it_needs():
+    assert ", ".join(APP_DATA) in find_refusal(event(action_source="app"), NOW).reason
+
+
 def test_reasons_have_advice():
     assert "7 days" in find_refusal(event(event_time=0), NOW).reason
     assert "e-mail" in find_refusal(event(user_data={}), NOW).reason
@@ -264,8 +287,7 @@ def test_reasons_have_advice():
         ({"user_data": {"em": ["…"]}}, "user_agent"),
         ({"event_source_url": None}, "page_url"),
         ({"action_source": "email", "user_data": {}}, None),
-        ({"action_source": "app"}, "app_data"),
-        ({"action_source": "app", "app_data": {"vendor_id": "1"}}, None),
+        ({"action_source": "app", "user_data": {}}, None),
     ],
 )
 def test_weaknesses_are_reported_by_kind(fields, wanted):

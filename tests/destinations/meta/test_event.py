@@ -316,3 +316,14 @@ def test_metas_own_parameters_take_precedence(conversion):
         "status": "done",
         "search_string": "ants",
     }
+
+
+@pytest.mark.parametrize(("flag", "sent"), [(True, 1), (0, 0), ("1", 1)])
+def test_flags_of_an_app_are_sent_as_numbers(conversion, settings, flag, sent):
+    app_data = {"advertiser_tracking_enabled": flag, "consider_views": True}
+
+    event = to_event(conversion(meta={"app_data": app_data}), settings())
+
+    assert orjson.dumps(event["app_data"]) == orjson.dumps(
+        {"advertiser_tracking_enabled": sent, "consider_views": True}
+    )

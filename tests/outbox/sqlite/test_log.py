@@ -10,6 +10,7 @@ import anyio.to_thread
 import pytest
 
 from anytrack_async.errors import OutboxError, QueueFullError
+from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.sqlite import log
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
@@ -133,8 +134,9 @@ async def test_each_caller_gets_its_own_results(outbox):
         thread.release()
         results = await asyncio.gather(*tasks)
 
-    new, repeat, conflict = Appended.NEW, Appended.REPEAT, Appended.CONFLICT
-    assert results == [[new, repeat], [repeat, new], [], [conflict, new]]
+    new, repeat = Appended.NEW, Appended.REPEAT
+    contradiction = find_contradiction("sale:3", "sale 3 USD", "sale 9 USD")
+    assert results == [[new, repeat], [repeat, new], [], [contradiction, new]]
     claim = await outbox.claim("alpha", 9, LEASE)
     assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3, 4)
 

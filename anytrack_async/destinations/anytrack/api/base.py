@@ -276,7 +276,8 @@ def read_records(records: object, read: Callable[[Any], _T]) -> list[_T]:
 
 def _loggable_id(record: object) -> str:
     # " (id c7)", or nothing where the record has no id: an unreadable record may have anything.
-    id_ = record.get("id") if isinstance(record, Mapping) else None
+    fields = record if isinstance(record, Mapping) else {}
+    id_ = fields.get("id", fields.get("affiliate_id"))
     is_id = isinstance(id_, str | int) and _is_loggable_id(str(id_))
     return f" (id {id_})" if is_id else ""
 

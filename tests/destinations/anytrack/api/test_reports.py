@@ -136,6 +136,13 @@ class TestAffiliates:
         with pytest.raises(InvalidArgumentError, match=r"^affiliate_id "):
             await Affiliates(FakeApi().session).performance(id_)
 
+    async def test_an_unreadable_affiliate_is_left_out(self, caplog: pytest.LogCaptureFixture):
+        records = [{"affiliate_id": "a1", "clicks": "many"}, {"affiliate_id": "a2"}]
+        affiliates = await Affiliates(FakeApi(affiliates__top={"data": records}).session).top()
+
+        assert [affiliate.affiliate_id for affiliate in affiliates] == ["a2"]
+        assert "record 1 of 2 (id a1): AffiliatePerformance: must be a number" in caplog.text
+
     async def test_the_best_come_first_and_no_more_than_the_limit(self):
         records = [
             {"affiliate_id": "a", "revenue": "5", "clicks": 9},

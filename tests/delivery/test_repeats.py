@@ -1,0 +1,114 @@
+"""Conversions that come again: what their deliveries are, and what is told."""
+
+import gc
+import weakref
+
+import pytest
+
+from anytrack_async.errors import ConflictError, UndeliveredError
+from anytrack_async.events import Contradicted, Submitted
+from anytrack_async.models.contradiction import find_contradiction
+from anytrack_async.models.outcome import Outcome
+from tests.delivery.doubles import BlockingAnswer, FakeSink, World, sale, statuses
+
+pytestmark = pytest.mark.asyncio
+
+CONTRADICTION = find_contradiction("a", "sale 1 USD", "sale 2 USD")
+
+
+async def test_a_contradiction_is_told_and_not_sent():
+    world = World()
+    async with world.open():
+        first, other, new = await world.submit(sale("a"), sale("a", revenue=2), sale("b"))
+        assert (first.contradicts, new.contradicts) == (None, None)
+        assert other.contradicts == CONTRADICTION
+        assert (await other).contradicts == CONTRADICTION
+
+    assert world.events_of(Contradicted) == [Contradicted(contradiction=CONTRADICTION)]
+    assert [event.event_ids for event in world.events_of(Submitted)] == [["a", "b"]]
+    assert world.sinks[0].delivered == ["a", "b"]
+
+
+async def test_a_contradiction_has_the_outcomes_of_the_first_while_they_come():
+    keeper = BlockingAnswer()
+    meta = FakeSink("meta", lambda _: [Outcome.rejected("no")])
+    world = World(FakeSink("anytrack", keeper), meta)
+    async with world.open():
+        (first,) = await world.submit(sale("a"))
+        (other,) = await world.submit(sale("a", revenue=2))
+        assert (await other.at("meta")).error == "no"
+        assert statuses(other) == {"anytrack": "waiting", "meta": "dead"}
+        keeper.open()
+        assert statuses(await other) == {"anytrack": "delivered", "meta": "dead"}
+
+    assert first.contradicts is None
+
+
+async def test_a_contradiction_of_a_delivered_conversion_is_resolved_at_once():
+    world = World(FakeSink("anytrack"), FakeSink("meta"))
+    async with world.open():
+        await world.deliver(sale("a"))
+        gc.collect()
+        (other,) = await world.submit(sale("a", revenue=2))
+        assert other.done()
+        assert (await other.at("meta")).final
+        (again,) = await world.submit(sale("a"))
+        assert again.contradicts is None
+
+
+async def test_a_contradiction_has_the_destinations_of_the_first():
+    world = World(FakeSink("anytrack"), FakeSink("meta"))
+    async with world.open():
+        await world.submit(sale("a"), to=["meta"])
+        (other,) = await world.submit(sale("a", revenue=2))
+        assert statuses(await other) == {"meta": "delivered"}
+
+
+async def test_a_contradiction_fails_with_the_first():
+    world = World(FakeSink(answer=BlockingAnswer()), drain=0.0)
+    async with world.open(leaves_undelivered=True):
+        await world.submit(sale("a"))
+        (other,) = await world.submit(sale("a", revenue=2))
+
+    with pytest.raises(UndeliveredError):
+        await other
+
+
+async def test_a_contradiction_that_is_dropped_costs_no_memory():
+    keeper = BlockingAnswer()
+    world = World(FakeSink(answer=keeper))
+    async with world.open():
+        (first,) = await world.submit(sale("a"))
+        dropped = [
+            weakref.ref((await world.submit(sale("a", revenue=amount)))[0])
+            for amount in range(2, 50)
+        ]
+        gc.collect()
+        assert not [reference for reference in dropped if reference() is not None]
+        keeper.open()
+        await first
+        assert not first.awaited
+
+
+# on_conflict="raise"
+
+
+async def test_raising_loses_nothing_of_the_call():
+    world = World(on_conflict="raise")
+    async with world.open():
+        with pytest.raises(ConflictError, match="'a' was accepted as sale 1 USD") as caught:
+            await world.submit(sale("a"), sale("a", revenue=2), sale("b"), sale("b", revenue=3))
+        first, other, new, _ = caught.value.deliveries
+        assert statuses(await first) == statuses(await new) == {"anytrack": "delivered"}
+
+    assert other.contradicts == caught.value.contradiction == CONTRADICTION
+    assert len(world.events_of(Contradicted)) == 2
+    assert world.sinks[0].delivered == ["a", "b"]
+
+
+async def test_an_equal_repeat_does_not_raise():
+    world = World(on_conflict="raise")
+    async with world.open():
+        await world.submit(sale("a"))
+        (again,) = await world.submit(sale("a"))
+        assert (await again).delivered

@@ -1,0 +1,178 @@
+"""Files of format version 1: opened in place, nothing lost, and never taken for a contradiction."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+import pytest
+
+from anytrack_async.models.contradiction import Contradiction
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.base import Appended
+from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.testing.outbox_contract import LEASE
+
+pytestmark = pytest.mark.asyncio
+
+DUMP = Path(__file__).parents[2] / "data" / "outbox" / "format_1.sql"
+HOUR = 3600.0
+
+PRUNED = Conversion.sale(event_id="pruned", revenue="49.90")
+WAITING = Conversion.sale(event_id="waiting", revenue="19.90", currency="EUR")
+DEAD = Conversion.lead(event_id="dead", revenue=5)
+
+
+@pytest.fixture
+def old_file(path):
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(DUMP.read_text())
+    return path
+
+
+async def opened(path, clock):
+    outbox = SQLiteOutbox(path, clock=clock)
+    await outbox.open(["alpha", "beta"])
+    return outbox
+
+
+def rows(path, statement):
+    with closing(sqlite3.connect(path)) as file:
+        return file.execute(statement).fetchall()
+
+
+async def amounts(outbox, conversion):
+    """Append *conversion* with another amount; return both amounts if that is a contradiction."""
+    (result,) = await outbox.append([attrs.evolve(conversion, revenue=99)])
+    if isinstance(result, Contradiction):
+        return str(result.first), str(result.repeat)
+    return result
+
+
+async def test_nothing_in_the_file_is_lost(old_file, clock):
+    outbox = await opened(old_file, clock)
+    reports = await outbox.reports(["pruned", "dead", "waiting"])
+    (letter,) = await outbox.dead_letters()
+    claim = await outbox.claim("beta", 9, LEASE)
+
+    assert [report.delivered for report in reports.values()] == [True, False, False]
+    assert (letter.conversion.event_id, letter.error) == ("dead", "no thanks")
+    (entry,) = claim.entries
+    assert (entry.conversion.event_id, entry.conversion.ip_address) == ("waiting", "8.8.8.8")
+    await outbox.aclose()
+
+
+async def test_the_file_has_the_new_format_afterwards(old_file, clock):
+    for _ in range(2):
+        await (await opened(old_file, clock)).aclose()
+
+    assert rows(old_file, "PRAGMA user_version") == [(queries.FORMAT_VERSION,)]
+    assert rows(old_file, "SELECT count(*) FROM log") == [(3,)]
+
+
+async def test_a_conversion_with_a_payload_is_compared(old_file, clock):
+    outbox = await opened(old_file, clock)
+
+    assert await outbox.append([WAITING, DEAD]) == [Appended.REPEAT] * 2
+    assert await amounts(outbox, WAITING) == ("sale 19.90 EUR", "sale 99 EUR")
+    assert await amounts(outbox, DEAD) == ("lead 5 USD", "lead 99 USD")
+    await outbox.aclose()
+
+
+async def test_an_id_without_a_payload_is_always_a_repeat(old_file, clock):
+    outbox = await opened(old_file, clock)
+
+    assert await outbox.append([PRUNED]) == [Appended.REPEAT]
+    assert await amounts(outbox, PRUNED) is Appended.REPEAT
+    await outbox.aclose()
+
+
+async def test_a_damaged_payload_is_a_repeat(old_file, clock):
+    with closing(sqlite3.connect(old_file)) as file, file:
+        file.execute("UPDATE log SET payload = x'7B' WHERE event_id = 'waiting'")
+    outbox = await opened(old_file, clock)
+
+    assert await amounts(outbox, WAITING) is Appended.REPEAT
+    await outbox.aclose()
+
+
+async def test_amounts_are_remembered_when_the_payload_is_dropped(old_file, clock):
+    outbox = await opened(old_file, clock)
+    await outbox.replay("alpha")
+    for name in ("alpha", "beta"):
+        await outbox.settle(await outbox.claim(name, 9, LEASE))
+    assert await outbox.prune(remember=1e12) == 2
+
+    assert await amounts(outbox, WAITING) == ("sale 19.90 EUR", "sale 99 EUR")
+    assert await amounts(outbox, DEAD) == ("lead 5 USD", "lead 99 USD")
+    await outbox.aclose()
+
+
+async def test_rows_that_an_earlier_release_still_adds_are_compared(old_file, clock):
+    """A process with the earlier release keeps the file open while another one upgrades it."""
+    outbox = await opened(old_file, clock)
+    payload = b'{"v":1,"timestamp":"2026-01-02T03:04:05+00:00","content":{"conversion_type":"lead",'
+    payload += b'"event_id":"late","revenue":"7"}}'
+    with closing(sqlite3.connect(old_file)) as earlier, earlier:
+        earlier.execute(
+            "INSERT INTO log (event_id, digest, destinations, payload, at) VALUES (?, ?, ?, ?, ?)",
+            ("late", bytes(16), None, payload, 0.0),
+        )
+
+    late = Conversion.lead(event_id="late", revenue=7)
+    assert await outbox.append([late]) == [Appended.REPEAT]
+    assert await amounts(outbox, late) == ("lead 7 USD", "lead 99 USD")
+    await outbox.aclose()
+
+
+async def test_processes_can_upgrade_a_file_at_the_same_time(old_file, clock):
+    outboxes = await asyncio.gather(*(opened(old_file, clock) for _ in range(3)))
+
+    for outbox in outboxes:
+        assert await amounts(outbox, WAITING) == ("sale 19.90 EUR", "sale 99 EUR")
+        await outbox.aclose()
+
+
+async def test_nothing_but_the_summary_is_left_of_a_dropped_conversion(outbox, path):
+    """The digest of a payload would allow to guess an e-mail address."""
+    await outbox.append([PRUNED])
+    for name in ("alpha", "beta"):
+        await outbox.settle(await outbox.claim(name, 9, LEASE))
+    await outbox.prune(remember=HOUR)
+
+    statement = "SELECT event_id, summary, digest, payload FROM log"
+    assert rows(path, statement) == [("pruned", "sale 49.90 USD", b"", None)]
+
+
+async def test_leases_and_retries_continue(old_file, clock):
+    with closing(sqlite3.connect(old_file)) as old:
+        old.execute("INSERT INTO lease VALUES (3, 'alpha', 10.0)")
+        old.execute("INSERT INTO span VALUES (1, 'alpha', 3, 3, 1, 1, 0, 3)")
+        old.execute("UPDATE exception SET due = 5.0")
+        old.execute("UPDATE destination SET cursor = 3, pending = 1, dead = 0")
+        old.commit()
+    outbox = await opened(old_file, clock)
+
+    claim = await outbox.claim("alpha", 9, LEASE)
+
+    assert claim.entries.event_ids == ["dead", "waiting"]
+    assert list(claim.entries.attempts) == [1, 2]
+    assert list(claim.lost_leases.values()) == [1]
+    await outbox.aclose()
+
+
+async def test_the_file_has_the_tables_of_a_new_one(old_file, tmp_path, clock):
+    schemas = []
+    for file in (old_file, tmp_path / "new.db"):
+        await (await opened(file, clock)).aclose()
+        tables = rows(file, "SELECT type, name FROM sqlite_master WHERE sql IS NOT NULL")
+        columns = {
+            name: {row[1:4] for row in rows(file, f"PRAGMA table_info({name})")}
+            for kind, name in tables
+            if kind == "table"
+        }
+        schemas.append((sorted(tables), columns))
+
+    assert schemas[0] == schemas[1]
