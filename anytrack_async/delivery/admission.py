@@ -184,7 +184,9 @@ class Admission:
 
     def _may_enter(self, names: Collection[str], size: int) -> bool:
         """Return whether a new caller need not wait in line, and take its room."""
-        if self._settings.on_full == "wait" and size <= self._outbox.capacity:
+        if size > self._outbox.capacity:
+            return True  # not to wait for room that there will never be
+        if self._settings.on_full == "wait":
             for name, room in self._rooms.items():
                 if name in names and (name in self.crowded or room.free < size):
                     return False
@@ -383,8 +385,8 @@ class Admission:
             QueueFullError: none has.
         """
         full: dict[str, int] = {}
-        results, others = None, names
-        while results is None:
+        others = names
+        while True:
             full |= error.waiting or dict.fromkeys(others, self._outbox.capacity)
             previous, others = others, [name for name in others if name not in full]
             if not others or len(others) == len(previous):
@@ -394,14 +396,21 @@ class Admission:
             except QueueFullError as exc:
                 error = exc
                 self._fill(exc, others)
-        pairs = zip(conversions, results, strict=True)
-        dropped = [conversion.event_id for conversion, result in pairs if result is Appended.NEW]
-        for name in names:
-            if name in full and dropped:
-                self._record_drop(name, dropped, full[name])
-        return results
+            else:
+                self._record_drops(conversions, results, full)
+                return results
 
-    def _record_drop(self, name: str, event_ids: Sequence[str], waiting: int) -> None:
-        if room := self._rooms.get(name):
-            room.dropped += len(event_ids)
-        self._on_dropped(name, event_ids, waiting)
+    def _record_drops(
+        self,
+        conversions: Sequence[Conversion],
+        results: Sequence[AppendResult],
+        full: Mapping[str, int],
+    ) -> None:
+        pairs = zip(conversions, results, strict=True)
+        event_ids = [conversion.event_id for conversion, result in pairs if result is Appended.NEW]
+        if not event_ids:
+            return  # repeats only: their first conversions are accepted
+        for name, waiting in full.items():
+            if room := self._rooms.get(name):
+                room.dropped += len(event_ids)
+            self._on_dropped(name, event_ids, waiting)

@@ -15,6 +15,7 @@ from anytrack_async.delivery.admission import Admission, Patience
 from anytrack_async.delivery.delivery import ContradictingDelivery, Delivery, OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.lane import Lane
+from anytrack_async.delivery.maintenance import Maintenance
 from anytrack_async.delivery.room import LaneCondition
 from anytrack_async.delivery.shutdown import (
     Undelivered,
@@ -42,10 +43,6 @@ from anytrack_async.settings.delivery import DeliverySettings
 _MAX_SKIPPED = 1_000
 """Conversions that may pile up in a shared outbox before the lanes they are not addressed to are
 woken, to move their cursors past all of them in one claim."""
-
-_PRUNE_AFTER = 5_000
-"""Settled entries after which the outbox is pruned before `DeliverySettings.prune_every` ends."""
-
 
 _SUBMIT_ERRORS = (ClosedError, QueueFullError, OutboxError, ConflictError, TypeError)
 """What `submit` may raise. Whatever else an outbox raises becomes an `OutboxError`."""
@@ -144,20 +141,20 @@ class Dispatcher(AsyncContextManagerMixin):
         pairs = list(zip(deliveries, results, strict=True))
         new = [delivery.event_id for delivery, result in pairs if result is Appended.NEW]
         self._announce(new, names)
-        contradictions = [result for result in results if isinstance(result, Contradiction)]
-        for contradiction in contradictions:
-            self._notify(Contradicted(contradiction=contradiction))
+        contradictions = self._tell_contradictions(results)
         repeats = [delivery for delivery, result in pairs if result is not Appended.NEW]
         await self._open_deliveries.refresh(repeats)
-        deliveries = [
-            ContradictingDelivery(delivery, result)
-            if isinstance(result, Contradiction)
-            else delivery
-            for delivery, result in pairs
-        ]
+        deliveries = [_delivery_for(result, delivery) for delivery, result in pairs]
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0], deliveries)
         return deliveries
+
+    def _tell_contradictions(self, results: Sequence[AppendResult]) -> list[Contradiction]:
+        """Notify observers of the contradictions among *results*, and return them."""
+        contradictions = [result for result in results if isinstance(result, Contradiction)]
+        for contradiction in contradictions:
+            self._notify(Contradicted(contradiction=contradiction))
+        return contradictions
 
     def resolve_names(self, to: Sequence[str] | None) -> tuple[str, ...]:
         """Return the destinations that the argument *to* stands for; None is all.
@@ -335,6 +332,11 @@ class Dispatcher(AsyncContextManagerMixin):
         return scope
 
 
+def _delivery_for(result: AppendResult, first: Delivery) -> Delivery:
+    """Return the delivery of a conversion, given that of the first one with its event id."""
+    return ContradictingDelivery(first, result) if isinstance(result, Contradiction) else first
+
+
 class Lanes(dict[str, Lane]):
     """Destination → its lane; empty while the dispatcher is closed.
 
@@ -367,50 +369,6 @@ class Lanes(dict[str, Lane]):
                 lane.wake(count)
             elif wakes_all:
                 lane.wake()
-
-
-class Maintenance:
-    """Prunes the outbox, and polls it for waiting callers where other processes use it too."""
-
-    def __init__(
-        self, outbox: Outbox, settings: DeliverySettings, open_deliveries: OpenDeliveries
-    ) -> None:
-        self._outbox = outbox
-        self._settings = settings
-        self._open_deliveries = open_deliveries
-        self._settled = 0
-        self._prune_now = anyio.Event()
-
-    def count_settled(self, count: int) -> None:
-        """Count entries that may be pruned."""
-        self._settled += count
-        if self._settled >= _PRUNE_AFTER:
-            self._prune_now.set()
-
-    async def run(self) -> None:
-        """Prune, and poll a shared outbox, until cancelled."""
-        async with anyio.create_task_group() as tg:
-            tg.start_soon(self._prune)
-            if self._outbox.shared:
-                tg.start_soon(self._poll)
-
-    async def _prune(self) -> None:
-        while True:
-            with anyio.move_on_after(self._settings.prune_every):
-                await self._prune_now.wait()
-            self._prune_now, self._settled = anyio.Event(), 0
-            try:
-                await self._outbox.prune(remember=self._settings.remember)
-            except Exception as exc:
-                logger.error("cannot prune the outbox, will retry: %s", safe_description(exc))
-
-    async def _poll(self) -> None:
-        while True:
-            await anyio.sleep(self._settings.poll)
-            try:
-                await self._open_deliveries.poll_awaited()
-            except Exception as exc:
-                logger.error("cannot read the outbox, will retry: %s", safe_description(exc))
 
 
 def checked_names(

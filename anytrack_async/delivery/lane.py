@@ -101,8 +101,7 @@ class Lane:
         self._last_claim_was_full = True
         self._last_claim_at = 0.0
         self._crowded = crowded
-        self._sending = 0  # batches in flight
-        self._accepted = 0  # conversions accepted since the last claim
+        self._sending = self._accepted = 0  # batches in flight; conversions since the last claim
         self._is_collecting = False
 
     @property

@@ -137,8 +137,7 @@ class Settlement:
         }
         if not await self._outbox.settle(claim, list(failed.values())):
             return True
-        retried = sum(entry.due is not None for entry in failed.values())
-        self._make_room(self._destination, len(claim.entries.seqs) - retried)
+        self._make_room(self._destination, len(claim.entries.seqs) - _count_retries(failed))
 
         ids, attempts = claim.entries.event_ids, claim.entries.attempts
 
@@ -204,6 +203,10 @@ class Settlement:
         self._notify(
             Retried(destination=self._destination, event_ids=ids, reason=reason, seconds=seconds)
         )
+
+
+def _count_retries(failed: Mapping[int, FailedEntry]) -> int:
+    return sum(entry.due is not None for entry in failed.values())
 
 
 def _shifted(start: int, outcome_at: Callable[[int], Outcome], index: int) -> Outcome:
