@@ -320,26 +320,33 @@ class Admission:
         """Look after waiting callers while a destination is full, until cancelled."""
         while True:
             await self._episode_began.wait()
-            next_read = anyio.current_time() + self._settings.poll
-            while self._rooms:
-                await anyio.sleep(self._pause(next_read))
-                if anyio.current_time() >= next_read:
-                    await self._read_depths()
-                    next_read = anyio.current_time() + self._settings.poll
-                self._let_in(at_once=True)
-                self._give_up()
-                self._rooms.end_finished(self.crowded)
+            async with anyio.create_task_group() as tg:
+                tg.start_soon(self._find_room)
+                while self._rooms:
+                    self._let_in(at_once=True)
+                    self._give_up()
+                    self._rooms.end_finished(self.crowded)
+                    await anyio.sleep(self._pause())
+                tg.cancel_scope.cancel()
             self._episode_began = anyio.Event()
 
-    def _pause(self, next_read: float) -> float:
+    def _pause(self) -> float:
         now = anyio.current_time()
-        moments = [next_read, *(caller.deadline for caller in self._line)]
-        if self._settings.on_full == "wait":
-            moments.append(now + _MAX_DELAY)
-        return max(0.0, min(moments) - now)
+        first = min((caller.deadline for caller in self._line), default=inf)
+        return max(0.0, min(_MAX_DELAY, first - now))
+
+    async def _find_room(self) -> None:
+        """Look for room that other processes made, until cancelled."""
+        while True:
+            await anyio.sleep(self._settings.poll)
+            await self._read_depths()
+            if self._line and self._outbox.shared:
+                # Depths may count conversions for other destinations: let the outbox decide.
+                caller = self._line.pop(0)
+                self._rooms.take(caller.names, caller.size)
+                caller.turn.set()
 
     async def _read_depths(self) -> None:
-        """Find room that other processes made."""
         try:
             depths = await self._outbox.depths()
         except Exception as exc:
@@ -347,12 +354,7 @@ class Admission:
         else:
             waiting = {name: depth.waiting for name, depth in depths.items()}
             self._rooms.correct(waiting, exact=not self._outbox.shared)
-        self._let_in(at_once=True)
-        if self._line and self._outbox.shared:
-            # Depths may count conversions for other destinations: let the outbox decide.
-            caller = self._line.pop(0)
-            self._rooms.take(caller.names, caller.size)
-            caller.turn.set()
+        self._let_in()
 
     def _give_up(self) -> None:
         """Make callers raise that have waited for too long."""

@@ -16,10 +16,19 @@ from anytrack_async.events import BackPressure, BackPressureEnded, Dropped, Logg
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.settings.delivery import DeliverySettings
-from tests.delivery.doubles import BlockingAnswer, FakeSink, World, sale, sales, statuses
+from tests.delivery.doubles import (
+    BlockingAnswer,
+    FakeSink,
+    World,
+    run_ready_tasks,
+    sale,
+    sales,
+    statuses,
+)
 from tests.delivery.virtual_time import run_virtual
 
 CAPACITY = 100
+SETTINGS = DeliverySettings(drain=100_000.0, max_age=1e9)
 
 
 class Latency:
@@ -49,13 +58,12 @@ async def submit_in_loops(world, conversions, tasks, to=None, size=1):
             tg.start_soon(work)
 
 
-def batches_of(*sinks, capacity, tasks=1, count=2_000, size=1, clock=None, **changes):
+def batches_of(*sinks, capacity, tasks=1, count=2_000, size=1):
     """Return, for each sink, how many batches it got for *count* conversions."""
 
     async def scenario(clock):
-        settings = DeliverySettings(drain=100_000.0, max_age=1e9)
         outbox = MemoryOutbox(capacity=capacity, clock=clock)
-        world = World(*sinks, outbox=outbox, clock=clock, settings=settings, **changes)
+        world = World(*sinks, outbox=outbox, clock=clock, settings=SETTINGS)
         async with world.dispatcher:
             await submit_in_loops(world, sales(count), tasks, size=size)
 
@@ -102,10 +110,43 @@ def test_two_destinations_of_different_speed_both_get_full_batches():
     assert seconds == pytest.approx(200, rel=0.05)
 
 
+@pytest.mark.asyncio
+async def test_a_lane_sends_no_crumbs_while_callers_wait_and_a_request_is_out():
+    keeper = BlockingAnswer()
+    sink = FakeSink("meta", keeper, batch=10, concurrency=3)
+    world = World(sink)
+
+    async def submit(count, prefix):
+        await world.submit(*sales(count, prefix))
+        await run_ready_tasks()
+        return [len(call) for call in sink.calls]
+
+    async with world.open():
+        assert await submit(3, "nothing in flight") == [3]
+        world.dispatcher._admission.crowded.add("meta")  # as while callers wait for room
+        assert await submit(4, "collected") == [3]
+        assert await submit(6, "a full batch") == [3, 10]
+        assert await submit(2, "collected too") == [3, 10]
+        keeper.open()
+        await world.until(lambda: len(sink.delivered) == 15)
+        assert [len(call) for call in sink.calls] == [3, 10, 2]
+        world.dispatcher._admission.crowded.clear()
+        keeper.close()
+        for number in range(3):
+            await submit(1, f"nobody waits {number}")
+        assert [len(call) for call in sink.calls] == [3, 10, 2, 1, 1, 1]
+        keeper.open()
+
+
 def test_a_lane_with_nothing_in_flight_sends_what_it_has():
     async def scenario(clock):
         sink = sink_after(0.5)
-        world = World(sink, outbox=MemoryOutbox(capacity=CAPACITY, clock=clock), clock=clock)
+        world = World(
+            sink,
+            outbox=MemoryOutbox(capacity=CAPACITY, clock=clock),
+            clock=clock,
+            settings=SETTINGS,
+        )
         async with world.open():
             began = clock()
             (delivery,) = await world.submit(sale("e"))
@@ -122,7 +163,7 @@ def test_a_single_caller_waits_for_the_next_room_only():
     async def scenario(clock):
         sink = sink_after(1.0, batch=1, concurrency=1)
         outbox = MemoryOutbox(capacity=CAPACITY, clock=clock)
-        world = World(sink, outbox=outbox, clock=clock, drain=1e6)
+        world = World(sink, outbox=outbox, clock=clock, settings=SETTINGS)
         async with world.dispatcher:
             await world.submit(*sales(CAPACITY))
             began = clock()
@@ -138,7 +179,12 @@ def test_a_single_caller_waits_for_the_next_room_only():
 def test_cancelled_callers_take_no_room():
     async def scenario(clock):
         sink = sink_after(1.0)
-        world = World(sink, outbox=MemoryOutbox(capacity=CAPACITY, clock=clock), clock=clock)
+        world = World(
+            sink,
+            outbox=MemoryOutbox(capacity=CAPACITY, clock=clock),
+            clock=clock,
+            settings=SETTINGS,
+        )
         async with world.open():
             await world.submit(*sales(CAPACITY))
             with anyio.move_on_after(0.5):
@@ -223,7 +269,7 @@ def test_a_list_waits_as_long_as_a_slow_destination_moves(patience, fails_after)
     async def scenario(clock):
         sink = sink_after(1.0, batch=1, concurrency=1)
         outbox = MemoryOutbox(capacity=CAPACITY, clock=clock)
-        world = World(sink, outbox=outbox, clock=clock, drain=1e6)
+        world = World(sink, outbox=outbox, clock=clock, settings=SETTINGS)
         async with world.dispatcher:
             await world.submit(*sales(CAPACITY))
             began = clock()
