@@ -94,8 +94,8 @@ def _row(costs: dict[str, Cost]) -> Row:
         "the customer's data, as we do), posthog async, segment, amplitude",
         target="≥ 3 × the best, ≥ 25 × segment/posthog",
         result=(
-            f"{ratios[best]:.1f} × the best ({best}; {ratios[_UNHASHED]:.1f} × with unchanged values; "
-            f"the hand-written floor {ratios[best] / ratios[_FLOOR]:.1f} ×), "
+            f"{ratios[best]:.1f} × the best ({best}; {ratios[_UNHASHED]:.1f} × with unchanged "
+            f"values; the hand-written floor {ratios[best] / ratios[_FLOOR]:.1f} ×), "
             f"{small:.0f} × segment/posthog"
         ),
         reached=ratios[best] >= 3 and small >= 25,

@@ -11,9 +11,9 @@ from typing import Any, Unpack
 import anyio
 import attrs
 
-from anytrack_async.delivery.admission import Patience
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.delivery.room import Patience
 from anytrack_async.delivery.track_many import Source, track_many
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import BatchRejected, Sink, SinkSignal, Throttled

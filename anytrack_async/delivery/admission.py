@@ -11,16 +11,14 @@ from __future__ import annotations
 import time
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
-from enum import StrEnum
 from itertools import count
 from math import inf
 from operator import attrgetter
 
 import anyio
-import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.delivery.room import LaneCondition, Rooms
+from anytrack_async.delivery.room import Caller, LaneCondition, Patience, Rooms
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import ClosedError, QueueFullError, safe_description
 from anytrack_async.events import Event, logger
@@ -33,46 +31,6 @@ _YIELD_EVERY = 64
 
 _MAX_DELAY = 0.1
 """Seconds after which waiting callers are let in, however little room there is."""
-
-
-class Patience(StrEnum):
-    """What limits the time that a caller waits for room.
-
-    A shop's checkout must not hang. A back-fill must not fail because a service is slow.
-    """
-
-    LIMITED = "limited"
-    """`DeliverySettings.accept_within` since the call."""
-    WHILE_MOVING = "while moving"
-    """`DeliverySettings.accept_within` since room was last made."""
-    UNLIMITED = "unlimited"
-    """Nothing."""
-
-
-@attrs.define(kw_only=True, eq=False)
-class _Caller:
-    """A caller that waits in line.
-
-    Attributes:
-        number: its place: lower numbers came earlier.
-        size: how many conversions it submits.
-        names: the destinations they are for.
-        patience: what limits its waiting.
-        deadline: when it gives up, in the event loop's time.
-        turn: set when it is let in or gives up.
-        error: why it gave up.
-    """
-
-    number: int
-    size: int
-    names: Collection[str]
-    patience: Patience
-    deadline: float
-    turn: anyio.Event = attrs.field(factory=anyio.Event)
-    error: Exception | None = None
-
-
-_number = attrgetter("number")
 
 
 class Admission:
@@ -126,7 +84,7 @@ class Admission:
             condition=condition,
             clock=clock,
         )
-        self._line: list[_Caller] = []
+        self._line: list[Caller] = []
         self._numbers = count()
         self._episode_began = anyio.Event()
         self._calls = 0
@@ -222,7 +180,7 @@ class Admission:
     ) -> Sequence[AppendResult]:
         names, size = to or self._destinations, len(conversions)
         limit = inf if patience is Patience.UNLIMITED else self._settings.accept_within
-        caller = _Caller(
+        caller = Caller(
             number=next(self._numbers),
             size=size,
             names=names,
@@ -243,7 +201,7 @@ class Admission:
                 self._rooms.take(names, results.count(Appended.NEW) - size)  # repeats need no room
                 return results
 
-    async def _wait_for_turn(self, caller: _Caller) -> None:
+    async def _wait_for_turn(self, caller: Caller) -> None:
         """Wait in line, and take the room that the caller needs.
 
         Raises:
@@ -252,7 +210,7 @@ class Admission:
         """
         caller.turn = anyio.Event()
         if self._line and self._line[-1].number > caller.number:
-            insort(self._line, caller, key=_number)
+            insort(self._line, caller, key=attrgetter("number"))
         else:
             self._line.append(caller)
         if self.crowded.isdisjoint(caller.names):  # else others wait for the same room
@@ -288,7 +246,7 @@ class Admission:
         """
         needed = {name: 0 if at_once else room.share for name, room in self._rooms.items()}
         crowded: set[str] = set()
-        waiting: list[_Caller] = []
+        waiting: list[Caller] = []
         passed = 0
         for caller in self._line:
             if self._rooms and len(crowded) == len(self._rooms):
@@ -305,7 +263,7 @@ class Admission:
         self.crowded.clear()
         self.crowded.update(crowded)
 
-    def _lacks_room(self, caller: _Caller, needed: Mapping[str, int], crowded: set[str]) -> bool:
+    def _lacks_room(self, caller: Caller, needed: Mapping[str, int], crowded: set[str]) -> bool:
         """Return whether a destination has no room for *caller*, and add those to *crowded*."""
         lacks_room = False
         for name, room in self._rooms.items():
@@ -368,7 +326,7 @@ class Admission:
                 caller.error = self._timeout_error(caller, full)
                 caller.turn.set()
 
-    def _timeout_error(self, caller: _Caller, full: Collection[str]) -> QueueFullError:
+    def _timeout_error(self, caller: Caller, full: Collection[str]) -> QueueFullError:
         return QueueFullError(
             f"the outbox is full: {self._rooms.describe(full)}; there was no room within "
             f"{self._settings.accept_within:g} s, so none of these {caller.size} was accepted; "

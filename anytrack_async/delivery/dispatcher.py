@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import compress
 from typing import Any, Self
 
 import anyio
 from anyio import AsyncContextManagerMixin, CancelScope
 from anyio.abc import TaskGroup
 
-from anytrack_async.delivery.admission import Admission, Patience
+from anytrack_async.delivery.admission import Admission
 from anytrack_async.delivery.delivery import ContradictingDelivery, Delivery, OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.lane import Lane
 from anytrack_async.delivery.maintenance import Maintenance
-from anytrack_async.delivery.room import LaneCondition
+from anytrack_async.delivery.room import LaneCondition, Patience
 from anytrack_async.delivery.shutdown import (
     Undelivered,
     close_all,
@@ -33,11 +35,12 @@ from anytrack_async.errors import (
     QueueFullError,
     safe_description,
 )
-from anytrack_async.events import Contradicted, Dropped, Event, Submitted, logger
+from anytrack_async.events import Contradicted, Dropped, Event, Submitted, Weakened, logger
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
-from anytrack_async.outbox.base import Appended, AppendResult, LimitsAttempts, Outbox
+from anytrack_async.models.visitor import NOTED_KINDS
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox, ServesOneClient
 from anytrack_async.settings.delivery import DeliverySettings
 
 _MAX_SKIPPED = 1_000
@@ -124,9 +127,9 @@ class Dispatcher(AsyncContextManagerMixin):
             deliveries = self._open_deliveries.get_many(ids, names)
             results = await self._admission.append(conversions, addressed, patience)
             if results.count(Appended.NEW) == len(ids):
-                self._announce(ids, names)
+                self._announce(conversions, ids, names)
                 return deliveries
-            return await self._with_repeats(deliveries, results, names)
+            return await self._with_repeats(conversions, deliveries, results, names)
         except _SUBMIT_ERRORS:
             raise
         except Exception as exc:  # the outbox may be third-party code
@@ -135,16 +138,25 @@ class Dispatcher(AsyncContextManagerMixin):
             ) from None
 
     async def _with_repeats(
-        self, deliveries: Sequence[Delivery], results: Sequence[AppendResult], names: Sequence[str]
+        self,
+        conversions: Sequence[Conversion],
+        deliveries: Sequence[Delivery],
+        results: Sequence[AppendResult],
+        names: Sequence[str],
     ) -> Sequence[Delivery]:
         """Return the deliveries of conversions of which some, by their *results*, are not new."""
         pairs = list(zip(deliveries, results, strict=True))
-        new = [delivery.event_id for delivery, result in pairs if result is Appended.NEW]
-        self._announce(new, names)
+        are_new = [result is Appended.NEW for result in results]
+        new = list(compress(conversions, are_new))
+        self._announce(new, [conversion.event_id for conversion in new], names)
         contradictions = self._tell_contradictions(results)
-        repeats = [delivery for delivery, result in pairs if result is not Appended.NEW]
-        await self._open_deliveries.refresh(repeats)
-        deliveries = [_delivery_for(result, delivery) for delivery, result in pairs]
+        firsts = [
+            delivery if result is Appended.NEW else self._open_deliveries.first(delivery)
+            for delivery, result in pairs
+        ]
+        is_repeat = [result is not Appended.NEW for result in results]
+        await self._open_deliveries.refresh([*compress(firsts, is_repeat)])
+        deliveries = list(map(_delivery_for, results, firsts))
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0], deliveries)
         return deliveries
@@ -173,11 +185,20 @@ class Dispatcher(AsyncContextManagerMixin):
             )
         return names
 
-    def _announce(self, event_ids: Sequence[str], names: Sequence[str]) -> None:
+    def _announce(
+        self, conversions: Sequence[Conversion], event_ids: Sequence[str], names: Sequence[str]
+    ) -> None:
         """Notify observers and lanes of conversions that were accepted."""
         if event_ids:
             self._notify(Submitted(event_ids=event_ids))
             self._lanes.wake_for(names, len(event_ids))
+            if NOTED_KINDS:
+                self._notify_weakened(conversions)
+
+    def _notify_weakened(self, conversions: Sequence[Conversion]) -> None:
+        kinds = Counter(kind for conversion in conversions for kind in conversion.weakened)
+        for kind, count in kinds.items():
+            self._notify(Weakened(reason=kind, count=count))
 
     def _on_settled(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
         self._maintenance.count_settled(len(ids))
@@ -223,6 +244,8 @@ class Dispatcher(AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         failure: BaseException | None = None
+        if isinstance(self.outbox, ServesOneClient):
+            self.outbox.attach(self._settings.retry.attempts)
         try:
             await self._open()
             # Shielded: cancelling the caller must not drop accepted conversions. The shield still
@@ -250,8 +273,6 @@ class Dispatcher(AsyncContextManagerMixin):
             raise self._undelivered.error()
 
     async def _open(self) -> None:
-        if isinstance(self.outbox, LimitsAttempts):
-            self.outbox.limit_attempts(self._settings.retry.attempts)
         await self.outbox.open(self.destinations, from_start=self._from_start)
         self._undelivered = Undelivered(self.outbox)
         await warn_of_orphans(self.outbox, self.destinations)

@@ -309,6 +309,9 @@ class Lane:
         # Neither counts an attempt for the batch: a failed probe says that the service is down, and
         # a split counts attempts itself, for the conversions that fail alone.
         counts_as_attempt = not (self._flow.probing or attempt.split_failures)
+        inconclusive = isinstance(signal, Inconclusive)
+        if inconclusive and _max_attempts(claim) + 1 >= self._settings.retry.attempts:
+            counts_as_attempt = False  # the last attempt is not used up by an inconclusive refusal
         if attempt.has_outcome(Status.DELIVERED):
             self._flow.record_success(generation, delivered=True)
         else:
@@ -328,7 +331,7 @@ class Lane:
             retry_in=retry_in,
             lane_paused_for=self._flow.paused_for,
             counts_as_attempt=counts_as_attempt,
-            never_expires=isinstance(signal, Inconclusive),
+            never_expires=inconclusive,
         )
 
 

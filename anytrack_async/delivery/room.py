@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from enum import StrEnum
 from typing import TypeAlias
 
 import anyio
@@ -32,6 +33,43 @@ _ACTIONS = {
 
 LaneCondition: TypeAlias = tuple[str, str]
 """The state of a destination's lane, and the destination's explanation of it, if any."""
+
+
+class Patience(StrEnum):
+    """What limits the time that a caller waits for room.
+
+    A shop's checkout must not hang. A back-fill must not fail because a service is slow.
+    """
+
+    LIMITED = "limited"
+    """`DeliverySettings.accept_within` since the call."""
+    WHILE_MOVING = "while moving"
+    """`DeliverySettings.accept_within` since room was last made."""
+    UNLIMITED = "unlimited"
+    """Nothing."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class Caller:
+    """A caller that waits in line.
+
+    Attributes:
+        number: its place: lower numbers came earlier.
+        size: how many conversions it submits.
+        names: the destinations they are for.
+        patience: what limits its waiting.
+        deadline: when it gives up, in the event loop's time.
+        turn: set when it is let in or gives up.
+        error: why it gave up.
+    """
+
+    number: int
+    size: int
+    names: Collection[str]
+    patience: Patience
+    deadline: float
+    turn: anyio.Event = attrs.field(factory=anyio.Event)
+    error: Exception | None = None
 
 
 @attrs.define(kw_only=True, eq=False)

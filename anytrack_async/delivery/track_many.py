@@ -18,9 +18,9 @@ from typing import Any, TypeAlias
 import anyio
 from anyio import to_thread
 
-from anytrack_async.delivery.admission import Patience
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher, checked_names
+from anytrack_async.delivery.room import Patience
 from anytrack_async.errors import (
     ClosedError,
     ConfigurationError,

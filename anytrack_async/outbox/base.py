@@ -274,7 +274,7 @@ class Outbox(Protocol):
 
         In an outbox that is shared, a conversion is isolated once two leases on it ended without a
         result: it is claimed before all others and alone, and on its last attempt (see
-        `LimitsAttempts`), no other isolated conversion is in flight in the same process.
+        `ServesOneClient`), no other isolated conversion is in flight in the same process.
 
         Raises:
             OutboxError: the destination is not registered.
@@ -353,15 +353,20 @@ class Outbox(Protocol):
 
 
 @runtime_checkable
-class LimitsAttempts(Protocol):
-    """Optional part of an outbox that leases conversions alone which may have ended a process.
+class ServesOneClient(Protocol):
+    """Optional part of an outbox that belongs to one client from before `Outbox.open` to `aclose`.
 
-    With the number of attempts it can tell which of them are on their last one: it leases those one
-    at a time, so that the conversion that ends the process is known, and no other is given up.
+    With the number of attempts it can tell which isolated conversions are on their last one: it
+    leases those one at a time, so that the conversion that ends the process is known, and no other
+    is given up.
     """
 
-    def limit_attempts(self, max_attempts: int) -> None:
-        """Declare how many attempts a conversion may make, before `Outbox.open` is called."""
+    def attach(self, max_attempts: int) -> None:
+        """Begin to serve a client with which a conversion may make *max_attempts*.
+
+        Raises:
+            OutboxError: another client has this object open; nothing has changed.
+        """
         ...
 
 

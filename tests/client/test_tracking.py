@@ -412,7 +412,7 @@ async def test_a_full_outbox_can_drop_for_the_full_destination(service: Service)
 
     async with await full(service, delivery=settings, sinks=[other]) as client:
         await client.submit(SALE, to=["anytrack"])
-        with pytest.raises(QueueFullError, match="accepted, but not for anytrack: .* is full"):
+        with pytest.raises(QueueFullError, match=r"accepted, but not for anytrack: .* is full"):
             await client.track_lead("k1", event_id="e2")
         stats = (await client.stats()).destinations
         assert (stats["anytrack"].dropped, stats["other"].dropped) == (1, 0)

@@ -9,7 +9,7 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from anytrack_async.delivery.admission import Patience
+from anytrack_async.delivery.room import Patience
 from anytrack_async.destinations.sink import NeedsOperator
 from anytrack_async.errors import QueueFullError
 from anytrack_async.events import BackPressure, BackPressureEnded, Dropped, LoggingObserver

@@ -9,7 +9,7 @@ import anyio
 
 from anytrack_async.destinations.hubspot.custom_events import send_custom_events
 from anytrack_async.destinations.hubspot.deals import write_deals
-from anytrack_async.destinations.hubspot.mapping import validate_source
+from anytrack_async.destinations.hubspot.mapping import count_weaknesses, validate_source
 from anytrack_async.destinations.hubspot.portal import Portal
 from anytrack_async.destinations.hubspot.problem import SERVICE, HubSpotError, to_signal
 from anytrack_async.destinations.hubspot.settings import (
@@ -29,9 +29,9 @@ from anytrack_async.destinations.sink import (
     Unavailable,
 )
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.events import Observer
+from anytrack_async.events import LoggingObserver, Observer, Weakened
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.outcome import Outcome
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.transport.message import Transport
 
 _BATCH_SIZE = 100
@@ -78,6 +78,7 @@ class HubSpotSink:
         # The settings with ids in place of labels; None until they are looked up.
         self._resolved = None if self._has_labels else settings
         self._resolving = anyio.Lock()
+        self._observer: Observer = LoggingObserver()
         self._limits = SinkLimits(
             batch=_BATCH_SIZE,
             concurrency=_CONCURRENCY,
@@ -103,8 +104,8 @@ class HubSpotSink:
         return SERVICE
 
     def set_observer(self, observer: Observer, /) -> None:
-        """Report `UnusualConfirmation` to *observer* instead of the log."""
-        self._portal.confirmations.observer = observer
+        """Report `Weakened` and `UnusualConfirmation` to *observer* instead of the log."""
+        self._observer = self._portal.confirmations.observer = observer
 
     @property
     def limits(self) -> SinkLimits:
@@ -127,14 +128,32 @@ class HubSpotSink:
         for start in range(0, len(batch), _BATCH_SIZE):
             part = batch[start : start + _BATCH_SIZE]
             try:
-                outcomes += await self._write(self._portal, part, settings)
+                written = await self._write(self._portal, part, settings)
+                self._report_weaknesses(part, written)
+                outcomes += written
             except SinkSignal as signal:
+                if not isinstance(signal, BatchRejected):  # else all of it is sent again
+                    self._report_weaknesses(part, signal.outcomes)
                 if isinstance(signal, NeedsOperator) and self._has_labels:
                     self._resolved = None  # a stage may have been removed: look up labels again
                 if not isinstance(signal, BatchRejected):
                     signal.outcomes = _pad([*outcomes, *signal.outcomes], len(batch))
                 raise
         return outcomes
+
+    def _report_weaknesses(
+        self, conversions: Sequence[Conversion], outcomes: Sequence[Outcome | None]
+    ) -> None:
+        if self._settings.mode == "deals" and not self._settings.contacts:
+            return
+        # A conversion that will be sent again is reported then.
+        final = [
+            conversion
+            for conversion, outcome in zip(conversions, outcomes, strict=False)
+            if outcome is not None and outcome.status is not Status.RETRY
+        ]
+        for kind, count in count_weaknesses(final).items():
+            self._observer.notify(Weakened(destination=self.name, reason=kind, count=count))
 
     async def setup(self, *, dry_run: bool = False) -> list[SetupStep]:
         """Create the missing deal properties and leave existing ones unchanged.

@@ -43,6 +43,7 @@ from anytrack_async.outbox.sqlite.leases import (
     expire_lease,
     release_leases_of_dead,
 )
+from anytrack_async.outbox.sqlite.thread import Job
 
 _POSITIONS_PER_STEP = 20_000
 """Positions that one transaction searches for conversions addressed to a destination."""
@@ -150,6 +151,13 @@ def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int =
                 return ClaimResult(next_due=now + _ISOLATED_POLL)
             raise _damaged()
     return ClaimResult(next_due=forecast.next_due)
+
+
+def undo(db: Database, claimed: Job[Database, ClaimResult], name: str) -> None:
+    """Release the claim that a job has made for nobody, as its task was cancelled."""
+    if claimed.result and claimed.result.lease_id:
+        claim = Claim(destination=name, lease_id=claimed.result.lease_id)
+        release(db, claim, due=db.clock(), counts_as_attempt=False)
 
 
 def _damaged() -> OutboxError:

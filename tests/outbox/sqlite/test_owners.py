@@ -189,7 +189,7 @@ async def test_isolated_conversions_with_attempts_left_are_sent_at_the_same_time
         process.stdout.readline()
         kill(process)
     new = SQLiteOutbox(path)
-    new.limit_attempts(4)
+    new.attach(4)
     await new.open(["alpha"])
 
     claims = [await new.claim("alpha", 9, 1e9) for _ in range(3)]
