@@ -393,9 +393,9 @@ class _Drops:
 class LoggingObserver:
     """Logs every event to the logger ``anytrack_async``; on by default.
 
-    Of `Weakened` it logs the first for each destination and kind. The first drop of a kind is logged
-    at once, the following ones of a minute in one line: a busy shop would otherwise log a line for
-    each conversion.
+    Of `Weakened` it logs the first for each destination and kind; of `Dropped` the first at once,
+    and the following ones of a minute in one line, or a busy shop's log would get a line for each
+    conversion.
     """
 
     def __init__(self) -> None:

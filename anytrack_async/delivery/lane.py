@@ -52,6 +52,17 @@ class Lane:
     worker at a time, the one with the turn, looks for work. While the destination is down or held,
     that worker also delivers before it passes the turn on, and sends one conversion first, so that
     there is one small probe at a time.
+
+    Args:
+        sink: the destination's sink.
+        outbox: has its backlog.
+        settings: how it delivers.
+        notify: called with events.
+        on_settled: called with the outcomes of a settled batch.
+        make_room: called with the destination's name and how many conversions of a batch do not
+            wait any more.
+        crowded: contains the destination's name while callers wait for its room.
+        clock: returns unix seconds.
     """
 
     # Three workers of a sink with concurrency 3, four batches waiting:

@@ -1,4 +1,4 @@
-"""`Rooms`: the destinations that are full, from the first caller without room to the end.
+"""`Rooms`: the destinations that are full; `Caller`: one that waits until they have room again.
 
 A destination is full when as many conversions wait for it as the outbox's capacity. An *episode*
 begins when a caller finds no room, and is told by one `BackPressure`. It ends, with one
