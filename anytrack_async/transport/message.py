@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,8 @@ _ESCAPE = re.compile(
 )
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _decode_value = json.JSONDecoder().raw_decode
+_tolerant_decoder = json.JSONDecoder(strict=False)  # control characters in text
+_MAX_BROKEN_SHARE = 10  # one character in ten
 
 
 class TotalTimeout(httpx.ReadTimeout):
@@ -195,8 +198,10 @@ def _seconds_until(date: str, now: datetime) -> float | None:
 def parse_json(content: bytes) -> Any:
     """Return *content* as JSON, with the deviations from the standard that services have.
 
-    Half of a surrogate pair becomes U+FFFD, the replacement character; `NaN` and `Infinity` become
-    the floats of these names. So one bad value costs its record at most, and not the response.
+    Half of a surrogate pair, and bytes that are not UTF-8, become U+FFFD, the replacement
+    character; `NaN` and `Infinity` become the floats of these names. Control characters in text,
+    and a byte order mark, are accepted. So one bad value costs its record at most, and not the
+    response.
 
     Raises:
         ValueError: *content* is not JSON.
@@ -209,13 +214,22 @@ def parse_json(content: bytes) -> Any:
 
 def _parse_leniently(text: str) -> Any:
     try:
-        return json.loads(_replace_escapes(text))
+        return _tolerant_decoder.decode(_replace_escapes(text))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def _decode_text(content: bytes) -> str:
-    return _SURROGATE.sub("\ufffd", content.decode(errors="surrogatepass"))
+    content = content.removeprefix(BOM_UTF8)
+    try:
+        text = content.decode(errors="surrogatepass")
+    except UnicodeDecodeError:
+        # A name in Latin-1 spoils a few characters; a body full of them has another encoding.
+        text = content.decode(errors="replace")
+        if text.count("\ufffd") * _MAX_BROKEN_SHARE > len(text):
+            raise
+        return text
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _replace_escapes(text: str) -> str:
@@ -255,9 +269,7 @@ def _parse_list(text: str) -> dict[str, Any] | None:
         return None
     records, position, more = [], start.end(), True
     while more:
-        record, end = _decode_value(text, position)
-        if _SURROGATE_ESCAPE.search(text, position, end):
-            record = _parse_leniently(text[position:end])
+        record, end = _decode_record(text, position)
         position = end
         records.append(record)
         separator = _SEPARATOR.match(text, position)
@@ -265,6 +277,16 @@ def _parse_list(text: str) -> dict[str, Any] | None:
             return None
         position, more = separator.end(), separator[1] == ","
     return {"data": records, **_parse_remaining(text[position:].lstrip())}
+
+
+def _decode_record(text: str, position: int) -> tuple[Any, int]:
+    try:
+        record, end = _decode_value(text, position)
+    except ValueError:
+        record, end = _tolerant_decoder.raw_decode(text, position)
+    if _SURROGATE_ESCAPE.search(text, position, end):
+        record = _parse_leniently(text[position:end])
+    return record, end
 
 
 def _parse_remaining(text: str) -> dict[str, Any]:
