@@ -26,9 +26,16 @@ class Point:
 
 @attrs.frozen(kw_only=True)
 class NamedPoint(Point):
-    """A subclass, which attrs makes as usual."""
+    """A subclass, for which attrs writes a constructor of its own."""
 
     name: str
+
+
+class PlainPoint(Point):
+    """A subclass that attrs does not know, with a field of its own and a hook."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "double", 2 * self.x)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -79,6 +86,15 @@ def test_converters_defaults_and_subclasses_work_as_usual():
     assert type(NamedPoint(x=1, name="a")) is NamedPoint
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         NamedPoint(x=1, name="a").x = 2  # type: ignore[misc]
+
+
+def test_a_subclass_may_inherit_the_constructor():
+    point = PlainPoint(x=2)
+
+    assert type(point) is PlainPoint
+    assert vars(point) == {"double": 4}
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        point.x = 2  # type: ignore[misc]
 
 
 def test_a_constructor_that_raises_leaves_the_next_one_unharmed():
