@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 import attrs
 
 from anytrack_async.destinations.hubspot.mapping import to_contact, to_deal
-from anytrack_async.destinations.hubspot.portal import Portal, json_of
+from anytrack_async.destinations.hubspot.portal import Portal
 from anytrack_async.destinations.hubspot.problem import (
     PROPERTY_MISSING,
     BatchOutcomes,
@@ -134,7 +134,7 @@ async def upsert(portal: Portal, object_type: str, inputs: Sequence[dict[str, An
     while inputs:
         try:
             response = await portal.write(portal.paths.upsert(object_type), inputs)
-            result = read_batch_result(inputs, json_of(response))
+            result = read_batch_result(inputs, portal.read_batch_response(response))
         except HubSpotError as exc:
             problems = failed_inputs(inputs, exc.problem, json_or_none(exc.content))
             if not problems:
@@ -248,7 +248,7 @@ async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
     inputs = [{"from": {"id": deal}, "to": {"id": contact}} for deal, contact in unique]
     try:
         response = await portal.write(portal.paths.associate, inputs, counted=False)
-        return link_problems(unique, json_of(response))
+        return link_problems(unique, portal.read_batch_response(response))
     except HubSpotError as exc:
         return _failed_links(unique, exc)
 
