@@ -234,15 +234,28 @@ class Dropped(Event):
 
 @attrs.frozen(kw_only=True)
 class Weakened(Event):
-    """A destination accepts conversions but will match some less well; sent once for each kind."""
+    """Some conversions of a batch are matched less well: a value is missing or unusable.
+
+    `LoggingObserver` logs the first of each kind; ``client.stats()`` has the numbers.
+
+    Attributes:
+        destination: the destination that matches them less well; None for all of them, because the
+            value was left out or cut when the conversion was made.
+        reason: the kind, e.g. ``"private IP addresses"``; never the values.
+        count: how many conversions.
+    """
 
     level = logging.WARNING
-    destination: str
+    destination: str | None = None
     reason: str
+    count: int = 1
 
     def log_line(self) -> LogLine:
         """Return the kind of conversions."""
-        return "%s: %s are matched less well (logged once)", self.destination, self.reason
+        if self.destination is None:
+            return "left out or cut: %s (logged once, counted in stats())", self.reason
+        template = "%s: matched less well: %s (logged once, counted in stats())"
+        return template, self.destination, self.reason
 
 
 @attrs.frozen(kw_only=True)
@@ -311,10 +324,21 @@ def _log_failure(observer: Observer, exc: Exception, event: Event) -> None:
 
 
 class LoggingObserver:
-    """Logs every event to the logger ``anytrack_async``; on by default."""
+    """Logs every event to the logger ``anytrack_async``; on by default.
+
+    Of `Weakened` it logs the first for each destination and kind.
+    """
+
+    def __init__(self) -> None:
+        self._weakened: set[tuple[str | None, str]] = set()
 
     def notify(self, event: Event, /) -> None:
         """Log *event* at its level."""
+        if isinstance(event, Weakened):
+            kind = (event.destination, event.reason)
+            if kind in self._weakened:
+                return
+            self._weakened.add(kind)
         # Most events are DEBUG, one per batch: a line that is logged nowhere is not built.
         if logger.isEnabledFor(event.level):
             template, *arguments = event.log_line()

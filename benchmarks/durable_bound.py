@@ -1,4 +1,4 @@
-"""The upper bound for row 8: tasks that wait, a thread that commits, and no client."""
+"""The peer of row 8: tasks that wait, a thread that commits, and no client."""
 
 from __future__ import annotations
 

@@ -21,12 +21,17 @@ DELAY = 0.05
 ROUNDS = 3
 AT_ONCE = 8
 
-_HASHED = "snowplow, 500 × 16 threads, values normalised and hashed by hand"
+_HASHED = "snowplow, 500 × 16 threads, values normalised and hashed by its caller"
+_UNHASHED = "snowplow, 500 × 16 threads, values unchanged"
 _FLOOR = f"hand-written floor, {AT_ONCE} connections"
 
 
 def run(quick: bool) -> Row:
-    """Compare; a fast contender gets so many sales that its last wait hardly counts."""
+    """Compare; a fast contender gets so many sales that its last wait hardly counts.
+
+    Snowplow's client does not hash. It counts with the values that Meta wants, made by its caller,
+    because only then do both do the same work; with unchanged values it is in the details.
+    """
     many, few = (10_000, 1_000) if quick else (80_000, 5_000)
     plain = records(many)
     with running(DELAY) as server, facebook.redirected_to(server.url):
@@ -51,7 +56,7 @@ def _meta(server: Server, plain: list[Record], few: int) -> dict[str, Run]:
 def _trackers(url: str, plain: list[Record], few: int) -> dict[str, Run]:
     many = len(plain)
     return {
-        "snowplow, 500 × 16 threads": partial(trackers.snowplow, url, plain, **_snowplow(many)),
+        _UNHASHED: partial(trackers.snowplow, url, plain, **_snowplow(many)),
         _HASHED: partial(
             trackers.snowplow, url, plain, properties=meta_floor.event, **_snowplow(many)
         ),
@@ -74,7 +79,7 @@ def _row(costs: dict[str, Cost]) -> Row:
     peers = {
         name: ratio
         for name, ratio in ratios.items()
-        if not name.startswith("anytrack") and name not in (_HASHED, _FLOOR)
+        if not name.startswith("anytrack") and name not in (_UNHASHED, _FLOOR)
     }
     best = min(peers, key=peers.__getitem__)
     small = min(
@@ -85,11 +90,12 @@ def _row(costs: dict[str, Cost]) -> Row:
     return Row(
         number=NUMBER,
         measure="the same with a 50 ms answer",
-        against="the best of facebook-business async, snowplow, posthog async, segment, amplitude",
+        against="the best of facebook-business async, snowplow (its caller normalises and hashes "
+        "the customer's data, as we do), posthog async, segment, amplitude",
         target="≥ 3 × the best, ≥ 25 × segment/posthog",
         result=(
-            f"{ratios[best]:.1f} × the best ({best}; {ratios[_HASHED]:.1f} × where it sends hashed "
-            f"values too; the hand-written floor {ratios[best] / ratios[_FLOOR]:.1f} ×), "
+            f"{ratios[best]:.1f} × the best ({best}; {ratios[_UNHASHED]:.1f} × with unchanged "
+            f"values; the hand-written floor {ratios[best] / ratios[_FLOOR]:.1f} ×), "
             f"{small:.0f} × segment/posthog"
         ),
         reached=ratios[best] >= 3 and small >= 25,

@@ -1,8 +1,8 @@
 """Other trackers' clients, sending the same sales: with their defaults, and at their best.
 
 Each function takes a server's URL and records and returns the number accepted: once all have a
-response, or at once without *wait*. They send values unchanged; only Meta's clients normalise and
-hash.
+response, or at once without *wait*. They send values unchanged, as only Meta's clients normalise
+and hash; a caller of `snowplow` can pass a function that does.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ CHECK = (
     "check what sent the second; if these are two conversions, each needs an event_id of its own"
 )
 
+COUNTED = "(logged once, counted in stats())"
 LINES: list[tuple[Event, int, str]] = [
     (Submitted(event_ids=IDS), logging.DEBUG, "accepted 2 conversions"),
     (
@@ -94,7 +95,12 @@ LINES: list[tuple[Event, int, str]] = [
     (
         Weakened(destination="meta", reason="website events without user_agent"),
         logging.WARNING,
-        "meta: website events without user_agent are matched less well (logged once)",
+        f"meta: matched less well: website events without user_agent {COUNTED}",
+    ),
+    (
+        Weakened(reason="private IP addresses", count=2),
+        logging.WARNING,
+        f"left out or cut: private IP addresses {COUNTED}",
     ),
     (
         UnusualConfirmation(destination="meta", answer="status 204, no body"),
@@ -127,6 +133,17 @@ def test_every_event_has_a_log_line():
     kinds = {kind for kind in public if issubclass(kind, Event)} - {Event}
 
     assert {type(event) for event in EVENTS} == kinds
+
+
+def test_each_kind_of_weakness_is_logged_once_for_each_destination(caplog):
+    log = LoggingObserver()
+    for destination in (None, "meta", "meta", "crm", None):
+        for kind in ("private IP addresses", "unusable click ids"):
+            log.notify(Weakened(destination=destination, reason=kind, count=3))
+    LoggingObserver().notify(Weakened(reason="unusable click ids"))
+
+    assert len(caplog.messages) == 3 * 2 + 1
+    assert len({*caplog.messages}) == 3 * 2
 
 
 def test_a_new_event_is_one_class(caplog: pytest.LogCaptureFixture):

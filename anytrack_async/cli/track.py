@@ -180,6 +180,7 @@ class _DeliveryWatch:
     """Waits for a delivery, but not for a destination whose lane holds."""
 
     def __init__(self) -> None:
+        self._log = LoggingObserver()
         self._held: set[str] = set()
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._delivery: Delivery | None = None
@@ -187,7 +188,7 @@ class _DeliveryWatch:
     def notify(self, event: Event, /) -> None:
         """Stop waiting for a destination whose lane holds; log problems of the conversion."""
         if isinstance(event, Weakened | Contradicted):
-            LoggingObserver().notify(event)
+            self._log.notify(event)
         elif isinstance(event, LaneHeld):
             self._held.add(event.destination)
             if event.destination in self._scopes:

@@ -108,7 +108,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         )
         # Without AnyTrack's sink: there are no pushes to AnyTrack.
         self._sinks = {sink.name: sink for sink in sinks}
-        for sink in sinks:
+        for sink in all_sinks:
             if isinstance(sink, SupportsObserver):
                 sink.set_observer(observer)
 
@@ -175,17 +175,20 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         """Return this client's counters and the depths of its outbox, for each destination."""
         # The outbox may have destinations without a lane in this client: their state is None.
         depths, states = await self.outbox.depths(), self._dispatcher.states()
+        weakened = {name: {**kinds} for name, kinds in self._counters.weakened.items()}
         return Stats(
             submitted=self._counters.submitted,
             contradicted=self._counters.contradicted,
             destinations={
                 name: DestinationStats(
                     state=states.get(name),
+                    weakened=weakened.get(name, {}),
                     **self._counters.for_destination(name),
                     **attrs.asdict(depth),
                 )
                 for name, depth in depths.items()
             },
+            weakened=weakened.get(None, {}),
         )
 
     def resume(self, destination: str) -> None:

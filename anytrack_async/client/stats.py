@@ -15,6 +15,7 @@ from anytrack_async.events import (
     Event,
     Retried,
     Submitted,
+    Weakened,
 )
 
 
@@ -35,6 +36,8 @@ class DestinationStats:
         in_flight: waiting conversions that are being sent now.
         retrying: waiting conversions that failed and will be attempted again.
         dead: dead letters.
+        weakened: kind → conversions that this destination matches less well, e.g.
+            ``{"unusable birth dates": 3}``; see `Weakened`.
     """
 
     state: LaneState | None = None
@@ -46,6 +49,7 @@ class DestinationStats:
     in_flight: int = 0
     retrying: int = 0
     dead: int = 0
+    weakened: Mapping[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -56,11 +60,14 @@ class Stats:
         submitted: new conversions accepted; repeats do not count.
         contradicted: repeats with another type, amount or currency than the first conversion.
         destinations: destination → its counters and depths.
+        weakened: kind → new conversions that lost a value when they were made, whatever their
+            destinations, e.g. ``{"private IP addresses": 3}``; see `Conversion.weakened`.
     """
 
     submitted: int
     contradicted: int = 0
     destinations: Mapping[str, DestinationStats]
+    weakened: Mapping[str, int] = attrs.field(factory=dict)
 
 
 class Counters:
@@ -71,6 +78,7 @@ class Counters:
     def __init__(self) -> None:
         self.submitted = 0
         self.contradicted = 0
+        self.weakened: dict[str | None, dict[str, int]] = {}
         self._counts: dict[str, dict[str, int]] = {}
 
     def for_destination(self, destination: str) -> Mapping[str, int]:
@@ -92,10 +100,15 @@ class Counters:
                 self._add(name, "dead_lettered", 1)
             case Dropped(destination=name, event_ids=ids):
                 self._add(name, "dropped", len(ids))
+            case Weakened(destination=destination, reason=kind, count=count):
+                _add(self.weakened.setdefault(destination, {}), kind, count)
             case _:
                 pass  # other events have no counter; a lane's state is read from the lane
 
     def _add(self, destination: str, counter: str, count: int) -> None:
         # A counter is absent rather than zero, so that DestinationStats fills in its default.
-        counts = self._counts.setdefault(destination, {})
-        counts[counter] = counts.get(counter, 0) + count
+        _add(self._counts.setdefault(destination, {}), counter, count)
+
+
+def _add(counts: dict[str, int], name: str, count: int) -> None:
+    counts[name] = counts.get(name, 0) + count

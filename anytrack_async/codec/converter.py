@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
@@ -60,13 +59,12 @@ def _text(value: object, _: object) -> str:
     return str(value)
 
 
-def make_converter(decimal: Callable[[Decimal], str]) -> Converter:
-    """Return a converter that writes decimals by the function *decimal*."""
+def _make_converter() -> Converter:
     converter = Converter(omit_if_default=True)
     converter.register_unstructure_hook(datetime, datetime.isoformat)
     converter.register_structure_hook(datetime, _datetime)
     converter.register_structure_hook(date, lambda value, _: date.fromisoformat(str(value)[:10]))
-    converter.register_unstructure_hook(Decimal, decimal)
+    converter.register_unstructure_hook(Decimal, str)
     converter.register_structure_hook(Decimal, _decimal)
     converter.register_structure_hook(int, _integer)
     # Without its own hook a bool, a subclass of int, would go to the hook of integers.
@@ -79,7 +77,7 @@ def make_converter(decimal: Callable[[Decimal], str]) -> Converter:
     return converter
 
 
-CONVERTER = make_converter(str)
+CONVERTER = _make_converter()
 
 
 def load(data: object, cls: type[_T]) -> _T:

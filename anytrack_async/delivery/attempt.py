@@ -10,7 +10,7 @@ Otherwise it is only suspect, because the service may refuse every conversion at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 import anyio
@@ -55,6 +55,7 @@ class Attempt:
             rejects it; otherwise the attempt ends.
         split_failures: whether to halve the batch also when the service is unavailable. For a
             service that accepts other batches: probably a conversion in this one makes it fail.
+        skipped: indexes of conversions that are not sent, because they have no attempt left.
 
     Attributes:
         outcomes: one per conversion, in order; None where there is none yet.
@@ -71,6 +72,7 @@ class Attempt:
         timeout: float,
         probe_index: int | None = None,
         split_failures: bool = False,
+        skipped: Collection[int] = (),
     ) -> None:
         self.outcomes: list[Outcome | None] = [None] * len(batch)
         self.signal: SinkSignal | None = None
@@ -84,12 +86,16 @@ class Attempt:
         self._control: Sequence[int] = ()
         # Indexes still to be sent, the next piece last.
         self._pieces: list[Sequence[int]] = [range(len(batch))]
-        if probe_index is not None and len(batch) > 1:
-            remaining = [index for index in range(len(batch)) if index != probe_index]
-            self._pieces = [remaining, [probe_index]]
+        if skipped or (probe_index is not None and len(batch) > 1):
+            apart = {probe_index, *skipped}
+            remaining = [index for index in range(len(batch)) if index not in apart]
+            probe = [] if probe_index is None else [probe_index]
+            self._pieces = [piece for piece in (remaining, probe) if piece]
 
     async def send_next(self) -> bool:
-        """Send the next piece; return whether another one is to be sent."""
+        """Send the next piece, if there is one; return whether another one is to be sent."""
+        if not self._pieces:
+            return False
         piece = self._pieces.pop()
         conversions = [self._batch[index] for index in piece]
         outcomes, signal = await _deliver(self._sink, conversions, self._timeout)

@@ -39,7 +39,13 @@ class Delivery:
         event_id: the conversion's event id.
     """
 
-    __slots__ = ("__weakref__", "_changed", "_failure", "_outcomes", "_watchers", "event_id")
+    __slots__ = (
+        *("__weakref__", "_changed", "_failure", "_outcomes", "_watchers", "earlier"),
+        "event_id",
+    )
+
+    # For the dispatcher: not set unless a finished delivery of the same event id existed.
+    earlier: ref[Delivery]
 
     @property
     def contradicts(self) -> Contradiction | None:
@@ -306,9 +312,25 @@ class OpenDeliveries:
         """Return the open delivery of *event_id*, created now if there is none."""
         delivery = self._find(event_id)
         if delivery is None or delivery.failure is not None or delivery.done():
-            delivery = Delivery(event_id, destinations)
+            earlier, delivery = delivery, Delivery(event_id, destinations)
+            if earlier is not None:
+                delivery.earlier = ref(earlier)
             self._add(delivery)
         return delivery
+
+    def first(self, delivery: Delivery) -> Delivery:
+        """Return the delivery that the first conversion with the event id has, for a repeat.
+
+        That is *delivery*, unless there was another one that has finished and that a caller still
+        has. It knows the ids that the destinations gave, which the outbox does not store. A dead
+        letter may have been replayed since, so that the outbox knows better.
+        """
+        reference = getattr(delivery, "earlier", None)
+        earlier: Delivery | None = reference() if reference else None
+        if earlier is None or not earlier.report.delivered:
+            return delivery
+        self._add(earlier)
+        return earlier
 
     def _find(self, event_id: str) -> Delivery | None:
         target = self._references[event_id]() if event_id in self._references else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import compress
 from typing import Any, Self
 
 import anyio
@@ -15,6 +17,7 @@ from anytrack_async.delivery.admission import Admission
 from anytrack_async.delivery.delivery import ContradictingDelivery, Delivery, OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.lane import Lane
+from anytrack_async.delivery.maintenance import Maintenance
 from anytrack_async.delivery.shutdown import (
     Undelivered,
     close_all,
@@ -31,20 +34,17 @@ from anytrack_async.errors import (
     QueueFullError,
     safe_description,
 )
-from anytrack_async.events import Contradicted, Dropped, Event, Submitted, logger
+from anytrack_async.events import Contradicted, Dropped, Event, Submitted, Weakened, logger
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
-from anytrack_async.outbox.base import Appended, AppendResult, Outbox
+from anytrack_async.models.visitor import NOTED_KINDS
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox, ServesOneClient
 from anytrack_async.settings.delivery import DeliverySettings
 
 _MAX_SKIPPED = 1_000
 """Conversions that may pile up in a shared outbox before the lanes they are not addressed to are
 woken, to move their cursors past all of them in one claim."""
-
-_PRUNE_AFTER = 5_000
-"""Settled entries after which the outbox is pruned before `DeliverySettings.prune_every` ends."""
-
 
 _SUBMIT_ERRORS = (ClosedError, QueueFullError, OutboxError, ConflictError, TypeError)
 """What `submit` may raise. Whatever else an outbox raises becomes an `OutboxError`."""
@@ -113,9 +113,9 @@ class Dispatcher(AsyncContextManagerMixin):
             deliveries = self._open_deliveries.get_many(ids, names)
             results = await self._admission.append(conversions, None if to is None else names)
             if results.count(Appended.NEW) == len(ids):
-                self._announce(ids, names)
+                self._announce(conversions, ids, names)
                 return deliveries
-            return await self._with_repeats(deliveries, results, names)
+            return await self._with_repeats(conversions, deliveries, results, names)
         except _SUBMIT_ERRORS:
             raise
         except Exception as exc:  # the outbox may be third-party code
@@ -124,26 +124,35 @@ class Dispatcher(AsyncContextManagerMixin):
             ) from None
 
     async def _with_repeats(
-        self, deliveries: Sequence[Delivery], results: Sequence[AppendResult], names: Sequence[str]
+        self,
+        conversions: Sequence[Conversion],
+        deliveries: Sequence[Delivery],
+        results: Sequence[AppendResult],
+        names: Sequence[str],
     ) -> Sequence[Delivery]:
         """Return the deliveries of conversions of which some, by their *results*, are not new."""
         pairs = list(zip(deliveries, results, strict=True))
-        new = [delivery.event_id for delivery, result in pairs if result is Appended.NEW]
-        self._announce(new, names)
-        contradictions = [result for result in results if isinstance(result, Contradiction)]
-        for contradiction in contradictions:
-            self._notify(Contradicted(contradiction=contradiction))
-        repeats = [delivery for delivery, result in pairs if result is not Appended.NEW]
-        await self._open_deliveries.refresh(repeats)
-        deliveries = [
-            ContradictingDelivery(delivery, result)
-            if isinstance(result, Contradiction)
-            else delivery
+        are_new = [result is Appended.NEW for result in results]
+        new = list(compress(conversions, are_new))
+        self._announce(new, [conversion.event_id for conversion in new], names)
+        contradictions = self._tell_contradictions(results)
+        firsts = [
+            delivery if result is Appended.NEW else self._open_deliveries.first(delivery)
             for delivery, result in pairs
         ]
+        is_repeat = [result is not Appended.NEW for result in results]
+        await self._open_deliveries.refresh([*compress(firsts, is_repeat)])
+        deliveries = list(map(_delivery_for, results, firsts))
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0], deliveries)
         return deliveries
+
+    def _tell_contradictions(self, results: Sequence[AppendResult]) -> list[Contradiction]:
+        """Notify observers of the contradictions among *results*, and return them."""
+        contradictions = [result for result in results if isinstance(result, Contradiction)]
+        for contradiction in contradictions:
+            self._notify(Contradicted(contradiction=contradiction))
+        return contradictions
 
     def resolve_names(self, to: Sequence[str] | None) -> tuple[str, ...]:
         """Return the destinations that the argument *to* stands for; None is all.
@@ -162,11 +171,20 @@ class Dispatcher(AsyncContextManagerMixin):
             )
         return names
 
-    def _announce(self, event_ids: Sequence[str], names: Sequence[str]) -> None:
+    def _announce(
+        self, conversions: Sequence[Conversion], event_ids: Sequence[str], names: Sequence[str]
+    ) -> None:
         """Notify observers and lanes of conversions that were accepted."""
         if event_ids:
             self._notify(Submitted(event_ids=event_ids))
             self._lanes.wake_for(names, len(event_ids))
+            if NOTED_KINDS:
+                self._notify_weakened(conversions)
+
+    def _notify_weakened(self, conversions: Sequence[Conversion]) -> None:
+        kinds = Counter(kind for conversion in conversions for kind in conversion.weakened)
+        for kind, count in kinds.items():
+            self._notify(Weakened(reason=kind, count=count))
 
     def _on_settled(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
         self._maintenance.count_settled(len(ids))
@@ -198,6 +216,8 @@ class Dispatcher(AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         failure: BaseException | None = None
+        if isinstance(self.outbox, ServesOneClient):
+            self.outbox.attach(self._settings.retry.attempts)
         try:
             await self._open()
             # Shielded: cancelling the caller must not drop accepted conversions. The shield still
@@ -302,6 +322,11 @@ class Dispatcher(AsyncContextManagerMixin):
         return scope
 
 
+def _delivery_for(result: AppendResult, first: Delivery) -> Delivery:
+    """Return the delivery of a conversion, given that of the first one with its event id."""
+    return ContradictingDelivery(first, result) if isinstance(result, Contradiction) else first
+
+
 class Lanes(dict[str, Lane]):
     """Destination → its lane; empty while the dispatcher is closed.
 
@@ -332,50 +357,6 @@ class Lanes(dict[str, Lane]):
         for name, lane in self.items():
             if name in names:
                 lane.wake()
-
-
-class Maintenance:
-    """Prunes the outbox, and polls it for waiting callers where other processes use it too."""
-
-    def __init__(
-        self, outbox: Outbox, settings: DeliverySettings, open_deliveries: OpenDeliveries
-    ) -> None:
-        self._outbox = outbox
-        self._settings = settings
-        self._open_deliveries = open_deliveries
-        self._settled = 0
-        self._prune_now = anyio.Event()
-
-    def count_settled(self, count: int) -> None:
-        """Count entries that may be pruned."""
-        self._settled += count
-        if self._settled >= _PRUNE_AFTER:
-            self._prune_now.set()
-
-    async def run(self) -> None:
-        """Prune, and poll a shared outbox, until cancelled."""
-        async with anyio.create_task_group() as tg:
-            tg.start_soon(self._prune)
-            if self._outbox.shared:
-                tg.start_soon(self._poll)
-
-    async def _prune(self) -> None:
-        while True:
-            with anyio.move_on_after(self._settings.prune_every):
-                await self._prune_now.wait()
-            self._prune_now, self._settled = anyio.Event(), 0
-            try:
-                await self._outbox.prune(remember=self._settings.remember)
-            except Exception as exc:
-                logger.error("cannot prune the outbox, will retry: %s", safe_description(exc))
-
-    async def _poll(self) -> None:
-        while True:
-            await anyio.sleep(self._settings.poll)
-            try:
-                await self._open_deliveries.poll_awaited()
-            except Exception as exc:
-                logger.error("cannot read the outbox, will retry: %s", safe_description(exc))
 
 
 def checked_names(

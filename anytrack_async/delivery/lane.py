@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import randrange
 
 import anyio
@@ -12,7 +12,12 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.flow import FlowControl, LaneState
 from anytrack_async.delivery.guarded_outbox import GuardedOutbox
-from anytrack_async.delivery.settlement import BatchFailure, OnSettled, Settlement
+from anytrack_async.delivery.settlement import (
+    BatchFailure,
+    OnSettled,
+    Settlement,
+    exhausted_indexes,
+)
 from anytrack_async.destinations.sink import (
     Inconclusive,
     NeedsOperator,
@@ -160,7 +165,8 @@ class Lane:
         fallback = Claim(destination=self.name, next_due=self._last_claim_at + self._settings.poll)
         claim = await self._outbox.claim(self._limits.batch, fallback=fallback)
         count = len(claim.entries.conversions)
-        self._last_claim_was_full = count == self._limits.batch
+        # An isolated conversion is alone in its claim, and probably not the only one.
+        self._last_claim_was_full = count == self._limits.batch or bool(claim.lost_leases)
         if count and not self._may_send():
             # Another worker's response arrived during the claim and paused the lane.
             await self._outbox.release(claim, due=self._clock(), counts_as_attempt=False)
@@ -209,20 +215,26 @@ class Lane:
             self.wake()  # the worker with the turn waits for a moment that may have changed
 
     def _attempt(self, claim: Claim) -> Attempt:
-        count = len(claim.entries.conversions)
+        attempts = claim.entries.attempts
+        skipped: Collection[int] = ()
+        if (most_attempts := max(attempts)) >= self._settings.retry.attempts:
+            skipped = exhausted_indexes(attempts, self._settings)
+        count = len(attempts) - len(skipped)
         probe_index = None
         split_failures = False
-        if self._flow.probing:
+        if self._flow.probing and count:
             # Random, because a fixed choice could be the conversion that makes the service fail.
-            probe_index = randrange(count)
+            sent = [index for index in range(len(attempts)) if index not in skipped]
+            probe_index = sent[randrange(count)]
         elif count > 1 and not self._flow.failures:
-            split_failures = _max_attempts(claim) >= _SPLIT_AFTER
+            split_failures = most_attempts >= _SPLIT_AFTER
         return Attempt(
             self._sink,
             claim.entries.conversions,
             timeout=self._batch_timeout,
             probe_index=probe_index,
             split_failures=split_failures,
+            skipped=skipped,
         )
 
     async def _may_send_next(self, claim: Claim) -> bool:
@@ -260,6 +272,9 @@ class Lane:
         # Neither counts an attempt for the batch: a failed probe says that the service is down, and
         # a split counts attempts itself, for the conversions that fail alone.
         counts_as_attempt = not (self._flow.probing or attempt.split_failures)
+        inconclusive = isinstance(signal, Inconclusive)
+        if inconclusive and _max_attempts(claim) + 1 >= self._settings.retry.attempts:
+            counts_as_attempt = False  # the last attempt is not used up by an inconclusive refusal
         if attempt.has_outcome(Status.DELIVERED):
             self._flow.record_success(generation, delivered=True)
         else:
@@ -279,7 +294,7 @@ class Lane:
             retry_in=retry_in,
             lane_paused_for=self._flow.paused_for,
             counts_as_attempt=counts_as_attempt,
-            never_expires=isinstance(signal, Inconclusive),
+            never_expires=inconclusive,
         )
 
 

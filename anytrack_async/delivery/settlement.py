@@ -122,7 +122,14 @@ class Settlement:
         self, claim: Claim, attempt: Attempt, failure: BatchFailure, now: float, seconds: float
     ) -> bool:
         failed = {
-            index: failed_entry(claim.entries[index], outcome, failure, self._settings, now)
+            index: failed_entry(
+                claim.entries[index],
+                outcome,
+                failure,
+                self._settings,
+                now,
+                lost_leases=claim.lost_leases.get(claim.entries.seqs[index], 0),
+            )
             for index, outcome in enumerate(attempt.outcomes)
             if outcome is None or outcome.status is not Status.DELIVERED
         }
@@ -208,6 +215,8 @@ def failed_entry(
     failure: BatchFailure,
     settings: DeliverySettings,
     now: float,
+    *,
+    lost_leases: int = 0,
 ) -> FailedEntry:
     """Return the record of *entry*, which was not delivered, for the outbox.
 
@@ -217,8 +226,11 @@ def failed_entry(
         failure: applies if there is no outcome.
         settings: the limits of attempts and age, and the waits.
         now: unix seconds.
+        lost_leases: how many workers ended while they had it.
     """
     if outcome is None:
+        if entry.attempts >= settings.retry.attempts and not failure.never_expires:
+            return _unsent_entry(entry, settings, lost_leases)
         return _entry_without_outcome(entry, failure, settings, now)
     attempts = entry.attempts + 1
     due, error = None, outcome.error or "no reason given"
@@ -228,6 +240,24 @@ def failed_entry(
         else:
             due = now + settings.retry.wait_after(attempts, outcome.retry_after)
     return FailedEntry(seq=entry.seq, attempts=attempts, error=error, code=outcome.code, due=due)
+
+
+def exhausted_indexes(attempts: Sequence[int], settings: DeliverySettings) -> Collection[int]:
+    """Return the indexes of conversions that have used up their attempts before they are sent.
+
+    The last attempt ended with the process that made it, or the limit was lowered since.
+    """
+    return {index for index, made in enumerate(attempts) if made >= settings.retry.attempts}
+
+
+def _unsent_entry(entry: Entry, settings: DeliverySettings, lost_leases: int) -> FailedEntry:
+    error = f"given up after {entry.attempts} attempts of at most {settings.retry.attempts}"
+    if lost_leases:
+        error += (
+            f": its worker died or was too late {lost_leases} times while sending it; find out "
+            "what ends the process before replaying it"
+        )
+    return FailedEntry(seq=entry.seq, attempts=entry.attempts, error=error, code=None)
 
 
 def _entry_without_outcome(

@@ -43,7 +43,7 @@ def confirms(response: Response, own_fields: Collection[str] = ()) -> bool:
     """
     content = response.content.strip()
     if not content:
-        return response.status in _STATUSES_WITHOUT_BODY
+        return confirms_without_body(response)
     if content.lower() == b"success":
         return True
     try:
@@ -53,6 +53,11 @@ def confirms(response: Response, own_fields: Collection[str] = ()) -> bool:
     if isinstance(body, dict):
         return not body or _object_confirms(body, own_fields)
     return isinstance(body, str) and _is_positive(body)
+
+
+def confirms_without_body(response: Response) -> bool:
+    """Return whether *response*, a 2xx, has no body and confirms the request by its status."""
+    return response.status in _STATUSES_WITHOUT_BODY and not response.content.strip()
 
 
 def _object_confirms(body: Mapping[str, Any], own_fields: Collection[str]) -> bool:
@@ -67,14 +72,9 @@ def _object_confirms(body: Mapping[str, Any], own_fields: Collection[str]) -> bo
     # {"status": "ok", "uptime": 7312} is the answer of another service.
     if not fields <= _ENVELOPE:
         return False
-    message = body.get("message")
     inner = body.get("data")
-    return (
-        bool(markers)
-        or bool(body.get("id"))
-        or (isinstance(message, str) and _is_positive(message))
-        or (isinstance(inner, dict) and _object_confirms(inner, own_fields))
-    )
+    inner_confirms = isinstance(inner, dict) and _object_confirms(inner, own_fields)
+    return bool(markers or body.get("id")) or _is_positive(body.get("message")) or inner_confirms
 
 
 def _is_positive(value: object) -> bool:

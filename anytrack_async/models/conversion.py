@@ -37,9 +37,12 @@ from anytrack_async.models.validators import (
     whole_number,
 )
 from anytrack_async.models.visitor import (
+    NOTES,
     Address,
-    public_address,
+    Weakenable,
+    forget_notes,
     to_click_id,
+    to_ip_address,
     visitor_id,
     visitor_name,
     visitor_text,
@@ -62,6 +65,8 @@ _TYPES = {str(member): member for member in ConversionType}  # four times as fas
 
 
 def _type(value: ConversionType | str) -> ConversionType:
+    if NOTES:  # this is the first field
+        forget_notes()
     try:
         return _TYPES[value]
     except (KeyError, TypeError):
@@ -70,13 +75,19 @@ def _type(value: ConversionType | str) -> ConversionType:
 
 
 def _customer(value: Customer | None) -> Customer | None:
-    if value is not None and not isinstance(value, Customer):
-        raise InvalidConversionError("customer", f"must be a Customer, got {type(value).__name__}")
-    return value
+    argument: Any = value
+    if argument is None or isinstance(argument, Customer):
+        return argument
+    if is_missing(argument):  # a gap in a data frame
+        return None
+    problem = f"must be a Customer, got {type(argument).__name__}"
+    raise InvalidConversionError("customer", problem)
 
 
 def _meta(value: MetaFields | None) -> MetaFields | None:
-    return None if value is None else meta_fields(value)
+    if value is None or (type(value) is not dict and is_missing(value)):
+        return None
+    return meta_fields(value)
 
 
 def _price(value: Amount | None) -> Decimal | None:
@@ -137,7 +148,7 @@ class LineItem:
 def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
     if value is None or value is _NO_ITEMS:  # not `==`: an array answers for each of its items
         return _NO_ITEMS
-    argument: Any = value
+    argument: Any = () if is_missing(value) else value
     items = tuple(argument) if isinstance(argument, Iterable) else (argument,)
     for item in items:
         if not isinstance(item, LineItem):
@@ -148,7 +159,7 @@ def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
 
 
 @attrs.frozen(kw_only=True)
-class Conversion:
+class Conversion(Weakenable):
     """One sale, lead, sign-up or event of your own.
 
     The constructor checks every field: a conversion that exists can be stored and sent. The `repr`
@@ -162,7 +173,8 @@ class Conversion:
     checkout: `click_id`, `source`, `campaign_id`, `ad_id`, `ip_address`, `user_agent`, `page_url`
     and the text in `sub_ids`. In these, control characters and halves of surrogate pairs are
     removed. User agents and URLs are cut to 4,096 characters, URLs between two parameters. An id
-    that is too long or has such characters is left out, and so is a value of a wrong type. The
+    that is too long or has such characters is left out, and so is a value of a wrong type;
+    `weakened` names the kinds, and ``client.stats()`` counts them. The
     fields that the shop's code sets are strict: `conversion_type`, `event_id`, `revenue`,
     `currency`, `timestamp`.
 
@@ -214,7 +226,7 @@ class Conversion:
     source: str | None = attrs.field(default=None, converter=visitor_name)
     campaign_id: str | None = attrs.field(default=None, converter=visitor_id)
     ad_id: str | None = attrs.field(default=None, converter=visitor_id)
-    ip_address: str | None = attrs.field(default=None, converter=public_address, repr=False)
+    ip_address: str | None = attrs.field(default=None, converter=to_ip_address, repr=False)
     user_agent: str | None = attrs.field(default=None, converter=visitor_text, repr=False)
     page_url: str | None = attrs.field(default=None, converter=visitor_url, repr=False)
     sub_ids: Mapping[str, str] = attrs.field(
@@ -226,6 +238,16 @@ class Conversion:
     items: tuple[LineItem, ...] = attrs.field(default=(), converter=_items, repr=False)
     customer: Customer | None = attrs.field(default=None, converter=_customer, repr=False)
     meta: MetaFields | None = attrs.field(default=None, converter=_meta, repr=False, hash=False)
+
+    @property
+    def weakened(self) -> tuple[str, ...]:
+        """Kinds of the values that were left out or cut, also of the customer's.
+
+        E.g. ``("private IP addresses", "unusable click ids")``; nearly always empty.
+        """
+        own = getattr(self, "_weakened", ())
+        customers = () if self.customer is None else self.customer.weakened
+        return tuple(dict.fromkeys(own + customers)) if customers else own
 
     @classmethod
     def sale(

@@ -13,7 +13,13 @@ import attrs
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.identifiers import Identifier, id_from_number, without_decimal_zero
 from anytrack_async.models.validators import encodable, is_missing
-from anytrack_async.models.visitor import visitor_id
+from anytrack_async.models.visitor import (
+    NOTES,
+    Weakenable,
+    forget_notes,
+    note_weakness,
+    visitor_id,
+)
 
 OneOrMany: TypeAlias = str | Iterable[str | None] | None
 """One value, several, or none."""
@@ -26,9 +32,25 @@ Ids: TypeAlias = Identifier | Iterable[Identifier | None] | None
 
 _NONE_GIVEN: tuple[()] = ()
 
+UNUSABLE: Final = {
+    "email": "unusable e-mail addresses",
+    "phone": "unusable phone numbers",
+    "first_name": "unusable names",
+    "last_name": "unusable names",
+    "gender": "unusable genders",
+    "birth_date": "unusable birth dates",
+    "city": "unusable cities",
+    "state": "unusable states",
+    "postal_code": "unusable postal codes",
+    "country": "unusable countries",
+    "external_id": "unusable external ids",
+}
+"""Field → kind of its values that are left out."""
+
 
 # 491701234567 in a narrow column of a spreadsheet: most of its digits are lost.
-_SCIENTIFIC = re.compile(r"[0-9]+(?:[.,][0-9]+)?e\+?[0-9]{1,3}", re.ASCII | re.IGNORECASE)
+_SCIENTIFIC = re.compile(r"\+?[0-9]+(?:[.,][0-9]+)?e\+?[0-9]{1,3}", re.ASCII | re.IGNORECASE)
+_WITH_DECIMALS = re.compile(r"(\+?[0-9]+)[.,]0+", re.ASCII)
 
 
 # attrs takes the type of an argument, and errors the name of a field, from the converter, so each
@@ -36,12 +58,21 @@ _SCIENTIFIC = re.compile(r"[0-9]+(?:[.,][0-9]+)?e\+?[0-9]{1,3}", re.ASCII | re.I
 
 
 def _email(value: OneOrMany) -> tuple[str, ...]:
+    if NOTES:  # this is the first field
+        forget_notes()
     if value is _NONE_GIVEN:
         return _NONE_GIVEN
     if type(value) is str and value.isprintable() and value.isascii() and len(value) <= MAX_EMAIL:
         return (value,) if value.strip() else ()
-    texts = map(visible_email, _texts("email", value))
-    return tuple(text for text in texts if text and len(text) <= MAX_EMAIL)
+    return _visible_emails(value)
+
+
+def _visible_emails(value: OneOrMany) -> tuple[str, ...]:
+    texts = [text for text in map(visible_email, _texts("email", value)) if text]
+    usable = tuple(text for text in texts if len(text) <= MAX_EMAIL)
+    if len(usable) < len(texts):
+        note_weakness(UNUSABLE["email"])
+    return usable
 
 
 def _phone(value: Ids) -> tuple[str, ...]:
@@ -111,12 +142,21 @@ def _numbers(field: str, value: object) -> tuple[str, ...]:
     """
     values = _texts(field, value)
     for text in values:
-        if text[-2:] == ".0" or "E" in text or "e" in text:
+        if "." in text or "," in text or "E" in text or "e" in text:
             break
     else:
         return values
-    stripped = (without_decimal_zero(text.strip()) for text in values)
-    return tuple(text for text in stripped if not _SCIENTIFIC.fullmatch(text))
+    stripped = tuple(map(_without_decimals, values))
+    numbers = tuple(text for text in stripped if not _SCIENTIFIC.fullmatch(text))
+    if len(numbers) < len(values):
+        note_weakness(UNUSABLE[field])
+    return numbers
+
+
+def _without_decimals(text: str) -> str:
+    text = text.strip()
+    match = _WITH_DECIMALS.fullmatch(text)
+    return match[1] if match else text
 
 
 def _as_iterable(value: Any) -> Iterable[object]:
@@ -130,8 +170,11 @@ def _text_or_none(field: str, value: object) -> str | None:
     if is_missing(value):
         return None
     if isinstance(value, str):
+        if encodable(value):
+            return str.__str__(value)
         # Half of a surrogate pair, which a visitor can type, cannot be sent.
-        return str.__str__(value) if encodable(value) else None
+        note_weakness(UNUSABLE[field])
+        return None
     if isinstance(value, datetime):
         return _day_or_none(value)
     if isinstance(value, date):
@@ -220,7 +263,7 @@ def is_email(text: str) -> bool:
 
 
 @attrs.frozen(kw_only=True, repr=False)
-class Customer:
+class Customer(Weakenable):
     """The identifiers of one customer, as entered: destinations normalise and hash them.
 
     Every field but the last three takes one value or several. Blank values and NaN, e.g. of empty

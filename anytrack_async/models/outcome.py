@@ -110,7 +110,8 @@ class Receipt:
 
     Attributes:
         event_id: the conversion's key: to look up its report, or to submit it again safely.
-        conversion_id: AnyTrack's id; None where an earlier run or another process delivered it.
+        conversion_id: AnyTrack's id; None where an earlier run or another process delivered it, and
+            for a repeat, unless you still have the `Delivery` of the first one.
         attempts: how often the conversion was sent.
     """
 

@@ -9,6 +9,7 @@ shop's checkout. Each function returns the value to keep, or None for "not given
   click or ad.
 - A value that is not text, a number or a UUID is left out, unless its class defines `__str__`, as
   the URL classes of web frameworks do.
+- What is left out or cut is noted by kind, see `Weakenable`, so that a client can count it.
 
 Each function first tries the check that nearly all values pass, with as few calls as possible.
 """
@@ -19,7 +20,9 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TypeAlias
+from itertools import islice
+from threading import get_ident
+from typing import Final, TypeAlias
 
 from anytrack_async.models.identifiers import (
     Identifier,
@@ -36,6 +39,50 @@ Address: TypeAlias = str | IPv4Address | IPv6Address | Sequence[str]
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
+# What was left out. A constructor has no client to tell, so its object remembers the kinds. They
+# are noted by thread, because a converter of attrs does not know the object that it works for.
+# Nearly always there are none, and all that this costs is a look at an empty dict.
+
+NOTES: Final[dict[int, list[str]]] = {}
+"""Thread → kinds noted by the constructor that it is in."""
+
+NOTED_KINDS: Final[set[str]] = set()
+"""All kinds that were noted in this process."""
+
+
+def note_weakness(kind: str) -> None:
+    """Note that the object under construction lost or shortened a value of *kind*."""
+    NOTED_KINDS.add(kind)
+    kinds = NOTES.setdefault(get_ident(), [])
+    if kind not in kinds:
+        kinds.append(kind)
+
+
+def forget_notes() -> None:
+    """Drop the notes of a constructor that raised; the next one in this thread starts with none."""
+    NOTES.pop(get_ident(), None)
+
+
+class Weakenable:
+    """Base of models whose constructor leaves out or cuts values where others would raise.
+
+    The kinds are neither compared, stored nor copied: `attrs.evolve` and an outbox drop them.
+    """
+
+    __slots__ = ("_weakened",)
+
+    _weakened: tuple[str, ...]
+
+    def __attrs_post_init__(self) -> None:
+        if NOTES and (kinds := NOTES.pop(get_ident(), None)):
+            object.__setattr__(self, "_weakened", tuple(kinds))
+
+    @property
+    def weakened(self) -> tuple[str, ...]:
+        """Kinds of the values that were left out or cut, e.g. ``("private IP addresses",)``."""
+        return getattr(self, "_weakened", ())
+
+
 # Texts
 
 
@@ -44,7 +91,17 @@ def visitor_text(value: str | None) -> str | None:
     if value is None or (type(value) is str and _is_plain_header(value)):
         return value
     text = _cleaned(value)
-    return None if text is None else text[:MAX_TEXT].rstrip() or None
+    if text is None:
+        _note_unless_missing(value, "unusable texts")
+        return None
+    if len(text) > MAX_TEXT:
+        note_weakness("over-long texts")
+    return text[:MAX_TEXT].rstrip() or None
+
+
+def _note_unless_missing(value: object, kind: str) -> None:
+    if not is_missing(value):
+        note_weakness(kind)
 
 
 # Many visitors have the same browser, and its text is long.
@@ -60,8 +117,12 @@ def visitor_url(value: str | None) -> str | None:
     if value is None or is_plain(value):
         return value
     text = _cleaned(value)
-    if text is None or len(text) <= MAX_TEXT:
+    if text is None:
+        _note_unless_missing(value, "unusable URLs")
+        return None
+    if len(text) <= MAX_TEXT:
         return text or None
+    note_weakness("over-long URLs")
     end = max(text.rfind(separator, 0, MAX_TEXT + 1) for separator in "?&#")
     return text[: end if end > 0 else MAX_TEXT].rstrip()
 
@@ -74,23 +135,40 @@ def visitor_name(value: Identifier | None) -> str | None:
     if value is None or is_plain(value):
         return value
     text = _cleaned(value)
-    return text if text and len(text) <= MAX_TEXT else None
+    if text is None or len(text) > MAX_TEXT:
+        _note_unless_missing(value, "unusable names of sources")
+        return None
+    return text or None
 
 
-def visitor_id(value: Identifier | None, max_length: int = MAX_TEXT) -> str | None:
-    """Return an id in a link or a cookie; one that is too long or not clean is left out."""
+def visitor_id(
+    value: Identifier | None, max_length: int = MAX_TEXT, kind: str = "unusable ids in links"
+) -> str | None:
+    """Return an id in a link or a cookie; one that is too long or not clean is left out.
+
+    Args:
+        value: the id.
+        max_length: characters that it may have.
+        kind: noted if it is left out.
+    """
     if value is None or is_plain_id(value, max_length):
         return value
     text = _as_text(value)
     if text is None:
+        _note_unless_missing(value, kind)
         return None
     text = without_decimal_zero(text.strip())
-    return text if text and len(text) <= max_length and not _UNSAFE.search(text) else None
+    if len(text) > max_length or _UNSAFE.search(text):
+        _note_unless_missing(text, kind)
+        return None
+    return text or None
 
 
 def to_click_id(value: Identifier | None) -> str | None:
     """Return the field ``click_id`` of a conversion; see `visitor_id`."""
-    return value if value is None or is_plain_id(value, 1024) else visitor_id(value, 1024)
+    if value is None or is_plain_id(value, 1024):
+        return value
+    return visitor_id(value, 1024, "unusable click ids")
 
 
 def _cleaned(value: object) -> str | None:
@@ -126,19 +204,24 @@ today eight characters. (Meta: Conversions API, parameter builder library.)"""
 _MARKERS = re.compile(rf"(?:\.{BUILDER_MARKER})+$", re.ASCII)
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_GROUP = r"[1-9a-f][0-9a-f]{0,3}"
 # The addresses that are certainly public; all others are looked at by `ipaddress`, which takes
 # twenty times as long. Excluded in IPv4: 0, 10, 127, from 224 on, 100.64/10, 169.254/16, 172.16/12,
-# 192.0.0/24, 192.168/16, 198.18/15. Accepted in IPv6: 2000::/4 written in eight groups, without
-# 2001:0::/20, which has special uses, and 2002::/16, which maps IPv4.
+# 192.0.0/24, 192.168/16, 198.18/15. Accepted in IPv6: 2000::/4 written in eight groups, or in up to
+# six groups with "::", without 2001:0::/20, which has special uses, and 2002::/16, which maps IPv4.
 _CERTAINLY_PUBLIC = re.compile(
     rf"(?!(?:0|10|127|22[4-9]|2[3-5][0-9])\.)"
     rf"(?!100\.(?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.|169\.254\.|172\.(?:1[6-9]|2[0-9]|3[01])\.)"
     rf"(?!192\.(?:0\.0|168)\.|198\.1[89]\.)"
     rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}"
-    r"|2(?!001:[0-9a-f]{1,3}:|001:0|002:)[0-9a-f]{3}(?::[0-9a-f]{1,4}){7}"
+    r"|2(?!001:[0-9a-f]{0,3}:|001:0|002:)[0-9a-f]{3}"
+    rf"(?:(?::[0-9a-f]{{1,4}}){{7}}|(?!(?:[^:]*:){{7}})(?::{_GROUP})*::{_GROUP}(?::{_GROUP})*)"
 ).fullmatch
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::[0-9]*)?")
-_SEPARATORS = re.compile(r"[\s,;]+")
+# Between addresses; invisible characters come with copied text.
+_SEPARATORS = re.compile(r"[\s,;|\x00\ufeff\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
+_MAX_ADDRESSES = 64  # no visitor is behind more proxies, and each address takes some microseconds
+_MAX_ADDRESS_LENGTH = 100
 
 # Python counts the addresses of documentation as private. No visitor has one, but tests, examples
 # and samples do.
@@ -152,19 +235,34 @@ _DOCUMENTATION = tuple(
     )
 )
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: ends with an IPv4 address
+
+
+def to_ip_address(value: Address | None) -> str | None:
+    """Return the field ``ip_address`` of a conversion; see `public_address`."""
+    if value is None or (type(value) is str and _CERTAINLY_PUBLIC(value)):
+        return value
+    address = public_address(value)
+    if address is None:
+        texts = [*_candidates(value)]
+        if any(map(_address_or_none, texts)):
+            note_weakness("private IP addresses")
+        elif texts:
+            note_weakness("unusable IP addresses")
+    return address
 
 
 def public_address(value: Address | None) -> str | None:
     """Return the first public IP address in *value*, or None.
 
-    ``"10.0.0.7, 203.0.113.5:4711"`` gives ``"203.0.113.5"``; so do ``"[::ffff:203.0.113.5]:443"``
+    ``"10.0.0.7, 203.0.113.5:4711"`` gives ``"203.0.113.5"``; so do ``"[::ffff:203.0.113.5]:443"``,
     ``'for="203.0.113.5:80";proto=https'``, and ``"203.0.113.5.AQICAQMC"`` of Meta's parameter
-    builder. Private, shared, loopback, link-local, unspecified,
-    multicast and reserved addresses are skipped: they are those of proxies, and of many visitors.
+    builder. Private, shared, loopback, link-local, unspecified, multicast and reserved addresses
+    are skipped: they are those of proxies, and of many visitors.
 
     Args:
-        value: an address, with or without a port; the header ``X-Forwarded-For`` or ``Forwarded``;
-            a list or tuple of these.
+        value: an address, with or without a port; the header ``X-Forwarded-For`` or ``Forwarded``,
+            of which the first 64 addresses count; a list or tuple of these.
     """
     if type(value) is str and _CERTAINLY_PUBLIC(value):
         return value
@@ -174,6 +272,11 @@ def public_address(value: Address | None) -> str | None:
 
 
 def _candidates(value: object) -> Iterator[str]:
+    """Return the first texts in *value* that may be addresses."""
+    return islice(filter(None, _all_candidates(value)), _MAX_ADDRESSES)
+
+
+def _all_candidates(value: object) -> Iterator[str]:
     for part in value if isinstance(value, list | tuple) else (value,):
         for candidate in _SEPARATORS.split(_as_text(part) or ""):
             name, equals, address = candidate.partition("=")
@@ -184,6 +287,15 @@ def _candidates(value: object) -> Iterator[str]:
 
 
 def _public_or_none(text: str) -> str | None:
+    if "." in text and _CERTAINLY_PUBLIC(text):
+        return text
+    address = _address_or_none(text)
+    return str(address) if address is not None and _is_public(address) else None
+
+
+def _address_or_none(text: str) -> IPv4Address | IPv6Address | None:
+    if len(text) > _MAX_ADDRESS_LENGTH:
+        return None
     text = _MARKERS.sub("", text.strip("\"'"))
     if match := _BRACKETED.fullmatch(text):
         text = match[1]
@@ -194,9 +306,11 @@ def _public_or_none(text: str) -> str | None:
         address = ip_address(text.partition("%")[0].partition("/")[0])
     except ValueError:
         return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return str(address) if _is_public(address) else None
+    if isinstance(address, IPv6Address):
+        if address in _NAT64:
+            return IPv4Address(address.packed[-4:])
+        return address.ipv4_mapped or address
+    return address
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:

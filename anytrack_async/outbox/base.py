@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from operator import attrgetter
-from typing import NamedTuple, Protocol, Self, TypeAlias, overload
+from typing import NamedTuple, Protocol, Self, TypeAlias, overload, runtime_checkable
 
 import attrs
 
@@ -128,6 +128,8 @@ class Claim:
         destination: name of the destination that the conversions go to.
         lease_id: identifies the lease; 0 when nothing could be claimed.
         entries: the conversions, in log order; empty when nothing could be claimed.
+        lost_leases: position → how many leases on the conversion ended without a result, because
+            the worker died or was too late; only of conversions that lost any.
         next_due: for an empty claim, when the next conversion becomes due without a new append
             (a retry, or a lease that expires), unix seconds; None if none will.
     """
@@ -135,6 +137,7 @@ class Claim:
     destination: str
     lease_id: int = 0
     entries: Entries = attrs.field(factory=Entries)
+    lost_leases: Mapping[int, int] = attrs.field(factory=dict)
     next_due: float | None = None
 
 
@@ -269,6 +272,10 @@ class Outbox(Protocol):
         are not addressed to *destination* are skipped. An expired lease counts as a failed
         attempt, because its conversions may be the reason that its worker died.
 
+        In an outbox that is shared, a conversion is isolated once two leases on it ended without a
+        result: it is claimed before all others and alone, and on its last attempt (see
+        `ServesOneClient`), no other isolated conversion is in flight in the same process.
+
         Raises:
             OutboxError: the destination is not registered.
         """
@@ -342,6 +349,24 @@ class Outbox(Protocol):
 
     async def aclose(self) -> None:
         """Close the store; its contents stay, unless they are only in memory."""
+        ...
+
+
+@runtime_checkable
+class ServesOneClient(Protocol):
+    """Optional part of an outbox that belongs to one client from before `Outbox.open` to `aclose`.
+
+    With the number of attempts it can tell which isolated conversions are on their last one: it
+    leases those one at a time, so that the conversion that ends the process is known, and no other
+    is given up.
+    """
+
+    def attach(self, max_attempts: int) -> None:
+        """Begin to serve a client with which a conversion may make *max_attempts*.
+
+        Raises:
+            OutboxError: another client has this object open; nothing has changed.
+        """
         ...
 
 

@@ -10,13 +10,19 @@ import anyio
 import httpx
 
 from anytrack_async._version import __version__
-from anytrack_async.errors import ClosedError, ConfigurationError, TransportError
+from anytrack_async.errors import (
+    ClosedError,
+    ConfigurationError,
+    ResponseLimitError,
+    TransportError,
+)
 from anytrack_async.settings.fields import check_header_value
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.errors import safe_text, service_error
 from anytrack_async.transport.httpx import HttpxEngine
 from anytrack_async.transport.message import (
     Engine,
+    LimitExceeded,
     Request,
     Response,
     TotalTimeout,
@@ -26,7 +32,6 @@ from anytrack_async.transport.message import (
 from anytrack_async.transport.retry import LimitedEngine, RetryingEngine
 from anytrack_async.transport.secrets import Secrets
 
-_TIMEOUTS_PER_EXCHANGE = 4  # from connecting to the last byte: 120 s with a timeout of 30 s
 _MAX_CACHED_URLS = 64
 _SHORTEST_URL_SECRET = 16  # characters of a segment of the base URL
 
@@ -81,7 +86,6 @@ class Session:
             require_engine(http)
         self.service = service
         self._base_url = _check_url(base_url.rstrip("/"))
-        self._timeout = http.timeout
         self._http = http
         self._transport = transport
         self._limited = limited
@@ -184,7 +188,7 @@ class Session:
 
     async def _open_engine(self) -> Engine:
         http = self._http
-        total_timeout = _TIMEOUTS_PER_EXCHANGE * http.timeout if self._limited else None
+        total_timeout = http.exchange_seconds if self._limited else http.limits.max_seconds
         if self._transport is not None:
             engine: Engine = HttpxEngine(self._transport, http, total_timeout=total_timeout)
         else:
@@ -202,8 +206,7 @@ class Session:
         try:
             response = await engine.exchange(request)
         except (httpx.RequestError, OSError) as exc:
-            description = self._secrets.mask(_describe(exc, request, self._timeout))
-            error = TransportError(description, service=self.service)
+            error = _transport_error(exc, request, self._http, self._secrets)
             if not isinstance(exc, _QUOTING_ERRORS) and not self._secrets.quoted_by(exc):
                 raise error from exc
         else:
@@ -309,11 +312,36 @@ _QUOTING_ERRORS = (httpx.LocalProtocolError, httpx.ProxyError)
 proxy that refused its credentials."""
 
 
-def _describe(exc: Exception, request: Request, timeout: float) -> str:
+_LIMITS = {
+    "max_body": "the response is larger than {:,} bytes",
+    "max_reply": "the response is larger than {:,} bytes",
+    "max_head": "the response has more than {:,} bytes of headers or of chunk sizes and trailers",
+    "max_headers": "the response has more than {:,} headers",
+    "max_informational": "the response comes after more than {:,} informational ones",
+}
+"""What a response was that exceeded a limit, by its setting."""
+
+
+def _transport_error(
+    exc: Exception, request: Request, http: HttpSettings, secrets: Secrets
+) -> TransportError:
+    message, service = secrets.mask(_describe(exc, request, http)), request.service
+    if isinstance(exc, LimitExceeded):
+        return ResponseLimitError(message, service=service, setting=exc.setting)
+    return TransportError(message, service=service)
+
+
+def _describe(exc: Exception, request: Request, http: HttpSettings) -> str:
     # Host and port are safe to show and help to find the wrong setting: a base URL never contains
     # user and password.
     host = httpx.URL(request.url).netloc.decode("ascii")
+    timeout = http.timeout
     match exc:
+        case LimitExceeded():
+            return _LIMITS[exc.setting].format(exc.limit) + (
+                " and was cut off; if the service may send so much, set "
+                f"HttpSettings(limits=ResponseLimits({exc.setting}=…))"
+            )
         case httpx.LocalProtocolError():
             return "the request is not valid HTTP, e.g. a header contains a forbidden character"
         case httpx.ProxyError():
@@ -323,7 +351,7 @@ def _describe(exc: Exception, request: Request, timeout: float) -> str:
         case httpx.ConnectTimeout():
             return f"no connection to {host} within {timeout:g} s"
         case TotalTimeout():
-            return f"no complete response within {_TIMEOUTS_PER_EXCHANGE * timeout:g} s"
+            return f"no complete response within {http.exchange_seconds:g} s"
         case httpx.TimeoutException():
             return f"no response within {timeout:g} s"
         case httpx.ConnectError():

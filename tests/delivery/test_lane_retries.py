@@ -1,12 +1,18 @@
 """Retries, dead letters and the events of a lane."""
 
+import attrs
 import pytest
 
 from anytrack_async.delivery.flow import LaneState
-from anytrack_async.events import Delivered, Retried
+from anytrack_async.delivery.settlement import BatchFailure, failed_entry
+from anytrack_async.events import DeadLettered, Delivered, Retried
 from anytrack_async.models.outcome import Outcome
+from anytrack_async.outbox.base import Entry
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
+from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry
 from tests.delivery.doubles import (
+    QUICK,
     BlockingAnswer,
     Clock,
     FakeSink,
@@ -144,3 +150,39 @@ async def test_states_are_listed_by_destination():
             "meta": LaneState.RUNNING,
         }
     assert world.dispatcher.states() == {}
+
+
+# Attempts that were used up before: by processes that died, or because the limit was lowered
+
+
+async def test_what_has_no_attempt_left_is_not_sent():
+    clock = Clock()
+    outbox = MemoryOutbox(clock=clock)
+    await outbox.open(["anytrack"])
+    await outbox.append(sales(2, "old"))
+    claim = await outbox.claim("anytrack", 2, 60)
+    await outbox.release(claim, due=clock.now, counts_as_attempt=True)
+    await outbox.append(sales(2, "new"))
+    sink = FakeSink()
+    settings = attrs.evolve(QUICK, retry=Retry(attempts=1))
+    world = World(sink, outbox=outbox, clock=clock, settings=settings)
+    async with world.open():
+        await world.until(lambda: len(world.events_of(DeadLettered)) == 2)
+        letters = await outbox.dead_letters()
+
+    assert sink.calls == [["new0", "new1"]]
+    assert [letter.conversion.event_id for letter in letters] == ["old0", "old1"]
+    assert {(letter.error, letter.attempts) for letter in letters} == {
+        ("given up after 1 attempts of at most 1", 1)
+    }
+
+
+async def test_the_dead_letter_says_that_its_worker_died():
+    entry = Entry(seq=7, conversion=sale("a"), attempts=3, accepted_at=0.0)
+    settings = DeliverySettings(retry=Retry(attempts=3))
+
+    failed = failed_entry(entry, None, BatchFailure(reason=""), settings, 1.0, lost_leases=3)
+
+    assert failed.due is None
+    assert failed.attempts == 3
+    assert "its worker died or was too late 3 times" in failed.error

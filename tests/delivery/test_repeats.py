@@ -112,3 +112,33 @@ async def test_an_equal_repeat_does_not_raise():
         await world.submit(sale("a"))
         (again,) = await world.submit(sale("a"))
         assert (await again).delivered
+
+
+# After delivery
+
+
+async def test_a_repeat_after_delivery_is_the_delivery_of_the_first_with_its_remote_id():
+    world = World(FakeSink(answer=lambda _: [Outcome.delivered("deal-7")]))
+    async with world.open():
+        (first,) = await world.submit(sale("a"))
+        await first
+        (again,) = await world.submit(sale("a"))
+        other, again_in_a_batch = await world.submit(sale("a", revenue=2), sale("a"))
+
+    assert again is again_in_a_batch is first
+    assert again.report.outcomes["anytrack"].remote_id == "deal-7"
+    assert other.report.outcomes == first.report.outcomes
+
+
+async def test_a_repeat_of_a_dead_letter_knows_that_it_was_replayed():
+    answers = [Outcome.rejected("no"), Outcome.delivered()]
+    world = World(FakeSink(answer=lambda _: [answers.pop(0)]))
+    async with world.open():
+        (first,) = await world.submit(sale("a"))
+        assert statuses(await first) == {"anytrack": "dead"}
+        await world.outbox.replay("anytrack")
+        world.dispatcher.wake()
+        (again,) = await world.submit(sale("a"))
+        assert statuses(await again) == {"anytrack": "delivered"}
+
+    assert again is not first

@@ -155,14 +155,18 @@ async def test_an_expired_token_holds_the_lane_and_a_new_one_resumes_it(
     assert [type(event) for event in diary.events] == [LaneHeld, LaneResumed]
 
 
-async def test_a_weakened_event_is_reported_once(sandbox: Sandbox, connect: Connect) -> None:
+async def test_weakened_events_are_counted(sandbox: Sandbox, connect: Connect) -> None:
     diary = Diary(Weakened)
 
     async with connect(observers=[diary]) as client:
         for number in range(3):
-            await client.submit(sale(number, user_agent=None))
+            delivery = await client.submit(sale(number, user_agent=None))
+            await delivery.at("meta")
+        meta = (await client.stats()).destinations["meta"]
 
-    assert diary.events == [
-        Weakened(destination="meta", reason="website events without user_agent")
-    ]
+    assert meta.weakened == {"website events without user_agent": 3}
+    assert sum(event.count for event in diary.events) == 3
+    assert {(event.destination, event.reason) for event in diary.events} == {
+        ("meta", "website events without user_agent")
+    }
     assert ids(sandbox, "meta").keys() == everything(3)

@@ -101,6 +101,9 @@ def test_a_name_loses_control_characters():
         IPv4Address("203.0.113.5"),
         IPv6Address("::ffff:203.0.113.5"),
         b"203.0.113.5",
+        *("203.0.113.5/32", "64:ff9b::203.0.113.5", "203.0.113.5|70.41.3.18"),
+        *("203.0.113.5\0", "\ufeff203.0.113.5\u200b", "\u200e203.0.113.5"),
+        ["10.0.0.1", None, "203.0.113.5"],
     ],
 )
 def test_the_first_public_address_is_kept(value: Any):
@@ -128,11 +131,48 @@ def test_addresses_that_are_not_public_are_left_out(value: str):
     assert public_address(value) is None
 
 
+def test_a_header_of_any_length_is_read_in_no_time():
+    """Of the parts of ``X-Forwarded-For``, which a bot can make long, the first 64 count."""
+    assert public_address("10.0.0.1," * 63 + "203.0.113.5") == "203.0.113.5"
+    assert public_address("10.0.0.1," * 64 + "203.0.113.5") is None
+    assert public_address(".abcdefgh" * 100_000 + "!") is None  # would take minutes
+
+
 @given(st.ip_addresses())
 def test_the_fast_check_accepts_only_public_addresses(address: IPv4Address | IPv6Address):
     for text in (str(address), address.exploded):
         if visitor._CERTAINLY_PUBLIC(text):
             assert visitor._is_public(address)
+
+
+groups = st.sampled_from([0, 0, 1, 0xDB8, 0x200]) | st.integers(0, 0xFFFF)
+
+
+@given(st.integers(0x2000, 0x3FFF), st.lists(groups, min_size=7, max_size=7))
+def test_the_fast_check_accepts_shortened_addresses_as_they_are_written(
+    first: int, rest: list[int]
+):
+    text = IPv6Address(":".join(f"{group:x}" for group in (first, *rest))).compressed
+
+    if visitor._CERTAINLY_PUBLIC(text):
+        assert visitor._public_or_none(text) == text
+
+
+@pytest.mark.parametrize(
+    ("address", "accepted"),
+    [
+        *(("2a00:1450:4001:82a::200e", True), ("2606:4700::6810:84e5", True), ("2a02::1", True)),
+        *(
+            ("2a02:1::0:1", False),
+            ("2a02:01::1", False),
+            ("2a02::1::2", False),
+            ("2a02:::1", False),
+        ),
+        *(("2a02:1:2:3:4:5::6", False), ("2a02::1:2:3:4:5:6", False), ("2001::1", False)),
+    ],
+)
+def test_the_fast_check_accepts_up_to_six_groups_without_zeros(address: str, accepted: bool):
+    assert bool(visitor._CERTAINLY_PUBLIC(address)) is accepted
 
 
 def test_the_fast_check_knows_every_network_of_version_4():

@@ -13,12 +13,18 @@ class Place:
     attempts: int = 0
     due: float = 0.0
     lease: int = 0
+    lost: int = 0
+    is_behind_cursor: bool = False
 
 
 @attrs.define
 class Model:
-    """All accepted conversions by order number, and their state at each destination."""
+    """All accepted conversions by order number, and their state at each destination.
 
+    *isolates*: whether conversions that lost two leases are leased alone.
+    """
+
+    isolates: bool = False
     order: list[int] = attrs.field(factory=list)
     revenue: dict[int, int] = attrs.field(factory=dict)
     places: dict[str, dict[int, Place]] = attrs.field(factory=dict)
@@ -45,21 +51,57 @@ class Model:
         places = self.places[name].values()
         return sum(place.state in ("free", "leased") for place in places)
 
-    def claimable(self, name: str, now: float) -> set[int]:
-        expired = self.expired(name, now)
+    def due(self, name: str, now: float, *, isolated: bool) -> set[int]:
+        """The numbers that are free and due: isolated conversions, or all others."""
         return {
             number
             for number, place in self.places[name].items()
-            if (place.state == "free" and place.due <= now)
-            or (place.state == "leased" and place.lease in expired)
+            if place.state == "free" and place.due <= now and self.is_isolated(place) is isolated
         }
 
-    def release(self, name: str, lease: int, due: float, counts_as_attempt: bool) -> None:
+    def is_isolated(self, place: Place) -> bool:
+        return self.isolates and place.lost >= 2
+
+    def expire(self, name: str, limit: int, now: float) -> None:
+        """Expire leases, the first first, while fewer than *limit* behind the cursor are due."""
+        for until, lease in sorted(
+            (self.leases[name, id_], id_) for id_ in self.expired(name, now)
+        ):
+            due = self.due(name, now, isolated=False)
+            if sum(self.places[name][number].is_behind_cursor for number in due) >= limit:
+                return
+            self.release(name, lease, until, counts_as_attempt=True, is_lost=True)
+
+    def isolated_in_flight(self, now: float) -> bool:
+        return any(
+            place.state == "leased"
+            and self.is_isolated(place)
+            and self.leases[name, place.lease] > now
+            for name, places in self.places.items()
+            for place in places.values()
+        )
+
+    def claimable(self, name: str, limit: int, now: float) -> tuple[set[int], int]:
+        """The numbers that a claim may contain, and how many it contains; expires leases."""
+        for _ in range(2):
+            isolated = self.due(name, now, isolated=True)
+            if isolated and not self.isolated_in_flight(now):
+                return isolated, 1
+            self.expire(name, limit, now)
+            due = self.due(name, now, isolated=False)
+            if due:
+                return due, min(limit, len(due))
+        return set(), 0
+
+    def release(
+        self, name: str, lease: int, due: float, *, counts_as_attempt: bool, is_lost: bool = False
+    ) -> None:
         del self.leases[name, lease]
         for place in self.places[name].values():
             if place.state == "leased" and place.lease == lease:
                 place.state, place.due = "free", due
                 place.attempts += counts_as_attempt
+                place.lost += is_lost
 
     def next_due(self, name: str) -> float | None:
         moments = [place.due for place in self.places[name].values() if place.state == "free"]

@@ -35,6 +35,7 @@ class Machine(RuleBasedStateMachine):
     """Drives an outbox and the model."""
 
     claims = Bundle("claims")
+    isolates = False
 
     def make(self, folder: Path, clock: Clock) -> Any:
         raise NotImplementedError
@@ -44,7 +45,7 @@ class Machine(RuleBasedStateMachine):
         self.clock = Clock()
         self.folder = Path(tempfile.mkdtemp())
         self.outbox = self.make(self.folder, self.clock)
-        self.model = Model()
+        self.model = Model(isolates=self.isolates)
         self._portal = start_blocking_portal()
         self.portal = self._portal.__enter__()
 
@@ -95,24 +96,29 @@ class Machine(RuleBasedStateMachine):
         if name not in self.model.places:
             return Claim(destination=name)
         model, now = self.model, self.clock.now
-        claimable = model.claimable(name, now)
+        claimable, count = model.claimable(name, limit, now)
         claim = self.call(self.outbox.claim, name, limit, 10.0)
 
         numbers = [int(entry.conversion.order_id) for entry in claim.entries]
-        assert len(numbers) == min(limit, len(claimable))
+        assert len(numbers) == count
         assert set(numbers) <= claimable
         assert numbers == sorted(numbers, key=model.order.index)
         if not numbers:
-            assert (claim.lease_id, claim.next_due) == (0, model.next_due(name))
+            due = now + 0.02 if model.due(name, now, isolated=True) else model.next_due(name)
+            assert (claim.lease_id, claim.next_due) == (0, due)
             return claim
-        for lease in {model.places[name][number].lease for number in numbers} - {0}:
-            if (name, lease) in model.leases:
-                model.release(name, lease, model.leases[name, lease], counts_as_attempt=True)
+        lost = {
+            entry.seq: model.places[name][number].lost
+            for entry, number in zip(claim.entries, numbers, strict=True)
+        }
+        if self.isolates:
+            assert claim.lost_leases == {seq: leases for seq, leases in lost.items() if leases}
         model.leases[name, claim.lease_id] = now + 10.0
         for entry, number in zip(claim.entries, numbers, strict=True):
             place = model.places[name][number]
             assert entry.attempts == place.attempts
             place.state, place.lease = "leased", claim.lease_id
+            place.is_behind_cursor = True
         return claim
 
     @rule(claim=claims, fates=st.lists(st.sampled_from(["done", "dead", "retry"]), max_size=12))
@@ -140,6 +146,7 @@ class Machine(RuleBasedStateMachine):
             place.state = {"retry": "free"}.get(fate, fate)
             place.due = self.clock.now + 5
             place.attempts += fate != "done"
+            place.lost = 0
 
     @rule(claim=claims, delay=DELAYS, counts_as_attempt=st.booleans())
     def release(self, claim: Claim, delay: float, counts_as_attempt: bool) -> None:
@@ -149,7 +156,9 @@ class Machine(RuleBasedStateMachine):
         )
         assert released is ((claim.destination, claim.lease_id) in self.model.leases)
         if released:
-            self.model.release(claim.destination, claim.lease_id, due, counts_as_attempt)
+            self.model.release(
+                claim.destination, claim.lease_id, due, counts_as_attempt=counts_as_attempt
+            )
 
     @rule(claim=claims)
     def renew(self, claim: Claim) -> None:
@@ -168,7 +177,7 @@ class Machine(RuleBasedStateMachine):
         ids = None if numbers is None else [f"sale:{number}" for number in numbers]
         assert self.call(self.outbox.replay, name, ids) == len(dead)
         for place in dead:
-            place.state, place.attempts, place.due = "free", 0, self.clock.now
+            place.state, place.attempts, place.due, place.lost = "free", 0, self.clock.now, 0
 
     @rule(remember=st.sampled_from([1e9, 1e9, 0.0]))
     def prune(self, remember: float) -> None:
@@ -255,6 +264,8 @@ class MemoryMachine(Machine):
 
 
 class SQLiteMachine(Machine):
+    isolates = True
+
     def make(self, folder: Path, clock: Clock) -> Any:
         return SQLiteOutbox(folder / "outbox.db", capacity=CAPACITY, clock=clock)
 

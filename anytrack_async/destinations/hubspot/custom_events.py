@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from anytrack_async.destinations.confirmation import confirms, confirms_without_body
 from anytrack_async.destinations.hubspot.mapping import to_custom_event
 from anytrack_async.destinations.hubspot.portal import Portal
-from anytrack_async.destinations.hubspot.problem import BatchOutcomes, HubSpotError, ProblemKind
+from anytrack_async.destinations.hubspot.problem import (
+    BatchOutcomes,
+    HubSpotError,
+    Problem,
+    ProblemKind,
+)
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import DELIVERED, Outcome
+from anytrack_async.transport.message import Response
 
 _NO_IDENTITY = Outcome.rejected(
     "a custom event needs the customer's e-mail address, or custom_data['hubspotutk']",
@@ -18,7 +25,9 @@ _NO_IDENTITY = Outcome.rejected(
 )
 
 # If a single event was sent, the response is about this event.
-_DECIDED_IF_ALONE = (ProblemKind.REJECTED, ProblemKind.BATCH_REJECTED, ProblemKind.EXISTS)
+_DECIDED_IF_ALONE = (ProblemKind.REJECTED, ProblemKind.EXISTS)
+
+_OWN_FIELDS = ("completedAt", "requestedAt", "startedAt", "results")
 
 
 async def send_custom_events(
@@ -60,7 +69,8 @@ def _map(batch: BatchOutcomes, settings: HubSpotSettings) -> dict[str, dict[str,
 
 async def _send(portal: Portal, batch: BatchOutcomes, inputs: dict[str, dict[str, Any]]) -> None:
     try:
-        await portal.write(portal.paths.events, list(inputs.values()), counted=False)
+        response = await portal.write(portal.paths.events, list(inputs.values()), counted=False)
+        _check_confirmation(portal, response)
     except HubSpotError as exc:
         problem = exc.problem
         alone = len(inputs) == 1 and problem.kind in _DECIDED_IF_ALONE
@@ -70,3 +80,14 @@ async def _send(portal: Portal, batch: BatchOutcomes, inputs: dict[str, dict[str
             batch.record_problem(event_id, problem)
     else:
         batch.by_event_id |= dict.fromkeys(inputs, DELIVERED)
+
+
+def _check_confirmation(portal: Portal, response: Response) -> None:
+    """Raise `HubSpotError` if *response*, a 2xx, is not HubSpot's: usually it has no body."""
+    if confirms_without_body(response):
+        return
+    if not confirms(response, _OWN_FIELDS):
+        message = f"the response (status {response.status}) does not confirm the events"
+        problem = Problem(kind=ProblemKind.UNAVAILABLE, message=message, status=response.status)
+        raise HubSpotError(problem, response.content)
+    portal.confirmations.report_response(response)

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeAlias
 
 import attrs
 
+from anytrack_async.destinations.confirmation import confirms_without_body
 from anytrack_async.destinations.hubspot.mapping import to_contact, to_deal
 from anytrack_async.destinations.hubspot.portal import Portal
 from anytrack_async.destinations.hubspot.problem import (
@@ -31,12 +32,19 @@ from anytrack_async.destinations.hubspot.responses import (
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
+from anytrack_async.transport.message import Response
 
 Link: TypeAlias = tuple[str, str]
 """Ids of a deal and its contact."""
 
+_UNKNOWN_ID = ""
+"""In place of the id of a record that HubSpot wrote without returning its id."""
+
 _SETTING_OF_PROPERTY = {"pipeline": ("pipeline", "pipeline"), "dealstage": ("stage", "stages")}
 """Deal property → noun for its value, and the setting that the value comes from."""
+
+_PERMANENT_FOR_LINKS = (ProblemKind.REJECTED, ProblemKind.INCONCLUSIVE)
+"""HubSpot accepted the deal, so an inconclusive refusal of its contact or link is about these."""
 
 _log = logging.getLogger("anytrack_async.hubspot")
 
@@ -112,7 +120,7 @@ class DealBatch(BatchOutcomes):
 
         If that is permanent, the deal counts as delivered: a bad contact must not lose it.
         """
-        if problem.kind is ProblemKind.REJECTED:
+        if problem.kind in _PERMANENT_FOR_LINKS:
             _log.warning("hubspot: deal of conversion %s has no contact: %s", event_id, problem)
         else:
             message = f"the deal was written but is not linked to its contact: {problem.message}"
@@ -134,7 +142,7 @@ async def upsert(portal: Portal, object_type: str, inputs: Sequence[dict[str, An
     while inputs:
         try:
             response = await portal.write(portal.paths.upsert(object_type), inputs)
-            result = read_batch_result(inputs, portal.read_batch_response(response))
+            result = _read_result(portal, inputs, response)
         except HubSpotError as exc:
             problems = failed_inputs(inputs, exc.problem, json_or_none(exc.content))
             if not problems:
@@ -145,6 +153,15 @@ async def upsert(portal: Portal, object_type: str, inputs: Sequence[dict[str, An
         else:
             return attrs.evolve(result, problems=result.problems | failed)
     return BatchResult(problems=failed)
+
+
+def _read_result(
+    portal: Portal, inputs: Sequence[dict[str, Any]], response: Response
+) -> BatchResult:
+    if not confirms_without_body(response):
+        return read_batch_result(inputs, portal.read_batch_response(response))
+    portal.confirmations.report_response(response)
+    return BatchResult(record_ids={item["objectWriteTraceId"]: _UNKNOWN_ID for item in inputs})
 
 
 def _record_deals(
@@ -159,8 +176,8 @@ def _record_deals(
             batch.record_problem(event_id, problem)
             continue
         deal_id = problem.record_id if problem else result.record_ids[event_id]
-        batch.by_event_id[event_id] = Outcome.delivered(deal_id)
-        if deal_id is not None:
+        batch.by_event_id[event_id] = Outcome.delivered(deal_id or None)
+        if deal_id:
             deal_ids[event_id] = deal_id
     return deal_ids
 
@@ -214,6 +231,8 @@ def _record_contacts(
         trace_id = batch.contacts[email]["objectWriteTraceId"]
         problem = result.problems.get(trace_id)
         contact_id = problem.record_id if problem else result.record_ids[trace_id]
+        if contact_id == _UNKNOWN_ID:
+            problem = _CONTACT_WITHOUT_ID
         if problem is None or (problem.kind is ProblemKind.EXISTS and contact_id):
             links[event_id] = (deal_id, str(contact_id))
             continue
@@ -248,6 +267,9 @@ async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
     inputs = [{"from": {"id": deal}, "to": {"id": contact}} for deal, contact in unique]
     try:
         response = await portal.write(portal.paths.associate, inputs, counted=False)
+        if confirms_without_body(response):
+            portal.confirmations.report_response(response)
+            return {}
         return link_problems(unique, portal.read_batch_response(response))
     except HubSpotError as exc:
         return _failed_links(unique, exc)
@@ -271,6 +293,9 @@ def link_problems(links: Sequence[Link], body: Any) -> dict[Link, Problem]:
     return {pair: problem for pair, problem in problems.items() if problem.kind is not exists}
 
 
+_CONTACT_WITHOUT_ID = Problem(
+    kind=ProblemKind.REJECTED, message="HubSpot confirmed the contact without its id"
+)
 _LINK_UNACCOUNTED = Problem(
     kind=ProblemKind.RETRY_LATER,
     code=UNACCOUNTED,
@@ -288,7 +313,7 @@ def _failed_links(links: Sequence[Link], error: HubSpotError) -> dict[Link, Prob
         problem = attrs.evolve(problem, kind=ProblemKind.REJECTED, advice="")
     if problem.kind is ProblemKind.EXISTS:
         return {}
-    rejected = problem.kind is ProblemKind.REJECTED
+    rejected = problem.kind in _PERMANENT_FOR_LINKS
     if problem.kind is ProblemKind.RETRY_LATER or (rejected and len(links) == 1):
         return dict.fromkeys(links, problem)
     if rejected:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -18,7 +19,7 @@ import orjson
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, PropertySource
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.customer import MAX_EMAIL, is_email
+from anytrack_async.models.customer import MAX_EMAIL, UNUSABLE, is_email
 from anytrack_async.models.validators import encodable
 
 EVENT_ID_PROPERTY = "anytrack_event_id"
@@ -125,11 +126,22 @@ def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, A
 
 def first_email(addresses: Iterable[str]) -> str | None:
     """Return the first valid address in *addresses*, in lower case; None if none is valid."""
-    for address in addresses:
-        email = address.strip().lower()
-        if len(email) <= MAX_EMAIL and is_email(email) and not _REFUSED_EMAIL.fullmatch(email):
-            return email
-    return None
+    return next(filter(None, map(_key_or_none, addresses)), None)
+
+
+@lru_cache(maxsize=1024)  # asked twice for each conversion: see `count_weaknesses`
+def _key_or_none(address: str) -> str | None:
+    email = address.strip().lower()
+    usable = len(email) <= MAX_EMAIL and is_email(email) and not _REFUSED_EMAIL.fullmatch(email)
+    return email if usable else None
+
+
+def count_weaknesses(conversions: Iterable[Conversion]) -> Mapping[str, int]:
+    """Return how many of *conversions* have e-mail addresses that HubSpot does not accept."""
+    customers = (conversion.customer for conversion in conversions)
+    addresses = [customer.email for customer in customers if customer and customer.email]
+    count = sum(first_email(emails) is None for emails in addresses)
+    return {UNUSABLE["email"]: count} if count else {}
 
 
 # Custom events

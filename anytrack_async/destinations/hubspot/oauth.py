@@ -155,7 +155,7 @@ class Credentials:
 def _refused(response: Response) -> Problem:
     problem = read_problem(response.status, response.headers, response.content)
     # HubSpot answers 400 to an unknown refresh token or secret: that needs an operator.
-    rejected = problem.kind is ProblemKind.REJECTED
+    rejected = problem.kind in (ProblemKind.REJECTED, ProblemKind.INCONCLUSIVE)
     return attrs.evolve(
         problem,
         kind=ProblemKind.NEEDS_OPERATOR if rejected else problem.kind,

@@ -10,6 +10,7 @@ import anyio
 import attrs
 import orjson
 
+from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.hubspot.oauth import Credentials
 from anytrack_async.destinations.hubspot.problem import SERVICE, HubSpotError, Problem, ProblemKind
 from anytrack_async.destinations.hubspot.rate_limit import RateLimiter, reported_limits
@@ -40,6 +41,7 @@ class Portal:
         credentials: the access token to send.
         rate_limiter: limits the request rate.
         zone: the portal's time zone, None until it is known.
+        confirmations: reports the first response that confirms in other words than documented.
     """
 
     def __init__(self, settings: HubSpotSettings, transport: Transport | None) -> None:
@@ -50,6 +52,7 @@ class Portal:
         self.credentials = Credentials(settings, self._session, self.paths.token)
         self.rate_limiter = RateLimiter(lambda: self.credentials.identity, settings)
         self.zone: tzinfo | None = settings.time_zone
+        self.confirmations = Confirmations(SERVICE)
 
     async def write(self, path: Path, inputs: Sequence[Any], *, counted: bool = True) -> Response:
         """Send one batch and return the response, a 2xx.

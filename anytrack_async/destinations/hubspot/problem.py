@@ -17,6 +17,7 @@ import orjson
 
 from anytrack_async.destinations.sink import (
     BatchRejected,
+    Inconclusive,
     NeedsOperator,
     SinkSignal,
     Throttled,
@@ -63,6 +64,8 @@ class ProblemKind(Enum):
     """These inputs may succeed after `Problem.retry_after` seconds; others are not affected."""
     UNAVAILABLE = "unavailable"
     """HubSpot failed or did not answer."""
+    INCONCLUSIVE = "inconclusive"
+    """An input may be bad, or HubSpot may refuse every input: only a split can tell."""
     BATCH_REJECTED = "batch rejected"
     """The batch is too large, or one input is bad and HubSpot does not say which."""
 
@@ -142,18 +145,24 @@ def to_outcome(problem: Problem) -> Outcome:
             return Outcome.retry(reason, code=code, after=problem.retry_after)
 
 
-def to_signal(problem: Problem) -> SinkSignal:
-    """Return the signal for a batch that met *problem*."""
+def to_signal(problem: Problem, *, alone: bool = False) -> SinkSignal:
+    """Return the signal for a batch that met *problem*.
+
+    Args:
+        problem: the problem.
+        alone: whether a single conversion met it, so that the batch cannot be split.
+    """
     reason, code = str(problem), problem.code
     match problem.kind:
         case ProblemKind.THROTTLED:
             return Throttled(reason, after=problem.retry_after or 0.0, code=code)
         case ProblemKind.NEEDS_OPERATOR:
             return NeedsOperator(reason, cause=problem.cause, code=code)
-        case ProblemKind.REJECTED | ProblemKind.EXISTS | ProblemKind.BATCH_REJECTED:
-            return BatchRejected(reason, code=code)
-        case _:
+        case ProblemKind.INCONCLUSIVE | ProblemKind.BATCH_REJECTED if alone:
+            return Inconclusive(reason, code=code)
+        case ProblemKind.RETRY_LATER | ProblemKind.UNAVAILABLE:
             return Unavailable(reason, code=code)
+    return BatchRejected(reason, code=code)
 
 
 _ERRORS: Mapping[ProblemKind, type[ServiceError]] = {
@@ -183,6 +192,7 @@ _FOR_THE_LANE = frozenset(
     {
         ProblemKind.NEEDS_OPERATOR,
         ProblemKind.BATCH_REJECTED,
+        ProblemKind.INCONCLUSIVE,
         ProblemKind.THROTTLED,
         ProblemKind.UNAVAILABLE,
     }
@@ -225,7 +235,7 @@ class BatchOutcomes:
         changes nothing.
         """
         outcomes = [self.by_event_id.get(conversion.event_id) for conversion in self.conversions]
-        signal = to_signal(problem)
+        signal = to_signal(problem, alone=outcomes.count(None) == 1)
         if any(outcomes) and not isinstance(signal, BatchRejected):
             signal.outcomes = outcomes
         return signal

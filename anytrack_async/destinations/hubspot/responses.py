@@ -37,6 +37,19 @@ _LOCK_SECONDS = 2.0
 _WRONG_PATH = (404, 405, 410, 415)
 _NEEDS_OPERATOR = (401, 402, 403)
 
+_ABOUT_INPUTS = frozenset(
+    {
+        *("VALIDATION_ERROR", "MISSING_REQUIRED_PROPERTY", "MISSING_CONDITIONAL_REQUIRED_PROPERTY"),
+        *("INVALID_OPTION", "INVALID_NUMBER", "INVALID_DATE", "INVALID_EMAIL", "INVALID_LONG"),
+        *("OBJECT_NOT_FOUND", PROPERTY_MISSING),
+    }
+)
+"""Categories that say that an input is bad; any other may be about the request as a whole."""
+
+_names_access = re.compile(
+    r"(?i)\bscopes?\b|permission|not authori[sz]ed|unauthori[sz]ed|forbidden|access token"
+).search
+
 _KIND_BY_CATEGORY: Mapping[str, ProblemKind] = {
     "CONFLICT": ProblemKind.EXISTS,
     "OBJECT_ALREADY_EXISTS": ProblemKind.EXISTS,
@@ -88,7 +101,7 @@ def read_problem(
         # Our paths name no records, so no conversion is at fault: a setting is wrong.
         advice = "check HubSpotSettings(api_version=…, base_url=…)"
         return _wrong_configuration(problem, advice)
-    return _check_setup(attrs.evolve(problem, kind=_kind(status, problem.code)))
+    return _check_setup(attrs.evolve(problem, kind=_kind(status, problem)))
 
 
 def read_item_error(error: Mapping[str, Any]) -> Problem:
@@ -117,7 +130,7 @@ def json_or_none(content: bytes) -> Any:
         return None
 
 
-def _kind(status: int, category: str | None) -> ProblemKind:
+def _kind(status: int, problem: Problem) -> ProblemKind:
     if status in _NEEDS_OPERATOR:
         return ProblemKind.NEEDS_OPERATOR
     if status == 409:
@@ -126,7 +139,17 @@ def _kind(status: int, category: str | None) -> ProblemKind:
         return ProblemKind.BATCH_REJECTED
     if status in (408, 425) or status >= 500 or status < 400:
         return ProblemKind.UNAVAILABLE
-    return _KIND_BY_CATEGORY.get(category or "", ProblemKind.REJECTED)
+    return _kind_by_content(problem)
+
+
+def _kind_by_content(problem: Problem) -> ProblemKind:
+    category = problem.code or ""
+    if category in _KIND_BY_CATEGORY:
+        return _KIND_BY_CATEGORY[category]
+    if category in _ABOUT_INPUTS or problem.property_name:
+        return ProblemKind.REJECTED
+    about_access = _names_access(problem.message)
+    return ProblemKind.NEEDS_OPERATOR if about_access else ProblemKind.INCONCLUSIVE
 
 
 def _check_setup(problem: Problem) -> Problem:
@@ -250,6 +273,7 @@ def failed_inputs(inputs: Inputs, problem: Problem, body: Any) -> dict[str, Prob
 
     These are the inputs that the errors in *body* name; or all inputs, if there is only one or the
     records are locked. Empty if the problem is not about an input, or HubSpot does not say which.
+    The problem of a single input stays INCONCLUSIVE if it need not be about the input.
     """
     problem = mask_values(inputs, problem)
     if problem.kind is ProblemKind.RETRY_LATER:
@@ -257,6 +281,7 @@ def failed_inputs(inputs: Inputs, problem: Problem, body: Any) -> dict[str, Prob
     if problem.kind not in (
         ProblemKind.REJECTED,
         ProblemKind.EXISTS,
+        ProblemKind.INCONCLUSIVE,
         ProblemKind.BATCH_REJECTED,
     ):
         return {}
@@ -264,7 +289,7 @@ def failed_inputs(inputs: Inputs, problem: Problem, body: Any) -> dict[str, Prob
     _attribute(_InputIndex(inputs), result, objects_in(body, "errors"))
     if not result.problems and len(inputs) == 1:
         too_large = problem.kind is ProblemKind.BATCH_REJECTED  # and cannot be halved
-        kind = ProblemKind.REJECTED if too_large else problem.kind
+        kind = ProblemKind.INCONCLUSIVE if too_large else problem.kind
         result.problems[inputs[0]["objectWriteTraceId"]] = attrs.evolve(problem, kind=kind)
     return _mask_own_values(inputs, result.problems)
 

@@ -179,6 +179,9 @@ def _property_names(settings: HubSpotSettings) -> list[str]:
     return list(dict.fromkeys([*DEAL_PROPERTIES, *configured]))
 
 
+_OBJECTIONS = (ProblemKind.REJECTED, ProblemKind.INCONCLUSIVE, ProblemKind.BATCH_REJECTED)
+
+
 async def _check_scopes(portal: Portal, object_type: str, path: Path) -> Finding:
     """Check by an empty batch, which writes nothing, whether the token has the scope to write."""
     name = f"scopes: {object_type}"
@@ -186,7 +189,7 @@ async def _check_scopes(portal: Portal, object_type: str, path: Path) -> Finding
         await portal.write(path, [])
     except HubSpotError as exc:
         # HubSpot checks the scope first. If it objects to the empty batch, the token has it.
-        if exc.problem.kind not in (ProblemKind.REJECTED, ProblemKind.BATCH_REJECTED):
+        if exc.problem.kind not in _OBJECTIONS:
             return Finding(name=name, ok=False, message=str(exc.problem))
     return Finding(name=name, ok=True, message=f"the token may write {object_type}")
 

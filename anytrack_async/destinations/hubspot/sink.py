@@ -9,7 +9,7 @@ import anyio
 
 from anytrack_async.destinations.hubspot.custom_events import send_custom_events
 from anytrack_async.destinations.hubspot.deals import write_deals
-from anytrack_async.destinations.hubspot.mapping import validate_source
+from anytrack_async.destinations.hubspot.mapping import count_weaknesses, validate_source
 from anytrack_async.destinations.hubspot.portal import Portal
 from anytrack_async.destinations.hubspot.problem import SERVICE, HubSpotError, to_signal
 from anytrack_async.destinations.hubspot.settings import (
@@ -26,10 +26,12 @@ from anytrack_async.destinations.sink import (
     SetupStep,
     SinkLimits,
     SinkSignal,
+    Unavailable,
 )
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.events import LoggingObserver, Observer, Weakened
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.outcome import Outcome
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.transport.message import Transport
 
 _BATCH_SIZE = 100
@@ -76,6 +78,7 @@ class HubSpotSink:
         # The settings with ids in place of labels; None until they are looked up.
         self._resolved = None if self._has_labels else settings
         self._resolving = anyio.Lock()
+        self._observer: Observer = LoggingObserver()
         self._limits = SinkLimits(
             batch=_BATCH_SIZE,
             concurrency=_CONCURRENCY,
@@ -100,6 +103,10 @@ class HubSpotSink:
         """Always ``"hubspot"``."""
         return SERVICE
 
+    def set_observer(self, observer: Observer, /) -> None:
+        """Report `Weakened` and `UnusualConfirmation` to *observer* instead of the log."""
+        self._observer = self._portal.confirmations.observer = observer
+
     @property
     def limits(self) -> SinkLimits:
         """Batches of 100, six at once; the rate limiter spaces smaller batches."""
@@ -111,6 +118,7 @@ class HubSpotSink:
         Raises:
             Throttled: one of HubSpot's limits is reached.
             BatchRejected: HubSpot refuses the batch and does not say which conversion caused it.
+            Inconclusive: HubSpot refuses a single conversion and does not say that it is at fault.
             NeedsOperator: the token is refused or lacks a scope (``cause="credentials"``), or the
                 portal lacks a pipeline, stage or property (``cause="configuration"``).
             Unavailable: HubSpot is down or did not respond.
@@ -120,14 +128,32 @@ class HubSpotSink:
         for start in range(0, len(batch), _BATCH_SIZE):
             part = batch[start : start + _BATCH_SIZE]
             try:
-                outcomes += await self._write(self._portal, part, settings)
+                written = await self._write(self._portal, part, settings)
+                self._report_weaknesses(part, written)
+                outcomes += written
             except SinkSignal as signal:
+                if not isinstance(signal, BatchRejected):  # else all of it is sent again
+                    self._report_weaknesses(part, signal.outcomes)
                 if isinstance(signal, NeedsOperator) and self._has_labels:
                     self._resolved = None  # a stage may have been removed: look up labels again
                 if not isinstance(signal, BatchRejected):
                     signal.outcomes = _pad([*outcomes, *signal.outcomes], len(batch))
                 raise
         return outcomes
+
+    def _report_weaknesses(
+        self, conversions: Sequence[Conversion], outcomes: Sequence[Outcome | None]
+    ) -> None:
+        if self._settings.mode == "deals" and not self._settings.contacts:
+            return
+        # A conversion that will be sent again is reported then.
+        final = [
+            conversion
+            for conversion, outcome in zip(conversions, outcomes, strict=False)
+            if outcome is not None and outcome.status is not Status.RETRY
+        ]
+        for kind, count in count_weaknesses(final).items():
+            self._observer.notify(Weakened(destination=self.name, reason=kind, count=count))
 
     async def setup(self, *, dry_run: bool = False) -> list[SetupStep]:
         """Create the missing deal properties and leave existing ones unchanged.
@@ -188,7 +214,10 @@ class HubSpotSink:
             pipelines = await self._portal.read(self._portal.paths.pipelines)
             return resolve_pipelines(self._settings, pipelines)
         except HubSpotError as exc:
-            raise to_signal(exc.problem) from exc
+            signal = to_signal(exc.problem)
+            if isinstance(signal, BatchRejected):  # the request was about no conversion
+                signal = Unavailable(signal.reason, code=signal.code)
+            raise signal from exc
         except ConfigurationError as exc:
             # Every deal would be rejected: the lane holds until settings or portal are fixed.
             raise NeedsOperator(str(exc), cause="configuration", code="CONFIGURATION") from exc

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self
 
@@ -22,6 +23,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.destinations.meta.event import to_events
 from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.meta.user_data import Weaknesses
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 
@@ -58,20 +60,24 @@ class Chunk(NamedTuple):
     Attributes:
         indexes: the position of each event in the batch.
         encoded: the events as JSON, separated by commas.
+        weaknesses: kind → how many of the events Meta matches less well.
     """
 
     indexes: Sequence[int]
     encoded: bytes
+    weaknesses: Mapping[str, int] = {}
 
     @classmethod
-    def of(cls, events: Mapping[int, Mapping[str, Any]]) -> Self:
+    def of(
+        cls, events: Mapping[int, Mapping[str, Any]], weaknesses: Mapping[str, int] | None = None
+    ) -> Self:
         """Encode *events*, index → event.
 
         Raises:
             TypeError: JSON cannot hold one of them.
         """
         # Slicing copies: orjson's own result keeps up to twice its length in memory.
-        return cls(tuple(events), orjson.dumps([*events.values()])[1:-1])
+        return cls(tuple(events), orjson.dumps([*events.values()])[1:-1], weaknesses or {})
 
 
 def split_into_requests(chunks: Iterable[Chunk], max_bytes: int) -> Iterator[list[Chunk]]:
@@ -217,21 +223,27 @@ def _too_old(event: Mapping[str, Any], now: float) -> Refusal | None:
     return Refusal("2804003", f"too old: Meta takes this event for {days} days after it happened")
 
 
-def find_weakness(event: Mapping[str, Any]) -> str | None:
-    """Return why Meta will match or use *event* less well, if there is a reason."""
-    return next(iter(find_weaknesses((event,))), None)
+def count_weaknesses(events: Collection[Mapping[str, Any]], found: Weaknesses) -> Mapping[str, int]:
+    """Return how many of *events* Meta will match or use less well, kind → events.
 
-
-def find_weaknesses(events: Iterable[Mapping[str, Any]]) -> dict[str, None]:
-    """Return the `find_weakness` of *events*, each text once, as keys in order."""
-    weaknesses: dict[str, None] = {}
+    Args:
+        events: mapped events that will be sent.
+        found: what the mapping found, also in other events.
+    """
+    kinds = _customer_weaknesses(events, found) if found else []
     for event in events:
         if event["action_source"] == "website":
             if "client_user_agent" not in event["user_data"]:
-                weaknesses["website events without user_agent"] = None
+                kinds.append("website events without user_agent")
             elif "event_source_url" not in event:
-                weaknesses["website events without an http(s) page_url"] = None
-    return weaknesses
+                kinds.append("website events without an http(s) page_url")
+    return Counter(kinds) if kinds else {}
+
+
+def _customer_weaknesses(events: Iterable[Mapping[str, Any]], found: Weaknesses) -> list[str]:
+    users = {id(event["user_data"]) for event in events}
+    distinct = {(id(user), kind) for user, kind in found}  # both names may be unusable
+    return [kind for user, kind in distinct if user in users]
 
 
 # Encoding
@@ -242,21 +254,26 @@ class Encoder:
 
     Args:
         settings: event names, sources and limits.
-        warn: called with each weakness of an event that is sent all the same.
     """
 
-    def __init__(self, settings: MetaSettings, warn: Callable[[str], None]) -> None:
+    def __init__(self, settings: MetaSettings) -> None:
         self.max_event_bytes = max_event_bytes(settings)
         self._settings = settings
-        self._warn = warn
         # One batch at a time: two batches in turns would both be ready only when the last one is,
         # and the first request would leave twice as late.
         self._lock = anyio.Lock(fast_acquire=True)
 
-    async def encode(self, batch: Sequence[Conversion], outcomes: _Outcomes) -> list[Chunk]:
+    async def encode(
+        self, batch: Sequence[Conversion], outcomes: _Outcomes, weaknesses: Counter[str]
+    ) -> list[Chunk]:
         """Return the events of *batch*; reject in *outcomes* those that cannot be sent.
 
         Other tasks get their turn after every `EVENTS_PER_TURN` events.
+
+        Args:
+            batch: the conversions.
+            outcomes: one per conversion; gets those of the rejected ones.
+            weaknesses: gets those of the rejected conversions; the others' are in the chunks.
         """
         chunks: list[Chunk] = []
         async with self._lock:
@@ -266,10 +283,14 @@ class Encoder:
                     await checkpoint()
                 conversions = batch[start : start + SLICE]
                 indexes = range(start, start + len(conversions))
-                events = self._map(conversions, indexes, now, outcomes)
-                self._check(events, now, outcomes)
+                events, found = self._map(conversions, indexes, now, outcomes)
+                refused = self._refuse(events, now, outcomes)
+                if refused and found:
+                    weaknesses.update(_customer_weaknesses(refused, found))
                 if events:
-                    chunks += self._encode(events, outcomes)
+                    chunks += self._encode(
+                        events, count_weaknesses(events.values(), found), outcomes
+                    )
         return chunks
 
     def _map(
@@ -278,37 +299,48 @@ class Encoder:
         indexes: Sequence[int],
         now: float,
         outcomes: _Outcomes,
-    ) -> _Events:
+    ) -> tuple[_Events, Weaknesses]:
+        found: Weaknesses = []
         try:
-            return dict(zip(indexes, to_events(conversions, self._settings, now=now), strict=True))
+            mapped = to_events(conversions, self._settings, now=now, weaknesses=found)
+            return dict(zip(indexes, mapped, strict=True)), found
         except Exception as exc:  # from the caller's `MetaSettings.event_name`
             if len(conversions) == 1:
                 outcomes[indexes[0]] = _unmappable(exc)
-                return {}
+                return {}, []
         # One conversion of the slice is to blame: map them one at a time to find it.
         events: _Events = {}
+        found = []
         for index, conversion in zip(indexes, conversions, strict=True):
-            events |= self._map((conversion,), (index,), now, outcomes)
-        return events
+            event, weaknesses = self._map((conversion,), (index,), now, outcomes)
+            events |= event
+            found += weaknesses
+        return events, found
 
-    def _check(self, events: _Events, now: float, outcomes: _Outcomes) -> None:
+    def _refuse(self, events: _Events, now: float, outcomes: _Outcomes) -> list[dict[str, Any]]:
+        """Take those that Meta would refuse out of *events*, and return them."""
+        refused = []
         for index, refusal in find_refusals(events, now).items():
             outcomes[index] = Outcome.rejected(refusal.reason, code=refusal.code)
-            del events[index]
-        for weakness in find_weaknesses(events.values()):
-            self._warn(weakness)
+            refused.append(events.pop(index))
+        return refused
 
-    def _encode(self, events: _Events, outcomes: _Outcomes) -> list[Chunk]:
+    def _encode(
+        self, events: _Events, weaknesses: Mapping[str, int], outcomes: _Outcomes
+    ) -> list[Chunk]:
         with suppress(TypeError):  # one event cannot be encoded; the others must still go out
-            chunk = Chunk.of(events)
+            chunk = Chunk.of(events, weaknesses)
             if len(chunk.encoded) <= self.max_event_bytes:
                 return [chunk]
-        return list(self._encode_one_at_a_time(events, outcomes))
+        return list(self._encode_one_at_a_time(events, weaknesses, outcomes))
 
-    def _encode_one_at_a_time(self, events: _Events, outcomes: _Outcomes) -> Iterator[Chunk]:
+    def _encode_one_at_a_time(
+        self, events: _Events, weaknesses: Mapping[str, int], outcomes: _Outcomes
+    ) -> Iterator[Chunk]:
         for index, event in events.items():
             try:
-                yield Chunk.of({index: event})
+                yield Chunk.of({index: event}, weaknesses)
+                weaknesses = {}  # counted with the first chunk
             except TypeError as exc:
                 outcomes[index] = _unmappable(exc)
 

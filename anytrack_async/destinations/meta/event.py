@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from anytrack_async.destinations.meta.settings import MetaSettings
-from anytrack_async.destinations.meta.user_data import all_user_data
+from anytrack_async.destinations.meta.user_data import Weaknesses, all_user_data
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.meta import MetaFields
 
@@ -60,7 +60,11 @@ def to_event(
 
 
 def to_events(
-    conversions: Sequence[Conversion], settings: MetaSettings, *, now: float
+    conversions: Sequence[Conversion],
+    settings: MetaSettings,
+    *,
+    now: float,
+    weaknesses: Weaknesses | None = None,
 ) -> list[dict[str, Any]]:
     """Return `to_event` of each of *conversions*, faster than one at a time.
 
@@ -68,13 +72,14 @@ def to_events(
         conversions: any conversions.
         settings: event names, action source and other defaults.
         now: unix seconds; a conversion from the future is dated now.
+        weaknesses: gets the `user_data` of conversions with unusable values, and their kinds.
     """
     latest = datetime.fromtimestamp(now, UTC)
     times = [
         moment if (moment := conversion.timestamp) <= latest else latest
         for conversion in conversions
     ]
-    users = all_user_data(conversions, settings, times)
+    users = all_user_data(conversions, settings, times, weaknesses)
     rows = zip(conversions, users, times, strict=True)
     return [_event(conversion, user, moment, settings) for conversion, user, moment in rows]
 

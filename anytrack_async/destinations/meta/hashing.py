@@ -31,7 +31,11 @@ Column: TypeAlias = Sequence[tuple[str, ...]]
 """The values of each row."""
 
 Hashes: TypeAlias = list[Sequence[str]]
-"""The hashes of each row's values; empty for a row without usable values."""
+"""The hashes of each row's values: `NO_VALUES` for a row without values, `UNUSABLE_VALUES` for a
+row without a usable value."""
+
+NO_VALUES: Final[tuple[()]] = ()
+UNUSABLE_VALUES: Final[list[str]] = []
 
 _HASHED: Final = RULES.keys() - UNHASHED
 _MIN_DIGEST: Final = 32  # characters
@@ -108,7 +112,7 @@ def hashed_shared(field: str, values: tuple[str, ...]) -> tuple[str, ...]:
 def hashed_emails(column: Column) -> Hashes:
     """Return `hashed_all` of each row's e-mail addresses."""
     if not any(column):
-        return [()] * len(column)
+        return [NO_VALUES] * len(column)
     # [("Jane@x.com",), (), ("no",)] → "jane@x.com\0\0no\0" → [b"jane@x.com", b"", b""]
     text = _joined(column) + _END
     return _hash_texts("em", _EMAILS.findall(text.lower().encode()), column)
@@ -117,7 +121,7 @@ def hashed_emails(column: Column) -> Hashes:
 def hashed_phones(column: Column) -> Hashes:
     """Return `hashed_all` of each row's phone numbers."""
     if not any(column):
-        return [()] * len(column)
+        return [NO_VALUES] * len(column)
     # [("+1 (650) 555-1212",), ("12",)] → b"16505551212\x0012" → [b"16505551212", b""]
     digits = _joined(column, _MIN_DIGEST - 1).encode().translate(None, _NOT_DIGITS_OR_END)
     numbers = [
@@ -149,7 +153,7 @@ def hashed_plain_ids(column: Column) -> Hashes:
     as a digest.
     """
     if not any(column):
-        return [()] * len(column)
+        return [NO_VALUES] * len(column)
     text = _joined(column, _MIN_DIGEST - 1).lower()
     ids = text.encode().split(_END.encode())
     if text.split() != [text]:  # whitespace somewhere, as in "user 7"
@@ -165,7 +169,7 @@ def _hash_texts(field: str, texts: Sequence[bytes], column: Column) -> Hashes:
 
 
 def _hash_row(field: str, values: tuple[str, ...]) -> Sequence[str]:
-    return hashed_all(field, values) if values else ()
+    return hashed_all(field, values) if values else NO_VALUES
 
 
 def _joined(column: Column, max_length: int | None = None) -> str:

@@ -45,8 +45,9 @@ UNHASHED: Final = frozenset({"currency", "external_id"})
 _NUMERIC: Final = frozenset({"ph", "db", "zp", "external_id", "dobd", "dobm", "doby"})
 
 DIGEST = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")  # MD5 or SHA-256
-_HEX = re.compile(r"[0-9a-f]{32,}")
-_MARKED_DIGEST = re.compile(rf"({DIGEST.pattern})(?:\.{BUILDER_MARKER.lower()})+", re.ASCII)
+_MARKERS = rf"(?:\.{BUILDER_MARKER.lower()})"
+_HEX = re.compile(rf"[0-9a-f]{{32,}}{_MARKERS}*", re.ASCII)
+_MARKED_DIGEST = re.compile(rf"({DIGEST.pattern}){_MARKERS}+", re.ASCII)
 NOT_DIGITS: Final = bytes(set(range(128)) - set(b"0123456789"))
 PHONE_LENGTHS: Final = range(7, 16)  # digits, with the country code and without leading zeros
 _NUMBERS = re.compile(r"\d+")
@@ -101,10 +102,9 @@ def normalise(field: str, raw: object) -> str | None:
     if field == "external_id":
         return _external_id(text)
     text = text.lower().strip()
-    if len(text) > 31 and _HEX.match(text):
+    if len(text) > 31 and _HEX.fullmatch(text):
         text = without_marker(text)
-        if _HEX.fullmatch(text):
-            return text if field != "currency" and _is_usable_digest(text) else None
+        return text if field != "currency" and _is_usable_digest(text) else None
     return rule(text) or None
 
 

@@ -5,6 +5,7 @@ Source: Meta: Conversions API, using the API.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Self
 
@@ -44,9 +45,10 @@ class MetaSink:
     """Sends conversions to one pixel or dataset, up to 1,000 in a request.
 
     An event for which Meta would refuse the whole request is found before sending, and only its
-    conversion is rejected. An event that Meta will match less well is sent, and a `Weakened` event
-    reports each reason once: to the client's observers, or in the log ``anytrack_async`` without a
-    client. Meta drops repeats of an event id and name within 48 hours.
+    conversion is rejected. An event that Meta will match less well is sent, and `Weakened` events
+    report how many there were of each kind: to the client's observers, or, the first of each kind,
+    in the log ``anytrack_async`` without a client. Meta drops repeats of an event id and name
+    within 48 hours.
 
     Args:
         settings: pixel, token and defaults of the events.
@@ -75,10 +77,9 @@ class MetaSink:
         )
         self._observer: Observer = LoggingObserver()
         self._confirmations = Confirmations(name)
-        self._encoder = Encoder(settings, self._warn)
+        self._encoder = Encoder(settings)
         self._pacer = QuotaPacer()
         self._throttled = 0
-        self._warned: set[str] = set()
         self.use_token(settings.access_token)
 
     @classmethod
@@ -123,21 +124,33 @@ class MetaSink:
             Unavailable: no response, or a response that is not Meta's.
         """
         outcomes: list[Outcome | None] = [None] * len(batch)
-        chunks = await self._encoder.encode(batch, outcomes)
+        weaknesses: Counter[str] = Counter()  # of conversions that have an outcome
+        chunks = await self._encoder.encode(batch, outcomes, weaknesses)
         requests = list(split_into_requests(chunks, self._encoder.max_event_bytes))
         del chunks  # each request frees its own chunks while it waits for Meta
-        for request in requests:
-            indexes = [index for chunk in request for index in chunk.indexes]
-            try:
-                outcome = await self._send(request, len(indexes))
-            except BatchRejected:  # all of the batch is sent again, in halves
-                raise
-            except SinkSignal as signal:
-                signal.outcomes = outcomes if any(outcomes) else ()
-                raise
-            for index in indexes:
-                outcomes[index] = outcome
+        try:
+            for request in requests:
+                await self._deliver_request(request, outcomes, weaknesses)
+        except BatchRejected:  # all of the batch is sent again, in halves
+            raise
+        except SinkSignal as signal:
+            signal.outcomes = outcomes if any(outcomes) else ()
+            self._report(weaknesses)
+            raise
+        self._report(weaknesses)
         return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _deliver_request(
+        self, request: list[Chunk], outcomes: list[Outcome | None], weaknesses: Counter[str]
+    ) -> None:
+        indexes = [index for chunk in request for index in chunk.indexes]
+        weak_chunks = [chunk.weaknesses for chunk in request if chunk.weaknesses]
+        outcome = await self._send(request, len(indexes))
+        for index in indexes:
+            outcomes[index] = outcome
+        if outcome.status is not Status.RETRY:
+            for kinds in weak_chunks:
+                weaknesses.update(kinds)
 
     async def check(self, *, currencies: Iterable[str] = ()) -> list[Finding]:
         """Send one invented lead with the test code; if Meta accepts it, pixel and token are right.
@@ -167,10 +180,9 @@ class MetaSink:
             return Outcome.retry(signal.reason, code=signal.code)
         return outcome
 
-    def _warn(self, weakness: str) -> None:
-        if weakness not in self._warned:
-            self._warned.add(weakness)
-            self._observer.notify(Weakened(destination=self.name, reason=weakness))
+    def _report(self, weaknesses: Mapping[str, int]) -> None:
+        for kind, count in weaknesses.items():
+            self._observer.notify(Weakened(destination=self.name, reason=kind, count=count))
 
     async def _send(self, chunks: list[Chunk], count: int) -> Outcome:
         await self._pacer.wait()

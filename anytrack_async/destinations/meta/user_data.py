@@ -10,12 +10,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
 from anytrack_async.destinations.meta.hashing import (
+    UNUSABLE_VALUES,
+    Hashes,
     hashed_all,
     hashed_emails,
     hashed_names,
@@ -28,15 +30,26 @@ from anytrack_async.destinations.meta.regions import country_code, phone_with_re
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.customer import Customer
+from anytrack_async.models.customer import UNUSABLE, Customer
 from anytrack_async.models.meta import MetaUserData
 from anytrack_async.models.visitor import BUILDER_MARKER
 
+Weaknesses: TypeAlias = list[tuple[dict[str, Any], str]]
+"""Pairs of a conversion's `user_data` and the kind of a value that it lacks or that is weak."""
+
 _EMPTY = Customer()
+
+# Numbers that are certainly without a country code: "0170 1234567", "(020) 7946 0958", and, in the
+# notation of North America, "(650) 555-1212" and "650-555-1212". Digits alone may have one.
+_NATIONAL = re.compile(
+    r"\s*(?![0-9a-fA-F]{32})(?:\(?0(?!0)|\([2-9]\d\d\)\s*\d{3}[-. ]?\d{4}\s*$"
+    r"|[2-9]\d\d[-. ]\d{3}[-. ]\d{4}\s*$)"
+)
 
 # Fields whose values many customers share, so that their hashes are cached.
 _SHARED = ("ge", "ct", "st", "zp", "country")
-_shared_values = attrgetter("gender", "city", "state", "postal_code", "country")
+_SHARED_FIELDS = ("gender", "city", "state", "postal_code", "country")
+_shared_values = attrgetter(*_SHARED_FIELDS)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -76,7 +89,10 @@ def user_data(
 
 
 def all_user_data(
-    conversions: Sequence[Conversion], settings: MetaSettings | None, seen_at: Sequence[datetime]
+    conversions: Sequence[Conversion],
+    settings: MetaSettings | None,
+    seen_at: Sequence[datetime],
+    weaknesses: Weaknesses | None = None,
 ) -> list[dict[str, Any]]:
     """Return the `user_data` of each of *conversions*, faster than one at a time.
 
@@ -84,13 +100,15 @@ def all_user_data(
         conversions: any conversions.
         settings: as for `user_data`.
         seen_at: when the click id of each was first seen.
+        weaknesses: gets the `user_data` of conversions with unusable values, and their kinds.
     """
+    found = [] if weaknesses is None else weaknesses
     customers = _customers(conversions, settings)
-    users = _contact_data(customers)
+    users = _contact_data(customers, found)
     _add_visits(users, conversions)
-    _add_other_data(users, customers)
+    _add_other_data(users, customers, found)
     _add_external_ids(users, customers, settings is None or settings.hash_external_id)
-    _add_meta_ids(users, customers, conversions, seen_at)
+    _add_meta_ids(users, customers, conversions, seen_at, found)
     return users
 
 
@@ -108,15 +126,16 @@ def _customers(conversions: Sequence[Conversion], settings: MetaSettings | None)
 # than most of the work in it.
 
 
-def _contact_data(customers: Sequence[Customer]) -> list[dict[str, Any]]:
-    users = []
-    for em, ph, fn, ln in zip(
+def _contact_data(customers: Sequence[Customer], found: Weaknesses) -> list[dict[str, Any]]:
+    phones = [customer.phone for customer in customers]
+    columns = (
         hashed_emails([customer.email for customer in customers]),
-        hashed_phones([customer.phone for customer in customers]),
+        hashed_phones(phones),
         hashed_names([customer.first_name for customer in customers]),
         hashed_names([customer.last_name for customer in customers]),
-        strict=True,
-    ):
+    )
+    users = []
+    for em, ph, fn, ln in zip(*columns, strict=True):
         user: dict[str, Any] = {}
         if em:
             user["em"] = em
@@ -127,7 +146,29 @@ def _contact_data(customers: Sequence[Customer]) -> list[dict[str, Any]]:
         if ln:
             user["ln"] = ln
         users.append(user)
+    _note_unusable(found, users, columns)
+    _note_national(found, users, phones)
     return users
+
+
+def _note_unusable(
+    found: Weaknesses, users: Iterable[dict[str, Any]], columns: Iterable[Hashes]
+) -> None:
+    for field, column in zip(("email", "phone", "first_name", "last_name"), columns, strict=True):
+        if UNUSABLE_VALUES in column:  # rare
+            rows = zip(users, column, strict=True)
+            found += [(user, UNUSABLE[field]) for user, row in rows if row == UNUSABLE_VALUES]
+
+
+def _note_national(
+    found: Weaknesses, users: Iterable[dict[str, Any]], phones: Iterable[tuple[str, ...]]
+) -> None:
+    if not any(phones):
+        return
+    for user, numbers in zip(users, phones, strict=True):
+        # Most numbers start with "+": comparing a character is faster than a pattern.
+        if numbers and numbers[0][0] != "+" and all(map(_NATIONAL.match, numbers)) and "ph" in user:
+            found.append((user, "phone numbers without country code"))
 
 
 def _add_visits(users: Iterable[dict[str, Any]], conversions: Sequence[Conversion]) -> None:
@@ -138,7 +179,9 @@ def _add_visits(users: Iterable[dict[str, Any]], conversions: Sequence[Conversio
             user["client_user_agent"] = agent
 
 
-def _add_other_data(users: Iterable[dict[str, Any]], customers: Sequence[Customer]) -> None:
+def _add_other_data(
+    users: Iterable[dict[str, Any]], customers: Sequence[Customer], found: Weaknesses
+) -> None:
     for user, customer in zip(users, customers, strict=True):
         if customer is _EMPTY:
             continue
@@ -149,15 +192,22 @@ def _add_other_data(users: Iterable[dict[str, Any]], customers: Sequence[Custome
             or customer.country
             or customer.gender
         ):
-            _add_shared(user, customer)
-        if customer.birth_date and (dates := hashed_all("db", customer.birth_date)):
-            user["db"] = dates
+            _add_shared(user, customer, found)
+        if customer.birth_date:
+            if dates := hashed_all("db", customer.birth_date):
+                user["db"] = dates
+            else:
+                found.append((user, UNUSABLE["birth_date"]))
 
 
-def _add_shared(user: dict[str, Any], customer: Customer) -> None:
-    for name, values in zip(_SHARED, _shared_values(customer), strict=True):
-        if values and (hashes := hashed_shared(name, values)):
-            user[name] = [*hashes]
+def _add_shared(user: dict[str, Any], customer: Customer, found: Weaknesses) -> None:
+    rows = zip(_SHARED, _SHARED_FIELDS, _shared_values(customer), strict=True)
+    for name, field, values in rows:
+        if values:
+            if hashes := hashed_shared(name, values):
+                user[name] = [*hashes]
+            else:
+                found.append((user, UNUSABLE[field]))
 
 
 def _add_external_ids(
@@ -189,6 +239,7 @@ def _add_meta_ids(
     customers: Sequence[Customer],
     conversions: Sequence[Conversion],
     seen_at: Sequence[datetime],
+    found: Weaknesses,
 ) -> None:
     for user, customer, conversion, moment in zip(
         users, customers, conversions, seen_at, strict=True
@@ -196,7 +247,7 @@ def _add_meta_ids(
         meta, page = conversion.meta, conversion.page_url
         clicked = customer.fbc or customer.fbp or customer.fbclid
         if clicked or meta is not None or (page is not None and "fbclid=" in page):
-            _add_click(user, customer, conversion, moment)
+            _add_clicks(user, customer, conversion, moment, found)
         if meta is not None and (identifiers := meta.get("user_data")):
             user |= _identifiers(identifiers)
 
@@ -250,18 +301,28 @@ def read_with_libraries(customer: Customer, settings: MetaSettings) -> Customer:
 # fbclid of the ad's link, that of an fbp a random number. Letter case matters.
 
 
-def _add_click(
-    user: dict[str, Any], customer: Customer, conversion: Conversion, seen_at: datetime
+def _add_clicks(
+    user: dict[str, Any],
+    customer: Customer,
+    conversion: Conversion,
+    seen_at: datetime,
+    found: Weaknesses,
 ) -> None:
     if customer.fbp is not None and (browser := valid_cookie(customer.fbp)):
         user["fbp"] = browser
+    if click := _click(customer, conversion, seen_at):
+        user["fbc"] = click
+    lacks_click = click is None and (customer.fbc or customer.fbclid)
+    if lacks_click or (customer.fbp is not None and "fbp" not in user):
+        found.append((user, "unusable fbc, fbp or fbclid"))
+
+
+def _click(customer: Customer, conversion: Conversion, seen_at: datetime) -> str | None:
     clicked = _fbclid_of_page(conversion)  # the latest click: it led to this page
     if customer.fbc is not None and (click := _fbc_of_click(customer.fbc, clicked)):
-        user["fbc"] = click
-        return
+        return click
     fbclid = clicked or customer.fbclid
-    if fbclid is not None and (built := _fbc_or_none(fbclid, seen_at)):
-        user["fbc"] = built
+    return None if fbclid is None else _fbc_or_none(fbclid, seen_at)
 
 
 def _fbc_of_click(cookie: str, clicked: str | None) -> str | None:

@@ -2,13 +2,23 @@
 
 A claim of new conversions writes two rows, however many it contains: the lease, and the span of the
 log that it covers. Settling deletes both; only failed conversions get a row of their own.
+
+A conversion may end the process that sends it. So one that lost two leases is *isolated*, and is
+leased alone; if its owner then dies, it is to blame, and the other leases of that owner are not.
+Three attempts are allowed, and conversion 7 of a batch of 20 ends the process: the batch is lost
+twice, and has two attempts. Now the 20 are on their last attempt, so an owner leases one after the
+other: 1 to 6 are delivered, 7 ends the process and is blamed alone. It has used up its attempts and
+becomes a dead letter; 8 to 20 are delivered. With eight attempts, isolated conversions are sent
+each alone but at the same time, up to the last attempt.
 """
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import NamedTuple
 
 import attrs
@@ -26,12 +36,23 @@ from anytrack_async.outbox.base import (
 )
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.leases import (
+    add_exceptions,
+    end_lease,
+    end_retries,
+    expire_lease,
+    release_leases_of_dead,
+)
+from anytrack_async.outbox.sqlite.thread import Job
 
 _POSITIONS_PER_STEP = 20_000
 """Positions that one transaction searches for conversions addressed to a destination."""
 
 DECODED_AT_ONCE = 50
 """Conversions decoded before other tasks may run: about a millisecond."""
+
+_ISOLATED_POLL = 0.02
+"""Seconds until the next claim while the only due conversions wait for an isolated one."""
 
 
 class StoredEntry(NamedTuple):
@@ -41,7 +62,7 @@ class StoredEntry(NamedTuple):
         seq: position in the log.
         accepted_at: time of acceptance, unix seconds.
         payload: the encoded conversion.
-        digest: digest of its content.
+        digest: digest of the payload.
         attempts: number of failed deliveries to this destination so far.
     """
 
@@ -59,11 +80,13 @@ class ClaimResult:
     Attributes:
         lease_id: identifies the lease; 0 when nothing could be claimed.
         entries: the stored entries, in log order.
+        lost_leases: `Claim.lost_leases`.
         next_due: without entries, when to claim again, unix seconds.
     """
 
     lease_id: int = 0
     entries: Sequence[StoredEntry] = ()
+    lost_leases: Mapping[int, int] = attrs.field(factory=dict)
     next_due: float | None = None
 
 
@@ -85,6 +108,8 @@ class SQLiteClaim(Claim):
 class _ClaimForecast(NamedTuple):
     cursor: int
     end: int
+    isolated_due: float
+    lease_until: float
     next_due: float | None
 
     def has_work(self, now: float) -> bool:
@@ -92,23 +117,47 @@ class _ClaimForecast(NamedTuple):
         return self.cursor < self.end or (self.next_due is not None and self.next_due <= now)
 
 
-def claim(db: Database, name: str, limit: int, lease: float) -> ClaimResult:
+def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int = 0) -> ClaimResult:
     """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`.
+
+    Args:
+        db: the file.
+        name: the destination.
+        limit: the greatest number of conversions.
+        lease: seconds.
+        max_attempts: the attempts that a conversion may make; 0 if that is not known.
 
     Raises:
         OutboxError: the destination is not registered, or the file is damaged.
     """
+    if monotonic() >= db.owner.next_check:
+        release_leases_of_dead(db, db.owner.others_with_leases(db.sql))
     # The forecast only reads, so an idle lane that polls does not lock other processes out.
     forecast, now = _forecast(db.sql, name), db.clock()
     while limit > 0 and forecast.has_work(now):
         with db.transaction(synced=False) as sql:
-            lease_id, entries = _ClaimBuilder(sql, name, limit, now).build(now + lease)
-        if entries:
-            return ClaimResult(lease_id=lease_id, entries=sorted(entries))
+            builder = _ClaimBuilder(sql, name, limit, now, owner=db.owner.id)
+            is_alone = forecast.isolated_due <= now and builder.lease_isolated(
+                now + lease, max_attempts
+            )
+            if not is_alone:
+                builder.lease_several(now + lease, some_expired=forecast.lease_until <= now)
+            result = builder.result()
+        if result.entries:
+            return result
         previous, forecast = forecast, _forecast(db.sql, name)
         if forecast == previous:  # nothing was found, and the cursor did not move either
+            if builder.isolated_wait:
+                return ClaimResult(next_due=now + _ISOLATED_POLL)
             raise _damaged()
     return ClaimResult(next_due=forecast.next_due)
+
+
+def undo(db: Database, claimed: Job[Database, ClaimResult], name: str) -> None:
+    """Release the claim that a job has made for nobody, as its task was cancelled."""
+    if claimed.result and claimed.result.lease_id:
+        claim = Claim(destination=name, lease_id=claimed.result.lease_id)
+        release(db, claim, due=db.clock(), counts_as_attempt=False)
 
 
 def _damaged() -> OutboxError:
@@ -122,62 +171,112 @@ def _forecast(sql: sqlite3.Connection, name: str) -> _ClaimForecast:
     if row is None:
         raise unknown_destination_error(name)
     cursor, end, *moments = row
-    next_due = min((moment for moment in moments if moment is not None), default=None)
-    return _ClaimForecast(cursor, end, next_due)
+    retry, span, isolated_retry, isolated_span, until = (
+        math.inf if moment is None else moment for moment in moments
+    )
+    isolated = min(isolated_retry, isolated_span)
+    next_due = min(retry, span, isolated, until)
+    return _ClaimForecast(cursor, end, isolated, until, next_due if next_due < math.inf else None)
 
 
 class _ClaimBuilder:
-    """Builds one claim, inside a transaction."""
+    """Builds one claim, inside a transaction.
 
-    def __init__(self, sql: sqlite3.Connection, name: str, limit: int, now: float) -> None:
+    Attributes:
+        isolated_wait: whether isolated conversions are due that must not be sent at this time.
+    """
+
+    def __init__(
+        self, sql: sqlite3.Connection, name: str, limit: int, now: float, *, owner: int
+    ) -> None:
+        self.isolated_wait = False
         self._sql = sql
         self._name = name
         self._space = limit
         self._now = now
+        self._owner = owner
         self._entries: list[StoredEntry] = []
+        self._lost_leases: dict[int, int] = {}
         self._lease_id = 0
 
-    def build(self, until: float) -> tuple[int, list[StoredEntry]]:
-        """Lease due retries, then released spans and expired leases, then the log.
+    def result(self) -> ClaimResult:
+        """Return the claim; without entries, delete the lease."""
+        if not self._entries:
+            self._sql.execute(queries.DELETE_LEASE, (self._lease_id,))
+            return ClaimResult()
+        return ClaimResult(
+            lease_id=self._lease_id,
+            entries=sorted(self._entries),
+            lost_leases=self._lost_leases,
+        )
 
-        Returns:
-            The id of the lease, and its entries in no particular order.
-        """
-        row_id = self._sql.execute(queries.INSERT_LEASE, (self._name, until)).lastrowid
-        self._lease_id = row_id or 0
+    def lease_several(self, until: float, *, some_expired: bool) -> None:
+        """Lease due retries, then released spans and expired leases, then the log."""
+        self._insert_lease(until)
         while True:
             self._lease_due_retries()
             self._lease_due_spans()
             # Leases are expired one at a time, and only while there is space for their entries:
             # a worker that is merely late keeps its lease unless it is needed.
-            if self._space <= 0 or not self._expire_lease():
+            if self._space <= 0 or not some_expired:
                 break
+            some_expired = expire_lease(self._sql, self._name, self._now)
         if self._space > 0:
             self._lease_new()
-        if not self._entries:
-            self._sql.execute(queries.DELETE_LEASE, (self._lease_id,))
-        return self._lease_id, self._entries
 
-    def _add_entries(self, entries: Sequence[StoredEntry]) -> None:
+    def _insert_lease(self, until: float, alone: int = 0) -> None:
+        parameters = (self._name, until, self._owner, alone)
+        self._lease_id = self._sql.execute(queries.INSERT_LEASE, parameters).lastrowid or 0
+
+    def _add_entries(self, entries: Sequence[StoredEntry], lost: int = 0) -> None:
         self._entries += entries
         self._space -= len(entries)
+        if lost:
+            self._lost_leases.update((entry.seq, lost) for entry in entries)
+
+    def lease_isolated(self, until: float, max_attempts: int) -> bool:
+        """Lease the isolated conversion that has been due longest; False if it has to wait."""
+        parameters = (self._name, self._now)
+        retry = self._sql.execute(queries.ISOLATED_RETRY, parameters).fetchone()
+        span = retry or self._sql.execute(queries.ISOLATED_SPAN, parameters).fetchone()
+        if not span:
+            return False
+        attempts = span[4]
+        alone = 2 if attempts + 1 >= max_attempts else 1
+        in_flight = self._sql.execute(queries.ISOLATED_IN_FLIGHT, (self._owner, self._now))
+        (other,) = in_flight.fetchone()
+        if other and max(alone, other) > 1:  # the last attempt of either: only one at a time
+            self.isolated_wait = True
+            return False
+        self._insert_lease(until, alone)
+        self._space = 1
+        if retry:
+            self._lease_retries([retry])
+        else:
+            self._lease_span(*span)
+        return True
 
     def _lease_due_retries(self) -> None:
         rows = self._sql.execute(queries.DUE_RETRIES, (self._name, self._now, self._space))
-        retries = list(map(StoredEntry._make, rows))
+        self._lease_retries(rows.fetchall())
+
+    def _lease_retries(self, rows: Sequence[tuple[int, float, bytes, bytes, int, int]]) -> None:
         self._sql.executemany(
-            queries.LEASE_RETRY, [(self._lease_id, retry.seq, self._name) for retry in retries]
+            queries.LEASE_RETRY, [(self._lease_id, row[0], self._name) for row in rows]
         )
-        self._add_entries(retries)
+        for *entry, lost in rows:
+            self._add_entries([StoredEntry._make(entry)], lost)
 
     def _lease_due_spans(self) -> None:
-        spans = self._sql.execute(queries.DUE_SPANS, (self._name, self._now)).fetchall()
-        for span in spans:
+        parameters = (self._name, self._now, self._space)
+        for span in self._sql.execute(queries.DUE_SPANS, parameters).fetchall():
             if self._space <= 0:
                 return
             self._lease_span(*span)
 
-    def _lease_span(self, span_id: int, first: int, last: int, size: int, attempts: int) -> None:
+    def _lease_span(
+        self, span_id: int, first: int, last: int, size: int, attempts: int, lost: int
+    ) -> None:
         """Lease a released span, or as much of its beginning as there is space for.
 
         With space for 2, the span 11 to 15 of 5 conversions becomes a leased span 11 to 12 and a
@@ -189,20 +288,20 @@ class _ClaimBuilder:
         if len(entries) < size:
             end = entries[-1].seq
             self._sql.execute(queries.SHRINK_SPAN, (end + 1, len(entries), span_id))
-            self._insert_span(first, end, len(entries), attempts)
+            self._insert_span(first, end, len(entries), attempts, lost)
         else:
             self._sql.execute(queries.LEASE_SPAN, (self._lease_id, span_id))
-        self._add_entries(entries)
+        self._add_entries(entries, lost)
 
     def _lease_new(self) -> None:
         """Lease what follows the cursor, and move the cursor past conversions of others."""
-        cursor, end, _ = _forecast(self._sql, self._name)
-        last = min(cursor + _POSITIONS_PER_STEP, end)
+        forecast = _forecast(self._sql, self._name)
+        cursor, last = forecast.cursor, min(forecast.cursor + _POSITIONS_PER_STEP, forecast.end)
         entries = self._read_range(cursor + 1, last, 0)
         if self._space == len(entries):
             last = entries[-1].seq
         if entries:
-            self._insert_span(entries[0].seq, entries[-1].seq, len(entries), 0)
+            self._insert_span(entries[0].seq, entries[-1].seq, len(entries))
         if last > cursor:
             self._sql.execute(queries.MOVE_CURSOR, (last, self._name))
         self._add_entries(entries)
@@ -211,20 +310,13 @@ class _ClaimBuilder:
         parameters = (attempts, first, last, self._name, self._space)
         return list(map(StoredEntry._make, self._sql.execute(queries.LOG_RANGE, parameters)))
 
-    def _insert_span(self, first: int, last: int, size: int, attempts: int) -> None:
+    def _insert_span(
+        self, first: int, last: int, size: int, attempts: int = 0, lost: int = 0
+    ) -> None:
         self._sql.execute(
-            queries.INSERT_LEASED_SPAN, (self._name, first, last, size, attempts, self._lease_id)
+            queries.INSERT_LEASED_SPAN,
+            (self._name, first, last, size, attempts, lost, self._lease_id),
         )
-
-    def _expire_lease(self) -> bool:
-        """Release the lease that expired first; False if none did."""
-        lease = self._sql.execute(queries.EXPIRED_LEASE, (self._name, self._now)).fetchone()
-        if lease is None:
-            return False
-        lease_id, until = lease
-        # The lease counts as an attempt, because its conversions may have killed the worker.
-        _release(self._sql, lease_id, due=until, counts_as_attempt=True)
-        return True
 
 
 # Decoding, in the event loop
@@ -276,6 +368,7 @@ async def decode_claim(name: str, result: ClaimResult, cache: ConversionCache) -
         destination=name,
         lease_id=result.lease_id,
         entries=Entries.of(entries),
+        lost_leases=result.lost_leases,
         unreadable=unreadable,
     )
 
@@ -297,7 +390,7 @@ def release(db: Database, claim: Claim, *, due: float, counts_as_attempt: bool) 
     with db.transaction(synced=False) as sql:
         is_ours = _lease_exists(sql, claim)
         if is_ours:
-            _release(sql, claim.lease_id, due=due, counts_as_attempt=counts_as_attempt)
+            end_lease(sql, claim.lease_id, due=due, counts_as_attempt=counts_as_attempt)
     return is_ours
 
 
@@ -308,50 +401,12 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
         if is_ours:
             sql.execute(queries.DELETE_LEASE, (claim.lease_id,))
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
-            ended = _end_retries(sql, claim.lease_id)
+            ended = end_retries(sql, claim.lease_id)
             if failed or ended:
-                _add_exceptions(sql, claim.destination, failed, db.clock(), ended=ended)
+                add_exceptions(sql, claim.destination, failed, db.clock(), ended=ended)
     return is_ours
 
 
 def _lease_exists(sql: sqlite3.Connection, claim: Claim) -> bool:
     parameters = (claim.lease_id, claim.destination)
     return sql.execute(queries.LEASE_EXISTS, parameters).fetchone() is not None
-
-
-def _release(
-    sql: sqlite3.Connection, lease_id: int, *, due: float, counts_as_attempt: bool
-) -> None:
-    sql.execute(queries.DELETE_LEASE, (lease_id,))
-    sql.execute(queries.RELEASE_SPANS, (due, int(counts_as_attempt), lease_id))
-    sql.execute(queries.RELEASE_RETRIES, (due, int(counts_as_attempt), lease_id))
-
-
-def _end_retries(sql: sqlite3.Connection, lease_id: int) -> int:
-    """Delete the retries in a lease, and return how many there were."""
-    positions = sql.execute(queries.LEASED_RETRIES, (lease_id,)).fetchall()
-    if positions:
-        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
-        reclaimable = [row for row in positions if row[0] <= pruned]
-        sql.executemany(queries.MARK_RECLAIMABLE, reclaimable)
-        sql.execute(queries.DELETE_LEASED_RETRIES, (lease_id,))
-    return len(positions)
-
-
-def _add_exceptions(
-    sql: sqlite3.Connection, name: str, failed: Sequence[FailedEntry], now: float, *, ended: int
-) -> None:
-    """Insert *failed*, and update the counts of the destination, which has *ended* retries less.
-
-    Three retries are claimed, and settled with one retry and one dead letter: ``pending`` changes
-    by 1 - 3 = -2, and ``dead`` by 1.
-    """
-    sql.executemany(
-        queries.INSERT_EXCEPTION,
-        [
-            (entry.seq, name, entry.attempts, entry.due, entry.error, entry.code, now)
-            for entry in failed
-        ],
-    )
-    dead = sum(entry.due is None for entry in failed)
-    sql.execute(queries.ADD_TO_COUNTS, (len(failed) - dead - ended, dead, name))

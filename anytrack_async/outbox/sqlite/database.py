@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
@@ -14,18 +16,35 @@ from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError, OutboxError, SchemaVersionError
 from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.files import (
+    APPLICATION_ID,
+    SUFFIXES,
+    check_private,
+    make_private,
+)
+from anytrack_async.outbox.sqlite.owners import Owner
+
+_log = logging.getLogger("anytrack_async")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_APPLICATION_ID = 0x41545842  # "ATXB", in the header of the file
+_APPLICATION_ID = int.from_bytes(APPLICATION_ID, "big")
 _CACHE_KIB = 32_768  # pages that SQLite keeps in memory
 
-# A checkpoint moves the pages of the write-ahead log into the database once it has this many, and
-# the -wal file is then cut to this size. A reader that stays open delays checkpoints, so that the
-# file can grow to any size; without the limit it would keep that size for ever.
-_WAL_PAGES = 2_000
-_WAL_BYTES = 64 * 2**20
+_BUSY_STEP = 0.25
+"""Seconds of waiting for a lock between two checks whether the result is still wanted."""
+
+_WAL_RESET_BUG = "https://sqlite.org/wal.html#walresetbug"
+"""A checkpoint at the same time as a commit of another connection may lose pages of it; fixed in
+SQLite 3.51.3, and in 3.50.7 and 3.44.6."""
+
+_WAL_BYTES = 8 * 2**20
+"""Size of the write-ahead log at which a checkpoint moves its pages into the database."""
+
+_CHECKPOINT_SHARE = 50
+"""A checkpoint that took 20 ms is followed by the next after 1 s at the earliest, even if a reader
+prevented it. So checkpoints take at most 2 % of the time."""
 
 
 class Database:
@@ -34,16 +53,32 @@ class Database:
     Attributes:
         sql: the connection; outside a transaction each statement commits by itself.
         clock: unix seconds.
+        owner: this object among all that have the file open.
+        may_wait: called while another process has the file locked; False ends the waiting.
         foreign: destination → two positions, and how many conversions between them are not
             addressed to it; see `backlog.Backlog`.
     """
 
-    def __init__(self, path: Path, sql: sqlite3.Connection, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sql: sqlite3.Connection,
+        *,
+        clock: Callable[[], float],
+        busy_timeout: float,
+    ) -> None:
         self.sql = sql
         self.clock = clock
+        self.may_wait: Callable[[], bool] = lambda: True
+        self.owner = Owner(path.absolute())
         self.foreign: dict[str, tuple[int, int, int]] = {}
         self._path = path
+        self._files = [f"{path.absolute()}{suffix}" for suffix in SUFFIXES]
+        self._identities: Mapping[str, tuple[int, int]] = {}
+        self._busy_timeout = busy_timeout
         self._synced = False
+        self._changes_checkpointed = 0
+        self._next_checkpoint = 0.0
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], float], busy_timeout: float) -> Self:
@@ -54,10 +89,11 @@ class Database:
             SchemaVersionError: a later release wrote it.
         """
         try:
-            _create_private(path)
+            _warn_of_wal_reset_bug()
+            make_private(path)
             sql = sqlite3.connect(
                 path.absolute(),
-                timeout=busy_timeout,
+                timeout=min(busy_timeout, _BUSY_STEP),
                 isolation_level=None,
                 check_same_thread=False,
                 cached_statements=256,
@@ -66,7 +102,8 @@ class Database:
                 _format_version(sql)  # raises before anything is changed in another program's file
                 _use_wal(sql, busy_timeout)
                 sql.create_function(queries.SUMMARY_OF, 2, _summary_of, deterministic=True)
-                database = cls(path, sql, clock)
+                database = cls(path, sql, clock=clock, busy_timeout=busy_timeout)
+                check_private(path)
                 with database.transaction(synced=True):
                     _create_or_upgrade(sql)
             except BaseException:
@@ -81,11 +118,14 @@ class Database:
         return outbox_error(error, self._path)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file and end the owner."""
         try:
+            self.checkpoint()
             self.sql.close()
         except sqlite3.Error as exc:
             raise self.outbox_error(exc) from exc
+        finally:
+            self.owner.close()
 
     @contextmanager
     def transaction(self, *, synced: bool) -> Iterator[sqlite3.Connection]:
@@ -96,12 +136,57 @@ class Database:
                 needs that. A claim or settlement lost in a power failure means that conversions are
                 sent again, and the next synced transaction makes all earlier ones safe, because
                 they share one write-ahead log.
+
+        Raises:
+            OutboxError: *synced*, and a file was removed or replaced: the data is on no disk.
         """
         if synced is not self._synced:
             self.sql.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
             self._synced = synced
         with self._between("BEGIN IMMEDIATE"):
             yield self.sql
+        if synced:
+            self._check_files()
+        with suppress(OSError):
+            if os.stat(self._files[1]).st_size > _WAL_BYTES:  # noqa: PTH116 - it must be quick
+                self.checkpoint()
+
+    def _check_files(self) -> None:
+        """Raise `OutboxError` if a file is no longer the one that was there at the first check.
+
+        If a file is removed or replaced, SQLite goes on writing to one without a name, which is
+        gone once it is closed. Three system calls, a few microseconds.
+        """
+        identities = {}
+        for file in self._files:
+            with suppress(OSError):
+                info = os.lstat(file)
+                identities[file] = (info.st_dev, info.st_ino)
+        if not self._identities:
+            self._identities = identities
+        for file, identity in self._identities.items():
+            if identities.get(file) != identity:
+                raise OutboxError(
+                    f"{file} was {'replaced' if file in identities else 'removed'} while the "
+                    "outbox was open, so nothing was accepted: put the file back, or close the "
+                    "client and open it again to start with the file that has this name now"
+                )
+
+    def checkpoint(self) -> None:
+        """Move everything in the write-ahead log into the database, and empty the log.
+
+        It erases what was deleted or overwritten from the log, too. Nothing happens if another
+        process has the file locked, or if the last checkpoint was a short time ago.
+        """
+        started, changes = time.monotonic(), self.sql.total_changes
+        if started < self._next_checkpoint or changes == self._changes_checkpointed:
+            return
+        with suppress(sqlite3.Error):  # nothing is lost: all is still in the log
+            (busy, *_) = self.sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                self._changes_checkpointed = changes
+        now = time.monotonic()
+        self._next_checkpoint = now + _CHECKPOINT_SHARE * (now - started)
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -113,7 +198,7 @@ class Database:
     def _between(self, begin: str) -> Iterator[None]:
         if self.sql.in_transaction:  # the rollback of an earlier transaction failed as well
             self.sql.rollback()
-        self.sql.execute(begin)
+        self._begin(begin)
         try:
             yield
             self.sql.execute("COMMIT")
@@ -121,15 +206,38 @@ class Database:
             self.sql.rollback()
             raise
 
+    def _begin(self, statement: str) -> None:
+        deadline = time.monotonic() + self._busy_timeout
+        while True:
+            try:
+                self.sql.execute(statement)
+            except sqlite3.OperationalError as exc:
+                is_busy = _error_code(exc) == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() >= deadline or not self.may_wait():
+                    raise
+            else:
+                return
+
 
 # Opening
 
 
-def _create_private(path: Path) -> None:
-    # Only ever creates the file. Closing a second descriptor of a file that this process has open
-    # as a database would release the locks of that database.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
+    """Return whether this version of SQLite has the bug described at _WAL_RESET_BUG."""
+    first_fixed = {(3, 44): (3, 44, 6), (3, 50): (3, 50, 7)}.get(version[:2], (3, 51, 3))
+    return (3, 7, 0) <= version < first_fixed
+
+
+@cache  # once per process
+def _warn_of_wal_reset_bug() -> None:
+    if has_wal_reset_bug(sqlite3.sqlite_version_info):
+        _log.warning(
+            "SQLite %s can damage a file that several connections write to (%s). Outboxes avoid "
+            "that among themselves; do not write to an outbox file with other programs, or use "
+            "SQLite 3.51.3 or later",
+            sqlite3.sqlite_version,
+            _WAL_RESET_BUG,
+        )
 
 
 def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
@@ -149,9 +257,14 @@ def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
             f"mode {mode!r}): put the file on a local disk"
         )
     sql.execute("PRAGMA synchronous = NORMAL")
+    sql.execute("PRAGMA secure_delete = ON")  # overwrite what is deleted
     sql.execute("PRAGMA fullfsync = ON")  # macOS: flush the drive's cache; elsewhere no difference
     sql.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    sql.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+    sql.execute("PRAGMA temp_store = MEMORY")  # no copy of a payload in a temporary file
+    # SQLite's own checkpoints may run at the same time as a commit of another process that starts
+    # the log from its beginning, and then skip pages of it. `Database.checkpoint` holds the write
+    # lock, so that nothing is committed meanwhile.
+    sql.execute("PRAGMA wal_autocheckpoint = 0")
     sql.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
 
 
@@ -187,12 +300,19 @@ def _create_or_upgrade(sql: sqlite3.Connection) -> None:
     version = _format_version(sql)
     if version == queries.FORMAT_VERSION:
         return
-    if not version:
+    if version:
+        for old_version in range(version, queries.FORMAT_VERSION):
+            _run_script(sql, queries.UPGRADES[old_version])
+    else:
+        _run_script(sql, queries.TABLES)
         sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    statements = queries.UPGRADES[version - 1 :] if version else queries.TABLES.split(";")
-    for statement in statements:
-        sql.execute(statement)
     sql.execute(f"PRAGMA user_version = {queries.FORMAT_VERSION}")
+
+
+def _run_script(sql: sqlite3.Connection, script: str) -> None:
+    # Not `executescript`, which would commit the transaction.
+    for statement in script.split(";"):
+        sql.execute(statement)
 
 
 def _summary_of(payload: bytes | None, digest: bytes) -> str | None:

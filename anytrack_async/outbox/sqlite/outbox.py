@@ -25,15 +25,18 @@ from anytrack_async.outbox.base import (
     not_open_error,
 )
 from anytrack_async.outbox.sqlite import claim as claims
-from anytrack_async.outbox.sqlite import log, queries, reports
+from anytrack_async.outbox.sqlite import leases, log, queries, reports
 from anytrack_async.outbox.sqlite.database import Database, outbox_error
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
-from anytrack_async.outbox.sqlite.thread import OwnerThread
+from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _CACHED_CONVERSIONS = 10_000
+_SHIELDED_FOR = 1.0
+"""Seconds for which cancelling a task does not end its claim."""
+
 _REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
 
@@ -41,6 +44,8 @@ class SQLiteOutbox:
     """Keeps conversions in one file: accepted conversions survive ``kill -9`` and power loss.
 
     Several processes of one machine may share the file; it must not be on a network file system.
+    When a process dies, the others, or the next one that opens the file, take its work over at
+    once. Each process shows that it is alive by the lock on a small file beside the outbox.
     Nothing blocks the event loop: one thread does all work with the file, and tasks that append at
     the same time share one write to the disk. Cancelling a task ends its waiting, not the work: its
     conversions are accepted nevertheless, and appending them again is harmless.
@@ -67,8 +72,11 @@ class SQLiteOutbox:
         self._path = Path(path)
         self._capacity = capacity
         self._clock = clock
+        self._max_attempts = 0
+        self._is_opening = False
         self._thread: OwnerThread[Database] | None = None
         self._opening = partial(Database.open, self._path, clock=clock, busy_timeout=busy_timeout)
+        self._owner_id = 0
 
     @property
     def path(self) -> Path:
@@ -90,23 +98,45 @@ class SQLiteOutbox:
         """How many conversions may wait for each destination."""
         return self._capacity
 
+    def attach(self, max_attempts: int) -> None:
+        """Begin to serve a client; see `ServesOneClient`."""
+        if self._max_attempts and (self._thread is None or self._thread.in_this_process):
+            raise OutboxError(
+                f"another client has this SQLiteOutbox on {self._path} open: create one for each "
+                "client; they may share the file"
+            )
+        self._max_attempts = max_attempts
+
     # Opening and closing
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
         """Open the file and register *destinations*; see `Outbox.open`."""
         if self._thread is not None and not self._thread.in_this_process:
-            await self.aclose()  # a forked child cannot use the connection of its parent
+            # A forked child cannot use the connection of its parent.
+            max_attempts, self._owner_id = self._max_attempts, 0
+            await self.aclose()
+            self._max_attempts = max_attempts
         if self._thread is None:
-            thread = OwnerThread(self._opening, Database.close)
-            await thread.start()
-            self._thread = thread
-            self._cache = claims.ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
-            self._group_commit = GroupCommit(thread, self._capacity, self._cache.remember)
+            await self._start_thread()
         await self._run(_register, destinations, from_start)
+
+    async def _start_thread(self) -> None:
+        if self._is_opening:
+            raise OutboxError("the outbox is being opened by another task: wait for that task")
+        self._is_opening = True
+        try:
+            thread = OwnerThread(partial(_open, self._opening, self._owner_id), leases.close)
+            await thread.start()
+        finally:
+            self._is_opening = False
+        self._thread = thread
+        self._cache = claims.ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
+        self._group_commit = GroupCommit(thread, self._capacity, self._cache.remember)
+        self._owner_id = await self._run(_connect_thread, thread.may_wait)
 
     async def aclose(self) -> None:
         """Finish pending work and close the file; `open` opens it again."""
-        thread, self._thread = self._thread, None
+        thread, self._thread, self._max_attempts = self._thread, None, 0
         if thread is not None:
             await thread.stop()
 
@@ -118,12 +148,16 @@ class SQLiteOutbox:
         Raises:
             OutboxError: SQLite or the operating system failed; the message says what to do.
         """
-        if self._thread is None:
-            raise not_open_error()
+        thread = self._open_thread()
         try:
-            return await self._thread.run(work, *args, **kwargs)
+            return await thread.run(work, *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
+
+    def _open_thread(self) -> OwnerThread[Database]:
+        if self._thread is None:
+            raise not_open_error()
+        return self._thread
 
     async def _run_steps(
         self,
@@ -158,8 +192,7 @@ class SQLiteOutbox:
         conversions, values = tuple(conversions), None
         if len(conversions) > ENCODED_AT_ONCE:
             values = await encode_in_steps(conversions, destinations, self._clock())
-        if self._thread is None:
-            raise not_open_error()
+        self._open_thread()
         if not conversions:
             return []
         result = await self._group_commit.add(conversions, destinations, values)
@@ -169,16 +202,30 @@ class SQLiteOutbox:
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""
-        # Shielded: if the caller never learned of its lease, nothing would happen until it expires.
-        with anyio.CancelScope(shield=True):
+        claim = await self._claim(destination, limit, lease)
+        while claim.lease_id and not claim.entries:
+            await self.settle(claim)  # none of its records can be read: try the next ones
             claim = await self._claim(destination, limit, lease)
-            while claim.lease_id and not claim.entries:
-                await self.settle(claim)  # none of its records can be read: try the next ones
-                claim = await self._claim(destination, limit, lease)
         return claim
 
     async def _claim(self, destination: str, limit: int, lease: float) -> Claim:
-        result = await self._run(claims.claim, destination, limit, lease)
+        thread = self._open_thread()
+        job = thread.submit(claims.claim, destination, limit, lease, self._max_attempts)
+        try:
+            # Shielded, because the caller would never learn of its lease; but not for ever, because
+            # another process may have the file locked.
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _SHIELDED_FOR):
+                return await self._claim_of(job, destination)
+            return await self._claim_of(job, destination)
+        except (sqlite3.Error, OSError) as exc:
+            raise outbox_error(exc, self._path) from exc
+        except anyio.get_cancelled_exc_class():
+            job.is_abandoned = True
+            thread.submit(claims.undo, job, destination)
+            raise
+
+    async def _claim_of(self, job: Job[Database, claims.ClaimResult], destination: str) -> Claim:
+        result = await job.wait()
         if not result.lease_id:
             return Claim(destination=destination, next_due=result.next_due)
         return await claims.decode_claim(destination, result, self._cache)
@@ -242,7 +289,27 @@ class SQLiteOutbox:
         dropped = await self._run_steps(log.drop_reclaimable)
         dropped += await self._run_steps(log.drop_payloads)
         await self._run_steps(log.forget_ids, remember)
+        await self._run(Database.checkpoint)  # what was dropped is still in the write-ahead log
         return dropped
+
+
+# Opening, in the thread
+
+
+def _connect_thread(db: Database, may_wait: Callable[[], bool]) -> int:
+    """Let the file ask the thread whether to wait for locks; return the id of the owner."""
+    db.may_wait = may_wait
+    return db.owner.id
+
+
+def _open(opening: Callable[[], Database], previous_owner: int) -> Database:
+    db = opening()
+    try:
+        leases.register_owner(db, previous_owner)
+    except (sqlite3.Error, OSError) as exc:
+        db.close()
+        raise db.outbox_error(exc) from exc
+    return db
 
 
 # Destinations, in the thread

@@ -12,10 +12,15 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
   ``destinations`` is NULL for all, else each name between two line breaks.
 * ``destination``: its cursor; where it started (``start``, and ``since`` if it started at the
   beginning of the log); and how many exceptions it has, so that no query has to count rows.
+* ``owner``: the outbox objects that have the file open, or closed it with leases left; see
+  `owners`.
 * ``lease``: the right to work on some conversions until a moment. Ids are never reused, because a
-  late worker must not end the lease of another.
+  late worker must not end the lease of another. ``owner`` is 0 if the holder of the lease cannot
+  prove that it is alive; ``alone`` is 1 for an isolated conversion, 2 if that makes its last
+  attempt.
 * ``span``: ranges behind a cursor that are not settled: leased, or released until ``due``.
-  ``size`` counts the conversions in it that are addressed to the destination.
+  ``size`` counts the conversions in it that are addressed to the destination. ``lost`` counts the
+  leases that ended without a result; conversions that lost two are isolated.
 * ``exception``: single conversions behind a cursor that wait for a retry, or are dead letters
   (``due`` is NULL).
 * ``pruned``: the position up to which payloads have been dropped.
@@ -29,7 +34,23 @@ from __future__ import annotations
 
 FORMAT_VERSION = 2
 
-TABLES = """
+ISOLATED_AFTER = 2
+"""Lost leases after which a conversion may end the process that sends it."""
+
+# Conversions that may be claimed together, and isolated ones, each in the order of their due times.
+_SPAN_INDEXES = f"""
+CREATE INDEX span_due ON span(destination, due, first) WHERE lease = 0 AND lost < {ISOLATED_AFTER};
+CREATE INDEX span_isolated ON span(destination, due, first)
+    WHERE lease = 0 AND lost >= {ISOLATED_AFTER};
+"""
+_RETRY_INDEXES = f"""
+CREATE INDEX exception_due ON exception(destination, due, seq)
+    WHERE due IS NOT NULL AND lease = 0 AND lost < {ISOLATED_AFTER};
+CREATE INDEX exception_isolated ON exception(destination, due, seq)
+    WHERE due IS NOT NULL AND lease = 0 AND lost >= {ISOLATED_AFTER};
+"""
+
+TABLES = f"""
 CREATE TABLE log (
     seq INTEGER PRIMARY KEY,
     event_id TEXT NOT NULL UNIQUE,
@@ -51,9 +72,13 @@ CREATE TABLE destination (
 CREATE TABLE lease (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     destination TEXT NOT NULL,
-    until REAL NOT NULL
+    until REAL NOT NULL,
+    owner INTEGER NOT NULL DEFAULT 0,
+    alone INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX lease_until ON lease(destination, until);
+CREATE INDEX lease_owner ON lease(owner);
+CREATE TABLE owner (id INTEGER PRIMARY KEY, closed INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE span (
     id INTEGER PRIMARY KEY,
     destination TEXT NOT NULL,
@@ -62,10 +87,12 @@ CREATE TABLE span (
     size INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     due REAL NOT NULL DEFAULT 0,
-    lease INTEGER NOT NULL DEFAULT 0
+    lease INTEGER NOT NULL DEFAULT 0,
+    lost INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX span_first ON span(destination, first);
 CREATE INDEX span_lease ON span(lease);
+{_SPAN_INDEXES}
 CREATE TABLE exception (
     seq INTEGER NOT NULL,
     destination TEXT NOT NULL,
@@ -75,19 +102,33 @@ CREATE TABLE exception (
     code TEXT,
     lease INTEGER NOT NULL DEFAULT 0,
     at REAL NOT NULL,
+    lost INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (seq, destination)
 ) WITHOUT ROWID;
-CREATE INDEX exception_due ON exception(destination, due) WHERE due IS NOT NULL AND lease = 0;
+{_RETRY_INDEXES}
 CREATE INDEX exception_dead ON exception(destination, seq) WHERE due IS NULL;
 CREATE INDEX exception_lease ON exception(lease) WHERE lease <> 0;
 CREATE TABLE loose (seq INTEGER PRIMARY KEY);
 CREATE TABLE pruned (upto INTEGER NOT NULL);
 INSERT INTO pruned VALUES (0);
-"""
+"""  # noqa: S608
 
-# The statements that make a file of version 1, 2, … one of the next version. A process with an
-# earlier release that has the file open can go on: it adds rows without a summary.
-UPGRADES = ("ALTER TABLE log ADD COLUMN summary TEXT",)
+# Format version → the statements that make a file of that version one of the next. A process with
+# an earlier release that has the file open can go on: it adds rows without a summary.
+UPGRADES = {
+    1: f"""
+ALTER TABLE log ADD COLUMN summary TEXT;
+ALTER TABLE lease ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lease ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX lease_owner ON lease(owner);
+CREATE TABLE owner (id INTEGER PRIMARY KEY, closed INTEGER NOT NULL DEFAULT 0);
+ALTER TABLE span ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+{_SPAN_INDEXES}
+ALTER TABLE exception ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+DROP INDEX exception_due;
+{_RETRY_INDEXES}
+""",
+}
 
 SUMMARY_OF = "summary_of"
 """SQL function of a payload and its digest: the conversion's summary, NULL if it is not known."""
@@ -143,7 +184,7 @@ COUNT_FOREIGN = f"""SELECT count(*) FROM log WHERE seq > ? AND seq <= ?
 # Leases
 
 # Begin a lease, before it is known whether there is anything to claim.
-INSERT_LEASE = "INSERT INTO lease (destination, until) VALUES (?, ?)"
+INSERT_LEASE = "INSERT INTO lease (destination, until, owner, alone) VALUES (?, ?, ?, ?)"
 
 # End a lease: it was settled, released, expired, or nothing could be claimed.
 DELETE_LEASE = "DELETE FROM lease WHERE id = ?"
@@ -159,18 +200,52 @@ EXPIRED_LEASE = """SELECT id, until FROM lease WHERE destination = ? AND until <
     ORDER BY until LIMIT 1"""
 
 # Whether there is something to claim: cursor, end of the log, and the times at which the first
-# retry and the first released span become due and the first lease expires.
-CLAIM_FORECAST = """SELECT cursor, coalesce((SELECT max(seq) FROM log), 0),
-    (SELECT min(due) FROM exception WHERE destination = ?1 AND due IS NOT NULL AND lease = 0),
-    (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0),
+# retry, released span and isolated conversion become due and the first lease expires.
+CLAIM_FORECAST = f"""SELECT cursor, coalesce((SELECT max(seq) FROM log), 0),
+    (SELECT min(due) FROM exception WHERE destination = ?1 AND due IS NOT NULL AND lease = 0
+        AND lost < {ISOLATED_AFTER}),
+    (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0 AND lost < {ISOLATED_AFTER}),
+    (SELECT min(due) FROM exception WHERE destination = ?1 AND due IS NOT NULL AND lease = 0
+        AND lost >= {ISOLATED_AFTER}),
+    (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0 AND lost >= {ISOLATED_AFTER}),
     (SELECT min(until) FROM lease WHERE destination = ?1)
-    FROM destination WHERE name = ?1"""
+    FROM destination WHERE name = ?1"""  # noqa: S608
+
+# Owners
+
+# Register an outbox object that proves that it is alive.
+INSERT_OWNER = "INSERT INTO owner (id) VALUES (?)"
+
+# Record that an owner closed the file with leases left, or opened it again.
+SET_OWNER_CLOSED = "UPDATE owner SET closed = ? WHERE id = ?"
+
+# Remove an owner that has closed the file, or is dead.
+DELETE_OWNER = "DELETE FROM owner WHERE id = ?"
+
+# Every registered owner.
+OWNERS = "SELECT id FROM owner"
+
+# The owners that have leases, except one of them.
+OWNERS_OF_LEASES = "SELECT DISTINCT owner FROM lease WHERE owner > 0 AND owner <> ?"
+
+# The leases of an owner, whether each is of an isolated one, and whether the owner closed the file.
+LEASES_OF_OWNER = """SELECT lease.id, alone, closed FROM lease LEFT JOIN owner
+    ON owner.id = lease.owner WHERE owner = ?"""
+
+# While an owner has isolated conversions in flight, 2 if one makes its last attempt, else 1.
+ISOLATED_IN_FLIGHT = "SELECT max(alone) FROM lease WHERE owner = ? AND alone > 0 AND until > ?"
 
 # Spans
 
-# Released spans that are due, in log order.
-DUE_SPANS = """SELECT id, first, last, size, attempts FROM span
-    WHERE destination = ? AND lease = 0 AND due <= ? ORDER BY first"""
+# Released spans that are due, those that have been due longest first.
+DUE_SPANS = f"""SELECT id, first, last, size, attempts, lost FROM span
+    WHERE destination = ? AND due <= ? AND lease = 0 AND lost < {ISOLATED_AFTER}
+    ORDER BY due, first LIMIT ?"""  # noqa: S608
+
+# The span of isolated conversions that has been due longest.
+ISOLATED_SPAN = f"""SELECT id, first, last, size, attempts, lost FROM span
+    WHERE destination = ? AND due <= ? AND lease = 0 AND lost >= {ISOLATED_AFTER}
+    ORDER BY due, first LIMIT 1"""  # noqa: S608
 
 # Lease a released span as a whole.
 LEASE_SPAN = "UPDATE span SET lease = ? WHERE id = ?"
@@ -179,11 +254,11 @@ LEASE_SPAN = "UPDATE span SET lease = ? WHERE id = ?"
 SHRINK_SPAN = "UPDATE span SET first = ?, size = size - ? WHERE id = ?"
 
 # Lease a range after the cursor, or the beginning of a released span.
-INSERT_LEASED_SPAN = """INSERT INTO span (destination, first, last, size, attempts, lease)
-    VALUES (?, ?, ?, ?, ?, ?)"""
+INSERT_LEASED_SPAN = """INSERT INTO span (destination, first, last, size, attempts, lost, lease)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
 
 # Release the spans of a lease.
-RELEASE_SPANS = """UPDATE span SET lease = 0, due = ?, attempts = attempts + ?
+RELEASE_SPANS = """UPDATE span SET lease = 0, due = ?, attempts = attempts + ?, lost = lost + ?
     WHERE lease = ? AND lease <> 0"""
 
 # Settle the spans of a lease: their conversions are now delivered or exceptions.
@@ -199,17 +274,25 @@ SPAN_BEFORE = """SELECT attempts, last FROM span WHERE destination = ? AND first
 # Exceptions: retries and dead letters
 
 # Retries that are due, those that have been due longest first.
-DUE_RETRIES = """SELECT seq, at, payload, digest, attempts FROM
-    (SELECT seq AS position, attempts FROM exception
-        WHERE destination = ? AND due <= ? AND lease = 0 ORDER BY due, seq LIMIT ?)
-    JOIN log ON seq = position"""
+DUE_RETRIES = f"""SELECT seq, at, payload, digest, attempts, lost FROM
+    (SELECT seq AS position, attempts, lost FROM exception
+        WHERE destination = ? AND due <= ? AND lease = 0 AND lost < {ISOLATED_AFTER}
+        ORDER BY due, seq LIMIT ?)
+    JOIN log ON seq = position"""  # noqa: S608
+
+# The isolated conversion among the retries that has been due longest.
+ISOLATED_RETRY = f"""SELECT seq, at, payload, digest, attempts, lost FROM
+    (SELECT seq AS position, attempts, lost FROM exception
+        WHERE destination = ? AND due <= ? AND lease = 0 AND lost >= {ISOLATED_AFTER}
+        ORDER BY due, seq LIMIT 1)
+    JOIN log ON seq = position"""  # noqa: S608
 
 # Add a retry to a lease.
 LEASE_RETRY = "UPDATE exception SET lease = ? WHERE seq = ? AND destination = ?"
 
 # Release the retries of a lease. Without ``lease <> 0`` no index could be used.
-RELEASE_RETRIES = """UPDATE exception SET lease = 0, due = ?, attempts = attempts + ?
-    WHERE lease = ? AND lease <> 0"""
+RELEASE_RETRIES = """UPDATE exception SET lease = 0, due = ?, attempts = attempts + ?,
+    lost = lost + ? WHERE lease = ? AND lease <> 0"""
 
 # The positions of the retries in a lease.
 LEASED_RETRIES = "SELECT seq FROM exception WHERE lease = ? AND lease <> 0"
@@ -237,7 +320,7 @@ DEAD_LETTERS = """SELECT exception.seq, destination, event_id, payload, digest, 
 DEAD_SEQS = "SELECT seq FROM exception WHERE destination = ? AND due IS NULL LIMIT ?"
 
 # Make a dead letter due, with 0 attempts.
-REPLAY = """UPDATE exception SET due = ?, attempts = 0
+REPLAY = """UPDATE exception SET due = ?, attempts = 0, lost = 0
     WHERE seq = ? AND destination = ? AND due IS NULL"""
 
 # Destinations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from asyncio import AbstractEventLoop, Future, get_running_loop
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -15,6 +17,9 @@ import anyio
 from anytrack_async.errors import OutboxError
 
 _P = ParamSpec("_P")
+_LOCK_TIMEOUT_AT_END = 1.0
+"""Seconds that the remaining work may wait for locks once the thread is told to end."""
+
 _R = TypeVar("_R")
 _R_contra = TypeVar("_R_contra", contravariant=True)
 _T = TypeVar("_T")
@@ -40,6 +45,11 @@ class Job(Generic[_R, _T]):
 
     Args:
         work: called in the thread with the resource and the other arguments.
+
+    Attributes:
+        result: what the function returned; None before.
+        is_abandoned: set it if no task waits for the result any more; the work may then give up
+            while it waits for a lock.
     """
 
     def __init__(
@@ -50,13 +60,14 @@ class Job(Generic[_R, _T]):
         self._kwargs = kwargs
         self._done = anyio.Event()
         self._loop = get_running_loop()
-        self._result: _T | None = None
+        self.is_abandoned = False
+        self.result: _T | None = None
         self._error: Exception | None = None
 
     def run(self, resource: _R) -> None:
         """Call the function and wake the waiting tasks; called in the thread."""
         try:
-            self._result = self._work(resource, *self._args, **self._kwargs)
+            self.result = self._work(resource, *self._args, **self._kwargs)
         except Exception as exc:
             self._error = exc
         with suppress(RuntimeError):  # the event loop is closed, and no task waits any more
@@ -70,7 +81,7 @@ class Job(Generic[_R, _T]):
         await self._done.wait()
         if self._error is not None:
             raise self._error
-        return cast("_T", self._result)
+        return cast("_T", self.result)
 
 
 class OwnerThread(Generic[_R]):
@@ -89,6 +100,8 @@ class OwnerThread(Generic[_R]):
         self._closing = closing
         self._queue: SimpleQueue[Work[_R] | None] = SimpleQueue()
         self._resource: _R | None = None
+        self._work: Work[_R] | None = None
+        self._ends_at = math.inf
         self._pid = os.getpid()
 
     @property
@@ -120,7 +133,17 @@ class OwnerThread(Generic[_R]):
         if self._resource is None:
             return
         while (work := self._queue.get()) is not None:
+            self._work = work
             work.run(self._resource)
+
+    def may_wait(self) -> bool:
+        """Return whether the present work may wait longer for a lock; called in the thread.
+
+        No more once its task is cancelled, or a second after `stop` was called.
+        """
+        if getattr(self._work, "is_abandoned", False):
+            return False
+        return time.monotonic() < self._ends_at
 
     def check_process(self) -> None:
         """Raise `OutboxError` if this process was forked after the thread started."""
@@ -142,9 +165,20 @@ class OwnerThread(Generic[_R]):
         self, work: Callable[Concatenate[_R, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Call *work* in the thread after everything posted before, and return its result."""
+        job = self.submit(work, *args, **kwargs)
+        try:
+            return await job.wait()
+        except anyio.get_cancelled_exc_class():
+            job.is_abandoned = True
+            raise
+
+    def submit(
+        self, work: Callable[Concatenate[_R, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> Job[_R, _T]:
+        """Let the thread call *work* after everything posted before; return the job."""
         job = Job(work, *args, **kwargs)
         self.post(job)
-        return await job.wait()
+        return job
 
     async def stop(self) -> None:
         """Finish the queued work, close the resource and end the thread.
@@ -158,6 +192,7 @@ class OwnerThread(Generic[_R]):
 
     def _end(self) -> Job[_R, object]:
         closing: Job[_R, object] = Job(self._closing)
+        self._ends_at = time.monotonic() + _LOCK_TIMEOUT_AT_END
         self._queue.put(closing)
         self._queue.put(None)
         return closing

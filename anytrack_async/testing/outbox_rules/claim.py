@@ -175,6 +175,62 @@ class ClaimRules(Rules):
 
         assert (orders(again), attempts(again)) == ([1], [2])
 
+    # Conversions that may have ended the process that sent them
+
+    async def test_a_conversion_that_lost_two_leases_is_claimed_alone(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await self.lose_leases(outbox, clock, 2, 1, 2, 3)
+        await outbox.append(sales(4))
+
+        first = await outbox.claim("alpha", 9, LEASE)
+        others = await outbox.claim("alpha", 9, LEASE)
+        waiting = await outbox.claim("alpha", 9, LEASE)
+        assert await outbox.settle(first)
+        second = await outbox.claim("alpha", 9, LEASE)
+
+        assert [orders(claim) for claim in (first, others, waiting, second)] == [[1], [4], [], [2]]
+        assert first.lost_leases == {first.entries.seqs[0]: 2}
+        assert others.lost_leases == {}
+        assert waiting.next_due is not None
+        assert clock.now < waiting.next_due < clock.now + 1
+
+    async def test_an_isolated_conversion_that_fails_is_no_longer_isolated(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await self.lose_leases(outbox, clock, 2, 1, 2)
+        for order in (1, 2):
+            claim = await outbox.claim("alpha", 9, LEASE)
+            await outbox.settle(claim, failures(claim, order, due=clock.now))
+
+        again = await outbox.claim("alpha", 9, LEASE)
+
+        assert (orders(again), attempts(again), again.lost_leases) == ([1, 2], [3, 3], {})
+
+    async def test_a_replayed_dead_letter_is_not_isolated(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        await self.lose_leases(outbox, clock, 2, 1, 2)
+        for order in (1, 2):
+            claim = await outbox.claim("alpha", 9, LEASE)
+            await outbox.settle(claim, failures(claim, order))
+        await outbox.replay("alpha")
+
+        assert orders(await outbox.claim("alpha", 9, LEASE)) == [1, 2]
+
+    @staticmethod
+    async def lose_leases(outbox: Outbox, clock: Clock, leases: int, *order_numbers: int) -> None:
+        """Append conversions that lose several leases."""
+        if not outbox.shared:
+            pytest.skip("its workers end only together with the outbox")
+        await outbox.append(sales(*order_numbers))
+        for _ in range(leases):
+            claim = await outbox.claim("alpha", len(order_numbers), LEASE)
+            assert orders(claim) == list(order_numbers)
+            clock.advance(LEASE)
+        isolated = await outbox.claim("alpha", 1, LEASE)
+        await outbox.release(isolated, due=clock.now, counts_as_attempt=False)
+
     # The order of due conversions
 
     async def test_the_retries_due_longest_are_claimed_first(

@@ -1,14 +1,18 @@
+from types import SimpleNamespace
+
 import httpx
 import pytest
 
 from anytrack_async.destinations.hubspot.mapping import to_custom_event
 from anytrack_async.destinations.sink import (
     BatchRejected,
+    Inconclusive,
     NeedsOperator,
     Throttled,
     Unavailable,
 )
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.events import UnusualConfirmation
 from anytrack_async.models.outcome import DELIVERED
 
 pytestmark = pytest.mark.asyncio
@@ -111,12 +115,47 @@ async def test_a_refused_batch_signals_the_lane_and_keeps_outcomes(hs, sink, wir
     assert outcomes == ([] if signal is BatchRejected else ["rejected", None, None])
 
 
-async def test_a_refused_event_is_rejected(hs, sink, wire):
-    wire.script("events", httpx.Response(400, json={"message": "no such event"}))
+async def test_a_refused_event_is_rejected_if_the_category_is_about_inputs(hs, sink, wire):
+    wire.script("events", hs.refusal(400, "VALIDATION_ERROR", "bad amount"))
 
     (outcome,) = await sink.deliver([hs.sale(email="a@b.example")])
 
-    assert (outcome.status, outcome.error) == ("rejected", "no such event")
+    assert (outcome.status, outcome.error) == ("rejected", "bad amount (correlation id cor-1)")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_a_refusal_that_may_be_about_every_event_is_inconclusive(hs, sink, wire, status):
+    wire.script("events", httpx.Response(status, json={"message": "no such event"}))
+
+    with pytest.raises(Inconclusive, match="no such event"):
+        await sink.deliver([hs.sale(email="a@b.example")])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reports"),
+    [
+        (httpx.Response(201), 0),
+        (httpx.Response(200, json={}), 1),
+        (httpx.Response(200, json={"status": "COMPLETE", "completedAt": "now"}), 1),
+    ],
+)
+async def test_a_confirmation_in_other_words_is_reported(hs, sink, wire, answer, reports):
+    events = []
+    sink.set_observer(SimpleNamespace(notify=events.append))
+    wire.script("events", answer)
+
+    assert await sink.deliver([hs.sale(email="a@b.example")]) == [DELIVERED]
+    assert [type(event) for event in events] == [UnusualConfirmation] * reports
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<html>", '{"stat', '{"status": "error"}', '{"errors": ["no"]}', '{"uptime": 1}']
+)
+async def test_a_200_of_another_service_is_no_confirmation(hs, sink, wire, body):
+    wire.script("events", httpx.Response(200, text=body))
+
+    with pytest.raises(Unavailable, match="does not confirm the events"):
+        await sink.deliver([hs.sale(email="a@b.example")])
 
 
 async def test_an_event_that_exists_already_is_delivered(hs, sink, wire):

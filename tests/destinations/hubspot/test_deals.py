@@ -1,4 +1,5 @@
 import logging
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -7,9 +8,11 @@ from anytrack_async.destinations.hubspot.deals import link_problems
 from anytrack_async.destinations.hubspot.problem import ProblemKind
 from anytrack_async.destinations.sink import (
     BatchRejected,
+    Inconclusive,
     NeedsOperator,
     Throttled,
 )
+from anytrack_async.events import UnusualConfirmation
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.outcome import Outcome, Status
@@ -330,7 +333,45 @@ async def test_a_batch_too_large_for_the_server_is_split(hs, sink, wire):
 
     with pytest.raises(BatchRejected):
         await sink.deliver([hs.sale("1"), hs.sale("2")])
-    assert statuses(await sink.deliver([hs.sale("1")])) == ["rejected"]
+    with pytest.raises(Inconclusive):
+        await sink.deliver([hs.sale("1")])
+
+
+@pytest.mark.parametrize("answer", [{}, {"message": "no"}, {"category": "NEW", "errors": [{}]}])
+async def test_a_refusal_that_may_be_about_every_deal_is_inconclusive(hs, sink, wire, answer):
+    wire.script("deals", *[httpx.Response(400, json=answer)] * 2)
+
+    with pytest.raises(BatchRejected):
+        await sink.deliver([hs.sale("1"), hs.sale("2")])
+    with pytest.raises(Inconclusive):
+        await sink.deliver([hs.sale("1")])
+
+
+@pytest.mark.parametrize("op", ["contacts", "link"])
+async def test_an_inconclusive_refusal_of_a_contact_does_not_lose_its_deal(hs, sink, wire, op):
+    wire.script(op, httpx.Response(400, json={"message": "no"}))
+
+    assert statuses(await sink.deliver([hs.sale("1", email="a@b.example")])) == ["delivered"]
+
+
+@pytest.mark.parametrize(
+    ("op", "id_", "requests"),
+    [
+        ("contacts", "id of sale:1", ["contacts", "deals"]),
+        ("deals", None, ["contacts", "deals"]),
+        ("link", "id of sale:1", ["contacts", "deals", "link"]),
+    ],
+)
+async def test_a_204_confirms_without_ids(hs, sink, wire, op, id_, requests):
+    events = []
+    sink.set_observer(SimpleNamespace(notify=events.append))
+    wire.script(op, httpx.Response(204))
+
+    outcomes = await sink.deliver([hs.sale("1", email="a@b.example")])
+
+    assert outcomes == [Outcome.delivered(id_)]
+    assert wire.ops == requests
+    assert events == [UnusualConfirmation(destination="hubspot", answer="status 204, no body")]
 
 
 async def test_a_conflict_of_one_is_delivered_with_its_id(hs, sink, wire):

@@ -39,7 +39,10 @@ def read(status, *, headers=None, zone=None, content=None, **body):
         (408, "", ProblemKind.UNAVAILABLE),
         (409, "CONFLICT", ProblemKind.EXISTS),
         (413, "", ProblemKind.BATCH_REJECTED),
-        (422, "", ProblemKind.REJECTED),
+        (400, "", ProblemKind.INCONCLUSIVE),
+        (400, "SOMETHING_NEW", ProblemKind.INCONCLUSIVE),
+        (422, "", ProblemKind.INCONCLUSIVE),
+        (418, "", ProblemKind.INCONCLUSIVE),
         (423, "LOCKED", ProblemKind.RETRY_LATER),
         (429, "RATE_LIMITS", ProblemKind.THROTTLED),
         (477, "MIGRATION_IN_PROGRESS", ProblemKind.THROTTLED),
@@ -81,7 +84,15 @@ def test_a_wrong_path_names_the_settings():
 def test_json_that_is_no_object_counts_as_hubspots():
     problem = read(400, content=b"[]")
 
-    assert (problem.kind, problem.message) == (ProblemKind.REJECTED, "answered 400 Bad Request")
+    assert (problem.kind, problem.message) == (ProblemKind.INCONCLUSIVE, "answered 400 Bad Request")
+
+
+@pytest.mark.parametrize(
+    "message", ["This app lacks a scope", "You have no permission", "Forbidden", "Unauthorized"]
+)
+def test_access_is_known_by_its_words_too(message):
+    assert read(400, message=message).kind is ProblemKind.NEEDS_OPERATOR
+    assert read(400, message=message, category="VALIDATION_ERROR").kind is ProblemKind.REJECTED
 
 
 def test_an_unknown_status_is_shown_by_its_number():
@@ -499,6 +510,17 @@ def test_a_refused_batch_fails_the_inputs_that_its_errors_name(hs):
     assert set(failed_inputs(DEALS, problem, {"errors": [hs.item_error("e3")]})) == {"e3"}
     assert not failed_inputs(DEALS, problem, {})
     assert set(failed_inputs(DEALS[:1], problem, None)) == {"e0"}
+
+
+@pytest.mark.parametrize("kind", [ProblemKind.INCONCLUSIVE, ProblemKind.BATCH_REJECTED])
+def test_a_refused_input_is_rejected_only_if_it_is_named(hs, kind):
+    problem = Problem(kind=kind, message="no")
+
+    alone = failed_inputs(DEALS[:1], problem, {})
+    named = failed_inputs(DEALS[:1], problem, {"errors": [hs.item_error("e0")]})
+    assert alone["e0"].kind is ProblemKind.INCONCLUSIVE
+    assert named["e0"].kind is ProblemKind.REJECTED
+    assert not failed_inputs(DEALS, problem, {})
 
 
 def test_a_locked_batch_fails_every_input():

@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+from collections import Counter
 from itertools import combinations
 
 import anyio
@@ -11,8 +12,8 @@ from anytrack_async.destinations.meta.encoding import (
     SLICE,
     Chunk,
     Encoder,
+    count_weaknesses,
     find_refusal,
-    find_weakness,
     request_body,
     request_tail,
     split_into_requests,
@@ -24,7 +25,7 @@ from anytrack_async.models.outcome import Status
 @pytest.fixture
 def encoder_of(settings):
     """Return a maker of encoders that keep warnings to themselves."""
-    return lambda **fields: Encoder(settings(**fields), lambda _: None)
+    return lambda **fields: Encoder(settings(**fields))
 
 
 def places(chunks):
@@ -37,7 +38,7 @@ def events(chunks):
 
 async def encoded(encoder, batch):
     outcomes = [None] * len(batch)
-    return await encoder.encode(batch, outcomes), outcomes
+    return await encoder.encode(batch, outcomes, Counter()), outcomes
 
 
 @pytest.mark.parametrize("count", [1, SLICE, SLICE + 1, 3 * SLICE])
@@ -292,6 +293,7 @@ def test_reasons_have_advice():
 )
 def test_weaknesses_are_reported_by_kind(fields, wanted):
     parameters = {name: value for name, value in event(**fields).items() if value is not None}
-    weakness = find_weakness(parameters)
+    kinds = count_weaknesses([parameters, parameters], [])
 
-    assert (wanted is None and weakness is None) or wanted in weakness
+    assert (wanted is None and not kinds) or [wanted in kind for kind in kinds] == [True]
+    assert {*kinds.values()} <= {2}

@@ -1,6 +1,7 @@
 """Conversions that are mapped together become what each becomes alone."""
 
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -114,7 +115,7 @@ async def test_bad_conversions_do_not_change_others(kinds):
     settings = MetaSettings(pixel_id="1", access_token="t", event_name=_named)
     batch = [_made(number, kind) for number, kind in enumerate(kinds)]
     outcomes = [None] * len(batch)
-    chunks = await Encoder(settings, lambda _: None).encode(batch, outcomes)
+    chunks = await Encoder(settings).encode(batch, outcomes, Counter())
 
     good = [place for place, kind in enumerate(kinds) if kind is None]
     assert [place for chunk in chunks for place in chunk.indexes] == good

@@ -374,3 +374,64 @@ def test_missing_library_is_reported_when_the_sink_is_made(monkeypatch, wanted, 
 def test_region_is_two_letters(region):
     with pytest.raises(ConfigurationError, match="phone_region"):
         make_settings(phone_region=region)
+
+
+def kinds_of(conversion, settings=None, **customer):
+    """Kinds of the values that Meta cannot use, or matches less well."""
+    found = []
+    sale = conversion(customer=Customer(**customer))
+    (user,) = all_user_data((sale,), settings, (sale.timestamp,), found)
+    assert all(row is user for row, _ in found)
+    return [kind for _, kind in found]
+
+
+NATIONAL = "phone numbers without country code"
+
+
+@pytest.mark.parametrize(
+    ("phone", "kinds"),
+    [
+        *((phone, [NATIONAL]) for phone in ("0170 1234567", "(020) 7946 0958", "020/79460958")),
+        *((phone, [NATIONAL]) for phone in ("(650) 555-1212", "650-555-1212", " 650.555.1212 ")),
+        *((phone, []) for phone in ("+49 170 1234567", "0049 170 1234567", "4917012345678")),
+        *((phone, []) for phone in ("+1 (650) 555-1212", "1 650 555 1212", "(+49) 170 1234567")),
+        (["0170 1234567", "+49 170 1234567"], []),
+        (["0170 1234567", "0171 1234567"], [NATIONAL]),
+        ("0" + "a1" * 31 + "b", []),
+        ("12", ["unusable phone numbers"]),
+        ("call me", ["unusable phone numbers"]),
+        (None, []),
+    ],
+)
+def test_phone_numbers_that_certainly_lack_a_country_code_are_weak(conversion, phone, kinds):
+    assert kinds_of(conversion, phone=phone) == kinds
+
+
+def test_with_a_region_a_national_number_is_not_weak(conversion, settings):
+    assert kinds_of(conversion, settings(phone_region="DE"), phone="0170 1234567") == []
+    assert kinds_of(conversion, settings(phone_region="US"), phone="650-555-1212") == []
+
+
+@pytest.mark.parametrize(
+    ("customer", "kinds"),
+    [
+        ({"email": "jane"}, ["unusable e-mail addresses"]),
+        ({"email": ["jane", "jane@x.example"]}, []),
+        ({"birth_date": "1990-02-31"}, ["unusable birth dates"]),
+        ({"birth_date": ["3.2.90", "1990-02-03"]}, []),
+        ({"first_name": "?", "last_name": "!"}, ["unusable names"] * 2),
+        ({"gender": "x", "country": "Atlantis"}, ["unusable genders", "unusable countries"]),
+        ({"city": "42", "state": "7", "postal_code": "1"}, [
+            "unusable cities", "unusable states", "unusable postal codes"
+        ]),
+        ({"fbc": "garbage"}, ["unusable fbc, fbp or fbclid"]),
+        ({"fbp": "garbage", "fbc": "garbage"}, ["unusable fbc, fbp or fbclid"]),
+        ({"fbclid": "a.b"}, ["unusable fbc, fbp or fbclid"]),
+        ({"fbc": "garbage", "fbclid": "AbC"}, []),
+        ({"fbc": "fb.1.1554763741205.AbC", "fbp": "fb.1.1596403881668.1"}, []),
+        ({}, []),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_unusable_values_are_weak(conversion, customer, kinds):
+    assert kinds_of(conversion, **customer) == kinds

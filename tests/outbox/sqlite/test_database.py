@@ -11,6 +11,7 @@ from anytrack_async.errors import OutboxError, SchemaVersionError
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.sqlite import database
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.queries import FORMAT_VERSION
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
 pytestmark = pytest.mark.asyncio
@@ -107,7 +108,7 @@ async def test_a_database_of_another_program_is_not_changed(path):
 async def test_a_file_of_a_later_release_is_refused(outbox, path):
     await outbox.aclose()
     with closing(sqlite3.connect(path)) as later:
-        later.execute("PRAGMA user_version = 3")
+        later.execute(f"PRAGMA user_version = {FORMAT_VERSION + 1}")
 
     assert "upgrade" in await open_error(path, SchemaVersionError)
 

@@ -8,14 +8,18 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 
+from anytrack_async.codec.storage import decode
 from anytrack_async.errors import OutboxError, QueueFullError
-from anytrack_async.models.contradiction import find_contradiction
+from anytrack_async.models.contradiction import find_contradiction, summary
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import log
+from anytrack_async.outbox.sqlite import log, queries
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
+from tests.models.strategies import conversions
 
 pytestmark = pytest.mark.asyncio
 
@@ -386,3 +390,14 @@ async def test_reading_needs_no_lock(outbox, path):
             await outbox.undelivered("alpha")
     finally:
         other.close()
+
+
+@given(conversions)
+@hypothesis_settings(max_examples=30, deadline=None)
+async def test_a_row_has_the_summary_of_its_conversion(conversion):
+    group = log.Group()
+    group.encode([conversion], None, 0.0)
+
+    row = dict(zip(queries.LOG_COLUMNS, group.values, strict=True))
+    assert row["summary"] == summary(conversion)
+    assert decode(row["payload"], row["digest"]) == conversion

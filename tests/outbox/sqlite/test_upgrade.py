@@ -144,3 +144,35 @@ async def test_nothing_but_the_summary_is_left_of_a_dropped_conversion(outbox, p
 
     statement = "SELECT event_id, summary, digest, payload FROM log"
     assert rows(path, statement) == [("pruned", "sale 49.90 USD", b"", None)]
+
+
+async def test_leases_and_retries_continue(old_file, clock):
+    with closing(sqlite3.connect(old_file)) as old:
+        old.execute("INSERT INTO lease VALUES (3, 'alpha', 10.0)")
+        old.execute("INSERT INTO span VALUES (1, 'alpha', 3, 3, 1, 1, 0, 3)")
+        old.execute("UPDATE exception SET due = 5.0")
+        old.execute("UPDATE destination SET cursor = 3, pending = 1, dead = 0")
+        old.commit()
+    outbox = await opened(old_file, clock)
+
+    claim = await outbox.claim("alpha", 9, LEASE)
+
+    assert claim.entries.event_ids == ["dead", "waiting"]
+    assert list(claim.entries.attempts) == [1, 2]
+    assert list(claim.lost_leases.values()) == [1]
+    await outbox.aclose()
+
+
+async def test_the_file_has_the_tables_of_a_new_one(old_file, tmp_path, clock):
+    schemas = []
+    for file in (old_file, tmp_path / "new.db"):
+        await (await opened(file, clock)).aclose()
+        tables = rows(file, "SELECT type, name FROM sqlite_master WHERE sql IS NOT NULL")
+        columns = {
+            name: {row[1:4] for row in rows(file, f"PRAGMA table_info({name})")}
+            for kind, name in tables
+            if kind == "table"
+        }
+        schemas.append((sorted(tables), columns))
+
+    assert schemas[0] == schemas[1]

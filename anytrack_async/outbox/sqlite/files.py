@@ -1,0 +1,93 @@
+"""The files of an outbox: private to their owner, and no links.
+
+SQLite keeps three files: ``outbox.db``, the write-ahead log ``outbox.db-wal`` and its index
+``outbox.db-shm``. All contain customers' data or are needed to read it.
+
+Nothing here opens a database that this process may have open: closing a second descriptor of a file
+releases all locks that the process has on it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from anytrack_async.errors import OutboxError
+
+APPLICATION_ID = b"ATXB"
+"""What an outbox has in the header of its file, for ``PRAGMA application_id``."""
+
+_APPLICATION_ID_AT = slice(68, 72)
+_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+SUFFIXES = ("", "-wal", "-shm")
+"""What SQLite appends to the path for its files."""
+
+
+def make_private(path: Path) -> None:
+    """Create the file if it is missing; of an outbox or empty file, make the owner its only user.
+
+    Raises:
+        OutboxError: it, or a file beside it, is a link or has several names.
+        OSError: it cannot be created or read.
+    """
+    with suppress(FileExistsError):
+        # With O_EXCL, a link is not followed, even if nothing is at its target.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    files = _existing(path)
+    for file in files:
+        _refuse_links(file)
+    exposed = [file for file in files if _is_open_to_others(file)]
+    # This opens files, but no outbox of this process has them open: it would have done so before.
+    if exposed and _is_outbox_or_empty(path):
+        for file in exposed:
+            _restrict(file)
+
+
+def check_private(path: Path) -> None:
+    """Raise `OutboxError` if others can read or write a file of the outbox."""
+    for file in _existing(path):
+        if _is_open_to_others(file):
+            raise OutboxError(
+                f"other users can read or write {file}, which contains customers' data: run "
+                "chmod 600 as its owner, or choose another path"
+            )
+
+
+def _existing(path: Path) -> list[Path]:
+    files = [Path(f"{path}{suffix}") for suffix in SUFFIXES]
+    return [file for file in files if os.path.lexists(file)]
+
+
+def _refuse_links(file: Path) -> None:
+    info = os.lstat(file)
+    if stat.S_ISLNK(info.st_mode):
+        raise OutboxError(f"{file} is a symbolic link: give the path of the outbox file itself")
+    if stat.S_ISREG(info.st_mode) and info.st_nlink > 1:
+        raise OutboxError(
+            f"{file} has {info.st_nlink} names (hard links), and an outbox must have only one: "
+            "remove the others"
+        )
+
+
+def _is_open_to_others(file: Path) -> bool:
+    mode = os.lstat(file).st_mode
+    return os.name == "posix" and stat.S_ISREG(mode) and bool(mode & _FOR_OTHERS)
+
+
+def _is_outbox_or_empty(path: Path) -> bool:
+    with open(path, "rb", opener=_open_no_link) as file:
+        header = file.read(_APPLICATION_ID_AT.stop)
+    return not header or header[_APPLICATION_ID_AT] == APPLICATION_ID
+
+
+def _restrict(path: Path) -> None:
+    # By its descriptor: the name may belong to another file by now.
+    with suppress(PermissionError), open(path, "rb", opener=_open_no_link) as file:
+        os.fchmod(file.fileno(), 0o600)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)

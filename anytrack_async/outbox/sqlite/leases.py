@@ -1,0 +1,129 @@
+"""How leases on an outbox file end: settled, released, expired, or taken over from a dead owner.
+
+The functions with a connection as their first argument are called in a transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from anytrack_async.outbox.base import FailedEntry
+from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.database import Database
+
+
+def end_lease(
+    sql: sqlite3.Connection,
+    lease_id: int,
+    *,
+    due: float,
+    counts_as_attempt: bool,
+    is_lost: bool = False,
+) -> None:
+    """Delete a lease; its conversions may be claimed again from *due*, unix seconds.
+
+    Args:
+        sql: the connection.
+        lease_id: the lease.
+        due: when its conversions are due.
+        counts_as_attempt: whether each conversion has made one more attempt.
+        is_lost: whether the lease ended without a result; two of them isolate a conversion.
+    """
+    sql.execute(queries.DELETE_LEASE, (lease_id,))
+    parameters = (due, int(counts_as_attempt), int(is_lost), lease_id)
+    sql.execute(queries.RELEASE_SPANS, parameters)
+    sql.execute(queries.RELEASE_RETRIES, parameters)
+
+
+def expire_lease(sql: sqlite3.Connection, destination: str, now: float) -> bool:
+    """Release the lease of *destination* that expired first; False if none did."""
+    lease = sql.execute(queries.EXPIRED_LEASE, (destination, now)).fetchone()
+    if lease is None:
+        return False
+    lease_id, until = lease
+    # It counts as an attempt, because its conversions may have killed the worker.
+    end_lease(sql, lease_id, due=until, counts_as_attempt=True, is_lost=True)
+    return True
+
+
+def end_retries(sql: sqlite3.Connection, lease_id: int) -> int:
+    """Delete the retries in a lease, and return how many there were."""
+    positions = sql.execute(queries.LEASED_RETRIES, (lease_id,)).fetchall()
+    if positions:
+        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
+        reclaimable = [row for row in positions if row[0] <= pruned]
+        sql.executemany(queries.MARK_RECLAIMABLE, reclaimable)
+        sql.execute(queries.DELETE_LEASED_RETRIES, (lease_id,))
+    return len(positions)
+
+
+def add_exceptions(
+    sql: sqlite3.Connection, name: str, failed: Sequence[FailedEntry], now: float, *, ended: int
+) -> None:
+    """Insert *failed*, and update the counts of the destination, which has *ended* retries less.
+
+    Three retries are claimed, and settled with one retry and one dead letter: ``pending`` changes
+    by 1 - 3 = -2, and ``dead`` by 1.
+    """
+    sql.executemany(
+        queries.INSERT_EXCEPTION,
+        [
+            (entry.seq, name, entry.attempts, entry.due, entry.error, entry.code, now)
+            for entry in failed
+        ],
+    )
+    dead = sum(entry.due is None for entry in failed)
+    sql.execute(queries.ADD_TO_COUNTS, (len(failed) - dead - ended, dead, name))
+
+
+def release_leases_of_dead(db: Database, owner_ids: Sequence[int]) -> None:
+    """Take over the leases of those owners that are dead, and remove these owners."""
+    for owner_id in owner_ids:
+        with db.owner.proof_of_death(owner_id) as is_dead:
+            if is_dead:
+                with db.transaction(synced=False) as sql:
+                    _release_lost(sql, owner_id, db.clock())
+
+
+def _release_lost(sql: sqlite3.Connection, owner_id: int, now: float) -> None:
+    """End the leases of a dead owner.
+
+    If it died with isolated conversions in flight, only they are to blame. If it closed the file in
+    good order, none is.
+    """
+    leases = sql.execute(queries.LEASES_OF_OWNER, (owner_id,)).fetchall()
+    has_isolated = any(alone for _, alone, _ in leases)
+    for lease_id, alone, closed in leases:
+        is_blamed = not closed and (bool(alone) or not has_isolated)
+        end_lease(sql, lease_id, due=now, counts_as_attempt=is_blamed, is_lost=is_blamed)
+    sql.execute(queries.DELETE_OWNER, (owner_id,))
+
+
+def register_owner(db: Database, previous_id: int) -> None:
+    """Prove from now on that this process is alive, and take over the leases of dead owners.
+
+    Args:
+        db: the file.
+        previous_id: the owner that this outbox object was when it last had the file open; 0 if it
+            had not. It keeps the leases that it has left, unless they were taken over.
+    """
+    with db.transaction(synced=False) as sql:
+        db.owner.remove_stray_files(sql)
+        db.owner.register(sql, previous_id)
+    release_leases_of_dead(db, db.owner.others(db.sql))
+
+
+def close(db: Database) -> None:
+    """Close the file and end the owner, which remains in the file if it has leases left."""
+    try:
+        with db.transaction(synced=False) as sql:
+            if sql.execute(queries.LEASES_OF_OWNER, (db.owner.id,)).fetchone():
+                sql.execute(queries.SET_OWNER_CLOSED, (1, db.owner.id))
+            else:
+                sql.execute(queries.DELETE_OWNER, (db.owner.id,))
+                db.owner.delete_file()
+    except sqlite3.Error:
+        pass  # the file is full, locked or damaged: to others, this owner is dead
+    finally:
+        db.close()

@@ -1,0 +1,336 @@
+"""The files of an outbox: private, no links, erased in time, and missed when they are gone."""
+
+import asyncio
+import multiprocessing
+import os
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+
+import pytest
+
+from anytrack_async.errors import OutboxError
+from anytrack_async.models.customer import Customer
+from anytrack_async.outbox.base import Appended
+from anytrack_async.outbox.sqlite import database
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.testing.outbox_contract import sale, sales
+from anytrack_async.testing.outbox_rules.base import deliver
+from tests.delivery.doubles import FakeSink, World
+
+pytestmark = pytest.mark.asyncio
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def files_of(path):
+    return [file for file in path.parent.iterdir() if file.name.startswith("outbox.db")]
+
+
+async def opened(path, **options):
+    outbox = SQLiteOutbox(path, **options)
+    await outbox.open(["alpha", "beta"])
+    return outbox
+
+
+async def open_error(path):
+    with pytest.raises(OutboxError) as error:
+        await opened(path, busy_timeout=0.1)
+    return str(error.value)
+
+
+# Modes and links
+
+
+async def test_an_empty_file_that_others_can_read_becomes_private(path):
+    path.touch()
+    path.chmod(0o644)
+    outbox = await opened(path)
+    await outbox.append(sales(1))
+
+    assert [mode(file) for file in files_of(path)] == [0o600] * len(files_of(path))
+    await outbox.aclose()
+
+
+async def test_an_outbox_that_others_can_read_becomes_private_again(path):
+    first = await opened(path)
+    await first.append(sales(1))
+    await first.aclose()
+    path.chmod(0o664)
+    wal = path.with_name("outbox.db-wal")
+    wal.touch()
+    wal.chmod(0o644)
+
+    outbox = await opened(path)
+    assert mode(path) == mode(wal) == 0o600
+    await outbox.aclose()
+
+
+async def test_a_file_whose_mode_cannot_be_changed_is_refused(path, monkeypatch):
+    await (await opened(path)).aclose()
+    path.chmod(0o640)
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+
+    assert "chmod 600" in await open_error(path)
+
+
+@pytest.mark.parametrize("content", [b"Dear diary", b"SQLite format 3\0" + bytes(200)])
+async def test_the_mode_of_other_files_is_not_changed(path, content):
+    path.write_bytes(content)
+    path.chmod(0o644)
+
+    await open_error(path)
+
+    assert mode(path) == 0o644
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_symbolic_link_is_refused(path, tmp_path, exists):
+    target = tmp_path / "target.db"
+    if exists:
+        target.touch()
+    path.symlink_to(target)
+
+    assert "symbolic link" in await open_error(path)
+    assert target.exists() is exists
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+async def test_a_link_beside_the_file_is_refused(path, tmp_path, suffix):
+    path.with_name(f"outbox.db{suffix}").symlink_to(tmp_path / "elsewhere")
+
+    assert "symbolic link" in await open_error(path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_a_hard_link_is_refused(path, tmp_path):
+    await (await opened(path)).aclose()
+    os.link(path, tmp_path / "second.db")
+
+    assert "hard links" in await open_error(path)
+
+
+async def test_a_folder_may_be_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+
+    await (await opened(tmp_path / "link" / "outbox.db")).aclose()
+    assert (tmp_path / "real" / "outbox.db").exists()
+
+
+# Removed or replaced
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_a_file_that_is_gone_is_noticed_before_anything_is_accepted(
+    path, suffix, is_replaced
+):
+    outbox = await opened(path)
+    await outbox.append(sales(1))
+    file = path.with_name(f"outbox.db{suffix}")
+    hidden = path.with_name("hidden")
+    file.rename(hidden)
+    if is_replaced:
+        shutil.copy(hidden, file)
+
+    with pytest.raises(OutboxError, match="replaced" if is_replaced else "removed"):
+        await outbox.append(sales(2))
+    hidden.replace(file)
+    assert await outbox.append(sales(3)) == [Appended.NEW]
+    await outbox.aclose()
+
+
+async def test_a_folder_that_is_gone_is_noticed(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    outbox = await opened(folder / "outbox.db")
+    shutil.rmtree(folder)
+
+    with pytest.raises(OutboxError, match="removed"):
+        await outbox.append(sales(1))
+    await outbox.aclose()
+
+
+# Erasing
+
+
+def secret(number):
+    return f"customer-{number}@secret.example"
+
+
+def secrets_in(path):
+    return sum(file.read_bytes().count(b"@secret.example") for file in files_of(path))
+
+
+async def append_secrets(outbox, count=300):
+    for number in range(count):
+        customer = Customer(email=secret(number), first_name="x" * (number * 30))
+        await outbox.append([sale(number, customer=customer)])
+
+
+async def test_deleted_content_is_overwritten(path):
+    outbox = await opened(path)
+
+    value = await outbox._run(lambda db: db.sql.execute("PRAGMA secure_delete").fetchone())
+
+    assert value == (1,)
+    await outbox.aclose()
+
+
+@pytest.mark.parametrize("closes", [True, False])
+async def test_nothing_of_a_customer_remains_after_delivery(path, closes):
+    outbox = await opened(path)
+    await append_secrets(outbox)
+    assert secrets_in(path) >= 300
+    await deliver(outbox, "alpha", "beta")
+    await outbox.prune(remember=1e9)
+    if closes:
+        await outbox.aclose()
+
+    assert secrets_in(path) == 0
+    await outbox.aclose()
+
+
+async def test_nothing_remains_while_another_process_has_the_file_open(path):
+    other = await opened(path)
+    outbox = await opened(path)
+    await append_secrets(outbox, 20)
+    await deliver(outbox, "alpha", "beta")
+    await outbox.prune(remember=1e9)
+    await outbox.aclose()
+
+    assert secrets_in(path) == 0
+    await other.aclose()
+
+
+async def test_the_log_is_emptied_when_it_is_large(path, monkeypatch):
+    monkeypatch.setattr(database, "_WAL_BYTES", 100_000)
+    monkeypatch.setattr(database, "_CHECKPOINT_SHARE", 0)
+    outbox = await opened(path)
+    sizes = []
+    for number in range(50):
+        await outbox.append([sale(number, custom_data={"pad": "x" * 10_000})])
+        sizes.append(path.with_name("outbox.db-wal").stat().st_size)
+
+    assert max(sizes) < 250_000
+    assert min(sizes[1:]) == 0
+    await outbox.aclose()
+
+
+async def test_a_reader_does_not_make_each_commit_wait(path, monkeypatch):
+    monkeypatch.setattr(database, "_WAL_BYTES", 100_000)
+    monkeypatch.setattr(database, "_BUSY_STEP", 0.01)
+    outbox = await opened(path)
+    checkpoints = []
+    await outbox._run(
+        lambda db: db.sql.set_trace_callback(
+            lambda statement: checkpoints.append(statement) if "checkpoint" in statement else None
+        )
+    )
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM log").fetchone()
+        for number in range(50):
+            await outbox.append([sale(number, custom_data={"pad": "x" * 10_000})])
+
+    assert 1 <= len(checkpoints) < 10
+    await outbox.aclose()
+
+
+def _write(path, first):
+    async def write():
+        outbox = await opened(path)
+        for number in range(first, first + 300):
+            await outbox.append([sale(number, custom_data={"pad": "x" * 2_000})])
+            await outbox.settle(await outbox.claim("alpha", 5, 60))
+        await outbox.aclose()
+
+    import anyio
+
+    database._WAL_BYTES = 50_000
+    database._CHECKPOINT_SHARE = 0
+    anyio.run(write)
+
+
+async def test_checkpoints_of_several_processes_damage_nothing(path):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write, args=(path, first)) for first in (0, 1000, 2000)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    with closing(sqlite3.connect(path)) as sql:
+        assert sql.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert sql.execute("SELECT count(*), max(seq) FROM log").fetchone() == (900, 900)
+
+
+# Versions of SQLite
+
+
+@pytest.mark.parametrize(
+    ("version", "is_affected"),
+    [
+        ((3, 6, 23), False),
+        ((3, 7, 0), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 45, 1), True),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 53, 0), False),
+    ],
+)
+async def test_the_versions_that_may_damage_a_file_are_known(version, is_affected):
+    assert database.has_wal_reset_bug(version) is is_affected
+
+
+async def test_the_warning_about_the_version_is_logged_once(path, monkeypatch, caplog):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.51.2")
+    database._warn_of_wal_reset_bug.cache_clear()
+    for _ in range(2):
+        await (await opened(path)).aclose()
+
+    (warning,) = [record.message for record in caplog.records if "SQLite" in record.message]
+    assert "3.51.2" in warning
+    assert "3.51.3 or later" in warning
+
+
+# One object, one client
+
+
+async def test_two_clients_cannot_use_one_object(path):
+    outbox = SQLiteOutbox(path)
+    first, second = (World(FakeSink(name), outbox=outbox) for name in ("alpha", "beta"))
+    async with first.open():
+        with pytest.raises(OutboxError, match="create one for each client"):
+            async with second.dispatcher:
+                pass
+        await first.submit(*sales(1))
+    async with second.open():
+        await second.submit(*sales(2))
+
+    assert first.sinks[0].delivered == ["sale:1"]
+
+
+async def test_two_tasks_cannot_open_one_object_at_the_same_time(path):
+    outbox = SQLiteOutbox(path)
+    results = await asyncio.gather(
+        outbox.open(["alpha"]), outbox.open(["alpha"]), return_exceptions=True
+    )
+
+    assert [type(result) for result in results] == [type(None), OutboxError]
+    assert await outbox.append(sales(1)) == [Appended.NEW]
+    await outbox.aclose()
