@@ -161,7 +161,9 @@ class _Finder:
 
     def __init__(self, values: Iterable[str]) -> None:
         self._windows: dict[int, set[str]] = {}
-        heads, tails, characters = set(), set(), set()
+        heads: set[str] = set()
+        tails: set[str] = set()
+        characters: set[str] = set()
         for value in values:
             for form in _forms(value):
                 characters.update(form)
