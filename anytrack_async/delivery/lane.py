@@ -82,7 +82,9 @@ class Lane:
         self._flow = FlowControl.for_sink(
             sink.name, self._limits, settings, clock=clock, notify=notify
         )
-        self._outbox = GuardedOutbox(sink.name, outbox, lease=settings.lease)
+        self._outbox = GuardedOutbox(
+            sink.name, outbox, lease=settings.lease, on_damage=self._hold_for_outbox
+        )
         self._settlement = Settlement(
             sink.name, self._outbox, settings, notify=notify, on_settled=on_settled, clock=clock
         )
@@ -213,6 +215,11 @@ class Lane:
         unfinished = await self._settlement.settle(claim, attempt, failure, self._clock() - started)
         if unfinished or self._flow.state is not previous_state or self._closing.is_set():
             self.wake()  # the worker with the turn waits for a moment that may have changed
+
+    def _hold_for_outbox(self, reason: str) -> None:
+        # What a damaged file says of its conversions cannot be relied on: sending more of them
+        # would repeat some and pass over others.
+        self._flow.hold(reason, "outbox", self._flow.generation)
 
     def _attempt(self, claim: Claim) -> Attempt:
         attempts = claim.entries.attempts

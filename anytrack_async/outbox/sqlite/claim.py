@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
@@ -24,9 +23,7 @@ from typing import NamedTuple
 import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import decode
-from anytrack_async.errors import DecodeError, OutboxError
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.outbox.base import (
     Claim,
     Entries,
@@ -36,6 +33,7 @@ from anytrack_async.outbox.base import (
 )
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decoding import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.leases import (
     add_exceptions,
     end_lease,
@@ -48,8 +46,7 @@ from anytrack_async.outbox.sqlite.thread import Job
 _POSITIONS_PER_STEP = 20_000
 """Positions that one transaction searches for conversions addressed to a destination."""
 
-DECODED_AT_ONCE = 50
-"""Conversions decoded before other tasks may run: about a millisecond."""
+_MISSING = "conversions that are to be delivered are missing from its log"
 
 _ISOLATED_POLL = 0.02
 """Seconds until the next claim while the only due conversions wait for an isolated one."""
@@ -130,6 +127,8 @@ def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int =
     Raises:
         OutboxError: the destination is not registered, or the file is damaged.
     """
+    if name in db.damaged:
+        raise _damaged(f"{name!r}: {db.damaged[name]}")
     if monotonic() >= db.owner.next_check:
         release_leases_of_dead(db, db.owner.others_with_leases(db.sql))
     # The forecast only reads, so an idle lane that polls does not lock other processes out.
@@ -149,7 +148,7 @@ def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int =
         if forecast == previous:  # nothing was found, and the cursor did not move either
             if builder.isolated_wait:
                 return ClaimResult(next_due=now + _ISOLATED_POLL)
-            raise _damaged()
+            raise _damaged(_MISSING)
     return ClaimResult(next_due=forecast.next_due)
 
 
@@ -160,9 +159,9 @@ def undo(db: Database, claimed: Job[Database, ClaimResult], name: str) -> None:
         release(db, claim, due=db.clock(), counts_as_attempt=False)
 
 
-def _damaged() -> OutboxError:
-    return OutboxError(
-        "the outbox file is damaged: conversions that are to be delivered are missing from its log"
+def _damaged(problem: str) -> DamagedOutboxError:
+    return DamagedOutboxError(
+        f"the outbox file is damaged: {problem}; `anytrack outbox verify` says more"
     )
 
 
@@ -171,6 +170,8 @@ def _forecast(sql: sqlite3.Connection, name: str) -> _ClaimForecast:
     if row is None:
         raise unknown_destination_error(name)
     cursor, end, *moments = row
+    if cursor > end:
+        raise _damaged(f"the cursor of {name!r} is beyond the end of the log")
     retry, span, isolated_retry, isolated_span, until = (
         math.inf if moment is None else moment for moment in moments
     )
@@ -284,7 +285,7 @@ class _ClaimBuilder:
         """
         entries = self._read_range(first, last, attempts)
         if not entries:
-            raise _damaged()
+            raise _damaged(_MISSING)
         if len(entries) < size:
             end = entries[-1].seq
             self._sql.execute(queries.SHRINK_SPAN, (end + 1, len(entries), span_id))
@@ -303,7 +304,8 @@ class _ClaimBuilder:
         if entries:
             self._insert_span(entries[0].seq, entries[-1].seq, len(entries))
         if last > cursor:
-            self._sql.execute(queries.MOVE_CURSOR, (last, self._name))
+            skipped = last - cursor - len(entries)
+            self._sql.execute(queries.MOVE_CURSOR, (last, skipped, self._name))
         self._add_entries(entries)
 
     def _read_range(self, first: int, last: int, attempts: int) -> list[StoredEntry]:
@@ -320,37 +322,6 @@ class _ClaimBuilder:
 
 
 # Decoding, in the event loop
-
-
-class ConversionCache:
-    """Decodes conversions, and keeps the newest *size* so as not to decode them again."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._by_seq: OrderedDict[int, Conversion] = OrderedDict()
-
-    def remember(self, first: int, conversions: Sequence[Conversion]) -> None:
-        """Keep *conversions* that are in the log one after the other from position *first*.
-
-        Called in the thread that writes them, while the event loop reads and adds others. No lock
-        is needed, because each operation on the dict is atomic.
-        """
-        by_seq = self._by_seq
-        by_seq.update(enumerate(conversions, first))
-        while len(by_seq) > self._size:  # count each time: the other thread removes too
-            by_seq.popitem(last=False)
-
-    def decode(self, seq: int, payload: bytes, digest: bytes) -> Conversion:
-        """Return the conversion at position *seq*.
-
-        Raises:
-            DecodeError: it is not in the cache, and the record cannot be read.
-        """
-        conversion = self._by_seq.get(seq)
-        if conversion is None:
-            conversion = decode(payload, digest)
-            self.remember(seq, (conversion,))
-        return conversion
 
 
 async def decode_claim(name: str, result: ClaimResult, cache: ConversionCache) -> SQLiteClaim:
@@ -402,8 +373,15 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
             sql.execute(queries.DELETE_LEASE, (claim.lease_id,))
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
             ended = end_retries(sql, claim.lease_id)
-            if failed or ended:
-                add_exceptions(sql, claim.destination, failed, db.clock(), ended=ended)
+            if failed:
+                add_exceptions(sql, claim.destination, failed, db.clock())
+            count = len(claim.entries.seqs)
+            if isinstance(claim, SQLiteClaim):
+                count += len(claim.unreadable)
+            dead = sum(entry.due is None for entry in failed)
+            # Of 9, 3 were retries; one fails again and one dies: -2 retries, 1 dead, 7 delivered.
+            changes = (len(failed) - dead - ended, dead, count - len(failed), claim.destination)
+            sql.execute(queries.ADD_TO_COUNTS, changes)
     return is_ours
 
 

@@ -16,8 +16,8 @@ from anytrack_async.errors import DecodeError
 from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import DeadLetter, Depth, unknown_destination_error
 from anytrack_async.outbox.sqlite import queries
-from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decoding import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.log import ROWS_PER_STEP, Step
 
 _log = logging.getLogger("anytrack_async")
@@ -244,5 +244,5 @@ def replay_all(db: Database, name: str) -> Step:
 def _replay(sql: sqlite3.Connection, name: str, rows: Sequence[tuple[int]], now: float) -> int:
     parameters = [(now, seq, name) for (seq,) in rows]
     replayed = max(sql.executemany(queries.REPLAY, parameters).rowcount, 0)
-    sql.execute(queries.ADD_TO_COUNTS, (replayed, -replayed, name))
+    sql.execute(queries.ADD_TO_COUNTS, (replayed, -replayed, 0, name))
     return replayed
