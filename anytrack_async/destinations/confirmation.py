@@ -72,14 +72,9 @@ def _object_confirms(body: Mapping[str, Any], own_fields: Collection[str]) -> bo
     # {"status": "ok", "uptime": 7312} is the answer of another service.
     if not fields <= _ENVELOPE:
         return False
-    message = body.get("message")
     inner = body.get("data")
-    return (
-        bool(markers)
-        or bool(body.get("id"))
-        or (isinstance(message, str) and _is_positive(message))
-        or (isinstance(inner, dict) and _object_confirms(inner, own_fields))
-    )
+    inner_confirms = isinstance(inner, dict) and _object_confirms(inner, own_fields)
+    return bool(markers or body.get("id")) or _is_positive(body.get("message")) or inner_confirms
 
 
 def _is_positive(value: object) -> bool:

@@ -75,13 +75,19 @@ def _type(value: ConversionType | str) -> ConversionType:
 
 
 def _customer(value: Customer | None) -> Customer | None:
-    if value is not None and not isinstance(value, Customer):
-        raise InvalidConversionError("customer", f"must be a Customer, got {type(value).__name__}")
-    return value
+    argument: Any = value
+    if argument is None or isinstance(argument, Customer):
+        return argument
+    if is_missing(argument):  # a gap in a data frame
+        return None
+    problem = f"must be a Customer, got {type(argument).__name__}"
+    raise InvalidConversionError("customer", problem)
 
 
 def _meta(value: MetaFields | None) -> MetaFields | None:
-    return None if value is None else meta_fields(value)
+    if value is None or (type(value) is not dict and is_missing(value)):
+        return None
+    return meta_fields(value)
 
 
 def _price(value: Amount | None) -> Decimal | None:
@@ -142,7 +148,7 @@ class LineItem:
 def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
     if value is None or value is _NO_ITEMS:  # not `==`: an array answers for each of its items
         return _NO_ITEMS
-    argument: Any = value
+    argument: Any = () if is_missing(value) else value
     items = tuple(argument) if isinstance(argument, Iterable) else (argument,)
     for item in items:
         if not isinstance(item, LineItem):

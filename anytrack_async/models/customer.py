@@ -49,7 +49,8 @@ UNUSABLE: Final = {
 
 
 # 491701234567 in a narrow column of a spreadsheet: most of its digits are lost.
-_SCIENTIFIC = re.compile(r"[0-9]+(?:[.,][0-9]+)?e\+?[0-9]{1,3}", re.ASCII | re.IGNORECASE)
+_SCIENTIFIC = re.compile(r"\+?[0-9]+(?:[.,][0-9]+)?e\+?[0-9]{1,3}", re.ASCII | re.IGNORECASE)
+_WITH_DECIMALS = re.compile(r"(\+?[0-9]+)[.,]0+", re.ASCII)
 
 
 # attrs takes the type of an argument, and errors the name of a field, from the converter, so each
@@ -141,15 +142,21 @@ def _numbers(field: str, value: object) -> tuple[str, ...]:
     """
     values = _texts(field, value)
     for text in values:
-        if text[-2:] == ".0" or "E" in text or "e" in text:
+        if "." in text or "," in text or "E" in text or "e" in text:
             break
     else:
         return values
-    stripped = (without_decimal_zero(text.strip()) for text in values)
+    stripped = tuple(map(_without_decimals, values))
     numbers = tuple(text for text in stripped if not _SCIENTIFIC.fullmatch(text))
     if len(numbers) < len(values):
         note_weakness(UNUSABLE[field])
     return numbers
+
+
+def _without_decimals(text: str) -> str:
+    text = text.strip()
+    match = _WITH_DECIMALS.fullmatch(text)
+    return match[1] if match else text
 
 
 def _as_iterable(value: Any) -> Iterable[object]:

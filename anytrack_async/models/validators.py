@@ -269,13 +269,30 @@ def _as_text(path: str, item: object) -> str:
         _json_number(path, item)
     if isinstance(item, _TEXT_NUMBERS):
         return str(item).lower() if isinstance(item, bool) else str(item)
+    if (native := _native(item)) is not item:
+        return _as_text(path, native)
     raise InvalidConversionError(path, f"must be text, got {type(item).__name__}")
+
+
+def _native(value: object) -> object:
+    """Return a UUID as text, a number or flag of numpy as one of Python, other values as they are.
+
+    The cells of a data frame are such numbers.
+    """
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    return bool(value) if type(value).__name__ == "bool_" else value
 
 
 def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a deep copy of *value* that JSON can hold.
 
-    Decimals become numbers, times and dates ISO text, tuples lists, NaN and NaT None.
+    Decimals and numpy's numbers become numbers, times and dates ISO text, UUIDs text, tuples lists,
+    NaN and NaT None.
 
     Raises:
         InvalidConversionError: a value cannot be written as JSON, or is nested deeper than 64
@@ -337,6 +354,8 @@ def _json(path: str, value: Any, depth: int) -> Any:
         return [_json(f"{path}[{index}]", item, depth + 1) for index, item in enumerate(value)]
     if is_missing(value):
         return None
+    if (native := _native(value)) is not value:
+        return _json_scalar(path, native)
     raise InvalidConversionError(path, f"cannot be sent as JSON: {type(value).__name__}")
 
 

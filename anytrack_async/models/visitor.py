@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import islice
 from threading import get_ident
 from typing import Final, TypeAlias
 
@@ -217,7 +218,10 @@ _CERTAINLY_PUBLIC = re.compile(
     rf"(?:(?::[0-9a-f]{{1,4}}){{7}}|(?!(?:[^:]*:){{7}})(?::{_GROUP})*::{_GROUP}(?::{_GROUP})*)"
 ).fullmatch
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::[0-9]*)?")
-_SEPARATORS = re.compile(r"[\s,;]+")
+# Between addresses; invisible characters come with copied text.
+_SEPARATORS = re.compile(r"[\s,;|\x00\ufeff\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
+_MAX_ADDRESSES = 64  # no visitor is behind more proxies, and each address takes some microseconds
+_MAX_ADDRESS_LENGTH = 100
 
 # Python counts the addresses of documentation as private. No visitor has one, but tests, examples
 # and samples do.
@@ -231,6 +235,7 @@ _DOCUMENTATION = tuple(
     )
 )
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: ends with an IPv4 address
 
 
 def to_ip_address(value: Address | None) -> str | None:
@@ -239,7 +244,7 @@ def to_ip_address(value: Address | None) -> str | None:
         return value
     address = public_address(value)
     if address is None:
-        texts = [text for text in _candidates(value) if text]
+        texts = [*_candidates(value)]
         if any(map(_address_or_none, texts)):
             note_weakness("private IP addresses")
         elif texts:
@@ -256,8 +261,8 @@ def public_address(value: Address | None) -> str | None:
     are skipped: they are those of proxies, and of many visitors.
 
     Args:
-        value: an address, with or without a port; the header ``X-Forwarded-For`` or ``Forwarded``;
-            a list or tuple of these.
+        value: an address, with or without a port; the header ``X-Forwarded-For`` or ``Forwarded``,
+            of which the first 64 addresses count; a list or tuple of these.
     """
     if type(value) is str and _CERTAINLY_PUBLIC(value):
         return value
@@ -267,6 +272,11 @@ def public_address(value: Address | None) -> str | None:
 
 
 def _candidates(value: object) -> Iterator[str]:
+    """Return the first texts in *value* that may be addresses."""
+    return islice(filter(None, _all_candidates(value)), _MAX_ADDRESSES)
+
+
+def _all_candidates(value: object) -> Iterator[str]:
     for part in value if isinstance(value, list | tuple) else (value,):
         for candidate in _SEPARATORS.split(_as_text(part) or ""):
             name, equals, address = candidate.partition("=")
@@ -284,6 +294,8 @@ def _public_or_none(text: str) -> str | None:
 
 
 def _address_or_none(text: str) -> IPv4Address | IPv6Address | None:
+    if len(text) > _MAX_ADDRESS_LENGTH:
+        return None
     text = _MARKERS.sub("", text.strip("\"'"))
     if match := _BRACKETED.fullmatch(text):
         text = match[1]
@@ -294,8 +306,10 @@ def _address_or_none(text: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(text.partition("%")[0].partition("/")[0])
     except ValueError:
         return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
+    if isinstance(address, IPv6Address):
+        if address in _NAT64:
+            return IPv4Address(address.packed[-4:])
+        return address.ipv4_mapped or address
     return address
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from numbers import Integral
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -401,6 +402,32 @@ def test_custom_data_becomes_what_json_can_hold():
         "pro": True,
     }
     assert type(stored["plan"]) is str
+
+
+class Count:
+    """A whole number as numpy has it: no `int`, but registered as one."""
+
+    def __int__(self) -> int:
+        return 3
+
+
+Integral.register(Count)
+Flag = type("bool_", (), {"__bool__": lambda _: True})
+
+
+def test_numbers_of_other_libraries_and_uuids_are_those_of_python():
+    values = {"a": Count(), "b": Fraction(1, 2), "c": Flag(), "d": UUID(int=7), "e": [Count()]}
+    conversion = Conversion.lead(custom_data=values, sub_ids=dict(list(values.items())[:4]))
+
+    assert conversion.custom_data == {"a": 3, "b": 0.5, "c": True, "d": str(UUID(int=7)), "e": [3]}
+    assert conversion.sub_ids == {"a": "3", "b": "0.5", "c": "true", "d": str(UUID(int=7))}
+    assert type(conversion.custom_data["a"]) is int
+
+
+@pytest.mark.parametrize("field", ["customer", "items", "meta"])
+@pytest.mark.parametrize("gap", [None, float("nan"), "", type("NAType", (), {})()], ids=repr)
+def test_a_gap_in_a_data_frame_is_no_object(field: str, gap: Any):
+    assert not getattr(Conversion.lead(**{field: gap}), field)
 
 
 @pytest.mark.parametrize(

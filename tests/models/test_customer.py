@@ -121,7 +121,22 @@ def test_ids_may_be_uuids():
     assert Customer(external_id=UUID(int=7)).external_id == (str(UUID(int=7)),)
 
 
-@pytest.mark.parametrize("cut", ["4.91E+11", "4,91701E+11", "4.91701e+16", " 5E+10 "])
+@pytest.mark.parametrize("field", ["phone", "postal_code"])
+@pytest.mark.parametrize(
+    ("number", "kept"),
+    [
+        ("+491701234567.0", "+491701234567"),
+        ("491701234567.00", "491701234567"),
+        (" 491701234567,0 ", "491701234567"),
+        ("0170.1234567", "0170.1234567"),
+        ("030/1234.567", "030/1234.567"),
+    ],
+)
+def test_decimals_of_a_number_are_no_digits_of_it(field: str, number: str, kept: str):
+    assert getattr(Customer(**{field: number}), field) == (kept,)
+
+
+@pytest.mark.parametrize("cut", ["4.91E+11", "+4.91E+11", "4,91701E+11", "4.91701e+16", " 5E+10 "])
 def test_a_number_that_a_spreadsheet_cut_is_no_phone(cut: str):
     assert Customer(phone=[cut, "+49 170 1234567"]).phone == ("+49 170 1234567",)
     assert Customer(phone="+49 170 1234567 ext 5").phone == ("+49 170 1234567 ext 5",)

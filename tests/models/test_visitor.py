@@ -101,6 +101,9 @@ def test_a_name_loses_control_characters():
         IPv4Address("203.0.113.5"),
         IPv6Address("::ffff:203.0.113.5"),
         b"203.0.113.5",
+        *("203.0.113.5/32", "64:ff9b::203.0.113.5", "203.0.113.5|70.41.3.18"),
+        *("203.0.113.5\0", "\ufeff203.0.113.5\u200b", "\u200e203.0.113.5"),
+        ["10.0.0.1", None, "203.0.113.5"],
     ],
 )
 def test_the_first_public_address_is_kept(value: Any):
@@ -126,6 +129,13 @@ def test_addresses_of_version_6_lose_port_and_interface(value: str):
 )
 def test_addresses_that_are_not_public_are_left_out(value: str):
     assert public_address(value) is None
+
+
+def test_a_header_of_any_length_is_read_in_no_time():
+    """Of the parts of ``X-Forwarded-For``, which a bot can make long, the first 64 count."""
+    assert public_address("10.0.0.1," * 63 + "203.0.113.5") == "203.0.113.5"
+    assert public_address("10.0.0.1," * 64 + "203.0.113.5") is None
+    assert public_address(".abcdefgh" * 100_000 + "!") is None  # would take minutes
 
 
 @given(st.ip_addresses())

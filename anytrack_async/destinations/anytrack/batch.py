@@ -186,10 +186,7 @@ class BatchSender:
             raise self._signal
         failure = self._last_failure if in_time else self._last_failure or _NO_RESPONSE
         if failure and not self._conclusive:
-            if self._refusal and self._refusals_concern_all():
-                refusal = self._refusal
-                raise NeedsOperator(refusal.reason, cause=refusal.cause, code=refusal.code)
-            raise Unavailable(failure.error or "", code=failure.code)
+            raise self._failure_signal(failure)
         if next(self._pending, None):
             raise Unfinished(_NOT_SENT, outcomes=tuple(self._outcomes))
         return [outcome or _NO_RESPONSE for outcome in self._outcomes]
@@ -258,8 +255,11 @@ class BatchSender:
             self._refusal = refusal
         return Outcome.retry(refusal.reason, code=refusal.code)
 
-    def _refusals_concern_all(self) -> bool:
-        return not isinstance(self._refusal, NotAnyTrack) or self._refusals.concern_all
+    def _failure_signal(self, failure: Outcome) -> SinkSignal:
+        refusal = self._refusal
+        if refusal and (not isinstance(refusal, NotAnyTrack) or self._refusals.concern_all):
+            return NeedsOperator(refusal.reason, cause=refusal.cause, code=refusal.code)
+        return Unavailable(failure.error or "", code=failure.code)
 
     def _looks_down(self, failure: Outcome | None) -> bool:
         # A batch of 256 must not keep sending to a service that is down: it ends after eight

@@ -159,11 +159,8 @@ def _read_failure(
     if status in _TEMPORARY or not 400 <= status < 500:
         return Outcome.retry(reason, code=code, after=response.retry_after)
     own_code = _own_error_code(status, body)
-    if status in _NO_ACCESS or (own_code is not None and _names_access(f"{own_code} {reason}")):
-        is_page = response.content.lstrip()[:1] not in (b"", b"{")
-        if own_code is not None or (status == 401 and not is_page):
-            raise NeedsOperator(reason, code=code)
-        raise NotAnyTrack(_ask_for_base_url(reason), cause="configuration", code=code)
+    if _is_about_access(response, own_code, reason):
+        raise NeedsOperator(reason, code=code)
     if status in _NO_SUCH_PATH and not _names_click(own_code or ""):
         raise NeedsOperator(_ask_for_base_url(reason), cause="configuration", code=code)
     if own_code is None:
@@ -172,6 +169,13 @@ def _read_failure(
         report_unusual(response)
         return Outcome.delivered()
     return Outcome.rejected(reason, code=code)
+
+
+def _is_about_access(response: Response, own_code: str | None, reason: str) -> bool:
+    if own_code is None:
+        # A 401 needs no words; but a page asks for the password of another service.
+        return response.status == 401 and response.content.lstrip()[:1] in (b"", b"{")
+    return response.status in _NO_ACCESS or bool(_names_access(f"{own_code} {reason}"))
 
 
 def _own_error_code(status: int, body: Mapping[str, Any]) -> str | None:

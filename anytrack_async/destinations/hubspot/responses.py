@@ -139,6 +139,10 @@ def _kind(status: int, problem: Problem) -> ProblemKind:
         return ProblemKind.BATCH_REJECTED
     if status in (408, 425) or status >= 500 or status < 400:
         return ProblemKind.UNAVAILABLE
+    return _kind_by_content(problem)
+
+
+def _kind_by_content(problem: Problem) -> ProblemKind:
     category = problem.code or ""
     if category in _KIND_BY_CATEGORY:
         return _KIND_BY_CATEGORY[category]
