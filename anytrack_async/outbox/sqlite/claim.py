@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Sequence
 from time import monotonic
 from typing import NamedTuple
 
-import attrs
 from anyio.lowlevel import checkpoint
 
+from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DamagedOutboxError, DecodeError
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import (
     Claim,
     Entries,
@@ -33,7 +35,6 @@ from anytrack_async.outbox.base import (
 )
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decoding import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.leases import (
     add_exceptions,
     end_lease,
@@ -41,7 +42,11 @@ from anytrack_async.outbox.sqlite.leases import (
     expire_lease,
     release_leases_of_dead,
 )
+from anytrack_async.outbox.sqlite.stored import ClaimResult, SQLiteClaim, StoredEntry
 from anytrack_async.outbox.sqlite.thread import Job
+
+DECODED_AT_ONCE = 50
+"""Conversions decoded before other tasks may run: about a millisecond."""
 
 _POSITIONS_PER_STEP = 20_000
 """Positions that one transaction searches for conversions addressed to a destination."""
@@ -50,53 +55,6 @@ _MISSING = "conversions that are to be delivered are missing from its log"
 
 _ISOLATED_POLL = 0.02
 """Seconds until the next claim while the only due conversions wait for an isolated one."""
-
-
-class StoredEntry(NamedTuple):
-    """An entry of a claim as it is in the file.
-
-    Attributes:
-        seq: position in the log.
-        accepted_at: time of acceptance, unix seconds.
-        payload: the encoded conversion.
-        digest: digest of the payload.
-        attempts: number of failed deliveries to this destination so far.
-    """
-
-    seq: int
-    accepted_at: float
-    payload: bytes
-    digest: bytes
-    attempts: int
-
-
-@attrs.frozen(kw_only=True)
-class ClaimResult:
-    """A claim with entries that are not decoded yet.
-
-    Attributes:
-        lease_id: identifies the lease; 0 when nothing could be claimed.
-        entries: the stored entries, in log order.
-        lost_leases: `Claim.lost_leases`.
-        next_due: without entries, when to claim again, unix seconds.
-    """
-
-    lease_id: int = 0
-    entries: Sequence[StoredEntry] = ()
-    lost_leases: Mapping[int, int] = attrs.field(factory=dict)
-    next_due: float | None = None
-
-
-@attrs.frozen(kw_only=True)
-class SQLiteClaim(Claim):
-    """A claim as `SQLiteOutbox` returns it.
-
-    Attributes:
-        unreadable: records in the lease that cannot be decoded. They are not in `entries`, and
-            become dead letters when the claim is settled.
-    """
-
-    unreadable: Sequence[FailedEntry] = ()
 
 
 # Taking
@@ -153,7 +111,7 @@ def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int =
 
 
 def undo(db: Database, claimed: Job[Database, ClaimResult], name: str) -> None:
-    """Release the claim that a job has made for nobody, as its task was cancelled."""
+    """Release the claim that a job has made for a task that was cancelled."""
     if claimed.result and claimed.result.lease_id:
         claim = Claim(destination=name, lease_id=claimed.result.lease_id)
         release(db, claim, due=db.clock(), counts_as_attempt=False)
@@ -322,6 +280,37 @@ class _ClaimBuilder:
 
 
 # Decoding, in the event loop
+
+
+class ConversionCache:
+    """Decodes conversions, and keeps the newest *size* so as not to decode them again."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._by_seq: OrderedDict[int, Conversion] = OrderedDict()
+
+    def remember(self, first: int, conversions: Sequence[Conversion]) -> None:
+        """Keep *conversions* that are in the log one after the other from position *first*.
+
+        Called in the thread that writes them, while the event loop reads and adds others. No lock
+        is needed, because each operation on the dict is atomic.
+        """
+        by_seq = self._by_seq
+        by_seq.update(enumerate(conversions, first))
+        while len(by_seq) > self._size:  # count each time: the other thread removes too
+            by_seq.popitem(last=False)
+
+    def decode(self, seq: int, payload: bytes, digest: bytes) -> Conversion:
+        """Return the conversion at position *seq*.
+
+        Raises:
+            DecodeError: it is not in the cache, and the record cannot be read.
+        """
+        conversion = self._by_seq.get(seq)
+        if conversion is None:
+            conversion = decode(payload, digest)
+            self.remember(seq, (conversion,))
+        return conversion
 
 
 async def decode_claim(name: str, result: ClaimResult, cache: ConversionCache) -> SQLiteClaim:

@@ -177,7 +177,7 @@ class Database:
     def checkpoint(self) -> None:
         """Move everything in the write-ahead log into the database, and empty the log.
 
-        It erases what was deleted or overwritten from the log, too. Nothing happens if another
+        It also erases deleted and overwritten content from the log. Nothing happens if another
         process has the file locked, or if the last checkpoint was a short time ago.
         """
         started, changes = time.monotonic(), self.sql.total_changes

@@ -27,8 +27,8 @@ from anytrack_async.outbox.base import (
 from anytrack_async.outbox.sqlite import claim as claims
 from anytrack_async.outbox.sqlite import leases, log, queries, reports
 from anytrack_async.outbox.sqlite.database import Database, outbox_error
-from anytrack_async.outbox.sqlite.decoding import ConversionCache
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
+from anytrack_async.outbox.sqlite.stored import ClaimResult, SQLiteClaim
 from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
 from anytrack_async.outbox.sqlite.verify import Verification, damaged_accounts, verify
 
@@ -132,7 +132,7 @@ class SQLiteOutbox:
         finally:
             self._is_opening = False
         self._thread = thread
-        self._cache = ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
+        self._cache = claims.ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
         self._group_commit = GroupCommit(thread, self._capacity, self._cache.remember)
         self._owner_id = await self._run(_connect_thread, thread.may_wait)
 
@@ -231,7 +231,7 @@ class SQLiteOutbox:
             thread.submit(claims.undo, job, destination)
             raise
 
-    async def _claim_of(self, job: Job[Database, claims.ClaimResult], destination: str) -> Claim:
+    async def _claim_of(self, job: Job[Database, ClaimResult], destination: str) -> Claim:
         result = await job.wait()
         if not result.lease_id:
             return Claim(destination=destination, next_due=result.next_due)
@@ -244,7 +244,7 @@ class SQLiteOutbox:
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
         failures = last_failures(claim, failed) if failed else []
-        if isinstance(claim, claims.SQLiteClaim):
+        if isinstance(claim, SQLiteClaim):
             failures += claim.unreadable
         return await self._run(claims.settle, claim, failures)
 

@@ -16,8 +16,8 @@ from anytrack_async.errors import DecodeError
 from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import DeadLetter, Depth, unknown_destination_error
 from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decoding import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.log import ROWS_PER_STEP, Step
 
 _log = logging.getLogger("anytrack_async")

@@ -25,13 +25,13 @@ _ROWS_PER_STEP = 1_000
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """What has become of the conversions that were accepted for one destination.
+    """The conversions that were accepted for one destination, by their state.
 
     They add up: accepted = delivered + waiting + dead.
 
     Attributes:
         accepted: conversions addressed to the destination since it was registered; those beyond its
-            cursor are counted whoever they are addressed to.
+            cursor are counted even if they are addressed to others.
         delivered: conversions that it has received.
         waiting: conversions that are neither delivered nor dead.
         dead: dead letters.
@@ -48,8 +48,8 @@ class Verification:
     """The result of verifying an outbox file.
 
     Attributes:
-        accounts: destination → what has become of its conversions.
-        problems: what is wrong with the file, in sentences; empty if it is intact.
+        accounts: destination → its account.
+        problems: sentences about damage; empty if the file is intact.
     """
 
     accounts: Mapping[str, Account]
@@ -100,7 +100,7 @@ def verify(db: Database) -> Verification:
 
 
 def damaged_accounts(sql: sqlite3.Connection) -> dict[str, str]:
-    """Return destination → what is wrong with its counts, for those where something is."""
+    """Return destination → the problem of its counts, for those that have one."""
     rows = map(_Row._make, sql.execute(queries.ACCOUNTS))
     problems = {row.name: _problem_of_counts(row) for row in rows}
     return {name: problem for name, problem in problems.items() if problem}
