@@ -9,6 +9,7 @@
     ├── DecodeError                    a response or a stored record cannot be read
     ├── ServiceError                   a request to a service failed
     │   ├── TransportError             no response: connection failed, timed out or broke off
+    │   │   └── ResponseLimitError     the response is over a limit of `ResponseLimits`
     │   ├── RejectedError              the service rejected the request
     │   │   └── NotFoundError          the service has no such record
     │   ├── CredentialsError           the token, a permission or the account is not accepted
@@ -61,6 +62,7 @@ __all__ = [
     "QueueFullError",
     "RateLimitedError",
     "RejectedError",
+    "ResponseLimitError",
     "SchemaVersionError",
     "ServerError",
     "ServiceError",
@@ -170,6 +172,20 @@ class ServiceError(AnyTrackError):
 
 class TransportError(ServiceError):
     """No response: the connection failed, timed out or broke off."""
+
+
+class ResponseLimitError(TransportError):
+    """The response is over a limit of `ResponseLimits`; it was cut off and its connection closed.
+
+    The message names the limit and the setting. A read that fails so is not repeated.
+
+    Attributes:
+        setting: field of `ResponseLimits`, e.g. ``"max_body"``.
+    """
+
+    def __init__(self, message: str, *, service: str, setting: str = "") -> None:
+        super().__init__(message, service=service)
+        self.setting = setting
 
 
 class RejectedError(ServiceError):

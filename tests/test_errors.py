@@ -53,6 +53,7 @@ EXAMPLES = [
     errors.DecodeError("x"),
     ServiceError("x", service="anytrack"),
     errors.TransportError("x", service="anytrack"),
+    errors.ResponseLimitError("x", service="anytrack", setting="max_body"),
     RejectedError("x", service="anytrack", status=400),
     NotFoundError("x", service="anytrack", status=404),
     errors.CredentialsError("x", service="hubspot", status=401, code="EXPIRED"),

@@ -64,6 +64,7 @@ class FlowControl:
 
     Attributes:
         state: the lane's state.
+        reason: the destination's explanation of that state; empty while the lane is running.
         probing: whether to send one small batch at a time, until one is delivered.
         failures: whole batches that failed in a row.
         may_linger: whether `lingers_for` may be more than 0; False for most sinks.
@@ -85,6 +86,7 @@ class FlowControl:
         notify: Callable[[Event], None],
     ) -> None:
         self.state = LaneState.RUNNING
+        self.reason = ""
         self.probing = False
         self.failures = 0
         self.may_send_at = 0.0
@@ -186,7 +188,7 @@ class FlowControl:
         """Let the lane send at once, whatever paused it."""
         self.failures = self._throttles = 0
         if self.state is not LaneState.RUNNING:
-            self._enter(LaneState.RUNNING)
+            self._enter(LaneState.RUNNING, "")
             self._paused_until, self.may_send_at = 0.0, self._rate_allows_at
             self.generation += 1
             self._notify(LaneResumed(destination=self._destination))
@@ -195,7 +197,7 @@ class FlowControl:
         """Record that a whole batch failed."""
         self.failures += 1
         if not self.probing and self.failures >= _DOWN_AFTER:
-            self._enter(LaneState.DOWN)
+            self._enter(LaneState.DOWN, reason)
             self._notify(LaneDown(destination=self._destination, reason=reason))
         if self.probing:
             self._pause(self._probe.wait_after(self.failures))
@@ -212,7 +214,7 @@ class FlowControl:
         seconds = max(min(max(0.0, seconds), self._hint_cap), self._throttle_backoff(delivered))
         self.failures = 0
         if self.state in (LaneState.RUNNING, LaneState.DOWN):
-            self._enter(LaneState.THROTTLED)
+            self._enter(LaneState.THROTTLED, reason)
             self._notify(
                 LaneThrottled(destination=self._destination, reason=reason, seconds=seconds)
             )
@@ -232,7 +234,7 @@ class FlowControl:
             # that says nothing about the new credentials.
             if generation < self.generation:
                 return
-            self._enter(LaneState.HELD)
+            self._enter(LaneState.HELD, reason)
             self.generation += 1
             self._notify(LaneHeld(destination=self._destination, reason=reason, cause=cause))
         self._pause(self._hold_probe)
@@ -245,8 +247,8 @@ class FlowControl:
         self._throttles = 1 if delivered else self._throttles + 1
         return self._probe.wait_after(self._throttles)
 
-    def _enter(self, state: LaneState) -> None:
-        self.state = state
+    def _enter(self, state: LaneState, reason: str) -> None:
+        self.state, self.reason = state, reason
         self.probing = state in (LaneState.DOWN, LaneState.HELD)
 
     def _pause(self, seconds: float) -> None:

@@ -34,7 +34,7 @@ class Pool:
 
     Args:
         url: scheme, host and port of the server.
-        http: the timeouts.
+        http: the timeouts, and the limits of responses.
         context: for TLS.
         total_timeout: seconds for an exchange as a whole, None for no limit.
         keepalive: seconds for which an idle connection is kept.
@@ -52,6 +52,7 @@ class Pool:
         self._url = httpx.URL(url)
         self._context = context
         self._timeout = http.timeout
+        self._limits = http.limits
         self._total_timeout = inf if total_timeout is None else total_timeout
         self._keepalive = keepalive
         self._closed = False
@@ -92,7 +93,7 @@ class Pool:
                 return connection
             await connection.aclose()
         stream = await connect(self._url, self._context, timeout=self._timeout)
-        return Connection(stream, timeout=self._timeout)
+        return Connection(stream, timeout=self._timeout, limits=self._limits)
 
     async def _close_expired(self, limit: float) -> None:
         # Last used 40, 20 and 2 s ago, with a keepalive of 15 s: the first is closed now, the

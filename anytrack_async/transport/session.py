@@ -10,13 +10,19 @@ import anyio
 import httpx
 
 from anytrack_async._version import __version__
-from anytrack_async.errors import ClosedError, ConfigurationError, TransportError
+from anytrack_async.errors import (
+    ClosedError,
+    ConfigurationError,
+    ResponseLimitError,
+    TransportError,
+)
 from anytrack_async.settings.fields import check_header_value
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.errors import safe_text, service_error
 from anytrack_async.transport.httpx import HttpxEngine
 from anytrack_async.transport.message import (
     Engine,
+    LimitExceeded,
     Request,
     Response,
     TotalTimeout,
@@ -25,7 +31,6 @@ from anytrack_async.transport.message import (
 )
 from anytrack_async.transport.retry import LimitedEngine, RetryingEngine
 
-_TIMEOUTS_PER_EXCHANGE = 4  # from connecting to the last byte: 120 s with a timeout of 30 s
 _MAX_CACHED_URLS = 64
 
 _JSON = {"Content-Type": "application/json"}
@@ -75,7 +80,6 @@ class Session:
             require_engine(http)
         self.service = service
         self._base_url = _check_url(base_url.rstrip("/"))
-        self._timeout = http.timeout
         self._http = http
         self._transport = transport
         self._limited = limited
@@ -156,7 +160,7 @@ class Session:
 
     async def _open_engine(self) -> Engine:
         http = self._http
-        total_timeout = _TIMEOUTS_PER_EXCHANGE * http.timeout if self._limited else None
+        total_timeout = http.exchange_seconds if self._limited else http.limits.max_seconds
         if self._transport is not None:
             engine: Engine = HttpxEngine(self._transport, http, total_timeout=total_timeout)
         else:
@@ -171,7 +175,7 @@ class Session:
         try:
             return await engine.exchange(request)
         except (httpx.RequestError, OSError) as exc:
-            error = TransportError(_describe(exc, request, self._timeout), service=self.service)
+            error = _transport_error(exc, request, self._http)
             if not isinstance(exc, _QUOTING_ERRORS):
                 raise error from exc
         # Raised outside the `except` block, so that no traceback shows the quoting error as well.
@@ -267,11 +271,34 @@ _QUOTING_ERRORS = (httpx.LocalProtocolError, httpx.ProxyError)
 proxy that refused its credentials."""
 
 
-def _describe(exc: Exception, request: Request, timeout: float) -> str:
+_LIMITS = {
+    "max_body": "the response is larger than {:,} bytes",
+    "max_reply": "the response is larger than {:,} bytes",
+    "max_head": "the response has more than {:,} bytes of headers or of chunk sizes and trailers",
+    "max_headers": "the response has more than {:,} headers",
+    "max_informational": "the response comes after more than {:,} informational ones",
+}
+"""What a response was that exceeded a limit, by its setting."""
+
+
+def _transport_error(exc: Exception, request: Request, http: HttpSettings) -> TransportError:
+    message, service = _describe(exc, request, http), request.service
+    if isinstance(exc, LimitExceeded):
+        return ResponseLimitError(message, service=service, setting=exc.setting)
+    return TransportError(message, service=service)
+
+
+def _describe(exc: Exception, request: Request, http: HttpSettings) -> str:
     # Host and port are safe to show and help to find the wrong setting: a base URL never contains
     # user and password.
     host = httpx.URL(request.url).netloc.decode("ascii")
+    timeout = http.timeout
     match exc:
+        case LimitExceeded():
+            return _LIMITS[exc.setting].format(exc.limit) + (
+                " and was cut off; if the service may send so much, set "
+                f"HttpSettings(limits=ResponseLimits({exc.setting}=…))"
+            )
         case httpx.LocalProtocolError():
             return "the request is not valid HTTP, e.g. a header contains a forbidden character"
         case httpx.ProxyError():
@@ -281,7 +308,7 @@ def _describe(exc: Exception, request: Request, timeout: float) -> str:
         case httpx.ConnectTimeout():
             return f"no connection to {host} within {timeout:g} s"
         case TotalTimeout():
-            return f"no complete response within {_TIMEOUTS_PER_EXCHANGE * timeout:g} s"
+            return f"no complete response within {http.exchange_seconds:g} s"
         case httpx.TimeoutException():
             return f"no response within {timeout:g} s"
         case httpx.ConnectError():
