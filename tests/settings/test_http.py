@@ -94,6 +94,7 @@ NUMBERS_ABOVE_0 = [
     (DeliverySettings, "lease"),
     (DeliverySettings, "poll"),
     (DeliverySettings, "hold_probe"),
+    (DeliverySettings, "accept_within"),
     (DeliverySettings, "prune_every"),
 ]
 NUMBERS_FROM_0 = [
