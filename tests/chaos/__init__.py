@@ -16,7 +16,7 @@ ATTACKS = {
     "share": 3,
     "stop": 2,
     "power": 4,
-    "network": 6,
+    "network": 8,
     "cancel": 3,
     "fatal": 1,
 }

@@ -22,9 +22,10 @@ LONGEST = 120.0
 """Seconds after an attack within which everything must be delivered."""
 
 
-async def audit(trial: Trial, sandbox: Sandbox, outbox: Path, accepted: set[str]) -> None:
-    """Deliver what is left in *outbox*, and count what was lost of *accepted*."""
+async def audit(trial: Trial, sandbox: Sandbox, accepted: set[str]) -> None:
+    """Deliver what is left in the trial's outbox, and count what was lost of *accepted*."""
     sandbox.latency(0)
+    outbox = trial.outbox
     async with opened(outbox) as store:
         # Before anything is submitted or delivered: a lost conversion must not be accepted anew.
         known = (await store.reports([*accepted])).keys()

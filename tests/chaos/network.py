@@ -33,7 +33,7 @@ ENGINES = ("plain", "aiohttp", "httpx")
 _OUTAGES: dict[str, Literal["503", "reset"]] = {"down with 503": "503", "down with resets": "reset"}
 FAULTS = (*FAULT_KINDS, "mixed", *_OUTAGES, *DAMAGES)
 
-_FAULTY_SECONDS = 1.5
+_FAULTY_SECONDS = 1.0
 """After this time all is well again: it must not need longer than `_LIMIT` then."""
 
 _LIMIT = 60.0

@@ -7,32 +7,24 @@ import anyio
 from anytrack_async.sandbox import running
 from tests.chaos.audit import SANDBOX, audit
 from tests.chaos.trial import Trial
-from tests.chaos.workers import Job, accepted_ids, kill
+from tests.chaos.workers import WORKING_SHARE, accepted_ids, kill, start_worker
 
-PROCESSES = 3
-_WORKING_SHARE = 0.7
+_PROCESSES = 3
 
 
 async def attack(trial: Trial) -> None:
     """Keep three workers busy, and kill one of them again and again."""
-    trial.seconds *= _WORKING_SHARE
-    outbox = trial.folder / "outbox.db"
+    trial.seconds *= WORKING_SHARE
     with running(SANDBOX) as sandbox:
         sandbox.latency(0.02)
-
-        def job(number: int) -> Job:
-            accepted = trial.folder / f"accepted-{number}"
-            seed = f"{trial.seed}:{number}"
-            return Job(sandbox.environment(), outbox, accepted, number, seed)
-
-        workers = [job(number).start() for number in range(PROCESSES)]
+        workers = [start_worker(trial, sandbox, number) for number in range(_PROCESSES)]
         for round_ in trial.rounds():
             await anyio.sleep(round_.random.uniform(0.0, 0.6))
-            index = round_.random.randrange(PROCESSES)
+            index = round_.random.randrange(_PROCESSES)
             kill(workers[index])
-            workers[index] = job(PROCESSES + round_.number).start()
+            workers[index] = start_worker(trial, sandbox, _PROCESSES + round_.number)
             trial.count(kills=1)
         for worker in workers:
             kill(worker)
             trial.count(kills=1)
-        await audit(trial, sandbox, outbox, accepted_ids(trial.folder))
+        await audit(trial, sandbox, accepted_ids(trial.folder))

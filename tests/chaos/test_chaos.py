@@ -12,7 +12,7 @@ from anytrack_async import AnyTrackClient
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.sandbox import in_thread
-from tests.chaos import ATTACKS, __main__, attack_function, cancel, power
+from tests.chaos import ATTACKS, __main__, attack_function, cancel, network, power
 from tests.chaos.audit import SANDBOX, audit
 from tests.chaos.trial import Trial
 from tests.end_to_end.shop import sale
@@ -54,14 +54,14 @@ async def test_an_outbox_that_does_not_sync_loses_conversions(
 
 @pytest.mark.asyncio
 async def test_an_audit_finds_what_outbox_or_service_do_not_have(tmp_path: Path) -> None:
-    trial, outbox = Trial("kill", 1, tmp_path, seconds=1), tmp_path / "outbox.db"
+    trial = Trial("kill", 1, tmp_path, seconds=1)
     with in_thread(SANDBOX) as sandbox:
-        for number, path in enumerate((tmp_path / "other.db", outbox)):
+        for number, path in enumerate((tmp_path / "other.db", trial.outbox)):
             environ = sandbox.environment()
             async with AnyTrackClient.from_env(environ, outbox=path, log=False) as client:
                 await client.submit(sale(number))
         sandbox.reset()
-        await audit(trial, sandbox, outbox, {sale(number).event_id for number in (0, 1)})
+        await audit(trial, sandbox, {sale(number).event_id for number in (0, 1)})
 
     assert trial.losses == [
         "lost: 1 (sale:order-0)",
@@ -82,6 +82,19 @@ async def test_a_client_that_drops_conversions_silently_loses_them(
     await cancel.attack(trial)
 
     assert trial.figures["lost"] > 0
+
+
+@pytest.mark.asyncio
+async def test_a_confirmation_of_what_a_service_does_not_have_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "ids", lambda sandbox, service: {})
+    monkeypatch.setattr(network, "CONVERSIONS", 10)
+    trial = Trial("network", 1, tmp_path, seconds=10, max_rounds=1)
+
+    await network.attack(trial)
+
+    assert trial.figures["confirmed but not there"] == 10
 
 
 def test_the_random_numbers_of_a_round_depend_on_seed_attack_and_number(

@@ -53,6 +53,11 @@ class Trial:
     losses: list[str] = attrs.field(factory=list)
     _started: float = attrs.field(factory=time.monotonic)
 
+    @property
+    def outbox(self) -> Path:
+        """The outbox file of attacks that use the same one in all rounds."""
+        return self.folder / "outbox.db"
+
     def rounds(self) -> Iterator[Round]:
         """Yield rounds until the time is over; always at least one."""
         end = time.monotonic() + self.seconds

@@ -17,7 +17,12 @@ import anyio
 import attrs
 
 from anytrack_async import AnyTrackClient, HttpSettings, HubSpotSink, MetaSink, SQLiteOutbox
+from anytrack_async.sandbox import Sandbox
+from tests.chaos.trial import Trial
 from tests.end_to_end.shop import QUICK, sale
+
+WORKING_SHARE = 0.7
+"""Of an attack's time, in which workers run; the rest is for delivering what is left."""
 
 _SALES_PER_TASK = 100_000
 _TASKS = 3
@@ -54,11 +59,24 @@ class Job:
     accepted: Path
     number: int
     seed: str
-    lease: float = 120.0
+    lease: float
 
-    def start(self) -> BaseProcess:
-        """Start the worker."""
-        return start(_work, self)
+
+def start_worker(
+    trial: Trial, sandbox: Sandbox, number: int, *, lease: float = 120.0
+) -> BaseProcess:
+    """Start worker *number* on the trial's outbox."""
+    return start(
+        _work,
+        Job(
+            sandbox.environment(),
+            trial.outbox,
+            trial.folder / f"accepted-{number}",
+            number,
+            f"{trial.seed}:{trial.attack}:{number}",
+            lease,
+        ),
+    )
 
 
 def kill(process: BaseProcess) -> None:
