@@ -95,7 +95,9 @@ class Lane:
         self._flow = FlowControl.for_sink(
             sink.name, self._limits, settings, clock=clock, notify=notify
         )
-        self._outbox = GuardedOutbox(sink.name, outbox, lease=settings.lease)
+        self._outbox = GuardedOutbox(
+            sink.name, outbox, lease=settings.lease, on_damage=self._hold_for_outbox
+        )
         self._settlement = Settlement(
             sink.name,
             self._outbox,
@@ -261,6 +263,11 @@ class Lane:
         has_changed = unfinished or self._flow.state is not previous_state
         if has_changed or self._closing.is_set() or self._is_collecting:
             self.wake()  # the worker with the turn waits for a moment that may have changed
+
+    def _hold_for_outbox(self, reason: str) -> None:
+        # What a damaged file says of its conversions cannot be relied on: sending more of them
+        # would repeat some and pass over others.
+        self._flow.hold(reason, "outbox", self._flow.generation)
 
     def _attempt(self, claim: Claim) -> Attempt:
         attempts = claim.entries.attempts
