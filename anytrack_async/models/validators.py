@@ -307,14 +307,12 @@ def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     return _json_object(field, _mapping(field, value), 1)
 
 
-def _mapping(field: str, value: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
+def _mapping(field: str, value: Any) -> Mapping[Any, Any]:
     if type(value) is dict:  # first: checking against an abstract class takes long
         return value
-    if value is None:
+    if value is None or is_missing(value):
         return {}
     if not isinstance(value, Mapping):
-        if is_missing(value):
-            return {}
         raise InvalidConversionError(field, f"must be a mapping, got {type(value).__name__}")
     return value
 
