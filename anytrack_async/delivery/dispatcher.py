@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -68,7 +67,7 @@ class Dispatcher(AsyncContextManagerMixin):
         *,
         notify: Callable[[Event], None],
         from_start: Sequence[str] = (),
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.outbox = outbox
         self.destinations = _unique([sink.name for sink in sinks])

@@ -403,7 +403,7 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
             ended = end_retries(sql, claim.lease_id)
             if failed or ended:
-                add_exceptions(sql, claim.destination, failed, db.clock(), ended=ended)
+                add_exceptions(sql, claim.destination, failed, db.clock.wall(), ended=ended)
     return is_ours
 
 

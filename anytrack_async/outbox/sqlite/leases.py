@@ -63,6 +63,8 @@ def add_exceptions(
 ) -> None:
     """Insert *failed*, and update the counts of the destination, which has *ended* retries less.
 
+    *now* is the date, unix seconds, for `DeadLetter.died_at`.
+
     Three retries are claimed, and settled with one retry and one dead letter: ``pending`` changes
     by 1 - 3 = -2, and ``dead`` by 1.
     """
