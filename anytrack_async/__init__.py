@@ -83,8 +83,13 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
+    from anytrack_async.outbox.sqlite.verify import Account as Account, Verification as Verification
     from anytrack_async.settings.delivery import DeliverySettings as DeliverySettings
-    from anytrack_async.settings.http import HttpSettings as HttpSettings, Retry as Retry
+    from anytrack_async.settings.http import (
+        HttpSettings as HttpSettings,
+        ResponseLimits as ResponseLimits,
+        Retry as Retry,
+    )
 else:
     # These modules have an `__all__`, which is not repeated here. `errors` comes first, so that
     # `from anytrack_async import QueueFullError` imports nothing else.
@@ -112,8 +117,9 @@ else:
         ),
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
+        "anytrack_async.outbox.sqlite.verify": "Account Verification",
         "anytrack_async.settings.delivery": "DeliverySettings",
-        "anytrack_async.settings.http": "HttpSettings Retry",
+        "anytrack_async.settings.http": "HttpSettings ResponseLimits Retry",
         "anytrack_async.destinations.hubspot.settings": "HubSpotSettings OAuthSettings",
         "anytrack_async.destinations.meta.settings": "MetaSettings",
         "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",

@@ -9,6 +9,7 @@
     ├── DecodeError                    a response or a stored record cannot be read
     ├── ServiceError                   a request to a service failed
     │   ├── TransportError             no response: connection failed, timed out or broke off
+    │   │   └── ResponseLimitError     the response is over a limit of `ResponseLimits`
     │   ├── RejectedError              the service rejected the request
     │   │   └── NotFoundError          the service has no such record
     │   ├── CredentialsError           the token, a permission or the account is not accepted
@@ -22,6 +23,7 @@
     │   ├── UndeliveredError           the client closed before everything was delivered
     │   └── ClosedError                the client is not open
     └── OutboxError                    the outbox cannot read or write
+        ├── DamagedOutboxError         the outbox file is damaged
         └── SchemaVersionError         the outbox was written by a later release
 
 Messages and attributes never contain a token or a customer's data. Every error can be pickled.
@@ -47,6 +49,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "CredentialsError",
+    "DamagedOutboxError",
     "DeadLetterError",
     "DecodeError",
     "DeliveryError",
@@ -59,6 +62,7 @@ __all__ = [
     "QueueFullError",
     "RateLimitedError",
     "RejectedError",
+    "ResponseLimitError",
     "SchemaVersionError",
     "ServerError",
     "ServiceError",
@@ -168,6 +172,20 @@ class ServiceError(AnyTrackError):
 
 class TransportError(ServiceError):
     """No response: the connection failed, timed out or broke off."""
+
+
+class ResponseLimitError(TransportError):
+    """The response is over a limit of `ResponseLimits`; it was cut off and its connection closed.
+
+    The message names the limit and the setting. A read that fails so is not repeated.
+
+    Attributes:
+        setting: field of `ResponseLimits`, e.g. ``"max_body"``.
+    """
+
+    def __init__(self, message: str, *, service: str, setting: str = "") -> None:
+        super().__init__(message, service=service)
+        self.setting = setting
 
 
 class RejectedError(ServiceError):
@@ -308,6 +326,10 @@ class ClosedError(DeliveryError):
 
 class OutboxError(AnyTrackError):
     """The outbox cannot read or write: disk full, file damaged, database locked for too long."""
+
+
+class DamagedOutboxError(OutboxError):
+    """The outbox file is damaged; ``anytrack outbox verify`` says where."""
 
 
 class SchemaVersionError(OutboxError):

@@ -9,6 +9,7 @@ A new event needs a class below and its name in `__all__`, which the root packag
 from __future__ import annotations
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +22,8 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.contradiction import Contradiction
 
 __all__ = [
+    "BackPressure",
+    "BackPressureEnded",
     "Contradicted",
     "DeadLettered",
     "Delivered",
@@ -40,7 +43,7 @@ __all__ = [
 
 logger = logging.getLogger("anytrack_async")
 
-OperatorCause: TypeAlias = Literal["credentials", "configuration"]
+OperatorCause: TypeAlias = Literal["credentials", "configuration", "outbox"]
 """The part that an operator has to replace before a destination accepts conversions again."""
 
 LogLine: TypeAlias = tuple[object, ...]
@@ -158,6 +161,7 @@ class LaneDown(Event):
 _REMEDIES = {
     "credentials": "replace the credentials (client.use_api_key, or the sink's use_token)",
     "configuration": "correct the configuration, in the settings or at the destination,",
+    "outbox": "run `anytrack outbox verify`, repair or replace the outbox file",
 }
 
 
@@ -168,7 +172,8 @@ class LaneHeld(Event):
     Attributes:
         destination: the lane's destination.
         reason: the destination's explanation.
-        cause: the part to replace: ``"credentials"`` or ``"configuration"``.
+        cause: the part to replace: ``"credentials"``, ``"configuration"`` or, if its file is
+            damaged, the ``"outbox"``.
     """
 
     level = logging.ERROR
@@ -195,6 +200,53 @@ class LaneResumed(Event):
 
 
 @attrs.frozen(kw_only=True)
+class BackPressure(Event):
+    """A destination is full: as many conversions wait for it as the outbox's capacity.
+
+    Sent when the first caller finds no room; `BackPressureEnded` follows when there is room again.
+
+    Attributes:
+        destination: the full destination.
+        waiting: how many conversions wait for it.
+        since: when it became full, unix seconds.
+        state: the state of its lane, e.g. ``"held"``; ``"running"`` if it is only slow.
+        reason: the destination's explanation of that state, if any.
+        effect: what happens to callers now.
+        action: what an operator can do.
+    """
+
+    level = logging.WARNING
+    destination: str
+    waiting: int
+    since: float
+    state: str
+    reason: str
+    effect: str
+    action: str
+
+    def log_line(self) -> LogLine:
+        """Return what waits since when and why, what callers get and what to do."""
+        since = time.strftime("%H:%M:%S UTC", time.gmtime(self.since))
+        cause = f"{self.state}: {self.reason}" if self.reason else self.state
+        template = "%s: full since %s with %d conversions (%s), %s; %s"
+        return template, self.destination, since, self.waiting, cause, self.effect, self.action
+
+
+@attrs.frozen(kw_only=True)
+class BackPressureEnded(Event):
+    """A destination that was full for *seconds* has room again; *dropped* were dropped for it."""
+
+    destination: str
+    seconds: float
+    dropped: int = 0
+
+    def log_line(self) -> LogLine:
+        """Return how long it was full, and how many conversions were dropped."""
+        template = "%s: has room again after %.1f s, %d conversions were dropped"
+        return template, self.destination, self.seconds, self.dropped
+
+
+@attrs.frozen(kw_only=True)
 class DeadLettered(Event):
     """A conversion became a dead letter: a destination rejected it, or its attempts or time ended.
 
@@ -218,7 +270,12 @@ class DeadLettered(Event):
 
 @attrs.frozen(kw_only=True)
 class Dropped(Event):
-    """Closing the client lost undelivered conversions, because the outbox was only in memory."""
+    """A destination does not get some conversions.
+
+    Either it was full and ``on_full="shed"``, or closing the client lost them, because the outbox
+    was only in memory. `LoggingObserver` adds up those with the same destination and reason, and
+    logs them once a minute.
+    """
 
     level = logging.ERROR
     destination: str
@@ -323,22 +380,62 @@ def _log_failure(observer: Observer, exc: Exception, event: Event) -> None:
         )
 
 
+_DROPS_LOGGED_EVERY = 60.0
+"""Seconds between two lines about conversions that are dropped for the same reason."""
+
+
+@attrs.define
+class _Drops:
+    """Conversions dropped since the last line about them; the next line may come at *due*."""
+
+    due: float
+    event_ids: list[str] = attrs.field(factory=list)
+
+
 class LoggingObserver:
     """Logs every event to the logger ``anytrack_async``; on by default.
 
-    Of `Weakened` it logs the first for each destination and kind.
+    Of `Weakened` it logs the first for each destination and kind; of `Dropped` the first at once,
+    and the following ones of a minute in one line, or a busy shop's log would get a line for each
+    conversion.
     """
 
     def __init__(self) -> None:
         self._weakened: set[tuple[str | None, str]] = set()
+        self._drops: dict[tuple[str, str], _Drops] = {}
 
     def notify(self, event: Event, /) -> None:
         """Log *event* at its level."""
-        if isinstance(event, Weakened):
+        if isinstance(event, Dropped):
+            self._add_drop(event)
+            return
+        if isinstance(event, BackPressureEnded):
+            self._log_all_drops(event.destination)
+        elif isinstance(event, Weakened):
             kind = (event.destination, event.reason)
             if kind in self._weakened:
                 return
             self._weakened.add(kind)
+        self._log(event)
+
+    def _add_drop(self, event: Dropped) -> None:
+        key, now = (event.destination, event.reason), time.monotonic()
+        drops = self._drops.setdefault(key, _Drops(now))
+        drops.event_ids += event.event_ids
+        if drops.due <= now:
+            self._log_drops(*key, drops)
+            self._drops[key] = _Drops(now + _DROPS_LOGGED_EVERY)
+
+    def _log_all_drops(self, destination: str) -> None:
+        for key in [key for key in self._drops if key[0] == destination]:
+            drops = self._drops.pop(key)
+            if drops.event_ids:
+                self._log_drops(*key, drops)
+
+    def _log_drops(self, destination: str, reason: str, drops: _Drops) -> None:
+        self._log(Dropped(destination=destination, event_ids=drops.event_ids, reason=reason))
+
+    def _log(self, event: Event) -> None:
         # Most events are DEBUG, one per batch: a line that is logged nowhere is not built.
         if logger.isEnabledFor(event.level):
             template, *arguments = event.log_line()

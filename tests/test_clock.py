@@ -41,6 +41,7 @@ time.time = lambda: real_time() + offset
 
 from anytrack_async import MemoryOutbox, SQLiteOutbox
 from anytrack_async.destinations.sink import Throttled
+from anytrack_async.events import Retried
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.settings.delivery import DAY, DeliverySettings
 from anytrack_async.settings.http import Retry
@@ -75,9 +76,9 @@ async def main(outbox):
         for jump in (-3_600.0, 8 * DAY, 31 * DAY, -400 * DAY):
             for failure in (throttle, retry):
                 batch = sales(20, f"{jump}{failure.__name__}")
-                answers[:] = [failure, retry]
+                answers[:] = [failure]
                 deliveries = list(await world.submit(*batch))
-                await world.until(lambda: not answers)
+                await world.until(lambda: world.events and type(world.events[-1]) is Retried)
                 offset += jump
                 await outbox.prune(remember=30 * DAY)
                 deliveries += await world.submit(*sales(3, f"new{jump}{failure.__name__}"))

@@ -14,6 +14,7 @@ from anytrack_async.errors import (
     AnyTrackError,
     ConfigurationError,
     ConflictError,
+    DamagedOutboxError,
     DeadLetterError,
     DeliveryError,
     DeliveryTimeoutError,
@@ -52,6 +53,7 @@ EXAMPLES = [
     errors.DecodeError("x"),
     ServiceError("x", service="anytrack"),
     errors.TransportError("x", service="anytrack"),
+    errors.ResponseLimitError("x", service="anytrack", setting="max_body"),
     RejectedError("x", service="anytrack", status=400),
     NotFoundError("x", service="anytrack", status=404),
     errors.CredentialsError("x", service="hubspot", status=401, code="EXPIRED"),
@@ -67,6 +69,7 @@ EXAMPLES = [
     errors.ClosedError("x"),
     errors.OutboxError("x"),
     SchemaVersionError("x"),
+    DamagedOutboxError("x"),
 ]
 
 

@@ -11,6 +11,8 @@ import pytest
 from anytrack_async import events
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import (
+    BackPressure,
+    BackPressureEnded,
     Contradicted,
     DeadLettered,
     Delivered,
@@ -34,6 +36,8 @@ from anytrack_async.models.contradiction import find_contradiction
 SECRET = "jane@example.com"
 IDS = ["e1", "e2"]
 
+WAIT = "callers wait for up to 10 s"
+RESUME = "fix its credentials or configuration and call client.resume('meta')"
 REPLACE = "replace the credentials (client.use_api_key, or the sink's use_token)"
 OTHERWISE = "in other words than documented, which counts as delivered"
 CORRECT = "correct the configuration, in the settings or at the destination,"
@@ -80,6 +84,24 @@ LINES: list[tuple[Event, int, str]] = [
         LaneHeld(destination="crm", reason="no pipeline 'Shop'", cause="configuration"),
         logging.ERROR,
         f"crm: held, nothing is lost: no pipeline 'Shop'; {CORRECT} and call client.resume('crm')",
+    ),
+    (
+        BackPressure(
+            destination="meta",
+            waiting=10_000,
+            since=1_700_000_000.0,
+            state="held",
+            reason="code 190",
+            effect=WAIT,
+            action=RESUME,
+        ),
+        logging.WARNING,
+        f"meta: full since 22:13:20 UTC with 10000 conversions (held: code 190), {WAIT}; {RESUME}",
+    ),
+    (
+        BackPressureEnded(destination="meta", seconds=12.34, dropped=3),
+        logging.INFO,
+        "meta: has room again after 12.3 s, 3 conversions were dropped",
     ),
     (LaneResumed(destination="meta"), logging.INFO, "meta: delivering again"),
     (
@@ -152,6 +174,30 @@ def test_a_new_event_is_one_class(caplog: pytest.LogCaptureFixture):
     LoggingObserver().notify(Archived(destination="meta", count=3))
 
     assert caplog.record_tuples == [("anytrack_async", logging.WARNING, "meta: archived 3")]
+
+
+def test_drops_are_logged_at_once_then_once_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    now = 100.0
+    monkeypatch.setattr("anytrack_async.events.time.monotonic", lambda: now)
+    logs = LoggingObserver()
+
+    def drop(*ids: str, destination: str = "meta") -> list[str]:
+        caplog.clear()
+        logs.notify(Dropped(destination=destination, event_ids=ids, reason="it is full"))
+        return caplog.messages
+
+    assert drop("a") == ["meta: dropped 1 undelivered conversions: it is full: a"]
+    assert drop("b") == drop("c", "d") == []
+    assert drop("x", destination="crm") == ["crm: dropped 1 undelivered conversions: it is full: x"]
+    now += 60
+    assert drop("e") == ["meta: dropped 4 undelivered conversions: it is full: b, c, d, e"]
+    assert drop("f") == []
+
+    caplog.clear()
+    logs.notify(BackPressureEnded(destination="meta", seconds=70.0, dropped=6))
+    assert caplog.messages == ["meta: dropped 1 undelivered conversions: it is full: f"]
 
 
 def test_an_event_needs_a_log_line():

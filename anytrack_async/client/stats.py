@@ -31,7 +31,8 @@ class DestinationStats:
         delivered: conversions delivered.
         retried: times a conversion went back to the outbox.
         dead_lettered: conversions that became dead letters.
-        dropped: undelivered conversions that closing gave up, because the outbox was in memory.
+        dropped: conversions that were not accepted for it because it was full (``on_full="shed"``),
+            and undelivered ones that closing gave up, because the outbox was in memory.
         waiting: conversions not delivered yet, including those in flight and retrying.
         in_flight: waiting conversions that are being sent now.
         retrying: waiting conversions that failed and will be attempted again.

@@ -13,6 +13,7 @@ import attrs
 
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.delivery.room import Patience
 from anytrack_async.delivery.track_many import Source, track_many
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import BatchRejected, Sink, SinkSignal, Throttled
@@ -63,7 +64,9 @@ class Tracking:
         Raises:
             ConflictError: it contradicts the first conversion with its event id, and
                 ``on_conflict="raise"``.
-            QueueFullError: the outbox is full and ``on_full="raise"``; nothing was accepted.
+            QueueFullError: a destination was full for `DeliverySettings.accept_within` seconds, or
+                is and ``on_full="raise"``; with ``"shed"``, every destination is. Nothing was
+                accepted.
             ClosedError: the client is not open; nothing was accepted.
             OutboxError: the conversion could not be stored; nothing was accepted.
             UnsendableError: *conversion* was read back and cannot be sent; the message
@@ -86,12 +89,14 @@ class Tracking:
             ConflictError: some contradict the first conversion with their event id, and
                 ``on_conflict="raise"``. The error names the first of them; all other conversions of
                 the call are accepted, and ``error.deliveries`` has the deliveries of all.
-            QueueFullError: the outbox has no space for all conversions; none was accepted.
+            QueueFullError: there was no room for all conversions, see `submit`, or they are more
+                than the outbox's capacity; none was accepted. The wait of
+                `DeliverySettings.accept_within` seconds starts over whenever room is made.
             UnsendableError: one was read back and cannot be sent; none was accepted.
             TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
         """
         batch = _check_conversions(conversions)  # all conversions, before any is stored
-        return await self._dispatcher.submit(batch, to)
+        return await self._dispatcher.submit(batch, to, Patience.WHILE_MOVING)
 
     def track_many(
         self,
@@ -124,7 +129,8 @@ class Tracking:
             UndeliveredError: the client closed before everything was delivered.
             ConflictError: a conversion contradicts the first one with its event id, and
                 ``on_conflict="raise"``; after the reports of everything that was read.
-            QueueFullError: the outbox is full and ``on_full="raise"``; conversions that were not
+            QueueFullError: a destination is full and ``on_full="raise"``, or all are with
+                ``"shed"``; with ``"wait"`` it waits without limit. Conversions that were not
                 reported by then may not have been accepted.
             UnsendableError: *source* yielded a conversion that was read back and cannot be
                 sent.
@@ -161,7 +167,7 @@ class Tracking:
             DeadLetterError: AnyTrack rejected the conversion; ``error.outcome`` has the reason.
             ConflictError: it contradicts the first conversion with its event id, and
                 ``on_conflict="raise"``.
-            QueueFullError: the outbox had no space for the conversion in time, see `submit`.
+            QueueFullError: there was no room for the conversion in time, see `submit`.
             UndeliveredError: the client closed before AnyTrack confirmed the conversion.
             ClosedError: the client is not open; nothing was accepted.
             OutboxError: the conversion could not be stored; nothing was accepted.
@@ -261,7 +267,12 @@ def _timeout_error(delivery: Delivery, timeout: float) -> DeliveryTimeoutError:
 
 
 def _receipt(event_id: str, outcome: Outcome) -> Receipt:
-    # Waiting ends with one of two outcomes: delivered, or dead.
+    # Waiting ends with one of three outcomes: delivered, dropped, or dead.
+    if outcome.status is Status.DROPPED:
+        raise QueueFullError(
+            f"conversion {event_id!r} was accepted, but not for {outcome.destination}: "
+            f"{outcome.error}"
+        )
     if outcome.status is not Status.DELIVERED:
         raise DeadLetterError(event_id, outcome)
     return Receipt(event_id=event_id, conversion_id=outcome.remote_id, attempts=outcome.attempts)

@@ -1,41 +1,103 @@
-"""`Admission`: appends conversions to the outbox, and makes callers wait while it is full."""
+"""`Admission`: appends conversions to the outbox, and decides what happens while it is full.
+
+Waiting callers are let in together, once a good share of a destination's room is free. If each was
+let in as soon as there is room for it, every request that comes back would be followed by a smaller
+one (the "silly window syndrome"): of 40,000 conversions that 100 tasks submit one by one, Meta then
+gets 20,000 requests instead of 40.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from bisect import insort
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import count
+from math import inf
+from operator import attrgetter
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.errors import ClosedError, QueueFullError
+from anytrack_async.delivery.room import Caller, LaneCondition, Patience, Rooms
+from anytrack_async.destinations.sink import SinkLimits
+from anytrack_async.errors import ClosedError, QueueFullError, safe_description
+from anytrack_async.events import Event, logger
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import AppendResult, Outbox
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox, queue_full_error
 from anytrack_async.settings.delivery import DeliverySettings
 
 _YIELD_EVERY = 64
 """Conversions after which a caller yields to the event loop, if its outbox never does."""
 
+_MAX_DELAY = 0.1
+"""Seconds after which waiting callers are let in, however little room there is."""
+
 
 class Admission:
-    """The way into the outbox; callers that wait while it is full are served in order."""
+    """The way into the outbox.
 
-    def __init__(self, outbox: Outbox, settings: DeliverySettings) -> None:
+    Args:
+        outbox: accepts the conversions.
+        settings: say what happens while it is full.
+        limits: destination → the limits of its sink, for every destination.
+        notify: called with the events of full destinations.
+        condition: returns the condition of a destination's lane.
+        on_dropped: called with a destination, the event ids of conversions that were accepted for
+            others only, and how many conversions wait for it.
+        clock: returns unix seconds.
+
+    Attributes:
+        is_open: whether anything is accepted.
+        crowded: the destinations with too little room for a caller that waits. The same set at all
+            times: lanes look into it.
+    """
+
+    # One line for all callers, in the order in which they came. A caller is passed over only by
+    # callers that need no room where it lacks room. With HubSpot full, and Meta not:
+    #
+    #   1  for Meta and HubSpot   waits for HubSpot
+    #   2  for HubSpot            waits behind 1
+    #   3  for Meta               is let in
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        settings: DeliverySettings,
+        *,
+        limits: Mapping[str, SinkLimits],
+        notify: Callable[[Event], None],
+        condition: Callable[[str], LaneCondition],
+        on_dropped: Callable[[str, Sequence[str], int], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.is_open = False
+        self.crowded: set[str] = set()
         self._outbox = outbox
         self._settings = settings
-        self._space_available = anyio.Event()
-        self._queue = anyio.Lock()
+        self._destinations = tuple(limits)
+        self._on_dropped = on_dropped
+        self._rooms = Rooms(
+            outbox.capacity,
+            settings,
+            limits=limits,
+            notify=notify,
+            condition=condition,
+            clock=clock,
+        )
+        self._line: list[Caller] = []
+        self._numbers = count()
+        self._episode_began = anyio.Event()
         self._calls = 0
         self._since_yield = 0
-
-    def notify_space_available(self) -> None:
-        """Let waiting callers append again: some entries were settled."""
-        self._space_available.set()
 
     def close(self) -> None:
         """Admit nothing more; waiting callers raise `ClosedError`."""
         self.is_open = False
-        self._space_available.set()
+        for caller in self._line:
+            caller.turn.set()
+        self._line.clear()
+        self.crowded.clear()
+        self._rooms.end_all()
 
     def check_open(self) -> None:
         """Raise `ClosedError` unless conversions can be submitted."""
@@ -45,50 +107,270 @@ class Admission:
             )
 
     async def append(
-        self, conversions: Sequence[Conversion], to: Sequence[str] | None
+        self,
+        conversions: Sequence[Conversion],
+        to: Sequence[str] | None,
+        patience: Patience = Patience.LIMITED,
     ) -> Sequence[AppendResult]:
-        """Append *conversions* for the destinations *to*; wait while the outbox is full.
+        """Append *conversions* for the destinations *to*; do as ``on_full`` says without room.
 
         Raises:
             ClosedError: the client is not open; nothing was accepted.
-            QueueFullError: the outbox is full and ``on_full="raise"``, or *conversions* are more
-                than fit into an empty outbox; nothing was accepted.
+            QueueFullError: there was no room in time, or *conversions* are more than fit into an
+                empty outbox; with ``on_full="shed"``, no destination has room. Nothing was
+                accepted.
             OutboxError: they could not be written; nothing was accepted.
         """
         if self._since_yield + len(conversions) >= _YIELD_EVERY:
             self._since_yield = 0
             await checkpoint()
         self.check_open()
-        if not self._queue.locked():
-            self._calls = call = self._calls + 1
-            try:
-                return await self._outbox.append(conversions, to)
-            except QueueFullError:
-                if not self._may_wait(conversions):
-                    raise
-            finally:
-                # If another call began while this one waited, the outbox has yielded to the event
-                # loop. Yielding once more would only make some caller miss the commit that the
-                # others share.
-                yielded = call != self._calls
-                self._since_yield = 0 if yielded else self._since_yield + len(conversions)
-        async with self._queue:
-            return await self._append_when_space(conversions, to)
+        if self._rooms and not self._may_enter(to or self._destinations, len(conversions)):
+            return await self._append_in_line(conversions, to, patience)
+        self._calls = call = self._calls + 1
+        try:
+            return await self._outbox.append(conversions, to)
+        except QueueFullError as exc:
+            error = exc
+        finally:
+            # If another call began while this one waited, the outbox has yielded to the event
+            # loop. Yielding once more would only make some caller miss the commit that the
+            # others share.
+            yielded = call != self._calls
+            self._since_yield = 0 if yielded else self._since_yield + len(conversions)
+        return await self._append_to_full(conversions, to, patience, error)
 
-    def _may_wait(self, conversions: Sequence[Conversion]) -> bool:
-        return self._settings.on_full == "wait" and len(conversions) <= self._outbox.capacity
+    def _may_enter(self, names: Collection[str], size: int) -> bool:
+        """Return whether a new caller need not wait in line, and take its room."""
+        if size > self._outbox.capacity:
+            return True  # not to wait for room that there will never be
+        if self._settings.on_full == "wait":
+            for name, room in self._rooms.items():
+                if name in names and (name in self.crowded or room.free < size):
+                    return False
+        self._rooms.take(names, size)
+        return True
 
-    async def _append_when_space(
-        self, conversions: Sequence[Conversion], to: Sequence[str] | None
+    async def _append_to_full(
+        self,
+        conversions: Sequence[Conversion],
+        to: Sequence[str] | None,
+        patience: Patience,
+        error: QueueFullError,
     ) -> Sequence[AppendResult]:
+        if len(conversions) > self._outbox.capacity:
+            raise error  # there will never be room
+        names = to or self._destinations
+        self._fill(error, names)
+        if self._settings.on_full == "wait":
+            return await self._append_in_line(conversions, to, patience)
+        if self._settings.on_full == "raise":
+            raise error
+        return await self._append_to_others(conversions, names, error)
+
+    def _fill(self, error: QueueFullError, names: Collection[str]) -> None:
+        # An outbox that does not say which destinations are full may mean any.
+        self._rooms.fill(error.waiting or dict.fromkeys(names, self._outbox.capacity))
+        self._episode_began.set()
+
+    # Waiting
+
+    async def _append_in_line(
+        self, conversions: Sequence[Conversion], to: Sequence[str] | None, patience: Patience
+    ) -> Sequence[AppendResult]:
+        names, size = to or self._destinations, len(conversions)
+        limit = inf if patience is Patience.UNLIMITED else self._settings.accept_within
+        caller = Caller(
+            number=next(self._numbers),
+            size=size,
+            names=names,
+            patience=patience,
+            deadline=anyio.current_time() + limit,
+        )
         while True:
-            self.check_open()
-            self._space_available = anyio.Event()
+            await self._wait_for_turn(caller)
             try:
-                return await self._outbox.append(conversions, to)
-            except QueueFullError:
-                if not self._may_wait(conversions):
-                    raise
-            # Other processes make space without a notification.
-            with anyio.move_on_after(self._settings.poll):
-                await self._space_available.wait()
+                results = await self._outbox.append(conversions, to)
+            except QueueFullError as exc:  # another process was faster
+                self._rooms.take(names, -size)
+                self._fill(exc, names)
+            except BaseException:
+                self._rooms.take(names, -size)
+                raise
+            else:
+                self._rooms.take(names, results.count(Appended.NEW) - size)  # repeats need no room
+                return results
+
+    async def _wait_for_turn(self, caller: Caller) -> None:
+        """Wait in line, and take the room that the caller needs.
+
+        Raises:
+            ClosedError: the client was closed.
+            QueueFullError: there was no room in time.
+        """
+        caller.turn = anyio.Event()
+        if self._line and self._line[-1].number > caller.number:
+            insort(self._line, caller, key=attrgetter("number"))
+        else:
+            self._line.append(caller)
+        if self.crowded.isdisjoint(caller.names):  # else others wait for the same room
+            self._let_in()
+        try:
+            await caller.turn.wait()
+        except BaseException:
+            if caller in self._line:
+                self._line.remove(caller)
+            elif caller.error is None:
+                self._rooms.take(caller.names, -caller.size)
+            self._let_in()
+            raise
+        if caller.error is not None:
+            raise caller.error
+        self.check_open()
+
+    def make_room(self, destination: str, size: int) -> None:
+        """Let waiting callers in: *size* conversions no longer wait for *destination*."""
+        if destination in self._rooms:
+            self._rooms.make(destination, size)
+            self._let_in()
+            self._rooms.end_finished(self.crowded)
+
+    def _let_in(self, *, at_once: bool = False) -> None:
+        """Let callers in for whom there is room, in order.
+
+        With a share of 1,000, the first caller is let in when 1,000 are free, and with it all that
+        fit; a first caller with 3,000 conversions when 3,000 are free.
+
+        Args:
+            at_once: whether to let in the first although less than a share is free.
+        """
+        needed = {name: 0 if at_once else room.share for name, room in self._rooms.items()}
+        crowded: set[str] = set()
+        waiting: list[Caller] = []
+        passed = 0
+        for caller in self._line:
+            if self._rooms and len(crowded) == len(self._rooms):
+                break  # nobody behind can pass
+            passed += 1
+            if self._lacks_room(caller, needed, crowded):
+                waiting.append(caller)
+                continue
+            for name in caller.names:
+                needed[name] = 0
+            self._rooms.take(caller.names, caller.size)
+            caller.turn.set()
+        self._line[:passed] = waiting
+        self.crowded.clear()
+        self.crowded.update(crowded)
+
+    def _lacks_room(self, caller: Caller, needed: Mapping[str, int], crowded: set[str]) -> bool:
+        """Return whether a destination has no room for *caller*, and add those to *crowded*."""
+        lacks_room = False
+        for name, room in self._rooms.items():
+            if name in caller.names and room.free < max(caller.size, needed[name]):
+                crowded.add(name)
+            lacks_room |= name in crowded and name in caller.names
+        return lacks_room
+
+    # Looking after callers
+
+    async def run(self) -> None:
+        """Look after waiting callers while a destination is full, until cancelled."""
+        while True:
+            await self._episode_began.wait()
+            async with anyio.create_task_group() as tg:
+                tg.start_soon(self._find_room)
+                while self._rooms:
+                    self._let_in(at_once=True)
+                    self._give_up()
+                    self._rooms.end_finished(self.crowded)
+                    await anyio.sleep(self._pause())
+                tg.cancel_scope.cancel()
+            self._episode_began = anyio.Event()
+
+    def _pause(self) -> float:
+        now = anyio.current_time()
+        first = min((caller.deadline for caller in self._line), default=inf)
+        return max(0.0, min(_MAX_DELAY, first - now))
+
+    async def _find_room(self) -> None:
+        """Look for room that other processes made, until cancelled."""
+        while True:
+            await anyio.sleep(self._settings.poll)
+            await self._read_depths()
+            if self._line and self._outbox.shared:
+                # Depths may count conversions for other destinations: let the outbox decide.
+                caller = self._line.pop(0)
+                self._rooms.take(caller.names, caller.size)
+                caller.turn.set()
+
+    async def _read_depths(self) -> None:
+        try:
+            depths = await self._outbox.depths()
+        except Exception as exc:
+            logger.error("cannot count what waits in the outbox: %s", safe_description(exc))
+        else:
+            waiting = {name: depth.waiting for name, depth in depths.items()}
+            self._rooms.correct(waiting, exact=not self._outbox.shared)
+        self._let_in()
+
+    def _give_up(self) -> None:
+        """Make callers raise that have waited for too long."""
+        now, limit = anyio.current_time(), self._settings.accept_within
+        for caller in [caller for caller in self._line if caller.deadline <= now]:
+            full = self.crowded.intersection(caller.names)
+            if caller.patience is Patience.WHILE_MOVING and full:
+                caller.deadline = min(room.made_at for room in self._rooms.of(full)) + limit
+            if caller.deadline <= now:
+                self._line.remove(caller)
+                caller.error = self._timeout_error(caller, full)
+                caller.turn.set()
+
+    def _timeout_error(self, caller: Caller, full: Collection[str]) -> QueueFullError:
+        return QueueFullError(
+            f"the outbox is full: {self._rooms.describe(full)}; there was no room within "
+            f"{self._settings.accept_within:g} s, so none of these {caller.size} was accepted; "
+            'with DeliverySettings(on_full="shed") the other destinations get them',
+            self._rooms.waiting(full),
+        )
+
+    # Dropping
+
+    async def _append_to_others(
+        self, conversions: Sequence[Conversion], names: Sequence[str], error: QueueFullError
+    ) -> Sequence[AppendResult]:
+        """Append *conversions* for the destinations that have room.
+
+        Raises:
+            QueueFullError: none has.
+        """
+        full: dict[str, int] = {}
+        others = names
+        while True:
+            full |= error.waiting or dict.fromkeys(others, self._outbox.capacity)
+            previous, others = others, [name for name in others if name not in full]
+            if not others or len(others) == len(previous):
+                raise queue_full_error(self._outbox.capacity, full, len(conversions)) from error
+            try:
+                results = await self._outbox.append(conversions, others)
+            except QueueFullError as exc:
+                error = exc
+                self._fill(exc, others)
+            else:
+                self._record_drops(conversions, results, full)
+                return results
+
+    def _record_drops(
+        self,
+        conversions: Sequence[Conversion],
+        results: Sequence[AppendResult],
+        full: Mapping[str, int],
+    ) -> None:
+        pairs = zip(conversions, results, strict=True)
+        event_ids = [conversion.event_id for conversion, result in pairs if result is Appended.NEW]
+        if not event_ids:
+            return  # repeats only: their first conversions are accepted
+        for name, waiting in full.items():
+            if room := self._rooms.get(name):
+                room.dropped += len(event_ids)
+            self._on_dropped(name, event_ids, waiting)

@@ -163,13 +163,18 @@ class Delivery:
         self.resolve(outcome)
 
     def refresh_from(self, report: Report) -> None:
-        """Update from the outbox; drop destinations the stored conversion is not addressed to."""
-        dropped = [name for name in self._outcomes if name not in report.outcomes]
-        for name in dropped:
+        """Update from the outbox; remove destinations the stored conversion is not addressed to."""
+        absent = [
+            name
+            for name, outcome in self._outcomes.items()
+            if name not in report.outcomes
+            and (outcome is None or outcome.status is not Status.DROPPED)
+        ]
+        for name in absent:
             del self._outcomes[name]
-        for name in tuple(self._outcomes):
+        for name in self._outcomes.keys() & report.outcomes:
             self.resolve(report.outcomes[name])
-        if dropped:
+        if absent:
             self._notify()
 
     def fail(self, failure: UndeliveredError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import compress
@@ -17,6 +18,7 @@ from anytrack_async.delivery.delivery import ContradictingDelivery, Delivery, Op
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.lane import Lane
 from anytrack_async.delivery.maintenance import Maintenance
+from anytrack_async.delivery.room import LaneCondition, Patience
 from anytrack_async.delivery.shutdown import (
     Undelivered,
     close_all,
@@ -36,7 +38,7 @@ from anytrack_async.errors import (
 from anytrack_async.events import Contradicted, Dropped, Event, Submitted, Weakened, logger
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.outcome import Outcome
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.models.visitor import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox, ServesOneClient
 from anytrack_async.settings.delivery import DeliverySettings
@@ -76,7 +78,15 @@ class Dispatcher(AsyncContextManagerMixin):
         self._notify = notify
         self._from_start = checked_names("from_start", from_start, self.destinations)
         self._clock = clock
-        self._admission = Admission(outbox, settings)
+        self._admission = Admission(
+            outbox,
+            settings,
+            limits={sink.name: sink.limits for sink in sinks},
+            notify=notify,
+            condition=self._condition,
+            on_dropped=self._drop,
+            clock=clock or time.time,
+        )
         self._open_deliveries = OpenDeliveries(outbox)
         self._maintenance = Maintenance(outbox, settings, self._open_deliveries)
         self._undelivered = Undelivered(outbox)
@@ -87,30 +97,35 @@ class Dispatcher(AsyncContextManagerMixin):
     # Accepting
 
     async def submit(
-        self, conversions: Sequence[Conversion], to: Sequence[str] | None = None
+        self,
+        conversions: Sequence[Conversion],
+        to: Sequence[str] | None = None,
+        patience: Patience = Patience.LIMITED,
     ) -> Sequence[Delivery]:
         """Append *conversions* to the outbox, and return a delivery for each.
 
         Args:
             conversions: the conversions; waits while the outbox is full.
             to: names of destinations; default: all.
+            patience: what limits the waiting.
 
         Raises:
             ConflictError: a conversion contradicts the first one with its event id, and
                 ``on_conflict="raise"``; all others are accepted.
             InvalidDestinationError: a destination has no sink.
             ClosedError: the client is not open; nothing was accepted.
-            QueueFullError: the outbox is full and ``on_full="raise"``, or the call has more
+            QueueFullError: there was no room, see `DeliverySettings.on_full`, or the call has more
                 conversions than fit into an empty outbox; nothing was accepted.
             OutboxError: they could not be written, or the outcomes of a repeat could not be read;
                 submitting them again is safe.
         """
         names = self.resolve_names(to)
+        addressed = None if to is None else names
         try:
             # Registered before they are appended: a lane may deliver them before append returns.
             ids = [conversion.event_id for conversion in conversions]
             deliveries = self._open_deliveries.get_many(ids, names)
-            results = await self._admission.append(conversions, None if to is None else names)
+            results = await self._admission.append(conversions, addressed, patience)
             if results.count(Appended.NEW) == len(ids):
                 self._announce(conversions, ids, names)
                 return deliveries
@@ -187,10 +202,24 @@ class Dispatcher(AsyncContextManagerMixin):
 
     def _on_settled(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
         self._maintenance.count_settled(len(ids))
-        self._admission.notify_space_available()
         self._open_deliveries.resolve(ids, outcome)
 
+    def _drop(self, name: str, event_ids: Sequence[str], waiting: int) -> None:
+        """Record that conversions were accepted without the destination *name*, which is full."""
+        outcome = Outcome(
+            status=Status.DROPPED,
+            destination=name,
+            attempts=0,
+            error=f"dropped because {name} is full: {waiting} conversions were waiting for it",
+        )
+        self._open_deliveries.resolve(event_ids, lambda _: outcome)
+        self._notify(Dropped(destination=name, event_ids=event_ids, reason="it is full"))
+
     # Lanes
+
+    def _condition(self, name: str) -> LaneCondition:
+        lane = self._lanes.get(name)
+        return (lane.state, lane.reason) if lane else (LaneState.RUNNING, "")
 
     def wake(self) -> None:
         """Let every lane look for work, e.g. after a replay."""
@@ -257,6 +286,8 @@ class Dispatcher(AsyncContextManagerMixin):
             self._settings,
             notify=self._notify,
             on_settled=self._on_settled,
+            make_room=self._admission.make_room,
+            crowded=self._admission.crowded,
             clock=self._clock,
         )
 
@@ -264,6 +295,7 @@ class Dispatcher(AsyncContextManagerMixin):
         with shield:
             async with anyio.create_task_group() as maintenance:
                 maintenance.start_soon(self._maintenance.run)
+                maintenance.start_soon(self._admission.run)
                 async with anyio.create_task_group() as lanes:
                     for lane in self._lanes.values():
                         lanes.start_soon(lane.run)
@@ -350,11 +382,13 @@ class Lanes(dict[str, Lane]):
     def wake_for(self, names: Collection[str], count: int) -> None:
         """Let lanes look for work, as *count* conversions for *names* were accepted."""
         self._skipped += count
-        if self._skipped >= self._max_skipped:
-            self.wake()
-            return
+        wakes_all = self._skipped >= self._max_skipped
+        if wakes_all:
+            self._skipped = 0
         for name, lane in self.items():
             if name in names:
+                lane.wake(count)
+            elif wakes_all:
                 lane.wake()
 
 

@@ -64,10 +64,12 @@ class FlowControl:
 
     Attributes:
         state: the lane's state.
+        reason: the destination's explanation of that state; empty while the lane is running.
         probing: whether to send one small batch at a time, until one is delivered.
         failures: whole batches that failed in a row.
         may_linger: whether `lingers_for` may be more than 0; False for most sinks.
         may_send_at: when the next batch may leave, by state and rate, in seconds of *clock*.
+        generation: counts the changes between held and running.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class FlowControl:
         notify: Callable[[Event], None],
     ) -> None:
         self.state = LaneState.RUNNING
+        self.reason = ""
         self.probing = False
         self.failures = 0
         self.may_send_at = 0.0
@@ -100,7 +103,7 @@ class FlowControl:
         self._paused_until = 0.0
         self._rate_allows_at = 0.0
         self._last_send = 0.0
-        self._generation = 0
+        self.generation = 0
         self._throttles = 0  # pauses in a row that the destination asked for
 
     @classmethod
@@ -162,7 +165,7 @@ class FlowControl:
             # With rate=10, requests at 0.00, 0.01 and 0.35 s move the next one to 0.1, 0.2, 0.45.
             self._rate_allows_at = max(self._rate_allows_at, self._last_send) + self._interval
             self.may_send_at = max(self._paused_until, self._rate_allows_at)
-        return self._generation
+        return self.generation
 
     def record_success(self, generation: int, *, delivered: bool) -> None:
         """Record that the destination delivered or rejected a batch.
@@ -173,7 +176,7 @@ class FlowControl:
             delivered: whether anything was delivered. The sink may reject a conversion without a
                 request, so a rejection does not prove that the credentials are good.
         """
-        if self.state is LaneState.HELD and (generation < self._generation or not delivered):
+        if self.state is LaneState.HELD and (generation < self.generation or not delivered):
             return
         self.failures = 0
         if self.state is LaneState.THROTTLED and self.paused_for:
@@ -185,16 +188,16 @@ class FlowControl:
         """Let the lane send at once, whatever paused it."""
         self.failures = self._throttles = 0
         if self.state is not LaneState.RUNNING:
-            self._enter(LaneState.RUNNING)
+            self._enter(LaneState.RUNNING, "")
             self._paused_until, self.may_send_at = 0.0, self._rate_allows_at
-            self._generation += 1
+            self.generation += 1
             self._notify(LaneResumed(destination=self._destination))
 
     def record_failure(self, reason: str) -> None:
         """Record that a whole batch failed."""
         self.failures += 1
         if not self.probing and self.failures >= _DOWN_AFTER:
-            self._enter(LaneState.DOWN)
+            self._enter(LaneState.DOWN, reason)
             self._notify(LaneDown(destination=self._destination, reason=reason))
         if self.probing:
             self._pause(self._probe.wait_after(self.failures))
@@ -212,7 +215,7 @@ class FlowControl:
         seconds = max(asked, self._throttle_backoff(delivered))
         self.failures = 0
         if self.state in (LaneState.RUNNING, LaneState.DOWN):
-            self._enter(LaneState.THROTTLED)
+            self._enter(LaneState.THROTTLED, reason)
             self._notify(
                 LaneThrottled(destination=self._destination, reason=reason, seconds=seconds)
             )
@@ -223,17 +226,17 @@ class FlowControl:
 
         Args:
             reason: the destination's explanation.
-            cause: whether to replace the credentials or the configuration.
+            cause: whether to replace the credentials, the configuration or the outbox.
             generation: the generation of the refused batch.
         """
         if self.state is not LaneState.HELD:
             # A batch of generation 0 is refused and the lane is held, as generation 1; the operator
             # resumes it, as generation 2. If another batch of generation 0 is refused only now,
             # that says nothing about the new credentials.
-            if generation < self._generation:
+            if generation < self.generation:
                 return
-            self._enter(LaneState.HELD)
-            self._generation += 1
+            self._enter(LaneState.HELD, reason)
+            self.generation += 1
             self._notify(LaneHeld(destination=self._destination, reason=reason, cause=cause))
         self._pause(self._hold_probe)
 
@@ -245,8 +248,8 @@ class FlowControl:
         self._throttles = 1 if delivered else self._throttles + 1
         return self._probe.wait_after(self._throttles)
 
-    def _enter(self, state: LaneState) -> None:
-        self.state = state
+    def _enter(self, state: LaneState, reason: str) -> None:
+        self.state, self.reason = state, reason
         self.probing = state in (LaneState.DOWN, LaneState.HELD)
 
     def _pause(self, seconds: float) -> None:

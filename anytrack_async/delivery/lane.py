@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from random import randrange
 
 import anyio
@@ -52,6 +52,17 @@ class Lane:
     worker at a time, the one with the turn, looks for work. While the destination is down or held,
     that worker also delivers before it passes the turn on, and sends one conversion first, so that
     there is one small probe at a time.
+
+    Args:
+        sink: the destination's sink.
+        outbox: has its backlog.
+        settings: how it delivers.
+        notify: called with events.
+        on_settled: called with the outcomes of a settled batch.
+        make_room: called with the destination's name and how many conversions of a batch do not
+            wait any more.
+        crowded: contains the destination's name while callers wait for its room.
+        clock: returns unix seconds.
     """
 
     # Three workers of a sink with concurrency 3, four batches waiting:
@@ -70,6 +81,8 @@ class Lane:
         *,
         notify: Callable[[Event], None],
         on_settled: OnSettled,
+        make_room: Callable[[str, int], None],
+        crowded: Container[str] = (),
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.name = sink.name
@@ -84,13 +97,16 @@ class Lane:
         self._flow = FlowControl.for_sink(
             sink.name, self._limits, settings, clock=self._clock, notify=notify
         )
-        self._outbox = GuardedOutbox(sink.name, outbox, lease=settings.lease)
+        self._outbox = GuardedOutbox(
+            sink.name, outbox, lease=settings.lease, on_damage=self._hold_for_outbox
+        )
         self._settlement = Settlement(
             sink.name,
             self._outbox,
             settings,
             notify=notify,
             on_settled=on_settled,
+            make_room=make_room,
             clock=self._outbox_clock,
         )
         self._turn = anyio.Lock()
@@ -99,14 +115,23 @@ class Lane:
         self._drain_deadline = 0.0
         self._last_claim_was_full = True
         self._last_claim_at = 0.0
+        self._crowded = crowded
+        self._sending = self._accepted = 0  # batches in flight; conversions since the last claim
+        self._is_collecting = False
 
     @property
     def state(self) -> LaneState:
         """The lane's state."""
         return self._flow.state
 
-    def wake(self) -> None:
-        """Look for work: conversions were accepted or became due."""
+    @property
+    def reason(self) -> str:
+        """The destination's explanation of the state; empty while the lane is running."""
+        return self._flow.reason
+
+    def wake(self, accepted: int = 0) -> None:
+        """Look for work: *accepted* conversions are new, or others became due."""
+        self._accepted += accepted
         self._woken.set()
 
     def resume(self) -> None:
@@ -144,7 +169,9 @@ class Lane:
     async def _next_claim(self) -> Claim | None:
         while True:
             self._woken = anyio.Event()
-            if self._may_send():
+            if self._sending and self._collects_batch():
+                due = None
+            elif self._may_send():
                 await self._linger()
                 claim = await self._claim()
                 if claim.entries.conversions:
@@ -160,6 +187,21 @@ class Lane:
         """Return a time of the outbox on the lane's clock."""
         return None if due is None else self._clock() + due - self._outbox_clock()
 
+    def _collects_batch(self) -> bool:
+        """Return whether to wait for a fuller batch, until a batch in flight comes back.
+
+        Nagle's rule, for a full destination: callers are waiting, so more conversions come as soon
+        as a batch in flight has made room for them. With nothing in flight, or with a full batch,
+        the lane does not wait.
+        """
+        self._is_collecting = (
+            self.name in self._crowded
+            and not self._last_claim_was_full
+            and self._accepted < self._limits.batch
+            and not self._closing.is_set()
+        )
+        return self._is_collecting
+
     def _may_send(self) -> bool:
         return self._flow.may_send_at <= self._clock()
 
@@ -172,7 +214,7 @@ class Lane:
                 await self._closing.wait()
 
     async def _claim(self) -> Claim:
-        self._last_claim_at = self._outbox_clock()
+        self._last_claim_at, self._accepted = self._outbox_clock(), 0
         fallback = Claim(destination=self.name, next_due=self._last_claim_at + self._settings.poll)
         claim = await self._outbox.claim(self._limits.batch, fallback=fallback)
         count = len(claim.entries.conversions)
@@ -210,6 +252,7 @@ class Lane:
     async def _deliver(self, claim: Claim, generation: int) -> None:
         started = self._clock()
         attempt = self._attempt(claim)
+        self._sending += 1
         try:
             await checkpoint_if_cancelled()
             while await attempt.send_next() and await self._may_send_next(claim):
@@ -223,8 +266,15 @@ class Lane:
         previous_state = self._flow.state
         failure = self._update_flow(claim, attempt, generation)
         unfinished = await self._settlement.settle(claim, attempt, failure, self._clock() - started)
-        if unfinished or self._flow.state is not previous_state or self._closing.is_set():
+        self._sending -= 1
+        has_changed = unfinished or self._flow.state is not previous_state
+        if has_changed or self._closing.is_set() or self._is_collecting:
             self.wake()  # the worker with the turn waits for a moment that may have changed
+
+    def _hold_for_outbox(self, reason: str) -> None:
+        # What a damaged file says of its conversions cannot be relied on: sending more of them
+        # would repeat some and pass over others.
+        self._flow.hold(reason, "outbox", self._flow.generation)
 
     def _attempt(self, claim: Claim) -> Attempt:
         attempts = claim.entries.attempts

@@ -65,6 +65,7 @@ class Settlement:
         *,
         notify: Callable[[Event], None],
         on_settled: OnSettled,
+        make_room: Callable[[str, int], None],
         clock: Callable[[], float],
     ) -> None:
         self.retries_due_by = 0.0
@@ -73,6 +74,7 @@ class Settlement:
         self._settings = settings
         self._notify = notify
         self._on_settled = on_settled
+        self._make_room = make_room
         self._clock = clock
 
     async def settle(
@@ -135,6 +137,7 @@ class Settlement:
         }
         if not await self._outbox.settle(claim, list(failed.values())):
             return True
+        self._make_room(self._destination, len(claim.entries.seqs) - _count_retries(failed))
 
         ids, attempts = claim.entries.event_ids, claim.entries.attempts
 
@@ -200,6 +203,10 @@ class Settlement:
         self._notify(
             Retried(destination=self._destination, event_ids=ids, reason=reason, seconds=seconds)
         )
+
+
+def _count_retries(failed: Mapping[int, FailedEntry]) -> int:
+    return sum(entry.due is not None for entry in failed.values())
 
 
 def _shifted(start: int, outcome_at: Callable[[int], Outcome], index: int) -> Outcome:

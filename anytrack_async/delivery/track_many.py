@@ -20,6 +20,7 @@ from anyio import to_thread
 
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher, checked_names
+from anytrack_async.delivery.room import Patience
 from anytrack_async.errors import (
     ClosedError,
     ConfigurationError,
@@ -145,7 +146,8 @@ class _Stream:
             await self._wait_for_change()
         self._unreported += len(conversions)
         try:
-            deliveries = await self._dispatcher.submit(conversions, self._to)
+            # Reports wait for deliveries anyway, and a slow service must not end a back-fill.
+            deliveries = await self._dispatcher.submit(conversions, self._to, Patience.UNLIMITED)
         except ConflictError as exc:
             self._follow(exc.deliveries)
             raise

@@ -27,6 +27,8 @@ class Status(StrEnum):
     """In the outbox: not sent yet, or waiting for another attempt."""
     DEAD = "dead"
     """In the dead letters, with the reason."""
+    DROPPED = "dropped"
+    """Not accepted for this destination, which was full; only with ``on_full="shed"``."""
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,7 @@ shop's checkout. Each function returns the value to keep, or None for "not given
   click or ad.
 - A value that is not text, a number or a UUID is left out, unless its class defines `__str__`, as
   the URL classes of web frameworks do.
-- What is left out or cut is noted by kind, see `Weakenable`, so that a client can count it.
+- A value that is left out or cut is noted by kind, see `Weakenable`, so that a client can count it.
 
 Each function first tries the check that nearly all values pass, with as few calls as possible.
 """
@@ -39,7 +39,7 @@ Address: TypeAlias = str | IPv4Address | IPv6Address | Sequence[str]
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-# What was left out. A constructor has no client to tell, so its object remembers the kinds. They
+# Values left out. A constructor has no client to tell, so its object remembers the kinds. They
 # are noted by thread, because a converter of attrs does not know the object that it works for.
 # Nearly always there are none, and all that this costs is a look at an empty dict.
 

@@ -57,8 +57,15 @@ class DeliverySettings:
         poll: seconds between reads of an outbox that other processes write to.
         hold_probe: seconds between the probes of a held lane, and the wait after a service asked
             for an absurdly long one.
-        on_full: whether a full outbox makes `submit` and `track_many` wait, or raises
-            `QueueFullError`.
+        on_full: what happens to a conversion while one of its destinations is full, which means
+            that as many conversions wait for it as the outbox's capacity. ``"wait"`` makes the
+            caller wait, ``"raise"`` raises `QueueFullError` at once. ``"shed"`` accepts it for the
+            other destinations and drops it for the full ones, with the event `Dropped` and the
+            status ``dropped``; if all are full, `QueueFullError` is raised.
+        accept_within: seconds that a caller waits for room before `QueueFullError` is raised and
+            nothing is accepted. For `submit` and ``track_*`` they count from the call. For
+            `submit_many` they count from when room was last made, so that a slow service does not
+            fail it. `track_many`, which waits for deliveries anyway, waits as long as it takes.
         on_conflict: what happens to a conversion that contradicts the first one with its event id,
             by another type, amount or currency. The first one is always kept. ``"tell"``: an event
             `Contradicted` with a warning in the log, and `Delivery.contradicts`; nothing is raised,
@@ -83,9 +90,10 @@ class DeliverySettings:
     lease: float = attrs.field(default=120.0, validator=positive)
     poll: float = attrs.field(default=0.5, validator=positive)
     hold_probe: float = attrs.field(default=300.0, validator=positive)
-    on_full: Literal["wait", "raise"] = attrs.field(
-        default="wait", validator=one_of("wait", "raise")
+    on_full: Literal["wait", "raise", "shed"] = attrs.field(
+        default="wait", validator=one_of("wait", "raise", "shed")
     )
+    accept_within: float = attrs.field(default=10.0, validator=positive)
     on_conflict: Literal["tell", "raise"] = attrs.field(
         default="tell", validator=one_of("tell", "raise")
     )

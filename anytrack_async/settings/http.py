@@ -1,4 +1,6 @@
-"""`HttpSettings`: connections, timeouts and the engine; and `Retry`: attempts and their waits."""
+"""`HttpSettings`: connections, timeouts, the engine; with `Retry` (attempts and their waits) and
+`ResponseLimits` (the largest response that is read).
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,42 @@ class Retry:
         return max(wait, min(hint, self.hint_cap)) if hint is not None and hint > wait else wait
 
 
+@attrs.frozen(kw_only=True)
+class ResponseLimits:
+    """The largest response that is read; a larger one is cut off and raises `ResponseLimitError`.
+
+    The limits hold while the response arrives, and its connection is closed. So a service, or a
+    proxy in front of it, that sends without end costs neither memory nor time. A read is not
+    repeated after that; a delivery is retried by its lane.
+
+    Attributes:
+        max_body: bytes of the body of a successful read, decompressed. 10,000 records of a list
+            take about 4 MB.
+        max_reply: bytes of every other body, decompressed: a response to a delivery, or an error.
+        max_head: bytes of status line and headers. The same number limits what surrounds the pieces
+            of a chunked body, trailers included, apart from a quarter of the body's size.
+        max_headers: number of headers.
+        max_informational: number of informational (1xx) responses before the response itself.
+        max_seconds: seconds for an exchange from connecting to the last byte; None for four times
+            `HttpSettings.timeout`. For AnyTrack's deliveries, None is no limit of their own, since
+            their lane limits them.
+
+    Raises:
+        ConfigurationError: a setting is not valid; the message names it.
+    """
+
+    max_body: int = attrs.field(default=8_388_608, validator=positive_integer)
+    max_reply: int = attrs.field(default=1_048_576, validator=positive_integer)
+    max_head: int = attrs.field(default=102_400, validator=positive_integer)
+    max_headers: int = attrs.field(default=1_000, validator=positive_integer)
+    max_informational: int = attrs.field(default=32, validator=positive_integer)
+    max_seconds: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(positive)
+    )
+
+
 _DEFAULT_TIMEOUT = 30.0  # seconds
+_TIMEOUTS_PER_EXCHANGE = 4  # from connecting to the last byte: 120 s with a timeout of 30 s
 
 
 @attrs.frozen(kw_only=True)
@@ -78,6 +115,7 @@ class HttpSettings:
         engine: ``"plain"``, or ``"aiohttp"`` with the ``[speed]`` extra, which behaves the same and
             uses less CPU time. If the environment names a proxy, httpx's own pool is used instead
             of either.
+        limits: of a response.
 
     Raises:
         ConfigurationError: a setting is not valid; the message names it.
@@ -89,6 +127,14 @@ class HttpSettings:
     engine: Literal["plain", "aiohttp"] = attrs.field(
         default="plain", validator=one_of("plain", "aiohttp")
     )
+    limits: ResponseLimits = attrs.field(
+        factory=ResponseLimits, validator=instance_of(ResponseLimits)
+    )
+
+    @property
+    def exchange_seconds(self) -> float:
+        """Return the seconds that one exchange may take from connecting to the last byte."""
+        return self.limits.max_seconds or _TIMEOUTS_PER_EXCHANGE * self.timeout
 
     def required_seconds(self, requests: int = 1) -> float | None:
         """Return the seconds that sequential requests may need, None with the default timeout.

@@ -7,16 +7,23 @@ import ssl
 from functools import lru_cache
 from io import BytesIO
 from math import isfinite
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import httpx
+from aiohttp.connector import Connection
 from yarl import URL
 
-from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.message import Request, Response, TotalTimeout, decompress
+from anytrack_async.settings.http import HttpSettings, ResponseLimits
+from anytrack_async.transport.body import BodyReader
+from anytrack_async.transport.filter import ResponseFilter
+from anytrack_async.transport.message import Request, Response, TotalTimeout
+
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
 
 _STREAMED_SIZE = 1_048_576  # bytes above which aiohttp warns unless a body comes as a stream
-_MAX_FIELD_SIZE = 102_400  # bytes of a status line or header
+_REWRITTEN_SIZE = 64  # bytes by which the filter may lengthen a head
 
 
 class AiohttpEngine:
@@ -29,7 +36,7 @@ class AiohttpEngine:
     (no POST) once more.
 
     Args:
-        http: the timeouts.
+        http: the timeouts, and the limits of responses.
         context: for TLS.
         total_timeout: seconds for an exchange as a whole, None for no limit; each exchange with a
             limit costs a timer. Without it nothing limits the time to send a body, since aiohttp
@@ -45,16 +52,23 @@ class AiohttpEngine:
         total_timeout: float | None = None,
         keepalive: float = 15.0,
     ) -> None:
-        timeout = http.timeout if isfinite(http.timeout) else None
+        self._limits = limits = http.limits
+        self._small_size = min(limits.max_body, limits.max_reply)  # bytes of any allowed body
+        timeout = _finite(http.timeout)
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=keepalive),
+            connector=_FilteringConnector(
+                limits, limit=0, ssl=context, keepalive_timeout=keepalive
+            ),
             timeout=aiohttp.ClientTimeout(
-                total=timeout and total_timeout, connect=timeout, sock_read=timeout
+                total=_finite(total_timeout), connect=timeout, sock_read=timeout
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            max_line_size=_MAX_FIELD_SIZE,
-            max_field_size=_MAX_FIELD_SIZE,
+            # The filter enforces the limits, in total and alike for all engines. aiohttp's own, of
+            # a line and of the number of headers, must not be narrower.
+            max_line_size=limits.max_head,
+            max_field_size=limits.max_head + _REWRITTEN_SIZE,
+            max_headers=limits.max_headers + 1,
         )
 
     async def exchange(self, request: Request) -> Response:
@@ -69,7 +83,14 @@ class AiohttpEngine:
                 allow_redirects=False,
             )
             stream = response.content
-            body = stream.read_nowait() if stream.is_eof() else await response.read()
+            if (
+                stream.is_eof()
+                and stream.total_bytes <= self._small_size
+                and "Content-Encoding" not in response.headers
+            ):
+                body = stream.read_nowait()
+            else:
+                body = await self._read(request, response)
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             raise _httpx_error(exc) from None  # aiohttp's messages quote the URL and its query
         except (RuntimeError, asyncio.CancelledError) as exc:
@@ -77,12 +98,120 @@ class AiohttpEngine:
             if not self._http.closed or _is_task_cancelled():
                 raise
             raise httpx.CloseError("the session was closed during the request") from exc
-        headers = response.headers
-        return request.build_response(response.status, headers, decompress(headers, body))
+        return request.build_response(response.status, response.headers, body)
+
+    async def _read(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
+        try:
+            body = BodyReader(request, response.status, response.headers, self._limits)
+            _watch(response)
+            while data := await response.content.readany():
+                await body.add(data)
+            return body.content()
+        except BaseException:
+            response.close()  # with its connection
+            raise
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.close()
+
+
+class _FilteringConnector(aiohttp.TCPConnector):
+    """A connector with a `ResponseFilter` on each of its connections."""
+
+    def __init__(self, limits: ResponseLimits, **options: Any) -> None:
+        super().__init__(**options)
+        self._limits = limits
+
+    async def connect(self, req: aiohttp.ClientRequest, *args: Any, **options: Any) -> Connection:
+        """Return an idle or a new connection for *req*."""
+        connection = await super().connect(req, *args, **options)
+        handler = connection.protocol
+        if handler is None or (transport := handler.transport) is None:
+            connection.close()
+            raise httpx.ReadError("the server closed the connection")
+        reader = transport.get_protocol()
+        if not isinstance(reader, _FilteringProtocol):
+            reader = _FilteringProtocol(handler, transport, self._limits)
+            transport.set_protocol(reader)
+        reader.start(req.method)
+        return connection
+
+
+class _FilteringProtocol(asyncio.Protocol):
+    """Stands between a transport and aiohttp's handler, and filters what the server sends.
+
+    Args:
+        handler: gets the filtered bytes and everything else.
+        transport: of the connection.
+        limits: of each response.
+    """
+
+    def __init__(
+        self, handler: ResponseHandler, transport: asyncio.Transport, limits: ResponseLimits
+    ) -> None:
+        self._handler = handler
+        self._transport = transport
+        self._filter = ResponseFilter(limits)
+        self._error: Exception | None = None
+        self._stream: aiohttp.StreamReader | None = None
+        self.pause_writing = handler.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = handler.resume_writing  # type: ignore[method-assign]
+        self.eof_received = handler.eof_received  # type: ignore[method-assign]
+
+    def start(self, method: str) -> None:
+        """Expect the response to a request with *method*."""
+        self._stream = None
+        self._filter.start(method)
+
+    def watch(self, stream: aiohttp.StreamReader) -> None:
+        """Pass a later error of the filter on to *stream*, and raise an earlier one."""
+        self._stream = stream
+        if self._error is not None:
+            raise self._error
+
+    def data_received(self, data: bytes) -> None:
+        """Filter *data* and pass it on."""
+        if self._error is not None:
+            return
+        try:
+            passed = self._filter.feed(data)
+        except httpx.RemoteProtocolError as exc:
+            self._fail(exc)
+            return
+        if self._filter.surplus:
+            self._handler.force_close()
+        if passed:
+            self._handler.data_received(passed)
+        elif self._filter.surplus:
+            self._transport.close()  # an idle connection is not used again
+        else:
+            self._handler.start_timeout()  # the server is slow, but not silent
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the handler."""
+        self._handler.connection_lost(exc)
+
+    def _fail(self, error: Exception) -> None:
+        # Whoever waits for the response, or its body, gets the error and closes the connection.
+        self._error = error
+        self._transport.pause_reading()
+        self._handler.set_exception(error)
+        if self._stream is not None:
+            self._stream.set_exception(error)
+
+
+def _watch(response: aiohttp.ClientResponse) -> None:
+    # A response that has ended has given its connection back. One that was cut off has a connection
+    # without a transport, and an error in its stream.
+    handler = response.connection.protocol if response.connection is not None else None
+    transport = handler.transport if handler is not None else None
+    if transport is not None:
+        cast("_FilteringProtocol", transport.get_protocol()).watch(response.content)
+
+
+def _finite(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and isfinite(seconds) else None
 
 
 @lru_cache(maxsize=64)

@@ -16,13 +16,16 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.transport.message import Request, Response, TotalTimeout, decompress
+from anytrack_async.settings.http import ResponseLimits
+from anytrack_async.transport.body import BodyReader
+from anytrack_async.transport.filter import ResponseFilter
+from anytrack_async.transport.message import LimitExceeded, Request, Response, TotalTimeout
 
 _READ_SIZE = 65_536  # bytes
-_MAX_HEAD_SIZE = 102_400  # bytes of status line and headers
 _CLOSE_TIMEOUT = 1.0  # seconds
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_DEFAULT_LIMITS = ResponseLimits()
 _STREAM_ERRORS = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 
 _Event: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
@@ -34,22 +37,32 @@ class Connection:
     Args:
         stream: to the server; closed with the connection.
         timeout: seconds for each read or write.
+        limits: of each response.
 
     Attributes:
         reusable: whether the last exchange left the connection fit for another one.
     """
 
-    def __init__(self, stream: ByteStream, *, timeout: float) -> None:
+    def __init__(
+        self, stream: ByteStream, *, timeout: float, limits: ResponseLimits = _DEFAULT_LIMITS
+    ) -> None:
         self._stream = stream
         self._timeout = timeout
-        self._socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_SIZE)
+        self._limits = limits
+        self._filter = ResponseFilter(limits)
+        self._readable: Readability | None = None
+        # The filter limits the head. Behind it, h11 waits for a whole event only while the filter
+        # holds back the rest of a head.
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.max_head)
         self.reusable = False
 
     @property
     def stale(self) -> bool:
         """Whether the server closed the idle connection, or sent bytes without a request."""
-        return _is_readable(self._socket)
+        if self._readable is None:
+            sock = self._stream.extra(SocketAttribute.raw_socket)  # noqa: S610
+            self._readable = Readability(sock)
+        return bool(self._readable)
 
     async def exchange(self, request: Request, deadline: float) -> Response:
         """Send *request* and read the response.
@@ -110,23 +123,42 @@ class Connection:
     async def _receive(
         self, request: Request, scope: anyio.CancelScope, deadline: float
     ) -> Response:
-        event = await self._next_event(scope, deadline)
-        while isinstance(event, h11.InformationalResponse):  # 103 Early Hints
-            event = await self._next_event(scope, deadline)
-        head = cast("h11.Response", event)
-        pieces = []
-        while isinstance(event := await self._next_event(scope, deadline), h11.Data):
-            pieces.append(bytes(event.data))
+        self._filter.start(request.method)
+        head = cast("h11.Response", await self._next_event(scope, deadline))
+        if "content-encoding" in self._filter.body_headers:
+            content = await self._receive_compressed(request, head.status_code, scope, deadline)
+        else:
+            content = await self._receive_body(scope, deadline)
         headers = httpx.Headers(head.headers.raw_items())
-        content = decompress(headers, b"".join(pieces))
         return request.build_response(head.status_code, headers, content)
+
+    async def _receive_body(self, scope: anyio.CancelScope, deadline: float) -> bytes:
+        pieces = []
+        try:
+            while isinstance(event := await self._next_event(scope, deadline), h11.Data):
+                pieces.append(bytes(event.data))
+        except LimitExceeded:
+            pieces.clear()  # the error's traceback may keep the list for a while, not its 8 MB
+            raise
+        return b"".join(pieces)
+
+    async def _receive_compressed(
+        self, request: Request, status: int, scope: anyio.CancelScope, deadline: float
+    ) -> bytes:
+        body = BodyReader(request, status, self._filter.body_headers, self._limits)
+        while isinstance(event := await self._next_event(scope, deadline), h11.Data):
+            await body.add(bytes(event.data))
+        return body.content()
 
     async def _next_event(self, scope: anyio.CancelScope, deadline: float) -> _Event:
         http = self._http
         try:
             while (event := http.next_event()) is h11.NEED_DATA:
                 scope.deadline = self._next_deadline(deadline)
-                http.receive_data(await self._read())
+                data = await self._read()
+                passed = data and self._filter.feed(data)
+                if passed or not data:  # to h11, no bytes are the end of the connection
+                    http.receive_data(passed)
         except h11.RemoteProtocolError as exc:
             raise httpx.RemoteProtocolError(str(exc)) from exc
         return event
@@ -143,8 +175,8 @@ class Connection:
         http = self._http
         if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
             return False  # HTTP/1.0, `Connection: close`, or a body that ends with the connection
-        if http.trailing_data != (b"", False):
-            return False  # surplus bytes would be read as the response to the next request
+        if self._filter.surplus or http.trailing_data != (b"", False):
+            return False  # the server sends what nobody asked for, or has closed the connection
         http.start_next_cycle()
         return True
 
@@ -156,14 +188,28 @@ def _split_url(url: str) -> tuple[str, str]:
     return parsed.netloc.decode("ascii"), parsed.raw_path.decode("ascii")
 
 
-def _is_readable(sock: Any) -> bool:
-    if sock.fileno() < 0:
-        return True
-    if not hasattr(select, "poll"):
-        return bool(select.select([sock], [], [], 0)[0])
-    poll = select.poll()  # select() cannot watch descriptors above 1,023
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+class Readability:
+    """Tells whether a socket, of an idle connection, has bytes to read or is closed.
+
+    Args:
+        sock: watched from now on.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._poll = None
+        if (
+            hasattr(select, "poll") and sock.fileno() >= 0
+        ):  # select() cannot watch descriptors above 1,023
+            self._poll = select.poll()
+            self._poll.register(sock, select.POLLIN)
+
+    def __bool__(self) -> bool:
+        if self._sock.fileno() < 0:
+            return True
+        if self._poll is None:
+            return bool(select.select([self._sock], [], [], 0)[0])
+        return bool(self._poll.poll(0))
 
 
 # Opening

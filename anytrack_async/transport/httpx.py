@@ -12,7 +12,16 @@ import anyio
 import httpx
 
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.message import Engine, Request, Response, TotalTimeout, Transport
+from anytrack_async.transport.body import BodyReader
+from anytrack_async.transport.message import (
+    Engine,
+    LimitExceeded,
+    Request,
+    Response,
+    TotalTimeout,
+    Transport,
+    body_limit,
+)
 
 _CLOSE_TIMEOUT = 1.0  # seconds for closing a response that was read in part
 _HTTPX_MODULES = ("httpx.", "httpcore.")
@@ -23,7 +32,7 @@ class HttpxEngine:
 
     Args:
         transport: carries the requests; closed with the engine.
-        http: the timeouts.
+        http: the timeouts, and the limits of responses.
         total_timeout: seconds for an exchange as a whole, None for no limit.
     """
 
@@ -31,6 +40,7 @@ class HttpxEngine:
         self, transport: Transport, http: HttpSettings, *, total_timeout: float | None = None
     ) -> None:
         self._transport = transport
+        self._limits = http.limits
         self._total_timeout = inf if total_timeout is None else total_timeout
         kinds = ("connect", "read", "write", "pool")
         self._extensions = {"timeout": dict.fromkeys(kinds, http.timeout)}
@@ -46,22 +56,29 @@ class HttpxEngine:
         )
         with anyio.CancelScope(deadline=anyio.current_time() + self._total_timeout):
             response = await self._transport.handle_async_request(httpx_request)
-            await _read(response)
-            return request.build_response(response.status_code, response.headers, response.content)
+            try:
+                content = await self._read(request, response)
+            except BaseException:
+                with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+                    await response.aclose()
+                raise
+            return request.build_response(response.status_code, response.headers, content)
         raise TotalTimeout("the response is not complete", request=httpx_request)
+
+    async def _read(self, request: Request, response: httpx.Response) -> bytes:
+        if response.is_stream_consumed:  # made in memory, and decompressed, e.g. by a mock
+            setting, limit = body_limit(self._limits, request.method, response.status_code)
+            if len(response.content) > limit:
+                raise LimitExceeded(setting, limit)
+            return response.content
+        body = BodyReader(request, response.status_code, response.headers, self._limits)
+        async for data in response.aiter_raw():
+            await body.add(data)
+        return body.content()
 
     async def aclose(self) -> None:
         """Close the transport."""
         await self._transport.aclose()
-
-
-async def _read(response: httpx.Response) -> None:
-    try:
-        await response.aread()
-    except BaseException:
-        with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
-            await response.aclose()
-        raise
 
 
 # Tools such as respx patch httpx's classes to intercept requests. `Pool` and `AiohttpEngine` bypass

@@ -15,6 +15,7 @@ import httpx
 import orjson
 
 from anytrack_async.errors import DecodeError
+from anytrack_async.settings.http import ResponseLimits
 
 Transport: TypeAlias = httpx.AsyncBaseTransport
 """An injected transport: any object with httpx's asynchronous transport interface."""
@@ -35,6 +36,27 @@ _decode_value = json.JSONDecoder().raw_decode
 
 class TotalTimeout(httpx.ReadTimeout):
     """The response keeps arriving, but the exchange as a whole takes too long."""
+
+
+class LimitExceeded(httpx.RemoteProtocolError):
+    """The response is over a limit; its connection is closed.
+
+    Args:
+        setting: field of `ResponseLimits`.
+        limit: its value.
+    """
+
+    def __init__(self, setting: str, limit: int) -> None:
+        super().__init__(f"the response is over the limit: {setting}={limit}")
+        self.setting = setting
+        self.limit = limit
+
+
+def body_limit(limits: ResponseLimits, method: str, status: int) -> tuple[str, int]:
+    """Return the limit of a body, as the name of its setting and a number of bytes."""
+    if method == "GET" and 200 <= status < 300:
+        return "max_body", limits.max_body
+    return "max_reply", limits.max_reply
 
 
 class Request(NamedTuple):
@@ -129,7 +151,7 @@ class Engine(Protocol):
 
         Raises:
             httpx.TransportError: there is no response; `TotalTimeout` if the exchange as a whole
-                takes too long.
+                takes too long, `LimitExceeded` if the response is over a limit.
         """
         ...
 
@@ -174,20 +196,6 @@ def _date(text: str) -> datetime | None:
     except (ValueError, IndexError, TypeError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def decompress(headers: Mapping[str, str], content: bytes) -> bytes:
-    """Return *content* without the compression named by the `Content-Encoding` header.
-
-    Requests ask for an uncompressed body; some proxies compress it regardless.
-
-    Raises:
-        httpx.DecodingError: *content* is not compressed as its header says.
-    """
-    coding = headers.get("content-encoding")
-    if coding is None:
-        return content
-    return httpx.Response(200, headers={"content-encoding": coding}, content=content).content
 
 
 def parse_json(content: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from base64 import b64encode
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -34,7 +35,7 @@ class Pool:
 
     Args:
         url: scheme, host and port of the server.
-        http: the timeouts.
+        http: the timeouts, and the limits of responses.
         context: for TLS.
         total_timeout: seconds for an exchange as a whole, None for no limit.
         keepalive: seconds for which an idle connection is kept.
@@ -52,6 +53,7 @@ class Pool:
         self._url = httpx.URL(url)
         self._context = context
         self._timeout = http.timeout
+        self._limits = http.limits
         self._total_timeout = inf if total_timeout is None else total_timeout
         self._keepalive = keepalive
         self._closed = False
@@ -92,7 +94,7 @@ class Pool:
                 return connection
             await connection.aclose()
         stream = await connect(self._url, self._context, timeout=self._timeout)
-        return Connection(stream, timeout=self._timeout)
+        return Connection(stream, timeout=self._timeout, limits=self._limits)
 
     async def _close_expired(self, limit: float) -> None:
         # Last used 40, 20 and 2 s ago, with a keepalive of 15 s: the first is closed now, the
@@ -169,6 +171,18 @@ def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     return httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+
+
+def proxy_secrets(url: str) -> list[str]:
+    """Return user and password of the proxy that the environment names for *url*, in all forms."""
+    try:
+        proxy = proxy_for(httpx.URL(url))
+    except (ImportError, ValueError, httpx.InvalidURL):
+        return []  # `open_engine` says what is wrong
+    if proxy is None or proxy.auth is None:
+        return []
+    user, password = proxy.auth
+    return [password, b64encode(f"{user}:{password}".encode()).decode()]
 
 
 def _httpx_engine(

@@ -6,10 +6,10 @@ import anyio
 import httpx
 
 from anytrack_async.settings.http import Retry
-from anytrack_async.transport.message import Engine, Request, Response
+from anytrack_async.transport.message import Engine, LimitExceeded, Request, Response
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-_NOT_RETRYABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+_NOT_RETRYABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, LimitExceeded)
 
 
 def is_retryable(status: int) -> bool:

@@ -29,6 +29,7 @@ from anytrack_async import (
     UndeliveredError,
 )
 from tests.client.service import QUICK, SECRETS, Service
+from tests.delivery.doubles import FakeSink
 
 pytestmark = pytest.mark.asyncio
 
@@ -403,6 +404,21 @@ async def test_a_timeout_before_acceptance_says_what_to_do(service: Service):
         "conversion 'e2' was not accepted within 0.02 s: the outbox is full or slow; "
         "submit it again with this event_id, so that it is not counted twice"
     )
+
+
+async def test_a_full_outbox_can_drop_for_the_full_destination(service: Service):
+    settings = attrs.evolve(QUICK, on_full="shed")
+    other = FakeSink("other")
+
+    async with await full(service, delivery=settings, sinks=[other]) as client:
+        await client.submit(SALE, to=["anytrack"])
+        with pytest.raises(QueueFullError, match=r"accepted, but not for anytrack: .* is full"):
+            await client.track_lead("k1", event_id="e2")
+        stats = (await client.stats()).destinations
+        assert (stats["anytrack"].dropped, stats["other"].dropped) == (1, 0)
+        service.gate.set()
+
+    assert other.delivered == ["e2"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

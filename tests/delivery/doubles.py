@@ -155,6 +155,9 @@ class BlockingAnswer:
     def open(self) -> None:
         self.gate.set()
 
+    def close(self) -> None:
+        self.gate = anyio.Event()
+
 
 async def attempt_with(
     answer: Answer | None,

@@ -14,7 +14,7 @@ class FakeLane:
     def __init__(self):
         self.woken = 0
 
-    def wake(self):
+    def wake(self, accepted=0):
         self.woken += 1
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.settings.delivery import DeliverySettings
-from anytrack_async.settings.http import HttpSettings, Retry
+from anytrack_async.settings.http import HttpSettings, ResponseLimits, Retry
 
 seconds = st.floats(0.001, 1e6)
 attempts = st.integers(1, 200)
@@ -94,6 +94,7 @@ NUMBERS_ABOVE_0 = [
     (DeliverySettings, "lease"),
     (DeliverySettings, "poll"),
     (DeliverySettings, "hold_probe"),
+    (DeliverySettings, "accept_within"),
     (DeliverySettings, "prune_every"),
 ]
 NUMBERS_FROM_0 = [
@@ -102,7 +103,14 @@ NUMBERS_FROM_0 = [
     (DeliverySettings, "linger"),
     (DeliverySettings, "remember"),
 ]
-WHOLE = [(Retry, "attempts"), (HttpSettings, "connections")]
+LIMITS = ("max_body", "max_reply", "max_head", "max_headers", "max_informational")
+WHOLE = [
+    (Retry, "attempts"),
+    (HttpSettings, "connections"),
+    *((ResponseLimits, name) for name in LIMITS),
+]
+OPTIONAL = [(ResponseLimits, "max_seconds")]
+OBJECTS = [(HttpSettings, "limits")]
 RETRIES = [(HttpSettings, "retry"), (DeliverySettings, "retry"), (DeliverySettings, "probe")]
 WORDS = [
     (HttpSettings, "engine"),
@@ -164,10 +172,31 @@ def test_the_error_for_an_unknown_engine_lists_the_engines():
     )
 
 
-def test_every_setting_is_validated():
-    checked = {*NUMBERS_ABOVE_0, *NUMBERS_FROM_0, *WHOLE, *RETRIES, *WORDS}
+@pytest.mark.parametrize("value", [0, -1, nan, "30", True])
+def test_the_seconds_of_an_exchange_must_be_greater_than_zero(value: Any):
+    assert message_for(ResponseLimits, "max_seconds", value).startswith("max_seconds must be")
 
-    for cls in (Retry, HttpSettings, DeliverySettings):
+
+@pytest.mark.parametrize("value", [None, 5, Retry()])
+def test_limits_must_be_response_limits(value: Any):
+    assert message_for(HttpSettings, "limits", value).startswith("limits must be a ResponseLimits")
+
+
+@pytest.mark.parametrize(
+    ("timeout", "most", "seconds"), [(30, None, 120), (5, None, 20), (30, 7, 7), (inf, None, inf)]
+)
+def test_an_exchange_may_take_four_timeouts_unless_limited(
+    timeout: float, most: float | None, seconds: float
+):
+    http = HttpSettings(timeout=timeout, limits=ResponseLimits(max_seconds=most))
+
+    assert http.exchange_seconds == seconds
+
+
+def test_every_setting_is_validated():
+    checked = {*NUMBERS_ABOVE_0, *NUMBERS_FROM_0, *WHOLE, *RETRIES, *WORDS, *OPTIONAL, *OBJECTS}
+
+    for cls in (Retry, HttpSettings, ResponseLimits, DeliverySettings):
         assert {name for of, name in checked if of is cls} == set(cls.__annotations__), cls
 
 

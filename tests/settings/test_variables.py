@@ -157,11 +157,11 @@ class Recorder(dict[str, str]):
 
 
 def documented() -> set[str]:
-    """The variables in README's table."""
+    """The variables in README's table; a table of settings has names in lower case."""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     section = readme.partition("\n## Configuration\n")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    return {name for cell in cells for name in re.findall(r"`([A-Z_]+)`", cell)}
 
 
 NO_VARIABLES = {"HUBSPOT_DEFINED"}  # a category of associations in HubSpot's API

@@ -13,7 +13,7 @@ import pytest
 
 from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings.http import HttpSettings
-from anytrack_async.transport.connection import Connection, _is_readable, _load_context, tls_context
+from anytrack_async.transport.connection import Connection, Readability, _load_context, tls_context
 from anytrack_async.transport.message import Request, Response, TotalTimeout
 from anytrack_async.transport.session import Session
 from tests.transport.raw_server import echo, serving
@@ -194,22 +194,22 @@ async def test_closing_closes_the_stream():
 async def test_a_closed_socket_counts_as_is_readable():
     ours, theirs = socket.socketpair()
     with theirs:
-        idle = _is_readable(ours)
+        idle = bool(Readability(ours))
         theirs.send(b"x")
-        readable = _is_readable(ours)
+        readable = bool(Readability(ours))
         ours.close()
 
-    assert (idle, readable, _is_readable(ours)) == (False, True, True)
+    assert (idle, readable, bool(Readability(ours))) == (False, True, True)
 
 
 async def test_readability_is_known_without_poll(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr("select.poll")
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        idle = _is_readable(ours)
+        idle = bool(Readability(ours))
         theirs.send(b"x")
 
-        assert (idle, _is_readable(ours)) == (False, True)
+        assert (idle, bool(Readability(ours))) == (False, True)
 
 
 # TLS

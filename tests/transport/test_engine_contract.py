@@ -16,10 +16,10 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from anytrack_async.settings.http import HttpSettings
+from anytrack_async.settings.http import HttpSettings, ResponseLimits
 from anytrack_async.transport.aiohttp import AiohttpEngine
 from anytrack_async.transport.httpx import HttpxEngine
-from anytrack_async.transport.message import Engine, Request, Response, TotalTimeout
+from anytrack_async.transport.message import Engine, LimitExceeded, Request, Response, TotalTimeout
 from anytrack_async.transport.pool import Pool
 from tests.transport.raw_server import (
     Handler,
@@ -38,13 +38,81 @@ from tests.transport.raw_server import (
     silence,
 )
 
+OK = b"HTTP/1.1 200 OK\r\n"
+SIZED = b"Content-Length: 2\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+_MANY = b"".join(b"X-%d: a\r\n" % number for number in range(300))
+
+ACCEPTED = {
+    # name → (response, whether the connection is used again)
+    "header names in lower case": (OK + SIZED.lower() + b"\r\n{}", True),
+    "header names in upper case": (OK + SIZED.upper() + b"\r\n{}", True),
+    "no reason": (b"HTTP/1.1 200\r\n" + SIZED + b"\r\n{}", True),
+    "line feeds alone": (b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", True),
+    "whitespace around a value": (OK + b"Content-Length:\t2 \t\r\n\r\n{}", True),
+    "zeros before a length": (OK + b"Content-Length: 0002\r\n\r\n{}", True),
+    "bytes above 127 in a header": (OK + SIZED + b"X: \xe9\xff\r\n\r\n{}", True),
+    "300 headers": (OK + _MANY + SIZED + b"\r\n{}", True),
+    "the same header twice": (OK + SIZED + b"Server: a\r\nServer: b\r\n\r\n{}", True),
+    "30 informational responses": (b"HTTP/1.1 102 W\r\n\r\n" * 30 + OK + SIZED + b"\r\n{}", True),
+    "an unknown status": (b"HTTP/1.1 999 Odd\r\n" + SIZED + b"\r\n{}", True),
+    "an upgrade that is offered": (OK + SIZED + b"Upgrade: h2c\r\n\r\n{}", True),
+    "chunks in upper case": (OK + b"TRANSFER-ENCODING: CHUNKED\r\n\r\n2\r\n{}\r\n0\r\n\r\n", True),
+    "chunk extensions": (CHUNKED + b'2;a="b";; c\r\n{}\r\n0;x\r\n\r\n', True),
+    "spaces after a chunk's size": (CHUNKED + b"02  \r\n{}\r\n0\r\n\r\n", True),
+    "chunks of one byte": (CHUNKED + b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", True),
+    "trailers": (CHUNKED + b"2\r\n{}\r\n0\r\nX-A: b\r\nno trailer\r\n\r\n", True),
+    "an empty response": (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+    "a folded header": (OK + b"X: a\r\n b\r\n\tc\r\nContent-Length:\r\n 2\r\n\r\n{}", True),
+    "the same length twice": (OK + SIZED * 2 + b"\r\n{}", True),
+    "the same length in a list": (OK + b"Content-Length: 2, 2\r\n\r\n{}", True),
+    "no headers": (b"HTTP/1.1 200 OK\r\n\r\n{}", False),
+    "no length": (OK + b"Content-Type: a/b\r\n\r\n{}", False),
+    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\n" + SIZED + b"\r\n{}", False),
+    "HTTP/1.0 without length": (b"HTTP/1.0 200 OK\r\n\r\n{}", False),
+}
+SURPLUS = {
+    "another response": (OK + SIZED + b"\r\n{}") * 2,
+    "bytes that are not HTTP": OK + SIZED + b"\r\n{}garbage\x00\xff",
+    "an empty line": OK + SIZED + b"\r\n{}\r\n",
+    "bytes behind chunks": CHUNKED + b"2\r\n{}\r\n0\r\n\r\ngarbage",
+    "a body after 204": b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}",
+    "chunks after 204": b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+}
+EMPTY = frozenset(("an empty response", "a body after 204", "chunks after 204"))
+
+REFUSED = {
+    "two lengths": OK + SIZED + b"Content-Length: 3\r\n\r\n{}x",
+    "two lengths in a list": OK + b"Content-Length: 2, 3\r\n\r\n{}x",
+    "a length with a plus": OK + b"Content-Length: +2\r\n\r\n{}",
+    "a negative length": OK + b"Content-Length: -2\r\n\r\n{}",
+    "a length of 5,000 digits": OK + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\n{}",
+    "an empty length": OK + b"Content-Length:\r\n\r\n{}",
+    "an unknown transfer coding": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n{}",
+    "a chunk's size that is no number": CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n",
+    "a negative chunk": CHUNKED + b"-2\r\n{}\r\n0\r\n\r\n",
+    "a chunk that is too long": CHUNKED + b"2\r\n{}XX0\r\n\r\n",
+    "no last chunk": CHUNKED + b"2\r\n{}\r\n",
+    "no end of the last chunk": CHUNKED + b"2\r\n{}\r\n0\r\n",
+    "a body that is cut off": OK + b"Content-Length: 3\r\n\r\n{}",
+    "a header without colon": OK + SIZED + b"X\r\n\r\n{}",
+    "a space before a colon": OK + b"Content-Length : 2\r\n\r\n{}",
+    "a header without name": OK + SIZED + b": x\r\n\r\n{}",
+    "a null byte in a header": OK + SIZED + b"X: a\x00b\r\n\r\n{}",
+    "a carriage return in a header": OK + SIZED + b"X: a\rb\r\n\r\n{}",
+    "a switch of protocols": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
+    "a status below 100": b"HTTP/1.1 099 Odd\r\n" + SIZED + b"\r\n{}",
+    "a status of four digits": b"HTTP/1.1 2000 Odd\r\n" + SIZED + b"\r\n{}",
+    "an empty line before the response": b"\r\n" + OK + SIZED + b"\r\n{}",
+}
+
 
 @pytest.mark.asyncio
 class EngineContract:
     """Every promise of `Engine` as a test; a subclass says how to `make` one."""
 
     def make(
-        self, url: str, *, timeout: float, total_timeout: float | None, keepalive: float
+        self, url: str, http: HttpSettings, *, total_timeout: float | None, keepalive: float
     ) -> Engine:
         """Return a new engine for requests to *url*; all times are in seconds."""
         raise NotImplementedError
@@ -57,12 +125,12 @@ class EngineContract:
         timeout: float = 5.0,
         total_timeout: float | None = None,
         keepalive: float = 15.0,
+        **limits: int,
     ) -> AsyncIterator[tuple[Engine, RawServer]]:
         """Run a server and an engine, which must leave no connection open."""
         async with serving(handler) as server:
-            engine = self.make(
-                server.url, timeout=timeout, total_timeout=total_timeout, keepalive=keepalive
-            )
+            http = HttpSettings(timeout=timeout, limits=ResponseLimits(**limits))
+            engine = self.make(server.url, http, total_timeout=total_timeout, keepalive=keepalive)
             try:
                 yield engine, server
             finally:
@@ -113,7 +181,7 @@ class EngineContract:
 
     @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 1_048_576, 1_048_577, 3_000_000])
     async def test_a_body_of_any_size_is_sent_and_read_whole(self, size: int) -> None:
-        async with self.running(echo) as (engine, server):
+        async with self.running(echo, max_reply=3_000_000) as (engine, server):
             response = await engine.exchange(_request(server, b"x" * size))
 
         assert response.content == b"x" * size
@@ -248,13 +316,13 @@ class EngineContract:
             assert server.connections == 4
 
     async def test_a_refused_connection_is_a_connect_error_with_its_reason(self) -> None:
-        engine = self.make(UNUSED, timeout=5, total_timeout=None, keepalive=15)
+        engine = self.make(UNUSED, HttpSettings(timeout=5), total_timeout=None, keepalive=15)
         with pytest.raises(httpx.ConnectError, match=r"[Cc]onnect"):
             await engine.exchange(Request("anytrack", "GET", UNUSED, {}))
         await engine.aclose()
 
     async def test_no_error_quotes_the_query(self) -> None:
-        engine = self.make(UNUSED, timeout=5, total_timeout=None, keepalive=15)
+        engine = self.make(UNUSED, HttpSettings(timeout=5), total_timeout=None, keepalive=15)
         with pytest.raises(httpx.ConnectError) as caught:
             await engine.exchange(Request("anytrack", "GET", f"{UNUSED}/?email={_EMAIL}", {}))
         await engine.aclose()
@@ -279,10 +347,59 @@ class EngineContract:
     async def test_a_server_that_reads_nothing_is_a_timeout(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as sock:
             url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-            engine = self.make(url, timeout=0.2, total_timeout=0.4, keepalive=15)
+            engine = self.make(url, HttpSettings(timeout=0.2), total_timeout=0.4, keepalive=15)
             with pytest.raises(httpx.TimeoutException):
                 await engine.exchange(Request("anytrack", "POST", url, {}, b"x" * 30_000_000))
             await engine.aclose()
+
+    # Limits
+
+    async def test_a_body_at_its_limit_is_read_and_one_over_it_is_not(self) -> None:
+        async def sized(connection: ServerConnection, head: bytes, body: bytes) -> None:
+            size = 1_000 + (head.startswith(b"GET") and 1_000)
+            await connection.send(response_bytes(b"x" * (size + over)))
+
+        async with self.running(sized, max_body=2_000, max_reply=1_000) as (engine, server):
+            for content, size in ((None, 2_000), (b"{}", 1_000)):
+                over = 0
+                assert len((await engine.exchange(_request(server, content))).content) == size
+                over = 1
+                with pytest.raises(LimitExceeded, match=f"={size}"):
+                    await engine.exchange(_request(server, content))
+                await server.all_closed()
+
+    async def test_a_body_that_is_announced_too_large_is_not_waited_for(self) -> None:
+        async def announced(connection: ServerConnection, head: bytes, body: bytes) -> None:
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000000\r\n\r\n")
+
+        async with self.running(announced) as (engine, server):
+            with pytest.raises(LimitExceeded, match="max_body"):
+                await engine.exchange(_request(server))
+            await server.all_closed()
+
+    async def test_a_compressed_body_is_cut_off_while_it_arrives(self) -> None:
+        async def bomb(connection: ServerConnection, head: bytes, body: bytes) -> None:
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
+            await connection.send(gzip.compress(bytes(10_000_000))[:9_000])
+
+        async with self.running(bomb) as (engine, server):
+            with pytest.raises(LimitExceeded, match="max_body"):
+                await engine.exchange(_request(server))
+            await server.all_closed()
+
+    async def test_an_engine_is_usable_after_a_response_over_a_limit(self) -> None:
+        async def handler(connection: ServerConnection, head: bytes, body: bytes) -> None:
+            await connection.send(response_bytes(b"x" * size))
+
+        async with self.running(handler, max_reply=100) as (engine, server):
+            size = 101
+            for _ in range(3):
+                with pytest.raises(LimitExceeded):
+                    await engine.exchange(_request(server, b"{}"))
+            size = 100
+
+            assert (await engine.exchange(_request(server, b"{}"))).status == 200
+            assert server.connections == 4
 
     # Cancellation
 
@@ -365,20 +482,64 @@ def context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-class TestPool(EngineContract):
-    def make(self, url, *, timeout, total_timeout, keepalive):
-        http = HttpSettings(timeout=timeout)
+class FilteringEngineContract(EngineContract):
+    """The promises of engines that filter what a server sends, which httpx's own pool does not."""
+
+    @pytest.mark.parametrize("name", [*ACCEPTED])
+    async def test_an_unusual_response_is_read(self, name: str) -> None:
+        data, keeps = ACCEPTED[name]
+
+        async def unusual(connection: ServerConnection, head: bytes, body: bytes) -> bool:
+            await connection.send(data)
+            return not keeps
+
+        async with self.running(unusual) as (engine, server):
+            for _ in range(3):
+                response = await engine.exchange(_request(server, b"{}"))
+                assert response.content == (b"" if name in EMPTY else b"{}")
+                if not keeps:
+                    await server.all_closed()
+
+            assert server.connections == (1 if keeps else 3)
+
+    @pytest.mark.parametrize("name", [*SURPLUS])
+    async def test_bytes_behind_a_response_end_its_connection(self, name: str) -> None:
+        async def surplus(connection: ServerConnection, head: bytes, body: bytes) -> None:
+            await connection.send(SURPLUS[name])
+
+        async with self.running(surplus) as (engine, server):
+            for _ in range(3):
+                response = await engine.exchange(_request(server, b"{}"))
+                assert response.content == (b"" if name in EMPTY else b"{}")
+
+            assert server.connections == 3
+
+    @pytest.mark.parametrize("name", [*REFUSED])
+    async def test_an_invalid_response_is_an_error_and_ends_its_connection(self, name: str) -> None:
+        async def invalid(connection: ServerConnection, head: bytes, body: bytes) -> bool:
+            await connection.send(REFUSED[name])
+            return True
+
+        async with self.running(invalid) as (engine, server):
+            for _ in range(2):
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await engine.exchange(_request(server, b"{}"))
+
+            assert server.connections == 2
+
+
+class TestPool(FilteringEngineContract):
+    def make(self, url, http, *, total_timeout, keepalive):
         return Pool(url, http, context(), total_timeout=total_timeout, keepalive=keepalive)
 
 
-class TestAiohttpEngine(EngineContract):
-    def make(self, url, *, timeout, total_timeout, keepalive):
-        http = HttpSettings(timeout=timeout)
+class TestAiohttpEngine(FilteringEngineContract):
+    def make(self, url, http, *, total_timeout, keepalive):
         return AiohttpEngine(http, context(), total_timeout=total_timeout, keepalive=keepalive)
 
 
 class TestHttpxEngine(EngineContract):
-    def make(self, url, *, timeout, total_timeout, keepalive):
+    def make(self, url, http, *, total_timeout, keepalive):
         limits = httpx.Limits(keepalive_expiry=keepalive)
         transport = httpx.AsyncHTTPTransport(verify=context(), limits=limits)
-        return HttpxEngine(transport, HttpSettings(timeout=timeout), total_timeout=total_timeout)
+        return HttpxEngine(transport, http, total_timeout=total_timeout)

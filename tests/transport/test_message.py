@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import threading
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ from anytrack_async.transport import message
 from anytrack_async.transport.message import (
     Request,
     Response,
-    decompress,
     parse_json,
     parse_retry_after,
     read_json,
@@ -155,24 +153,6 @@ def test_a_date_is_compared_with_the_servers_own():
 
     assert parse_retry_after(headers) == 30.0
     assert parse_retry_after(headers | {"date": "soon"}) == 0.0
-
-
-# Compressed bodies
-
-
-def test_an_uncompressed_body_is_returned_unchanged():
-    content = b"{}"
-
-    assert decompress({}, content) is content
-
-
-def test_a_compressed_body_is_decompressed():
-    assert decompress({"content-encoding": "gzip"}, gzip.compress(b"{}")) == b"{}"
-
-
-def test_a_body_that_is_not_compressed_as_declared_is_an_error():
-    with pytest.raises(httpx.DecodingError):
-        decompress({"content-encoding": "gzip"}, b"{}")
 
 
 # Lenient JSON

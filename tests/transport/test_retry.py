@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from anytrack_async.settings.http import Retry
-from anytrack_async.transport.message import Request, Response
+from anytrack_async.transport.message import LimitExceeded, Request, Response
 from anytrack_async.transport.retry import LimitedEngine, RetryingEngine, is_retryable
 
 pytestmark = pytest.mark.asyncio
@@ -90,9 +90,16 @@ async def test_a_connection_error_is_retried(failure: Exception, waits: list[flo
 
 
 @pytest.mark.parametrize(
-    "failure", [httpx.LocalProtocolError("bad header"), httpx.UnsupportedProtocol("ftp")]
+    "failure",
+    [
+        httpx.LocalProtocolError("bad header"),
+        httpx.UnsupportedProtocol("ftp"),
+        LimitExceeded("max_body", 1),
+    ],
 )
-async def test_a_request_that_cannot_be_sent_is_not_retried(failure: Exception, waits: list[float]):
+async def test_a_request_that_would_fail_again_is_not_retried(
+    failure: Exception, waits: list[float]
+):
     with pytest.raises(type(failure)):
         await retrying([failure]).exchange(GET)
     assert waits == []

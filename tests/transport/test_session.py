@@ -16,11 +16,17 @@ from hypothesis import strategies as st
 
 from anytrack_async import errors
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
-from anytrack_async.errors import ClosedError, ConfigurationError, DecodeError, TransportError
+from anytrack_async.errors import (
+    ClosedError,
+    ConfigurationError,
+    DecodeError,
+    ResponseLimitError,
+    TransportError,
+)
 from anytrack_async.settings.http import HttpSettings, Retry
 from anytrack_async.transport.httpx import HttpxEngine
-from anytrack_async.transport.message import TotalTimeout, Transport
-from anytrack_async.transport.session import Session
+from anytrack_async.transport.message import LimitExceeded, TotalTimeout, Transport
+from anytrack_async.transport.session import _LIMITS, Session
 
 pytestmark = pytest.mark.asyncio
 
@@ -301,6 +307,25 @@ async def test_without_a_response_a_transport_error_is_raised(failure: Exception
 
     assert str(caught.value) == f"anytrack: {words}"
     assert caught.value.status is None
+
+
+@pytest.mark.parametrize("setting", [*_LIMITS])
+async def test_a_response_over_a_limit_is_an_error_that_names_the_setting(setting: str):
+    with pytest.raises(ResponseLimitError) as caught:
+        await session(failing(LimitExceeded(setting, 1_000))).send("POST", "conversions")
+
+    assert isinstance(caught.value, TransportError)
+    assert str(caught.value).startswith("anytrack: the response ")
+    assert "more than 1,000" in str(caught.value) or "larger than 1,000" in str(caught.value)
+    assert f"set HttpSettings(limits=ResponseLimits({setting}=…))" in str(caught.value)
+
+
+async def test_a_read_over_a_limit_is_not_repeated():
+    wire = responding(httpx.Response(200, content=bytes(8_388_609)))
+    with pytest.raises(ResponseLimitError, match="larger than 8,388,608 bytes"):
+        await session(wire).get("conversions")
+
+    assert len(wire.requests) == 1
 
 
 async def test_the_error_for_an_invalid_header_shows_no_token():

@@ -11,7 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
 
-from anytrack_async.errors import OutboxError
+from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import (
@@ -28,7 +28,9 @@ from anytrack_async.outbox.sqlite import leases, log, queries, reports
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, outbox_error
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
+from anytrack_async.outbox.sqlite.stored import ClaimResult, SQLiteClaim
 from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
+from anytrack_async.outbox.sqlite.verify import Verification, damaged_accounts, verify
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -233,12 +235,17 @@ class SQLiteOutbox:
             return await self._claim_of(job, destination)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
+        except (TypeError, ValueError) as exc:  # a column has a value of the wrong type
+            raise DamagedOutboxError(
+                f"outbox file {self._path}: a value in it has the wrong type; `anytrack outbox "
+                "verify` says more"
+            ) from exc
         except anyio.get_cancelled_exc_class():
             job.is_abandoned = True
             thread.submit(claims.undo, job, destination)
             raise
 
-    async def _claim_of(self, job: Job[Database, claims.ClaimResult], destination: str) -> Claim:
+    async def _claim_of(self, job: Job[Database, ClaimResult], destination: str) -> Claim:
         result = await job.wait()
         if not result.lease_id:
             return Claim(destination=destination, next_due=result.next_due)
@@ -251,7 +258,7 @@ class SQLiteOutbox:
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
         failures = last_failures(claim, failed) if failed else []
-        if isinstance(claim, claims.SQLiteClaim):
+        if isinstance(claim, SQLiteClaim):
             failures += claim.unreadable
         return await self._run(claims.settle, claim, failures)
 
@@ -296,6 +303,13 @@ class SQLiteOutbox:
             return await self._run(reports.replay, destination, event_ids)
         return await self._run_steps(reports.replay_all, destination)
 
+    async def verify(self) -> Verification:
+        """Check the whole file: its integrity, and that each conversion is accounted for.
+
+        It reads every record, about a minute for a million; the outbox cannot be used meanwhile.
+        """
+        return await self._run(verify)
+
     # Retention
 
     async def prune(self, *, remember: float) -> int:
@@ -336,16 +350,17 @@ def _register(db: Database, names: Sequence[str], from_start: Sequence[str]) -> 
                 raise OutboxError(f"the name of a destination must be a single line, got {name!r}")
             if sql.execute(queries.DESTINATION_EXISTS, (name,)).fetchone() is None:
                 _insert_destination(sql, name, db.clock(), at_start=name in from_start)
+        db.damaged = damaged_accounts(sql)
 
 
 def _insert_destination(sql: sqlite3.Connection, name: str, now: float, *, at_start: bool) -> None:
     if at_start:
         (start,) = sql.execute(queries.PRUNED_UPTO).fetchone()
         pending = sql.execute(queries.INHERIT_EXCEPTIONS, (name, now, start)).rowcount
-        sql.execute(queries.INSERT_DESTINATION, (name, start, now, start, pending))
+        sql.execute(queries.INSERT_DESTINATION, (name, start, now, pending))
     else:
         (end,) = sql.execute(queries.END_OF_LOG).fetchone()
-        sql.execute(queries.INSERT_DESTINATION, (name, end, None, end, 0))
+        sql.execute(queries.INSERT_DESTINATION, (name, end, None, 0))
 
 
 def _destinations(db: Database) -> Sequence[str]:

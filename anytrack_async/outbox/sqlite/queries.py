@@ -11,7 +11,9 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
   `SUMMARY_OF` makes it from their payload. ``digest`` belongs to the payload and goes with it.
   ``destinations`` is NULL for all, else each name between two line breaks.
 * ``destination``: its cursor; where it started (``start``, and ``since`` if it started at the
-  beginning of the log); and how many exceptions it has, so that no query has to count rows.
+  beginning of the log, with ``inherited`` exceptions); and how many conversions it has received, it
+  has skipped, wait for a retry or are dead. So no query has to count rows, and a damaged cursor is
+  found: the positions between ``start`` and the cursor are these, and those in spans.
 * ``owner``: the outbox objects that have the file open, or closed it with leases left; see
   `owners`.
 * ``lease``: the right to work on some conversions until a moment. Ids are never reused, because a
@@ -75,7 +77,10 @@ CREATE TABLE destination (
     since REAL,
     cursor INTEGER NOT NULL,
     pending INTEGER NOT NULL DEFAULT 0,
-    dead INTEGER NOT NULL DEFAULT 0
+    dead INTEGER NOT NULL DEFAULT 0,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    inherited INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE lease (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -127,6 +132,11 @@ INSERT INTO pruned VALUES (0);
 UPGRADES = {
     1: f"""
 ALTER TABLE log ADD COLUMN summary TEXT;
+ALTER TABLE destination ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE destination ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE destination ADD COLUMN inherited INTEGER NOT NULL DEFAULT 0;
+UPDATE destination SET delivered = cursor - start - pending - dead
+    - (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name);
 ALTER TABLE lease ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE lease ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX lease_owner ON lease(owner);
@@ -137,7 +147,7 @@ ALTER TABLE exception ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
 DROP INDEX exception_due;
 {_RETRY_INDEXES}
 {_CLOCK}
-""",
+""",  # noqa: S608
 }
 
 SUMMARY_OF = "summary_of"
@@ -333,6 +343,34 @@ DEAD_SEQS = "SELECT seq FROM exception WHERE destination = ? AND due IS NULL LIM
 REPLAY = """UPDATE exception SET due = ?, attempts = 0, lost = 0
     WHERE seq = ? AND destination = ? AND due IS NULL"""
 
+# Checks
+
+# What has become of the positions between a destination's start and its cursor.
+ACCOUNTS = """SELECT name, start, cursor, inherited, delivered, skipped, pending, dead,
+    (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name) FROM destination"""
+
+# The exceptions of a destination: retries and dead letters, as rows.
+EXCEPTION_COUNTS = """SELECT count(due), count(*) - count(due) FROM exception
+    WHERE destination = ?"""
+
+# The unsettled spans of a destination, with the number of conversions that are addressed to it.
+SPAN_CONTENTS = f"""SELECT first, last, size, (SELECT count(*) FROM log
+    WHERE seq BETWEEN first AND last AND {_ADDRESSED} AND payload IS NOT NULL)
+    FROM span WHERE destination = ? ORDER BY first"""  # noqa: S608
+
+# Number of exceptions whose conversion is missing.
+LOST_EXCEPTIONS = """SELECT count(*) FROM exception LEFT JOIN log USING (seq)
+    WHERE payload IS NULL"""
+
+# Number of spans and exceptions in a lease that does not exist.
+LOST_LEASES = """SELECT count(*) FROM (SELECT lease FROM span WHERE lease <> 0
+    UNION ALL SELECT lease FROM exception WHERE lease <> 0)
+    WHERE lease NOT IN (SELECT id FROM lease)"""
+
+# Some stored conversions after a position.
+STORED = """SELECT seq, event_id, payload, digest FROM log
+    WHERE seq > ? AND payload IS NOT NULL ORDER BY seq LIMIT ?"""
+
 # Destinations
 
 # Every registered destination.
@@ -352,14 +390,16 @@ DESTINATION_POSITIONS = "SELECT name, start, since, cursor FROM destination"
 
 # Register a destination.
 INSERT_DESTINATION = (
-    "INSERT INTO destination (name, start, since, cursor, pending) VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO destination (name, start, since, cursor, pending, inherited)"
+    " VALUES (?1, ?2, ?3, ?2, ?4, ?4)"
 )
 
 # Move a cursor past claimed and skipped conversions.
-MOVE_CURSOR = "UPDATE destination SET cursor = ? WHERE name = ?"
+MOVE_CURSOR = "UPDATE destination SET cursor = ?, skipped = skipped + ? WHERE name = ?"
 
-# Change the numbers of retries and of dead letters.
-ADD_TO_COUNTS = "UPDATE destination SET pending = pending + ?, dead = dead + ? WHERE name = ?"
+# Change the numbers of retries, of dead letters and of delivered conversions.
+ADD_TO_COUNTS = """UPDATE destination SET pending = pending + ?, dead = dead + ?,
+    delivered = delivered + ? WHERE name = ?"""
 
 # Give a destination that starts at the beginning of the log a retry, due now, for each payload that
 # an exception of another destination has kept there.

@@ -183,9 +183,9 @@ _RULES: tuple[Callable[[Event, float], GraphError | None], ...] = (
     _check_required,
     _check_time,
     _check_hashes,
+    _check_app,
     _check_identity,
     _check_purchase,
-    _check_app,
     _check_options,
 )
 

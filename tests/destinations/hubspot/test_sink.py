@@ -7,7 +7,8 @@ from anytrack_async.destinations.sink import (
     Throttled,
     Unavailable,
 )
-from anytrack_async.events import LaneHeld
+from anytrack_async.events import LaneHeld, Weakened
+from anytrack_async.models.outcome import DELIVERED, Outcome
 
 pytestmark = pytest.mark.asyncio
 
@@ -285,3 +286,31 @@ async def test_the_log_says_which_setting_is_wrong_and_how_to_resume(hs, make_si
     assert "configuration" in line
     assert "credentials" not in line
     assert line.count("client.resume('hubspot')") == 1
+
+
+async def test_addresses_that_hubspot_refuses_are_counted_when_the_outcome_is_final(hs, make_sink):
+    class Diary:
+        def __init__(self):
+            self.events = []
+
+        def notify(self, event, /):
+            self.events.append(event)
+
+    sink, diary = make_sink(), Diary()
+    sink.set_observer(diary)
+    outcomes = [DELIVERED, Outcome.rejected("no"), Outcome.retry("later"), None]
+    sink._report_weaknesses([hs.sale(str(n), email="a@b.c") for n in range(4)], outcomes)
+    sink._report_weaknesses([hs.sale("9", email="a@b.example"), hs.sale("10")], [DELIVERED] * 2)
+
+    assert diary.events == [
+        Weakened(destination="hubspot", reason="unusable e-mail addresses", count=2)
+    ]
+
+
+async def test_without_contacts_addresses_do_not_matter(hs, make_sink, caplog):
+    sale = hs.sale("1", email="nobody")
+    await make_sink(contacts=False).deliver([sale])
+    assert caplog.messages == []
+
+    await make_sink().deliver([sale])
+    assert "hubspot: matched less well: unusable e-mail addresses" in caplog.text

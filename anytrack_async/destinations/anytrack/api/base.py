@@ -40,6 +40,7 @@ DEFAULT_LENGTH = timedelta(days=30)
 """The default date range: this long, until now."""
 
 _DAY = timedelta(days=1)
+_SHORTEST_HALF = timedelta(seconds=0.5)
 _MAX_ON_LOOP = 50  # records that are read on the event loop; more would block it for too long
 _MAX_LOGGED = 5  # unreadable records of one list that are logged individually
 _is_loggable_id = re.compile(r"[\w.:-]{1,64}", re.ASCII).fullmatch  # an id, and no e-mail address
@@ -161,6 +162,14 @@ class TimeRange:
             yield TimeRange(start, start + length)
             start += length
         yield TimeRange(start, self.end)
+
+    def halves(self) -> tuple[TimeRange, TimeRange] | None:
+        """Return both halves, which share a moment; None if this range is a second or less."""
+        half = (self.end - self.start) / 2
+        if half < _SHORTEST_HALF:
+            return None
+        middle = self.start + half
+        return TimeRange(self.start, middle), TimeRange(middle, self.end)
 
     def days(self) -> Iterator[date]:
         """Return each UTC day that has a moment in this range, in order."""

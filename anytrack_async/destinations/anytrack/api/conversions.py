@@ -20,7 +20,7 @@ from anytrack_async.destinations.anytrack.api.base import (
     read_fields,
     text_argument,
 )
-from anytrack_async.errors import DecodeError, InvalidArgumentError
+from anytrack_async.errors import DecodeError, InvalidArgumentError, ResponseLimitError
 from anytrack_async.models.answers import RecordedConversion
 from anytrack_async.models.conversion import Conversion, ConversionType
 
@@ -47,6 +47,7 @@ class Conversions(Endpoint):
     ) -> builtins.list[Conversion]:
         """Return the conversions of a range, all in memory; use `stream` for long ranges.
 
+        A list that is longer than `ResponseLimits.max_body` is requested in parts of the range.
         An unreadable record is left out, and logged with its id and the reason.
 
         Args:
@@ -100,7 +101,8 @@ class Conversions(Endpoint):
             date_range: first and last moment, both included; default: the last 30 days.
             source: only conversions from this source.
             campaign_id: only conversions of this campaign.
-            window: length of a window; each window is one request.
+            window: length of a window; each window is one request, or several if its list is longer
+                than `ResponseLimits.max_body`.
             concurrency: number of windows requested at once, and so kept in memory at once.
 
         Raises:
@@ -129,8 +131,19 @@ class Conversions(Endpoint):
                 seen = {item.id for item in conversions if item.id is not None}
 
     async def _fetch(self, window: TimeRange, filters: dict[str, str]) -> builtins.list[Conversion]:
+        # A list that is too long for a response is read in two halves, and these in halves again:
+        # 20 MB with a limit of 8 MiB are four requests for a quarter each. A service that sends
+        # without end is asked some twenty times, until a range is a second short.
         params = window.params | filters
-        return await self._get_list("conversions", params=params, read=read_conversion)
+        try:
+            return await self._get_list("conversions", params=params, read=read_conversion)
+        except ResponseLimitError as exc:
+            halves = window.halves()
+            if exc.setting != "max_body" or halves is None:
+                raise
+        earlier, later = [await self._fetch(half, filters) for half in halves]
+        ids = {item.id for item in earlier if item.id is not None}
+        return earlier + [item for item in later if item.id not in ids]
 
 
 def _filters(source: str | None, campaign_id: str | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ import httpx
 from hypothesis import strategies as st
 
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
-from anytrack_async.settings.http import HttpSettings, Retry
+from anytrack_async.settings.http import HttpSettings, ResponseLimits, Retry
 from anytrack_async.transport.session import Session
 
 BASE = "https://api.test/v1"
@@ -18,12 +18,14 @@ class FakeApi(httpx.MockTransport):
     """Responds with the JSON that *routes* has for the path.
 
     Args:
+        max_body: bytes of a response that the session reads.
         routes: path, with ``__`` for each slash → JSON, an `httpx.Response`, or a function of the
             request that returns either.
     """
 
-    def __init__(self, **routes: Any) -> None:
+    def __init__(self, *, max_body: int = 8_388_608, **routes: Any) -> None:
         super().__init__(self._respond)
+        self.limits = ResponseLimits(max_body=max_body)
         self.routes = {path.replace("__", "/"): body for path, body in routes.items()}
         self.requests: list[httpx.Request] = []
 
@@ -46,7 +48,7 @@ class FakeApi(httpx.MockTransport):
 
     @property
     def session(self) -> Session:
-        http = HttpSettings(retry=Retry(attempts=2, base=0.0001))
+        http = HttpSettings(limits=self.limits, retry=Retry(attempts=2, base=0.0001))
         settings = AnyTrackSettings(api_key="key", account_id="acc", base_url=BASE, http=http)
         return anytrack_session(settings, transport=self)
 

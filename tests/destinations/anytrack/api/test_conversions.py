@@ -18,7 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async.destinations.anytrack.api.conversions import Conversions, read_conversion
-from anytrack_async.errors import DecodeError, InvalidArgumentError, NotFoundError, ServerError
+from anytrack_async.errors import (
+    DecodeError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResponseLimitError,
+    ServerError,
+)
 from anytrack_async.models.conversion import Conversion, ConversionType
 from tests.destinations.anytrack.api.doubles import (
     RECORD,
@@ -206,6 +212,22 @@ class TestList:
         assert len(conversions) == 51
         assert threading.get_ident() not in threads
 
+    async def test_a_list_over_the_limit_is_read_in_parts_of_its_range(self):
+        log = Log(*hourly())
+        api = FakeApi(max_body=5_000, conversions=log)  # a fifth of all records
+        conversions = await Conversions(api.session).list(WEEK)
+
+        ids = [conversion.id for conversion in conversions]
+        assert sorted(ids, key=str) == [item["id"] for item in hourly()]
+        assert len(log.ranges) <= 31
+
+    async def test_a_list_that_stays_over_the_limit_is_an_error(self):
+        api = FakeApi(max_body=5_000, conversions=lambda _: {"data": [*hourly()]})
+        with pytest.raises(ResponseLimitError, match="max_body"):
+            await Conversions(api.session).list(WEEK)
+
+        assert len(api.requests) <= 25
+
     async def test_by_source_filters_by_source(self):
         api = FakeApi(conversions={"data": [record(id="c1")]})
         await Conversions(api.session).by_source("newsletter")
@@ -233,6 +255,12 @@ class TestStream:
 
         assert ids == [item["id"] for item in hourly()]
         assert len(log.ranges) == 7
+
+    async def test_a_window_over_the_limit_is_read_in_parts(self):
+        api = FakeApi(max_body=5_000, conversions=Log(*hourly()))
+        stream = Conversions(api.session).stream(WEEK, window=timedelta(days=7))
+
+        assert [item.id async for item in stream] == [item["id"] for item in hourly()]
 
     async def test_an_odd_or_unreadable_record_costs_no_other(
         self, caplog: pytest.LogCaptureFixture
