@@ -171,7 +171,9 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
 
     Args:
         headers: of the response.
-        now: the time that a date in the header is compared with; defaults to the present.
+        now: the time that a date in the header is compared with. Default: the time at the server,
+            from the `Date` header, so that the clock of this machine need not be right; without
+            that header, the present.
 
     Source: RFC 9110, section 10.2.3: seconds, or an HTTP date.
     """
@@ -182,17 +184,21 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
         # Of two headers, "7, 9", the first: aiohttp returns no other.
         seconds = float(value.partition(",")[0])
     except ValueError:
-        return _seconds_until(value, now or datetime.now(UTC))
+        return _seconds_until(value, now or _date(headers.get("date", "")) or datetime.now(UTC))
     return max(seconds, 0.0) if isfinite(seconds) else None
 
 
 def _seconds_until(date: str, now: datetime) -> float | None:
+    moment = _date(date)
+    return None if moment is None else max((moment - now).total_seconds(), 0.0)
+
+
+def _date(text: str) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(date)
+        moment = parsedate_to_datetime(text)
     except (ValueError, IndexError, TypeError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((moment - now).total_seconds(), 0.0)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def parse_json(content: bytes) -> Any:

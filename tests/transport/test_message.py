@@ -145,6 +145,16 @@ def test_a_date_is_compared_with_the_present_by_default():
     assert seconds > 1e9
 
 
+def test_a_date_is_compared_with_the_servers_own():
+    headers = {
+        "retry-after": "Thu, 01 Jan 2026 12:00:30 GMT",
+        "date": "Thu, 01 Jan 2026 12:00:00 GMT",
+    }
+
+    assert parse_retry_after(headers) == 30.0
+    assert parse_retry_after(headers | {"date": "soon"}) == 0.0
+
+
 # Lenient JSON
 
 LENIENT = [

@@ -203,7 +203,7 @@ def _wait(
     return attrs.evolve(
         problem,
         kind=ProblemKind.THROTTLED,
-        retry_after=min(seconds, _DAY + _HOUR),  # a day of a clock change has 25 hours
+        retry_after=min(seconds, _DAY),
         code=policy or problem.code,
     )
 
