@@ -26,7 +26,7 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult, queue_full_error
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.backlog import Backlog
-from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.database import DISK_FULL, Database
 from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve
 
 ENCODED_AT_ONCE = 50
@@ -253,6 +253,10 @@ def append(db: Database, group: Group, capacity: int) -> int:
     Returns:
         The position of the first new row; the other new rows follow it.
     """
+    if not db.reserve.is_kept():
+        raise OutboxError(
+            f"{DISK_FULL}. Deliveries go on, and conversions are accepted again once there is space"
+        )
     with db.transaction(synced=True) as sql:
         (end,) = sql.execute(queries.END_OF_LOG).fetchone()
         backlog = Backlog.read(db, end)
