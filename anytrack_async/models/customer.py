@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.frozen import fast_init
 from anytrack_async.models.identifiers import Identifier, id_from_number, without_decimal_zero
 from anytrack_async.models.validators import encodable, is_missing
 from anytrack_async.models.visitor import (
@@ -262,6 +263,7 @@ def is_email(text: str) -> bool:
     return EMAIL.fullmatch(text if text.isascii() else text.translate(_email_shape)) is not None
 
 
+@fast_init
 @attrs.frozen(kw_only=True, repr=False)
 class Customer(Weakenable):
     """The identifiers of one customer, as entered: destinations normalise and hash them.

@@ -430,4 +430,6 @@ def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
 
 def to_custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the field ``custom_data``; see `json_map`."""
-    return {} if type(value) is dict and not value else json_map("custom_data", value)
+    if type(value) is dict:
+        return _json_object("custom_data", value, 1) if value else {}
+    return json_map("custom_data", value)

@@ -93,6 +93,17 @@ class Portal:
         """
         return json_of(await self.call("GET", path))
 
+    def read_batch_response(self, response: Response) -> Any:
+        """Return the JSON of a 2xx *response* to `write`; its errors quote no secrets.
+
+        Raises:
+            HubSpotError: the body is not JSON.
+        """
+        body = json_of(response)
+        if isinstance(body, dict) and body.get("errors"):
+            body["errors"] = self._session.mask(body["errors"])
+        return body
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._session.aclose()

@@ -118,16 +118,17 @@ def request_tail(settings: MetaSettings, token: str) -> bytes:
     optional = {
         "test_event_code": settings.test_event_code,
         "partner_agent": settings.partner_agent,
-        "appsecret_proof": _proof(settings.app_secret, token),
+        "appsecret_proof": app_secret_proof(settings, token),
     }
     parameters = {name: value for name, value in optional.items() if value}
     return b"]," + orjson.dumps(parameters)[1:] if parameters else b"]}"
 
 
-def _proof(app_secret: str | None, token: str) -> str | None:
-    if app_secret is None:
+def app_secret_proof(settings: MetaSettings, token: str) -> str | None:
+    """Return the ``appsecret_proof`` of requests with *token*; None without an app secret."""
+    if settings.app_secret is None:
         return None
-    return hmac.new(app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(settings.app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()
 
 
 def max_event_bytes(settings: MetaSettings) -> int:
