@@ -198,7 +198,7 @@ class Database:
         """
         started, changes = time.monotonic(), self.sql.total_changes
         not_before = self._next_forced_checkpoint if at_once else self._next_checkpoint
-        if started < not_before or changes == self._changes_checkpointed:
+        if started < not_before or (changes == self._changes_checkpointed and not at_once):
             return
         is_done = False
         with suppress(sqlite3.Error):  # nothing is lost: all is still in the log
@@ -262,6 +262,7 @@ def _warn_of_wal_reset_bug() -> None:
 
 
 def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
+    sql.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in an empty file only
     deadline = time.monotonic() + busy_timeout
     while True:
         try:

@@ -323,6 +323,7 @@ class SQLiteOutbox:
         dropped = await self._run_steps(log.drop_reclaimable)
         dropped += await self._run_steps(log.drop_payloads)
         await self._run_steps(log.forget_ids, remember)
+        await self._run_steps(log.shrink)
         await self._run(
             Database.checkpoint, at_once=dropped > 0
         )  # what was dropped is still in the write-ahead log

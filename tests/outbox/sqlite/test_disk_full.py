@@ -66,9 +66,11 @@ async def test_lanes_go_on_when_the_disk_is_full(disk, filled_by_outbox):
         await world.changed.until(
             lambda: len(alpha.delivered) == len(beta.delivered) == count, seconds=60
         )
-        with pytest.raises(OutboxError, match="disk is full"):
-            await world.submit(*sales(999_999))
-        ballast.unlink()
+        if not filled_by_outbox:
+            with pytest.raises(OutboxError, match="disk is full"):
+                await world.submit(*sales(999_999))
+            ballast.unlink()
+        await world.outbox.prune(remember=0)
         await world.submit(*sales(999_999))
 
     assert len(set(alpha.delivered)) == len(set(beta.delivered)) == count + 1
