@@ -99,7 +99,7 @@ class Database:
             make_private(path)
             sql = sqlite3.connect(
                 path.absolute(),
-                timeout=min(busy_timeout, _BUSY_STEP),
+                timeout=busy_timeout,
                 isolation_level=None,
                 check_same_thread=False,
                 cached_statements=256,
@@ -112,6 +112,7 @@ class Database:
                 check_private(path)
                 with database.transaction(synced=True):
                     _create_or_upgrade(sql)
+                sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
             except BaseException:
                 sql.close()
                 raise
