@@ -16,6 +16,7 @@ from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DamagedOutboxError, DecodeError, OutboxError, SchemaVersionError
 from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.files import (
     APPLICATION_ID,
     SUFFIXES,
@@ -52,7 +53,7 @@ class Database:
 
     Attributes:
         sql: the connection; outside a transaction each statement commits by itself.
-        clock: unix seconds.
+        clock: unix seconds on the clock of the file.
         owner: this object among all that have the file open.
         may_wait: called while another process has the file locked; False ends the waiting.
         damaged: destination → why its cursor cannot be relied on.
@@ -65,7 +66,7 @@ class Database:
         path: Path,
         sql: sqlite3.Connection,
         *,
-        clock: Callable[[], float],
+        clock: FileClock,
         busy_timeout: float,
     ) -> None:
         self.sql = sql
@@ -83,7 +84,7 @@ class Database:
         self._next_checkpoint = 0.0
 
     @classmethod
-    def open(cls, path: Path, *, clock: Callable[[], float], busy_timeout: float) -> Self:
+    def open(cls, path: Path, *, clock: FileClock, busy_timeout: float) -> Self:
         """Open the file; if it is new, create it readable for its owner only.
 
         Raises:
@@ -108,6 +109,7 @@ class Database:
                 check_private(path)
                 with database.transaction(synced=True):
                     _create_or_upgrade(sql)
+                    clock.start(sql)
             except BaseException:
                 sql.close()
                 raise
@@ -147,6 +149,7 @@ class Database:
             self._synced = synced
         with self._between("BEGIN IMMEDIATE"):
             yield self.sql
+            self.clock.record(self.sql)
         if synced:
             self._check_files()
         with suppress(OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -32,6 +31,7 @@ from anytrack_async.outbox.base import (
 )
 from anytrack_async.outbox.sqlite import claim as claims
 from anytrack_async.outbox.sqlite import leases, log, queries, reports
+from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, outbox_error
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.stored import ClaimResult, SQLiteClaim
@@ -58,6 +58,13 @@ class SQLiteOutbox:
     the same time share one write to the disk. Cancelling a task ends its waiting, not the work: its
     conversions are accepted nevertheless, and appending them again is harmless.
 
+    Ages and retention are on a clock of the file, which setting the date of the machine does not
+    change. The time in which no process has the file open counts too, but one day at most each
+    time, as a longer one may be a wrong date: an outbox that is opened for a minute every week
+    remembers ids for seven times as long. A process on
+    another system than Linux that opens the file after the date was set has another time than those
+    that had it open before; restart them.
+
     A record that cannot be read becomes a dead letter of the destination that claims it, once the
     rest of its claim is settled: `depths` counts it, `reports` contains the reason and `replay`
     makes it due again. `dead_letters`, which returns conversions, can only log its event id.
@@ -65,7 +72,8 @@ class SQLiteOutbox:
     Args:
         path: the file; created if missing, readable for its owner only. Its folder must exist.
         capacity: how many conversions may wait for each destination.
-        clock: returns unix seconds; also called in the thread.
+        clock: returns unix seconds and must not go back; also called in the thread. Default: a
+            clock of the file's own, which does not leap when the date of the machine is set.
         busy_timeout: seconds to wait while another process is writing.
     """
 
@@ -74,16 +82,18 @@ class SQLiteOutbox:
         path: str | PathLike[str],
         *,
         capacity: int = 5_000_000,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         busy_timeout: float = 30.0,
     ) -> None:
         self._path = Path(path)
         self._capacity = capacity
-        self._clock = clock
+        self._clock = FileClock(clock)
         self._max_attempts = 0
         self._is_opening = False
         self._thread: OwnerThread[Database] | None = None
-        self._opening = partial(Database.open, self._path, clock=clock, busy_timeout=busy_timeout)
+        self._opening = partial(
+            Database.open, self._path, clock=self._clock, busy_timeout=busy_timeout
+        )
         self._owner_id = 0
 
     @property
@@ -105,6 +115,10 @@ class SQLiteOutbox:
     def capacity(self) -> int:
         """How many conversions may wait for each destination."""
         return self._capacity
+
+    def now(self) -> float:
+        """Return the time on the clock of the file, unix seconds; see `KeepsTime`."""
+        return self._clock()
 
     def attach(self, max_attempts: int) -> None:
         """Begin to serve a client; see `ServesOneClient`."""
