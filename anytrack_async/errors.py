@@ -23,6 +23,7 @@
     │   ├── UndeliveredError           the client closed before everything was delivered
     │   └── ClosedError                the client is not open
     └── OutboxError                    the outbox cannot read or write
+        ├── DamagedOutboxError         the outbox file is damaged
         └── SchemaVersionError         the outbox was written by a later release
 
 Messages and attributes never contain a token or a customer's data. Every error can be pickled.
@@ -48,6 +49,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "CredentialsError",
+    "DamagedOutboxError",
     "DeadLetterError",
     "DecodeError",
     "DeliveryError",
@@ -324,6 +326,10 @@ class ClosedError(DeliveryError):
 
 class OutboxError(AnyTrackError):
     """The outbox cannot read or write: disk full, file damaged, database locked for too long."""
+
+
+class DamagedOutboxError(OutboxError):
+    """The outbox file is damaged; ``anytrack outbox verify`` says where."""
 
 
 class SchemaVersionError(OutboxError):

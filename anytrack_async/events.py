@@ -43,7 +43,7 @@ __all__ = [
 
 logger = logging.getLogger("anytrack_async")
 
-OperatorCause: TypeAlias = Literal["credentials", "configuration"]
+OperatorCause: TypeAlias = Literal["credentials", "configuration", "outbox"]
 """The part that an operator has to replace before a destination accepts conversions again."""
 
 LogLine: TypeAlias = tuple[object, ...]
@@ -161,6 +161,7 @@ class LaneDown(Event):
 _REMEDIES = {
     "credentials": "replace the credentials (client.use_api_key, or the sink's use_token)",
     "configuration": "correct the configuration, in the settings or at the destination,",
+    "outbox": "run `anytrack outbox verify`, repair or replace the outbox file",
 }
 
 
@@ -171,7 +172,8 @@ class LaneHeld(Event):
     Attributes:
         destination: the lane's destination.
         reason: the destination's explanation.
-        cause: the part to replace: ``"credentials"`` or ``"configuration"``.
+        cause: the part to replace: ``"credentials"``, ``"configuration"`` or, if its file is
+            damaged, the ``"outbox"``.
     """
 
     level = logging.ERROR

@@ -14,6 +14,7 @@ from anytrack_async.errors import (
     AnyTrackError,
     ConfigurationError,
     ConflictError,
+    DamagedOutboxError,
     DeadLetterError,
     DeliveryError,
     DeliveryTimeoutError,
@@ -68,6 +69,7 @@ EXAMPLES = [
     errors.ClosedError("x"),
     errors.OutboxError("x"),
     SchemaVersionError("x"),
+    DamagedOutboxError("x"),
 ]
 
 

@@ -9,15 +9,28 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
+import attrs
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from anytrack_async.cli.output import make_table, stdout_console, write_json
+from anytrack_async.cli.output import (
+    FAILED,
+    make_table,
+    stdout_console,
+    write_error,
+    write_json,
+)
 from anytrack_async.client.config import OUTBOX_VARIABLE
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import DeadLetter
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.verify import Verification
+
+_SALVAGE = (
+    "stop the programs that use the file, copy it with its -wal file, and salvage it: "
+    "sqlite3 outbox.db .recover | sqlite3 new.db"
+)
 
 commands = typer.Typer(
     name="outbox",
@@ -62,6 +75,38 @@ def replay(
     advice = "; the client that has the outbox open, or the next client, sends them"
     message = f"{count} due again at {destination}{advice if count else ''}"
     stdout_console().print(message, soft_wrap=True)
+
+
+@commands.command("verify")
+def verify(
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+) -> None:
+    """Check the outbox file: is it intact, and is every accepted conversion accounted for?
+
+    Reads every record. Exits with 1 if a problem was found.
+    """
+    result = anyio.run(_verify, outbox_path())
+    if as_json:
+        accounts = {name: attrs.asdict(account) for name, account in result.accounts.items()}
+        write_json({"accounts": accounts, "problems": list(result.problems)})
+    else:
+        table = make_table("destination", ">accepted", ">delivered", ">waiting", ">dead")
+        for name, account in result.accounts.items():
+            table.add_row(Text(name), *map(str, attrs.astuple(account)))
+        stdout_console(wide=True).print(table)
+        for problem in result.problems:
+            write_error(problem)
+        if result.is_intact:
+            stdout_console().print("the file is intact")
+        else:
+            write_error(_SALVAGE, label="note")
+    if not result.is_intact:
+        raise typer.Exit(FAILED)
+
+
+async def _verify(path: Path) -> Verification:
+    async with open_outbox(path) as outbox:
+        return await outbox.verify()
 
 
 async def _read_dead_letters(

@@ -69,7 +69,7 @@ class Dispatcher(AsyncContextManagerMixin):
         *,
         notify: Callable[[Event], None],
         from_start: Sequence[str] = (),
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.outbox = outbox
         self.destinations = _unique([sink.name for sink in sinks])
@@ -85,7 +85,7 @@ class Dispatcher(AsyncContextManagerMixin):
             notify=notify,
             condition=self._condition,
             on_dropped=self._drop,
-            clock=clock,
+            clock=clock or time.time,
         )
         self._open_deliveries = OpenDeliveries(outbox)
         self._maintenance = Maintenance(outbox, settings, self._open_deliveries)

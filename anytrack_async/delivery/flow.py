@@ -17,7 +17,7 @@ from anytrack_async.events import (
     OperatorCause,
     logger,
 )
-from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.delivery import DeliverySettings, credible_wait
 from anytrack_async.settings.http import Retry
 
 _DOWN_AFTER = 3
@@ -53,13 +53,13 @@ class FlowControl:
         destination: the destination's name, for events.
         probe: waits between the probes of a destination that is down, and the shortest waits after
             it throttled once, twice, … in a row.
-        hint_cap: the longest pause that a destination may ask for, seconds.
+        hint_cap: the longest pause that a destination may ask for, seconds; see `credible_wait`.
         hold_probe: seconds between the probes of a held lane.
         rate: requests per second, None for no limit.
         linger: seconds to wait for a fuller batch.
         spacing: seconds since the last batch → seconds to wait for a fuller one; the longer wait
             counts.
-        clock: returns unix seconds.
+        clock: returns monotonic seconds.
         notify: called with an event for each change of state.
 
     Attributes:
@@ -68,7 +68,8 @@ class FlowControl:
         probing: whether to send one small batch at a time, until one is delivered.
         failures: whole batches that failed in a row.
         may_linger: whether `lingers_for` may be more than 0; False for most sinks.
-        may_send_at: when the next batch may leave, by state and rate, unix seconds.
+        may_send_at: when the next batch may leave, by state and rate, in seconds of *clock*.
+        generation: counts the changes between held and running.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class FlowControl:
         self._paused_until = 0.0
         self._rate_allows_at = 0.0
         self._last_send = 0.0
-        self._generation = 0
+        self.generation = 0
         self._throttles = 0  # pauses in a row that the destination asked for
 
     @classmethod
@@ -164,7 +165,7 @@ class FlowControl:
             # With rate=10, requests at 0.00, 0.01 and 0.35 s move the next one to 0.1, 0.2, 0.45.
             self._rate_allows_at = max(self._rate_allows_at, self._last_send) + self._interval
             self.may_send_at = max(self._paused_until, self._rate_allows_at)
-        return self._generation
+        return self.generation
 
     def record_success(self, generation: int, *, delivered: bool) -> None:
         """Record that the destination delivered or rejected a batch.
@@ -175,7 +176,7 @@ class FlowControl:
             delivered: whether anything was delivered. The sink may reject a conversion without a
                 request, so a rejection does not prove that the credentials are good.
         """
-        if self.state is LaneState.HELD and (generation < self._generation or not delivered):
+        if self.state is LaneState.HELD and (generation < self.generation or not delivered):
             return
         self.failures = 0
         if self.state is LaneState.THROTTLED and self.paused_for:
@@ -189,7 +190,7 @@ class FlowControl:
         if self.state is not LaneState.RUNNING:
             self._enter(LaneState.RUNNING, "")
             self._paused_until, self.may_send_at = 0.0, self._rate_allows_at
-            self._generation += 1
+            self.generation += 1
             self._notify(LaneResumed(destination=self._destination))
 
     def record_failure(self, reason: str) -> None:
@@ -210,7 +211,8 @@ class FlowControl:
                 backoff, which grows while nothing is delivered between two pauses.
             delivered: whether a part of the batch was delivered before.
         """
-        seconds = max(min(max(0.0, seconds), self._hint_cap), self._throttle_backoff(delivered))
+        asked = credible_wait(seconds, hint_cap=self._hint_cap, hold_probe=self._hold_probe)
+        seconds = max(asked, self._throttle_backoff(delivered))
         self.failures = 0
         if self.state in (LaneState.RUNNING, LaneState.DOWN):
             self._enter(LaneState.THROTTLED, reason)
@@ -224,17 +226,17 @@ class FlowControl:
 
         Args:
             reason: the destination's explanation.
-            cause: whether to replace the credentials or the configuration.
+            cause: whether to replace the credentials, the configuration or the outbox.
             generation: the generation of the refused batch.
         """
         if self.state is not LaneState.HELD:
             # A batch of generation 0 is refused and the lane is held, as generation 1; the operator
             # resumes it, as generation 2. If another batch of generation 0 is refused only now,
             # that says nothing about the new credentials.
-            if generation < self._generation:
+            if generation < self.generation:
                 return
             self._enter(LaneState.HELD, reason)
-            self._generation += 1
+            self.generation += 1
             self._notify(LaneHeld(destination=self._destination, reason=reason, cause=cause))
         self._pause(self._hold_probe)
 

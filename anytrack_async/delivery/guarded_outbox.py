@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import anyio
 
-from anytrack_async.errors import safe_description
+from anytrack_async.errors import DamagedOutboxError, safe_description
 from anytrack_async.events import logger
 from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
 
@@ -24,9 +24,23 @@ class GuardedOutbox:
     If the outbox raises an error, it is logged and a fallback is returned, so that the lane tries
     again. A call that has begun is finished even if the worker is cancelled: a claim made by a
     cancelled call would stay leased with no worker. Closing puts a deadline on such calls.
+
+    Args:
+        destination: the lane's destination.
+        outbox: the outbox.
+        lease: seconds.
+        on_damage: called with the reason if the outbox is damaged.
     """
 
-    def __init__(self, destination: str, outbox: Outbox, *, lease: float) -> None:
+    def __init__(
+        self,
+        destination: str,
+        outbox: Outbox,
+        *,
+        lease: float,
+        on_damage: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._on_damage = on_damage
         self._destination = destination
         self._outbox = outbox
         self._lease = lease
@@ -98,6 +112,8 @@ class GuardedOutbox:
             self._calls.add(scope)
             try:
                 return await function()
+            except DamagedOutboxError as exc:
+                self._on_damage(str(exc))
             except Exception as exc:
                 # Outboxes may be third-party code: no exception of theirs may end a worker.
                 logger.error(

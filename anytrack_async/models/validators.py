@@ -39,6 +39,7 @@ _ZERO = Decimal(0)
 # Not written as unions in the calls, because `int | float` makes a new object each time.
 _NUMBERS = (int, float, str, Real)
 _MAYBE_NAN = (float, Real, datetime)
+_NUMPY_TIMES = ("datetime64", "timedelta64")
 _JSON_NUMBERS = (int, float, Decimal)
 _TEXT_NUMBERS = (*_JSON_NUMBERS, UUID)
 _KEY_SAFE_TO_QUOTE = re.compile(r"[A-Za-z_][\w-]{0,39}", re.ASCII)
@@ -55,7 +56,7 @@ def is_missing(value: object) -> bool:
         return not value or value.isspace()
     if isinstance(value, Decimal):
         return value.is_nan()  # comparing a signalling NaN would raise
-    if not isinstance(value, _MAYBE_NAN):
+    if not isinstance(value, _MAYBE_NAN) and type(value).__name__ not in _NUMPY_TIMES:
         return type(value).__name__ == "NAType"
     return bool(value != value)
 
@@ -209,7 +210,7 @@ def text(field: str, value: object, max_length: int = MAX_TEXT) -> str:
         raise InvalidConversionError(field, "must not be empty")
     if len(value) > max_length:
         raise InvalidConversionError(field, f"must not be longer than {max_length} characters")
-    return value if value.isascii() else unicode_text(field, value)
+    return str.__str__(value) if value.isascii() else unicode_text(field, value)
 
 
 def unicode_text(field: str, value: str) -> str:
@@ -285,7 +286,12 @@ def _native(value: object) -> object:
         return int(value)
     if isinstance(value, Real):
         return float(value)
-    return bool(value) if type(value).__name__ == "bool_" else value
+    return bool(value) if is_flag(value) else value
+
+
+def is_flag(value: object) -> bool:
+    """Return whether *value* is a truth value, of Python or of numpy 1 or 2."""
+    return type(value).__name__ in ("bool", "bool_")
 
 
 def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -301,10 +307,10 @@ def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     return _json_object(field, _mapping(field, value), 1)
 
 
-def _mapping(field: str, value: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
+def _mapping(field: str, value: Any) -> Mapping[Any, Any]:
     if type(value) is dict:  # first: checking against an abstract class takes long
         return value
-    if value is None:
+    if value is None or is_missing(value):
         return {}
     if not isinstance(value, Mapping):
         raise InvalidConversionError(field, f"must be a mapping, got {type(value).__name__}")
@@ -430,4 +436,6 @@ def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
 
 def to_custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the field ``custom_data``; see `json_map`."""
-    return {} if type(value) is dict and not value else json_map("custom_data", value)
+    if type(value) is dict:
+        return _json_object("custom_data", value, 1) if value else {}
+    return json_map("custom_data", value)

@@ -6,7 +6,8 @@ exceptions, meaning failed conversions that wait for a retry and dead letters, b
 their own. So a conversion that is behind a destination's cursor, in no lease and no exception, is
 delivered there.
 
-All times are unix seconds (float), because they are compared between processes.
+All times are unix seconds (float), because they are compared between processes. They are the wall
+clock's unless the outbox is a `KeepsTime`.
 """
 
 from __future__ import annotations
@@ -349,6 +350,19 @@ class Outbox(Protocol):
 
     async def aclose(self) -> None:
         """Close the store; its contents stay, unless they are only in memory."""
+        ...
+
+
+@runtime_checkable
+class KeepsTime(Protocol):
+    """Optional part of an outbox whose times are on a clock of its own.
+
+    A wall clock that is set makes every stored time wrong: retries wait too long, and conversions
+    are given up, and ids forgotten, too early. The clock of an outbox should not leap.
+    """
+
+    def now(self) -> float:
+        """Return unix seconds on the outbox's clock, which never goes back."""
         ...
 
 

@@ -14,7 +14,8 @@ from anytrack_async.transport.message import LimitExceeded, Request, body_limit
 
 _INPUT_SIZE = 4_096  # bytes that are decompressed at a time
 _OUTPUT_SIZE = 65_536  # bytes that a step of decompression returns at most
-_STEPS_PER_TURN = 32  # steps of decompression, about a millisecond, between two checkpoints
+_STEPS_PER_TURN = 32  # pieces, or steps of decompression: a millisecond between two checkpoints
+_SMALL_PIECE = 1_024  # bytes
 _MAX_CODINGS = 4
 _GZIP_START = b"\x1f\x8b"
 _UNSUPPORTED = frozenset({"br", "compress", "zstd"})
@@ -42,7 +43,8 @@ class BodyReader:
         self, request: Request, status: int, headers: Mapping[str, str], limits: ResponseLimits
     ) -> None:
         self._setting, self._limit = body_limit(limits, request.method, status)
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
+        self._steps = 0
         self._received = 0
         self._inflaters: Sequence[_Inflater] = ()
         if request.method != "HEAD" and status not in (204, 304):
@@ -74,7 +76,8 @@ class BodyReader:
         if self._inflaters:
             await self._decompress(data)
         else:
-            self._pieces.append(data)
+            self._keep(data)
+            await self._count_step()
 
     def content(self) -> bytes:
         """Return the whole body, after its last byte was added.
@@ -87,13 +90,26 @@ class BodyReader:
                 inflater.check_end()
         return b"".join(self._pieces)
 
+    def _keep(self, piece: bytes) -> None:
+        # A million pieces of one byte would take eight times their size in the list alone.
+        pieces = self._pieces
+        if not pieces or len(piece) >= _SMALL_PIECE:
+            pieces.append(piece)
+        elif isinstance(pieces[-1], bytearray):
+            pieces[-1] += piece
+        else:
+            pieces.append(bytearray(piece))
+
+    async def _count_step(self) -> None:
+        self._steps += 1
+        if self._steps % _STEPS_PER_TURN == 0:
+            await anyio.lowlevel.checkpoint()
+
     async def _decompress(self, data: bytes) -> None:
         try:
-            for step, piece in enumerate(_inflate(self._inflaters, data), 1):
-                if piece:
-                    self._pieces.append(piece)
-                if step % _STEPS_PER_TURN == 0:
-                    await anyio.lowlevel.checkpoint()
+            for piece in _inflate(self._inflaters, data):
+                self._keep(piece)
+                await self._count_step()
         except zlib.error as exc:
             raise httpx.DecodingError(str(exc)) from exc
 

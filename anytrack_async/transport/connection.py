@@ -19,7 +19,7 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.settings.http import ResponseLimits
 from anytrack_async.transport.body import BodyReader
 from anytrack_async.transport.filter import ResponseFilter
-from anytrack_async.transport.message import Request, Response, TotalTimeout
+from anytrack_async.transport.message import LimitExceeded, Request, Response, TotalTimeout
 
 _READ_SIZE = 65_536  # bytes
 _CLOSE_TIMEOUT = 1.0  # seconds
@@ -125,11 +125,30 @@ class Connection:
     ) -> Response:
         self._filter.start(request.method)
         head = cast("h11.Response", await self._next_event(scope, deadline))
-        body = BodyReader(request, head.status_code, self._filter.body_headers, self._limits)
+        if "content-encoding" in self._filter.body_headers:
+            content = await self._receive_compressed(request, head.status_code, scope, deadline)
+        else:
+            content = await self._receive_body(scope, deadline)
+        headers = httpx.Headers(head.headers.raw_items())
+        return request.build_response(head.status_code, headers, content)
+
+    async def _receive_body(self, scope: anyio.CancelScope, deadline: float) -> bytes:
+        pieces = []
+        try:
+            while isinstance(event := await self._next_event(scope, deadline), h11.Data):
+                pieces.append(bytes(event.data))
+        except LimitExceeded:
+            pieces.clear()  # the error's traceback may keep the list for a while, not its 8 MB
+            raise
+        return b"".join(pieces)
+
+    async def _receive_compressed(
+        self, request: Request, status: int, scope: anyio.CancelScope, deadline: float
+    ) -> bytes:
+        body = BodyReader(request, status, self._filter.body_headers, self._limits)
         while isinstance(event := await self._next_event(scope, deadline), h11.Data):
             await body.add(bytes(event.data))
-        headers = httpx.Headers(head.headers.raw_items())
-        return request.build_response(head.status_code, headers, body.content())
+        return body.content()
 
     async def _next_event(self, scope: anyio.CancelScope, deadline: float) -> _Event:
         http = self._http

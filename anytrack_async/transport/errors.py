@@ -19,6 +19,7 @@ from anytrack_async.errors import (
     ServiceError,
 )
 from anytrack_async.transport.message import Response
+from anytrack_async.transport.secrets import MASK
 
 _ERROR_CLASSES: Mapping[int, type[ServiceError]] = {
     401: CredentialsError,
@@ -101,9 +102,7 @@ def _default_message(status: int) -> str:
 
 
 # Redaction: services often quote the request in their error messages. These functions remove
-# customers' data and tokens from a message.
-
-MASK = "***"
+# customers' data, and what looks like a token. The session has hidden its own secrets before.
 
 _MASKED = re.compile(
     r"""

@@ -12,6 +12,7 @@ without a copy (`_USUAL`).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import httpx
@@ -86,7 +87,7 @@ class ResponseFilter:
         self._informational = 0
         self._body_limit = ("max_body", limits.max_body)
         self._framing = 0  # bytes of a chunked body that are not data
-        self._data = 0  # bytes of a chunked body that are
+        self._data = 0  # bytes of a body of unknown length
         self.body_headers: dict[str, str] = {}
         self.surplus = False
 
@@ -115,7 +116,7 @@ class ResponseFilter:
             return self._feed_sized(data)
         if part == _CHUNKED:
             return self._feed_chunked(data)
-        return self._feed_trailers(data) if part == _TRAILERS else data
+        return self._feed_trailers(data) if part == _TRAILERS else self._feed_unsized(data)
 
     # The head
 
@@ -191,24 +192,20 @@ class ResponseFilter:
 
         Source: RFC 9112, section 6.3.
         """
-        codings = [value.lower() for name, value in fields if name[:1] in b"Tt"]
-        values = [value for name, value in fields if name[:1] in b"Cc"]
-        lengths = {length.strip(b" \t") for value in values for length in value.split(b",")}
         self._part, self._remaining = _SIZED, 0
+        self._framing = self._data = 0
         self._body_limit = body_limit(self._limits, self._method, int(status))
         if not self._has_body or status in _EMPTY_STATUSES:
             return None
-        if codings:
+        if codings := [value.lower() for name, value in fields if name[:1] in b"Tt"]:
             if codings != [b"chunked"]:
                 raise httpx.RemoteProtocolError("the transfer coding is not supported")
-            self._part, self._framing, self._data = _CHUNKED, 0, 0
+            self._part = _CHUNKED
             return b"Transfer-Encoding: chunked"
-        if not lengths:
+        if not fields:
             self._part = _UNSIZED
             return None
-        length = lengths.pop()
-        if lengths or not _LENGTH.fullmatch(length):
-            raise httpx.RemoteProtocolError("the content length is not valid")
+        length = _one_length(value for _, value in fields)
         self._remaining = int(length)
         self._check_body(self._remaining)
         return b"Content-Length: " + length
@@ -216,8 +213,7 @@ class ResponseFilter:
     # The body
 
     def _check_body(self, size: int) -> None:
-        # `BodyReader` counts again, what is decompressed. But a body that has arrived whole until
-        # then has its connection back in the pool.
+        # `BodyReader` counts what is decompressed.
         setting, limit = self._body_limit
         if size > limit:
             raise LimitExceeded(setting, limit)
@@ -227,6 +223,11 @@ class ResponseFilter:
             self.surplus = True
             data = data[: self._remaining]
         self._remaining -= len(data)
+        return data
+
+    def _feed_unsized(self, data: bytes) -> bytes:
+        self._data += len(data)
+        self._check_body(self._data)
         return data
 
     def _feed_chunked(self, data: bytes) -> bytes:
@@ -288,6 +289,15 @@ class ResponseFilter:
 def _one_chunk(pieces: list[bytes]) -> bytes:
     data = b"".join(pieces)
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def _one_length(values: Iterable[bytes]) -> bytes:
+    # "5, 5" and "5" are one length; "5, 6" is none.
+    lengths = {length.strip(b" \t") for value in values for length in value.split(b",")}
+    length = lengths.pop()
+    if lengths or not _LENGTH.fullmatch(length):
+        raise httpx.RemoteProtocolError("the content length is not valid")
+    return length
 
 
 def _body_headers(head: bytes, framing: bytes | None) -> dict[str, str]:

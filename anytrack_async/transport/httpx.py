@@ -13,7 +13,15 @@ import httpx
 
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.body import BodyReader
-from anytrack_async.transport.message import Engine, Request, Response, TotalTimeout, Transport
+from anytrack_async.transport.message import (
+    Engine,
+    LimitExceeded,
+    Request,
+    Response,
+    TotalTimeout,
+    Transport,
+    body_limit,
+)
 
 _CLOSE_TIMEOUT = 1.0  # seconds for closing a response that was read in part
 _HTTPX_MODULES = ("httpx.", "httpcore.")
@@ -58,11 +66,12 @@ class HttpxEngine:
         raise TotalTimeout("the response is not complete", request=httpx_request)
 
     async def _read(self, request: Request, response: httpx.Response) -> bytes:
-        body = BodyReader(request, response.status_code, response.headers, self._limits)
         if response.is_stream_consumed:  # made in memory, and decompressed, e.g. by a mock
-            content = response.content
-            body.check_size(len(content))
-            return content
+            setting, limit = body_limit(self._limits, request.method, response.status_code)
+            if len(response.content) > limit:
+                raise LimitExceeded(setting, limit)
+            return response.content
+        body = BodyReader(request, response.status_code, response.headers, self._limits)
         async for data in response.aiter_raw():
             await body.add(data)
         return body.content()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from base64 import b64encode
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -170,6 +171,18 @@ def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     return httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+
+
+def proxy_secrets(url: str) -> list[str]:
+    """Return user and password of the proxy that the environment names for *url*, in all forms."""
+    try:
+        proxy = proxy_for(httpx.URL(url))
+    except (ImportError, ValueError, httpx.InvalidURL):
+        return []  # `open_engine` says what is wrong
+    if proxy is None or proxy.auth is None:
+        return []
+    user, password = proxy.auth
+    return [password, b64encode(f"{user}:{password}".encode()).decode()]
 
 
 def _httpx_engine(

@@ -30,8 +30,10 @@ from anytrack_async.transport.message import (
     read_json,
 )
 from anytrack_async.transport.retry import LimitedEngine, RetryingEngine
+from anytrack_async.transport.secrets import Secrets
 
 _MAX_CACHED_URLS = 64
+_SHORTEST_URL_SECRET = 16  # characters of a segment of the base URL
 
 _JSON = {"Content-Type": "application/json"}
 _DEFAULT_HEADERS = {
@@ -48,6 +50,10 @@ class Session:
     retries: lanes retry deliveries. The engine is opened by the first request.
 
     Redirects are not followed, cookies are not kept, and TLS certificates are always verified.
+
+    Its secrets are hidden in each response and each error: every bearer token that it has used, the
+    password of a proxy, parts of the base URL that look like a token, and those passed to
+    `hide_secrets`.
 
     Args:
         service: the service's name, for error messages.
@@ -86,6 +92,8 @@ class Session:
         self._engine = _LazyEngine(self._open_engine)
         self._reads = RetryingEngine(self._engine, http.retry)
         self._urls: dict[tuple[str, ...], str] = {}
+        self._secrets = Secrets()
+        self._secrets.add(*filter(_looks_secret, self._base_url.split("/")[3:]))
         self._set_headers(_DEFAULT_HEADERS | _title_case(headers))
 
     @property
@@ -104,6 +112,7 @@ class Session:
         params: Mapping[str, str] | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        grants_secrets: bool = False,
     ) -> Coroutine[Any, Any, Response]:
         """Send one request, once, and return the response whatever its status; to be awaited.
 
@@ -113,11 +122,14 @@ class Session:
             params: the query.
             content: the body; JSON unless *headers* say otherwise.
             headers: added to those of the session.
+            grants_secrets: whether a success contains secrets on purpose, such as a renewed token;
+                they are not hidden there.
 
         Raises:
             TransportError: there is no response.
         """
-        return self._exchange(self._engine, self._request(method, path, params, content, headers))
+        request = self._request(method, path, params, content, headers)
+        return self._exchange(self._engine, request, grants_secrets)
 
     async def get(self, *path: str, params: Mapping[str, str] | None = None) -> Any:
         """Read JSON, with retries.
@@ -146,6 +158,22 @@ class Session:
         check_header_value("token", token)
         self._set_headers(self._headers | {"Authorization": f"Bearer {token}"})
 
+    def hide_secrets(self, *secrets: str | None) -> None:
+        """Hide *secrets*, too, in all later responses and errors; None is ignored."""
+        self._secrets.add(*secrets)
+
+    def mask(self, value: Any) -> Any:
+        """Return *value*, as JSON has it, with ``***`` in place of quoted secrets.
+
+        For the failures that a success describes: `send` returns a long success with its secrets,
+        unless it quotes one in full and without escapes.
+        """
+        return self._secrets.mask_json(value)
+
+    def mask_response(self, response: Response) -> Response:
+        """Return *response* with ``***`` in place of quoted secrets, in its headers too."""
+        return self._secrets.mask_response(response)
+
     async def aclose(self) -> None:
         """Close the connections, and the injected transport.
 
@@ -164,26 +192,34 @@ class Session:
         if self._transport is not None:
             engine: Engine = HttpxEngine(self._transport, http, total_timeout=total_timeout)
         else:
-            from anytrack_async.transport.pool import open_engine
+            from anytrack_async.transport.pool import open_engine, proxy_secrets
 
+            self._secrets.add(*proxy_secrets(self._base_url))
             engine = await open_engine(self._base_url, http, total_timeout)
         if not self._limited:
             return engine
         return LimitedEngine(engine, slots=http.connections, timeout=http.timeout)
 
-    async def _exchange(self, engine: Engine, request: Request) -> Response:
+    async def _exchange(
+        self, engine: Engine, request: Request, grants_secrets: bool = False
+    ) -> Response:
         try:
-            return await engine.exchange(request)
+            response = await engine.exchange(request)
         except (httpx.RequestError, OSError) as exc:
-            error = _transport_error(exc, request, self._http)
-            if not isinstance(exc, _QUOTING_ERRORS):
+            error = _transport_error(exc, request, self._http, self._secrets)
+            if not isinstance(exc, _QUOTING_ERRORS) and not self._secrets.quoted_by(exc):
                 raise error from exc
+        else:
+            if not response.success:
+                return self._secrets.mask_response(response)
+            return response if grants_secrets else self._secrets.mask_success(response)
         # Raised outside the `except` block, so that no traceback shows the quoting error as well.
         raise error
 
     # Requests
 
     def _set_headers(self, headers: dict[str, str]) -> None:
+        self._secrets.add(headers.get("Authorization", "").rpartition(" ")[2])
         self._headers = headers
         self._json_headers = headers | _JSON
 
@@ -253,6 +289,11 @@ def _check_url(url: str) -> str:
         raise ConfigurationError(f"base_url is not a URL: {exc}") from None
 
 
+def _looks_secret(segment: str) -> bool:
+    # The address of a webhook or of a proxy for a pixel may contain a token: "/hooks/T4fQ9zX2bW…".
+    return len(segment) >= _SHORTEST_URL_SECRET and any(map(str.isdigit, segment))
+
+
 def _title_case(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.title(): value for name, value in headers.items()}
 
@@ -281,8 +322,10 @@ _LIMITS = {
 """What a response was that exceeded a limit, by its setting."""
 
 
-def _transport_error(exc: Exception, request: Request, http: HttpSettings) -> TransportError:
-    message, service = _describe(exc, request, http), request.service
+def _transport_error(
+    exc: Exception, request: Request, http: HttpSettings, secrets: Secrets
+) -> TransportError:
+    message, service = secrets.mask(_describe(exc, request, http)), request.service
     if isinstance(exc, LimitExceeded):
         return ResponseLimitError(message, service=service, setting=exc.setting)
     return TransportError(message, service=service)

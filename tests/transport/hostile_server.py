@@ -58,10 +58,8 @@ RESPONSES: Mapping[str, tuple[str, _Response]] = {
     "small_chunks": ("max_head", (_CHUNKED, _many(b"1\r\nx\r\n"))),
 }
 
-NEEDS_FILTER = frozenset(
-    ("informational", "short_header_lines", "trailers", "extensions", "small_chunks")
-)
-"""Responses that an injected transport reads by itself; only their time is limited there."""
+NEEDS_FILTER = frozenset(("informational", "extensions", "small_chunks"))
+"""Responses that an injected transport reads by itself; only body and time are limited there."""
 
 
 @contextmanager

@@ -152,7 +152,21 @@ async def test_bytes_between_two_codings_count_as_well():
         await read(gzip.compress(members), content_encoding="gzip, gzip")
 
 
-async def test_decompression_leaves_the_loop_to_others():
+async def test_pieces_of_any_size_are_put_together():
+    pieces = [b"a", b"b" * 2_000, b"c", b"d", b"e" * 2_000, b"f" * 1_023, b"g"]
+    body = reader()
+    for piece in pieces:
+        await body.add(piece)
+
+    assert body.content() == b"".join(pieces)
+
+
+@pytest.mark.parametrize(
+    ("coding", "data"),
+    [("gzip", NO_MEMBER * 5_000), ("identity", bytes(5_000))],
+    ids=["empty members", "small pieces"],
+)
+async def test_many_steps_leave_the_loop_to_others(coding: str, data: bytes):
     turns = 0
 
     async def count() -> None:
@@ -163,8 +177,10 @@ async def test_decompression_leaves_the_loop_to_others():
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(count)
-        body = reader(content_encoding="gzip")
-        await body.add(NO_MEMBER * 5_000)
+        body = reader(content_encoding=coding)
+        size = 1 if coding == "identity" else len(data)
+        for start in range(0, len(data), size):
+            await body.add(data[start : start + size])
         tasks.cancel_scope.cancel()
 
     assert turns >= 100

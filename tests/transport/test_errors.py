@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from anytrack_async import errors
 from anytrack_async.errors import ServiceError
 from anytrack_async.transport.errors import (
-    MASK,
     ErrorBody,
     quotable_texts,
     read_error_body,
@@ -21,6 +20,7 @@ from anytrack_async.transport.errors import (
     service_error,
 )
 from anytrack_async.transport.message import Response
+from anytrack_async.transport.secrets import MASK
 
 
 def response(body: Any, status: int = 400, **headers: str) -> Response:

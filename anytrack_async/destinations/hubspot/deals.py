@@ -10,7 +10,7 @@ import attrs
 
 from anytrack_async.destinations.confirmation import confirms_without_body
 from anytrack_async.destinations.hubspot.mapping import to_contact, to_deal
-from anytrack_async.destinations.hubspot.portal import Portal, json_of
+from anytrack_async.destinations.hubspot.portal import Portal
 from anytrack_async.destinations.hubspot.problem import (
     PROPERTY_MISSING,
     BatchOutcomes,
@@ -159,7 +159,7 @@ def _read_result(
     portal: Portal, inputs: Sequence[dict[str, Any]], response: Response
 ) -> BatchResult:
     if not confirms_without_body(response):
-        return read_batch_result(inputs, json_of(response))
+        return read_batch_result(inputs, portal.read_batch_response(response))
     portal.confirmations.report_response(response)
     return BatchResult(record_ids={item["objectWriteTraceId"]: _UNKNOWN_ID for item in inputs})
 
@@ -270,7 +270,7 @@ async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
         if confirms_without_body(response):
             portal.confirmations.report_response(response)
             return {}
-        return link_problems(unique, json_of(response))
+        return link_problems(unique, portal.read_batch_response(response))
     except HubSpotError as exc:
         return _failed_links(unique, exc)
 

@@ -65,6 +65,7 @@ class Credentials:
         self._refresh_token = settings.oauth.refresh_token if settings.oauth else ""
         self._renew_at = float("inf")
         self._refreshing = anyio.Lock()
+        self._hide_secrets()
 
     @property
     def identity(self) -> str:
@@ -79,6 +80,7 @@ class Credentials:
             ConfigurationError: *token* cannot be sent in a header.
         """
         self._token, self._renew_at = check_header_value("token", token), float("inf")
+        self._hide_secrets()
 
     async def current(self) -> str:
         """Return the token to send now, refreshed if it is about to expire.
@@ -116,6 +118,7 @@ class Credentials:
         token, lifetime = grant["access_token"], _lifetime(grant.get("expires_in"))
         self._renew_at = self._clock() + lifetime - min(_RENEWAL_MARGIN, lifetime / 10)
         self._refresh_token = grant.get("refresh_token") or self._refresh_token
+        self._hide_secrets(token)
         await _call_on_tokens(oauth, token, self._refresh_token, lifetime)
         return str(token)
 
@@ -128,27 +131,36 @@ class Credentials:
         }
         try:
             response = await self._session.send(
-                "POST", *self._path, content=urlencode(form).encode(), headers=_FORM
+                "POST",
+                *self._path,
+                content=urlencode(form).encode(),
+                headers=_FORM,
+                grants_secrets=True,
             )
         except TransportError as exc:
             raise HubSpotError(_unavailable(str(exc.args[0]))) from exc
         if not response.success:
-            raise HubSpotError(_refused(response, [oauth.client_secret, self._refresh_token]))
+            raise HubSpotError(_refused(response))
         grant = response.json_object()
         if not isinstance(grant.get("access_token"), str):
             raise HubSpotError(_unavailable("the response has no access_token"))
         return grant
 
+    def _hide_secrets(self, token: str | None = None) -> None:
+        # The token last: the session forgets the oldest ones, and most answers quote the token.
+        client_secret = self._oauth.client_secret if self._oauth else None
+        self._session.hide_secrets(client_secret, self._refresh_token, token or self._token)
 
-def _refused(response: Response, secrets: list[str]) -> Problem:
-    problem = read_problem(response.status, response.headers, response.content).masked(secrets)
+
+def _refused(response: Response) -> Problem:
+    problem = read_problem(response.status, response.headers, response.content)
     # HubSpot answers 400 to an unknown refresh token or secret: that needs an operator.
     rejected = problem.kind in (ProblemKind.REJECTED, ProblemKind.INCONCLUSIVE)
     return attrs.evolve(
         problem,
         kind=ProblemKind.NEEDS_OPERATOR if rejected else problem.kind,
         message=f"the access token could not be refreshed: {problem.message}",
-        unmasked="",  # so that `masked` keeps this message, in which the secrets are masked
+        unmasked="",  # so that `masked` keeps this message
     )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ import anyio
 import orjson
 from anyio.lowlevel import checkpoint
 
+from anytrack_async.clock import steady_time
 from anytrack_async.destinations.meta.event import to_events
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.user_data import Weaknesses
@@ -118,16 +118,17 @@ def request_tail(settings: MetaSettings, token: str) -> bytes:
     optional = {
         "test_event_code": settings.test_event_code,
         "partner_agent": settings.partner_agent,
-        "appsecret_proof": _proof(settings.app_secret, token),
+        "appsecret_proof": app_secret_proof(settings, token),
     }
     parameters = {name: value for name, value in optional.items() if value}
     return b"]," + orjson.dumps(parameters)[1:] if parameters else b"]}"
 
 
-def _proof(app_secret: str | None, token: str) -> str | None:
-    if app_secret is None:
+def app_secret_proof(settings: MetaSettings, token: str) -> str | None:
+    """Return the ``appsecret_proof`` of requests with *token*; None without an app secret."""
+    if settings.app_secret is None:
         return None
-    return hmac.new(app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(settings.app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()
 
 
 def max_event_bytes(settings: MetaSettings) -> int:
@@ -276,7 +277,7 @@ class Encoder:
         """
         chunks: list[Chunk] = []
         async with self._lock:
-            now = time.time()
+            now = steady_time()
             for start in range(0, len(batch), SLICE):
                 if start and start % EVENTS_PER_TURN == 0:
                     await checkpoint()

@@ -16,6 +16,7 @@ from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.meta.encoding import (
     Chunk,
     Encoder,
+    app_secret_proof,
     request_body,
     request_tail,
     split_into_requests,
@@ -105,6 +106,8 @@ class MetaSink:
         """
         self._session.authorize(token)
         self._tail = request_tail(self._settings, token)
+        proof = app_secret_proof(self._settings, token)
+        self._session.hide_secrets(self._settings.app_secret, proof)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -190,7 +193,7 @@ class MetaSink:
             response = await self._session.send("POST", *path, content=body)
         except TransportError as exc:
             raise Unavailable(str(exc)) from exc
-        return self._read(response, count)
+        return self._read(self._session.mask_response(response), count)
 
     def _read(self, response: Response, count: int) -> Outcome:
         try:

@@ -8,6 +8,7 @@ from itertools import count
 
 from anyio.lowlevel import checkpoint
 
+from anytrack_async.clock import steady_time
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import (
@@ -39,17 +40,22 @@ class MemoryOutbox:
     Args:
         capacity: how many conversions may wait for each destination.
         remember_ids: how many ids of delivered conversions are remembered at most.
-        clock: returns unix seconds.
+        clock: returns unix seconds and must not go back. The default does not leap either when the
+            date of the machine is set.
+
+    Attributes:
+        now: the clock; see `KeepsTime`.
     """
 
     def __init__(
         self,
         capacity: int = 10_000,
         remember_ids: int = 10_000,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = steady_time,
     ) -> None:
         self._capacity = capacity
-        self._clock = clock
+        self._clock = self.now = clock
+        self._date = time.time if clock is steady_time else clock
         self._log = MemoryLog(remember_ids)
         self._destinations: dict[str, DestinationProgress] = {}
         self._lease_ids = count(1)
@@ -208,7 +214,8 @@ class MemoryOutbox:
         failures = last_failures(claim, failed)
         if progress := self._leased(claim):
             now = self._clock()
-            if retries := progress.settle(claim.lease_id, failures, now):
+            failed_at = self._date() if failures else now
+            if retries := progress.settle(claim.lease_id, failures, failed_at):
                 self._mark_reclaimable(retries)
             if self._droppable() >= _DROPPED_PER_STEP:
                 # Memory stays bounded even if `prune` is never called, and dropping is cheap while

@@ -17,15 +17,14 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import NamedTuple
 
-import attrs
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.codec.storage import decode
-from anytrack_async.errors import DecodeError, OutboxError
+from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import (
     Claim,
@@ -43,63 +42,19 @@ from anytrack_async.outbox.sqlite.leases import (
     expire_lease,
     release_leases_of_dead,
 )
+from anytrack_async.outbox.sqlite.stored import ClaimResult, SQLiteClaim, StoredEntry
 from anytrack_async.outbox.sqlite.thread import Job
-
-_POSITIONS_PER_STEP = 20_000
-"""Positions that one transaction searches for conversions addressed to a destination."""
 
 DECODED_AT_ONCE = 50
 """Conversions decoded before other tasks may run: about a millisecond."""
 
+_POSITIONS_PER_STEP = 20_000
+"""Positions that one transaction searches for conversions addressed to a destination."""
+
+_MISSING = "conversions that are to be delivered are missing from its log"
+
 _ISOLATED_POLL = 0.02
 """Seconds until the next claim while the only due conversions wait for an isolated one."""
-
-
-class StoredEntry(NamedTuple):
-    """An entry of a claim as it is in the file.
-
-    Attributes:
-        seq: position in the log.
-        accepted_at: time of acceptance, unix seconds.
-        payload: the encoded conversion.
-        digest: digest of the payload.
-        attempts: number of failed deliveries to this destination so far.
-    """
-
-    seq: int
-    accepted_at: float
-    payload: bytes
-    digest: bytes
-    attempts: int
-
-
-@attrs.frozen(kw_only=True)
-class ClaimResult:
-    """A claim with entries that are not decoded yet.
-
-    Attributes:
-        lease_id: identifies the lease; 0 when nothing could be claimed.
-        entries: the stored entries, in log order.
-        lost_leases: `Claim.lost_leases`.
-        next_due: without entries, when to claim again, unix seconds.
-    """
-
-    lease_id: int = 0
-    entries: Sequence[StoredEntry] = ()
-    lost_leases: Mapping[int, int] = attrs.field(factory=dict)
-    next_due: float | None = None
-
-
-@attrs.frozen(kw_only=True)
-class SQLiteClaim(Claim):
-    """A claim as `SQLiteOutbox` returns it.
-
-    Attributes:
-        unreadable: records in the lease that cannot be decoded. They are not in `entries`, and
-            become dead letters when the claim is settled.
-    """
-
-    unreadable: Sequence[FailedEntry] = ()
 
 
 # Taking
@@ -130,6 +85,8 @@ def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int =
     Raises:
         OutboxError: the destination is not registered, or the file is damaged.
     """
+    if name in db.damaged:
+        raise _damaged(f"{name!r}: {db.damaged[name]}")
     if monotonic() >= db.owner.next_check:
         release_leases_of_dead(db, db.owner.others_with_leases(db.sql))
     # The forecast only reads, so an idle lane that polls does not lock other processes out.
@@ -149,20 +106,20 @@ def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int =
         if forecast == previous:  # nothing was found, and the cursor did not move either
             if builder.isolated_wait:
                 return ClaimResult(next_due=now + _ISOLATED_POLL)
-            raise _damaged()
+            raise _damaged(_MISSING)
     return ClaimResult(next_due=forecast.next_due)
 
 
 def undo(db: Database, claimed: Job[Database, ClaimResult], name: str) -> None:
-    """Release the claim that a job has made for nobody, as its task was cancelled."""
+    """Release the claim that a job has made for a task that was cancelled."""
     if claimed.result and claimed.result.lease_id:
         claim = Claim(destination=name, lease_id=claimed.result.lease_id)
         release(db, claim, due=db.clock(), counts_as_attempt=False)
 
 
-def _damaged() -> OutboxError:
-    return OutboxError(
-        "the outbox file is damaged: conversions that are to be delivered are missing from its log"
+def _damaged(problem: str) -> DamagedOutboxError:
+    return DamagedOutboxError(
+        f"the outbox file is damaged: {problem}; `anytrack outbox verify` says more"
     )
 
 
@@ -171,6 +128,8 @@ def _forecast(sql: sqlite3.Connection, name: str) -> _ClaimForecast:
     if row is None:
         raise unknown_destination_error(name)
     cursor, end, *moments = row
+    if cursor > end:
+        raise _damaged(f"the cursor of {name!r} is beyond the end of the log")
     retry, span, isolated_retry, isolated_span, until = (
         math.inf if moment is None else moment for moment in moments
     )
@@ -284,7 +243,7 @@ class _ClaimBuilder:
         """
         entries = self._read_range(first, last, attempts)
         if not entries:
-            raise _damaged()
+            raise _damaged(_MISSING)
         if len(entries) < size:
             end = entries[-1].seq
             self._sql.execute(queries.SHRINK_SPAN, (end + 1, len(entries), span_id))
@@ -303,7 +262,8 @@ class _ClaimBuilder:
         if entries:
             self._insert_span(entries[0].seq, entries[-1].seq, len(entries))
         if last > cursor:
-            self._sql.execute(queries.MOVE_CURSOR, (last, self._name))
+            skipped = last - cursor - len(entries)
+            self._sql.execute(queries.MOVE_CURSOR, (last, skipped, self._name))
         self._add_entries(entries)
 
     def _read_range(self, first: int, last: int, attempts: int) -> list[StoredEntry]:
@@ -402,8 +362,15 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
             sql.execute(queries.DELETE_LEASE, (claim.lease_id,))
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
             ended = end_retries(sql, claim.lease_id)
-            if failed or ended:
-                add_exceptions(sql, claim.destination, failed, db.clock(), ended=ended)
+            if failed:
+                add_exceptions(sql, claim.destination, failed, db.clock.wall())
+            count = len(claim.entries.seqs)
+            if isinstance(claim, SQLiteClaim):
+                count += len(claim.unreadable)
+            dead = sum(entry.due is None for entry in failed)
+            # Of 9, 3 were retries; one fails again and one dies: -2 retries, 1 dead, 7 delivered.
+            changes = (len(failed) - dead - ended, dead, count - len(failed), claim.destination)
+            sql.execute(queries.ADD_TO_COUNTS, changes)
     return is_ours
 
 

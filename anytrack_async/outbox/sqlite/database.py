@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
 from anytrack_async.codec.storage import decode
-from anytrack_async.errors import DecodeError, OutboxError, SchemaVersionError
+from anytrack_async.errors import DamagedOutboxError, DecodeError, OutboxError, SchemaVersionError
 from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.files import (
     APPLICATION_ID,
     SUFFIXES,
@@ -52,9 +53,10 @@ class Database:
 
     Attributes:
         sql: the connection; outside a transaction each statement commits by itself.
-        clock: unix seconds.
+        clock: unix seconds on the clock of the file.
         owner: this object among all that have the file open.
         may_wait: called while another process has the file locked; False ends the waiting.
+        damaged: destination → why its cursor cannot be relied on.
         foreign: destination → two positions, and how many conversions between them are not
             addressed to it; see `backlog.Backlog`.
     """
@@ -64,13 +66,14 @@ class Database:
         path: Path,
         sql: sqlite3.Connection,
         *,
-        clock: Callable[[], float],
+        clock: FileClock,
         busy_timeout: float,
     ) -> None:
         self.sql = sql
         self.clock = clock
         self.may_wait: Callable[[], bool] = lambda: True
         self.owner = Owner(path.absolute())
+        self.damaged: Mapping[str, str] = {}
         self.foreign: dict[str, tuple[int, int, int]] = {}
         self._path = path
         self._files = [f"{path.absolute()}{suffix}" for suffix in SUFFIXES]
@@ -81,7 +84,7 @@ class Database:
         self._next_checkpoint = 0.0
 
     @classmethod
-    def open(cls, path: Path, *, clock: Callable[[], float], busy_timeout: float) -> Self:
+    def open(cls, path: Path, *, clock: FileClock, busy_timeout: float) -> Self:
         """Open the file; if it is new, create it readable for its owner only.
 
         Raises:
@@ -106,6 +109,7 @@ class Database:
                 check_private(path)
                 with database.transaction(synced=True):
                     _create_or_upgrade(sql)
+                    clock.start(sql)
             except BaseException:
                 sql.close()
                 raise
@@ -145,6 +149,7 @@ class Database:
             self._synced = synced
         with self._between("BEGIN IMMEDIATE"):
             yield self.sql
+            self.clock.record(self.sql)
         if synced:
             self._check_files()
         with suppress(OSError):
@@ -175,7 +180,7 @@ class Database:
     def checkpoint(self) -> None:
         """Move everything in the write-ahead log into the database, and empty the log.
 
-        It erases what was deleted or overwritten from the log, too. Nothing happens if another
+        It also erases deleted and overwritten content from the log. Nothing happens if another
         process has the file locked, or if the last checkpoint was a short time ago.
         """
         started, changes = time.monotonic(), self.sql.total_changes
@@ -328,7 +333,8 @@ def _summary_of(payload: bytes | None, digest: bytes) -> str | None:
 _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: "check that its folder exists and is writable",
     sqlite3.SQLITE_NOTADB: "it is damaged or not a database: move it away, or choose another path",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: move it away and salvage it with sqlite3's .recover",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; `anytrack outbox verify` says where: stop the programs "
+    "that use it, salvage it with .recover of the sqlite3 shell, or move it away",
     sqlite3.SQLITE_FULL: "the disk is full: free some space; nothing of this step was written",
     sqlite3.SQLITE_BUSY: "another process kept it locked for too long",
     sqlite3.SQLITE_READONLY: "it is not writable: check its permissions and those of its folder",
@@ -348,4 +354,6 @@ def outbox_error(error: sqlite3.Error | OSError, path: Path) -> OutboxError:
     if isinstance(error, OSError):
         return OutboxError(f"outbox file {path}: {error.strerror}")
     advice = _ADVICE.get(_error_code(error))
-    return OutboxError(f"outbox file {path}: {error}" + (f"; {advice}" if advice else ""))
+    is_damaged = _error_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    kind = DamagedOutboxError if is_damaged else OutboxError
+    return kind(f"outbox file {path}: {error}" + (f"; {advice}" if advice else ""))

@@ -59,13 +59,9 @@ def end_retries(sql: sqlite3.Connection, lease_id: int) -> int:
 
 
 def add_exceptions(
-    sql: sqlite3.Connection, name: str, failed: Sequence[FailedEntry], now: float, *, ended: int
+    sql: sqlite3.Connection, name: str, failed: Sequence[FailedEntry], now: float
 ) -> None:
-    """Insert *failed*, and update the counts of the destination, which has *ended* retries less.
-
-    Three retries are claimed, and settled with one retry and one dead letter: ``pending`` changes
-    by 1 - 3 = -2, and ``dead`` by 1.
-    """
+    """Insert *failed*, which failed at *now*: the date, unix seconds."""
     sql.executemany(
         queries.INSERT_EXCEPTION,
         [
@@ -73,8 +69,6 @@ def add_exceptions(
             for entry in failed
         ],
     )
-    dead = sum(entry.due is None for entry in failed)
-    sql.execute(queries.ADD_TO_COUNTS, (len(failed) - dead - ended, dead, name))
 
 
 def release_leases_of_dead(db: Database, owner_ids: Sequence[int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -12,7 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
 
-from anytrack_async.errors import OutboxError
+from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import (
@@ -26,9 +25,12 @@ from anytrack_async.outbox.base import (
 )
 from anytrack_async.outbox.sqlite import claim as claims
 from anytrack_async.outbox.sqlite import leases, log, queries, reports
+from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, outbox_error
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
+from anytrack_async.outbox.sqlite.stored import ClaimResult, SQLiteClaim
 from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
+from anytrack_async.outbox.sqlite.verify import Verification, damaged_accounts, verify
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -50,6 +52,13 @@ class SQLiteOutbox:
     the same time share one write to the disk. Cancelling a task ends its waiting, not the work: its
     conversions are accepted nevertheless, and appending them again is harmless.
 
+    Ages and retention are on a clock of the file, which setting the date of the machine does not
+    change. The time in which no process has the file open counts too, but one day at most each
+    time, as a longer one may be a wrong date: an outbox that is opened for a minute every week
+    remembers ids for seven times as long. A process on
+    another system than Linux that opens the file after the date was set has another time than those
+    that had it open before; restart them.
+
     A record that cannot be read becomes a dead letter of the destination that claims it, once the
     rest of its claim is settled: `depths` counts it, `reports` contains the reason and `replay`
     makes it due again. `dead_letters`, which returns conversions, can only log its event id.
@@ -57,7 +66,8 @@ class SQLiteOutbox:
     Args:
         path: the file; created if missing, readable for its owner only. Its folder must exist.
         capacity: how many conversions may wait for each destination.
-        clock: returns unix seconds; also called in the thread.
+        clock: returns unix seconds and must not go back; also called in the thread. Default: a
+            clock of the file's own, which does not leap when the date of the machine is set.
         busy_timeout: seconds to wait while another process is writing.
     """
 
@@ -66,16 +76,18 @@ class SQLiteOutbox:
         path: str | PathLike[str],
         *,
         capacity: int = 5_000_000,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         busy_timeout: float = 30.0,
     ) -> None:
         self._path = Path(path)
         self._capacity = capacity
-        self._clock = clock
+        self._clock = FileClock(clock)
         self._max_attempts = 0
         self._is_opening = False
         self._thread: OwnerThread[Database] | None = None
-        self._opening = partial(Database.open, self._path, clock=clock, busy_timeout=busy_timeout)
+        self._opening = partial(
+            Database.open, self._path, clock=self._clock, busy_timeout=busy_timeout
+        )
         self._owner_id = 0
 
     @property
@@ -97,6 +109,10 @@ class SQLiteOutbox:
     def capacity(self) -> int:
         """How many conversions may wait for each destination."""
         return self._capacity
+
+    def now(self) -> float:
+        """Return the time on the clock of the file, unix seconds; see `KeepsTime`."""
+        return self._clock()
 
     def attach(self, max_attempts: int) -> None:
         """Begin to serve a client; see `ServesOneClient`."""
@@ -219,12 +235,17 @@ class SQLiteOutbox:
             return await self._claim_of(job, destination)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
+        except (TypeError, ValueError) as exc:  # a column has a value of the wrong type
+            raise DamagedOutboxError(
+                f"outbox file {self._path}: a value in it has the wrong type; `anytrack outbox "
+                "verify` says more"
+            ) from exc
         except anyio.get_cancelled_exc_class():
             job.is_abandoned = True
             thread.submit(claims.undo, job, destination)
             raise
 
-    async def _claim_of(self, job: Job[Database, claims.ClaimResult], destination: str) -> Claim:
+    async def _claim_of(self, job: Job[Database, ClaimResult], destination: str) -> Claim:
         result = await job.wait()
         if not result.lease_id:
             return Claim(destination=destination, next_due=result.next_due)
@@ -237,7 +258,7 @@ class SQLiteOutbox:
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
         failures = last_failures(claim, failed) if failed else []
-        if isinstance(claim, claims.SQLiteClaim):
+        if isinstance(claim, SQLiteClaim):
             failures += claim.unreadable
         return await self._run(claims.settle, claim, failures)
 
@@ -282,6 +303,13 @@ class SQLiteOutbox:
             return await self._run(reports.replay, destination, event_ids)
         return await self._run_steps(reports.replay_all, destination)
 
+    async def verify(self) -> Verification:
+        """Check the whole file: its integrity, and that each conversion is accounted for.
+
+        It reads every record, about a minute for a million; the outbox cannot be used meanwhile.
+        """
+        return await self._run(verify)
+
     # Retention
 
     async def prune(self, *, remember: float) -> int:
@@ -322,16 +350,17 @@ def _register(db: Database, names: Sequence[str], from_start: Sequence[str]) -> 
                 raise OutboxError(f"the name of a destination must be a single line, got {name!r}")
             if sql.execute(queries.DESTINATION_EXISTS, (name,)).fetchone() is None:
                 _insert_destination(sql, name, db.clock(), at_start=name in from_start)
+        db.damaged = damaged_accounts(sql)
 
 
 def _insert_destination(sql: sqlite3.Connection, name: str, now: float, *, at_start: bool) -> None:
     if at_start:
         (start,) = sql.execute(queries.PRUNED_UPTO).fetchone()
         pending = sql.execute(queries.INHERIT_EXCEPTIONS, (name, now, start)).rowcount
-        sql.execute(queries.INSERT_DESTINATION, (name, start, now, start, pending))
+        sql.execute(queries.INSERT_DESTINATION, (name, start, now, pending))
     else:
         (end,) = sql.execute(queries.END_OF_LOG).fetchone()
-        sql.execute(queries.INSERT_DESTINATION, (name, end, None, end, 0))
+        sql.execute(queries.INSERT_DESTINATION, (name, end, None, 0))
 
 
 def _destinations(db: Database) -> Sequence[str]:

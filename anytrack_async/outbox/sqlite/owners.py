@@ -1,8 +1,8 @@
-"""Who works with an outbox file: a lock that the kernel releases proves that an owner is alive.
+"""Owners of an outbox file: a lock that the kernel releases proves that an owner is alive.
 
 Each open outbox object is an *owner*, in whatever process. It locks a small file of its own beside
 the outbox, ``outbox.db-owner-<id>``, and its leases carry its id. However a process ends, the
-kernel releases its locks, so whoever can lock the file of another owner knows that this owner is
+kernel releases its locks, so an owner that can lock the file of another knows that this one is
 dead, and takes its leases over without waiting until they expire. A process that is only stopped
 keeps its lock, so its leases are taken over once they have expired.
 
@@ -65,7 +65,7 @@ class Owner:
 
         Args:
             sql: the connection.
-            previous_id: an owner to continue, if nobody has found it dead; 0 for a new owner.
+            previous_id: an owner to continue, unless it was found dead; 0 for a new owner.
         """
         if previous_id and sql.execute(queries.SET_OWNER_CLOSED, (0, previous_id)).rowcount:
             with suppress(OSError):
@@ -112,7 +112,7 @@ class Owner:
     def proof_of_death(self, owner_id: int) -> Iterator[bool]:
         """Yield whether another owner is dead; if so, its file is deleted in the end.
 
-        An owner whose file is missing may be alive: somebody may have deleted the file.
+        If the file is missing, the owner may be alive, because users can delete files.
         """
         file = self._file(owner_id)
         try:

@@ -11,7 +11,9 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
   `SUMMARY_OF` makes it from their payload. ``digest`` belongs to the payload and goes with it.
   ``destinations`` is NULL for all, else each name between two line breaks.
 * ``destination``: its cursor; where it started (``start``, and ``since`` if it started at the
-  beginning of the log); and how many exceptions it has, so that no query has to count rows.
+  beginning of the log, with ``inherited`` exceptions); and how many conversions it has received, it
+  has skipped, wait for a retry or are dead. So no query has to count rows, and a damaged cursor is
+  found: the positions between ``start`` and the cursor are these, and those in spans.
 * ``owner``: the outbox objects that have the file open, or closed it with leases left; see
   `owners`.
 * ``lease``: the right to work on some conversions until a moment. Ids are never reused, because a
@@ -23,6 +25,9 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
   leases that ended without a result; conversions that lost two are isolated.
 * ``exception``: single conversions behind a cursor that wait for a retry, or are dead letters
   (``due`` is NULL).
+* ``clock``: the clock of the file, see `clock.FileClock`: the monotonic clock of the boot with the
+  id ``boot`` plus ``clock_offset``; ``seen`` is the latest recorded time. All moments in the file
+  are on this clock, except ``exception.at``, which is the date.
 * ``pruned``: the position up to which payloads have been dropped.
 * ``loose``: the reclaimable positions. These were already pruned past, but an exception kept their
   payload, which can be dropped now.
@@ -36,6 +41,11 @@ FORMAT_VERSION = 2
 
 ISOLATED_AFTER = 2
 """Lost leases after which a conversion may end the process that sends it."""
+
+_CLOCK = """
+CREATE TABLE clock (boot TEXT NOT NULL, clock_offset REAL NOT NULL, seen REAL);
+INSERT INTO clock VALUES ('', 0, NULL);
+"""
 
 # Conversions that may be claimed together, and isolated ones, each in the order of their due times.
 _SPAN_INDEXES = f"""
@@ -67,7 +77,10 @@ CREATE TABLE destination (
     since REAL,
     cursor INTEGER NOT NULL,
     pending INTEGER NOT NULL DEFAULT 0,
-    dead INTEGER NOT NULL DEFAULT 0
+    dead INTEGER NOT NULL DEFAULT 0,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    inherited INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE lease (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -111,6 +124,7 @@ CREATE INDEX exception_lease ON exception(lease) WHERE lease <> 0;
 CREATE TABLE loose (seq INTEGER PRIMARY KEY);
 CREATE TABLE pruned (upto INTEGER NOT NULL);
 INSERT INTO pruned VALUES (0);
+{_CLOCK}
 """  # noqa: S608
 
 # Format version → the statements that make a file of that version one of the next. A process with
@@ -118,6 +132,11 @@ INSERT INTO pruned VALUES (0);
 UPGRADES = {
     1: f"""
 ALTER TABLE log ADD COLUMN summary TEXT;
+ALTER TABLE destination ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE destination ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE destination ADD COLUMN inherited INTEGER NOT NULL DEFAULT 0;
+UPDATE destination SET delivered = cursor - start - pending - dead
+    - (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name);
 ALTER TABLE lease ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE lease ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX lease_owner ON lease(owner);
@@ -127,7 +146,8 @@ ALTER TABLE span ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE exception ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
 DROP INDEX exception_due;
 {_RETRY_INDEXES}
-""",
+{_CLOCK}
+""",  # noqa: S608
 }
 
 SUMMARY_OF = "summary_of"
@@ -323,6 +343,34 @@ DEAD_SEQS = "SELECT seq FROM exception WHERE destination = ? AND due IS NULL LIM
 REPLAY = """UPDATE exception SET due = ?, attempts = 0, lost = 0
     WHERE seq = ? AND destination = ? AND due IS NULL"""
 
+# Checks
+
+# What has become of the positions between a destination's start and its cursor.
+ACCOUNTS = """SELECT name, start, cursor, inherited, delivered, skipped, pending, dead,
+    (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name) FROM destination"""
+
+# The exceptions of a destination: retries and dead letters, as rows.
+EXCEPTION_COUNTS = """SELECT count(due), count(*) - count(due) FROM exception
+    WHERE destination = ?"""
+
+# The unsettled spans of a destination, with the number of conversions that are addressed to it.
+SPAN_CONTENTS = f"""SELECT first, last, size, (SELECT count(*) FROM log
+    WHERE seq BETWEEN first AND last AND {_ADDRESSED} AND payload IS NOT NULL)
+    FROM span WHERE destination = ? ORDER BY first"""  # noqa: S608
+
+# Number of exceptions whose conversion is missing.
+LOST_EXCEPTIONS = """SELECT count(*) FROM exception LEFT JOIN log USING (seq)
+    WHERE payload IS NULL"""
+
+# Number of spans and exceptions in a lease that does not exist.
+LOST_LEASES = """SELECT count(*) FROM (SELECT lease FROM span WHERE lease <> 0
+    UNION ALL SELECT lease FROM exception WHERE lease <> 0)
+    WHERE lease NOT IN (SELECT id FROM lease)"""
+
+# Some stored conversions after a position.
+STORED = """SELECT seq, event_id, payload, digest FROM log
+    WHERE seq > ? AND payload IS NOT NULL ORDER BY seq LIMIT ?"""
+
 # Destinations
 
 # Every registered destination.
@@ -342,14 +390,16 @@ DESTINATION_POSITIONS = "SELECT name, start, since, cursor FROM destination"
 
 # Register a destination.
 INSERT_DESTINATION = (
-    "INSERT INTO destination (name, start, since, cursor, pending) VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO destination (name, start, since, cursor, pending, inherited)"
+    " VALUES (?1, ?2, ?3, ?2, ?4, ?4)"
 )
 
 # Move a cursor past claimed and skipped conversions.
-MOVE_CURSOR = "UPDATE destination SET cursor = ? WHERE name = ?"
+MOVE_CURSOR = "UPDATE destination SET cursor = ?, skipped = skipped + ? WHERE name = ?"
 
-# Change the numbers of retries and of dead letters.
-ADD_TO_COUNTS = "UPDATE destination SET pending = pending + ?, dead = dead + ? WHERE name = ?"
+# Change the numbers of retries, of dead letters and of delivered conversions.
+ADD_TO_COUNTS = """UPDATE destination SET pending = pending + ?, dead = dead + ?,
+    delivered = delivered + ? WHERE name = ?"""
 
 # Give a destination that starts at the beginning of the log a retry, due now, for each payload that
 # an exception of another destination has kept there.
@@ -376,6 +426,34 @@ SPAN_DEPTHS = """SELECT coalesce(sum(size) FILTER (WHERE until > ?1), 0),
 # Number of retries that are leased now.
 LEASED_RETRY_COUNT = """SELECT count(*) FROM lease JOIN exception ON exception.lease = lease.id
     WHERE lease.destination = ? AND until > ? AND exception.lease <> 0"""
+
+# The clock
+
+# The boot that the offset belongs to, the offset, and the latest time that was recorded.
+CLOCK = "SELECT boot, clock_offset, seen FROM clock"
+
+# When the newest conversion was accepted or dropped; NULL for an empty log.
+NEWEST_MOMENT = "SELECT (SELECT at FROM log WHERE seq = (SELECT max(seq) FROM log))"
+
+# Continue the clock in this boot.
+SET_CLOCK = "UPDATE clock SET boot = ?, clock_offset = ?, seen = ?"
+
+# Record the time, unless another process has recorded a later one.
+RECORD_TIME = "UPDATE clock SET seen = ?1 WHERE seen < ?1"
+
+# Let moments later than ?2 be now, ?1: they were written when the date was wrong. The lease of an
+# owner ends when the owner dies, whatever time it was given.
+LIMIT_MOMENTS = tuple(
+    f"""UPDATE {table} SET {column} = ?1 WHERE {column} > ?2
+    AND destination IN (SELECT name FROM destination){condition}"""  # noqa: S608
+    for table, column, condition in (
+        ("lease", "until", " AND owner = 0"),
+        ("span", "due", f" AND lease = 0 AND lost < {ISOLATED_AFTER}"),
+        ("span", "due", f" AND lease = 0 AND lost >= {ISOLATED_AFTER}"),
+        ("exception", "due", f" AND due IS NOT NULL AND lease = 0 AND lost < {ISOLATED_AFTER}"),
+        ("exception", "due", f" AND due IS NOT NULL AND lease = 0 AND lost >= {ISOLATED_AFTER}"),
+    )
+)
 
 # Retention
 

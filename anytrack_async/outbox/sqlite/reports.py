@@ -244,5 +244,5 @@ def replay_all(db: Database, name: str) -> Step:
 def _replay(sql: sqlite3.Connection, name: str, rows: Sequence[tuple[int]], now: float) -> int:
     parameters = [(now, seq, name) for (seq,) in rows]
     replayed = max(sql.executemany(queries.REPLAY, parameters).rowcount, 0)
-    sql.execute(queries.ADD_TO_COUNTS, (replayed, -replayed, name))
+    sql.execute(queries.ADD_TO_COUNTS, (replayed, -replayed, 0, name))
     return replayed

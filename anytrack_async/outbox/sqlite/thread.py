@@ -47,7 +47,7 @@ class Job(Generic[_R, _T]):
         work: called in the thread with the resource and the other arguments.
 
     Attributes:
-        result: what the function returned; None before.
+        result: the value that the function returned; None before.
         is_abandoned: set it if no task waits for the result any more; the work may then give up
             while it waits for a lock.
     """

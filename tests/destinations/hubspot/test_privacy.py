@@ -72,8 +72,10 @@ async def _output_of(sink, batch):
 
 
 async def test_a_refused_oauth_app_does_not_show_its_secrets(hs, wire):
-    oauth = OAuthSettings(client_id="c", client_secret="hush", refresh_token="hush2")
-    wire.script("token", httpx.Response(400, json={"message": "unknown: hush and hush2"}))
+    oauth = OAuthSettings(client_id="c", client_secret="hush-hush", refresh_token="hush-hush-2")
+    wire.script(
+        "token", httpx.Response(400, json={"message": "unknown: hush-hush and hush-hush-2"})
+    )
     sink = HubSpotSink(HubSpotSettings(oauth=oauth), transport=wire)
 
     output = await _output_of(sink, [hs.sale("1", customer=CUSTOMER)])

@@ -117,7 +117,8 @@ async def test_a_stopped_owner_keeps_its_leases_until_they_expire(path, monkeypa
     await outbox.aclose()
 
 
-async def test_a_child_does_not_keep_the_leases_of_its_dead_parent(outbox, path):
+async def test_a_child_does_not_keep_the_leases_of_its_dead_parent(outbox, path, monkeypatch):
+    monkeypatch.setattr(owners, "_CHECK_INTERVAL", 0.0)
     await outbox.append(sales(1, 2))
     process = hold(path, "2", "fork")
     child = int(process.stdout.readline())
@@ -126,7 +127,10 @@ async def test_a_child_does_not_keep_the_leases_of_its_dead_parent(outbox, path)
     process.wait()
     try:
         new = await reopen(path)
-        assert orders(await new.claim("alpha", 9, LEASE)) == ["1", "2"]
+        with anyio.fail_after(10):  # the child may not have run yet
+            while not (claim := await new.claim("alpha", 9, LEASE)).entries:
+                await anyio.sleep(0.01)
+        assert orders(claim) == ["1", "2"]
         await new.aclose()
     finally:
         os.kill(child, signal.SIGKILL)

@@ -1,0 +1,313 @@
+"""`Secrets`: hides a session's tokens and passwords wherever a service quotes them.
+
+A service may quote the credentials of a request in its answer: in full or cut
+(``sk_live_4fQ9...``), in another case, escaped for a URL, for HTML or as JSON, more than once, as
+base64 or in hexadecimal digits, next to any other character, and in any field. So all of an answer
+is searched, before any other code reads it.
+
+Text is searched without its escapes, in lower case, for any eight characters in a row that a secret
+has as well. For the secret ``sk_live_4fQ9zX2b`` these are ``sk_live_``, ``k_live_4``, ``_live_4f``
+and so on. ``key=%73k_live_4FQ9zX is wrong`` without escapes is ``key=sk_live_4fq9zx is wrong``,
+where seven of them follow each other, so it becomes ``key=*** is wrong``. Fewer characters, from
+four, count at an ellipsis: ``...zX2b``.
+
+Speed: 0.1 µs for each character of an answer that is searched. A success is searched only if it has
+an escape, or a sample of a secret: the beginning, the end, or one of two parts in between. To find
+out takes 0.5 µs.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any, Final
+
+import httpx
+
+from anytrack_async.transport.message import Response, parse_json
+
+MASK: Final = "***"
+
+_WINDOW: Final = 8  # characters
+_SHORTEST: Final = 6  # characters of a secret; it needs a digit if it is shorter than a window
+_SHORTEST_CUT: Final = 4  # characters beside an ellipsis
+_MAX_SECRETS: Final = 12
+_MAX_SEARCHED: Final = 32_768  # characters of an error's body, which take 3 ms at most
+_MAX_TEXT: Final = 8_192  # characters of one text in it
+_MAX_SHORT: Final = 4_096  # bytes
+_MAX_NESTING: Final = 5
+
+_ESCAPE = re.compile(
+    r"""
+      %(?:u00)?([0-9a-f]{2})                        # in a URL: %5f
+    | \\{1,8}(?:u\{?0{0,4}|x)([0-9a-f]{2})\}?       # in JSON or JavaScript: \u005f, \x5f
+    | \\{1,8}([^\\\sa-z0-9])                        # a backslash before punctuation: \/
+    | (&(?:\#x?0{0,5}[0-9a-f]{2,4};?|[a-z]{2,20};)) # in HTML: &#95; &#x5f; &lowbar;
+    | =?\r?\n[ \t]{0,8}                             # a line break
+    | [\xad\u200b-\u200f\u2060\ufeff\x00-\x08]      # invisible
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+# As `str.lower`, but it never changes the length; `&hyphen;` is no ASCII hyphen.
+_LOWER = str.maketrans(ascii_uppercase + "\u2010", ascii_lowercase + "-")
+_ELLIPSIS = r"(?:\.\.|…|[*•])"
+
+
+class Secrets:
+    """The secrets of one session, the latest twelve.
+
+    A secret of fewer than six characters, or of six or seven without a digit, is not hidden: it may
+    be an ordinary word.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, None] = {}  # the latest is the last
+        self._samples: tuple[bytes, ...] = ()
+        self._finder: _Finder | None = None
+
+    def add(self, *values: str | None) -> None:
+        """Hide *values* from now on, and the ones before them."""
+        for value in filter(None, values):
+            if len(value) >= _WINDOW or (len(value) >= _SHORTEST and re.search(r"\d", value)):
+                self._values.pop(value, None)
+                self._values[value] = None
+        while len(self._values) > _MAX_SECRETS:
+            del self._values[next(iter(self._values))]
+        self._samples = tuple(sample for value in self._values for sample in _samples(value))
+        self._finder = None
+
+    def mask(self, text: str) -> str:
+        """Return *text* with ``***`` in place of each quoted secret or part of one."""
+        spans = self._find(text)
+        return _replace(text, spans) if spans else text
+
+    def quoted_by(self, exc: BaseException | None) -> bool:
+        """Return whether *exc*, or one of its causes, quotes a secret."""
+        while exc is not None:
+            if self._find(str(exc)):
+                return True
+            exc = exc.__cause__ or exc.__context__
+        return False
+
+    def mask_json(self, value: Any) -> Any:
+        """Return *value*, as JSON has it, without the secrets that its texts and numbers quote.
+
+        Of each text 8,192 characters are kept, and 32,768 of all of them.
+        """
+        return _JsonMask(self).apply(value)
+
+    def mask_success(self, response: Response) -> Response:
+        """Return *response*, a 2xx, without the secrets that it quotes; see the speed above."""
+        content = response.content
+        escaped = b"%" in content or b"&" in content or b"\\" in content
+        if not escaped or len(content) > _MAX_SHORT:
+            lower = content.lower()
+            for sample in self._samples:
+                if sample in lower:
+                    break
+            else:
+                return response
+        return response._replace(content=self._mask_success_content(content))
+
+    def mask_response(self, response: Response) -> Response:
+        """Return *response* without the secrets that its headers and its body quote.
+
+        What is JSON stays JSON. Of each text 8,192 characters are kept, and 32,768 of all of them.
+        """
+        headers = response.headers
+        masked = {name: self.mask(value) for name, value in headers.items()}
+        if any(masked[name] != value for name, value in headers.items()):
+            headers = httpx.Headers(masked)
+        return response._replace(headers=headers, content=self._mask_content(response.content))
+
+    def _mask_success_content(self, content: bytes) -> bytes:
+        if len(content) <= _MAX_SHORT:
+            return self._mask_content(content)
+        # A long one is a list of records, which must not be cut.
+        pattern = "|".join(map(re.escape, self._values))
+        return re.sub(pattern.encode(), MASK.encode(), content, flags=re.IGNORECASE)
+
+    def _mask_content(self, content: bytes) -> bytes:
+        mask = _JsonMask(self)
+        try:
+            body = mask.apply(parse_json(content))
+            return json.dumps(body).encode() if mask.changed else content
+        except (ValueError, RecursionError):  # not JSON, or nested too deeply
+            text = mask.apply(content.decode(errors="replace"))
+            return str(text).encode() if mask.changed else content
+
+    def _find(self, text: str) -> Sequence[tuple[int, int]]:
+        if len(text) < _SHORTEST_CUT or not self._values:
+            return ()
+        if self._finder is None:
+            self._finder = _Finder(self._values)
+        return self._finder.find(text)
+
+
+def _samples(value: str) -> Iterator[bytes]:
+    # Of 16 characters those from 0, 2, 5 and 8 on: a quote of 11 has one of them in it.
+    lower = value.lower().encode()
+    for part in range(4):
+        start = part * max(len(lower) - _WINDOW, 0) // 3
+        yield lower[start : start + _WINDOW]
+
+
+class _Finder:
+    """Finds the parts of a text that are quotes of *values*."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._windows: dict[int, set[str]] = {}
+        heads: set[str] = set()
+        tails: set[str] = set()
+        characters: set[str] = set()
+        for value in values:
+            for form in _forms(value):
+                characters.update(form)
+                size = min(len(form), _WINDOW)
+                windows = self._windows.setdefault(size, set())
+                windows.update(form[start : start + size] for start in range(len(form) - size + 1))
+            lower = value.translate(_LOWER)
+            heads |= {lower[:size] for size in range(_SHORTEST_CUT, _WINDOW)}
+            tails |= {lower[-size:] for size in range(_SHORTEST_CUT, _WINDOW)}
+        # Only words of a secret's characters are looked at, a quarter of the usual message.
+        self._words = re.compile(f"[{re.escape(''.join(characters))}]{{{_SHORTEST},}}")
+        self._cut = re.compile(
+            rf"({_alternatives(heads)})\s?{_ELLIPSIS}|{_ELLIPSIS}\s?({_alternatives(tails)})"
+        )
+
+    def find(self, text: str) -> list[tuple[int, int]]:
+        """Return start and end of each quote in *text*, in order, apart from each other."""
+        plain, starts = _without_escapes(text)
+        spans = [
+            (start, start + size)
+            for word in self._words.finditer(plain)
+            for size, windows in self._windows.items()
+            for start in range(word.start(), word.end() - size + 1)
+            if plain[start : start + size] in windows
+        ]
+        spans += (match.span(match.lastindex or 0) for match in self._cut.finditer(plain))
+        return [(starts[start], starts[end]) for start, end in _merged(spans)]
+
+
+def _alternatives(texts: Iterable[str]) -> str:
+    return "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
+
+
+def _forms(value: str) -> Iterator[str]:
+    """Yield *value* in each form that has no escapes, in lower case."""
+    yield value.translate(_LOWER)
+    yield _without_escapes(value)[0]
+    content = value.encode()
+    yield content.hex()
+    for form in _base64_forms(content):
+        yield form.translate(_LOWER)
+        yield form.translate(_LOWER | str.maketrans("+/", "-_"))
+
+
+def _base64_forms(content: bytes) -> Iterator[str]:
+    """Yield *content* as base64, as it looks behind 0, 1 and 2 other bytes (modulo 3).
+
+    Behind the one byte of ``:``, the first two digits also depend on that byte, and are left out;
+    so is a last digit that depends on the bytes behind *content*.
+    """
+    for before, dependent in ((0, 0), (1, 2), (2, 3)):
+        encoded = b64encode(bytes(before) + content).decode()
+        digits = encoded.rstrip("=")
+        yield digits[dependent : len(digits) - (digits != encoded)]
+
+
+def _without_escapes(text: str) -> tuple[str, Sequence[int]]:
+    """Return *text* in lower case without escapes, and where in *text* each character comes from.
+
+    ``a%5Fb`` becomes ``a_b`` and 0, 1, 4, 5; the last number is the end of the text. Escapes within
+    escapes (``%255F``) are resolved to a depth of five.
+    """
+    starts: Sequence[int] = range(len(text) + 1)
+    for _ in range(_MAX_NESTING):
+        if not _ESCAPE.search(text):
+            break
+        text, starts = _resolve_escapes(text, starts)
+    return text.translate(_LOWER), starts
+
+
+def _resolve_escapes(text: str, starts: Sequence[int]) -> tuple[str, Sequence[int]]:
+    pieces: list[str] = []
+    origins: list[int] = []
+    position = 0
+    for match in _ESCAPE.finditer(text):
+        start, end = match.span()
+        resolved = _resolved(match)
+        pieces += (text[position:start], resolved)
+        origins += starts[position:start]
+        origins += [starts[start]] * len(resolved)
+        position = end
+    pieces.append(text[position:])
+    origins += starts[position:]
+    return "".join(pieces), origins
+
+
+def _resolved(match: re.Match[str]) -> str:
+    digits = match[1] or match[2]
+    if digits:
+        return chr(int(digits, 16))
+    return html.unescape(match[4]) if match[4] else match[3] or ""
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    # (0, 8), (1, 9) and (20, 28) become (0, 9) and (20, 28).
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _replace(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    pieces: list[str] = []
+    position = 0
+    for start, end in spans:
+        pieces += (text[position:start], MASK)
+        position = end
+    return "".join([*pieces, text[position:]])
+
+
+class _JsonMask:
+    """Masks one JSON value.
+
+    Attributes:
+        changed: whether it contained a secret, or was too long.
+    """
+
+    def __init__(self, secrets: Secrets) -> None:
+        self.changed = False
+        self._secrets = secrets
+        self._remaining = _MAX_SEARCHED
+
+    def apply(self, value: Any) -> Any:
+        """Return *value* without secrets."""
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, dict):
+            return {self._text(name): self.apply(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.apply(item) for item in value]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        digits = str(value)
+        return value if self._text(digits) == digits else MASK
+
+    def _text(self, text: str) -> str:
+        searched = text[: min(self._remaining, _MAX_TEXT)]
+        self._remaining -= len(searched)
+        masked = self._secrets.mask(searched)
+        if len(searched) < len(text):
+            masked += MASK
+        if masked != text:
+            self.changed = True
+        return masked

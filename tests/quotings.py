@@ -1,0 +1,106 @@
+"""The ways in which a service may quote a secret, shared by tests of several packages."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from urllib.parse import quote, unquote
+
+SHOWN = 8  # characters of a secret in a row that count as a leak
+
+
+def percent(text: str) -> str:
+    """Each character percent-encoded."""
+    return "".join(f"%{ord(char):02x}" for char in text)
+
+
+def every_other(text: str, encode: Callable[[str], str]) -> str:
+    """Each second character encoded."""
+    return "".join(encode(char) if index % 2 else char for index, char in enumerate(text))
+
+
+def json_escape(text: str) -> str:
+    """Each character as JSON's escape."""
+    return "".join(f"\\u{ord(char):04x}" for char in text)
+
+
+def entities(text: str) -> str:
+    """Each character as a decimal HTML entity."""
+    return "".join(f"&#{ord(char)};" for char in text)
+
+
+QUOTINGS: dict[str, Callable[[str], str]] = {
+    "literal": lambda secret: secret,
+    "upper case": str.upper,
+    "lower case": str.lower,
+    "swapped case": str.swapcase,
+    "bearer": lambda secret: f"Bearer {secret}",
+    "twice": lambda secret: f"{secret}{secret}",
+    "quoted": lambda secret: f"'{secret}', \"{secret}\"",
+    "first half and more": lambda secret: secret[: max(8, len(secret) // 2)] + "...",
+    "all but the last": lambda secret: secret[:-1],
+    "all but the first": lambda secret: secret[1:],
+    "last ten": lambda secret: "..." + secret[-10:],
+    "the middle": lambda secret: secret[2:-2],
+    "head and tail": lambda secret: f"{secret[:6]}…{secret[-4:]}",
+    "starred": lambda secret: f"{secret[:8]}****{secret[-6:]}",
+    "glued": lambda secret: f"key_{secret}_is_wrong",
+    "glued to letters": lambda secret: f"x{secret}y",
+    "glued by dots": lambda secret: f"auth.{secret}.invalid",
+    "in a query": lambda secret: f"https://a.test/x?access_token={quote(secret, safe='')}&b=1",
+    "in a path": lambda secret: f"/hooks/{secret}/send",
+    "percent-encoded": percent,
+    "percent-encoded in upper case": lambda secret: percent(secret).upper(),
+    "percent-encoded in part": lambda secret: every_other(secret, percent),
+    "percent-encoded twice": lambda secret: quote(percent(secret)),
+    "javascript": lambda secret: "".join(f"\\x{ord(char):02X}" for char in secret),
+    "json": json_escape,
+    "json in json": lambda secret: json.dumps({"t": json_escape(secret)}),
+    "json in part": lambda secret: every_other(secret, json_escape),
+    "backslashes": lambda secret: re.sub(r"([^A-Za-z0-9])", r"\\\1", secret),
+    "entities": entities,
+    "hexadecimal entities": lambda secret: "".join(f"&#x{ord(char):X};" for char in secret),
+    "entities in part": lambda secret: every_other(secret, entities),
+    "entities without semicolons": lambda secret: "".join(f"&#{ord(c):05}" for c in secret),
+    "named entities": lambda secret: secret.replace("_", "&lowbar;").replace("-", "&hyphen;"),
+    "entities of entities": lambda secret: html.escape(entities(secret)),
+    "base64": lambda secret: b64encode(secret.encode()).decode(),
+    "basic": lambda secret: b64encode(f"user:{secret}".encode()).decode(),
+    "basic, other length": lambda secret: b64encode(f"admin:{secret}".encode()).decode(),
+    "basic, third length": lambda secret: b64encode(f"tools:x{secret}z".encode()).decode(),
+    "base64 for URLs": lambda secret: urlsafe_b64encode(secret.encode()).decode().rstrip("="),
+    "hexadecimal": lambda secret: secret.encode().hex(),
+    "on two lines": lambda secret: f"{secret[:7]}\r\n {secret[7:]}",
+    "with soft hyphens": lambda secret: "\xad".join(secret),
+    "zero width": lambda secret: f"{secret[:5]}\u200b{secret[5:]}",
+}
+
+
+def leaks(output: str, secret: str) -> list[str]:
+    """Return the parts of *secret*, in any form, that *output* shows."""
+    plain = decoded(output)
+    return [part for part in forbidden(secret) if part in plain]
+
+
+def forbidden(secret: str) -> Iterator[str]:
+    """Yield each part of *secret* that must not be shown, in lower case without escapes."""
+    forms = [secret.lower(), secret.encode().hex()]
+    for start in range(3):
+        forms.append(b64encode(secret.encode()[start:]).decode().lower().rstrip("=")[:-1])
+    for form in forms:
+        yield from (form[start : start + SHOWN] for start in range(len(form) - SHOWN + 1))
+
+
+def decoded(text: str) -> str:
+    """Return *text* without escapes, however nested, in lower case."""
+    before = ""
+    while text != before:
+        before = text
+        text = html.unescape(unquote(text))
+        text = re.sub(r"\\+(?:u00|x)([0-9a-fA-F]{2})", lambda m: chr(int(m[1], 16)), text)
+        text = re.sub(r"\\+([^\\\s\w]|_)", r"\1", text)
+        text = re.sub(r"[\xad\u200b]|\r?\n ?", "", text)
+    return text.replace("\u2010", "-").lower()

@@ -1,0 +1,392 @@
+"""A service quotes our credentials back; nothing that leaves the library shows them.
+
+For each service and each way of quoting, the secret comes in every field that an answer may have,
+with every status. Then the same through whole clients and the command line, over sockets.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import respx
+from anyio.from_thread import start_blocking_portal
+from typer.testing import CliRunner
+
+from anytrack_async import AnyTrackClient, HubSpotSink, MetaSink, SQLiteOutbox
+from anytrack_async.cli.app import app
+from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.destinations.anytrack.sink import AnyTrackSink
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
+from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.sink import SinkSignal
+from anytrack_async.errors import AnyTrackError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.http import HttpSettings, Retry
+from tests.destinations.hubspot import virtual_time
+from tests.quotings import QUOTINGS, leaks
+from tests.transport.raw_server import ServerConnection, response_bytes, serving
+
+KEY = "sk_live_4fQ9zX2b"
+META_TOKEN = "EAABsbCS1iHgBAKZCq7vJ0ZAbZBZCw4k8mZBZAZD1PqRs"
+APP_SECRET = "9f8e7d6c5b4a39281706f5e4d3c2b1a0"
+HUBSPOT_TOKEN = "pat-na1-6f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+CLIENT_SECRET = "1c2b3a4d-5e6f-7081-92a3-b4c5d6e7f809"
+REFRESH_TOKEN = "na1-r3fr-35h0-t0k3n-0123456789"
+SALE = Conversion.sale(
+    revenue=10,
+    order_id="1001",
+    user_agent="Mozilla/5.0",
+    page_url="https://shop.example/",
+    customer=Customer(email="someone@example.com"),
+)
+QUICK = HttpSettings(retry=Retry(attempts=1))
+NOT_IN_SUCCESSES = {
+    name for name in QUOTINGS if name.startswith(("base64", "basic", "hexadecimal", "with soft"))
+}
+"""The ids of a success are not searched for these; a long success is not searched for escapes."""
+
+OTHER_STATUSES = (207, 301, 401, 403, 404, 409, 413, 422, 423, 429, 477, 500, 503)
+
+
+# The places of an answer
+
+
+def bodies(quoted: str) -> Iterator[Any]:
+    """Yield answers in the formats of all services, with *quoted* in one or two fields."""
+    yield {"status": "error", "code": "invalid", "message": f"You sent {quoted}", "request_id": "r"}
+    yield {"status": "error", "code": quoted, "message": "no", "request_id": quoted}
+    yield {"status": "success", "conversion_id": quoted, "message": quoted}
+    yield {"error": f"no such key {quoted}"}
+    yield {"error": {"message": quoted, "code": 100, "error_subcode": 2804007, "type": quoted}}
+    yield {"error": {"message": "no", "error_user_msg": quoted, "fbtrace_id": quoted, "code": 190}}
+    yield {"events_received": 0, "messages": [quoted, {"text": quoted}], "fbtrace_id": quoted}
+    yield {"message": quoted, "category": quoted, "correlationId": quoted, "policyName": quoted}
+    yield {"message": f'No: [{{"name": "anytrack_{quoted}", "error": "X", "message": "{quoted}"}}]'}
+    yield {
+        "category": "VALIDATION_ERROR",
+        "message": f'Property "anytrack_{quoted}" does not exist',
+        "errors": [{"message": quoted, "code": quoted, "context": {"propertyName": [quoted]}}],
+        "context": {"missingScopes": [quoted], "existingId": [quoted]},
+        "results": [{"id": quoted, "objectWriteTraceId": "sale:1001"}],
+    }
+    yield json.dumps({"message": quoted})
+    yield f"<html><title>{quoted}</title></html>"
+    yield {"data": [{"id": quoted, "revenue": quoted, quoted: [quoted]}]}
+
+
+class Quoting(httpx.AsyncBaseTransport):
+    """A service with the same answer to every request."""
+
+    def __init__(self) -> None:
+        self.response: tuple[int, dict[str, str], bytes] = (200, {}, b"")
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        status, headers, content = self.response
+        return httpx.Response(status, headers=headers, content=content)
+
+    def answers(self, quoted: str, *, successes: bool) -> Iterator[None]:
+        """Set one answer after the other, with *quoted* in each place, and with many statuses."""
+        headers = {"Retry-After": "0"}
+        if quoted.isascii() and quoted.isprintable():
+            headers["X-Request-ID"] = quoted
+        for number, body in enumerate(bodies(quoted)):
+            content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+            for status in (200, 400, *OTHER_STATUSES[number % 7 :: 7]):
+                self.response = (status, headers, content)
+                if successes or status >= 300:
+                    yield
+
+
+def text_of(error: BaseException) -> str:
+    """Everything that an error and its causes show."""
+    texts = []
+    cause: BaseException | None = error
+    while cause is not None:
+        texts.append(f"{cause!r} {cause} {vars(cause)}")
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(texts)
+
+
+async def result_of(call: Any) -> str:
+    try:
+        return repr(await call)
+    except (AnyTrackError, SinkSignal) as error:
+        return text_of(error)
+
+
+def anytrack(wire: Quoting) -> AnyTrackSink:
+    settings = AnyTrackSettings(api_key=KEY, account_id="account", http=QUICK)
+    return AnyTrackSink(settings, transport=wire)
+
+
+def meta(wire: Quoting) -> MetaSink:
+    settings = MetaSettings(
+        pixel_id="1", access_token=META_TOKEN, app_secret=APP_SECRET, http=QUICK
+    )
+    return MetaSink(settings, transport=wire)
+
+
+def hubspot(wire: Quoting) -> HubSpotSink:
+    settings = HubSpotSettings(access_token=HUBSPOT_TOKEN, http=QUICK)
+    return HubSpotSink(settings, transport=wire)
+
+
+def oauth(wire: Quoting) -> HubSpotSink:
+    app_ = OAuthSettings(client_id="c", client_secret=CLIENT_SECRET, refresh_token=REFRESH_TOKEN)
+    return HubSpotSink(HubSpotSettings(oauth=app_, http=QUICK), transport=wire)
+
+
+SERVICES = {
+    "anytrack": (anytrack, KEY),
+    "meta": (meta, META_TOKEN),
+    "meta's app": (meta, APP_SECRET),
+    "hubspot": (hubspot, HUBSPOT_TOKEN),
+    "hubspot's app": (oauth, CLIENT_SECRET),
+    "hubspot's refresh token": (oauth, REFRESH_TOKEN),
+}
+
+
+@pytest.mark.parametrize("quoting", QUOTINGS)
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_sink_shows_a_quoted_secret(service: str, quoting: str, caplog: Any):
+    caplog.set_level(logging.DEBUG)
+    make, secret = SERVICES[service]
+    wire = Quoting()
+
+    async def deliver_all() -> list[str]:
+        successes = quoting not in NOT_IN_SUCCESSES
+        answers = wire.answers(QUOTINGS[quoting](secret), successes=successes)
+        return [await result_of(make(wire).deliver((SALE,))) for _ in answers]
+
+    output = virtual_time.run(deliver_all())
+
+    assert len(output) > 24  # times six secrets and 43 ways of quoting
+    assert not leaks("\n".join(output) + caplog.text, secret)
+
+
+# Whole clients
+
+
+class Observer:
+    """Collects the `repr` of every event."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def notify(self, event: object) -> None:
+        self.events.append(repr(event))
+
+
+ALL_AT_ONCE = [("literal", "glued"), ("upper case", "base64"), ("json", "percent-encoded"),
+               ("entities", "starred"), ("all but the last", "json in json")]  # fmt: skip
+ENVIRONMENT = {
+    "ANYTRACK_API_KEY": KEY,
+    "ANYTRACK_ACCOUNT_ID": "account",
+    "META_ACCESS_TOKEN": META_TOKEN,
+    "META_PIXEL_ID": "1",
+    "META_APP_SECRET": APP_SECRET,
+    "META_TEST_EVENT_CODE": "TEST1",
+    "HUBSPOT_ACCESS_TOKEN": HUBSPOT_TOKEN,
+}
+CREDENTIALS = (KEY, META_TOKEN, APP_SECRET, HUBSPOT_TOKEN)
+
+
+def all_in_one(url: str, status: int, *quotings: str) -> httpx.Response:
+    """The answer of the service at *url*, with its secrets in every field."""
+    secrets = [KEY]
+    if "/events" in url:
+        secrets = [META_TOKEN, APP_SECRET]
+    elif "/conversions" not in url and "/reports" not in url:
+        secrets = [HUBSPOT_TOKEN]
+    words = " and ".join(QUOTINGS[name](secret) for name in quotings for secret in secrets)
+    token = QUOTINGS[quotings[0]](secrets[0])
+    body = {
+        "status": "error",
+        "message": words,
+        "code": token,
+        "request_id": token,
+        "category": "VALIDATION_ERROR",
+        "correlationId": token,
+        "error": {"message": words, "code": token, "error_user_msg": words, "fbtrace_id": token},
+        "errors": [{"message": words, "code": words, "context": {"id": [words]}}],
+    }
+    return httpx.Response(status, json=body, headers={"Retry-After": "0"})
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("quotings", ALL_AT_ONCE)
+@pytest.mark.parametrize("status", [400, 401, 409, 422, 500])
+async def test_no_client_shows_a_quoted_secret(
+    status: int, quotings: tuple[str, str], caplog: Any, tmp_path: Path
+):
+    caplog.set_level(logging.DEBUG)
+    observer, path = Observer(), tmp_path / "outbox.db"
+    quick = Retry(attempts=2, base=0.001, cap=0.001, hint_cap=0.001)
+    with respx.mock(assert_all_called=False) as router:
+        router.route().mock(side_effect=lambda sent: all_in_one(str(sent.url), status, *quotings))
+        client = AnyTrackClient(
+            KEY,
+            "account",
+            sinks=[
+                MetaSink(MetaSettings.from_env(ENVIRONMENT)),  # type: ignore[arg-type]
+                HubSpotSink(HubSpotSettings(access_token=HUBSPOT_TOKEN, http=QUICK)),
+            ],
+            observers=[observer],
+            outbox=SQLiteOutbox(path),
+            delivery=DeliverySettings(retry=quick, probe=quick, drain=0.1),
+            http=QUICK,
+        )
+        output = [repr(client)]
+        try:
+            async with client:
+                delivery = await client.submit(SALE)
+                with anyio.move_on_after(0.2):
+                    output.append(repr(await delivery))
+                output.append(repr(delivery.report))
+                output += map(repr, await client.outbox.dead_letters())
+                output.append(await result_of(client.get_conversions()))
+                output.append(await result_of(client.get_conversion_details("c1")))
+                output.append(await result_of(client.sync_with_meta_capi(SALE)))
+        except AnyTrackError as error:  # of closing
+            output.append(text_of(error))
+    files = "".join(file.read_bytes().decode("latin-1") for file in tmp_path.glob("*"))  # noqa: ASYNC240
+
+    assert "***" in "".join(output)
+    shown = "\n".join([*output, *observer.events, caplog.text, files])
+    assert not [secret for secret in CREDENTIALS if leaks(shown, secret)]
+
+
+COMMANDS = [
+    ("track", "sale", "--order-id", "1", "--revenue", "1", "--email", "a@eg.com", "--timeout", "1"),
+    ("track", "lead", "--email", "a@eg.com", "--json", "--timeout", "1"),
+    ("check",),
+    ("setup", "hubspot"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command[:2]))
+@pytest.mark.parametrize("status", [200, 400, 401])
+def test_no_command_shows_a_quoted_secret(
+    status: int, command: tuple[str, ...], monkeypatch: Any, tmp_path: Path
+):
+    async def answer(connection: ServerConnection, head: bytes, body: bytes) -> None:
+        response = all_in_one(head.split()[1].decode(), status, "literal", "json in part")
+        await connection.send(response_bytes(response.content, status))
+
+    monkeypatch.setenv("ANYTRACK_OUTBOX", str(tmp_path / "outbox.db"))
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(serving(answer)) as server:
+            for name in ("ANYTRACK", "META", "HUBSPOT"):
+                monkeypatch.setenv(f"{name}_BASE_URL", server.url)
+            result = CliRunner().invoke(app, command)
+            dead = CliRunner().invoke(app, ("outbox", "dead", "--json"))
+
+    shown = result.output + dead.output + repr(result.exception)
+    assert server.requests
+    assert not [secret for secret in CREDENTIALS if leaks(shown, secret)]
+
+
+# Errors without an answer
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("engine", ["plain", "aiohttp"])
+async def test_no_broken_answer_shows_a_secret(engine: Any):
+    async def answer(connection: ServerConnection, head: bytes, body: bytes) -> bool:
+        await connection.send(f"HTTP/1.1 2OO no key {KEY}\r\nX {KEY}\r\n\r\n".encode())
+        return True
+
+    async with serving(answer) as server:
+        settings = AnyTrackSettings(
+            api_key=KEY,
+            account_id="account",
+            base_url=server.url,
+            http=HttpSettings(engine=engine, retry=Retry(attempts=1)),
+        )
+        sink = AnyTrackSink(settings)
+        output = await result_of(sink._session.get("conversions"))
+        await sink.aclose()
+
+    assert "the connection broke off" in output
+    assert not leaks(output, KEY)
+
+
+# Rotated and other secrets
+
+
+@pytest.mark.asyncio
+async def test_old_and_new_tokens_are_hidden():
+    wire, later = Quoting(), "sk_live_Lat3rKeyOfTheShop"
+    sink = anytrack(wire)
+    sink.use_token(later)
+    wire.response = (400, {}, json.dumps({"code": "x", "message": f"{KEY} or {later}"}).encode())
+
+    (outcome,) = await sink.deliver((SALE,))
+
+    assert outcome.error == "*** or *** (status 400)"
+
+
+@pytest.mark.asyncio
+async def test_refreshed_tokens_are_hidden():
+    tokens = ["CJ-first-t0ken-0123456789", "CJ-second-t0ken-9876543210"]
+    granted = iter(tokens)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/token"):
+            return httpx.Response(
+                200, json={"access_token": next(granted), "refresh_token": REFRESH_TOKEN}
+            )
+        words = " ".join([*tokens, CLIENT_SECRET, REFRESH_TOKEN])
+        return httpx.Response(401, json={"message": f"no: {words}"})
+
+    sink = oauth(httpx.MockTransport(answer))  # type: ignore[arg-type]
+
+    output = await result_of(sink.deliver((SALE,)))
+
+    assert "no: *** *** *** ***" in output
+    assert not [
+        secret for secret in (*tokens, CLIENT_SECRET, REFRESH_TOKEN) if leaks(output, secret)
+    ]
+
+
+@pytest.mark.asyncio
+async def test_a_secret_in_the_path_of_the_base_url_is_hidden():
+    wire, secret = Quoting(), "T4fQ9zX2bW7kLmN0pQrS"
+    settings = MetaSettings(
+        pixel_id="1", access_token=META_TOKEN, base_url=f"https://px.example/hooks/{secret}"
+    )
+    error = {"message": f"unknown path /hooks/{secret}/v23.0/1/events", "code": 100}
+    wire.response = (400, {}, json.dumps({"error": error}).encode())
+
+    output = await result_of(MetaSink(settings, transport=wire).deliver((SALE,)))
+
+    assert "unknown path /hooks/***/v23.0/1/events" in output
+    assert not leaks(output, secret)
+
+
+@pytest.mark.asyncio
+async def test_the_password_of_a_proxy_is_hidden(monkeypatch: Any):
+    password = "pr0xy-passw0rd"
+    monkeypatch.setenv("HTTPS_PROXY", f"http://shop:{password}@127.0.0.1:1")
+    settings = AnyTrackSettings(api_key=KEY, account_id="account", http=QUICK)
+    sink = AnyTrackSink(settings)
+    output = await result_of(sink._session.get("conversions"))
+    basic = b64encode(f"shop:{password}".encode()).decode()
+
+    masked = sink._session.mask({"message": f"{password} {basic}"})
+    await sink.aclose()
+
+    assert masked == {"message": "*** ***"}
+    assert not leaks(output, password)
