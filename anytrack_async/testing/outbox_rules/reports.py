@@ -27,7 +27,6 @@ from anytrack_async.testing.outbox_rules.base import (
     sales,
 )
 
-
 HUGE = pytest.param(10**5000, id="huge")
 
 
