@@ -161,7 +161,7 @@ def _without_decimals(text: str) -> str:
 
 
 def _as_iterable(value: Any) -> Iterable[object]:
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
         return (value,)
     # A set's order differs between processes, and equal customers must have equal tuples.
     return sorted(value, key=str) if isinstance(value, Set) else value

@@ -16,6 +16,7 @@ from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DamagedOutboxError, DecodeError, OutboxError, SchemaVersionError
 from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.files import (
     APPLICATION_ID,
     SUFFIXES,
@@ -53,7 +54,7 @@ class Database:
 
     Attributes:
         sql: the connection; outside a transaction each statement commits by itself.
-        clock: unix seconds.
+        clock: unix seconds on the clock of the file.
         owner: this object among all that have the file open.
         reserve: space on the disk for the lanes.
         may_wait: called while another process has the file locked; False ends the waiting.
@@ -67,7 +68,7 @@ class Database:
         path: Path,
         sql: sqlite3.Connection,
         *,
-        clock: Callable[[], float],
+        clock: FileClock,
         busy_timeout: float,
     ) -> None:
         self.sql = sql
@@ -87,7 +88,7 @@ class Database:
         self._next_forced_checkpoint = 0.0
 
     @classmethod
-    def open(cls, path: Path, *, clock: Callable[[], float], busy_timeout: float) -> Self:
+    def open(cls, path: Path, *, clock: FileClock, busy_timeout: float) -> Self:
         """Open the file; if it is new, create it readable for its owner only.
 
         Raises:
@@ -112,6 +113,7 @@ class Database:
                 check_private(path)
                 with database.transaction(synced=True):
                     _create_or_upgrade(sql)
+                    clock.start(sql)
                 sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
             except BaseException:
                 sql.close()
@@ -152,6 +154,7 @@ class Database:
             self._synced = synced
         with self._between("BEGIN IMMEDIATE"):
             yield self.sql
+            self.clock.record(self.sql)
         if synced:
             self._check_files()
         with suppress(OSError):

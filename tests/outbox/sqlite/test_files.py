@@ -226,7 +226,7 @@ async def test_the_log_is_emptied_when_it_is_large(path, monkeypatch):
 
 
 async def test_a_reader_does_not_make_each_commit_wait(path, monkeypatch):
-    monkeypatch.setattr(database, "_WAL_BYTES", 100_000)
+    monkeypatch.setattr(database, "_WAL_BYTES", 200_000)
     monkeypatch.setattr(database, "_BUSY_STEP", 0.01)
     outbox = await opened(path)
     checkpoints = []
