@@ -14,6 +14,12 @@ import anyio
 from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
+from anytrack_async.outbox.arguments import (
+    check_destination,
+    check_event_ids,
+    check_number,
+    check_seconds,
+)
 from anytrack_async.outbox.base import (
     AppendResult,
     Claim,
@@ -197,7 +203,7 @@ class SQLiteOutbox:
 
     async def forget(self, destination: str) -> None:
         """Remove a destination with its backlog, retries and dead letters."""
-        await self._run(_forget, destination)
+        await self._run(_forget, check_destination(destination))
 
     # From append to settle
 
@@ -271,6 +277,7 @@ class SQLiteOutbox:
     async def reports(self, event_ids: Sequence[str]) -> Mapping[str, Report]:
         """Return event id → outcomes at its destinations; see `Outbox.reports`."""
         by_event_id: dict[str, Report] = {}
+        event_ids = check_event_ids(event_ids)
         for start in range(0, len(event_ids), _REPORTS_PER_STEP):
             part = event_ids[start : start + _REPORTS_PER_STEP]
             by_event_id |= await self._run(reports.reports, part)
@@ -278,7 +285,8 @@ class SQLiteOutbox:
 
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
         """Return ids of events neither delivered to *destination* nor dead, in log order."""
-        return await self._run(reports.undelivered, destination, limit)
+        name, limit = check_destination(destination), check_number("limit", limit)
+        return await self._run(reports.undelivered, name, limit)
 
     async def depths(self) -> Mapping[str, Depth]:
         """Return destination → its depth."""
@@ -289,6 +297,9 @@ class SQLiteOutbox:
     ) -> Sequence[DeadLetter]:
         """Return dead letters with a `seq` above *after*; see `Outbox.dead_letters`."""
         page: list[DeadLetter] = []
+        after, limit = check_number("after", after), check_number("limit", limit)
+        if destination is not None:
+            check_destination(destination)
         while len(page) < limit:  # an unreadable one leaves a gap, which the next ones fill
             stored = await self._run(reports.dead_letters, destination, after, limit - len(page))
             if not stored:
@@ -299,8 +310,9 @@ class SQLiteOutbox:
 
     async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
         """Make dead letters due now with 0 attempts; return how many."""
+        check_destination(destination)
         if event_ids is not None:
-            return await self._run(reports.replay, destination, event_ids)
+            return await self._run(reports.replay, destination, check_event_ids(event_ids))
         return await self._run_steps(reports.replay_all, destination)
 
     async def verify(self) -> Verification:
@@ -314,6 +326,7 @@ class SQLiteOutbox:
 
     async def prune(self, *, remember: float) -> int:
         """Drop payloads that every destination has, and old ids; see `Outbox.prune`."""
+        remember = check_seconds("remember", remember)
         dropped = await self._run_steps(log.drop_reclaimable)
         dropped += await self._run_steps(log.drop_payloads)
         await self._run_steps(log.forget_ids, remember)
