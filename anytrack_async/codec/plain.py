@@ -46,8 +46,16 @@ def _build(model: type[_Model], path: str, fields: Any) -> _Model:
     """Return a *model* with *fields*; errors name a field below *path*."""
     if not isinstance(fields, Mapping):
         raise InvalidConversionError(path, "must be an object")
-    attributes = {field.name: field for field in attrs.fields(model)}  # type: ignore[arg-type]
     prefix = f"{path}." if path else ""
+    _check_names(model, prefix, fields)
+    try:
+        return model(**fields)
+    except InvalidConversionError as exc:
+        raise InvalidConversionError(f"{prefix}{exc.name}", exc.problem) from None
+
+
+def _check_names(model: type[Any], prefix: str, fields: Mapping[Any, Any]) -> None:
+    attributes = {field.name: field for field in attrs.fields(model)}
     for name in fields:
         if name not in attributes:
             unknown = name if isinstance(name, str) and name.isprintable() else shown(name)
@@ -57,10 +65,6 @@ def _build(model: type[_Model], path: str, fields: Any) -> _Model:
     for name, attribute in attributes.items():
         if attribute.default is attrs.NOTHING and name not in fields:
             raise InvalidConversionError(f"{prefix}{name}", "is missing")
-    try:
-        return model(**fields)
-    except InvalidConversionError as exc:
-        raise InvalidConversionError(f"{prefix}{exc.name}", exc.problem) from None
 
 
 def _as_list(items: Any) -> list[Any]:

@@ -73,6 +73,13 @@ class Lane:
     #
     # If batch 1 fails, worker 1 releases it, due in a few seconds, and claims batch 4.
 
+    _drain_deadline = 0.0
+    _last_claim_was_full = True
+    _last_claim_at = 0.0
+    _sending = 0  # batches in flight
+    _accepted = 0  # conversions since the last claim
+    _is_collecting = False
+
     def __init__(
         self,
         sink: Sink,
@@ -89,7 +96,6 @@ class Lane:
         self._sink = sink
         self._shared = outbox.shared
         self._settings = settings
-        self._batch_timeout = settings.batch_timeout
         # Waits of the lane are on the monotonic clock; times in the outbox are on the outbox's own.
         self._clock = clock or time.monotonic
         self._outbox_clock = clock or (outbox.now if isinstance(outbox, KeepsTime) else time.time)
@@ -112,12 +118,7 @@ class Lane:
         self._turn = anyio.Lock()
         self._woken = anyio.Event()
         self._closing = anyio.Event()
-        self._drain_deadline = 0.0
-        self._last_claim_was_full = True
-        self._last_claim_at = 0.0
         self._crowded = crowded
-        self._sending = self._accepted = 0  # batches in flight; conversions since the last claim
-        self._is_collecting = False
 
     @property
     def state(self) -> LaneState:
@@ -293,7 +294,7 @@ class Lane:
         return Attempt(
             self._sink,
             claim.entries.conversions,
-            timeout=self._batch_timeout,
+            timeout=self._settings.batch_timeout,
             probe_index=probe_index,
             split_failures=split_failures,
             skipped=skipped,

@@ -80,11 +80,14 @@ def _object_confirms(body: Mapping[str, Any], own_fields: Collection[str]) -> bo
     if any(body.get(name) for name in own_fields):
         return True
     # {"status": "ok", "uptime": 7312} is the answer of another service.
-    if not fields <= _ENVELOPE:
-        return False
+    return fields <= _ENVELOPE and (bool(markers) or _envelope_confirms(body, own_fields))
+
+
+def _envelope_confirms(body: Mapping[str, Any], own_fields: Collection[str]) -> bool:
     inner = body.get("data")
-    inner_confirms = isinstance(inner, dict) and _object_confirms(inner, own_fields)
-    return bool(markers or body.get("id")) or _is_positive(body.get("message")) or inner_confirms
+    if body.get("id") or _is_positive(body.get("message")):
+        return True
+    return isinstance(inner, dict) and _object_confirms(inner, own_fields)
 
 
 def _is_positive(value: object) -> bool:
