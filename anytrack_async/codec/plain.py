@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from anytrack_async.errors import InvalidConversionError
+from anytrack_async.errors import InvalidConversionError, shown
 from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.validators import is_missing
@@ -61,7 +61,10 @@ def _build(model: type[_Model], path: str, fields: Any) -> _Model:
     prefix = f"{path}." if path else ""
     for name in fields:
         if name not in attributes:
-            raise InvalidConversionError(f"{prefix}{name}", f"is not a field of {model.__name__}")
+            unknown = name if isinstance(name, str) and name.isprintable() else shown(name)
+            raise InvalidConversionError(
+                f"{prefix}{unknown}", f"is not a field of {model.__name__}"
+            )
     for name, attribute in attributes.items():
         if attribute.default is attrs.NOTHING and name not in fields:
             raise InvalidConversionError(f"{prefix}{name}", "is missing")

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from math import isfinite, isnan
+from math import inf, isfinite, isnan
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -105,12 +105,19 @@ def _decimal(field: str, value: object) -> Decimal:
         if isinstance(value, bool) or not isinstance(value, _NUMBERS):
             raise InvalidConversionError(field, f"must be a number, got {type(value).__name__}")
         # By way of its text, 0.1 becomes Decimal("0.1") and not 0.1000000000000000055….
-        return Decimal(value if isinstance(value, int) else str(value))
+        return Decimal(value if isinstance(value, int) else _digits(field, value))
     except InvalidOperation:
         problem = (
             _COMMA if "," in str(value) else "must be a number such as '1299.90', got other text"
         )
         raise InvalidConversionError(field, problem) from None
+
+
+def _digits(path: str, value: object) -> str:
+    try:
+        return str(value)
+    except (ValueError, OverflowError):  # an integer, or a fraction, of more than 4,300 digits
+        raise InvalidConversionError(path, "has too many digits") from None
 
 
 _COMMA = (
@@ -269,7 +276,7 @@ def _as_text(path: str, item: object) -> str:
     if isinstance(item, float | Decimal):
         _json_number(path, item)
     if isinstance(item, _TEXT_NUMBERS):
-        return str(item).lower() if isinstance(item, bool) else str(item)
+        return str(item).lower() if isinstance(item, bool) else _digits(path, item)
     if (native := _native(item)) is not item:
         return _as_text(path, native)
     raise InvalidConversionError(path, f"must be text, got {type(item).__name__}")
@@ -285,7 +292,10 @@ def _native(value: object) -> object:
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # a fraction beyond 1.8e308
+            return inf
     return bool(value) if is_flag(value) else value
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol, Self, TypeAlias, overload, runtime_chec
 
 import attrs
 
-from anytrack_async.errors import OutboxError, QueueFullError
+from anytrack_async.errors import OutboxError, QueueFullError, shown
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
@@ -240,7 +240,11 @@ class Outbox(Protocol):
         ...
 
     async def forget(self, destination: str) -> None:
-        """Remove a destination with its backlog, retries and dead letters."""
+        """Remove a destination with its backlog, retries and dead letters.
+
+        This method and those below raise `OutboxError` for a name that no destination can have,
+        and `InvalidArgumentError` for event ids and numbers that no outbox can hold.
+        """
         ...
 
     async def append(
@@ -414,9 +418,11 @@ def not_open_error() -> OutboxError:
     return OutboxError("the outbox is not open: call open() before use, and again after aclose()")
 
 
-def unknown_destination_error(name: str) -> OutboxError:
+def unknown_destination_error(name: object) -> OutboxError:
     """Return the error for a destination that was never registered, or was forgotten."""
-    return OutboxError(f"the outbox has no destination {name!r}: pass its name to open() first")
+    return OutboxError(
+        f"the outbox has no destination {shown(name)}: pass its name to open() first"
+    )
 
 
 def last_failures(claim: Claim, failed: Sequence[FailedEntry]) -> list[FailedEntry]:

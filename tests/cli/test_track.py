@@ -41,6 +41,23 @@ def test_json_output_has_every_outcome(run, sandbox):
     assert printed["destinations"]["anytrack"]["attempts"] == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--order-id", "\udcff"), "order_id contains an unpaired surrogate"),
+        (("--set", "custom_data.a=x\udcff"), "custom_data.a contains an unpaired surrogate"),
+        (("--set", "x\udcff=1"), r"'x\udcff' is not a field of Conversion"),
+        (("--set", "revenue=" + "9" * 5_000), "revenue must be less than 10^15"),
+        (("--set", "ago=" + "9" * 5_000), "ago must be a number of minutes"),
+    ],
+)
+def test_bytes_that_are_no_text_and_huge_numbers_are_errors(run, sandbox, arguments, error):
+    result = run("track", "lead", *arguments)
+
+    assert result.code == 2
+    assert error in result.err
+
+
 @pytest.mark.parametrize("kind", ["lead", "signup", "custom"])
 def test_every_type_can_be_tracked(run, sandbox, kind):
     assert run("track", kind, *CUSTOMER).code == 0
