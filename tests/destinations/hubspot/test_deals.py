@@ -10,8 +10,8 @@ from anytrack_async.destinations.sink import (
     BatchRejected,
     Inconclusive,
     NeedsOperator,
-    Unavailable,
     Throttled,
+    Unavailable,
 )
 from anytrack_async.events import UnusualConfirmation
 from anytrack_async.models.conversion import Conversion
