@@ -19,6 +19,7 @@ ATTACKS = {
     "network": 8,
     "cancel": 3,
     "fatal": 1,
+    "clock": 2,
 }
 """Attack → its share of the time. Each is a module of this package with a function `attack`."""
 

@@ -23,8 +23,10 @@ async def attack(trial: Trial) -> None:
             await anyio.sleep(round_.random.uniform(0.1, 0.7))
             worker = round_.random.choice(workers)
             stop(worker)
-            await anyio.sleep(_LEASE * round_.random.uniform(1.1, 2.0))
-            wake(worker)
+            try:
+                await anyio.sleep(_LEASE * round_.random.uniform(1.1, 2.0))
+            finally:
+                wake(worker)
             trial.count(stops=1)
         await anyio.sleep(0.5)
         if not all(worker.is_alive() for worker in workers):

@@ -17,14 +17,14 @@ from tests.chaos.audit import SANDBOX, audit
 from tests.chaos.trial import Trial
 from tests.end_to_end.shop import sale
 
-ROUNDS = {"kill": 2, "share": 3, "stop": 1, "power": 1, "network": 1, "cancel": 4, "fatal": 1}
+ROUNDS = {"kill": 2, "share": 3, "power": 1, "cancel": 4}  # of other attacks: one
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_a_short_attack_loses_nothing(name: str, tmp_path: Path) -> None:
-    trial = Trial(name, 1, tmp_path, seconds=10, max_rounds=ROUNDS[name])
+    trial = Trial(name, 1, tmp_path, seconds=10, max_rounds=ROUNDS.get(name, 1))
 
     await attack_function(name)(trial)
 

@@ -35,8 +35,8 @@ _NEEDED = (AnyTrackClient, SQLiteOutbox, MetaSink, HubSpotSink)  # imported when
 
 
 def start(function: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """Call a function in a new process."""
-    process = _processes.Process(target=function, args=arguments)
+    """Call a function in a new process, which ends with this one at the latest."""
+    process = _processes.Process(target=function, args=arguments, daemon=True)
     process.start()
     return process
 
