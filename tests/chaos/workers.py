@@ -21,9 +21,6 @@ from anytrack_async.sandbox import Sandbox
 from tests.chaos.trial import Trial
 from tests.end_to_end.shop import QUICK, sale
 
-WORKING_SHARE = 0.7
-"""Of an attack's time, in which workers run; the rest is for delivering what is left."""
-
 _SALES_PER_TASK = 100_000
 _TASKS = 3
 
