@@ -7,7 +7,9 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BENCH  := .venv-bench
 
-.PHONY: demo test check format bench check-speed house clean
+MINUTES ?= 10
+
+.PHONY: demo test check format chaos bench check-speed house clean
 
 demo: $(VENV)/.demo
 	$(BIN)/anytrack demo
@@ -23,6 +25,10 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Attacks on processes, files and connections for up to ten minutes; SEED=… repeats a run.
+chaos: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos $(ATTACKS) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # The peers have a virtual environment of their own, so that they never get into the tests'.
 bench: $(BENCH)/.bench

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from anytrack_async.models.contradiction import Contradiction
     from anytrack_async.models.outcome import Outcome
 
+_MAX_SHOWN = 200  # characters
+
 __all__ = [
     "AnyTrackError",
     "ClosedError",
@@ -334,6 +336,19 @@ class DamagedOutboxError(OutboxError):
 
 class SchemaVersionError(OutboxError):
     """The outbox was written by a later release; upgrade before opening it."""
+
+
+def shown(value: object) -> str:
+    """Return the `repr` of *value*, a setting or an argument, for a message; if long, its type.
+
+    An integer of more than 4,300 digits has no `repr`, and that of some objects raises.
+    """
+    try:
+        text = repr(value)
+    except Exception:
+        text = ""
+    short = 0 < len(text) <= _MAX_SHOWN and text.isprintable()
+    return text if short else f"a value of type {type(value).__name__}"
 
 
 def safe_description(exc: BaseException) -> str:

@@ -20,4 +20,5 @@ ALL = (
     "imports",
     "starlette_request",
     "lanes",
+    "full_outbox",
 )

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -40,9 +41,17 @@ _JSON_FIELDS = (
 _SLICE_SIZE = 1_000
 """Conversions formatted and written in one call to a worker thread."""
 
-# A spreadsheet runs a cell that starts with one of these as a formula.
+# A spreadsheet runs a cell that starts with one of these as a formula; with East Asian settings in
+# full width, too. Some skip whitespace and invisible characters before it.
 # Source: OWASP, "CSV Injection".
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_SIGNS = (
+    "=+@-" + "\uff1d\uff0b\uff20\uff0d" + "\ufe66\ufe62\ufe6b\ufe63" + "\u207c\u207a\u207b\u2212"
+)
+_INVISIBLE = (
+    r"\s\x00-\x1f\x7f-\xa0\xad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164"
+    r"\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
+)
+_is_formula = re.compile(rf"[\t\r\n]|[{_INVISIBLE}]*[{re.escape(_SIGNS)}]").match
 
 
 async def export(
@@ -146,7 +155,7 @@ def _csv(rows: Sequence[Conversion], first: bool) -> bytes:
     if first:
         writer.writerow(CSV_COLUMNS)
     writer.writerows([_cell(row, name) for name in CSV_COLUMNS] for row in rows)
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="replace")
 
 
 def _cell(row: Conversion, name: str) -> str:
@@ -154,7 +163,7 @@ def _cell(row: Conversion, name: str) -> str:
     # "=1+1" becomes "'=1+1", which a spreadsheet shows as text. "1-1" stays as it is, and so does
     # a negative revenue, which is a number.
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) and name != "revenue" else text
+    return f"'{text}" if _is_formula(text) and name != "revenue" else text
 
 
 def _jsonl(rows: Sequence[Conversion], _: bool) -> bytes:

@@ -6,6 +6,8 @@ The methods have the names of AnyTrack's synchronous client.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from math import isnan
+from numbers import Real
 from typing import Any, Unpack
 
 import anyio
@@ -22,6 +24,7 @@ from anytrack_async.errors import (
     ConfigurationError,
     DeadLetterError,
     DeliveryTimeoutError,
+    InvalidArgumentError,
     QueueFullError,
 )
 from anytrack_async.models.conversion import (
@@ -224,6 +227,7 @@ class Tracking:
 
     async def _track(self, conversion: Conversion, timeout: float | None) -> Receipt:
         delivery: Delivery | None = None
+        timeout = _seconds(timeout)
         # One timeout for both waits: after 20 s for space in a full outbox, 10 s remain for
         # AnyTrack.
         with anyio.move_on_after(timeout):
@@ -264,6 +268,17 @@ def _timeout_error(delivery: Delivery, timeout: float) -> DeliveryTimeoutError:
         delivery.event_id,
         delivery,
     )
+
+
+def _seconds(timeout: object) -> float | None:
+    if timeout is None:
+        return None
+    try:
+        if isinstance(timeout, Real) and not isnan(seconds := float(timeout)):
+            return seconds
+    except OverflowError:  # an integer of more than 308 digits
+        pass
+    raise InvalidArgumentError("timeout", "must be a number of seconds, or None for no limit")
 
 
 def _receipt(event_id: str, outcome: Outcome) -> Receipt:

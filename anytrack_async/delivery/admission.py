@@ -9,6 +9,7 @@ gets 20,000 requests instead of 40.
 from __future__ import annotations
 
 import time
+from asyncio import get_running_loop
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
@@ -29,8 +30,8 @@ from anytrack_async.settings.delivery import DeliverySettings
 _YIELD_EVERY = 64
 """Conversions after which a caller yields to the event loop, if its outbox never does."""
 
-_MAX_DELAY = 0.1
-"""Seconds after which waiting callers are let in, however little room there is."""
+_MAX_DELAY = 0.2
+"""Seconds from one opening to the next at most, however little room there is then."""
 
 
 class Admission:
@@ -87,6 +88,7 @@ class Admission:
         self._line: list[Caller] = []
         self._numbers = count()
         self._episode_began = anyio.Event()
+        self._opened_at = 0.0  # when callers were last let in, in the event loop's time
         self._calls = 0
         self._since_yield = 0
 
@@ -94,7 +96,7 @@ class Admission:
         """Admit nothing more; waiting callers raise `ClosedError`."""
         self.is_open = False
         for caller in self._line:
-            caller.turn.set()
+            caller.end_turn()
         self._line.clear()
         self.crowded.clear()
         self._rooms.end_all()
@@ -180,12 +182,14 @@ class Admission:
     ) -> Sequence[AppendResult]:
         names, size = to or self._destinations, len(conversions)
         limit = inf if patience is Patience.UNLIMITED else self._settings.accept_within
+        loop = get_running_loop()
         caller = Caller(
             number=next(self._numbers),
             size=size,
             names=names,
             patience=patience,
-            deadline=anyio.current_time() + limit,
+            deadline=loop.time() + limit,
+            turn=loop.create_future(),
         )
         while True:
             await self._wait_for_turn(caller)
@@ -194,6 +198,7 @@ class Admission:
             except QueueFullError as exc:  # another process was faster
                 self._rooms.take(names, -size)
                 self._fill(exc, names)
+                caller.turn = loop.create_future()
             except BaseException:
                 self._rooms.take(names, -size)
                 raise
@@ -208,7 +213,6 @@ class Admission:
             ClosedError: the client was closed.
             QueueFullError: there was no room in time.
         """
-        caller.turn = anyio.Event()
         if self._line and self._line[-1].number > caller.number:
             insort(self._line, caller, key=attrgetter("number"))
         else:
@@ -216,7 +220,7 @@ class Admission:
         if self.crowded.isdisjoint(caller.names):  # else others wait for the same room
             self._let_in()
         try:
-            await caller.turn.wait()
+            await caller.turn
         except BaseException:
             if caller in self._line:
                 self._line.remove(caller)
@@ -258,7 +262,9 @@ class Admission:
             for name in caller.names:
                 needed[name] = 0
             self._rooms.take(caller.names, caller.size)
-            caller.turn.set()
+            caller.end_turn()
+        if passed > len(waiting):
+            self._opened_at = anyio.current_time()
         self._line[:passed] = waiting
         self.crowded.clear()
         self.crowded.update(crowded)
@@ -281,7 +287,8 @@ class Admission:
             async with anyio.create_task_group() as tg:
                 tg.start_soon(self._find_room)
                 while self._rooms:
-                    self._let_in(at_once=True)
+                    delay = anyio.current_time() - self._opened_at
+                    self._let_in(at_once=delay >= _MAX_DELAY)
                     self._give_up()
                     self._rooms.end_finished(self.crowded)
                     await anyio.sleep(self._pause())
@@ -291,7 +298,10 @@ class Admission:
     def _pause(self) -> float:
         now = anyio.current_time()
         first = min((caller.deadline for caller in self._line), default=inf)
-        return max(0.0, min(_MAX_DELAY, first - now))
+        opening = self._opened_at + _MAX_DELAY
+        if opening <= now:
+            opening = now + _MAX_DELAY
+        return max(0.0, min(opening, first) - now)
 
     async def _find_room(self) -> None:
         """Look for room that other processes made, until cancelled."""
@@ -302,7 +312,7 @@ class Admission:
                 # Depths may count conversions for other destinations: let the outbox decide.
                 caller = self._line.pop(0)
                 self._rooms.take(caller.names, caller.size)
-                caller.turn.set()
+                caller.end_turn()
 
     async def _read_depths(self) -> None:
         try:
@@ -324,7 +334,7 @@ class Admission:
             if caller.deadline <= now:
                 self._line.remove(caller)
                 caller.error = self._timeout_error(caller, full)
-                caller.turn.set()
+                caller.end_turn()
 
     def _timeout_error(self, caller: Caller, full: Collection[str]) -> QueueFullError:
         return QueueFullError(

@@ -34,6 +34,7 @@ from anytrack_async.errors import (
     OutboxError,
     QueueFullError,
     safe_description,
+    shown,
 )
 from anytrack_async.events import Contradicted, Dropped, Event, Submitted, Weakened, logger
 from anytrack_async.models.contradiction import Contradiction
@@ -69,7 +70,7 @@ class Dispatcher(AsyncContextManagerMixin):
         *,
         notify: Callable[[Event], None],
         from_start: Sequence[str] = (),
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.outbox = outbox
         self.destinations = _unique([sink.name for sink in sinks])
@@ -85,7 +86,7 @@ class Dispatcher(AsyncContextManagerMixin):
             notify=notify,
             condition=self._condition,
             on_dropped=self._drop,
-            clock=clock,
+            clock=clock or time.time,
         )
         self._open_deliveries = OpenDeliveries(outbox)
         self._maintenance = Maintenance(outbox, settings, self._open_deliveries)
@@ -402,7 +403,7 @@ def checked_names(
             by letter), or names a destination that is not one of *destinations*.
     """
     if isinstance(names, str):
-        raise InvalidDestinationError(f"{argument} must be a list: [{names!r}]")
+        raise InvalidDestinationError(f"{argument} must be a list: [{shown(names)}]")
     try:
         checked: tuple[Any, ...] = tuple(names)
     except TypeError:
@@ -418,7 +419,7 @@ def checked_names(
 
 
 def _shown(name: object) -> str:
-    return repr(name) if isinstance(name, str) else f"of type {type(name).__name__}"
+    return shown(name) if isinstance(name, str) else f"of type {type(name).__name__}"
 
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:

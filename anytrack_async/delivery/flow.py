@@ -17,7 +17,7 @@ from anytrack_async.events import (
     OperatorCause,
     logger,
 )
-from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.delivery import DeliverySettings, credible_wait
 from anytrack_async.settings.http import Retry
 
 _DOWN_AFTER = 3
@@ -53,13 +53,13 @@ class FlowControl:
         destination: the destination's name, for events.
         probe: waits between the probes of a destination that is down, and the shortest waits after
             it throttled once, twice, … in a row.
-        hint_cap: the longest pause that a destination may ask for, seconds.
+        hint_cap: the longest pause that a destination may ask for, seconds; see `credible_wait`.
         hold_probe: seconds between the probes of a held lane.
         rate: requests per second, None for no limit.
         linger: seconds to wait for a fuller batch.
         spacing: seconds since the last batch → seconds to wait for a fuller one; the longer wait
             counts.
-        clock: returns unix seconds.
+        clock: returns monotonic seconds.
         notify: called with an event for each change of state.
 
     Attributes:
@@ -68,7 +68,7 @@ class FlowControl:
         probing: whether to send one small batch at a time, until one is delivered.
         failures: whole batches that failed in a row.
         may_linger: whether `lingers_for` may be more than 0; False for most sinks.
-        may_send_at: when the next batch may leave, by state and rate, unix seconds.
+        may_send_at: when the next batch may leave, by state and rate, in seconds of *clock*.
         generation: counts the changes between held and running.
     """
 
@@ -211,7 +211,8 @@ class FlowControl:
                 backoff, which grows while nothing is delivered between two pauses.
             delivered: whether a part of the batch was delivered before.
         """
-        seconds = max(min(max(0.0, seconds), self._hint_cap), self._throttle_backoff(delivered))
+        asked = credible_wait(seconds, hint_cap=self._hint_cap, hold_probe=self._hold_probe)
+        seconds = max(asked, self._throttle_backoff(delivered))
         self.failures = 0
         if self.state in (LaneState.RUNNING, LaneState.DOWN):
             self._enter(LaneState.THROTTLED, reason)

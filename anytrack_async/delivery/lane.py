@@ -28,7 +28,7 @@ from anytrack_async.destinations.sink import (
 )
 from anytrack_async.events import Event
 from anytrack_async.models.outcome import Status
-from anytrack_async.outbox.base import Claim, Outbox
+from anytrack_async.outbox.base import Claim, KeepsTime, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 
 _SPLIT_AFTER = 2
@@ -83,17 +83,18 @@ class Lane:
         on_settled: OnSettled,
         make_room: Callable[[str, int], None],
         crowded: Container[str] = (),
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.name = sink.name
         self._sink = sink
         self._shared = outbox.shared
         self._settings = settings
-        self._batch_timeout = settings.batch_timeout
-        self._clock = clock
+        # Waits of the lane are on the monotonic clock; times in the outbox are on the outbox's own.
+        self._clock = clock or time.monotonic
+        self._outbox_clock = clock or (outbox.now if isinstance(outbox, KeepsTime) else time.time)
         self._limits = sink.limits
         self._flow = FlowControl.for_sink(
-            sink.name, self._limits, settings, clock=clock, notify=notify
+            sink.name, self._limits, settings, clock=self._clock, notify=notify
         )
         self._outbox = GuardedOutbox(
             sink.name, outbox, lease=settings.lease, on_damage=self._hold_for_outbox
@@ -105,17 +106,14 @@ class Lane:
             notify=notify,
             on_settled=on_settled,
             make_room=make_room,
-            clock=clock,
+            clock=self._outbox_clock,
         )
         self._turn = anyio.Lock()
-        self._woken = anyio.Event()
-        self._closing = anyio.Event()
-        self._drain_deadline = 0.0
-        self._last_claim_was_full = True
-        self._last_claim_at = 0.0
-        self._crowded = crowded
+        self._woken, self._closing = anyio.Event(), anyio.Event()
+        self._drain_deadline = self._last_claim_at = 0.0
+        self._last_claim_was_full, self._is_collecting = True, False
         self._sending = self._accepted = 0  # batches in flight; conversions since the last claim
-        self._is_collecting = False
+        self._crowded = crowded
 
     @property
     def state(self) -> LaneState:
@@ -174,12 +172,16 @@ class Lane:
                 claim = await self._claim()
                 if claim.entries.conversions:
                     return claim
-                due = claim.next_due
+                due = self._on_own_clock(claim.next_due)
             else:
                 due = self._flow.may_send_at
             if self._closing.is_set() and not await self._has_work_before_close(due):
                 return None
             await self._wait_until(due)
+
+    def _on_own_clock(self, due: float | None) -> float | None:
+        """Return a time of the outbox on the lane's clock."""
+        return None if due is None else self._clock() + due - self._outbox_clock()
 
     def _collects_batch(self) -> bool:
         """Return whether to wait for a fuller batch, until a batch in flight comes back.
@@ -208,7 +210,7 @@ class Lane:
                 await self._closing.wait()
 
     async def _claim(self) -> Claim:
-        self._last_claim_at, self._accepted = self._clock(), 0
+        self._last_claim_at, self._accepted = self._outbox_clock(), 0
         fallback = Claim(destination=self.name, next_due=self._last_claim_at + self._settings.poll)
         claim = await self._outbox.claim(self._limits.batch, fallback=fallback)
         count = len(claim.entries.conversions)
@@ -216,8 +218,9 @@ class Lane:
         self._last_claim_was_full = count == self._limits.batch or bool(claim.lost_leases)
         if count and not self._may_send():
             # Another worker's response arrived during the claim and paused the lane.
-            await self._outbox.release(claim, due=self._clock(), counts_as_attempt=False)
-            return Claim(destination=self.name, next_due=self._clock())
+            now = self._outbox_clock()
+            await self._outbox.release(claim, due=now, counts_as_attempt=False)
+            return Claim(destination=self.name, next_due=now)
         return claim
 
     async def _has_work_before_close(self, due: float | None) -> bool:
@@ -286,7 +289,7 @@ class Lane:
         return Attempt(
             self._sink,
             claim.entries.conversions,
-            timeout=self._batch_timeout,
+            timeout=self._settings.batch_timeout,
             probe_index=probe_index,
             split_failures=split_failures,
             skipped=skipped,

@@ -18,7 +18,7 @@ from anytrack_async.delivery.guarded_outbox import GuardedOutbox
 from anytrack_async.events import DeadLettered, Delivered, Event, Retried
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.base import Claim, Entry, FailedEntry
-from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.delivery import DeliverySettings, credible_wait
 
 OnSettled: TypeAlias = Callable[[Sequence[str], Callable[[int], Outcome]], None]
 """Called for each slice of a settled batch with its event ids and a function index → `Outcome`, so
@@ -54,7 +54,7 @@ class Settlement:
     """Settles claims in the outbox, then notifies callers and observers.
 
     Attributes:
-        retries_due_by: when the last of all retries of this process is due, unix seconds.
+        retries_due_by: when the last of all retries of this process is due, on the outbox's clock.
     """
 
     def __init__(
@@ -245,8 +245,15 @@ def failed_entry(
         if is_exhausted(entry, attempts, settings, now):
             error = _exhausted_error(entry, attempts, error, now)
         else:
-            due = now + settings.retry.wait_after(attempts, outcome.retry_after)
+            due = now + _retry_wait(attempts, outcome.retry_after, settings)
     return FailedEntry(seq=entry.seq, attempts=attempts, error=error, code=outcome.code, due=due)
+
+
+def _retry_wait(attempts: int, hint: float | None, settings: DeliverySettings) -> float:
+    if hint is not None:
+        limits = {"hint_cap": settings.retry.hint_cap, "hold_probe": settings.hold_probe}
+        hint = credible_wait(hint, **limits)
+    return settings.retry.wait_after(attempts, hint)
 
 
 def exhausted_indexes(attempts: Sequence[int], settings: DeliverySettings) -> Collection[int]:

@@ -26,10 +26,12 @@ from anytrack_async.errors import (
     ConfigurationError,
     ConflictError,
     DeliveryError,
+    shown,
 )
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 
+_IN_FLIGHT_LIMIT = 2**63
 _MAX_SLICE = 500
 """Conversions submitted in one step: with so many, a commit costs next to nothing for each."""
 
@@ -72,8 +74,11 @@ def track_many(
             ``on_conflict="raise"``; after the reports of everything that was read.
         Exception: the exception that *source* raised, after the reports of all that came before.
     """
-    if in_flight < 1:
-        raise ConfigurationError(f"in_flight must be at least 1, got {in_flight}")
+    number: Any = in_flight
+    if not isinstance(number, int) or not 1 <= number < _IN_FLIGHT_LIMIT:
+        raise ConfigurationError(
+            f"in_flight must be at least 1, and less than 2^63, got {shown(in_flight)}"
+        )
     names = dispatcher.resolve_names(to)
     # Waiting for a destination that the conversions are not addressed to would never end.
     awaited = None if at is None else checked_names("at", at, names)

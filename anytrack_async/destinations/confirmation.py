@@ -20,14 +20,24 @@ _WORDS = frozenset(
     {
         *("accepted", "already_exists", "complete", "completed", "created", "done", "duplicate"),
         *("duplicated", "exists", "ok", "okay", "processed", "queued", "received", "recorded"),
-        *("succeeded", "success", "successful", "200", "201", "202"),
+        *("succeeded", "success", "successful", "true", "200", "201", "202"),
     }
 )
 _MARKERS = ("status", "result", "success", "ok")
 _ENVELOPE = frozenset(
     {
         *_MARKERS,
-        *("code", "data", "error", "errors", "id", "message", "messages", "request_id"),
+        *(
+            "code",
+            "data",
+            "duplicate",
+            "error",
+            "errors",
+            "id",
+            "message",
+            "messages",
+            "request_id",
+        ),
         "timestamp",
     }
 )
@@ -81,7 +91,7 @@ def _is_positive(value: object) -> bool:
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return 200 <= value < 300
+        return value == 1 or 200 <= value < 300
     if not isinstance(value, str):
         return False
     return value.strip().lower().replace(" ", "_") in _WORDS

@@ -12,6 +12,7 @@ import attrs
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.customer import Customer
+from anytrack_async.models.frozen import fast_init
 from anytrack_async.models.identifiers import (
     Identifier,
     default_event_id,
@@ -158,6 +159,7 @@ def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
     return items
 
 
+@fast_init
 @attrs.frozen(kw_only=True)
 class Conversion(Weakenable):
     """One sale, lead, sign-up or event of your own.

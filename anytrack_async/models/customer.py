@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.frozen import fast_init
 from anytrack_async.models.identifiers import Identifier, id_from_number, without_decimal_zero
 from anytrack_async.models.validators import encodable, is_missing
 from anytrack_async.models.visitor import (
@@ -160,7 +161,7 @@ def _without_decimals(text: str) -> str:
 
 
 def _as_iterable(value: Any) -> Iterable[object]:
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
         return (value,)
     # A set's order differs between processes, and equal customers must have equal tuples.
     return sorted(value, key=str) if isinstance(value, Set) else value
@@ -262,6 +263,7 @@ def is_email(text: str) -> bool:
     return EMAIL.fullmatch(text if text.isascii() else text.translate(_email_shape)) is not None
 
 
+@fast_init
 @attrs.frozen(kw_only=True, repr=False)
 class Customer(Weakenable):
     """The identifiers of one customer, as entered: destinations normalise and hash them.

@@ -128,7 +128,10 @@ def _whole_or_none(value: object) -> int | None:
         whole = value.is_finite() and value.adjusted() <= 40 and value == value.to_integral_value()
         return int(value) if whole else None
     if isinstance(value, Real):
-        exact = float(value)
+        try:
+            exact = float(value)
+        except OverflowError:  # a fraction beyond 1.8e308
+            return None
         return int(exact) if exact.is_integer() and abs(exact) < _EXACT_FLOAT_LIMIT else None
     return None
 

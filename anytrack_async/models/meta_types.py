@@ -80,7 +80,10 @@ def _app_flag(path: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
     # 1.0, Decimal(1) and numpy's true are written differently, but equal 1.
-    text = str(value).strip().lower().removesuffix(".0")
+    try:
+        text = str(value).strip().lower().removesuffix(".0")
+    except ValueError:  # an integer of more than 4,300 digits
+        text = ""
     if text not in _FLAG_WORDS:
         problem = f"must be True, False, 0 or 1, got {type(value).__name__}"
         raise InvalidConversionError(path, problem)

@@ -31,7 +31,7 @@ from anytrack_async.models.identifiers import (
     is_plain_id,
     without_decimal_zero,
 )
-from anytrack_async.models.validators import MAX_TEXT, is_missing
+from anytrack_async.models.validators import MAX_TEXT, is_flag, is_missing
 
 Address: TypeAlias = str | IPv4Address | IPv6Address | Sequence[str]
 """An IP address as callers have it: also a header that lists several."""
@@ -179,11 +179,11 @@ def _cleaned(value: object) -> str | None:
 def _as_text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return None if value is None else str.__str__(value)
-    if isinstance(value, bytes):  # a header as ASGI has it
-        return value.decode(errors="ignore")
+    if isinstance(value, bytes | bytearray | memoryview):  # a header as ASGI has it
+        return bytes(value).decode(errors="ignore")
     if (digits := id_from_number(value)) is not None:
         return digits
-    if isinstance(value, float) or type(value).__str__ is object.__str__:
+    if isinstance(value, float) or is_flag(value) or type(value).__str__ is object.__str__:
         return None
     return _own_text(value)
 
@@ -296,7 +296,7 @@ def _public_or_none(text: str) -> str | None:
 def _address_or_none(text: str) -> IPv4Address | IPv6Address | None:
     if len(text) > _MAX_ADDRESS_LENGTH:
         return None
-    text = _MARKERS.sub("", text.strip("\"'"))
+    text = _MARKERS.sub("", text.strip("\"'()<>"))
     if match := _BRACKETED.fullmatch(text):
         text = match[1]
     elif text.count(":") == 1:  # an IPv4 address and its port

@@ -6,7 +6,8 @@ exceptions, meaning failed conversions that wait for a retry and dead letters, b
 their own. So a conversion that is behind a destination's cursor, in no lease and no exception, is
 delivered there.
 
-All times are unix seconds (float), because they are compared between processes.
+All times are unix seconds (float), because they are compared between processes. They are the wall
+clock's unless the outbox is a `KeepsTime`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NamedTuple, Protocol, Self, TypeAlias, overload, runtime_chec
 
 import attrs
 
-from anytrack_async.errors import OutboxError, QueueFullError
+from anytrack_async.errors import OutboxError, QueueFullError, shown
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
@@ -239,7 +240,11 @@ class Outbox(Protocol):
         ...
 
     async def forget(self, destination: str) -> None:
-        """Remove a destination with its backlog, retries and dead letters."""
+        """Remove a destination with its backlog, retries and dead letters.
+
+        This method and those below raise `OutboxError` for a name that no destination can have,
+        and `InvalidArgumentError` for event ids and numbers that no outbox can hold.
+        """
         ...
 
     async def append(
@@ -353,6 +358,19 @@ class Outbox(Protocol):
 
 
 @runtime_checkable
+class KeepsTime(Protocol):
+    """Optional part of an outbox whose times are on a clock of its own.
+
+    A wall clock that is set makes every stored time wrong: retries wait too long, and conversions
+    are given up, and ids forgotten, too early. The clock of an outbox should not leap.
+    """
+
+    def now(self) -> float:
+        """Return unix seconds on the outbox's clock, which never goes back."""
+        ...
+
+
+@runtime_checkable
 class ServesOneClient(Protocol):
     """Optional part of an outbox that belongs to one client from before `Outbox.open` to `aclose`.
 
@@ -400,9 +418,11 @@ def not_open_error() -> OutboxError:
     return OutboxError("the outbox is not open: call open() before use, and again after aclose()")
 
 
-def unknown_destination_error(name: str) -> OutboxError:
+def unknown_destination_error(name: object) -> OutboxError:
     """Return the error for a destination that was never registered, or was forgotten."""
-    return OutboxError(f"the outbox has no destination {name!r}: pass its name to open() first")
+    return OutboxError(
+        f"the outbox has no destination {shown(name)}: pass its name to open() first"
+    )
 
 
 def last_failures(claim: Claim, failed: Sequence[FailedEntry]) -> list[FailedEntry]:

@@ -21,23 +21,42 @@ def _default_retry() -> Retry:
     return Retry(attempts=8, base=1.0, cap=300.0, hint_cap=DAY)
 
 
+_ABSURD_WAIT = 7 * DAY
+"""Seconds; a service that asks to wait longer is mistaken."""
+
+
+def credible_wait(seconds: float, *, hint_cap: float, hold_probe: float) -> float:
+    """Return how long to wait for a service that asks for *seconds*.
+
+    With the defaults, ten minutes and 20 hours are waited as asked; two days become one, the
+    *hint_cap*; and after ``Retry-After: 1e308``, or a year, which no service means, the next
+    request is sent after *hold_probe*, 300 s.
+    """
+    if seconds > _ABSURD_WAIT:
+        return min(hint_cap, hold_probe)
+    return min(max(0.0, seconds), hint_cap)  # in this order, NaN becomes 0
+
+
 @attrs.frozen(kw_only=True)
 class DeliverySettings:
     """How conversions are accepted and delivered.
 
     Attributes:
         retry: attempts and waits of one conversion at one destination. Attempts that fail while
-            the whole destination is down, throttled or held do not count.
+            the whole destination is down, throttled or held do not count. A service that asks to
+            wait for more than a week is asked again after `hold_probe` seconds.
         probe: waits between the probes of a destination that is down, and the shortest waits of one
             that throttles, however short a wait it asks for.
-        max_age: seconds after which an undelivered conversion becomes a dead letter.
+        max_age: seconds after which an undelivered conversion becomes a dead letter, once another
+            attempt has failed. Setting the date of the machine changes no age.
         drain: seconds that closing may take to deliver accepted conversions.
         linger: seconds a lane waits for a fuller batch; 0 sends the next batch at once, or after
             the sink's own spacing of batches that are not full.
         lease: seconds after which another worker may take over a claim. A batch may use four fifths
             of it; the client refuses HTTP timeouts of more than 30 s that do not fit into that.
         poll: seconds between reads of an outbox that other processes write to.
-        hold_probe: seconds between the probes of a held lane.
+        hold_probe: seconds between the probes of a held lane, and the wait after a service asked
+            for an absurdly long one.
         on_full: what happens to a conversion while one of its destinations is full, which means
             that as many conversions wait for it as the outbox's capacity. ``"wait"`` makes the
             caller wait, ``"raise"`` raises `QueueFullError` at once. ``"shed"`` accepts it for the
@@ -54,7 +73,8 @@ class DeliverySettings:
         prune_every: seconds between prunes of the outbox, which drop conversions that every
             destination has.
         remember: seconds for which ids of delivered conversions are remembered, so that importing
-            the same file again sends nothing.
+            the same file again sends nothing. Setting the date of the machine shortens it not; see
+            `SQLiteOutbox` for the time in which no process runs.
 
     Raises:
         ConfigurationError: a setting is not valid; the message names it.

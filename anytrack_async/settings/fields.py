@@ -10,10 +10,13 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
-from anytrack_async.errors import ConfigurationError
+from anytrack_async.errors import ConfigurationError, shown
 
 _T = TypeVar("_T")
 _Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+_INTEGER_LIMIT = 2**63  # of SQLite, and of most functions of Python
+
 
 # Text
 
@@ -77,7 +80,7 @@ def one_of(*choices: str) -> _Validator:
     def validate(_: object, field: attrs.Attribute[Any], value: object) -> None:
         if value not in choices:
             words = ", ".join(map(repr, choices))
-            raise ConfigurationError(f"{field.name} must be one of {words}, got {value!r}")
+            raise ConfigurationError(f"{field.name} must be one of {words}, got {shown(value)}")
 
     return validate
 
@@ -88,25 +91,35 @@ def one_of(*choices: str) -> _Validator:
 def positive(_: object, field: attrs.Attribute[Any], value: object) -> None:
     """Validate that *value* is a number greater than 0; infinity is one."""
     if not _is_number(value) or not value > 0:  # type: ignore[operator]
-        raise ConfigurationError(f"{field.name} must be a number greater than 0, got {value!r}")
+        raise ConfigurationError(
+            f"{field.name} must be a number greater than 0, got {shown(value)}"
+        )
 
 
 def non_negative(_: object, field: attrs.Attribute[Any], value: object) -> None:
     """Validate that *value* is a number of at least 0; infinity is one."""
     if not _is_number(value) or not value >= 0:  # type: ignore[operator]
-        raise ConfigurationError(f"{field.name} must be a number of at least 0, got {value!r}")
+        raise ConfigurationError(f"{field.name} must be a number of at least 0, got {shown(value)}")
 
 
 def positive_integer(_: object, field: attrs.Attribute[Any], value: object) -> None:
     """Validate that *value* is a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigurationError(
-            f"{field.name} must be a whole number of at least 1, got {value!r}"
+            f"{field.name} must be a whole number of at least 1, got {shown(value)}"
         )
+    if value >= _INTEGER_LIMIT:
+        raise ConfigurationError(f"{field.name} must be less than 2^63, got {shown(value)}")
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return False
+    return True
 
 
 # Objects

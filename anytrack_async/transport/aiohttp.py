@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
 from math import isfinite
@@ -103,7 +104,10 @@ class AiohttpEngine:
 
     async def _read(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
         try:
-            body = BodyReader(request, response.status, response.headers, self._limits)
+            headers: Mapping[str, str] = response.headers
+            if len(codings := response.headers.getall("Content-Encoding", ())) > 1:
+                headers = {"content-encoding": ",".join(codings)}  # like one header with a list
+            body = BodyReader(request, response.status, headers, self._limits)
             _watch(response)
             while data := await response.content.readany():
                 await body.add(data)

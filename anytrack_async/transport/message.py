@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,8 @@ _ESCAPE = re.compile(
 )
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _decode_value = json.JSONDecoder().raw_decode
+_tolerant_decoder = json.JSONDecoder(strict=False)  # control characters in text
+_MAX_BROKEN_SHARE = 10  # one character in ten
 
 
 class TotalTimeout(httpx.ReadTimeout):
@@ -168,7 +171,9 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
 
     Args:
         headers: of the response.
-        now: the time that a date in the header is compared with; defaults to the present.
+        now: the time that a date in the header is compared with. Default: the time at the server,
+            from the `Date` header, so that the clock of this machine need not be right; without
+            that header, the present.
 
     Source: RFC 9110, section 10.2.3: seconds, or an HTTP date.
     """
@@ -179,24 +184,30 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
         # Of two headers, "7, 9", the first: aiohttp returns no other.
         seconds = float(value.partition(",")[0])
     except ValueError:
-        return _seconds_until(value, now or datetime.now(UTC))
+        return _seconds_until(value, now or _date(headers.get("date", "")) or datetime.now(UTC))
     return max(seconds, 0.0) if isfinite(seconds) else None
 
 
 def _seconds_until(date: str, now: datetime) -> float | None:
+    moment = _date(date)
+    return None if moment is None else max((moment - now).total_seconds(), 0.0)
+
+
+def _date(text: str) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(date)
+        moment = parsedate_to_datetime(text)
     except (ValueError, IndexError, TypeError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((moment - now).total_seconds(), 0.0)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def parse_json(content: bytes) -> Any:
     """Return *content* as JSON, with the deviations from the standard that services have.
 
-    Half of a surrogate pair becomes U+FFFD, the replacement character; `NaN` and `Infinity` become
-    the floats of these names. So one bad value costs its record at most, and not the response.
+    Half of a surrogate pair, and bytes that are not UTF-8, become U+FFFD, the replacement
+    character; `NaN` and `Infinity` become the floats of these names. Control characters in text,
+    and a byte order mark, are accepted. So one bad value costs its record at most, and not the
+    response.
 
     Raises:
         ValueError: *content* is not JSON.
@@ -209,13 +220,22 @@ def parse_json(content: bytes) -> Any:
 
 def _parse_leniently(text: str) -> Any:
     try:
-        return json.loads(_replace_escapes(text))
+        return _tolerant_decoder.decode(_replace_escapes(text))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def _decode_text(content: bytes) -> str:
-    return _SURROGATE.sub("\ufffd", content.decode(errors="surrogatepass"))
+    content = content.removeprefix(BOM_UTF8)
+    try:
+        text = content.decode(errors="surrogatepass")
+    except UnicodeDecodeError:
+        # A name in Latin-1 spoils a few characters; a body full of them has another encoding.
+        text = content.decode(errors="replace")
+        if text.count("\ufffd") * _MAX_BROKEN_SHARE > len(text):
+            raise
+        return text
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _replace_escapes(text: str) -> str:
@@ -255,9 +275,7 @@ def _parse_list(text: str) -> dict[str, Any] | None:
         return None
     records, position, more = [], start.end(), True
     while more:
-        record, end = _decode_value(text, position)
-        if _SURROGATE_ESCAPE.search(text, position, end):
-            record = _parse_leniently(text[position:end])
+        record, end = _decode_record(text, position)
         position = end
         records.append(record)
         separator = _SEPARATOR.match(text, position)
@@ -265,6 +283,16 @@ def _parse_list(text: str) -> dict[str, Any] | None:
             return None
         position, more = separator.end(), separator[1] == ","
     return {"data": records, **_parse_remaining(text[position:].lstrip())}
+
+
+def _decode_record(text: str, position: int) -> tuple[Any, int]:
+    try:
+        record, end = _decode_value(text, position)
+    except ValueError:
+        record, end = _tolerant_decoder.raw_decode(text, position)
+    if _SURROGATE_ESCAPE.search(text, position, end):
+        record = _parse_leniently(text[position:end])
+    return record, end
 
 
 def _parse_remaining(text: str) -> dict[str, Any]:

@@ -41,6 +41,23 @@ def test_json_output_has_every_outcome(run, sandbox):
     assert printed["destinations"]["anytrack"]["attempts"] == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--order-id", "\udcff"), "order_id contains an unpaired surrogate"),
+        (("--set", "custom_data.a=x\udcff"), "custom_data.a contains an unpaired surrogate"),
+        (("--set", "x\udcff=1"), r"'x\udcff' is not a field of Conversion"),
+        (("--set", "revenue=" + "9" * 5_000), "revenue must be less than 10^15"),
+        (("--set", "ago=" + "9" * 5_000), "ago must be a number of minutes"),
+    ],
+)
+def test_bytes_that_are_no_text_and_huge_numbers_are_errors(run, sandbox, arguments, error):
+    result = run("track", "lead", *arguments)
+
+    assert result.code == 2
+    assert error in result.err
+
+
 @pytest.mark.parametrize("kind", ["lead", "signup", "custom"])
 def test_every_type_can_be_tracked(run, sandbox, kind):
     assert run("track", kind, *CUSTOMER).code == 0
@@ -149,6 +166,14 @@ def test_another_amount_for_the_same_order_is_told(run, sandbox, outbox_path, op
     assert {d["status"] for d in json.loads(result.out)["destinations"].values()} == {expected}
 
 
+@pytest.mark.parametrize("options", [(), ("--no-wait",)])
+def test_a_value_that_is_left_out_is_logged(run, sandbox, outbox_path, caplog, options):
+    run(*SALE, *CUSTOMER, *BROWSER, "--set", "ip_address=10.0.0.7", *options)
+
+    (record,) = caplog.records
+    assert "private IP addresses" in record.getMessage()
+
+
 def test_the_same_order_again_contradicts_nothing(run, sandbox, outbox_path, caplog):
     run(*SALE, *CUSTOMER, *BROWSER)
 
@@ -167,6 +192,8 @@ def test_the_same_order_again_contradicts_nothing(run, sandbox, outbox_path, cap
         (("lead", "--timestamp", "2026-01-01T00:00:00"), "timestamp needs a time zone"),
         (("lead", "--set", "colour=red"), "colour is not a field of Conversion"),
         (("lead", "--set", "customer.mail=x"), "customer.mail is not a field of Customer"),
+        (("lead", "--set", "customer=x"), "--set customer needs an entry: customer.NAME=VALUE"),
+        (("lead", "--set", "sub_ids=x"), "--set sub_ids needs an entry: sub_ids.NAME=VALUE"),
         (("lead", "--set", "nonsense"), "--set needs NAME=VALUE"),
         (("lead", "--set", "=x"), "--set needs NAME=VALUE"),
     ],

@@ -111,6 +111,32 @@ async def test_cells_that_a_spreadsheet_would_run_are_defused(first: str, tmp_pa
     assert (row[5], row[6]) == ("'" + text, "1-1")
 
 
+INVISIBLE = ["", " ", "\u3000", "\xa0", "\u200b", "\ufeff", "\x00", "\t", "\r\n", "\xad \u200e"]
+
+
+@pytest.mark.parametrize("sign", "=+-@＝＋－＠﹦﹢﹣﹫⁼⁺⁻−")
+async def test_full_width_and_hidden_formulas_are_defused(sign: str, tmp_path: Path):
+    texts = [f"{before}{sign}1+1" for before in INVISIBLE]
+    recorded = [
+        RecordedConversion(conversion_type=ConversionType.LEAD, source=text) for text in texts
+    ]
+
+    await export(source(*recorded), tmp_path / "out.csv")
+
+    _, *rows = await rows_of(tmp_path / "out.csv")
+    assert [row[5] for row in rows] == [f"'{text}" for text in texts]
+
+
+async def test_signs_within_a_cell_are_no_formula(tmp_path: Path):
+    texts = ["1=1", "a＝b", "'=1", "(=1)", "é=1", "x\t=1", "王＠家", "spring sale"]
+    conversions = [Conversion.lead(source=text) for text in texts]
+
+    await export(source(*conversions), tmp_path / "out.csv")
+
+    _, *rows = await rows_of(tmp_path / "out.csv")
+    assert [row[5] for row in rows] == [conversion.source for conversion in conversions]
+
+
 async def test_separators_and_lines_in_a_cell_stay_in_it(tmp_path: Path):
     text = 'a,"b";é 🏳️‍🌈'
 

@@ -138,7 +138,9 @@ def test_a_service_that_throttles_is_not_down(flow):
     assert not flow.failures
 
 
-@pytest.mark.parametrize(("asked", "pause"), [(5.0, 5.0), (1e9, 100.0)])
+@pytest.mark.parametrize(
+    ("asked", "pause"), [(5.0, 5.0), (1e5, 100.0), (1e308, 100.0), (math.inf, 100.0)]
+)
 def test_a_throttled_lane_pauses_as_asked_within_reason(flow, asked, pause):
     flow.throttle("slow down", asked)
 

@@ -95,6 +95,12 @@ def test_a_longer_request_counts(batch):
     assert calls_within(throttled(60.0), batch=batch) <= 61
 
 
+@pytest.mark.parametrize("after", [1e6, 1e308, math.inf])
+def test_a_destination_that_asks_to_wait_for_years_is_asked_again(after):
+    # Every five minutes. Its conversions are delivered soon after it works again.
+    assert 11 <= calls_within(throttled(after)) <= 13
+
+
 def test_a_destination_that_is_unavailable_gets_no_more():
     assert calls_within(unavailable) < 400
 

@@ -1,3 +1,6 @@
+import math
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +47,12 @@ def test_a_retry_is_due_within_the_growing_wait():
 
 def test_the_servers_hint_wins_up_to_the_cap():
     assert rule(Outcome.retry("locked", after=100.0)).due == NOW + 100
-    assert rule(Outcome.retry("locked", after=1e9)).due == NOW + 600
+    assert rule(Outcome.retry("locked", after=5_000.0)).due == NOW + 600
+
+
+@pytest.mark.parametrize("absurd", [1e6, 1e308, math.inf])
+def test_a_hint_of_more_than_a_week_is_a_mistake(absurd):
+    assert rule(Outcome.retry("locked", after=absurd)).due == NOW + SETTINGS.hold_probe
 
 
 def test_the_last_attempt_makes_an_entry_dead_with_the_last_reason():

@@ -102,7 +102,9 @@ def test_everything_is_delivered_when_the_service_is_itself_again(
     run_virtual(scenario)
 
 
-@pytest.mark.parametrize("refusal", ["an empty object", "Meta's 100", "a page"])
+@pytest.mark.parametrize(
+    "refusal", ["an empty object", "Meta's 100", "a page", "a firewall's page"]
+)
 @pytest.mark.parametrize("name", SINKS)
 def test_one_refused_conversion_stops_no_other(name: str, refusal: str) -> None:
     def respond(request: httpx.Request) -> httpx.Response:

@@ -412,11 +412,13 @@ class Count:
 
 
 Integral.register(Count)
-Flag = type("bool_", (), {"__bool__": lambda _: True})
+Flag = type("bool_", (), {"__bool__": lambda _: True})  # of numpy 1
+NewFlag = type("bool", (), {"__bool__": lambda _: True})  # of numpy 2
 
 
-def test_numbers_of_other_libraries_and_uuids_are_those_of_python():
-    values = {"a": Count(), "b": Fraction(1, 2), "c": Flag(), "d": UUID(int=7), "e": [Count()]}
+@pytest.mark.parametrize("flag", [Flag(), NewFlag()])
+def test_numbers_of_other_libraries_and_uuids_are_those_of_python(flag: Any):
+    values = {"a": Count(), "b": Fraction(1, 2), "c": flag, "d": UUID(int=7), "e": [Count()]}
     conversion = Conversion.lead(custom_data=values, sub_ids=dict(list(values.items())[:4]))
 
     assert conversion.custom_data == {"a": 3, "b": 0.5, "c": True, "d": str(UUID(int=7)), "e": [3]}
@@ -424,7 +426,7 @@ def test_numbers_of_other_libraries_and_uuids_are_those_of_python():
     assert type(conversion.custom_data["a"]) is int
 
 
-@pytest.mark.parametrize("field", ["customer", "items", "meta"])
+@pytest.mark.parametrize("field", ["customer", "items", "meta", "sub_ids", "custom_data"])
 @pytest.mark.parametrize("gap", [None, float("nan"), "", type("NAType", (), {})()], ids=repr)
 def test_a_gap_in_a_data_frame_is_no_object(field: str, gap: Any):
     assert not getattr(Conversion.lead(**{field: gap}), field)
@@ -445,7 +447,7 @@ def test_a_gap_in_a_data_frame_is_no_object(field: str, gap: Any):
         ({"\ud800": 1}, "custom_data contains an unpaired surrogate"),
         ({"a": {1: 2}}, "custom_data.a must have text keys only"),
         ([("a", 1)], "custom_data must be a mapping, got list"),
-        ("", "custom_data must be a mapping, got str"),
+        ("a", "custom_data must be a mapping, got str"),
     ],
 )
 def test_values_that_json_cannot_hold_are_refused_with_their_path(value: Any, words: str):

@@ -37,9 +37,17 @@ class Url:
         return "https://shop.example.com/?fbclid=AbC"
 
 
+# numpy is no dependency of the tests: its types are known by their names.
+NumpyFlag = type("bool", (), {"__str__": lambda _: "True"})
+NumpyNaT = type(
+    "datetime64", (), {"__str__": lambda _: "NaT", "__ne__": lambda *_: True, "__hash__": None}
+)
+
+
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize(
-    "value", [Hostile(), object(), True, [], {"a": 1}, 1.5, float("inf"), 2**7000]
+    "value",
+    [Hostile(), object(), True, [], {"a": 1}, 1.5, float("inf"), 2**7000, NumpyFlag(), NumpyNaT()],
 )
 def test_a_value_of_a_wrong_type_is_left_out(reader: Any, value: Any):
     assert reader(value) is None
@@ -57,7 +65,8 @@ def test_text_loses_control_characters_and_is_cut():
     assert visitor_text(" Mozilla\r\n/5.0\x00\ud800 ") == "Mozilla/5.0"
     assert visitor_text("x" * 5000) == "x" * 4096
     assert visitor_text("é🏳️\u200d🌈") == "é🏳️\u200d🌈"
-    assert visitor_text(b"Mozilla/5.0") == "Mozilla/5.0"  # type: ignore[arg-type]
+    for header in (b"Mozilla/5.0", bytearray(b"Mozilla/5.0"), memoryview(b"Mozilla/5.0")):
+        assert visitor_text(header) == "Mozilla/5.0"  # type: ignore[arg-type]
 
 
 def test_a_long_url_is_cut_between_parameters():
@@ -102,6 +111,7 @@ def test_a_name_loses_control_characters():
         IPv6Address("::ffff:203.0.113.5"),
         b"203.0.113.5",
         *("203.0.113.5/32", "64:ff9b::203.0.113.5", "203.0.113.5|70.41.3.18"),
+        *("(203.0.113.5)", "<203.0.113.5>", "203.0.113.5 (proxy)"),
         *("203.0.113.5\0", "\ufeff203.0.113.5\u200b", "\u200e203.0.113.5"),
         ["10.0.0.1", None, "203.0.113.5"],
     ],

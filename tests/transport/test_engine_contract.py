@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import traceback
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
@@ -222,6 +223,15 @@ class EngineContract:
         async def compressed(connection: ServerConnection, head: bytes, body: bytes) -> None:
             content = gzip.compress(b"[1]")
             await connection.send(response_bytes(content, 200, "Content-Encoding: gzip"))
+
+        async with self.running(compressed) as (engine, server):
+            assert (await engine.exchange(_request(server))).content == b"[1]"
+
+    async def test_a_body_that_was_compressed_twice_may_have_two_headers(self) -> None:
+        async def compressed(connection: ServerConnection, head: bytes, body: bytes) -> None:
+            content = gzip.compress(zlib.compress(b"[1]"))
+            codings = ("Content-Encoding: deflate", "Content-Encoding: gzip")
+            await connection.send(response_bytes(content, 200, *codings))
 
         async with self.running(compressed) as (engine, server):
             assert (await engine.exchange(_request(server))).content == b"[1]"

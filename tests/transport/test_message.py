@@ -145,6 +145,16 @@ def test_a_date_is_compared_with_the_present_by_default():
     assert seconds > 1e9
 
 
+def test_a_date_is_compared_with_the_servers_own():
+    headers = {
+        "retry-after": "Thu, 01 Jan 2026 12:00:30 GMT",
+        "date": "Thu, 01 Jan 2026 12:00:00 GMT",
+    }
+
+    assert parse_retry_after(headers) == 30.0
+    assert parse_retry_after(headers | {"date": "soon"}) == 0.0
+
+
 # Lenient JSON
 
 LENIENT = [
@@ -156,6 +166,9 @@ LENIENT = [
     (b'"\xed\xa0\xbd"', "\ufffd"),
     (b"NaN", nan),
     (b"[Infinity, -Infinity, 1e999]", [inf, -inf, inf]),
+    (b'"caf\xe9 in Latin-1"', "caf\ufffd in Latin-1"),
+    (b'"a\x01\tb"', "a\x01\tb"),
+    (b'"a\tb\\ud83d"', "a\tb\ufffd"),
 ]
 
 
@@ -169,6 +182,13 @@ async def test_a_broken_value_spoils_no_other(value: bytes, expected: Any):
 
         assert repr(body["data"][:2]) == repr([1, {"x": expected}])
         assert repr(body["more"]) == repr({"x": expected})
+
+
+@pytest.mark.asyncio
+async def test_a_byte_order_mark_is_ignored():
+    for filling in ("", FILLING):
+        document = {"data": [filling]}
+        assert await read_json(response(b"\xef\xbb\xbf" + big(document))) == document
 
 
 def test_an_object_with_a_broken_value_is_read():

@@ -291,10 +291,11 @@ def test_no_command_shows_a_quoted_secret(
             for name in ("ANYTRACK", "META", "HUBSPOT"):
                 monkeypatch.setenv(f"{name}_BASE_URL", server.url)
             result = CliRunner().invoke(app, command)
-            dead = CliRunner().invoke(app, ("outbox", "dead", "--json"))
+            dead = CliRunner().invoke(app, ("outbox", "dead-letters", "--json"))
 
     shown = result.output + dead.output + repr(result.exception)
     assert server.requests
+    assert "dead-letters" not in dead.output  # the command exists
     assert not [secret for secret in CREDENTIALS if leaks(shown, secret)]
 
 

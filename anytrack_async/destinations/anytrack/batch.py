@@ -230,10 +230,17 @@ class BatchSender:
 
     async def _send(self, conversion: Conversion) -> Outcome | None:
         try:
+            content = encode(conversion)
+        except TypeError as exc:
+            # Somebody changed its custom_data; one such conversion must not fail its batch.
+            return Outcome.rejected(
+                f"cannot be written as JSON: {type(exc).__name__}; check its custom_data"
+            )
+        try:
             response = await self._session.send(
                 "POST",
                 "conversions",
-                content=encode(conversion),
+                content=content,
                 headers={"Idempotency-Key": idempotency_key(conversion.event_id)},
             )
             return read_outcome(response, self._report_unusual)

@@ -145,6 +145,8 @@ def read_outcome(
     # A 409 that names AnyTrack's id means that AnyTrack already has the conversion.
     if response.status == 409 and remote_id:
         return Outcome.delivered(remote_id)
+    if response.status == 409 and body and confirms(response, _OWN_FIELDS):
+        return _read_other_words(response, body, report_unusual)  # {"status": "duplicate"}
     return _read_failure(response, body, report_unusual)
 
 

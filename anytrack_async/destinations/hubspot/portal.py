@@ -14,7 +14,7 @@ from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.hubspot.oauth import Credentials
 from anytrack_async.destinations.hubspot.problem import SERVICE, HubSpotError, Problem, ProblemKind
 from anytrack_async.destinations.hubspot.rate_limit import RateLimiter, reported_limits
-from anytrack_async.destinations.hubspot.responses import read_problem
+from anytrack_async.destinations.hubspot.responses import is_page, read_problem
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.errors import DecodeError, TransportError
 from anytrack_async.transport.message import Response, Transport
@@ -53,6 +53,7 @@ class Portal:
         self.rate_limiter = RateLimiter(lambda: self.credentials.identity, settings)
         self.zone: tzinfo | None = settings.time_zone
         self.confirmations = Confirmations(SERVICE)
+        self._has_accepted = False
 
     async def write(self, path: Path, inputs: Sequence[Any], *, counted: bool = True) -> Response:
         """Send one batch and return the response, a 2xx.
@@ -65,7 +66,17 @@ class Portal:
         Raises:
             HubSpotError: there was no response, or no 2xx.
         """
-        return await self.call("POST", path, orjson.dumps({"inputs": inputs}), counted=counted)
+        content = orjson.dumps({"inputs": inputs})
+        try:
+            return await self.call("POST", path, content, counted=counted)
+        except HubSpotError as exc:
+            # A firewall may refuse one input for its content; if it refuses a single input and
+            # nothing was accepted before, it probably refuses everything.
+            may_be_one_input = self._has_accepted or len(inputs) > 1
+            if may_be_one_input and is_page(exc.problem.status or 0, exc.content):
+                problem = attrs.evolve(exc.problem, kind=ProblemKind.INCONCLUSIVE)
+                raise HubSpotError(problem, exc.content) from exc
+            raise
 
     async def call(
         self, method: str, path: Path, content: bytes | None = None, *, counted: bool = True
@@ -82,6 +93,7 @@ class Portal:
         if response.status == 401 and (renewed := await self.credentials.renew(token)):
             response = await self._send(renewed, method, path, content, counted)
         if response.success:
+            self._has_accepted = True
             return response
         raise HubSpotError(self._problem(response), response.content)
 

@@ -30,6 +30,9 @@ _LATENCY_MARGIN = 1.02
 HubSpot counts a request when it arrives, and network latency differs between requests.
 """
 
+_LONGEST_INTERVAL = 60.0
+"""Seconds; HubSpot's is 10. A longer one would stop all requests if a header is wrong."""
+
 _SPACED_REQUESTS = 3
 """Counted requests for which a small batch is spaced; it sends two."""
 
@@ -191,11 +194,11 @@ def reported_limits(headers: Mapping[str, str]) -> tuple[int | None, int | None,
     return (
         rate_limit_header(headers, "Max"),
         rate_limit_header(headers, "Remaining"),
-        milliseconds / 1000 if milliseconds else None,
+        min(milliseconds / 1000, _LONGEST_INTERVAL) if milliseconds else None,
     )
 
 
 def rate_limit_header(headers: Mapping[str, str], name: str) -> int | None:
     """Return the number in the header ``X-HubSpot-RateLimit-<name>``; None if there is none."""
     value = headers.get(f"x-hubspot-ratelimit-{name.lower()}", "")
-    return int(value) if value.isascii() and value.isdigit() else None
+    return int(value[:18]) if value.isascii() and value.isdigit() else None

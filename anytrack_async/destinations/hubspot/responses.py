@@ -97,11 +97,24 @@ def read_problem(
     if body is None and status not in (*_NEEDS_OPERATOR, 413):
         # HubSpot answers in JSON, so this response comes from a proxy in between.
         return attrs.evolve(problem, kind=ProblemKind.UNAVAILABLE)
+    if is_page(status, content):
+        advice = "the answer is not HubSpot's: is HubSpotSettings.base_url right, and the proxy?"
+        return _wrong_configuration(problem, advice)
     if status in _WRONG_PATH:
         # Our paths name no records, so no conversion is at fault: a setting is wrong.
         advice = "check HubSpotSettings(api_version=…, base_url=…)"
         return _wrong_configuration(problem, advice)
     return _check_setup(attrs.evolve(problem, kind=_kind(status, problem)))
+
+
+def is_page(status: int, content: bytes) -> bool:
+    """Return whether a response that refuses access is not HubSpot's, but that of a firewall.
+
+    HubSpot answers in JSON. Only a 401 without a body needs no words.
+    """
+    if status not in _NEEDS_OPERATOR or (status == 401 and not content.strip()):
+        return False
+    return _json_object(content) is None
 
 
 def read_item_error(error: Mapping[str, Any]) -> Problem:
@@ -190,7 +203,7 @@ def _wait(
     return attrs.evolve(
         problem,
         kind=ProblemKind.THROTTLED,
-        retry_after=min(seconds, _DAY + _HOUR),  # a day of a clock change has 25 hours
+        retry_after=min(seconds, _DAY),
         code=policy or problem.code,
     )
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ import anyio
 import orjson
 from anyio.lowlevel import checkpoint
 
+from anytrack_async.clock import steady_time
 from anytrack_async.destinations.meta.event import to_events
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.user_data import Weaknesses
@@ -277,7 +277,7 @@ class Encoder:
         """
         chunks: list[Chunk] = []
         async with self._lock:
-            now = time.time()
+            now = steady_time()
             for start in range(0, len(batch), SLICE):
                 if start and start % EVENTS_PER_TURN == 0:
                     await checkpoint()

@@ -133,6 +133,8 @@ def hashed_phones(column: Column) -> Hashes:
 
 def hashed_names(column: Column) -> Hashes:
     """Return `hashed_all` of each row's first or last names; customers share them."""
+    if not any(column):
+        return [()] * len(column)
     return [
         [name]
         if len(values) == 1 and (name := _hashed_name(values[0]))

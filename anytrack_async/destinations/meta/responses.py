@@ -114,7 +114,10 @@ def outcome_of_request(
 def _refused(response: Response, sent: int, throttled: int) -> Outcome:
     error = GraphError.from_response(response)
     reason = f"Meta: {error}"
-    match error.action:
+    action = error.action
+    if action is Action.RETRY and response.status in _BUSY_STATUSES and response.retry_after:
+        action = Action.WAIT  # the page of a gateway may ask to wait too
+    match action:
         case Action.WAIT:
             raise Throttled(reason, after=_wait(response, throttled), code=error.id)
         case Action.NEEDS_OPERATOR:
@@ -123,7 +126,7 @@ def _refused(response: Response, sent: int, throttled: int) -> Outcome:
             raise Unavailable(reason, code=error.id)
     if sent > 1:
         raise BatchRejected(reason, code=error.id)
-    if error.action is Action.SPLIT:
+    if action is Action.SPLIT:
         raise Inconclusive(reason, code=error.id)
     return Outcome.rejected(reason, code=error.id)
 
@@ -268,6 +271,7 @@ class GraphError:
         return f"{' — '.join(distinct) or 'no reason given'} ({', '.join(details)})"
 
 
+_BUSY_STATUSES = (429, 503)
 _NO_SUCH_PATH = frozenset((404, 405, 410))
 _BY_STATUS = {
     **dict.fromkeys((401, 403, *_NO_SUCH_PATH), Action.NEEDS_OPERATOR),

@@ -28,7 +28,7 @@ from anytrack_async.destinations.meta.hashing import (
 from anytrack_async.destinations.meta.normalise import DIGEST, is_digest, without_marker
 from anytrack_async.destinations.meta.regions import country_code, phone_with_region
 from anytrack_async.destinations.meta.settings import MetaSettings
-from anytrack_async.errors import ConfigurationError
+from anytrack_async.errors import ConfigurationError, InvalidArgumentError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import UNUSABLE, Customer
 from anytrack_async.models.meta import MetaUserData
@@ -358,14 +358,17 @@ def fbc(fbclid: str, seen_at: datetime, *, index: int = 1) -> str:
             bare host or address, 2 ``www.example.com``.
 
     Raises:
-        ValueError: no usable click id, or a time without zone or before 1970.
+        InvalidArgumentError: no usable click id, or a time without zone or before 1970.
 
     Source: Meta: Conversions API, fbp and fbc parameters.
     """
+    arguments: Any = fbclid, seen_at
+    if not all(map(isinstance, arguments, (str, datetime))):
+        raise InvalidArgumentError("fbclid and seen_at", "must be text and a datetime")
     if not _PAYLOAD.fullmatch(fbclid) or fbclid.isspace():
-        raise ValueError(f"not an fbclid: {fbclid!r}")
+        raise InvalidArgumentError("fbclid", "is not a click id")
     if seen_at.tzinfo is None or seen_at < _EPOCH:
-        raise ValueError(f"seen_at needs a time zone and a date from 1970 on, got {seen_at!r}")
+        raise InvalidArgumentError("seen_at", "needs a time zone and a date from 1970 on")
     return f"fb.{index}.{(seen_at - _EPOCH) // _MILLISECOND}.{fbclid}"
 
 

@@ -39,7 +39,7 @@ class FailedConversion:
     Attributes:
         failure: the latest failure.
         lease_id: the lease it is in; 0 for none.
-        failed_at: when it was settled as failed, unix seconds.
+        failed_at: when it was settled as failed: the date, unix seconds.
     """
 
     failure: FailedEntry

@@ -8,8 +8,15 @@ from itertools import count
 
 from anyio.lowlevel import checkpoint
 
+from anytrack_async.clock import steady_time
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
+from anytrack_async.outbox.arguments import (
+    check_destination,
+    check_event_ids,
+    check_number,
+    check_seconds,
+)
 from anytrack_async.outbox.base import (
     AppendResult,
     Claim,
@@ -39,17 +46,22 @@ class MemoryOutbox:
     Args:
         capacity: how many conversions may wait for each destination.
         remember_ids: how many ids of delivered conversions are remembered at most.
-        clock: returns unix seconds.
+        clock: returns unix seconds and must not go back. The default does not leap either when the
+            date of the machine is set.
+
+    Attributes:
+        now: the clock; see `KeepsTime`.
     """
 
     def __init__(
         self,
         capacity: int = 10_000,
         remember_ids: int = 10_000,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = steady_time,
     ) -> None:
         self._capacity = capacity
-        self._clock = clock
+        self._clock = self.now = clock
+        self._date = time.time if clock is steady_time else clock
         self._log = MemoryLog(remember_ids)
         self._destinations: dict[str, DestinationProgress] = {}
         self._lease_ids = count(1)
@@ -109,12 +121,12 @@ class MemoryOutbox:
     async def forget(self, destination: str) -> None:
         """Remove a destination with its backlog, retries and dead letters."""
         self._check_open()
-        if progress := self._destinations.pop(destination, None):
+        if progress := self._destinations.pop(check_destination(destination), None):
             self._mark_reclaimable(progress.exceptions)
 
     def _progress(self, destination: str) -> DestinationProgress:
         self._check_open()
-        progress = self._destinations.get(destination)
+        progress = self._destinations.get(check_destination(destination))
         if progress is None:
             raise unknown_destination_error(destination)
         return progress
@@ -208,7 +220,8 @@ class MemoryOutbox:
         failures = last_failures(claim, failed)
         if progress := self._leased(claim):
             now = self._clock()
-            if retries := progress.settle(claim.lease_id, failures, now):
+            failed_at = self._date() if failures else now
+            if retries := progress.settle(claim.lease_id, failures, failed_at):
                 self._mark_reclaimable(retries)
             if self._droppable() >= _DROPPED_PER_STEP:
                 # Memory stays bounded even if `prune` is never called, and dropping is cheap while
@@ -233,7 +246,7 @@ class MemoryOutbox:
     async def reports(self, event_ids: Sequence[str]) -> Mapping[str, Report]:
         """Return event id → outcomes at its destinations; see `Outbox.reports`."""
         self._check_open()
-        records = {event_id: self._log.find(event_id) for event_id in event_ids}
+        records = {event_id: self._log.find(event_id) for event_id in check_event_ids(event_ids)}
         return {
             event_id: reports.report(event_id, record, self._log, self._destinations)
             for event_id, record in records.items()
@@ -242,7 +255,8 @@ class MemoryOutbox:
 
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
         """Return ids of events neither delivered to *destination* nor dead, in log order."""
-        return reports.undelivered(self._log, destination, self._progress(destination), limit)
+        progress, limit = self._progress(destination), check_number("limit", limit)
+        return reports.undelivered(self._log, destination, progress, limit)
 
     async def depths(self) -> Mapping[str, Depth]:
         """Return destination → its depth."""
@@ -258,6 +272,7 @@ class MemoryOutbox:
     ) -> Sequence[DeadLetter]:
         """Return dead letters with a `seq` above *after*; see `Outbox.dead_letters`."""
         self._check_open()
+        after, limit = check_number("after", after), check_number("limit", limit)
         selected = self._destinations
         if destination is not None:
             selected = {destination: self._progress(destination)}
@@ -269,7 +284,7 @@ class MemoryOutbox:
         if event_ids is None:
             seqs = list(progress.exceptions)
         else:
-            records = map(self._log.find, event_ids)
+            records = map(self._log.find, check_event_ids(event_ids))
             # An id that is only remembered has no dead letter: that would have kept its payload.
             seqs = [record for record in records if isinstance(record, int)]
         return sum(progress.replay(seq, now) for seq in seqs)
@@ -279,6 +294,7 @@ class MemoryOutbox:
     async def prune(self, *, remember: float) -> int:
         """Drop payloads that every destination has, and old ids; see `Outbox.prune`."""
         self._check_open()
+        remember = check_seconds("remember", remember)
         dropped = self._drop(_DROPPED_PER_STEP, self._clock())
         while self._droppable():
             dropped += self._drop(_DROPPED_PER_STEP, self._clock())

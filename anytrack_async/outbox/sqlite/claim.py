@@ -363,7 +363,7 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
             ended = end_retries(sql, claim.lease_id)
             if failed:
-                add_exceptions(sql, claim.destination, failed, db.clock())
+                add_exceptions(sql, claim.destination, failed, db.clock.wall())
             count = len(claim.entries.seqs)
             if isinstance(claim, SQLiteClaim):
                 count += len(claim.unreadable)

@@ -61,7 +61,7 @@ def end_retries(sql: sqlite3.Connection, lease_id: int) -> int:
 def add_exceptions(
     sql: sqlite3.Connection, name: str, failed: Sequence[FailedEntry], now: float
 ) -> None:
-    """Insert *failed*, which failed at *now*, unix seconds."""
+    """Insert *failed*, which failed at *now*: the date, unix seconds."""
     sql.executemany(
         queries.INSERT_EXCEPTION,
         [
@@ -120,4 +120,5 @@ def close(db: Database) -> None:
     except sqlite3.Error:
         pass  # the file is full, locked or damaged: to others, this owner is dead
     finally:
+        db.reserve.delete()
         db.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -15,6 +15,12 @@ import anyio
 from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
+from anytrack_async.outbox.arguments import (
+    check_destination,
+    check_event_ids,
+    check_number,
+    check_seconds,
+)
 from anytrack_async.outbox.base import (
     AppendResult,
     Claim,
@@ -26,11 +32,15 @@ from anytrack_async.outbox.base import (
 )
 from anytrack_async.outbox.sqlite import claim as claims
 from anytrack_async.outbox.sqlite import leases, log, queries, reports
-from anytrack_async.outbox.sqlite.database import Database, outbox_error
+from anytrack_async.outbox.sqlite.clock import FileClock
+from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
+from anytrack_async.outbox.sqlite.files import Reserve
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.stored import ClaimResult, SQLiteClaim
 from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
 from anytrack_async.outbox.sqlite.verify import Verification, damaged_accounts, verify
+
+_log = logging.getLogger("anytrack_async")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -52,6 +62,13 @@ class SQLiteOutbox:
     the same time share one write to the disk. Cancelling a task ends its waiting, not the work: its
     conversions are accepted nevertheless, and appending them again is harmless.
 
+    Ages and retention are on a clock of the file, which setting the date of the machine does not
+    change. The time in which no process has the file open counts too, but one day at most each
+    time, as a longer one may be a wrong date: an outbox that is opened for a minute every week
+    remembers ids for seven times as long. A process on
+    another system than Linux that opens the file after the date was set has another time than those
+    that had it open before; restart them.
+
     A record that cannot be read becomes a dead letter of the destination that claims it, once the
     rest of its claim is settled: `depths` counts it, `reports` contains the reason and `replay`
     makes it due again. `dead_letters`, which returns conversions, can only log its event id.
@@ -59,7 +76,8 @@ class SQLiteOutbox:
     Args:
         path: the file; created if missing, readable for its owner only. Its folder must exist.
         capacity: how many conversions may wait for each destination.
-        clock: returns unix seconds; also called in the thread.
+        clock: returns unix seconds and must not go back; also called in the thread. Default: a
+            clock of the file's own, which does not leap when the date of the machine is set.
         busy_timeout: seconds to wait while another process is writing.
     """
 
@@ -68,16 +86,18 @@ class SQLiteOutbox:
         path: str | PathLike[str],
         *,
         capacity: int = 5_000_000,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         busy_timeout: float = 30.0,
     ) -> None:
         self._path = Path(path)
         self._capacity = capacity
-        self._clock = clock
+        self._clock = FileClock(clock)
         self._max_attempts = 0
         self._is_opening = False
         self._thread: OwnerThread[Database] | None = None
-        self._opening = partial(Database.open, self._path, clock=clock, busy_timeout=busy_timeout)
+        self._opening = partial(
+            Database.open, self._path, clock=self._clock, busy_timeout=busy_timeout
+        )
         self._owner_id = 0
 
     @property
@@ -99,6 +119,10 @@ class SQLiteOutbox:
     def capacity(self) -> int:
         """How many conversions may wait for each destination."""
         return self._capacity
+
+    def now(self) -> float:
+        """Return the time on the clock of the file, unix seconds; see `KeepsTime`."""
+        return self._clock()
 
     def attach(self, max_attempts: int) -> None:
         """Begin to serve a client; see `ServesOneClient`."""
@@ -127,7 +151,9 @@ class SQLiteOutbox:
             raise OutboxError("the outbox is being opened by another task: wait for that task")
         self._is_opening = True
         try:
-            thread = OwnerThread(partial(_open, self._opening, self._owner_id), leases.close)
+            thread = OwnerThread(
+                partial(_open, self._path, self._opening, self._owner_id), leases.close
+            )
             await thread.start()
         finally:
             self._is_opening = False
@@ -152,7 +178,12 @@ class SQLiteOutbox:
         """
         thread = self._open_thread()
         try:
-            return await thread.run(work, *args, **kwargs)
+            try:
+                return await thread.run(work, *args, **kwargs)
+            except sqlite3.Error as exc:
+                if not (may_need_reserve(exc) and await thread.run(_release_reserve)):
+                    raise
+                return await thread.run(work, *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
@@ -183,7 +214,7 @@ class SQLiteOutbox:
 
     async def forget(self, destination: str) -> None:
         """Remove a destination with its backlog, retries and dead letters."""
-        await self._run(_forget, destination)
+        await self._run(_forget, check_destination(destination))
 
     # From append to settle
 
@@ -211,6 +242,17 @@ class SQLiteOutbox:
         return claim
 
     async def _claim(self, destination: str, limit: int, lease: float) -> Claim:
+        try:
+            try:
+                return await self._claim_once(destination, limit, lease)
+            except sqlite3.Error as exc:
+                if not (may_need_reserve(exc) and await self._run(_release_reserve)):
+                    raise
+                return await self._claim_once(destination, limit, lease)
+        except (sqlite3.Error, OSError) as exc:
+            raise outbox_error(exc, self._path) from exc
+
+    async def _claim_once(self, destination: str, limit: int, lease: float) -> Claim:
         thread = self._open_thread()
         job = thread.submit(claims.claim, destination, limit, lease, self._max_attempts)
         try:
@@ -219,8 +261,6 @@ class SQLiteOutbox:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _SHIELDED_FOR):
                 return await self._claim_of(job, destination)
             return await self._claim_of(job, destination)
-        except (sqlite3.Error, OSError) as exc:
-            raise outbox_error(exc, self._path) from exc
         except (TypeError, ValueError) as exc:  # a column has a value of the wrong type
             raise DamagedOutboxError(
                 f"outbox file {self._path}: a value in it has the wrong type; `anytrack outbox "
@@ -257,6 +297,7 @@ class SQLiteOutbox:
     async def reports(self, event_ids: Sequence[str]) -> Mapping[str, Report]:
         """Return event id → outcomes at its destinations; see `Outbox.reports`."""
         by_event_id: dict[str, Report] = {}
+        event_ids = check_event_ids(event_ids)
         for start in range(0, len(event_ids), _REPORTS_PER_STEP):
             part = event_ids[start : start + _REPORTS_PER_STEP]
             by_event_id |= await self._run(reports.reports, part)
@@ -264,7 +305,8 @@ class SQLiteOutbox:
 
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
         """Return ids of events neither delivered to *destination* nor dead, in log order."""
-        return await self._run(reports.undelivered, destination, limit)
+        name, limit = check_destination(destination), check_number("limit", limit)
+        return await self._run(reports.undelivered, name, limit)
 
     async def depths(self) -> Mapping[str, Depth]:
         """Return destination → its depth."""
@@ -275,6 +317,9 @@ class SQLiteOutbox:
     ) -> Sequence[DeadLetter]:
         """Return dead letters with a `seq` above *after*; see `Outbox.dead_letters`."""
         page: list[DeadLetter] = []
+        after, limit = check_number("after", after), check_number("limit", limit)
+        if destination is not None:
+            check_destination(destination)
         while len(page) < limit:  # an unreadable one leaves a gap, which the next ones fill
             stored = await self._run(reports.dead_letters, destination, after, limit - len(page))
             if not stored:
@@ -285,8 +330,9 @@ class SQLiteOutbox:
 
     async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
         """Make dead letters due now with 0 attempts; return how many."""
+        check_destination(destination)
         if event_ids is not None:
-            return await self._run(reports.replay, destination, event_ids)
+            return await self._run(reports.replay, destination, check_event_ids(event_ids))
         return await self._run_steps(reports.replay_all, destination)
 
     async def verify(self) -> Verification:
@@ -300,10 +346,14 @@ class SQLiteOutbox:
 
     async def prune(self, *, remember: float) -> int:
         """Drop payloads that every destination has, and old ids; see `Outbox.prune`."""
+        remember = check_seconds("remember", remember)
         dropped = await self._run_steps(log.drop_reclaimable)
         dropped += await self._run_steps(log.drop_payloads)
         await self._run_steps(log.forget_ids, remember)
-        await self._run(Database.checkpoint)  # what was dropped is still in the write-ahead log
+        await self._run_steps(log.shrink)
+        await self._run(
+            Database.checkpoint, at_once=dropped > 0
+        )  # what was dropped is still in the write-ahead log
         return dropped
 
 
@@ -316,7 +366,29 @@ def _connect_thread(db: Database, may_wait: Callable[[], bool]) -> int:
     return db.owner.id
 
 
-def _open(opening: Callable[[], Database], previous_owner: int) -> Database:
+def _release_reserve(db: Database) -> bool:
+    """Free the reserve for the lanes; False if it is used up."""
+    is_released = db.reserve.release()
+    if is_released:
+        _log.error(
+            "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
+            "there is space"
+        )
+    return is_released
+
+
+def _open(path: Path, opening: Callable[[], Database], previous_owner: int) -> Database:
+    try:
+        return _open_once(opening, previous_owner)
+    except OutboxError as exc:
+        is_full = isinstance(exc.__cause__, Exception) and may_need_reserve(exc.__cause__)
+        if not is_full:
+            raise
+        Reserve(path.absolute()).release()
+        return _open_once(opening, previous_owner)
+
+
+def _open_once(opening: Callable[[], Database], previous_owner: int) -> Database:
     db = opening()
     try:
         leases.register_owner(db, previous_owner)

@@ -25,6 +25,9 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
   leases that ended without a result; conversions that lost two are isolated.
 * ``exception``: single conversions behind a cursor that wait for a retry, or are dead letters
   (``due`` is NULL).
+* ``clock``: the clock of the file, see `clock.FileClock`: the monotonic clock of the boot with the
+  id ``boot`` plus ``clock_offset``; ``seen`` is the latest recorded time. All moments in the file
+  are on this clock, except ``exception.at``, which is the date.
 * ``pruned``: the position up to which payloads have been dropped.
 * ``loose``: the reclaimable positions. These were already pruned past, but an exception kept their
   payload, which can be dropped now.
@@ -38,6 +41,11 @@ FORMAT_VERSION = 2
 
 ISOLATED_AFTER = 2
 """Lost leases after which a conversion may end the process that sends it."""
+
+_CLOCK = """
+CREATE TABLE clock (boot TEXT NOT NULL, clock_offset REAL NOT NULL, seen REAL);
+INSERT INTO clock VALUES ('', 0, NULL);
+"""
 
 # Conversions that may be claimed together, and isolated ones, each in the order of their due times.
 _SPAN_INDEXES = f"""
@@ -116,6 +124,7 @@ CREATE INDEX exception_lease ON exception(lease) WHERE lease <> 0;
 CREATE TABLE loose (seq INTEGER PRIMARY KEY);
 CREATE TABLE pruned (upto INTEGER NOT NULL);
 INSERT INTO pruned VALUES (0);
+{_CLOCK}
 """  # noqa: S608
 
 # Format version → the statements that make a file of that version one of the next. A process with
@@ -137,6 +146,7 @@ ALTER TABLE span ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE exception ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
 DROP INDEX exception_due;
 {_RETRY_INDEXES}
+{_CLOCK}
 """,  # noqa: S608
 }
 
@@ -417,6 +427,34 @@ SPAN_DEPTHS = """SELECT coalesce(sum(size) FILTER (WHERE until > ?1), 0),
 LEASED_RETRY_COUNT = """SELECT count(*) FROM lease JOIN exception ON exception.lease = lease.id
     WHERE lease.destination = ? AND until > ? AND exception.lease <> 0"""
 
+# The clock
+
+# The boot that the offset belongs to, the offset, and the latest time that was recorded.
+CLOCK = "SELECT boot, clock_offset, seen FROM clock"
+
+# When the newest conversion was accepted or dropped; NULL for an empty log.
+NEWEST_MOMENT = "SELECT (SELECT at FROM log WHERE seq = (SELECT max(seq) FROM log))"
+
+# Continue the clock in this boot.
+SET_CLOCK = "UPDATE clock SET boot = ?, clock_offset = ?, seen = ?"
+
+# Record the time, unless another process has recorded a later one.
+RECORD_TIME = "UPDATE clock SET seen = ?1 WHERE seen < ?1"
+
+# Let moments later than ?2 be now, ?1: they were written when the date was wrong. The lease of an
+# owner ends when the owner dies, whatever time it was given.
+LIMIT_MOMENTS = tuple(
+    f"""UPDATE {table} SET {column} = ?1 WHERE {column} > ?2
+    AND destination IN (SELECT name FROM destination){condition}"""  # noqa: S608
+    for table, column, condition in (
+        ("lease", "until", " AND owner = 0"),
+        ("span", "due", f" AND lease = 0 AND lost < {ISOLATED_AFTER}"),
+        ("span", "due", f" AND lease = 0 AND lost >= {ISOLATED_AFTER}"),
+        ("exception", "due", f" AND due IS NOT NULL AND lease = 0 AND lost < {ISOLATED_AFTER}"),
+        ("exception", "due", f" AND due IS NOT NULL AND lease = 0 AND lost >= {ISOLATED_AFTER}"),
+    )
+)
+
 # Retention
 
 # The position up to which payloads have been dropped.
@@ -431,6 +469,11 @@ SETTLED_UPTO = """SELECT coalesce(min(min(cursor, coalesce(
 
 # What is left of a row without its payload, for the time ?1.
 _WITHOUT_PAYLOAD = f"payload = NULL, digest = x'', summary = {_SUMMARY}, at = ?1"
+
+# The last of the positions from ?1 to ?2 up to which payloads have at most ?3 bytes; at least one.
+END_OF_PAYLOADS = """SELECT coalesce(max(seq), ?2) FROM (SELECT seq,
+    sum(length(payload)) OVER (ORDER BY seq) - length(payload) AS before
+    FROM log WHERE seq > ?1 AND seq <= ?2) WHERE coalesce(before, 0) <= ?3"""
 
 # Drop the payloads between two positions, except those that an exception still needs.
 DROP_PAYLOADS = f"""UPDATE log SET {_WITHOUT_PAYLOAD} WHERE seq > ?2 AND seq <= ?3

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from anytrack_async.errors import OutboxError
+from anytrack_async.errors import InvalidArgumentError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import DeadLetter, Depth, Outbox
 from anytrack_async.testing.outbox_rules.base import (
@@ -25,6 +26,8 @@ from anytrack_async.testing.outbox_rules.base import (
     sale,
     sales,
 )
+
+HUGE = pytest.param(10**5000, id="huge")
 
 
 async def _outcomes(outbox: Outbox, order: int) -> dict[str, tuple[Status, int]]:
@@ -298,3 +301,42 @@ class ReportRules(Rules):
             await outbox.replay("gamma")
         with pytest.raises(OutboxError, match="gamma"):
             await outbox.replay("gamma", ["sale:1"])
+
+    # Arguments
+
+    @pytest.mark.parametrize("event_id", ["\ud800", HUGE, b"sale:1", None])
+    async def test_what_is_no_event_id_is_refused(self, outbox: Outbox, event_id: Any) -> None:
+        for call in (outbox.reports([event_id]), outbox.replay("alpha", [event_id])):
+            with pytest.raises(InvalidArgumentError, match="event_ids must be"):
+                await call
+
+    @pytest.mark.parametrize("name", ["\ud800", HUGE, b"alpha"])
+    async def test_what_is_no_name_is_no_destination(self, outbox: Outbox, name: Any) -> None:
+        calls = (
+            outbox.undelivered(name),
+            outbox.dead_letters(name),
+            outbox.replay(name),
+            outbox.replay(name, ["sale:1"]),
+        )
+        for call in calls:
+            with pytest.raises(OutboxError, match="has no destination"):
+                await call
+
+    @pytest.mark.parametrize("number", [2**63, HUGE, -1, 1.5, "1", None])
+    async def test_what_is_no_number_is_refused(self, outbox: Outbox, number: Any) -> None:
+        calls = {
+            "limit": (
+                outbox.undelivered("alpha", limit=number),
+                outbox.dead_letters(limit=number),
+            ),
+            "after": (outbox.dead_letters(after=number),),
+        }
+        for argument in calls:
+            for call in calls[argument]:
+                with pytest.raises(InvalidArgumentError, match=rf"^{argument} must be"):
+                    await call
+
+    @pytest.mark.parametrize("seconds", [HUGE, -1, float("nan"), "1", None])
+    async def test_what_is_no_time_is_refused(self, outbox: Outbox, seconds: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match=r"^remember must be"):
+            await outbox.prune(remember=seconds)

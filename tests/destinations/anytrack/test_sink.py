@@ -57,6 +57,19 @@ class TestDeliver:
             f"c-o{number}" for number in range(100)
         ]
 
+    async def test_a_conversion_that_json_cannot_hold_fails_alone(self):
+        changed = sale(9)
+        changed.custom_data["added"] = object()  # type: ignore[index]
+        service = FakeService()
+        outcomes = await make_sink(service).deliver([changed, *sales(2)])
+
+        assert [outcome.status for outcome in outcomes] == [
+            Status.REJECTED,
+            *[Status.DELIVERED] * 2,
+        ]
+        assert "check its custom_data" in str(outcomes[0].error)
+        assert len(service.requests) == 2
+
     async def test_every_conversion_is_sent_once(self):
         service = FakeService()
         await make_sink(service, connections=7).deliver(sales(50))

@@ -287,3 +287,10 @@ async def test_the_token_itself_is_not_kept(hs):
 
     assert window is not None
     assert "pat-secret" not in str(list(_windows))
+
+
+@pytest.mark.parametrize("digits", [12, 300, 5_000])
+def test_an_absurd_interval_stops_requests_for_a_minute_at_most(digits):
+    headers = {"x-hubspot-ratelimit-interval-milliseconds": "9" * digits}
+
+    assert reported_limits(headers) == (None, None, 60.0)

@@ -75,6 +75,20 @@ def test_an_html_response_of_a_proxy_rejects_nothing(status, kind):
     assert read(status, content=b"<html>nope</html>").kind is kind
 
 
+@pytest.mark.parametrize(("status", "page"), [(401, b"<html>"), (402, b""), (403, b"<html>")])
+def test_a_page_that_refuses_access_asks_for_the_base_url(status, page):
+    problem = read(status, content=page)
+
+    assert (problem.kind, problem.cause) == (ProblemKind.NEEDS_OPERATOR, "configuration")
+    assert "base_url" in problem.advice
+
+
+def test_a_401_needs_no_words():
+    problem = read(401, content=b" ")
+
+    assert (problem.kind, problem.cause) == (ProblemKind.NEEDS_OPERATOR, "credentials")
+
+
 def test_a_wrong_path_names_the_settings():
     assert str(read(404, message="resource not found", correlationId="c-1")) == (
         "resource not found; check HubSpotSettings(api_version=…, base_url=…) (correlation id c-1)"

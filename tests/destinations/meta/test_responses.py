@@ -171,6 +171,16 @@ def test_throttling_waits_as_long_as_the_headers_say(headers, after):
     assert caught.value.after == after
 
 
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("content", [b"", b"<html>Busy</html>"])
+def test_a_gateway_may_ask_to_wait_too(status, content):
+    response = Response(status=status, headers={"retry-after": "7"}, content=content)
+    with pytest.raises(Throttled) as caught:
+        outcome_of_request(response, 5)
+
+    assert caught.value.after == 7
+
+
 @pytest.mark.parametrize(("throttled", "after"), [(0, 1), (1, 2), (5, 32), (6, 60), (9999, 60)])
 def test_wait_of_less_than_a_minute_doubles_from_one_second(throttled, after):
     headers = {"x-business-use-case-usage": '{"1":[{"estimated_time_to_regain_access":0}]}'}

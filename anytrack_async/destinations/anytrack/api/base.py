@@ -29,7 +29,7 @@ import anyio.to_thread
 import attrs
 
 from anytrack_async.errors import DecodeError, InvalidArgumentError, InvalidConversionError
-from anytrack_async.models.validators import utc
+from anytrack_async.models.validators import encodable, utc
 from anytrack_async.transport.session import Session
 
 DateRange: TypeAlias = tuple[date | datetime, date | datetime]
@@ -42,6 +42,7 @@ DEFAULT_LENGTH = timedelta(days=30)
 _DAY = timedelta(days=1)
 _SHORTEST_HALF = timedelta(seconds=0.5)
 _MAX_ON_LOOP = 50  # records that are read on the event loop; more would block it for too long
+_COUNT_LIMIT = 2**63
 _MAX_LOGGED = 5  # unreadable records of one list that are logged individually
 _is_loggable_id = re.compile(r"[\w.:-]{1,64}", re.ASCII).fullmatch  # an id, and no e-mail address
 _Key = TypeVar("_Key")
@@ -81,7 +82,11 @@ def text_argument(name: str, value: Any) -> str:
         raise InvalidArgumentError(name, f"must be text, got {type(value).__name__}")
     if not value or not value.strip():
         raise InvalidArgumentError(name, "must not be empty")
-    return str(value)
+    if not encodable(value):
+        raise InvalidArgumentError(
+            name, "contains an unpaired surrogate, which UTF-8 cannot encode"
+        )
+    return str.__str__(value)
 
 
 def id_argument(name: str, value: Any) -> str:
@@ -99,10 +104,12 @@ def count_argument(name: str, value: Any) -> int:
     """Return *value*, the argument called *name*.
 
     Raises:
-        InvalidArgumentError: *value* is not a whole number of at least 1.
+        InvalidArgumentError: *value* is not a whole number from 1 to 2^63 - 1.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InvalidArgumentError(name, "must be a whole number of at least 1")
+    if value >= _COUNT_LIMIT:
+        raise InvalidArgumentError(name, "must be less than 2^63")
     return int(value)
 
 
