@@ -89,7 +89,6 @@ class Lane:
         self._sink = sink
         self._shared = outbox.shared
         self._settings = settings
-        self._batch_timeout = settings.batch_timeout
         # Waits of the lane are on the monotonic clock; times in the outbox are on the outbox's own.
         self._clock = clock or time.monotonic
         self._outbox_clock = clock or (outbox.now if isinstance(outbox, KeepsTime) else time.time)
@@ -110,14 +109,11 @@ class Lane:
             clock=self._outbox_clock,
         )
         self._turn = anyio.Lock()
-        self._woken = anyio.Event()
-        self._closing = anyio.Event()
-        self._drain_deadline = 0.0
-        self._last_claim_was_full = True
-        self._last_claim_at = 0.0
-        self._crowded = crowded
+        self._woken, self._closing = anyio.Event(), anyio.Event()
+        self._drain_deadline = self._last_claim_at = 0.0
+        self._last_claim_was_full, self._is_collecting = True, False
         self._sending = self._accepted = 0  # batches in flight; conversions since the last claim
-        self._is_collecting = False
+        self._crowded = crowded
 
     @property
     def state(self) -> LaneState:
@@ -293,7 +289,7 @@ class Lane:
         return Attempt(
             self._sink,
             claim.entries.conversions,
-            timeout=self._batch_timeout,
+            timeout=self._settings.batch_timeout,
             probe_index=probe_index,
             split_failures=split_failures,
             skipped=skipped,

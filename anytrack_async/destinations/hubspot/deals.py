@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self, TypeAlias
 
 import attrs
@@ -24,14 +25,16 @@ from anytrack_async.destinations.hubspot.responses import (
     UNACCOUNTED,
     BatchResult,
     failed_inputs,
+    is_page,
     json_or_none,
     mask_values,
     read_batch_result,
     read_item_error,
 )
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
+from anytrack_async.destinations.hubspot.steps import ConfirmedInputs, Steps
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.models.outcome import Outcome
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.transport.message import Response
 
 Link: TypeAlias = tuple[str, str]
@@ -50,7 +53,10 @@ _log = logging.getLogger("anytrack_async.hubspot")
 
 
 async def write_deals(
-    portal: Portal, conversions: Sequence[Conversion], settings: HubSpotSettings
+    portal: Portal,
+    conversions: Sequence[Conversion],
+    settings: HubSpotSettings,
+    confirmed: ConfirmedInputs,
 ) -> list[Outcome]:
     """Write up to 100 conversions: contacts, then deals, then links; repeating changes nothing.
 
@@ -66,17 +72,26 @@ async def write_deals(
     # 3. link: a pair of ids for each deal that was written and has a contact, here 88.
     # If HubSpot refuses a request and names the bad inputs, the request is sent again without them.
     # If it names none, the lane halves the batch.
+    # What HubSpot has confirmed of a batch that fails is not sent again, see `Steps`.
     batch = DealBatch.build(conversions, settings)
+    steps = Steps(confirmed)
     try:
-        contacts = await upsert(portal, "contacts", list(batch.contacts.values()))
-        deals = await upsert(portal, "deals", list(batch.deals.values()))
+        await _write(portal, batch, steps, settings)
     except HubSpotError as exc:
         raise batch.signal(exc.problem) from exc
+    finally:
+        batch.end(steps)
+    return batch.in_order()
+
+
+async def _write(portal: Portal, batch: DealBatch, steps: Steps, settings: HubSpotSettings) -> None:
+    send = partial(upsert, portal)
+    contacts = await steps.upsert("contacts", list(batch.contacts.values()), send)
+    deals = await steps.upsert("deals", list(batch.deals.values()), send)
     deal_ids = _record_deals(batch, deals, settings)
     links = _record_contacts(batch, deal_ids, contacts)
     if links:
-        await _link(portal, batch, links)
-    return batch.in_order()
+        await _link(portal, batch, links, steps)
 
 
 @attrs.define(kw_only=True)
@@ -87,11 +102,13 @@ class DealBatch(BatchOutcomes):
         deals: event id → input that writes its deal.
         contacts: e-mail address → input that writes its contact.
         emails: event id → e-mail address of its contact.
+        rewritten: ids of the events whose records are to be written again by the next attempt.
     """
 
     deals: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     contacts: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     emails: dict[str, str] = attrs.field(factory=dict)
+    rewritten: set[str] = attrs.field(factory=set)
 
     @classmethod
     def build(cls, conversions: Sequence[Conversion], settings: HubSpotSettings) -> Self:
@@ -125,6 +142,19 @@ class DealBatch(BatchOutcomes):
         else:
             message = f"the deal was written but is not linked to its contact: {problem.message}"
             self.record_problem(event_id, attrs.evolve(problem, message=message))
+
+    def end(self, steps: Steps) -> None:
+        """Let the next attempt skip what HubSpot has confirmed of undelivered conversions."""
+        unfinished = {
+            event_id
+            for event_id in self.deals
+            if (outcome := self.by_event_id.get(event_id)) is None or outcome.status is Status.RETRY
+        }
+        emails = {self.emails[event_id] for event_id in unfinished if event_id in self.emails}
+        unfinished -= self.rewritten
+        emails -= {self.emails[event_id] for event_id in self.rewritten}
+        steps.end("deals", *_divide(self.deals, unfinished))
+        steps.end("contacts", *_divide(self.contacts, emails))
 
     def _add_contact(self, event_id: str, contact: dict[str, Any]) -> None:
         email = self.emails[event_id] = contact["id"]
@@ -243,16 +273,31 @@ def _record_contacts(
     return links
 
 
-async def _link(portal: Portal, batch: DealBatch, links: Mapping[str, Link]) -> None:
+async def _link(portal: Portal, batch: DealBatch, links: Mapping[str, Link], steps: Steps) -> None:
     try:
-        problems = await link(portal, list(links.values()))
-    except HubSpotError as exc:
+        problems = await steps.run(lambda: link(portal, list(links.values())))
+    except BaseException:
         for event_id in links:
             batch.by_event_id.pop(event_id, None)
-        raise batch.signal(exc.problem) from exc
+        raise
     for event_id, pair in links.items():
         if pair in problems:
-            batch.record_unlinked(event_id, problems[pair])
+            trace_ids = {event_id, batch.contacts[batch.emails[event_id]]["objectWriteTraceId"]}
+            problem = problems[pair]
+            if problem.kind in _PERMANENT_FOR_LINKS and trace_ids & steps.reused:
+                # Perhaps a record was deleted since it was confirmed: write both again.
+                problem = attrs.evolve(problem, kind=ProblemKind.RETRY_LATER)
+                batch.rewritten.add(event_id)
+            batch.record_unlinked(event_id, problem)
+
+
+def _divide(
+    inputs: Mapping[str, dict[str, Any]], unfinished: Container[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    return (
+        [item for key, item in inputs.items() if key in unfinished],
+        [item for key, item in inputs.items() if key not in unfinished],
+    )
 
 
 async def link(portal: Portal, links: Sequence[Link]) -> dict[Link, Problem]:
@@ -309,6 +354,9 @@ _LINK_UNACCOUNTED = Problem(
 def _failed_links(links: Sequence[Link], error: HubSpotError) -> dict[Link, Problem]:
     """Return the problem of each link after a failed request, or raise *error*."""
     problem = error.problem
+    if is_page(problem.status or 0, error.content):
+        # The request has ids only, so no firewall refuses it for the content of a conversion.
+        raise HubSpotError(attrs.evolve(problem, kind=ProblemKind.UNAVAILABLE)) from error
     if problem.code == "OBJECT_NOT_FOUND":  # the contact was deleted meanwhile
         problem = attrs.evolve(problem, kind=ProblemKind.REJECTED, advice="")
     if problem.kind is ProblemKind.EXISTS:

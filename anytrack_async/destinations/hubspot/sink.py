@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Self
 
 import anyio
@@ -19,6 +20,7 @@ from anytrack_async.destinations.hubspot.settings import (
     uses_standard_pipeline,
 )
 from anytrack_async.destinations.hubspot.setup import check_portal, create_properties
+from anytrack_async.destinations.hubspot.steps import ConfirmedInputs
 from anytrack_async.destinations.sink import (
     BatchRejected,
     Finding,
@@ -73,7 +75,11 @@ class HubSpotSink:
         validate_source("contact_properties", settings.contact_properties)
         self._settings = settings
         self._portal = Portal(settings, transport)
-        self._write = send_custom_events if settings.mode == "events" else write_deals
+        self._write = (
+            send_custom_events
+            if settings.mode == "events"
+            else partial(write_deals, confirmed=ConfirmedInputs())
+        )
         self._has_labels = settings.mode == "deals" and not uses_standard_pipeline(settings)
         # The settings with ids in place of labels; None until they are looked up.
         self._resolved = None if self._has_labels else settings

@@ -20,6 +20,7 @@ from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.files import (
     APPLICATION_ID,
     SUFFIXES,
+    Reserve,
     check_private,
     make_private,
 )
@@ -40,12 +41,12 @@ _WAL_RESET_BUG = "https://sqlite.org/wal.html#walresetbug"
 """A checkpoint at the same time as a commit of another connection may lose pages of it; fixed in
 SQLite 3.51.3, and in 3.50.7 and 3.44.6."""
 
-_WAL_BYTES = 8 * 2**20
+_WAL_BYTES = 4 * 2**20
 """Size of the write-ahead log at which a checkpoint moves its pages into the database."""
 
 _CHECKPOINT_SHARE = 50
-"""A checkpoint that took 20 ms is followed by the next after 1 s at the earliest, even if a reader
-prevented it. So checkpoints take at most 2 % of the time."""
+"""A checkpoint that was prevented by a reader for 20 ms is followed by the next after 1 s, so that
+waiting takes at most 2 % of the time."""
 
 
 class Database:
@@ -55,6 +56,7 @@ class Database:
         sql: the connection; outside a transaction each statement commits by itself.
         clock: unix seconds on the clock of the file.
         owner: this object among all that have the file open.
+        reserve: space on the disk for the lanes.
         may_wait: called while another process has the file locked; False ends the waiting.
         damaged: destination → why its cursor cannot be relied on.
         foreign: destination → two positions, and how many conversions between them are not
@@ -76,12 +78,14 @@ class Database:
         self.damaged: Mapping[str, str] = {}
         self.foreign: dict[str, tuple[int, int, int]] = {}
         self._path = path
+        self.reserve = Reserve(path.absolute())
         self._files = [f"{path.absolute()}{suffix}" for suffix in SUFFIXES]
         self._identities: Mapping[str, tuple[int, int]] = {}
         self._busy_timeout = busy_timeout
         self._synced = False
         self._changes_checkpointed = 0
         self._next_checkpoint = 0.0
+        self._next_forced_checkpoint = 0.0
 
     @classmethod
     def open(cls, path: Path, *, clock: FileClock, busy_timeout: float) -> Self:
@@ -96,7 +100,7 @@ class Database:
             make_private(path)
             sql = sqlite3.connect(
                 path.absolute(),
-                timeout=min(busy_timeout, _BUSY_STEP),
+                timeout=busy_timeout,
                 isolation_level=None,
                 check_same_thread=False,
                 cached_statements=256,
@@ -110,6 +114,7 @@ class Database:
                 with database.transaction(synced=True):
                     _create_or_upgrade(sql)
                     clock.start(sql)
+                sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
             except BaseException:
                 sql.close()
                 raise
@@ -154,7 +159,18 @@ class Database:
             self._check_files()
         with suppress(OSError):
             if os.stat(self._files[1]).st_size > _WAL_BYTES:  # noqa: PTH116 - it must be quick
-                self.checkpoint()
+                self.checkpoint(at_once=True)
+
+    def _checkpoint_with_reserve(self) -> bool:
+        """Empty the log; if the disk is too full for the database to grow, with the reserve."""
+        statement = "PRAGMA wal_checkpoint(TRUNCATE)"
+        try:
+            (busy, *_) = self.sql.execute(statement).fetchone()
+        except sqlite3.Error as exc:
+            if not (may_need_reserve(exc) and self.reserve.release()):
+                raise
+            (busy, *_) = self.sql.execute(statement).fetchone()
+        return not busy
 
     def _check_files(self) -> None:
         """Raise `OutboxError` if a file is no longer the one that was there at the first check.
@@ -177,21 +193,25 @@ class Database:
                     "client and open it again to start with the file that has this name now"
                 )
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, *, at_once: bool = False) -> None:
         """Move everything in the write-ahead log into the database, and empty the log.
 
         It also erases deleted and overwritten content from the log. Nothing happens if another
-        process has the file locked, or if the last checkpoint was a short time ago.
+        process has the file locked, or a short time after the last checkpoint, unless it is to be
+        done *at_once* and the last one was not prevented by a reader.
         """
         started, changes = time.monotonic(), self.sql.total_changes
-        if started < self._next_checkpoint or changes == self._changes_checkpointed:
+        not_before = self._next_forced_checkpoint if at_once else self._next_checkpoint
+        if started < not_before or (changes == self._changes_checkpointed and not at_once):
             return
+        is_done = False
         with suppress(sqlite3.Error):  # nothing is lost: all is still in the log
-            (busy, *_) = self.sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if not busy:
-                self._changes_checkpointed = changes
+            is_done = self._checkpoint_with_reserve()
         now = time.monotonic()
         self._next_checkpoint = now + _CHECKPOINT_SHARE * (now - started)
+        self._next_forced_checkpoint = now if is_done else self._next_checkpoint
+        if is_done:
+            self._changes_checkpointed = changes
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -246,6 +266,7 @@ def _warn_of_wal_reset_bug() -> None:
 
 
 def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
+    sql.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in an empty file only
     deadline = time.monotonic() + busy_timeout
     while True:
         try:
@@ -330,12 +351,14 @@ def _summary_of(payload: bytes | None, digest: bytes) -> str | None:
 
 # Errors
 
+DISK_FULL = "the disk is full: free some space; nothing of this step was written"
+
 _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: "check that its folder exists and is writable",
     sqlite3.SQLITE_NOTADB: "it is damaged or not a database: move it away, or choose another path",
     sqlite3.SQLITE_CORRUPT: "it is damaged; `anytrack outbox verify` says where: stop the programs "
     "that use it, salvage it with .recover of the sqlite3 shell, or move it away",
-    sqlite3.SQLITE_FULL: "the disk is full: free some space; nothing of this step was written",
+    sqlite3.SQLITE_FULL: DISK_FULL,
     sqlite3.SQLITE_BUSY: "another process kept it locked for too long",
     sqlite3.SQLITE_READONLY: "it is not writable: check its permissions and those of its folder",
     sqlite3.SQLITE_IOERR: "the disk failed; nothing of this step was written",
@@ -345,6 +368,12 @@ _ADVICE = {
 def _error_code(error: Exception) -> int:
     """Return SQLite's primary error code, 0 if there is none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def may_need_reserve(error: Exception) -> bool:
+    """Return whether *error* may be due to a full disk."""
+    # Enlarging the index of the write-ahead log fails as an input/output error.
+    return _error_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def outbox_error(error: sqlite3.Error | OSError, path: Path) -> OutboxError:

@@ -9,6 +9,7 @@ releases all locks that the process has on it.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -20,7 +21,11 @@ APPLICATION_ID = b"ATXB"
 """What an outbox has in the header of its file, for ``PRAGMA application_id``."""
 
 _APPLICATION_ID_AT = slice(68, 72)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+RESERVE_BYTES = 6 * 2**20
+"""Size of the reserve: a write-ahead log of 4 MiB, and half as much for a large transaction."""
 
 SUFFIXES = ("", "-wal", "-shm")
 """What SQLite appends to the path for its files."""
@@ -91,3 +96,53 @@ def _restrict(path: Path) -> None:
 
 def _open_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW)
+
+
+class Reserve:
+    """Space on the disk for the lanes, which have to write when the disk is full.
+
+    It is a file beside the outbox. While it has its size, conversions are accepted. When claiming
+    or settling finds the disk full, the file is cut, so that lanes can go on; nothing more is
+    accepted until there is space for it again. It is enough for a write-ahead log and for as much
+    growth of the database as a checkpoint of that log may need.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = f"{path}-reserve"
+
+    def is_kept(self) -> bool:
+        """Return whether the file has its size, after an attempt to give it that size."""
+        with suppress(OSError):
+            if os.lstat(self._file).st_size >= RESERVE_BYTES:
+                return True
+        try:
+            self._allocate()
+        except OSError as exc:
+            self.release()
+            return exc.errno not in _FULL  # without a reserve where files cannot be created
+        return True
+
+    def _allocate(self) -> None:
+        flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(self._file, flags, 0o600)
+        try:
+            if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+                os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+            else:
+                os.write(descriptor, bytes(RESERVE_BYTES))
+        finally:
+            os.close(descriptor)
+
+    def release(self) -> bool:
+        """Free the space; return whether there was any."""
+        try:
+            had_any = os.stat(self._file).st_size > 0  # noqa: PTH116
+            os.truncate(self._file, 0)
+        except OSError:
+            return False
+        return had_any
+
+    def delete(self) -> None:
+        """Delete the file, when the outbox is closed."""
+        with suppress(OSError):
+            os.unlink(self._file)  # noqa: PTH108

@@ -120,4 +120,5 @@ def close(db: Database) -> None:
     except sqlite3.Error:
         pass  # the file is full, locked or damaged: to others, this owner is dead
     finally:
+        db.reserve.delete()
         db.close()

@@ -26,7 +26,7 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult, queue_full_error
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.backlog import Backlog
-from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.database import DISK_FULL, Database
 from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve
 
 ENCODED_AT_ONCE = 50
@@ -253,6 +253,10 @@ def append(db: Database, group: Group, capacity: int) -> int:
     Returns:
         The position of the first new row; the other new rows follow it.
     """
+    if not db.reserve.is_kept():
+        raise OutboxError(
+            f"{DISK_FULL}. Deliveries go on, and conversions are accepted again once there is space"
+        )
     with db.transaction(synced=True) as sql:
         (end,) = sql.execute(queries.END_OF_LOG).fetchone()
         backlog = Backlog.read(db, end)
@@ -330,8 +334,15 @@ def _insert_until_full(
 # again; when the dead letter is replayed and delivered, its position becomes *reclaimable* and its
 # payload is dropped in the next run.
 
-ROWS_PER_STEP = 5_000
+ROWS_PER_STEP = 500
 """Rows changed in one transaction: few, so that writers never wait long."""
+
+_BYTES_PER_STEP = 2**19
+"""Payload dropped in one transaction, which has to fit on a disk that is nearly full."""
+
+_PAGES_PER_STEP = 100
+_UNUSED_SHARE = 5  # a fifth of the pages may be unused
+_MIN_UNUSED = 256  # pages, 1 MB
 
 
 class Step(NamedTuple):
@@ -355,6 +366,8 @@ def drop_payloads(db: Database) -> Step:
         last = min(pruned + ROWS_PER_STEP, settled)
         if last <= pruned:
             return Step(0, more=False)
+        parameters = (pruned, last, _BYTES_PER_STEP)
+        (last,) = sql.execute(queries.END_OF_PAYLOADS, parameters).fetchone()
         dropped = sql.execute(queries.DROP_PAYLOADS, (now, pruned, last)).rowcount
         sql.execute(queries.SET_PRUNED_UPTO, (last,))
     return Step(dropped, more=last < settled)
@@ -378,3 +391,21 @@ def forget_ids(db: Database, remember: float) -> Step:
         before = db.clock() - remember
         forgotten = sql.execute(queries.FORGET_IDS, (before, ROWS_PER_STEP)).rowcount
     return Step(forgotten, more=forgotten == ROWS_PER_STEP)
+
+
+def shrink(db: Database) -> Step:
+    """Return some unused pages at the end of the file to the disk, unless there are few.
+
+    Of 10,000 pages with 4,000 unused, 100 at a time are returned until 1,500 of 7,500 are unused:
+    new conversions need some soon, and each returned page costs moving another one.
+    """
+    (unused,) = db.sql.execute("PRAGMA freelist_count").fetchone()
+    (pages,) = db.sql.execute("PRAGMA page_count").fetchone()
+    count = min(unused - max(pages // _UNUSED_SHARE, _MIN_UNUSED), _PAGES_PER_STEP)
+    if count <= 0:
+        return Step(0, more=False)
+    with db.transaction(synced=False) as sql:
+        for _ in range(count):  # Python's module executes one step of it, which is one page
+            sql.execute("PRAGMA incremental_vacuum(1)")
+    (now_unused,) = db.sql.execute("PRAGMA freelist_count").fetchone()
+    return Step(unused - now_unused, more=now_unused < unused)  # an old file does not shrink

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -32,11 +33,14 @@ from anytrack_async.outbox.base import (
 from anytrack_async.outbox.sqlite import claim as claims
 from anytrack_async.outbox.sqlite import leases, log, queries, reports
 from anytrack_async.outbox.sqlite.clock import FileClock
-from anytrack_async.outbox.sqlite.database import Database, outbox_error
+from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
+from anytrack_async.outbox.sqlite.files import Reserve
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.stored import ClaimResult, SQLiteClaim
 from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
 from anytrack_async.outbox.sqlite.verify import Verification, damaged_accounts, verify
+
+_log = logging.getLogger("anytrack_async")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -147,7 +151,9 @@ class SQLiteOutbox:
             raise OutboxError("the outbox is being opened by another task: wait for that task")
         self._is_opening = True
         try:
-            thread = OwnerThread(partial(_open, self._opening, self._owner_id), leases.close)
+            thread = OwnerThread(
+                partial(_open, self._path, self._opening, self._owner_id), leases.close
+            )
             await thread.start()
         finally:
             self._is_opening = False
@@ -172,7 +178,12 @@ class SQLiteOutbox:
         """
         thread = self._open_thread()
         try:
-            return await thread.run(work, *args, **kwargs)
+            try:
+                return await thread.run(work, *args, **kwargs)
+            except sqlite3.Error as exc:
+                if not (may_need_reserve(exc) and await thread.run(_release_reserve)):
+                    raise
+                return await thread.run(work, *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
@@ -231,6 +242,17 @@ class SQLiteOutbox:
         return claim
 
     async def _claim(self, destination: str, limit: int, lease: float) -> Claim:
+        try:
+            try:
+                return await self._claim_once(destination, limit, lease)
+            except sqlite3.Error as exc:
+                if not (may_need_reserve(exc) and await self._run(_release_reserve)):
+                    raise
+                return await self._claim_once(destination, limit, lease)
+        except (sqlite3.Error, OSError) as exc:
+            raise outbox_error(exc, self._path) from exc
+
+    async def _claim_once(self, destination: str, limit: int, lease: float) -> Claim:
         thread = self._open_thread()
         job = thread.submit(claims.claim, destination, limit, lease, self._max_attempts)
         try:
@@ -239,8 +261,6 @@ class SQLiteOutbox:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _SHIELDED_FOR):
                 return await self._claim_of(job, destination)
             return await self._claim_of(job, destination)
-        except (sqlite3.Error, OSError) as exc:
-            raise outbox_error(exc, self._path) from exc
         except (TypeError, ValueError) as exc:  # a column has a value of the wrong type
             raise DamagedOutboxError(
                 f"outbox file {self._path}: a value in it has the wrong type; `anytrack outbox "
@@ -330,7 +350,10 @@ class SQLiteOutbox:
         dropped = await self._run_steps(log.drop_reclaimable)
         dropped += await self._run_steps(log.drop_payloads)
         await self._run_steps(log.forget_ids, remember)
-        await self._run(Database.checkpoint)  # what was dropped is still in the write-ahead log
+        await self._run_steps(log.shrink)
+        await self._run(
+            Database.checkpoint, at_once=dropped > 0
+        )  # what was dropped is still in the write-ahead log
         return dropped
 
 
@@ -343,7 +366,29 @@ def _connect_thread(db: Database, may_wait: Callable[[], bool]) -> int:
     return db.owner.id
 
 
-def _open(opening: Callable[[], Database], previous_owner: int) -> Database:
+def _release_reserve(db: Database) -> bool:
+    """Free the reserve for the lanes; False if it is used up."""
+    is_released = db.reserve.release()
+    if is_released:
+        _log.error(
+            "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
+            "there is space"
+        )
+    return is_released
+
+
+def _open(path: Path, opening: Callable[[], Database], previous_owner: int) -> Database:
+    try:
+        return _open_once(opening, previous_owner)
+    except OutboxError as exc:
+        is_full = isinstance(exc.__cause__, Exception) and may_need_reserve(exc.__cause__)
+        if not is_full:
+            raise
+        Reserve(path.absolute()).release()
+        return _open_once(opening, previous_owner)
+
+
+def _open_once(opening: Callable[[], Database], previous_owner: int) -> Database:
     db = opening()
     try:
         leases.register_owner(db, previous_owner)

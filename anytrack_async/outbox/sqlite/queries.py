@@ -470,6 +470,11 @@ SETTLED_UPTO = """SELECT coalesce(min(min(cursor, coalesce(
 # What is left of a row without its payload, for the time ?1.
 _WITHOUT_PAYLOAD = f"payload = NULL, digest = x'', summary = {_SUMMARY}, at = ?1"
 
+# The last of the positions from ?1 to ?2 up to which payloads have at most ?3 bytes; at least one.
+END_OF_PAYLOADS = """SELECT coalesce(max(seq), ?2) FROM (SELECT seq,
+    sum(length(payload)) OVER (ORDER BY seq) - length(payload) AS before
+    FROM log WHERE seq > ?1 AND seq <= ?2) WHERE coalesce(before, 0) <= ?3"""
+
 # Drop the payloads between two positions, except those that an exception still needs.
 DROP_PAYLOADS = f"""UPDATE log SET {_WITHOUT_PAYLOAD} WHERE seq > ?2 AND seq <= ?3
     AND seq NOT IN (SELECT seq FROM exception WHERE seq > ?2 AND seq <= ?3)"""  # noqa: S608

@@ -248,7 +248,7 @@ async def test_a_reader_does_not_make_each_commit_wait(path, monkeypatch):
 def _write(path, first):
     async def write():
         outbox = await opened(path)
-        for number in range(first, first + 300):
+        for number in range(first, first + 100):
             await outbox.append([sale(number, custom_data={"pad": "x" * 2_000})])
             await outbox.settle(await outbox.claim("alpha", 5, 60))
         await outbox.aclose()
@@ -271,7 +271,7 @@ async def test_checkpoints_of_several_processes_damage_nothing(path):
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     with closing(sqlite3.connect(path)) as sql:
         assert sql.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert sql.execute("SELECT count(*), max(seq) FROM log").fetchone() == (900, 900)
+        assert sql.execute("SELECT count(*), max(seq) FROM log").fetchone() == (300, 300)
 
 
 # Versions of SQLite

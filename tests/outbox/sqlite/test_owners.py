@@ -128,7 +128,7 @@ async def test_a_child_does_not_keep_the_leases_of_its_dead_parent(outbox, path,
     try:
         new = await reopen(path)
         with anyio.fail_after(10):  # the child may not have run yet
-            while not (claim := await new.claim("alpha", 9, LEASE)).entries:
+            while not (claim := await new.claim("alpha", 9, LEASE)).entries:  # noqa: ASYNC110
                 await anyio.sleep(0.01)
         assert orders(claim) == ["1", "2"]
         await new.aclose()
