@@ -194,7 +194,7 @@ class TestList:
             f'{{"id": "ignored", {fields}, "unknown": {{"a": {deep}, "b": {"9" * 5_000}}}}}',
             f'{{"id": {2**64 + 1}, {fields}, "order_id": {2**70 + 1}}}',
         ]
-        filling = ', {"id": "c", %s}' % fields * (1_500 if huge else 0)
+        filling = f', {{"id": "c", {fields}}}' * (1_500 if huge else 0)
         body = f'{{"data": [{", ".join(odd)}{filling}]}}'.encode()
         assert (len(body) > 131_072) is huge
         api = FakeApi(conversions=lambda _: httpx.Response(200, content=body))
