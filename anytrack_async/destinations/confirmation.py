@@ -80,7 +80,8 @@ def _object_confirms(
     markers = [body[name] for name in _MARKERS if name in fields]
     if not all(map(_is_positive, markers)):
         return False
-    if any(body.get(name) for name in own_fields):
+    # Without another sign the field needs a value: {"conversion_id": null} confirms nothing.
+    if any(name in fields if markers else body.get(name) for name in own_fields):
         return True
     # {"status": "ok", "uptime": 7312} is the answer of another service.
     if not fields <= _ENVELOPE:
