@@ -169,9 +169,11 @@ async def store(conversion: Conversion) -> TrackResult:
         reports = await outbox.reports([conversion.event_id])
     finally:
         await outbox.aclose()
-    report = reports[conversion.event_id]
+    report, log = reports[conversion.event_id], LoggingObserver()
+    for kind in conversion.weakened:
+        log.notify(Weakened(reason=kind))
     if isinstance(result, Contradiction):
-        LoggingObserver().notify(Contradicted(contradiction=result))
+        log.notify(Contradicted(contradiction=result))
         report = attrs.evolve(report, contradicts=result)
     return TrackResult(report=report, outbox=_outbox_path(), waited=False)
 
@@ -242,6 +244,8 @@ def _set_field(record: dict[str, Any], name: str, value: str) -> None:
     """Set a field, or an entry of a field such as ``customer.phone``."""
     field, _, entry = name.partition(".")
     if field in _MAPPINGS:
+        if not entry:
+            raise ConfigurationError(f"--set {field} needs an entry: {field}.NAME=VALUE")
         record.setdefault(field, {})[entry] = value
     else:
         record[name] = value

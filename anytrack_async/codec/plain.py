@@ -16,6 +16,7 @@ import attrs
 from anytrack_async.errors import InvalidConversionError, shown
 from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
+from anytrack_async.models.validators import is_missing
 
 _Model = TypeVar("_Model")
 
@@ -30,16 +31,31 @@ def to_conversion(record: Mapping[str, Any], *, now: datetime | None = None) -> 
     Raises:
         InvalidConversionError: a field is unknown, missing or invalid; the message names the field.
     """
-    fields = {name: value for name, value in record.items() if name != "note"}
+    fields = _given_fields(record)
     if "ago" in fields:
         fields["timestamp"] = _minutes_before(now or datetime.now(UTC), fields.pop("ago"))
     elif isinstance(fields.get("timestamp"), str):
         fields["timestamp"] = _from_iso(fields["timestamp"])
-    if fields.get("customer") is not None:
+    if not is_missing(fields.get("customer")):
         fields["customer"] = _build(Customer, "customer", fields["customer"])
     if fields.get("items"):
         fields["items"] = [_build(LineItem, "items", item) for item in _as_list(fields["items"])]
     return _build(Conversion, "", fields)
+
+
+def _given_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    # JSON's null means "not given"; most fields of a `Conversion` take None themselves.
+    fields = dict(record)
+    fields.pop("note", None)
+    for name in _WITHOUT_NONE:
+        if fields.get(name, "") is None:
+            del fields[name]
+    if fields.get("conversion_type") != "sale" and is_missing(fields.get("revenue")):
+        fields.pop("revenue", None)  # a sale needs an amount
+    return fields
+
+
+_WITHOUT_NONE = ("currency", "event_id", "timestamp")
 
 
 def _build(model: type[_Model], path: str, fields: Any) -> _Model:

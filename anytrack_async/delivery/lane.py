@@ -73,13 +73,6 @@ class Lane:
     #
     # If batch 1 fails, worker 1 releases it, due in a few seconds, and claims batch 4.
 
-    _drain_deadline = 0.0
-    _last_claim_was_full = True
-    _last_claim_at = 0.0
-    _sending = 0  # batches in flight
-    _accepted = 0  # conversions since the last claim
-    _is_collecting = False
-
     def __init__(
         self,
         sink: Sink,
@@ -94,8 +87,7 @@ class Lane:
     ) -> None:
         self.name = sink.name
         self._sink = sink
-        self._shared = outbox.shared
-        self._settings = settings
+        self._shared, self._settings = outbox.shared, settings
         # Waits of the lane are on the monotonic clock; times in the outbox are on the outbox's own.
         self._clock = clock or time.monotonic
         self._outbox_clock = clock or (outbox.now if isinstance(outbox, KeepsTime) else time.time)
@@ -116,8 +108,10 @@ class Lane:
             clock=self._outbox_clock,
         )
         self._turn = anyio.Lock()
-        self._woken = anyio.Event()
-        self._closing = anyio.Event()
+        self._woken, self._closing = anyio.Event(), anyio.Event()
+        self._drain_deadline = self._last_claim_at = 0.0
+        self._last_claim_was_full, self._is_collecting = True, False
+        self._sending = self._accepted = 0  # batches in flight; conversions since the last claim
         self._crowded = crowded
 
     @property

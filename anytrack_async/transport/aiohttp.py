@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
 from math import isfinite
@@ -16,6 +17,7 @@ from yarl import URL
 
 from anytrack_async.settings.http import HttpSettings, ResponseLimits
 from anytrack_async.transport.body import BodyReader
+from anytrack_async.transport.connection import Readability
 from anytrack_async.transport.filter import ResponseFilter
 from anytrack_async.transport.message import Request, Response, TotalTimeout
 
@@ -82,11 +84,11 @@ class AiohttpEngine:
                 data=BytesIO(content) if content and len(content) > _STREAMED_SIZE else content,
                 allow_redirects=False,
             )
-            stream = response.content
+            stream, headers = response.content, response.headers
             if (
                 stream.is_eof()
                 and stream.total_bytes <= self._small_size
-                and "Content-Encoding" not in response.headers
+                and "Content-Encoding" not in headers
             ):
                 body = stream.read_nowait()
             else:
@@ -98,11 +100,14 @@ class AiohttpEngine:
             if not self._http.closed or _is_task_cancelled():
                 raise
             raise httpx.CloseError("the session was closed during the request") from exc
-        return request.build_response(response.status, response.headers, body)
+        return request.build_response(response.status, headers, body)
 
     async def _read(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
         try:
-            body = BodyReader(request, response.status, response.headers, self._limits)
+            headers: Mapping[str, str] = response.headers
+            if len(codings := response.headers.getall("Content-Encoding", ())) > 1:
+                headers = {"content-encoding": ",".join(codings)}  # like one header with a list
+            body = BodyReader(request, response.status, headers, self._limits)
             _watch(response)
             while data := await response.content.readany():
                 await body.add(data)
@@ -124,8 +129,14 @@ class _FilteringConnector(aiohttp.TCPConnector):
         self._limits = limits
 
     async def connect(self, req: aiohttp.ClientRequest, *args: Any, **options: Any) -> Connection:
-        """Return an idle or a new connection for *req*."""
-        connection = await super().connect(req, *args, **options)
+        """Return an idle connection that is fit for *req*, or a new one."""
+        while True:
+            connection = await super().connect(req, *args, **options)
+            if self._reader(connection).start(req.method):
+                return connection
+            connection.close()
+
+    def _reader(self, connection: Connection) -> _FilteringProtocol:
         handler = connection.protocol
         if handler is None or (transport := handler.transport) is None:
             connection.close()
@@ -134,8 +145,7 @@ class _FilteringConnector(aiohttp.TCPConnector):
         if not isinstance(reader, _FilteringProtocol):
             reader = _FilteringProtocol(handler, transport, self._limits)
             transport.set_protocol(reader)
-        reader.start(req.method)
-        return connection
+        return reader
 
 
 class _FilteringProtocol(asyncio.Protocol):
@@ -153,16 +163,26 @@ class _FilteringProtocol(asyncio.Protocol):
         self._handler = handler
         self._transport = transport
         self._filter = ResponseFilter(limits)
+        self._readable: Readability | None = None
         self._error: Exception | None = None
         self._stream: aiohttp.StreamReader | None = None
         self.pause_writing = handler.pause_writing  # type: ignore[method-assign]
         self.resume_writing = handler.resume_writing  # type: ignore[method-assign]
         self.eof_received = handler.eof_received  # type: ignore[method-assign]
 
-    def start(self, method: str) -> None:
-        """Expect the response to a request with *method*."""
+    def start(self, method: str) -> bool:
+        """Expect the response to a request with *method*, unless the connection is stale.
+
+        It is stale if the server closed the idle connection, or sent bytes without a request, which
+        the event loop has not read yet: a second response, for example.
+        """
+        if self._readable is None:  # a new connection
+            self._readable = Readability(self._transport.get_extra_info("socket"))
+        elif self._readable:
+            return False
         self._stream = None
         self._filter.start(method)
+        return True
 
     def watch(self, stream: aiohttp.StreamReader) -> None:
         """Pass a later error of the filter on to *stream*, and raise an earlier one."""

@@ -1,7 +1,7 @@
 """`ResponseFilter`: the bytes of a response, limited and in one form, on their way to a parser.
 
-The HTTP parsers of the engines, h11 and llhttp, differ in their limits and in the faults that they forgive.
-The filter reads a response before them: it counts, drops the parts that the client has no use for
+The HTTP parsers of the engines, h11 and llhttp, differ in their limits and in the faults that they
+forgive. The filter reads a response before them: it counts, drops the parts that the client has no use for
 (informational responses, chunk extensions, trailers, bytes behind the response), and rewrites
 the unusual. A parser behind it gets one plain response, so all engines behave alike.
 
@@ -12,7 +12,7 @@ without a copy (`_USUAL`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import httpx
@@ -53,6 +53,7 @@ _LENGTH = re.compile(rb"[0-9]{1,20}")
 # The size of a chunk, with the line end of the chunk before it.
 _CHUNK_START = re.compile(rb"\r\n([0-9A-Fa-f]{1,20})(?:;[^\r\n]*+)?[ \t]*\r\n")
 _LINE_END = b"\r\n"
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 # The parts of a response, as plain numbers: a member of an `Enum` takes longer to look up.
@@ -70,7 +71,8 @@ class ResponseFilter:
         limits: of each response.
 
     Attributes:
-        body_headers: those headers of the last head that describe the body, in lower case.
+        body_headers: those headers of the last head that describe the body, in lower case; none if
+            the response is a usual one.
         surplus: whether the server has sent bytes behind the response; they are dropped, and the
             connection is not fit for another request.
     """
@@ -83,21 +85,19 @@ class ResponseFilter:
         self._held = b""  # the start of a head or line that has not arrived whole
         self._method = "GET"
         self._has_body = True
-        self._at_start = True  # of a response that has a body
+        self._at_start = True  # nothing of the response has arrived, and it has a body
         self._informational = 0
         self._body_limit = ("max_body", limits.max_body)
         self._framing = 0  # bytes of a chunked body that are not data
         self._data = 0  # bytes of a body of unknown length
-        self.body_headers: dict[str, str] = {}
+        self.body_headers = _NO_HEADERS
         self.surplus = False
 
     def start(self, method: str) -> None:
         """Expect the response to a request with *method*."""
         self._part = _HEAD_PART
-        self._held = b""
         self._at_start = self._has_body = method != "HEAD"
         self._method = method
-        self._informational = 0
         self.surplus = False
 
     def feed(self, data: bytes) -> bytes:
@@ -121,17 +121,16 @@ class ResponseFilter:
     # The head
 
     def _feed_usual(self, data: bytes, head: re.Match[bytes]) -> bytes:
-        end = head.end()
-        length = head[1].decode()
-        remaining = int(length) + end - len(data)
+        end, length = head.end(), int(head[1])
+        remaining = length + end - len(data)
         if (
             remaining < 0
-            or int(length) > self._small_size
+            or length > self._small_size
             or not self._fits(end, data.count(b"\n", 0, end))
         ):
             return self._feed_head(data)
         self._part, self._remaining = _SIZED, remaining
-        self.body_headers = {"content-length": length}
+        self.body_headers = _NO_HEADERS
         return data
 
     def _feed_head(self, data: bytes) -> bytes:
@@ -151,9 +150,11 @@ class ResponseFilter:
 
     def _check_head(self, head: bytes) -> None:
         limits = self._limits
-        if not self._fits(len(head), head.count(b"\n")):
-            setting = "max_head" if len(head) > limits.max_head else "max_headers"
-            raise LimitExceeded(setting, getattr(limits, setting))
+        if self._fits(len(head), head.count(b"\n")):
+            return
+        if self._fits(0, head.count(b"\n", 0, limits.max_head)):
+            raise LimitExceeded("max_head", limits.max_head)
+        raise LimitExceeded("max_headers", limits.max_headers)
 
     def _fits(self, size: int, lines: int) -> bool:
         # The lines include the status line and the empty line.
@@ -170,6 +171,7 @@ class ResponseFilter:
         if status < b"200":
             self._count_informational(status)
             return None
+        self._informational = 0
         fields = _FRAMING.findall(head)
         framing = self._read_framing(status, fields)
         self.body_headers = _body_headers(head, framing)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio
 
-from tests.chaos import ATTACKS, attack_function
+from tests.chaos import ATTACKS
 from tests.chaos.trial import Trial
 
 _ATTACKING_SHARE = 0.85
@@ -53,13 +53,13 @@ def _attack_name(text: str) -> str:
 
 async def _attack(names: Sequence[str], seed: int, seconds: float, folder: Path) -> bool:
     """Make the attacks, one after the other; return whether nothing was lost by any."""
-    unit = seconds * _ATTACKING_SHARE / sum(ATTACKS[name] for name in names)
+    unit = seconds * _ATTACKING_SHARE / sum(ATTACKS[name].share for name in names)
     losses: list[str] = []
     with anyio.move_on_after(seconds) as limit:
         for name in names:
             folder_of_trial = folder / name
             folder_of_trial.mkdir()
-            trial = Trial(name, seed, folder_of_trial, unit * ATTACKS[name])
+            trial = Trial(name, seed, folder_of_trial, unit * ATTACKS[name].share)
             await make_attack(trial)
             losses += trial.losses
     if limit.cancelled_caught:
@@ -70,7 +70,7 @@ async def _attack(names: Sequence[str], seed: int, seconds: float, folder: Path)
 async def make_attack(trial: Trial) -> None:
     """Make an attack and print the result; if the attack itself fails, that counts as a loss."""
     try:
-        await attack_function(trial.attack)(trial)
+        await ATTACKS[trial.attack].make(trial)
     except Exception as exc:
         traceback.print_exc()
         trial.lose(f"the attack itself failed: {exc!r}")

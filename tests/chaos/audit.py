@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -30,8 +29,8 @@ async def audit(trial: Trial, sandbox: Sandbox, accepted: set[str]) -> None:
         # Before anything is submitted or delivered: a lost conversion must not be accepted anew.
         known = (await store.reports([*accepted])).keys()
     await deliver_rest(outbox, sandbox)
-    check_integrity(trial, outbox)
     async with opened(outbox) as store:
+        await verify(trial, store)
         reports = await store.reports([*accepted & known])
     undelivered = {event_id for event_id, report in reports.items() if not report.delivered}
     absent = {
@@ -54,9 +53,9 @@ async def opened(path: Path) -> AsyncIterator[SQLiteOutbox]:
         await outbox.aclose()
 
 
-async def deliver_rest(outbox: Path, sandbox: Sandbox, **options: float) -> None:
+async def deliver_rest(outbox: Path, sandbox: Sandbox) -> None:
     """Deliver everything that waits in *outbox*, for up to `LONGEST` seconds."""
-    delivery = attrs.evolve(QUICK, lease=120.0, **options)
+    delivery = attrs.evolve(QUICK, lease=120.0, drain=5.0)
     with anyio.move_on_after(LONGEST):
         async with AnyTrackClient.from_env(
             sandbox.environment(), outbox=outbox, delivery=delivery, log=False
@@ -66,9 +65,8 @@ async def deliver_rest(outbox: Path, sandbox: Sandbox, **options: float) -> None
                 await anyio.sleep(0.05)
 
 
-def check_integrity(trial: Trial, outbox: Path) -> None:
-    """Note a loss if SQLite finds the file damaged."""
-    with closing(sqlite3.connect(outbox)) as sql:
-        (verdict,) = sql.execute("PRAGMA integrity_check").fetchone()
-    if verdict != "ok":
-        trial.lose(f"{outbox.name} is damaged: {verdict}")
+async def verify(trial: Trial, outbox: SQLiteOutbox) -> None:
+    """Note a loss if the outbox finds damage in its file."""
+    verification = await outbox.verify()
+    for problem in verification.problems:
+        trial.lose(f"{outbox.path}: {problem}")

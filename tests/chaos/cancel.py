@@ -6,6 +6,7 @@ Moments are counted in steps of the event loop, so that a cancellation reaches e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -18,6 +19,7 @@ from anyio.lowlevel import checkpoint
 from anytrack_async import (
     AnyTrackClient,
     DeadLettered,
+    DeadLetterError,
     Delivered,
     Dropped,
     Event,
@@ -121,9 +123,9 @@ class Calls:
                 self.accepted.update(ids)
                 await deliveries[0]
             case "track":
-                delivery = await client.submit(batch[0])
+                with suppress(DeadLetterError):
+                    await client.track_conversion(batch[0])
                 self.accepted.add(ids[0])
-                await delivery.at("anytrack")
             case "track_many":
                 async for report in client.track_many(batch):
                     self.accepted.add(report.event_id)

@@ -27,21 +27,21 @@ async def attack(trial: Trial) -> None:
             fatal = {sale(number).event_id for number in numbers}
             # Two crashes isolate the conversions, and the third attempt is the last one of each.
             environ, limit = sandbox.environment(), 2 + count + 1
-            starts = await to_thread.run_sync(_start_until_done, environ, round_, fatal, limit)
+            starts = await _start_until_done(environ, round_, fatal, limit)
             trial.count(fatal_conversions=count, crashes=starts - 1)
             if starts > limit:
                 trial.lose(f"round {round_.number}: still ends after {limit} starts")
             await _check(trial, round_.folder / "outbox.db", fatal)
 
 
-def _start_until_done(
+async def _start_until_done(
     environ: Mapping[str, str], round_: Round, fatal: set[str], limit: int
 ) -> int:
     """Return the number of starts after which a worker ended by itself; *limit* + 1 if none did."""
     environ = {**environ, "ANYTRACK_OUTBOX": str(round_.folder / "outbox.db")}
     for number in range(1, limit + 1):
         process = start(_work, environ, sorted(fatal))
-        process.join()
+        await to_thread.run_sync(process.join, abandon_on_cancel=True)
         if process.exitcode == 0:
             return number
     return limit + 1

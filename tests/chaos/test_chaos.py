@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,21 +14,21 @@ from anytrack_async import AnyTrackClient
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.sandbox import in_thread
-from tests.chaos import ATTACKS, __main__, attack_function, cancel, network, power
+from tests.chaos import ATTACKS, Attack, __main__, cancel, network, power
 from tests.chaos.audit import SANDBOX, audit
 from tests.chaos.trial import Trial
 from tests.end_to_end.shop import sale
 
-ROUNDS = {"kill": 2, "share": 3, "stop": 1, "power": 1, "network": 1, "cancel": 4, "fatal": 1}
+ROUNDS = {"kill": 2, "share": 3, "power": 1, "cancel": 4}  # of other attacks: one
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_a_short_attack_loses_nothing(name: str, tmp_path: Path) -> None:
-    trial = Trial(name, 1, tmp_path, seconds=10, max_rounds=ROUNDS[name])
+    trial = Trial(name, 1, tmp_path, seconds=10, max_rounds=ROUNDS.get(name, 1))
 
-    await attack_function(name)(trial)
+    await ATTACKS[name].make(trial)
 
     assert not trial.losses, trial.line()
     assert trial.figures["accepted"] > 0
@@ -127,7 +129,9 @@ async def test_a_loss_or_a_failure_makes_the_command_fail(
 
     lines = []
     for attack in (losing, failing, harmless):
-        monkeypatch.setattr(__main__, "attack_function", lambda _, attack=attack: attack)
+        module = SimpleNamespace(attack=attack)
+        monkeypatch.setitem(sys.modules, "tests.chaos.example", module)
+        monkeypatch.setattr(__main__, "ATTACKS", {"kill": Attack("example:attack", 1)})
         trial = Trial("kill", 1, tmp_path, seconds=1)
         await __main__.make_attack(trial)
         lines.append((trial.line(), bool(trial.losses)))

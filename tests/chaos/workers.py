@@ -21,9 +21,6 @@ from anytrack_async.sandbox import Sandbox
 from tests.chaos.trial import Trial
 from tests.end_to_end.shop import QUICK, sale
 
-WORKING_SHARE = 0.7
-"""Of an attack's time, in which workers run; the rest is for delivering what is left."""
-
 _SALES_PER_TASK = 100_000
 _TASKS = 3
 
@@ -35,8 +32,8 @@ _NEEDED = (AnyTrackClient, SQLiteOutbox, MetaSink, HubSpotSink)  # imported when
 
 
 def start(function: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """Call a function in a new process."""
-    process = _processes.Process(target=function, args=arguments)
+    """Call a function in a new process, which ends with this one at the latest."""
+    process = _processes.Process(target=function, args=arguments, daemon=True)
     process.start()
     return process
 

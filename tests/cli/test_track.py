@@ -166,6 +166,14 @@ def test_another_amount_for_the_same_order_is_told(run, sandbox, outbox_path, op
     assert {d["status"] for d in json.loads(result.out)["destinations"].values()} == {expected}
 
 
+@pytest.mark.parametrize("options", [(), ("--no-wait",)])
+def test_a_value_that_is_left_out_is_logged(run, sandbox, outbox_path, caplog, options):
+    run(*SALE, *CUSTOMER, *BROWSER, "--set", "ip_address=10.0.0.7", *options)
+
+    (record,) = caplog.records
+    assert "private IP addresses" in record.getMessage()
+
+
 def test_the_same_order_again_contradicts_nothing(run, sandbox, outbox_path, caplog):
     run(*SALE, *CUSTOMER, *BROWSER)
 
@@ -184,6 +192,8 @@ def test_the_same_order_again_contradicts_nothing(run, sandbox, outbox_path, cap
         (("lead", "--timestamp", "2026-01-01T00:00:00"), "timestamp needs a time zone"),
         (("lead", "--set", "colour=red"), "colour is not a field of Conversion"),
         (("lead", "--set", "customer.mail=x"), "customer.mail is not a field of Customer"),
+        (("lead", "--set", "customer=x"), "--set customer needs an entry: customer.NAME=VALUE"),
+        (("lead", "--set", "sub_ids=x"), "--set sub_ids needs an entry: sub_ids.NAME=VALUE"),
         (("lead", "--set", "nonsense"), "--set needs NAME=VALUE"),
         (("lead", "--set", "=x"), "--set needs NAME=VALUE"),
     ],

@@ -46,6 +46,24 @@ def test_an_object_without_a_time_happened_now():
     assert before <= to_conversion({"conversion_type": "lead"}).timestamp <= datetime.now(UTC)
 
 
+def test_null_counts_as_not_given():
+    nulls = dict.fromkeys(
+        ("currency", "event_id", "timestamp", "customer", "items", "meta", "source", "sub_ids")
+    )
+    conversion = to_conversion(sale(revenue=1, **nulls))
+
+    assert (conversion.currency, conversion.event_id) == ("USD", "sale:7")
+
+
+@pytest.mark.parametrize("gap", [None, "", " ", float("nan")])
+def test_only_a_sale_needs_an_amount(gap):
+    record = {"conversion_type": "lead", "revenue": gap, "customer": gap}
+
+    assert to_conversion(record).revenue == 0
+    with pytest.raises(InvalidConversionError, match="revenue"):
+        to_conversion(sale(revenue=gap))
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [

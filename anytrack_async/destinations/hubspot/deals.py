@@ -25,6 +25,7 @@ from anytrack_async.destinations.hubspot.responses import (
     UNACCOUNTED,
     BatchResult,
     failed_inputs,
+    is_page,
     json_or_none,
     mask_values,
     read_batch_result,
@@ -353,6 +354,9 @@ _LINK_UNACCOUNTED = Problem(
 def _failed_links(links: Sequence[Link], error: HubSpotError) -> dict[Link, Problem]:
     """Return the problem of each link after a failed request, or raise *error*."""
     problem = error.problem
+    if is_page(problem.status or 0, error.content):
+        # The request has ids only, so no firewall refuses it for the content of a conversion.
+        raise HubSpotError(attrs.evolve(problem, kind=ProblemKind.UNAVAILABLE)) from error
     if problem.code == "OBJECT_NOT_FOUND":  # the contact was deleted meanwhile
         problem = attrs.evolve(problem, kind=ProblemKind.REJECTED, advice="")
     if problem.kind is ProblemKind.EXISTS:

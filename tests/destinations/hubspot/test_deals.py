@@ -11,6 +11,7 @@ from anytrack_async.destinations.sink import (
     Inconclusive,
     NeedsOperator,
     Throttled,
+    Unavailable,
 )
 from anytrack_async.events import UnusualConfirmation
 from anytrack_async.models.conversion import Conversion
@@ -352,6 +353,28 @@ async def test_an_inconclusive_refusal_of_a_contact_does_not_lose_its_deal(hs, s
     wire.script(op, httpx.Response(400, json={"message": "no"}))
 
     assert statuses(await sink.deliver([hs.sale("1", email="a@b.example")])) == ["delivered"]
+
+
+async def test_a_page_in_place_of_a_link_is_retried(hs, sink, wire):
+    wire.script("link", httpx.Response(403, text="<html>Blocked</html>"))
+
+    with pytest.raises(Unavailable):
+        await sink.deliver([hs.sale("1", email="a@b.example")])
+
+
+async def test_a_page_for_one_deal_of_several_is_a_firewalls(hs, sink, wire):
+    page = httpx.Response(403, text="<html>Blocked</html>")
+    wire.script("deals", *[page] * 2)
+
+    with pytest.raises(NeedsOperator):  # perhaps HubSpot was never reached
+        await sink.deliver([hs.sale("1")])
+    with pytest.raises(BatchRejected):
+        await sink.deliver([hs.sale("1"), hs.sale("2")])
+
+    assert statuses(await sink.deliver([hs.sale("1")])) == ["delivered"]
+    wire.script("deals", page)
+    with pytest.raises(Inconclusive):
+        await sink.deliver([hs.sale("2")])
 
 
 @pytest.mark.parametrize(
