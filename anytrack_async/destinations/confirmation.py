@@ -23,6 +23,7 @@ _WORDS = frozenset(
         *("succeeded", "success", "successful", "true", "200", "201", "202"),
     }
 )
+_MAX_ENVELOPES = 3  # in each other; a recursion over more could fail
 _MARKERS = ("status", "result", "success", "ok")
 _ENVELOPE = frozenset(
     {
@@ -70,20 +71,25 @@ def confirms_without_body(response: Response) -> bool:
     return response.status in _STATUSES_WITHOUT_BODY and not response.content.strip()
 
 
-def _object_confirms(body: Mapping[str, Any], own_fields: Collection[str]) -> bool:
+def _object_confirms(
+    body: Mapping[str, Any], own_fields: Collection[str], levels: int = _MAX_ENVELOPES
+) -> bool:
     if body.get("error") or body.get("errors"):
         return False
     fields = body.keys()
     markers = [body[name] for name in _MARKERS if name in fields]
     if not all(map(_is_positive, markers)):
         return False
-    if any(body.get(name) for name in own_fields):
+    # Without another sign the field needs a value: {"conversion_id": null} confirms nothing.
+    if any(name in fields if markers else body.get(name) for name in own_fields):
         return True
     # {"status": "ok", "uptime": 7312} is the answer of another service.
     if not fields <= _ENVELOPE:
         return False
     inner = body.get("data")
-    inner_confirms = isinstance(inner, dict) and _object_confirms(inner, own_fields)
+    inner_confirms = (
+        levels > 0 and isinstance(inner, dict) and _object_confirms(inner, own_fields, levels - 1)
+    )
     return bool(markers or body.get("id")) or _is_positive(body.get("message")) or inner_confirms
 
 

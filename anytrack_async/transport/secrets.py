@@ -39,7 +39,8 @@ _MAX_SECRETS: Final = 12
 _MAX_SEARCHED: Final = 32_768  # characters of an error's body, which take 3 ms at most
 _MAX_TEXT: Final = 8_192  # characters of one text in it
 _MAX_SHORT: Final = 4_096  # bytes
-_MAX_NESTING: Final = 5
+_MAX_NESTING: Final = 5  # of escapes
+_MAX_DEPTH: Final = 64  # of JSON
 
 _ESCAPE = re.compile(
     r"""
@@ -136,7 +137,7 @@ class Secrets:
         try:
             body = mask.apply(parse_json(content))
             return json.dumps(body).encode() if mask.changed else content
-        except (ValueError, RecursionError):  # not JSON, or nested too deeply
+        except ValueError:  # not JSON
             text = mask.apply(content.decode(errors="replace"))
             return str(text).encode() if mask.changed else content
 
@@ -289,14 +290,17 @@ class _JsonMask:
         self._secrets = secrets
         self._remaining = _MAX_SEARCHED
 
-    def apply(self, value: Any) -> Any:
-        """Return *value* without secrets."""
+    def apply(self, value: Any, levels: int = _MAX_DEPTH) -> Any:
+        """Return *value* without secrets, and without what is below *levels* of nesting."""
         if isinstance(value, str):
             return self._text(value)
+        if isinstance(value, dict | list) and not levels:
+            self.changed = True
+            return None
         if isinstance(value, dict):
-            return {self._text(name): self.apply(item) for name, item in value.items()}
+            return {self._text(name): self.apply(item, levels - 1) for name, item in value.items()}
         if isinstance(value, list):
-            return [self.apply(item) for item in value]
+            return [self.apply(item, levels - 1) for item in value]
         if isinstance(value, bool) or not isinstance(value, int | float):
             return value
         digits = str(value)

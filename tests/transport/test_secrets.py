@@ -168,6 +168,17 @@ def test_a_failure_without_secrets_is_unchanged(content: bytes):
     assert hiding(STRIPE).mask_response(response(content)).content == content
 
 
+@pytest.mark.parametrize("levels", [100, 900, 50_000])
+def test_a_failure_that_is_nested_deeply_stays_json(levels: int):
+    deep = "[" * levels + f'"{STRIPE}"' + "]" * levels
+    content = f'{{"message": "no {STRIPE}", "deep": {deep}, "n": {"9" * 5_000}}}'.encode()
+
+    masked = hiding(STRIPE).mask_response(response(content))
+
+    assert json.loads(masked.content)["message"] == "no ***"
+    assert not leaks(masked.content.decode(), STRIPE)
+
+
 def test_a_page_is_masked():
     content = f"<p>no such key {STRIPE}</p>".encode()
 
