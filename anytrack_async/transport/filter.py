@@ -1,9 +1,9 @@
 """`ResponseFilter`: the bytes of a response, limited and in one form, on their way to a parser.
 
 The HTTP parsers of the engines, h11 and llhttp, differ in their limits and in the faults that they
-forgive. The filter reads a response before them: it counts, drops the parts that the client has no use for
-(informational responses, chunk extensions, trailers, bytes behind the response), and rewrites
-the unusual. A parser behind it gets one plain response, so all engines behave alike.
+forgive. The filter reads a response before them: it counts, drops the parts that the client has no
+use for (informational responses, chunk extensions, trailers, bytes behind the response), and
+rewrites the unusual. A parser behind it gets one plain response, so all engines behave alike.
 
 A usual response, with one `Content-Length`, costs one regular expression over its head and passes
 without a copy (`_USUAL`).
