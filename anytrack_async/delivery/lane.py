@@ -91,7 +91,7 @@ class Lane:
         # Waits of the lane are on the monotonic clock; times in the outbox are on the outbox's own.
         self._clock = clock or time.monotonic
         self._outbox_clock = clock or (outbox.now if isinstance(outbox, KeepsTime) else time.time)
-        self._limits = sink.limits
+        self._limits, self._batch_timeout = sink.limits, settings.batch_timeout
         self._flow = FlowControl.for_sink(
             sink.name, self._limits, settings, clock=self._clock, notify=notify
         )
@@ -288,7 +288,7 @@ class Lane:
         return Attempt(
             self._sink,
             claim.entries.conversions,
-            timeout=self._settings.batch_timeout,
+            timeout=self._batch_timeout,
             probe_index=probe_index,
             split_failures=split_failures,
             skipped=skipped,
