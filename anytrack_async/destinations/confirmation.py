@@ -23,6 +23,7 @@ _WORDS = frozenset(
         *("succeeded", "success", "successful", "true", "200", "201", "202"),
     }
 )
+_MAX_ENVELOPES = 3  # in each other; a recursion over more could fail
 _MARKERS = ("status", "result", "success", "ok")
 _ENVELOPE = frozenset(
     {
@@ -70,7 +71,9 @@ def confirms_without_body(response: Response) -> bool:
     return response.status in _STATUSES_WITHOUT_BODY and not response.content.strip()
 
 
-def _object_confirms(body: Mapping[str, Any], own_fields: Collection[str]) -> bool:
+def _object_confirms(
+    body: Mapping[str, Any], own_fields: Collection[str], levels: int = _MAX_ENVELOPES
+) -> bool:
     if body.get("error") or body.get("errors"):
         return False
     fields = body.keys()
@@ -84,7 +87,9 @@ def _object_confirms(body: Mapping[str, Any], own_fields: Collection[str]) -> bo
     if not fields <= _ENVELOPE:
         return False
     inner = body.get("data")
-    inner_confirms = isinstance(inner, dict) and _object_confirms(inner, own_fields)
+    inner_confirms = (
+        levels > 0 and isinstance(inner, dict) and _object_confirms(inner, own_fields, levels - 1)
+    )
     return bool(markers or body.get("id")) or _is_positive(body.get("message")) or inner_confirms
 
 

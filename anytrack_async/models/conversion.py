@@ -204,7 +204,8 @@ class Conversion(Weakenable):
         user_agent: the visitor's browser.
         page_url: the page it happened on.
         custom_data: your own fields; anything JSON can hold, at most 64 levels deep; NaN becomes
-            None.
+            None. It is a copy, not to be changed: if JSON cannot hold it any more, an outbox on
+            disk raises `TypeError`, and with one in memory AnyTrack and Meta reject it.
         items: lines of the order.
         customer: the visitor's identifiers.
         meta: parameters for Meta alone, as `MetaFields` or a dict.

@@ -33,7 +33,10 @@ _ESCAPE = re.compile(
 )
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _decode_value = json.JSONDecoder().raw_decode
-_tolerant_decoder = json.JSONDecoder(strict=False)  # control characters in text
+_MAX_DEPTH = 300  # levels of nesting; Python's parser ends at about 1,000
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
+_DIGITS_ONLY = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+_LONG_NUMBER = b"0" * 19  # digits: orjson reads an integer beyond 64 bits as an inexact float
 _MAX_BROKEN_SHARE = 10  # one character in ten
 
 
@@ -206,23 +209,59 @@ def parse_json(content: bytes) -> Any:
 
     Half of a surrogate pair, and bytes that are not UTF-8, become U+FFFD, the replacement
     character; `NaN` and `Infinity` become the floats of these names. Control characters in text,
-    and a byte order mark, are accepted. So one bad value costs its record at most, and not the
-    response.
+    and a byte order mark, are accepted. Integers are exact; one of more than 4,300 digits becomes
+    text. Below 300 levels of nesting, an object or a list becomes None. So one bad value costs its
+    record at most, and not the response.
 
     Raises:
         ValueError: *content* is not JSON.
     """
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return _parse_leniently(_decode_text(content))
+    if _LONG_NUMBER not in content.translate(_DIGITS_ONLY):
+        try:
+            return orjson.loads(content)
+        except orjson.JSONDecodeError:
+            pass
+    return _parse_leniently(_decode_text(content))
 
 
 def _parse_leniently(text: str) -> Any:
+    text = _replace_escapes(text)
     try:
-        return _tolerant_decoder.decode(_replace_escapes(text))
+        return _tolerant_decoder.decode(text)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        return _tolerant_decoder.decode(_without_deep_values(text))
+
+
+def _integer(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:  # more than 4,300 digits
+        return digits
+
+
+# Unlike the usual decoder, it takes control characters in text, and any integer.
+_tolerant_decoder = json.JSONDecoder(strict=False, parse_int=_integer)
+
+
+def _without_deep_values(text: str) -> str:
+    """Return JSON with ``null`` in place of each object and list below 300 levels.
+
+    With a limit of two levels, ``{"a": [{"b": 1}], "c": 2}`` becomes ``{"a": [null], "c": 2}``.
+    """
+    pieces: list[str] = []
+    depth = position = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("[", "{"):
+            depth += 1
+            if depth == _MAX_DEPTH + 1:
+                pieces += (text[position : token.start()], "null")
+        elif token[0] in ("]", "}"):
+            if depth == _MAX_DEPTH + 1:
+                position = token.end()
+            depth -= 1
+    if depth > _MAX_DEPTH:
+        raise ValueError("the end is missing")
+    return "".join([*pieces, text[position:]])
 
 
 def _decode_text(content: bytes) -> str:

@@ -13,7 +13,7 @@ four, count at an ellipsis: ``...zX2b``.
 
 Speed: 0.1 µs for each character of an answer that is searched. A success is searched only if it has
 an escape, or a sample of a secret: the beginning, the end, or one of two parts in between. To find
-out takes 0.5 µs.
+out takes 0.5 µs. Of more than 128 KB nothing is searched but what is logged.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ _MAX_SECRETS: Final = 12
 _MAX_SEARCHED: Final = 32_768  # characters of an error's body, which take 3 ms at most
 _MAX_TEXT: Final = 8_192  # characters of one text in it
 _MAX_SHORT: Final = 4_096  # bytes
-_MAX_NESTING: Final = 5
+_MAX_SUCCESS: Final = 131_072  # bytes; a longer list of records would block the event loop
+_MAX_NESTING: Final = 5  # of escapes
+_MAX_DEPTH: Final = 64  # of JSON
 
 _ESCAPE = re.compile(
     r"""
@@ -71,10 +73,15 @@ class Secrets:
 
     def add(self, *values: str | None) -> None:
         """Hide *values* from now on, and the ones before them."""
-        for value in filter(None, values):
-            if len(value) >= _WINDOW or (len(value) >= _SHORTEST and re.search(r"\d", value)):
-                self._values.pop(value, None)
-                self._values[value] = None
+        hideable = [value for value in values if value and _is_hideable(value)]
+        has_new = not self._values.keys() >= set(hideable)
+        for value in hideable:
+            self._values.pop(value, None)
+            self._values[value] = None
+        if has_new:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
         while len(self._values) > _MAX_SECRETS:
             del self._values[next(iter(self._values))]
         self._samples = tuple(sample for value in self._values for sample in _samples(value))
@@ -103,6 +110,8 @@ class Secrets:
     def mask_success(self, response: Response) -> Response:
         """Return *response*, a 2xx, without the secrets that it quotes; see the speed above."""
         content = response.content
+        if len(content) > _MAX_SUCCESS:
+            return response
         escaped = b"%" in content or b"&" in content or b"\\" in content
         if not escaped or len(content) > _MAX_SHORT:
             lower = content.lower()
@@ -136,7 +145,7 @@ class Secrets:
         try:
             body = mask.apply(parse_json(content))
             return json.dumps(body).encode() if mask.changed else content
-        except (ValueError, RecursionError):  # not JSON, or nested too deeply
+        except ValueError:  # not JSON
             text = mask.apply(content.decode(errors="replace"))
             return str(text).encode() if mask.changed else content
 
@@ -154,6 +163,10 @@ def _samples(value: str) -> Iterator[bytes]:
     for part in range(4):
         start = part * max(len(lower) - _WINDOW, 0) // 3
         yield lower[start : start + _WINDOW]
+
+
+def _is_hideable(value: str) -> bool:
+    return len(value) >= _WINDOW or (len(value) >= _SHORTEST and any(map(str.isdigit, value)))
 
 
 class _Finder:
@@ -289,16 +302,20 @@ class _JsonMask:
         self._secrets = secrets
         self._remaining = _MAX_SEARCHED
 
-    def apply(self, value: Any) -> Any:
-        """Return *value* without secrets."""
+    def apply(self, value: Any, levels: int = _MAX_DEPTH) -> Any:
+        """Return *value* without secrets, and without what is below *levels* of nesting."""
         if isinstance(value, str):
             return self._text(value)
+        if isinstance(value, dict | list) and not levels:
+            self.changed = True
+            return None
         if isinstance(value, dict):
-            return {self._text(name): self.apply(item) for name, item in value.items()}
+            return {self._text(name): self.apply(item, levels - 1) for name, item in value.items()}
         if isinstance(value, list):
-            return [self.apply(item) for item in value]
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return value
+            return [self.apply(item, levels - 1) for item in value]
+        return self._number(value) if type(value) in (int, float) else value
+
+    def _number(self, value: float) -> Any:
         digits = str(value)
         return value if self._text(digits) == digits else MASK
 

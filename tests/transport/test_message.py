@@ -196,11 +196,54 @@ def test_an_object_with_a_broken_value_is_read():
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"<html>", b'"\xff"', b"[" * 200_000, b"nan", b'"\\ud83d', b"9" * 5_000]
+    "content",
+    [b"", b"<html>", b'"\xff"', b"[" * 200_000, b"nan", b'"\\ud83d', b"[" * 5_000 + b"]" * 5_001],
 )
 def test_what_is_not_json_is_an_error(content: bytes):
     with pytest.raises(ValueError):  # noqa: PT011 - of several kinds
         parse_json(content)
+
+
+def deep(levels: int) -> str:
+    return "[" * levels + '"]"' + "]" * levels
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64, 2**64 + 1, -(2**63) - 1, 10**4_299])
+def test_an_integer_is_exact(number: int):
+    assert parse_json(f'{{"id": {number}, "x": 0.5}}'.encode()) == {"id": number, "x": 0.5}
+
+
+def test_an_integer_that_python_refuses_is_text():
+    digits = "9" * 4_301
+
+    assert parse_json(f'{{"a": {digits}, "b": [-{digits}]}}'.encode()) == {
+        "a": digits,
+        "b": [f"-{digits}"],
+    }
+
+
+def test_text_with_many_digits_is_read_as_it_is():
+    text = "1" * 25 + ' "quoted" \\ \n \U0001f600'
+
+    assert parse_json(json.dumps({"id": text}).encode()) == {"id": text}
+
+
+@pytest.mark.parametrize("levels", [1_025, 5_000, 100_000])
+def test_what_is_nested_too_deeply_becomes_none(levels: int):
+    content = f'{{"a": {deep(levels)}, "b": [1, {{"c": "]"}}]}}'.encode()
+
+    body = parse_json(content)
+
+    assert body["b"] == [1, {"c": "]"}]
+    value, depth = body["a"], 0
+    while isinstance(value, list):
+        value, depth = value[0], depth + 1
+    assert (value, depth) == (None, 299)  # the object around it is the first level
+
+
+@given(st.integers(1, 250))
+def test_a_depth_that_python_can_read_is_kept(levels: int):
+    assert parse_json(deep(levels).encode()) == json.loads(deep(levels))
 
 
 # Big JSON bodies
@@ -254,6 +297,20 @@ async def test_other_big_documents_are_read_too(document: Any):
 async def test_a_truncated_or_malformed_document_is_an_error(content: bytes):
     with pytest.raises(DecodeError, match=r"^anytrack: the response \(status 200, \d+ bytes\)"):
         await read_json(response(content))
+
+
+@pytest.mark.asyncio
+async def test_an_odd_record_of_a_big_list_costs_no_other():
+    odd = f'{{"a": {deep(5_000)}, "b": {"9" * 5_000}, "id": {2**64 + 1}}}'
+    content = f'{{"data": [{{"id": 1}}, {odd}, "{FILLING}"], "total": {2**70}}}'.encode()
+
+    body = await read_json(response(content))
+
+    assert body["data"][0] == {"id": 1}
+    assert body["data"][1]["id"] == 2**64 + 1
+    assert body["data"][1]["b"] == "9" * 5_000
+    assert body["data"][2] == FILLING
+    assert body["total"] == 2**70
 
 
 @pytest.mark.asyncio

@@ -168,6 +168,17 @@ def test_a_failure_without_secrets_is_unchanged(content: bytes):
     assert hiding(STRIPE).mask_response(response(content)).content == content
 
 
+@pytest.mark.parametrize("levels", [100, 900, 50_000])
+def test_a_failure_that_is_nested_deeply_stays_json(levels: int):
+    deep = "[" * levels + f'"{STRIPE}"' + "]" * levels
+    content = f'{{"message": "no {STRIPE}", "deep": {deep}, "n": {"9" * 5_000}}}'.encode()
+
+    masked = hiding(STRIPE).mask_response(response(content))
+
+    assert json.loads(masked.content)["message"] == "no ***"
+    assert not leaks(masked.content.decode(), STRIPE)
+
+
 def test_a_page_is_masked():
     content = f"<p>no such key {STRIPE}</p>".encode()
 
@@ -202,11 +213,17 @@ def test_a_success_is_masked(content: str, masked: str):
 
 
 def test_a_long_success_loses_nothing():
-    content = json.dumps({"data": ["x" * 100_000, STRIPE, "errors"]}).encode()
+    content = json.dumps({"data": ["x" * 50_000, STRIPE, "errors"]}).encode()
 
     masked = hiding(STRIPE).mask_success(response(content, 200))
 
     assert masked.content == re.sub(STRIPE.encode(), b"***", content)
+
+
+def test_a_success_that_would_block_the_event_loop_is_not_searched():
+    content = json.dumps({"data": ["x" * 200_000, STRIPE]}).encode()
+
+    assert hiding(STRIPE).mask_success(response(content, 200)).content == content
 
 
 def test_a_failure_of_an_exception_is_recognised_in_its_causes():

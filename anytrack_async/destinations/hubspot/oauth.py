@@ -171,7 +171,7 @@ def _unavailable(reason: str) -> Problem:
 
 def _lifetime(expires_in: Any) -> float:
     if isinstance(expires_in, int | float) and expires_in >= 0:
-        return min(float(expires_in), _LONGEST_LIFETIME)
+        return float(min(expires_in, _LONGEST_LIFETIME))
     return _DEFAULT_LIFETIME
 
 

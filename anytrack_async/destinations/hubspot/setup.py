@@ -242,4 +242,7 @@ def _accepted_by(account: Any) -> str:
 
 def _time_zone(account: Any) -> tzinfo | None:
     millis = account.get("utcOffsetMilliseconds") if isinstance(account, Mapping) else None
-    return timezone(timedelta(milliseconds=millis)) if isinstance(millis, int) else None
+    try:
+        return timezone(timedelta(milliseconds=millis)) if isinstance(millis, int) else None
+    except (OverflowError, ValueError):  # a day or more
+        return None

@@ -156,6 +156,7 @@ class TestReadOutcome:
         [
             ({"status": "success", "conversion_id": "c1"}, "c1"),
             ({"status": "success", "conversion_id": 71}, "71"),
+            ({"status": "success", "conversion_id": 2**64 + 1}, str(2**64 + 1)),
             ({"conversion_id": "c1"}, "c1"),
             ({"status": "success"}, None),
             *[

@@ -182,6 +182,33 @@ class TestList:
         assert len(caplog.records) == 5
         assert "lots" not in caplog.text
 
+    @pytest.mark.parametrize("huge", [False, True])
+    async def test_huge_integers_and_deep_values_cost_only_their_record(
+        self, huge: bool, caplog: pytest.LogCaptureFixture
+    ):
+        fields = '"conversion_type": "sale", "timestamp": "2026-01-02T03:04:05Z"'
+        deep = "[" * 5_000 + "]" * 5_000
+        odd = [
+            f'{{"id": "deep", {fields}, "custom_data": {{"a": {deep}}}}}',
+            f'{{"id": "huge", {fields}, "revenue": {"9" * 5_000}}}',
+            f'{{"id": "ignored", {fields}, "unknown": {{"a": {deep}, "b": {"9" * 5_000}}}}}',
+            f'{{"id": {2**64 + 1}, {fields}, "order_id": {2**70 + 1}}}',
+        ]
+        filling = f', {{"id": "c", {fields}}}' * (1_500 if huge else 0)
+        body = f'{{"data": [{", ".join(odd)}{filling}]}}'.encode()
+        assert (len(body) > 131_072) is huge
+        api = FakeApi(conversions=lambda _: httpx.Response(200, content=body))
+
+        conversions = await Conversions(api.session).list(WEEK)
+
+        assert [conversion.id for conversion in conversions[:2]] == ["ignored", str(2**64 + 1)]
+        assert conversions[1].order_id == str(2**70 + 1)
+        assert len(conversions) == (1_502 if huge else 2)
+        assert [record.getMessage().split("(")[1][:8] for record in caplog.records] == [
+            "id deep)",
+            "id huge)",
+        ]
+
     @given(json_records | json_values, st.booleans())
     async def test_any_json_costs_at_most_itself(self, item: Any, huge: bool):
         neighbours = [record(id="before"), *[record()] * (800 if huge else 0), record(id="after")]
@@ -201,7 +228,7 @@ class TestList:
     async def test_a_long_list_is_read_in_a_thread(self, monkeypatch: pytest.MonkeyPatch):
         threads = set()
 
-        def spy(records: list[Any], read: Any) -> list[Any]:
+        def spy(records: list[Any], read: Any, mask: Any) -> list[Any]:
             threads.add(threading.get_ident())
             return [read(item) for item in records]
 
