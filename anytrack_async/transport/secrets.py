@@ -125,7 +125,7 @@ class Secrets:
     def mask_response(self, response: Response) -> Response:
         """Return *response* without the secrets that its headers and its body quote.
 
-        What is JSON stays JSON. Of each text 8,192 characters are kept, and 32,768 of all of them.
+        JSON stays JSON. Of each text 8,192 characters are kept, and 32,768 of all of them.
         """
         headers = response.headers
         masked = {name: self.mask(value) for name, value in headers.items()}
