@@ -7,10 +7,12 @@ import io
 import json
 import os
 import re
+from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from threading import Lock, Thread
 from typing import IO, Any
 
 import anyio
@@ -40,6 +42,8 @@ _JSON_FIELDS = (
 )
 _SLICE_SIZE = 1_000
 """Conversions formatted and written in one call to a worker thread."""
+_DISCARD_TIMEOUT = 5.0
+"""Seconds for which a failed export waits until its file is removed, which goes on after that."""
 
 # A spreadsheet runs a cell that starts with one of these as a formula; with East Asian settings in
 # full width, too. Some skip whitespace and invisible characters before it.
@@ -62,7 +66,8 @@ async def export(
     """Write *conversions* to a file and return the number written.
 
     The file appears complete or not at all: it is written under a temporary name in the same folder
-    and renamed at the end. It contains visitors' IP addresses, so only its owner may read it.
+    and renamed at the end; one that fails or is cancelled is removed, also if a thread is creating
+    it at that moment. It contains visitors' IP addresses, so only its owner may read it.
 
     Args:
         conversions: the conversions; the generator is closed at the end.
@@ -76,53 +81,104 @@ async def export(
     target = Path(path)
     format_rows = _find_formatter(format_ or target.suffix.lstrip(".").lower())
     async with aclosing(conversions):
-        file = await to_thread.run_sync(_open_temporary, target)
+        file = _UnfinishedFile(target)
         try:
+            await to_thread.run_sync(file.create)
             count = await _write(conversions, file, format_rows)
-            await to_thread.run_sync(_publish, file, target)
+            await to_thread.run_sync(file.publish)
         except BaseException:
-            # Shielded: a cancelled export must not leave its unfinished file behind.
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(_discard, file)
+            await _discard(file)
             raise
         return count
 
 
-def _open_temporary(target: Path) -> IO[bytes]:
-    # In the target's folder, because a rename is atomic only within one file system.
-    return NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False)
+class _UnfinishedFile:
+    """The file of an export under its temporary name; the methods are called in threads.
+
+    A task that asyncio cancels leaves its thread behind, in the middle of a method. So the methods
+    take turns, and one that comes after `discard` has no effect: whichever thread is last, no file
+    is left.
+
+    Args:
+        target: the path that the complete file gets.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._turn = Lock()
+        self._file: IO[bytes] | None = None
+        self._discarded = False
+
+    def create(self) -> None:
+        """Create the file, which only its owner may read."""
+        with self._turn:
+            if not self._discarded:
+                # In the target's folder: a rename is atomic only within one file system.
+                self._file = NamedTemporaryFile(  # noqa: SIM115
+                    dir=self._target.parent, prefix=f".{self._target.name}.", delete=False
+                )
+
+    def append(self, format_rows: _Formatter, rows: Sequence[Conversion], first: bool) -> None:
+        """Write *rows*; *first* is whether they are the first ones."""
+        with self._turn:
+            if self._file is not None:
+                self._file.write(format_rows(rows, first))
+
+    def publish(self) -> None:
+        """Give the complete file its name."""
+        with self._turn:
+            if (file := self._file) is None:
+                return
+            file.flush()
+            # Otherwise the name could refer to an empty file after a power loss.
+            os.fsync(file.fileno())
+            file.close()
+            Path(file.name).replace(self._target)
+
+    def discard(self) -> None:
+        """Remove the file unless it has got its name; nothing creates it again."""
+        with self._turn:
+            self._discarded = True
+            file, self._file = self._file, None
+            if file is None:
+                return
+            try:
+                file.close()  # on a full disk, writing the last bytes fails once more
+            finally:
+                Path(file.name).unlink(missing_ok=True)
 
 
-def _publish(file: IO[bytes], target: Path) -> None:
-    file.flush()
-    # Otherwise the name could refer to an empty file after a power loss.
-    os.fsync(file.fileno())
-    file.close()
-    Path(file.name).replace(target)
+async def _discard(file: _UnfinishedFile) -> None:
+    # In a thread of its own. A second cancellation would take the call out of anyio's queue for a
+    # worker thread; this thread goes on, and a process that ends waits for it.
+    done = anyio.Event()
+    loop = get_running_loop()
 
+    def discard() -> None:
+        try:
+            file.discard()
+        except OSError:
+            pass  # the export has an error already, which says more
+        finally:
+            with suppress(RuntimeError):  # the event loop is closed, and no task waits
+                loop.call_soon_threadsafe(done.set)
 
-def _discard(file: IO[bytes]) -> None:
-    file.close()
-    Path(file.name).unlink(missing_ok=True)
+    Thread(target=discard, name="anytrack-export").start()
+    with anyio.move_on_after(_DISCARD_TIMEOUT, shield=True):
+        await done.wait()
 
 
 async def _write(
-    conversions: AsyncIterator[Conversion], file: IO[bytes], format_rows: _Formatter
+    conversions: AsyncIterator[Conversion], file: _UnfinishedFile, format_rows: _Formatter
 ) -> int:
     count = 0
     async with aclosing(_in_slices(conversions)) as slices:
         async for rows in slices:
-            await to_thread.run_sync(_append, file, format_rows, rows, not count)
+            await to_thread.run_sync(file.append, format_rows, rows, not count)
             count += len(rows)
     if not count:  # a CSV file without conversions still has its header
-        await to_thread.run_sync(_append, file, format_rows, (), True)
+        await to_thread.run_sync(file.append, format_rows, (), True)
     return count
-
-
-def _append(
-    file: IO[bytes], format_rows: _Formatter, rows: Sequence[Conversion], first: bool
-) -> None:
-    file.write(format_rows(rows, first))
 
 
 async def _in_slices(

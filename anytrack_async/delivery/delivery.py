@@ -194,7 +194,7 @@ class ContradictingDelivery(Delivery):
     """The delivery of a conversion that contradicts the first one with its event id.
 
     Args:
-        first: the delivery of the first one, whose outcomes this one takes over as they come.
+        first: the delivery of the first one; its outcomes are taken over as they come.
         contradiction: how the conversion contradicts the first one.
     """
 

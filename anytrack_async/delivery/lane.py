@@ -87,8 +87,7 @@ class Lane:
     ) -> None:
         self.name = sink.name
         self._sink = sink
-        self._shared = outbox.shared
-        self._settings = settings
+        self._shared, self._settings = outbox.shared, settings
         # Waits of the lane are on the monotonic clock; times in the outbox are on the outbox's own.
         self._clock = clock or time.monotonic
         self._outbox_clock = clock or (outbox.now if isinstance(outbox, KeepsTime) else time.time)

@@ -128,7 +128,7 @@ def test_a_closed_pipe_ends_the_command_quietly(sandbox, outbox_path):
 def test_library_warnings_are_written_as_lines(run, sandbox):
     result = run("track", "lead", "--email", "a@example.com")
 
-    assert "warning: meta: website events without user_agent are matched less well" in result.err
+    assert "warning: meta: matched less well: website events without user_agent" in result.err
     assert logging.getLogger("anytrack_async").handlers == []
 
 

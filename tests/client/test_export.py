@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 import os
 import stat
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any
+from random import Random
+from typing import Any
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import attrs
 import orjson
 import pytest
@@ -381,12 +385,89 @@ async def test_a_cancelled_export_leaves_no_file(tmp_path: Path):
     assert closed.is_set()
 
 
+class Blocked:
+    """A method of the unfinished file whose thread stops before or after the work."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, before: bool) -> None:
+        self.entered = anyio.Event()
+        self.released = threading.Event()
+        self._method = getattr(module._UnfinishedFile, name)
+        self._before = before
+        self._loop = asyncio.get_running_loop()
+        monkeypatch.setattr(module._UnfinishedFile, name, lambda *args: self._run(*args))
+
+    def _run(self, *args: Any) -> None:
+        if not self._before:
+            self._method(*args)
+        self._loop.call_soon_threadsafe(self.entered.set)
+        assert self.released.wait(10)
+        if self._before:
+            self._method(*args)
+
+
+def run_until_threads_end(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run *main* in an event loop of its own, then wait for the threads that it has left."""
+    threads = set(threading.enumerate())
+    asyncio.run(main())
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(10)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("step", ["create", "append", "publish", "discard"])
+async def test_an_export_that_asyncio_cancels_in_a_thread_leaves_no_temporary_file(
+    step: str, before: bool, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def cancel_in_step() -> None:
+        blocked = Blocked(monkeypatch, step, before)
+        rows = breaking([], 1_500) if step == "discard" else repeated(1_500)
+        task = asyncio.create_task(export(rows, tmp_path / "out.csv"))
+        await blocked.entered.wait()
+        for _ in range(times):
+            task.cancel()
+            await anyio.wait_all_tasks_blocked()
+        blocked.released.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    await anyio.to_thread.run_sync(run_until_threads_end, cancel_in_step)
+
+    published = step == "publish" and not before
+    assert files_in(tmp_path) == (["out.csv"] if published else [])
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_an_export_that_is_cancelled_at_any_step_leaves_no_temporary_file(
+    seed: int, tmp_path: Path
+):
+    random = Random(seed)
+
+    async def export_in(scope: anyio.CancelScope, path: Path) -> None:
+        with scope:
+            await export(repeated(random.choice([0, 1, 1_500])), path)
+
+    async def cancel_many() -> None:
+        for number in range(100):
+            scope = anyio.CancelScope()
+            task = asyncio.create_task(export_in(scope, tmp_path / f"{number}.csv"))
+            for _ in range(random.choice([1, 1, 2])):
+                for _ in range(random.randrange(30)):
+                    await anyio.lowlevel.checkpoint()
+                random.choice([task, scope]).cancel()
+            await asyncio.wait([task])
+
+    await anyio.to_thread.run_sync(run_until_threads_end, cancel_many)
+
+    assert [name for name in files_in(tmp_path) if name.startswith(".")] == []
+
+
 async def test_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     closed: list[bool] = []
-    monkeypatch.setattr(module, "_append", full)
+    monkeypatch.setattr(module._UnfinishedFile, "append", full)
 
     with pytest.raises(OSError, match="No space left"):
         await export(breaking(closed, 1_500), tmp_path / "out.csv")
@@ -426,13 +507,13 @@ async def test_formatting_and_writing_happen_in_worker_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     threads = set()
-    append = module._append
+    append = module._UnfinishedFile.append
 
-    def watched(part: IO[bytes], *rest: Any) -> None:
+    def watched(*args: Any) -> None:
         threads.add(threading.get_ident())
-        append(part, *rest)
+        append(*args)
 
-    monkeypatch.setattr(module, "_append", watched)
+    monkeypatch.setattr(module._UnfinishedFile, "append", watched)
 
     await export(repeated(1_500), tmp_path / "out.csv")
 
