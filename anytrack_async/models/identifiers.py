@@ -157,9 +157,11 @@ def to_order_id(value: Identifier | None) -> str | None:
     return optional_id("order_id", value, 200)
 
 
-def to_event_id(value: Identifier) -> str:
-    """Return the field ``event_id``; see `id_text`."""
-    return value if is_plain(value, 400) else id_text("event_id", value, 400)
+def to_event_id(value: Identifier | None) -> str:
+    """Return the field ``event_id``, empty if it is not given; see `id_text`."""
+    if is_plain(value, 400):
+        return value
+    return "" if value is None or is_missing(value) else id_text("event_id", value, 400)
 
 
 def to_event_name(value: Identifier | None) -> str | None:
