@@ -16,8 +16,8 @@ from anyio.abc import TaskGroup
 from anytrack_async.delivery.admission import Admission
 from anytrack_async.delivery.delivery import ContradictingDelivery, Delivery, OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
+from anytrack_async.delivery.guarded_outbox import Maintenance
 from anytrack_async.delivery.lane import Lane
-from anytrack_async.delivery.maintenance import Maintenance
 from anytrack_async.delivery.room import LaneCondition, Patience
 from anytrack_async.delivery.shutdown import (
     Undelivered,
