@@ -182,8 +182,9 @@ class SQLiteOutbox:
             try:
                 return await thread.run(work, *args, **kwargs)
             except sqlite3.Error as exc:
-                if not (may_need_reserve(exc) and await thread.run(_release_reserve)):
+                if not may_need_reserve(exc):
                     raise
+                await thread.run(_release_reserve)  # or another call did, since this one failed
                 return await thread.run(work, *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
@@ -247,8 +248,9 @@ class SQLiteOutbox:
             try:
                 return await self._claim_once(destination, limit, lease)
             except sqlite3.Error as exc:
-                if not (may_need_reserve(exc) and await self._run(_release_reserve)):
+                if not may_need_reserve(exc):
                     raise
+                await self._run(_release_reserve)  # or another call did, since this one failed
                 return await self._claim_once(destination, limit, lease)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
@@ -364,15 +366,13 @@ def _connect_thread(db: Database, may_wait: Callable[[], bool]) -> int:
     return db.owner.id
 
 
-def _release_reserve(db: Database) -> bool:
-    """Free the reserve for the lanes; False if it is used up."""
-    is_released = db.reserve.release()
-    if is_released:
+def _release_reserve(db: Database) -> None:
+    """Free the reserve for the lanes, unless that was done before."""
+    if db.reserve.release():
         _log.error(
             "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
             "there is space"
         )
-    return is_released
 
 
 def _open(path: Path, opening: Callable[[], Database], previous_owner: int) -> Database:
