@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 _GRACE = 2.0
 """Seconds after the drain in which workers may still settle their claims."""
 
-_PRUNE_AFTER = 5_000
+PRUNE_AFTER = 5_000
 """Settled entries after which the outbox is pruned before `DeliverySettings.prune_every` ends."""
 
 
@@ -81,7 +81,9 @@ class GuardedOutbox:
         settled = await self._call(
             "settle a claim in", lambda: self._outbox.settle(claim, failed), None
         )
-        return self._is_recorded(settled, claim)
+        if not settled:
+            self._report_loss(settled, claim)
+        return bool(settled)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim* undelivered; return whether the outbox has recorded that."""
@@ -90,7 +92,9 @@ class GuardedOutbox:
             lambda: self._outbox.release(claim, due=due, counts_as_attempt=counts_as_attempt),
             None,
         )
-        return self._is_recorded(released, claim)
+        if not released:
+            self._report_loss(released, claim)
+        return bool(released)
 
     async def has_unclaimed(self) -> bool:
         """Return whether the destination's backlog has entries that no worker has claimed."""
@@ -100,7 +104,7 @@ class GuardedOutbox:
         depth = depths.get(self._destination, Depth())
         return depth.waiting > depth.in_flight
 
-    def _is_recorded(self, success: bool | None, claim: Claim) -> bool:
+    def _report_loss(self, success: bool | None, claim: Claim) -> None:
         # False: the lease was lost, e.g. because the batch took longer than the lease. None: the
         # outbox failed, which `_call` has logged.
         if success is False:
@@ -110,7 +114,6 @@ class GuardedOutbox:
                 self._destination,
                 len(claim.entries),
             )
-        return bool(success)
 
     async def _call(self, verb: str, function: Callable[[], Awaitable[_T]], fallback: _T) -> _T:
         with anyio.CancelScope(shield=True, deadline=self._deadline) as scope:
@@ -139,6 +142,10 @@ class Maintenance:
 
     It runs beside the lanes while a dispatcher is open. Nothing of it is urgent, and nothing that
     fails stops a lane: it is tried again.
+
+    Attributes:
+        settled: entries settled since the outbox was pruned; from `PRUNE_AFTER` on, call
+            `prune_soon`.
     """
 
     def __init__(
@@ -147,14 +154,12 @@ class Maintenance:
         self._outbox = outbox
         self._settings = settings
         self._open_deliveries = open_deliveries
-        self._settled = 0
+        self.settled = 0
         self._prune_now = anyio.Event()
 
-    def count_settled(self, count: int) -> None:
-        """Count entries that may be pruned."""
-        self._settled += count
-        if self._settled >= _PRUNE_AFTER:
-            self._prune_now.set()
+    def prune_soon(self) -> None:
+        """Prune before the interval ends."""
+        self._prune_now.set()
 
     async def run(self) -> None:
         """Prune, and poll a shared outbox, until cancelled."""
@@ -167,7 +172,7 @@ class Maintenance:
         while True:
             with anyio.move_on_after(self._settings.prune_every):
                 await self._prune_now.wait()
-            self._prune_now, self._settled = anyio.Event(), 0
+            self._prune_now, self.settled = anyio.Event(), 0
             try:
                 await self._outbox.prune(remember=self._settings.remember)
             except Exception as exc:
