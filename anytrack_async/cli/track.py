@@ -179,7 +179,7 @@ async def store(conversion: Conversion) -> TrackResult:
 
 
 class _DeliveryWatch:
-    """Waits for a delivery, but not for a destination whose lane holds."""
+    """Waits for a delivery, but not for a destination with a lane on hold."""
 
     def __init__(self) -> None:
         self._log = LoggingObserver()
@@ -188,7 +188,7 @@ class _DeliveryWatch:
         self._delivery: Delivery | None = None
 
     def notify(self, event: Event, /) -> None:
-        """Stop waiting for a destination whose lane holds; log problems of the conversion."""
+        """Stop waiting for a destination with a lane on hold; log problems of the conversion."""
         if isinstance(event, Weakened | Contradicted):
             self._log.notify(event)
         elif isinstance(event, LaneHeld):

@@ -190,7 +190,7 @@ class Tracking:
         self,
         click_id: Identifier | None = None,
         revenue: Amount = 0,
-        currency: str = "USD",
+        currency: str | None = "USD",
         *,
         product_id: Identifier | None = None,
         timeout: float | None = 30.0,

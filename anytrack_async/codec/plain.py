@@ -31,9 +31,7 @@ def to_conversion(record: Mapping[str, Any], *, now: datetime | None = None) -> 
     Raises:
         InvalidConversionError: a field is unknown, missing or invalid; the message names the field.
     """
-    fields = {name: value for name, value in record.items() if not _is_left_out(name, value)}
-    if fields.get("conversion_type") != "sale" and is_missing(fields.get("revenue")):
-        fields.pop("revenue", None)  # a sale needs an amount
+    fields = _given_fields(record)
     if "ago" in fields:
         fields["timestamp"] = _minutes_before(now or datetime.now(UTC), fields.pop("ago"))
     elif isinstance(fields.get("timestamp"), str):
@@ -45,9 +43,16 @@ def to_conversion(record: Mapping[str, Any], *, now: datetime | None = None) -> 
     return _build(Conversion, "", fields)
 
 
-def _is_left_out(name: str, value: Any) -> bool:
+def _given_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     # JSON's null means "not given"; most fields of a `Conversion` take None themselves.
-    return name == "note" or (value is None and name in _WITHOUT_NONE)
+    fields = dict(record)
+    fields.pop("note", None)
+    for name in _WITHOUT_NONE:
+        if fields.get(name, "") is None:
+            del fields[name]
+    if fields.get("conversion_type") != "sale" and is_missing(fields.get("revenue")):
+        fields.pop("revenue", None)  # a sale needs an amount
+    return fields
 
 
 _WITHOUT_NONE = ("currency", "event_id", "timestamp")
@@ -57,8 +62,16 @@ def _build(model: type[_Model], path: str, fields: Any) -> _Model:
     """Return a *model* with *fields*; errors name a field below *path*."""
     if not isinstance(fields, Mapping):
         raise InvalidConversionError(path, "must be an object")
-    attributes = {field.name: field for field in attrs.fields(model)}  # type: ignore[arg-type]
     prefix = f"{path}." if path else ""
+    _check_names(model, prefix, fields)
+    try:
+        return model(**fields)
+    except InvalidConversionError as exc:
+        raise InvalidConversionError(f"{prefix}{exc.name}", exc.problem) from None
+
+
+def _check_names(model: type[Any], prefix: str, fields: Mapping[Any, Any]) -> None:
+    attributes = {field.name: field for field in attrs.fields(model)}
     for name in fields:
         if name not in attributes:
             unknown = name if isinstance(name, str) and name.isprintable() else shown(name)
@@ -68,10 +81,6 @@ def _build(model: type[_Model], path: str, fields: Any) -> _Model:
     for name, attribute in attributes.items():
         if attribute.default is attrs.NOTHING and name not in fields:
             raise InvalidConversionError(f"{prefix}{name}", "is missing")
-    try:
-        return model(**fields)
-    except InvalidConversionError as exc:
-        raise InvalidConversionError(f"{prefix}{exc.name}", exc.problem) from None
 
 
 def _as_list(items: Any) -> list[Any]:

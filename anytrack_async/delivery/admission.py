@@ -240,7 +240,7 @@ class Admission:
             self._rooms.end_finished(self.crowded)
 
     def _let_in(self, *, at_once: bool = False) -> None:
-        """Let callers in for whom there is room, in order.
+        """Let callers in while there is room, in order.
 
         With a share of 1,000, the first caller is let in when 1,000 are free, and with it all that
         fit; a first caller with 3,000 conversions when 3,000 are free.

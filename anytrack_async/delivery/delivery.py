@@ -82,9 +82,11 @@ class Delivery:
             ConfigurationError: the conversion is not for that destination.
             UndeliveredError: the client closed first.
         """
-        while not ((outcome := self._outcome_at(destination)) and outcome.final):
+        while True:
+            outcome = self._outcome_at(destination)
+            if outcome and (outcome.status is Status.DELIVERED or outcome.final):
+                return outcome
             await self._wait_for_change()
-        return outcome
 
     def _outcome_at(self, destination: str) -> Outcome | None:
         if destination not in self._outcomes:
@@ -194,7 +196,7 @@ class ContradictingDelivery(Delivery):
     """The delivery of a conversion that contradicts the first one with its event id.
 
     Args:
-        first: the delivery of the first one, whose outcomes this one takes over as they come.
+        first: the delivery of the first one; its outcomes are taken over as they come.
         contradiction: how the conversion contradicts the first one.
     """
 

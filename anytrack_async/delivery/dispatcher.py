@@ -16,8 +16,8 @@ from anyio.abc import TaskGroup
 from anytrack_async.delivery.admission import Admission
 from anytrack_async.delivery.delivery import ContradictingDelivery, Delivery, OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
+from anytrack_async.delivery.guarded_outbox import PRUNE_AFTER, Maintenance
 from anytrack_async.delivery.lane import Lane
-from anytrack_async.delivery.maintenance import Maintenance
 from anytrack_async.delivery.room import LaneCondition, Patience
 from anytrack_async.delivery.shutdown import (
     Undelivered,
@@ -202,7 +202,9 @@ class Dispatcher(AsyncContextManagerMixin):
             self._notify(Weakened(reason=kind, count=count))
 
     def _on_settled(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
-        self._maintenance.count_settled(len(ids))
+        self._maintenance.settled += len(ids)
+        if self._maintenance.settled >= PRUNE_AFTER:
+            self._maintenance.prune_soon()
         self._open_deliveries.resolve(ids, outcome)
 
     def _drop(self, name: str, event_ids: Sequence[str], waiting: int) -> None:

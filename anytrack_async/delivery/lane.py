@@ -87,12 +87,11 @@ class Lane:
     ) -> None:
         self.name = sink.name
         self._sink = sink
-        self._shared = outbox.shared
-        self._settings = settings
+        self._shared, self._settings = outbox.shared, settings
         # Waits of the lane are on the monotonic clock; times in the outbox are on the outbox's own.
         self._clock = clock or time.monotonic
         self._outbox_clock = clock or (outbox.now if isinstance(outbox, KeepsTime) else time.time)
-        self._limits = sink.limits
+        self._limits, self._batch_timeout = sink.limits, settings.batch_timeout
         self._flow = FlowControl.for_sink(
             sink.name, self._limits, settings, clock=self._clock, notify=notify
         )
@@ -260,7 +259,11 @@ class Lane:
             await self._settlement.settle(claim, attempt, failure, self._clock() - started)
             raise
         previous_state = self._flow.state
-        failure = self._update_flow(claim, attempt, generation)
+        if attempt.signal is None and attempt.has_outcome(Status.DELIVERED):
+            self._flow.record_success(generation, delivered=True)
+            failure = BatchFailure(reason=_NOT_SENT)
+        else:
+            failure = self._update_flow(claim, attempt, generation)
         unfinished = await self._settlement.settle(claim, attempt, failure, self._clock() - started)
         self._sending -= 1
         has_changed = unfinished or self._flow.state is not previous_state
@@ -289,7 +292,7 @@ class Lane:
         return Attempt(
             self._sink,
             claim.entries.conversions,
-            timeout=self._settings.batch_timeout,
+            timeout=self._batch_timeout,
             probe_index=probe_index,
             split_failures=split_failures,
             skipped=skipped,

@@ -81,7 +81,7 @@ class Caller:
 
 @attrs.define(kw_only=True, eq=False)
 class Room:
-    """What is known of a full destination.
+    """The last known depth of a full destination.
 
     Attributes:
         destination: its name.
@@ -162,7 +162,7 @@ class Rooms(dict[str, Room]):
                 room.free -= count
 
     def correct(self, waiting: Mapping[str, int], *, exact: bool) -> None:
-        """Correct what is known by what the outbox says; unless *exact*, less may be waiting."""
+        """Correct the room by the outbox's counts; unless *exact*, less may be waiting."""
         for name, room in self.items():
             free = self._capacity - waiting.get(name, 0)
             if not exact:

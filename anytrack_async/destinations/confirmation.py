@@ -84,13 +84,16 @@ def _object_confirms(
     if any(name in fields if markers else body.get(name) for name in own_fields):
         return True
     # {"status": "ok", "uptime": 7312} is the answer of another service.
-    if not fields <= _ENVELOPE:
-        return False
+    return fields <= _ENVELOPE and (bool(markers) or _envelope_confirms(body, own_fields, levels))
+
+
+def _envelope_confirms(body: Mapping[str, Any], own_fields: Collection[str], levels: int) -> bool:
+    if body.get("id") or _is_positive(body.get("message")):
+        return True
     inner = body.get("data")
-    inner_confirms = (
+    return (
         levels > 0 and isinstance(inner, dict) and _object_confirms(inner, own_fields, levels - 1)
     )
-    return bool(markers or body.get("id")) or _is_positive(body.get("message")) or inner_confirms
 
 
 def _is_positive(value: object) -> bool:

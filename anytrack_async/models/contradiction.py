@@ -38,7 +38,7 @@ class ConversionSummary:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return what the function `summary` wrote.
+        """Read the text that the function `summary` wrote.
 
         Raises:
             ValueError: *text* is something else.

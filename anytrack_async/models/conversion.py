@@ -177,8 +177,8 @@ class Conversion(Weakenable):
     removed. User agents and URLs are cut to 4,096 characters, URLs between two parameters. An id
     that is too long or has such characters is left out, and so is a value of a wrong type;
     `weakened` names the kinds, and ``client.stats()`` counts them. The
-    fields that the shop's code sets are strict: `conversion_type`, `event_id`, `revenue`,
-    `currency`, `timestamp`.
+    fields that the shop's code sets are strict, unless they are blank: `event_id`, `revenue`,
+    `currency`, `timestamp`. A conversion type and the revenue of a sale cannot be blank either.
 
     Attributes:
         conversion_type: sale, lead, signup or custom.
@@ -242,6 +242,13 @@ class Conversion(Weakenable):
     customer: Customer | None = attrs.field(default=None, converter=_customer, repr=False)
     meta: MetaFields | None = attrs.field(default=None, converter=_meta, repr=False, hash=False)
 
+    def __attrs_post_init__(self) -> None:
+        """Take over the notes of the fields, and make the event id if a blank one was passed."""
+        if NOTES:
+            Weakenable.__attrs_post_init__(self)
+        if not self.event_id:
+            object.__setattr__(self, "event_id", default_event_id(self))
+
     @property
     def weakened(self) -> tuple[str, ...]:
         """Kinds of the values that were left out or cut, also of the customer's.
@@ -257,7 +264,7 @@ class Conversion(Weakenable):
         cls,
         *,
         revenue: Amount,
-        currency: str = "USD",
+        currency: str | None = "USD",
         click_id: Identifier | None = None,
         product_id: Identifier | None = None,
         **fields: Unpack[ConversionFields],
@@ -323,9 +330,9 @@ def _drop_missing_revenue(fields: PricedFields) -> None:
 class ConversionFields(TypedDict, total=False):
     """Keyword arguments that each constructor and ``track_*`` method passes on to `Conversion`."""
 
-    event_id: Identifier
+    event_id: Identifier | None
     id: Identifier | None
-    timestamp: datetime
+    timestamp: datetime | None
     source: Identifier | None
     campaign_id: Identifier | None
     ad_id: Identifier | None
@@ -344,4 +351,4 @@ class PricedFields(ConversionFields, total=False):
     """`ConversionFields`, revenue and currency."""
 
     revenue: Amount
-    currency: str
+    currency: str | None

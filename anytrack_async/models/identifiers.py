@@ -127,13 +127,15 @@ def _whole_or_none(value: object) -> int | None:
         # 1E+999999999 would fill the memory as an integer.
         whole = value.is_finite() and value.adjusted() <= 40 and value == value.to_integral_value()
         return int(value) if whole else None
-    if isinstance(value, Real):
-        try:
-            exact = float(value)
-        except OverflowError:  # a fraction beyond 1.8e308
-            return None
-        return int(exact) if exact.is_integer() and abs(exact) < _EXACT_FLOAT_LIMIT else None
-    return None
+    return _whole_real_or_none(value) if isinstance(value, Real) else None
+
+
+def _whole_real_or_none(value: Real) -> int | None:
+    try:
+        exact = float(value)
+    except OverflowError:  # a fraction beyond 1.8e308
+        return None
+    return int(exact) if exact.is_integer() and abs(exact) < _EXACT_FLOAT_LIMIT else None
 
 
 _DECIMAL_ZERO = re.compile(r"[0-9]+\.0", re.ASCII)
@@ -155,9 +157,11 @@ def to_order_id(value: Identifier | None) -> str | None:
     return optional_id("order_id", value, 200)
 
 
-def to_event_id(value: Identifier) -> str:
-    """Return the field ``event_id``; see `id_text`."""
-    return value if is_plain(value, 400) else id_text("event_id", value, 400)
+def to_event_id(value: Identifier | None) -> str:
+    """Return the field ``event_id``, empty if it is not given; see `id_text`."""
+    if is_plain(value, 400):
+        return value
+    return "" if value is None or is_missing(value) else id_text("event_id", value, 400)
 
 
 def to_event_name(value: Identifier | None) -> str | None:

@@ -161,8 +161,8 @@ def _integer(field: str, value: object) -> int:
 # Currencies and times
 
 
-def currency_code(value: str) -> str:
-    """Return an upper-case ISO 4217 code.
+def currency_code(value: str | None) -> str:
+    """Return an upper-case ISO 4217 code; USD if *value* is not given.
 
     Raises:
         InvalidConversionError: it is not three ASCII letters.
@@ -171,6 +171,8 @@ def currency_code(value: str) -> str:
         code = value.strip()
         if len(code) == 3 and code.isascii() and code.isalpha():
             return code if code.isupper() else code.upper()  # "EUR" as it is: no copy
+    if value is None or is_missing(value):
+        return "USD"
     raise InvalidConversionError("currency", "must be a three-letter ISO 4217 code such as 'EUR'")
 
 
@@ -429,9 +431,11 @@ def to_revenue(value: Amount) -> Decimal:
     return amount("revenue", value)
 
 
-def to_timestamp(value: datetime) -> datetime:
-    """Return the field ``timestamp``; see `utc`."""
-    return value if type(value) is datetime and value.tzinfo is UTC else utc("timestamp", value)
+def to_timestamp(value: datetime | None) -> datetime:
+    """Return the field ``timestamp``, now if it is not given; see `utc`."""
+    if type(value) is datetime and value.tzinfo is UTC:
+        return value
+    return utc_now() if value is None or is_missing(value) else utc("timestamp", value)
 
 
 def utc_now() -> datetime:

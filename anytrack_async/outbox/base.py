@@ -359,7 +359,7 @@ class Outbox(Protocol):
 
 @runtime_checkable
 class KeepsTime(Protocol):
-    """Optional part of an outbox whose times are on a clock of its own.
+    """Optional part of an outbox that has its times on a clock of its own.
 
     A wall clock that is set makes every stored time wrong: retries wait too long, and conversions
     are given up, and ids forgotten, too early. The clock of an outbox should not leap.

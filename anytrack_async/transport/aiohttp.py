@@ -176,7 +176,7 @@ class _FilteringConnector(aiohttp.TCPConnector):
 
 
 class _FilteringProtocol(asyncio.Protocol):
-    """Stands between a transport and aiohttp's handler, and filters what the server sends.
+    """Stands between a transport and aiohttp's handler, and filters the server's bytes.
 
     Args:
         handler: gets the filtered bytes and everything else.

@@ -142,7 +142,7 @@ def _inflate(inflaters: Sequence[_Inflater], data: bytes) -> Iterator[bytes]:
 
 
 class _Inflater:
-    """Undoes one coding. What it returns counts in full, also if another coding is undone after."""
+    """Undoes one coding. Its output counts in full, also if another coding is undone after."""
 
     def __init__(self, coding: str, check_size: Callable[[int], None]) -> None:
         self._gzip = coding != "deflate"

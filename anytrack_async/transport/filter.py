@@ -1,9 +1,9 @@
 """`ResponseFilter`: the bytes of a response, limited and in one form, on their way to a parser.
 
-The HTTP parsers of the engines, h11 and llhttp, differ in what they limit and in what they forgive.
-The filter reads a response before them: it counts, drops what the client has no use for
-(informational responses, chunk extensions, trailers, bytes behind the response), and rewrites
-the unusual. A parser behind it gets one plain response, so all engines behave alike.
+The HTTP parsers of the engines, h11 and llhttp, differ in their limits and in the faults that they
+forgive. The filter reads a response before them: it counts, drops the parts that the client has no
+use for (informational responses, chunk extensions, trailers, bytes behind the response), and
+rewrites the unusual. A parser behind it gets one plain response, so all engines behave alike.
 
 A usual response, with one `Content-Length`, costs one regular expression over its head and passes
 without a copy (`_USUAL`).
@@ -101,7 +101,7 @@ class ResponseFilter:
         self.surplus = False
 
     def feed(self, data: bytes) -> bytes:
-        """Return what the parser is to read for *data*, the next bytes from the server.
+        """Return the parser's input for *data*, the next bytes from the server.
 
         Raises:
             LimitExceeded: head, headers, body, framing or informational responses are over their

@@ -121,7 +121,7 @@ class Response(NamedTuple):
     def retry_after(self) -> float | None:
         """Seconds to wait before a retry, as the service asked; None if it did not ask.
 
-        0 if the service asked for no wait, or until a time in the past; who retries waits for a
+        0 if the service asked for no wait, or until a time in the past; a retry waits for a
         backoff all the same.
         """
         return parse_retry_after(self.headers)

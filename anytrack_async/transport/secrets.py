@@ -13,7 +13,7 @@ four, count at an ellipsis: ``...zX2b``.
 
 Speed: 0.1 µs for each character of an answer that is searched. A success is searched only if it has
 an escape, or a sample of a secret: the beginning, the end, or one of two parts in between. To find
-out takes 0.5 µs.
+out takes 0.5 µs. Of more than 128 KB nothing is searched but what is logged.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _MAX_SECRETS: Final = 12
 _MAX_SEARCHED: Final = 32_768  # characters of an error's body, which take 3 ms at most
 _MAX_TEXT: Final = 8_192  # characters of one text in it
 _MAX_SHORT: Final = 4_096  # bytes
+_MAX_SUCCESS: Final = 131_072  # bytes; a longer list of records would block the event loop
 _MAX_NESTING: Final = 5  # of escapes
 _MAX_DEPTH: Final = 64  # of JSON
 
@@ -72,10 +73,15 @@ class Secrets:
 
     def add(self, *values: str | None) -> None:
         """Hide *values* from now on, and the ones before them."""
-        for value in filter(None, values):
-            if len(value) >= _WINDOW or (len(value) >= _SHORTEST and re.search(r"\d", value)):
-                self._values.pop(value, None)
-                self._values[value] = None
+        hideable = [value for value in values if value and _is_hideable(value)]
+        has_new = not self._values.keys() >= set(hideable)
+        for value in hideable:
+            self._values.pop(value, None)
+            self._values[value] = None
+        if has_new:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
         while len(self._values) > _MAX_SECRETS:
             del self._values[next(iter(self._values))]
         self._samples = tuple(sample for value in self._values for sample in _samples(value))
@@ -104,6 +110,8 @@ class Secrets:
     def mask_success(self, response: Response) -> Response:
         """Return *response*, a 2xx, without the secrets that it quotes; see the speed above."""
         content = response.content
+        if len(content) > _MAX_SUCCESS:
+            return response
         escaped = b"%" in content or b"&" in content or b"\\" in content
         if not escaped or len(content) > _MAX_SHORT:
             lower = content.lower()
@@ -117,7 +125,7 @@ class Secrets:
     def mask_response(self, response: Response) -> Response:
         """Return *response* without the secrets that its headers and its body quote.
 
-        What is JSON stays JSON. Of each text 8,192 characters are kept, and 32,768 of all of them.
+        JSON stays JSON. Of each text 8,192 characters are kept, and 32,768 of all of them.
         """
         headers = response.headers
         masked = {name: self.mask(value) for name, value in headers.items()}
@@ -155,6 +163,10 @@ def _samples(value: str) -> Iterator[bytes]:
     for part in range(4):
         start = part * max(len(lower) - _WINDOW, 0) // 3
         yield lower[start : start + _WINDOW]
+
+
+def _is_hideable(value: str) -> bool:
+    return len(value) >= _WINDOW or (len(value) >= _SHORTEST and any(map(str.isdigit, value)))
 
 
 class _Finder:
@@ -301,8 +313,9 @@ class _JsonMask:
             return {self._text(name): self.apply(item, levels - 1) for name, item in value.items()}
         if isinstance(value, list):
             return [self.apply(item, levels - 1) for item in value]
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return value
+        return self._number(value) if type(value) in (int, float) else value
+
+    def _number(self, value: float) -> Any:
         digits = str(value)
         return value if self._text(digits) == digits else MASK
 

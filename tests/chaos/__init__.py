@@ -42,4 +42,5 @@ ATTACKS: Mapping[str, Attack] = {
     "cancel": Attack("cancel:attack", 3),
     "fatal": Attack("fatal:attack", 1),
     "clock": Attack("clock:attack", 2),
+    "full": Attack("full:attack", 2),
 }

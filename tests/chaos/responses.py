@@ -18,7 +18,7 @@ Damage: TypeAlias = Callable[[ServerConnection, bytes, Random], Awaitable[bool |
 """Sends a response, or something else instead of it; True closes the connection."""
 
 
-async def cut(connection: ServerConnection, response: bytes, random: Random) -> bool:
+async def cut_anywhere(connection: ServerConnection, response: bytes, random: Random) -> bool:
     """Close after any number of bytes."""
     await connection.send(response[: random.randrange(len(response))])
     return True
@@ -96,7 +96,7 @@ async def dropped(connection: ServerConnection, response: bytes, random: Random)
 DAMAGES: Mapping[str, Damage] = {
     function.__name__.replace("_", " "): function
     for function in (
-        cut,
+        cut_anywhere,
         cut_by_reset,
         crumbs,
         twice,

@@ -128,7 +128,7 @@ def test_a_closed_pipe_ends_the_command_quietly(sandbox, outbox_path):
 def test_library_warnings_are_written_as_lines(run, sandbox):
     result = run("track", "lead", "--email", "a@example.com")
 
-    assert "warning: meta: website events without user_agent are matched less well" in result.err
+    assert "warning: meta: matched less well: website events without user_agent" in result.err
     assert logging.getLogger("anytrack_async").handlers == []
 
 
@@ -136,7 +136,7 @@ def test_an_interrupt_ends_with_130(run, monkeypatch, outbox_path):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("anytrack_async.cli.stats.outbox_path", interrupted)
+    monkeypatch.setattr("anytrack_async.cli.outbox.outbox_path", interrupted)
 
     result = run("stats")
 

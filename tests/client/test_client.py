@@ -183,7 +183,11 @@ async def test_stats_count_the_events_of_each_destination(service: Service):
     assert stats.submitted == 1
     assert stats.destinations == {
         "anytrack": DestinationStats(state=LaneState.RUNNING, dead_lettered=1, dead=1),
-        "meta": DestinationStats(state=LaneState.RUNNING, delivered=1),
+        "meta": DestinationStats(
+            state=LaneState.RUNNING,
+            delivered=1,
+            weakened={"website events without an http(s) page_url": 1},
+        ),
     }
 
 

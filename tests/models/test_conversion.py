@@ -191,7 +191,7 @@ def test_currencies_become_upper_case(value: str, stored: str):
     assert Conversion.sale(revenue=1, currency=value).currency == stored
 
 
-@pytest.mark.parametrize("currency", ["", "EURO", "E", "12A", "ÄÖÜ", "aß", "ıNR", None, 978])
+@pytest.mark.parametrize("currency", ["EURO", "E", "12A", "ÄÖÜ", "aß", "ıNR", 978])
 def test_an_invalid_currency_code_is_refused(currency: Any):
     assert "three-letter ISO 4217" in str(error_of(currency=currency))
 
@@ -255,7 +255,7 @@ class Nowhere(tzinfo):
         (datetime.min.replace(tzinfo=timezone(timedelta(hours=1))), "years 1 to 9999"),
         (NotATime(2026, 1, 1), "is not a time"),
         ("2026-01-01", "must be a datetime, got str"),
-        (None, "must be a datetime, got NoneType"),
+        (7, "must be a datetime, got int"),
     ],
 )
 def test_an_invalid_time_is_refused(timestamp: Any, words: str):
@@ -293,9 +293,30 @@ def test_ids_of_the_shop_are_checked(field: str, value: Any):
     assert str(error).startswith(f"{field} ")
 
 
-@pytest.mark.parametrize("value", ["", " ", " a", "a\n", None, math.nan])
-def test_an_event_id_is_never_blank_and_never_trimmed(value: Any):
+@pytest.mark.parametrize("value", [" a", "a\n"])
+def test_an_event_id_is_never_trimmed(value: Any):
     assert error_of(event_id=value).name == "event_id"
+
+
+GAPS = [None, "", " \t", math.nan, Decimal("NaN")]
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_a_blank_event_id_is_made_from_the_order(gap: Any):
+    assert Conversion.sale(revenue=1, order_id="7", event_id=gap).event_id == "sale:7"
+    assert UUID(Conversion.lead(event_id=gap).event_id).version == 7
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_a_blank_currency_is_the_default_one(gap: Any):
+    assert Conversion.sale(revenue=1, currency=gap).currency == "USD"
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_a_blank_time_is_now(gap: Any):
+    before = datetime.now(UTC)
+
+    assert before <= Conversion.lead(timestamp=gap).timestamp <= datetime.now(UTC)
 
 
 def test_a_custom_event_needs_a_name():
@@ -427,7 +448,9 @@ def test_numbers_of_other_libraries_and_uuids_are_those_of_python(flag: Any):
 
 
 @pytest.mark.parametrize("field", ["customer", "items", "meta", "sub_ids", "custom_data"])
-@pytest.mark.parametrize("gap", [None, float("nan"), "", type("NAType", (), {})()], ids=repr)
+@pytest.mark.parametrize(
+    "gap", [None, float("nan"), "", type("NAType", (), {})()], ids=["None", "NaN", "blank", "NA"]
+)
 def test_a_gap_in_a_data_frame_is_no_object(field: str, gap: Any):
     assert not getattr(Conversion.lead(**{field: gap}), field)
 

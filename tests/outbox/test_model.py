@@ -273,7 +273,7 @@ class SQLiteMachine(Machine):
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch):
     monkeypatch.setattr("anytrack_async.outbox.memory.outbox._DROPPED_PER_STEP", 5)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.log.ROWS_PER_STEP", 5)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.retention.ROWS_PER_STEP", 5)
     monkeypatch.setattr("anytrack_async.outbox.sqlite.reports.ROWS_PER_STEP", 3)
 
 

@@ -213,11 +213,17 @@ def test_a_success_is_masked(content: str, masked: str):
 
 
 def test_a_long_success_loses_nothing():
-    content = json.dumps({"data": ["x" * 100_000, STRIPE, "errors"]}).encode()
+    content = json.dumps({"data": ["x" * 50_000, STRIPE, "errors"]}).encode()
 
     masked = hiding(STRIPE).mask_success(response(content, 200))
 
     assert masked.content == re.sub(STRIPE.encode(), b"***", content)
+
+
+def test_a_success_that_would_block_the_event_loop_is_not_searched():
+    content = json.dumps({"data": ["x" * 200_000, STRIPE]}).encode()
+
+    assert hiding(STRIPE).mask_success(response(content, 200)).content == content
 
 
 def test_a_failure_of_an_exception_is_recognised_in_its_causes():

@@ -324,6 +324,18 @@ async def test_no_broken_answer_shows_a_secret(engine: Any):
     assert not leaks(output, KEY)
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("count", [1, 3_000])
+async def test_no_log_of_unreadable_records_shows_a_secret(count: int, caplog: Any):
+    records = [{"id": KEY, "revenue": 1, "by": "x" * 40}] * count
+    api = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": records}))
+    async with AnyTrackClient(KEY, "account", transport=api, http=QUICK) as client:
+        assert await client.get_conversions() == []
+
+    assert "left out unreadable record" in caplog.text
+    assert not leaks(caplog.text, KEY)
+
+
 # Rotated and other secrets
 
 

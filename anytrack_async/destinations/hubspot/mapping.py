@@ -87,7 +87,7 @@ _CONTACT_FIELDS = (
     ("zip", "postal_code"),
     ("country", "country"),
 )
-"""Pairs of a contact property and the customer's field, whose first value is written."""
+"""Pairs of a contact property and the customer's field; the first value of the field is written."""
 
 
 def to_contact(conversion: Conversion, settings: HubSpotSettings) -> dict[str, Any] | None:

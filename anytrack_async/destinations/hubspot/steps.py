@@ -1,7 +1,7 @@
 """The steps of a batch (contacts, deals, links), and which of them a repeat need not do again.
 
 If three requests of a batch each fail in 60 % of the cases, all three succeed in 6 % of the
-attempts. So a confirmed step is remembered, and a batch does only what is left.
+attempts. So a confirmed step is remembered, and a batch does only the remaining steps.
 """
 
 from __future__ import annotations

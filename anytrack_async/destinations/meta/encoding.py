@@ -228,7 +228,7 @@ def count_weaknesses(events: Collection[Mapping[str, Any]], found: Weaknesses) -
 
     Args:
         events: mapped events that will be sent.
-        found: what the mapping found, also in other events.
+        found: weaknesses that the mapping found, also in other events.
     """
     kinds = _customer_weaknesses(events, found) if found else []
     for event in events:

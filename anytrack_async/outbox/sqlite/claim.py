@@ -36,13 +36,14 @@ from anytrack_async.outbox.base import (
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.leases import (
+    ClaimResult,
+    SQLiteClaim,
+    StoredEntry,
     add_exceptions,
     end_lease,
-    end_retries,
     expire_lease,
     release_leases_of_dead,
 )
-from anytrack_async.outbox.sqlite.stored import ClaimResult, SQLiteClaim, StoredEntry
 from anytrack_async.outbox.sqlite.thread import Job
 
 DECODED_AT_ONCE = 50
@@ -90,7 +91,7 @@ def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int =
     if monotonic() >= db.owner.next_check:
         release_leases_of_dead(db, db.owner.others_with_leases(db.sql))
     # The forecast only reads, so an idle lane that polls does not lock other processes out.
-    forecast, now = _forecast(db.sql, name), db.clock()
+    forecast, now = _forecast(db.sql, name), db.clock.now()
     while limit > 0 and forecast.has_work(now):
         with db.transaction(synced=False) as sql:
             builder = _ClaimBuilder(sql, name, limit, now, owner=db.owner.id)
@@ -114,7 +115,7 @@ def undo(db: Database, claimed: Job[Database, ClaimResult], name: str) -> None:
     """Release the claim that a job has made for a task that was cancelled."""
     if claimed.result and claimed.result.lease_id:
         claim = Claim(destination=name, lease_id=claimed.result.lease_id)
-        release(db, claim, due=db.clock(), counts_as_attempt=False)
+        release(db, claim, due=db.clock.now(), counts_as_attempt=False)
 
 
 def _damaged(problem: str) -> DamagedOutboxError:
@@ -340,7 +341,7 @@ def renew(db: Database, claim: Claim, lease: float) -> bool:
     """Extend the lease to *lease* seconds from now; False if it was lost."""
     with db.transaction(synced=False) as sql:
         renewed = sql.execute(
-            queries.RENEW_LEASE, (db.clock() + lease, claim.lease_id, claim.destination)
+            queries.RENEW_LEASE, (db.clock.now() + lease, claim.lease_id, claim.destination)
         )
     return renewed.rowcount == 1
 
@@ -361,7 +362,7 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
         if is_ours:
             sql.execute(queries.DELETE_LEASE, (claim.lease_id,))
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
-            ended = end_retries(sql, claim.lease_id)
+            ended = _end_retries(sql, claim.lease_id)
             if failed:
                 add_exceptions(sql, claim.destination, failed, db.clock.wall())
             count = len(claim.entries.seqs)
@@ -377,3 +378,14 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
 def _lease_exists(sql: sqlite3.Connection, claim: Claim) -> bool:
     parameters = (claim.lease_id, claim.destination)
     return sql.execute(queries.LEASE_EXISTS, parameters).fetchone() is not None
+
+
+def _end_retries(sql: sqlite3.Connection, lease_id: int) -> int:
+    """Delete the retries in a lease, and return how many there were."""
+    positions = sql.execute(queries.LEASED_RETRIES, (lease_id,)).fetchall()
+    if positions:
+        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
+        reclaimable = [row for row in positions if row[0] <= pruned]
+        sql.executemany(queries.MARK_RECLAIMABLE, reclaimable)
+        sql.execute(queries.DELETE_LEASED_RETRIES, (lease_id,))
+    return len(positions)

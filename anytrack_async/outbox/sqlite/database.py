@@ -19,6 +19,7 @@ from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.files import (
     APPLICATION_ID,
+    RESERVE_BYTES,
     SUFFIXES,
     Reserve,
     check_private,
@@ -60,7 +61,7 @@ class Database:
         may_wait: called while another process has the file locked; False ends the waiting.
         damaged: destination → why its cursor cannot be relied on.
         foreign: destination → two positions, and how many conversions between them are not
-            addressed to it; see `backlog.Backlog`.
+            addressed to it; see `log.Backlog`.
     """
 
     def __init__(
@@ -154,7 +155,8 @@ class Database:
             self._synced = synced
         with self._between("BEGIN IMMEDIATE"):
             yield self.sql
-            self.clock.record(self.sql)
+            if self.clock.now() >= self.clock.next_record:
+                self.clock.record(self.sql)
         if synced:
             self._check_files()
         with suppress(OSError):
@@ -171,6 +173,17 @@ class Database:
                 raise
             (busy, *_) = self.sql.execute(statement).fetchone()
         return not busy
+
+    def check_reserve(self) -> None:
+        """Raise `OutboxError` if the disk has no space for the reserve."""
+        with suppress(OSError):
+            if os.lstat(self.reserve.file).st_size >= RESERVE_BYTES:
+                return
+        if not self.reserve.restore():
+            raise OutboxError(
+                f"{DISK_FULL}. Deliveries go on, and conversions are accepted again once there is "
+                "space"
+            )
 
     def _check_files(self) -> None:
         """Raise `OutboxError` if a file is no longer the one that was there at the first check.

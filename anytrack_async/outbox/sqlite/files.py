@@ -105,16 +105,16 @@ class Reserve:
     or settling finds the disk full, the file is cut, so that lanes can go on; nothing more is
     accepted until there is space for it again. It is enough for a write-ahead log and for as much
     growth of the database as a checkpoint of that log may need.
+
+    Attributes:
+        file: its path.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = f"{path}-reserve"
+        self.file = f"{path}-reserve"
 
-    def is_kept(self) -> bool:
-        """Return whether the file has its size, after an attempt to give it that size."""
-        with suppress(OSError):
-            if os.lstat(self._file).st_size >= RESERVE_BYTES:
-                return True
+    def restore(self) -> bool:
+        """Give the file its size; return whether it has it, or cannot be created here at all."""
         try:
             self._allocate()
         except OSError as exc:
@@ -124,7 +124,7 @@ class Reserve:
 
     def _allocate(self) -> None:
         flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
-        descriptor = os.open(self._file, flags, 0o600)
+        descriptor = os.open(self.file, flags, 0o600)
         try:
             if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
                 os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
@@ -136,8 +136,8 @@ class Reserve:
     def release(self) -> bool:
         """Free the space; return whether there was any."""
         try:
-            had_any = os.stat(self._file).st_size > 0  # noqa: PTH116
-            os.truncate(self._file, 0)
+            had_any = os.stat(self.file).st_size > 0  # noqa: PTH116
+            os.truncate(self.file, 0)
         except OSError:
             return False
         return had_any
@@ -145,4 +145,4 @@ class Reserve:
     def delete(self) -> None:
         """Delete the file, when the outbox is closed."""
         with suppress(OSError):
-            os.unlink(self._file)  # noqa: PTH108
+            os.unlink(self.file)  # noqa: PTH108

@@ -1,4 +1,4 @@
-"""How leases on an outbox file end: settled, released, expired, or taken over from a dead owner.
+"""Leases on an outbox file: what they hold, and how they end: released, expired, or taken over.
 
 The functions with a connection as their first argument are called in a transaction.
 """
@@ -6,11 +6,64 @@ The functions with a connection as their first argument are called in a transact
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from anytrack_async.outbox.base import FailedEntry
+import attrs
+
+from anytrack_async.outbox.base import Claim, FailedEntry
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+
+
+class StoredEntry(NamedTuple):
+    """An entry of a claim as it is in the file.
+
+    Attributes:
+        seq: position in the log.
+        accepted_at: time of acceptance, unix seconds.
+        payload: the encoded conversion.
+        digest: digest of the payload.
+        attempts: number of failed deliveries to this destination so far.
+    """
+
+    seq: int
+    accepted_at: float
+    payload: bytes
+    digest: bytes
+    attempts: int
+
+
+@attrs.frozen(kw_only=True)
+class ClaimResult:
+    """A claim with entries that are not decoded yet.
+
+    Attributes:
+        lease_id: identifies the lease; 0 when nothing could be claimed.
+        entries: the stored entries, in log order.
+        lost_leases: `Claim.lost_leases`.
+        next_due: without entries, when to claim again, unix seconds.
+    """
+
+    lease_id: int = 0
+    entries: Sequence[StoredEntry] = ()
+    lost_leases: Mapping[int, int] = attrs.field(factory=dict)
+    next_due: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SQLiteClaim(Claim):
+    """A claim as `SQLiteOutbox` returns it.
+
+    Attributes:
+        unreadable: records in the lease that cannot be decoded. They are not in `entries`, and
+            become dead letters when the claim is settled.
+    """
+
+    unreadable: Sequence[FailedEntry] = ()
+
+
+# Ending
 
 
 def end_lease(
@@ -47,17 +100,6 @@ def expire_lease(sql: sqlite3.Connection, destination: str, now: float) -> bool:
     return True
 
 
-def end_retries(sql: sqlite3.Connection, lease_id: int) -> int:
-    """Delete the retries in a lease, and return how many there were."""
-    positions = sql.execute(queries.LEASED_RETRIES, (lease_id,)).fetchall()
-    if positions:
-        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
-        reclaimable = [row for row in positions if row[0] <= pruned]
-        sql.executemany(queries.MARK_RECLAIMABLE, reclaimable)
-        sql.execute(queries.DELETE_LEASED_RETRIES, (lease_id,))
-    return len(positions)
-
-
 def add_exceptions(
     sql: sqlite3.Connection, name: str, failed: Sequence[FailedEntry], now: float
 ) -> None:
@@ -77,7 +119,7 @@ def release_leases_of_dead(db: Database, owner_ids: Sequence[int]) -> None:
         with db.owner.proof_of_death(owner_id) as is_dead:
             if is_dead:
                 with db.transaction(synced=False) as sql:
-                    _release_lost(sql, owner_id, db.clock())
+                    _release_lost(sql, owner_id, db.clock.now())
 
 
 def _release_lost(sql: sqlite3.Connection, owner_id: int, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The log of an outbox file: appending to it in groups, and dropping what is no longer needed.
+"""The log of an outbox file: conversions are appended to it in groups.
 
 `GroupCommit` writes the conversions of all waiting callers in one transaction, because a synced
 commit takes milliseconds, whatever its size. So calls that arrive while one group is being written
@@ -12,9 +12,9 @@ from __future__ import annotations
 import sqlite3
 from asyncio import Future, get_running_loop
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, Self, TypeAlias, cast
 
 import attrs
 from anyio.lowlevel import checkpoint
@@ -25,8 +25,7 @@ from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult, queue_full_error
 from anytrack_async.outbox.sqlite import queries
-from anytrack_async.outbox.sqlite.backlog import Backlog
-from anytrack_async.outbox.sqlite.database import DISK_FULL, Database
+from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve
 
 ENCODED_AT_ONCE = 50
@@ -156,7 +155,7 @@ class GroupCommit:
         resolve(zip(futures, results, strict=True))
 
     def _write(self, db: Database, calls: Sequence[_Call]) -> Sequence[Result]:
-        group, now = Group(), db.clock()
+        group, now = Group(), db.clock.now()
         for _, conversions, recipients, values in calls:
             try:
                 if values is None:
@@ -253,10 +252,7 @@ def append(db: Database, group: Group, capacity: int) -> int:
     Returns:
         The position of the first new row; the other new rows follow it.
     """
-    if not db.reserve.is_kept():
-        raise OutboxError(
-            f"{DISK_FULL}. Deliveries go on, and conversions are accepted again once there is space"
-        )
+    db.check_reserve()
     with db.transaction(synced=True) as sql:
         (end,) = sql.execute(queries.END_OF_LOG).fetchone()
         backlog = Backlog.read(db, end)
@@ -323,89 +319,81 @@ def _insert_until_full(
     return results
 
 
-# Dropping payloads and ids
+# The backlog, to find out whether a destination is full
 #
-# Each function does one step in a transaction of its own, so that other processes can write between
-# the steps. Call it again while `Step.more` is true.
-#
-# A payload is dropped once it is behind every cursor, outside every span and not an exception. With
-# cursors at 900 and 700 and a span of the second destination from 650, everything up to 649 is
-# dropped, except for instance a dead letter at 120. Pruning then never looks at positions up to 649
-# again; when the dead letter is replayed and delivered, its position becomes *reclaimable* and its
-# payload is dropped in the next run.
+# The difference between the end of the log and a cursor costs nothing to read, and is at least the
+# number of conversions that wait. Only where it exceeds the capacity are the conversions counted
+# that are not addressed to the destination.
 
-ROWS_PER_STEP = 500
-"""Rows changed in one transaction: few, so that writers never wait long."""
-
-_BYTES_PER_STEP = 2**19
-"""Payload dropped in one transaction, which has to fit on a disk that is nearly full."""
-
-_PAGES_PER_STEP = 100
-_UNUSED_SHARE = 5  # a fifth of the pages may be unused
-_MIN_UNUSED = 256  # pages, 1 MB
+_MAX_COUNTED = 200_000
+"""Positions in which conversions for other destinations are counted, in a fraction of a second."""
 
 
-class Step(NamedTuple):
-    """The result of one transaction of a long operation.
+class Backlog(NamedTuple):
+    """How many conversions wait for each destination.
 
     Attributes:
-        rows: number of rows it handled.
-        more: whether another step may find more.
+        waiting: destination → how many wait for it; "" → how many are stored, without any.
+        cursors: destination → its cursor.
     """
 
-    rows: int
-    more: bool
+    waiting: dict[str, int]
+    cursors: Mapping[str, int]
+
+    @classmethod
+    def read(cls, db: Database, end: int) -> Self:
+        """Return the backlogs in a log that ends at *end*.
+
+        Conversions after a cursor that are not addressed to the destination are counted too, since
+        nothing but reading the log tells them apart; see `subtract_foreign`.
+        """
+        rows = db.sql.execute(queries.BACKLOGS).fetchall()
+        waiting = {name: end - cursor + unsettled for name, cursor, unsettled in rows}
+        if not rows:
+            (pruned,) = db.sql.execute(queries.PRUNED_UPTO).fetchone()
+            waiting = {"": end - pruned}
+        return cls(waiting, {name: cursor for name, cursor, _ in rows})
+
+    def subtract_foreign(self, db: Database, end: int) -> None:
+        """Subtract the conversions after each cursor that are not addressed to the destination."""
+        for name, cursor in self.cursors.items():
+            if end - cursor <= _MAX_COUNTED:
+                self.waiting[name] -= _count_foreign(db, name, cursor, end)
+
+    def full_for(self, recipients: str | None, added: int, capacity: int) -> dict[str, int]:
+        """Return the destinations without room for *added* more, with what waits for each."""
+        return {
+            name: waiting
+            for name, waiting in self.waiting.items()
+            if waiting + added > capacity and _is_addressed(name, recipients)
+        }
+
+    def add(self, recipients: str | None, added: int) -> None:
+        """Count *added* more conversions for *recipients*."""
+        for name in self.waiting:
+            if _is_addressed(name, recipients):
+                self.waiting[name] += added
 
 
-def drop_payloads(db: Database) -> Step:
-    """Drop payloads that every destination has, except those that an exception still needs."""
-    now = db.clock()
-    with db.transaction(synced=False) as sql:
-        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
-        (settled,) = sql.execute(queries.SETTLED_UPTO).fetchone()
-        last = min(pruned + ROWS_PER_STEP, settled)
-        if last <= pruned:
-            return Step(0, more=False)
-        parameters = (pruned, last, _BYTES_PER_STEP)
-        (last,) = sql.execute(queries.END_OF_PAYLOADS, parameters).fetchone()
-        dropped = sql.execute(queries.DROP_PAYLOADS, (now, pruned, last)).rowcount
-        sql.execute(queries.SET_PRUNED_UPTO, (last,))
-    return Step(dropped, more=last < settled)
+def _is_addressed(name: str, recipients: str | None) -> bool:
+    return not name or recipients is None or f"\n{name}\n" in recipients
 
 
-def drop_reclaimable(db: Database) -> Step:
-    """Drop payloads at pruned positions that an exception had kept, and none needs any more."""
-    now = db.clock()
-    with db.transaction(synced=False) as sql:
-        positions = sql.execute(queries.SOME_RECLAIMABLE, (ROWS_PER_STEP,)).fetchall()
-        dropped = sql.executemany(
-            queries.DROP_RECLAIMABLE_PAYLOAD, [(now, seq) for (seq,) in positions]
-        ).rowcount
-        sql.executemany(queries.DELETE_RECLAIMABLE, positions)
-    return Step(max(dropped, 0), more=len(positions) == ROWS_PER_STEP)
+def _count_foreign(db: Database, name: str, cursor: int, end: int) -> int:
+    """Return how many conversions between the positions are not addressed to *name*.
 
-
-def forget_ids(db: Database, remember: float) -> Step:
-    """Forget ids of payloads that were dropped at least *remember* seconds ago."""
-    with db.transaction(synced=False) as sql:
-        before = db.clock() - remember
-        forgotten = sql.execute(queries.FORGET_IDS, (before, ROWS_PER_STEP)).rowcount
-    return Step(forgotten, more=forgotten == ROWS_PER_STEP)
-
-
-def shrink(db: Database) -> Step:
-    """Return some unused pages at the end of the file to the disk, unless there are few.
-
-    Of 10,000 pages with 4,000 unused, 100 at a time are returned until 1,500 of 7,500 are unused:
-    new conversions need some soon, and each returned page costs moving another one.
+    After 30 between 100 and 900, the count between 200 and 950 reads 100 to 200 and 900 to 950
+    only. So a position is read at most twice, however often a full outbox is asked.
     """
-    (unused,) = db.sql.execute("PRAGMA freelist_count").fetchone()
-    (pages,) = db.sql.execute("PRAGMA page_count").fetchone()
-    count = min(unused - max(pages // _UNUSED_SHARE, _MIN_UNUSED), _PAGES_PER_STEP)
-    if count <= 0:
-        return Step(0, more=False)
-    with db.transaction(synced=False) as sql:
-        for _ in range(count):  # Python's module executes one step of it, which is one page
-            sql.execute("PRAGMA incremental_vacuum(1)")
-    (now_unused,) = db.sql.execute("PRAGMA freelist_count").fetchone()
-    return Step(unused - now_unused, more=now_unused < unused)  # an old file does not shrink
+
+    def read(first: int, last: int) -> int:
+        (count,) = db.sql.execute(queries.COUNT_FOREIGN, (first, last, name)).fetchone()
+        return int(count)
+
+    first, last, count = db.foreign.get(name, (cursor, cursor, 0))
+    if first <= cursor <= last <= end:
+        count += read(last, end) - read(first, cursor)
+    else:
+        count = read(cursor, end)
+    db.foreign[name] = (cursor, end, count)
+    return count

@@ -31,13 +31,13 @@ from anytrack_async.outbox.base import (
     not_open_error,
 )
 from anytrack_async.outbox.sqlite import claim as claims
-from anytrack_async.outbox.sqlite import leases, log, queries, reports
+from anytrack_async.outbox.sqlite import leases, queries, reports, retention
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
 from anytrack_async.outbox.sqlite.files import Reserve
+from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
-from anytrack_async.outbox.sqlite.stored import ClaimResult, SQLiteClaim
-from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
+from anytrack_async.outbox.sqlite.thread import OwnerThread
 from anytrack_async.outbox.sqlite.verify import Verification, damaged_accounts, verify
 
 _log = logging.getLogger("anytrack_async")
@@ -120,9 +120,10 @@ class SQLiteOutbox:
         """How many conversions may wait for each destination."""
         return self._capacity
 
-    def now(self) -> float:
-        """Return the time on the clock of the file, unix seconds; see `KeepsTime`."""
-        return self._clock()
+    @property
+    def now(self) -> Callable[[], float]:
+        """Returns the time on the clock of the file, unix seconds; see `KeepsTime`."""
+        return self._clock.now
 
     def attach(self, max_attempts: int) -> None:
         """Begin to serve a client; see `ServesOneClient`."""
@@ -181,8 +182,9 @@ class SQLiteOutbox:
             try:
                 return await thread.run(work, *args, **kwargs)
             except sqlite3.Error as exc:
-                if not (may_need_reserve(exc) and await thread.run(_release_reserve)):
+                if not may_need_reserve(exc):
                     raise
+                await thread.run(_release_reserve)  # or another call did, since this one failed
                 return await thread.run(work, *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
@@ -194,7 +196,7 @@ class SQLiteOutbox:
 
     async def _run_steps(
         self,
-        step: Callable[Concatenate[Database, _P], log.Step],
+        step: Callable[Concatenate[Database, _P], retention.Step],
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> int:
@@ -224,7 +226,7 @@ class SQLiteOutbox:
         """Store *conversions* in one atomic step; see `Outbox.append`."""
         conversions, values = tuple(conversions), None
         if len(conversions) > ENCODED_AT_ONCE:
-            values = await encode_in_steps(conversions, destinations, self._clock())
+            values = await encode_in_steps(conversions, destinations, self._clock.now())
         self._open_thread()
         if not conversions:
             return []
@@ -246,8 +248,9 @@ class SQLiteOutbox:
             try:
                 return await self._claim_once(destination, limit, lease)
             except sqlite3.Error as exc:
-                if not (may_need_reserve(exc) and await self._run(_release_reserve)):
+                if not may_need_reserve(exc):
                     raise
+                await self._run(_release_reserve)  # or another call did, since this one failed
                 return await self._claim_once(destination, limit, lease)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
@@ -259,8 +262,11 @@ class SQLiteOutbox:
             # Shielded, because the caller would never learn of its lease; but not for ever, because
             # another process may have the file locked.
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _SHIELDED_FOR):
-                return await self._claim_of(job, destination)
-            return await self._claim_of(job, destination)
+                await job.wait()
+            result = job.result or await job.wait()
+            if not result.lease_id:
+                return Claim(destination=destination, next_due=result.next_due)
+            return await claims.decode_claim(destination, result, self._cache)
         except (TypeError, ValueError) as exc:  # a column has a value of the wrong type
             raise DamagedOutboxError(
                 f"outbox file {self._path}: a value in it has the wrong type; `anytrack outbox "
@@ -270,12 +276,6 @@ class SQLiteOutbox:
             job.is_abandoned = True
             thread.submit(claims.undo, job, destination)
             raise
-
-    async def _claim_of(self, job: Job[Database, ClaimResult], destination: str) -> Claim:
-        result = await job.wait()
-        if not result.lease_id:
-            return Claim(destination=destination, next_due=result.next_due)
-        return await claims.decode_claim(destination, result, self._cache)
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
@@ -347,10 +347,10 @@ class SQLiteOutbox:
     async def prune(self, *, remember: float) -> int:
         """Drop payloads that every destination has, and old ids; see `Outbox.prune`."""
         remember = check_seconds("remember", remember)
-        dropped = await self._run_steps(log.drop_reclaimable)
-        dropped += await self._run_steps(log.drop_payloads)
-        await self._run_steps(log.forget_ids, remember)
-        await self._run_steps(log.shrink)
+        dropped = await self._run_steps(retention.drop_reclaimable)
+        dropped += await self._run_steps(retention.drop_payloads)
+        await self._run_steps(retention.forget_ids, remember)
+        await self._run_steps(retention.shrink)
         await self._run(
             Database.checkpoint, at_once=dropped > 0
         )  # what was dropped is still in the write-ahead log
@@ -366,15 +366,13 @@ def _connect_thread(db: Database, may_wait: Callable[[], bool]) -> int:
     return db.owner.id
 
 
-def _release_reserve(db: Database) -> bool:
-    """Free the reserve for the lanes; False if it is used up."""
-    is_released = db.reserve.release()
-    if is_released:
+def _release_reserve(db: Database) -> None:
+    """Free the reserve for the lanes, unless that was done before."""
+    if db.reserve.release():
         _log.error(
             "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
             "there is space"
         )
-    return is_released
 
 
 def _open(path: Path, opening: Callable[[], Database], previous_owner: int) -> Database:
@@ -407,7 +405,7 @@ def _register(db: Database, names: Sequence[str], from_start: Sequence[str]) -> 
             if "\n" in name:  # separates the names in the log
                 raise OutboxError(f"the name of a destination must be a single line, got {name!r}")
             if sql.execute(queries.DESTINATION_EXISTS, (name,)).fetchone() is None:
-                _insert_destination(sql, name, db.clock(), at_start=name in from_start)
+                _insert_destination(sql, name, db.clock.now(), at_start=name in from_start)
         db.damaged = damaged_accounts(sql)
 
 

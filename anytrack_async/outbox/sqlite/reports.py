@@ -18,7 +18,7 @@ from anytrack_async.outbox.base import DeadLetter, Depth, unknown_destination_er
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.log import ROWS_PER_STEP, Step
+from anytrack_async.outbox.sqlite.retention import ROWS_PER_STEP, Step
 
 _log = logging.getLogger("anytrack_async")
 
@@ -112,7 +112,7 @@ def _failure(name: str, due: float | None, attempts: int, error: str, code: str 
 
 def depths(db: Database) -> Mapping[str, Depth]:
     """Return destination → its depth."""
-    now = db.clock()
+    now = db.clock.now()
     with db.snapshot() as sql:
         (end,) = sql.execute(queries.END_OF_LOG).fetchone()
         rows = sql.execute(queries.DESTINATION_COUNTS).fetchall()
@@ -229,7 +229,7 @@ def replay(db: Database, name: str, event_ids: Sequence[str]) -> int:
     with db.transaction(synced=False) as sql:
         _names(sql, name)
         rows = [sql.execute(queries.LOG_SEQ, (event_id,)).fetchone() for event_id in event_ids]
-        return _replay(sql, name, [row for row in rows if row], db.clock())
+        return _replay(sql, name, [row for row in rows if row], db.clock.now())
 
 
 def replay_all(db: Database, name: str) -> Step:
@@ -237,7 +237,7 @@ def replay_all(db: Database, name: str) -> Step:
     with db.transaction(synced=False) as sql:
         _names(sql, name)
         rows = sql.execute(queries.DEAD_SEQS, (name, ROWS_PER_STEP)).fetchall()
-        replayed = _replay(sql, name, rows, db.clock())
+        replayed = _replay(sql, name, rows, db.clock.now())
     return Step(replayed, more=len(rows) == ROWS_PER_STEP)
 
 

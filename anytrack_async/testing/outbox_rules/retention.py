@@ -61,6 +61,16 @@ class RetentionRules(Rules):
         assert await outbox.prune(remember=HOUR) == 2
         assert await deliver(outbox, "alpha") == [3]
         assert await outbox.prune(remember=HOUR) == 1
+        assert list(await outbox.append(sales(1, 2, 3, 4))) == [REPEAT] * 4
+
+    async def test_a_dead_letter_is_kept_until_every_destination_has_it(
+        self, outbox: Outbox
+    ) -> None:
+        await outbox.append(sales(1, 2, 3))
+        await dead_letter(outbox, "alpha", 2)
+        await dead_letter(outbox, "beta", 2)
+
+        assert await outbox.prune(remember=HOUR) == 2
         assert await outbox.replay("alpha") == 1
         assert await deliver(outbox, "alpha") == [2]
         assert await outbox.prune(remember=HOUR) == 0
@@ -68,7 +78,7 @@ class RetentionRules(Rules):
         await outbox.replay("beta")
         assert await deliver(outbox, "beta") == [2]
         assert await outbox.prune(remember=HOUR) == 1
-        assert list(await outbox.append(sales(1, 2, 3, 4))) == [REPEAT] * 4
+        assert list(await outbox.append(sales(1, 2, 3))) == [REPEAT] * 3
 
     async def test_a_retry_that_fails_again_is_kept(self, outbox: Outbox, clock: Clock) -> None:
         await outbox.append(sales(1))

@@ -73,7 +73,7 @@ async def corrupt(outbox, path, *orders):
         )
     )
     await outbox.aclose()
-    other = SQLiteOutbox(path, clock=outbox._clock)
+    other = SQLiteOutbox(path, clock=outbox.now)
     await other.open(["alpha", "beta"])
     return other
 

@@ -71,7 +71,7 @@ def closed_at_noon(machine, sql):
     machine.wall -= HOUR
     clock = started(sql)
     machine.run(HOUR)
-    assert clock() == NOON
+    assert clock.now() == NOON
     sql.execute("INSERT INTO loose VALUES (1)")
     clock.record(sql)
     return sql
@@ -85,7 +85,7 @@ class TestOpening:
         machine.run(10 * MINUTE)
         machine.wall += jump
 
-        assert started(closed_at_noon)() == NOON + 10 * MINUTE
+        assert started(closed_at_noon).now() == NOON + 10 * MINUTE
 
     @pytest.mark.parametrize(
         ("wall", "expected"),
@@ -103,21 +103,21 @@ class TestOpening:
         machine.reboot(wall)
         machine.boot_id = boot_id
 
-        assert started(closed_at_noon)() == expected
+        assert started(closed_at_noon).now() == expected
 
     def test_a_machine_that_was_off_often_catches_up(self, machine, closed_at_noon):
         for _ in range(31):
             machine.reboot(NOON + 31 * DAY)
             clock = started(closed_at_noon)
 
-        assert clock() == NOON + 31 * DAY
+        assert clock.now() == NOON + 31 * DAY
 
     def test_a_file_without_a_recorded_time_continues_from_its_newest_row(self, machine, sql):
         values = ("e1", "", b"", None, b"", NOON)
         sql.execute(queries.insert_into_log(1), values)
         machine.wall = NOON - DAY
 
-        assert started(sql)() == NOON
+        assert started(sql).now() == NOON
 
 
 def test_processes_agree_though_the_date_was_set_between_their_starts(machine, sql):
@@ -127,7 +127,7 @@ def test_processes_agree_though_the_date_was_set_between_their_starts(machine, s
     second = started(sql)
     machine.run(MINUTE)
 
-    assert first() == second() == NOON + 2 * MINUTE
+    assert first.now() == second.now() == NOON + 2 * MINUTE
 
 
 class TestRecording:

@@ -8,7 +8,7 @@ import pytest
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import OutboxError
 from anytrack_async.outbox.base import FailedEntry
-from anytrack_async.outbox.sqlite import log
+from anytrack_async.outbox.sqlite import retention
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
@@ -42,7 +42,7 @@ async def deliver(outbox, *names):
 async def test_pruning_lets_other_processes_write_between_its_steps(
     outbox, statements, monkeypatch
 ):
-    monkeypatch.setattr(log, "ROWS_PER_STEP", 10)
+    monkeypatch.setattr(retention, "ROWS_PER_STEP", 10)
     await outbox.append(sales(*range(25)))
     await deliver(outbox, "alpha", "beta")
     seen = await statements()

@@ -63,10 +63,13 @@ class Endpoint:
     async def _get_list(
         self, *path: str, params: Mapping[str, str] | None = None, read: Callable[[Any], _T]
     ) -> list[_T]:
+        mask = self._session.mask  # a long list may quote a secret
         records = read_data(await self._session.get(*path, params=params))
         if not isinstance(records, list) or len(records) <= _MAX_ON_LOOP:
-            return read_records(records, read)
-        return await anyio.to_thread.run_sync(read_records, records, read, abandon_on_cancel=True)
+            return read_records(records, read, mask)
+        return await anyio.to_thread.run_sync(
+            read_records, records, read, mask, abandon_on_cancel=True
+        )
 
 
 # Arguments
@@ -268,8 +271,15 @@ def read_object(body: object) -> Mapping[str, Any]:
     return data if isinstance(data, Mapping) else body
 
 
-def read_records(records: object, read: Callable[[Any], _T]) -> list[_T]:
+def read_records(
+    records: object, read: Callable[[Any], _T], mask: Callable[[str], str] = str
+) -> list[_T]:
     """Return the results of *read* for *records*; an unreadable one is logged and left out.
+
+    Args:
+        records: the list of a response.
+        read: makes the result of one.
+        mask: hides secrets in what is logged.
 
     Raises:
         DecodeError: *records* is not a list.
@@ -283,7 +293,7 @@ def read_records(records: object, read: Callable[[Any], _T]) -> list[_T]:
         except DecodeError as exc:
             if number - len(results) <= _MAX_LOGGED:
                 place = f"{number} of {len(records)}{_loggable_id(record)}"
-                _log.warning("anytrack: left out unreadable record %s: %s", place, exc)
+                _log.warning("anytrack: left out unreadable record %s", mask(f"{place}: {exc}"))
     unreadable = len(records) - len(results)
     if unreadable > _MAX_LOGGED:
         _log.warning("anytrack: left out %d unreadable of %d records", unreadable, len(records))

@@ -228,7 +228,7 @@ class TestList:
     async def test_a_long_list_is_read_in_a_thread(self, monkeypatch: pytest.MonkeyPatch):
         threads = set()
 
-        def spy(records: list[Any], read: Any) -> list[Any]:
+        def spy(records: list[Any], read: Any, mask: Any) -> list[Any]:
             threads.add(threading.get_ident())
             return [read(item) for item in records]
 
