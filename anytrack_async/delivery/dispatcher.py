@@ -191,8 +191,8 @@ class Dispatcher(AsyncContextManagerMixin):
     ) -> None:
         """Notify observers and lanes of conversions that were accepted."""
         if event_ids:
-            self._notify(Submitted(event_ids=event_ids))
             self._lanes.wake_for(names, len(event_ids))
+            self._notify(Submitted(event_ids=event_ids))
             if NOTED_KINDS:
                 self._notify_weakened(conversions)
 
