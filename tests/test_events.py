@@ -298,7 +298,7 @@ class AsyncObserver:
     async def notify(self, event: Event, /) -> None: ...
 
 
-@pytest.mark.parametrize("observer", [AsyncObserver(), print, None, object()], ids=repr)
+@pytest.mark.parametrize("observer", [AsyncObserver(), print, None, object()])
 def test_an_observer_without_a_sync_notify_is_refused(observer: Any):
     with pytest.raises(ConfigurationError, match=r"needs a notify\(event\) that is not async"):
         Observers([observer])

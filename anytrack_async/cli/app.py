@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from anytrack_async._version import __version__
-from anytrack_async.cli.demo import demo
+from anytrack_async.cli.demo import demo, sandbox
 from anytrack_async.cli.destinations import check, destinations, setup
 from anytrack_async.cli.outbox import commands as outbox_commands
+from anytrack_async.cli.outbox import stats
 from anytrack_async.cli.output import ErrorReporter, replace_unencodable
-from anytrack_async.cli.sandbox import sandbox
-from anytrack_async.cli.stats import stats
 from anytrack_async.cli.track import track
 
 app = typer.Typer(

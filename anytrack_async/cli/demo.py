@@ -1,7 +1,11 @@
-"""`anytrack demo`: track the sample through an outbox on disk to three local stand-ins."""
+"""`anytrack sandbox` runs local stand-ins; `anytrack demo` tracks the sample to them.
+
+The demo has an outbox on disk, and audits at the end that each conversion arrived once.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +16,14 @@ from typing import Annotated
 import anyio
 import typer
 
-from anytrack_async.cli.output import FAILED, hide_warnings, sandbox_module, stdout_console
+from anytrack_async.cli.output import (
+    FAILED,
+    INTERRUPTED,
+    hide_warnings,
+    sandbox_module,
+    stdout_console,
+    write_error,
+)
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.demo.audit import FinalState, Tally, audit
 from anytrack_async.demo.display import show_intro, show_next_steps, show_progress, show_result
@@ -47,12 +58,12 @@ def demo(
 
     Needs no account and no network. Exits with 0 only if every line is accounted for.
     """
-    sandbox = sandbox_module()
-    settings = sandbox.SandboxSettings(
-        seed=seed, faults=sandbox.Faults(rate=faults, seed=seed, latency=0.05)
+    module = sandbox_module()
+    settings = module.SandboxSettings(
+        seed=seed, faults=module.Faults(rate=faults, seed=seed, latency=0.05)
     )
     console = stdout_console()
-    with _temporary_folder(keep=keep) as folder, sandbox.running(settings) as services:
+    with _temporary_folder(keep=keep) as folder, module.running(settings) as services:
         show_intro(console, count, services.url, faults)
         outbox, tally = folder / "outbox.db", Tally(count, SERVICES)
         with hide_warnings(), show_progress(console, tally):
@@ -100,3 +111,52 @@ def _temporary_folder(*, keep: bool) -> Iterator[Path]:
     finally:
         if not keep:
             rmtree(folder, ignore_errors=True)
+
+
+# The sandbox
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = 8400,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    faults: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of requests that fail on purpose.")
+    ] = 0.0,
+    seed: Annotated[
+        int, typer.Option(help="Selects the requests that fail; repeat it to repeat a run.")
+    ] = 0,
+    unprepared: Annotated[
+        bool,
+        typer.Option(
+            "--unprepared", help="Start HubSpot without the properties that `setup` creates."
+        ),
+    ] = False,
+) -> None:
+    """Serve stand-ins for AnyTrack, Meta and HubSpot until Ctrl-C.
+
+    Prints export lines for a shell: clients started from that shell use the stand-ins.
+    """
+    module = sandbox_module()
+    settings = module.SandboxSettings(
+        seed=seed,
+        faults=module.Faults(rate=faults, seed=seed),
+        hubspot=module.HubSpotPortal(prepared=not unprepared),
+    )
+    try:
+        module.serve(settings, host=host, port=port, echo=_print_line)
+    except OSError as exc:
+        reason = os.strerror(exc.errno) if exc.errno else exc
+        write_error(f"cannot listen on {host} port {port}: {reason}; try another --port")
+        raise typer.Exit(FAILED) from None
+    # `serve` returns only when it is interrupted.
+    raise typer.Exit(INTERRUPTED)
+
+
+def _print_line(line: str) -> None:
+    if line.startswith("export "):
+        typer.echo(line)
+        return
+    typer.echo(f"# {line}; press Ctrl-C to stop")
+    # With an e-mail address, because Meta rejects an event that identifies no customer.
+    typer.echo("# Paste these lines into another shell, then try:")
+    typer.echo("#   anytrack track lead --email somebody@example.com")

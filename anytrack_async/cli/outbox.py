@@ -1,9 +1,9 @@
-"""`anytrack outbox`: show dead letters and send them again."""
+"""`anytrack stats` and `anytrack outbox`: backlogs and dead letters, from the outbox file."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from anytrack_async.cli.output import (
+    BAD,
     FAILED,
+    GOOD,
+    NOTE,
     make_table,
     stdout_console,
     write_error,
@@ -23,7 +26,7 @@ from anytrack_async.cli.output import (
 )
 from anytrack_async.client.config import OUTBOX_VARIABLE
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.outbox.base import DeadLetter
+from anytrack_async.outbox.base import DeadLetter, Depth
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Verification
 
@@ -150,6 +153,54 @@ def _record(letter: DeadLetter) -> dict[str, Any]:
         "code": letter.code,
         "died_at": letter.died_at,
     }
+
+
+# Stats
+
+Depths = Mapping[str, Depth]
+
+
+def stats(
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+) -> None:
+    """Show each destination's backlog in the outbox that ANYTRACK_OUTBOX names.
+
+    Sends nothing and changes nothing; another process may have the outbox open.
+    """
+    path = outbox_path()
+    depths = anyio.run(_depths, path)
+    if as_json:
+        write_json({"outbox": str(path), "destinations": _depth_records(depths)})
+        return
+    stdout_console().print(Text(f"outbox {path}"), soft_wrap=True)
+    console = stdout_console(wide=True)
+    console.print(_depth_table(depths) if depths else "no destination has used this outbox yet")
+
+
+async def _depths(path: Path) -> Depths:
+    async with open_outbox(path) as outbox:
+        return await outbox.depths()
+
+
+def _depth_records(depths: Depths) -> dict[str, dict[str, int]]:
+    return {name: attrs.asdict(depth) for name, depth in depths.items()}
+
+
+def _depth_table(depths: Depths) -> Table:
+    table = make_table("destination", ">waiting", ">in flight", ">retrying", ">dead", "")
+    for name, depth in depths.items():
+        numbers = (depth.waiting, depth.in_flight, depth.retrying, depth.dead)
+        table.add_row(Text(name), *map(str, numbers), _remark(depth))
+    return table
+
+
+def _remark(depth: Depth) -> Text:
+    if depth.dead:
+        return Text("see: anytrack outbox dead-letters", BAD)
+    return Text("not all delivered yet", NOTE) if depth.waiting else Text("all delivered", GOOD)
+
+
+# The file
 
 
 def outbox_path() -> Path:

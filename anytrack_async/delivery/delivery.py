@@ -82,9 +82,11 @@ class Delivery:
             ConfigurationError: the conversion is not for that destination.
             UndeliveredError: the client closed first.
         """
-        while not ((outcome := self._outcome_at(destination)) and outcome.final):
+        while True:
+            outcome = self._outcome_at(destination)
+            if outcome and (outcome.status is Status.DELIVERED or outcome.final):
+                return outcome
             await self._wait_for_change()
-        return outcome
 
     def _outcome_at(self, destination: str) -> Outcome | None:
         if destination not in self._outcomes:

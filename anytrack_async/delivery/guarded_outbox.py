@@ -1,4 +1,4 @@
-"""`GuardedOutbox`: a lane's calls to the outbox, safe from its errors and from cancellation."""
+"""Calls to the outbox that no error of it may end: of a lane, and in the background."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import TypeVar
 
 import anyio
 
+from anytrack_async.delivery.delivery import OpenDeliveries
 from anytrack_async.errors import DamagedOutboxError, safe_description
 from anytrack_async.events import logger
 from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
+from anytrack_async.settings.delivery import DeliverySettings
 
 _T = TypeVar("_T")
 
 _GRACE = 2.0
 """Seconds after the drain in which workers may still settle their claims."""
+
+PRUNE_AFTER = 5_000
+"""Settled entries after which the outbox is pruned before `DeliverySettings.prune_every` ends."""
 
 
 class GuardedOutbox:
@@ -76,7 +81,9 @@ class GuardedOutbox:
         settled = await self._call(
             "settle a claim in", lambda: self._outbox.settle(claim, failed), None
         )
-        return self._is_recorded(settled, claim)
+        if not settled:
+            self._report_loss(settled, claim)
+        return bool(settled)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim* undelivered; return whether the outbox has recorded that."""
@@ -85,7 +92,9 @@ class GuardedOutbox:
             lambda: self._outbox.release(claim, due=due, counts_as_attempt=counts_as_attempt),
             None,
         )
-        return self._is_recorded(released, claim)
+        if not released:
+            self._report_loss(released, claim)
+        return bool(released)
 
     async def has_unclaimed(self) -> bool:
         """Return whether the destination's backlog has entries that no worker has claimed."""
@@ -95,7 +104,7 @@ class GuardedOutbox:
         depth = depths.get(self._destination, Depth())
         return depth.waiting > depth.in_flight
 
-    def _is_recorded(self, success: bool | None, claim: Claim) -> bool:
+    def _report_loss(self, success: bool | None, claim: Claim) -> None:
         # False: the lease was lost, e.g. because the batch took longer than the lease. None: the
         # outbox failed, which `_call` has logged.
         if success is False:
@@ -105,7 +114,6 @@ class GuardedOutbox:
                 self._destination,
                 len(claim.entries),
             )
-        return bool(success)
 
     async def _call(self, verb: str, function: Callable[[], Awaitable[_T]], fallback: _T) -> _T:
         with anyio.CancelScope(shield=True, deadline=self._deadline) as scope:
@@ -127,3 +135,53 @@ class GuardedOutbox:
         if scope.cancelled_caught:
             logger.error("%s: could not %s the outbox before closing", self._destination, verb)
         return fallback
+
+
+class Maintenance:
+    """Prunes the outbox, and polls it for waiting callers where other processes use it too.
+
+    It runs beside the lanes while a dispatcher is open. Nothing of it is urgent, and nothing that
+    fails stops a lane: it is tried again.
+
+    Attributes:
+        settled: entries settled since the outbox was pruned; from `PRUNE_AFTER` on, call
+            `prune_soon`.
+    """
+
+    def __init__(
+        self, outbox: Outbox, settings: DeliverySettings, open_deliveries: OpenDeliveries
+    ) -> None:
+        self._outbox = outbox
+        self._settings = settings
+        self._open_deliveries = open_deliveries
+        self.settled = 0
+        self._prune_now = anyio.Event()
+
+    def prune_soon(self) -> None:
+        """Prune before the interval ends."""
+        self._prune_now.set()
+
+    async def run(self) -> None:
+        """Prune, and poll a shared outbox, until cancelled."""
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(self._prune)
+            if self._outbox.shared:
+                tg.start_soon(self._poll)
+
+    async def _prune(self) -> None:
+        while True:
+            with anyio.move_on_after(self._settings.prune_every):
+                await self._prune_now.wait()
+            self._prune_now, self.settled = anyio.Event(), 0
+            try:
+                await self._outbox.prune(remember=self._settings.remember)
+            except Exception as exc:
+                logger.error("cannot prune the outbox, will retry: %s", safe_description(exc))
+
+    async def _poll(self) -> None:
+        while True:
+            await anyio.sleep(self._settings.poll)
+            try:
+                await self._open_deliveries.poll_awaited()
+            except Exception as exc:
+                logger.error("cannot read the outbox, will retry: %s", safe_description(exc))

@@ -259,7 +259,11 @@ class Lane:
             await self._settlement.settle(claim, attempt, failure, self._clock() - started)
             raise
         previous_state = self._flow.state
-        failure = self._update_flow(claim, attempt, generation)
+        if attempt.signal is None and attempt.has_outcome(Status.DELIVERED):
+            self._flow.record_success(generation, delivered=True)
+            failure = BatchFailure(reason=_NOT_SENT)
+        else:
+            failure = self._update_flow(claim, attempt, generation)
         unfinished = await self._settlement.settle(claim, attempt, failure, self._clock() - started)
         self._sending -= 1
         has_changed = unfinished or self._flow.state is not previous_state

@@ -14,19 +14,21 @@ from anytrack_async import AnyTrackClient
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.sandbox import in_thread
-from tests.chaos import ATTACKS, Attack, __main__, cancel, network, power
+from tests.chaos import ATTACKS, Attack, __main__, cancel, full, network, power
 from tests.chaos.audit import SANDBOX, audit
 from tests.chaos.trial import Trial
 from tests.end_to_end.shop import sale
 
-SHORT = [name for name in ATTACKS if name != "full"]  # see tests/outbox/sqlite/test_disk_full.py
 ROUNDS = {"kill": 2, "share": 3, "power": 1, "cancel": 4}  # of other attacks: one
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("name", SHORT)
-async def test_a_short_attack_loses_nothing(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_a_short_attack_loses_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(full, "CAPACITIES", (6_900_000, 6_900_000))  # nearly full at once
     trial = Trial(name, 1, tmp_path, seconds=10, max_rounds=ROUNDS.get(name, 1))
 
     await ATTACKS[name].make(trial)

@@ -448,7 +448,9 @@ def test_numbers_of_other_libraries_and_uuids_are_those_of_python(flag: Any):
 
 
 @pytest.mark.parametrize("field", ["customer", "items", "meta", "sub_ids", "custom_data"])
-@pytest.mark.parametrize("gap", [None, float("nan"), "", type("NAType", (), {})()], ids=repr)
+@pytest.mark.parametrize(
+    "gap", [None, float("nan"), "", type("NAType", (), {})()], ids=["None", "NaN", "blank", "NA"]
+)
 def test_a_gap_in_a_data_frame_is_no_object(field: str, gap: Any):
     assert not getattr(Conversion.lead(**{field: gap}), field)
 

@@ -70,7 +70,7 @@ def test_click_ids_are_single(field: str):
 
 
 @pytest.mark.parametrize("field", LISTS)
-@pytest.mark.parametrize("value", [b"a", 1.5, 2.0**53, True, {"a": "b"}, object()], ids=repr)
+@pytest.mark.parametrize("value", [b"a", 1.5, 2.0**53, True, {"a": "b"}, object()])
 def test_other_values_than_text_are_refused_and_not_quoted(field: str, value: Any):
     with pytest.raises(InvalidConversionError, match=f"^{field} must be text, got ") as caught:
         Customer(**{field: value})
@@ -104,7 +104,7 @@ GAPS = [math.nan, Decimal("NaN"), Decimal("sNaN"), NotATime(2026, 1, 1), type("N
 
 
 @pytest.mark.parametrize("field", [*LISTS, *SINGLES])
-@pytest.mark.parametrize("gap", GAPS, ids=repr)
+@pytest.mark.parametrize("gap", GAPS)
 def test_a_gap_in_a_table_counts_as_not_given(field: str, gap: Any):
     if isinstance(gap, datetime) and field != "birth_date":
         return

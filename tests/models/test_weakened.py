@@ -6,7 +6,7 @@ import copy
 import pickle
 from threading import Thread
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import attrs
 import pytest
@@ -33,7 +33,8 @@ LONG = "x" * 5000
           for address in (None, "", " ", ",", [], float("nan"), "10.0.0.1, 203.0.113.5")),
         *(({"click_id": click}, ("unusable click ids",))
           for click in ("x" * 1025, "a\0b", 1.5, [1])),
-        *(({"click_id": click}, ()) for click in (None, "", " \n", float("nan"), 7, uuid4(), "a")),
+        *(({"click_id": click}, ())
+          for click in (None, "", " \n", float("nan"), 7, UUID(int=7), "a")),
         ({"campaign_id": LONG, "ad_id": "a\nb"}, ("unusable ids in links",)),
         ({"source": LONG}, ("unusable names of sources",)),
         ({"user_agent": LONG}, ("over-long texts",)),

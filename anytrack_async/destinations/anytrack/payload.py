@@ -25,7 +25,7 @@ from anytrack_async.destinations.confirmation import confirms
 from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.identifiers import id_from_number
-from anytrack_async.models.outcome import Outcome
+from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.transport.errors import read_error_body
 from anytrack_async.transport.message import Response
 
@@ -137,16 +137,18 @@ def read_outcome(
         Throttled: 429.
     """
     success, body = response.success, response.json_object()
-    remote_id = _remote_id(body)
+    remote_id = body.get("conversion_id")
+    if type(remote_id) is not str or not (remote_id := remote_id.strip()):
+        remote_id = _remote_id(body)
     if success:
         if body.get("status", "success" if remote_id else None) == "success":
-            return Outcome.delivered(remote_id)
+            return Outcome(status=Status.DELIVERED, remote_id=remote_id)
         return _read_other_words(response, body, report_unusual)
-    # A 409 that names AnyTrack's id means that AnyTrack already has the conversion.
-    if response.status == 409 and remote_id:
-        return Outcome.delivered(remote_id)
-    if response.status == 409 and body and confirms(response, _OWN_FIELDS):
-        return _read_other_words(response, body, report_unusual)  # {"status": "duplicate"}
+    if response.status == 409:
+        if remote_id:  # the id of a conversion that AnyTrack already has
+            return Outcome.delivered(remote_id)
+        if body and confirms(response, _OWN_FIELDS):  # {"status": "duplicate"}
+            return _read_other_words(response, body, report_unusual)
     return _read_failure(response, body, report_unusual)
 
 
