@@ -24,7 +24,8 @@ from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import ClosedError, QueueFullError, safe_description
 from anytrack_async.events import Event, logger
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Appended, AppendResult, Outbox, queue_full_error
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox
+from anytrack_async.outbox.checks import queue_full_error
 from anytrack_async.settings.delivery import DeliverySettings
 
 _YIELD_EVERY = 64

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import compress
-from typing import Any, Self
+from typing import Self
 
 import anyio
 from anyio import AsyncContextManagerMixin, CancelScope
@@ -25,16 +25,14 @@ from anytrack_async.delivery.shutdown import (
     run_with_deadline,
     warn_of_orphans,
 )
-from anytrack_async.destinations.sink import Sink
+from anytrack_async.destinations.sink import Sink, checked_names, unique_names
 from anytrack_async.errors import (
     ClosedError,
-    ConfigurationError,
     ConflictError,
     InvalidDestinationError,
     OutboxError,
     QueueFullError,
     safe_description,
-    shown,
 )
 from anytrack_async.events import Contradicted, Dropped, Event, Submitted, Weakened, logger
 from anytrack_async.models.contradiction import Contradiction
@@ -73,7 +71,7 @@ class Dispatcher(AsyncContextManagerMixin):
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.outbox = outbox
-        self.destinations = _unique([sink.name for sink in sinks])
+        self.destinations = unique_names(sinks)
         self._sinks = sinks
         self._settings = settings
         self._notify = notify
@@ -191,8 +189,8 @@ class Dispatcher(AsyncContextManagerMixin):
     ) -> None:
         """Notify observers and lanes of conversions that were accepted."""
         if event_ids:
-            self._notify(Submitted(event_ids=event_ids))
             self._lanes.wake_for(names, len(event_ids))
+            self._notify(Submitted(event_ids=event_ids))
             if NOTED_KINDS:
                 self._notify_weakened(conversions)
 
@@ -393,38 +391,3 @@ class Lanes(dict[str, Lane]):
                 lane.wake(count)
             elif wakes_all:
                 lane.wake()
-
-
-def checked_names(
-    argument: str, names: Sequence[str], destinations: Sequence[str]
-) -> tuple[str, ...]:
-    """Return *names*, the value of *argument*, as a tuple.
-
-    Raises:
-        InvalidDestinationError: it is not a list, is a single string (which would be read letter
-            by letter), or names a destination that is not one of *destinations*.
-    """
-    if isinstance(names, str):
-        raise InvalidDestinationError(f"{argument} must be a list: [{shown(names)}]")
-    try:
-        checked: tuple[Any, ...] = tuple(names)
-    except TypeError:
-        kind = type(names).__name__
-        raise InvalidDestinationError(f"{argument} must be a list, got {kind}") from None
-    unknown = [name for name in checked if not isinstance(name, str) or name not in destinations]
-    if unknown:
-        raise InvalidDestinationError(
-            f"{argument}: no destination {', '.join(map(_shown, unknown))}; "
-            f"known destinations: {', '.join(destinations)}"
-        )
-    return checked
-
-
-def _shown(name: object) -> str:
-    return shown(name) if isinstance(name, str) else f"of type {type(name).__name__}"
-
-
-def _unique(names: Sequence[str]) -> tuple[str, ...]:
-    if len(set(names)) < len(names):
-        raise ConfigurationError(f"two sinks share a name: {', '.join(sorted(names))}")
-    return tuple(names)

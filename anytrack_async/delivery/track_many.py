@@ -19,8 +19,9 @@ import anyio
 from anyio import to_thread
 
 from anytrack_async.delivery.delivery import Delivery
-from anytrack_async.delivery.dispatcher import Dispatcher, checked_names
+from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.room import Patience
+from anytrack_async.destinations.sink import checked_names
 from anytrack_async.errors import (
     ClosedError,
     ConfigurationError,

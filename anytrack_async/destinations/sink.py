@@ -8,10 +8,11 @@ the lane decides what to do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import attrs
 
+from anytrack_async.errors import ConfigurationError, InvalidDestinationError, shown
 from anytrack_async.events import Observer, OperatorCause
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
@@ -271,3 +272,47 @@ class Inconclusive(Unavailable):
     An example is an unknown error code. The lane gives up no conversion for it, unless the service
     refuses the conversion twice and accepts others of the same batch in between.
     """
+
+
+# Names of sinks
+
+
+def checked_names(
+    argument: str, names: Sequence[str], destinations: Sequence[str]
+) -> tuple[str, ...]:
+    """Return *names*, the value of *argument*, as a tuple.
+
+    Raises:
+        InvalidDestinationError: it is not a list, is a single string (which would be read letter
+            by letter), or names a destination that is not one of *destinations*.
+    """
+    if isinstance(names, str):
+        raise InvalidDestinationError(f"{argument} must be a list: [{shown(names)}]")
+    try:
+        checked: tuple[Any, ...] = tuple(names)
+    except TypeError:
+        kind = type(names).__name__
+        raise InvalidDestinationError(f"{argument} must be a list, got {kind}") from None
+    unknown = [name for name in checked if not isinstance(name, str) or name not in destinations]
+    if unknown:
+        raise InvalidDestinationError(
+            f"{argument}: no destination {', '.join(map(_shown, unknown))}; "
+            f"known destinations: {', '.join(destinations)}"
+        )
+    return checked
+
+
+def _shown(name: object) -> str:
+    return shown(name) if isinstance(name, str) else f"of type {type(name).__name__}"
+
+
+def unique_names(sinks: Sequence[Sink]) -> tuple[str, ...]:
+    """Return the names of *sinks*.
+
+    Raises:
+        ConfigurationError: two sinks share a name.
+    """
+    names = tuple(sink.name for sink in sinks)
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"two sinks share a name: {', '.join(sorted(names))}")
+    return names

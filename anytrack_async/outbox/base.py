@@ -19,7 +19,6 @@ from typing import NamedTuple, Protocol, Self, TypeAlias, overload, runtime_chec
 
 import attrs
 
-from anytrack_async.errors import OutboxError, QueueFullError, shown
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
@@ -386,52 +385,3 @@ class ServesOneClient(Protocol):
             OutboxError: another client has this object open; nothing has changed.
         """
         ...
-
-
-# Shared by the engines, so that their messages are the same.
-
-
-def queue_full_error(capacity: int, waiting: Mapping[str, int], new: int) -> QueueFullError:
-    """Return the error for *new* conversions for which there is no room.
-
-    Args:
-        capacity: how many conversions may wait for each destination.
-        waiting: destination without room → how many wait for it; with the key "", how many are
-            stored while no destination is registered.
-        new: how many are not accepted.
-    """
-    counts = [
-        f"{count} of at most {capacity} conversions are waiting "
-        + (f"for {name!r}" if name else "and no destination is registered")
-        for name, count in sorted(waiting.items())
-    ]
-    return QueueFullError(
-        f"the outbox is full: {', '.join(counts)}, so none of these {new} was accepted; try again "
-        "once some are delivered, raise the capacity, or forget a destination that is no longer "
-        "used",
-        {name: count for name, count in waiting.items() if name},
-    )
-
-
-def not_open_error() -> OutboxError:
-    """Return the error for use before `open` or after `aclose`."""
-    return OutboxError("the outbox is not open: call open() before use, and again after aclose()")
-
-
-def unknown_destination_error(name: object) -> OutboxError:
-    """Return the error for a destination that was never registered, or was forgotten."""
-    return OutboxError(
-        f"the outbox has no destination {shown(name)}: pass its name to open() first"
-    )
-
-
-def last_failures(claim: Claim, failed: Sequence[FailedEntry]) -> list[FailedEntry]:
-    """Return one failure per entry of *claim*, the last one where *failed* repeats an entry.
-
-    Raises:
-        OutboxError: *failed* contains an entry that is not in *claim*.
-    """
-    by_seq = {failure.seq: failure for failure in failed}
-    if by_seq and (unclaimed := by_seq.keys() - set(claim.entries.seqs)):
-        raise OutboxError(f"settle() got failures not in the claim: entries {sorted(unclaimed)}")
-    return list(by_seq.values())

@@ -109,7 +109,7 @@ class HttpSettings:
     """HTTP connections, timeouts and retries for one service.
 
     Attributes:
-        timeout: seconds for connecting, and for each read or write.
+        timeout: seconds for connecting with its DNS look-up, and for each read or write.
         connections: most requests on the wire at once, and most connections kept.
         retry: for reads; lanes retry deliveries (`DeliverySettings.retry`).
         engine: ``"plain"``, or ``"aiohttp"`` with the ``[speed]`` extra, which behaves the same and

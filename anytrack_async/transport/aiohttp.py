@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 from yarl import URL
 
 from anytrack_async.settings.http import HttpSettings, ResponseLimits
 from anytrack_async.transport.body import BodyReader
 from anytrack_async.transport.connection import Readability
+from anytrack_async.transport.dns import resolve
 from anytrack_async.transport.filter import ResponseFilter
 from anytrack_async.transport.message import Request, Response, TotalTimeout
 
@@ -59,7 +62,7 @@ class AiohttpEngine:
         timeout = _finite(http.timeout)
         self._http = aiohttp.ClientSession(
             connector=_FilteringConnector(
-                limits, limit=0, ssl=context, keepalive_timeout=keepalive
+                limits, limit=0, ssl=context, keepalive_timeout=keepalive, resolver=_Resolver()
             ),
             timeout=aiohttp.ClientTimeout(
                 total=_finite(total_timeout), connect=timeout, sock_read=timeout
@@ -119,6 +122,30 @@ class AiohttpEngine:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.close()
+
+
+class _Resolver(AbstractResolver):
+    """Looks up hosts in the threads of `Resolver` instead of those of the event loop."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of *host* that have the *family*, which may be `AF_UNSPEC`."""
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address.ip,
+                port=port,
+                family=address.family,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in await resolve(host)
+            if family in (address.family, socket.AF_UNSPEC)
+        ]
+
+    async def close(self) -> None:
+        """Do nothing: the threads are those of the process."""
 
 
 class _FilteringConnector(aiohttp.TCPConnector):

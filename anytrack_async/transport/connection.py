@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import select
 import ssl
+from collections.abc import Sequence
 from functools import lru_cache
+from socket import AF_INET, AF_INET6
 from threading import Lock
 from typing import Any, TypeAlias, cast
 
@@ -18,11 +20,13 @@ from anyio.streams.tls import TLSStream
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.settings.http import ResponseLimits
 from anytrack_async.transport.body import BodyReader
+from anytrack_async.transport.dns import Address, resolve
 from anytrack_async.transport.filter import ResponseFilter
 from anytrack_async.transport.message import LimitExceeded, Request, Response, TotalTimeout
 
 _READ_SIZE = 65_536  # bytes
 _CLOSE_TIMEOUT = 1.0  # seconds
+_ATTEMPT_DELAY = 0.25  # seconds before the next address is tried too
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _DEFAULT_LIMITS = ResponseLimits()
@@ -221,11 +225,12 @@ async def connect(url: httpx.URL, context: ssl.SSLContext, *, timeout: float) ->
     Args:
         url: scheme, host and port.
         context: for TLS.
-        timeout: seconds for connecting, and again for the TLS handshake.
+        timeout: seconds for the look-up and connecting, and again for the TLS handshake.
 
     Raises:
         httpx.ConnectError: the message gives the reason.
-        httpx.ConnectTimeout: connecting or the handshake takes longer than *timeout*.
+        httpx.ConnectTimeout: the look-up with connecting, or the handshake, takes longer than
+            *timeout*.
     """
     try:
         return await _start_tls(await _connect_tcp(url, timeout), url, context, timeout)
@@ -237,7 +242,50 @@ async def connect(url: httpx.URL, context: ssl.SSLContext, *, timeout: float) ->
 
 async def _connect_tcp(url: httpx.URL, timeout: float) -> ByteStream:
     with anyio.fail_after(timeout):
-        return await anyio.connect_tcp(_host(url), url.port or _DEFAULT_PORTS[url.scheme])
+        addresses = await resolve(_host(url))
+        return await _connect_first(addresses, url.port or _DEFAULT_PORTS[url.scheme])
+
+
+async def _connect_first(addresses: Sequence[Address], port: int) -> ByteStream:
+    """Connect to the first of *addresses* that answers.
+
+    Happy Eyeballs: with addresses A, B and C, where A is slow and B refuses, A is tried at 0 ms, B
+    at 250 ms, and C as soon as B has refused. Source: RFC 8305, section 5.
+    """
+    streams: list[ByteStream] = []
+    errors: list[OSError] = []
+
+    async def attempt(ip: str, ended: anyio.Event) -> None:
+        try:
+            streams.append(await anyio.connect_tcp(ip, port))
+            tasks.cancel_scope.cancel()
+        except OSError as exc:
+            errors.append(exc)
+        finally:
+            ended.set()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for address in _by_turns(addresses):
+                ended = anyio.Event()
+                tasks.start_soon(attempt, address.ip, ended)
+                with anyio.move_on_after(_ATTEMPT_DELAY):
+                    await ended.wait()
+        if not streams:
+            raise errors[0]
+        return streams.pop(0)
+    finally:
+        for stream in streams:  # two answered at the same time, or the task was cancelled
+            await anyio.aclose_forcefully(stream)
+
+
+def _by_turns(addresses: Sequence[Address]) -> list[Address]:
+    # The first of each family comes first, so that a network without IPv6 costs one attempt.
+    firsts = [
+        next((address for address in addresses if address.family == family), None)
+        for family in (AF_INET6, AF_INET)
+    ]
+    return list(dict.fromkeys(address for address in (*firsts, *addresses) if address))
 
 
 async def _start_tls(
@@ -265,10 +313,7 @@ def _host(url: httpx.URL) -> str:
 
 
 def _describe_connect_error(exc: Exception) -> str:
-    cause = exc.__cause__
-    if isinstance(cause, BaseExceptionGroup):  # one exception for each address of the host
-        cause = cause.exceptions[0]
-    return str(cause or exc)
+    return str(exc.__cause__ or exc)  # anyio's own message does not give the reason
 
 
 _context_lock = Lock()

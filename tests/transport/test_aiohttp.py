@@ -11,6 +11,7 @@ import respx
 
 from anytrack_async.errors import TransportError
 from anytrack_async.settings.http import HttpSettings
+from anytrack_async.transport import aiohttp as module
 from anytrack_async.transport.session import Session
 from tests.transport.raw_server import ServerConnection, serving, silence
 
@@ -87,7 +88,7 @@ async def test_a_request_in_its_dns_lookup_when_the_session_closes_is_lost(
         looking_up.set()
         await anyio.sleep_forever()
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hang)
+    monkeypatch.setattr(module, "resolve", hang)
     session = make_session("http://localhost:9")
     request = asyncio.create_task(session.send("GET", "a"))
     await looking_up.wait()

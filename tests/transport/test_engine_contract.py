@@ -10,11 +10,13 @@ import threading
 import traceback
 import zlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -23,6 +25,7 @@ from anytrack_async.transport.aiohttp import AiohttpEngine
 from anytrack_async.transport.httpx import HttpxEngine
 from anytrack_async.transport.message import Engine, LimitExceeded, Request, Response, TotalTimeout
 from anytrack_async.transport.pool import Pool
+from tests.transport.conftest import Names
 from tests.transport.raw_server import (
     Handler,
     RawServer,
@@ -134,12 +137,14 @@ class EngineContract:
         timeout: float = 5.0,
         total_timeout: float | None = None,
         keepalive: float = 15.0,
+        host: str = "127.0.0.1",
         **limits: int,
     ) -> AsyncIterator[tuple[Engine, RawServer]]:
         """Run a server and an engine, which must leave no connection open."""
         async with serving(handler) as server:
             http = HttpSettings(timeout=timeout, limits=ResponseLimits(**limits))
-            engine = self.make(server.url, http, total_timeout=total_timeout, keepalive=keepalive)
+            url = server.url.replace("127.0.0.1", host)
+            engine = self.make(url, http, total_timeout=total_timeout, keepalive=keepalive)
             try:
                 yield engine, server
             finally:
@@ -480,9 +485,11 @@ def _request(
     content: bytes | None = None,
     method: str = "",
     headers: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
 ) -> Request:
     method = method or ("GET" if content is None else "POST")
-    return Request("anytrack", method, f"{server.url}/a", headers or {}, content)
+    url = server.url.replace("127.0.0.1", host)
+    return Request("anytrack", method, f"{url}/a", headers or {}, content)
 
 
 async def _send(engine: Engine, server: RawServer) -> Response:
@@ -501,7 +508,10 @@ def context() -> ssl.SSLContext:
 
 
 class FilteringEngineContract(EngineContract):
-    """The promises of engines that filter what a server sends, which httpx's own pool does not."""
+    """The promises of our own engines, which httpx's pool does not make.
+
+    They filter what a server sends, and look up hosts in threads of their own.
+    """
 
     @pytest.mark.parametrize("name", [*ACCEPTED])
     async def test_an_unusual_response_is_read(self, name: str) -> None:
@@ -576,6 +586,67 @@ class FilteringEngineContract(EngineContract):
                     await engine.exchange(_request(server, b"{}"))
 
             assert server.connections == 2
+
+    # Look-ups of hosts
+
+    async def test_a_look_up_that_hangs_holds_up_nothing_else(self, names: Names) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 1
+        names.ips["good.test"] = ["127.0.0.1"]
+        names.hang("hung.test")
+        async with (
+            self.running(host="hung.test") as (hung, server),
+            self.running(host="good.test") as (good, good_server),
+            anyio.create_task_group() as tasks,
+        ):
+            for _ in range(3):
+                tasks.start_soon(hung.exchange, _request(server, host="hung.test"))
+            await names.all_asked("hung.test")
+
+            with anyio.fail_after(10):
+                assert await asyncio.to_thread(int) == await anyio.to_thread.run_sync(int)
+                response = await good.exchange(_request(good_server, host="good.test"))
+            tasks.cancel_scope.cancel()
+
+        assert response.status == 200
+        assert names.asked == ["hung.test", "good.test"]
+
+    async def test_a_look_up_counts_for_the_connect_timeout(self, names: Names) -> None:
+        names.hang("hung.test")
+        async with self.running(timeout=0.1, host="hung.test") as (engine, server):
+            for _ in range(3):
+                with pytest.raises(httpx.ConnectTimeout):
+                    await engine.exchange(_request(server, host="hung.test"))
+            names.ips["hung.test"] = ["127.0.0.1"]
+            names.release("hung.test")
+            response = None
+            while response is None:
+                with suppress(httpx.ConnectTimeout):
+                    response = await engine.exchange(_request(server, host="hung.test"))
+            assert response.status == 200
+
+        assert names.asked == ["hung.test"]
+
+    async def test_connections_and_engines_share_a_look_up(self, names: Names) -> None:
+        names.ips["good.test"] = ["127.0.0.1"]
+        for _ in range(2):
+            async with self.running(host="good.test") as (engine, server):
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(8):
+                        tasks.start_soon(engine.exchange, _request(server, host="good.test"))
+
+        assert names.asked == ["good.test"]
+
+    async def test_the_next_address_is_tried_after_one_that_refuses(self, names: Names) -> None:
+        names.ips["good.test"] = ["::1", "127.0.0.2", "127.0.0.1"]
+        async with self.running(host="good.test") as (engine, server):
+            assert (await engine.exchange(_request(server, host="good.test"))).status == 200
+
+    async def test_an_unknown_host_is_a_connect_error_with_its_reason(self, names: Names) -> None:
+        async with self.running(host="unknown.test") as (engine, server):
+            with pytest.raises(httpx.ConnectError, match="Name or service not known"):
+                await engine.exchange(_request(server, host="unknown.test"))
 
 
 class TestPool(FilteringEngineContract):

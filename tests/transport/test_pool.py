@@ -18,15 +18,18 @@ from typing import Literal
 import anyio
 import httpx
 import pytest
+from anyio.abc import ByteStream
 
 from anytrack_async.errors import ConfigurationError, TransportError
 from anytrack_async.settings.http import HttpSettings, Retry
+from anytrack_async.transport import connection
 from anytrack_async.transport.aiohttp import AiohttpEngine
 from anytrack_async.transport.connection import Connection, connect
 from anytrack_async.transport.httpx import HttpxEngine, PatchAwareEngine
 from anytrack_async.transport.message import Engine
 from anytrack_async.transport.pool import Pool, open_engine, proxy_for, require_engine
 from anytrack_async.transport.session import Session
+from tests.transport.conftest import Names
 from tests.transport.raw_server import (
     Handler,
     RawServer,
@@ -258,25 +261,54 @@ async def test_a_read_is_retried_after_broken_responses():
         assert len(server.requests) == 3
 
 
-async def test_a_host_that_cannot_be_resolved_is_a_transport_error(monkeypatch: pytest.MonkeyPatch):
-    async def unknown(*_: object, **__: object) -> None:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(anyio, "connect_tcp", unknown)
-    session = Session("anytrack", "http://localhost:9", headers={}, http=HttpSettings(timeout=5))
+async def test_a_host_that_cannot_be_resolved_is_a_transport_error(names: Names):
+    session = Session("anytrack", "http://a.test:9", headers={}, http=HttpSettings(timeout=5))
     with pytest.raises(TransportError, match="Name or service not known"):
         await session.send("GET", "a")
     await session.aclose()
 
 
-async def test_a_connect_error_has_the_reason_of_the_first_address(monkeypatch: pytest.MonkeyPatch):
-    async def refused(*_: object, **__: object) -> None:
-        causes = [OSError("no route to host"), OSError("refused")]
-        raise OSError("All connection attempts failed") from ExceptionGroup("all", causes)
+async def connect_to(host: str) -> ByteStream:
+    return await connect(httpx.URL(f"http://{host}:9"), httpx.create_ssl_context(), timeout=5)
 
-    monkeypatch.setattr(anyio, "connect_tcp", refused)
-    with pytest.raises(httpx.ConnectError, match="no route to host"):
-        await connect(httpx.URL("http://localhost:9"), httpx.create_ssl_context(), timeout=1)
+
+async def test_a_connect_error_has_the_reason_of_the_first_address(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+):
+    async def refuse(ip: str, _: int) -> None:
+        raise OSError("All connection attempts failed") from OSError(f"no route to {ip}")
+
+    names.ips["a.test"] = ["192.0.2.1", "192.0.2.2"]
+    monkeypatch.setattr(anyio, "connect_tcp", refuse)
+    with pytest.raises(httpx.ConnectError, match=r"^no route to 192\.0\.2\.1$"):
+        await connect_to("a.test")
+
+
+async def test_addresses_are_tried_by_turns_and_the_slow_ones_go_on(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+):
+    tried = []
+    answer = anyio.Event()
+
+    class Stream(SimpleNamespace):
+        async def aclose(self) -> None:
+            closed.append(self.ip)
+
+    async def connect_tcp(ip: str, _: int) -> Stream:
+        tried.append(ip)
+        if len(tried) == 5:
+            answer.set()
+        await (answer.wait() if ip in ("192.0.2.1", "192.0.2.2") else anyio.sleep_forever())
+        return Stream(ip=ip)
+
+    closed: list[str] = []
+    names.ips["a.test"] = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "192.0.2.3"]
+    monkeypatch.setattr(connection, "_ATTEMPT_DELAY", 0)
+    monkeypatch.setattr(anyio, "connect_tcp", connect_tcp)
+    stream = await connect_to("a.test")
+
+    assert tried == ["2001:db8::1", "192.0.2.1", "192.0.2.2", "2001:db8::2", "192.0.2.3"]
+    assert sorted([stream.ip, *closed]) == ["192.0.2.1", "192.0.2.2"]
 
 
 async def test_connecting_times_out(monkeypatch: pytest.MonkeyPatch):

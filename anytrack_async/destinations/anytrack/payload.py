@@ -144,11 +144,11 @@ def read_outcome(
         if body.get("status", "success" if remote_id else None) == "success":
             return Outcome(status=Status.DELIVERED, remote_id=remote_id)
         return _read_other_words(response, body, report_unusual)
-    # A 409 that names AnyTrack's id means that AnyTrack already has the conversion.
-    if response.status == 409 and remote_id:
-        return Outcome.delivered(remote_id)
-    if response.status == 409 and body and confirms(response, _OWN_FIELDS):
-        return _read_other_words(response, body, report_unusual)  # {"status": "duplicate"}
+    if response.status == 409:
+        if remote_id:  # the id of a conversion that AnyTrack already has
+            return Outcome.delivered(remote_id)
+        if body and confirms(response, _OWN_FIELDS):  # {"status": "duplicate"}
+            return _read_other_words(response, body, report_unusual)
     return _read_failure(response, body, report_unusual)
 
 

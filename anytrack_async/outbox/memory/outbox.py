@@ -11,18 +11,12 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.clock import steady_time
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
-from anytrack_async.outbox.arguments import (
+from anytrack_async.outbox.base import AppendResult, Claim, DeadLetter, Depth, FailedEntry
+from anytrack_async.outbox.checks import (
     check_destination,
     check_event_ids,
     check_number,
     check_seconds,
-)
-from anytrack_async.outbox.base import (
-    AppendResult,
-    Claim,
-    DeadLetter,
-    Depth,
-    FailedEntry,
     last_failures,
     not_open_error,
     queue_full_error,

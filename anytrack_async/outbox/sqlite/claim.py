@@ -26,13 +26,8 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import (
-    Claim,
-    Entries,
-    Entry,
-    FailedEntry,
-    unknown_destination_error,
-)
+from anytrack_async.outbox.base import Claim, Entries, Entry, FailedEntry
+from anytrack_async.outbox.checks import unknown_destination_error
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.leases import (

@@ -180,10 +180,8 @@ class Database:
             if os.lstat(self.reserve.file).st_size >= RESERVE_BYTES:
                 return
         if not self.reserve.restore():
-            raise OutboxError(
-                f"{DISK_FULL}. Deliveries go on, and conversions are accepted again once there is "
-                "space"
-            )
+            later = "Deliveries go on, and conversions are accepted again once there is space"
+            raise OutboxError(f"{DISK_FULL}. {later}")
 
     def _check_files(self) -> None:
         """Raise `OutboxError` if a file is no longer the one that was there at the first check.

@@ -23,7 +23,8 @@ from anytrack_async.codec.storage import encode
 from anytrack_async.errors import OutboxError
 from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Appended, AppendResult, queue_full_error
+from anytrack_async.outbox.base import Appended, AppendResult
+from anytrack_async.outbox.checks import queue_full_error
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve

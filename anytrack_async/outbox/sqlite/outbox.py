@@ -15,30 +15,24 @@ import anyio
 from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
-from anytrack_async.outbox.arguments import (
+from anytrack_async.outbox.base import AppendResult, Claim, DeadLetter, Depth, FailedEntry
+from anytrack_async.outbox.checks import (
     check_destination,
     check_event_ids,
     check_number,
     check_seconds,
-)
-from anytrack_async.outbox.base import (
-    AppendResult,
-    Claim,
-    DeadLetter,
-    Depth,
-    FailedEntry,
     last_failures,
     not_open_error,
 )
 from anytrack_async.outbox.sqlite import claim as claims
-from anytrack_async.outbox.sqlite import leases, queries, reports, retention
+from anytrack_async.outbox.sqlite import leases, reports, retention
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
 from anytrack_async.outbox.sqlite.files import Reserve
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.thread import OwnerThread
-from anytrack_async.outbox.sqlite.verify import Verification, damaged_accounts, verify
+from anytrack_async.outbox.sqlite.verify import Verification, verify
 
 _log = logging.getLogger("anytrack_async")
 
@@ -145,7 +139,7 @@ class SQLiteOutbox:
             self._max_attempts = max_attempts
         if self._thread is None:
             await self._start_thread()
-        await self._run(_register, destinations, from_start)
+        await self._run(reports.register, destinations, from_start)
 
     async def _start_thread(self) -> None:
         if self._is_opening:
@@ -211,11 +205,11 @@ class SQLiteOutbox:
 
     async def destinations(self) -> Sequence[str]:
         """Return every registered destination, also those without a sink in this process."""
-        return await self._run(_destinations)
+        return await self._run(reports.destination_names)
 
     async def forget(self, destination: str) -> None:
         """Remove a destination with its backlog, retries and dead letters."""
-        await self._run(_forget, check_destination(destination))
+        await self._run(reports.forget, check_destination(destination))
 
     # From append to settle
 
@@ -403,37 +397,3 @@ def _open_once(opening: Callable[[], Database], previous_owner: int) -> Database
         db.close()
         raise db.outbox_error(exc) from exc
     return db
-
-
-# Destinations, in the thread
-
-
-def _register(db: Database, names: Sequence[str], from_start: Sequence[str]) -> None:
-    with db.transaction(synced=True) as sql:
-        for name in names:
-            if "\n" in name:  # separates the names in the log
-                raise OutboxError(f"the name of a destination must be a single line, got {name!r}")
-            if sql.execute(queries.DESTINATION_EXISTS, (name,)).fetchone() is None:
-                _insert_destination(sql, name, db.clock.now(), at_start=name in from_start)
-        db.damaged = damaged_accounts(sql)
-
-
-def _insert_destination(sql: sqlite3.Connection, name: str, now: float, *, at_start: bool) -> None:
-    if at_start:
-        (start,) = sql.execute(queries.PRUNED_UPTO).fetchone()
-        pending = sql.execute(queries.INHERIT_EXCEPTIONS, (name, now, start)).rowcount
-        sql.execute(queries.INSERT_DESTINATION, (name, start, now, pending))
-    else:
-        (end,) = sql.execute(queries.END_OF_LOG).fetchone()
-        sql.execute(queries.INSERT_DESTINATION, (name, end, None, 0))
-
-
-def _destinations(db: Database) -> Sequence[str]:
-    return tuple(name for (name,) in db.sql.execute(queries.DESTINATION_NAMES))
-
-
-def _forget(db: Database, name: str) -> None:
-    with db.transaction(synced=False) as sql:
-        sql.execute(queries.MARK_RECLAIMABLE_OF_DESTINATION, (name,))
-        for statement in queries.FORGET_DESTINATION:
-            sql.execute(statement, (name,))

@@ -1,4 +1,4 @@
-"""Reports, depths, backlog and dead letters of an outbox file, and replaying dead letters.
+"""Destinations of an outbox file: their reports, depths, backlogs and dead letters.
 
 Everything is read in snapshots, which block no writer.
 """
@@ -12,15 +12,58 @@ from typing import NamedTuple
 
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.errors import DecodeError
+from anytrack_async.errors import DecodeError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import DeadLetter, Depth, unknown_destination_error
+from anytrack_async.outbox.base import DeadLetter, Depth
+from anytrack_async.outbox.checks import unknown_destination_error
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.retention import ROWS_PER_STEP, Step
+from anytrack_async.outbox.sqlite.verify import damaged_accounts
 
 _log = logging.getLogger("anytrack_async")
+
+
+# Destinations
+
+
+def register(db: Database, names: Sequence[str], from_start: Sequence[str]) -> None:
+    """Register the destinations *names*; those in *from_start* get the conversions stored so far.
+
+    Raises:
+        OutboxError: a name has several lines.
+    """
+    with db.transaction(synced=True) as sql:
+        for name in names:
+            if "\n" in name:  # separates the names in the log
+                raise OutboxError(f"the name of a destination must be a single line, got {name!r}")
+            if sql.execute(queries.DESTINATION_EXISTS, (name,)).fetchone() is None:
+                _insert_destination(sql, name, db.clock.now(), at_start=name in from_start)
+        db.damaged = damaged_accounts(sql)
+
+
+def _insert_destination(sql: sqlite3.Connection, name: str, now: float, *, at_start: bool) -> None:
+    if at_start:
+        (start,) = sql.execute(queries.PRUNED_UPTO).fetchone()
+        pending = sql.execute(queries.INHERIT_EXCEPTIONS, (name, now, start)).rowcount
+        sql.execute(queries.INSERT_DESTINATION, (name, start, now, pending))
+    else:
+        (end,) = sql.execute(queries.END_OF_LOG).fetchone()
+        sql.execute(queries.INSERT_DESTINATION, (name, end, None, 0))
+
+
+def destination_names(db: Database) -> Sequence[str]:
+    """Return every registered destination."""
+    return tuple(name for (name,) in db.sql.execute(queries.DESTINATION_NAMES))
+
+
+def forget(db: Database, name: str) -> None:
+    """Remove a destination with its backlog, retries and dead letters."""
+    with db.transaction(synced=False) as sql:
+        sql.execute(queries.MARK_RECLAIMABLE_OF_DESTINATION, (name,))
+        for statement in queries.FORGET_DESTINATION:
+            sql.execute(statement, (name,))
 
 
 # Reports
