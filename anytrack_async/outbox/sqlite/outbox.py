@@ -367,7 +367,7 @@ def _with_reserve(
     """Return *work* with the space of the reserve, which may have been freed before."""
 
     # In one job, because between two jobs an append could take the space for the reserve again.
-    def work_with_reserve(db: Database, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def work_with_reserve(db: Database, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         if db.reserve.release():
             _log.error(
                 "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
