@@ -266,7 +266,7 @@ def _invalid_lines(random: Random) -> Iterator[str]:
     yield _sale(random, "currency as a sign", currency="€")
     yield _sale(random, "type of another system", conversion_type="purchase")
     yield _sale(random, "no type", conversion_type=None)
-    yield _sale(random, "empty event id", event_id="")
+    yield _sale(random, "event id between blanks", event_id=" evt ")
     yield _sale(random, "line break in an order id", order_id="T-17\n18")
     yield _sale(random, "an item with quantity 0", items=[{"id": "SKU-1001", "quantity": 0}])
     yield _sale(random, "a number for an e-mail address", customer={"email": 49.9})

@@ -21,7 +21,7 @@ from anytrack_async.models.contradiction import summary
 from anytrack_async.sandbox import HubSpotPortal
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-DIGEST = "48e819d01b6fa88c7bce5133886e652038cf5c6efce4affaf52768449cbd1724"
+DIGEST = "e7abc55c1b5ba99fe3881a3e7ecf5dfc950afc293a85bd250309cfa8b5acbc74"
 
 
 def read_line(text: str, **options) -> Conversion | InvalidLine:

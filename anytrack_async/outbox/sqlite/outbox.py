@@ -178,8 +178,7 @@ class SQLiteOutbox:
             except sqlite3.Error as exc:
                 if not may_need_reserve(exc):
                     raise
-                await thread.run(_release_reserve)  # or another call did, since this one failed
-                return await thread.run(work, *args, **kwargs)
+                return await thread.run(_with_reserve(work), *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
@@ -244,14 +243,16 @@ class SQLiteOutbox:
             except sqlite3.Error as exc:
                 if not may_need_reserve(exc):
                     raise
-                await self._run(_release_reserve)  # or another call did, since this one failed
-                return await self._claim_once(destination, limit, lease)
+                return await self._claim_once(destination, limit, lease, needs_reserve=True)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
-    async def _claim_once(self, destination: str, limit: int, lease: float) -> Claim:
+    async def _claim_once(
+        self, destination: str, limit: int, lease: float, *, needs_reserve: bool = False
+    ) -> Claim:
         thread = self._open_thread()
-        job = thread.submit(claims.claim, destination, limit, lease, self._max_attempts)
+        claim = _with_reserve(claims.claim) if needs_reserve else claims.claim
+        job = thread.submit(claim, destination, limit, lease, self._max_attempts)
         try:
             # Shielded, because the caller would never learn of its lease; but not for ever, because
             # another process may have the file locked.
@@ -360,13 +361,21 @@ def _connect_thread(db: Database, may_wait: Callable[[], bool]) -> int:
     return db.owner.id
 
 
-def _release_reserve(db: Database) -> None:
-    """Free the reserve for the lanes, unless that was done before."""
-    if db.reserve.release():
-        _log.error(
-            "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
-            "there is space"
-        )
+def _with_reserve(
+    work: Callable[Concatenate[Database, _P], _T],
+) -> Callable[Concatenate[Database, _P], _T]:
+    """Return *work* with the space of the reserve, which may have been freed before."""
+
+    # In one job, because between two jobs an append could take the space for the reserve again.
+    def work_with_reserve(db: Database, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        if db.reserve.release():
+            _log.error(
+                "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
+                "there is space"
+            )
+        return work(db, *args, **kwargs)
+
+    return work_with_reserve
 
 
 def _open(path: Path, opening: Callable[[], Database], previous_owner: int) -> Database:

@@ -356,7 +356,7 @@ async def test_an_inconclusive_refusal_of_a_contact_does_not_lose_its_deal(hs, s
 
 
 async def test_a_page_in_place_of_a_link_is_retried(hs, sink, wire):
-    wire.script("link", httpx.Response(403, text="<html>Blocked</html>"))
+    wire.script("link", *[httpx.Response(403, text="<html>Blocked</html>")] * 9)
 
     with pytest.raises(Unavailable):
         await sink.deliver([hs.sale("1", email="a@b.example")])
