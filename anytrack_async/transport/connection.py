@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import select
 import ssl
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from socket import AF_INET, AF_INET6
 from threading import Lock
 from typing import Any, TypeAlias, cast
@@ -200,20 +200,17 @@ class Readability:
     """
 
     def __init__(self, sock: Any) -> None:
-        self._sock = sock
-        self._poll = None
+        self._fileno: Callable[[], int] = sock.fileno
+        self._events: Callable[[], Sequence[Any]] = lambda: select.select([sock], [], [], 0)[0]
         if (
             hasattr(select, "poll") and sock.fileno() >= 0
         ):  # select() cannot watch descriptors above 1,023
-            self._poll = select.poll()
-            self._poll.register(sock, select.POLLIN)
+            poll = select.poll()
+            poll.register(sock, select.POLLIN)
+            self._events = partial(poll.poll, 0)
 
     def __bool__(self) -> bool:
-        if self._sock.fileno() < 0:
-            return True
-        if self._poll is None:
-            return bool(select.select([self._sock], [], [], 0)[0])
-        return bool(self._poll.poll(0))
+        return self._fileno() < 0 or bool(self._events())
 
 
 # Opening
