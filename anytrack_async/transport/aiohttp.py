@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Coroutine, Mapping
+from functools import lru_cache, partial
 from io import BytesIO
 from math import isfinite
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
@@ -24,10 +25,8 @@ from anytrack_async.transport.dns import resolve
 from anytrack_async.transport.filter import ResponseFilter
 from anytrack_async.transport.message import Request, Response, TotalTimeout
 
-if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
-
 _STREAMED_SIZE = 1_048_576  # bytes above which aiohttp warns unless a body comes as a stream
+_NEVER_PAUSED_SIZE = 16_384  # bytes that are too few for aiohttp to pause a connection
 _REWRITTEN_SIZE = 64  # bytes by which the filter may lengthen a head
 
 
@@ -67,6 +66,7 @@ class AiohttpEngine:
             timeout=aiohttp.ClientTimeout(
                 total=_finite(total_timeout), connect=timeout, sock_read=timeout
             ),
+            request_class=_FilteredRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             # The filter enforces the limits, in total and alike for all engines. aiohttp's own, of
@@ -149,67 +149,68 @@ class _Resolver(AbstractResolver):
 
 
 class _FilteringConnector(aiohttp.TCPConnector):
-    """A connector with a `ResponseFilter` on each of its connections."""
+    """A connector with a `_FilteringHandler` for each of its connections."""
 
     def __init__(self, limits: ResponseLimits, **options: Any) -> None:
         super().__init__(**options)
-        self._limits = limits
-
-    async def connect(self, req: aiohttp.ClientRequest, *args: Any, **options: Any) -> Connection:
-        """Return an idle connection that is fit for *req*, or a new one."""
-        while True:
-            connection = await super().connect(req, *args, **options)
-            if self._reader(connection).start(req.method):
-                return connection
-            connection.close()
-
-    def _reader(self, connection: Connection) -> _FilteringProtocol:
-        handler = connection.protocol
-        if handler is None or (transport := handler.transport) is None:
-            connection.close()
-            raise httpx.ReadError("the server closed the connection")
-        reader = transport.get_protocol()
-        if not isinstance(reader, _FilteringProtocol):
-            reader = _FilteringProtocol(handler, transport, self._limits)
-            transport.set_protocol(reader)
-        return reader
+        self._factory = cast(
+            "partial[ResponseHandler]", partial(_FilteringHandler, self._loop, limits)
+        )
 
 
-class _FilteringProtocol(asyncio.Protocol):
-    """Stands between a transport and aiohttp's handler, and filters the server's bytes.
+class _FilteredRequest(aiohttp.ClientRequest):
+    def send(self, conn: Connection) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
+        """Send the request on *conn*; its handler then expects the response."""
+        # No coroutine of its own: each one costs 1 % of an exchange.
+        handler: Any = conn.protocol
+        handler.start(self.method)
+        return super().send(conn)
+
+
+class _FilteringHandler(ResponseHandler):
+    """One connection of aiohttp's, which filters what the server sends.
 
     Args:
-        handler: gets the filtered bytes and everything else.
-        transport: of the connection.
+        loop: of the connection.
         limits: of each response.
     """
 
-    def __init__(
-        self, handler: ResponseHandler, transport: asyncio.Transport, limits: ResponseLimits
-    ) -> None:
-        self._handler = handler
-        self._transport = transport
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: ResponseLimits) -> None:
+        super().__init__(loop)
         self._filter = ResponseFilter(limits)
         self._readable: Readability | None = None
         self._error: Exception | None = None
         self._stream: aiohttp.StreamReader | None = None
-        self.pause_writing = handler.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = handler.resume_writing  # type: ignore[method-assign]
-        self.eof_received = handler.eof_received  # type: ignore[method-assign]
+        self._reading = False  # from the first request until an error
+        self._never_paused = False  # the response has arrived in one piece, a small one
+        self._early = b""  # what arrived on a new connection before its first request
 
-    def start(self, method: str) -> bool:
-        """Expect the response to a request with *method*, unless the connection is stale.
+    def is_connected(self) -> bool:
+        """Return whether the connection is open and, if it is idle, fit for a request.
 
-        It is stale if the server closed the idle connection, or sent bytes without a request, which
-        the event loop has not read yet: a second response, for example.
+        It is not if the server closed it, or sent bytes without a request, which the event loop has
+        not read yet: a second response, for example.
         """
-        if self._readable is None:  # a new connection
-            self._readable = Readability(self._transport.get_extra_info("socket"))
-        elif self._readable:
+        transport = self.transport
+        if transport is None or transport.is_closing():
             return False
-        self._stream = None
+        if not self._filter.ended:
+            return True
+        if self._readable is None:
+            self._readable = Readability(transport.get_extra_info("socket"))
+        return not self._readable
+
+    def start(self, method: str) -> None:
+        """Expect the response to a request with *method*."""
         self._filter.start(method)
-        return True
+        self._stream = None
+        self._reading = True
+        self._never_paused = False
+        if self._early:
+            early, self._early = self._early, b""
+            if self.transport is not None:
+                self.transport.resume_reading()
+            self.data_received(early)
 
     def watch(self, stream: aiohttp.StreamReader) -> None:
         """Pass a later error of the filter on to *stream*, and raise an earlier one."""
@@ -218,32 +219,54 @@ class _FilteringProtocol(asyncio.Protocol):
             raise self._error
 
     def data_received(self, data: bytes) -> None:
-        """Filter *data* and pass it on."""
-        if self._error is not None:
+        """Filter *data* and parse it; no data is a call by `resume_reading`."""
+        if not data:
+            super().data_received(data)
+            return
+        if not self._reading:
+            self._keep_early(data)
             return
         try:
             passed = self._filter.feed(data)
         except httpx.RemoteProtocolError as exc:
             self._fail(exc)
             return
-        if self._filter.surplus:
-            self._handler.force_close()
-        if passed:
-            self._handler.data_received(passed)
+        if self._filter.whole and passed:
+            # `ResponseHandler` would start the timer of another read, and then stop it.
+            self.read_timeout = None
+            self._never_paused = len(data) <= _NEVER_PAUSED_SIZE
         elif self._filter.surplus:
-            self._transport.close()  # an idle connection is not used again
+            self.force_close()
+        if passed:
+            super().data_received(passed)
         else:
-            self._handler.start_timeout()  # the server is slow, but not silent
+            self._pass_nothing()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the handler."""
-        self._handler.connection_lost(exc)
+    def resume_reading(self, *args: Any, **options: Any) -> None:
+        """Go on with reading; aiohttp calls this in each exchange, whether it paused or not."""
+        if not self._never_paused:
+            super().resume_reading(*args, **options)
+
+    def _pass_nothing(self) -> None:
+        if not self._filter.surplus:
+            self.start_timeout()  # the server is slow, but not silent
+        elif self.transport is not None:
+            self.transport.close()  # an idle connection is not used again
+
+    def _keep_early(self, data: bytes) -> None:
+        if self._error is not None:
+            return
+        self._early += data
+        if self.transport is not None:
+            self.transport.pause_reading()
 
     def _fail(self, error: Exception) -> None:
         # Whoever waits for the response, or its body, gets the error and closes the connection.
         self._error = error
-        self._transport.pause_reading()
-        self._handler.set_exception(error)
+        self._reading = False
+        if self.transport is not None:
+            self.transport.pause_reading()
+        self.set_exception(error)
         if self._stream is not None:
             self._stream.set_exception(error)
 
@@ -252,9 +275,8 @@ def _watch(response: aiohttp.ClientResponse) -> None:
     # A response that has ended has given its connection back. One that was cut off has a connection
     # without a transport, and an error in its stream.
     handler = response.connection.protocol if response.connection is not None else None
-    transport = handler.transport if handler is not None else None
-    if transport is not None:
-        cast("_FilteringProtocol", transport.get_protocol()).watch(response.content)
+    if handler is not None and handler.transport is not None:
+        cast("_FilteringHandler", handler).watch(response.content)
 
 
 def _finite(seconds: float | None) -> float | None:

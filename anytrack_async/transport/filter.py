@@ -75,11 +75,14 @@ class ResponseFilter:
             the response is a usual one.
         surplus: whether the server has sent bytes behind the response; they are dropped, and the
             connection is not fit for another request.
+        whole: whether the response is a usual one and has arrived in one piece.
     """
 
     def __init__(self, limits: ResponseLimits) -> None:
         self._limits = limits
         self._small_size = min(limits.max_body, limits.max_reply)  # bytes of any allowed body
+        # Bytes of a head within both of its limits: a header is at least "a:\r\n".
+        self._small_head = min(limits.max_head, 4 * limits.max_headers)
         self._part = _SIZED
         self._remaining = 0  # bytes until the end of a sized body, or of the current chunk
         self._held = b""  # the start of a head or line that has not arrived whole
@@ -91,14 +94,19 @@ class ResponseFilter:
         self._framing = 0  # bytes of a chunked body that are not data
         self._data = 0  # bytes of a body of unknown length
         self.body_headers = _NO_HEADERS
-        self.surplus = False
+        self.surplus = self.whole = False
 
     def start(self, method: str) -> None:
         """Expect the response to a request with *method*."""
         self._part = _HEAD_PART
         self._at_start = self._has_body = method != "HEAD"
         self._method = method
-        self.surplus = False
+        self.surplus = self.whole = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the response has arrived to its end; also before the first one."""
+        return self._part == _SIZED and not self._remaining
 
     def feed(self, data: bytes) -> bytes:
         """Return the parser's input for *data*, the next bytes from the server.
@@ -108,33 +116,35 @@ class ResponseFilter:
                 limit.
             httpx.RemoteProtocolError: the response is not valid HTTP.
         """
+        if self._at_start and self._take_usual(data):
+            return data
         part = self._part
-        if part == _HEAD_PART:
-            usual = _USUAL.match(data) if self._at_start else None
-            return self._feed_usual(data, usual) if usual else self._feed_head(data)
         if part == _SIZED:
             return self._feed_sized(data)
+        if part == _HEAD_PART:
+            return self._feed_head(data)
         if part == _CHUNKED:
             return self._feed_chunked(data)
         return self._feed_trailers(data) if part == _TRAILERS else self._feed_unsized(data)
 
     # The head
 
-    def _feed_usual(self, data: bytes, head: re.Match[bytes]) -> bytes:
+    def _take_usual(self, data: bytes) -> bool:
+        """Return whether *data* is a usual head, small, with its body or the start of it."""
+        self._at_start = False
+        head = _USUAL.match(data)
+        if head is None:
+            return False
         end, length = head.end(), int(head[1])
         remaining = length + end - len(data)
-        if (
-            remaining < 0
-            or length > self._small_size
-            or not self._fits(end, data.count(b"\n", 0, end))
-        ):
-            return self._feed_head(data)
+        if remaining < 0 or length > self._small_size or end > self._small_head:
+            return False
         self._part, self._remaining = _SIZED, remaining
+        self.whole = not remaining
         self.body_headers = _NO_HEADERS
-        return data
+        return True
 
     def _feed_head(self, data: bytes) -> bytes:
-        self._at_start = False
         search_from = max(len(self._held) - 2, 0)
         data = self._held + data
         while end := _HEAD_END.search(data, search_from):

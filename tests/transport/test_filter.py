@@ -77,6 +77,27 @@ def test_a_usual_response_passes_as_it_is():
     assert response_filter.surplus
 
 
+@pytest.mark.parametrize(
+    ("pieces", "whole"),
+    [
+        ([OK + b"Content-Length: 2\r\n\r\n{}"], True),
+        ([OK + b"Content-Length: 2\r\n\r\n", b"{}"], False),
+        ([OK + b"Content-Length: 2\r\n\r\n{", b"}"], False),
+        ([CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"], False),
+    ],
+)
+def test_a_usual_response_in_one_piece_is_known(pieces: list[bytes], whole: bool):
+    response_filter = new()
+    for piece in pieces:
+        assert not response_filter.ended
+        response_filter.feed(piece)
+
+    assert response_filter.ended
+    assert response_filter.whole is whole
+    response_filter.start("GET")
+    assert not response_filter.whole
+
+
 def test_a_response_to_head_has_no_body():
     response_filter = new("HEAD")
 
