@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 	$(BIN)/anytrack demo
 
 test: check
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

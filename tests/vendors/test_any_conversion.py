@@ -21,7 +21,7 @@ from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.models.outcome import Status
 from anytrack_async.sandbox import HubSpotPortal, MetaPixel, SandboxSettings, create_app
-from anytrack_async.sandbox.meta.validation import find_error
+from anytrack_async.sandbox.meta.errors import find_error
 from tests.strategies import conversions, recent_conversions
 
 pytestmark = pytest.mark.asyncio

@@ -18,8 +18,7 @@ import orjson
 
 from anytrack_async.sandbox.ledger import LedgerPage
 from anytrack_async.sandbox.meta import errors
-from anytrack_async.sandbox.meta.errors import GraphError
-from anytrack_async.sandbox.meta.validation import DAY, find_error
+from anytrack_async.sandbox.meta.errors import DAY, GraphError, find_error
 from anytrack_async.sandbox.request import Clock, Reply, Request, json_reply
 from anytrack_async.sandbox.settings import SandboxSettings
 
