@@ -211,8 +211,8 @@ class FlowControl:
                 backoff, which grows while nothing is delivered between two pauses.
             delivered: whether a part of the batch was delivered before.
         """
-        asked = credible_wait(seconds, hint_cap=self._hint_cap, hold_probe=self._hold_probe)
-        seconds = max(asked, self._throttle_backoff(delivered))
+        requested = credible_wait(seconds, hint_cap=self._hint_cap, hold_probe=self._hold_probe)
+        seconds = max(requested, self._throttle_backoff(delivered))
         self.failures = 0
         if self.state in (LaneState.RUNNING, LaneState.DOWN):
             self._enter(LaneState.THROTTLED, reason)

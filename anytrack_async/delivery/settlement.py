@@ -261,7 +261,7 @@ def exhausted_indexes(attempts: Sequence[int], settings: DeliverySettings) -> Co
 
     The last attempt ended with the process that made it, or the limit was lowered since.
     """
-    return {index for index, made in enumerate(attempts) if made >= settings.retry.attempts}
+    return {index for index, count in enumerate(attempts) if count >= settings.retry.attempts}
 
 
 def _unsent_entry(entry: Entry, settings: DeliverySettings, lost_leases: int) -> FailedEntry:

@@ -125,10 +125,10 @@ def _codings(header: str) -> list[str]:
     codings = [name.strip().lower() for name in header.split(",")]
     if unsupported := _UNSUPPORTED.intersection(codings):
         raise httpx.DecodingError(f"the response is compressed by {', '.join(unsupported)}")
-    known = [name for name in reversed(codings) if name in ("gzip", "x-gzip", "deflate")]
-    if len(known) > _MAX_CODINGS:
+    supported = [name for name in reversed(codings) if name in ("gzip", "x-gzip", "deflate")]
+    if len(supported) > _MAX_CODINGS:
         raise httpx.DecodingError("the response is compressed too many times")
-    return known
+    return supported
 
 
 def _inflate(inflaters: Sequence[_Inflater], data: bytes) -> Iterator[bytes]:

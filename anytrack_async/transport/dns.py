@@ -120,13 +120,13 @@ class Resolver:
         """
         now = self._clock()
         with self._lock:
-            known = self._known(host)
-            if now - known.found_at < _FRESH_TIME:
-                return known.addresses
-            old = known.addresses if now - known.found_at < _STALE_TIME else ()
+            entry = self._entry(host)
+            if now - entry.found_at < _FRESH_TIME:
+                return entry.addresses
+            old = entry.addresses if now - entry.found_at < _STALE_TIME else ()
         try:
             with self._lock:
-                lookup = known.lookup = self._join(known.lookup, host, now)
+                lookup = entry.lookup = self._join(entry.lookup, host, now)
             limit = lookup.asked_at + self._patience - now if old else inf
             with anyio.move_on_after(limit):
                 return await self._wait(lookup)
@@ -135,12 +135,12 @@ class Resolver:
                 raise
         return old
 
-    def _known(self, host: str) -> _Host:
-        if (known := self._hosts.get(host)) is None:
+    def _entry(self, host: str) -> _Host:
+        if (entry := self._hosts.get(host)) is None:
             while len(self._hosts) >= _MAX_HOSTS:
                 del self._hosts[next(iter(self._hosts))]
-            known = self._hosts[host] = _Host()
-        return known
+            entry = self._hosts[host] = _Host()
+        return entry
 
     def _join(self, last: _Lookup | None, host: str, now: float) -> _Lookup:
         if last is None or now - last.ended_at >= _FAILURE_TIME:
@@ -196,9 +196,9 @@ class Resolver:
         with self._lock:
             lookup.ended_at = now = self._clock()
             self._running.discard(lookup)
-            known = self._hosts.get(lookup.host)
-            if known is not None and lookup.error is None:
-                known.addresses, known.found_at = lookup.addresses, now
+            entry = self._hosts.get(lookup.host)
+            if entry is not None and lookup.error is None:
+                entry.addresses, entry.found_at = lookup.addresses, now
             following = self._queue.popleft() if self._queue else None
             if following is not None:
                 following.started_at = now
@@ -218,11 +218,11 @@ def look_up(host: str) -> Sequence[Address]:
     """
     # As bytes: Python's codec for text raises `UnicodeError` for names that are too long.
     name = host.encode("ascii" if host.isascii() else "idna")
-    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    results = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     # A Python without IPv6 returns such addresses as numbers.
     addresses = dict.fromkeys(
         Address(family, _with_scope(*sockaddr))
-        for family, _, _, _, sockaddr in found
+        for family, _, _, _, sockaddr in results
         if isinstance(sockaddr[0], str)
     )
     if not addresses:

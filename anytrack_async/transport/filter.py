@@ -275,10 +275,10 @@ class ResponseFilter:
     def _check_chunk_start(self) -> None:
         # "\r\n5;ext" may still become valid; "5\r\n", without the line end of the last chunk, and
         # "\r\nfive\r\n" may not.
-        held = self._held
-        if held[:2] != _LINE_END[: len(held)] or b"\n" in held[2:]:
+        pending = self._held
+        if pending[:2] != _LINE_END[: len(pending)] or b"\n" in pending[2:]:
             raise httpx.RemoteProtocolError("a chunk of the response is not valid")
-        if len(held) > self._limits.max_head:
+        if len(pending) > self._limits.max_head:
             raise LimitExceeded("max_head", self._limits.max_head)
 
     def _feed_trailers(self, data: bytes) -> bytes:

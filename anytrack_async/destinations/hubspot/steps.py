@@ -52,8 +52,10 @@ class ConfirmedInputs:
         """Return trace id → record id of the inputs that are known."""
         if not self._record_ids:
             return {}
-        found = {item["objectWriteTraceId"]: self._record_ids.get(_digest(item)) for item in inputs}
-        return {trace_id: id_ for trace_id, id_ in found.items() if id_ is not None}
+        record_ids = {
+            item["objectWriteTraceId"]: self._record_ids.get(_digest(item)) for item in inputs
+        }
+        return {trace_id: id_ for trace_id, id_ in record_ids.items() if id_ is not None}
 
     def remember(self, inputs: Iterable[_Input], record_ids: Mapping[str, str]) -> None:
         """Remember those of *inputs* that have a record id, by trace id."""
@@ -104,13 +106,13 @@ class Steps:
         Raises:
             HubSpotError: no record was written.
         """
-        known = self._confirmed.find(inputs)
-        pending = [item for item in inputs if item["objectWriteTraceId"] not in known]
+        confirmed = self._confirmed.find(inputs)
+        pending = [item for item in inputs if item["objectWriteTraceId"] not in confirmed]
         result = BatchResult()
         if pending:
             result = await self.run(lambda: send(object_type, pending))
-        self.reused |= known.keys()
-        result.record_ids |= known
+        self.reused |= confirmed.keys()
+        result.record_ids |= confirmed
         self.record_ids[object_type] = result.record_ids
         return result
 

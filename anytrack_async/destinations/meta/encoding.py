@@ -223,14 +223,16 @@ def _too_old(event: Mapping[str, Any], now: float) -> Refusal | None:
     return Refusal("2804003", f"too old: Meta takes this event for {days} days after it happened")
 
 
-def count_weaknesses(events: Collection[Mapping[str, Any]], found: Weaknesses) -> Mapping[str, int]:
+def count_weaknesses(
+    events: Collection[Mapping[str, Any]], mapping_weaknesses: Weaknesses
+) -> Mapping[str, int]:
     """Return how many of *events* Meta will match or use less well, kind → events.
 
     Args:
         events: mapped events that will be sent.
-        found: weaknesses that the mapping found, also in other events.
+        mapping_weaknesses: weaknesses that the mapping found, also in other events.
     """
-    kinds = _customer_weaknesses(events, found) if found else []
+    kinds = _customer_weaknesses(events, mapping_weaknesses) if mapping_weaknesses else []
     for event in events:
         if event["action_source"] == "website":
             if "client_user_agent" not in event["user_data"]:
@@ -240,9 +242,11 @@ def count_weaknesses(events: Collection[Mapping[str, Any]], found: Weaknesses) -
     return Counter(kinds) if kinds else {}
 
 
-def _customer_weaknesses(events: Iterable[Mapping[str, Any]], found: Weaknesses) -> list[str]:
+def _customer_weaknesses(
+    events: Iterable[Mapping[str, Any]], mapping_weaknesses: Weaknesses
+) -> list[str]:
     users = {id(event["user_data"]) for event in events}
-    distinct = {(id(user), kind) for user, kind in found}  # both names may be unusable
+    distinct = {(id(user), kind) for user, kind in mapping_weaknesses}  # both names may be unusable
     return [kind for user, kind in distinct if user in users]
 
 
@@ -283,13 +287,13 @@ class Encoder:
                     await checkpoint()
                 conversions = batch[start : start + SLICE]
                 indexes = range(start, start + len(conversions))
-                events, found = self._map(conversions, indexes, now, outcomes)
+                events, mapping_weaknesses = self._map(conversions, indexes, now, outcomes)
                 refused = self._refuse(events, now, outcomes)
-                if refused and found:
-                    weaknesses.update(_customer_weaknesses(refused, found))
+                if refused and mapping_weaknesses:
+                    weaknesses.update(_customer_weaknesses(refused, mapping_weaknesses))
                 if events:
                     chunks += self._encode(
-                        events, count_weaknesses(events.values(), found), outcomes
+                        events, count_weaknesses(events.values(), mapping_weaknesses), outcomes
                     )
         return chunks
 
@@ -300,22 +304,22 @@ class Encoder:
         now: float,
         outcomes: _Outcomes,
     ) -> tuple[_Events, Weaknesses]:
-        found: Weaknesses = []
+        weaknesses: Weaknesses = []
         try:
-            mapped = to_events(conversions, self._settings, now=now, weaknesses=found)
-            return dict(zip(indexes, mapped, strict=True)), found
+            mapped = to_events(conversions, self._settings, now=now, weaknesses=weaknesses)
+            return dict(zip(indexes, mapped, strict=True)), weaknesses
         except Exception as exc:  # from the caller's `MetaSettings.event_name`
             if len(conversions) == 1:
                 outcomes[indexes[0]] = _unmappable(exc)
                 return {}, []
         # One conversion of the slice is to blame: map them one at a time to find it.
         events: _Events = {}
-        found = []
+        weaknesses = []
         for index, conversion in zip(indexes, conversions, strict=True):
-            event, weaknesses = self._map((conversion,), (index,), now, outcomes)
+            event, event_weaknesses = self._map((conversion,), (index,), now, outcomes)
             events |= event
-            found += weaknesses
-        return events, found
+            weaknesses += event_weaknesses
+        return events, weaknesses
 
     def _refuse(self, events: _Events, now: float, outcomes: _Outcomes) -> list[dict[str, Any]]:
         """Take those that Meta would refuse out of *events*, and return them."""

@@ -250,8 +250,8 @@ class GraphError:
     @property
     def cause(self) -> OperatorCause:
         """The part that an operator has to replace, if the action is NEEDS_OPERATOR."""
-        known = self.code in _CREDENTIALS or self.code == 100
-        wrong_address = self.code in _SETUP or (self.status in _NO_SUCH_PATH and not known)
+        is_documented = self.code in _CREDENTIALS or self.code == 100
+        wrong_address = self.code in _SETUP or (self.status in _NO_SUCH_PATH and not is_documented)
         return "configuration" if wrong_address else "credentials"
 
     def _is_about_access(self) -> bool:

@@ -102,13 +102,13 @@ def all_user_data(
         seen_at: when the click id of each was first seen.
         weaknesses: gets the `user_data` of conversions with unusable values, and their kinds.
     """
-    found = [] if weaknesses is None else weaknesses
+    all_weaknesses = [] if weaknesses is None else weaknesses
     customers = _customers(conversions, settings)
-    users = _contact_data(customers, found)
+    users = _contact_data(customers, all_weaknesses)
     _add_visits(users, conversions)
-    _add_other_data(users, customers, found)
+    _add_other_data(users, customers, all_weaknesses)
     _add_external_ids(users, customers, settings is None or settings.hash_external_id)
-    _add_meta_ids(users, customers, conversions, seen_at, found)
+    _add_meta_ids(users, customers, conversions, seen_at, all_weaknesses)
     return users
 
 
@@ -126,7 +126,7 @@ def _customers(conversions: Sequence[Conversion], settings: MetaSettings | None)
 # than most of the work in it.
 
 
-def _contact_data(customers: Sequence[Customer], found: Weaknesses) -> list[dict[str, Any]]:
+def _contact_data(customers: Sequence[Customer], weaknesses: Weaknesses) -> list[dict[str, Any]]:
     phones = [customer.phone for customer in customers]
     columns = (
         hashed_emails([customer.email for customer in customers]),
@@ -146,29 +146,29 @@ def _contact_data(customers: Sequence[Customer], found: Weaknesses) -> list[dict
         if ln:
             user["ln"] = ln
         users.append(user)
-    _note_unusable(found, users, columns)
-    _note_national(found, users, phones)
+    _note_unusable(weaknesses, users, columns)
+    _note_national(weaknesses, users, phones)
     return users
 
 
 def _note_unusable(
-    found: Weaknesses, users: Iterable[dict[str, Any]], columns: Iterable[Hashes]
+    weaknesses: Weaknesses, users: Iterable[dict[str, Any]], columns: Iterable[Hashes]
 ) -> None:
     for field, column in zip(("email", "phone", "first_name", "last_name"), columns, strict=True):
         if UNUSABLE_VALUES in column:  # rare
             rows = zip(users, column, strict=True)
-            found += [(user, UNUSABLE[field]) for user, row in rows if row == UNUSABLE_VALUES]
+            weaknesses += [(user, UNUSABLE[field]) for user, row in rows if row == UNUSABLE_VALUES]
 
 
 def _note_national(
-    found: Weaknesses, users: Iterable[dict[str, Any]], phones: Iterable[tuple[str, ...]]
+    weaknesses: Weaknesses, users: Iterable[dict[str, Any]], phones: Iterable[tuple[str, ...]]
 ) -> None:
     if not any(phones):
         return
     for user, numbers in zip(users, phones, strict=True):
         # Most numbers start with "+": comparing a character is faster than a pattern.
         if numbers and numbers[0][0] != "+" and all(map(_NATIONAL.match, numbers)) and "ph" in user:
-            found.append((user, "phone numbers without country code"))
+            weaknesses.append((user, "phone numbers without country code"))
 
 
 def _add_visits(users: Iterable[dict[str, Any]], conversions: Sequence[Conversion]) -> None:
@@ -180,7 +180,7 @@ def _add_visits(users: Iterable[dict[str, Any]], conversions: Sequence[Conversio
 
 
 def _add_other_data(
-    users: Iterable[dict[str, Any]], customers: Sequence[Customer], found: Weaknesses
+    users: Iterable[dict[str, Any]], customers: Sequence[Customer], weaknesses: Weaknesses
 ) -> None:
     for user, customer in zip(users, customers, strict=True):
         if customer is _EMPTY:
@@ -192,22 +192,22 @@ def _add_other_data(
             or customer.country
             or customer.gender
         ):
-            _add_shared(user, customer, found)
+            _add_shared(user, customer, weaknesses)
         if customer.birth_date:
             if dates := hashed_all("db", customer.birth_date):
                 user["db"] = dates
             else:
-                found.append((user, UNUSABLE["birth_date"]))
+                weaknesses.append((user, UNUSABLE["birth_date"]))
 
 
-def _add_shared(user: dict[str, Any], customer: Customer, found: Weaknesses) -> None:
+def _add_shared(user: dict[str, Any], customer: Customer, weaknesses: Weaknesses) -> None:
     rows = zip(_SHARED, _SHARED_FIELDS, _shared_values(customer), strict=True)
     for name, field, values in rows:
         if values:
             if hashes := hashed_shared(name, values):
                 user[name] = [*hashes]
             else:
-                found.append((user, UNUSABLE[field]))
+                weaknesses.append((user, UNUSABLE[field]))
 
 
 def _add_external_ids(
@@ -239,7 +239,7 @@ def _add_meta_ids(
     customers: Sequence[Customer],
     conversions: Sequence[Conversion],
     seen_at: Sequence[datetime],
-    found: Weaknesses,
+    weaknesses: Weaknesses,
 ) -> None:
     for user, customer, conversion, moment in zip(
         users, customers, conversions, seen_at, strict=True
@@ -247,15 +247,15 @@ def _add_meta_ids(
         meta, page = conversion.meta, conversion.page_url
         clicked = customer.fbc or customer.fbp or customer.fbclid
         if clicked or meta is not None or (page is not None and "fbclid=" in page):
-            _add_clicks(user, customer, conversion, moment, found)
+            _add_clicks(user, customer, conversion, moment, weaknesses)
         if meta is not None and (identifiers := meta.get("user_data")):
             user |= _identifiers(identifiers)
 
 
 def _identifiers(data: MetaUserData) -> dict[str, Any]:
     """Return the identifiers of Meta's own products, never hashed."""
-    known = {name: value for name, value in data.items() if name != "extra"}
-    return {**(data.get("extra") or {}), **known}
+    parameters = {name: value for name, value in data.items() if name != "extra"}
+    return {**(data.get("extra") or {}), **parameters}
 
 
 # The [normalise] extra
@@ -306,7 +306,7 @@ def _add_clicks(
     customer: Customer,
     conversion: Conversion,
     seen_at: datetime,
-    found: Weaknesses,
+    weaknesses: Weaknesses,
 ) -> None:
     if customer.fbp is not None and (browser := valid_cookie(customer.fbp)):
         user["fbp"] = browser
@@ -314,7 +314,7 @@ def _add_clicks(
         user["fbc"] = click
     lacks_click = click is None and (customer.fbc or customer.fbclid)
     if lacks_click or (customer.fbp is not None and "fbp" not in user):
-        found.append((user, "unusable fbc, fbp or fbclid"))
+        weaknesses.append((user, "unusable fbc, fbp or fbclid"))
 
 
 def _click(customer: Customer, conversion: Conversion, seen_at: datetime) -> str | None:

@@ -75,12 +75,12 @@ class FileClock:
     def start(self, sql: sqlite3.Connection) -> None:
         """Continue the file's clock; called in a transaction, when the file is opened."""
         elapsed = self._elapsed()
-        boot_id, offset, seen = sql.execute(queries.CLOCK).fetchone()
+        boot_id, offset, newest = sql.execute(queries.CLOCK).fetchone()
         now = elapsed + offset if boot_id and boot_id == self._boot_id else self.wall()
-        if seen is None:  # the file is new, or of a release without this clock
-            (seen,) = sql.execute(queries.NEWEST_MOMENT).fetchone()
-        if seen is not None:
-            now = min(max(now, seen), seen + _LONGEST_GAP)
+        if newest is None:  # the file is new, or of a release without this clock
+            (newest,) = sql.execute(queries.NEWEST_MOMENT).fetchone()
+        if newest is not None:
+            now = min(max(now, newest), newest + _LONGEST_GAP)
         self._offset[0], self.next_record = now - elapsed, now + _RECORD_INTERVAL
         sql.execute(queries.SET_CLOCK, (self._boot_id, now - elapsed, now))
         for statement in queries.LIMIT_MOMENTS:

@@ -122,13 +122,13 @@ class Conversions(Endpoint):
         async def fetch(window: TimeRange) -> builtins.list[Conversion]:
             return await self._fetch(window, filters)
 
-        seen: set[str] = set()
+        seen_ids: set[str] = set()
         async with aclosing(fetch_in_order(fetch, windows, concurrency)) as results:
             async for conversions in results:
-                for conversion in _unseen(conversions, seen):
+                for conversion in _unseen(conversions, seen_ids):
                     yield conversion
                 # Only neighbouring windows overlap, so the ids of the last window are enough.
-                seen = {item.id for item in conversions if item.id is not None}
+                seen_ids = {item.id for item in conversions if item.id is not None}
 
     async def _fetch(self, window: TimeRange, filters: dict[str, str]) -> builtins.list[Conversion]:
         # A list that is too long for a response is read in two halves, and these in halves again:
@@ -159,9 +159,9 @@ def _length(window: Any) -> timedelta:
     return window
 
 
-def _unseen(conversions: Iterable[Conversion], seen: Set[str]) -> Iterator[Conversion]:
-    """Yield *conversions* in order of time, without repeats and without the ids in *seen*."""
-    ids = set(seen)
+def _unseen(conversions: Iterable[Conversion], seen_ids: Set[str]) -> Iterator[Conversion]:
+    """Yield *conversions* in order of time, without repeats and without the ids in *seen_ids*."""
+    ids = set(seen_ids)
     for conversion in sorted(conversions, key=lambda conversion: conversion.timestamp):
         if conversion.id is None:
             yield conversion
