@@ -79,6 +79,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Entries as Entries,
         Entry as Entry,
         FailedEntry as FailedEntry,
+        KeepsCheckpoints as KeepsCheckpoints,
         Outbox as Outbox,
     )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
@@ -113,7 +114,8 @@ else:
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
         "anytrack_async.models.meta": "MetaFields",
         "anytrack_async.outbox.base": (
-            "AppendResult Appended Claim DeadLetter Depth Entries Entry FailedEntry Outbox"
+            "AppendResult Appended Claim DeadLetter Depth Entries Entry FailedEntry "
+            "KeepsCheckpoints Outbox"
         ),
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
