@@ -80,6 +80,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Entries as Entries,
         Entry as Entry,
         FailedEntry as FailedEntry,
+        KeepsCheckpoints as KeepsCheckpoints,
         Outbox as Outbox,
     )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
@@ -115,7 +116,8 @@ else:
         "anytrack_async.models.meta": "MetaFields",
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
-            "AppendResult Appended Claim DeadLetter Depth Entries Entry FailedEntry Outbox"
+            "AppendResult Appended Claim DeadLetter Depth Entries Entry FailedEntry "
+            "KeepsCheckpoints Outbox"
         ),
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
