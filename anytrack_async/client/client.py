@@ -38,7 +38,7 @@ from anytrack_async.events import Observer
 from anytrack_async.observers import LoggingObserver, Observers
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
-from anytrack_async.settings.fields import check_header_value
+from anytrack_async.settings.fields import check_header_value, check_non_negative
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 
@@ -248,6 +248,19 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         if destination == ANYTRACK:
             self._session.authorize(token)
         self._dispatcher.replace_credentials(destination)
+
+    def limit_drain(self, seconds: float) -> None:
+        """Let closing take *seconds* at most instead of `DeliverySettings.drain`, this time.
+
+        For an application that is told to stop sooner, e.g. by a second Ctrl-C: call it before the
+        client closes, or while it does. With a durable outbox, nothing new is sent from then on;
+        requests in flight have *seconds* to end. 0 cuts them off, and they are sent again later.
+
+        Raises:
+            ConfigurationError: *seconds* is not a number of at least 0.
+        """
+        check_non_negative("seconds", seconds)
+        self._dispatcher.limit_drain(seconds)
 
     async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
         """Send a destination's dead letters again: those of *event_ids*, or all.
