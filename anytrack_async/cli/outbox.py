@@ -26,7 +26,8 @@ from anytrack_async.cli.output import (
 )
 from anytrack_async.client.config import OUTBOX_VARIABLE
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.outbox.base import DeadLetter, Depth
+from anytrack_async.outbox.base import Depth
+from anytrack_async.outbox.dead_letters import DeadLetter
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Verification
 
