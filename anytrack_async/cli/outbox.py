@@ -94,7 +94,9 @@ def verify(
         accounts = {name: attrs.asdict(account) for name, account in result.accounts.items()}
         write_json({"accounts": accounts, "problems": list(result.problems)})
     else:
-        table = make_table("destination", ">accepted", ">delivered", ">waiting", ">dead")
+        table = make_table(
+            *("destination", ">accepted", ">delivered", ">waiting", ">dead", ">discarded")
+        )
         for name, account in result.accounts.items():
             table.add_row(Text(name), *map(str, attrs.astuple(account)))
         stdout_console(wide=True).print(table)
