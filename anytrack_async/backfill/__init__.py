@@ -1,0 +1,1 @@
+"""Back-fill: conversions from files and databases, with settings, rejects and a report."""
