@@ -204,7 +204,7 @@ class Depth:
 class Outbox(Protocol):
     """Stores accepted conversions until every destination has received them.
 
-    Every implementation has to pass the suite in ``anytrack_async.testing.outbox_contract``.
+    Each implementation has to pass the suite ``anytrack_async.testing.outbox_contract``.
     """
 
     @property
@@ -366,6 +366,19 @@ class KeepsTime(Protocol):
 
     def now(self) -> float:
         """Return unix seconds on the outbox's clock, which never goes back."""
+        ...
+
+
+@runtime_checkable
+class KeepsCheckpoints(Protocol):
+    """Optional part of an outbox that keeps the progress of long jobs with its conversions."""
+
+    async def checkpoint(self, name: str) -> bytes | None:
+        """Return the value last saved as *name*; None if there is none."""
+        ...
+
+    async def save_checkpoint(self, name: str, value: bytes | None) -> None:
+        """Save *value* as *name*, as safe as an accepted conversion; None deletes it."""
         ...
 
 

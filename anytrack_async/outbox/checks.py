@@ -43,6 +43,20 @@ def check_event_ids(event_ids: Iterable[str]) -> list[str]:
     return checked
 
 
+def check_checkpoint(name: object, value: object) -> tuple[str, bytes | None]:
+    """Return the name and the value of a checkpoint; None as the value deletes it.
+
+    Raises:
+        InvalidArgumentError: *name* is not text, or has half of a surrogate pair, or *value* is not
+            bytes.
+    """
+    if not isinstance(name, str) or not encodable(name):
+        raise InvalidArgumentError("name", "must be a text without unpaired surrogates")
+    if value is not None and not isinstance(value, bytes):
+        raise InvalidArgumentError("value", "must be bytes, or None to delete the checkpoint")
+    return name, value
+
+
 def check_number(argument: str, value: object) -> int:
     """Return *value*, a limit or a position.
 

@@ -16,12 +16,14 @@ from anytrack_async.testing.outbox_rules.base import CAPACITY, LEASE, Clock, sal
 from anytrack_async.testing.outbox_rules.claim import ClaimRules
 from anytrack_async.testing.outbox_rules.destinations import DestinationRules
 from anytrack_async.testing.outbox_rules.reports import ReportRules
-from anytrack_async.testing.outbox_rules.retention import RetentionRules
+from anytrack_async.testing.outbox_rules.retention import CheckpointRules, RetentionRules
 
 __all__ = ["CAPACITY", "LEASE", "Clock", "OutboxContract", "sale", "sales"]
 
 
-class OutboxContract(AppendRules, ClaimRules, ReportRules, DestinationRules, RetentionRules):
+class OutboxContract(
+    AppendRules, ClaimRules, ReportRules, DestinationRules, RetentionRules, CheckpointRules
+):
     """Every rule of `Outbox` as a test; a subclass implements `make`.
 
     ``make(folder, clock, capacity)`` returns an outbox that is not open yet, on an empty store that

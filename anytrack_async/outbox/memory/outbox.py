@@ -13,6 +13,7 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import AppendResult, Claim, DeadLetter, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
+    check_checkpoint,
     check_destination,
     check_event_ids,
     check_number,
@@ -58,6 +59,7 @@ class MemoryOutbox:
         self._date = time.time if clock is steady_time else clock
         self._log = MemoryLog(remember_ids)
         self._destinations: dict[str, DestinationProgress] = {}
+        self._checkpoints: dict[str, bytes] = {}
         self._lease_ids = count(1)
         self._is_open = False
 
@@ -282,6 +284,21 @@ class MemoryOutbox:
             # An id that is only remembered has no dead letter: that would have kept its payload.
             seqs = [record for record in records if isinstance(record, int)]
         return sum(progress.replay(seq, now) for seq in seqs)
+
+    # Checkpoints
+
+    async def checkpoint(self, name: str) -> bytes | None:
+        """Return the value last saved as *name*; see `KeepsCheckpoints`."""
+        self._check_open()
+        return self._checkpoints.get(check_checkpoint(name, None)[0])
+
+    async def save_checkpoint(self, name: str, value: bytes | None) -> None:
+        """Save *value* as *name*; None deletes it."""
+        self._check_open()
+        name, value = check_checkpoint(name, value)
+        self._checkpoints.pop(name, None)
+        if value is not None:
+            self._checkpoints[name] = value
 
     # Retention
 

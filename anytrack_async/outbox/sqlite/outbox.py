@@ -17,6 +17,7 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import AppendResult, Claim, DeadLetter, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
+    check_checkpoint,
     check_destination,
     check_event_ids,
     check_number,
@@ -28,9 +29,9 @@ from anytrack_async.outbox.sqlite import claim as claims
 from anytrack_async.outbox.sqlite import leases, reports, retention
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
-from anytrack_async.outbox.sqlite.files import Reserve
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
+from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 from anytrack_async.outbox.sqlite.verify import Verification, verify
 
@@ -147,7 +148,7 @@ class SQLiteOutbox:
         self._is_opening = True
         try:
             thread = OwnerThread(
-                partial(_open, self._path, self._opening, self._owner_id), leases.close
+                partial(open_file, self._path, self._opening, self._owner_id), leases.close
             )
             await thread.start()
         finally:
@@ -178,7 +179,7 @@ class SQLiteOutbox:
             except sqlite3.Error as exc:
                 if not may_need_reserve(exc):
                     raise
-                return await thread.run(_with_reserve(work), *args, **kwargs)
+                return await thread.run(with_reserve(work), *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
@@ -251,7 +252,7 @@ class SQLiteOutbox:
         self, destination: str, limit: int, lease: float, *, needs_reserve: bool = False
     ) -> Claim:
         thread = self._open_thread()
-        claim = _with_reserve(claims.claim) if needs_reserve else claims.claim
+        claim = with_reserve(claims.claim) if needs_reserve else claims.claim
         job = thread.submit(claim, destination, limit, lease, self._max_attempts)
         try:
             # Shielded, because the caller would never learn of its lease; but not for ever, because
@@ -337,6 +338,16 @@ class SQLiteOutbox:
         """
         return await self._run(verify)
 
+    # Checkpoints
+
+    async def checkpoint(self, name: str) -> bytes | None:
+        """Return the value last saved as *name*; see `KeepsCheckpoints`."""
+        return await self._run(reports.checkpoint_value, check_checkpoint(name, None)[0])
+
+    async def save_checkpoint(self, name: str, value: bytes | None) -> None:
+        """Save *value* as *name*, on the disk when this returns; None deletes it."""
+        await self._run(reports.save_checkpoint, *check_checkpoint(name, value))
+
     # Retention
 
     async def prune(self, *, remember: float) -> int:
@@ -359,41 +370,3 @@ def _connect_thread(db: Database, may_wait: Callable[[], bool]) -> int:
     """Let the file ask the thread whether to wait for locks; return the id of the owner."""
     db.may_wait = may_wait
     return db.owner.id
-
-
-def _with_reserve(
-    work: Callable[Concatenate[Database, _P], _T],
-) -> Callable[Concatenate[Database, _P], _T]:
-    """Return *work* with the space of the reserve, which may have been freed before."""
-
-    # In one job, because between two jobs an append could take the space for the reserve again.
-    def work_with_reserve(db: Database, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        if db.reserve.release():
-            _log.error(
-                "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
-                "there is space"
-            )
-        return work(db, *args, **kwargs)
-
-    return work_with_reserve
-
-
-def _open(path: Path, opening: Callable[[], Database], previous_owner: int) -> Database:
-    try:
-        return _open_once(opening, previous_owner)
-    except OutboxError as exc:
-        is_full = isinstance(exc.__cause__, Exception) and may_need_reserve(exc.__cause__)
-        if not is_full:
-            raise
-        Reserve(path.absolute()).release()
-        return _open_once(opening, previous_owner)
-
-
-def _open_once(opening: Callable[[], Database], previous_owner: int) -> Database:
-    db = opening()
-    try:
-        leases.register_owner(db, previous_owner)
-    except (sqlite3.Error, OSError) as exc:
-        db.close()
-        raise db.outbox_error(exc) from exc
-    return db

@@ -28,6 +28,7 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
 * ``clock``: the clock of the file, see `clock.FileClock`: the monotonic clock of the boot with the
   id ``boot`` plus ``clock_offset``; ``seen`` is the latest recorded time. All moments in the file
   are on this clock, except ``exception.at``, which is the date.
+* ``checkpoints``: the progress of long jobs, see `KeepsCheckpoints`.
 * ``pruned``: the position up to which payloads have been dropped.
 * ``loose``: the reclaimable positions. These were already pruned past, but an exception kept their
   payload, which can be dropped now.
@@ -37,7 +38,7 @@ from __future__ import annotations
 
 # The tables
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 ISOLATED_AFTER = 2
 """Lost leases after which a conversion may end the process that sends it."""
@@ -46,6 +47,8 @@ _CLOCK = """
 CREATE TABLE clock (boot TEXT NOT NULL, clock_offset REAL NOT NULL, seen REAL);
 INSERT INTO clock VALUES ('', 0, NULL);
 """
+
+_CHECKPOINTS = "CREATE TABLE checkpoints (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
 
 # Conversions that may be claimed together, and isolated ones, each in the order of their due times.
 _SPAN_INDEXES = f"""
@@ -125,6 +128,7 @@ CREATE TABLE loose (seq INTEGER PRIMARY KEY);
 CREATE TABLE pruned (upto INTEGER NOT NULL);
 INSERT INTO pruned VALUES (0);
 {_CLOCK}
+{_CHECKPOINTS}
 """  # noqa: S608
 
 # Format version → the statements that make a file of that version one of the next. A process with
@@ -148,6 +152,7 @@ DROP INDEX exception_due;
 {_RETRY_INDEXES}
 {_CLOCK}
 """,  # noqa: S608
+    2: _CHECKPOINTS,
 }
 
 SUMMARY_OF = "summary_of"
@@ -454,6 +459,18 @@ LIMIT_MOMENTS = tuple(
         ("exception", "due", f" AND due IS NOT NULL AND lease = 0 AND lost >= {ISOLATED_AFTER}"),
     )
 )
+
+# Checkpoints
+
+# The value of a checkpoint.
+CHECKPOINT = "SELECT value FROM checkpoints WHERE name = ?"
+
+# Save a checkpoint, new or not.
+SAVE_CHECKPOINT = """INSERT INTO checkpoints (name, value) VALUES (?, ?)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
+
+# Delete a checkpoint.
+DELETE_CHECKPOINT = "DELETE FROM checkpoints WHERE name = ?"
 
 # Retention
 

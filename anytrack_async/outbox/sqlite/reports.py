@@ -1,4 +1,4 @@
-"""Destinations of an outbox file: their reports, depths, backlogs and dead letters.
+"""Destinations of an outbox file: their reports, depths, backlogs and dead letters; checkpoints.
 
 Everything is read in snapshots, which block no writer.
 """
@@ -289,3 +289,21 @@ def _replay(sql: sqlite3.Connection, name: str, rows: Sequence[tuple[int]], now:
     replayed = max(sql.executemany(queries.REPLAY, parameters).rowcount, 0)
     sql.execute(queries.ADD_TO_COUNTS, (replayed, -replayed, 0, name))
     return replayed
+
+
+# Checkpoints
+
+
+def checkpoint_value(db: Database, name: str) -> bytes | None:
+    """Return the value of a checkpoint, or None."""
+    row = db.sql.execute(queries.CHECKPOINT, (name,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def save_checkpoint(db: Database, name: str, value: bytes | None) -> None:
+    """Save a checkpoint; None deletes it."""
+    with db.transaction(synced=True) as sql:
+        if value is None:
+            sql.execute(queries.DELETE_CHECKPOINT, (name,))
+        else:
+            sql.execute(queries.SAVE_CHECKPOINT, (name, value))

@@ -252,3 +252,13 @@ async def test_an_outbox_can_be_used_in_several_event_loops(path):
 
     assert set(await outbox.reports(["sale:2"])) == {"sale:2"}
     await outbox.aclose()
+
+
+async def test_a_checkpoint_survives_the_process(outbox, path):
+    await outbox.save_checkpoint("import", b"page 3")
+    await outbox.aclose()
+
+    reopened = SQLiteOutbox(path)
+    await reopened.open([])
+    assert await reopened.checkpoint("import") == b"page 3"
+    await reopened.aclose()
