@@ -10,26 +10,11 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 
-from anytrack_async.backfill.mapping import FileMapping
-from anytrack_async.errors import ConfigurationError, shown
+from anytrack_async.backfilling.mapping import FileMapping
+from anytrack_async.errors import ConfigurationError, UnknownFormatError, shown
 
 MODULES = ("anytrack", "shopify", "stripe")
 """Modules of this package, one for each system."""
-
-
-class UnknownFormatError(ConfigurationError):
-    """No preset fits a file's columns; the message says what to do.
-
-    Attributes:
-        columns: the file's header.
-    """
-
-    def __init__(self, message: str, columns: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.columns = tuple(columns)
-
-    def __reduce__(self) -> tuple[type, tuple[str, tuple[str, ...]]]:
-        return type(self), (str(self), self.columns)
 
 
 @cache
@@ -37,7 +22,7 @@ def all_presets() -> tuple[FileMapping, ...]:
     """Return every preset, those with a refusal included."""
     presets: list[FileMapping] = []
     for name in MODULES:
-        module = import_module(f"anytrack_async.backfill.presets.{name}")
+        module = import_module(f"anytrack_async.backfilling.presets.{name}")
         presets += getattr(module, "PRESETS", None) or (module.PRESET,)
     return tuple(presets)
 

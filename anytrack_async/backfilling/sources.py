@@ -8,14 +8,14 @@ from typing import TypeAlias
 
 import attrs
 
-from anytrack_async.backfill.arrow import ArrowReader, is_arrow
-from anytrack_async.backfill.blocks import RowReader
-from anytrack_async.backfill.delimited import DelimitedReader
-from anytrack_async.backfill.files import Fingerprint, HashedFile, PathSource, expand, open_file
-from anytrack_async.backfill.mapping import FileMapping
-from anytrack_async.backfill.query import QueryReader, SqlQuery
-from anytrack_async.backfill.records import JsonReader, check_json, raise_if_empty
-from anytrack_async.backfill.settings import BackfillSettings
+from anytrack_async.backfilling.arrow import ArrowReader, is_arrow
+from anytrack_async.backfilling.blocks import RowReader
+from anytrack_async.backfilling.delimited import DelimitedReader
+from anytrack_async.backfilling.files import Fingerprint, HashedFile, PathSource, expand, open_file
+from anytrack_async.backfilling.mapping import FileMapping
+from anytrack_async.backfilling.query import QueryReader, SqlQuery
+from anytrack_async.backfilling.records import JsonReader, check_json, raise_if_empty
+from anytrack_async.backfilling.settings import BackfillSettings
 
 Source: TypeAlias = PathSource | SqlQuery | Sequence[PathSource | SqlQuery]
 """What a back-fill reads: paths, patterns, ``"-"`` for standard input, queries."""

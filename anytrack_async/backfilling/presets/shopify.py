@@ -6,7 +6,7 @@ Columns come and go with the shop and the year. Themes store click ids in `Note 
 
 from __future__ import annotations
 
-from anytrack_async.backfill.mapping import Amount, FileMapping, Rule
+from anytrack_async.backfilling.mapping import AmountColumns, FileMapping, RowRule
 
 PRESET = FileMapping(
     name="shopify",
@@ -33,13 +33,13 @@ PRESET = FileMapping(
     },
     amounts={
         "gross": "Total",
-        "net": Amount(plus="Total", minus="Refunded Amount"),
+        "net": AmountColumns(plus="Total", minus="Refunded AmountColumns"),
         "subtotal": "Subtotal",
-        "refund": "Refunded Amount",
+        "refund": "Refunded AmountColumns",
     },
     amount="gross",
     rules=(
-        Rule(
+        RowRule(
             columns="Financial Status",
             keep=("paid", "partially_refunded"),
             refund=("refunded", "voided"),

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from anytrack_async.backfill.report import SourceInfo
+from anytrack_async.backfilling.report import SourceInfo
 
 BLOCK_ROWS = 1_000
 """Rows in a block: so many that a thread's hand-over costs next to nothing for each."""

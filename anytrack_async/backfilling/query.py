@@ -11,8 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from anytrack_async.backfill.blocks import BLOCK_ROWS, Block, Breather
-from anytrack_async.backfill.report import SourceInfo
+from anytrack_async.backfilling.blocks import BLOCK_ROWS, Block, Breather
+from anytrack_async.backfilling.report import SourceInfo
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.settings.fields import non_empty
 

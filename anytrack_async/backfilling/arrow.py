@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import IO, Any
 
-from anytrack_async.backfill.blocks import BLOCK_ROWS, Block, Breather
-from anytrack_async.backfill.files import OpenFile, arrow_module
-from anytrack_async.backfill.report import SourceInfo
+from anytrack_async.backfilling.blocks import BLOCK_ROWS, Block, Breather
+from anytrack_async.backfilling.files import OpenFile, arrow_module
+from anytrack_async.backfilling.report import SourceInfo
 
 PARQUET = b"PAR1"
 ARROW = b"ARROW1"

@@ -7,15 +7,15 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from anytrack_async.backfill.blocks import BLOCK_ROWS, BadRow, Block, Breather
-from anytrack_async.backfill.files import (
+from anytrack_async.backfilling.blocks import BLOCK_ROWS, BadRow, Block, Breather
+from anytrack_async.backfilling.files import (
     UNDECODED,
     OpenFile,
     guess_encoding,
     text_stream,
     undecoded_bytes,
 )
-from anytrack_async.backfill.report import SourceInfo
+from anytrack_async.backfilling.report import SourceInfo
 from anytrack_async.errors import ConfigurationError
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -26,10 +26,10 @@ _PIECE = 50  # rows between two looks at the clock
 
 
 def guess_delimiter(sample: str) -> str:
-    """Return the delimiter of the CSV file that begins with *sample*.
+    r"""Return the delimiter of the CSV file that begins with *sample*.
 
     It is the one by which the first rows have the most cells, and all of them equally many. In
-    ``a;b\\n1,5;2`` that is the semicolon: by commas, the rows have one cell and two.
+    ``a;b\n1,5;2`` that is the semicolon: by commas, the rows have one cell and two.
     """
     lines = sample.splitlines(keepends=True)
     if len(lines) > 1:
@@ -76,14 +76,14 @@ class DelimitedReader:
         ]
         self._encoding = encoding or guess_encoding(file.sample)
         sample = file.sample.decode(self._encoding, errors="replace")
-        if stated := _STATED_DELIMITER.match(sample):
-            delimiter = delimiter or stated[1]
+        if first_line := _STATED_DELIMITER.match(sample):
+            delimiter = delimiter or first_line[1]
         self._delimiter = delimiter or guess_delimiter(sample)
         self._undecoded_before = undecoded_bytes.count
         self._text = text_stream(file, self._encoding)
-        if stated:
+        if first_line:
             self._text.readline()
-        self._lines_before = 1 if stated else 0
+        self._lines_before = 1 if first_line else 0
         self._name = file.name
         self._reader = csv.reader(self._text, delimiter=self._delimiter)
         self.parameters: dict[str, str] = {}
@@ -157,7 +157,8 @@ class DelimitedReader:
         begin = before + reader.line_num + 1
         if self._first is not None:
             yield begin - 1, self._first, None
-        while True:
+        ended = False
+        while not ended:
             try:
                 for row in reader:
                     end = before + reader.line_num
@@ -169,9 +170,10 @@ class DelimitedReader:
                     begin = end + 1
                     if not end % _PIECE:
                         breather.breathe()
-                return
+                ended = True
             except csv.Error as exc:
-                yield begin, [], f"is not CSV ({exc}): look for a quotation mark that is not closed"
+                problem = f"is not CSV ({exc}): look for a quotation mark that is not closed"
+                yield begin, [], problem
                 begin = before + reader.line_num + 1
 
     def _fit_row(self, row: list[str]) -> str | None:

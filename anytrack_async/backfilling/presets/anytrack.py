@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 
-from anytrack_async.backfill.mapping import FileMapping
-from anytrack_async.backfill.spreadsheet import without_escape
+from anytrack_async.backfilling.mapping import FileMapping
+from anytrack_async.backfilling.spreadsheet import without_escape
 from anytrack_async.codec.plain import to_conversion
 from anytrack_async.models.conversion import Conversion
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from anytrack_async.backfill.mapping import normalised
-from anytrack_async.backfill.spreadsheet import without_escape
+from anytrack_async.backfilling.mapping import normalised
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.customer import Customer
 
@@ -51,16 +50,6 @@ def without_mark(get: Getter) -> Getter:
     def get_value(row: Row) -> Any:
         value = get(row)
         return value.lstrip("'") if isinstance(value, str) else value
-
-    return get_value
-
-
-def unescaped(get: Getter) -> Getter:
-    """Return *get* without the apostrophe before a formula."""
-
-    def get_value(row: Row) -> Any:
-        value = get(row)
-        return without_escape(value) if isinstance(value, str) else value
 
     return get_value
 

@@ -6,13 +6,13 @@ UTC. The metadata of a payment are columns such as ``order_id (metadata)``.
 
 from __future__ import annotations
 
-from anytrack_async.backfill.mapping import Amount, FileMapping, Rule
+from anytrack_async.backfilling.mapping import AmountColumns, FileMapping, RowRule
 
 PRESET = FileMapping(
     name="stripe",
     title="Stripe: Payments → Export",
     page="https://docs.stripe.com/reports/export",
-    signature=("id", ("Created date (UTC)", "Created (UTC)"), "Amount", "Status"),
+    signature=("id", ("Created date (UTC)", "Created (UTC)"), "AmountColumns", "Status"),
     columns={
         "order_id": ("order_id (metadata)", "id"),
         "timestamp": ("Created date (UTC)", "Created (UTC)"),
@@ -23,21 +23,21 @@ PRESET = FileMapping(
         "custom_data.description": "Description",
     },
     amounts={
-        "gross": "Amount",
-        "net": Amount(plus="Amount", minus="Amount Refunded"),
-        "refund": "Amount Refunded",
+        "gross": "AmountColumns",
+        "net": AmountColumns(plus="AmountColumns", minus="AmountColumns Refunded"),
+        "refund": "AmountColumns Refunded",
     },
     amount="gross",
     rules=(
-        Rule(
+        RowRule(
             columns="Mode",
             keep=("live",),
             reason="made in Stripe's test mode",
             unless="test",
             blank=True,
         ),
-        Rule(columns="Status", keep=("paid", "succeeded"), refund=("refunded",)),
-        Rule(columns="Captured", drop=("false", "no"), reason="not captured", blank=True),
+        RowRule(columns="Status", keep=("paid", "succeeded"), refund=("refunded",)),
+        RowRule(columns="Captured", drop=("false", "no"), reason="not captured", blank=True),
     ),
     lift=("* (metadata)",),
     rest={"* (metadata)": "custom_data"},
@@ -49,7 +49,7 @@ PRESET = FileMapping(
 PAYOUTS = FileMapping(
     name="stripe-payouts",
     title="Stripe: Payouts → Export",
-    signature=("id", "Amount", "Created (UTC)", "Arrival Date (UTC)"),
+    signature=("id", "AmountColumns", "Created (UTC)", "Arrival Date (UTC)"),
     refusal=(
         "it is Stripe's export of payouts, which sum up payments and name no customer; use "
         "Payments → Export"

@@ -270,7 +270,8 @@ UNDECODED = "\udc80-\udcff"
 class _UndecodedBytes:
     """Counts the places, in all files of the process, that their encoding does not allow.
 
-    A reader compares the count before and after: it looks for such characters only if there are any.
+    A reader compares the count before and after: it looks for such characters only if there are
+    any.
     """
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
 
-from anytrack_async.backfill.getters import (
+from anytrack_async.backfilling.getters import (
     Getter,
     Row,
     add_names,
@@ -25,13 +25,19 @@ from anytrack_async.backfill.getters import (
     stem,
     to_customer,
     translated,
-    unescaped,
     without_mark,
 )
-from anytrack_async.backfill.lifting import lift
-from anytrack_async.backfill.mapping import Amount, FileMapping, Rule, matching, normalised
-from anytrack_async.backfill.settings import BackfillSettings, to_zone
-from anytrack_async.backfill.values import amount_parser, time_parser
+from anytrack_async.backfilling.lifting import lift
+from anytrack_async.backfilling.mapping import (
+    AmountColumns,
+    FileMapping,
+    RowRule,
+    matching,
+    normalised,
+)
+from anytrack_async.backfilling.settings import BackfillSettings, to_zone
+from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
+from anytrack_async.backfilling.values import amount_parser, time_parser
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.validators import is_missing
@@ -93,6 +99,8 @@ class RowMapper:
         self._time = self._compile_time()
         self._row_zone = self._compile_zone()
         self._amount = self._compile_amounts()
+        amounts = (column for amount in mapping.amounts.values() for column in amount.columns)
+        self._amount_positions = [at[0] for at in self._indexes(amounts)]
         refund = mapping.amounts.get("refund")
         self._refund = self._compile_amount(refund) if refund else None
         self._fold = self._getter((mapping.fold,)) if mapping.fold else None
@@ -105,6 +113,16 @@ class RowMapper:
     def fold_key(self) -> Getter | None:
         """The order that a row belongs to; None if each row is a conversion of its own."""
         return self._fold
+
+    def continues(self, first: Row, row: Row) -> bool:
+        """Return whether *row*, with the same order as *first*, is a further line item of it.
+
+        It is not if it states another amount, or is *first* once more: then it is a repeat.
+        """
+        for index in self._amount_positions:
+            if (cell := row[index]) and cell != first[index]:
+                return False
+        return row != first
 
     def customer_key(self, row: Row) -> str | None:
         """Return what identifies the customer of *row*, for `BackfillSettings.only_first`."""
@@ -235,7 +253,11 @@ class RowMapper:
 
     def _as_record(self, row: Row) -> dict[str, Any]:
         values = zip(self._columns, row, strict=False)
-        return {name: value for name, value in values if value is not None and value != ""}
+        return {
+            name: value
+            for name, value in values
+            if value is not None and value != "" and name not in REJECT_COLUMNS
+        }
 
     def cell(self, row: Row, column: str) -> Any:
         """Return the cell of *column*; None if the file does not have the column."""
@@ -283,7 +305,7 @@ class RowMapper:
         get = getters[0] if len(getters) == 1 else first_filled(getters)
         if marked:
             return without_mark(get)
-        return unescaped(get) if self._mapping.unescape else get
+        return get
 
     def _path_getter(self, columns: Sequence[str]) -> Getter | None:
         """Return a getter for a path into the objects of JSON, such as ``customer.email``."""
@@ -370,7 +392,7 @@ class RowMapper:
 
         return lambda row: find(name.strip()) if (name := get(row)) else None
 
-    def _compile_rule(self, rule: Rule) -> Callable[[Row], Skip | None] | None:
+    def _compile_rule(self, rule: RowRule) -> Callable[[Row], Skip | None] | None:
         get = self._getter(rule.columns)
         if get is None or (rule.unless and getattr(self._settings, rule.unless)):
             return None
@@ -411,7 +433,7 @@ class RowMapper:
 
         return first
 
-    def _compile_amount(self, amount: Amount) -> Callable[[Row], Decimal | None]:
+    def _compile_amount(self, amount: AmountColumns) -> Callable[[Row], Decimal | None]:
         parse = self._parse_amount
         plus = [at[0] for at in self._indexes(amount.plus)]
         minus = [at[0] for at in self._indexes(amount.minus)]

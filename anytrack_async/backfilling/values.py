@@ -18,10 +18,8 @@ from anytrack_async.errors import InvalidConversionError
 # Amounts
 
 _GROUP_SIGNS = str.maketrans("", "", " \u00a0\u202f\u2009'\u2019")
-_SYMBOLS: Final = "$€£¥₹₽₺₩₪₴₫฿₱zł"
-_AFFIX = re.compile(
-    rf"^(?P<minus>-?)\s*(?:[A-Z]{{3}}|[{_SYMBOLS}]|R\$|kr)?\s*|\s*(?:[A-Z]{{3}}|[{_SYMBOLS}]|zł|kr)?\s*$"
-)
+_CURRENCY = r"(?:[A-Z]{3}|[$€£¥₹₽₺₩₪₴₫฿₱]|R\$|zł|kr)?"
+_AROUND = re.compile(rf"(-?)\s*{_CURRENCY}\s*(.*?)\s*{_CURRENCY}", re.DOTALL)
 _UNCLEAR_DOT = re.compile(r"-?\d{1,3}\.\d{3}")
 _GROUPED: Final = {
     ".": re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d*)?|-?\d+(?:\.\d*)?|-?\.\d+"),
@@ -75,7 +73,9 @@ def _from_text(text: str, decimal: str | None) -> Decimal:
     digits = text.strip().replace("\u2212", "-")
     if digits[:1] == "(" and digits[-1:] == ")":  # an accountant's minus
         digits = f"-{digits[1:-1]}"
-    digits = _AFFIX.sub(lambda match: match["minus"] or "", digits).translate(_GROUP_SIGNS)
+    if match := _AROUND.fullmatch(digits):  # "-€ 12.50", "12.50 EUR"
+        digits = match[1] + match[2]
+    digits = digits.translate(_GROUP_SIGNS)
     if digits[-1:] == "-" and digits[:1] != "-":
         digits = f"-{digits[:-1]}"
     digits = digits.removeprefix("+")

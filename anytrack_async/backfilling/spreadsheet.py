@@ -6,6 +6,10 @@ Source: OWASP, "CSV Injection".
 from __future__ import annotations
 
 import re
+from typing import Final
+
+REJECT_COLUMNS: Final = ("_line", "_column", "_reason")
+"""Columns of a file of rejected rows, behind those of the original file."""
 
 # A spreadsheet runs a cell that starts with one of these as a formula; with East Asian settings in
 # full width, too. Some skip whitespace and invisible characters before it.

@@ -31,7 +31,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from anytrack_async.backfill.settings import DECIMALS, to_zone
+from anytrack_async.backfilling.settings import DECIMALS, to_zone
 from anytrack_async.errors import ConfigurationError, shown
 from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
@@ -49,6 +49,10 @@ def _names(value: Columns) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+def _signature(value: Iterable[str | Sequence[str]]) -> tuple[str | Sequence[str], ...]:
+    return tuple(value)
+
+
 def _name_table(value: Mapping[str, Columns]) -> dict[str, tuple[str, ...]]:
     return {field: _names(columns) for field, columns in value.items()}
 
@@ -58,7 +62,7 @@ def _words(value: Columns) -> frozenset[str]:
 
 
 @attrs.frozen(kw_only=True)
-class Amount:
+class AmountColumns:
     """A choice of `FileMapping.amounts`: the sum of some columns minus the sum of others.
 
     Attributes:
@@ -75,21 +79,21 @@ class Amount:
         return self.plus + self.minus
 
 
-def to_amount(value: Amount | Columns | Mapping[str, Any]) -> Amount:
-    """Return *value*, a column, columns or a table with `plus` and `minus`, as an `Amount`."""
-    if isinstance(value, Amount):
+def to_amount(value: AmountColumns | Columns | Mapping[str, Any]) -> AmountColumns:
+    """Return the amount that a column, columns, or a table with `plus` and `minus` stand for."""
+    if isinstance(value, AmountColumns):
         return value
-    return Amount(**value) if isinstance(value, Mapping) else Amount(plus=value)
+    return AmountColumns(**value) if isinstance(value, Mapping) else AmountColumns(plus=value)
 
 
-def _amounts(value: Any) -> dict[str, Amount]:
-    if isinstance(value, str | Amount | list | tuple):
+def _amounts(value: Any) -> dict[str, AmountColumns]:
+    if isinstance(value, str | AmountColumns | list | tuple):
         value = {"gross": value}
     return {choice: to_amount(amount) for choice, amount in value.items()}
 
 
 @attrs.frozen(kw_only=True)
-class Rule:
+class RowRule:
     """Which rows to send, by the value of a column; upper and lower case are the same.
 
     A value in `refund` is a refund, one in `drop` is skipped, and so is one that is not in `keep`,
@@ -117,8 +121,8 @@ class Rule:
     blank: bool = False
 
 
-def _rules(value: Iterable[Rule | Mapping[str, Any]]) -> tuple[Rule, ...]:
-    return tuple(rule if isinstance(rule, Rule) else Rule(**rule) for rule in value)
+def _rules(value: Iterable[RowRule | Mapping[str, Any]]) -> tuple[RowRule, ...]:
+    return tuple(rule if isinstance(rule, RowRule) else RowRule(**rule) for rule in value)
 
 
 def _translations(value: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
@@ -144,7 +148,6 @@ _PARTS = {
 }
 _OPEN_PARTS = ("custom_data", "sub_ids")
 _TIME_PARTS = ("date", "time", "zone")
-_OWN_FIELDS = ("ago",)
 
 
 def is_field(name: str) -> bool:
@@ -188,7 +191,7 @@ class FileMapping:
             ``sale`` by default.
         translate: field → word in the file → value, e.g. ``{"conversion_type": {"rebill":
             "sale"}}``.
-        amounts: choice → columns, see `Amount`. ``refund`` is the refunded amount.
+        amounts: choice → columns, see `AmountColumns`. ``refund`` is the refunded amount.
         amount: the choices in the order of preference: the first one that is filled counts.
         rules: which rows to send.
         fold: column that has the same value in all rows of an order; consecutive ones are one
@@ -201,8 +204,6 @@ class FileMapping:
         timezone: zone of times that state none, if it is always the same.
         zones: abbreviations in the column `zone` → names of zones.
         decimal: the decimal sign of amounts, if it is always the same.
-        unescape: whether cells may begin with an apostrophe that keeps a spreadsheet from running
-            them as a formula.
         finish: called with a conversion's fields before it is made.
         record: makes a conversion of a whole record instead; `columns` then only names columns.
 
@@ -213,7 +214,7 @@ class FileMapping:
     name: str = attrs.field(validator=non_empty)
     title: str = ""
     page: str = ""
-    signature: tuple[str | Sequence[str], ...] = attrs.field(default=(), converter=tuple)
+    signature: tuple[str | Sequence[str], ...] = attrs.field(default=(), converter=_signature)
     refusal: str = ""
     header: tuple[str, ...] = attrs.field(default=(), converter=_names)
     delimiter: str | None = None
@@ -224,9 +225,9 @@ class FileMapping:
     translate: Mapping[str, Mapping[str, str]] = attrs.field(
         factory=dict, converter=_translations, validator=_fields
     )
-    amounts: Mapping[str, Amount] = attrs.field(factory=dict, converter=_amounts)
+    amounts: Mapping[str, AmountColumns] = attrs.field(factory=dict, converter=_amounts)
     amount: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    rules: tuple[Rule, ...] = attrs.field(default=(), converter=_rules)
+    rules: tuple[RowRule, ...] = attrs.field(default=(), converter=_rules)
     fold: str = ""
     lift: tuple[str, ...] = attrs.field(default=(), converter=_names)
     rest: Mapping[str, str] = attrs.field(factory=dict)
@@ -239,7 +240,6 @@ class FileMapping:
     currency: str | None = attrs.field(
         default=None, converter=attrs.converters.optional(currency_code)
     )
-    unescape: bool = False
     finish: Finish | None = None
     record: Callable[[Mapping[str, Any]], Conversion] | None = None
 

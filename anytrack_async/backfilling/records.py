@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 
-from anytrack_async.backfill.blocks import BLOCK_ROWS, BadRow, Block, Breather
-from anytrack_async.backfill.files import OpenFile, guess_encoding, text_stream
-from anytrack_async.backfill.report import SourceInfo
+from anytrack_async.backfilling.blocks import BLOCK_ROWS, BadRow, Block, Breather
+from anytrack_async.backfilling.files import OpenFile, guess_encoding, text_stream
+from anytrack_async.backfilling.report import SourceInfo
 from anytrack_async.errors import ConfigurationError
 
 _PIECE = 50  # rows between two looks at the clock
@@ -52,8 +52,6 @@ class JsonReader:
 
     def blocks(self, skip: int = 0) -> Iterator[Block]:
         """Read the file once, without its first *skip* records."""
-        if self._pending is None:
-            return
         block, before = self._pending, 0
         while block is not None:
             remaining = skip - before
@@ -88,7 +86,7 @@ class JsonReader:
 
     def _records(self) -> Iterator[_Numbered]:
         if self._is_array:
-            return _array_records(text_stream(self._file, self._encoding), self._file.name)
+            return _array_records(text_stream(self._file, self._encoding))
         if self._encoding in ("utf-8", "utf-8-sig"):
             return _line_records(self._file.stream)
         text = text_stream(self._file, self._encoding)
@@ -149,7 +147,7 @@ def _checked(record: Any) -> tuple[Any, str | None]:
     return record, f"must be an object, not {type(record).__name__}"
 
 
-def _array_records(text: Iterable[str] | Any, name: str) -> Iterator[_Numbered]:
+def _array_records(text: TextIO) -> Iterator[_Numbered]:
     """Yield the records of an array; the line is the one where the record begins."""
     decode = json.JSONDecoder().raw_decode
     buffer, line, ended = "", 1, False

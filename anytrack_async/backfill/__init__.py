@@ -1,1 +1,0 @@
-"""Back-fill: conversions from files and databases, with settings, rejects and a report."""
