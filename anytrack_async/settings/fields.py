@@ -21,6 +21,11 @@ _INTEGER_LIMIT = 2**63  # of SQLite, and of most functions of Python
 # Text
 
 
+def non_empty(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Validate that *value* is text and not only whitespace, such as a query of several lines."""
+    _check_text(field.name, value)
+
+
 def _check_text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be text, got {type(value).__name__}")
