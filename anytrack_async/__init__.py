@@ -70,17 +70,21 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Status as Status,
     )
     from anytrack_async.models.validators import Amount as Amount
+    from anytrack_async.observers import LoggingObserver as LoggingObserver
     from anytrack_async.outbox.base import (
         Appended as Appended,
         AppendResult as AppendResult,
         Claim as Claim,
-        DeadLetter as DeadLetter,
         Depth as Depth,
         Entries as Entries,
         Entry as Entry,
         FailedEntry as FailedEntry,
         KeepsCheckpoints as KeepsCheckpoints,
         Outbox as Outbox,
+    )
+    from anytrack_async.outbox.dead_letters import (
+        DeadLetter as DeadLetter,
+        DeadLetterFilter as DeadLetterFilter,
     )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
@@ -113,10 +117,11 @@ else:
         "anytrack_async.models.identifiers": "new_event_id",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
         "anytrack_async.models.meta": "MetaFields",
+        "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
-            "AppendResult Appended Claim DeadLetter Depth Entries Entry FailedEntry "
-            "KeepsCheckpoints Outbox"
+            "AppendResult Appended Claim Depth Entries Entry FailedEntry KeepsCheckpoints Outbox"
         ),
+        "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",

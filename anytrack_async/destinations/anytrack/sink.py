@@ -13,7 +13,7 @@ from anytrack_async.destinations.anytrack.batch import BatchSender, Refusals, Re
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.sink import Finding, SinkLimits
-from anytrack_async.errors import DecodeError, NotFoundError, ServiceError
+from anytrack_async.errors import CredentialsError, DecodeError, NotFoundError, ServiceError
 from anytrack_async.events import Observer
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
@@ -125,10 +125,11 @@ class AnyTrackSink:
         try:
             await self._session.get("reports", "daily", params={"date": today})
         except (ServiceError, DecodeError) as exc:
-            wrong_url = isinstance(exc, NotFoundError | DecodeError)
-            advice = (
-                "; is AnyTrackSettings.base_url (ANYTRACK_BASE_URL) right?" if wrong_url else ""
-            )
+            advice = ""
+            if isinstance(exc, NotFoundError | DecodeError):
+                advice = "; is AnyTrackSettings.base_url (ANYTRACK_BASE_URL) right?"
+            elif isinstance(exc, CredentialsError):
+                advice = "; check api_key and account_id (ANYTRACK_API_KEY, ANYTRACK_ACCOUNT_ID)"
             return [Finding(name="credentials", ok=False, message=f"{exc}{advice}")]
         return [Finding(name="credentials", ok=True, message="accepted")]
 
