@@ -98,6 +98,7 @@ class Database:
         self._synced = False
         self._changes_erased = 0
         self._full_wal_size = _WAL_BYTES
+        self._lacks_space = False
         self._next_checkpoint = 0.0
         self._next_forced_checkpoint = 0.0
 
@@ -175,7 +176,7 @@ class Database:
         with suppress(OSError):
             size = os.stat(self._files[1]).st_size  # noqa: PTH116 - it must be quick
             if size > self._full_wal_size:
-                self._start_log_over(size)
+                self._start_log_over(size, uses_reserve=not synced)
             elif size < self._full_wal_size:  # it was emptied
                 self._full_wal_size = max(_WAL_BYTES, size)
 
@@ -186,7 +187,10 @@ class Database:
 
     def check_reserve(self) -> None:
         """Raise `OutboxError` if the disk has no space for the reserve."""
-        if not (self.reserve.is_whole() or self.reserve.restore()):
+        has_space = self.reserve.is_whole() or self.reserve.restore()
+        if self._lacks_space:  # for the log, which must not grow larger than the reserve
+            has_space = has_space and self._checkpoint("TRUNCATE", uses_reserve=False)
+        if not has_space:
             later = "Deliveries go on, and conversions are accepted again once there is space"
             raise OutboxError(f"{DISK_FULL}. {later}")
 
@@ -225,37 +229,40 @@ class Database:
         if self._checkpoint("TRUNCATE"):
             self._changes_erased = changes
 
-    def _start_log_over(self, size: int) -> None:
+    def _start_log_over(self, size: int, *, uses_reserve: bool) -> None:
         """Checkpoint a log of *size* bytes, unless a reader prevented that a short time ago."""
         if time.monotonic() < self._next_forced_checkpoint:
             return
         # On a full disk, the database may need the space of the log.
         keeps_size = size <= _MAX_WAL_BYTES and self.reserve.is_whole()
-        if self._checkpoint("RESTART" if keeps_size else "TRUNCATE"):
+        mode = "RESTART" if keeps_size else "TRUNCATE"
+        if self._checkpoint(mode, uses_reserve=uses_reserve):
             self._full_wal_size = size if self.reserve.is_whole() else _WAL_BYTES
 
-    def _checkpoint(self, mode: str) -> bool:
-        """Move the log into the database; return whether that was possible."""
+    def _checkpoint(self, mode: str, *, uses_reserve: bool = True) -> bool:
+        """Move the log into the database; return whether that was possible.
+
+        If the disk is too full for the database to grow, that needs the reserve. Accepting
+        conversions must not use it up: another program could take the space before the lanes do.
+        """
+        # TRUNCATE and RESTART hold the write lock, so that no other process commits meanwhile.
+        statement = f"PRAGMA wal_checkpoint({mode})"
         started = time.monotonic()
         is_done = False
-        with suppress(sqlite3.Error):  # nothing is lost: all is still in the log
-            is_done = self._checkpoint_with_reserve(mode)
+        for _ in range(2):
+            try:
+                (busy, *_) = self.sql.execute(statement).fetchone()
+            except sqlite3.Error as exc:  # nothing is lost: all is still in the log
+                self._lacks_space = may_need_reserve(exc)
+                if not (uses_reserve and self._lacks_space and self.use_reserve()):
+                    break
+            else:
+                is_done, self._lacks_space = not busy, False
+                break
         now = time.monotonic()
         self._next_checkpoint = now + _CHECKPOINT_SHARE * (now - started)
         self._next_forced_checkpoint = now if is_done else self._next_checkpoint
         return is_done
-
-    def _checkpoint_with_reserve(self, mode: str) -> bool:
-        """Move the log; if the disk is too full for the database to grow, with the reserve."""
-        # TRUNCATE and RESTART hold the write lock, so that no other process commits meanwhile.
-        statement = f"PRAGMA wal_checkpoint({mode})"
-        try:
-            (busy, *_) = self.sql.execute(statement).fetchone()
-        except sqlite3.Error as exc:
-            if not (may_need_reserve(exc) and self.use_reserve()):
-                raise
-            (busy, *_) = self.sql.execute(statement).fetchone()
-        return not busy
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
