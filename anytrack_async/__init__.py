@@ -17,6 +17,27 @@ from anytrack_async._version import __version__ as __version__
 # checkers read the imports below (`X as X` makes a name public), the interpreter reads `_MODULES`.
 if _typing.TYPE_CHECKING:  # pragma: no cover
     # isort: off
+    from anytrack_async.backfilling.mapping import (
+        AmountColumns as AmountColumns,
+        FileMapping as FileMapping,
+        RowRule as RowRule,
+        load_mapping as load_mapping,
+    )
+    from anytrack_async.backfilling.query import SqlQuery as SqlQuery
+    from anytrack_async.backfilling.reading import (
+        ConversionReader as ConversionReader,
+        read_conversions as read_conversions,
+    )
+    from anytrack_async.backfilling.report import (
+        BackfillReport as BackfillReport,
+        DestinationProgress as DestinationProgress,
+        Progress as Progress,
+        Reject as Reject,
+        RowCounts as RowCounts,
+        SourceInfo as SourceInfo,
+    )
+    from anytrack_async.backfilling.run import backfill as backfill
+    from anytrack_async.backfilling.settings import BackfillSettings as BackfillSettings
     from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
     from anytrack_async.delivery.delivery import Delivery as Delivery
@@ -102,6 +123,14 @@ else:
 
     # For all other modules: module → its public names.
     _MODULES = {
+        "anytrack_async.backfilling.mapping": "AmountColumns FileMapping RowRule load_mapping",
+        "anytrack_async.backfilling.query": "SqlQuery",
+        "anytrack_async.backfilling.reading": "ConversionReader read_conversions",
+        "anytrack_async.backfilling.report": (
+            "BackfillReport DestinationProgress Progress Reject RowCounts SourceInfo"
+        ),
+        "anytrack_async.backfilling.run": "backfill",
+        "anytrack_async.backfilling.settings": "BackfillSettings",
         "anytrack_async.client.client": "AnyTrackClient",
         "anytrack_async.client.stats": "DestinationStats Stats",
         "anytrack_async.delivery.flow": "LaneState",

@@ -29,6 +29,7 @@ from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import (
     Sink,
+    SinkLimits,
     SupportsObserver,
     SupportsToken,
     checked_names,
@@ -183,14 +184,14 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
     async def stats(self) -> Stats:
         """Return this client's counters and the depths of its outbox, for each destination."""
         # The outbox may have destinations without a lane in this client: their state is None.
-        depths, states = await self.outbox.depths(), self._dispatcher.states()
+        depths, conditions = await self.outbox.depths(), self._dispatcher.conditions()
         weakened = {name: {**kinds} for name, kinds in self._counters.weakened.items()}
         return Stats(
             submitted=self._counters.submitted,
             contradicted=self._counters.contradicted,
             destinations={
                 name: DestinationStats(
-                    state=states.get(name),
+                    **conditions.get(name, {}),
                     weakened=weakened.get(name, {}),
                     **self._counters.for_destination(name),
                     **attrs.asdict(depth),
@@ -199,6 +200,11 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             },
             weakened=weakened.get(None, {}),
         )
+
+    @property
+    def limits(self) -> Mapping[str, SinkLimits]:
+        """Destination → the limits of its sink, for every destination."""
+        return self._dispatcher.limits
 
     def resume(self, destination: str) -> None:
         """Let the lane of *destination* try again at once if it is held, throttled or down.

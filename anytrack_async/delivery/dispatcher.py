@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import compress
-from typing import Self
+from typing import Any, Self
 
 import anyio
 from anyio import AsyncContextManagerMixin, CancelScope
@@ -78,10 +78,11 @@ class Dispatcher(AsyncContextManagerMixin):
         self._notify = notify
         self._from_start = checked_names("from_start", from_start, self.destinations)
         self._clock = clock
+        self.limits = {sink.name: sink.limits for sink in sinks}
         self._admission = Admission(
             outbox,
             settings,
-            limits={sink.name: sink.limits for sink in sinks},
+            limits=self.limits,
             notify=notify,
             condition=self._condition,
             on_dropped=self._drop,
@@ -138,6 +139,33 @@ class Dispatcher(AsyncContextManagerMixin):
             raise OutboxError(
                 f"the outbox failed: {safe_description(exc)}; submitting again is safe"
             ) from None
+
+    async def accept(
+        self, conversions: Sequence[Conversion], to: Sequence[str] | None = None
+    ) -> Sequence[AppendResult]:
+        """Append *conversions* to the outbox; return which are new, without deliveries.
+
+        Raises:
+            InvalidDestinationError: a destination has no sink.
+            ClosedError: the client is not open; nothing was accepted.
+            QueueFullError: there was no room, see `submit`; nothing was accepted.
+            OutboxError: they could not be written; submitting them again is safe.
+        """
+        names = self.resolve_names(to)
+        try:
+            results = await self._admission.append(
+                conversions, None if to is None else names, Patience.WHILE_MOVING
+            )
+        except _SUBMIT_ERRORS:
+            raise
+        except Exception as exc:  # the outbox may be third-party code
+            raise OutboxError(
+                f"the outbox failed: {safe_description(exc)}; submitting again is safe"
+            ) from None
+        new = [*compress(conversions, (result is Appended.NEW for result in results))]
+        self._announce(new, [conversion.event_id for conversion in new], names)
+        self._tell_contradictions(results)
+        return results
 
     async def _with_repeats(
         self,
@@ -247,6 +275,13 @@ class Dispatcher(AsyncContextManagerMixin):
     def states(self) -> Mapping[str, LaneState]:
         """Return destination → state of its lane; empty while closed."""
         return {name: lane.state for name, lane in self._lanes.items()}
+
+    def conditions(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return destination → its lane's state, the reason and the seconds of its pause."""
+        return {
+            name: {"state": lane.state, "reason": lane.reason, "paused_for": lane.paused_for}
+            for name, lane in self._lanes.items()
+        }
 
     # Opening and closing
 

@@ -33,6 +33,9 @@ class SinkLimits:
         spacing: a function from the seconds since the last batch was sent to the seconds to wait
             before the next batch, so that it becomes fuller. None for no wait. Not called after a
             full batch or while closing.
+        max_age: how old a conversion may be when it is sent, in seconds; None for any age. A lane
+            does not look at it: a back-fill does, before it accepts old conversions for a
+            destination that would refuse them.
     """
 
     batch: int = attrs.field(default=100, validator=positive)
@@ -42,6 +45,7 @@ class SinkLimits:
         default=None, validator=attrs.validators.optional(positive)
     )
     spacing: Callable[[float], float] | None = attrs.field(default=None, eq=False, repr=False)
+    max_age: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
 
 
 class Sink(Protocol):

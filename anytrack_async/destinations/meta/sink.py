@@ -17,6 +17,7 @@ from anytrack_async.destinations.meta.encoding import (
     Chunk,
     Encoder,
     app_secret_proof,
+    max_days,
     request_body,
     request_tail,
     split_into_requests,
@@ -71,6 +72,7 @@ class MetaSink:
             batch=settings.batch,
             concurrency=settings.concurrency,
             required_seconds=settings.http.required_seconds(),
+            max_age=max_days(settings.action_source) * 86_400.0,
         )
         self._settings = settings
         self._session = Session(
