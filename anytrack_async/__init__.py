@@ -17,6 +17,13 @@ from anytrack_async._version import __version__ as __version__
 # checkers read the imports below (`X as X` makes a name public), the interpreter reads `_MODULES`.
 if _typing.TYPE_CHECKING:  # pragma: no cover
     # isort: off
+    from anytrack_async.backfilling.guess import Guess as Guess, Question as Question
+    from anytrack_async.backfilling.inspection import (
+        DestinationPreview as DestinationPreview,
+        Inspection as Inspection,
+        RowPreview as RowPreview,
+        inspect_source as inspect_source,
+    )
     from anytrack_async.backfilling.mapping import (
         AmountColumns as AmountColumns,
         FileMapping as FileMapping,
@@ -59,6 +66,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Finding as Finding,
         Inconclusive as Inconclusive,
         NeedsOperator as NeedsOperator,
+        Preview as Preview,
         SetupStep as SetupStep,
         Sink as Sink,
         SinkLimits as SinkLimits,
@@ -124,6 +132,10 @@ else:
 
     # For all other modules: module → its public names.
     _MODULES = {
+        "anytrack_async.backfilling.guess": "Guess Question",
+        "anytrack_async.backfilling.inspection": (
+            "DestinationPreview Inspection RowPreview inspect_source"
+        ),
         "anytrack_async.backfilling.mapping": "AmountColumns FileMapping RowRule load_mapping",
         "anytrack_async.backfilling.query": "SqlQuery",
         "anytrack_async.backfilling.reading": "ConversionReader read_conversions",
@@ -163,8 +175,8 @@ else:
         "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",
         "anytrack_async.destinations.anytrack.sink": "AnyTrackSink",
         "anytrack_async.destinations.sink": (
-            "BatchRejected ConfiguredSink Finding Inconclusive NeedsOperator SetupStep Sink "
-            "SinkLimits SinkSignal Throttled Unavailable Unfinished"
+            "BatchRejected ConfiguredSink Finding Inconclusive NeedsOperator Preview SetupStep "
+            "Sink SinkLimits SinkSignal Throttled Unavailable Unfinished"
         ),
         "anytrack_async.destinations.hubspot.sink": "HubSpotSink",
         "anytrack_async.destinations.meta.sink": "MetaSink",

@@ -28,14 +28,17 @@ from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anyt
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import (
+    Preview,
     Sink,
     SinkLimits,
     SupportsObserver,
+    SupportsPreview,
     SupportsToken,
     checked_names,
 )
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Observer
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.observers import LoggingObserver, Observers
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
@@ -205,6 +208,17 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
     def limits(self) -> Mapping[str, SinkLimits]:
         """Destination → the limits of its sink, for every destination."""
         return self._dispatcher.limits
+
+    def preview(self, conversion: Conversion) -> Mapping[str, Preview]:
+        """Return destination → what it would be sent of *conversion*; nothing is sent.
+
+        A sink without a method ``preview`` is left out. The requests have the customer's data.
+        """
+        return {
+            sink.name: sink.preview(conversion)
+            for sink in self._dispatcher.sinks
+            if isinstance(sink, SupportsPreview)
+        }
 
     def resume(self, destination: str) -> None:
         """Let the lane of *destination* try again at once if it is held, throttled or down.

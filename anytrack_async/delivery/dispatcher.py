@@ -73,7 +73,7 @@ class Dispatcher(AsyncContextManagerMixin):
     ) -> None:
         self.outbox = outbox
         self.destinations = unique_names(sinks)
-        self._sinks = sinks
+        self.sinks = sinks
         self._settings = settings
         self._notify = notify
         self._from_start = checked_names("from_start", from_start, self.destinations)
@@ -310,7 +310,7 @@ class Dispatcher(AsyncContextManagerMixin):
                 exc.add_note(str(self._undelivered))
             raise
         finally:
-            await close_all(self._sinks, self.outbox)
+            await close_all(self.sinks, self.outbox)
             self._lanes.clear()
             self._tasks = None
         if self._undelivered.lost:
@@ -321,7 +321,7 @@ class Dispatcher(AsyncContextManagerMixin):
         self._undelivered = Undelivered(self.outbox)
         await warn_of_orphans(self.outbox, self.destinations)
         self._drain_limit = self._closing_shield = None
-        self._lanes.update((sink.name, self._lane(sink)) for sink in self._sinks)
+        self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
         self._admission.is_open = True
 
     def _lane(self, sink: Sink) -> Lane:

@@ -205,6 +205,36 @@ class SupportsSetup(Protocol):
         ...
 
 
+@attrs.frozen(kw_only=True)
+class Preview:
+    """What a destination would be sent of a conversion.
+
+    Attributes:
+        requests: kind of the request, e.g. ``"deal"`` → its part about the conversion. It has the
+            customer's data: mask it before it is shown.
+        match_keys: the service's names of the identifiers that it will match the visitor by.
+        missing: identifiers that would improve the match.
+        problem: why the service would refuse it; empty if it would not.
+        repeat: what the service does with a conversion that it is sent once more, after the outbox
+            has forgotten it.
+    """
+
+    requests: Mapping[str, Any]
+    match_keys: Sequence[str] = ()
+    missing: Sequence[str] = ()
+    problem: str = ""
+    repeat: str = ""
+
+
+@runtime_checkable
+class SupportsPreview(Protocol):
+    """A sink that can show what it would send."""
+
+    def preview(self, conversion: Conversion, /) -> Preview:
+        """Return what would be sent of *conversion*; sends nothing."""
+        ...
+
+
 # The signals. The outcomes that a sink had before it raised a signal are not lost: it passes them
 # along in `outcomes`.
 
