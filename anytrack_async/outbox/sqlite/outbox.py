@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from time import monotonic
 from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
@@ -44,6 +45,12 @@ _T = TypeVar("_T")
 _CACHED_CONVERSIONS = 10_000
 _SHIELDED_FOR = 1.0
 """Seconds for which cancelling a task does not end its claim."""
+
+_REST = 9
+"""How many times as long as a step that can wait the thread is free for others afterwards."""
+
+_GENTLE_FOR = 4.0
+"""Seconds after which steps that can wait end, while conversions are accepted."""
 
 _REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
@@ -203,6 +210,28 @@ class SQLiteOutbox(SQLiteDeadLetters):
             if not result.more:
                 return rows
 
+    async def _run_gently(
+        self,
+        step: Callable[Concatenate[Database, _P], retention.Step],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> None:
+        """Repeat *step*, with rests while conversions are accepted, which would have to wait for it.
+
+        After a step of 0.5 ms, the thread is free for 4.5 ms. What is left after a few seconds is
+        for the next time, so that it delays nothing that is urgent.
+        """
+        groups, busy_until = self._group_commit.groups, 0.0
+        ends_at = monotonic() + _GENTLE_FOR
+        while (result := await self._run(step, *args, **kwargs)).more:
+            now = monotonic()
+            if groups != self._group_commit.groups:
+                groups, busy_until = self._group_commit.groups, now + 1.0
+            if now < busy_until:
+                if now >= ends_at:
+                    return
+                await anyio.sleep(_REST * result.seconds)
+
     # Destinations
 
     async def destinations(self) -> Sequence[str]:
@@ -334,8 +363,8 @@ class SQLiteOutbox(SQLiteDeadLetters):
         dropped = await self._run_steps(retention.drop_reclaimable)
         dropped += await self._run_steps(retention.drop_payloads)
         dropped += await self._run_steps(retention.sweep_payloads)
-        await self._run_steps(retention.forget_ids, remember)
-        await self._run_steps(retention.shrink)
+        await self._run_gently(retention.forget_ids, remember)
+        await self._run_gently(retention.shrink)
         await self._run(
             Database.checkpoint, at_once=dropped > 0
         )  # what was dropped is still in the write-ahead log
