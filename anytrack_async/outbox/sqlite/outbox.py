@@ -216,7 +216,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> None:
-        """Repeat *step*, with rests while conversions are accepted, which would have to wait for it.
+        """Repeat *step*, with rests while conversions are accepted, which would have to wait.
 
         After a step of 0.5 ms, the thread is free for 4.5 ms. What is left after a few seconds is
         for the next time, so that it delays nothing that is urgent.
@@ -344,6 +344,15 @@ class SQLiteOutbox(SQLiteDeadLetters):
         It reads every record, about a minute for a million; the outbox cannot be used meanwhile.
         """
         return await self._run(verify)
+
+    async def vacuum(self) -> tuple[int, int]:
+        """Write the file anew, without unused pages; return its size in bytes before and after.
+
+        Nothing can be accepted meanwhile, a second for some 50 MB. It needs as much memory and
+        space on the disk as is in use in the file. A file of this release does not need it: unused
+        pages are returned to the disk when conversions and ids are dropped.
+        """
+        return await self._run(Database.vacuum)
 
     # Checkpoints
 
