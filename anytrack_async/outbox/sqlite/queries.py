@@ -29,6 +29,8 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
   id ``boot`` plus ``clock_offset``; ``seen`` is the latest recorded time. All moments in the file
   are on this clock, except ``exception.at``, which is the date.
 * ``checkpoints``: the progress of long jobs, see `KeepsCheckpoints`.
+* ``encryption_key``: ids of the keys that rows are encrypted with, see `encryption`. An encrypted
+  ``payload`` has the digest in it, and ``digest`` is empty. An encrypted ``error`` is a BLOB.
 * ``pruned``: the position up to which payloads have been dropped.
 * ``loose``: the reclaimable positions. These were already pruned past, but an exception kept their
   payload, which can be dropped now.
@@ -49,6 +51,9 @@ INSERT INTO clock VALUES ('', 0, NULL);
 """
 
 _CHECKPOINTS = "CREATE TABLE checkpoints (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
+
+_KEYS = """CREATE TABLE encryption_key (id TEXT PRIMARY KEY, retiring INTEGER NOT NULL DEFAULT 0)
+    WITHOUT ROWID"""
 
 # Conversions that may be claimed together, and isolated ones, each in the order of their due times.
 _SPAN_INDEXES = f"""
@@ -128,7 +133,8 @@ CREATE TABLE loose (seq INTEGER PRIMARY KEY);
 CREATE TABLE pruned (upto INTEGER NOT NULL);
 INSERT INTO pruned VALUES (0);
 {_CLOCK}
-{_CHECKPOINTS}
+{_CHECKPOINTS};
+{_KEYS}
 """  # noqa: S608
 
 # Format version → the statements that make a file of that version one of the next. A process with
@@ -152,7 +158,7 @@ DROP INDEX exception_due;
 {_RETRY_INDEXES}
 {_CLOCK}
 """,  # noqa: S608
-    2: _CHECKPOINTS,
+    2: f"{_CHECKPOINTS};{_KEYS}",
 }
 
 SUMMARY_OF = "summary_of"
@@ -471,6 +477,57 @@ SAVE_CHECKPOINT = """INSERT INTO checkpoints (name, value) VALUES (?, ?)
 
 # Delete a checkpoint.
 DELETE_CHECKPOINT = "DELETE FROM checkpoints WHERE name = ?"
+
+# Encryption
+
+# The keys that rows may be encrypted with.
+LISTED_KEYS = "SELECT id FROM encryption_key"
+
+# One row if rows may be encrypted with a key.
+KEY_IS_LISTED = "SELECT 1 FROM encryption_key WHERE id = ?"
+
+# List a key before rows are encrypted with it; it is not retiring then.
+LIST_KEY = """INSERT INTO encryption_key (id) VALUES (?)
+    ON CONFLICT (id) DO UPDATE SET retiring = 0 WHERE retiring <> 0"""
+
+# Mark all keys but one: they are removed unless a row is found that is encrypted with them.
+RETIRE_OTHER_KEYS = "UPDATE encryption_key SET retiring = 1 WHERE id <> ?"
+
+# A row that is encrypted with this key was found.
+KEEP_KEY = "UPDATE encryption_key SET retiring = 0 WHERE id = ?"
+
+# Remove the keys that no row is encrypted with.
+REMOVE_RETIRING_KEYS = "DELETE FROM encryption_key WHERE retiring <> 0"
+
+# The event id at a position, which its record is bound to.
+EVENT_ID_AT = "SELECT event_id FROM log WHERE seq = ?"
+
+# The first position after another one.
+NEXT_STORED = "SELECT coalesce(min(seq), ?1 + 1) FROM log WHERE seq > ?1"
+
+# Number of records between two positions by the first ?1 bytes, which name the key.
+RECORDS_BY_KEY = """SELECT substr(payload, 1, ?), count(*) FROM log
+    WHERE seq > ? AND seq <= ? AND payload IS NOT NULL GROUP BY 1"""
+
+# The same of error texts.
+ERRORS_BY_KEY = """SELECT CASE WHEN typeof(error) = 'blob' THEN substr(error, 1, ?) ELSE '' END,
+    count(*) FROM exception WHERE seq > ? AND seq <= ? AND error <> '' GROUP BY 1"""
+
+# Some records between two positions whose first ?3 bytes are not ?4.
+RECORDS_OF_OTHER_KEYS = """SELECT seq, event_id, payload, digest, summary FROM log
+    WHERE seq > ?1 AND seq <= ?2 AND payload IS NOT NULL AND substr(payload, 1, ?3) <> ?4
+    ORDER BY seq LIMIT ?5"""
+
+# The same of error texts.
+ERRORS_OF_OTHER_KEYS = """SELECT seq, destination, error FROM exception
+    WHERE seq > ?1 AND seq <= ?2 AND error <> '' AND substr(error, 1, ?3) <> ?4
+    ORDER BY seq LIMIT ?5"""
+
+# Replace a record by the encrypted one, with its summary.
+SET_RECORD = "UPDATE log SET payload = ?, summary = ?, digest = x'' WHERE seq = ?"
+
+# Replace an error text by the encrypted one.
+SET_ERROR = "UPDATE exception SET error = ? WHERE seq = ? AND destination = ?"
 
 # Retention
 
