@@ -70,6 +70,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Status as Status,
     )
     from anytrack_async.models.validators import Amount as Amount
+    from anytrack_async.observers import LoggingObserver as LoggingObserver
     from anytrack_async.outbox.base import (
         Appended as Appended,
         AppendResult as AppendResult,
@@ -113,6 +114,7 @@ else:
         "anytrack_async.models.identifiers": "new_event_id",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
         "anytrack_async.models.meta": "MetaFields",
+        "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
             "AppendResult Appended Claim DeadLetter Depth Entries Entry FailedEntry "
             "KeepsCheckpoints Outbox"

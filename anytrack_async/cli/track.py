@@ -26,10 +26,11 @@ from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.errors import ConfigurationError, UndeliveredError
-from anytrack_async.events import Contradicted, Event, LaneHeld, LoggingObserver, Weakened
+from anytrack_async.events import Contradicted, Event, LaneHeld, Weakened
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.outcome import Report, Status
+from anytrack_async.observers import LoggingObserver
 from anytrack_async.settings.delivery import DeliverySettings
 
 _DRAIN = 3.0  # seconds; a shell command should end quickly

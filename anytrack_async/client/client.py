@@ -29,7 +29,8 @@ from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import Sink, SupportsObserver
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.events import LoggingObserver, Observer, Observers
+from anytrack_async.events import Observer
+from anytrack_async.observers import LoggingObserver, Observers
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import HttpSettings
@@ -91,6 +92,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         self._counters = Counters()
         logging = (LoggingObserver(),) if log else ()
         observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
+        self._observers = observer
         # Reads and deliveries use separate sessions: a session retries reads, but a lane retries
         # deliveries.
         self._session = anytrack_session(settings, transport=transport)
@@ -104,6 +106,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             all_sinks,
             delivery,
             notify=observer.notify,
+            tick=observer.flush,
             from_start=from_start,
         )
         # Without AnyTrack's sink: there are no pushes to AnyTrack.
@@ -241,6 +244,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
                     self._closing = True
         finally:
             self._session.closed = True
+            self._observers.flush(closing=True)
             await run_with_deadline("closing the connections to AnyTrack", self._session.aclose)
 
 

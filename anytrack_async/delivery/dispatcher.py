@@ -67,6 +67,7 @@ class Dispatcher(AsyncContextManagerMixin):
         settings: DeliverySettings,
         *,
         notify: Callable[[Event], None],
+        tick: Callable[[], None] = lambda: None,
         from_start: Sequence[str] = (),
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -87,7 +88,7 @@ class Dispatcher(AsyncContextManagerMixin):
             clock=clock or time.time,
         )
         self._open_deliveries = OpenDeliveries(outbox)
-        self._maintenance = Maintenance(outbox, settings, self._open_deliveries)
+        self._maintenance = Maintenance(outbox, settings, self._open_deliveries, tick)
         self._undelivered = Undelivered(outbox)
         self._lanes = Lanes(outbox)
         self._tasks: TaskGroup | None = None

@@ -31,9 +31,10 @@ from anytrack_async.destinations.sink import (
     Unavailable,
 )
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.events import LoggingObserver, Observer, Weakened
+from anytrack_async.events import Observer, Weakened
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.observers import LoggingObserver
 from anytrack_async.transport.message import Transport
 
 _BATCH_SIZE = 100
