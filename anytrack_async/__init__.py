@@ -17,6 +17,7 @@ from anytrack_async._version import __version__ as __version__
 # checkers read the imports below (`X as X` makes a name public), the interpreter reads `_MODULES`.
 if _typing.TYPE_CHECKING:  # pragma: no cover
     # isort: off
+    from anytrack_async.codec.encryption import KeyRing as KeyRing
     from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
     from anytrack_async.delivery.delivery import Delivery as Delivery
@@ -100,6 +101,7 @@ else:
     # For all other modules: module → its public names.
     _MODULES = {
         "anytrack_async.client.client": "AnyTrackClient",
+        "anytrack_async.codec.encryption": "KeyRing",
         "anytrack_async.client.stats": "DestinationStats Stats",
         "anytrack_async.delivery.flow": "LaneState",
         "anytrack_async.delivery.delivery": "Delivery",

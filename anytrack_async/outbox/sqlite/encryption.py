@@ -33,7 +33,6 @@ from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.leases import StoredEntry
 from anytrack_async.outbox.sqlite.retention import Step
 
 _WIDTH = len(queries.LOG_COLUMNS)
@@ -197,20 +196,6 @@ def _cipher_for(db: Database, text: bytes) -> RowCipher | None:
     if db.sql.execute(queries.KEY_IS_LISTED, (key_id,)).fetchone():
         raise _missing_key_error([key_id], "the outbox file")
     return None
-
-
-def open_entries(db: Database, entries: Sequence[StoredEntry]) -> list[StoredEntry]:
-    """Return encrypted *entries* of a claim decrypted.
-
-    Raises:
-        MissingKeyError: the key of an entry is not in the key ring.
-    """
-    opened: list[StoredEntry] = []
-    for entry in entries:
-        (event_id,) = db.sql.execute(queries.EVENT_ID_AT, (entry.seq,)).fetchone() or ("",)
-        payload, digest = open_record(db, event_id, entry.payload, entry.digest)
-        opened.append(entry._replace(payload=payload, digest=digest))
-    return opened
 
 
 # Counting and replacing keys

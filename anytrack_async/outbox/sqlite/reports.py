@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from anyio.lowlevel import checkpoint
 
+from anytrack_async.codec.storage import SEALED
 from anytrack_async.errors import DecodeError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import DeadLetter, Depth
@@ -92,20 +93,20 @@ def reports(db: Database, event_ids: Sequence[str]) -> Mapping[str, Report]:
         for event_id in event_ids:
             row = sql.execute(queries.LOG_RECORD, (event_id,)).fetchone()
             if row:
-                outcomes = _outcomes(sql, destinations, _Record._make(row))
+                outcomes = _outcomes(db, destinations, _Record._make(row))
                 by_event_id[event_id] = Report(event_id=event_id, outcomes=outcomes)
     return by_event_id
 
 
 def _outcomes(
-    sql: sqlite3.Connection, destinations: Sequence[_Destination], record: _Record
+    db: Database, destinations: Sequence[_Destination], record: _Record
 ) -> dict[str, Outcome]:
     failures: dict[str, Outcome] = {}
     if not record.pruned:  # an exception would have kept the payload
-        rows = sql.execute(queries.EXCEPTIONS_AT, (record.seq,))
-        failures = {row[0]: _failure(*row) for row in rows}
+        rows = db.sql.execute(queries.EXCEPTIONS_AT, (record.seq,))
+        failures = {row[0]: _failure(db, record.seq, *row) for row in rows}
     return {
-        destination.name: failures.get(destination.name) or _progress(sql, destination, record)
+        destination.name: failures.get(destination.name) or _progress(db.sql, destination, record)
         for destination in destinations
         if _concerns(destination, record)
     }
@@ -140,7 +141,16 @@ def _progress(sql: sqlite3.Connection, destination: _Destination, record: _Recor
     return Outcome(status=Status.DELIVERED, destination=destination.name)
 
 
-def _failure(name: str, due: float | None, attempts: int, error: str, code: str | None) -> Outcome:
+def _failure(
+    db: Database,
+    seq: int,
+    name: str,
+    due: float | None,
+    attempts: int,
+    error: bytes | str,
+    code: str | None,
+) -> Outcome:
+    error = _decrypted_error(db, seq, name, error)
     return Outcome(
         status=Status.DEAD if due is None else Status.WAITING,
         destination=name,
@@ -226,7 +236,26 @@ def dead_letters(
             for row in sql.execute(queries.DEAD_LETTERS, (name, after, limit))
         )
     last = letters[:limit][-1:]
-    return [letter for letter in letters if last and letter.seq <= last[0].seq]
+    return [_decrypted(db, letter) for letter in letters if last and letter.seq <= last[0].seq]
+
+
+def _decrypted(db: Database, letter: StoredDeadLetter) -> StoredDeadLetter:
+    error = _decrypted_error(db, letter.seq, letter.destination, letter.error)
+    payload, digest = letter.payload, letter.digest
+    if payload[:1] == SEALED:
+        # Imported here, so that it is only loaded for an encrypted file.
+        from anytrack_async.outbox.sqlite.encryption import open_record
+
+        payload, digest = open_record(db, letter.event_id, payload, digest)
+    return letter._replace(payload=payload, digest=digest, error=error)
+
+
+def _decrypted_error(db: Database, seq: int, name: str, error: bytes | str) -> str:
+    if isinstance(error, str):
+        return error
+    from anytrack_async.outbox.sqlite.encryption import open_error
+
+    return open_error(db, seq, name, error)
 
 
 def _names(sql: sqlite3.Connection, destination: str | None) -> list[str]:

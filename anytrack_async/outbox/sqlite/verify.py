@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import attrs
 
-from anytrack_async.codec.storage import decode
+from anytrack_async.codec.storage import SEALED, decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
@@ -94,6 +94,7 @@ def verify(db: Database) -> Verification:
                 accounts[row.name] = _account(row, end)
                 problems += _problems_of(sql, row, end)
             problems += _problems_of_rows(sql)
+            problems += _problems_of_records(db)
         except (sqlite3.DatabaseError, TypeError, ValueError) as exc:
             problems.append(f"it cannot be read to the end: {type(exc).__name__}: {exc}")
     return Verification(accounts=accounts, problems=problems[:_MAX_PROBLEMS])
@@ -171,11 +172,23 @@ def _problems_of_rows(sql: sqlite3.Connection) -> Iterator[str]:
     (lost,) = sql.execute(queries.LOST_LEASES).fetchone()
     if lost:
         yield f"{lost} spans or retries are in a lease that does not exist"
+
+
+def _problems_of_records(db: Database) -> Iterator[str]:
     seq = 0
-    while rows := sql.execute(queries.STORED, (seq, _ROWS_PER_STEP)).fetchall():
+    while rows := db.sql.execute(queries.STORED, (seq, _ROWS_PER_STEP)).fetchall():
         seq = rows[-1][0]
         for _, event_id, payload, digest in rows:
+            if payload[:1] == SEALED:
+                payload, digest = _decrypted(db, event_id, payload, digest)
             try:
                 decode(payload, digest)
             except DecodeError as exc:
                 yield f"the record of {event_id} cannot be read: {exc}"
+
+
+def _decrypted(db: Database, event_id: str, payload: bytes, digest: bytes) -> tuple[bytes, bytes]:
+    # Imported here, so that it is only loaded for an encrypted file.
+    from anytrack_async.outbox.sqlite.encryption import open_record
+
+    return open_record(db, event_id, payload, digest)
