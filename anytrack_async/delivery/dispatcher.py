@@ -237,6 +237,11 @@ class Dispatcher(AsyncContextManagerMixin):
             if name in self._lanes:
                 self._lanes[name].resume()
 
+    def replace_credentials(self, destination: str) -> None:
+        """Record that the sink of *destination* has new credentials; see `Lane`."""
+        if destination in self._lanes:
+            self._lanes[destination].replace_credentials()
+
     def states(self) -> Mapping[str, LaneState]:
         """Return destination → state of its lane; empty while closed."""
         return {name: lane.state for name, lane in self._lanes.items()}

@@ -130,8 +130,13 @@ class Lane:
         self._woken.set()
 
     def resume(self) -> None:
-        """Send at once, whatever paused the lane."""
+        """Send at once, whatever paused the lane; see `FlowControl.resume`."""
         self._flow.resume()
+        self.wake()
+
+    def replace_credentials(self) -> None:
+        """Record that the sink has new credentials: if the lane is held, it sends at once."""
+        self._flow.replace_credentials()
         self.wake()
 
     def close(self, drain: float) -> None:
@@ -224,7 +229,7 @@ class Lane:
 
     async def _has_work_before_close(self, due: float | None) -> bool:
         """Return whether a closing lane can deliver more before its drain ends."""
-        if due is None or due > self._drain_deadline or self._flow.state is LaneState.HELD:
+        if due is None or due > self._drain_deadline or self._flow.waits_for_operator:
             return False
         if self._shared and self._may_send():
             # The last claim was empty: all remaining entries are leased or due later. Leases of

@@ -37,7 +37,7 @@ class Service:
 
     Attributes:
         requests: all requests received, in order.
-        answers: path → a function that makes the response, instead of success.
+        answers: path or host → a function that makes the response, instead of success.
         gate: until it is set, AnyTrack's ``POST`` gets no response.
     """
 
@@ -52,7 +52,8 @@ class Service:
         self.requests.append(request)
         if request.method == "POST" and request.url.path == "/v1/conversions":
             await self.gate.wait()
-        answer = self.answers.get(request.url.path) or _ANSWERS.get(request.url.path)
+        path, answers = request.url.path, self.answers
+        answer = answers.get(path) or answers.get(request.url.host) or _ANSWERS.get(path)
         if answer is None:
             answer = _meta if request.url.path.endswith("/events") else _hubspot
         return answer(request)
