@@ -20,7 +20,7 @@ from anytrack_async import (
     MetaSettings,
     errors,
 )
-from anytrack_async.client.config import OUTBOX_VARIABLE
+from anytrack_async.client.config import KEYS_VARIABLE, OUTBOX_VARIABLE
 from anytrack_async.destinations.registry import destinations
 from anytrack_async.sandbox import Sandbox, running
 
@@ -115,7 +115,7 @@ def test_the_readme_lists_every_environment_variable_that_is_read() -> None:
     table = README.partition("reads:\n")[2].partition("\n\nEverything else")[0]
     variables = {name for entry in destinations() for name in entry.sink_class().variables}
 
-    assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | {OUTBOX_VARIABLE}
+    assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | {OUTBOX_VARIABLE, KEYS_VARIABLE}
 
 
 def test_the_readme_has_the_default_batch_sizes_and_concurrency() -> None:

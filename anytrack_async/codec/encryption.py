@@ -170,7 +170,6 @@ class Cipher:
         self.key_id = ring.ids[0]
         self._secrets = ring.secrets
         self._data_keys: dict[bytes, AESGCM] = {}
-        self._sealed = 0
         self._start_salt()
 
     def _start_salt(self) -> None:
@@ -184,9 +183,9 @@ class Cipher:
 
     def seal(self, text: bytes, context: bytes) -> bytes:
         """Return *text* encrypted; the same *context* is needed to open it."""
-        self._sealed += 1
-        if self._sealed > _TEXTS_PER_SALT:
+        if self._sealed == _TEXTS_PER_SALT:
             self._start_salt()
+        self._sealed += 1
         nonce = os.urandom(_NONCE_BYTES)
         head = self._prefix + nonce
         ciphertext: bytes = self._encrypt(nonce, text, head + context)

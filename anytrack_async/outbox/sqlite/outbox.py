@@ -287,7 +287,7 @@ class SQLiteOutbox:
                 lambda entries: self._run(leases.decrypt_entries, entries),
             )
         except MissingKeyError:
-            thread.submit(claims.undo, job, destination)
+            await thread.run(claims.undo, job, destination)
             raise
         except (TypeError, ValueError) as exc:  # a column has a value of the wrong type
             raise DamagedOutboxError(
