@@ -28,7 +28,8 @@ from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.demo.audit import FinalState, Tally, audit
 from anytrack_async.demo.display import show_intro, show_next_steps, show_progress, show_result
 from anytrack_async.demo.sample import sample
-from anytrack_async.outbox.base import DeadLetter, Outbox
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.dead_letters import DeadLetter
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry
 

@@ -26,7 +26,8 @@ from anytrack_async.cli.output import (
 )
 from anytrack_async.client.config import OUTBOX_VARIABLE, keys_from_env
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.outbox.base import DeadLetter, Depth
+from anytrack_async.outbox.base import Depth
+from anytrack_async.outbox.dead_letters import DeadLetter
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Verification
 
@@ -93,7 +94,9 @@ def verify(
         accounts = {name: attrs.asdict(account) for name, account in result.accounts.items()}
         write_json({"accounts": accounts, "problems": list(result.problems)})
     else:
-        table = make_table("destination", ">accepted", ">delivered", ">waiting", ">dead")
+        table = make_table(
+            *("destination", ">accepted", ">delivered", ">waiting", ">dead", ">discarded")
+        )
         for name, account in result.accounts.items():
             table.add_row(Text(name), *map(str, attrs.astuple(account)))
         stdout_console(wide=True).print(table)

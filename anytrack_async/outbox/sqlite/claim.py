@@ -285,16 +285,18 @@ class ConversionCache:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._by_seq: OrderedDict[int, Conversion] = OrderedDict()
+        self._by_seq: OrderedDict[int, tuple[Conversion, bytes]] = OrderedDict()
 
-    def remember(self, first: int, conversions: Sequence[Conversion]) -> None:
+    def remember(
+        self, first: int, conversions: Sequence[Conversion], digests: Sequence[bytes]
+    ) -> None:
         """Keep *conversions* that are in the log one after the other from position *first*.
 
         Called in the thread that writes them, while the event loop reads and adds others. No lock
         is needed, because each operation on the dict is atomic.
         """
         by_seq = self._by_seq
-        by_seq.update(enumerate(conversions, first))
+        by_seq.update(enumerate(zip(conversions, digests, strict=True), first))
         while len(by_seq) > self._size:  # count each time: the other thread removes too
             by_seq.popitem(last=False)
 
@@ -304,10 +306,12 @@ class ConversionCache:
         Raises:
             DecodeError: it is not in the cache, and the record cannot be read.
         """
-        conversion = self._by_seq.get(seq)
-        if conversion is None:
-            conversion = decode(payload, digest)
-            self.remember(seq, (conversion,))
+        cached = self._by_seq.get(seq)
+        if cached is not None and cached[1] == digest:
+            return cached[0]
+        # Not in the cache, or corrected since, perhaps by another process.
+        conversion = decode(payload, digest)
+        self.remember(seq, (conversion,), (digest,))
         return conversion
 
 
@@ -339,6 +343,9 @@ async def decode_claim(
     if sealed:
         decrypted = attrs.evolve(result, entries=await decrypt(sealed))
         rest = await decode_claim(name, decrypted, cache, decrypt)
+        digests = {entry.seq: entry.digest for entry in sealed}
+        for entry in rest.entries:  # the next claim compares with the digests in the file
+            cache.remember(entry.seq, (entry.conversion,), (digests[entry.seq],))
         entries = sorted([*entries, *rest.entries], key=itemgetter(0))
         unreadable += rest.unreadable
     return SQLiteClaim(

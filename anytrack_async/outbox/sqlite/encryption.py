@@ -27,12 +27,13 @@ from anytrack_async.codec.encryption import (
     key_id_of,
     prefix_of,
 )
-from anytrack_async.codec.storage import UNDECIPHERABLE, decode
+from anytrack_async.codec.storage import UNDECIPHERABLE, Encoded, decode
 from anytrack_async.errors import ConfigurationError, DecodeError, MissingKeyError
 from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decryption import decrypted_record
 from anytrack_async.outbox.sqlite.retention import Step
 
 _WIDTH = len(queries.LOG_COLUMNS)
@@ -44,8 +45,6 @@ _POSITIONS_PER_STEP = 5_000
 _ROWS_PER_STEP = 200
 _BYTES_PER_STEP = 2**19
 """What a step may read and write in one transaction: a few milliseconds."""
-
-_UNREADABLE_ERROR = "the reason cannot be decrypted: it was damaged or changed"
 
 
 class RowCipher:
@@ -70,14 +69,19 @@ class RowCipher:
             event_id = cast("str", values[start + _EVENT_ID])
             payload = cast("bytes", values[start + _PAYLOAD])
             digest = cast("bytes", values[start + _DIGEST])
-            values[start + _PAYLOAD] = self.seal_record(event_id, payload, digest)
-            values[start + _DIGEST] = b""
+            sealed = self.seal_record(event_id, payload, digest)
+            values[start + _PAYLOAD], values[start + _DIGEST] = sealed
 
-    def seal_record(self, event_id: str, payload: bytes, digest: bytes) -> bytes:
-        """Return a record encrypted, with its digest."""
+    def seal_record(self, event_id: str, payload: bytes, digest: bytes) -> Encoded:
+        """Return a record encrypted, with its digest in it.
+
+        The digest beside it is the tag of the ciphertext. It identifies this version of the record,
+        and reveals nothing about its content.
+        """
         if len(digest) != _DIGEST_BYTES:
             digest = bytes(_DIGEST_BYTES)  # matches no payload, so that reading validates it
-        return self._cipher.seal(digest + payload, _record_context(event_id))
+        sealed = self._cipher.seal(digest + payload, _record_context(event_id))
+        return Encoded(sealed, sealed[-_DIGEST_BYTES:])
 
     def open_record(self, event_id: str, payload: bytes) -> tuple[bytes, bytes]:
         """Return payload and digest of a record whose key is in the ring.
@@ -155,31 +159,18 @@ def _missing_key_error(key_ids: Sequence[str], place: str) -> MissingKeyError:
 # Reading rows
 
 
-def open_record(db: Database, event_id: str, payload: bytes, digest: bytes) -> tuple[bytes, bytes]:
-    """Return payload and digest of a stored record, decrypted if it is encrypted.
-
-    Raises:
-        MissingKeyError: its key is not in the key ring.
-    """
-    if not is_sealed(payload):
-        return payload, digest
+def open_record(db: Database, event_id: str, payload: bytes) -> tuple[bytes, bytes]:
+    """Return payload and digest of an encrypted record; see `decryption.decrypted_record`."""
     cipher = _cipher_for(db, payload)
     return cipher.open_record(event_id, payload) if cipher else (UNDECIPHERABLE, b"")
 
 
-def open_error(db: Database, seq: int, destination: str, error: bytes | str) -> str:
-    """Return a stored error text, decrypted if it is encrypted.
+def open_error(db: Database, seq: int, destination: str, error: bytes) -> str | None:
+    """Return an encrypted error text; None if it cannot be decrypted although its key is known.
 
     Raises:
         MissingKeyError: its key is not in the key ring.
     """
-    opened = _open_error(db, seq, destination, error)
-    return _UNREADABLE_ERROR if opened is None else opened
-
-
-def _open_error(db: Database, seq: int, destination: str, error: bytes | str) -> str | None:
-    if isinstance(error, str):
-        return error
     cipher = _cipher_for(db, error)
     return cipher.open_error(seq, destination, error) if cipher else None
 
@@ -217,7 +208,7 @@ class KeyCounting:
         with db.snapshot() as sql:
             end = _end_of_step(sql, self._position)
             bounds = (PREFIX_BYTES, self._position, end)
-            for query in (queries.RECORDS_BY_KEY, queries.ERRORS_BY_KEY):
+            for query in (queries.RECORDS_BY_KEY, *queries.ERRORS_BY_KEY):
                 for prefix, count in sql.execute(query, bounds):
                     self.counts[key_id_of(prefix) if is_sealed(prefix) else ""] += count
             (last,) = sql.execute(queries.END_OF_LOG).fetchone()
@@ -294,11 +285,14 @@ class Rekeying:
 
     def _seal_errors(self, db: Database, end: int) -> tuple[int, int]:
         """Do the same with error texts."""
-        rows = db.sql.execute(queries.ERRORS_OF_OTHER_KEYS, self._bounds(end)).fetchall()
-        sealed = sum(_seal_error(db, *row) for row in rows)
-        # The last position may have more of them, for other destinations.
-        is_cut = len(rows) == _ROWS_PER_STEP
-        return sealed, max(rows[-1][0] - 1, self._position) if is_cut else end
+        sealed = 0
+        for read, write in zip(queries.ERRORS_OF_OTHER_KEYS, queries.SET_ERROR, strict=True):
+            rows = db.sql.execute(read, self._bounds(end)).fetchall()
+            sealed += sum(_seal_error(db, write, *row) for row in rows)
+            if len(rows) == _ROWS_PER_STEP:
+                # The last position may have more of them, for other destinations.
+                end = max(rows[-1][0] - 1, self._position)
+        return sealed, end
 
 
 def _seal_record(
@@ -308,14 +302,14 @@ def _seal_record(
 
     Its summary, *text*, is added if an earlier release wrote it.
     """
-    payload, digest = open_record(db, event_id, stored, digest)
+    payload, digest = decrypted_record(db, event_id, stored, digest)
     if payload == UNDECIPHERABLE or db.cipher is None:
         db.sql.execute(queries.KEEP_KEY, (key_id_of(stored),))
         return False
     sealed = db.cipher.seal_record(event_id, payload, digest)
     if text is None:
         text = _summary(payload, digest)
-    db.sql.execute(queries.SET_RECORD, (sealed, text, seq))
+    db.sql.execute(queries.SET_RECORD, (*sealed, text, seq))
     return True
 
 
@@ -326,15 +320,13 @@ def _summary(payload: bytes, digest: bytes) -> str | None:
         return None
 
 
-def _seal_error(db: Database, seq: int, destination: str, stored: bytes | str) -> bool:
+def _seal_error(db: Database, statement: str, seq: int, name: str, stored: bytes | str) -> bool:
     """Encrypt a stored error text with the first key; False if it cannot be decrypted."""
-    error = _open_error(db, seq, destination, stored)
+    error = open_error(db, seq, name, stored) if isinstance(stored, bytes) else stored
     if error is None or db.cipher is None:
         db.sql.execute(queries.KEEP_KEY, (key_id_of(cast("bytes", stored)),))
         return False
-    db.sql.execute(
-        queries.SET_ERROR, (db.cipher.seal_error(seq, destination, error), seq, destination)
-    )
+    db.sql.execute(statement, (db.cipher.seal_error(seq, name, error), seq, name))
     return True
 
 

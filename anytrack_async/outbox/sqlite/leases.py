@@ -63,23 +63,6 @@ class SQLiteClaim(Claim):
     unreadable: Sequence[FailedEntry] = ()
 
 
-def decrypt_entries(db: Database, entries: Sequence[StoredEntry]) -> Sequence[StoredEntry]:
-    """Return encrypted *entries* decrypted.
-
-    Raises:
-        MissingKeyError: the key of an entry is not in the key ring.
-    """
-    # Imported here, so that it is only loaded for an encrypted file.
-    from anytrack_async.outbox.sqlite.encryption import open_record
-
-    decrypted: list[StoredEntry] = []
-    for entry in entries:
-        (event_id,) = db.sql.execute(queries.EVENT_ID_AT, (entry.seq,)).fetchone() or ("",)
-        payload, digest = open_record(db, event_id, entry.payload, entry.digest)
-        decrypted.append(entry._replace(payload=payload, digest=digest))
-    return decrypted
-
-
 # Ending
 
 
@@ -122,11 +105,11 @@ def add_exceptions(db: Database, name: str, failed: Sequence[FailedEntry]) -> No
     errors: Sequence[bytes | str] = [entry.error for entry in failed]
     if db.cipher is not None:
         errors = db.cipher.seal_errors(db.sql, name, failed)
-    now = db.clock.wall()
+    now, date = db.clock.now(), db.clock.wall()
     db.sql.executemany(
         queries.INSERT_EXCEPTION,
         [
-            (entry.seq, name, entry.attempts, entry.due, error, entry.code, now)
+            (entry.seq, name, entry.attempts, entry.due, error, entry.code, date, now)
             for entry, error in zip(failed, errors, strict=True)
         ],
     )

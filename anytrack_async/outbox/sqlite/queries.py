@@ -12,8 +12,9 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
   ``destinations`` is NULL for all, else each name between two line breaks.
 * ``destination``: its cursor; where it started (``start``, and ``since`` if it started at the
   beginning of the log, with ``inherited`` exceptions); and how many conversions it has received, it
-  has skipped, wait for a retry or are dead. So no query has to count rows, and a damaged cursor is
-  found: the positions between ``start`` and the cursor are these, and those in spans.
+  has skipped, wait for a retry, are dead or were discarded. So no query has to count rows, and a
+  damaged cursor is found: the positions between ``start`` and the cursor are these, and those in
+  spans.
 * ``owner``: the outbox objects that have the file open, or closed it with leases left; see
   `owners`.
 * ``lease``: the right to work on some conversions until a moment. Ids are never reused, because a
@@ -24,13 +25,14 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
   ``size`` counts the conversions in it that are addressed to the destination. ``lost`` counts the
   leases that ended without a result; conversions that lost two are isolated.
 * ``exception``: single conversions behind a cursor that wait for a retry, or are dead letters
-  (``due`` is NULL).
+  (``due`` is NULL). ``settled`` is when a conversion failed last, ``at`` the date of that moment.
+* ``discarded``: dead letters that were given up for good, as long as their ids are remembered.
 * ``clock``: the clock of the file, see `clock.FileClock`: the monotonic clock of the boot with the
   id ``boot`` plus ``clock_offset``; ``seen`` is the latest recorded time. All moments in the file
   are on this clock, except ``exception.at``, which is the date.
 * ``checkpoints``: the progress of long jobs, see `KeepsCheckpoints`.
 * ``encryption_key``: ids of the keys that rows are encrypted with, see `encryption`. An encrypted
-  ``payload`` has the digest in it, and ``digest`` is empty. An encrypted ``error`` is a BLOB.
+  ``payload`` has its digest in it, and ``digest`` is its tag. An encrypted ``error`` is a BLOB.
 * ``pruned``: the position up to which payloads have been dropped.
 * ``loose``: the reclaimable positions. These were already pruned past, but an exception kept their
   payload, which can be dropped now.
@@ -54,6 +56,17 @@ _CHECKPOINTS = "CREATE TABLE checkpoints (name TEXT PRIMARY KEY, value BLOB NOT 
 
 _KEYS = """CREATE TABLE encryption_key (id TEXT PRIMARY KEY, retiring INTEGER NOT NULL DEFAULT 0)
     WITHOUT ROWID"""
+
+_DISCARDED = """
+CREATE TABLE discarded (
+    seq INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    code TEXT,
+    PRIMARY KEY (seq, destination)
+) WITHOUT ROWID;
+"""
 
 # Conversions that may be claimed together, and isolated ones, each in the order of their due times.
 _SPAN_INDEXES = f"""
@@ -88,7 +101,8 @@ CREATE TABLE destination (
     dead INTEGER NOT NULL DEFAULT 0,
     delivered INTEGER NOT NULL DEFAULT 0,
     skipped INTEGER NOT NULL DEFAULT 0,
-    inherited INTEGER NOT NULL DEFAULT 0
+    inherited INTEGER NOT NULL DEFAULT 0,
+    discarded INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE lease (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -124,6 +138,7 @@ CREATE TABLE exception (
     lease INTEGER NOT NULL DEFAULT 0,
     at REAL NOT NULL,
     lost INTEGER NOT NULL DEFAULT 0,
+    settled REAL,
     PRIMARY KEY (seq, destination)
 ) WITHOUT ROWID;
 {_RETRY_INDEXES}
@@ -134,7 +149,8 @@ CREATE TABLE pruned (upto INTEGER NOT NULL);
 INSERT INTO pruned VALUES (0);
 {_CLOCK}
 {_CHECKPOINTS};
-{_KEYS}
+{_KEYS};
+{_DISCARDED}
 """  # noqa: S608
 
 # Format version → the statements that make a file of that version one of the next. A process with
@@ -158,7 +174,13 @@ DROP INDEX exception_due;
 {_RETRY_INDEXES}
 {_CLOCK}
 """,  # noqa: S608
-    2: f"{_CHECKPOINTS};{_KEYS}",
+    2: f"""
+{_CHECKPOINTS};
+{_KEYS};
+{_DISCARDED}
+ALTER TABLE destination ADD COLUMN discarded INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE exception ADD COLUMN settled REAL;
+""",
 }
 
 SUMMARY_OF = "summary_of"
@@ -332,8 +354,8 @@ LEASED_RETRIES = "SELECT seq FROM exception WHERE lease = ? AND lease <> 0"
 DELETE_LEASED_RETRIES = "DELETE FROM exception WHERE lease = ? AND lease <> 0"
 
 # Add a failed entry: a retry, or a dead letter if ``due`` is NULL.
-INSERT_EXCEPTION = """INSERT INTO exception (seq, destination, attempts, due, error, code, at)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+INSERT_EXCEPTION = """INSERT INTO exception
+    (seq, destination, attempts, due, error, code, at, settled) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 
 # Failed conversions at one position, one per destination.
 EXCEPTIONS_AT = "SELECT destination, due, attempts, error, code FROM exception WHERE seq = ?"
@@ -342,22 +364,51 @@ EXCEPTIONS_AT = "SELECT destination, due, attempts, error, code FROM exception W
 RETRY_IDS = """SELECT seq, event_id FROM exception JOIN log USING (seq)
     WHERE destination = ? AND due IS NOT NULL ORDER BY seq LIMIT ?"""
 
-# A page of a destination's dead letters, after a position.
-DEAD_LETTERS = """SELECT exception.seq, destination, event_id, payload, digest, attempts, error,
-    code, exception.at FROM exception JOIN log ON log.seq = exception.seq
-    WHERE destination = ? AND due IS NULL AND exception.seq > ? ORDER BY exception.seq LIMIT ?"""
+# Dead letters
+#
+# Files of earlier versions have only the date of a dead letter, not its time on the file's clock.
 
-# Some dead letters of a destination, for replaying all of them step by step.
-DEAD_SEQS = "SELECT seq FROM exception WHERE destination = ? AND due IS NULL LIMIT ?"
+_DEAD_REASON = "seq, destination, error, code, at, coalesce(settled, at)"
+
+# Reasons and times of some dead letters of a destination after a position.
+DEAD_REASONS = f"""SELECT {_DEAD_REASON} FROM exception
+    WHERE destination = ? AND due IS NULL AND seq > ? ORDER BY seq LIMIT ?"""  # noqa: S608
+
+# Reasons and times of the dead letters at a position.
+DEAD_REASONS_AT = f"""SELECT {_DEAD_REASON} FROM exception
+    WHERE seq = ? AND due IS NULL"""  # noqa: S608
+
+# The dead letter of a destination at a position.
+DEAD_LETTER = """SELECT exception.seq, destination, event_id, payload, digest, attempts, error,
+    code, exception.at FROM exception JOIN log ON log.seq = exception.seq
+    WHERE exception.seq = ? AND destination = ?"""
 
 # Make a dead letter due, with 0 attempts.
 REPLAY = """UPDATE exception SET due = ?, attempts = 0, lost = 0
     WHERE seq = ? AND destination = ? AND due IS NULL"""
 
+# Replace the stored conversion of an event id.
+CORRECT = "UPDATE log SET payload = ?, digest = ?, summary = ? WHERE event_id = ?"
+
+# Remember that a dead letter is discarded.
+INSERT_DISCARDED = """INSERT OR REPLACE INTO discarded
+    SELECT seq, destination, attempts, error, code FROM exception
+    WHERE seq = ? AND destination = ? AND due IS NULL"""
+
+# Delete a dead letter.
+DELETE_DEAD = "DELETE FROM exception WHERE seq = ? AND destination = ? AND due IS NULL"
+
+# Count dead letters as discarded.
+ADD_DISCARDED = """UPDATE destination SET dead = dead - ?1, discarded = discarded + ?1
+    WHERE name = ?2"""
+
+# Discarded dead letters at one position, one per destination.
+DISCARDED_AT = "SELECT destination, attempts, error, code FROM discarded WHERE seq = ?"
+
 # Checks
 
 # What has become of the positions between a destination's start and its cursor.
-ACCOUNTS = """SELECT name, start, cursor, inherited, delivered, skipped, pending, dead,
+ACCOUNTS = """SELECT name, start, cursor, inherited, delivered, skipped, pending, dead, discarded,
     (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name) FROM destination"""
 
 # The exceptions of a destination: retries and dead letters, as rows.
@@ -422,6 +473,7 @@ INHERIT_EXCEPTIONS = """INSERT INTO exception (seq, destination, attempts, due, 
 # Delete every row of a destination.
 FORGET_DESTINATION = (
     "DELETE FROM exception WHERE destination = ?",
+    "DELETE FROM discarded WHERE destination = ?",
     "DELETE FROM span WHERE destination = ?",
     "DELETE FROM lease WHERE destination = ?",
     "DELETE FROM destination WHERE name = ?",
@@ -502,16 +554,24 @@ REMOVE_RETIRING_KEYS = "DELETE FROM encryption_key WHERE retiring <> 0"
 # The event id at a position, which its record is bound to.
 EVENT_ID_AT = "SELECT event_id FROM log WHERE seq = ?"
 
-# The first position after another one.
-NEXT_STORED = "SELECT coalesce(min(seq), ?1 + 1) FROM log WHERE seq > ?1"
+# The first position after ?1 that has a row.
+NEXT_STORED = """SELECT coalesce(min(seq), ?1 + 1) FROM (
+    SELECT min(seq) AS seq FROM log WHERE seq > ?1
+    UNION ALL SELECT min(seq) FROM exception WHERE seq > ?1
+    UNION ALL SELECT min(seq) FROM discarded WHERE seq > ?1)"""
 
 # Number of records between two positions by the first ?1 bytes, which name the key.
-RECORDS_BY_KEY = """SELECT substr(payload, 1, ?), count(*) FROM log
-    WHERE seq > ? AND seq <= ? AND payload IS NOT NULL GROUP BY 1"""
+RECORDS_BY_KEY = """SELECT substr(payload, 1, ?1), count(*) FROM log
+    WHERE seq > ?2 AND seq <= ?3 AND payload IS NOT NULL GROUP BY 1"""
 
-# The same of error texts.
-ERRORS_BY_KEY = """SELECT CASE WHEN typeof(error) = 'blob' THEN substr(error, 1, ?) ELSE '' END,
-    count(*) FROM exception WHERE seq > ? AND seq <= ? AND error <> '' GROUP BY 1"""
+_TABLES_WITH_ERRORS = ("exception", "discarded")
+
+# The same of error texts, for each table that has some.
+ERRORS_BY_KEY = tuple(
+    f"""SELECT CASE WHEN typeof(error) = 'blob' THEN substr(error, 1, ?1) ELSE '' END,
+    count(*) FROM {table} WHERE seq > ?2 AND seq <= ?3 AND error <> '' GROUP BY 1"""  # noqa: S608
+    for table in _TABLES_WITH_ERRORS
+)
 
 # Some records between two positions whose first ?3 bytes are not ?4.
 RECORDS_OF_OTHER_KEYS = """SELECT seq, event_id, payload, digest, summary FROM log
@@ -519,15 +579,21 @@ RECORDS_OF_OTHER_KEYS = """SELECT seq, event_id, payload, digest, summary FROM l
     ORDER BY seq LIMIT ?5"""
 
 # The same of error texts.
-ERRORS_OF_OTHER_KEYS = """SELECT seq, destination, error FROM exception
+ERRORS_OF_OTHER_KEYS = tuple(
+    f"""SELECT seq, destination, error FROM {table}
     WHERE seq > ?1 AND seq <= ?2 AND error <> '' AND substr(error, 1, ?3) <> ?4
-    ORDER BY seq LIMIT ?5"""
+    ORDER BY seq LIMIT ?5"""  # noqa: S608
+    for table in _TABLES_WITH_ERRORS
+)
 
 # Replace a record by the encrypted one, with its summary.
-SET_RECORD = "UPDATE log SET payload = ?, summary = ?, digest = x'' WHERE seq = ?"
+SET_RECORD = "UPDATE log SET payload = ?, digest = ?, summary = ? WHERE seq = ?"
 
 # Replace an error text by the encrypted one.
-SET_ERROR = "UPDATE exception SET error = ? WHERE seq = ? AND destination = ?"
+SET_ERROR = tuple(
+    f"UPDATE {table} SET error = ? WHERE seq = ? AND destination = ?"  # noqa: S608
+    for table in _TABLES_WITH_ERRORS
+)
 
 # Retention
 
@@ -572,5 +638,9 @@ DROP_RECLAIMABLE_PAYLOAD = f"""UPDATE log SET {_WITHOUT_PAYLOAD}
     AND NOT EXISTS (SELECT 1 FROM exception WHERE exception.seq = log.seq)"""  # noqa: S608
 
 # Forget some ids of payloads dropped at or before a moment; never the newest row.
-FORGET_IDS = """DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE payload IS NULL AND at <= ?
-    AND seq < (SELECT max(seq) FROM log) LIMIT ?)"""
+_OLDEST_IDS = """SELECT seq FROM log WHERE payload IS NULL AND at <= ?
+    AND seq < (SELECT max(seq) FROM log) ORDER BY at, seq LIMIT ?"""
+FORGET_IDS = f"DELETE FROM log WHERE seq IN ({_OLDEST_IDS})"  # noqa: S608
+
+# Forget the discarded dead letters of the same ids, before the ids.
+FORGET_DISCARDED = f"DELETE FROM discarded WHERE seq IN ({_OLDEST_IDS})"  # noqa: S608

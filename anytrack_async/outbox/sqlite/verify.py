@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import attrs
 
-from anytrack_async.codec.storage import SEALED, decode
+from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decryption import decrypted_record
 
 _MAX_PROBLEMS = 100
 _ROWS_PER_STEP = 1_000
@@ -27,7 +28,7 @@ _ROWS_PER_STEP = 1_000
 class Account:
     """The conversions that were accepted for one destination, by their state.
 
-    They add up: accepted = delivered + waiting + dead.
+    They add up: accepted = delivered + waiting + dead + discarded.
 
     Attributes:
         accepted: conversions addressed to the destination since it was registered; those beyond its
@@ -35,12 +36,14 @@ class Account:
         delivered: conversions that it has received.
         waiting: conversions that are neither delivered nor dead.
         dead: dead letters.
+        discarded: dead letters that were given up for good.
     """
 
     accepted: int
     delivered: int
     waiting: int
     dead: int
+    discarded: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +73,7 @@ class _Row(NamedTuple):
     skipped: int
     pending: int
     dead: int
+    discarded: int
     in_spans: int
 
     @property
@@ -79,6 +83,7 @@ class _Row(NamedTuple):
         Started at 100, cursor at 160: 40 delivered, 5 skipped, 2 retries, 1 dead, 12 in spans.
         """
         accounted = self.delivered + self.skipped + self.pending + self.dead + self.in_spans
+        accounted += self.discarded
         return self.cursor - self.start + self.inherited - accounted
 
 
@@ -120,6 +125,7 @@ def _account(row: _Row, end: int) -> Account:
         delivered=row.delivered,
         waiting=waiting,
         dead=row.dead,
+        discarded=row.discarded,
     )
 
 
@@ -131,7 +137,8 @@ def _problem_of_counts(row: _Row) -> str | None:
     return (
         f"of {row.cursor - row.start + row.inherited} positions up to its cursor, "
         f"{row.delivered} are delivered, {row.skipped} are for others, "
-        f"{row.pending + row.in_spans} wait and {row.dead} are dead: {row.missing} are missing"
+        f"{row.pending + row.in_spans} wait {row.dead} are dead and {row.discarded} "
+        f"were discarded: {row.missing} are missing"
     )
 
 
@@ -179,16 +186,7 @@ def _problems_of_records(db: Database) -> Iterator[str]:
     while rows := db.sql.execute(queries.STORED, (seq, _ROWS_PER_STEP)).fetchall():
         seq = rows[-1][0]
         for _, event_id, payload, digest in rows:
-            if payload[:1] == SEALED:
-                payload, digest = _decrypted(db, event_id, payload, digest)
             try:
-                decode(payload, digest)
+                decode(*decrypted_record(db, event_id, payload, digest))
             except DecodeError as exc:
                 yield f"the record of {event_id} cannot be read: {exc}"
-
-
-def _decrypted(db: Database, event_id: str, payload: bytes, digest: bytes) -> tuple[bytes, bytes]:
-    # Imported here, so that it is only loaded for an encrypted file.
-    from anytrack_async.outbox.sqlite.encryption import open_record
-
-    return open_record(db, event_id, payload, digest)

@@ -7,12 +7,14 @@ import anyio
 import pytest
 
 from anytrack_async.codec.encryption import KeyRing
+from anytrack_async.codec.storage import encode
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.errors import ConfigurationError, MissingKeyError
 from anytrack_async.events import LaneHeld
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Appended, FailedEntry
+from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.outbox.sqlite import encryption, queries
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale
@@ -58,7 +60,7 @@ async def reject(outbox, destination="alpha", error=f"unknown address {EMAIL}", 
 
 def content(path):
     """All that is on the disk of an outbox."""
-    return b"".join(file.read_bytes() for file in path.parent.iterdir())
+    return b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
 
 
 def change(path, statement, *parameters):
@@ -96,8 +98,31 @@ async def test_without_keys_the_data_would_be_there(path):
 async def test_no_digest_confirms_a_guess_of_the_content(path):
     async with Opened(path, NEW) as outbox:
         await outbox.append(personal(1))
+    ((digest,),) = rows(path, "SELECT digest FROM log")
+    async with Opened(path.with_name("plain.db")) as outbox:
+        await outbox.append(personal(1))
+    ((plain,),) = rows(path.with_name("plain.db"), "SELECT digest FROM log")
 
-    assert rows(path, "SELECT digest FROM log") == [(b"",)]
+    assert encode(personal(1)[0]).digest == plain
+    assert plain not in content(path)
+    assert digest != plain
+
+
+async def test_corrected_and_discarded_dead_letters_are_encrypted_too(path):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(1, 2))
+        await reject(outbox)
+        await reject(outbox)
+        corrected = sale(1, customer=Customer(email=f"new.{EMAIL}"))
+        assert await outbox.correct(corrected) == ["alpha"]
+        assert await outbox.discard("alpha", where=DeadLetterFilter(text=EMAIL)) == 1
+        reports = await outbox.reports(["sale:2"])
+        claim = await outbox.claim("alpha", 9, LEASE)
+
+        assert claim.entries.conversions == (corrected,)
+        assert reports["sale:2"].outcomes["alpha"].error == f"unknown address {EMAIL}"
+        assert await outbox.rekey() == 0
+        assert EMAIL.encode() not in content(path)
 
 
 async def test_a_large_call_is_encrypted_too(path):
@@ -137,6 +162,17 @@ async def test_conversions_in_memory_are_not_decrypted(path, monkeypatch):
     claim = await outbox.claim("alpha", 9, LEASE)
 
     assert claim.entries.conversions == tuple(personal(1, 2))
+    await outbox.aclose()
+
+
+async def test_a_decrypted_conversion_is_kept_in_memory(path, monkeypatch):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(1, 2))
+    outbox = SQLiteOutbox(path, keys=KeyRing(NEW))
+    await outbox.open(["alpha", "beta"])
+    assert len((await outbox.claim("alpha", 9, LEASE)).entries) == 2
+    monkeypatch.setattr(encryption, "open_record", None)
+    assert len((await outbox.claim("beta", 9, LEASE)).entries) == 2
     await outbox.aclose()
 
 
@@ -285,6 +321,8 @@ async def fill(path, *keys, orders=range(1, 8)):
     async with Opened(path, *keys) as outbox:
         await outbox.append(personal(*orders))
         await reject(outbox)
+        await outbox.discard("alpha")
+        await reject(outbox)
         await reject(outbox, due=0.0)
 
 
@@ -295,15 +333,16 @@ async def test_rekeying_encrypts_everything_with_the_first_key(path, keys, monke
     before = OLD_ID if keys else ""
     await fill(path, *keys)
     async with Opened(path, NEW, OLD) as outbox:
-        assert await outbox.key_usage() == {NEW_ID: 0, OLD_ID: 0, "": 0} | {before: 9}
-        assert await outbox.rekey() == 9
-        assert await outbox.key_usage() == {NEW_ID: 9, OLD_ID: 0, "": 0}
+        assert await outbox.key_usage() == {NEW_ID: 0, OLD_ID: 0, "": 0} | {before: 10}
+        assert await outbox.rekey() == 10
+        assert await outbox.key_usage() == {NEW_ID: 10, OLD_ID: 0, "": 0}
         assert EMAIL.encode() not in content(path)
         assert await outbox.rekey() == 0
     async with Opened(path, NEW) as outbox:  # the old key can be removed
         (letter,) = await outbox.dead_letters()
-        assert letter.error == f"unknown address {EMAIL}"
-        assert await deliver(outbox, "alpha") == [2, 3, 4, 5, 6, 7]
+        report = (await outbox.reports(["sale:1"]))["sale:1"]
+        assert letter.error == report.outcomes["alpha"].error == f"unknown address {EMAIL}"
+        assert await deliver(outbox, "alpha") == [3, 4, 5, 6, 7]
         assert await deliver(outbox, "beta") == [1, 2, 3, 4, 5, 6, 7]
     assert rows(path, queries.LISTED_KEYS) == [(NEW_ID,)]
 
@@ -348,7 +387,7 @@ async def test_keys_are_replaced_under_a_running_client(path, monkeypatch):
 @pytest.mark.parametrize("write", [reject, lambda writer: writer.append(personal(9))])
 async def test_a_key_that_is_used_during_rekeying_is_not_removed(path, write, monkeypatch):
     monkeypatch.setattr(encryption, "_ROWS_PER_STEP", 2)
-    async with Opened(path, OLD) as writer, Opened(path, NEW, OLD) as outbox:
+    async with Opened(path, OLD, NEW) as writer, Opened(path, NEW, OLD) as outbox:
         await writer.append(personal(1, 2, 3))
         rekeying = encryption.Rekeying(KeyRing([NEW, OLD]))
         assert (await outbox._run(rekeying.step)).more
@@ -367,8 +406,8 @@ async def test_a_damaged_record_keeps_its_key(path):
     change(path, "UPDATE log SET payload = substr(payload, 1, 60) WHERE seq = 5")
     change(path, "UPDATE exception SET error = substr(error, 1, 60) WHERE seq = 2")
     async with Opened(path, NEW, OLD) as outbox:
-        assert await outbox.rekey() == 7
-        assert await outbox.key_usage() == {NEW_ID: 7, OLD_ID: 2, "": 0}
+        assert await outbox.rekey() == 8
+        assert await outbox.key_usage() == {NEW_ID: 8, OLD_ID: 2, "": 0}
     assert {row[0] for row in rows(path, queries.LISTED_KEYS)} == {OLD_ID, NEW_ID}
 
 
