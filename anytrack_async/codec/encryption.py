@@ -167,6 +167,10 @@ class Cipher:
     """
 
     def __init__(self, ring: KeyRing) -> None:
+        # Imported here, so that a ring can be made, and described, without loading OpenSSL.
+        from cryptography.exceptions import InvalidTag
+
+        self._wrong_tag_error = InvalidTag
         self.key_id = ring.ids[0]
         self._secrets = ring.secrets
         self._data_keys: dict[bytes, AESGCM] = {}
@@ -198,15 +202,13 @@ class Cipher:
             DecodeError: *text* is damaged, was changed, was sealed with another context, or the
                 ring does not have its key.
         """
-        from cryptography.exceptions import InvalidTag
-
         head, ciphertext = text[:_HEAD_BYTES], text[_HEAD_BYTES:]
         if not (is_sealed(text) and self.has_key(key_id_of(text))) or len(head) < _HEAD_BYTES:
             raise DecodeError("a sealed text is damaged, or of a key that is not in the ring")
         data_key = self._data_key(head[:-_NONCE_BYTES])
         try:
             opened: bytes = data_key.decrypt(head[-_NONCE_BYTES:], ciphertext, head + context)
-        except InvalidTag:
+        except self._wrong_tag_error:
             raise DecodeError("a sealed text was changed after it was encrypted") from None
         return opened
 

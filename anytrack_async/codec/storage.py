@@ -100,6 +100,8 @@ def decode(payload: bytes, digest: bytes | None = None) -> Conversion:
 
 
 def _parse(payload: bytes) -> tuple[int, _Record]:
+    if payload[:1] == SEALED:
+        raise DecodeError("stored conversion: encrypted")
     try:
         head = orjson.loads(payload)
         version = head.pop("v")
@@ -114,7 +116,7 @@ def _parse(payload: bytes) -> tuple[int, _Record]:
 def _not_a_record(payload: bytes) -> str:
     if payload == UNDECIPHERABLE:
         return "damaged or changed after it was encrypted, it cannot be decrypted"
-    return "encrypted" if payload[:1] == SEALED else "not a record of this library"
+    return "not a record of this library"
 
 
 # Content
