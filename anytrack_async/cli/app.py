@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from anytrack_async._version import __version__
+from anytrack_async.cli.deliver import deliver
 from anytrack_async.cli.demo import demo, sandbox
 from anytrack_async.cli.destinations import check, destinations, setup
 from anytrack_async.cli.keys import keys, new_key, rekey
@@ -44,7 +45,7 @@ def _setup(
     outbox file, and ANYTRACK_OUTBOX_KEYS are the keys that encrypt it.
 
     Exit codes: 0 success, 1 failure, 2 wrong usage or configuration,
-    130 interrupted.
+    130 stopped by Ctrl-C, 143 by SIGTERM. `deliver` has more.
     """
     replace_unencodable()
 
@@ -52,6 +53,7 @@ def _setup(
 app.command()(demo)
 app.command()(sandbox)
 app.command()(track)
+app.command()(deliver)
 app.command()(stats)
 for name, command in (("keys", keys), ("new-key", new_key), ("rekey", rekey)):
     outbox_commands.command(name)(command)

@@ -27,9 +27,8 @@ from anytrack_async.codec.encryption import (
     key_id_of,
     prefix_of,
 )
-from anytrack_async.codec.storage import UNDECIPHERABLE, Encoded, decode
+from anytrack_async.codec.storage import UNDECIPHERABLE, Encoded
 from anytrack_async.errors import ConfigurationError, DecodeError, MissingKeyError
-from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
@@ -295,29 +294,14 @@ class Rekeying:
         return sealed, end
 
 
-def _seal_record(
-    db: Database, seq: int, event_id: str, stored: bytes, digest: bytes, text: str | None
-) -> bool:
-    """Encrypt a stored record with the first key; False if it cannot be decrypted.
-
-    Its summary, *text*, is added if an earlier release wrote it.
-    """
+def _seal_record(db: Database, seq: int, event_id: str, stored: bytes, digest: bytes) -> bool:
+    """Encrypt a stored record with the first key; False if it cannot be decrypted."""
     payload, digest = decrypted_record(db, event_id, stored, digest)
     if payload == UNDECIPHERABLE or db.cipher is None:
         db.sql.execute(queries.KEEP_KEY, (key_id_of(stored),))
         return False
-    sealed = db.cipher.seal_record(event_id, payload, digest)
-    if text is None:
-        text = _summary(payload, digest)
-    db.sql.execute(queries.SET_RECORD, (*sealed, text, seq))
+    db.sql.execute(queries.SET_RECORD, (*db.cipher.seal_record(event_id, payload, digest), seq))
     return True
-
-
-def _summary(payload: bytes, digest: bytes) -> str | None:
-    try:
-        return summary(decode(payload, digest))
-    except DecodeError:
-        return None
 
 
 def _seal_error(db: Database, statement: str, seq: int, name: str, stored: bytes | str) -> bool:

@@ -279,7 +279,7 @@ async def test_a_lane_that_lacks_a_key_is_held(path):
         "UPDATE log SET payload = substr(payload, 1, 20) WHERE seq = 1",
         "UPDATE log SET payload = x'01' WHERE seq = 1",
         "UPDATE log SET payload = CAST(x'01ffffffff' || substr(payload, 6) AS BLOB) WHERE seq = 1",
-        "UPDATE log SET event_id = 'sale:9' WHERE seq = 1",
+        "UPDATE ids SET event_id = 'sale:9' WHERE seq = 1",
     ],
 )
 async def test_a_changed_record_becomes_a_dead_letter(path, damage):
