@@ -6,6 +6,8 @@ from anytrack_async.codec.encryption import KeyRing, new_key
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import OutboxContract
+from anytrack_async.testing.outbox_rules.claim import ClaimRules
+from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
 
 
 class TestMemoryOutbox(OutboxContract):
@@ -13,7 +15,7 @@ class TestMemoryOutbox(OutboxContract):
         return MemoryOutbox(capacity=capacity, clock=clock)
 
 
-class TestEncryptedSQLiteOutbox(OutboxContract):
+class TestEncryptedSQLiteOutbox(ClaimRules, DeadLetterRules):
     @pytest.fixture(autouse=True)
     def _decrypts_all(self, monkeypatch):
         """Keep no conversion in memory, so that each one is decrypted."""
