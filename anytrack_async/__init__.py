@@ -18,6 +18,7 @@ from anytrack_async._version import __version__ as __version__
 if _typing.TYPE_CHECKING:  # pragma: no cover
     # isort: off
     from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
+    from anytrack_async.client.dead_letters import DeadLetterSelection as DeadLetterSelection
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
     from anytrack_async.delivery.delivery import Delivery as Delivery
     from anytrack_async.delivery.flow import LaneState as LaneState
@@ -103,6 +104,7 @@ else:
     # For all other modules: module → its public names.
     _MODULES = {
         "anytrack_async.client.client": "AnyTrackClient",
+        "anytrack_async.client.dead_letters": "DeadLetterSelection",
         "anytrack_async.client.stats": "DestinationStats Stats",
         "anytrack_async.delivery.flow": "LaneState",
         "anytrack_async.delivery.delivery": "Delivery",
