@@ -206,19 +206,19 @@ def _remark(depth: Depth) -> Text:
 # The file
 
 
-def outbox_path() -> Path:
-    """Return the path in ``ANYTRACK_OUTBOX``.
+def outbox_path(value: str | None = None) -> Path:
+    """Return the path of the outbox file: *value*, or what ``ANYTRACK_OUTBOX`` has.
 
     Raises:
         ConfigurationError: the variable is not set, or names no file.
     """
-    value = os.environ.get(OUTBOX_VARIABLE)
-    if not value:
+    value = value or os.environ.get(OUTBOX_VARIABLE)
+    if not value or value == ":memory:":
         raise ConfigurationError(
             f"set {OUTBOX_VARIABLE} to the path of an outbox file; without it, conversions wait in "
             "the memory of the program that tracks them, where no other program can see them"
         )
-    path = Path(value)
+    path = Path(value).expanduser()
     if not path.is_file():
         raise ConfigurationError(
             f"{OUTBOX_VARIABLE} names {value}, which does not exist; the first client that uses it "

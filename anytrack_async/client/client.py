@@ -29,17 +29,21 @@ from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anyt
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import (
+    Preview,
     Sink,
+    SinkLimits,
     SupportsObserver,
+    SupportsPreview,
     SupportsToken,
     checked_names,
 )
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Observer
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.observers import LoggingObserver, Observers
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
-from anytrack_async.settings.fields import check_header_value
+from anytrack_async.settings.fields import check_header_value, check_non_negative
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 
@@ -179,14 +183,14 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
     async def stats(self) -> Stats:
         """Return this client's counters and the depths of its outbox, for each destination."""
         # The outbox may have destinations without a lane in this client: their state is None.
-        depths, states = await self.outbox.depths(), self._dispatcher.states()
+        depths, conditions = await self.outbox.depths(), self._dispatcher.conditions()
         weakened = {name: {**kinds} for name, kinds in self._counters.weakened.items()}
         return Stats(
             submitted=self._counters.submitted,
             contradicted=self._counters.contradicted,
             destinations={
                 name: DestinationStats(
-                    state=states.get(name),
+                    **conditions.get(name, {}),
                     weakened=weakened.get(name, {}),
                     **self._counters.for_destination(name),
                     **attrs.asdict(depth),
@@ -195,6 +199,22 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
             },
             weakened=weakened.get(None, {}),
         )
+
+    @property
+    def limits(self) -> Mapping[str, SinkLimits]:
+        """Destination → the limits of its sink, for every destination."""
+        return self._dispatcher.limits
+
+    def preview(self, conversion: Conversion) -> Mapping[str, Preview]:
+        """Return destination → what it would be sent of *conversion*; nothing is sent.
+
+        A sink without a method ``preview`` is left out. The requests have the customer's data.
+        """
+        return {
+            sink.name: sink.preview(conversion)
+            for sink in self._dispatcher.sinks
+            if isinstance(sink, SupportsPreview)
+        }
 
     def resume(self, destination: str) -> None:
         """Let the lane of *destination* try again at once if it is held, throttled or down.
@@ -244,6 +264,19 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
         if destination == ANYTRACK:
             self._session.authorize(token)
         self._dispatcher.replace_credentials(destination)
+
+    def limit_drain(self, seconds: float) -> None:
+        """Let closing take *seconds* at most instead of `DeliverySettings.drain`, this time.
+
+        For an application that is told to stop sooner, e.g. by a second Ctrl-C: call it before the
+        client closes, or while it does. With a durable outbox, nothing new is sent from then on;
+        requests in flight have *seconds* to end. 0 cuts them off, and they are sent again later.
+
+        Raises:
+            ConfigurationError: *seconds* is not a number of at least 0.
+        """
+        check_non_negative("seconds", seconds)
+        self._dispatcher.limit_drain(seconds)
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:

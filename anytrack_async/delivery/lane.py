@@ -113,6 +113,7 @@ class Lane:
         self._last_claim_was_full, self._is_collecting = True, False
         self._sending = self._accepted = 0  # batches in flight; conversions since the last claim
         self._crowded = crowded
+        self._claims = True
 
     @property
     def state(self) -> LaneState:
@@ -123,6 +124,11 @@ class Lane:
     def reason(self) -> str:
         """The destination's explanation of the state; empty while the lane is running."""
         return self._flow.reason
+
+    @property
+    def paused_for(self) -> float:
+        """Seconds for which nothing may be sent, as the lane is throttled, down or held."""
+        return self._flow.paused_for
 
     def wake(self, accepted: int = 0) -> None:
         """Look for work: *accepted* conversions are new, or others became due."""
@@ -139,8 +145,14 @@ class Lane:
         self._flow.replace_credentials()
         self.wake()
 
-    def close(self, drain: float) -> None:
-        """Deliver for up to *drain* seconds more, then end."""
+    def close(self, drain: float, *, claims: bool = True) -> None:
+        """Deliver for up to *drain* seconds more, then end.
+
+        Args:
+            drain: seconds.
+            claims: False sends nothing new and only finishes the batches in flight.
+        """
+        self._claims = claims
         self._drain_deadline = self._clock() + drain
         self._outbox.close_in(drain)
         self._closing.set()
@@ -167,7 +179,7 @@ class Lane:
     # Finding work
 
     async def _next_claim(self) -> Claim | None:
-        while True:
+        while self._claims:
             self._woken = anyio.Event()
             if self._sending and self._collects_batch():
                 due = None
@@ -182,6 +194,7 @@ class Lane:
             if self._closing.is_set() and not await self._has_work_before_close(due):
                 return None
             await self._wait_until(due)
+        return None
 
     def _on_own_clock(self, due: float | None) -> float | None:
         """Return a time of the outbox on the lane's clock."""

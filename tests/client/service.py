@@ -11,14 +11,17 @@ import orjson
 
 from anytrack_async import (
     AnyTrackClient,
+    Conversion,
     DeliverySettings,
     HttpSettings,
     HubSpotSettings,
     HubSpotSink,
     MetaSettings,
     MetaSink,
+    RecordedConversion,
     Retry,
 )
+from anytrack_async.models.conversion import ARGUMENTS
 
 KEY, META_TOKEN, HUBSPOT_TOKEN = "anytrack-s3cret", "meta-s3cret", "hubspot-s3cret"
 SECRETS = (KEY, META_TOKEN, HUBSPOT_TOKEN)
@@ -28,6 +31,12 @@ QUICK = DeliverySettings(
     probe=Retry(base=0.001, cap=0.005),
     drain=5,
 )
+
+
+def recorded_as(conversion: Conversion, **changes: Any) -> RecordedConversion:
+    """Return *conversion* as AnyTrack would return it, with *changes*."""
+    return RecordedConversion(**{name: getattr(conversion, name) for name in ARGUMENTS} | changes)
+
 
 Answer = Callable[[httpx.Request], httpx.Response]
 

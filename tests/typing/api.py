@@ -277,3 +277,4 @@ async def operating(client: AnyTrackClient, conversion: Conversion) -> None:
     client.resume("meta")
     client.use_api_key("new")
     client.use_token("meta", "new")
+    client.limit_drain(1)
