@@ -99,6 +99,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Report as Report,
         Status as Status,
     )
+    from anytrack_async.models.plain import to_records as to_records
     from anytrack_async.models.validators import Amount as Amount
     from anytrack_async.observers import LoggingObserver as LoggingObserver
     from anytrack_async.outbox.base import (
@@ -160,6 +161,7 @@ else:
         "anytrack_async.models.identifiers": "new_event_id",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
         "anytrack_async.models.meta": "MetaFields",
+        "anytrack_async.models.plain": "to_records",
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
             "AppendResult Appended Claim Depth Entries Entry FailedEntry KeepsCheckpoints Outbox"
