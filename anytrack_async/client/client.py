@@ -19,6 +19,7 @@ from anytrack_async.client.config import (
     outbox_from_env,
     sinks_from_env,
 )
+from anytrack_async.client.dead_letters import DeadLetters
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import Pushing, Tracking
@@ -47,7 +48,7 @@ from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
+class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerMixin):
     """Tracks conversions and reads them back.
 
     Use one client for the whole application: ``async with AnyTrackClient(…) as client``. Every
@@ -179,11 +180,6 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
     def __repr__(self) -> str:
         return f"<AnyTrackClient: {', '.join(self._dispatcher.destinations)}>"
 
-    @property
-    def outbox(self) -> Outbox:
-        """Where accepted conversions wait and dead letters are kept."""
-        return self._dispatcher.outbox
-
     async def stats(self) -> Stats:
         """Return this client's counters and the depths of its outbox, for each destination."""
         # The outbox may have destinations without a lane in this client: their state is None.
@@ -281,21 +277,6 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         """
         check_non_negative("seconds", seconds)
         self._dispatcher.limit_drain(seconds)
-
-    async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
-        """Send a destination's dead letters again: those of *event_ids*, or all.
-
-        Returns:
-            The number of conversions that will be sent again.
-
-        Raises:
-            ConfigurationError: *event_ids* is a single string.
-        """
-        ids = None if event_ids is None else as_tuple("event_ids", event_ids)
-        count = await self.outbox.replay(destination, ids)
-        # An idle lane sleeps until it is woken, or until its next poll.
-        self._dispatcher.wake()
-        return count
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
