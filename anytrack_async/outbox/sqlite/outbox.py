@@ -348,9 +348,8 @@ class SQLiteOutbox(SQLiteDeadLetters):
     async def rekey(self) -> int:
         """Encrypt everything in the file with the first key; return how many rows changed.
 
-        The other keys can be removed from all programs afterwards, unless `key_usage` still counts
-        rows of theirs: damaged ones, or those of a program that still has another first key.
-        Others may use the file meanwhile. Interrupted, it can be done again.
+        Other keys can be removed afterwards, unless `key_usage` still counts rows of theirs: those
+        that are damaged, or of a program that has another first key. It can be repeated.
 
         Raises:
             ConfigurationError: the outbox has no keys.
