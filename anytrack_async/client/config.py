@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from math import ceil, isfinite
-from pathlib import Path
 from typing import Any
 
 from anytrack_async.destinations.registry import ANYTRACK, destinations
@@ -18,6 +17,9 @@ from anytrack_async.transport.message import Transport
 
 OUTBOX_VARIABLE = "ANYTRACK_OUTBOX"
 """The environment variable with the path of the outbox file."""
+
+MEMORY = ":memory:"
+"""Instead of a path: an outbox in memory, as sqlite3 calls it."""
 
 
 def sinks_from_env(
@@ -46,18 +48,22 @@ def outbox_from_env(environ: Mapping[str, str] | None = None) -> Outbox:
 
 
 def make_outbox(outbox: Outbox | str | os.PathLike[str] | None) -> Outbox:
-    """Return *outbox* itself, a SQLite outbox for a path, or an outbox in memory for None.
+    """Return *outbox* itself, a SQLite outbox for a path, or an outbox in memory.
+
+    None and ``":memory:"`` mean memory; ``~`` at the start of a path is the user's home.
 
     Raises:
         ConfigurationError: *outbox* is neither an outbox nor a path.
     """
     if outbox is None:
         return MemoryOutbox()
+    if outbox == MEMORY:
+        return MemoryOutbox()
     if isinstance(outbox, str | os.PathLike):
         # Imported here, so that a client with its outbox in memory never loads sqlite3.
         from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
-        return SQLiteOutbox(Path(outbox))
+        return SQLiteOutbox(outbox)
     # `Outbox` is a protocol without a runtime check: look for one of its methods.
     if not hasattr(outbox, "claim"):
         kind = type(outbox).__name__

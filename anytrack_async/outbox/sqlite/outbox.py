@@ -30,6 +30,7 @@ from anytrack_async.outbox.sqlite import leases, reports, retention
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
 from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
+from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
@@ -71,6 +72,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
 
     Args:
         path: the file; created if missing, readable for its owner only. Its folder must exist.
+            ``~`` at its start is the user's home.
         capacity: how many conversions may wait for each destination.
         clock: returns unix seconds and must not go back; also called in the thread. Default: a
             clock of the file's own, which does not leap when the date of the machine is set.
@@ -85,7 +87,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
         clock: Callable[[], float] | None = None,
         busy_timeout: float = 30.0,
     ) -> None:
-        self._path = Path(path)
+        self._path = file_path(path)
         self._capacity = capacity
         self._clock = FileClock(clock)
         self._max_attempts = 0
