@@ -24,7 +24,7 @@ from anytrack_async.cli.output import (
     write_error,
     write_json,
 )
-from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE
+from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE, keys_from_env
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.dead_letters import DeadLetter
@@ -40,7 +40,7 @@ _SALVAGE = (
 commands = typer.Typer(
     name="outbox",
     no_args_is_help=True,
-    help="Dead letters in the outbox that ANYTRACK_OUTBOX names.",
+    help="The outbox that ANYTRACK_OUTBOX names: its dead letters, its state, its keys.",
 )
 
 
@@ -231,7 +231,7 @@ def outbox_path(value: str | None = None) -> Path:
 @asynccontextmanager
 async def open_outbox(path: Path) -> AsyncIterator[SQLiteOutbox]:
     """Open the outbox at *path* without lanes: no destination is added, nothing is sent."""
-    outbox = SQLiteOutbox(path)
+    outbox = SQLiteOutbox(path, keys=keys_from_env())
     await outbox.open([])
     try:
         yield outbox
