@@ -19,6 +19,7 @@ from anytrack_async.client.config import (
     outbox_from_env,
     sinks_from_env,
 )
+from anytrack_async.client.dead_letters import DeadLetters
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import Pushing, Tracking
@@ -47,7 +48,7 @@ from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
+class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerMixin):
     """Tracks conversions and reads them back.
 
     Use one client for the whole application: ``async with AnyTrackClient(…) as client``. Every
@@ -142,13 +143,14 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         """Return a client that is configured by environment variables.
 
         ``ANYTRACK_API_KEY`` and ``ANYTRACK_ACCOUNT_ID`` are required; ``ANYTRACK_BASE_URL`` and
-        ``ANYTRACK_OUTBOX`` (a path; if unset, the outbox is in memory) are optional. Every other
-        registered destination is on if its variables are set; ``anytrack destinations`` lists them.
+        ``ANYTRACK_OUTBOX`` (a path; if unset, the outbox is in memory) are optional, and so is
+        ``ANYTRACK_OUTBOX_KEYS``, which encrypts the outbox file. Every other registered destination
+        is on if its variables are set; ``anytrack destinations`` lists them.
 
         Args:
             environ: variables to use instead of the process's environment.
             sinks: sinks in addition to those that the environment configures.
-            outbox: replaces the outbox that the environment configures.
+            outbox: replaces the outbox at ``ANYTRACK_OUTBOX``; a path is encrypted as well.
             delivery: retries, drain, back-pressure.
             http: timeouts, connections, retries and engine for AnyTrack.
             observers: notified of events.
@@ -167,7 +169,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             settings.account_id,
             base_url=settings.base_url,
             sinks=[*sinks_from_env(environ, transport), *check_sinks(sinks)],
-            outbox=outbox_from_env(environ) if outbox is None else outbox,
+            outbox=outbox_from_env(environ, outbox),
             delivery=delivery,
             http=http,
             observers=observers,
@@ -178,11 +180,6 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
 
     def __repr__(self) -> str:
         return f"<AnyTrackClient: {', '.join(self._dispatcher.destinations)}>"
-
-    @property
-    def outbox(self) -> Outbox:
-        """Where accepted conversions wait and dead letters are kept."""
-        return self._dispatcher.outbox
 
     async def stats(self) -> Stats:
         """Return this client's counters and the depths of its outbox, for each destination."""
@@ -281,21 +278,6 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         """
         check_non_negative("seconds", seconds)
         self._dispatcher.limit_drain(seconds)
-
-    async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
-        """Send a destination's dead letters again: those of *event_ids*, or all.
-
-        Returns:
-            The number of conversions that will be sent again.
-
-        Raises:
-            ConfigurationError: *event_ids* is a single string.
-        """
-        ids = None if event_ids is None else as_tuple("event_ids", event_ids)
-        count = await self.outbox.replay(destination, ids)
-        # An idle lane sleeps until it is woken, or until its next poll.
-        self._dispatcher.wake()
-        return count
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:

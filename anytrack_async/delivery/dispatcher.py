@@ -89,7 +89,9 @@ class Dispatcher(AsyncContextManagerMixin):
             clock=clock or time.time,
         )
         self._open_deliveries = OpenDeliveries(outbox)
-        self._maintenance = Maintenance(outbox, settings, self._open_deliveries, tick)
+        self._maintenance = Maintenance(
+            outbox, settings, self._open_deliveries, notify=notify, tick=tick
+        )
         self._undelivered = Undelivered(outbox)
         self._lanes = Lanes(outbox)
         self._tasks: TaskGroup | None = None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.outbox.sqlite.clock import FileClock
@@ -27,6 +27,9 @@ from anytrack_async.outbox.sqlite.upgrade import (
     format_version,
     vacuum,
 )
+
+if TYPE_CHECKING:
+    from anytrack_async.outbox.sqlite.encryption import RowCipher
 
 _log = logging.getLogger("anytrack_async")
 
@@ -72,6 +75,7 @@ class Database:
         owner: this object among all that have the file open.
         reserve: space on the disk for the lanes.
         may_wait: called while another process has the file locked; False ends the waiting.
+        cipher: encrypts and decrypts rows; None if the file was opened without keys.
         damaged: destination → why its cursor cannot be relied on.
         foreign: destination → two positions, and how many conversions between them are not
             addressed to it; see `log.Backlog`.
@@ -89,6 +93,7 @@ class Database:
         self.clock = clock
         self.may_wait: Callable[[], bool] = lambda: True
         self.owner = Owner(path.absolute())
+        self.cipher: RowCipher | None = None
         self.damaged: Mapping[str, str] = {}
         self.foreign: dict[str, tuple[int, int, int]] = {}
         self._path = path
