@@ -143,7 +143,7 @@ def test_one_conversion_is_shown_without_the_customers_data(run, filled):
     assert re.search(r"click_id +\*\*\*", result.out)
     assert "jane" not in result.out
     revealed = json.loads(run("outbox", "show", "sale:1", "--reveal", "--json").out)
-    assert revealed["conversion"]["customer"] == {"email": "jane@example.com"}
+    assert revealed["conversion"]["customer"] == {"email": ["jane@example.com"]}
     assert revealed["destinations"]["meta"]["status"] == "dead"
     assert revealed["destinations"]["meta"]["died_at"].endswith("+00:00")
 
