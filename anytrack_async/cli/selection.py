@@ -87,7 +87,7 @@ Destination: TypeAlias = Annotated[
 ]
 Code: TypeAlias = Annotated[str | None, option("Only with this error code.", metavar="CODE")]
 ReasonText: TypeAlias = Annotated[
-    str | None, option("Only if the reason contains this text.", metavar="TEXT")
+    str | None, option("Only if the reason contains this text.", metavar="WORDS")
 ]
 OlderThan: TypeAlias = Annotated[
     str | None,
