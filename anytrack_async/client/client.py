@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any, Self
 
 import attrs
-from anyio import AsyncContextManagerMixin
 
 from anytrack_async.client.config import (
     as_tuple,
@@ -23,6 +24,7 @@ from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import Pushing, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.delivery.lifecycle import Supervisor
 from anytrack_async.delivery.shutdown import run_with_deadline
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
@@ -36,13 +38,17 @@ from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
+class AnyTrackClient(Tracking, Pushing, Reads):
     """Tracks conversions and reads them back.
 
-    Use one client for the whole application: ``async with AnyTrackClient(…) as client``. Every
-    accepted conversion goes to AnyTrack and to each sink, and no destination waits for another.
-    Leaving the block delivers the remaining conversions. Those that cannot be delivered stay in a
-    durable outbox for the next client; with an outbox in memory, an error names them.
+    Use one client for the whole application: ``async with AnyTrackClient(…) as client``, or `start`
+    and `aclose`. Every accepted conversion goes to AnyTrack and to each sink, and no destination
+    waits for another. Closing delivers the remaining conversions. Those that cannot be delivered
+    stay in a durable outbox for the next client; with an outbox in memory, an error names them.
+
+    A client may be created without an event loop. While it is open, it belongs to one event loop of
+    asyncio and to one process: calls from anywhere else raise `WrongEventLoopError`. A closed
+    client may be opened again, also in another event loop.
 
     Args:
         api_key: AnyTrack's API key.
@@ -69,6 +75,8 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         ConfigurationError: a setting is missing or wrong; the message names it.
         UndeliveredError: on leaving the block, if undelivered conversions are lost with an outbox
             in memory.
+        WrongEventLoopError: the client is open in another event loop, or was opened before this
+            process was forked; on opening it without asyncio, e.g. in trio.
     """
 
     def __init__(
@@ -106,6 +114,8 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             notify=observer.notify,
             from_start=from_start,
         )
+        self._session.check = self._dispatcher.guard.check
+        self._supervisor = Supervisor(self._opened, self._dispatcher.guard)
         # Without AnyTrack's sink: there are no pushes to AnyTrack.
         self._sinks = {sink.name: sink for sink in sinks}
         for sink in all_sinks:
@@ -173,6 +183,7 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
 
     async def stats(self) -> Stats:
         """Return this client's counters and the depths of its outbox, for each destination."""
+        self._dispatcher.guard.check()
         # The outbox may have destinations without a lane in this client: their state is None.
         depths, states = await self.outbox.depths(), self._dispatcher.states()
         weakened = {name: {**kinds} for name, kinds in self._counters.weakened.items()}
@@ -199,7 +210,10 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
 
         Raises:
             ConfigurationError: the client has no such destination.
+            WrongEventLoopError: the client is open in another event loop; call it there, e.g. with
+                ``loop.call_soon_threadsafe``.
         """
+        self._dispatcher.guard.check()
         self._dispatcher.resume(destination)
 
     def use_api_key(self, api_key: str) -> None:
@@ -207,7 +221,9 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
 
         Raises:
             ConfigurationError: *api_key* cannot be sent in a header.
+            WrongEventLoopError: see `resume`.
         """
+        self._dispatcher.guard.check()
         # This raises for an invalid key, so that neither of the two sessions changes.
         self._session.authorize(api_key)
         self._anytrack.use_token(api_key)
@@ -223,23 +239,94 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             ConfigurationError: *event_ids* is a single string.
         """
         ids = None if event_ids is None else as_tuple("event_ids", event_ids)
+        self._dispatcher.guard.check()
         count = await self.outbox.replay(destination, ids)
         # An idle lane sleeps until it is woken, or until its next poll.
         self._dispatcher.wake()
         return count
 
+    # Opening and closing
+
+    async def start(self) -> None:
+        """Open the client, without ``async with``; call `aclose` when you are done.
+
+        Any task may call it, and another one `aclose`, as start-up and shutdown hooks and fixtures
+        do. Deliveries go on when the task that called it has ended or was cancelled. Calling it
+        again changes nothing, and calls at the same time all return when the client is open. If it
+        raises, or is cancelled, nothing stays open.
+
+        Raises:
+            OutboxError: the outbox cannot be opened, or another client has this object open.
+            WrongEventLoopError: see the class.
+            ClosedError: `aclose` was called before the client was open.
+        """
+        await self._supervisor.start()
+
+    async def aclose(self) -> None:
+        """Deliver the remaining conversions within `DeliverySettings.drain` seconds, then close.
+
+        Any task may call it. Calling it again changes nothing, and calls at the same time all
+        return when the client is closed. If the calling task is cancelled meanwhile, the client is
+        closed nevertheless. In a forked child it does nothing: the client belongs to the parent.
+
+        Raises:
+            UndeliveredError: undelivered conversions are lost with an outbox in memory.
+            WrongEventLoopError: the client is open in another event loop.
+        """
+        await self._supervisor.stop()
+        # Reads may have opened connections although the client was never opened.
+        if not self._supervisor.is_open and not self._dispatcher.guard.is_inherited:
+            await self._close_session()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        was_open = self._supervisor.is_open
+        try:
+            await self.aclose()
+        except Exception:
+            if exc is None:
+                raise
+        finally:
+            if exc is not None and was_open and (undelivered := self._dispatcher.undelivered):
+                exc.add_note(str(undelivered))
+
+    def __del__(self) -> None:
+        supervisor = getattr(self, "_supervisor", None)  # missing if an argument was wrong
+        if supervisor is not None and supervisor.is_open:
+            warnings.warn(
+                f"{self!r} was not closed: use `async with`, or `await client.aclose()`",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
     @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        self._session.closed = self._closing = False
+    async def _opened(self) -> AsyncGenerator[None]:
+        opened = False
         try:
             async with self._dispatcher:
+                opened = True
+                self._session.closed = self._closing = False
                 try:
-                    yield self
+                    yield
                 finally:
                     # Pushes end here, because the dispatcher closes the sinks. Reads still work
                     # while it delivers the remaining conversions, for up to `drain` seconds.
                     self._closing = True
         finally:
+            if opened:
+                await self._close_session()
+
+    async def _close_session(self) -> None:
+        if not self._session.closed:
             self._session.closed = True
             await run_with_deadline("closing the connections to AnyTrack", self._session.aclose)
 

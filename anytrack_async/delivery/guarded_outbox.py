@@ -155,7 +155,7 @@ class Maintenance:
         self._settings = settings
         self._open_deliveries = open_deliveries
         self.settled = 0
-        self._prune_now = anyio.Event()
+        self._prune_now: anyio.Event  # of the event loop in which it runs
 
     def prune_soon(self) -> None:
         """Prune before the interval ends."""
@@ -163,6 +163,7 @@ class Maintenance:
 
     async def run(self) -> None:
         """Prune, and poll a shared outbox, until cancelled."""
+        self._prune_now = anyio.Event()
         async with anyio.create_task_group() as tg:
             tg.start_soon(self._prune)
             if self._outbox.shared:

@@ -26,6 +26,14 @@ def check_destination(name: object) -> str:
     return name
 
 
+def already_open_error(kind: str) -> OutboxError:
+    """Return the error of opening an outbox object that is open; nothing has changed."""
+    return OutboxError(
+        f"this {kind} is open already: a client needs an outbox object of its own, so create one "
+        "for each client, or close this one first"
+    )
+
+
 def check_event_ids(event_ids: Iterable[str]) -> list[str]:
     """Return *event_ids* as a list, if each may be an event id.
 

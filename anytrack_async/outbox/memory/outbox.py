@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
@@ -9,10 +10,12 @@ from itertools import count
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.clock import steady_time
+from anytrack_async.errors import OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import AppendResult, Claim, DeadLetter, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
+    already_open_error,
     check_destination,
     check_event_ids,
     check_number,
@@ -60,6 +63,7 @@ class MemoryOutbox:
         self._destinations: dict[str, DestinationProgress] = {}
         self._lease_ids = count(1)
         self._is_open = False
+        self._opened_by = 0
 
     @property
     def durable(self) -> bool:
@@ -78,9 +82,20 @@ class MemoryOutbox:
 
     # Opening and closing
 
+    def attach(self, max_attempts: int) -> None:
+        """Begin to serve a client; see `ServesOneClient`."""
+        if self._is_open and self._opened_by != os.getpid():
+            raise OutboxError(
+                "the MemoryOutbox was opened before this process was forked, and the other process "
+                "delivers what is in it: create one in this process"
+            )
+        if self._is_open:
+            raise already_open_error("MemoryOutbox")
+
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
         """Open it and register *destinations*; see `Outbox.open`."""
-        self._is_open = True
+        self.attach(0)
+        self._is_open, self._opened_by = True, os.getpid()
         for name in destinations:
             if name not in self._destinations:
                 self._destinations[name] = self._register(name, at_start=name in from_start)

@@ -23,6 +23,7 @@ from anytrack_async.testing.outbox_rules.base import (
     deliver,
     failures,
     orders,
+    reopen,
     sale,
     sales,
 )
@@ -96,14 +97,14 @@ class ReportRules(Rules):
 
         assert set(await _outcomes(outbox, 1)) == {"alpha"}
         clock.advance(1)
-        await outbox.open(["late", "later"], from_start=["later"])
+        await reopen(outbox, ["late", "later"], from_start=["later"])
         assert set(await _outcomes(outbox, 2)) == {"beta"}
 
     async def test_a_report_omits_destinations_registered_later_at_the_end(
         self, outbox: Outbox
     ) -> None:
         await outbox.append(sales(1))
-        await outbox.open(["late", "later"], from_start=["later"])
+        await reopen(outbox, ["late", "later"], from_start=["later"])
 
         assert set(await _outcomes(outbox, 1)) == {"alpha", "beta", "later"}
 
