@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -253,7 +252,8 @@ class AnyTrackClient(Tracking, Pushing, Reads):
         Any task may call it, and another one `aclose`, as start-up and shutdown hooks and fixtures
         do. Deliveries go on when the task that called it has ended or was cancelled. Calling it
         again changes nothing, and calls at the same time all return when the client is open. If it
-        raises, or is cancelled, nothing stays open.
+        raises, or is cancelled, nothing stays open. An event loop that ends before `aclose` ends
+        the deliveries: that is logged with their ids, and is a `ResourceWarning`.
 
         Raises:
             OutboxError: the outbox cannot be opened, or another client has this object open.
@@ -297,16 +297,6 @@ class AnyTrackClient(Tracking, Pushing, Reads):
         finally:
             if exc is not None and was_open and (undelivered := self._dispatcher.undelivered):
                 exc.add_note(str(undelivered))
-
-    def __del__(self) -> None:
-        supervisor = getattr(self, "_supervisor", None)  # missing if an argument was wrong
-        if supervisor is not None and supervisor.is_open:
-            warnings.warn(
-                f"{self!r} was not closed: use `async with`, or `await client.aclose()`",
-                ResourceWarning,
-                source=self,
-                stacklevel=2,
-            )
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator[None]:

@@ -7,6 +7,7 @@ event loop or a forked process, and `reserved` refuses a second client on the sa
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import warnings
 from asyncio import AbstractEventLoop
@@ -102,18 +103,18 @@ class LoopGuard:
         """Return the error of a call that the running event loop must not make."""
         if self.is_inherited:
             return WrongEventLoopError(
-                "the client was opened before this process was forked: nothing was accepted; "
+                "the client was opened before this process was forked: the call did nothing; "
                 "create a client in each process, after the fork"
             )
         if self.loop is None:
             return not_open_error()
         if self.loop.is_closed():
             return WrongEventLoopError(
-                "the event loop in which the client was opened has ended: nothing was accepted; "
+                "the event loop in which the client was opened has ended: the call did nothing; "
                 "close a client in its own event loop, and create a new one for the next"
             )
         return WrongEventLoopError(
-            "the client is open in another event loop: nothing was accepted; call it there, e.g. "
+            "the client is open in another event loop: the call did nothing; call it there, e.g. "
             "with asyncio.run_coroutine_threadsafe(), or create a client for each event loop"
         )
 
@@ -180,12 +181,14 @@ class _Run:
         starters: how many calls of `start` wait.
         closers: how many calls of `stop` wait.
         failure: why opening failed, or what closing has to report.
+        pid: the process.
         task: the task that opens and closes.
     """
 
     task: asyncio.Task[None]
 
     def __init__(self) -> None:
+        self.pid = os.getpid()
         self.scope = CancelScope()
         self.opened, self.stopping, self.ended = anyio.Event(), anyio.Event(), anyio.Event()
         self.was_opened = self.is_used = False
@@ -252,8 +255,8 @@ class Supervisor:
             ClosedError: `stop` was called before it was open.
             Exception: the exception that entering the context raised.
         """
-        check_asyncio()
         self._guard.check()
+        check_asyncio()
         while self._run is not None and self._run.stopping.is_set():
             await self._run.ended.wait()
         run = self._run or self._begin()
@@ -327,7 +330,7 @@ class Supervisor:
             self._end(run)
         if cancellation is not None:
             if run.was_opened and not run.closers:
-                _report_abandoned(cancellation)
+                _report_abandoned(*getattr(cancellation, "__notes__", ()))
             raise cancellation
 
     def _end(self, run: _Run) -> None:
@@ -348,12 +351,19 @@ def _describe(failure: BaseException) -> str:
     return safe_description(failure)
 
 
-def _report_abandoned(cancellation: BaseException) -> None:
-    """Tell that the task of a client was cancelled, as `asyncio.run` does with all in the end."""
+def _report_abandoned(*details: str) -> None:
+    """Tell that an event loop has ended, which `asyncio.run` announces by cancelling all tasks."""
     message = (
         "the client was not closed before its event loop ended: use `async with`, or "
         "`await client.aclose()`"
     )
-    details = "".join(f"; {note}" for note in getattr(cancellation, "__notes__", ()))
-    logger.error("%s%s", message, details)
+    logger.error("; ".join([message, *details]))
     warnings.warn(message, ResourceWarning, stacklevel=2)
+
+
+@atexit.register
+def _report_abandoned_at_exit() -> None:
+    # Those whose event loop was closed, or forgotten, without cancelling its tasks.
+    for run in _runs:
+        if run.was_opened and run.pid == os.getpid():
+            _report_abandoned("what was not delivered is lost, unless the outbox is on disk")
