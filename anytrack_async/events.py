@@ -12,13 +12,10 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
-from inspect import iscoroutinefunction
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
 
-from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.contradiction import Contradiction
 
 __all__ = [
@@ -33,7 +30,6 @@ __all__ = [
     "LaneHeld",
     "LaneResumed",
     "LaneThrottled",
-    "LoggingObserver",
     "Observer",
     "Retried",
     "Submitted",
@@ -49,7 +45,7 @@ OperatorCause: TypeAlias = Literal["credentials", "configuration", "outbox"]
 LogLine: TypeAlias = tuple[object, ...]
 """A %-template and its arguments, as `logging.Logger.log` takes them."""
 
-_MAX_IDS = 20
+MAX_IDS = 20
 """Event ids that a log line names; more are counted."""
 
 
@@ -159,9 +155,15 @@ class LaneDown(Event):
 
 
 _REMEDIES = {
-    "credentials": "replace the credentials (client.use_api_key, or the sink's use_token)",
-    "configuration": "correct the configuration, in the settings or at the destination,",
-    "outbox": "run `anytrack outbox verify`, repair or replace the outbox file",
+    "credentials": "replace the credentials with client.use_token(%r, …), or restart with new ones",
+    "configuration": (
+        "correct the configuration, in the settings or at the destination, and call "
+        "client.resume(%r)"
+    ),
+    "outbox": (
+        "run `anytrack outbox verify`, repair or replace the outbox file, and call "
+        "client.resume(%r)"
+    ),
 }
 
 
@@ -183,14 +185,13 @@ class LaneHeld(Event):
 
     def log_line(self) -> LogLine:
         """Return the reason and what to do."""
-        template = "%s: held, nothing is lost: %s; %s and call client.resume(%r)"
-        remedy = _REMEDIES[self.cause]
-        return template, self.destination, self.reason, remedy, self.destination
+        template = f"%s: held, nothing is lost: %s; {_REMEDIES[self.cause]}"
+        return template, self.destination, self.reason, self.destination
 
 
 @attrs.frozen(kw_only=True)
 class LaneResumed(Event):
-    """A lane that was held, down or throttled delivers again."""
+    """A destination accepts conversions again after its lane was held, down or throttled."""
 
     destination: str
 
@@ -250,6 +251,9 @@ class BackPressureEnded(Event):
 class DeadLettered(Event):
     """A conversion became a dead letter: a destination rejected it, or its attempts or time ended.
 
+    `LoggingObserver` logs those with the same destination, code and reason once a minute, with
+    their number.
+
     Attributes:
         destination: the destination that did not get it.
         event_id: the conversion's event id.
@@ -273,8 +277,8 @@ class Dropped(Event):
     """A destination does not get some conversions.
 
     Either it was full and ``on_full="shed"``, or closing the client lost them, because the outbox
-    was only in memory. `LoggingObserver` adds up those with the same destination and reason, and
-    logs them once a minute.
+    was only in memory. `LoggingObserver` logs those with the same destination and reason once a
+    minute, with their number.
     """
 
     level = logging.ERROR
@@ -344,105 +348,7 @@ class Observer(Protocol):
         ...
 
 
-class Observers:
-    """Several observers as one; if one fails, the others are still notified.
-
-    Raises:
-        ConfigurationError: one of them has no `notify`, or an ``async`` one, which would never be
-            awaited.
-    """
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = tuple(observers)
-        for observer in self._observers:
-            notify = getattr(observer, "notify", None)
-            if not callable(notify) or iscoroutinefunction(notify):
-                kind = type(observer).__name__
-                raise ConfigurationError(f"observer {kind} needs a notify(event) that is not async")
-
-    def notify(self, event: Event) -> None:
-        """Notify every observer of *event*."""
-        for observer in self._observers:
-            try:
-                observer.notify(event)
-            except Exception as exc:
-                _log_failure(observer, exc, event)
-
-
-def _log_failure(observer: Observer, exc: Exception, event: Event) -> None:
-    with suppress(Exception):  # the application's log handlers may fail too
-        # The exception's text may quote a customer, its type does not.
-        logger.error(
-            "observer %s failed with %s on %s; delivery goes on",
-            type(observer).__name__,
-            type(exc).__name__,
-            type(event).__name__,
-        )
-
-
-_DROPS_LOGGED_EVERY = 60.0
-"""Seconds between two lines about conversions that are dropped for the same reason."""
-
-
-@attrs.define
-class _Drops:
-    """Conversions dropped since the last line about them; the next line may come at *due*."""
-
-    due: float
-    event_ids: list[str] = attrs.field(factory=list)
-
-
-class LoggingObserver:
-    """Logs every event to the logger ``anytrack_async``; on by default.
-
-    Of `Weakened` it logs the first for each destination and kind; of `Dropped` the first at once,
-    and the following ones of a minute in one line, or a busy shop's log would get a line for each
-    conversion.
-    """
-
-    def __init__(self) -> None:
-        self._weakened: set[tuple[str | None, str]] = set()
-        self._drops: dict[tuple[str, str], _Drops] = {}
-
-    def notify(self, event: Event, /) -> None:
-        """Log *event* at its level."""
-        if isinstance(event, Dropped):
-            self._add_drop(event)
-            return
-        if isinstance(event, BackPressureEnded):
-            self._log_all_drops(event.destination)
-        elif isinstance(event, Weakened):
-            kind = (event.destination, event.reason)
-            if kind in self._weakened:
-                return
-            self._weakened.add(kind)
-        self._log(event)
-
-    def _add_drop(self, event: Dropped) -> None:
-        key, now = (event.destination, event.reason), time.monotonic()
-        drops = self._drops.setdefault(key, _Drops(now))
-        drops.event_ids += event.event_ids
-        if drops.due <= now:
-            self._log_drops(*key, drops)
-            self._drops[key] = _Drops(now + _DROPS_LOGGED_EVERY)
-
-    def _log_all_drops(self, destination: str) -> None:
-        for key in [key for key in self._drops if key[0] == destination]:
-            drops = self._drops.pop(key)
-            if drops.event_ids:
-                self._log_drops(*key, drops)
-
-    def _log_drops(self, destination: str, reason: str, drops: _Drops) -> None:
-        self._log(Dropped(destination=destination, event_ids=drops.event_ids, reason=reason))
-
-    def _log(self, event: Event) -> None:
-        # Most events are DEBUG, one per batch: a line that is logged nowhere is not built.
-        if logger.isEnabledFor(event.level):
-            template, *arguments = event.log_line()
-            logger.log(event.level, template, *arguments)
-
-
-def abbreviated(event_ids: Sequence[str]) -> str:
-    """Return up to 20 of *event_ids* and how many more there are."""
-    more = len(event_ids) - _MAX_IDS
-    return ", ".join(event_ids[:_MAX_IDS]) + (f" and {more} more" if more > 0 else "")
+def abbreviated(event_ids: Sequence[str], count: int | None = None) -> str:
+    """Return up to 20 of *event_ids* and how many more there are, of *count* in all."""
+    more = (len(event_ids) if count is None else count) - MAX_IDS
+    return ", ".join(event_ids[:MAX_IDS]) + (f" and {more} more" if more > 0 else "")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from types import TracebackType
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import attrs
@@ -19,25 +17,36 @@ from anytrack_async.client.config import (
     outbox_from_env,
     sinks_from_env,
 )
+from anytrack_async.client.opening import Opening
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import Pushing, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.lifecycle import Supervisor
-from anytrack_async.delivery.shutdown import run_with_deadline
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.registry import ANYTRACK
-from anytrack_async.destinations.sink import Sink, SupportsObserver
+from anytrack_async.destinations.sink import (
+    Preview,
+    Sink,
+    SinkLimits,
+    SupportsObserver,
+    SupportsPreview,
+    SupportsToken,
+    checked_names,
+)
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.events import LoggingObserver, Observer, Observers
+from anytrack_async.events import Observer
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.observers import LoggingObserver, Observers
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.fields import check_header_value, check_non_negative
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Tracking, Pushing, Reads):
+class AnyTrackClient(Opening, Tracking, Pushing, Reads):
     """Tracks conversions and reads them back.
 
     Use one client for the whole application: ``async with AnyTrackClient(…) as client``, or `start`
@@ -98,6 +107,7 @@ class AnyTrackClient(Tracking, Pushing, Reads):
         self._counters = Counters()
         logging = (LoggingObserver(),) if log else ()
         observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
+        self._observers = observer
         # Reads and deliveries use separate sessions: a session retries reads, but a lane retries
         # deliveries.
         self._session = anytrack_session(settings, transport=transport)
@@ -111,6 +121,7 @@ class AnyTrackClient(Tracking, Pushing, Reads):
             all_sinks,
             delivery,
             notify=observer.notify,
+            tick=observer.flush,
             from_start=from_start,
         )
         self._session.check = self._dispatcher.guard.check
@@ -184,14 +195,14 @@ class AnyTrackClient(Tracking, Pushing, Reads):
         """Return this client's counters and the depths of its outbox, for each destination."""
         self._dispatcher.guard.check()
         # The outbox may have destinations without a lane in this client: their state is None.
-        depths, states = await self.outbox.depths(), self._dispatcher.states()
+        depths, conditions = await self.outbox.depths(), self._dispatcher.conditions()
         weakened = {name: {**kinds} for name, kinds in self._counters.weakened.items()}
         return Stats(
             submitted=self._counters.submitted,
             contradicted=self._counters.contradicted,
             destinations={
                 name: DestinationStats(
-                    state=states.get(name),
+                    **conditions.get(name, {}),
                     weakened=weakened.get(name, {}),
                     **self._counters.for_destination(name),
                     **attrs.asdict(depth),
@@ -201,11 +212,28 @@ class AnyTrackClient(Tracking, Pushing, Reads):
             weakened=weakened.get(None, {}),
         )
 
+    @property
+    def limits(self) -> Mapping[str, SinkLimits]:
+        """Destination → the limits of its sink, for every destination."""
+        return self._dispatcher.limits
+
+    def preview(self, conversion: Conversion) -> Mapping[str, Preview]:
+        """Return destination → what it would be sent of *conversion*; nothing is sent.
+
+        A sink without a method ``preview`` is left out. The requests have the customer's data.
+        """
+        return {
+            sink.name: sink.preview(conversion)
+            for sink in self._dispatcher.sinks
+            if isinstance(sink, SupportsPreview)
+        }
+
     def resume(self, destination: str) -> None:
-        """Let the lane of *destination* continue at once if it is held, throttled or down.
+        """Let the lane of *destination* try again at once if it is held, throttled or down.
 
         A lane holds when its destination needs an operator, see `LaneHeld`. If the credentials were
-        rejected, replace them first, with `use_api_key` or the sink's own ``use_token``.
+        rejected, replace them with `use_token`, which resumes the lane too. `LaneResumed` tells
+        that the destination has accepted something; if it refuses again, `LaneHeld` comes again.
 
         Raises:
             ConfigurationError: the client has no such destination.
@@ -216,17 +244,59 @@ class AnyTrackClient(Tracking, Pushing, Reads):
         self._dispatcher.resume(destination)
 
     def use_api_key(self, api_key: str) -> None:
-        """Use *api_key* for AnyTrack from the next request on, and resume AnyTrack's lane.
+        """Use *api_key* for AnyTrack from the next request on: ``use_token("anytrack", api_key)``.
 
         Raises:
             ConfigurationError: *api_key* cannot be sent in a header.
             WrongEventLoopError: see `resume`.
         """
+        self.use_token(ANYTRACK, api_key)
+
+    def use_token(self, destination: str, token: str) -> None:
+        """Use *token* for *destination* from the next request on, without a restart.
+
+        A lane that is held sends one conversion at once, and the others if that is accepted. A late
+        refusal of the old token does not hold it again.
+
+        Args:
+            destination: a destination of this client. For ``"anytrack"``, reads use the token too.
+            token: AnyTrack's API key, Meta's access token, or HubSpot's access token; for a
+                `HubSpotSink` with ``oauth``, a refresh token. Never shown in a log or an error, no
+                more than the old one. What a sink of your own needs, see `SupportsToken`.
+
+        Raises:
+            ConfigurationError: the client has no such destination, its sink has no ``use_token``,
+                or *token* cannot be sent in a header; nothing has changed.
+            WrongEventLoopError: see `resume`.
+        """
         self._dispatcher.guard.check()
-        # This raises for an invalid key, so that neither of the two sessions changes.
-        self._session.authorize(api_key)
-        self._anytrack.use_token(api_key)
-        self.resume(ANYTRACK)
+        checked_names("use_token", [destination], self._dispatcher.destinations)
+        check_header_value("token", token)
+        sink = self._anytrack if destination == ANYTRACK else self._sinks[destination]
+        if not isinstance(sink, SupportsToken):
+            raise ConfigurationError(
+                f"use_token: {type(sink).__name__}, the sink of {destination}, cannot replace its "
+                "token: give it a method use_token(token), or restart with the new token"
+            )
+        sink.use_token(token)
+        if destination == ANYTRACK:
+            self._session.authorize(token)
+        self._dispatcher.replace_credentials(destination)
+
+    def limit_drain(self, seconds: float) -> None:
+        """Let closing take *seconds* at most instead of `DeliverySettings.drain`, this time.
+
+        For an application that is told to stop sooner, e.g. by a second Ctrl-C: call it before the
+        client closes, or while it does. With a durable outbox, nothing new is sent from then on;
+        requests in flight have *seconds* to end. 0 cuts them off, and they are sent again later.
+
+        Raises:
+            ConfigurationError: *seconds* is not a number of at least 0.
+            WrongEventLoopError: see `resume`.
+        """
+        self._dispatcher.guard.check()
+        check_non_negative("seconds", seconds)
+        self._dispatcher.limit_drain(seconds)
 
     async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
         """Send a destination's dead letters again: those of *event_ids*, or all.
@@ -243,82 +313,6 @@ class AnyTrackClient(Tracking, Pushing, Reads):
         # An idle lane sleeps until it is woken, or until its next poll.
         self._dispatcher.wake()
         return count
-
-    # Opening and closing
-
-    async def start(self) -> None:
-        """Open the client, without ``async with``; call `aclose` when you are done.
-
-        Any task may call it, and another one `aclose`, as start-up and shutdown hooks and fixtures
-        do. Deliveries go on when the task that called it has ended or was cancelled. Calling it
-        again changes nothing, and calls at the same time all return when the client is open. If it
-        raises, or is cancelled, nothing stays open. An event loop that ends before `aclose` ends
-        the deliveries: that is logged with their ids, and is a `ResourceWarning`.
-
-        Raises:
-            OutboxError: the outbox cannot be opened, or another client has this object open.
-            WrongEventLoopError: see the class.
-            ClosedError: `aclose` was called before the client was open.
-        """
-        await self._supervisor.start()
-
-    async def aclose(self) -> None:
-        """Deliver the remaining conversions within `DeliverySettings.drain` seconds, then close.
-
-        Any task may call it. Calling it again changes nothing, and calls at the same time all
-        return when the client is closed. If the calling task is cancelled meanwhile, the client is
-        closed nevertheless. In a forked child it does nothing: the client belongs to the parent.
-
-        Raises:
-            UndeliveredError: undelivered conversions are lost with an outbox in memory.
-            WrongEventLoopError: the client is open in another event loop.
-        """
-        await self._supervisor.stop()
-        # Reads may have opened connections although the client was never opened.
-        if not self._supervisor.is_open and not self._dispatcher.guard.is_inherited:
-            await self._close_session()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        was_open = self._supervisor.is_open
-        try:
-            await self.aclose()
-        except Exception:
-            if exc is None:
-                raise
-        finally:
-            if exc is not None and was_open and (undelivered := self._dispatcher.undelivered):
-                exc.add_note(str(undelivered))
-
-    @asynccontextmanager
-    async def _opened(self) -> AsyncGenerator[None]:
-        opened = False
-        try:
-            async with self._dispatcher:
-                opened = True
-                self._session.closed = self._closing = False
-                try:
-                    yield
-                finally:
-                    # Pushes end here, because the dispatcher closes the sinks. Reads still work
-                    # while it delivers the remaining conversions, for up to `drain` seconds.
-                    self._closing = True
-        finally:
-            if opened:
-                await self._close_session()
-
-    async def _close_session(self) -> None:
-        if not self._session.closed:
-            self._session.closed = True
-            await run_with_deadline("closing the connections to AnyTrack", self._session.aclose)
 
 
 def _settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -28,6 +29,8 @@ class DestinationStats:
 
     Attributes:
         state: the lane's state; None if this client has no open lane for the destination.
+        reason: why the lane is throttled, down or held; else empty.
+        paused_for: seconds for which the lane sends nothing for that reason.
         delivered: conversions delivered.
         retried: times a conversion went back to the outbox.
         dead_lettered: conversions that became dead letters.
@@ -42,6 +45,8 @@ class DestinationStats:
     """
 
     state: LaneState | None = None
+    reason: str = ""
+    paused_for: float = 0.0
     delivered: int = 0
     retried: int = 0
     dead_lettered: int = 0
@@ -82,7 +87,7 @@ class Counters:
         self.weakened: dict[str | None, dict[str, int]] = {}
         self._counts: dict[str, dict[str, int]] = {}
 
-    def for_destination(self, destination: str) -> Mapping[str, int]:
+    def for_destination(self, destination: str) -> Mapping[str, Any]:
         """Return the counters of *destination* that are not zero."""
         return self._counts.get(destination, {})
 

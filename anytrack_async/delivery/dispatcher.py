@@ -8,11 +8,9 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import compress
-from typing import Self
+from typing import Any, Self
 
-import anyio
 from anyio import AsyncContextManagerMixin, CancelScope
-from anyio.abc import TaskGroup
 
 from anytrack_async.delivery.admission import Admission
 from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
@@ -22,6 +20,7 @@ from anytrack_async.delivery.lane import Lane
 from anytrack_async.delivery.lifecycle import LoopGuard, reserved
 from anytrack_async.delivery.repeats import deliveries_of_firsts
 from anytrack_async.delivery.room import LaneCondition, Patience
+from anytrack_async.delivery.running import LaneRunner
 from anytrack_async.delivery.shutdown import Undelivered, close_all, warn_of_orphans
 from anytrack_async.destinations.sink import Sink, checked_names, unique_names
 from anytrack_async.errors import (
@@ -69,32 +68,39 @@ class Dispatcher(AsyncContextManagerMixin):
         settings: DeliverySettings,
         *,
         notify: Callable[[Event], None],
+        tick: Callable[[], None] = lambda: None,
         from_start: Sequence[str] = (),
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.outbox = outbox
         self.guard = LoopGuard()
         self.destinations = unique_names(sinks)
-        self._sinks = sinks
+        self.sinks = sinks
         self._settings = settings
         self._notify = notify
         self._from_start = checked_names("from_start", from_start, self.destinations)
         self._clock = clock
+        self.limits = {sink.name: sink.limits for sink in sinks}
         self._admission = Admission(
             outbox,
             settings,
-            limits={sink.name: sink.limits for sink in sinks},
+            limits=self.limits,
             notify=notify,
             condition=self._condition,
             on_dropped=self._drop,
             clock=clock or time.time,
         )
         self._open_deliveries = OpenDeliveries(outbox)
-        self._maintenance = Maintenance(outbox, settings, self._open_deliveries)
+        self._maintenance = Maintenance(outbox, settings, self._open_deliveries, tick)
         self.undelivered = Undelivered(outbox)
         self._lanes = Lanes(outbox)
-        self._tasks: TaskGroup | None = None
-        self._background: set[CancelScope] = set()
+        self._runner = LaneRunner(
+            self._lanes,
+            drain=settings.drain,
+            durable=outbox.durable,
+            maintenance=[self._maintenance.run, self._admission.run],
+            on_closing=self._admission.close,
+        )
 
     # Accepting
 
@@ -141,6 +147,33 @@ class Dispatcher(AsyncContextManagerMixin):
             raise OutboxError(
                 f"the outbox failed: {safe_description(exc)}; submitting again is safe"
             ) from None
+
+    async def accept(
+        self, conversions: Sequence[Conversion], to: Sequence[str] | None = None
+    ) -> Sequence[AppendResult]:
+        """Append *conversions* to the outbox; return which are new, without deliveries.
+
+        Raises:
+            InvalidDestinationError: a destination has no sink.
+            ClosedError: the client is not open; nothing was accepted.
+            QueueFullError: there was no room, see `submit`; nothing was accepted.
+            OutboxError: they could not be written; submitting them again is safe.
+        """
+        names = self.resolve_names(to)
+        try:
+            results = await self._admission.append(
+                conversions, None if to is None else names, Patience.WHILE_MOVING
+            )
+        except _SUBMIT_ERRORS:
+            raise
+        except Exception as exc:  # the outbox may be third-party code
+            raise OutboxError(
+                f"the outbox failed: {safe_description(exc)}; submitting again is safe"
+            ) from None
+        new = [*compress(conversions, (result is Appended.NEW for result in results))]
+        self._announce(new, [conversion.event_id for conversion in new], names)
+        self._tell_contradictions(results)
+        return results
 
     async def _with_repeats(
         self,
@@ -235,9 +268,21 @@ class Dispatcher(AsyncContextManagerMixin):
             if name in self._lanes:
                 self._lanes[name].resume()
 
+    def replace_credentials(self, destination: str) -> None:
+        """Record that the sink of *destination* has new credentials; see `Lane`."""
+        if destination in self._lanes:
+            self._lanes[destination].replace_credentials()
+
     def states(self) -> Mapping[str, LaneState]:
         """Return destination → state of its lane; empty while closed."""
         return {name: lane.state for name, lane in self._lanes.items()}
+
+    def conditions(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return destination → its lane's state, the reason and the seconds of its pause."""
+        return {
+            name: {"state": lane.state, "reason": lane.reason, "paused_for": lane.paused_for}
+            for name, lane in self._lanes.items()
+        }
 
     # Opening and closing
 
@@ -246,16 +291,18 @@ class Dispatcher(AsyncContextManagerMixin):
         with reserved(self.outbox, self._settings.retry.attempts), self.guard.bound():
             try:
                 await self._open()
-                async with self._running_lanes():
-                    yield self
+                try:
+                    async with self._runner.running():
+                        yield self
+                finally:
+                    await self._report_undelivered()
             except BaseException as exc:
                 if self.undelivered:
                     exc.add_note(str(self.undelivered))
                 raise
             finally:
-                await close_all(self._sinks, self.outbox)
+                await close_all(self.sinks, self.outbox)
                 self._lanes.clear()
-                self._tasks = None
         if self.undelivered.lost:
             raise self.undelivered.error()
 
@@ -263,29 +310,9 @@ class Dispatcher(AsyncContextManagerMixin):
         self.undelivered = Undelivered(self.outbox)
         await self.outbox.open(self.destinations, from_start=self._from_start)
         await warn_of_orphans(self.outbox, self.destinations)
-        self._lanes.update((sink.name, self._lane(sink)) for sink in self._sinks)
+        self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
         self._open_deliveries.loop = self.guard.loop
         self._admission.open()
-
-    @asynccontextmanager
-    async def _running_lanes(self) -> AsyncGenerator[None]:
-        failure: BaseException | None = None
-        # Shielded: cancelling the caller must not drop accepted conversions. The shield still ends,
-        # because closing gives it a deadline.
-        shield = CancelScope(shield=True)
-        try:
-            async with anyio.create_task_group() as self._tasks:
-                self._tasks.start_soon(self._run, shield)
-                try:
-                    yield
-                except (Exception, KeyboardInterrupt, SystemExit) as exc:
-                    failure = exc  # raised below, where no group wraps it
-                finally:
-                    self._close(shield)
-        finally:
-            await self.undelivered.report(self.destinations, self._open_deliveries, self._notify)
-        if failure is not None:
-            raise failure
 
     def _lane(self, sink: Sink) -> Lane:
         return Lane(
@@ -299,24 +326,15 @@ class Dispatcher(AsyncContextManagerMixin):
             clock=self._clock,
         )
 
-    async def _run(self, shield: CancelScope) -> None:
-        with shield:
-            async with anyio.create_task_group() as maintenance:
-                maintenance.start_soon(self._maintenance.run)
-                maintenance.start_soon(self._admission.run)
-                async with anyio.create_task_group() as lanes:
-                    for lane in self._lanes.values():
-                        lanes.start_soon(lane.run)
-                maintenance.cancel_scope.cancel()
+    async def _report_undelivered(self) -> None:
+        await self.undelivered.report(self.destinations, self._open_deliveries, self._notify)
 
-    def _close(self, shield: CancelScope) -> None:
-        self._admission.close()
-        for scope in self._background:
-            scope.cancel()
-        drain = self._settings.drain
-        for lane in self._lanes.values():
-            lane.close(drain)
-        shield.deadline = anyio.current_time() + drain
+    def limit_drain(self, seconds: float) -> None:
+        """Let closing deliver for *seconds* at most, also if it has begun.
+
+        A durable outbox keeps what waits: its lanes only finish the batches in flight.
+        """
+        self._runner.limit_drain(seconds)
 
     # Tasks beside the lanes
 
@@ -331,19 +349,7 @@ class Dispatcher(AsyncContextManagerMixin):
         Returns:
             The scope by which the caller can cancel it.
         """
-        scope = CancelScope()
-
-        async def run() -> None:
-            with scope:
-                await function()
-            self._background.discard(scope)
-
-        if self._tasks is None or not self._admission.is_open:
-            scope.cancel()
-            return scope
-        self._background.add(scope)
-        self._tasks.start_soon(run)
-        return scope
+        return self._runner.start_task(function)
 
 
 class Lanes(dict[str, Lane]):

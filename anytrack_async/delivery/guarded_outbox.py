@@ -143,17 +143,28 @@ class Maintenance:
     It runs beside the lanes while a dispatcher is open. Nothing of it is urgent, and nothing that
     fails stops a lane: it is tried again.
 
+    Args:
+        outbox: the outbox.
+        settings: the intervals, and how long ids are remembered.
+        open_deliveries: the deliveries of waiting callers.
+        tick: called in each round, every `DeliverySettings.prune_every` seconds or more often.
+
     Attributes:
         settled: entries settled since the outbox was pruned; from `PRUNE_AFTER` on, call
             `prune_soon`.
     """
 
     def __init__(
-        self, outbox: Outbox, settings: DeliverySettings, open_deliveries: OpenDeliveries
+        self,
+        outbox: Outbox,
+        settings: DeliverySettings,
+        open_deliveries: OpenDeliveries,
+        tick: Callable[[], None],
     ) -> None:
         self._outbox = outbox
         self._settings = settings
         self._open_deliveries = open_deliveries
+        self._tick = tick
         self.settled = 0
         self._prune_now: anyio.Event  # of the event loop in which it runs
 
@@ -174,6 +185,7 @@ class Maintenance:
             with anyio.move_on_after(self._settings.prune_every):
                 await self._prune_now.wait()
             self._prune_now, self.settled = anyio.Event(), 0
+            self._tick()
             try:
                 await self._outbox.prune(remember=self._settings.remember)
             except Exception as exc:

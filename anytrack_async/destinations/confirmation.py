@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from anytrack_async.events import LoggingObserver, Observer, UnusualConfirmation
+from anytrack_async.events import Observer, UnusualConfirmation
+from anytrack_async.observers import LoggingObserver
 from anytrack_async.transport.message import Response, parse_json
 
 _STATUSES_WITHOUT_BODY = frozenset({201, 202, 204, 205})

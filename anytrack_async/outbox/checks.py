@@ -6,6 +6,7 @@ errors of its own. These checks make the engines alike.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from anytrack_async.errors import InvalidArgumentError, OutboxError, QueueFullError, shown
@@ -26,8 +27,13 @@ def check_destination(name: object) -> str:
     return name
 
 
-def already_open_error(kind: str) -> OutboxError:
-    """Return the error of opening an outbox object that is open; nothing has changed."""
+def already_open_error(kind: str, opened_by: int) -> OutboxError:
+    """Return the error of opening an outbox object that the process *opened_by* has open."""
+    if opened_by != os.getpid():
+        return OutboxError(
+            f"this {kind} was opened before this process was forked, and the other process "
+            "delivers what is in it: create one in this process"
+        )
     return OutboxError(
         f"this {kind} is open already: a client needs an outbox object of its own, so create one "
         "for each client, or close this one first"
@@ -49,6 +55,20 @@ def check_event_ids(event_ids: Iterable[str]) -> list[str]:
         problem = "must be a list of texts without unpaired surrogates"
         raise InvalidArgumentError("event_ids", problem) from None
     return checked
+
+
+def check_checkpoint(name: object, value: object) -> tuple[str, bytes | None]:
+    """Return the name and the value of a checkpoint; None as the value deletes it.
+
+    Raises:
+        InvalidArgumentError: *name* is not text, or has half of a surrogate pair, or *value* is not
+            bytes.
+    """
+    if not isinstance(name, str) or not encodable(name):
+        raise InvalidArgumentError("name", "must be a text without unpaired surrogates")
+    if value is not None and not isinstance(value, bytes):
+        raise InvalidArgumentError("value", "must be bytes, or None to delete the checkpoint")
+    return name, value
 
 
 def check_number(argument: str, value: object) -> int:

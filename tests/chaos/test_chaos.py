@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from anytrack_async import AnyTrackClient
-from anytrack_async.delivery.shutdown import Undelivered
+from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.sandbox import in_thread
 from tests.chaos import ATTACKS, Attack, __main__, cancel, full, network, power
@@ -78,10 +78,10 @@ async def test_an_audit_finds_what_outbox_or_service_do_not_have(tmp_path: Path)
 async def test_a_client_that_drops_conversions_silently_loses_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def report_nothing(*_: object) -> None:
+    async def report_nothing(_: Dispatcher) -> None:
         """Close as if everything were delivered."""
 
-    monkeypatch.setattr(Undelivered, "report", report_nothing)
+    monkeypatch.setattr(Dispatcher, "_report_undelivered", report_nothing)
     trial = Trial("cancel", 1, tmp_path, seconds=10, max_rounds=8)
 
     await cancel.attack(trial)

@@ -12,7 +12,8 @@ import pytest
 from anytrack_async.delivery.room import Patience
 from anytrack_async.destinations.sink import NeedsOperator
 from anytrack_async.errors import QueueFullError
-from anytrack_async.events import BackPressure, BackPressureEnded, Dropped, LoggingObserver
+from anytrack_async.events import BackPressure, BackPressureEnded, Dropped
+from anytrack_async.observers import LoggingObserver
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.settings.delivery import DeliverySettings

@@ -40,11 +40,13 @@ class FailedConversion:
         failure: the latest failure.
         lease_id: the lease it is in; 0 for none.
         failed_at: when it was settled as failed: the date, unix seconds.
+        settled_at: the same on the outbox's clock.
     """
 
     failure: FailedEntry
     lease_id: int = 0
     failed_at: float = 0.0
+    settled_at: float = 0.0
 
 
 @attrs.define(kw_only=True)
@@ -79,6 +81,8 @@ class DestinationProgress:
         claimed: number of conversions up to the cursor that are neither delivered nor dead.
         dead: number of dead letters.
         exceptions: position → the failed conversion.
+        discarded: position → the last failure of a discarded dead letter, in the order in which
+            they were discarded.
         released: spans without a lease.
         leases: lease id → the lease.
     """
@@ -91,6 +95,7 @@ class DestinationProgress:
         self.claimed = 0
         self.dead = 0
         self.exceptions: dict[int, FailedConversion] = {}
+        self.discarded: dict[int, FailedEntry] = {}
         self.released: list[Span] = []
         self.leases: dict[int, Lease] = {}
         # A heap of (due, position) with each retry that is not leased.
@@ -136,19 +141,23 @@ class DestinationProgress:
 
     # Ending
 
-    def settle(self, lease_id: int, failed: Sequence[FailedEntry], now: float) -> Sequence[int]:
+    def settle(
+        self, lease_id: int, failed: Sequence[FailedEntry], now: float, date: float
+    ) -> Sequence[int]:
         """End a lease; return the positions of its retries, which are exceptions no longer."""
         lease = self.leases.pop(lease_id)
         self.claimed -= lease.size
         for seq in lease.retries:
             del self.exceptions[seq]
         for failure in failed:
-            self.add_exception(failure, now)
+            self.add_exception(failure, now, date)
         return lease.retries
 
-    def add_exception(self, failure: FailedEntry, now: float) -> None:
-        """Add a retry, or a dead letter if *failure* is not due again."""
-        self.exceptions[failure.seq] = FailedConversion(failure=failure, failed_at=now)
+    def add_exception(self, failure: FailedEntry, now: float, date: float) -> None:
+        """Add a retry, or a dead letter if *failure* is not due again; *date* is now by date."""
+        self.exceptions[failure.seq] = FailedConversion(
+            failure=failure, failed_at=date, settled_at=now
+        )
         if failure.due is None:
             self.dead += 1
         else:
@@ -174,9 +183,17 @@ class DestinationProgress:
         if not self.is_dead(seq):
             return False
         self.dead -= 1
-        failure = attrs.evolve(self.exceptions[seq].failure, due=now, attempts=0)
-        self.add_exception(failure, now)
+        exception = self.exceptions[seq]
+        failure = attrs.evolve(exception.failure, due=now, attempts=0)
+        self.add_exception(failure, now, exception.failed_at)
         return True
+
+    def discard(self, seq: int, limit: int) -> None:
+        """Give up the dead letter at *seq*; keep up to *limit* failures of discarded ones."""
+        self.dead -= 1
+        self.discarded[seq] = self.exceptions.pop(seq).failure
+        while len(self.discarded) > limit:
+            del self.discarded[next(iter(self.discarded))]
 
     def set_aside(self, log: MemoryLog, name: str, last: int, now: float) -> None:
         """Make retries of the waiting conversions up to position *last* that are not leased.
@@ -196,7 +213,7 @@ class DestinationProgress:
     def _set_aside(self, seqs: Sequence[int], attempts: int, due: float, now: float) -> None:
         for seq in seqs:
             failure = FailedEntry(seq=seq, attempts=attempts, error="", due=due)
-            self.add_exception(failure, now)
+            self.add_exception(failure, now, now)
 
     # Reading
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,12 +13,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
 
-from anytrack_async.errors import DamagedOutboxError, OutboxError
+from anytrack_async.errors import DamagedOutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
-from anytrack_async.outbox.base import AppendResult, Claim, DeadLetter, Depth, FailedEntry
+from anytrack_async.outbox.base import AppendResult, Claim, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
     already_open_error,
+    check_checkpoint,
     check_destination,
     check_event_ids,
     check_number,
@@ -29,9 +31,10 @@ from anytrack_async.outbox.sqlite import claim as claims
 from anytrack_async.outbox.sqlite import leases, reports, retention
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
-from anytrack_async.outbox.sqlite.files import Reserve
+from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
+from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 from anytrack_async.outbox.sqlite.verify import Verification, verify
 
@@ -47,7 +50,7 @@ _SHIELDED_FOR = 1.0
 _REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
 
-class SQLiteOutbox:
+class SQLiteOutbox(SQLiteDeadLetters):
     """Keeps conversions in one file: accepted conversions survive ``kill -9`` and power loss.
 
     Several processes of one machine may share the file; it must not be on a network file system.
@@ -127,7 +130,7 @@ class SQLiteOutbox:
 
     def _check_closed(self) -> None:
         if self._is_opening or (self._thread is not None and self._thread.in_this_process):
-            raise already_open_error(f"SQLiteOutbox on {self._path}")
+            raise already_open_error(f"SQLiteOutbox on {self._path}", os.getpid())
 
     # Opening and closing
 
@@ -150,7 +153,7 @@ class SQLiteOutbox:
             self._is_opening = False
 
     async def _start_thread(self) -> None:
-        opening = partial(_open, self._path, self._opening, self._owner_id)
+        opening = partial(open_file, self._path, self._opening, self._owner_id)
         thread = OwnerThread(opening, leases.close)
         await thread.start()
         self._thread = thread
@@ -179,7 +182,7 @@ class SQLiteOutbox:
             except sqlite3.Error as exc:
                 if not may_need_reserve(exc):
                     raise
-                return await thread.run(_with_reserve(work), *args, **kwargs)
+                return await thread.run(with_reserve(work), *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
@@ -252,7 +255,7 @@ class SQLiteOutbox:
         self, destination: str, limit: int, lease: float, *, needs_reserve: bool = False
     ) -> Claim:
         thread = self._open_thread()
-        claim = _with_reserve(claims.claim) if needs_reserve else claims.claim
+        claim = with_reserve(claims.claim) if needs_reserve else claims.claim
         job = thread.submit(claim, destination, limit, lease, self._max_attempts)
         try:
             # Shielded, because the caller would never learn of its lease; but not for ever, because
@@ -308,35 +311,22 @@ class SQLiteOutbox:
         """Return destination → its depth."""
         return await self._run(reports.depths)
 
-    async def dead_letters(
-        self, destination: str | None = None, *, after: int = 0, limit: int = 100
-    ) -> Sequence[DeadLetter]:
-        """Return dead letters with a `seq` above *after*; see `Outbox.dead_letters`."""
-        page: list[DeadLetter] = []
-        after, limit = check_number("after", after), check_number("limit", limit)
-        if destination is not None:
-            check_destination(destination)
-        while len(page) < limit:  # an unreadable one leaves a gap, which the next ones fill
-            stored = await self._run(reports.dead_letters, destination, after, limit - len(page))
-            if not stored:
-                break
-            page += await reports.decode_dead_letters(stored, self._cache)
-            after = stored[-1].seq
-        return page
-
-    async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
-        """Make dead letters due now with 0 attempts; return how many."""
-        check_destination(destination)
-        if event_ids is not None:
-            return await self._run(reports.replay, destination, check_event_ids(event_ids))
-        return await self._run_steps(reports.replay_all, destination)
-
     async def verify(self) -> Verification:
         """Check the whole file: its integrity, and that each conversion is accounted for.
 
         It reads every record, about a minute for a million; the outbox cannot be used meanwhile.
         """
         return await self._run(verify)
+
+    # Checkpoints
+
+    async def checkpoint(self, name: str) -> bytes | None:
+        """Return the value last saved as *name*; see `KeepsCheckpoints`."""
+        return await self._run(reports.checkpoint_value, check_checkpoint(name, None)[0])
+
+    async def save_checkpoint(self, name: str, value: bytes | None) -> None:
+        """Save *value* as *name*, on the disk when this returns; None deletes it."""
+        await self._run(reports.save_checkpoint, *check_checkpoint(name, value))
 
     # Retention
 
@@ -360,41 +350,3 @@ def _connect_thread(db: Database, may_wait: Callable[[], bool]) -> int:
     """Let the file ask the thread whether to wait for locks; return the id of the owner."""
     db.may_wait = may_wait
     return db.owner.id
-
-
-def _with_reserve(
-    work: Callable[Concatenate[Database, _P], _T],
-) -> Callable[Concatenate[Database, _P], _T]:
-    """Return *work* with the space of the reserve, which may have been freed before."""
-
-    # In one job, because between two jobs an append could take the space for the reserve again.
-    def work_with_reserve(db: Database, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        if db.reserve.release():
-            _log.error(
-                "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
-                "there is space"
-            )
-        return work(db, *args, **kwargs)
-
-    return work_with_reserve
-
-
-def _open(path: Path, opening: Callable[[], Database], previous_owner: int) -> Database:
-    try:
-        return _open_once(opening, previous_owner)
-    except OutboxError as exc:
-        is_full = isinstance(exc.__cause__, Exception) and may_need_reserve(exc.__cause__)
-        if not is_full:
-            raise
-        Reserve(path.absolute()).release()
-        return _open_once(opening, previous_owner)
-
-
-def _open_once(opening: Callable[[], Database], previous_owner: int) -> Database:
-    db = opening()
-    try:
-        leases.register_owner(db, previous_owner)
-    except (sqlite3.Error, OSError) as exc:
-        db.close()
-        raise db.outbox_error(exc) from exc
-    return db

@@ -1,10 +1,15 @@
-"""Rules about pruning payloads and ids."""
+"""Rules about pruning payloads and ids, and about checkpoints, which stay."""
 
 # ruff: noqa: D102, S101
 
 from __future__ import annotations
 
-from anytrack_async.outbox.base import Appended, Outbox
+from typing import Any
+
+import pytest
+
+from anytrack_async.errors import InvalidArgumentError
+from anytrack_async.outbox.base import Appended, KeepsCheckpoints, Outbox
 from anytrack_async.testing.outbox_rules.base import (
     CAPACITY,
     HOUR,
@@ -14,6 +19,7 @@ from anytrack_async.testing.outbox_rules.base import (
     dead_letter,
     deliver,
     failures,
+    reopen,
     sales,
 )
 
@@ -137,3 +143,43 @@ class RetentionRules(Rules):
             assert list(await outbox.append(sales(*numbers))) == [NEW] * CAPACITY
             assert await deliver(outbox, "alpha", "beta") == numbers * 2
         assert list(await outbox.append(sales(*numbers))) == [REPEAT] * CAPACITY
+
+
+class CheckpointRules(Rules):
+    """Tests of `KeepsCheckpoints`; skipped for an outbox without that part."""
+
+    @pytest.fixture
+    def checkpoints(self, outbox: Outbox) -> KeepsCheckpoints:
+        """The open outbox."""
+        if not isinstance(outbox, KeepsCheckpoints):
+            pytest.skip("this outbox keeps no checkpoints")
+        return outbox
+
+    async def test_the_last_value_of_a_checkpoint_is_kept(
+        self, outbox: Outbox, checkpoints: KeepsCheckpoints
+    ) -> None:
+        assert await checkpoints.checkpoint("import") is None
+        for value in (b"page 1", b"", b"page 3\0\xff"):
+            await checkpoints.save_checkpoint("import", value)
+            assert await checkpoints.checkpoint("import") == value
+
+        await outbox.prune(remember=0)
+        await reopen(outbox, ["gamma"])
+        assert await checkpoints.checkpoint("import") == b"page 3\0\xff"
+        assert await checkpoints.checkpoint("Import") is None
+
+    async def test_a_checkpoint_can_be_deleted(self, checkpoints: KeepsCheckpoints) -> None:
+        for name in ("first", "second"):
+            await checkpoints.save_checkpoint(name, name.encode())
+        for _ in range(2):
+            await checkpoints.save_checkpoint("first", None)
+
+        assert await checkpoints.checkpoint("first") is None
+        assert await checkpoints.checkpoint("second") == b"second"
+
+    @pytest.mark.parametrize(("name", "value"), [(7, b""), ("\ud800", b""), ("import", "page 1")])
+    async def test_a_checkpoint_has_a_text_as_name_and_bytes_as_value(
+        self, checkpoints: KeepsCheckpoints, name: Any, value: Any
+    ) -> None:
+        with pytest.raises(InvalidArgumentError):
+            await checkpoints.save_checkpoint(name, value)

@@ -221,6 +221,7 @@ async def test_a_filesystem_without_write_ahead_log_is_refused(path, monkeypatch
 async def test_the_write_ahead_log_shrinks_after_it_has_grown(path, monkeypatch):
     limit = 200_000
     monkeypatch.setattr(database, "_WAL_BYTES", limit)
+    monkeypatch.setattr(database, "_MAX_WAL_BYTES", limit)
     wal = path.with_name("outbox.db-wal")
     outbox = SQLiteOutbox(path)
     await outbox.open(["alpha"])

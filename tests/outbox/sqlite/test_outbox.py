@@ -57,7 +57,7 @@ async def test_pruning_lets_other_processes_write_between_its_steps(
 
 
 async def test_replaying_all_runs_in_steps(outbox, monkeypatch, statements):
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.reports.ROWS_PER_STEP", 4)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letters.SEARCHED_PER_STEP", 4)
     await outbox.append(sales(*range(10)))
     claim = await outbox.claim("alpha", 10, LEASE)
     await outbox.settle(
@@ -253,3 +253,13 @@ async def test_an_outbox_can_be_used_in_several_event_loops(path):
 
     assert set(await outbox.reports(["sale:2"])) == {"sale:2"}
     await outbox.aclose()
+
+
+async def test_a_checkpoint_survives_the_process(outbox, path):
+    await outbox.save_checkpoint("import", b"page 3")
+    await outbox.aclose()
+
+    reopened = SQLiteOutbox(path)
+    await reopened.open([])
+    assert await reopened.checkpoint("import") == b"page 3"
+    await reopened.aclose()

@@ -1,4 +1,4 @@
-"""Files of format version 1: opened in place, nothing lost, and never taken for a contradiction."""
+"""Files of earlier formats: opened in place, nothing lost, never taken for a contradiction."""
 
 import asyncio
 import sqlite3
@@ -17,7 +17,7 @@ from anytrack_async.testing.outbox_contract import LEASE
 
 pytestmark = pytest.mark.asyncio
 
-DUMP = Path(__file__).parents[2] / "data" / "outbox" / "format_1.sql"
+DUMPS = Path(__file__).parents[2] / "data" / "outbox"
 HOUR = 3600.0
 
 PRUNED = Conversion.sale(event_id="pruned", revenue="49.90")
@@ -25,11 +25,15 @@ WAITING = Conversion.sale(event_id="waiting", revenue="19.90", currency="EUR")
 DEAD = Conversion.lead(event_id="dead", revenue=5)
 
 
+def create(path, version):
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript((DUMPS / f"format_{version}.sql").read_text())
+    return path
+
+
 @pytest.fixture
 def old_file(path):
-    with closing(sqlite3.connect(path)) as old:
-        old.executescript(DUMP.read_text())
-    return path
+    return create(path, 1)
 
 
 async def opened(path, clock):
@@ -163,9 +167,10 @@ async def test_leases_and_retries_continue(old_file, clock):
     await outbox.aclose()
 
 
-async def test_the_file_has_the_tables_of_a_new_one(old_file, tmp_path, clock):
+@pytest.mark.parametrize("version", [1, 2])
+async def test_the_file_has_the_tables_of_a_new_one(path, version, tmp_path, clock):
     schemas = []
-    for file in (old_file, tmp_path / "new.db"):
+    for file in (create(path, version), tmp_path / "new.db"):
         await (await opened(file, clock)).aclose()
         tables = rows(file, "SELECT type, name FROM sqlite_master WHERE sql IS NOT NULL")
         columns = {
@@ -176,3 +181,22 @@ async def test_the_file_has_the_tables_of_a_new_one(old_file, tmp_path, clock):
         schemas.append((sorted(tables), columns))
 
     assert schemas[0] == schemas[1]
+
+
+async def test_nothing_in_a_file_of_version_2_is_lost(path, clock):
+    clock.now = 1_767_323_200.0  # the retry and the released conversion are due
+    outbox = await opened(create(path, 2), clock)
+    assert await outbox.checkpoint("import") is None
+
+    retry, *others = (await outbox.claim("alpha", 9, LEASE)).entries
+    claim = await outbox.claim("beta", 9, LEASE)
+    (letter,) = await outbox.dead_letters()
+
+    assert (retry.conversion.event_id, retry.attempts) == ("retried", 1)
+    ids = [(entry.conversion.event_id, entry.attempts) for entry in others]
+    assert ids == [("released", 1), ("waiting", 0)]
+    assert claim.entries.event_ids == ["only-beta", "retried", "released", "waiting"]
+    assert (letter.conversion.event_id, letter.error) == ("dead", "no thanks")
+    assert await amounts(outbox, PRUNED) == ("sale 49.90 USD", "sale 99 USD")
+    assert (await outbox.verify()).is_intact
+    await outbox.aclose()

@@ -1,0 +1,267 @@
+"""Observers: notifying several at once, and `LoggingObserver`, which writes the log.
+
+A thousand conversions that are rejected for one reason are a thousand events and two lines of log:
+the first at once, the others as a number. So a log stays readable when it is needed most.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from inspect import iscoroutinefunction
+
+import attrs
+
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.events import (
+    MAX_IDS,
+    BackPressureEnded,
+    DeadLettered,
+    Dropped,
+    Event,
+    Observer,
+    Weakened,
+    abbreviated,
+    logger,
+)
+
+__all__ = ["LoggingObserver"]
+
+
+# Several observers
+
+
+_MAX_FAILURES = 100
+"""Kinds of failures of observers that are told apart; further kinds are not logged."""
+
+
+class Observers:
+    """Several observers as one; if one fails, the others are still notified.
+
+    A failure is logged once for each observer and type of exception, with its traceback; the
+    observer is notified of later events nevertheless.
+
+    Raises:
+        ConfigurationError: one of them has no `notify`, or an ``async`` one, which would never be
+            awaited.
+    """
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+        self._failures: dict[tuple[int, type[Exception]], int] = {}
+        for observer in self._observers:
+            notify = getattr(observer, "notify", None)
+            if not callable(notify) or iscoroutinefunction(notify):
+                kind = type(observer).__name__
+                raise ConfigurationError(f"observer {kind} needs a notify(event) that is not async")
+
+    def notify(self, event: Event) -> None:
+        """Notify every observer of *event*."""
+        for observer in self._observers:
+            try:
+                observer.notify(event)
+            except Exception as exc:
+                self._add_failure(observer, exc, event)
+
+    def flush(self, *, closing: bool = False) -> None:
+        """Let the log report the counts that are due; all of them when the client is *closing*."""
+        for observer in self._observers:
+            if isinstance(observer, LoggingObserver):
+                with suppress(Exception):  # the application's log handlers may fail
+                    observer.flush(closing=closing)
+        if closing:
+            self._log_counts()
+
+    def _add_failure(self, observer: Observer, exc: Exception, event: Event) -> None:
+        key = (id(observer), type(exc))
+        if key in self._failures or len(self._failures) < _MAX_FAILURES:
+            self._failures[key] = self._failures.get(key, 0) + 1
+            if self._failures[key] == 1:
+                _log_failure(observer, exc, event)
+
+    def _log_counts(self) -> None:
+        names = {id(observer): type(observer).__name__ for observer in self._observers}
+        failures, self._failures = self._failures, {}
+        for (key, kind), count in failures.items():
+            if count > 1:
+                with suppress(Exception):
+                    template = "observer %s failed %d times with %s since the client was opened"
+                    logger.error(template, names[key], count, kind.__name__)
+
+
+class _MessageHiddenError(Exception):
+    """Replaces an exception in the log: its text may quote a customer, its traceback does not."""
+
+
+def _log_failure(observer: Observer, exc: Exception, event: Event) -> None:
+    kind = type(exc).__name__
+    hidden = _MessageHiddenError(f"{kind}; its message may contain a customer's data")
+    with suppress(Exception):  # the application's log handlers may fail too
+        logger.error(
+            "observer %s failed with %s on %s; delivery goes on; further failures of this kind are "
+            "only counted",
+            type(observer).__name__,
+            kind,
+            type(event).__name__,
+            exc_info=(type(hidden), hidden, exc.__traceback__),
+        )
+
+
+# The log
+
+
+_LOGGED_EVERY = 60.0
+"""Seconds between two lines about conversions that failed for the same reason."""
+
+_MAX_REASONS = 100
+"""Reasons that are counted separately; further ones are counted as other reasons."""
+
+
+@attrs.define
+class _Tally:
+    """Conversions that failed for the same reason since the last line about them.
+
+    Attributes:
+        since: when that line was written, seconds of the clock.
+        reason: the reason as the first of them has it.
+        count: how many there are.
+        event_ids: the event ids of the first.
+    """
+
+    since: float
+    reason: str
+    count: int = 0
+    event_ids: list[str] = attrs.field(factory=list)
+
+    def add(self, event_ids: Sequence[str]) -> None:
+        """Count *event_ids*."""
+        self.count += len(event_ids)
+        self.event_ids += event_ids[: MAX_IDS - len(self.event_ids)]
+
+
+@attrs.frozen
+class _Kind:
+    """The properties that the conversions in one tally share.
+
+    Attributes:
+        event: the class of their events.
+        destination: the destination that did not get them.
+        code: the destination's error code.
+        reason: the reason without its numbers; None for all reasons that have no tally.
+    """
+
+    event: type[DeadLettered] | type[Dropped]
+    destination: str
+    code: str | None = None
+    reason: str | None = None
+
+
+class LoggingObserver:
+    """Logs every event to the logger ``anytrack_async``; on by default.
+
+    Of `Weakened` it logs the first for each destination and kind. Of `DeadLettered` and `Dropped`
+    it logs the first for each destination, error code and reason at once. Those that follow are
+    counted, with one line a minute; closing the client writes the last line. Reasons that differ
+    only in numbers and ids are the same: "given up after 8 attempts and 1.2 h: status 503" and
+    "… and 1.3 h: status 503".
+
+    Args:
+        clock: returns seconds, and must not go back.
+    """
+
+    # 1,000 conversions that Meta rejects within ten seconds, then no more:
+    #
+    #    0 s   meta: sale:1 is now a dead letter: [2804003] the event is too old
+    #   60 s   meta: 999 more dead letters in 60 s, e.g. sale:2: [2804003] the event is too old
+    #  120 s   nothing was counted: the tally is removed
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._weakened: set[tuple[str | None, str]] = set()
+        self._tallies: dict[_Kind, _Tally] = {}
+        self._next_flush = 0.0
+
+    def notify(self, event: Event, /) -> None:
+        """Log *event* at its level, or count it."""
+        if self._tallies:
+            self.flush()
+        if isinstance(event, DeadLettered):
+            self._count(event, event.code, [event.event_id])
+            return
+        if isinstance(event, Dropped):
+            self._count(event, None, event.event_ids)
+            return
+        if isinstance(event, BackPressureEnded):
+            self._log_drops(event.destination)
+        elif isinstance(event, Weakened):
+            kind = (event.destination, event.reason)
+            if kind in self._weakened:
+                return
+            self._weakened.add(kind)
+        _log(event)
+
+    def flush(self, *, closing: bool = False) -> None:
+        """Write a line for each count that is a minute old; when *closing*, for every count."""
+        now = self._clock()
+        if now < self._next_flush and not closing:
+            return
+        for kind, tally in [*self._tallies.items()]:
+            if closing or now - tally.since >= _LOGGED_EVERY:
+                _log_tally(kind, tally, now)
+                del self._tallies[kind]
+                if tally.count and not closing:
+                    self._tallies[kind] = _Tally(now, tally.reason)
+        oldest = min((tally.since for tally in self._tallies.values()), default=now)
+        self._next_flush = oldest + _LOGGED_EVERY
+
+    def _count(
+        self, event: DeadLettered | Dropped, code: str | None, event_ids: Sequence[str]
+    ) -> None:
+        kind = _Kind(type(event), event.destination, code, _without_numbers(event.reason))
+        if kind not in self._tallies and len(self._tallies) >= _MAX_REASONS:
+            kind = _Kind(type(event), event.destination)
+        tally = self._tallies.get(kind)
+        if tally is None:
+            self._tallies[kind] = _Tally(self._clock(), event.reason)
+            _log(event)
+        else:
+            tally.add(event_ids)
+
+    def _log_drops(self, destination: str) -> None:
+        for kind in [*self._tallies]:
+            if kind.event is Dropped and kind.destination == destination:
+                _log_tally(kind, self._tallies.pop(kind), self._clock())
+
+
+def _log(event: Event) -> None:
+    # Most events are DEBUG, one per batch: a line that is logged nowhere is not built.
+    if logger.isEnabledFor(event.level):
+        template, *arguments = event.log_line()
+        logger.log(event.level, template, *arguments)
+
+
+def _log_tally(kind: _Kind, tally: _Tally, now: float) -> None:
+    if not tally.count:
+        return
+    reason = "other reasons" if kind.reason is None else tally.reason
+    if kind.event is Dropped:
+        ids = abbreviated(tally.event_ids, tally.count)
+        template = "%s: dropped %d undelivered conversions: %s: %s"
+        logger.log(Dropped.level, template, kind.destination, tally.count, reason, ids)
+        return
+    template = "%s: %d more dead letters in %.0f s, e.g. %s: %s"
+    arguments = (tally.count, now - tally.since, tally.event_ids[0], reason)
+    logger.log(DeadLettered.level, template, kind.destination, *arguments)
+
+
+# Numbers that vary from one conversion to the next: with a decimal point, of more than three
+# digits, or in an id. "status 503" and "status 400" are different reasons; so are the codes 190 and
+# 102.
+_VARYING = re.compile(r"\d+[.:]\d[\d.:]*|[\w@+-]*\d{4,}[\w@+-]*|\w*(?:\d[^\W\d]|[^\W\d]\d)\w*")
+
+
+def _without_numbers(reason: str) -> str:
+    """Return *reason* with ``#`` for each number or id that varies between conversions."""
+    return _VARYING.sub("#", reason)

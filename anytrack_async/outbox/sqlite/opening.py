@@ -1,0 +1,69 @@
+"""Opening an outbox file, and working with it while the disk is full."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from anytrack_async.errors import OutboxError
+from anytrack_async.outbox.sqlite import leases
+from anytrack_async.outbox.sqlite.database import Database, may_need_reserve
+from anytrack_async.outbox.sqlite.files import Reserve
+
+_log = logging.getLogger("anytrack_async")
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def with_reserve(
+    work: Callable[Concatenate[Database, _P], _T],
+) -> Callable[Concatenate[Database, _P], _T]:
+    """Return *work* with the space of the reserve, which may have been freed before."""
+
+    # In one job, because between two jobs an append could take the space for the reserve again.
+    def work_with_reserve(db: Database, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        if db.use_reserve():
+            _log.error(
+                "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
+                "there is space"
+            )
+        else:
+            db.checkpoint(at_once=True)  # the log may take the space that another process freed
+        return work(db, *args, **kwargs)
+
+    return work_with_reserve
+
+
+def open_file(path: Path, opening: Callable[[], Database], previous_owner: int) -> Database:
+    """Open the file *path* with *opening*, if the disk is full with the space of the reserve.
+
+    Args:
+        path: the file.
+        opening: opens it.
+        previous_owner: see `leases.register_owner`.
+
+    Raises:
+        OutboxError: see `Database.open`.
+    """
+    try:
+        return _open_once(opening, previous_owner)
+    except OutboxError as exc:
+        is_full = isinstance(exc.__cause__, Exception) and may_need_reserve(exc.__cause__)
+        if not is_full:
+            raise
+        Reserve(path.absolute()).release()
+        return _open_once(opening, previous_owner)
+
+
+def _open_once(opening: Callable[[], Database], previous_owner: int) -> Database:
+    db = opening()
+    try:
+        leases.register_owner(db, previous_owner)
+    except (sqlite3.Error, OSError) as exc:
+        db.close()
+        raise db.outbox_error(exc) from exc
+    return db
