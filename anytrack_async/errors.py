@@ -316,8 +316,8 @@ class DeadLetterError(DeliveryError):
     def __init__(self, event_id: str, outcome: Outcome) -> None:
         super().__init__(
             f"conversion {event_id!r} was rejected by {outcome.destination}: {outcome.error}; "
-            "it is kept in the dead letters: replay it when the cause is fixed, or submit a "
-            "corrected conversion with a new event_id"
+            "it is kept in the dead letters: replay it when the cause is fixed, or correct it with "
+            "client.edit"
         )
         self.event_id = event_id
         self.outcome = outcome

@@ -17,6 +17,7 @@ from anytrack_async.client.config import (
     outbox_from_env,
     sinks_from_env,
 )
+from anytrack_async.client.dead_letters import DeadLetters
 from anytrack_async.client.opening import Opening
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
@@ -46,7 +47,7 @@ from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Opening, Tracking, Pushing, Reads):
+class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
     """Tracks conversions and reads them back.
 
     Use one client for the whole application: ``async with AnyTrackClient(…) as client``, or `start`
@@ -186,11 +187,6 @@ class AnyTrackClient(Opening, Tracking, Pushing, Reads):
     def __repr__(self) -> str:
         return f"<AnyTrackClient: {', '.join(self._dispatcher.destinations)}>"
 
-    @property
-    def outbox(self) -> Outbox:
-        """Where accepted conversions wait and dead letters are kept."""
-        return self._dispatcher.outbox
-
     async def stats(self) -> Stats:
         """Return this client's counters and the depths of its outbox, for each destination."""
         self._dispatcher.guard.check()
@@ -297,22 +293,6 @@ class AnyTrackClient(Opening, Tracking, Pushing, Reads):
         self._dispatcher.guard.check()
         check_non_negative("seconds", seconds)
         self._dispatcher.limit_drain(seconds)
-
-    async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
-        """Send a destination's dead letters again: those of *event_ids*, or all.
-
-        Returns:
-            The number of conversions that will be sent again.
-
-        Raises:
-            ConfigurationError: *event_ids* is a single string.
-        """
-        ids = None if event_ids is None else as_tuple("event_ids", event_ids)
-        self._dispatcher.guard.check()
-        count = await self.outbox.replay(destination, ids)
-        # An idle lane sleeps until it is woken, or until its next poll.
-        self._dispatcher.wake()
-        return count
 
 
 def _settings(

@@ -91,7 +91,9 @@ class Dispatcher(AsyncContextManagerMixin):
             clock=clock or time.time,
         )
         self._open_deliveries = OpenDeliveries(outbox)
-        self._maintenance = Maintenance(outbox, settings, self._open_deliveries, tick)
+        self._maintenance = Maintenance(
+            outbox, settings, self._open_deliveries, notify=notify, tick=tick
+        )
         self.undelivered = Undelivered(outbox)
         self._lanes = Lanes(outbox)
         self._runner = LaneRunner(

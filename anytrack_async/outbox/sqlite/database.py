@@ -12,26 +12,22 @@ from functools import cache
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
-from anytrack_async.codec.storage import decode
-from anytrack_async.errors import DamagedOutboxError, DecodeError, OutboxError, SchemaVersionError
-from anytrack_async.models.contradiction import summary
-from anytrack_async.outbox.sqlite import queries
+from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.files import (
-    APPLICATION_ID,
     SUFFIXES,
     Reserve,
     check_private,
     make_private,
 )
 from anytrack_async.outbox.sqlite.owners import Owner
+from anytrack_async.outbox.sqlite.upgrade import create_or_upgrade, format_version
 
 _log = logging.getLogger("anytrack_async")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_APPLICATION_ID = int.from_bytes(APPLICATION_ID, "big")
 _CACHE_KIB = 32_768  # pages that SQLite keeps in memory
 
 _BUSY_STEP = 0.25
@@ -121,13 +117,12 @@ class Database:
                 cached_statements=256,
             )
             try:
-                _format_version(sql)  # raises before anything is changed in another program's file
+                format_version(sql)  # raises before anything is changed in another program's file
                 _use_wal(sql, busy_timeout)
-                sql.create_function(queries.SUMMARY_OF, 2, _summary_of, deterministic=True)
                 database = cls(path, sql, clock=clock, busy_timeout=busy_timeout)
                 check_private(path)
                 with database.transaction(synced=True):
-                    _create_or_upgrade(sql)
+                    create_or_upgrade(sql, database.owner)
                     clock.start(sql)
                 sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
             except BaseException:
@@ -343,61 +338,6 @@ def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
     # lock, so that nothing is committed meanwhile.
     sql.execute("PRAGMA wal_autocheckpoint = 0")
     sql.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
-
-
-def _format_version(sql: sqlite3.Connection) -> int:
-    """Return the format version of an outbox, 0 for an empty file.
-
-    Raises:
-        OutboxError: the file is a database of another program.
-        SchemaVersionError: a later release wrote it.
-    """
-    (application_id,) = sql.execute("PRAGMA application_id").fetchone()
-    version: int = sql.execute("PRAGMA user_version").fetchone()[0]
-    is_outbox = application_id == _APPLICATION_ID
-    if is_outbox and version > queries.FORMAT_VERSION:
-        raise SchemaVersionError(
-            f"the outbox file has format version {version}, written by a later release; this "
-            f"release reads up to version {queries.FORMAT_VERSION}: upgrade anytrack_async"
-        )
-    if not is_outbox:
-        (tables,) = sql.execute(queries.COUNT_TABLES).fetchone()
-        if version or tables:
-            raise OutboxError(
-                "the file is an SQLite database but not an outbox: choose another path"
-            )
-    return version
-
-
-def _create_or_upgrade(sql: sqlite3.Connection) -> None:
-    """Create the tables of an empty file, or bring those of an earlier release up to date.
-
-    Another process may have done it since the file was opened.
-    """
-    version = _format_version(sql)
-    if version == queries.FORMAT_VERSION:
-        return
-    if version:
-        for old_version in range(version, queries.FORMAT_VERSION):
-            _run_script(sql, queries.UPGRADES[old_version])
-    else:
-        _run_script(sql, queries.TABLES)
-        sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    sql.execute(f"PRAGMA user_version = {queries.FORMAT_VERSION}")
-
-
-def _run_script(sql: sqlite3.Connection, script: str) -> None:
-    # Not `executescript`, which would commit the transaction.
-    for statement in script.split(";"):
-        sql.execute(statement)
-
-
-def _summary_of(payload: bytes | None, digest: bytes) -> str | None:
-    """Return the summary of a stored conversion; None if its payload was dropped or is damaged."""
-    try:
-        return None if payload is None else summary(decode(payload, digest))
-    except DecodeError:
-        return None
 
 
 # Errors
