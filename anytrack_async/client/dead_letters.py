@@ -157,6 +157,7 @@ class DeadLetters:
         """
         if (conversion is None) is not bool(changes):
             raise TypeError("edit() needs either a conversion or the fields to change")
+        self._dispatcher.guard.check()
         if conversion is None:
             conversion = await self._changed(event_id, changes)
         if conversion.event_id != event_id:
@@ -168,7 +169,6 @@ class DeadLetters:
         return destinations
 
     async def _changed(self, event_id: str, changes: dict[str, Any]) -> Conversion:
-        self._dispatcher.guard.check()
         letters = await self.outbox.dead_letters(event_ids=[event_id], limit=1)
         if not letters:
             raise await self._not_dead_error(event_id)

@@ -46,6 +46,10 @@ async def replace_key(client: AnyTrackClient) -> None:
     client.use_api_key("another")
 
 
+async def limit_drain(client: AnyTrackClient) -> None:
+    client.limit_drain(1)
+
+
 async def resume(client: AnyTrackClient) -> None:
     client.resume("anytrack")
 
@@ -60,9 +64,14 @@ CALLS: dict[str, Call] = {
     "get_conversions": lambda client: client.get_conversions(),
     "get_daily_report": lambda client: client.get_daily_report(),
     "stats": lambda client: client.stats(),
+    "dead_letters": lambda client: anext(client.dead_letters()),
     "replay": lambda client: client.replay("meta"),
+    "discard": lambda client: client.discard("meta", ["sale:1001"]),
+    "edit": lambda client: client.edit("sale:1001", SALE),
+    "edit_fields": lambda client: client.edit("sale:1001", revenue=1),
     "start": lambda client: client.start(),
     "use_api_key": replace_key,
+    "limit_drain": limit_drain,
     "resume": resume,
 }
 
