@@ -19,7 +19,6 @@ from anytrack_async.cli.track import track
 app = typer.Typer(
     cls=ErrorReporter,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

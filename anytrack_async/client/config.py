@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from math import ceil, isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anytrack_async.destinations.registry import ANYTRACK, destinations
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 
 OUTBOX_VARIABLE = "ANYTRACK_OUTBOX"
 """The environment variable with the path of the outbox file."""
+
+MEMORY = ":memory:"
+"""Instead of a path: an outbox in memory, as sqlite3 calls it."""
 
 KEYS_VARIABLE = "ANYTRACK_OUTBOX_KEYS"
 """The environment variable with the keys that encrypt the outbox file, separated by commas."""
@@ -87,7 +89,9 @@ def keys_from_env(environ: Mapping[str, str] | None = None) -> KeyRing | None:
 def make_outbox(
     outbox: Outbox | str | os.PathLike[str] | None, keys: KeyRing | None = None
 ) -> Outbox:
-    """Return *outbox* itself, a SQLite outbox for a path, or an outbox in memory for None.
+    """Return *outbox* itself, a SQLite outbox for a path, or an outbox in memory.
+
+    None and ``":memory:"`` mean memory; ``~`` at the start of a path is the user's home.
 
     Args:
         outbox: an outbox, a path or None.
@@ -98,11 +102,13 @@ def make_outbox(
     """
     if outbox is None:
         return MemoryOutbox()
+    if outbox == MEMORY:
+        return MemoryOutbox()
     if isinstance(outbox, str | os.PathLike):
         # Imported here, so that a client with its outbox in memory never loads sqlite3.
         from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
-        return SQLiteOutbox(Path(outbox), keys=keys)
+        return SQLiteOutbox(outbox, keys=keys)
     # `Outbox` is a protocol without a runtime check: look for one of its methods.
     if not hasattr(outbox, "claim"):
         kind = type(outbox).__name__

@@ -32,6 +32,7 @@ from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
 from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
 from anytrack_async.outbox.sqlite.decryption import decrypted_entries
+from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
@@ -76,6 +77,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
 
     Args:
         path: the file; created if missing, readable for its owner only. Its folder must exist.
+            ``~`` at its start is the user's home.
         capacity: how many conversions may wait for each destination.
         keys: encrypt what is written, and decrypt what is read; needs ``[encryption]``. Event ids,
             summaries (type, amount, currency), error codes and times are not encrypted.
@@ -96,7 +98,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
         clock: Callable[[], float] | None = None,
         busy_timeout: float = 30.0,
     ) -> None:
-        self._path = Path(path)
+        self._path = file_path(path)
         self._capacity = capacity
         self._keys = None if keys is None else check_key_ring(keys)
         self._clock = FileClock(clock)
@@ -348,9 +350,8 @@ class SQLiteOutbox(SQLiteDeadLetters):
     async def rekey(self) -> int:
         """Encrypt everything in the file with the first key; return how many rows changed.
 
-        The other keys can be removed from all programs afterwards, unless `key_usage` still counts
-        rows of theirs: damaged ones, or those of a program that still has another first key.
-        Others may use the file meanwhile. Interrupted, it can be done again.
+        Other keys can be removed afterwards, unless `key_usage` still counts rows of theirs: those
+        that are damaged, or of a program that has another first key. It can be repeated.
 
         Raises:
             ConfigurationError: the outbox has no keys.
