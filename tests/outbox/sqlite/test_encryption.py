@@ -1,5 +1,6 @@
 """Encrypted outbox files: nothing personal is in them, keys are replaced, nothing is given up."""
 
+import os
 import sqlite3
 from contextlib import closing
 
@@ -420,3 +421,19 @@ async def test_key_usage_without_keys_counts_what_is_not_encrypted(outbox):
     await outbox.append(personal(1, 2))
 
     assert await outbox.key_usage() == {"": 2}
+
+
+async def test_a_forked_child_encrypts_with_a_data_key_of_its_own(path, monkeypatch):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(1))
+        parent = outbox._thread
+        with monkeypatch.context() as child:
+            child.setattr(os, "getpid", lambda: -1)
+            await outbox.open(["alpha"])
+            await outbox.append(personal(2))
+            claim = await outbox.claim("alpha", 9, LEASE)
+            await outbox.aclose()
+        await parent.stop()
+
+    assert orders(claim) == [1, 2]
+    assert len(rows(path, "SELECT DISTINCT substr(payload, 1, 21) FROM log")) == 2
