@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, time, tzinfo
+from datetime import UTC, date, datetime, time, tzinfo
 from typing import Final
 
 from anytrack_async.backfilling.settings import to_zone
@@ -22,7 +22,7 @@ _DAY_AND_NAME = re.compile(r"(\d{1,2})\.?\s+([A-Za-z]{3})[a-z]*\.?,?\s+(\d{4})(?
 _CLOCK = re.compile(
     r"(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?(?:\s*([AaPp])\.?[Mm]\.?)?(?:\s*(\S+))?"
 )
-_MONTHS: Final = (
+_MONTHS: Final = [
     "jan",
     "feb",
     "mar",
@@ -35,7 +35,7 @@ _MONTHS: Final = (
     "oct",
     "nov",
     "dec",
-)
+]
 
 _UNCLEAR = (
     "has a day and a month that can be read in both orders: state the order, day_first=True "
@@ -96,9 +96,7 @@ def _moment(year: int, month: int, day: int, clock: str | None) -> datetime | No
     if parsed is None:
         return None
     try:
-        return datetime(
-            year, month, day, parsed.hour, parsed.minute, parsed.second, 0, parsed.tzinfo
-        )
+        return datetime.combine(date(year, month, day), parsed)
     except ValueError:
         return None
 

@@ -299,10 +299,9 @@ def matching(pattern: str, columns: Iterable[str]) -> list[str]:
 
 # map.toml
 
+_FUNCTIONS = ("finish", "prepare", "record")
 _LISTED = frozenset(
-    field.name
-    for field in attrs.fields(FileMapping)
-    if field.name not in ("finish", "prepare", "record")
+    field.name for field in attrs.fields(FileMapping) if field.name not in _FUNCTIONS
 )
 
 

@@ -47,12 +47,12 @@ PRESET = FileMapping(
     notes=(
         "The file has no header line, so it is not recognised: `--preset binom`.",
         (
-            "It has neither times nor a currency: state the time of all rows, `timestamp=…`, and "
-            "`--currency`."
+            "It has neither times nor a currency: state the time of all rows, "
+            "`timestamp=…`, and `--currency`."
         ),
         (
-            "It has no order id: the event id is made from the whole line, so that a second run sends "
-            "nothing twice."
+            "It has no order id: the event id is made from the whole line, so that a second "
+            "run sends nothing twice."
         ),
     ),
 )

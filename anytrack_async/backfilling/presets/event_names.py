@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final
 
 from anytrack_async.errors import InvalidConversionError
@@ -20,11 +21,11 @@ _TYPES: Final = {
 def type_of(name: str) -> ConversionType | None:
     """Return the type that a word in *name* states; None if none does.
 
-    ``Purchase`` and ``Offline sale`` are sales, ``GenerateLead`` is a lead, ``CompleteRegistration``
-    and ``Sign-up`` are sign-ups.
+    ``Purchase`` and ``Offline sale`` are sales, ``GenerateLead`` is a lead,
+    ``CompleteRegistration`` and ``Sign-up`` are sign-ups.
     """
     words = [word.lower() for word in _NAME_WORDS.findall(name)]
-    pairs = [first + second for first, second in zip(words, words[1:], strict=False)]
+    pairs = [first + second for first, second in pairwise(words)]
     types = (_TYPES[word] for word in (*words, *pairs) if word in _TYPES)
     kind = next(types, None)
     return ConversionType(kind) if kind else None

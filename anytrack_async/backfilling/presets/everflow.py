@@ -41,10 +41,13 @@ CONVERSIONS = FileMapping(
     timezone="UTC",
     decimal=".",
     notes=(
-        "`sub1` is the click id, as AnyTrack's links for Everflow have it; `transaction_id` is Everflow's own and goes into the custom data.",
         (
-            "`--amount` chooses `sale_amount`, `revenue` or `payout`; by default the sale amount, and "
-            "the revenue where there is none."
+            "`sub1` is the click id, as AnyTrack's links for Everflow have it; "
+            "`transaction_id` is Everflow's own and goes into the custom data."
+        ),
+        (
+            "`--amount` chooses `sale_amount`, `revenue` or `payout`; by default the sale "
+            "amount, and the revenue where there is none."
         ),
     ),
 )

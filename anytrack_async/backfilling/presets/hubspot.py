@@ -82,16 +82,17 @@ DEALS = FileMapping(
     prepare=_with_contacts,
     notes=(
         (
-            "`--won` names other stages than Closed Won, by label or internal id: `Closed Won`, "
-            "`closedwon` and `Closed Won (Sales Pipeline)` are the same."
+            "`--won` names other stages than Closed Won, by label or internal id: `Closed "
+            "Won`, `closedwon` and `Closed Won (Sales Pipeline)` are the same."
         ),
         (
-            "Close dates are in the portal's zone, which the file does not state: `--timezone`. Without "
-            "a column `Currency`, state `--currency`."
+            "Close dates are in the portal's zone, which the file does not state: "
+            "`--timezone`. Without a column `Currency`, state `--currency`."
         ),
         (
-            "The file names contacts, but has no e-mail addresses. With `contacts=…`, the path of the "
-            "export of contacts, the first of the `Associated Contact IDs` is the customer."
+            "The file names contacts, but has no e-mail addresses. With `contacts=…`, the "
+            "path of the export of contacts, the first of the `Associated Contact IDs` is "
+            "the customer."
         ),
     ),
 )

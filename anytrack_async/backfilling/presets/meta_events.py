@@ -103,20 +103,20 @@ EVENTS = FileMapping(
     finish=_add_parameters,
     notes=(
         (
-            "`event_time` is ISO 8601 or unix seconds. Times in ISO 8601 without a zone need "
-            "`--timezone`."
+            "`event_time` is ISO 8601 or unix seconds. Times in ISO 8601 without a zone "
+            "need `--timezone`."
         ),
         (
-            "`Purchase` is a sale, `Lead` a lead, `CompleteRegistration` a sign-up; another name is a "
-            "custom event of that name."
+            "`Purchase` is a sale, `Lead` a lead, `CompleteRegistration` a sign-up; another "
+            "name is a custom event of that name."
         ),
         (
-            "The event id is `event_id` where the file has one, because Meta finds repeats by it; else "
-            "it is made from `order_id`."
+            "The event id is `event_id` where the file has one, because Meta finds repeats "
+            "by it; else it is made from `order_id`."
         ),
         (
-            "Columns with the same name are several values of one customer. SHA-256 hashes are sent as "
-            "they are."
+            "Columns with the same name are several values of one customer. SHA-256 hashes "
+            "are sent as they are."
         ),
         "`contents` is JSON; its products become line items.",
     ),

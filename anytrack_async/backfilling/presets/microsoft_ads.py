@@ -30,10 +30,11 @@ PRESET = FileMapping(
     decimal=".",
     finish=add_type,
     notes=(
-        "A line `Parameters:TimeZone=…` above the header is the zone of times that state none.",
+        ("A line `Parameters:TimeZone=…` above the header is the zone of times that state none."),
         (
-            "The type is that of a word in `Conversion Name`: purchase, sale and order are sales; lead "
-            "and sign-up are theirs; another name is a custom event of that name."
+            "The type is that of a word in `Conversion Name`: purchase, sale and order are "
+            "sales; lead and sign-up are theirs; another name is a custom event of that "
+            "name."
         ),
         "E-mail addresses and phone numbers are SHA-256 hashes.",
     ),

@@ -7,10 +7,12 @@ There is a mapping for each language. English accounts write 05/06/2026 in both 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from anytrack_async.backfilling.compiled import REFUND_EVENT
 from anytrack_async.backfilling.mapping import FileMapping, Finish, RowRule
+
+_Names: TypeAlias = Mapping[str, str | tuple[str, ...]]
 
 ZONES: Final = {
     "PST": "-08:00",
@@ -68,7 +70,7 @@ _REFUNDS: Final = (
     *("Reembolso", "Reembolso de pago", "Reembolso de pagamento", "Terugbetaling"),
 )
 
-_ENGLISH: Final = {
+_ENGLISH: Final[_Names] = {
     "date": "Date",
     "time": "Time",
     "zone": ("TimeZone", "Time Zone"),
@@ -97,7 +99,7 @@ _ENGLISH: Final = {
     "note": ("Note", "Subject"),
     "impact": "Balance Impact",
 }
-_GERMAN: Final = {
+_GERMAN: Final[_Names] = {
     "date": "Datum",
     "time": "Uhrzeit",
     "zone": "Zeitzone",
@@ -123,7 +125,7 @@ _GERMAN: Final = {
     "note": ("Hinweis", "Betreff"),
     "impact": "Auswirkung auf Guthaben",
 }
-_FRENCH: Final = {
+_FRENCH: Final[_Names] = {
     "date": "Date",
     "time": "Heure",
     "zone": "Fuseau horaire",
@@ -149,7 +151,7 @@ _FRENCH: Final = {
     "note": ("Remarque", "Objet"),
     "impact": "Impact sur le solde",
 }
-_ITALIAN: Final = {
+_ITALIAN: Final[_Names] = {
     "date": "Data",
     "time": ("Ora", "Orario"),
     "zone": "Fuso orario",
@@ -175,7 +177,7 @@ _ITALIAN: Final = {
     "note": ("Messaggio", "Oggetto"),
     "impact": "Impatto sul saldo",
 }
-_SPANISH: Final = {
+_SPANISH: Final[_Names] = {
     "date": "Fecha",
     "time": "Hora",
     "zone": "Zona horaria",
@@ -236,7 +238,7 @@ def _refund_id(id_columns: tuple[str, ...]) -> Finish:
 
 def _in_language(
     language: str,
-    names: Mapping[str, str | tuple[str, ...]],
+    names: _Names,
     *,
     decimal: str,
     day_first: bool | None,

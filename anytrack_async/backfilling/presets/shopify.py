@@ -50,8 +50,8 @@ ORDERS = FileMapping(
     decimal=".",
     notes=(
         (
-            "An order has a row for each line item; consecutive rows with the same `Name` are one "
-            "conversion."
+            "An order has a row for each line item; consecutive rows with the same `Name` "
+            "are one conversion."
         ),
         "Zip codes and phone numbers lose the apostrophe before them.",
     ),

@@ -46,10 +46,10 @@ PAYMENTS = FileMapping(
     decimal=".",
     notes=(
         (
-            "`--only-first` leaves out renewals: later payments of the same `Customer ID` or e-mail "
-            "address."
+            "`--only-first` leaves out renewals: later payments of the same `Customer ID` "
+            "or e-mail address."
         ),
-        "A partly refunded payment is still `Paid`; `--amount net` subtracts `Amount Refunded`.",
+        ("A partly refunded payment is still `Paid`; `--amount net` subtracts `Amount Refunded`."),
     ),
 )
 

@@ -38,8 +38,8 @@ PRESET = FileMapping(
             "`timestamp=…`."
         ),
         (
-            "A `Conversion type` that names neither a sale nor a lead nor a sign-up is a custom event "
-            "of that name."
+            "A `Conversion type` that names neither a sale nor a lead nor a sign-up is a "
+            "custom event of that name."
         ),
     ),
 )

@@ -40,6 +40,6 @@ PRESET = FileMapping(
     decimal=".",
     notes=(
         "Times are in the account's zone, which the file does not state: `--timezone`.",
-        "`--amount` chooses; by default the sale amount, and the revenue where there is none.",
+        ("`--amount` chooses; by default the sale amount, and the revenue where there is none."),
     ),
 )

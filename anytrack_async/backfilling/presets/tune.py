@@ -42,13 +42,16 @@ REPORT = FileMapping(
     formats=("iso", "written"),
     decimal=".",
     notes=(
-        "`Partner Sub ID 1` is the click id; `Transaction ID` is TUNE's own and goes into the custom data.",
-        "A transaction may have several conversions, so `Tune Event ID` is the order id.",
         (
-            "Times are in the network's zone, which the file does not state: `--timezone`. Without a "
-            "column `Currency`, state `--currency`."
+            "`Partner Sub ID 1` is the click id; `Transaction ID` is TUNE's own and goes "
+            "into the custom data."
         ),
-        "`--amount` chooses; by default the sale amount, and the revenue where there is none.",
+        ("A transaction may have several conversions, so `Tune Event ID` is the order id."),
+        (
+            "Times are in the network's zone, which the file does not state: `--timezone`. "
+            "Without a column `Currency`, state `--currency`."
+        ),
+        ("`--amount` chooses; by default the sale amount, and the revenue where there is none."),
     ),
 )
 

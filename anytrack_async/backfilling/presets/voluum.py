@@ -45,13 +45,14 @@ PRESET = FileMapping(
     decimal=".",
     notes=(
         (
-            "The file has no header line, so it is not recognised: `--preset voluum`. The columns are "
-            "click id, payout, type (`et`), transaction id (`txid`) and, if you have it, the time."
+            "The file has no header line, so it is not recognised: `--preset voluum`. The "
+            "columns are click id, payout, type (`et`), transaction id (`txid`) and, if you "
+            "have it, the time."
         ),
         "The transaction id is the order id.",
         (
-            "Without times, state the time of all rows: `timestamp=…`. The file has no currency: "
-            "`--currency`."
+            "Without times, state the time of all rows: `timestamp=…`. The file has no "
+            "currency: `--currency`."
         ),
         "A negative payout is a correction, and counts as a refund.",
     ),

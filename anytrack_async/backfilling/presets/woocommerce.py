@@ -89,7 +89,7 @@ SUITE = FileMapping(
     finish=_add_items,
     notes=(
         "Times are in the shop's zone, which the file does not state: `--timezone`.",
-        "Line items are read from `line_items`, `line_item_1`, …, or from a row for each item.",
+        ("Line items are read from `line_items`, `line_item_1`, …, or from a row for each item."),
         "`customer_id` is not used: it is 0 for every guest.",
     ),
 )
