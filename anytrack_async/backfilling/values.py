@@ -56,7 +56,9 @@ def amount_parser(decimal: str | None) -> Callable[[Any], Decimal]:
         try:
             # Without a sign, "1.234" is refused below; "12.50" and "1234.5678" are clear.
             if decimal != "," and (decimal or value[-4:-3] != "."):
-                return Decimal(value)
+                amount = Decimal(value)
+                if amount.is_finite():  # "NaN" and "Infinity" are not
+                    return amount
         except InvalidOperation:
             pass
         return _from_text(value, decimal)

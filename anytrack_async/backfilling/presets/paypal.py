@@ -295,8 +295,8 @@ PRESETS = (
         day_first=None,
         notes=(
             (
-                "The same file in German, French, Italian and Spanish is recognised, too; amounts and "
-                "dates there are in the form of the language."
+                "The same file in German, French, Italian and Spanish is recognised, too; "
+                "amounts and dates there are in the form of the language."
             ),
             (
                 "English accounts write 05/06/2026 in both orders: such dates are rejected unless "
@@ -307,8 +307,8 @@ PRESETS = (
                 f"{', '.join(ZONES)}. Others have several meanings, and their rows are rejected."
             ),
             (
-                "A refund has the id of its own `Transaction ID`, because an order may be refunded in "
-                "parts."
+                "A refund has the id of its own `Transaction ID`, because an order may be "
+                "refunded in parts."
             ),
         ),
     ),
