@@ -21,7 +21,12 @@ from anytrack_async.outbox.sqlite.files import (
     make_private,
 )
 from anytrack_async.outbox.sqlite.owners import Owner
-from anytrack_async.outbox.sqlite.upgrade import create_or_upgrade, format_version
+from anytrack_async.outbox.sqlite.upgrade import (
+    allow_shrinking,
+    create_or_upgrade,
+    format_version,
+    vacuum,
+)
 
 if TYPE_CHECKING:
     from anytrack_async.outbox.sqlite.encryption import RowCipher
@@ -129,6 +134,7 @@ class Database:
                 with database.transaction(synced=True):
                     create_or_upgrade(sql, database.owner)
                     clock.start(sql)
+                allow_shrinking(sql, path)
                 sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
             except BaseException:
                 sql.close()
@@ -253,7 +259,7 @@ class Database:
             try:
                 (busy, *_) = self.sql.execute(statement).fetchone()
             except sqlite3.Error as exc:  # nothing is lost: all is still in the log
-                self._lacks_space = may_need_reserve(exc)
+                self._lacks_space = needs_reserve(exc, self.reserve)
                 if not (uses_reserve and self._lacks_space and self.use_reserve()):
                     break
             else:
@@ -263,6 +269,13 @@ class Database:
         self._next_checkpoint = now + _CHECKPOINT_SHARE * (now - started)
         self._next_forced_checkpoint = now if is_done else self._next_checkpoint
         return is_done
+
+    def vacuum(self) -> tuple[int, int]:
+        """Write the file anew, without unused pages; return its size in bytes before and after."""
+        size = os.stat(self._path).st_size  # noqa: PTH116 - as in `transaction`
+        vacuum(self.sql)
+        self.checkpoint(at_once=True)
+        return size, os.stat(self._path).st_size  # noqa: PTH116
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -357,7 +370,8 @@ _ADVICE = {
     sqlite3.SQLITE_FULL: DISK_FULL,
     sqlite3.SQLITE_BUSY: "another process kept it locked for too long",
     sqlite3.SQLITE_READONLY: "it is not writable: check its permissions and those of its folder",
-    sqlite3.SQLITE_IOERR: "the disk failed; nothing of this step was written",
+    sqlite3.SQLITE_IOERR: "the disk failed, see the log of the system, or it is full; nothing of "
+    "this step was written",
 }
 
 
@@ -367,9 +381,16 @@ def _error_code(error: Exception) -> int:
 
 
 def may_need_reserve(error: Exception) -> bool:
-    """Return whether *error* may be due to a full disk."""
+    """Return whether *error* may be due to a full disk; see `needs_reserve`."""
     # Enlarging the index of the write-ahead log fails as an input/output error.
     return _error_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def needs_reserve(error: Exception, reserve: Reserve) -> bool:
+    """Return whether *error* is due to a full disk; for some errors the file system is asked."""
+    if _error_code(error) == sqlite3.SQLITE_IOERR:
+        return reserve.disk_is_full()
+    return _error_code(error) == sqlite3.SQLITE_FULL
 
 
 def outbox_error(error: sqlite3.Error | OSError, path: Path) -> OutboxError:
