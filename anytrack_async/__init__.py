@@ -46,7 +46,9 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.backfilling.run import backfill as backfill
     from anytrack_async.backfilling.settings import BackfillSettings as BackfillSettings
     from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
+    from anytrack_async.client.dead_letters import DeadLetterSelection as DeadLetterSelection
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
+    from anytrack_async.codec.encryption import KeyRing as KeyRing
     from anytrack_async.delivery.delivery import Delivery as Delivery
     from anytrack_async.delivery.flow import LaneState as LaneState
     from anytrack_async.destinations.anytrack.api.reports import AffiliateMetric as AffiliateMetric
@@ -98,6 +100,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Report as Report,
         Status as Status,
     )
+    from anytrack_async.models.plain import to_records as to_records
     from anytrack_async.models.validators import Amount as Amount
     from anytrack_async.observers import LoggingObserver as LoggingObserver
     from anytrack_async.outbox.base import (
@@ -144,7 +147,9 @@ else:
         "anytrack_async.backfilling.run": "backfill",
         "anytrack_async.backfilling.settings": "BackfillSettings",
         "anytrack_async.client.client": "AnyTrackClient",
+        "anytrack_async.client.dead_letters": "DeadLetterSelection",
         "anytrack_async.client.stats": "DestinationStats Stats",
+        "anytrack_async.codec.encryption": "KeyRing",
         "anytrack_async.delivery.flow": "LaneState",
         "anytrack_async.delivery.delivery": "Delivery",
         "anytrack_async.destinations.anytrack.api.reports": "AffiliateMetric",
@@ -158,6 +163,7 @@ else:
         "anytrack_async.models.identifiers": "new_event_id",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
         "anytrack_async.models.meta": "MetaFields",
+        "anytrack_async.models.plain": "to_records",
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
             "AppendResult Appended Claim Depth Entries Entry FailedEntry KeepsCheckpoints Outbox"

@@ -23,8 +23,10 @@
     │   ├── DeadLetterError            a destination rejected the conversion for good
     │   ├── UndeliveredError           the client closed before everything was delivered
     │   └── ClosedError                the client is not open
+    │       └── WrongEventLoopError    it is open in another event loop or process
     └── OutboxError                    the outbox cannot read or write
         ├── DamagedOutboxError         the outbox file is damaged
+        ├── MissingKeyError            the outbox file needs a key that the program does not have
         └── SchemaVersionError         the outbox was written by a later release
 
 Messages and attributes never contain a token or a customer's data. Every error can be pickled.
@@ -60,6 +62,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidConversionError",
     "InvalidDestinationError",
+    "MissingKeyError",
     "NotFoundError",
     "OutboxError",
     "QueueFullError",
@@ -73,6 +76,7 @@ __all__ = [
     "UndeliveredError",
     "UnknownFormatError",
     "UnsendableError",
+    "WrongEventLoopError",
 ]
 
 
@@ -314,8 +318,8 @@ class DeadLetterError(DeliveryError):
     def __init__(self, event_id: str, outcome: Outcome) -> None:
         super().__init__(
             f"conversion {event_id!r} was rejected by {outcome.destination}: {outcome.error}; "
-            "it is kept in the dead letters: replay it when the cause is fixed, or submit a "
-            "corrected conversion with a new event_id"
+            "it is kept in the dead letters: replay it when the cause is fixed, or correct it with "
+            "client.edit"
         )
         self.event_id = event_id
         self.outcome = outcome
@@ -340,7 +344,15 @@ class UndeliveredError(DeliveryError):
 
 
 class ClosedError(DeliveryError):
-    """The client is not open: use it inside its ``async with`` block."""
+    """The client is not open: use it in its ``async with`` block, or after ``start``."""
+
+
+class WrongEventLoopError(ClosedError, RuntimeError):
+    """The client is not open here, but in another event loop, or in the process that was forked.
+
+    Also raised by opening a client without asyncio, e.g. in trio. The message says what to do. It
+    is a `RuntimeError` too, as asyncio's own errors about event loops are.
+    """
 
 
 class OutboxError(AnyTrackError):
@@ -349,6 +361,21 @@ class OutboxError(AnyTrackError):
 
 class DamagedOutboxError(OutboxError):
     """The outbox file is damaged; ``anytrack outbox verify`` says where."""
+
+
+class MissingKeyError(OutboxError):
+    """The outbox file is encrypted with a key that the program does not have; nothing is lost.
+
+    Attributes:
+        key_ids: ids of the missing keys, which `anytrack outbox new-key` puts in front of them.
+    """
+
+    def __init__(self, message: str, key_ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.key_ids = tuple(key_ids)
+
+    def __reduce__(self) -> tuple[type, tuple[str, Sequence[str]]]:
+        return type(self), (str(self), self.key_ids)
 
 
 class SchemaVersionError(OutboxError):

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from anytrack_async.cli.help import show_values
 from anytrack_async.errors import AnyTrackError, ConfigurationError, InvalidArgumentError
 from anytrack_async.models.outcome import Outcome, Status
 
@@ -60,6 +61,11 @@ def write_json(data: object) -> None:
     """Write *data* to standard output as UTF-8 JSON, whatever the terminal's encoding."""
     # As bytes: characters missing from the terminal's encoding would become question marks.
     typer.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2))
+
+
+def write_json_line(data: object) -> None:
+    """Write *data* to standard output as one line of JSON in UTF-8."""
+    typer.echo(orjson.dumps(data))
 
 
 def make_table(*columns: str) -> Table:
@@ -128,6 +134,10 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for i
 
 class ErrorReporter(TyperGroup):
     """Runs a command and turns its exception into a message and an exit code."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        show_values(self)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; write its error as one line and exit with the matching code."""

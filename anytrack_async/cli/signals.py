@@ -79,15 +79,14 @@ class _Stopper:
     @contextmanager
     def work(self) -> Iterator[None]:
         """Let a signal end the block, but not the closing of the client after it."""
+        # A signal that came too late to end the opening has cancelled the scope around this one.
         self.scope = anyio.CancelScope()
-        if self.signal is not None:
-            self.scope.cancel()
         with self.scope:
             yield
 
     async def watch(self, *, task_status: TaskStatus[None]) -> None:
         """Handle two signals."""
-        if sys.platform == "win32":  # Ctrl-C raises KeyboardInterrupt there
+        if sys.platform == "win32":  # pragma: no cover - Ctrl-C raises KeyboardInterrupt there
             task_status.started()
             return
         with anyio.open_signal_receiver(*_SECONDS_TO_LEAVE) as signals:

@@ -20,10 +20,15 @@ from anytrack_async.cli.output import (
     write_error,
     write_json,
 )
+from anytrack_async.cli.selection import set_fields
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.client.config import OUTBOX_VARIABLE, outbox_from_env, sinks_from_env
-from anytrack_async.codec.plain import to_conversion
+from anytrack_async.client.config import (
+    MEMORY,
+    OUTBOX_VARIABLE,
+    outbox_from_env,
+    sinks_from_env,
+)
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.registry import ANYTRACK
@@ -32,7 +37,9 @@ from anytrack_async.events import Contradicted, Event, LaneHeld, Weakened
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.outcome import Report, Status
+from anytrack_async.models.plain import to_conversion
 from anytrack_async.observers import LoggingObserver
+from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.settings.delivery import DeliverySettings
 
 _DRAIN = 3.0  # seconds; a shell command should end quickly
@@ -86,7 +93,6 @@ _FIELDS = (
     *("conversion_type", "order_id", "revenue", "currency", "click_id", "event_name"),
     *("event_id", "timestamp"),
 )
-_MAPPINGS = ("customer", "custom_data", "sub_ids")
 
 
 @attrs.frozen(kw_only=True)
@@ -114,10 +120,15 @@ class TrackResult:
         outcomes, event_id = self.report.outcomes, self.report.event_id
         dead = [name for name, outcome in outcomes.items() if outcome.status is Status.DEAD]
         if dead and self.report.final:
-            repeat = f"anytrack outbox replay {dead[0]}" if self.outbox else "track it again"
+            rejected = f"{event_id} was rejected by {', '.join(dead)}"
+            if not self.outbox:
+                return (
+                    f"{rejected}: correct it, or fix the destination's configuration, then track "
+                    "it again"
+                )
             return (
-                f"{event_id} was rejected by {', '.join(dead)}: correct it under a new event id, "
-                f"or fix the destination's configuration, then {repeat}"
+                f"{rejected}: correct it with anytrack outbox edit, or fix the destination's "
+                f"configuration, then anytrack outbox replay {event_id}"
             )
         if self.outbox:
             return (
@@ -222,7 +233,8 @@ def _result(delivery: Delivery) -> TrackResult:
 
 
 def _outbox_path() -> str | None:
-    return os.environ.get(OUTBOX_VARIABLE) or None
+    value = os.environ.get(OUTBOX_VARIABLE)
+    return str(file_path(value)) if value and value != MEMORY else None
 
 
 def _conversion(fields: dict[str, Any], email: str | None, settings: Iterable[str]) -> Conversion:
@@ -231,27 +243,8 @@ def _conversion(fields: dict[str, Any], email: str | None, settings: Iterable[st
         raise ConfigurationError("a sale needs --revenue")
     if email is not None:
         record["customer"] = {"email": email}
-    for setting in settings:
-        _set_field(record, *_parse(setting))
+    set_fields(record, settings)
     return to_conversion(record)
-
-
-def _parse(setting: str) -> tuple[str, str]:
-    name, equals, value = setting.partition("=")
-    if not name or not equals:
-        raise ConfigurationError("--set needs NAME=VALUE, e.g. --set source=newsletter")
-    return name, value
-
-
-def _set_field(record: dict[str, Any], name: str, value: str) -> None:
-    """Set a field, or an entry of a field such as ``customer.phone``."""
-    field, _, entry = name.partition(".")
-    if field in _MAPPINGS:
-        if not entry:
-            raise ConfigurationError(f"--set {field} needs an entry: {field}.NAME=VALUE")
-        record.setdefault(field, {})[entry] = value
-    else:
-        record[name] = value
 
 
 def _show(result: TrackResult, *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from anytrack_async.delivery.flow import LaneState
 from anytrack_async.events import (
     Contradicted,
     DeadLettered,
+    DeadLettersExpired,
     Delivered,
     Dropped,
     Event,
@@ -34,6 +35,7 @@ class DestinationStats:
         delivered: conversions delivered.
         retried: times a conversion went back to the outbox.
         dead_lettered: conversions that became dead letters.
+        expired: dead letters that this client discarded because of ``keep_dead_letters``.
         dropped: conversions that were not accepted for it because it was full (``on_full="shed"``),
             and undelivered ones that closing gave up, because the outbox was in memory.
         waiting: conversions not delivered yet, including those in flight and retrying.
@@ -50,6 +52,7 @@ class DestinationStats:
     delivered: int = 0
     retried: int = 0
     dead_lettered: int = 0
+    expired: int = 0
     dropped: int = 0
     waiting: int = 0
     in_flight: int = 0
@@ -104,6 +107,8 @@ class Counters:
                 self._add(name, "retried", len(ids))
             case DeadLettered(destination=name):
                 self._add(name, "dead_lettered", 1)
+            case DeadLettersExpired(destination=name, count=count):
+                self._add(name, "expired", count)
             case Dropped(destination=name, event_ids=ids):
                 self._add(name, "dropped", len(ids))
             case Weakened(destination=destination, reason=kind, count=count):

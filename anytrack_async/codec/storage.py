@@ -8,6 +8,9 @@ A record is JSON::
 The digest proves that the record is as it was written, so that it need not be validated again.
 Earlier releases had digests of the content alone, and exact amounts beside it; such a record is
 validated when it is read.
+
+An encrypted record has the digest in it, since a digest beside it would confirm a guess of the
+content; see `encryption`.
 """
 
 from __future__ import annotations
@@ -36,6 +39,13 @@ _Record: TypeAlias = dict[str, Any]
 _VERSION = 1
 _UPGRADES: Mapping[int, Callable[[_Record], _Record]] = {}
 """Version → function that turns a record of that version into one of the next."""
+
+
+SEALED = b"\x01"
+"""The first byte of an encrypted record, see `encryption`; JSON begins with a brace."""
+
+UNDECIPHERABLE = b"\x00"
+"""Replaces an encrypted record that cannot be decrypted although its key is known."""
 
 
 class Encoded(NamedTuple):
@@ -91,6 +101,8 @@ def decode(payload: bytes, digest: bytes | None = None) -> Conversion:
 
 
 def _parse(payload: bytes) -> tuple[int, _Record]:
+    if payload[:1] == SEALED:
+        raise DecodeError("stored conversion: encrypted")
     try:
         head = orjson.loads(payload)
         version = head.pop("v")
@@ -98,8 +110,14 @@ def _parse(payload: bytes) -> tuple[int, _Record]:
         head, version = {}, None
     if type(version) is not int or version < min(_UPGRADES, default=_VERSION):
         # Raised outside the `except` block: a JSON error as context would contain the record.
-        raise DecodeError("stored conversion: not a record of this library")
+        raise DecodeError(f"stored conversion: {_not_a_record(payload)}")
     return version, head
+
+
+def _not_a_record(payload: bytes) -> str:
+    if payload == UNDECIPHERABLE:
+        return "damaged or changed after it was encrypted, it cannot be decrypted"
+    return "not a record of this library"
 
 
 # Content

@@ -6,11 +6,22 @@ errors of its own. These checks make the engines alike.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from anytrack_async.errors import InvalidArgumentError, OutboxError, QueueFullError, shown
+from anytrack_async.errors import (
+    ConfigurationError,
+    InvalidArgumentError,
+    OutboxError,
+    QueueFullError,
+    shown,
+)
 from anytrack_async.models.validators import encodable
 from anytrack_async.outbox.base import Claim, FailedEntry
+
+if TYPE_CHECKING:
+    from anytrack_async.codec.encryption import KeyRing
 
 _INTEGER_LIMIT = 2**63
 
@@ -24,6 +35,19 @@ def check_destination(name: object) -> str:
     if not isinstance(name, str) or not encodable(name):
         raise unknown_destination_error(name)
     return name
+
+
+def already_open_error(kind: str, opened_by: int) -> OutboxError:
+    """Return the error of opening an outbox object that the process *opened_by* has open."""
+    if opened_by != os.getpid():
+        return OutboxError(
+            f"this {kind} was opened before this process was forked, and the other process "
+            "delivers what is in it: create one in this process"
+        )
+    return OutboxError(
+        f"this {kind} is open already: a client needs an outbox object of its own, so create one "
+        "for each client, or close this one first"
+    )
 
 
 def check_event_ids(event_ids: Iterable[str]) -> list[str]:
@@ -55,6 +79,19 @@ def check_checkpoint(name: object, value: object) -> tuple[str, bytes | None]:
     if value is not None and not isinstance(value, bytes):
         raise InvalidArgumentError("value", "must be bytes, or None to delete the checkpoint")
     return name, value
+
+
+def check_key_ring(keys: object) -> KeyRing:
+    """Return *keys*.
+
+    Raises:
+        ConfigurationError: it is not a `KeyRing`.
+    """
+    from anytrack_async.codec.encryption import KeyRing
+
+    if not isinstance(keys, KeyRing):
+        raise ConfigurationError(f"keys must be a KeyRing(…), got {type(keys).__name__}")
+    return keys
 
 
 def check_number(argument: str, value: object) -> int:

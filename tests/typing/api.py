@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import httpx
 
@@ -48,6 +48,7 @@ from anytrack_async import (
     Stats,
     Touchpoint,
     new_event_id,
+    to_records,
 )
 
 # Models
@@ -196,6 +197,8 @@ def clients(transport: httpx.MockTransport) -> None:
 async def tracking(client: AnyTrackClient, conversion: Conversion) -> None:
     async with client as opened:
         assert_type(opened, AnyTrackClient)
+    assert_type(await client.start(), None)
+    assert_type(await client.aclose(), None)
     assert_type(await client.track_conversion(conversion, timeout=None), Receipt)
     assert_type(
         await client.track_conversion(conversion_type="lead", click_id="c", revenue=1), Receipt
@@ -256,6 +259,9 @@ async def reading(client: AnyTrackClient) -> None:
     conversion = await client.get_conversion_details("c1")
     if isinstance(conversion, RecordedConversion):
         assert_type(conversion.to_conversion(), Conversion)
+        assert_type(RecordedConversion.from_dict(conversion.to_dict()), RecordedConversion)
+    assert_type(Conversion.from_json(conversion.to_json()), Conversion)
+    assert_type(to_records([conversion]), list[dict[str, Any]])
     assert_type(await client.calculate_attribution("c1"), Attribution)
     assert_type(await client.get_touchpoints("c1"), list[Touchpoint])
     assert_type(await client.get_affiliate_performance("a1"), AffiliatePerformance)

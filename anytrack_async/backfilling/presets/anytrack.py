@@ -9,8 +9,8 @@ import attrs
 
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.spreadsheet import without_escape
-from anytrack_async.codec.plain import to_conversion
 from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.plain import to_conversion
 
 _FIELDS = frozenset(field.name for field in attrs.fields(Conversion))
 _COLUMNS = tuple(field.name for field in attrs.fields(Conversion))

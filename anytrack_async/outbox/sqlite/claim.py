@@ -17,13 +17,15 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from operator import itemgetter
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import decode
+from anytrack_async.codec.storage import SEALED, decode
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, Entry, FailedEntry
@@ -37,6 +39,7 @@ from anytrack_async.outbox.sqlite.leases import (
     add_exceptions,
     end_lease,
     expire_lease,
+    mark_reclaimable,
     release_leases_of_dead,
 )
 from anytrack_async.outbox.sqlite.thread import Job
@@ -313,17 +316,39 @@ class ConversionCache:
         return conversion
 
 
-async def decode_claim(name: str, result: ClaimResult, cache: ConversionCache) -> SQLiteClaim:
-    """Return *result* with its entries decoded; other tasks may run in between."""
+Decrypt: TypeAlias = Callable[[Sequence[StoredEntry]], Awaitable[Sequence[StoredEntry]]]
+
+
+async def decode_claim(
+    name: str, result: ClaimResult, cache: ConversionCache, decrypt: Decrypt
+) -> SQLiteClaim:
+    """Return *result* with its entries decoded; other tasks may run in between.
+
+    Raises:
+        MissingKeyError: an entry is encrypted with a key that is not in the key ring.
+    """
     entries: list[Entry] = []
     unreadable: list[FailedEntry] = []
+    sealed: list[StoredEntry] = []
     for count, (seq, accepted_at, payload, digest, attempts) in enumerate(result.entries, 1):
         try:
             entries.append(Entry(seq, cache.decode(seq, payload, digest), attempts, accepted_at))
         except DecodeError as exc:
-            unreadable.append(FailedEntry(seq=seq, attempts=attempts, error=str(exc)))
+            # Only here, so that conversions in the cache are not decrypted.
+            if payload[:1] == SEALED:
+                sealed.append(StoredEntry(seq, accepted_at, payload, digest, attempts))
+            else:
+                unreadable.append(FailedEntry(seq=seq, attempts=attempts, error=str(exc)))
         if count % DECODED_AT_ONCE == 0:
             await checkpoint()
+    if sealed:
+        decrypted = attrs.evolve(result, entries=await decrypt(sealed))
+        rest = await decode_claim(name, decrypted, cache, decrypt)
+        digests = {entry.seq: entry.digest for entry in sealed}
+        for entry in rest.entries:  # the next claim compares with the digests in the file
+            cache.remember(entry.seq, (entry.conversion,), (digests[entry.seq],))
+        entries = sorted([*entries, *rest.entries], key=itemgetter(0))
+        unreadable += rest.unreadable
     return SQLiteClaim(
         destination=name,
         lease_id=result.lease_id,
@@ -361,9 +386,9 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
         if is_ours:
             sql.execute(queries.DELETE_LEASE, (claim.lease_id,))
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
-            ended = _end_retries(sql, claim.lease_id)
+            ended = _end_retries(sql, claim.destination, claim.lease_id)
             if failed:
-                add_exceptions(sql, claim.destination, failed, db.clock.now(), db.clock.wall())
+                add_exceptions(db, claim.destination, failed)
             count = len(claim.entries.seqs)
             if isinstance(claim, SQLiteClaim):
                 count += len(claim.unreadable)
@@ -379,12 +404,10 @@ def _lease_exists(sql: sqlite3.Connection, claim: Claim) -> bool:
     return sql.execute(queries.LEASE_EXISTS, parameters).fetchone() is not None
 
 
-def _end_retries(sql: sqlite3.Connection, lease_id: int) -> int:
-    """Delete the retries in a lease, and return how many there were."""
+def _end_retries(sql: sqlite3.Connection, destination: str, lease_id: int) -> int:
+    """Delete the retries in a lease of *destination*, and return how many there were."""
     positions = sql.execute(queries.LEASED_RETRIES, (lease_id,)).fetchall()
     if positions:
-        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
-        reclaimable = [row for row in positions if row[0] <= pruned]
-        sql.executemany(queries.MARK_RECLAIMABLE, reclaimable)
+        mark_reclaimable(sql, destination, [seq for (seq,) in positions])
         sql.execute(queries.DELETE_LEASED_RETRIES, (lease_id,))
     return len(positions)

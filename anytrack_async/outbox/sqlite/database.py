@@ -10,28 +10,32 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
-from anytrack_async.codec.storage import decode
-from anytrack_async.errors import DamagedOutboxError, DecodeError, OutboxError, SchemaVersionError
-from anytrack_async.models.contradiction import summary
-from anytrack_async.outbox.sqlite import queries
+from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.files import (
-    APPLICATION_ID,
     SUFFIXES,
     Reserve,
     check_private,
     make_private,
 )
 from anytrack_async.outbox.sqlite.owners import Owner
+from anytrack_async.outbox.sqlite.upgrade import (
+    allow_shrinking,
+    create_or_upgrade,
+    format_version,
+    vacuum,
+)
+
+if TYPE_CHECKING:
+    from anytrack_async.outbox.sqlite.encryption import RowCipher
 
 _log = logging.getLogger("anytrack_async")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_APPLICATION_ID = int.from_bytes(APPLICATION_ID, "big")
 _CACHE_KIB = 32_768  # pages that SQLite keeps in memory
 
 _BUSY_STEP = 0.25
@@ -71,6 +75,7 @@ class Database:
         owner: this object among all that have the file open.
         reserve: space on the disk for the lanes.
         may_wait: called while another process has the file locked; False ends the waiting.
+        cipher: encrypts and decrypts rows; None if the file was opened without keys.
         damaged: destination → why its cursor cannot be relied on.
         foreign: destination → two positions, and how many conversions between them are not
             addressed to it; see `log.Backlog`.
@@ -88,6 +93,7 @@ class Database:
         self.clock = clock
         self.may_wait: Callable[[], bool] = lambda: True
         self.owner = Owner(path.absolute())
+        self.cipher: RowCipher | None = None
         self.damaged: Mapping[str, str] = {}
         self.foreign: dict[str, tuple[int, int, int]] = {}
         self._path = path
@@ -121,14 +127,14 @@ class Database:
                 cached_statements=256,
             )
             try:
-                _format_version(sql)  # raises before anything is changed in another program's file
+                format_version(sql)  # raises before anything is changed in another program's file
                 _use_wal(sql, busy_timeout)
-                sql.create_function(queries.SUMMARY_OF, 2, _summary_of, deterministic=True)
                 database = cls(path, sql, clock=clock, busy_timeout=busy_timeout)
                 check_private(path)
                 with database.transaction(synced=True):
-                    _create_or_upgrade(sql)
+                    create_or_upgrade(sql, database.owner)
                     clock.start(sql)
+                allow_shrinking(sql, path)
                 sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
             except BaseException:
                 sql.close()
@@ -253,7 +259,7 @@ class Database:
             try:
                 (busy, *_) = self.sql.execute(statement).fetchone()
             except sqlite3.Error as exc:  # nothing is lost: all is still in the log
-                self._lacks_space = may_need_reserve(exc)
+                self._lacks_space = needs_reserve(exc, self.reserve)
                 if not (uses_reserve and self._lacks_space and self.use_reserve()):
                     break
             else:
@@ -263,6 +269,13 @@ class Database:
         self._next_checkpoint = now + _CHECKPOINT_SHARE * (now - started)
         self._next_forced_checkpoint = now if is_done else self._next_checkpoint
         return is_done
+
+    def vacuum(self) -> tuple[int, int]:
+        """Write the file anew, without unused pages; return its size in bytes before and after."""
+        size = os.stat(self._path).st_size  # noqa: PTH116 - as in `transaction`
+        vacuum(self.sql)
+        self.checkpoint(at_once=True)
+        return size, os.stat(self._path).st_size  # noqa: PTH116
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -345,61 +358,6 @@ def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
     sql.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
 
 
-def _format_version(sql: sqlite3.Connection) -> int:
-    """Return the format version of an outbox, 0 for an empty file.
-
-    Raises:
-        OutboxError: the file is a database of another program.
-        SchemaVersionError: a later release wrote it.
-    """
-    (application_id,) = sql.execute("PRAGMA application_id").fetchone()
-    version: int = sql.execute("PRAGMA user_version").fetchone()[0]
-    is_outbox = application_id == _APPLICATION_ID
-    if is_outbox and version > queries.FORMAT_VERSION:
-        raise SchemaVersionError(
-            f"the outbox file has format version {version}, written by a later release; this "
-            f"release reads up to version {queries.FORMAT_VERSION}: upgrade anytrack_async"
-        )
-    if not is_outbox:
-        (tables,) = sql.execute(queries.COUNT_TABLES).fetchone()
-        if version or tables:
-            raise OutboxError(
-                "the file is an SQLite database but not an outbox: choose another path"
-            )
-    return version
-
-
-def _create_or_upgrade(sql: sqlite3.Connection) -> None:
-    """Create the tables of an empty file, or bring those of an earlier release up to date.
-
-    Another process may have done it since the file was opened.
-    """
-    version = _format_version(sql)
-    if version == queries.FORMAT_VERSION:
-        return
-    if version:
-        for old_version in range(version, queries.FORMAT_VERSION):
-            _run_script(sql, queries.UPGRADES[old_version])
-    else:
-        _run_script(sql, queries.TABLES)
-        sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    sql.execute(f"PRAGMA user_version = {queries.FORMAT_VERSION}")
-
-
-def _run_script(sql: sqlite3.Connection, script: str) -> None:
-    # Not `executescript`, which would commit the transaction.
-    for statement in script.split(";"):
-        sql.execute(statement)
-
-
-def _summary_of(payload: bytes | None, digest: bytes) -> str | None:
-    """Return the summary of a stored conversion; None if its payload was dropped or is damaged."""
-    try:
-        return None if payload is None else summary(decode(payload, digest))
-    except DecodeError:
-        return None
-
-
 # Errors
 
 DISK_FULL = "the disk is full: free some space; nothing of this step was written"
@@ -412,7 +370,8 @@ _ADVICE = {
     sqlite3.SQLITE_FULL: DISK_FULL,
     sqlite3.SQLITE_BUSY: "another process kept it locked for too long",
     sqlite3.SQLITE_READONLY: "it is not writable: check its permissions and those of its folder",
-    sqlite3.SQLITE_IOERR: "the disk failed; nothing of this step was written",
+    sqlite3.SQLITE_IOERR: "the disk failed, see the log of the system, or it is full; nothing of "
+    "this step was written",
 }
 
 
@@ -422,9 +381,16 @@ def _error_code(error: Exception) -> int:
 
 
 def may_need_reserve(error: Exception) -> bool:
-    """Return whether *error* may be due to a full disk."""
+    """Return whether *error* may be due to a full disk; see `needs_reserve`."""
     # Enlarging the index of the write-ahead log fails as an input/output error.
     return _error_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def needs_reserve(error: Exception, reserve: Reserve) -> bool:
+    """Return whether *error* is due to a full disk; for some errors the file system is asked."""
+    if _error_code(error) == sqlite3.SQLITE_IOERR:
+        return reserve.disk_is_full()
+    return _error_code(error) == sqlite3.SQLITE_FULL
 
 
 def outbox_error(error: sqlite3.Error | OSError, path: Path) -> OutboxError:

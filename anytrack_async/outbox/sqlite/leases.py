@@ -100,17 +100,25 @@ def expire_lease(sql: sqlite3.Connection, destination: str, now: float) -> bool:
     return True
 
 
-def add_exceptions(
-    sql: sqlite3.Connection, name: str, failed: Sequence[FailedEntry], now: float, date: float
-) -> None:
-    """Insert *failed*, which failed *now* on the file's clock, and on this date, unix seconds."""
-    sql.executemany(
+def add_exceptions(db: Database, name: str, failed: Sequence[FailedEntry]) -> None:
+    """Insert *failed*, which failed now; called in a transaction."""
+    errors: Sequence[bytes | str] = [entry.error for entry in failed]
+    if db.cipher is not None:
+        errors = db.cipher.seal_errors(db.sql, name, failed)
+    now, date = db.clock.now(), db.clock.wall()
+    db.sql.executemany(
         queries.INSERT_EXCEPTION,
         [
-            (entry.seq, name, entry.attempts, entry.due, entry.error, entry.code, date, now)
-            for entry in failed
+            (entry.seq, name, entry.attempts, entry.due, error, entry.code, date, now)
+            for entry, error in zip(failed, errors, strict=True)
         ],
     )
+
+
+def mark_reclaimable(sql: sqlite3.Connection, name: str, seqs: Sequence[int]) -> None:
+    """Note that exceptions of a destination at *seqs* ended, where pruning does not look again."""
+    (last,) = sql.execute(queries.RECLAIMABLE_UPTO, (name,)).fetchone()
+    sql.executemany(queries.MARK_RECLAIMABLE, [(seq,) for seq in seqs if seq <= last])
 
 
 def release_leases_of_dead(db: Database, owner_ids: Sequence[int]) -> None:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import anyio
 
-from anytrack_async.errors import DamagedOutboxError, OutboxError
+from anytrack_async.errors import DamagedOutboxError, MissingKeyError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import AppendResult, Claim, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
+    already_open_error,
     check_checkpoint,
     check_destination,
     check_event_ids,
+    check_key_ring,
     check_number,
     check_seconds,
     last_failures,
@@ -30,11 +34,16 @@ from anytrack_async.outbox.sqlite import leases, reports, retention
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
 from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
+from anytrack_async.outbox.sqlite.decryption import decrypted_entries
+from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 from anytrack_async.outbox.sqlite.verify import Verification, verify
+
+if TYPE_CHECKING:
+    from anytrack_async.codec.encryption import KeyRing
 
 _log = logging.getLogger("anytrack_async")
 
@@ -44,6 +53,12 @@ _T = TypeVar("_T")
 _CACHED_CONVERSIONS = 10_000
 _SHIELDED_FOR = 1.0
 """Seconds for which cancelling a task does not end its claim."""
+
+_REST = 9
+"""How many times as long as a step that can wait the thread is free for others afterwards."""
+
+_GENTLE_FOR = 4.0
+"""Seconds after which steps that can wait end, while conversions are accepted."""
 
 _REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
@@ -71,10 +86,16 @@ class SQLiteOutbox(SQLiteDeadLetters):
 
     Args:
         path: the file; created if missing, readable for its owner only. Its folder must exist.
+            ``~`` at its start is the user's home.
         capacity: how many conversions may wait for each destination.
+        keys: encrypt what is written, and decrypt what is read; needs ``[encryption]``. Event ids,
+            summaries (type, amount, currency), error codes and times are not encrypted.
         clock: returns unix seconds and must not go back; also called in the thread. Default: a
             clock of the file's own, which does not leap when the date of the machine is set.
         busy_timeout: seconds to wait while another process is writing.
+
+    Raises:
+        ConfigurationError: *keys* is not a `KeyRing`.
     """
 
     def __init__(
@@ -82,11 +103,13 @@ class SQLiteOutbox(SQLiteDeadLetters):
         path: str | PathLike[str],
         *,
         capacity: int = 5_000_000,
+        keys: KeyRing | None = None,
         clock: Callable[[], float] | None = None,
         busy_timeout: float = 30.0,
     ) -> None:
-        self._path = Path(path)
+        self._path = file_path(path)
         self._capacity = capacity
+        self._keys = None if keys is None else check_key_ring(keys)
         self._clock = FileClock(clock)
         self._max_attempts = 0
         self._is_opening = False
@@ -123,37 +146,39 @@ class SQLiteOutbox(SQLiteDeadLetters):
 
     def attach(self, max_attempts: int) -> None:
         """Begin to serve a client; see `ServesOneClient`."""
-        if self._max_attempts and (self._thread is None or self._thread.in_this_process):
-            raise OutboxError(
-                f"another client has this SQLiteOutbox on {self._path} open: create one for each "
-                "client; they may share the file"
-            )
+        self._check_closed()
         self._max_attempts = max_attempts
+
+    def _check_closed(self) -> None:
+        if self._is_opening or (self._thread is not None and self._thread.in_this_process):
+            raise already_open_error(f"SQLiteOutbox on {self._path}", os.getpid())
 
     # Opening and closing
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
         """Open the file and register *destinations*; see `Outbox.open`."""
-        if self._thread is not None and not self._thread.in_this_process:
+        self._check_closed()
+        if self._thread is not None:
             # A forked child cannot use the connection of its parent.
             max_attempts, self._owner_id = self._max_attempts, 0
             await self.aclose()
             self._max_attempts = max_attempts
-        if self._thread is None:
-            await self._start_thread()
-        await self._run(reports.register, destinations, from_start)
-
-    async def _start_thread(self) -> None:
-        if self._is_opening:
-            raise OutboxError("the outbox is being opened by another task: wait for that task")
         self._is_opening = True
         try:
-            thread = OwnerThread(
-                partial(open_file, self._path, self._opening, self._owner_id), leases.close
-            )
-            await thread.start()
+            await self._start_thread()
+            await self._run(reports.register, destinations, from_start)
+        except BaseException:
+            await self.aclose()
+            raise
         finally:
             self._is_opening = False
+
+    async def _start_thread(self) -> None:
+        opening = partial(
+            open_file, self._path, self._opening, keys=self._keys, previous_owner=self._owner_id
+        )
+        thread = OwnerThread(opening, leases.close)
+        await thread.start()
         self._thread = thread
         self._cache = claims.ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
         self._group_commit = GroupCommit(thread, self._capacity, self._cache.remember)
@@ -180,7 +205,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
             except sqlite3.Error as exc:
                 if not may_need_reserve(exc):
                     raise
-                return await thread.run(with_reserve(work), *args, **kwargs)
+                return await thread.run(with_reserve(work, exc), *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
@@ -202,6 +227,28 @@ class SQLiteOutbox(SQLiteDeadLetters):
             rows += result.rows
             if not result.more:
                 return rows
+
+    async def _run_gently(
+        self,
+        step: Callable[Concatenate[Database, _P], retention.Step],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> None:
+        """Repeat *step*, with rests while conversions are accepted, which would have to wait.
+
+        After a step of 0.5 ms, the thread is free for 4.5 ms. What is left after a few seconds is
+        for the next time, so that it delays nothing that is urgent.
+        """
+        groups, busy_until = self._group_commit.groups, 0.0
+        ends_at = monotonic() + _GENTLE_FOR
+        while (result := await self._run(step, *args, **kwargs)).more:
+            now = monotonic()
+            if groups != self._group_commit.groups:
+                groups, busy_until = self._group_commit.groups, now + 1.0
+            if now < busy_until:
+                if now >= ends_at:
+                    return
+                await anyio.sleep(_REST * result.seconds)
 
     # Destinations
 
@@ -245,15 +292,15 @@ class SQLiteOutbox(SQLiteDeadLetters):
             except sqlite3.Error as exc:
                 if not may_need_reserve(exc):
                     raise
-                return await self._claim_once(destination, limit, lease, needs_reserve=True)
+                return await self._claim_once(destination, limit, lease, error=exc)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
     async def _claim_once(
-        self, destination: str, limit: int, lease: float, *, needs_reserve: bool = False
+        self, destination: str, limit: int, lease: float, *, error: sqlite3.Error | None = None
     ) -> Claim:
         thread = self._open_thread()
-        claim = with_reserve(claims.claim) if needs_reserve else claims.claim
+        claim = with_reserve(claims.claim, error) if error else claims.claim
         job = thread.submit(claim, destination, limit, lease, self._max_attempts)
         try:
             # Shielded, because the caller would never learn of its lease; but not for ever, because
@@ -263,7 +310,15 @@ class SQLiteOutbox(SQLiteDeadLetters):
             result = job.result or await job.wait()
             if not result.lease_id:
                 return Claim(destination=destination, next_due=result.next_due)
-            return await claims.decode_claim(destination, result, self._cache)
+            return await claims.decode_claim(
+                destination,
+                result,
+                self._cache,
+                lambda entries: self._run(decrypted_entries, entries),
+            )
+        except MissingKeyError:
+            await thread.run(claims.undo, job, destination)
+            raise
         except (TypeError, ValueError) as exc:  # a column has a value of the wrong type
             raise DamagedOutboxError(
                 f"outbox file {self._path}: a value in it has the wrong type; `anytrack outbox "
@@ -316,6 +371,42 @@ class SQLiteOutbox(SQLiteDeadLetters):
         """
         return await self._run(verify)
 
+    async def vacuum(self) -> tuple[int, int]:
+        """Write the file anew, without unused pages; return its size in bytes before and after.
+
+        Nothing can be accepted meanwhile, a second for some 50 MB. It needs as much memory and
+        space on the disk as is in use in the file. A file of this release does not need it: unused
+        pages are returned to the disk when conversions and ids are dropped.
+        """
+        return await self._run(Database.vacuum)
+
+    # Encryption
+
+    async def rekey(self) -> int:
+        """Encrypt everything in the file with the first key; return how many rows changed.
+
+        Other keys can be removed afterwards, unless `key_usage` still counts rows of theirs: those
+        that are damaged, or of a program that has another first key. It can be repeated.
+
+        Raises:
+            ConfigurationError: the outbox has no keys.
+        """
+        from anytrack_async.outbox.sqlite.encryption import Rekeying
+
+        return await self._run_steps(Rekeying(self._keys).step)
+
+    async def key_usage(self) -> Mapping[str, int]:
+        """Return id of a key → how many rows it encrypts; ``""`` → rows that are not encrypted.
+
+        A row is a conversion that is still stored, or the error text of a retry or dead letter. The
+        keys of the outbox come first, in their order. It reads the file in steps.
+        """
+        from anytrack_async.outbox.sqlite.encryption import KeyCounting, key_usage
+
+        counting = KeyCounting()
+        await self._run_steps(counting.step)
+        return key_usage(self._keys, counting.counts)
+
     # Checkpoints
 
     async def checkpoint(self, name: str) -> bytes | None:
@@ -333,8 +424,9 @@ class SQLiteOutbox(SQLiteDeadLetters):
         remember = check_seconds("remember", remember)
         dropped = await self._run_steps(retention.drop_reclaimable)
         dropped += await self._run_steps(retention.drop_payloads)
-        await self._run_steps(retention.forget_ids, remember)
-        await self._run_steps(retention.shrink)
+        dropped += await self._run_steps(retention.sweep_payloads)
+        await self._run_gently(retention.forget_ids, remember)
+        await self._run_gently(retention.shrink)
         await self._run(
             Database.checkpoint, at_once=dropped > 0
         )  # what was dropped is still in the write-ahead log

@@ -18,6 +18,7 @@ from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decryption import decrypted_record
 
 _MAX_PROBLEMS = 100
 _ROWS_PER_STEP = 1_000
@@ -98,6 +99,7 @@ def verify(db: Database) -> Verification:
                 accounts[row.name] = _account(row, end)
                 problems += _problems_of(sql, row, end)
             problems += _problems_of_rows(sql)
+            problems += _problems_of_records(db)
         except (sqlite3.DatabaseError, TypeError, ValueError) as exc:
             problems.append(f"it cannot be read to the end: {type(exc).__name__}: {exc}")
     return Verification(accounts=accounts, problems=problems[:_MAX_PROBLEMS])
@@ -170,6 +172,20 @@ def _problems_of_spans(sql: sqlite3.Connection, row: _Row) -> Iterator[str]:
         previous = last
 
 
+def _problems_of_retention(sql: sqlite3.Connection) -> Iterator[str]:
+    (lost,) = sql.execute(queries.LOST_IDS).fetchone()
+    if lost:
+        yield f"{lost} conversions have no event id"
+    (lost,) = sql.execute(queries.LOST_PAYLOADS).fetchone()
+    if lost:
+        yield f"{lost} conversions that not every destination has are missing"
+    (endless,) = sql.execute(queries.ENDLESS_IDS).fetchone()
+    if endless:
+        yield f"{endless} remembered event ids would never be forgotten"
+    if sql.execute(queries.RETENTION_IS_IN_ORDER).fetchone() != (1,):
+        yield "the positions up to which conversions were dropped are beyond those of others"
+
+
 def _problems_of_rows(sql: sqlite3.Connection) -> Iterator[str]:
     (lost,) = sql.execute(queries.LOST_EXCEPTIONS).fetchone()
     if lost:
@@ -177,11 +193,15 @@ def _problems_of_rows(sql: sqlite3.Connection) -> Iterator[str]:
     (lost,) = sql.execute(queries.LOST_LEASES).fetchone()
     if lost:
         yield f"{lost} spans or retries are in a lease that does not exist"
+    yield from _problems_of_retention(sql)
+
+
+def _problems_of_records(db: Database) -> Iterator[str]:
     seq = 0
-    while rows := sql.execute(queries.STORED, (seq, _ROWS_PER_STEP)).fetchall():
+    while rows := db.sql.execute(queries.STORED, (seq, _ROWS_PER_STEP)).fetchall():
         seq = rows[-1][0]
         for _, event_id, payload, digest in rows:
             try:
-                decode(payload, digest)
+                decode(*decrypted_record(db, event_id, payload, digest))
             except DecodeError as exc:
                 yield f"the record of {event_id} cannot be read: {exc}"

@@ -11,7 +11,7 @@ from anytrack_async.errors import OutboxError, SchemaVersionError
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.sqlite import database
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from anytrack_async.outbox.sqlite.queries import FORMAT_VERSION
+from anytrack_async.outbox.sqlite.tables import FORMAT_VERSION
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
 pytestmark = pytest.mark.asyncio
@@ -147,6 +147,7 @@ async def test_a_file_with_a_missing_row_is_damaged(outbox):
 
 
 async def test_a_destination_name_must_be_a_single_line(outbox):
+    await outbox.aclose()
     with pytest.raises(OutboxError, match="single line"):
         await outbox.open(["al\npha"])
 

@@ -12,7 +12,7 @@ from anytrack_async.events import LaneHeld
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Account
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
-from anytrack_async.testing.outbox_rules.base import CAPACITY, deliver, failures
+from anytrack_async.testing.outbox_rules.base import CAPACITY, deliver, failures, reopen
 from tests.delivery.doubles import FakeSink, World
 
 pytestmark = pytest.mark.asyncio
@@ -45,11 +45,11 @@ async def test_an_intact_file_adds_up(outbox, clock):
 
 async def test_it_adds_up_after_everything_else_too(outbox, clock):
     await used(outbox, clock)
-    await outbox.open(["gamma"], from_start=["gamma"])
+    await reopen(outbox, ["gamma"], from_start=["gamma"])
     clock.advance(1000)
     await deliver(outbox, "beta", "gamma")
     await outbox.prune(remember=0)
-    await outbox.open(["delta"], from_start=["delta"])
+    await reopen(outbox, ["delta"], from_start=["delta"])
     await outbox.replay("alpha")
     await deliver(outbox, "alpha")
     await outbox.prune(remember=0)
@@ -77,7 +77,14 @@ DAMAGES = [
     "UPDATE span SET lease = 77 WHERE lease > 0",
     "DELETE FROM log WHERE seq = 2",
     "DELETE FROM log WHERE seq = 10",
-    "UPDATE log SET payload = NULL WHERE seq = 1",
+    "DELETE FROM log WHERE seq = 20",
+    "DELETE FROM ids WHERE seq = 19",
+    "UPDATE ids SET seq = 30 WHERE seq = 20",
+    "INSERT INTO ids (seq, event_id) VALUES (0, 'x')",
+    "UPDATE pruned SET upto = 30",
+    "UPDATE pruned SET forgotten = 1",
+    "UPDATE destination SET swept = 18 WHERE name = 'alpha'",
+    "INSERT INTO dropped VALUES (1, 0)",
     "UPDATE log SET payload = x'00ff' WHERE seq = 19",
 ]
 
