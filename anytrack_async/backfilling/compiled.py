@@ -112,7 +112,8 @@ class RowMapper:
         self._amount_positions = [at[0] for at in self._indexes(amounts)]
         refund = mapping.amounts.get("refund")
         self._refund = self._compile_amount(refund) if refund else None
-        self._fold = self._getter((mapping.fold,)) if mapping.fold else None
+        self._is_rejects = set(self._columns).issuperset(REJECT_COLUMNS)
+        self._fold = self._compile_fold()
         self._customer_key = self._compile_customer_key()
         self._is_refunding = settings.refunds == "custom"
         self._negative = Skip(mapping.negative) if mapping.negative else None
@@ -128,8 +129,11 @@ class RowMapper:
     def continues(self, first: Row, row: Row) -> bool:
         """Return whether *row*, with the same order as *first*, is a further line item of it.
 
-        It is not if it states another amount, or is *first* once more: then it is a repeat.
+        It is not if it states another amount, or is *first* once more: then it is a repeat. In a
+        file of rejected rows, those of an order have the same ``_line``.
         """
+        if self._is_rejects:
+            return True
         for index in self._amount_positions:
             if (cell := row[index]) and cell != first[index]:
                 return False
@@ -421,6 +425,13 @@ class RowMapper:
                 ) from None
 
         return lambda row: find(name.strip()) if (name := get(row)) else None
+
+    def _compile_fold(self) -> Getter | None:
+        get = self._getter((self._mapping.fold,)) if self._mapping.fold else None
+        if get is None or not self._is_rejects:
+            return get
+        order, line = get, itemgetter(self._columns.index(REJECT_COLUMNS[0]))
+        return lambda row: (order(row), line(row)) if order(row) else None
 
     def _compile_rule(self, rule: RowRule) -> Callable[[Row], Skip | None] | None:
         get = self._getter(rule.columns)
