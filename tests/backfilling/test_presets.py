@@ -192,7 +192,7 @@ def padded_header(head: str, table: Table) -> bytes:
     return (head + to_text([[f" {name.upper()} " for name in table[0]], *table[1:]])).encode()
 
 
-NAMES_ARE_KEYS = ("anytrack", "everflow", "stripe", "trackdesk", "trackier")
+NAMES_ARE_KEYS = ("everflow", "stripe", "trackdesk", "trackier")
 VARIANTS = (
     *(shuffled, semicolons_in_utf16, tabs_with_mark, further_columns, trailing_delimiters),
     *(blank_lines, padded_header),
@@ -219,6 +219,18 @@ async def test_variant_of_a_file_gives_the_same_conversions(
     assert without_made_ids(as_plain(result)) == without_made_ids(expected_of(name))
     assert sum(result.counts.skipped.values()) == sum(report["skipped"].values())
     assert len(result.rejects) == len(report["rejects"])
+
+
+@pytest.mark.asyncio
+async def test_remarks_above_the_header_of_a_template_are_passed_over(tmp_path: Path) -> None:
+    remarks = '### INSTRUCTIONS ###,,,\r\n"# Set the zone, or write it in each row",,,\r\n\r\n'
+    path = tmp_path / "template.csv"
+    path.write_bytes(remarks.encode() + (GOLDEN / "google-ads.csv").read_bytes())
+
+    result = await read_golden("google-ads.csv", path)
+
+    assert as_plain(result)[0]["timestamp"] == "2026-05-01T13:00:00+00:00"
+    assert len(result.conversions) == len(expected_of("google-ads.csv"))
 
 
 @pytest.mark.parametrize("name", WITH_HEADER)
