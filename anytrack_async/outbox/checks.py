@@ -160,7 +160,7 @@ def _memory_bytes(conversion: Conversion, size: int) -> int:
     # but not by this much: [1, 2] becomes [1,2].
     if size > 4 * storage.MAX_CONVERSION_BYTES:
         raise storage.too_large_error(conversion, size)
-    return max(USUAL_BYTES, storage.memory_bytes(storage.encode(conversion).payload))
+    return max(USUAL_BYTES, storage.memory_bytes(storage.record_of(conversion)))
 
 
 # Errors, with the same messages in all engines
