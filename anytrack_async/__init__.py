@@ -75,13 +75,16 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Appended as Appended,
         AppendResult as AppendResult,
         Claim as Claim,
-        DeadLetter as DeadLetter,
         Depth as Depth,
         Entries as Entries,
         Entry as Entry,
         FailedEntry as FailedEntry,
         KeepsCheckpoints as KeepsCheckpoints,
         Outbox as Outbox,
+    )
+    from anytrack_async.outbox.dead_letters import (
+        DeadLetter as DeadLetter,
+        DeadLetterFilter as DeadLetterFilter,
     )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
@@ -116,9 +119,9 @@ else:
         "anytrack_async.models.meta": "MetaFields",
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
-            "AppendResult Appended Claim DeadLetter Depth Entries Entry FailedEntry "
-            "KeepsCheckpoints Outbox"
+            "AppendResult Appended Claim Depth Entries Entry FailedEntry KeepsCheckpoints Outbox"
         ),
+        "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",

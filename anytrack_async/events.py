@@ -155,9 +155,15 @@ class LaneDown(Event):
 
 
 _REMEDIES = {
-    "credentials": "replace the credentials (client.use_api_key, or the sink's use_token)",
-    "configuration": "correct the configuration, in the settings or at the destination,",
-    "outbox": "run `anytrack outbox verify`, repair or replace the outbox file",
+    "credentials": "replace the credentials with client.use_token(%r, …), or restart with new ones",
+    "configuration": (
+        "correct the configuration, in the settings or at the destination, and call "
+        "client.resume(%r)"
+    ),
+    "outbox": (
+        "run `anytrack outbox verify`, repair or replace the outbox file, and call "
+        "client.resume(%r)"
+    ),
 }
 
 
@@ -179,14 +185,13 @@ class LaneHeld(Event):
 
     def log_line(self) -> LogLine:
         """Return the reason and what to do."""
-        template = "%s: held, nothing is lost: %s; %s and call client.resume(%r)"
-        remedy = _REMEDIES[self.cause]
-        return template, self.destination, self.reason, remedy, self.destination
+        template = f"%s: held, nothing is lost: %s; {_REMEDIES[self.cause]}"
+        return template, self.destination, self.reason, self.destination
 
 
 @attrs.frozen(kw_only=True)
 class LaneResumed(Event):
-    """A lane that was held, down or throttled delivers again."""
+    """A destination accepts conversions again after its lane was held, down or throttled."""
 
     destination: str
 

@@ -33,8 +33,8 @@ from anytrack_async.observers import LoggingObserver
 IDS = ["e1", "e2"]
 
 WAIT = "callers wait for up to 10 s"
-RESUME = "fix its credentials or configuration and call client.resume('meta')"
-REPLACE = "replace the credentials (client.use_api_key, or the sink's use_token)"
+RESUME = "replace its credentials, or fix its configuration and call client.resume('meta')"
+REPLACE = "replace the credentials with client.use_token('meta', …), or restart with new ones"
 OTHERWISE = "in other words than documented, which counts as delivered"
 CORRECT = "correct the configuration, in the settings or at the destination,"
 
@@ -74,7 +74,7 @@ LINES: list[tuple[Event, int, str]] = [
     (
         LaneHeld(destination="meta", reason="code 190", cause="credentials"),
         logging.ERROR,
-        f"meta: held, nothing is lost: code 190; {REPLACE} and call client.resume('meta')",
+        f"meta: held, nothing is lost: code 190; {REPLACE}",
     ),
     (
         LaneHeld(destination="crm", reason="no pipeline 'Shop'", cause="configuration"),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from anytrack_async._version import __version__
+from anytrack_async.cli.deliver import deliver
 from anytrack_async.cli.demo import demo, sandbox
 from anytrack_async.cli.destinations import check, destinations, setup
 from anytrack_async.cli.outbox import commands as outbox_commands
@@ -43,7 +44,7 @@ def _setup(
     outbox file.
 
     Exit codes: 0 success, 1 failure, 2 wrong usage or configuration,
-    130 interrupted.
+    130 stopped by Ctrl-C, 143 by SIGTERM. `deliver` has more.
     """
     replace_unencodable()
 
@@ -51,6 +52,7 @@ def _setup(
 app.command()(demo)
 app.command()(sandbox)
 app.command()(track)
+app.command()(deliver)
 app.command()(stats)
 app.add_typer(outbox_commands)
 app.command()(destinations)

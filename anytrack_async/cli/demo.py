@@ -24,11 +24,13 @@ from anytrack_async.cli.output import (
     stdout_console,
     write_error,
 )
+from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.demo.audit import FinalState, Tally, audit
 from anytrack_async.demo.display import show_intro, show_next_steps, show_progress, show_result
 from anytrack_async.demo.sample import sample
-from anytrack_async.outbox.base import DeadLetter, Outbox
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.dead_letters import DeadLetter
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.http import Retry
 
@@ -83,12 +85,14 @@ async def track_sample(environ: Mapping[str, str], outbox: Path, tally: Tally) -
         outbox: path of the outbox file.
         tally: counts lines, events and reports.
     """
-    async with AnyTrackClient.from_env(
+    client = AnyTrackClient.from_env(
         {**environ, "ANYTRACK_OUTBOX": str(outbox)},
         delivery=_DELIVERY,
         observers=[tally],
         log=False,
-    ) as client:
+    )
+    # Quiet: what waits is invented, and the sandbox that it is for ends with the demo.
+    async with interruptible(client, str(outbox), quiet=True):
         async for report in client.track_many(tally.read(sample(tally.size))):
             tally.report(report)
         dead_letters = [letter async for letter in _dead_letters(client.outbox)]

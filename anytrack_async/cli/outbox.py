@@ -26,7 +26,8 @@ from anytrack_async.cli.output import (
 )
 from anytrack_async.client.config import OUTBOX_VARIABLE
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.outbox.base import DeadLetter, Depth
+from anytrack_async.outbox.base import Depth
+from anytrack_async.outbox.dead_letters import DeadLetter
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Verification
 
@@ -93,7 +94,9 @@ def verify(
         accounts = {name: attrs.asdict(account) for name, account in result.accounts.items()}
         write_json({"accounts": accounts, "problems": list(result.problems)})
     else:
-        table = make_table("destination", ">accepted", ">delivered", ">waiting", ">dead")
+        table = make_table(
+            *("destination", ">accepted", ">delivered", ">waiting", ">dead", ">discarded")
+        )
         for name, account in result.accounts.items():
             table.add_row(Text(name), *map(str, attrs.astuple(account)))
         stdout_console(wide=True).print(table)
@@ -203,19 +206,19 @@ def _remark(depth: Depth) -> Text:
 # The file
 
 
-def outbox_path() -> Path:
-    """Return the path in ``ANYTRACK_OUTBOX``.
+def outbox_path(value: str | None = None) -> Path:
+    """Return the path of the outbox file: *value*, or what ``ANYTRACK_OUTBOX`` has.
 
     Raises:
         ConfigurationError: the variable is not set, or names no file.
     """
-    value = os.environ.get(OUTBOX_VARIABLE)
-    if not value:
+    value = value or os.environ.get(OUTBOX_VARIABLE)
+    if not value or value == ":memory:":
         raise ConfigurationError(
             f"set {OUTBOX_VARIABLE} to the path of an outbox file; without it, conversions wait in "
             "the memory of the program that tracks them, where no other program can see them"
         )
-    path = Path(value)
+    path = Path(value).expanduser()
     if not path.is_file():
         raise ConfigurationError(
             f"{OUTBOX_VARIABLE} names {value}, which does not exist; the first client that uses it "

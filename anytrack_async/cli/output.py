@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,6 +109,23 @@ def sandbox_module() -> ModuleType:
         raise typer.Exit(MISUSED) from None
 
 
+class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
+    """A signal ended a command; its client is closed.
+
+    Attributes:
+        signal: the signal.
+    """
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.signal = number
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code by which shells know the signal: 130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.signal
+
+
 class ErrorReporter(TyperGroup):
     """Runs a command and turns its exception into a message and an exit code."""
 
@@ -125,6 +143,9 @@ class ErrorReporter(TyperGroup):
             except (AnyTrackError, OSError) as exc:
                 write_error(str(exc))
                 raise typer.Exit(FAILED) from None
+            except Interrupted as exc:
+                write_error("stopped", label="interrupted")
+                raise typer.Exit(exc.exit_code) from None
             except KeyboardInterrupt:
                 write_error("stopped", label="interrupted")
                 raise typer.Exit(INTERRUPTED) from None

@@ -13,12 +13,14 @@ import typer
 
 from anytrack_async.cli.output import (
     FAILED,
+    Interrupted,
     outcome_line,
     outcome_record,
     stdout_console,
     write_error,
     write_json,
 )
+from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX_VARIABLE, outbox_from_env, sinks_from_env
 from anytrack_async.codec.plain import to_conversion
@@ -134,19 +136,19 @@ async def track_now(conversion: Conversion, timeout: float) -> TrackResult:
 
     Raises:
         AnyTrackError: the conversion was not accepted.
+        Interrupted: Ctrl-C or SIGTERM; what to do with the conversion is written to standard error.
     """
     watch = _DeliveryWatch()
     client = AnyTrackClient.from_env(
         observers=[watch], log=False, delivery=DeliverySettings(drain=_DRAIN)
     )
     try:
-        async with client:
+        async with interruptible(client, _outbox_path()):
             delivery = await client.submit(conversion)
             await watch.wait(delivery, timeout)
     except UndeliveredError:
         pass  # the report shows the outcome at each destination
-    except anyio.get_cancelled_exc_class():
-        # Ctrl-C: the client has closed and delivered as much as it could.
+    except (Interrupted, anyio.get_cancelled_exc_class()):  # cancelled by Ctrl-C on Windows
         watch.advise_if_undelivered()
         raise
     return _result(delivery)

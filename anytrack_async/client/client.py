@@ -27,12 +27,18 @@ from anytrack_async.delivery.shutdown import run_with_deadline
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.registry import ANYTRACK
-from anytrack_async.destinations.sink import Sink, SupportsObserver
+from anytrack_async.destinations.sink import (
+    Sink,
+    SupportsObserver,
+    SupportsToken,
+    checked_names,
+)
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Observer
 from anytrack_async.observers import LoggingObserver, Observers
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.settings.fields import check_header_value, check_non_negative
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 
@@ -195,10 +201,11 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         )
 
     def resume(self, destination: str) -> None:
-        """Let the lane of *destination* continue at once if it is held, throttled or down.
+        """Let the lane of *destination* try again at once if it is held, throttled or down.
 
         A lane holds when its destination needs an operator, see `LaneHeld`. If the credentials were
-        rejected, replace them first, with `use_api_key` or the sink's own ``use_token``.
+        rejected, replace them with `use_token`, which resumes the lane too. `LaneResumed` tells
+        that the destination has accepted something; if it refuses again, `LaneHeld` comes again.
 
         Raises:
             ConfigurationError: the client has no such destination.
@@ -206,15 +213,54 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         self._dispatcher.resume(destination)
 
     def use_api_key(self, api_key: str) -> None:
-        """Use *api_key* for AnyTrack from the next request on, and resume AnyTrack's lane.
+        """Use *api_key* for AnyTrack from the next request on: ``use_token("anytrack", api_key)``.
 
         Raises:
             ConfigurationError: *api_key* cannot be sent in a header.
         """
-        # This raises for an invalid key, so that neither of the two sessions changes.
-        self._session.authorize(api_key)
-        self._anytrack.use_token(api_key)
-        self.resume(ANYTRACK)
+        self.use_token(ANYTRACK, api_key)
+
+    def use_token(self, destination: str, token: str) -> None:
+        """Use *token* for *destination* from the next request on, without a restart.
+
+        A lane that is held sends one conversion at once, and the others if that is accepted. A late
+        refusal of the old token does not hold it again.
+
+        Args:
+            destination: a destination of this client. For ``"anytrack"``, reads use the token too.
+            token: AnyTrack's API key, Meta's access token, or HubSpot's access token; for a
+                `HubSpotSink` with ``oauth``, a refresh token. Never shown in a log or an error, no
+                more than the old one. What a sink of your own needs, see `SupportsToken`.
+
+        Raises:
+            ConfigurationError: the client has no such destination, its sink has no ``use_token``,
+                or *token* cannot be sent in a header; nothing has changed.
+        """
+        checked_names("use_token", [destination], self._dispatcher.destinations)
+        check_header_value("token", token)
+        sink = self._anytrack if destination == ANYTRACK else self._sinks[destination]
+        if not isinstance(sink, SupportsToken):
+            raise ConfigurationError(
+                f"use_token: {type(sink).__name__}, the sink of {destination}, cannot replace its "
+                "token: give it a method use_token(token), or restart with the new token"
+            )
+        sink.use_token(token)
+        if destination == ANYTRACK:
+            self._session.authorize(token)
+        self._dispatcher.replace_credentials(destination)
+
+    def limit_drain(self, seconds: float) -> None:
+        """Let closing take *seconds* at most instead of `DeliverySettings.drain`, this time.
+
+        For an application that is told to stop sooner, e.g. by a second Ctrl-C: call it before the
+        client closes, or while it does. With a durable outbox, nothing new is sent from then on;
+        requests in flight have *seconds* to end. 0 cuts them off, and they are sent again later.
+
+        Raises:
+            ConfigurationError: *seconds* is not a number of at least 0.
+        """
+        check_non_negative("seconds", seconds)
+        self._dispatcher.limit_drain(seconds)
 
     async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
         """Send a destination's dead letters again: those of *event_ids*, or all.

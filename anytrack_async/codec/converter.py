@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from cattrs import Converter, transform_error
 from cattrs.errors import BaseValidationError
+from cattrs.gen import make_dict_structure_fn, override
 
 from anytrack_async.errors import AnyTrackError, DecodeError
-from anytrack_async.models.conversion import ConversionType
+from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.meta import MetaFields
 
 _MAX_EXPONENT = 300  # a float ends at 1.8e308
@@ -72,6 +73,10 @@ def _make_converter() -> Converter:
     converter.register_structure_hook(float, lambda value, _: float(_decimal(value, None)))
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(ConversionType, lambda value, _: ConversionType(value))
+    converter.register_structure_hook_factory(
+        lambda cls: isinstance(cls, type) and issubclass(cls, Conversion),
+        lambda cls: make_dict_structure_fn(cls, converter, _event_id=override(rename="event_id")),
+    )
     # `Conversion` validates its Meta parameters itself: stored ones like those of a caller.
     converter.register_structure_hook_func(lambda cls: cls is MetaFields, lambda value, _: value)
     return converter

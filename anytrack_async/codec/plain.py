@@ -71,7 +71,7 @@ def _build(model: type[_Model], path: str, fields: Any) -> _Model:
 
 
 def _check_names(model: type[Any], prefix: str, fields: Mapping[Any, Any]) -> None:
-    attributes = {field.name: field for field in attrs.fields(model)}
+    attributes = {field.alias: field for field in attrs.fields(model) if field.init}
     for name in fields:
         if name not in attributes:
             unknown = name if isinstance(name, str) and name.isprintable() else shown(name)

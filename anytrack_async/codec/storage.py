@@ -27,6 +27,7 @@ from anytrack_async.codec.converter import CONVERTER, load
 from anytrack_async.errors import DecodeError, UnsendableError
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
+from anytrack_async.models.identifiers import order_event_id
 from anytrack_async.models.meta import meta_fields
 from anytrack_async.models.validators import join_path
 
@@ -174,12 +175,12 @@ _OPEN_FIELDS = ("sub_ids", "items", "meta")  # and the ones whose parts are name
 _unchanged = override(unstruct_hook=identity)
 _omitted = override(omit=True)
 _CONVERSION_FIELDS: Mapping[str, Any] = dict.fromkeys(attrs.fields_dict(Conversion), _unchanged) | {
-    **dict.fromkeys(("timestamp", "id", "items", "customer", "meta"), _omitted),
+    **dict.fromkeys(("timestamp", "id", "items", "customer", "meta", "_event_id"), _omitted),
     **dict.fromkeys(("sub_ids", "custom_data"), _omitted),
     # Written even where it equals the default: 0.00 is equal to 0, and has other digits.
     "revenue": override(unstruct_hook=str, omit_if_default=False),
     # Written even where it equals the default, as a later release may derive ids in another way.
-    "event_id": override(unstruct_hook=identity, omit_if_default=False),
+    "event_id": override(unstruct_hook=identity, omit_if_default=False, omit=False),
 }
 _CUSTOMER_FIELDS: Mapping[str, Any] = dict.fromkeys(attrs.fields_dict(Customer), _unchanged)
 _unstructure_conversion = make_dict_unstructure_fn(
@@ -226,7 +227,10 @@ def _rebuild(record: _Record) -> Conversion | None:
     try:
         record["timestamp"] = datetime.fromisoformat(record["timestamp"])
         record["revenue"] = Decimal(record["revenue"])
-        record["conversion_type"] = ConversionType(record["conversion_type"])
+        record["conversion_type"] = kind = ConversionType(record["conversion_type"])
+        order_id, event_id = record.get("order_id"), record["event_id"]
+        if order_id is None or event_id != order_event_id(kind, record.get("event_name"), order_id):
+            record["_event_id"] = event_id
         if "items" in record:
             record["items"] = load(record["items"], tuple[LineItem, ...])
         if "meta" in record:

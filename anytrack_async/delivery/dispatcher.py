@@ -93,6 +93,8 @@ class Dispatcher(AsyncContextManagerMixin):
         self._lanes = Lanes(outbox)
         self._tasks: TaskGroup | None = None
         self._background: set[CancelScope] = set()
+        self._drain_limit: float | None = None
+        self._closing_shield: CancelScope | None = None
 
     # Accepting
 
@@ -237,6 +239,11 @@ class Dispatcher(AsyncContextManagerMixin):
             if name in self._lanes:
                 self._lanes[name].resume()
 
+    def replace_credentials(self, destination: str) -> None:
+        """Record that the sink of *destination* has new credentials; see `Lane`."""
+        if destination in self._lanes:
+            self._lanes[destination].replace_credentials()
+
     def states(self) -> Mapping[str, LaneState]:
         """Return destination → state of its lane; empty while closed."""
         return {name: lane.state for name, lane in self._lanes.items()}
@@ -278,6 +285,7 @@ class Dispatcher(AsyncContextManagerMixin):
         await self.outbox.open(self.destinations, from_start=self._from_start)
         self._undelivered = Undelivered(self.outbox)
         await warn_of_orphans(self.outbox, self.destinations)
+        self._drain_limit = self._closing_shield = None
         self._lanes.update((sink.name, self._lane(sink)) for sink in self._sinks)
         self._admission.is_open = True
 
@@ -308,10 +316,25 @@ class Dispatcher(AsyncContextManagerMixin):
         self._admission.close()
         for scope in self._background:
             scope.cancel()
-        drain = self._settings.drain
+        self._closing_shield = shield
+        self._set_drain(shield)
+
+    def limit_drain(self, seconds: float) -> None:
+        """Let closing deliver for *seconds* at most, also if it has begun.
+
+        A durable outbox keeps what waits: its lanes only finish the batches in flight.
+        """
+        self._drain_limit = seconds
+        if self._closing_shield is not None:
+            self._set_drain(self._closing_shield)
+
+    def _set_drain(self, shield: CancelScope) -> None:
+        drain, claims = self._settings.drain, True
+        if self._drain_limit is not None:
+            drain, claims = min(drain, self._drain_limit), not self.outbox.durable
         for lane in self._lanes.values():
-            lane.close(drain)
-        shield.deadline = anyio.current_time() + drain
+            lane.close(drain, claims=claims)
+        shield.deadline = min(shield.deadline, anyio.current_time() + drain)
 
     async def _report_undelivered(self) -> None:
         if self.outbox.shared:

@@ -42,8 +42,10 @@ class LaneState(StrEnum):
 #   throttled  from running or down, after "wait 60 s": the lane pauses for 60 s, then sends full
 #              batches; a delivered one → running, LaneResumed. After "wait 0 s", again and again:
 #              it pauses for up to 0.5 s, 1 s, 2 s, 4 s, … 30 s
-#   held       from any state, after "invalid token": one probe every 300 s; a probe is delivered,
-#              or the operator calls resume → running, LaneResumed
+#   held       from any state, after "invalid token": one probe every 300 s; a probe is delivered
+#              → running, LaneResumed
+#
+# An operator's resume ends the pause but not the state: that ends with the first delivery.
 
 
 class FlowControl:
@@ -69,7 +71,8 @@ class FlowControl:
         failures: whole batches that failed in a row.
         may_linger: whether `lingers_for` may be more than 0; False for most sinks.
         may_send_at: when the next batch may leave, by state and rate, in seconds of *clock*.
-        generation: counts the changes between held and running.
+        generation: counts the holds, and the times at which an operator acted. A batch of an
+            earlier one proves nothing about the present credentials.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class FlowControl:
         self._last_send = 0.0
         self.generation = 0
         self._throttles = 0  # pauses in a row that the destination asked for
+        self._is_retrying = False  # resumed by an operator, and neither delivered nor held since
 
     @classmethod
     def for_sink(
@@ -128,6 +132,11 @@ class FlowControl:
             clock=clock,
             notify=notify,
         )
+
+    @property
+    def waits_for_operator(self) -> bool:
+        """Whether the lane is held, and no operator has resumed it since."""
+        return self.state is LaneState.HELD and not self._is_retrying
 
     # Waits
     @property
@@ -182,16 +191,31 @@ class FlowControl:
         if self.state is LaneState.THROTTLED and self.paused_for:
             return  # the response to an earlier request does not end the pause
         self._throttles = 0
-        self.resume()
-
-    def resume(self) -> None:
-        """Let the lane send at once, whatever paused it."""
-        self.failures = self._throttles = 0
         if self.state is not LaneState.RUNNING:
             self._enter(LaneState.RUNNING, "")
-            self._paused_until, self.may_send_at = 0.0, self._rate_allows_at
-            self.generation += 1
+            self._end_pause()
             self._notify(LaneResumed(destination=self._destination))
+
+    def resume(self) -> None:
+        """Let the lane send at once, whatever paused it.
+
+        The state stays until something is delivered, so that nobody is told that the destination
+        works again before it does. A lane that was down or held sends one conversion first.
+        """
+        self.failures = self._throttles = 0
+        if self.state is not LaneState.RUNNING:
+            self._end_pause()
+            self._is_retrying = True
+
+    def replace_credentials(self) -> None:
+        """Ignore refusals of what was sent before, as it was sent with the credentials of then.
+
+        If the lane is held, let it send at once.
+        """
+        if self.state is LaneState.HELD:
+            self.resume()
+        else:
+            self.generation += 1
 
     def record_failure(self, reason: str) -> None:
         """Record that a whole batch failed."""
@@ -229,12 +253,13 @@ class FlowControl:
             cause: whether to replace the credentials, the configuration or the outbox.
             generation: the generation of the refused batch.
         """
-        if self.state is not LaneState.HELD:
-            # A batch of generation 0 is refused and the lane is held, as generation 1; the operator
-            # resumes it, as generation 2. If another batch of generation 0 is refused only now,
-            # that says nothing about the new credentials.
-            if generation < self.generation:
-                return
+        # A batch of generation 0 is refused and the lane is held, as generation 1; the operator
+        # resumes it, as generation 2. If another batch of generation 0 is refused only now, that
+        # says nothing about the new credentials.
+        if generation < self.generation:
+            return
+        if not self.waits_for_operator:
+            # Also if the state is held already: the operator has to know that it was in vain.
             self._enter(LaneState.HELD, reason)
             self.generation += 1
             self._notify(LaneHeld(destination=self._destination, reason=reason, cause=cause))
@@ -251,6 +276,11 @@ class FlowControl:
     def _enter(self, state: LaneState, reason: str) -> None:
         self.state, self.reason = state, reason
         self.probing = state in (LaneState.DOWN, LaneState.HELD)
+        self._is_retrying = False
+
+    def _end_pause(self) -> None:
+        self._paused_until, self.may_send_at = 0.0, self._rate_allows_at
+        self.generation += 1
 
     def _pause(self, seconds: float) -> None:
         self._paused_until = max(self._paused_until, self._clock() + seconds)

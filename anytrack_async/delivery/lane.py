@@ -115,6 +115,7 @@ class Lane:
         self._sending = self._accepted = 0  # batches in flight; conversions since the last claim
         self._large_bytes = 0  # in flight
         self._crowded = crowded
+        self._claims = True
 
     @property
     def state(self) -> LaneState:
@@ -132,12 +133,23 @@ class Lane:
         self._woken.set()
 
     def resume(self) -> None:
-        """Send at once, whatever paused the lane."""
+        """Send at once, whatever paused the lane; see `FlowControl.resume`."""
         self._flow.resume()
         self.wake()
 
-    def close(self, drain: float) -> None:
-        """Deliver for up to *drain* seconds more, then end."""
+    def replace_credentials(self) -> None:
+        """Record that the sink has new credentials: if the lane is held, it sends at once."""
+        self._flow.replace_credentials()
+        self.wake()
+
+    def close(self, drain: float, *, claims: bool = True) -> None:
+        """Deliver for up to *drain* seconds more, then end.
+
+        Args:
+            drain: seconds.
+            claims: False sends nothing new and only finishes the batches in flight.
+        """
+        self._claims = claims
         self._drain_deadline = self._clock() + drain
         self._outbox.close_in(drain)
         self._closing.set()
@@ -164,7 +176,7 @@ class Lane:
     # Finding work
 
     async def _next_claim(self) -> Claim | None:
-        while True:
+        while self._claims:
             self._woken = anyio.Event()
             if self._sending and (self._collects_batch() or self._is_loaded()):
                 due = None
@@ -179,6 +191,7 @@ class Lane:
             if self._closing.is_set() and not await self._has_work_before_close(due):
                 return None
             await self._wait_until(due)
+        return None
 
     def _on_own_clock(self, due: float | None) -> float | None:
         """Return a time of the outbox on the lane's clock."""
@@ -235,7 +248,7 @@ class Lane:
 
     async def _has_work_before_close(self, due: float | None) -> bool:
         """Return whether a closing lane can deliver more before its drain ends."""
-        if due is None or due > self._drain_deadline or self._flow.state is LaneState.HELD:
+        if due is None or due > self._drain_deadline or self._flow.waits_for_operator:
             return False
         if self._shared and self._may_send():
             # The last claim was empty: all remaining entries are leased or due later. Leases of

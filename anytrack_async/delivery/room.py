@@ -30,7 +30,7 @@ _CALM = 1.0
 """Seconds without a caller that found no room, after which an episode may end."""
 
 _ACTIONS = {
-    "held": "fix its credentials or configuration and call client.resume({!r})",
+    "held": "replace its credentials, or fix its configuration and call client.resume({!r})",
     "down": "look whether the service is down",
     "throttled": "it accepts conversions again when its pause ends",
     "running": "submit more slowly, or raise the outbox's capacity",

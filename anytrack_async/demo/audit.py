@@ -29,7 +29,7 @@ from anytrack_async.events import (
 from anytrack_async.models.contradiction import find_contradiction, summary
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
-from anytrack_async.outbox.base import DeadLetter
+from anytrack_async.outbox.dead_letters import DeadLetter
 
 _MAX_NAMED = 3
 

@@ -48,8 +48,9 @@ class Sink(Protocol):
     """A destination's way to deliver conversions.
 
     Optional parts: ``async def aclose(self) -> None``, called when the client closes;
-    `SupportsObserver`, to report events of its own; `SupportsCheck` and `SupportsSetup`, for
-    ``anytrack check`` and ``anytrack setup``.
+    `SupportsObserver`, to report events of its own; `SupportsToken`, for
+    `AnyTrackClient.use_token`; `SupportsCheck` and `SupportsSetup`, for ``anytrack check`` and
+    ``anytrack setup``.
     """
 
     @property
@@ -117,6 +118,20 @@ class SupportsObserver(Protocol):
 
     def set_observer(self, observer: Observer, /) -> None:
         """Report events to *observer*, which passes them on to all observers of the client."""
+        ...
+
+
+@runtime_checkable
+class SupportsToken(Protocol):
+    """A sink whose credentials can be replaced while it runs."""
+
+    def use_token(self, token: str, /) -> None:
+        """Use *token* from the next request on.
+
+        Raises:
+            ConfigurationError: it cannot be a token; nothing has changed. The message does not show
+                it.
+        """
         ...
 
 

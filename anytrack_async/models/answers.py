@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from anytrack_async.errors import InvalidConversionError, UnsendableError
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.conversion import ARGUMENTS, Conversion
 from anytrack_async.models.validators import utc
 
 __all__ = [
@@ -58,13 +58,13 @@ class RecordedConversion(Conversion):
             InvalidConversionError: some fields are not valid; the message names each of them.
         """
         try:
-            return Conversion(**{name: getattr(self, name) for name in _FIELDS})
+            return Conversion(**{name: getattr(self, name) for name in ARGUMENTS})
         except InvalidConversionError as exc:
             raise self._invalid_fields() or exc from None
 
     def _invalid_fields(self) -> InvalidConversionError | None:
         errors: list[InvalidConversionError] = []
-        for name, field in _FIELDS.items():
+        for name, field in ARGUMENTS.items():
             try:
                 if field.converter is not None:
                     field.converter(getattr(self, name))
@@ -79,12 +79,9 @@ class RecordedConversion(Conversion):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Conversion):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
+        return all(getattr(self, name) == getattr(other, name) for name in ARGUMENTS)
 
     __hash__ = Conversion.__hash__
-
-
-_FIELDS: Mapping[str, Any] = attrs.fields_dict(Conversion)
 
 
 def to_sendable(value: object) -> Conversion:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Final, Self, TypedDict, Unpack
 
 import attrs
 
@@ -15,7 +15,7 @@ from anytrack_async.models.customer import Customer
 from anytrack_async.models.frozen import fast_init
 from anytrack_async.models.identifiers import (
     Identifier,
-    default_event_id,
+    event_id_of,
     id_text,
     optional_text,
     table_id,
@@ -192,6 +192,8 @@ class Conversion(Weakenable):
         event_id: its key; conversions with equal keys are the same one everywhere. Default:
             ``"<type>:<order_id>"`` (a custom event: ``"custom:<event_name>:<order_id>"``),
             so that the same order imported twice is the same event; a UUIDv7 without an order id.
+            An id that is made from the order is made again by `attrs.evolve` with another order id,
+            type or event name; every other id stays.
         id: AnyTrack's id, once it has one.
         source: where the visitor came from.
         campaign_id: the campaign's id there.
@@ -221,9 +223,10 @@ class Conversion(Weakenable):
     timestamp: datetime = attrs.field(factory=utc_now, converter=to_timestamp)
     order_id: str | None = attrs.field(default=None, converter=to_order_id)
     event_name: str | None = attrs.field(default=None, converter=to_event_name)
-    event_id: str = attrs.field(
-        default=attrs.Factory(default_event_id, takes_self=True), converter=to_event_id
-    )
+    _event_id: str | None = attrs.field(
+        default=None, converter=to_event_id, eq=False, repr=False
+    )  # the argument `event_id`
+    event_id: str = attrs.field(init=False, default=attrs.Factory(event_id_of, takes_self=True))
     id: str | None = attrs.field(default=None, converter=to_anytrack_id)
     click_id: str | None = attrs.field(default=None, converter=to_click_id, repr=False)
     source: str | None = attrs.field(default=None, converter=visitor_name)
@@ -241,13 +244,6 @@ class Conversion(Weakenable):
     items: tuple[LineItem, ...] = attrs.field(default=(), converter=_items, repr=False)
     customer: Customer | None = attrs.field(default=None, converter=_customer, repr=False)
     meta: MetaFields | None = attrs.field(default=None, converter=_meta, repr=False, hash=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Take over the notes of the fields, and make the event id if a blank one was passed."""
-        if NOTES:
-            Weakenable.__attrs_post_init__(self)
-        if not self.event_id:
-            object.__setattr__(self, "event_id", default_event_id(self))
 
     @property
     def weakened(self) -> tuple[str, ...]:
@@ -312,6 +308,12 @@ class Conversion(Weakenable):
             click_id=click_id,
             **fields,
         )
+
+
+ARGUMENTS: Final[Mapping[str, Any]] = {
+    str(field.alias): field for field in attrs.fields(Conversion) if field.init
+}
+"""Argument of `Conversion` → its field; each is also the name of an attribute."""
 
 
 def _with_id(

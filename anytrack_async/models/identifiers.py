@@ -157,11 +157,11 @@ def to_order_id(value: Identifier | None) -> str | None:
     return optional_id("order_id", value, 200)
 
 
-def to_event_id(value: Identifier | None) -> str:
-    """Return the field ``event_id``, empty if it is not given; see `id_text`."""
-    if is_plain(value, 400):
+def to_event_id(value: Identifier | None) -> str | None:
+    """Return the argument ``event_id``, or None if it is missing; see `id_text`."""
+    if value is None or is_plain(value, 400):
         return value
-    return "" if value is None or is_missing(value) else id_text("event_id", value, 400)
+    return None if is_missing(value) else id_text("event_id", value, 400)
 
 
 def to_event_name(value: Identifier | None) -> str | None:
@@ -199,8 +199,23 @@ def order_event_id(conversion_type: str, event_name: str | None, order_id: str) 
     return ":".join((conversion_type, escaped, order_id))
 
 
-def default_event_id(conversion: Conversion) -> str:
-    """Return the event id of a conversion that has none: of its order, or a new one."""
+def event_id_of(conversion: Conversion) -> str:
+    """Return the event id of *conversion*, whose constructor calls this: its own, or of its order.
+
+    `attrs.evolve` copies the field `_event_id`. It is None for an id that is made from the order,
+    so that a copy with another order gets another id: ``sale:1001`` becomes ``sale:1002``. It holds
+    every other id, which a copy keeps.
+    """
+    own_id = conversion._event_id
     if conversion.order_id is None:
-        return new_event_id()
-    return order_event_id(conversion.conversion_type, conversion.event_name, conversion.order_id)
+        own_id = own_id or new_event_id()
+        object.__setattr__(conversion, "_event_id", own_id)
+        return own_id
+    order_id = order_event_id(
+        conversion.conversion_type, conversion.event_name, conversion.order_id
+    )
+    if own_id and own_id != order_id:
+        return own_id
+    if own_id is not None:
+        object.__setattr__(conversion, "_event_id", None)
+    return order_id

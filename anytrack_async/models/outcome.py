@@ -29,6 +29,8 @@ class Status(StrEnum):
     """In the dead letters, with the reason."""
     DROPPED = "dropped"
     """Not accepted for this destination, which was full; only with ``on_full="shed"``."""
+    DISCARDED = "discarded"
+    """Was a dead letter, and was given up for good, by an operator or by retention."""
 
 
 @attrs.frozen(kw_only=True)

@@ -115,7 +115,8 @@ def _decimal(field: str, value: object) -> Decimal:
 
 def _digits(path: str, value: object) -> str:
     try:
-        return str(value)
+        # A subclass of float may write itself in another way: numpy's repr is "np.float64(0.1)".
+        return float.__repr__(value) if isinstance(value, float) else str(value)
     except (ValueError, OverflowError):  # an integer, or a fraction, of more than 4,300 digits
         raise InvalidConversionError(path, "has too many digits") from None
 
@@ -294,11 +295,23 @@ def _native(value: object) -> object:
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):
-        try:
-            return float(value)
-        except OverflowError:  # a fraction beyond 1.8e308
-            return inf
+        return nearest_float(value)
     return bool(value) if is_flag(value) else value
+
+
+def nearest_float(value: Real) -> float:
+    """Return *value* as a float with the same shortest digits.
+
+    0.1 of numpy's `float32` is 0.100000001490116… as a float of Python, but 0.1 as text.
+    """
+    try:
+        return float(str(value))
+    except ValueError:  # a fraction is written as 1/3
+        pass
+    try:
+        return float(value)
+    except OverflowError:  # a fraction beyond 1.8e308
+        return inf
 
 
 def is_flag(value: object) -> bool:

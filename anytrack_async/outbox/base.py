@@ -22,6 +22,7 @@ import attrs
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
+from anytrack_async.outbox.dead_letters import DeadLetter, DeadLetterFilter
 
 _event_id = attrgetter("event_id")
 
@@ -160,29 +161,6 @@ class FailedEntry:
     error: str
     code: str | None = None
     due: float | None = None
-
-
-@attrs.frozen(kw_only=True)
-class DeadLetter:
-    """A conversion that a destination will never accept, with the reason.
-
-    Attributes:
-        seq: position in the log; pass the last one as `after` to get the next page.
-        destination: name of the destination that rejected the conversion.
-        conversion: the conversion.
-        attempts: number of failed deliveries.
-        error: the reason, in the destination's own words where it gave any.
-        code: the destination's error code.
-        died_at: when delivery was given up, unix seconds.
-    """
-
-    seq: int
-    destination: str
-    conversion: Conversion
-    attempts: int
-    error: str
-    code: str | None
-    died_at: float
 
 
 @attrs.frozen(kw_only=True)
@@ -332,20 +310,71 @@ class Outbox(Protocol):
         ...
 
     async def dead_letters(
-        self, destination: str | None = None, *, after: int = 0, limit: int = 100
+        self,
+        destination: str | None = None,
+        *,
+        event_ids: Sequence[str] | None = None,
+        where: DeadLetterFilter | None = None,
+        after: int = 0,
+        limit: int = 100,
     ) -> Sequence[DeadLetter]:
-        """Return dead letters of one destination, or of all, with a `seq` above *after*.
+        """Return dead letters in log order.
 
         Dead letters of one conversion at several destinations are never split between pages, so a
         page may be slightly longer than *limit*. The page after the last is empty.
+
+        Args:
+            destination: only of this destination; default: of all.
+            event_ids: only of conversions with these event ids.
+            where: only those that fulfil this condition.
+            after: only those with a `seq` above this one.
+            limit: how many.
         """
         ...
 
-    async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
-        """Make dead letters due now with 0 attempts: those of *event_ids*, or all.
+    async def replay(
+        self,
+        destination: str | None,
+        event_ids: Sequence[str] | None = None,
+        *,
+        where: DeadLetterFilter | None = None,
+    ) -> int:
+        """Make dead letters due now with 0 attempts.
+
+        The arguments select them as in `dead_letters`; None for all.
 
         Returns:
             The number of dead letters replayed.
+        """
+        ...
+
+    async def discard(
+        self,
+        destination: str | None,
+        event_ids: Sequence[str] | None = None,
+        *,
+        where: DeadLetterFilter | None = None,
+    ) -> int:
+        """Give up dead letters for good: their destination never gets the conversion.
+
+        The arguments select them as in `dead_letters`; None for all. Reports have the status
+        ``discarded`` and the reason as long as the event id is remembered.
+
+        Returns:
+            The number of dead letters discarded.
+        """
+        ...
+
+    async def correct(self, conversion: Conversion) -> Sequence[str]:
+        """Replace the stored conversion that has the same event id, and replay it where it is dead.
+
+        One atomic step. Destinations that have not claimed the conversion yet get the corrected one
+        too; those that have received it get nothing. From now on, repeats are compared with the
+        corrected one.
+
+        Returns:
+            The destinations to which it is sent again; none if it is no dead letter anywhere, and
+            then nothing has changed.
         """
         ...
 

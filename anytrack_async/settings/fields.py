@@ -98,8 +98,13 @@ def positive(_: object, field: attrs.Attribute[Any], value: object) -> None:
 
 def non_negative(_: object, field: attrs.Attribute[Any], value: object) -> None:
     """Validate that *value* is a number of at least 0; infinity is one."""
+    check_non_negative(field.name, value)
+
+
+def check_non_negative(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless *value*, the argument *name*, is a number of at least 0."""
     if not _is_number(value) or not value >= 0:  # type: ignore[operator]
-        raise ConfigurationError(f"{field.name} must be a number of at least 0, got {shown(value)}")
+        raise ConfigurationError(f"{name} must be a number of at least 0, got {shown(value)}")
 
 
 def positive_integer(_: object, field: attrs.Attribute[Any], value: object) -> None:

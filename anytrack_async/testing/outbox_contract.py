@@ -14,6 +14,7 @@ from __future__ import annotations
 from anytrack_async.testing.outbox_rules.append import AppendRules
 from anytrack_async.testing.outbox_rules.base import CAPACITY, LEASE, Clock, sale, sales
 from anytrack_async.testing.outbox_rules.claim import ClaimRules
+from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
 from anytrack_async.testing.outbox_rules.destinations import DestinationRules
 from anytrack_async.testing.outbox_rules.reports import ReportRules
 from anytrack_async.testing.outbox_rules.retention import CheckpointRules, RetentionRules
@@ -22,7 +23,13 @@ __all__ = ["CAPACITY", "LEASE", "Clock", "OutboxContract", "sale", "sales"]
 
 
 class OutboxContract(
-    AppendRules, ClaimRules, ReportRules, DestinationRules, RetentionRules, CheckpointRules
+    AppendRules,
+    ClaimRules,
+    ReportRules,
+    DeadLetterRules,
+    DestinationRules,
+    RetentionRules,
+    CheckpointRules,
 ):
     """Every rule of `Outbox` as a test; a subclass implements `make`.
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def outbox_path(tmp_path, monkeypatch) -> Path:
     path = tmp_path / "outbox.db"
     monkeypatch.setenv("ANYTRACK_OUTBOX", str(path))
     return path
+
+
+def wait_for(condition) -> None:
+    """Wait until *condition* holds, for half a minute at most."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class CommandResult:

@@ -21,7 +21,10 @@ main()
 """
 
 
-COMMANDS = ("demo", "sandbox", "track", "stats", "outbox", "destinations", "check", "setup")
+COMMANDS = (
+    *("demo", "sandbox", "track", "deliver", "stats", "outbox", "destinations", "check"),
+    "setup",
+)
 
 
 def run_without(*names: str, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
@@ -90,6 +93,7 @@ def test_without_a_command_help_lists_all(run):
         "demo",
         "sandbox",
         "track",
+        "deliver",
         "stats",
         "outbox",
         "destinations",

@@ -9,6 +9,7 @@ import pytest
 from anytrack_async import Conversion, Customer, SQLiteOutbox
 from anytrack_async.cli.track import TrackResult, _DeliveryWatch, track_now
 from anytrack_async.models.outcome import Outcome, Report, Status
+from tests.cli.conftest import wait_for
 
 SALE = ("track", "sale", "--order-id", "1001", "--revenue", "49.90", "--currency", "EUR")
 CUSTOMER = ("--email", "someone@example.com")
@@ -246,11 +247,22 @@ def test_ctrl_c_reports_the_undelivered_conversion(child, sandbox, outbox_path):
     assert "Traceback" not in err
 
 
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def test_a_second_ctrl_c_stops_without_the_conversion_in_memory(child, sandbox):
+    sandbox.latency(60, "meta")
+    tracking = child("track", "lead", "--order-id", "5", *CUSTOMER, "--timeout", "60")
+    wait_for(lambda: sandbox.ledger()["meta"]["requests"])
+
+    tracking.interrupt()
+    line = tracking.process.stderr.readline()
+    while "interrupted" not in line:  # a warning of the library comes before
+        line = tracking.process.stderr.readline()
+    tracking.interrupt()
+    code, out, err = tracking.end()
+
+    assert line == "interrupted: finishing 1 conversion; press Ctrl-C again to stop at once\n"
+    assert (code, out) == (130, "")
+    assert "lead:5 is not delivered everywhere and not stored: track it again with" in err
+    assert err.endswith("interrupted: stopped\n")
 
 
 def outcomes(**statuses: Status) -> Report:

@@ -11,14 +11,17 @@ import orjson
 
 from anytrack_async import (
     AnyTrackClient,
+    Conversion,
     DeliverySettings,
     HttpSettings,
     HubSpotSettings,
     HubSpotSink,
     MetaSettings,
     MetaSink,
+    RecordedConversion,
     Retry,
 )
+from anytrack_async.models.conversion import ARGUMENTS
 
 KEY, META_TOKEN, HUBSPOT_TOKEN = "anytrack-s3cret", "meta-s3cret", "hubspot-s3cret"
 SECRETS = (KEY, META_TOKEN, HUBSPOT_TOKEN)
@@ -29,6 +32,12 @@ QUICK = DeliverySettings(
     drain=5,
 )
 
+
+def recorded_as(conversion: Conversion, **changes: Any) -> RecordedConversion:
+    """Return *conversion* as AnyTrack would return it, with *changes*."""
+    return RecordedConversion(**{name: getattr(conversion, name) for name in ARGUMENTS} | changes)
+
+
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
@@ -37,7 +46,7 @@ class Service:
 
     Attributes:
         requests: all requests received, in order.
-        answers: path → a function that makes the response, instead of success.
+        answers: path or host → a function that makes the response, instead of success.
         gate: until it is set, AnyTrack's ``POST`` gets no response.
     """
 
@@ -52,7 +61,8 @@ class Service:
         self.requests.append(request)
         if request.method == "POST" and request.url.path == "/v1/conversions":
             await self.gate.wait()
-        answer = self.answers.get(request.url.path) or _ANSWERS.get(request.url.path)
+        path, answers = request.url.path, self.answers
+        answer = answers.get(path) or answers.get(request.url.host) or _ANSWERS.get(path)
         if answer is None:
             answer = _meta if request.url.path.endswith("/events") else _hubspot
         return answer(request)

@@ -40,6 +40,7 @@ from anytrack_async.errors import (
     InvalidArgumentError,
     InvalidConversionError,
 )
+from anytrack_async.models.conversion import ARGUMENTS
 from anytrack_async.models.meta import MetaFields
 from tests.client.service import Service
 
@@ -105,16 +106,17 @@ def fields() -> Iterator[tuple[str, Callable[[Any], Any]]]:
         (Customer, {}),
     ):
         for field in attrs.fields(model):
-            yield (
-                f"{model.__name__}.{field.name}",
-                lambda value, model=model, needed=needed, name=field.name: model(
-                    **(needed | {name: value})
-                ),
-            )
-    for field in attrs.fields(Conversion):
+            if field.init:
+                yield (
+                    f"{model.__name__}.{field.alias}",
+                    lambda value, model=model, needed=needed, name=field.alias: model(
+                        **(needed | {name: value})
+                    ),
+                )
+    for name in ARGUMENTS:
         yield (
-            f"a line's {field.name}",
-            lambda value, name=field.name: to_conversion({"conversion_type": "lead", name: value}),
+            f"a line's {name}",
+            lambda value, name=name: to_conversion({"conversion_type": "lead", name: value}),
         )
     yield "a line's ago", lambda value: to_conversion({"conversion_type": "lead", "ago": value})
     yield "a line's key", lambda value: to_conversion(line_with_key(value))

@@ -30,6 +30,7 @@ from anytrack_async import (
     MetaSettings,
     MetaSink,
     Outcome,
+    SinkLimits,
     Status,
     Submitted,
     UndeliveredError,
@@ -47,6 +48,13 @@ SALE = Conversion.sale(
     user_agent="Mozilla/5.0",
     customer=Customer(email="jane@example.com"),
 )
+
+
+HOSTS = {
+    "anytrack": "api.anytrack.io",
+    "meta": "graph.facebook.com",
+    "hubspot": "api.hubapi.com",
+}
 
 
 class Remembering:
@@ -323,12 +331,63 @@ async def test_a_held_lane_continues_with_a_new_key(service: Service):
         await client.get_daily_report()
 
     assert service.last.headers["authorization"] == "Bearer new-key"
-    assert len(observer.of(LaneHeld)) == 1
+    assert len(observer.of(LaneHeld)) == len(observer.of(LaneResumed)) == 1
 
 
-async def test_a_key_that_is_not_valid_in_a_header_is_refused(service: Service):
-    with pytest.raises(ConfigurationError):
-        service.client().use_api_key("new\nkey")
+@pytest.mark.parametrize("name", [*HOSTS])
+async def test_a_held_lane_continues_with_a_new_token(service: Service, name: str):
+    def answer(request: httpx.Request) -> httpx.Response:
+        token = request.headers["authorization"].removeprefix("Bearer ")
+        quoted = {"message": f"not {token}", "error": {"code": 190, "message": f"not {token}"}}
+        return httpx.Response(401, json=quoted)
+
+    observer = Remembering()
+    sinks = [service.meta(), service.hubspot()]
+    async with service.client(sinks=sinks, observers=[observer]) as client:
+        service.answers[HOSTS[name]] = answer
+        delivery = await client.submit(SALE)
+        await until(lambda: len(observer.of(LaneHeld)) == 1)
+        client.use_token(name, "wrong-t0ken")
+        await until(lambda: len(observer.of(LaneHeld)) == 2)
+        assert not observer.of(LaneResumed)
+        service.answers.clear()
+        client.use_token(name, "right-t0ken")
+        assert (await delivery.at(name)).status is Status.DELIVERED
+
+    reasons = [event.reason for event in observer.of(LaneHeld)]
+    assert all("***" in reason and "t0ken" not in reason for reason in reasons)
+    assert not any(secret in reason for reason in reasons for secret in SECRETS)
+    assert [event.destination for event in observer.of(LaneResumed)] == [name]
+    requests = [request for request in service.requests if request.url.host == HOSTS[name]]
+    assert requests[-1].headers["authorization"] == "Bearer right-t0ken"
+
+
+@pytest.mark.parametrize("token", ["", " ", "new\nkey", "n3w ", 7])
+async def test_a_token_that_is_not_valid_in_a_header_changes_nothing(service: Service, token: Any):
+    service.answer("/v1/reports/daily", {})
+    async with service.client() as client:
+        with pytest.raises(ConfigurationError, match=r"^token must") as caught:
+            client.use_token("anytrack", token)
+        await client.get_daily_report()
+
+    assert service.last.headers["authorization"] == f"Bearer {KEY}"
+    assert "key" not in str(caught.value)
+
+
+async def test_a_destination_without_use_token_is_named(service: Service):
+    class OwnSink:
+        name = "own"
+        limits = SinkLimits()
+
+        async def deliver(self, batch: Any, /) -> Any:
+            return [Outcome.delivered() for _ in batch]
+
+    client = service.client(sinks=[OwnSink()])
+
+    with pytest.raises(ConfigurationError, match="use_token: OwnSink, the sink of own, cannot"):
+        client.use_token("own", "t0ken")
+    with pytest.raises(ConfigurationError, match="use_token: no destination 'mata'; known"):
+        client.use_token("mata", "t0ken")
 
 
 async def test_a_held_lane_can_be_resumed(service: Service):

@@ -19,7 +19,6 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
-import attrs
 import orjson
 import pytest
 from hypothesis import given
@@ -34,6 +33,7 @@ from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.models.answers import RecordedConversion
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.customer import Customer
+from tests.client.service import recorded_as
 from tests.destinations.anytrack.api.doubles import json_records, record
 
 pytestmark = pytest.mark.asyncio
@@ -236,8 +236,7 @@ async def test_what_could_not_be_sent_is_exported_as_it_is(tmp_path: Path):
 
 
 async def test_an_exported_conversion_can_be_read_again(tmp_path: Path):
-    fields = {field: getattr(FULL, field) for field in attrs.fields_dict(Conversion)}
-    recorded = RecordedConversion(**(fields | {"customer": None}))
+    recorded = recorded_as(FULL, customer=None)
     await export(source(recorded, ODD), tmp_path / "out.jsonl")
 
     good, odd = (await anyio.Path(tmp_path / "out.jsonl").read_bytes()).splitlines()

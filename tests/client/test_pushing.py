@@ -18,13 +18,12 @@ from anytrack_async import (
     InvalidConversionError,
     NeedsOperator,
     Outcome,
-    RecordedConversion,
     SinkLimits,
     Status,
     Throttled,
     Unavailable,
 )
-from tests.client.service import META_TOKEN, Service
+from tests.client.service import META_TOKEN, Service, recorded_as
 
 pytestmark = pytest.mark.asyncio
 
@@ -92,7 +91,7 @@ async def test_a_closed_client_pushes_only_through_a_passed_sink(name: str, serv
 
 
 async def test_a_conversion_that_was_read_back_is_validated_and_pushed(service: Service):
-    recorded = RecordedConversion(**attrs.asdict(SALE, recurse=False) | {"ip_address": "10.0.0.7"})
+    recorded = recorded_as(SALE, ip_address="10.0.0.7")
 
     async with service.client(sinks=[service.meta()]) as client:
         outcome = await client.sync_with_meta_capi(recorded)

@@ -118,7 +118,7 @@ async def test_a_contradiction_is_told_by_each_method_and_raised_by_none(
 async def test_each_method_raises_if_asked_to(
     service: Service, outbox: Path | None, fields: dict[str, Any]
 ):
-    other = attrs.evolve(SALE, **fields)
+    other = attrs.evolve(SALE, event_id=SALE.event_id, **fields)
     lead = Conversion.lead(order_id="9", click_id="k9")
     settings = attrs.evolve(QUICK, on_conflict="raise")
     async with service.client(outbox=outbox, delivery=settings) as client:

@@ -24,11 +24,10 @@ from anytrack_async import (
     MemoryOutbox,
     QueueFullError,
     Receipt,
-    RecordedConversion,
     Status,
     UndeliveredError,
 )
-from tests.client.service import QUICK, SECRETS, Service
+from tests.client.service import QUICK, SECRETS, Service, recorded_as
 from tests.delivery.doubles import FakeSink
 
 pytestmark = pytest.mark.asyncio
@@ -142,7 +141,7 @@ async def test_submit_names_the_type_of_a_wrong_argument(wrong: Any, service: Se
 
 
 async def test_a_conversion_that_was_read_back_is_validated_and_submitted(service: Service):
-    recorded = RecordedConversion(**attrs.asdict(SALE, recurse=False) | {"user_agent": "u" * 5000})
+    recorded = recorded_as(SALE, user_agent="u" * 5000)
     odd = attrs.evolve(recorded, revenue=Decimal(-5), event_id="e2")
 
     async with service.client() as client:

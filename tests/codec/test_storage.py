@@ -17,7 +17,7 @@ from anytrack_async.codec import storage
 from anytrack_async.codec.converter import load
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import DecodeError
-from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
+from anytrack_async.models.conversion import ARGUMENTS, Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaCustomData, MetaFields
 from tests.models.strategies import NASTY, conversions, json_values
@@ -407,7 +407,7 @@ CHANGES: dict[str, Any] = {
 
 
 def test_the_changes_cover_every_field():
-    assert {field.name for field in attrs.fields(Conversion)} == set(CHANGES)
+    assert set(ARGUMENTS) == set(CHANGES)
 
 
 @pytest.mark.parametrize("field", CHANGES)

@@ -151,6 +151,7 @@ async def test_destinations_may_come_from_an_iterator():
 
 async def test_resume_of_a_closed_dispatcher_does_nothing():
     World().dispatcher.resume("anytrack")
+    World().dispatcher.replace_credentials("anytrack")
 
 
 async def test_two_sinks_of_one_name_are_refused():

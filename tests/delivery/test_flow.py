@@ -282,8 +282,64 @@ def test_resume_ends_a_hold_at_once(flow):
     flow.resume()
 
     assert not flow.sends_in
-    assert not flow.probing
-    assert flow.kinds() == [LaneHeld, LaneResumed]
+    assert flow.probing
+
+
+@pytest.mark.parametrize("trouble", ["held", "down", "throttled"])
+def test_a_resumed_lane_works_again_only_when_something_is_delivered(flow, trouble):
+    if trouble == "held":
+        flow.hold("401", "credentials", flow.record_send())
+    elif trouble == "down":
+        flow.fail_often()
+    else:
+        flow.throttle("slow down", 5)
+    flow.resume()
+
+    assert (flow.state, flow.kinds().count(LaneResumed)) == (LaneState(trouble), 0)
+
+    flow.record_success(flow.record_send(), delivered=True)
+    assert (flow.state, flow.kinds().count(LaneResumed)) == (LaneState.RUNNING, 1)
+
+
+def test_a_refusal_after_resuming_is_told_again(flow):
+    flow.hold("401", "credentials", flow.record_send())
+    flow.resume()
+    assert not flow.waits_for_operator
+
+    flow.hold("expired", "credentials", flow.record_send())
+    flow.hold("expired", "credentials", flow.record_send())
+
+    assert flow.waits_for_operator
+    assert [event.reason for event in flow.events] == ["401", "expired"]
+
+
+def test_what_was_sent_before_the_resume_does_not_count_as_working(flow):
+    flow.hold("401", "credentials", flow.record_send())
+    probe = flow.record_send()
+    flow.resume()
+
+    flow.record_success(probe, delivered=True)
+
+    assert flow.state is LaneState.HELD
+
+
+def test_new_credentials_end_a_hold_but_no_other_pause(flow):
+    flow.throttle("slow down", 5)
+    flow.replace_credentials()
+    assert flow.sends_in == 5
+
+    flow.hold("401", "credentials", flow.record_send())
+    flow.replace_credentials()
+    assert not flow.sends_in
+
+
+def test_a_late_refusal_of_replaced_credentials_does_not_hold(flow):
+    early = flow.record_send()
+    flow.replace_credentials()
+
+    flow.hold("401", "credentials", early)
+
+    assert flow.state is LaneState.RUNNING
 
 
 def test_a_late_refusal_of_old_credentials_does_not_hold_again(flow):
@@ -292,10 +348,10 @@ def test_a_late_refusal_of_old_credentials_does_not_hold_again(flow):
     flow.resume()
 
     flow.hold("401", "credentials", late)
-    assert flow.state is LaneState.RUNNING
+    assert not flow.sends_in
 
     flow.hold("401", "credentials", flow.record_send())
-    assert flow.state is LaneState.HELD
+    assert flow.sends_in
 
 
 def test_a_late_refusal_of_an_old_probe_does_not_hold_again(flow):
@@ -305,7 +361,8 @@ def test_a_late_refusal_of_an_old_probe_does_not_hold_again(flow):
 
     flow.hold("401", "credentials", probe)
 
-    assert flow.state is LaneState.RUNNING
+    assert not flow.sends_in
+    assert flow.kinds() == [LaneHeld]
 
 
 def test_resuming_a_running_lane_sends_no_event(flow):
@@ -321,7 +378,7 @@ def test_resuming_resets_the_count_of_failures(flow):
 
     assert not flow.failures
     flow.record_failure("503")
-    assert flow.state is LaneState.RUNNING
+    assert flow.sends_in <= 1.0  # as long as after a first failure
 
 
 def test_a_delivery_during_a_pause_counts_against_failures(flow):

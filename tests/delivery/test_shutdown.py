@@ -11,7 +11,14 @@ from anytrack_async.events import LaneThrottled
 from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from tests.delivery.doubles import BlockingAnswer, FakeSink, World, sale, sales
+from tests.delivery.doubles import (
+    BlockingAnswer,
+    FakeSink,
+    World,
+    run_ready_tasks,
+    sale,
+    sales,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -167,3 +174,59 @@ async def test_closing_does_not_wait_for_a_later_retry(after):
         await world.until(lambda: world.sinks[0].calls)
 
     assert time.monotonic() - started < 1
+
+
+async def test_a_drain_that_is_limited_before_closing_ends_sooner():
+    world = World(stuck(), drain=600.0)
+    async with world.open(leaves_undelivered=True):
+        await world.submit(sale("a"))
+        await world.until(lambda: world.sinks[0].calls)
+        world.dispatcher.limit_drain(0)
+
+
+async def test_a_drain_that_is_limited_while_closing_ends_sooner():
+    world = World(stuck(), drain=600.0)
+
+    async def limit() -> None:
+        await world.until(lambda: world.sinks[0].calls)
+        await run_ready_tasks()
+        world.dispatcher.limit_drain(0)
+
+    async with anyio.create_task_group() as tg:
+        async with world.open(leaves_undelivered=True):
+            await world.submit(sale("a"))
+            tg.start_soon(limit)
+
+
+async def test_a_limited_drain_of_a_durable_outbox_sends_nothing_new(tmp_path):
+    keeper = BlockingAnswer()
+    sink = FakeSink(answer=keeper, batch=1, concurrency=1)
+    path = tmp_path / "outbox.db"
+    world = World(sink, outbox=SQLiteOutbox(path), drain=600.0)
+    async with world.open():
+        await world.submit(*sales(3))
+        await world.until(lambda: sink.calls)
+        world.dispatcher.limit_drain(600.0)
+        keeper.open()
+
+    assert sink.delivered == ["e0"]
+
+
+async def test_the_next_opening_has_its_whole_drain_again():
+    keeper = BlockingAnswer()
+    world = World(FakeSink(answer=keeper), drain=600.0)
+    async with world.open():
+        world.dispatcher.limit_drain(0)
+
+    async with anyio.create_task_group() as tg:
+        async with world.open():
+            await world.submit(sale("a"))
+            await world.until(lambda: world.sinks[0].calls)
+            tg.start_soon(run_then, keeper.open)
+
+    assert world.sinks[0].delivered == ["a"]
+
+
+async def run_then(function) -> None:
+    await run_ready_tasks()
+    function()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from numbers import Real
 from typing import Any, get_args
 
 from hypothesis import strategies as st
@@ -249,3 +250,26 @@ class Column(list[Any]):
 
     def __eq__(self, other: object) -> bool:
         raise ValueError("operands could not be broadcast together")
+
+
+class Float64(float):
+    """A float as numpy 2 has it: its `repr` is not a number."""
+
+    def __repr__(self) -> str:
+        return "np.float64(0.1)"
+
+
+class Float32:
+    """A float of 4 bytes as numpy has it: no `float`, but registered as a real number."""
+
+    def __float__(self) -> float:
+        return 0.10000000149011612
+
+    def __str__(self) -> str:
+        return "0.1"
+
+
+Real.register(Float32)
+
+FLOATS = (0.1, Float64(0.1), Float32())
+"""0.1 as Python and numpy have it."""

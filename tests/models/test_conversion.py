@@ -23,7 +23,7 @@ from anytrack_async.models.conversion import Conversion, ConversionType, LineIte
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.identifiers import new_event_id
 from anytrack_async.models.meta import MetaFields
-from tests.models.strategies import Column, conversions
+from tests.models.strategies import FLOATS, Column, conversions
 
 SECRET = "jane@example.com"
 
@@ -136,6 +136,39 @@ def test_a_given_event_id_is_kept():
 def test_a_default_event_id_is_valid_as_an_argument():
     event_id = new_event_id()
     assert Conversion.lead(event_id=event_id).event_id == event_id
+
+
+def test_a_copy_with_another_order_or_type_has_another_event_id():
+    sale = Conversion.sale(revenue=1, order_id="1001")
+
+    assert attrs.evolve(sale, order_id="1002").event_id == "sale:1002"
+    assert attrs.evolve(sale, conversion_type="lead").event_id == "lead:1001"
+    assert attrs.evolve(sale, conversion_type="custom", event_name="Paid").event_id == (
+        "custom:Paid:1001"
+    )
+    assert attrs.evolve(attrs.evolve(sale, order_id="1002"), order_id="1003").event_id == (
+        "sale:1003"
+    )
+    assert attrs.evolve(sale, order_id=None).event_id not in ("sale:1001", "")
+    assert attrs.evolve(sale, revenue=2, source="x").event_id == "sale:1001"
+
+
+def test_a_copy_keeps_an_event_id_that_is_not_made_from_the_order():
+    mine = Conversion.sale(revenue=1, order_id="1001", event_id="mine")
+    unordered = Conversion.lead()
+
+    for changes in ({"order_id": "1002"}, {"conversion_type": "lead"}, {"order_id": None}):
+        assert attrs.evolve(mine, **changes).event_id == "mine"
+    assert attrs.evolve(unordered, source="x").event_id == unordered.event_id
+    assert attrs.evolve(unordered, order_id="1001").event_id == unordered.event_id
+
+
+def test_a_corrected_copy_can_keep_the_event_id():
+    sale = Conversion.sale(revenue=1, order_id="1001")
+    corrected = attrs.evolve(sale, order_id="1002", event_id=sale.event_id)
+
+    assert corrected.event_id == "sale:1001"
+    assert attrs.evolve(corrected, order_id="1003").event_id == "sale:1001"
 
 
 # Money
@@ -445,6 +478,27 @@ def test_numbers_of_other_libraries_and_uuids_are_those_of_python(flag: Any):
     assert conversion.custom_data == {"a": 3, "b": 0.5, "c": True, "d": str(UUID(int=7)), "e": [3]}
     assert conversion.sub_ids == {"a": "3", "b": "0.5", "c": "true", "d": str(UUID(int=7))}
     assert type(conversion.custom_data["a"]) is int
+
+
+@pytest.mark.parametrize("number", FLOATS, ids=lambda number: type(number).__name__)
+def test_floats_become_their_shortest_decimal(number: Any):
+    sale = Conversion.sale(
+        revenue=number,
+        items=[LineItem(id="1", price=number)],
+        custom_data={"a": number, "b": [number]},
+        sub_ids={"a": number},
+        meta={
+            "custom_data": {"predicted_ltv": number, "contents": {"item_price": number}},
+            "extra": {"a": number},
+        },
+    )
+
+    assert sale.meta is not None
+    standard = sale.meta["custom_data"]
+    amounts = (sale.revenue, sale.items[0].price, standard["predicted_ltv"])
+    assert [*map(str, amounts), str(standard["contents"][0]["item_price"])] == ["0.1"] * 4
+    assert sale.custom_data == {"a": 0.1, "b": [0.1]}
+    assert (sale.sub_ids, sale.meta["extra"]) == ({"a": "0.1"}, {"a": 0.1})
 
 
 @pytest.mark.parametrize("field", ["customer", "items", "meta", "sub_ids", "custom_data"])

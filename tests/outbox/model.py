@@ -7,7 +7,7 @@ import attrs
 
 @attrs.define
 class Place:
-    """The state of one conversion at one destination: free, leased, dead or done."""
+    """The state of one conversion at one destination: free, leased, dead, done or discarded."""
 
     state: str = "free"
     attempts: int = 0
@@ -15,6 +15,7 @@ class Place:
     lease: int = 0
     lost: int = 0
     is_behind_cursor: bool = False
+    settled_at: float = 0.0
 
 
 @attrs.define

@@ -19,6 +19,7 @@ from anytrack_async.errors import QueueFullError
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Appended, Claim, FailedEntry
+from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import Clock, sale
@@ -115,6 +116,7 @@ class Machine(RuleBasedStateMachine):
             assert claim.lost_leases == {seq: leases for seq, leases in lost.items() if leases}
         model.leases[name, claim.lease_id] = now + 10.0
         for entry, number in zip(claim.entries, numbers, strict=True):
+            assert entry.conversion.revenue == model.revenue[number]
             place = model.places[name][number]
             assert entry.attempts == place.attempts
             place.state, place.lease = "leased", claim.lease_id
@@ -145,6 +147,7 @@ class Machine(RuleBasedStateMachine):
             place = self.model.places[claim.destination][int(entry.conversion.order_id or "")]
             place.state = {"retry": "free"}.get(fate, fate)
             place.due = self.clock.now + 5
+            place.settled_at = self.clock.now
             place.attempts += fate != "done"
             place.lost = 0
 
@@ -179,6 +182,38 @@ class Machine(RuleBasedStateMachine):
         for place in dead:
             place.state, place.attempts, place.due, place.lost = "free", 0, self.clock.now, 0
 
+    @rule(
+        name=st.sampled_from(ALWAYS),
+        numbers=st.none() | st.lists(NUMBERS, max_size=10),
+        min_age=st.sampled_from([0.0, 0.0, 20.0]),
+    )
+    def discard(self, name: str, numbers: list[int] | None, min_age: float) -> None:
+        dead = [
+            place
+            for number, place in self.model.places[name].items()
+            if place.state == "dead"
+            and (numbers is None or number in numbers)
+            and self.clock.now - place.settled_at >= min_age
+        ]
+        ids = None if numbers is None else [f"sale:{number}" for number in numbers]
+        where = DeadLetterFilter(min_age=min_age)
+        assert self.call(self.outbox.discard, name, ids, where=where) == len(dead)
+        for place in dead:
+            place.state = "discarded"
+
+    @rule(number=NUMBERS, revenue=st.sampled_from([1, 2]))
+    def correct(self, number: int, revenue: int) -> None:
+        places = {
+            name: places[number]
+            for name, places in self.model.places.items()
+            if number in places and places[number].state == "dead"
+        }
+        assert set(self.call(self.outbox.correct, sale(number, revenue=revenue))) == set(places)
+        if places:
+            self.model.revenue[number] = revenue
+        for place in places.values():
+            place.state, place.attempts, place.due, place.lost = "free", 0, self.clock.now, 0
+
     @rule(remember=st.sampled_from([1e9, 1e9, 0.0]))
     def prune(self, remember: float) -> None:
         self.call(self.outbox.prune, remember=remember)
@@ -187,7 +222,7 @@ class Machine(RuleBasedStateMachine):
                 number
                 for number in self.model.order
                 if all(
-                    number not in places or places[number].state == "done"
+                    number not in places or places[number].state in ("done", "discarded")
                     for places in self.model.places.values()
                 )
             }
@@ -222,7 +257,11 @@ class Machine(RuleBasedStateMachine):
             return
         certain = [number for number in self.model.order if number not in self.model.forgotten]
         reports = self.call(self.outbox.reports, [f"sale:{number}" for number in certain])
-        status = {"done": Status.DELIVERED, "dead": Status.DEAD}
+        status = {
+            "done": Status.DELIVERED,
+            "dead": Status.DEAD,
+            "discarded": Status.DISCARDED,
+        }
         for number in certain:
             outcomes = reports[f"sale:{number}"].outcomes
             assert {name: outcome.status for name, outcome in outcomes.items()} == {
@@ -252,9 +291,13 @@ class Machine(RuleBasedStateMachine):
             assert depths[name].waiting >= len(open_) >= depths[name].retrying
             undelivered = self.call(self.outbox.undelivered, name)
             assert list(undelivered) == [f"sale:{number}" for number in open_]
-            letters = self.call(self.outbox.dead_letters, name)
-            assert [int(letter.conversion.order_id) for letter in letters] == [
-                n for n in self.model.order if n in places and places[n].state == "dead"
+            letters = self.call(self.outbox.dead_letters, name, where=DeadLetterFilter(text="N"))
+            assert [
+                (int(letter.conversion.order_id), letter.conversion.revenue) for letter in letters
+            ] == [
+                (n, self.model.revenue[n])
+                for n in self.model.order
+                if n in places and places[n].state == "dead"
             ]
 
 
@@ -274,7 +317,8 @@ class SQLiteMachine(Machine):
 def _small_steps(monkeypatch):
     monkeypatch.setattr("anytrack_async.outbox.memory.outbox._DROPPED_PER_STEP", 5)
     monkeypatch.setattr("anytrack_async.outbox.sqlite.retention.ROWS_PER_STEP", 5)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.reports.ROWS_PER_STEP", 3)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letters.ROWS_PER_STEP", 3)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letters.SEARCHED_PER_STEP", 3)
 
 
 class TestMemory(MemoryMachine.TestCase):

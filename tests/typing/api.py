@@ -276,3 +276,5 @@ async def operating(client: AnyTrackClient, conversion: Conversion) -> None:
     assert_type(await client.replay("meta", ["e1"]), int)
     client.resume("meta")
     client.use_api_key("new")
+    client.use_token("meta", "new")
+    client.limit_drain(1)

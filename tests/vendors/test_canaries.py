@@ -23,7 +23,7 @@ from anytrack_async import AnyTrackClient, HubSpotSink, MetaSink
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import AnyTrackError, InvalidConversionError
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.conversion import ARGUMENTS, Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaContent, MetaCustomData, MetaFields, MetaUserData
 from anytrack_async.sandbox import FAULT_KINDS, Faults
@@ -231,7 +231,7 @@ PUBLIC = {"id", "event_id", "order_id", "event_name", "source", "campaign_id", "
 def private_fields():
     """Yield a class and the path of each of its fields that may hold a customer's data."""
     yield from ((Customer, (field.name,)) for field in attrs.fields(Customer))
-    names = {field.name for field in attrs.fields(Conversion)} - PUBLIC
+    names = ARGUMENTS.keys() - PUBLIC
     yield from ((Conversion, (name,)) for name in sorted(names))
     groups = {name: hint for name, hint in META_GROUPS.items() if is_typeddict(hint)}
     yield from ((Conversion, ("meta", name)) for name in META_GROUPS)

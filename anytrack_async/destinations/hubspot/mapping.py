@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
+from numbers import Integral, Real
 from typing import Any
 
-import attrs
 import orjson
 
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, PropertySource
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.conversion import ARGUMENTS, Conversion
 from anytrack_async.models.customer import MAX_EMAIL, UNUSABLE, is_email
-from anytrack_async.models.validators import encodable
+from anytrack_async.models.validators import encodable, nearest_float
 
 EVENT_ID_PROPERTY = "anytrack_event_id"
 """The deal property with the event id; its values are unique, so a repeated write changes nothing.
@@ -202,9 +202,8 @@ def validate_source(setting: str, source: PropertySource) -> None:
     Raises:
         ConfigurationError: it names an unknown field.
     """
-    fields = {field.name for field in attrs.fields(Conversion)}
     for name, path in () if callable(source) else source.items():
-        if not path.startswith("=") and path.partition(".")[0] not in fields:
+        if not path.startswith("=") and path.partition(".")[0] not in ARGUMENTS:
             raise ConfigurationError(
                 f"{setting}[{name!r}]: a conversion has no field {path!r}; "
                 "write '=text' for a constant"
@@ -291,9 +290,11 @@ _FORMATS: tuple[tuple[type | tuple[type, ...], Callable[[Any], str]], ...] = (
     (type(None), lambda _: ""),
     (bool, lambda value: "true" if value else "false"),
     (Decimal, format_decimal),
-    (float, lambda value: format_decimal(Decimal(repr(value)))),
+    (float, lambda value: format_decimal(Decimal(float.__repr__(value)))),
     (datetime, _format_datetime),
     (date, date.isoformat),
     (Mapping, lambda value: orjson.dumps(value).decode()),
     ((list, tuple), _join_choices),
+    (Integral, str),
+    (Real, lambda value: property_text(nearest_float(value))),
 )

@@ -74,12 +74,18 @@ class Credentials:
         return f"{oauth.client_id} {oauth.refresh_token}" if oauth else self._token or ""
 
     def use(self, token: str) -> None:
-        """Use *token* from now on.
+        """Use *token* from now on: an access token, or with an OAuth app a refresh token.
+
+        With an app, the next request gets an access token first.
 
         Raises:
             ConfigurationError: *token* cannot be sent in a header.
         """
-        self._token, self._renew_at = check_header_value("token", token), float("inf")
+        check_header_value("token", token)
+        if self._oauth is None:
+            self._token, self._renew_at = token, float("inf")
+        else:
+            self._token, self._refresh_token = None, token
         self._hide_secrets()
 
     async def current(self) -> str:
@@ -114,7 +120,10 @@ class Credentials:
         if oauth is None:
             problem = Problem(kind=ProblemKind.NEEDS_OPERATOR, message="there is no access token")
             raise HubSpotError(problem)
+        refresh_token = self._refresh_token
         grant = await self._request_grant(oauth)
+        if self._refresh_token != refresh_token:
+            return await self._refresh(oauth)  # `use` has replaced the refresh token meanwhile
         token, lifetime = grant["access_token"], _lifetime(grant.get("expires_in"))
         self._renew_at = self._clock() + lifetime - min(_RENEWAL_MARGIN, lifetime / 10)
         self._refresh_token = grant.get("refresh_token") or self._refresh_token

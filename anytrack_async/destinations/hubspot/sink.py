@@ -196,7 +196,7 @@ class HubSpotSink:
         return await check_portal(self._portal, self._settings, currencies)
 
     def use_token(self, token: str) -> None:
-        """Use *token* from now on, e.g. a rotated one.
+        """Use *token* from the next request on: an access token, with ``oauth`` a refresh token.
 
         Raises:
             ConfigurationError: *token* cannot be sent in a header.

@@ -41,11 +41,13 @@ class FailedConversion:
         failure: the latest failure.
         lease_id: the lease it is in; 0 for none.
         failed_at: when it was settled as failed: the date, unix seconds.
+        settled_at: the same on the outbox's clock.
     """
 
     failure: FailedEntry
     lease_id: int = 0
     failed_at: float = 0.0
+    settled_at: float = 0.0
 
 
 @attrs.define(kw_only=True)
@@ -82,6 +84,8 @@ class DestinationProgress:
         extra_bytes: bytes beyond `USUAL_BYTES` each of the conversions that are neither delivered
             nor dead.
         exceptions: position → the failed conversion.
+        discarded: position → the last failure of a discarded dead letter, in the order in which
+            they were discarded.
         released: spans without a lease.
         leases: lease id → the lease.
     """
@@ -95,6 +99,7 @@ class DestinationProgress:
         self.dead = 0
         self.extra_bytes = 0
         self.exceptions: dict[int, FailedConversion] = {}
+        self.discarded: dict[int, FailedEntry] = {}
         self.released: list[Span] = []
         self.leases: dict[int, Lease] = {}
         # A heap of (due, position) with each retry that is not leased.
@@ -152,19 +157,23 @@ class DestinationProgress:
 
     # Ending
 
-    def settle(self, lease_id: int, failed: Sequence[FailedEntry], now: float) -> Sequence[int]:
+    def settle(
+        self, lease_id: int, failed: Sequence[FailedEntry], now: float, date: float
+    ) -> Sequence[int]:
         """End a lease; return the positions of its retries, which are exceptions no longer."""
         lease = self.leases.pop(lease_id)
         self.claimed -= lease.size
         for seq in lease.retries:
             del self.exceptions[seq]
         for failure in failed:
-            self.add_exception(failure, now)
+            self.add_exception(failure, now, date)
         return lease.retries
 
-    def add_exception(self, failure: FailedEntry, now: float) -> None:
-        """Add a retry, or a dead letter if *failure* is not due again."""
-        self.exceptions[failure.seq] = FailedConversion(failure=failure, failed_at=now)
+    def add_exception(self, failure: FailedEntry, now: float, date: float) -> None:
+        """Add a retry, or a dead letter if *failure* is not due again; *date* is now by date."""
+        self.exceptions[failure.seq] = FailedConversion(
+            failure=failure, failed_at=date, settled_at=now
+        )
         if failure.due is None:
             self.dead += 1
         else:
@@ -190,9 +199,17 @@ class DestinationProgress:
         if not self.is_dead(seq):
             return False
         self.dead -= 1
-        failure = attrs.evolve(self.exceptions[seq].failure, due=now, attempts=0)
-        self.add_exception(failure, now)
+        exception = self.exceptions[seq]
+        failure = attrs.evolve(exception.failure, due=now, attempts=0)
+        self.add_exception(failure, now, exception.failed_at)
         return True
+
+    def discard(self, seq: int, limit: int) -> None:
+        """Give up the dead letter at *seq*; keep up to *limit* failures of discarded ones."""
+        self.dead -= 1
+        self.discarded[seq] = self.exceptions.pop(seq).failure
+        while len(self.discarded) > limit:
+            del self.discarded[next(iter(self.discarded))]
 
     def set_aside(self, log: MemoryLog, name: str, last: int, now: float) -> None:
         """Make retries of the waiting conversions up to position *last* that are not leased.
@@ -212,7 +229,7 @@ class DestinationProgress:
     def _set_aside(self, seqs: Sequence[int], attempts: int, due: float, now: float) -> None:
         for seq in seqs:
             failure = FailedEntry(seq=seq, attempts=attempts, error="", due=due)
-            self.add_exception(failure, now)
+            self.add_exception(failure, now, now)
 
     # Reading
 
@@ -236,6 +253,12 @@ class DestinationProgress:
         """Return whether the conversion at *seq* is a dead letter."""
         exception = self.exceptions.get(seq)
         return exception is not None and exception.failure.due is None
+
+    def is_waiting(self, seq: int) -> bool:
+        """Return whether the conversion at *seq*, if for this destination, is still to be sent."""
+        if (exception := self.exceptions.get(seq)) is not None:
+            return exception.failure.due is not None
+        return seq > self.cursor or self.span_at(seq) is not None
 
     def waiting(self, accepted: int) -> int:
         """Return how many conversions are neither delivered nor dead, of *accepted* ever.

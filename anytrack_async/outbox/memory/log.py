@@ -235,6 +235,14 @@ class MemoryLog:
         """Return the entry at *seq*."""
         return self._slice(seq, seq)[0] if seq > self.base else self._retained[seq].entry
 
+    def replace(self, seq: int, conversion: Conversion) -> None:
+        """Store *conversion* at *seq*, in place of the one with the same event id."""
+        if seq > self.base:
+            self._conversions[seq - self.base - 1] = conversion
+            return
+        entry, recipients = self._retained[seq]
+        self._retained[seq] = _Retained(entry._replace(conversion=conversion), recipients)
+
     def recipients(self, seq: int) -> Recipients:
         """Return the destinations that the conversion at *seq* is addressed to."""
         if seq > self.base:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
 from anyio.lowlevel import checkpoint
@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from anytrack_async.clock import steady_time
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
-from anytrack_async.outbox.base import AppendResult, Claim, DeadLetter, Depth, FailedEntry
+from anytrack_async.outbox.base import AppendResult, Claim, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
     USUAL_BYTES,
     check_checkpoint,
@@ -24,6 +24,7 @@ from anytrack_async.outbox.checks import (
     not_open_error,
     unknown_destination_error,
 )
+from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
 from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.claim import ClaimBuilder, DestinationProgress
 from anytrack_async.outbox.memory.log import MemoryLog
@@ -72,6 +73,7 @@ class MemoryOutbox:
         self._clock = self.now = clock
         self._date = time.time if clock is steady_time else clock
         self._log = MemoryLog(remember_ids)
+        self._remember_ids = remember_ids
         self._destinations: dict[str, DestinationProgress] = {}
         self._room = MemoryRoom(
             self._log, self._destinations, capacity=capacity, capacity_bytes=capacity_bytes
@@ -118,7 +120,7 @@ class MemoryOutbox:
         progress = DestinationProgress(start=self._log.base, passed=accepted - in_log, since=now)
         # Payloads that an exception of another destination has kept are retries for the new one.
         for seq in self._log.retained(name):
-            progress.add_exception(FailedEntry(seq=seq, attempts=0, error="", due=now), now)
+            progress.add_exception(FailedEntry(seq=seq, attempts=0, error="", due=now), now, now)
         progress.extra_bytes = self._log.extra_bytes_for(name)
         return progress
 
@@ -214,12 +216,12 @@ class MemoryOutbox:
         failures = last_failures(claim, failed)
         if progress := self._leased(claim):
             now = self._clock()
-            failed_at = self._date() if failures else now
+            date = self._date() if failures else now
             if self._log.extra_bytes:
                 retried = {failure.seq for failure in failures if failure.due is not None}
                 ended = (seq for seq in claim.entries.seqs if seq not in retried)
                 progress.extra_bytes -= self._log.extra_bytes_of(ended)
-            if retries := progress.settle(claim.lease_id, failures, failed_at):
+            if retries := progress.settle(claim.lease_id, failures, now, date):
                 self._mark_reclaimable(retries)
             if (count := self._droppable()) >= _DROPPED_PER_STEP or (
                 count and self._log.extra_bytes_in_log
@@ -267,29 +269,85 @@ class MemoryOutbox:
             for name, progress in self._destinations.items()
         }
 
-    async def dead_letters(
-        self, destination: str | None = None, *, after: int = 0, limit: int = 100
-    ) -> Sequence[DeadLetter]:
-        """Return dead letters with a `seq` above *after*; see `Outbox.dead_letters`."""
-        self._check_open()
-        after, limit = check_number("after", after), check_number("limit", limit)
-        selected = self._destinations
-        if destination is not None:
-            selected = {destination: self._progress(destination)}
-        return reports.dead_letters(self._log, selected, after, limit)
+    # Dead letters
 
-    async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
-        """Make dead letters due now with 0 attempts; return how many."""
-        progress, now = self._progress(destination), self._clock()
-        if event_ids is None:
-            seqs = list(progress.exceptions)
-        else:
+    async def dead_letters(
+        self,
+        destination: str | None = None,
+        *,
+        event_ids: Sequence[str] | None = None,
+        where: DeadLetterFilter | None = None,
+        after: int = 0,
+        limit: int = 100,
+    ) -> Sequence[DeadLetter]:
+        """Return dead letters in log order; see `Outbox.dead_letters`."""
+        after, limit = check_number("after", after), check_number("limit", limit)
+        destinations = self._selected(destination)
+        found = self._find_dead(destinations, event_ids, where, after)
+        return reports.dead_letters(self._log, destinations, found, limit)
+
+    async def replay(
+        self,
+        destination: str | None,
+        event_ids: Sequence[str] | None = None,
+        *,
+        where: DeadLetterFilter | None = None,
+    ) -> int:
+        """Make dead letters due now with 0 attempts; see `Outbox.replay`."""
+        destinations, now = self._selected(destination), self._clock()
+        found = [*self._find_dead(destinations, event_ids, where)]
+        for seq, name in found:
+            self._room.replay(destinations[name], seq, now)
+        return len(found)
+
+    async def discard(
+        self,
+        destination: str | None,
+        event_ids: Sequence[str] | None = None,
+        *,
+        where: DeadLetterFilter | None = None,
+    ) -> int:
+        """Give up dead letters for good; see `Outbox.discard`."""
+        destinations = self._selected(destination)
+        found = [*self._find_dead(destinations, event_ids, where)]
+        for seq, name in found:
+            destinations[name].discard(seq, self._remember_ids)
+        self._mark_reclaimable(seq for seq, _ in found)
+        return len(found)
+
+    async def correct(self, conversion: Conversion) -> Sequence[str]:
+        """Replace a stored conversion and replay it where it is dead; see `Outbox.correct`."""
+        self._check_open()
+        seq, now = self._log.find(conversion.event_id), self._clock()
+        if not isinstance(seq, int):
+            return []
+        names = [name for name, progress in self._destinations.items() if progress.is_dead(seq)]
+        if names:
+            self._room.replace(seq, conversion)
+        for name in names:
+            self._room.replay(self._destinations[name], seq, now)
+        return names
+
+    def _selected(self, destination: str | None) -> Mapping[str, DestinationProgress]:
+        self._check_open()
+        if destination is None:
+            return self._destinations
+        return {destination: self._progress(destination)}
+
+    def _find_dead(
+        self,
+        destinations: Mapping[str, DestinationProgress],
+        event_ids: Sequence[str] | None,
+        where: DeadLetterFilter | None,
+        after: int = 0,
+    ) -> Iterator[tuple[int, str]]:
+        """Return position and destination of the dead letters that the arguments select."""
+        seqs: set[int] | None = None
+        if event_ids is not None:
             records = map(self._log.find, check_event_ids(event_ids))
             # An id that is only remembered has no dead letter: that would have kept its payload.
-            seqs = [record for record in records if isinstance(record, int)]
-        replayed = [seq for seq in seqs if progress.replay(seq, now)]
-        progress.extra_bytes += self._log.extra_bytes_of(replayed)
-        return len(replayed)
+            seqs = {record for record in records if isinstance(record, int)}
+        return reports.find_dead(destinations, seqs, where or ALL, after, self._clock())
 
     # Checkpoints
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from heapq import nsmallest
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import DeadLetter, FailedEntry
-from anytrack_async.outbox.memory.claim import DestinationProgress
+from anytrack_async.outbox.base import FailedEntry
+from anytrack_async.outbox.dead_letters import DeadLetter, DeadLetterFilter
+from anytrack_async.outbox.memory.claim import DestinationProgress, FailedConversion
 from anytrack_async.outbox.memory.log import MemoryLog, RememberedId
 
 # Reports
@@ -55,7 +55,10 @@ def _concerns(progress: DestinationProgress, seq: int, dropped_at: float | None)
 def _outcome(name: str, seq: int, progress: DestinationProgress) -> Outcome:
     exception = progress.exceptions.get(seq)
     if exception is not None:
-        return _failure(name, exception.failure)
+        failure = exception.failure
+        return _failure(name, failure, Status.DEAD if failure.due is None else Status.WAITING)
+    if seq in progress.discarded:
+        return _failure(name, progress.discarded[seq], Status.DISCARDED)
     if seq > progress.cursor:
         return Outcome(status=Status.WAITING, destination=name, attempts=0)
     span = progress.span_at(seq)
@@ -64,9 +67,9 @@ def _outcome(name: str, seq: int, progress: DestinationProgress) -> Outcome:
     return Outcome(status=Status.DELIVERED, destination=name)
 
 
-def _failure(name: str, failure: FailedEntry) -> Outcome:
+def _failure(name: str, failure: FailedEntry, status: Status) -> Outcome:
     return Outcome(
-        status=Status.DEAD if failure.due is None else Status.WAITING,
+        status=status,
         destination=name,
         attempts=failure.attempts,
         error=failure.error or None,
@@ -95,29 +98,57 @@ def undelivered(log: MemoryLog, name: str, progress: DestinationProgress, limit:
 # Dead letters
 
 
+def find_dead(
+    destinations: Mapping[str, DestinationProgress],
+    seqs: Container[int] | None,
+    where: DeadLetterFilter,
+    after: int,
+    now: float,
+) -> Iterator[tuple[int, str]]:
+    """Return position and destination of dead letters, in no order.
+
+    Args:
+        destinations: the progress of their destinations.
+        seqs: their positions; None for all.
+        where: the condition that they fulfil.
+        after: the position after which they are.
+        now: unix seconds.
+    """
+    for name, progress in destinations.items():
+        for seq, exception in progress.exceptions.items():
+            if seq <= after or exception.failure.due is not None:
+                continue
+            if (seqs is None or seq in seqs) and _matches(where, exception, now):
+                yield seq, name
+
+
+def _matches(where: DeadLetterFilter, exception: FailedConversion, now: float) -> bool:
+    return where.matches(
+        error=exception.failure.error,
+        code=exception.failure.code,
+        died_at=exception.failed_at,
+        age=now - exception.settled_at,
+    )
+
+
 def dead_letters(
-    log: MemoryLog, destinations: Mapping[str, DestinationProgress], after: int, limit: int
+    log: MemoryLog,
+    destinations: Mapping[str, DestinationProgress],
+    found: Iterable[tuple[int, str]],
+    limit: int,
 ) -> list[DeadLetter]:
-    """Return up to *limit* dead letters by position, and all of the last position.
+    """Return up to *limit* of the dead letters *found*, and all of the last position.
 
     With a limit of 2, dead letters at (7, "anytrack"), (9, "anytrack") and (9, "meta") are one
     page of 3, because the next page starts after position 9.
     """
-    keys = nsmallest(limit, _dead_after(destinations, after))
-    if keys:
-        last = keys[-1][0]
-        names = sorted(name for name, progress in destinations.items() if progress.is_dead(last))
-        keys = [key for key in keys if key[0] < last] + [(last, name) for name in names]
-    return [_dead_letter(log, seq, name, destinations[name]) for seq, name in keys]
-
-
-def _dead_after(
-    destinations: Mapping[str, DestinationProgress], after: int
-) -> Iterator[tuple[int, str]]:
-    for name, progress in destinations.items():
-        for seq, exception in progress.exceptions.items():
-            if seq > after and exception.failure.due is None:
-                yield seq, name
+    keys = sorted(found)
+    last = keys[:limit][-1:]
+    return [
+        _dead_letter(log, seq, name, destinations[name])
+        for seq, name in keys
+        if last and seq <= last[0][0]
+    ]
 
 
 def _dead_letter(log: MemoryLog, seq: int, name: str, progress: DestinationProgress) -> DeadLetter:

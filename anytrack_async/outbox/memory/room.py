@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult
-from anytrack_async.outbox.checks import USUAL_BYTES, queue_full_error
+from anytrack_async.outbox.checks import USUAL_BYTES, large_conversions, queue_full_error
 from anytrack_async.outbox.memory.claim import DestinationProgress
 from anytrack_async.outbox.memory.log import MemoryLog, Recipients
 
@@ -140,3 +140,22 @@ class MemoryRoom:
         for name, progress in self._destinations.items():
             if recipients is None or name in recipients:
                 progress.extra_bytes += added
+
+    def replay(self, progress: DestinationProgress, seq: int, now: float) -> None:
+        """Make the dead letter at *seq* due, and count its bytes among those that wait."""
+        if progress.replay(seq, now):
+            progress.extra_bytes += self._log.extra_bytes_of((seq,))
+
+    def replace(self, seq: int, conversion: Conversion) -> None:
+        """Replace the conversion at *seq*, and count the bytes of the new one."""
+        size = large_conversions((conversion,)).get(conversion.event_id, USUAL_BYTES)
+        self._log.replace(seq, conversion)
+        change = size - USUAL_BYTES - self._log.extra_bytes.pop(seq, 0)
+        if size > USUAL_BYTES:
+            self._log.extra_bytes[seq] = size - USUAL_BYTES
+        if seq > self._log.base:
+            self._log.extra_bytes_in_log += change
+        recipients = self._log.recipients(seq)
+        for name, progress in self._destinations.items():
+            if (recipients is None or name in recipients) and progress.is_waiting(seq):
+                progress.extra_bytes += change

@@ -283,16 +283,18 @@ class ConversionCache:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._by_seq: OrderedDict[int, Conversion] = OrderedDict()
+        self._by_seq: OrderedDict[int, tuple[Conversion, bytes]] = OrderedDict()
 
-    def remember(self, first: int, conversions: Sequence[Conversion]) -> None:
+    def remember(
+        self, first: int, conversions: Sequence[Conversion], digests: Sequence[bytes]
+    ) -> None:
         """Keep *conversions* that are in the log one after the other from position *first*.
 
         Called in the thread that writes them, while the event loop reads and adds others. No lock
         is needed, because each operation on the dict is atomic.
         """
         by_seq = self._by_seq
-        by_seq.update(enumerate(conversions, first))
+        by_seq.update(enumerate(zip(conversions, digests, strict=True), first))
         while len(by_seq) > self._size:  # count each time: the other thread removes too
             by_seq.popitem(last=False)
 
@@ -302,10 +304,12 @@ class ConversionCache:
         Raises:
             DecodeError: it is not in the cache, and the record cannot be read.
         """
-        conversion = self._by_seq.get(seq)
-        if conversion is None:
-            conversion = decode(payload, digest)
-            self.remember(seq, (conversion,))
+        cached = self._by_seq.get(seq)
+        if cached is not None and cached[1] == digest:
+            return cached[0]
+        # Not in the cache, or corrected since, perhaps by another process.
+        conversion = decode(payload, digest)
+        self.remember(seq, (conversion,), (digest,))
         return conversion
 
 
@@ -359,7 +363,7 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
             ended = _end_retries(sql, claim.lease_id)
             if failed:
-                add_exceptions(sql, claim.destination, failed, db.clock.wall())
+                add_exceptions(sql, claim.destination, failed, db.clock.now(), db.clock.wall())
             count = len(claim.entries.seqs)
             if isinstance(claim, SQLiteClaim):
                 count += len(claim.unreadable)

@@ -101,13 +101,13 @@ def expire_lease(sql: sqlite3.Connection, destination: str, now: float) -> bool:
 
 
 def add_exceptions(
-    sql: sqlite3.Connection, name: str, failed: Sequence[FailedEntry], now: float
+    sql: sqlite3.Connection, name: str, failed: Sequence[FailedEntry], now: float, date: float
 ) -> None:
-    """Insert *failed*, which failed at *now*: the date, unix seconds."""
+    """Insert *failed*, which failed *now* on the file's clock, and on this date, unix seconds."""
     sql.executemany(
         queries.INSERT_EXCEPTION,
         [
-            (entry.seq, name, entry.attempts, entry.due, entry.error, entry.code, now)
+            (entry.seq, name, entry.attempts, entry.due, entry.error, entry.code, date, now)
             for entry in failed
         ],
     )

@@ -14,6 +14,7 @@ from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import Any, NamedTuple, Self, TypeAlias, cast
 
 import attrs
@@ -34,13 +35,15 @@ ENCODED_AT_ONCE = 50
 
 _WIDTH = len(queries.LOG_COLUMNS)
 _RECIPIENTS = queries.LOG_COLUMNS.index("destinations")
+_DIGEST = queries.LOG_COLUMNS.index("digest")
 
 # The thread must ask for the interpreter after each statement, and a busy event loop may keep it
 # for milliseconds. So statements are few and long: 137 rows take 2 of 64 rows, 1 of 8 and 1 of 1.
 _INSERTIONS = [(rows * _WIDTH, queries.insert_into_log(rows)) for rows in (64, 8, 1)]
 
-Remember = Callable[[int, Sequence[Conversion]], None]
-"""Called with the position of the first of some conversions that are new in the log, and them."""
+Remember = Callable[[int, Sequence[Conversion], Sequence[bytes]], None]
+"""Called with the position of the first of some conversions that are new in the log, with these
+conversions and with their digests."""
 
 Result: TypeAlias = Sequence[AppendResult] | Exception
 """The result for each conversion of a call, or the reason why none of the call was accepted."""
@@ -170,7 +173,7 @@ class GroupCommit:
         except (sqlite3.Error, OSError) as exc:
             raise db.outbox_error(exc) from exc
         results = group.results()
-        self._remember(first, group.new_conversions())
+        self._remember(first, *group.new())
         return results
 
 
@@ -221,12 +224,13 @@ class Group:
         self.errors[len(self.sizes)] = error
         self.sizes.append(0)
 
-    def new_conversions(self) -> Sequence[Conversion]:
-        """Return the new conversions in the order in which they are in the log."""
+    def new(self) -> tuple[Sequence[Conversion], Sequence[Any]]:
+        """Return the new conversions and their digests, in log order."""
+        digests = self.values[_DIGEST::_WIDTH]
         if self.appended is None:
-            return self.conversions
-        pairs = zip(self.conversions, self.appended, strict=True)
-        return [conversion for conversion, result in pairs if result is Appended.NEW]
+            return self.conversions, digests
+        are_new = [result is Appended.NEW for result in self.appended]
+        return [*compress(self.conversions, are_new)], [*compress(digests, are_new)]
 
     def results(self) -> list[Result]:
         """Return the result of each call."""

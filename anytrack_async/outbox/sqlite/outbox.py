@@ -15,7 +15,7 @@ import anyio
 from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
-from anytrack_async.outbox.base import AppendResult, Claim, DeadLetter, Depth, FailedEntry
+from anytrack_async.outbox.base import AppendResult, Claim, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
     check_checkpoint,
     check_destination,
@@ -29,6 +29,7 @@ from anytrack_async.outbox.sqlite import claim as claims
 from anytrack_async.outbox.sqlite import leases, reports, retention
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
+from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
@@ -47,7 +48,7 @@ _SHIELDED_FOR = 1.0
 _REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
 
-class SQLiteOutbox:
+class SQLiteOutbox(SQLiteDeadLetters):
     """Keeps conversions in one file: accepted conversions survive ``kill -9`` and power loss.
 
     Several processes of one machine may share the file; it must not be on a network file system.
@@ -307,29 +308,6 @@ class SQLiteOutbox:
     async def depths(self) -> Mapping[str, Depth]:
         """Return destination → its depth."""
         return await self._run(reports.depths)
-
-    async def dead_letters(
-        self, destination: str | None = None, *, after: int = 0, limit: int = 100
-    ) -> Sequence[DeadLetter]:
-        """Return dead letters with a `seq` above *after*; see `Outbox.dead_letters`."""
-        page: list[DeadLetter] = []
-        after, limit = check_number("after", after), check_number("limit", limit)
-        if destination is not None:
-            check_destination(destination)
-        while len(page) < limit:  # an unreadable one leaves a gap, which the next ones fill
-            stored = await self._run(reports.dead_letters, destination, after, limit - len(page))
-            if not stored:
-                break
-            page += await reports.decode_dead_letters(stored, self._cache)
-            after = stored[-1].seq
-        return page
-
-    async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
-        """Make dead letters due now with 0 attempts; return how many."""
-        check_destination(destination)
-        if event_ids is not None:
-            return await self._run(reports.replay, destination, check_event_ids(event_ids))
-        return await self._run_steps(reports.replay_all, destination)
 
     async def verify(self) -> Verification:
         """Check the whole file: its integrity, and that each conversion is accounted for.

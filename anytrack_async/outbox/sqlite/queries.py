@@ -12,8 +12,9 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
   ``destinations`` is NULL for all, else each name between two line breaks.
 * ``destination``: its cursor; where it started (``start``, and ``since`` if it started at the
   beginning of the log, with ``inherited`` exceptions); and how many conversions it has received, it
-  has skipped, wait for a retry or are dead. So no query has to count rows, and a damaged cursor is
-  found: the positions between ``start`` and the cursor are these, and those in spans.
+  has skipped, wait for a retry, are dead or were discarded. So no query has to count rows, and a
+  damaged cursor is found: the positions between ``start`` and the cursor are these, and those in
+  spans.
 * ``owner``: the outbox objects that have the file open, or closed it with leases left; see
   `owners`.
 * ``lease``: the right to work on some conversions until a moment. Ids are never reused, because a
@@ -24,7 +25,8 @@ In the tables, a position in the log is called ``seq``, and a lease of 0 means "
   ``size`` counts the conversions in it that are addressed to the destination. ``lost`` counts the
   leases that ended without a result; conversions that lost two are isolated.
 * ``exception``: single conversions behind a cursor that wait for a retry, or are dead letters
-  (``due`` is NULL).
+  (``due`` is NULL). ``settled`` is when a conversion failed last, ``at`` the date of that moment.
+* ``discarded``: dead letters that were given up for good, as long as their ids are remembered.
 * ``clock``: the clock of the file, see `clock.FileClock`: the monotonic clock of the boot with the
   id ``boot`` plus ``clock_offset``; ``seen`` is the latest recorded time. All moments in the file
   are on this clock, except ``exception.at``, which is the date.
@@ -49,6 +51,17 @@ INSERT INTO clock VALUES ('', 0, NULL);
 """
 
 _CHECKPOINTS = "CREATE TABLE checkpoints (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
+
+_DISCARDED = """
+CREATE TABLE discarded (
+    seq INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    code TEXT,
+    PRIMARY KEY (seq, destination)
+) WITHOUT ROWID;
+"""
 
 # Conversions that may be claimed together, and isolated ones, each in the order of their due times.
 _SPAN_INDEXES = f"""
@@ -83,7 +96,8 @@ CREATE TABLE destination (
     dead INTEGER NOT NULL DEFAULT 0,
     delivered INTEGER NOT NULL DEFAULT 0,
     skipped INTEGER NOT NULL DEFAULT 0,
-    inherited INTEGER NOT NULL DEFAULT 0
+    inherited INTEGER NOT NULL DEFAULT 0,
+    discarded INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE lease (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -119,6 +133,7 @@ CREATE TABLE exception (
     lease INTEGER NOT NULL DEFAULT 0,
     at REAL NOT NULL,
     lost INTEGER NOT NULL DEFAULT 0,
+    settled REAL,
     PRIMARY KEY (seq, destination)
 ) WITHOUT ROWID;
 {_RETRY_INDEXES}
@@ -128,7 +143,8 @@ CREATE TABLE loose (seq INTEGER PRIMARY KEY);
 CREATE TABLE pruned (upto INTEGER NOT NULL);
 INSERT INTO pruned VALUES (0);
 {_CLOCK}
-{_CHECKPOINTS}
+{_CHECKPOINTS};
+{_DISCARDED}
 """  # noqa: S608
 
 # Format version → the statements that make a file of that version one of the next. A process with
@@ -152,7 +168,12 @@ DROP INDEX exception_due;
 {_RETRY_INDEXES}
 {_CLOCK}
 """,  # noqa: S608
-    2: _CHECKPOINTS,
+    2: f"""
+{_CHECKPOINTS};
+{_DISCARDED}
+ALTER TABLE destination ADD COLUMN discarded INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE exception ADD COLUMN settled REAL;
+""",
 }
 
 SUMMARY_OF = "summary_of"
@@ -326,8 +347,8 @@ LEASED_RETRIES = "SELECT seq FROM exception WHERE lease = ? AND lease <> 0"
 DELETE_LEASED_RETRIES = "DELETE FROM exception WHERE lease = ? AND lease <> 0"
 
 # Add a failed entry: a retry, or a dead letter if ``due`` is NULL.
-INSERT_EXCEPTION = """INSERT INTO exception (seq, destination, attempts, due, error, code, at)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+INSERT_EXCEPTION = """INSERT INTO exception
+    (seq, destination, attempts, due, error, code, at, settled) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 
 # Failed conversions at one position, one per destination.
 EXCEPTIONS_AT = "SELECT destination, due, attempts, error, code FROM exception WHERE seq = ?"
@@ -336,22 +357,51 @@ EXCEPTIONS_AT = "SELECT destination, due, attempts, error, code FROM exception W
 RETRY_IDS = """SELECT seq, event_id FROM exception JOIN log USING (seq)
     WHERE destination = ? AND due IS NOT NULL ORDER BY seq LIMIT ?"""
 
-# A page of a destination's dead letters, after a position.
-DEAD_LETTERS = """SELECT exception.seq, destination, event_id, payload, digest, attempts, error,
-    code, exception.at FROM exception JOIN log ON log.seq = exception.seq
-    WHERE destination = ? AND due IS NULL AND exception.seq > ? ORDER BY exception.seq LIMIT ?"""
+# Dead letters
+#
+# Files of earlier versions have only the date of a dead letter, not its time on the file's clock.
 
-# Some dead letters of a destination, for replaying all of them step by step.
-DEAD_SEQS = "SELECT seq FROM exception WHERE destination = ? AND due IS NULL LIMIT ?"
+_DEAD_REASON = "seq, destination, error, code, at, coalesce(settled, at)"
+
+# Reasons and times of some dead letters of a destination after a position.
+DEAD_REASONS = f"""SELECT {_DEAD_REASON} FROM exception
+    WHERE destination = ? AND due IS NULL AND seq > ? ORDER BY seq LIMIT ?"""  # noqa: S608
+
+# Reasons and times of the dead letters at a position.
+DEAD_REASONS_AT = f"""SELECT {_DEAD_REASON} FROM exception
+    WHERE seq = ? AND due IS NULL"""  # noqa: S608
+
+# The dead letter of a destination at a position.
+DEAD_LETTER = """SELECT exception.seq, destination, event_id, payload, digest, attempts, error,
+    code, exception.at FROM exception JOIN log ON log.seq = exception.seq
+    WHERE exception.seq = ? AND destination = ?"""
 
 # Make a dead letter due, with 0 attempts.
 REPLAY = """UPDATE exception SET due = ?, attempts = 0, lost = 0
     WHERE seq = ? AND destination = ? AND due IS NULL"""
 
+# Replace the stored conversion of an event id.
+CORRECT = "UPDATE log SET payload = ?, digest = ?, summary = ? WHERE event_id = ?"
+
+# Remember that a dead letter is discarded.
+INSERT_DISCARDED = """INSERT OR REPLACE INTO discarded
+    SELECT seq, destination, attempts, error, code FROM exception
+    WHERE seq = ? AND destination = ? AND due IS NULL"""
+
+# Delete a dead letter.
+DELETE_DEAD = "DELETE FROM exception WHERE seq = ? AND destination = ? AND due IS NULL"
+
+# Count dead letters as discarded.
+ADD_DISCARDED = """UPDATE destination SET dead = dead - ?1, discarded = discarded + ?1
+    WHERE name = ?2"""
+
+# Discarded dead letters at one position, one per destination.
+DISCARDED_AT = "SELECT destination, attempts, error, code FROM discarded WHERE seq = ?"
+
 # Checks
 
 # What has become of the positions between a destination's start and its cursor.
-ACCOUNTS = """SELECT name, start, cursor, inherited, delivered, skipped, pending, dead,
+ACCOUNTS = """SELECT name, start, cursor, inherited, delivered, skipped, pending, dead, discarded,
     (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name) FROM destination"""
 
 # The exceptions of a destination: retries and dead letters, as rows.
@@ -416,6 +466,7 @@ INHERIT_EXCEPTIONS = """INSERT INTO exception (seq, destination, attempts, due, 
 # Delete every row of a destination.
 FORGET_DESTINATION = (
     "DELETE FROM exception WHERE destination = ?",
+    "DELETE FROM discarded WHERE destination = ?",
     "DELETE FROM span WHERE destination = ?",
     "DELETE FROM lease WHERE destination = ?",
     "DELETE FROM destination WHERE name = ?",
@@ -515,5 +566,9 @@ DROP_RECLAIMABLE_PAYLOAD = f"""UPDATE log SET {_WITHOUT_PAYLOAD}
     AND NOT EXISTS (SELECT 1 FROM exception WHERE exception.seq = log.seq)"""  # noqa: S608
 
 # Forget some ids of payloads dropped at or before a moment; never the newest row.
-FORGET_IDS = """DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE payload IS NULL AND at <= ?
-    AND seq < (SELECT max(seq) FROM log) LIMIT ?)"""
+_OLDEST_IDS = """SELECT seq FROM log WHERE payload IS NULL AND at <= ?
+    AND seq < (SELECT max(seq) FROM log) ORDER BY at, seq LIMIT ?"""
+FORGET_IDS = f"DELETE FROM log WHERE seq IN ({_OLDEST_IDS})"  # noqa: S608
+
+# Forget the discarded dead letters of the same ids, before the ids.
+FORGET_DISCARDED = f"DELETE FROM discarded WHERE seq IN ({_OLDEST_IDS})"  # noqa: S608

@@ -1,29 +1,21 @@
-"""Destinations of an outbox file: their reports, depths, backlogs and dead letters; checkpoints.
+"""Destinations of an outbox file: their reports, depths and backlogs; checkpoints.
 
 Everything is read in snapshots, which block no writer.
 """
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from anyio.lowlevel import checkpoint
-
-from anytrack_async.errors import DecodeError, OutboxError
+from anytrack_async.errors import OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import DeadLetter, Depth
+from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.checks import unknown_destination_error
 from anytrack_async.outbox.sqlite import queries
-from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.retention import ROWS_PER_STEP, Step
 from anytrack_async.outbox.sqlite.verify import damaged_accounts
-
-_log = logging.getLogger("anytrack_async")
-
 
 # Destinations
 
@@ -100,10 +92,11 @@ def reports(db: Database, event_ids: Sequence[str]) -> Mapping[str, Report]:
 def _outcomes(
     sql: sqlite3.Connection, destinations: Sequence[_Destination], record: _Record
 ) -> dict[str, Outcome]:
-    failures: dict[str, Outcome] = {}
+    rows = sql.execute(queries.DISCARDED_AT, (record.seq,))
+    failures = {row[0]: _failure(Status.DISCARDED, *row) for row in rows}
     if not record.pruned:  # an exception would have kept the payload
         rows = sql.execute(queries.EXCEPTIONS_AT, (record.seq,))
-        failures = {row[0]: _failure(*row) for row in rows}
+        failures |= {row[0]: _exception(*row) for row in rows}
     return {
         destination.name: failures.get(destination.name) or _progress(sql, destination, record)
         for destination in destinations
@@ -140,9 +133,16 @@ def _progress(sql: sqlite3.Connection, destination: _Destination, record: _Recor
     return Outcome(status=Status.DELIVERED, destination=destination.name)
 
 
-def _failure(name: str, due: float | None, attempts: int, error: str, code: str | None) -> Outcome:
+def _exception(
+    name: str, due: float | None, attempts: int, error: str, code: str | None
+) -> Outcome:
+    status = Status.DEAD if due is None else Status.WAITING
+    return _failure(status, name, attempts, error, code)
+
+
+def _failure(status: Status, name: str, attempts: int, error: str, code: str | None) -> Outcome:
     return Outcome(
-        status=Status.DEAD if due is None else Status.WAITING,
+        status=status,
         destination=name,
         attempts=attempts,
         error=error or None,
@@ -196,99 +196,6 @@ def undelivered(db: Database, name: str, limit: int) -> list[str]:
         for first, last in [*ranges, (cursor + 1, end)]:
             events += sql.execute(queries.LOG_RANGE_IDS, (first, last, name, limit))
     return [event_id for _, event_id in sorted(events)[:limit]]
-
-
-# Dead letters
-
-
-class StoredDeadLetter(NamedTuple):
-    """A dead letter as it is in the file; see `DeadLetter`."""
-
-    seq: int
-    destination: str
-    event_id: str
-    payload: bytes
-    digest: bytes
-    attempts: int
-    error: str
-    code: str | None
-    died_at: float
-
-
-def dead_letters(
-    db: Database, destination: str | None, after: int, limit: int
-) -> list[StoredDeadLetter]:
-    """Return up to *limit* dead letters by position, and all of the last position."""
-    with db.snapshot() as sql:
-        letters = sorted(
-            StoredDeadLetter._make(row)
-            for name in _names(sql, destination)
-            for row in sql.execute(queries.DEAD_LETTERS, (name, after, limit))
-        )
-    last = letters[:limit][-1:]
-    return [letter for letter in letters if last and letter.seq <= last[0].seq]
-
-
-def _names(sql: sqlite3.Connection, destination: str | None) -> list[str]:
-    names = [name for (name,) in sql.execute(queries.DESTINATION_NAMES)]
-    if destination is None:
-        return names
-    if destination not in names:
-        raise unknown_destination_error(destination)
-    return [destination]
-
-
-async def decode_dead_letters(
-    letters: Sequence[StoredDeadLetter], cache: ConversionCache
-) -> list[DeadLetter]:
-    """Return *letters* decoded, and log a warning for each that cannot be read."""
-    readable: list[DeadLetter] = []
-    for count, letter in enumerate(letters, 1):
-        try:
-            readable.append(_decode(letter, cache))
-        except DecodeError as exc:
-            _log.warning(
-                "dead letter %s of %s cannot be read: %s", letter.event_id, letter.destination, exc
-            )
-        if count % DECODED_AT_ONCE == 0:
-            await checkpoint()
-    return readable
-
-
-def _decode(letter: StoredDeadLetter, cache: ConversionCache) -> DeadLetter:
-    return DeadLetter(
-        seq=letter.seq,
-        destination=letter.destination,
-        conversion=cache.decode(letter.seq, letter.payload, letter.digest),
-        attempts=letter.attempts,
-        error=letter.error,
-        code=letter.code,
-        died_at=letter.died_at,
-    )
-
-
-def replay(db: Database, name: str, event_ids: Sequence[str]) -> int:
-    """Make the dead letters of *event_ids* due now; return how many there were."""
-    with db.transaction(synced=False) as sql:
-        _names(sql, name)
-        rows = [sql.execute(queries.LOG_SEQ, (event_id,)).fetchone() for event_id in event_ids]
-        return _replay(sql, name, [row for row in rows if row], db.clock.now())
-
-
-def replay_all(db: Database, name: str) -> Step:
-    """Make some of the dead letters due now."""
-    with db.transaction(synced=False) as sql:
-        _names(sql, name)
-        rows = sql.execute(queries.DEAD_SEQS, (name, ROWS_PER_STEP)).fetchall()
-        replayed = _replay(sql, name, rows, db.clock.now())
-    return Step(replayed, more=len(rows) == ROWS_PER_STEP)
-
-
-def _replay(sql: sqlite3.Connection, name: str, rows: Sequence[tuple[int]], now: float) -> int:
-    parameters = [(now, seq, name) for (seq,) in rows]
-    replayed = max(sql.executemany(queries.REPLAY, parameters).rowcount, 0)
-    sql.execute(queries.ADD_TO_COUNTS, (replayed, -replayed, 0, name))
-    return replayed
 
 
 # Checkpoints

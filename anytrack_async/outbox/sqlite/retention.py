@@ -71,8 +71,9 @@ def drop_reclaimable(db: Database) -> Step:
 def forget_ids(db: Database, remember: float) -> Step:
     """Forget ids of payloads that were dropped at least *remember* seconds ago."""
     with db.transaction(synced=False) as sql:
-        before = db.clock.now() - remember
-        forgotten = sql.execute(queries.FORGET_IDS, (before, ROWS_PER_STEP)).rowcount
+        parameters = (db.clock.now() - remember, ROWS_PER_STEP)
+        sql.execute(queries.FORGET_DISCARDED, parameters)
+        forgotten = sql.execute(queries.FORGET_IDS, parameters).rowcount
     return Step(forgotten, more=forgotten == ROWS_PER_STEP)
 
 

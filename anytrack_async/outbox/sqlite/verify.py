@@ -27,7 +27,7 @@ _ROWS_PER_STEP = 1_000
 class Account:
     """The conversions that were accepted for one destination, by their state.
 
-    They add up: accepted = delivered + waiting + dead.
+    They add up: accepted = delivered + waiting + dead + discarded.
 
     Attributes:
         accepted: conversions addressed to the destination since it was registered; those beyond its
@@ -35,12 +35,14 @@ class Account:
         delivered: conversions that it has received.
         waiting: conversions that are neither delivered nor dead.
         dead: dead letters.
+        discarded: dead letters that were given up for good.
     """
 
     accepted: int
     delivered: int
     waiting: int
     dead: int
+    discarded: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +72,7 @@ class _Row(NamedTuple):
     skipped: int
     pending: int
     dead: int
+    discarded: int
     in_spans: int
 
     @property
@@ -79,6 +82,7 @@ class _Row(NamedTuple):
         Started at 100, cursor at 160: 40 delivered, 5 skipped, 2 retries, 1 dead, 12 in spans.
         """
         accounted = self.delivered + self.skipped + self.pending + self.dead + self.in_spans
+        accounted += self.discarded
         return self.cursor - self.start + self.inherited - accounted
 
 
@@ -119,6 +123,7 @@ def _account(row: _Row, end: int) -> Account:
         delivered=row.delivered,
         waiting=waiting,
         dead=row.dead,
+        discarded=row.discarded,
     )
 
 
@@ -130,7 +135,8 @@ def _problem_of_counts(row: _Row) -> str | None:
     return (
         f"of {row.cursor - row.start + row.inherited} positions up to its cursor, "
         f"{row.delivered} are delivered, {row.skipped} are for others, "
-        f"{row.pending + row.in_spans} wait and {row.dead} are dead: {row.missing} are missing"
+        f"{row.pending + row.in_spans} wait {row.dead} are dead and {row.discarded} "
+        f"were discarded: {row.missing} are missing"
     )
 
 

@@ -1,29 +1,24 @@
-"""Rules about reports, depths, the backlog and dead letters."""
+"""Rules about reports, depths, the backlog and arguments."""
 
 # ruff: noqa: D102, S101
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from anytrack_async.errors import InvalidArgumentError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import DeadLetter, Depth, Outbox
+from anytrack_async.outbox.base import Depth, Outbox
 from anytrack_async.testing.outbox_rules.base import (
-    CAPACITY,
     HOUR,
     LEASE,
     Clock,
     Rules,
-    attempts,
     dead_letter,
     deliver,
     failures,
-    orders,
-    sale,
     sales,
 )
 
@@ -36,12 +31,8 @@ async def _outcomes(outbox: Outbox, order: int) -> dict[str, tuple[Status, int]]
     return {name: (outcome.status, outcome.attempts) for name, outcome in report.outcomes.items()}
 
 
-def _destinations_and_orders(letters: Sequence[DeadLetter]) -> list[tuple[str, str]]:
-    return [(letter.destination, letter.conversion.order_id or "") for letter in letters]
-
-
 class ReportRules(Rules):
-    """Tests of `reports`, `depths`, `undelivered`, `dead_letters` and `replay`."""
+    """Tests of `reports`, `depths` and `undelivered`, and of arguments that no outbox accepts."""
 
     # Reports
 
@@ -196,117 +187,17 @@ class ReportRules(Rules):
         await deliver(outbox, "alpha")
         assert list(await outbox.undelivered("alpha")) == []
 
-    # Dead letters
-
-    async def test_a_dead_letter_contains_the_reason(self, outbox: Outbox, clock: Clock) -> None:
-        await outbox.append(sales(1, 2))
-        claim = await outbox.claim("alpha", 2, LEASE)
-        clock.advance(3)
-        await outbox.settle(claim, failures(claim, 2))
-
-        assert list(await outbox.dead_letters()) == [
-            DeadLetter(
-                seq=claim.entries[1].seq,
-                destination="alpha",
-                conversion=sale(2),
-                attempts=1,
-                error="no thanks",
-                code="E1",
-                died_at=clock.now,
-            )
-        ]
-
-    async def test_dead_letters_are_not_claimed_and_delay_nothing(
-        self, outbox: Outbox, clock: Clock
-    ) -> None:
-        await outbox.append(sales(1, 2))
-        await dead_letter(outbox, "alpha", 1, 2)
-        await outbox.append(sales(3))
-        clock.advance(9 * LEASE)
-
-        assert await deliver(outbox, "alpha") == [3]
-        assert (await outbox.claim("alpha", 9, LEASE)).next_due is None
-
-    async def test_dead_letters_can_be_read_by_destination(self, outbox: Outbox) -> None:
-        await outbox.append(sales(1, 2))
-        await dead_letter(outbox, "alpha", 1)
-        await dead_letter(outbox, "beta", 2)
-
-        assert _destinations_and_orders(await outbox.dead_letters("beta")) == [("beta", "2")]
-        with pytest.raises(OutboxError, match="gamma"):
-            await outbox.dead_letters("gamma")
-
-    async def test_paging_returns_each_dead_letter_once(self, outbox: Outbox) -> None:
-        await outbox.append(sales(*range(7)))
-        await dead_letter(outbox, "alpha", 0, 1, 2, 3, 5)
-        await dead_letter(outbox, "beta", 1, 2, 6)
-
-        letters: list[DeadLetter] = []
-        while page := await outbox.dead_letters(after=letters[-1].seq if letters else 0, limit=2):
-            letters += page
-
-        expected = [("alpha", order) for order in "01235"] + [("beta", order) for order in "126"]
-        assert sorted(_destinations_and_orders(letters)) == sorted(expected)
-        assert [letter.seq for letter in letters] == sorted(letter.seq for letter in letters)
-
-    async def test_a_page_is_not_longer_than_its_limit(self, outbox: Outbox) -> None:
-        await outbox.append(sales(*range(7)))
-        await dead_letter(outbox, "alpha", *range(7))
-
-        assert len(await outbox.dead_letters("alpha", limit=3)) == 3
-
-    async def test_a_page_can_be_long(self, outbox: Outbox) -> None:
-        await outbox.append(sales(*range(CAPACITY)))
-        await dead_letter(outbox, "alpha", *range(CAPACITY))
-
-        letters = await outbox.dead_letters(limit=CAPACITY)
-
-        assert [letter.conversion for letter in letters] == sales(*range(CAPACITY))
-
-    async def test_replaying_all_makes_them_due_with_0_attempts(self, outbox: Outbox) -> None:
-        await outbox.append(sales(1, 2, 3))
-        await dead_letter(outbox, "alpha", 1, 3)
-        await dead_letter(outbox, "beta", 1)
-
-        assert await outbox.replay("alpha") == 2
-        claim = await outbox.claim("alpha", 9, LEASE)
-        assert (orders(claim), attempts(claim)) == ([1, 3], [0, 0])
-        assert await outbox.settle(claim)
-        assert _destinations_and_orders(await outbox.dead_letters()) == [("beta", "1")]
-        assert await outbox.replay("alpha") == 0
-
-    async def test_replaying_by_id_ignores_ids_that_are_not_dead(
-        self, outbox: Outbox, clock: Clock
-    ) -> None:
-        await outbox.append(sales(1, 2, 3, 4))
-        claim = await outbox.claim("alpha", 9, LEASE)
-        retry = failures(claim, 3, due=clock.now + 99)
-        await outbox.settle(claim, failures(claim, 1, 2) + retry)
-
-        assert await outbox.replay("alpha", ["sale:2", "sale:3", "sale:4", "sale:5"]) == 1
-        assert await deliver(outbox, "alpha") == [2]
-        assert _destinations_and_orders(await outbox.dead_letters()) == [("alpha", "1")]
-
-    async def test_a_replayed_conversion_can_die_again(self, outbox: Outbox) -> None:
-        await outbox.append(sales(1))
-        await dead_letter(outbox, "alpha", 1)
-        await outbox.replay("alpha")
-        await dead_letter(outbox, "alpha", 1)
-
-        assert _destinations_and_orders(await outbox.dead_letters()) == [("alpha", "1")]
-        assert (await outbox.depths())["alpha"].dead == 1
-
-    async def test_replaying_for_an_unknown_destination_raises(self, outbox: Outbox) -> None:
-        with pytest.raises(OutboxError, match="gamma"):
-            await outbox.replay("gamma")
-        with pytest.raises(OutboxError, match="gamma"):
-            await outbox.replay("gamma", ["sale:1"])
-
     # Arguments
 
     @pytest.mark.parametrize("event_id", ["\ud800", HUGE, b"sale:1", None])
     async def test_what_is_no_event_id_is_refused(self, outbox: Outbox, event_id: Any) -> None:
-        for call in (outbox.reports([event_id]), outbox.replay("alpha", [event_id])):
+        calls = (
+            outbox.reports([event_id]),
+            outbox.dead_letters(event_ids=[event_id]),
+            outbox.replay("alpha", [event_id]),
+            outbox.discard("alpha", [event_id]),
+        )
+        for call in calls:
             with pytest.raises(InvalidArgumentError, match="event_ids must be"):
                 await call
 
@@ -317,6 +208,7 @@ class ReportRules(Rules):
             outbox.dead_letters(name),
             outbox.replay(name),
             outbox.replay(name, ["sale:1"]),
+            outbox.discard(name),
         )
         for call in calls:
             with pytest.raises(OutboxError, match="has no destination"):

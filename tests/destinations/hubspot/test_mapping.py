@@ -17,6 +17,7 @@ from anytrack_async.destinations.hubspot.mapping import (
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.customer import Customer
+from tests.models.strategies import FLOATS
 
 
 def properties(conversion, settings):
@@ -73,6 +74,11 @@ def test_fields_without_a_value_are_left_out(hs):
 
 def test_without_an_id_the_deal_is_named_by_its_event_id(hs):
     assert properties(hs.sale("7"), hs.settings())["dealname"] == "Conversion sale:7"
+
+
+@pytest.mark.parametrize("number", FLOATS, ids=lambda number: type(number).__name__)
+def test_a_float_of_a_property_is_written_with_its_shortest_digits(number: object):
+    assert property_text(number) == "0.1"
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,32 @@ async def test_without_an_oauth_app_a_token_cannot_be_renewed(wire):
         await credentials.current()
 
 
+async def test_a_new_refresh_token_replaces_a_refused_one(hs, make, wire):
+    wire.script("token", hs.refusal(400, "INVALID", "no such refresh token"), granted("late"))
+    sink = make()
+    with pytest.raises(NeedsOperator):
+        await sink.deliver([hs.sale()])
+
+    sink.use_token("new-refresh")
+    await sink.deliver([hs.sale()])
+
+    *_, refresh, deal = wire.calls
+    assert parse_qs(refresh.request.content.decode())["refresh_token"] == ["new-refresh"]
+    assert deal.token == "late"
+
+
+async def test_a_refresh_token_replaced_during_a_refresh_is_used(credentials, wire):
+    def replaced(call):
+        credentials.use("new-refresh")
+        return granted("outdated", refresh_token="outdated")
+
+    wire.script("token", replaced, granted("current"))
+
+    assert await credentials.current() == "current"
+    last = wire.calls[-1].request.content.decode()
+    assert parse_qs(last)["refresh_token"] == ["new-refresh"]
+
+
 async def test_version_v3_refreshes_at_the_older_path(hs, wire):
     wire.script("token", granted())
     sink = HubSpotSink(HubSpotSettings(oauth=app(), api_version="v3"), transport=wire)

@@ -28,20 +28,24 @@ class InterruptedDict(OrderedDict):
         return length
 
 
+def remember(cache, first, *numbers):
+    cache.remember(first, sales(*numbers), [b"%d" % number for number in numbers])
+
+
 def test_two_threads_that_add_at_once_do_not_remove_too_many():
     cache = ConversionCache(1)
-    cache._by_seq = InterruptedDict(lambda: cache.remember(4, sales(4)))
-    cache.remember(1, sales(1, 2, 3))
+    cache._by_seq = InterruptedDict(lambda: remember(cache, 4, 4))
+    remember(cache, 1, 1, 2, 3)
 
     assert len(cache._by_seq) <= 1
 
 
 def test_the_cache_keeps_the_newest_conversions():
     cache = ConversionCache(3)
-    cache.remember(1, sales(1, 2))
-    cache.remember(3, sales(3, 4, 5))
+    remember(cache, 1, 1, 2)
+    remember(cache, 3, 3, 4, 5)
 
-    assert list(cache._by_seq.items()) == [(n, sale(n)) for n in (3, 4, 5)]
+    assert list(cache._by_seq.items()) == [(n, (sale(n), b"%d" % n)) for n in (3, 4, 5)]
 
 
 @pytest.mark.asyncio

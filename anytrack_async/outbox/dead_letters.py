@@ -1,0 +1,87 @@
+"""Dead letters: `DeadLetter`, and `DeadLetterFilter`, which selects some by reason and age."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+import attrs
+
+from anytrack_async.models.conversion import Conversion
+
+
+@attrs.frozen(kw_only=True)
+class DeadLetter:
+    """A conversion that a destination will never accept, with the reason.
+
+    Attributes:
+        seq: position in the log; pass the last one as `after` to get the next page.
+        destination: name of the destination that rejected the conversion.
+        conversion: the conversion.
+        attempts: number of failed deliveries.
+        error: the reason, in the destination's own words where it gave any.
+        code: the destination's error code.
+        died_at: when delivery was given up: the date, unix seconds.
+    """
+
+    seq: int
+    destination: str
+    conversion: Conversion
+    attempts: int
+    error: str
+    code: str | None
+    died_at: float
+
+    @property
+    def event_id(self) -> str:
+        """The conversion's event id."""
+        return self.conversion.event_id
+
+    @property
+    def died(self) -> datetime:
+        """When delivery was given up, with the time zone UTC."""
+        return datetime.fromtimestamp(self.died_at, UTC)
+
+
+@attrs.frozen(kw_only=True)
+class DeadLetterFilter:
+    """A condition on dead letters; the default is fulfilled by all.
+
+    Ages are on the outbox's clock, so setting the date of the machine changes none. They count from
+    when the conversion became a dead letter.
+
+    Attributes:
+        code: the destination's error code.
+        text: a part of the reason; upper and lower case are the same.
+        died_before: before which date delivery was given up, unix seconds.
+        died_after: after which date it was given up, unix seconds.
+        min_age: how old the dead letter is at least, seconds.
+        max_age: how old it is at most, seconds.
+    """
+
+    code: str | None = None
+    text: str | None = attrs.field(default=None)
+    died_before: float = math.inf
+    died_after: float = -math.inf
+    min_age: float = -math.inf
+    max_age: float = math.inf
+
+    def matches(self, *, error: str, code: str | None, died_at: float, age: float) -> bool:
+        """Return whether a dead letter fulfils the condition.
+
+        Args:
+            error: the reason.
+            code: the destination's error code.
+            died_at: when delivery was given up: the date, unix seconds.
+            age: seconds since then, on the outbox's clock.
+        """
+        return (
+            (self.code is None or code == self.code)
+            and (self.text is None or self.text.casefold() in error.casefold())
+            and self.died_after < died_at < self.died_before
+            and self.min_age <= age <= self.max_age
+        )
+
+
+ALL = DeadLetterFilter()
+"""Fulfilled by every dead letter."""
