@@ -321,7 +321,8 @@ class Outbox(Protocol):
         """Return dead letters in log order.
 
         Dead letters of one conversion at several destinations are never split between pages, so a
-        page may be slightly longer than *limit*. The page after the last is empty.
+        page may be slightly longer than *limit*. With large conversions it may be shorter. The page
+        after the last is empty.
 
         Args:
             destination: only of this destination; default: of all.

@@ -66,10 +66,11 @@ class DeliverySettings:
         hold_probe: seconds between the probes of a held lane, and the wait after a service asked
             for an absurdly long one.
         on_full: what happens to a conversion while one of its destinations is full, which means
-            that as many conversions, or as many bytes of them, wait for it as the outbox's capacity. ``"wait"`` makes the
-            caller wait, ``"raise"`` raises `QueueFullError` at once. ``"shed"`` accepts it for the
-            other destinations and drops it for the full ones, with the event `Dropped` and the
-            status ``dropped``; if all are full, `QueueFullError` is raised.
+            that as many conversions, or bytes of them, wait for it as the outbox's capacity.
+            ``"wait"`` makes the caller wait, ``"raise"`` raises `QueueFullError` at once.
+            ``"shed"`` accepts it for the other destinations and drops it for the full ones, with
+            the event `Dropped` and the status ``dropped``; if all are full, `QueueFullError` is
+            raised.
         accept_within: seconds that a caller waits for room before `QueueFullError` is raised and
             nothing is accepted. For `submit` and ``track_*`` they count from the call. For
             `submit_many` they count from when room was last made, so that a slow service does not

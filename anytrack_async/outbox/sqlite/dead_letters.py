@@ -34,6 +34,9 @@ _log = logging.getLogger("anytrack_async")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+_PAGE_BYTES = 8 * 2**20
+"""Bytes that the records of one page may have, except those of one conversion."""
+
 SEARCHED_PER_STEP = 2_000
 """Dead letters that one job compares with a filter, in a few milliseconds."""
 
@@ -62,11 +65,13 @@ class Page(NamedTuple):
         letters: the dead letters, in log order.
         after: the position up to which all were looked at.
         more: whether there may be others after it.
+        is_full: whether it ends where its records have `_PAGE_BYTES`.
     """
 
     letters: Sequence[StoredDeadLetter]
     after: int
     more: bool
+    is_full: bool = False
 
 
 class _Reason(NamedTuple):
@@ -126,7 +131,9 @@ def read_page(
         if len(matching) > limit:
             end = matching[limit - 1][0] if limit else after
             matching = [key for key in matching if key[0] <= end]
-        letters = [_read(sql, *key) for key in matching]
+        letters, is_full = _read_all(sql, matching)
+    if is_full:
+        return Page(letters, letters[-1].seq, more=True, is_full=True)
     return Page(letters, after if end is None else end, more=end is not None)
 
 
@@ -150,7 +157,7 @@ def read_by_ids(
             if reason.destination in selected and reason.matches(where, now)
         ]
         last = keys[:limit][-1:]
-        letters = [_read(sql, *key) for key in keys if last and key[0] <= last[0][0]]
+        letters, _ = _read_all(sql, [key for key in keys if last and key[0] <= last[0][0]])
     return Page(letters, after, more=False)
 
 
@@ -163,8 +170,22 @@ def _reasons_at(sql: sqlite3.Connection, seq: int) -> list[_Reason]:
     return list(map(_Reason._make, sql.execute(queries.DEAD_REASONS_AT, (seq,))))
 
 
-def _read(sql: sqlite3.Connection, seq: int, name: str) -> StoredDeadLetter:
-    return StoredDeadLetter._make(sql.execute(queries.DEAD_LETTER, (seq, name)).fetchone())
+def _read_all(
+    sql: sqlite3.Connection, keys: Sequence[tuple[int, str]]
+) -> tuple[list[StoredDeadLetter], bool]:
+    """Return the dead letters at *keys*, in order, and whether they end before the last.
+
+    They end before a position with which their records would have more than `_PAGE_BYTES`.
+    """
+    letters: list[StoredDeadLetter] = []
+    size = 0
+    for key in keys:
+        letter = StoredDeadLetter._make(sql.execute(queries.DEAD_LETTER, key).fetchone())
+        size += len(letter.payload)
+        if size > _PAGE_BYTES and letters and letters[-1].seq != letter.seq:
+            return letters, True
+        letters.append(letter)
+    return letters, False
 
 
 async def decode_dead_letters(
@@ -321,7 +342,9 @@ class SQLiteDeadLetters:
             count = limit - len(letters)
             page = await self._run(read_page, destination, where or ALL, after=after, limit=count)
             letters += await decode_dead_letters(page.letters, self._cache)
-            _, after, more = page
+            _, after, more, is_full = page
+            if is_full and letters:
+                break
         return letters
 
     async def replay(

@@ -20,7 +20,6 @@ from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 
 _MAX_PROBLEMS = 100
-_ROWS_PER_STEP = 1_000
 
 
 @attrs.frozen(kw_only=True)
@@ -177,11 +176,8 @@ def _problems_of_rows(sql: sqlite3.Connection) -> Iterator[str]:
     (lost,) = sql.execute(queries.LOST_LEASES).fetchone()
     if lost:
         yield f"{lost} spans or retries are in a lease that does not exist"
-    seq = 0
-    while rows := sql.execute(queries.STORED, (seq, _ROWS_PER_STEP)).fetchall():
-        seq = rows[-1][0]
-        for _, event_id, payload, digest in rows:
-            try:
-                decode(payload, digest)
-            except DecodeError as exc:
-                yield f"the record of {event_id} cannot be read: {exc}"
+    for _, event_id, payload, digest in sql.execute(queries.STORED, (0, -1)):  # one at a time
+        try:
+            decode(payload, digest)
+        except DecodeError as exc:
+            yield f"the record of {event_id} cannot be read: {exc}"
