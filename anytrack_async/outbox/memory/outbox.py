@@ -55,6 +55,9 @@ class MemoryOutbox:
 
     Attributes:
         now: the clock; see `KeepsTime`.
+
+    Raises:
+        InvalidArgumentError: a capacity is not a whole number from 0 to 2^63 - 1.
     """
 
     def __init__(
@@ -65,8 +68,10 @@ class MemoryOutbox:
         *,
         capacity_bytes: int | None = None,
     ) -> None:
+        capacity = check_number("capacity", capacity)
         if capacity_bytes is None:
             capacity_bytes = max(_CAPACITY_BYTES, _CAPACITY_BYTES * capacity // _CAPACITY)
+        capacity_bytes = check_number("capacity_bytes", capacity_bytes)
         self._capacity, self._capacity_bytes = capacity, capacity_bytes
         # As long as no conversion is large, no more are stored than there is room for.
         self._usual_capacity = min(capacity, capacity_bytes // USUAL_BYTES)
