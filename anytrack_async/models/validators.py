@@ -74,9 +74,9 @@ def amount(field: str, value: Amount) -> Decimal:
     result = _decimal(field, value)
     if not result.is_finite():
         raise InvalidConversionError(field, "must be a finite number")
-    if result.__sizeof__() > _MAX_AMOUNT_BYTES:
-        raise InvalidConversionError(field, "has too many digits")
     if _ZERO < result < _AMOUNT_LIMIT:
+        if result.__sizeof__() > _MAX_AMOUNT_BYTES:
+            raise InvalidConversionError(field, "has too many digits")
         return result
     if result < 0:
         raise InvalidConversionError(field, "must not be negative")
