@@ -17,7 +17,36 @@ from anytrack_async._version import __version__ as __version__
 # checkers read the imports below (`X as X` makes a name public), the interpreter reads `_MODULES`.
 if _typing.TYPE_CHECKING:  # pragma: no cover
     # isort: off
+    from anytrack_async.backfilling.guess import Guess as Guess, Question as Question
+    from anytrack_async.backfilling.inspection import (
+        DestinationPreview as DestinationPreview,
+        Inspection as Inspection,
+        RowPreview as RowPreview,
+        inspect_source as inspect_source,
+    )
+    from anytrack_async.backfilling.mapping import (
+        AmountColumns as AmountColumns,
+        FileMapping as FileMapping,
+        RowRule as RowRule,
+        load_mapping as load_mapping,
+    )
+    from anytrack_async.backfilling.query import SqlQuery as SqlQuery
+    from anytrack_async.backfilling.reading import (
+        ConversionReader as ConversionReader,
+        read_conversions as read_conversions,
+    )
+    from anytrack_async.backfilling.report import (
+        BackfillReport as BackfillReport,
+        DestinationProgress as DestinationProgress,
+        Progress as Progress,
+        Reject as Reject,
+        RowCounts as RowCounts,
+        SourceInfo as SourceInfo,
+    )
+    from anytrack_async.backfilling.run import backfill as backfill
+    from anytrack_async.backfilling.settings import BackfillSettings as BackfillSettings
     from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
+    from anytrack_async.client.dead_letters import DeadLetterSelection as DeadLetterSelection
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
     from anytrack_async.delivery.delivery import Delivery as Delivery
     from anytrack_async.delivery.flow import LaneState as LaneState
@@ -38,6 +67,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Finding as Finding,
         Inconclusive as Inconclusive,
         NeedsOperator as NeedsOperator,
+        Preview as Preview,
         SetupStep as SetupStep,
         Sink as Sink,
         SinkLimits as SinkLimits,
@@ -69,6 +99,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Report as Report,
         Status as Status,
     )
+    from anytrack_async.models.plain import to_records as to_records
     from anytrack_async.models.validators import Amount as Amount
     from anytrack_async.observers import LoggingObserver as LoggingObserver
     from anytrack_async.outbox.base import (
@@ -102,7 +133,20 @@ else:
 
     # For all other modules: module → its public names.
     _MODULES = {
+        "anytrack_async.backfilling.guess": "Guess Question",
+        "anytrack_async.backfilling.inspection": (
+            "DestinationPreview Inspection RowPreview inspect_source"
+        ),
+        "anytrack_async.backfilling.mapping": "AmountColumns FileMapping RowRule load_mapping",
+        "anytrack_async.backfilling.query": "SqlQuery",
+        "anytrack_async.backfilling.reading": "ConversionReader read_conversions",
+        "anytrack_async.backfilling.report": (
+            "BackfillReport DestinationProgress Progress Reject RowCounts SourceInfo"
+        ),
+        "anytrack_async.backfilling.run": "backfill",
+        "anytrack_async.backfilling.settings": "BackfillSettings",
         "anytrack_async.client.client": "AnyTrackClient",
+        "anytrack_async.client.dead_letters": "DeadLetterSelection",
         "anytrack_async.client.stats": "DestinationStats Stats",
         "anytrack_async.delivery.flow": "LaneState",
         "anytrack_async.delivery.delivery": "Delivery",
@@ -117,6 +161,7 @@ else:
         "anytrack_async.models.identifiers": "new_event_id",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
         "anytrack_async.models.meta": "MetaFields",
+        "anytrack_async.models.plain": "to_records",
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
             "AppendResult Appended Claim Depth Entries Entry FailedEntry KeepsCheckpoints Outbox"
@@ -132,8 +177,8 @@ else:
         "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",
         "anytrack_async.destinations.anytrack.sink": "AnyTrackSink",
         "anytrack_async.destinations.sink": (
-            "BatchRejected ConfiguredSink Finding Inconclusive NeedsOperator SetupStep Sink "
-            "SinkLimits SinkSignal Throttled Unavailable Unfinished"
+            "BatchRejected ConfiguredSink Finding Inconclusive NeedsOperator Preview SetupStep "
+            "Sink SinkLimits SinkSignal Throttled Unavailable Unfinished"
         ),
         "anytrack_async.destinations.hubspot.sink": "HubSpotSink",
         "anytrack_async.destinations.meta.sink": "MetaSink",

@@ -2,7 +2,8 @@
 
     AnyTrackError                      base class of all errors
     ├── ConfigurationError             a setting is missing or wrong (also ValueError)
-    │   └── InvalidDestinationError    an argument names no destination (also TypeError)
+    │   ├── InvalidDestinationError    an argument names no destination (also TypeError)
+    │   └── UnknownFormatError         no preset fits the columns of a file
     ├── InvalidArgumentError           an argument of a call is not valid (also ValueError)
     │   └── InvalidConversionError     a field of a conversion or another model is not valid
     │       └── UnsendableError        a conversion cannot be sent (also TypeError)
@@ -70,6 +71,7 @@ __all__ = [
     "ServiceError",
     "TransportError",
     "UndeliveredError",
+    "UnknownFormatError",
     "UnsendableError",
 ]
 
@@ -87,6 +89,21 @@ class InvalidDestinationError(ConfigurationError, TypeError):
 
     It is a `TypeError` too, because only the calling code can be wrong, never a visitor's data.
     """
+
+
+class UnknownFormatError(ConfigurationError):
+    """No preset of a back-fill fits the columns of a file; the message says what to do.
+
+    Attributes:
+        columns: the file's header.
+    """
+
+    def __init__(self, message: str, columns: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.columns = tuple(columns)
+
+    def __reduce__(self) -> tuple[type, tuple[str, Sequence[str]]]:
+        return type(self), (str(self), self.columns)
 
 
 class InvalidArgumentError(AnyTrackError, ValueError):
@@ -310,8 +327,8 @@ class DeadLetterError(DeliveryError):
     def __init__(self, event_id: str, outcome: Outcome) -> None:
         super().__init__(
             f"conversion {event_id!r} was rejected by {outcome.destination}: {outcome.error}; "
-            "it is kept in the dead letters: replay it when the cause is fixed, or submit a "
-            "corrected conversion with a new event_id"
+            "it is kept in the dead letters: replay it when the cause is fixed, or correct it with "
+            "client.edit"
         )
         self.event_id = event_id
         self.outcome = outcome

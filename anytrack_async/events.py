@@ -23,6 +23,7 @@ __all__ = [
     "BackPressureEnded",
     "Contradicted",
     "DeadLettered",
+    "DeadLettersExpired",
     "Delivered",
     "Dropped",
     "Event",
@@ -274,6 +275,27 @@ class DeadLettered(Event):
     def log_line(self) -> LogLine:
         """Return the event id and the reason."""
         return "%s: %s is now a dead letter: %s", self.destination, self.event_id, self.reason
+
+
+@attrs.frozen(kw_only=True)
+class DeadLettersExpired(Event):
+    """Dead letters were discarded, because they were older than `keep_dead_letters`.
+
+    Attributes:
+        destination: the destination that never gets these conversions.
+        count: how many.
+        kept_for: `DeliverySettings.keep_dead_letters`, seconds.
+    """
+
+    level = logging.WARNING
+    destination: str
+    count: int
+    kept_for: float
+
+    def log_line(self) -> LogLine:
+        """Return how many were discarded."""
+        template = "%s: discarded %d dead letters that were older than %.1f days"
+        return template, self.destination, self.count, self.kept_for / 86_400
 
 
 @attrs.frozen(kw_only=True)

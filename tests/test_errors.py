@@ -63,6 +63,7 @@ EXAMPLES = [
     errors.QueueFullError("x"),
     ConflictError(CONTRADICTION),
     errors.InvalidDestinationError("x"),
+    errors.UnknownFormatError("x", ("Order", "Sum")),
     TIMEOUT,
     DeadLetterError("e1", OUTCOME),
     UndeliveredError("x", {"meta": ["e1"]}),

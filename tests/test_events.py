@@ -13,6 +13,7 @@ from anytrack_async.events import (
     BackPressureEnded,
     Contradicted,
     DeadLettered,
+    DeadLettersExpired,
     Delivered,
     Dropped,
     Event,
@@ -104,6 +105,11 @@ LINES: list[tuple[Event, int, str]] = [
         DeadLettered(destination="meta", event_id="e1", reason="too old", code="2804003"),
         logging.ERROR,
         "meta: e1 is now a dead letter: too old",
+    ),
+    (
+        DeadLettersExpired(destination="meta", count=3, kept_for=30 * 86_400.0),
+        logging.WARNING,
+        "meta: discarded 3 dead letters that were older than 30.0 days",
     ),
     (
         Dropped(destination="meta", event_ids=IDS, reason="closed"),

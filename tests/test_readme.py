@@ -1,4 +1,4 @@
-"""The README's examples run as they stand, against the sandbox."""
+"""The README's examples run as they stand, twice, against the sandbox; and mypy checks them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -60,36 +61,104 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.mark.parametrize(("heading", "code"), list(examples()), ids=[h for h, _ in examples()])
-def test_example_runs(heading: str, code: str, sandbox: Sandbox, tmp_path: Path) -> None:
-    rows = "order_id,total,currency,email\nB-1,10,EUR,a@example.com\nB-2,20,USD,b@example.com\n"
-    (tmp_path / "orders.csv").write_text(rows, encoding="utf-8")
-    outbox = {"ANYTRACK_OUTBOX": str(tmp_path / "outbox.db")}
-
+def run_example(heading: str, sandbox: Sandbox, folder: Path) -> str:
+    """Run an example in *folder*, with an outbox there; return what it prints."""
+    outbox = {"ANYTRACK_OUTBOX": str(folder / "outbox.db")}
     result = subprocess.run(
-        [sys.executable, "-c", code + AFTERWARDS.get(heading, "")],
-        cwd=tmp_path,
+        [sys.executable, "-c", dict(examples())[heading] + AFTERWARDS.get(heading, "")],
+        cwd=folder,
         env={**os.environ, **sandbox.environment(), **outbox},
         capture_output=True,
         text=True,
         timeout=60,
     )
-
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
+    return result.stdout
 
 
-def test_examples_reached_the_services(sandbox: Sandbox, tmp_path: Path) -> None:
-    test_example_runs(
-        "In a back-fill script", dict(examples())["In a back-fill script"], sandbox, tmp_path
+def write_orders(folder: Path) -> None:
+    """Write ``orders.csv``: two good orders, an old one, and two rows that are not valid."""
+    now = datetime.now(UTC)
+    recently, long_ago = (now - timedelta(days=days) for days in (1, 30))
+    rows = [
+        "order_id,total,currency,email,ordered_at",
+        f"B-1,10,EUR,a@example.com,{recently.isoformat()}",
+        f'B-2,"20,50",USD,b@example.com,{recently.isoformat()}',
+        f"B-3,30,USD,c@example.com,{recently.isoformat()}",
+        f"B-4,40,USD,d@example.com,{long_ago.isoformat()}",
+        "B-5,50",
+    ]
+    (folder / "orders.csv").write_text("\n".join(rows), encoding="utf-8")
+
+
+def sent(sandbox: Sandbox) -> dict[str, tuple[int, int]]:
+    """Return service → how many conversions it has got, and how many of them again."""
+    ledger = sandbox.ledger()
+    return {name: (service["unique"], service["duplicates"]) for name, service in ledger.items()}
+
+
+@pytest.mark.parametrize("heading", dict(examples()))
+def test_an_example_runs_twice_and_sends_nothing_twice(
+    heading: str, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    write_orders(tmp_path)
+    run_example(heading, sandbox, tmp_path)
+    first = sent(sandbox)
+
+    run_example(heading, sandbox, tmp_path)
+
+    assert sent(sandbox) == first
+    assert {repeats for _, repeats in first.values()} == {0}
+
+
+def test_there_is_one_example_for_each_heading() -> None:
+    assert len(dict(examples())) == len(list(examples()))
+
+
+def test_the_back_fill_skips_bad_rows_and_says_which(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.reset()
+    write_orders(tmp_path)
+
+    lines = run_example("In a back-fill script", sandbox, tmp_path).splitlines()
+
+    assert [line.partition(":")[0] for line in lines if line.startswith("line ")] == [
+        "line 3 is skipped",
+        "line 6 is skipped",
+    ]
+    (old,) = (line for line in lines if line.startswith("sale:B-4"))
+    assert "Meta takes this event for 7 days" in old
+    got = {name: {*sandbox.ledger(ids=True)[name]["ids"]} for name in ("meta", "hubspot")}
+    assert got == {
+        "meta": {"sale:B-1", "sale:B-3"},
+        "hubspot": {"sale:B-1", "sale:B-3", "sale:B-4"},
+    }
+
+
+def test_the_examples_are_typed(tmp_path: Path) -> None:
+    for number, (_, code) in enumerate(examples()):
+        (tmp_path / f"example_{number}.py").write_text(code, encoding="utf-8")
+
+    # With the project's cache: without it, mypy would read every library again.
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--strict"),
+            *("--config-file", str(ROOT / "pyproject.toml")),
+            *("--cache-dir", str(ROOT / ".mypy_cache")),
+            *map(str, sorted(tmp_path.glob("*.py"))),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
     )
 
-    assert {"sale:B-1", "sale:B-2"} <= sandbox.ledger(ids=True)["hubspot"]["ids"].keys()
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_every_class_in_the_readme_is_importable_from_the_root() -> None:
     names = {*re.findall(r"\b[A-Z]\w+(?:Error|Settings|Fields|Sink|Limits|Client)\b", README)}
-    builtin, examples = {"TypeError", "OSError"}, {"FileSink", "PigeonSink"}
+    builtin, examples = {"TypeError", "OSError", "ValueError"}, {"FileSink", "PigeonSink"}
 
     assert {"MetaFields", "OAuthSettings", "DeliveryTimeoutError"} <= names
     assert names - builtin - examples <= {*anytrack_async.__all__}

@@ -1,6 +1,6 @@
 """`anytrack destinations`, `anytrack check` and `anytrack setup`, for every registered destination.
 
-No destination is named here: a new one in the registry appears in all three commands.
+A new destination in the registry appears in all three commands.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from anytrack_async.cli.output import (
     write_error,
     write_json,
 )
-from anytrack_async.destinations.registry import Destination, find_destination
+from anytrack_async.destinations.registry import ANYTRACK, Destination, find_destination
 from anytrack_async.destinations.registry import destinations as registered_destinations
 from anytrack_async.destinations.sink import (
     Finding,
@@ -35,7 +35,7 @@ from anytrack_async.destinations.sink import (
     SupportsCheck,
     SupportsSetup,
 )
-from anytrack_async.errors import ConfigurationError
+from anytrack_async.errors import AnyTrackError, ConfigurationError, safe_description
 
 _Name = Annotated[
     str | None, typer.Argument(metavar="DESTINATION", help="Default: every configured destination.")
@@ -76,15 +76,20 @@ def check(
     currency: Annotated[
         list[str] | None, typer.Option(help="A currency of your conversions; repeatable.")
     ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.0, help="Seconds that the checks of a destination may take.")
+    ] = 30.0,
 ) -> None:
     """Check that destinations will accept conversions: credentials, permissions, properties.
 
-    Records nothing that counts. Meta gets a test event, if META_TEST_EVENT_CODE is set.
+    Without DESTINATION, AnyTrack and every other configured one are
+    checked, all at once. Records nothing that counts. Meta gets a test
+    event, if META_TEST_EVENT_CODE is set. Exits with 1 if a check fails.
     """
-    # All checks run before anything is shown, so that an error hides no other destination.
-    findings = {
-        chosen.name: anyio.run(_check, chosen, currency or []) for chosen in _select(destination)
-    }
+    chosen = [*_select(destination)]
+    if destination is None and chosen[0].name != ANYTRACK:
+        chosen.insert(0, find_destination(ANYTRACK))  # no client works without it
+    findings = anyio.run(_check_all, chosen, currency or [], timeout)
     for name, results in findings.items():
         _show_findings(name, results)
     if not all(finding.ok for results in findings.values() for finding in results):
@@ -153,14 +158,48 @@ def _state(destination: Destination) -> str:
     return _NOT_CONFIGURED if sink is None else "configured"
 
 
-async def _check(destination: Destination, currencies: Iterable[str]) -> Sequence[Finding]:
+async def _check_all(
+    chosen: Sequence[Destination], currencies: Sequence[str], timeout: float
+) -> Mapping[str, Sequence[Finding]]:
+    """Check *chosen* at once; return destination → findings, in the order of *chosen*."""
+    findings: dict[str, Sequence[Finding]] = {destination.name: () for destination in chosen}
+
+    async def run_check(destination: Destination) -> None:
+        findings[destination.name] = await _check(destination, currencies, timeout)
+
+    async with anyio.create_task_group() as tg:
+        for destination in chosen:
+            tg.start_soon(run_check, destination)
+    return findings
+
+
+async def _check(
+    destination: Destination, currencies: Sequence[str], timeout: float
+) -> Sequence[Finding]:
+    """Return the findings about *destination*; a failure is one too, and hides no other."""
     try:
         async with _open_sink(destination) as sink:
-            if isinstance(sink, SupportsCheck):
+            if not isinstance(sink, SupportsCheck):
+                return [_finding("settings", "complete; nothing else to check", ok=True)]
+            with anyio.move_on_after(timeout):
                 return await sink.check(currencies=currencies)
     except ConfigurationError as exc:
-        return [Finding(name="settings", ok=False, message=str(exc))]
-    return [Finding(name="settings", ok=True, message="complete; nothing else to check")]
+        return [_finding("settings", str(exc))]
+    except (AnyTrackError, OSError) as exc:
+        return [_finding("check", str(exc))]
+    except Exception as exc:  # the sink may be another package's
+        return [_finding("check", f"{destination}: {safe_description(exc)}")]
+    return [
+        _finding(
+            "check",
+            f"no complete result within {timeout:g} s: check the network and the URL of "
+            f"{destination.name}, or allow more with --timeout",
+        )
+    ]
+
+
+def _finding(name: str, message: str, *, ok: bool = False) -> Finding:
+    return Finding(name=name, ok=ok, message=message)
 
 
 async def _set_up(destination: Destination, dry_run: bool) -> Sequence[SetupStep]:

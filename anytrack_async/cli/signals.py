@@ -87,7 +87,7 @@ class _Stopper:
 
     async def watch(self, *, task_status: TaskStatus[None]) -> None:
         """Handle two signals."""
-        if sys.platform == "win32":  # Ctrl-C raises KeyboardInterrupt there
+        if sys.platform == "win32":  # pragma: no cover - Ctrl-C raises KeyboardInterrupt there
             task_status.started()
             return
         with anyio.open_signal_receiver(*_SECONDS_TO_LEAVE) as signals:

@@ -23,7 +23,6 @@ from anytrack_async.cli.output import (
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX_VARIABLE, outbox_from_env, sinks_from_env
-from anytrack_async.codec.plain import to_conversion
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.registry import ANYTRACK
@@ -32,6 +31,7 @@ from anytrack_async.events import Contradicted, Event, LaneHeld, Weakened
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.outcome import Report, Status
+from anytrack_async.models.plain import to_conversion
 from anytrack_async.observers import LoggingObserver
 from anytrack_async.settings.delivery import DeliverySettings
 

@@ -19,6 +19,7 @@ from anytrack_async.client.config import (
     outbox_from_env,
     sinks_from_env,
 )
+from anytrack_async.client.dead_letters import DeadLetters
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import Pushing, Tracking
@@ -28,13 +29,17 @@ from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anyt
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import (
+    Preview,
     Sink,
+    SinkLimits,
     SupportsObserver,
+    SupportsPreview,
     SupportsToken,
     checked_names,
 )
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Observer
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.observers import LoggingObserver, Observers
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
@@ -43,7 +48,7 @@ from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
+class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerMixin):
     """Tracks conversions and reads them back.
 
     Use one client for the whole application: ``async with AnyTrackClient(…) as client``. Every
@@ -175,22 +180,17 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
     def __repr__(self) -> str:
         return f"<AnyTrackClient: {', '.join(self._dispatcher.destinations)}>"
 
-    @property
-    def outbox(self) -> Outbox:
-        """Where accepted conversions wait and dead letters are kept."""
-        return self._dispatcher.outbox
-
     async def stats(self) -> Stats:
         """Return this client's counters and the depths of its outbox, for each destination."""
         # The outbox may have destinations without a lane in this client: their state is None.
-        depths, states = await self.outbox.depths(), self._dispatcher.states()
+        depths, conditions = await self.outbox.depths(), self._dispatcher.conditions()
         weakened = {name: {**kinds} for name, kinds in self._counters.weakened.items()}
         return Stats(
             submitted=self._counters.submitted,
             contradicted=self._counters.contradicted,
             destinations={
                 name: DestinationStats(
-                    state=states.get(name),
+                    **conditions.get(name, {}),
                     weakened=weakened.get(name, {}),
                     **self._counters.for_destination(name),
                     **attrs.asdict(depth),
@@ -199,6 +199,22 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
             },
             weakened=weakened.get(None, {}),
         )
+
+    @property
+    def limits(self) -> Mapping[str, SinkLimits]:
+        """Destination → the limits of its sink, for every destination."""
+        return self._dispatcher.limits
+
+    def preview(self, conversion: Conversion) -> Mapping[str, Preview]:
+        """Return destination → what it would be sent of *conversion*; nothing is sent.
+
+        A sink without a method ``preview`` is left out. The requests have the customer's data.
+        """
+        return {
+            sink.name: sink.preview(conversion)
+            for sink in self._dispatcher.sinks
+            if isinstance(sink, SupportsPreview)
+        }
 
     def resume(self, destination: str) -> None:
         """Let the lane of *destination* try again at once if it is held, throttled or down.
@@ -261,21 +277,6 @@ class AnyTrackClient(Tracking, Pushing, Reads, AsyncContextManagerMixin):
         """
         check_non_negative("seconds", seconds)
         self._dispatcher.limit_drain(seconds)
-
-    async def replay(self, destination: str, event_ids: Sequence[str] | None = None) -> int:
-        """Send a destination's dead letters again: those of *event_ids*, or all.
-
-        Returns:
-            The number of conversions that will be sent again.
-
-        Raises:
-            ConfigurationError: *event_ids* is a single string.
-        """
-        ids = None if event_ids is None else as_tuple("event_ids", event_ids)
-        count = await self.outbox.replay(destination, ids)
-        # An idle lane sleeps until it is woken, or until its next poll.
-        self._dispatcher.wake()
-        return count
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -10,6 +11,7 @@ from anytrack_async.delivery.flow import LaneState
 from anytrack_async.events import (
     Contradicted,
     DeadLettered,
+    DeadLettersExpired,
     Delivered,
     Dropped,
     Event,
@@ -28,9 +30,12 @@ class DestinationStats:
 
     Attributes:
         state: the lane's state; None if this client has no open lane for the destination.
+        reason: why the lane is throttled, down or held; else empty.
+        paused_for: seconds for which the lane sends nothing for that reason.
         delivered: conversions delivered.
         retried: times a conversion went back to the outbox.
         dead_lettered: conversions that became dead letters.
+        expired: dead letters that this client discarded because of ``keep_dead_letters``.
         dropped: conversions that were not accepted for it because it was full (``on_full="shed"``),
             and undelivered ones that closing gave up, because the outbox was in memory.
         waiting: conversions not delivered yet, including those in flight and retrying.
@@ -44,9 +49,12 @@ class DestinationStats:
     """
 
     state: LaneState | None = None
+    reason: str = ""
+    paused_for: float = 0.0
     delivered: int = 0
     retried: int = 0
     dead_lettered: int = 0
+    expired: int = 0
     dropped: int = 0
     waiting: int = 0
     in_flight: int = 0
@@ -85,7 +93,7 @@ class Counters:
         self.weakened: dict[str | None, dict[str, int]] = {}
         self._counts: dict[str, dict[str, int]] = {}
 
-    def for_destination(self, destination: str) -> Mapping[str, int]:
+    def for_destination(self, destination: str) -> Mapping[str, Any]:
         """Return the counters of *destination* that are not zero."""
         return self._counts.get(destination, {})
 
@@ -102,6 +110,8 @@ class Counters:
                 self._add(name, "retried", len(ids))
             case DeadLettered(destination=name):
                 self._add(name, "dead_lettered", 1)
+            case DeadLettersExpired(destination=name, count=count):
+                self._add(name, "expired", count)
             case Dropped(destination=name, event_ids=ids):
                 self._add(name, "dropped", len(ids))
             case Weakened(destination=destination, reason=kind, count=count):

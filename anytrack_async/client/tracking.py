@@ -36,6 +36,7 @@ from anytrack_async.models.conversion import (
 from anytrack_async.models.identifiers import Identifier
 from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
 from anytrack_async.models.validators import Amount
+from anytrack_async.outbox.base import AppendResult
 
 
 class Tracking:
@@ -101,6 +102,24 @@ class Tracking:
         """
         batch = _check_conversions(conversions)  # all conversions, before any is stored
         return await self._dispatcher.submit(batch, to, Patience.WHILE_MOVING)
+
+    async def accept_many(
+        self, conversions: Iterable[Conversion], *, to: Sequence[str] | None = None
+    ) -> Sequence[AppendResult]:
+        """Store *conversions* in one step and return which of them are new, in order.
+
+        It is `submit_many` for callers that need no deliveries: a result is `Appended.NEW`,
+        `Appended.REPEAT` or a `Contradiction`. A contradiction never raises here, whatever
+        ``on_conflict`` says.
+
+        Raises:
+            QueueFullError: there was no room for all of them, see `submit_many`; none was accepted.
+            UnsendableError: one was read back and cannot be sent; none was accepted.
+            TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
+            ClosedError: the client is not open; none was accepted.
+            OutboxError: they could not be stored; accepting them again is safe.
+        """
+        return await self._dispatcher.accept(_check_conversions(conversions), to)
 
     def track_many(
         self,

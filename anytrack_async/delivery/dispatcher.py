@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import compress
-from typing import Self
+from typing import Any, Self
 
 import anyio
 from anyio import AsyncContextManagerMixin, CancelScope
@@ -73,22 +73,25 @@ class Dispatcher(AsyncContextManagerMixin):
     ) -> None:
         self.outbox = outbox
         self.destinations = unique_names(sinks)
-        self._sinks = sinks
+        self.sinks = sinks
         self._settings = settings
         self._notify = notify
         self._from_start = checked_names("from_start", from_start, self.destinations)
         self._clock = clock
+        self.limits = {sink.name: sink.limits for sink in sinks}
         self._admission = Admission(
             outbox,
             settings,
-            limits={sink.name: sink.limits for sink in sinks},
+            limits=self.limits,
             notify=notify,
             condition=self._condition,
             on_dropped=self._drop,
             clock=clock or time.time,
         )
         self._open_deliveries = OpenDeliveries(outbox)
-        self._maintenance = Maintenance(outbox, settings, self._open_deliveries, tick)
+        self._maintenance = Maintenance(
+            outbox, settings, self._open_deliveries, notify=notify, tick=tick
+        )
         self._undelivered = Undelivered(outbox)
         self._lanes = Lanes(outbox)
         self._tasks: TaskGroup | None = None
@@ -138,6 +141,33 @@ class Dispatcher(AsyncContextManagerMixin):
             raise OutboxError(
                 f"the outbox failed: {safe_description(exc)}; submitting again is safe"
             ) from None
+
+    async def accept(
+        self, conversions: Sequence[Conversion], to: Sequence[str] | None = None
+    ) -> Sequence[AppendResult]:
+        """Append *conversions* to the outbox; return which are new, without deliveries.
+
+        Raises:
+            InvalidDestinationError: a destination has no sink.
+            ClosedError: the client is not open; nothing was accepted.
+            QueueFullError: there was no room, see `submit`; nothing was accepted.
+            OutboxError: they could not be written; submitting them again is safe.
+        """
+        names = self.resolve_names(to)
+        try:
+            results = await self._admission.append(
+                conversions, None if to is None else names, Patience.WHILE_MOVING
+            )
+        except _SUBMIT_ERRORS:
+            raise
+        except Exception as exc:  # the outbox may be third-party code
+            raise OutboxError(
+                f"the outbox failed: {safe_description(exc)}; submitting again is safe"
+            ) from None
+        new = [*compress(conversions, (result is Appended.NEW for result in results))]
+        self._announce(new, [conversion.event_id for conversion in new], names)
+        self._tell_contradictions(results)
+        return results
 
     async def _with_repeats(
         self,
@@ -248,6 +278,13 @@ class Dispatcher(AsyncContextManagerMixin):
         """Return destination → state of its lane; empty while closed."""
         return {name: lane.state for name, lane in self._lanes.items()}
 
+    def conditions(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return destination → its lane's state, the reason and the seconds of its pause."""
+        return {
+            name: {"state": lane.state, "reason": lane.reason, "paused_for": lane.paused_for}
+            for name, lane in self._lanes.items()
+        }
+
     # Opening and closing
 
     @asynccontextmanager
@@ -275,7 +312,7 @@ class Dispatcher(AsyncContextManagerMixin):
                 exc.add_note(str(self._undelivered))
             raise
         finally:
-            await close_all(self._sinks, self.outbox)
+            await close_all(self.sinks, self.outbox)
             self._lanes.clear()
             self._tasks = None
         if self._undelivered.lost:
@@ -286,7 +323,7 @@ class Dispatcher(AsyncContextManagerMixin):
         self._undelivered = Undelivered(self.outbox)
         await warn_of_orphans(self.outbox, self.destinations)
         self._drain_limit = self._closing_shield = None
-        self._lanes.update((sink.name, self._lane(sink)) for sink in self._sinks)
+        self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
         self._admission.is_open = True
 
     def _lane(self, sink: Sink) -> Lane:

@@ -10,8 +10,9 @@ import anyio
 
 from anytrack_async.delivery.delivery import OpenDeliveries
 from anytrack_async.errors import DamagedOutboxError, safe_description
-from anytrack_async.events import logger
+from anytrack_async.events import DeadLettersExpired, Event, logger
 from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
+from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.settings.delivery import DeliverySettings
 
 _T = TypeVar("_T")
@@ -21,6 +22,9 @@ _GRACE = 2.0
 
 PRUNE_AFTER = 5_000
 """Settled entries after which the outbox is pruned before `DeliverySettings.prune_every` ends."""
+
+_EXPIRE_EVERY = 3_600.0
+"""Seconds between two searches for dead letters that have expired."""
 
 
 class GuardedOutbox:
@@ -138,7 +142,7 @@ class GuardedOutbox:
 
 
 class Maintenance:
-    """Prunes the outbox, and polls it for waiting callers where other processes use it too.
+    """Prunes the outbox, discards expired dead letters, and polls a shared outbox for callers.
 
     It runs beside the lanes while a dispatcher is open. Nothing of it is urgent, and nothing that
     fails stops a lane: it is tried again.
@@ -147,6 +151,7 @@ class Maintenance:
         outbox: the outbox.
         settings: the intervals, and how long ids are remembered.
         open_deliveries: the deliveries of waiting callers.
+        notify: called with events.
         tick: called in each round, every `DeliverySettings.prune_every` seconds or more often.
 
     Attributes:
@@ -159,12 +164,16 @@ class Maintenance:
         outbox: Outbox,
         settings: DeliverySettings,
         open_deliveries: OpenDeliveries,
+        *,
+        notify: Callable[[Event], None],
         tick: Callable[[], None],
     ) -> None:
         self._outbox = outbox
         self._settings = settings
         self._open_deliveries = open_deliveries
+        self._notify = notify
         self._tick = tick
+        self._next_expiry = -math.inf
         self.settled = 0
         self._prune_now = anyio.Event()
 
@@ -186,9 +195,20 @@ class Maintenance:
             self._prune_now, self.settled = anyio.Event(), 0
             self._tick()
             try:
+                await self._expire_dead_letters()
                 await self._outbox.prune(remember=self._settings.remember)
             except Exception as exc:
                 logger.error("cannot prune the outbox, will retry: %s", safe_description(exc))
+
+    async def _expire_dead_letters(self) -> None:
+        seconds, now = self._settings.keep_dead_letters, anyio.current_time()
+        if seconds is None or now < self._next_expiry:
+            return
+        where = DeadLetterFilter(min_age=seconds)
+        for name in await self._outbox.destinations():
+            if count := await self._outbox.discard(name, where=where):
+                self._notify(DeadLettersExpired(destination=name, count=count, kept_for=seconds))
+        self._next_expiry = now + min(seconds, _EXPIRE_EVERY)
 
     async def _poll(self) -> None:
         while True:

@@ -127,6 +127,11 @@ class Lane:
         """The destination's explanation of the state; empty while the lane is running."""
         return self._flow.reason
 
+    @property
+    def paused_for(self) -> float:
+        """Seconds for which nothing may be sent, as the lane is throttled, down or held."""
+        return self._flow.paused_for
+
     def wake(self, accepted: int = 0) -> None:
         """Look for work: *accepted* conversions are new, or others became due."""
         self._accepted += accepted

@@ -19,7 +19,6 @@ from typing import Any
 import attrs
 import orjson
 
-from anytrack_async.codec.plain import to_conversion
 from anytrack_async.demo.sample_shop import (
     Customer,
     Record,
@@ -33,6 +32,7 @@ from anytrack_async.demo.sample_shop import (
 )
 from anytrack_async.errors import AnyTrackError, DecodeError
 from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.plain import to_conversion
 
 LINES = 1000
 _SEED = 8442  # with a line that Meta rejects among the first thirty: a short demo shows one

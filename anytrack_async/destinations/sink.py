@@ -33,6 +33,9 @@ class SinkLimits:
         spacing: a function from the seconds since the last batch was sent to the seconds to wait
             before the next batch, so that it becomes fuller. None for no wait. Not called after a
             full batch or while closing.
+        max_age: how old a conversion may be when it is sent, in seconds; None for any age. A lane
+            does not look at it: a back-fill does, before it accepts old conversions for a
+            destination that would refuse them.
     """
 
     batch: int = attrs.field(default=100, validator=positive)
@@ -42,6 +45,7 @@ class SinkLimits:
         default=None, validator=attrs.validators.optional(positive)
     )
     spacing: Callable[[float], float] | None = attrs.field(default=None, eq=False, repr=False)
+    max_age: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
 
 
 class Sink(Protocol):
@@ -198,6 +202,36 @@ class SupportsSetup(Protocol):
         Args:
             dry_run: create nothing, only return the steps.
         """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Preview:
+    """What a destination would be sent of a conversion.
+
+    Attributes:
+        requests: kind of the request, e.g. ``"deal"`` → its part about the conversion. It has the
+            customer's data: mask it before it is shown.
+        match_keys: the service's names of the identifiers that it will match the visitor by.
+        missing: identifiers that would improve the match.
+        problem: why the service would refuse it; empty if it would not.
+        repeat: what the service does with a conversion that it is sent once more, after the outbox
+            has forgotten it.
+    """
+
+    requests: Mapping[str, Any]
+    match_keys: Sequence[str] = ()
+    missing: Sequence[str] = ()
+    problem: str = ""
+    repeat: str = ""
+
+
+@runtime_checkable
+class SupportsPreview(Protocol):
+    """A sink that can show what it would send."""
+
+    def preview(self, conversion: Conversion, /) -> Preview:
+        """Return what would be sent of *conversion*; sends nothing."""
         ...
 
 

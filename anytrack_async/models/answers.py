@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
 from anytrack_async.errors import InvalidConversionError, UnsendableError
 from anytrack_async.models.conversion import ARGUMENTS, Conversion
-from anytrack_async.models.validators import utc
+from anytrack_async.models.validators import number, utc
 
 __all__ = [
     "AffiliatePerformance",
@@ -21,6 +21,9 @@ __all__ = [
     "RecordedConversion",
     "Touchpoint",
 ]
+
+
+_INFINITY = Decimal("Infinity")
 
 
 def _without_converters(_: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
@@ -61,6 +64,25 @@ class RecordedConversion(Conversion):
             return Conversion(**{name: getattr(self, name) for name in ARGUMENTS})
         except InvalidConversionError as exc:
             raise self._invalid_fields() or exc from None
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Return the recorded conversion in *record*, as `to_dict` writes it; there are no limits.
+
+        Raises:
+            InvalidConversionError: a field is unknown or missing, or type, time or revenue cannot
+                be read; the message names the field.
+        """
+        from anytrack_async.models.plain import from_dict
+
+        recorded = from_dict(record, cls)
+        return attrs.evolve(
+            recorded,
+            conversion_type=ARGUMENTS["conversion_type"].converter(recorded.conversion_type),
+            revenue=number("revenue", recorded.revenue, lowest=-_INFINITY, highest=_INFINITY),
+            timestamp=utc("timestamp", recorded.timestamp),
+            items=tuple(recorded.items),
+        )
 
     def _invalid_fields(self) -> InvalidConversionError | None:
         errors: list[InvalidConversionError] = []

@@ -256,6 +256,49 @@ class Conversion(Weakenable):
         customers = () if self.customer is None else self.customer.weakened
         return tuple(dict.fromkeys(own + customers)) if customers else own
 
+    # Plain data. Its module imports this one, and few programs need it.
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Return the conversion in *record*, as `to_dict` and `to_records` write it.
+
+        Records that somebody else wrote are read as well: amounts may be numbers, a customer's
+        fields single values, and None or NaN is not given.
+
+        Raises:
+            InvalidConversionError: a field is unknown, missing or invalid; the message names it,
+                and for an unknown one the nearest field.
+        """
+        from anytrack_async.models.plain import from_dict
+
+        return from_dict(record, cls)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Return the conversion in *text*, a JSON object; see `from_dict`.
+
+        Raises:
+            InvalidConversionError: *text* is not JSON, or see `from_dict`.
+        """
+        from anytrack_async.models.plain import parse_json
+
+        return cls.from_dict(parse_json(text))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return its fields as values that JSON has, for `from_dict`; those not given are left out.
+
+        Amounts are text with every digit (``"49.90"``), times ISO 8601 text with microseconds.
+        """
+        from anytrack_async.models.plain import to_dict
+
+        return to_dict(self)
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON, for `from_json`."""
+        from anytrack_async.models.plain import to_json
+
+        return to_json(self)
+
     @classmethod
     def sale(
         cls,

@@ -64,7 +64,7 @@ def _email(value: OneOrMany) -> tuple[str, ...]:
     if value is _NONE_GIVEN:
         return _NONE_GIVEN
     if type(value) is str and value.isprintable() and value.isascii() and len(value) <= MAX_EMAIL:
-        return (value,) if value.strip() else ()
+        return (address,) if (address := value.strip()) else ()
     return _visible_emails(value)
 
 

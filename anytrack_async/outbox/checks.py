@@ -101,31 +101,25 @@ where conversions are large. It is room for 1,000 conversions of 4 KiB."""
 
 def text_size(conversion: Conversion) -> int:
     """Return how many characters the fields of *conversion* have that may be of any size."""
-    size = 0
-    if conversion.user_agent is not None:
-        size += len(conversion.user_agent)
-    if conversion.page_url is not None:
-        size += len(conversion.page_url)
-    if custom_data := conversion.custom_data:
-        size += _size_of_map(custom_data)
-    if sub_ids := conversion.sub_ids:
-        size += _size_of_map(sub_ids)
-    if conversion.meta:
-        size += _size_of_map(conversion.meta)
-    if items := conversion.items:
-        size += sum(map(len, filter(None, chain(*map(_TEXTS_OF_ITEM, items)))))
-        size += 10 * len(items)
+    texts: tuple[str, ...] = (conversion.user_agent or "", conversion.page_url or "")
     if (customer := conversion.customer) is not None:
         # Adding up tuples, most of them empty, takes half as long as a chain.
-        texts = customer.email + customer.phone + customer.first_name + customer.last_name
+        texts += customer.email + customer.phone + customer.first_name + customer.last_name
         texts += customer.gender + customer.birth_date + customer.city + customer.state
         texts += customer.postal_code + customer.country + customer.external_id
-        size += sum(map(len, texts))
+    size = sum(map(len, texts))
+    maps: Sequence[Mapping[str, object] | None] = (
+        conversion.custom_data,
+        conversion.sub_ids,
+        conversion.meta,
+    )
+    for values in maps:
+        if values:
+            size += sum(map(len, values)) + sum(map(len, map(str, values.values())))
+    if items := conversion.items:
+        size += 10 * len(items)
+        size += sum(map(len, filter(None, chain(*map(_TEXTS_OF_ITEM, items)))))
     return size
-
-
-def _size_of_map(values: Mapping[str, object]) -> int:
-    return sum(map(len, values)) + sum(map(len, map(str, values.values())))
 
 
 _TEXTS_OF_ITEM = attrgetter("id", "title", "category", "brand")

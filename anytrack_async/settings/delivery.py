@@ -84,6 +84,10 @@ class DeliverySettings:
         remember: seconds for which ids of delivered conversions are remembered, so that importing
             the same file again sends nothing. Setting the date of the machine shortens it not; see
             `SQLiteOutbox` for the time in which no process runs.
+        keep_dead_letters: seconds for which a dead letter is kept; then it is discarded, with the
+            event `DeadLettersExpired`. Default: None, which keeps it for ever, because nothing that
+            was accepted should disappear by itself. The client looks for them when it is opened and
+            then once an hour, or more often if they are kept for less.
 
     Raises:
         ConfigurationError: a setting is not valid; the message names it.
@@ -109,6 +113,9 @@ class DeliverySettings:
     )
     prune_every: float = attrs.field(default=5.0, validator=positive)
     remember: float = attrs.field(default=30 * DAY, validator=non_negative)
+    keep_dead_letters: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(positive)
+    )
 
     @property
     def batch_timeout(self) -> float:

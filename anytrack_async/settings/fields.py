@@ -22,7 +22,7 @@ _INTEGER_LIMIT = 2**63  # of SQLite, and of most functions of Python
 
 
 def non_empty(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    """Validate that *value* is text and not only whitespace."""
+    """Validate that *value* is text and not only whitespace, such as a query of several lines."""
     _check_text(field.name, value)
 
 
@@ -35,7 +35,7 @@ def _check_text(name: str, value: object) -> str:
 
 
 def check_header_value(name: str, value: object) -> str:
-    """Return *value* if an HTTP header can carry it: a token, or an account id.
+    """Return *value* if an HTTP header can carry it: a token or an id.
 
     Args:
         name: of the setting or argument, for the message.
@@ -55,8 +55,16 @@ def check_header_value(name: str, value: object) -> str:
 
 
 def header_value(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    """Validate that an HTTP header can carry *value*; see `check_header_value`."""
+    """Validate that an HTTP header can carry *value*; see `check_header_value`.
+
+    Ids that travel in a URL or a body have the same rule: one with a line end, as a file or a
+    secret store may have it, would make a service refuse every conversion.
+    """
     check_header_value(field.name, value)
+
+
+optional_header_value: _Validator = attrs.validators.optional(header_value)
+"""`header_value` or None."""
 
 
 def secret(**options: Any) -> Any:
@@ -66,7 +74,7 @@ def secret(**options: Any) -> Any:
     """
     validator: _Validator = header_value
     if options.get("default", attrs.NOTHING) is None:
-        validator = attrs.validators.optional(header_value)
+        validator = optional_header_value
     return attrs.field(repr=_redacted, validator=validator, **options)
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 import signal
 
 import anyio
 import pytest
 
 from anytrack_async import Conversion, Customer, SQLiteOutbox
+from anytrack_async.cli import deliver
 from tests.cli.conftest import wait_for
 
 SERVICES = ("anytrack", "meta", "hubspot")
@@ -147,6 +149,29 @@ def test_ctrl_c_leaves_what_waits_in_the_file(child, run, sandbox, outbox_path):
     sandbox.latency(0, "meta")
     assert run("deliver", "--until-empty").code == 0
     assert counts(sandbox) == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "code"),
+    [
+        (signal.SIGTERM, (), 0),
+        (signal.SIGTERM, ("--until-empty",), 4),
+        (signal.SIGINT, ("--until-empty",), 130),
+    ],
+)
+def test_a_signal_has_an_exit_code(run, sandbox, outbox_path, monkeypatch, number, options, code):
+    store(outbox_path, leads(1), (*SERVICES, "pigeon"))
+    look = deliver._Progress.update
+
+    def interrupt_and_look(progress, destinations):
+        if not progress.destinations:
+            os.kill(os.getpid(), number)
+        look(progress, {**destinations})
+
+    monkeypatch.setattr(deliver._Progress, "update", interrupt_and_look)
+    monkeypatch.setattr(deliver, "_has_ended", lambda _: False)
+
+    assert run("deliver", *options).code == code
 
 
 def test_several_workers_share_the_work(child, sandbox, outbox_path):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+import anyio
 import pytest
 
+from anytrack_async import TransportError
+from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.hubspot.sink import HubSpotSink
+from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.destinations.sink import SetupStep
 from anytrack_async.sandbox import HubSpotPortal, SandboxSettings, in_thread
 
@@ -92,6 +96,7 @@ def test_one_destination_that_is_not_ready_fails_the_check_and_hides_no_other(
 
     assert result.code == 1
     assert "FAIL anytrack: credentials: anytrack: " in result.out
+    assert "; check api_key and account_id (ANYTRACK_API_KEY, ANYTRACK_ACCOUNT_ID)" in result.out
     assert "ok   meta: test event: " in result.out
     assert "ok   hubspot: token: " in result.out
 
@@ -113,6 +118,66 @@ def test_check_without_a_configured_destination_says_where_to_look(run):
     assert result.err == (
         "error: no destination is configured; `anytrack destinations` lists the variables to set\n"
     )
+
+
+def test_anytrack_is_checked_even_if_it_is_not_configured(run, sandbox, monkeypatch):
+    for name in ANYTRACK:
+        monkeypatch.delenv(name)
+
+    result = run("check")
+
+    assert result.code == 1
+    assert result.out.startswith("FAIL anytrack: settings: anytrack is not configured; it reads")
+    assert "ok   hubspot: token: " in result.out
+
+
+def test_all_destinations_are_checked_at_once(run, sandbox, monkeypatch):
+    running = []
+
+    async def check(sink, *, currencies):
+        running.append(sink)
+        while len(running) < 3:
+            await anyio.lowlevel.checkpoint()
+        return []
+
+    for sink_class in (AnyTrackSink, MetaSink, HubSpotSink):
+        monkeypatch.setattr(sink_class, "check", check)
+
+    assert run("check").code == 0
+
+
+def test_a_check_that_takes_too_long_fails(run, sandbox):
+    sandbox.latency(60, "anytrack")
+
+    result = run("check", "anytrack", "--timeout", "0.05")
+
+    assert result.code == 1
+    assert result.out == (
+        "FAIL anytrack: check: no complete result within 0.05 s: check the network and the URL of "
+        "anytrack, or allow more with --timeout\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("exc", "message"),
+    [
+        (TransportError("no route", service="meta"), "no route"),
+        (RuntimeError("t0ken"), "destination 'meta': RuntimeError in check"),
+    ],
+)
+def test_a_check_that_raises_hides_no_other(run, sandbox, monkeypatch, exc, message):
+    async def check(self, *, currencies):
+        raise exc
+
+    monkeypatch.setattr(MetaSink, "check", check)
+
+    result = run("check")
+
+    assert result.code == 1
+    assert "FAIL meta: check: " in result.out
+    assert message in result.out
+    assert "t0ken" not in result.out + result.err
+    assert "ok   anytrack: credentials: accepted" in result.out
 
 
 def test_check_of_an_unknown_destination_lists_the_known_ones(run):

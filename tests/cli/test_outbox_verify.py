@@ -34,7 +34,7 @@ def test_an_intact_file(file, run):
     assert result.code == 0
     assert "the file is intact" in result.out
     (line,) = [line for line in result.out.splitlines() if "meta" in line]
-    assert line.split()[-4:] == ["4", "2", "1", "1"]
+    assert line.split()[-5:] == ["4", "2", "1", "1", "0"]
 
 
 def test_a_damaged_file(file, run):
@@ -51,5 +51,5 @@ def test_a_damaged_file(file, run):
 def test_json(file, run):
     result = run("outbox", "verify", "--json")
 
-    account = {"accepted": 4, "delivered": 2, "waiting": 1, "dead": 1}
+    account = {"accepted": 4, "delivered": 2, "waiting": 1, "dead": 1, "discarded": 0}
     assert json.loads(result.out) == {"accounts": {"meta": account}, "problems": []}

@@ -137,6 +137,40 @@ async def test_a_signal_ends_the_opening(service):
         await track(service.client(Locked()), None)
 
 
+async def test_a_signal_just_before_the_work_begins_ends_it():
+    class Opening:
+        """A client that is open, in spite of a signal."""
+
+        outbox = MemoryOutbox()
+
+        async def __aenter__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            with anyio.CancelScope(shield=True):
+                for _ in range(50):  # the signal is handled meanwhile
+                    await anyio.lowlevel.checkpoint()
+
+        async def __aexit__(self, *_):
+            pass
+
+    with anyio.fail_after(30), pytest.raises(Interrupted):
+        async with interruptible(Opening(), None):
+            await anyio.sleep_forever()
+
+
+async def test_an_outbox_that_cannot_be_counted_delays_nothing(service, capsys):
+    class Locked(MemoryOutbox):
+        async def depths(self):
+            await anyio.sleep_forever()
+
+    service.gate.set()
+    with anyio.fail_after(30), pytest.raises(Interrupted):
+        async with interruptible(service.client(Locked()), None):
+            os.kill(os.getpid(), signal.SIGINT)
+            await anyio.sleep_forever()
+
+    assert capsys.readouterr().err == ""
+
+
 async def test_without_a_signal_the_blocks_error_is_raised_unchanged(service):
     service.gate.set()
     with pytest.raises(LookupError, match="mine"):

@@ -32,7 +32,6 @@ from anytrack_async import (
     Retry,
     SQLiteOutbox,
 )
-from anytrack_async.codec.plain import to_conversion
 from anytrack_async.destinations.meta.user_data import fbc
 from anytrack_async.errors import (
     AnyTrackError,
@@ -42,6 +41,7 @@ from anytrack_async.errors import (
 )
 from anytrack_async.models.conversion import ARGUMENTS
 from anytrack_async.models.meta import MetaFields
+from anytrack_async.models.plain import to_conversion
 from tests.client.service import Service
 
 HUGE = 10**5_000

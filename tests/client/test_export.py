@@ -26,13 +26,13 @@ from hypothesis import strategies as st
 
 from anytrack_async.client import export as module
 from anytrack_async.client.export import CSV_COLUMNS, export
-from anytrack_async.codec.plain import to_conversion
 from anytrack_async.destinations.anytrack.api.base import read_records
 from anytrack_async.destinations.anytrack.api.conversions import read_conversion
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.models.answers import RecordedConversion
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.customer import Customer
+from anytrack_async.models.plain import to_conversion
 from tests.client.service import recorded_as
 from tests.destinations.anytrack.api.doubles import json_records, record
 

@@ -36,15 +36,22 @@ class Slow:
         self.name = name
         self.held = held
         self.delivered = 0
+        self.progress = anyio.Event()
 
     async def deliver(self, batch: Any) -> list[Outcome]:
         await anyio.sleep(0.01)
         if self.held:
             raise NeedsOperator("the token is refused")
         self.delivered += len(batch)
+        self.progress.set()
         return [Outcome.delivered()] * len(batch)
 
     async def aclose(self) -> None: ...
+
+    async def wait_for(self, count: int) -> None:
+        while self.delivered < count:
+            self.progress = anyio.Event()
+            await self.progress.wait()
 
 
 class Drops:
@@ -80,14 +87,12 @@ async def main(engine: str, file: str, count: int) -> None:
         log=False,
     ) as client:
         await client.submit(Conversion.lead(), to=["slow", "held"])
-        await anyio.sleep(0.2)
+        await slow.wait_for(1)
         before = peak()
         for number in range(count):
             await client.submit(conversion(number), to=["slow", "held"])
-            while slow.delivered < number - 20:  # else its room would be full too
-                await anyio.sleep(0.005)
-        while slow.delivered < count + 1:
-            await anyio.sleep(0.05)
+            await slow.wait_for(number - 20)  # else its room would be full too
+        await slow.wait_for(count + 1)
         print(peak() - before, slow.delivered - 1, drops.count, flush=True)
         os._exit(0)  # what the held one did not get is not the question
 

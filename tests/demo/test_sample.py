@@ -59,7 +59,10 @@ def test_a_line_becomes_a_conversion():
     ("text", "reason"),
     [
         (to_line(revenue=-1), "revenue must not be negative"),
-        (to_line(customer={"mail": "x"}), "customer.mail is not a field of Customer"),
+        (
+            to_line(customer={"mail": "x"}),
+            "customer.mail is not a field of Customer; did you mean 'email'?",
+        ),
         ("[1]", "the line must be an object, not list"),
     ],
 )

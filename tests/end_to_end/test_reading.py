@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from anytrack_async import AnyTrackClient, Conversion, ConversionType, InvalidConversionError
-from anytrack_async.codec.plain import to_conversion
+from anytrack_async.models.plain import to_conversion
 from anytrack_async.sandbox import Sandbox
 from anytrack_async.sandbox.anytrack import service
 from anytrack_async.sandbox.server import in_thread

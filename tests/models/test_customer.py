@@ -42,6 +42,8 @@ def test_every_identifier_is_a_field():
     ids=str,
 )
 def test_one_value_or_several(field: str, value: Any, kept: tuple[str, ...]):
+    if field == "email":  # which loses the whitespace around it, also in a list
+        kept = tuple(address.strip() for address in kept)
     assert getattr(Customer(**{field: value}), field) == kept
 
 

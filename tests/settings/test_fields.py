@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_type_hints
 
+import attrs
 import pytest
 
+import anytrack_async
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
-from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings
+from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings, OAuthTokens
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import AnyTrackError, ConfigurationError
+from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.fields import check_header_value, is_loopback
-from anytrack_async.settings.http import HttpSettings
+from anytrack_async.settings.http import HttpSettings, ResponseLimits, Retry
 
 SECRET = "s3cr3t-t0k3n"
 ANYTRACK = {"api_key": SECRET, "account_id": "a1"}
@@ -85,6 +91,74 @@ def test_an_invalid_setting_raises_an_anytrack_error_that_is_a_value_error():
         AnyTrackSettings(api_key="", account_id="")
     assert isinstance(caught.value, AnyTrackError)
     assert isinstance(caught.value, ValueError)
+
+
+# Text
+
+TEXT_SETTINGS: dict[type, dict[str, Any]] = {
+    AnyTrackSettings: ANYTRACK,
+    MetaSettings: META,
+    HubSpotSettings: {"access_token": SECRET},
+    OAuthSettings: OAUTH,
+    OAuthTokens: {"access_token": "a", "refresh_token": "r", "expires_at": datetime.now(UTC)},
+    DeliverySettings: {},
+    HttpSettings: {},
+    ResponseLimits: {},
+    Retry: {},
+}
+"""Class → arguments that it needs."""
+
+
+def settings_classes() -> set[type]:
+    """Every attrs class in a module of settings, without the sandbox's."""
+    root = Path(anytrack_async.__file__).parent
+    files = [*root.glob("settings/*.py"), *root.glob("destinations/*/settings.py")]
+    names = [".".join(file.relative_to(root.parent).with_suffix("").parts) for file in files]
+    members = [(name, cls) for name in names for cls in vars(import_module(name)).values()]
+    return {
+        cls for name, cls in members if attrs.has(cls) and getattr(cls, "__module__", "") == name
+    }
+
+
+def text_fields() -> list[tuple[type, str]]:
+    return [
+        (cls, name)
+        for cls in sorted(settings_classes(), key=lambda cls: cls.__name__)
+        for name, hint in get_type_hints(cls).items()
+        if hint in (str, str | None)
+    ]
+
+
+def test_every_settings_class_is_covered():
+    assert settings_classes() == TEXT_SETTINGS.keys()
+    assert {name for _, name in text_fields()} > {"pixel_id", "test_event_code", "client_id"}
+
+
+@pytest.mark.parametrize(("cls", "name"), text_fields())
+@pytest.mark.parametrize(
+    "value", ["", " ", "\n", "x\n", "\nx", "x\ny", " x", "x ", "x\r", "x\ty", "\x00x", "\ufeffx", 5]
+)
+def test_text_must_not_be_blank_nor_have_whitespace_around_it(cls: type, name: str, value: Any):
+    with pytest.raises(ConfigurationError, match=f"^{name} ") as caught:
+        cls(**TEXT_SETTINGS[cls] | {name: value})
+    assert str(value).strip() in ("", "5", "x") or str(value) not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["pipeline", "stages"])
+@pytest.mark.parametrize("value", ["", " ", "a\nb", "a\tb", 5])
+def test_names_of_pipelines_and_stages_are_printable(setting: str, value: Any):
+    with pytest.raises(ConfigurationError, match=f"^{setting} must "):
+        HubSpotSettings(access_token=SECRET, **{setting: {"sale": value}})
+
+
+@pytest.mark.parametrize(("cls", "name"), text_fields())
+def test_the_error_about_text_names_its_variable(cls: Any, name: str):
+    variable = getattr(cls, "VARIABLES", {}).get(name)
+    if variable is not None:
+        environ = dict.fromkeys(cls.VARIABLES.values(), "x")
+        environ |= {names: "https://example.com" for names in environ if names.endswith("_URL")}
+        with pytest.raises(ConfigurationError, match=f"^{variable}: {name} must "):
+            cls.from_env(environ | {variable: "x\n"})
 
 
 # URLs

@@ -109,7 +109,7 @@ WHOLE = [
     (HttpSettings, "connections"),
     *((ResponseLimits, name) for name in LIMITS),
 ]
-OPTIONAL = [(ResponseLimits, "max_seconds")]
+OPTIONAL = [(ResponseLimits, "max_seconds"), (DeliverySettings, "keep_dead_letters")]
 OBJECTS = [(HttpSettings, "limits")]
 RETRIES = [(HttpSettings, "retry"), (DeliverySettings, "retry"), (DeliverySettings, "probe")]
 WORDS = [
@@ -173,8 +173,9 @@ def test_the_error_for_an_unknown_engine_lists_the_engines():
 
 
 @pytest.mark.parametrize("value", [0, -1, nan, "30", True])
-def test_the_seconds_of_an_exchange_must_be_greater_than_zero(value: Any):
-    assert message_for(ResponseLimits, "max_seconds", value).startswith("max_seconds must be")
+@pytest.mark.parametrize(("cls", "field"), OPTIONAL)
+def test_optional_seconds_must_be_greater_than_zero(cls: Any, field: str, value: Any):
+    assert message_for(cls, field, value).startswith(f"{field} must be a number greater than 0")
 
 
 @pytest.mark.parametrize("value", [None, 5, Retry()])

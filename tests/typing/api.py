@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import httpx
 
@@ -48,6 +48,7 @@ from anytrack_async import (
     Stats,
     Touchpoint,
     new_event_id,
+    to_records,
 )
 
 # Models
@@ -256,6 +257,9 @@ async def reading(client: AnyTrackClient) -> None:
     conversion = await client.get_conversion_details("c1")
     if isinstance(conversion, RecordedConversion):
         assert_type(conversion.to_conversion(), Conversion)
+        assert_type(RecordedConversion.from_dict(conversion.to_dict()), RecordedConversion)
+    assert_type(Conversion.from_json(conversion.to_json()), Conversion)
+    assert_type(to_records([conversion]), list[dict[str, Any]])
     assert_type(await client.calculate_attribution("c1"), Attribution)
     assert_type(await client.get_touchpoints("c1"), list[Touchpoint])
     assert_type(await client.get_affiliate_performance("a1"), AffiliatePerformance)

@@ -10,10 +10,11 @@ from typing import ClassVar, Self
 import anyio
 
 from anytrack_async.destinations.anytrack.batch import BatchSender, Refusals, RequestSlots
+from anytrack_async.destinations.anytrack.payload import to_payload
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.destinations.confirmation import Confirmations
-from anytrack_async.destinations.sink import Finding, SinkLimits
-from anytrack_async.errors import DecodeError, NotFoundError, ServiceError
+from anytrack_async.destinations.sink import Finding, Preview, SinkLimits
+from anytrack_async.errors import CredentialsError, DecodeError, NotFoundError, ServiceError
 from anytrack_async.events import Observer
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
@@ -125,12 +126,23 @@ class AnyTrackSink:
         try:
             await self._session.get("reports", "daily", params={"date": today})
         except (ServiceError, DecodeError) as exc:
-            wrong_url = isinstance(exc, NotFoundError | DecodeError)
-            advice = (
-                "; is AnyTrackSettings.base_url (ANYTRACK_BASE_URL) right?" if wrong_url else ""
-            )
+            advice = ""
+            if isinstance(exc, NotFoundError | DecodeError):
+                advice = "; is AnyTrackSettings.base_url (ANYTRACK_BASE_URL) right?"
+            elif isinstance(exc, CredentialsError):
+                advice = "; check api_key and account_id (ANYTRACK_API_KEY, ANYTRACK_ACCOUNT_ID)"
             return [Finding(name="credentials", ok=False, message=f"{exc}{advice}")]
         return [Finding(name="credentials", ok=True, message="accepted")]
+
+    def preview(self, conversion: Conversion, /) -> Preview:
+        """Return the body of the request for *conversion*; sends nothing."""
+        return Preview(
+            requests={"conversion": to_payload(conversion)},
+            match_keys=("click_id",) if conversion.click_id else (),
+            missing=() if conversion.click_id else ("click_id",),
+            repeat="the request has the event id as its idempotency key, which AnyTrack does not "
+            "document",
+        )
 
     def use_token(self, token: str) -> None:
         """Use *token* as API key from now on.

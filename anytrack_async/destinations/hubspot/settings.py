@@ -17,10 +17,11 @@ from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.settings.fields import (
     base_url,
     build_settings,
+    header_value,
     instance_of,
-    non_empty,
     one_of,
     optional_callable,
+    optional_header_value,
     positive,
     positive_integer,
     read_variables,
@@ -75,7 +76,7 @@ class OAuthSettings:
         "refresh_token": "HUBSPOT_REFRESH_TOKEN",
     }
 
-    client_id: str = attrs.field(validator=non_empty)
+    client_id: str = attrs.field(validator=header_value)
     client_secret: str = secret()
     refresh_token: str = secret()
     on_tokens: Callable[[OAuthTokens], Awaitable[None] | None] | None = attrs.field(
@@ -119,6 +120,8 @@ def _by_type(setting: str, names: ByType) -> dict[str, str]:
 def _stripped(setting: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{setting} must not be empty")
+    if not value.strip().isprintable():
+        raise ConfigurationError(f"{setting} must be printable: no line breaks or tabs")
     return value.strip()
 
 
@@ -178,9 +181,7 @@ class HubSpotSettings:
     mode: Literal["deals", "events"] = attrs.field(
         default="deals", validator=one_of("deals", "events")
     )
-    event_name: str | None = attrs.field(
-        default=None, validator=attrs.validators.optional(non_empty)
-    )
+    event_name: str | None = attrs.field(default=None, validator=optional_header_value)
     pipeline: Mapping[str, str] = attrs.field(default="default", converter=_pipelines)
     stages: Mapping[str, str] = attrs.field(default=None, converter=_stages)
     deal_name: Callable[[Conversion], str] | None = attrs.field(
@@ -189,7 +190,7 @@ class HubSpotSettings:
     properties: PropertySource = attrs.field(factory=dict, validator=_check_sources)
     contact_properties: PropertySource = attrs.field(factory=dict, validator=_check_sources)
     contacts: bool = True
-    property_group: str = attrs.field(default="dealinformation", validator=non_empty)
+    property_group: str = attrs.field(default="dealinformation", validator=header_value)
     rate_limit: int = attrs.field(default=100, validator=positive_integer)
     rate_interval: float = attrs.field(default=10.0, validator=positive)
     time_zone: tzinfo | None = attrs.field(

@@ -10,7 +10,13 @@ import anyio
 
 from anytrack_async.destinations.hubspot.custom_events import send_custom_events
 from anytrack_async.destinations.hubspot.deals import write_deals
-from anytrack_async.destinations.hubspot.mapping import count_weaknesses, validate_source
+from anytrack_async.destinations.hubspot.mapping import (
+    count_weaknesses,
+    to_contact,
+    to_custom_event,
+    to_deal,
+    validate_source,
+)
 from anytrack_async.destinations.hubspot.portal import Portal
 from anytrack_async.destinations.hubspot.problem import SERVICE, HubSpotError, to_signal
 from anytrack_async.destinations.hubspot.settings import (
@@ -25,6 +31,7 @@ from anytrack_async.destinations.sink import (
     BatchRejected,
     Finding,
     NeedsOperator,
+    Preview,
     SetupStep,
     SinkLimits,
     SinkSignal,
@@ -194,6 +201,29 @@ class HubSpotSink:
             currencies: ISO 4217 codes of the conversions that will be sent.
         """
         return await check_portal(self._portal, self._settings, currencies)
+
+    def preview(self, conversion: Conversion, /) -> Preview:
+        """Return the deal and contact, or the custom event, of *conversion*; sends nothing."""
+        settings = self._settings
+        if settings.mode == "events":
+            event = to_custom_event(conversion, settings)
+            return Preview(
+                requests={"event": event} if event else {},
+                match_keys=[key for key in ("email", "utk") if event and key in event],
+                missing=() if event else ("email",),
+                problem="" if event else "a custom event needs the e-mail address or hubspotutk",
+                repeat="HubSpot drops events with the same uuid",
+            )
+        contact = to_contact(conversion, settings)
+        requests = {"deal": to_deal(conversion, settings)["properties"]}
+        if contact:
+            requests["contact"] = contact["properties"]
+        return Preview(
+            requests=requests,
+            match_keys=("email",) if contact else (),
+            missing=("email",) if settings.contacts and not contact else (),
+            repeat="HubSpot updates the deal with the same anytrack_event_id",
+        )
 
     def use_token(self, token: str) -> None:
         """Use *token* from the next request on: an access token, with ``oauth`` a refresh token.

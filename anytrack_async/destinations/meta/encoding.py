@@ -216,8 +216,16 @@ def _broad(user_data: Mapping[str, Any]) -> Refusal | None:
     return _NO_IDENTITY if any(user_data.keys() <= broad for broad in _TOO_BROAD) else None
 
 
+def max_days(action_source: str) -> int:
+    """Return for how many days after it happened Meta takes an event.
+
+    Source: Meta: Conversions API, server event parameters (`event_time`).
+    """
+    return _MAX_DAYS_IN_STORE if action_source == "physical_store" else _MAX_DAYS
+
+
 def _too_old(event: Mapping[str, Any], now: float) -> Refusal | None:
-    days = _MAX_DAYS_IN_STORE if event["action_source"] == "physical_store" else _MAX_DAYS
+    days = max_days(event["action_source"])
     if now - event["event_time"] <= days * _DAY:
         return None
     return Refusal("2804003", f"too old: Meta takes this event for {days} days after it happened")

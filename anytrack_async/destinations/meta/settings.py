@@ -14,9 +14,11 @@ from anytrack_async.models.meta_types import ActionSource
 from anytrack_async.settings.fields import (
     base_url,
     build_settings,
+    check_header_value,
+    header_value,
     instance_of,
-    non_empty,
     optional_callable,
+    optional_header_value,
     positive,
     positive_integer,
     read_variables,
@@ -28,14 +30,17 @@ from anytrack_async.settings.http import HttpSettings
 EventNameFunction: TypeAlias = Callable[[Conversion], str | None]
 """Returns Meta's event name for a conversion; None for the usual name."""
 
+_MAX_PARTNER_AGENT = 22
 _MIB = 1024 * 1024
 _REGION = re.compile(r"[A-Za-z]{2}")
 _ACTION_SOURCES = get_args(ActionSource)
 
 
 def _partner_agent(_: object, __: object, value: Any) -> None:
-    if value is not None and not (isinstance(value, str) and 0 < len(value) < 23):
-        raise ConfigurationError("partner_agent must have 1 to 22 characters")
+    if value is None:
+        return
+    if len(check_header_value("partner_agent", value)) > _MAX_PARTNER_AGENT:
+        raise ConfigurationError(f"partner_agent must have 1 to {_MAX_PARTNER_AGENT} characters")
 
 
 def _action_source(_: object, __: object, value: object) -> None:
@@ -97,12 +102,12 @@ class MetaSettings:
         "base_url": "META_BASE_URL",
     }
 
-    pixel_id: str = attrs.field(validator=non_empty)
+    pixel_id: str = attrs.field(validator=header_value)
     access_token: str = secret()
     app_secret: str | None = secret(default=None)
-    test_event_code: str | None = None
+    test_event_code: str | None = attrs.field(default=None, validator=optional_header_value)
     base_url: str = attrs.field(default="https://graph.facebook.com", converter=base_url)
-    api_version: str = attrs.field(default="v26.0", validator=non_empty)
+    api_version: str = attrs.field(default="v26.0", validator=header_value)
     action_source: ActionSource = attrs.field(default="website", validator=_action_source)
     partner_agent: str | None = attrs.field(default=None, validator=_partner_agent)
     event_name: EventNameFunction | None = attrs.field(default=None, validator=optional_callable)

@@ -5,6 +5,7 @@ Source: Meta: Conversions API, using the API.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Self
@@ -17,16 +18,20 @@ from anytrack_async.destinations.meta.encoding import (
     Chunk,
     Encoder,
     app_secret_proof,
+    find_refusal,
+    max_days,
     request_body,
     request_tail,
     split_into_requests,
 )
+from anytrack_async.destinations.meta.event import to_event
 from anytrack_async.destinations.meta.responses import QuotaPacer, outcome_of_request
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.user_data import check_normalise_extra
 from anytrack_async.destinations.sink import (
     BatchRejected,
     Finding,
+    Preview,
     SinkLimits,
     SinkSignal,
     Throttled,
@@ -40,6 +45,8 @@ from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.observers import LoggingObserver
 from anytrack_async.transport.message import Response, Transport
 from anytrack_async.transport.session import Session
+
+_WANTED_KEYS = ("em", "ph", "fbc", "fbp", "client_ip_address", "client_user_agent")
 
 
 class MetaSink:
@@ -71,6 +78,7 @@ class MetaSink:
             batch=settings.batch,
             concurrency=settings.concurrency,
             required_seconds=settings.http.required_seconds(),
+            max_age=max_days(settings.action_source) * 86_400.0,
         )
         self._settings = settings
         self._session = Session(
@@ -98,6 +106,20 @@ class MetaSink:
     def set_observer(self, observer: Observer, /) -> None:
         """Report `Weakened` and `UnusualConfirmation` to *observer* instead of the log."""
         self._observer = self._confirmations.observer = observer
+
+    def preview(self, conversion: Conversion, /) -> Preview:
+        """Return the event of *conversion*, and why Meta would refuse it; sends nothing."""
+        now = time.time()
+        event = to_event(conversion, self._settings, now=now)
+        keys = tuple(event["user_data"])
+        refusal = find_refusal(event, now)
+        return Preview(
+            requests={"event": event},
+            match_keys=keys,
+            missing=tuple(key for key in _WANTED_KEYS if key not in keys),
+            problem=refusal.reason if refusal else "",
+            repeat="Meta drops events with the same name and event id for 48 hours",
+        )
 
     def use_token(self, token: str) -> None:
         """Use *token* from the next request on.

@@ -41,6 +41,7 @@ from anytrack_async.outbox.sqlite.leases import (
     StoredEntry,
     add_exceptions,
     expire_lease,
+    mark_reclaimable,
     release_leases_of_dead,
 )
 
@@ -393,7 +394,7 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
         if is_ours:
             sql.execute(queries.DELETE_LEASE, (claim.lease_id,))
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
-            ended = _end_retries(sql, claim.lease_id)
+            ended = _end_retries(sql, claim.destination, claim.lease_id)
             if failed:
                 add_exceptions(sql, claim.destination, failed, db.clock.now(), db.clock.wall())
             count = len(claim.entries.seqs)
@@ -406,12 +407,10 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
     return is_ours
 
 
-def _end_retries(sql: sqlite3.Connection, lease_id: int) -> int:
-    """Delete the retries in a lease, and return how many there were."""
+def _end_retries(sql: sqlite3.Connection, destination: str, lease_id: int) -> int:
+    """Delete the retries in a lease of *destination*, and return how many there were."""
     positions = sql.execute(queries.LEASED_RETRIES, (lease_id,)).fetchall()
     if positions:
-        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
-        reclaimable = [row for row in positions if row[0] <= pruned]
-        sql.executemany(queries.MARK_RECLAIMABLE, reclaimable)
+        mark_reclaimable(sql, destination, [seq for (seq,) in positions])
         sql.execute(queries.DELETE_LEASED_RETRIES, (lease_id,))
     return len(positions)

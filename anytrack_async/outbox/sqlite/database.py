@@ -12,27 +12,22 @@ from functools import cache
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
-from anytrack_async.codec.storage import decode
-from anytrack_async.errors import DamagedOutboxError, DecodeError, OutboxError, SchemaVersionError
-from anytrack_async.models.contradiction import summary
-from anytrack_async.outbox.sqlite import queries
+from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.files import (
-    APPLICATION_ID,
-    RESERVE_BYTES,
     SUFFIXES,
     Reserve,
     check_private,
     make_private,
 )
 from anytrack_async.outbox.sqlite.owners import Owner
+from anytrack_async.outbox.sqlite.upgrade import create_or_upgrade, format_version
 
 _log = logging.getLogger("anytrack_async")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_APPLICATION_ID = int.from_bytes(APPLICATION_ID, "big")
 _CACHE_KIB = 32_768  # pages that SQLite keeps in memory
 
 _BUSY_STEP = 0.25
@@ -44,6 +39,19 @@ SQLite 3.51.3, and in 3.50.7 and 3.44.6."""
 
 _WAL_BYTES = 4 * 2**20
 """Size of the write-ahead log at which a checkpoint moves its pages into the database."""
+
+_MAX_WAL_BYTES = 6 * 2**20
+"""Size of the write-ahead log at which it is cut to nothing as well.
+
+Writing over pages of the file is faster than making it grow again, since a sync need not write
+where its new pages are. So the file keeps its size after a checkpoint, and the log is full again
+when the file has to grow:
+
+    file of 4.1 MiB   checkpoint; the log starts over at the beginning of the file
+    file of 4.3 MiB   checkpoint; the log starts over
+    …
+    file of 6.1 MiB   checkpoint, and the file is emptied
+"""
 
 _CHECKPOINT_SHARE = 50
 """A checkpoint that was prevented by a reader for 20 ms is followed by the next after 1 s, so that
@@ -84,7 +92,9 @@ class Database:
         self._identities: Mapping[str, tuple[int, int]] = {}
         self._busy_timeout = busy_timeout
         self._synced = False
-        self._changes_checkpointed = 0
+        self._changes_erased = 0
+        self._full_wal_size = _WAL_BYTES
+        self._lacks_space = False
         self._next_checkpoint = 0.0
         self._next_forced_checkpoint = 0.0
 
@@ -107,13 +117,12 @@ class Database:
                 cached_statements=256,
             )
             try:
-                _format_version(sql)  # raises before anything is changed in another program's file
+                format_version(sql)  # raises before anything is changed in another program's file
                 _use_wal(sql, busy_timeout)
-                sql.create_function(queries.SUMMARY_OF, 2, _summary_of, deterministic=True)
                 database = cls(path, sql, clock=clock, busy_timeout=busy_timeout)
                 check_private(path)
                 with database.transaction(synced=True):
-                    _create_or_upgrade(sql)
+                    create_or_upgrade(sql, database.owner)
                     clock.start(sql)
                 sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
             except BaseException:
@@ -160,26 +169,23 @@ class Database:
         if synced:
             self._check_files()
         with suppress(OSError):
-            if os.stat(self._files[1]).st_size > _WAL_BYTES:  # noqa: PTH116 - it must be quick
-                self.checkpoint(at_once=True)
+            size = os.stat(self._files[1]).st_size  # noqa: PTH116 - it must be quick
+            if size > self._full_wal_size:
+                self._start_log_over(size, uses_reserve=not synced)
+            elif size < self._full_wal_size:  # it was emptied
+                self._full_wal_size = max(_WAL_BYTES, size)
 
-    def _checkpoint_with_reserve(self) -> bool:
-        """Empty the log; if the disk is too full for the database to grow, with the reserve."""
-        statement = "PRAGMA wal_checkpoint(TRUNCATE)"
-        try:
-            (busy, *_) = self.sql.execute(statement).fetchone()
-        except sqlite3.Error as exc:
-            if not (may_need_reserve(exc) and self.reserve.release()):
-                raise
-            (busy, *_) = self.sql.execute(statement).fetchone()
-        return not busy
+    def use_reserve(self) -> bool:
+        """Release the reserve and keep the log small from now on; return whether there was one."""
+        self._full_wal_size = _WAL_BYTES
+        return self.reserve.release()
 
     def check_reserve(self) -> None:
         """Raise `OutboxError` if the disk has no space for the reserve."""
-        with suppress(OSError):
-            if os.lstat(self.reserve.file).st_size >= RESERVE_BYTES:
-                return
-        if not self.reserve.restore():
+        has_space = self.reserve.is_whole() or self.reserve.restore()
+        if self._lacks_space:  # for the log, which must not grow larger than the reserve
+            has_space = has_space and self._checkpoint("TRUNCATE", uses_reserve=False)
+        if not has_space:
             later = "Deliveries go on, and conversions are accepted again once there is space"
             raise OutboxError(f"{DISK_FULL}. {later}")
 
@@ -211,18 +217,47 @@ class Database:
         process has the file locked, or a short time after the last checkpoint, unless it is to be
         done *at_once* and the last one was not prevented by a reader.
         """
-        started, changes = time.monotonic(), self.sql.total_changes
         not_before = self._next_forced_checkpoint if at_once else self._next_checkpoint
-        if started < not_before or (changes == self._changes_checkpointed and not at_once):
+        changes = self.sql.total_changes
+        if time.monotonic() < not_before or (changes == self._changes_erased and not at_once):
             return
+        if self._checkpoint("TRUNCATE"):
+            self._changes_erased = changes
+
+    def _start_log_over(self, size: int, *, uses_reserve: bool) -> None:
+        """Checkpoint a log of *size* bytes, unless a reader prevented that a short time ago."""
+        if time.monotonic() < self._next_forced_checkpoint:
+            return
+        # On a full disk, the database may need the space of the log.
+        keeps_size = size <= _MAX_WAL_BYTES and self.reserve.is_whole()
+        mode = "RESTART" if keeps_size else "TRUNCATE"
+        if self._checkpoint(mode, uses_reserve=uses_reserve):
+            self._full_wal_size = size if self.reserve.is_whole() else _WAL_BYTES
+
+    def _checkpoint(self, mode: str, *, uses_reserve: bool = True) -> bool:
+        """Move the log into the database; return whether that was possible.
+
+        If the disk is too full for the database to grow, that needs the reserve. Accepting
+        conversions must not use it up: another program could take the space before the lanes do.
+        """
+        # TRUNCATE and RESTART hold the write lock, so that no other process commits meanwhile.
+        statement = f"PRAGMA wal_checkpoint({mode})"
+        started = time.monotonic()
         is_done = False
-        with suppress(sqlite3.Error):  # nothing is lost: all is still in the log
-            is_done = self._checkpoint_with_reserve()
+        for _ in range(2):
+            try:
+                (busy, *_) = self.sql.execute(statement).fetchone()
+            except sqlite3.Error as exc:  # nothing is lost: all is still in the log
+                self._lacks_space = may_need_reserve(exc)
+                if not (uses_reserve and self._lacks_space and self.use_reserve()):
+                    break
+            else:
+                is_done, self._lacks_space = not busy, False
+                break
         now = time.monotonic()
         self._next_checkpoint = now + _CHECKPOINT_SHARE * (now - started)
         self._next_forced_checkpoint = now if is_done else self._next_checkpoint
-        if is_done:
-            self._changes_checkpointed = changes
+        return is_done
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -302,62 +337,7 @@ def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
     # the log from its beginning, and then skip pages of it. `Database.checkpoint` holds the write
     # lock, so that nothing is committed meanwhile.
     sql.execute("PRAGMA wal_autocheckpoint = 0")
-    sql.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-
-
-def _format_version(sql: sqlite3.Connection) -> int:
-    """Return the format version of an outbox, 0 for an empty file.
-
-    Raises:
-        OutboxError: the file is a database of another program.
-        SchemaVersionError: a later release wrote it.
-    """
-    (application_id,) = sql.execute("PRAGMA application_id").fetchone()
-    version: int = sql.execute("PRAGMA user_version").fetchone()[0]
-    is_outbox = application_id == _APPLICATION_ID
-    if is_outbox and version > queries.FORMAT_VERSION:
-        raise SchemaVersionError(
-            f"the outbox file has format version {version}, written by a later release; this "
-            f"release reads up to version {queries.FORMAT_VERSION}: upgrade anytrack_async"
-        )
-    if not is_outbox:
-        (tables,) = sql.execute(queries.COUNT_TABLES).fetchone()
-        if version or tables:
-            raise OutboxError(
-                "the file is an SQLite database but not an outbox: choose another path"
-            )
-    return version
-
-
-def _create_or_upgrade(sql: sqlite3.Connection) -> None:
-    """Create the tables of an empty file, or bring those of an earlier release up to date.
-
-    Another process may have done it since the file was opened.
-    """
-    version = _format_version(sql)
-    if version == queries.FORMAT_VERSION:
-        return
-    if version:
-        for old_version in range(version, queries.FORMAT_VERSION):
-            _run_script(sql, queries.UPGRADES[old_version])
-    else:
-        _run_script(sql, queries.TABLES)
-        sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    sql.execute(f"PRAGMA user_version = {queries.FORMAT_VERSION}")
-
-
-def _run_script(sql: sqlite3.Connection, script: str) -> None:
-    # Not `executescript`, which would commit the transaction.
-    for statement in script.split(";"):
-        sql.execute(statement)
-
-
-def _summary_of(payload: bytes | None, digest: bytes) -> str | None:
-    """Return the summary of a stored conversion; None if its payload was dropped or is damaged."""
-    try:
-        return None if payload is None else summary(decode(payload, digest))
-    except DecodeError:
-        return None
+    sql.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
 
 
 # Errors

@@ -27,6 +27,7 @@ from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.leases import mark_reclaimable
 from anytrack_async.outbox.sqlite.retention import ROWS_PER_STEP
 
 _log = logging.getLogger("anytrack_async")
@@ -276,9 +277,7 @@ def discard(db: Database, name: str, seqs: Sequence[int]) -> None:
     keys = [(seq, name) for seq in seqs]
     db.sql.executemany(queries.INSERT_DISCARDED, keys)
     db.sql.executemany(queries.DELETE_DEAD, keys)
-    (pruned,) = db.sql.execute(queries.PRUNED_UPTO).fetchone()
-    reclaimable = [(seq,) for seq in seqs if seq <= pruned]
-    db.sql.executemany(queries.MARK_RECLAIMABLE, reclaimable)
+    mark_reclaimable(db.sql, name, seqs)
     db.sql.execute(queries.ADD_DISCARDED, (len(seqs), name))
 
 
@@ -298,9 +297,11 @@ def correct(db: Database, event_id: str, encoded: Encoded, summary_: str) -> lis
             for reason in _reasons_at(sql, seq)
         ]
         if destinations:
-            sql.execute(queries.CORRECT, (encoded.payload, encoded.digest, summary_, event_id))
-        for name in destinations:
-            replay(db, name, _positions(sql, [event_id]))
+            (seq,) = _positions(sql, [event_id])
+            sql.execute(queries.CORRECT, (encoded.payload, encoded.digest, seq))
+            sql.execute(queries.SET_SUMMARY, (summary_, seq))
+            for name in destinations:
+                replay(db, name, [seq])
     return destinations
 
 

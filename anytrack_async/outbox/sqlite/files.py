@@ -24,8 +24,8 @@ _APPLICATION_ID_AT = slice(68, 72)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
-RESERVE_BYTES = 6 * 2**20
-"""Size of the reserve: a write-ahead log of 4 MiB, and half as much for a large transaction."""
+RESERVE_BYTES = 9 * 2**20
+"""Size of the reserve: a write-ahead log of 6 MiB, and half as much for a large transaction."""
 
 SUFFIXES = ("", "-wal", "-shm")
 """What SQLite appends to the path for its files."""
@@ -112,6 +112,13 @@ class Reserve:
 
     def __init__(self, path: Path) -> None:
         self.file = f"{path}-reserve"
+
+    def is_whole(self) -> bool:
+        """Return whether the file has its size."""
+        try:
+            return os.lstat(self.file).st_size >= RESERVE_BYTES
+        except OSError:
+            return False
 
     def restore(self) -> bool:
         """Give the file its size; return whether it has it, or cannot be created here at all."""

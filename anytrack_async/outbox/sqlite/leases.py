@@ -145,6 +145,12 @@ def add_exceptions(
     )
 
 
+def mark_reclaimable(sql: sqlite3.Connection, name: str, seqs: Sequence[int]) -> None:
+    """Note that exceptions of a destination at *seqs* ended, where pruning does not look again."""
+    (last,) = sql.execute(queries.RECLAIMABLE_UPTO, (name,)).fetchone()
+    sql.executemany(queries.MARK_RECLAIMABLE, [(seq,) for seq in seqs if seq <= last])
+
+
 def release_leases_of_dead(db: Database, owner_ids: Sequence[int]) -> None:
     """Take over the leases of those owners that are dead, and remove these owners."""
     for owner_id in owner_ids:

@@ -3,8 +3,8 @@
 `GroupCommit` writes the conversions of all waiting callers in one transaction, because a synced
 commit takes milliseconds, whatever its size. So calls that arrive while one group is being written
 form the next: with 100 tasks that each append one conversion and wait, a commit carries about 100.
-The column values of a group are one flat list, so that a statement can insert 64 rows, and there is
-a result per row only if not all of them are new.
+The column values of a group are one flat list, so that a statement can insert many rows, and there
+is a result per row only if not all of them are new.
 """
 
 from __future__ import annotations
@@ -48,8 +48,12 @@ _DIGEST = queries.LOG_COLUMNS.index("digest")
 _PAYLOAD = queries.LOG_COLUMNS.index("payload")
 
 # The thread must ask for the interpreter after each statement, and a busy event loop may keep it
-# for milliseconds. So statements are few and long: 137 rows take 2 of 64 rows, 1 of 8 and 1 of 1.
-_INSERTIONS = [(rows * _WIDTH, queries.insert_into_log(rows)) for rows in (64, 8, 1)]
+# for milliseconds. So statements are few and long: for each table, 137 rows take 2 of 64 rows, 1 of
+# 8 and 1 of 1.
+_INSERTIONS = [
+    (rows * _WIDTH, queries.insert_into_ids(rows), queries.insert_into_log(rows))
+    for rows in (256, 64, 16, 8, 4, 2, 1)
+]
 
 Remember = Callable[[int, Sequence[Conversion], Sequence[bytes]], None]
 """Called with the position of the first of some conversions that are new in the log, with these
@@ -94,7 +98,7 @@ def _add_values(
         payload, digest = encode(conversion)
         # The function `summary` would take a third longer.
         summary = f"{conversion.conversion_type} {conversion.revenue!s} {conversion.currency}"
-        values += (conversion.event_id, summary, digest, recipients, payload, accepted_at)
+        values += (conversion.event_id, summary, digest, payload, accepted_at, recipients)
         size += len(payload)
         if size > max_bytes:
             break
@@ -310,27 +314,38 @@ def append(db: Database, group: Group, capacity: int) -> int:
 
 def _insert(sql: sqlite3.Connection, values: list[object], end: int) -> list[AppendResult] | None:
     """Insert the rows in *values* after position *end*; return None if all are new."""
-    start = inserted = 0
-    for size, statement in _INSERTIONS:
+    results: list[AppendResult] | None = None
+    start = 0
+    for size, into_ids, into_log in _INSERTIONS:
         while start + size <= len(values):
-            inserted += max(sql.execute(statement, values[start : start + size]).rowcount, 0)
-            start += size
-    return None if inserted * _WIDTH == len(values) else _compare_with_log(sql, values, end)
+            rows = values[start : start + size]
+            inserted = max(sql.execute(into_ids, rows).rowcount, 0)
+            if inserted * _WIDTH == size:
+                sql.execute(into_log, rows)
+                if results is not None:
+                    results += [Appended.NEW] * inserted
+            else:
+                if results is None:
+                    results = [Appended.NEW] * (start // _WIDTH)
+                results += _insert_new(sql, rows, end)
+            start, end = start + size, end + inserted
+    return results
 
 
-def _compare_with_log(
-    sql: sqlite3.Connection, values: Sequence[Any], end: int
-) -> list[AppendResult]:
-    """Return a result per row, given that the log ended at *end* before they were inserted.
+def _insert_new(sql: sqlite3.Connection, values: Sequence[Any], end: int) -> list[AppendResult]:
+    """Insert the new ones of some rows into the log; return a result per row.
 
-    New rows got the positions after *end* in order, so a row with another position is a repeat.
-    With *end* = 7, the rows A B A get positions 8, 9 and again 8: NEW, NEW, REPEAT.
+    Their ids are inserted already, when the log ended at *end*. New ids got the positions after
+    *end* in order, so a row with another position is a repeat. With *end* = 7, the rows A B A get
+    positions 8, 9 and again 8: NEW, NEW, REPEAT.
     """
     results: list[AppendResult] = []
-    for event_id, repeat in zip(values[::_WIDTH], values[1::_WIDTH], strict=True):
+    for start in range(0, len(values), _WIDTH):
+        event_id, repeat, *row = values[start : start + _WIDTH]
         seq, first = sql.execute(queries.LOG_SUMMARY, (event_id,)).fetchone()
         if seq == end + 1:
             end += 1
+            sql.execute(queries.INSERT_INTO_LOG_AT, (seq, *row))
             results.append(Appended.NEW)
         else:
             results.append(find_contradiction(event_id, first, repeat) or Appended.REPEAT)

@@ -26,11 +26,13 @@ def with_reserve(
 
     # In one job, because between two jobs an append could take the space for the reserve again.
     def work_with_reserve(db: Database, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        if db.reserve.release():
+        if db.use_reserve():
             _log.error(
                 "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
                 "there is space"
             )
+        else:
+            db.checkpoint(at_once=True)  # the log may take the space that another process freed
         return work(db, *args, **kwargs)
 
     return work_with_reserve

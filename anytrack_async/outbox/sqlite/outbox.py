@@ -333,6 +333,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
         remember = check_seconds("remember", remember)
         dropped = await self._run_steps(retention.drop_reclaimable)
         dropped += await self._run_steps(retention.drop_payloads)
+        dropped += await self._run_steps(retention.sweep_payloads)
         await self._run_steps(retention.forget_ids, remember)
         await self._run_steps(retention.shrink)
         await self._run(

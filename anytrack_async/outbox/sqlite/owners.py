@@ -129,6 +129,19 @@ class Owner:
         finally:
             os.close(descriptor)
 
+    def is_alive(self, owner_id: int) -> bool:
+        """Return whether another owner certainly is alive: its file is there, and locked."""
+        if sys.platform == "win32":
+            return False
+        try:
+            descriptor = os.open(self._file(owner_id), os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            return not _lock(descriptor)
+        finally:
+            os.close(descriptor)
+
     def remove_stray_files(self, sql: sqlite3.Connection) -> None:
         """Delete the files of owners that died while they registered; called in a transaction."""
         prefix = f"{self._path.name}-owner-"

@@ -1,185 +1,12 @@
 """Every SQL statement that reads or writes the tables of an outbox file, by name.
 
-Parameters are positional, in the order in which they appear, unless they are numbered.
-
-In the tables, a position in the log is called ``seq``, and a lease of 0 means "not leased":
-
-* ``log``: the accepted conversions, in order. Once every destination has a conversion, ``payload``
-  is NULL and ``at`` is the time at which it was dropped; the row stays while the id is remembered.
-  The newest row is never deleted, so that ``max(seq)`` is always the end of the log.
-  ``summary`` stays with the id, to find contradictions; rows of format version 1 have none, and
-  `SUMMARY_OF` makes it from their payload. ``digest`` belongs to the payload and goes with it.
-  ``destinations`` is NULL for all, else each name between two line breaks.
-* ``destination``: its cursor; where it started (``start``, and ``since`` if it started at the
-  beginning of the log, with ``inherited`` exceptions); and how many conversions it has received, it
-  has skipped, wait for a retry, are dead or were discarded. So no query has to count rows, and a
-  damaged cursor is found: the positions between ``start`` and the cursor are these, and those in
-  spans.
-* ``owner``: the outbox objects that have the file open, or closed it with leases left; see
-  `owners`.
-* ``lease``: the right to work on some conversions until a moment. Ids are never reused, because a
-  late worker must not end the lease of another. ``owner`` is 0 if the holder of the lease cannot
-  prove that it is alive; ``alone`` is 1 for an isolated conversion, 2 if that makes its last
-  attempt.
-* ``span``: ranges behind a cursor that are not settled: leased, or released until ``due``.
-  ``size`` counts the conversions in it that are addressed to the destination. ``lost`` counts the
-  leases that ended without a result; conversions that lost two are isolated.
-* ``exception``: single conversions behind a cursor that wait for a retry, or are dead letters
-  (``due`` is NULL). ``settled`` is when a conversion failed last, ``at`` the date of that moment.
-* ``discarded``: dead letters that were given up for good, as long as their ids are remembered.
-* ``clock``: the clock of the file, see `clock.FileClock`: the monotonic clock of the boot with the
-  id ``boot`` plus ``clock_offset``; ``seen`` is the latest recorded time. All moments in the file
-  are on this clock, except ``exception.at``, which is the date.
-* ``checkpoints``: the progress of long jobs, see `KeepsCheckpoints`.
-* ``pruned``: the position up to which payloads have been dropped.
-* ``loose``: the reclaimable positions. These were already pruned past, but an exception kept their
-  payload, which can be dropped now.
+Parameters are positional, in the order in which they appear, unless they are numbered. What the
+tables contain is in `tables`.
 """
 
 from __future__ import annotations
 
-# The tables
-
-FORMAT_VERSION = 3
-
-ISOLATED_AFTER = 2
-"""Lost leases after which a conversion may end the process that sends it."""
-
-_CLOCK = """
-CREATE TABLE clock (boot TEXT NOT NULL, clock_offset REAL NOT NULL, seen REAL);
-INSERT INTO clock VALUES ('', 0, NULL);
-"""
-
-_CHECKPOINTS = "CREATE TABLE checkpoints (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
-
-_DISCARDED = """
-CREATE TABLE discarded (
-    seq INTEGER NOT NULL,
-    destination TEXT NOT NULL,
-    attempts INTEGER NOT NULL,
-    error TEXT NOT NULL,
-    code TEXT,
-    PRIMARY KEY (seq, destination)
-) WITHOUT ROWID;
-"""
-
-# Conversions that may be claimed together, and isolated ones, each in the order of their due times.
-_SPAN_INDEXES = f"""
-CREATE INDEX span_due ON span(destination, due, first) WHERE lease = 0 AND lost < {ISOLATED_AFTER};
-CREATE INDEX span_isolated ON span(destination, due, first)
-    WHERE lease = 0 AND lost >= {ISOLATED_AFTER};
-"""
-_RETRY_INDEXES = f"""
-CREATE INDEX exception_due ON exception(destination, due, seq)
-    WHERE due IS NOT NULL AND lease = 0 AND lost < {ISOLATED_AFTER};
-CREATE INDEX exception_isolated ON exception(destination, due, seq)
-    WHERE due IS NOT NULL AND lease = 0 AND lost >= {ISOLATED_AFTER};
-"""
-
-TABLES = f"""
-CREATE TABLE log (
-    seq INTEGER PRIMARY KEY,
-    event_id TEXT NOT NULL UNIQUE,
-    summary TEXT,
-    digest BLOB NOT NULL,
-    at REAL NOT NULL,
-    destinations TEXT,
-    payload BLOB
-);
-CREATE INDEX log_pruned ON log(at) WHERE payload IS NULL;
-CREATE TABLE destination (
-    name TEXT PRIMARY KEY,
-    start INTEGER NOT NULL,
-    since REAL,
-    cursor INTEGER NOT NULL,
-    pending INTEGER NOT NULL DEFAULT 0,
-    dead INTEGER NOT NULL DEFAULT 0,
-    delivered INTEGER NOT NULL DEFAULT 0,
-    skipped INTEGER NOT NULL DEFAULT 0,
-    inherited INTEGER NOT NULL DEFAULT 0,
-    discarded INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE TABLE lease (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    destination TEXT NOT NULL,
-    until REAL NOT NULL,
-    owner INTEGER NOT NULL DEFAULT 0,
-    alone INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX lease_until ON lease(destination, until);
-CREATE INDEX lease_owner ON lease(owner);
-CREATE TABLE owner (id INTEGER PRIMARY KEY, closed INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE span (
-    id INTEGER PRIMARY KEY,
-    destination TEXT NOT NULL,
-    first INTEGER NOT NULL,
-    last INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    due REAL NOT NULL DEFAULT 0,
-    lease INTEGER NOT NULL DEFAULT 0,
-    lost INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX span_first ON span(destination, first);
-CREATE INDEX span_lease ON span(lease);
-{_SPAN_INDEXES}
-CREATE TABLE exception (
-    seq INTEGER NOT NULL,
-    destination TEXT NOT NULL,
-    attempts INTEGER NOT NULL,
-    due REAL,
-    error TEXT NOT NULL,
-    code TEXT,
-    lease INTEGER NOT NULL DEFAULT 0,
-    at REAL NOT NULL,
-    lost INTEGER NOT NULL DEFAULT 0,
-    settled REAL,
-    PRIMARY KEY (seq, destination)
-) WITHOUT ROWID;
-{_RETRY_INDEXES}
-CREATE INDEX exception_dead ON exception(destination, seq) WHERE due IS NULL;
-CREATE INDEX exception_lease ON exception(lease) WHERE lease <> 0;
-CREATE TABLE loose (seq INTEGER PRIMARY KEY);
-CREATE TABLE pruned (upto INTEGER NOT NULL);
-INSERT INTO pruned VALUES (0);
-{_CLOCK}
-{_CHECKPOINTS};
-{_DISCARDED}
-"""  # noqa: S608
-
-# Format version → the statements that make a file of that version one of the next. A process with
-# an earlier release that has the file open can go on: it adds rows without a summary.
-UPGRADES = {
-    1: f"""
-ALTER TABLE log ADD COLUMN summary TEXT;
-ALTER TABLE destination ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE destination ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE destination ADD COLUMN inherited INTEGER NOT NULL DEFAULT 0;
-UPDATE destination SET delivered = cursor - start - pending - dead
-    - (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name);
-ALTER TABLE lease ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE lease ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX lease_owner ON lease(owner);
-CREATE TABLE owner (id INTEGER PRIMARY KEY, closed INTEGER NOT NULL DEFAULT 0);
-ALTER TABLE span ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
-{_SPAN_INDEXES}
-ALTER TABLE exception ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
-DROP INDEX exception_due;
-{_RETRY_INDEXES}
-{_CLOCK}
-""",  # noqa: S608
-    2: f"""
-{_CHECKPOINTS};
-{_DISCARDED}
-ALTER TABLE destination ADD COLUMN discarded INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE exception ADD COLUMN settled REAL;
-""",
-}
-
-SUMMARY_OF = "summary_of"
-"""SQL function of a payload and its digest: the conversion's summary, NULL if it is not known."""
-
-_SUMMARY = f"coalesce(summary, {SUMMARY_OF}(payload, digest))"
+from anytrack_async.outbox.sqlite.tables import ISOLATED_AFTER
 
 # Number of tables and indexes: 0 in an empty file.
 COUNT_TABLES = "SELECT count(*) FROM sqlite_master"
@@ -189,43 +16,70 @@ _ADDRESSED = "(destinations IS NULL OR instr(destinations, char(10) || ? || char
 
 # The log
 
-LOG_COLUMNS = ("event_id", "summary", "digest", "destinations", "payload", "at")
+# The last one is in both tables, so that both statements below have the same number of parameters.
+LOG_COLUMNS = ("event_id", "summary", "digest", "payload", "at", "destinations")
 
 
-def insert_into_log(rows: int) -> str:
-    """Return the statement that appends *rows* rows of `LOG_COLUMNS`, skipping known event ids."""
-    row = f"({', '.join('?' * len(LOG_COLUMNS))})"
-    return f"""INSERT INTO log ({", ".join(LOG_COLUMNS)}) VALUES {", ".join([row] * rows)}
+def insert_into_ids(rows: int) -> str:
+    """Return the statement that adds *rows* rows of `LOG_COLUMNS` to ``ids``, except known ids."""
+    return f"""INSERT INTO ids (event_id, summary, destinations) VALUES {_rows(rows, "", 1, 2, 6)}
     ON CONFLICT (event_id) DO NOTHING"""  # noqa: S608
 
 
+def insert_into_log(rows: int) -> str:
+    """Return the statement that adds *rows* rows of `LOG_COLUMNS` to ``log``.
+
+    They must all have been new: they get the last positions of ``ids``, the first one explicitly.
+    """
+    values = _rows(rows, "NULL, ", 3, 4, 5, 6)
+    first = f"(SELECT max(seq) - {rows - 1} FROM ids)"  # noqa: S608
+    return f"""INSERT INTO log (seq, digest, payload, at, destinations)
+    VALUES {values.replace("NULL", first, 1)}"""  # noqa: S608
+
+
+def _rows(count: int, beginning: str, *columns: int) -> str:
+    """Return rows of numbered parameters: 2 rows with columns 1 and 6 are (?1, ?6), (?7, ?12)."""
+    return ", ".join(
+        f"({beginning}{', '.join(f'?{row * len(LOG_COLUMNS) + column}' for column in columns)})"
+        for row in range(count)
+    )
+
+
+# Add one row to the log, at a position.
+INSERT_INTO_LOG_AT = """INSERT INTO log (seq, digest, payload, at, destinations)
+    VALUES (?, ?, ?, ?, ?)"""
+
+
 # Position of the newest conversion.
-END_OF_LOG = "SELECT coalesce(max(seq), 0) FROM log"
+END_OF_LOG = "SELECT coalesce(max(seq), 0) FROM ids"
 
 # Position and summary of an event id, to distinguish repeats from contradictions.
-LOG_SUMMARY = f"SELECT seq, {_SUMMARY} FROM log WHERE event_id = ?"  # noqa: S608
+LOG_SUMMARY = "SELECT seq, summary FROM ids WHERE event_id = ?"
 
 # Position of an event id.
-LOG_SEQ = "SELECT seq FROM log WHERE event_id = ?"
+LOG_SEQ = "SELECT seq FROM ids WHERE event_id = ?"
 
-# The record of an event id for a report: position, time, recipients, whether it is pruned.
-LOG_RECORD = "SELECT seq, at, destinations, payload IS NULL FROM log WHERE event_id = ?"
+# The record of an event id for a report: position, when its payload was dropped if that was later
+# than its neighbours', recipients, whether the payload was dropped.
+LOG_RECORD = """SELECT ids.seq, late, ids.destinations, log.seq IS NULL
+    FROM ids LEFT JOIN log ON log.seq = ids.seq WHERE event_id = ?"""
 
 # Stored entries of a range that are addressed to a destination; attempts are bound as a constant.
 LOG_RANGE = f"""SELECT seq, at, payload, digest, ? FROM log WHERE seq >= ? AND seq <= ?
     AND {_ADDRESSED} ORDER BY seq LIMIT ?"""  # noqa: S608
 
 # Positions and event ids of a range that are addressed to a destination.
-LOG_RANGE_IDS = f"""SELECT seq, event_id FROM log WHERE seq BETWEEN ? AND ?
+LOG_RANGE_IDS = f"""SELECT seq, event_id FROM ids WHERE seq BETWEEN ? AND ?
     AND {_ADDRESSED} ORDER BY seq LIMIT ?"""  # noqa: S608
 
 # Destinations with their cursor, and how many conversions behind it are not settled.
 BACKLOGS = """SELECT name, cursor, pending
     + (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name) FROM destination"""
 
-# Number of conversions between two positions that are not addressed to a destination.
-COUNT_FOREIGN = f"""SELECT count(*) FROM log WHERE seq > ? AND seq <= ?
-    AND NOT {_ADDRESSED}"""  # noqa: S608
+# Number of positions between two that have no conversion addressed to a destination; some may have
+# been dropped.
+COUNT_FOREIGN = f"""SELECT ?2 - ?1 - count(*) FROM log WHERE seq > ?1 AND seq <= ?2
+    AND {_ADDRESSED}"""  # noqa: S608
 
 # Leases
 
@@ -247,7 +101,7 @@ EXPIRED_LEASE = """SELECT id, until FROM lease WHERE destination = ? AND until <
 
 # Whether there is something to claim: cursor, end of the log, and the times at which the first
 # retry, released span and isolated conversion become due and the first lease expires.
-CLAIM_FORECAST = f"""SELECT cursor, coalesce((SELECT max(seq) FROM log), 0),
+CLAIM_FORECAST = f"""SELECT cursor, coalesce((SELECT max(seq) FROM ids), 0),
     (SELECT min(due) FROM exception WHERE destination = ?1 AND due IS NOT NULL AND lease = 0
         AND lost < {ISOLATED_AFTER}),
     (SELECT min(due) FROM span WHERE destination = ?1 AND lease = 0 AND lost < {ISOLATED_AFTER}),
@@ -354,7 +208,7 @@ INSERT_EXCEPTION = """INSERT INTO exception
 EXCEPTIONS_AT = "SELECT destination, due, attempts, error, code FROM exception WHERE seq = ?"
 
 # Retries of a destination, in log order.
-RETRY_IDS = """SELECT seq, event_id FROM exception JOIN log USING (seq)
+RETRY_IDS = """SELECT seq, event_id FROM exception JOIN ids USING (seq)
     WHERE destination = ? AND due IS NOT NULL ORDER BY seq LIMIT ?"""
 
 # Dead letters
@@ -374,14 +228,18 @@ DEAD_REASONS_AT = f"""SELECT {_DEAD_REASON} FROM exception
 # The dead letter of a destination at a position.
 DEAD_LETTER = """SELECT exception.seq, destination, event_id, payload, digest, attempts, error,
     code, exception.at FROM exception JOIN log ON log.seq = exception.seq
-    WHERE exception.seq = ? AND destination = ?"""
+    JOIN ids ON ids.seq = exception.seq
+    WHERE exception.seq = ? AND exception.destination = ?"""
 
 # Make a dead letter due, with 0 attempts.
 REPLAY = """UPDATE exception SET due = ?, attempts = 0, lost = 0
     WHERE seq = ? AND destination = ? AND due IS NULL"""
 
 # Replace the stored conversion of an event id.
-CORRECT = "UPDATE log SET payload = ?, digest = ?, summary = ? WHERE event_id = ?"
+CORRECT = "UPDATE log SET payload = ?, digest = ? WHERE seq = ?"
+
+# Replace the summary of a stored conversion.
+SET_SUMMARY = "UPDATE ids SET summary = ? WHERE seq = ?"
 
 # Remember that a dead letter is discarded.
 INSERT_DISCARDED = """INSERT OR REPLACE INTO discarded
@@ -410,12 +268,11 @@ EXCEPTION_COUNTS = """SELECT count(due), count(*) - count(due) FROM exception
 
 # The unsettled spans of a destination, with the number of conversions that are addressed to it.
 SPAN_CONTENTS = f"""SELECT first, last, size, (SELECT count(*) FROM log
-    WHERE seq BETWEEN first AND last AND {_ADDRESSED} AND payload IS NOT NULL)
+    WHERE seq BETWEEN first AND last AND {_ADDRESSED})
     FROM span WHERE destination = ? ORDER BY first"""  # noqa: S608
 
 # Number of exceptions whose conversion is missing.
-LOST_EXCEPTIONS = """SELECT count(*) FROM exception LEFT JOIN log USING (seq)
-    WHERE payload IS NULL"""
+LOST_EXCEPTIONS = "SELECT count(*) FROM exception WHERE seq NOT IN (SELECT seq FROM log)"
 
 # Number of spans and exceptions in a lease that does not exist.
 LOST_LEASES = """SELECT count(*) FROM (SELECT lease FROM span WHERE lease <> 0
@@ -423,8 +280,28 @@ LOST_LEASES = """SELECT count(*) FROM (SELECT lease FROM span WHERE lease <> 0
     WHERE lease NOT IN (SELECT id FROM lease)"""
 
 # Some stored conversions after a position.
-STORED = """SELECT seq, event_id, payload, digest FROM log
-    WHERE seq > ? AND payload IS NOT NULL ORDER BY seq LIMIT ?"""
+STORED = """SELECT seq, event_id, payload, digest FROM log JOIN ids USING (seq)
+    WHERE seq > ? ORDER BY seq LIMIT ?"""
+
+# Number of stored conversions whose id is missing.
+LOST_IDS = "SELECT count(*) FROM log WHERE seq NOT IN (SELECT seq FROM ids)"
+
+# Number of ids after the pruned position whose conversion is neither stored nor dropped.
+LOST_PAYLOADS = """SELECT count(*) FROM ids WHERE seq > (SELECT upto FROM pruned) AND late IS NULL
+    AND NOT EXISTS (SELECT 1 FROM log WHERE log.seq = ids.seq)"""
+
+# Number of remembered ids that have no time at which they are forgotten; the newest id may stay.
+ENDLESS_IDS = """SELECT count(*) FROM ids WHERE seq <= (SELECT upto FROM pruned) AND late IS NULL
+    AND (seq <= (SELECT forgotten FROM pruned) OR seq > (SELECT max(upto) FROM dropped)
+        OR NOT EXISTS (SELECT 1 FROM dropped))
+    AND seq < (SELECT max(seq) FROM ids)
+    AND NOT EXISTS (SELECT 1 FROM log WHERE log.seq = ids.seq)"""
+
+# Whether the positions that retention keeps are in order.
+RETENTION_IS_IN_ORDER = """SELECT forgotten <= pruned.upto
+    AND pruned.upto <= coalesce((SELECT max(seq) FROM ids), 0)
+    AND NOT EXISTS (SELECT 1 FROM destination WHERE swept > cursor)
+    AND NOT EXISTS (SELECT 1 FROM dropped WHERE dropped.upto > pruned.upto) FROM pruned"""
 
 # Destinations
 
@@ -459,8 +336,8 @@ ADD_TO_COUNTS = """UPDATE destination SET pending = pending + ?, dead = dead + ?
 # Give a destination that starts at the beginning of the log a retry, due now, for each payload that
 # an exception of another destination has kept there.
 INHERIT_EXCEPTIONS = """INSERT INTO exception (seq, destination, attempts, due, error, at)
-    SELECT seq, ?1, 0, ?2, '', ?2 FROM log WHERE payload IS NOT NULL
-    AND (destinations IS NULL OR instr(destinations, char(10) || ?1 || char(10)))
+    SELECT seq, ?1, 0, ?2, '', ?2 FROM log
+    WHERE (destinations IS NULL OR instr(destinations, char(10) || ?1 || char(10)))
     AND seq IN (SELECT seq FROM exception WHERE seq <= ?3 UNION SELECT seq FROM loose)"""
 
 # Delete every row of a destination.
@@ -489,7 +366,9 @@ LEASED_RETRY_COUNT = """SELECT count(*) FROM lease JOIN exception ON exception.l
 CLOCK = "SELECT boot, clock_offset, seen FROM clock"
 
 # When the newest conversion was accepted or dropped; NULL for an empty log.
-NEWEST_MOMENT = "SELECT (SELECT at FROM log WHERE seq = (SELECT max(seq) FROM log))"
+NEWEST_MOMENT = """SELECT max(at) FROM (SELECT (SELECT max(at) FROM dropped) AS at
+    UNION ALL SELECT (SELECT at FROM log ORDER BY seq DESC LIMIT 1)
+    UNION ALL SELECT (SELECT max(late) FROM ids WHERE late IS NOT NULL))"""
 
 # Continue the clock in this boot.
 SET_CLOCK = "UPDATE clock SET boot = ?, clock_offset = ?, seen = ?"
@@ -531,12 +410,10 @@ PRUNED_UPTO = "SELECT upto FROM pruned"
 # Record how far payloads have been dropped.
 SET_PRUNED_UPTO = "UPDATE pruned SET upto = ?"
 
-# The position up to which every destination has only exceptions left.
-SETTLED_UPTO = """SELECT coalesce(min(min(cursor, coalesce(
-    (SELECT min(first) - 1 FROM span WHERE destination = name), cursor))), 0) FROM destination"""
-
-# What is left of a row without its payload, for the time ?1.
-_WITHOUT_PAYLOAD = f"payload = NULL, digest = x'', summary = {_SUMMARY}, at = ?1"
+# Destinations with the position up to which each has only exceptions left, and the position up to
+# which conversions for single destinations were looked at after it got them.
+SETTLED_BY = """SELECT name, min(cursor, coalesce(
+    (SELECT min(first) - 1 FROM span WHERE destination = name), cursor)), swept FROM destination"""
 
 # The last of the positions from ?1 to ?2 up to which payloads have at most ?3 bytes; at least one.
 END_OF_PAYLOADS = """SELECT coalesce(max(seq), ?2) FROM (SELECT seq,
@@ -544,31 +421,73 @@ END_OF_PAYLOADS = """SELECT coalesce(max(seq), ?2) FROM (SELECT seq,
     FROM log WHERE seq > ?1 AND seq <= ?2) WHERE coalesce(before, 0) <= ?3"""
 
 # Drop the payloads between two positions, except those that an exception still needs.
-DROP_PAYLOADS = f"""UPDATE log SET {_WITHOUT_PAYLOAD} WHERE seq > ?2 AND seq <= ?3
-    AND seq NOT IN (SELECT seq FROM exception WHERE seq > ?2 AND seq <= ?3)"""  # noqa: S608
+DROP_PAYLOADS = """DELETE FROM log WHERE seq > ?1 AND seq <= ?2
+    AND seq NOT IN (SELECT seq FROM exception WHERE seq > ?1 AND seq <= ?2)"""
 
-# Note that an exception at a pruned position has ended.
+# Record when the payloads up to a position were dropped.
+INSERT_DROPPED = "INSERT INTO dropped (upto, at) VALUES (?, ?)"
+
+# Some conversions between two positions that are not for all destinations.
+ADDRESSED_RANGE = """SELECT seq, destinations, length(payload) FROM log
+    WHERE destinations IS NOT NULL AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"""
+
+# Record up to which position they were looked at after a destination got them.
+SET_SWEPT = "UPDATE destination SET swept = ? WHERE name = ?"
+
+# Note that an exception at a position that is not looked at again has ended.
 MARK_RECLAIMABLE = "INSERT OR IGNORE INTO loose VALUES (?)"
 
-# The positions that a destination to be forgotten has kept from being pruned.
-MARK_RECLAIMABLE_OF_DESTINATION = """INSERT OR IGNORE INTO loose
-    SELECT seq FROM exception WHERE destination = ? AND seq <= (SELECT upto FROM pruned)"""
+# The position up to which the end of an exception of a destination has to be noted.
+RECLAIMABLE_UPTO = """SELECT max(upto, coalesce((SELECT swept FROM destination WHERE name = ?1), 0))
+    FROM pruned"""
 
-# Some reclaimable positions, for one step.
-SOME_RECLAIMABLE = "SELECT seq FROM loose LIMIT ?"
+# The positions that a destination to be forgotten has kept from being dropped.
+MARK_RECLAIMABLE_OF_DESTINATION = f"""INSERT OR IGNORE INTO loose
+    SELECT seq FROM exception WHERE destination = ?1 AND seq <= ({RECLAIMABLE_UPTO})"""  # noqa: S608
+
+# Some reclaimable positions, for one step, with the recipients and the size of each conversion.
+SOME_RECLAIMABLE = """SELECT loose.seq, destinations, length(payload) FROM loose
+    LEFT JOIN log ON log.seq = loose.seq ORDER BY loose.seq LIMIT ?"""
 
 # Remove a reclaimable position, once it has been looked at.
 DELETE_RECLAIMABLE = "DELETE FROM loose WHERE seq = ?"
 
-# Drop one reclaimable payload, unless another exception needs it.
-DROP_RECLAIMABLE_PAYLOAD = f"""UPDATE log SET {_WITHOUT_PAYLOAD}
-    WHERE seq = ?2 AND payload IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM exception WHERE exception.seq = log.seq)"""  # noqa: S608
+# Whether an exception needs the payload at a position.
+IS_EXCEPTION = "SELECT 1 FROM exception WHERE seq = ?"
 
-# Forget some ids of payloads dropped at or before a moment; never the newest row.
-_OLDEST_IDS = """SELECT seq FROM log WHERE payload IS NULL AND at <= ?
-    AND seq < (SELECT max(seq) FROM log) ORDER BY at, seq LIMIT ?"""
-FORGET_IDS = f"DELETE FROM log WHERE seq IN ({_OLDEST_IDS})"  # noqa: S608
+# Drop one payload.
+DROP_PAYLOAD = "DELETE FROM log WHERE seq = ?"
 
-# Forget the discarded dead letters of the same ids, before the ids.
-FORGET_DISCARDED = f"DELETE FROM discarded WHERE seq IN ({_OLDEST_IDS})"  # noqa: S608
+# Record that a payload was dropped at another time than its neighbours.
+SET_LATE = "UPDATE ids SET late = ? WHERE seq = ?"
+
+# The position up to which ids have been forgotten, and the end of the log.
+FORGOTTEN_UPTO = "SELECT forgotten, coalesce((SELECT max(seq) FROM ids), 0) FROM pruned"
+
+# The last of some positions up to which payloads were dropped at or before a moment.
+DROPPED_BEFORE = """SELECT max(upto) FROM (SELECT upto, at FROM dropped ORDER BY upto LIMIT ?)
+    WHERE at <= ?"""
+
+# Forget the ids between two positions, except those of stored conversions and late ones.
+FORGET_IDS = """DELETE FROM ids WHERE seq > ?1 AND seq <= ?2 AND late IS NULL
+    AND seq NOT IN (SELECT seq FROM log WHERE seq > ?1 AND seq <= ?2)"""
+
+# Forget the discarded dead letters of the same ids, after the ids.
+FORGET_DISCARDED = """DELETE FROM discarded WHERE seq > ?1 AND seq <= ?2
+    AND seq NOT IN (SELECT seq FROM ids WHERE seq > ?1 AND seq <= ?2)"""
+
+# Record how far ids have been forgotten.
+SET_FORGOTTEN_UPTO = "UPDATE pruned SET forgotten = ?"
+
+# Remove the times of payloads whose ids have been forgotten.
+DELETE_DROPPED = "DELETE FROM dropped WHERE upto <= ?"
+
+# Some late ids dropped at or before a moment; never the newest id.
+LATE_IDS = """SELECT seq FROM ids WHERE late <= ? AND seq < (SELECT max(seq) FROM ids)
+    ORDER BY late, seq LIMIT ?"""
+
+# Forget one id.
+FORGET_ID = "DELETE FROM ids WHERE seq = ?"
+
+# Forget the discarded dead letters of one id.
+FORGET_DISCARDED_AT = "DELETE FROM discarded WHERE seq = ?"

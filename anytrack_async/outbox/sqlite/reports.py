@@ -70,9 +70,9 @@ class _Destination(NamedTuple):
 
 class _Record(NamedTuple):
     seq: int
-    at: float
+    late: float | None
     recipients: str | None
-    pruned: bool
+    is_dropped: bool
 
 
 def reports(db: Database, event_ids: Sequence[str]) -> Mapping[str, Report]:
@@ -94,7 +94,7 @@ def _outcomes(
 ) -> dict[str, Outcome]:
     rows = sql.execute(queries.DISCARDED_AT, (record.seq,))
     failures = {row[0]: _failure(Status.DISCARDED, *row) for row in rows}
-    if not record.pruned:  # an exception would have kept the payload
+    if not record.is_dropped:  # an exception would have kept the payload
         rows = sql.execute(queries.EXCEPTIONS_AT, (record.seq,))
         failures |= {row[0]: _exception(*row) for row in rows}
     return {
@@ -110,7 +110,8 @@ def _concerns(destination: _Destination, record: _Record) -> bool:
     That part begins after `start`. A destination that started at the beginning of the log also gets
     each earlier conversion that still had its payload when the destination was registered, at
     `since`. With a start of 7 and a since of 100 s: position 8 concerns it; position 5 does if its
-    payload was dropped at 110 s, and does not if it was dropped at 90 s.
+    payload is there or was dropped late, at 110 s, and does not if it was dropped with its
+    neighbours or at 90 s.
     """
     if record.recipients and f"\n{destination.name}\n" not in record.recipients:
         return False
@@ -118,7 +119,9 @@ def _concerns(destination: _Destination, record: _Record) -> bool:
         return True
     if destination.since is None:
         return False
-    return not record.pruned or record.at >= destination.since
+    if record.late is not None:
+        return record.late >= destination.since
+    return not record.is_dropped
 
 
 def _progress(sql: sqlite3.Connection, destination: _Destination, record: _Record) -> Outcome:

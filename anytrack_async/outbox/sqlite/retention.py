@@ -8,10 +8,21 @@ cursors at 900 and 700 and a span of the second destination from 650, everything
 dropped, except for instance a dead letter at 120. Pruning then never looks at positions up to 649
 again; when the dead letter is replayed and delivered, its position becomes *reclaimable* and its
 payload is dropped in the next run.
+
+A destination may be held for days. So conversions that are not addressed to it are *swept*: what
+another destination has got is looked at, once, and dropped if its recipients all have it. With the
+cursors above, sweeping what the first destination has got looks at 650 to 900, and drops for
+instance a conversion at 800 that is for the first destination only.
+
+An id is forgotten some time after its payload was dropped. The ids of payloads that were dropped
+together are forgotten together; one that was reclaimed or swept is *late*, and has a time of its
+own.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from anytrack_async.outbox.sqlite import queries
@@ -40,41 +51,128 @@ class Step(NamedTuple):
     more: bool
 
 
+# Payloads
+
+
 def drop_payloads(db: Database) -> Step:
     """Drop payloads that every destination has, except those that an exception still needs."""
     now = db.clock.now()
     with db.transaction(synced=False) as sql:
         (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
-        (settled,) = sql.execute(queries.SETTLED_UPTO).fetchone()
+        settled = min(_settled_by_name(sql).values(), default=0)
         last = min(pruned + ROWS_PER_STEP, settled)
         if last <= pruned:
             return Step(0, more=False)
         parameters = (pruned, last, _BYTES_PER_STEP)
         (last,) = sql.execute(queries.END_OF_PAYLOADS, parameters).fetchone()
-        dropped = sql.execute(queries.DROP_PAYLOADS, (now, pruned, last)).rowcount
+        dropped = sql.execute(queries.DROP_PAYLOADS, (pruned, last)).rowcount
+        if dropped:
+            sql.execute(queries.INSERT_DROPPED, (last, now))
         sql.execute(queries.SET_PRUNED_UPTO, (last,))
     return Step(dropped, more=last < settled)
 
 
-def drop_reclaimable(db: Database) -> Step:
-    """Drop payloads at pruned positions that an exception had kept, and none needs any more."""
-    now = db.clock.now()
+def _settled_by_name(sql: sqlite3.Connection) -> dict[str, int]:
+    """Return destination → the position up to which it has only exceptions left."""
+    return {name: settled for name, settled, _ in sql.execute(queries.SETTLED_BY)}
+
+
+def sweep_payloads(db: Database) -> Step:
+    """Drop payloads that all their recipients have, though another destination is behind them."""
     with db.transaction(synced=False) as sql:
-        positions = sql.execute(queries.SOME_RECLAIMABLE, (ROWS_PER_STEP,)).fetchall()
-        dropped = sql.executemany(
-            queries.DROP_RECLAIMABLE_PAYLOAD, [(now, seq) for (seq,) in positions]
-        ).rowcount
+        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
+        for name, settled, swept in sql.execute(queries.SETTLED_BY).fetchall():
+            parameters = (max(swept, pruned), settled, ROWS_PER_STEP)
+            rows = sql.execute(queries.ADDRESSED_RANGE, parameters).fetchall()
+            if rows:
+                candidates = _within_bytes(rows)
+                is_last = len(candidates) == len(rows) < ROWS_PER_STEP
+                sql.execute(queries.SET_SWEPT, (settled if is_last else candidates[-1].seq, name))
+                return Step(_drop_late(db, candidates, pruned), more=True)
+    return Step(0, more=False)
+
+
+def drop_reclaimable(db: Database) -> Step:
+    """Drop payloads at positions looked at before that an exception had kept until now."""
+    with db.transaction(synced=False) as sql:
+        (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
+        rows = sql.execute(queries.SOME_RECLAIMABLE, (ROWS_PER_STEP,)).fetchall()
+        candidates = _within_bytes(rows)
+        dropped = _drop_late(db, candidates, pruned)
+        positions = [(candidate.seq,) for candidate in candidates]
         sql.executemany(queries.DELETE_RECLAIMABLE, positions)
-    return Step(max(dropped, 0), more=len(positions) == ROWS_PER_STEP)
+    return Step(dropped, more=len(candidates) < len(rows) or len(rows) == ROWS_PER_STEP)
+
+
+class _Candidate(NamedTuple):
+    """A conversion that may be dropped; *size* is None if it was dropped already."""
+
+    seq: int
+    recipients: str | None
+    size: int | None
+
+
+def _within_bytes(rows: Sequence[tuple[int, str | None, int | None]]) -> list[_Candidate]:
+    """Return the first of *rows* with at most `_BYTES_PER_STEP`, and at least one."""
+    candidates: list[_Candidate] = []
+    size = 0
+    for candidate in map(_Candidate._make, rows):
+        size += candidate.size or 0
+        if candidates and size > _BYTES_PER_STEP:
+            break
+        candidates.append(candidate)
+    return candidates
+
+
+def _drop_late(db: Database, candidates: Sequence[_Candidate], pruned: int) -> int:
+    """Drop those of *candidates* that nothing needs, and return how many these are."""
+    settled_by_name = _settled_by_name(db.sql)
+    dropped = [
+        (candidate.seq,)
+        for candidate in candidates
+        if candidate.size is not None
+        and (candidate.seq <= pruned or _is_settled(candidate, settled_by_name))
+        and not db.sql.execute(queries.IS_EXCEPTION, (candidate.seq,)).fetchone()
+    ]
+    now = db.clock.now()
+    db.sql.executemany(queries.SET_LATE, [(now, *row) for row in dropped])
+    db.sql.executemany(queries.DROP_PAYLOAD, dropped)
+    return len(dropped)
+
+
+def _is_settled(candidate: _Candidate, settled_by_name: Mapping[str, int]) -> bool:
+    """Return whether all recipients have the conversion, or have an exception there.
+
+    A recipient that is not registered may be so later, and then gets it from the beginning.
+    """
+    names = (candidate.recipients or "").split("\n")[1:-1]
+    settled = (settled_by_name.get(name, -1) for name in names)
+    return bool(names) and all(position >= candidate.seq for position in settled)
+
+
+# Ids
 
 
 def forget_ids(db: Database, remember: float) -> Step:
     """Forget ids of payloads that were dropped at least *remember* seconds ago."""
     with db.transaction(synced=False) as sql:
-        parameters = (db.clock.now() - remember, ROWS_PER_STEP)
-        sql.execute(queries.FORGET_DISCARDED, parameters)
-        forgotten = sql.execute(queries.FORGET_IDS, parameters).rowcount
-    return Step(forgotten, more=forgotten == ROWS_PER_STEP)
+        before = db.clock.now() - remember
+        forgotten, end = sql.execute(queries.FORGOTTEN_UPTO).fetchone()
+        (dropped,) = sql.execute(queries.DROPPED_BEFORE, (ROWS_PER_STEP, before)).fetchone()
+        last = min(dropped or 0, forgotten + ROWS_PER_STEP, end - 1)  # the newest id stays
+        count = 0
+        if last > forgotten:
+            count += sql.execute(queries.FORGET_IDS, (forgotten, last)).rowcount
+            sql.execute(queries.FORGET_DISCARDED, (forgotten, last))
+            sql.execute(queries.DELETE_DROPPED, (last,))
+            sql.execute(queries.SET_FORGOTTEN_UPTO, (last,))
+        late = sql.execute(queries.LATE_IDS, (before, ROWS_PER_STEP)).fetchall()
+        sql.executemany(queries.FORGET_ID, late)
+        sql.executemany(queries.FORGET_DISCARDED_AT, late)
+    return Step(count + len(late), more=last > forgotten or len(late) == ROWS_PER_STEP)
+
+
+# The file
 
 
 def shrink(db: Database) -> Step:

@@ -169,6 +169,20 @@ def _problems_of_spans(sql: sqlite3.Connection, row: _Row) -> Iterator[str]:
         previous = last
 
 
+def _problems_of_retention(sql: sqlite3.Connection) -> Iterator[str]:
+    (lost,) = sql.execute(queries.LOST_IDS).fetchone()
+    if lost:
+        yield f"{lost} conversions have no event id"
+    (lost,) = sql.execute(queries.LOST_PAYLOADS).fetchone()
+    if lost:
+        yield f"{lost} conversions that not every destination has are missing"
+    (endless,) = sql.execute(queries.ENDLESS_IDS).fetchone()
+    if endless:
+        yield f"{endless} remembered event ids would never be forgotten"
+    if sql.execute(queries.RETENTION_IS_IN_ORDER).fetchone() != (1,):
+        yield "the positions up to which conversions were dropped are beyond those of others"
+
+
 def _problems_of_rows(sql: sqlite3.Connection) -> Iterator[str]:
     (lost,) = sql.execute(queries.LOST_EXCEPTIONS).fetchone()
     if lost:
@@ -176,6 +190,7 @@ def _problems_of_rows(sql: sqlite3.Connection) -> Iterator[str]:
     (lost,) = sql.execute(queries.LOST_LEASES).fetchone()
     if lost:
         yield f"{lost} spans or retries are in a lease that does not exist"
+    yield from _problems_of_retention(sql)
     for _, event_id, payload, digest in sql.execute(queries.STORED, (0, -1)):  # one at a time
         try:
             decode(payload, digest)

@@ -72,7 +72,7 @@ async def corrupt(outbox, path, *orders):
     ids = [f"sale:{order}" for order in orders]
     await outbox._run(
         lambda db: db.sql.executemany(
-            "UPDATE log SET payload = x'00ff' WHERE event_id = ?",
+            "UPDATE log SET payload = x'00ff' WHERE seq = (SELECT seq FROM ids WHERE event_id = ?)",
             [(event_id,) for event_id in ids],
         )
     )

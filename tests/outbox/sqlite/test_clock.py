@@ -11,6 +11,7 @@ from anytrack_async.outbox.sqlite import clock as clocks
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.tables import TABLES
 from anytrack_async.testing.outbox_contract import LEASE
 from anytrack_async.testing.outbox_rules.base import deliver, orders, sale, sales
 
@@ -52,7 +53,7 @@ def machine(monkeypatch):
 @pytest.fixture
 def sql():
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as sql:
-        sql.executescript(queries.TABLES)
+        sql.executescript(TABLES)
         yield sql
 
 
@@ -113,8 +114,13 @@ class TestOpening:
         assert clock.now() == NOON + 31 * DAY
 
     def test_a_file_without_a_recorded_time_continues_from_its_newest_row(self, machine, sql):
-        values = ("e1", "", b"", None, b"", NOON)
-        sql.execute(queries.insert_into_log(1), values)
+        sql.execute(queries.INSERT_INTO_LOG_AT, (1, b"", b"", NOON, None))
+        machine.wall = NOON - DAY
+
+        assert started(sql).now() == NOON
+
+    def test_or_from_the_last_time_something_was_dropped(self, machine, sql):
+        sql.execute(queries.INSERT_DROPPED, (1, NOON))
         machine.wall = NOON - DAY
 
         assert started(sql).now() == NOON

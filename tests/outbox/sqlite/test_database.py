@@ -11,7 +11,7 @@ from anytrack_async.errors import OutboxError, SchemaVersionError
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.sqlite import database
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from anytrack_async.outbox.sqlite.queries import FORMAT_VERSION
+from anytrack_async.outbox.sqlite.tables import FORMAT_VERSION
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
 pytestmark = pytest.mark.asyncio
@@ -220,6 +220,7 @@ async def test_a_filesystem_without_write_ahead_log_is_refused(path, monkeypatch
 async def test_the_write_ahead_log_shrinks_after_it_has_grown(path, monkeypatch):
     limit = 200_000
     monkeypatch.setattr(database, "_WAL_BYTES", limit)
+    monkeypatch.setattr(database, "_MAX_WAL_BYTES", limit)
     wal = path.with_name("outbox.db-wal")
     outbox = SQLiteOutbox(path)
     await outbox.open(["alpha"])

@@ -213,6 +213,7 @@ async def test_nothing_remains_while_another_process_has_the_file_open(path):
 
 async def test_the_log_is_emptied_when_it_is_large(path, monkeypatch):
     monkeypatch.setattr(database, "_WAL_BYTES", 100_000)
+    monkeypatch.setattr(database, "_MAX_WAL_BYTES", 200_000)
     monkeypatch.setattr(database, "_CHECKPOINT_SHARE", 0)
     outbox = await opened(path)
     sizes = []
@@ -225,16 +226,52 @@ async def test_the_log_is_emptied_when_it_is_large(path, monkeypatch):
     await outbox.aclose()
 
 
-async def test_a_reader_does_not_make_each_commit_wait(path, monkeypatch):
-    monkeypatch.setattr(database, "_WAL_BYTES", 200_000)
-    monkeypatch.setattr(database, "_BUSY_STEP", 0.01)
+async def test_the_log_starts_over_in_the_file_as_it_is(path, monkeypatch):
+    monkeypatch.setattr(database, "_WAL_BYTES", 100_000)
+    monkeypatch.setattr(database, "_MAX_WAL_BYTES", 1_000_000)
     outbox = await opened(path)
+    checkpoints = await traced_checkpoints(outbox)
+    sizes = []
+    for number in range(100):
+        await outbox.append([sale(number, custom_data={"pad": "x" * 10_000})])
+        sizes.append(path.with_name("outbox.db-wal").stat().st_size)
+
+    assert len(checkpoints) > 5
+    assert sizes == sorted(sizes)
+    assert max(sizes) < 100_000 + 20_000 * len(checkpoints)  # a commit more at each checkpoint
+    await outbox.aclose()
+
+
+async def test_a_log_that_another_process_emptied_is_full_at_the_usual_size(path, monkeypatch):
+    monkeypatch.setattr(database, "_WAL_BYTES", 100_000)
+    monkeypatch.setattr(database, "_MAX_WAL_BYTES", 1_000_000)
+    outbox = await opened(path)
+    await outbox.append([sale(n, custom_data={"pad": "x" * 10_000}) for n in range(50)])
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    checkpoints = await traced_checkpoints(outbox)
+    for number in range(50, 70):
+        await outbox.append([sale(number, custom_data={"pad": "x" * 10_000})])
+
+    assert checkpoints
+    await outbox.aclose()
+
+
+async def traced_checkpoints(outbox):
     checkpoints = []
     await outbox._run(
         lambda db: db.sql.set_trace_callback(
             lambda statement: checkpoints.append(statement) if "checkpoint" in statement else None
         )
     )
+    return checkpoints
+
+
+async def test_a_reader_does_not_make_each_commit_wait(path, monkeypatch):
+    monkeypatch.setattr(database, "_WAL_BYTES", 200_000)
+    monkeypatch.setattr(database, "_BUSY_STEP", 0.01)
+    outbox = await opened(path)
+    checkpoints = await traced_checkpoints(outbox)
     with closing(sqlite3.connect(path)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM log").fetchone()
@@ -256,6 +293,7 @@ def _write(path, first):
     import anyio
 
     database._WAL_BYTES = 50_000
+    database._MAX_WAL_BYTES = 100_000
     database._CHECKPOINT_SHARE = 0
     anyio.run(write)
 

@@ -89,7 +89,7 @@ async def test_a_hundred_tasks_need_few_statements(outbox):
         thread.release()
         await asyncio.gather(*tasks)
 
-    assert sum(statement.startswith("INSERT") for statement in seen) == 9
+    assert sum(statement.startswith("INSERT") for statement in seen) == 8
 
 
 async def test_the_thread_never_waits_for_the_event_loop(outbox):

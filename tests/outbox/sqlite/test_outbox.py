@@ -48,10 +48,10 @@ async def test_pruning_lets_other_processes_write_between_its_steps(
     seen = await statements()
 
     assert await outbox.prune(remember=HOUR) == 25
-    assert count(seen, "UPDATE log SET payload = NULL") == 3
+    assert count(seen, "DELETE FROM log") == 3
     seen.clear()
     assert await outbox.prune(remember=0) == 0
-    assert count(seen, "DELETE FROM log") == 3
+    assert count(seen, "DELETE FROM ids WHERE seq >") == 3
     assert await outbox.reports([f"sale:{n}" for n in range(24)]) == {}
 
 
@@ -93,7 +93,7 @@ async def test_releasing_a_span_costs_the_same_for_any_size(outbox, statements, 
     assert after - before == 2
 
 
-async def test_appending_writes_one_row_for_any_number_of_destinations(outbox):
+async def test_appending_writes_two_rows_for_any_number_of_destinations(outbox):
     await outbox.open(["gamma", "delta"])
     rows = "SELECT total_changes()"
     before = await outbox._run(lambda db: db.sql.execute(rows).fetchone()[0])
@@ -101,7 +101,7 @@ async def test_appending_writes_one_row_for_any_number_of_destinations(outbox):
     await outbox.append(sales(*range(10)))
 
     after = await outbox._run(lambda db: db.sql.execute(rows).fetchone()[0])
-    assert after - before == 10
+    assert after - before == 20
 
 
 async def test_conversions_of_this_process_are_not_decoded(outbox, monkeypatch, path):
@@ -173,6 +173,7 @@ async def test_frequent_queries_use_an_index(outbox):
     await outbox._run(lambda db: db.sql.set_trace_callback(None))
 
     small = ("SCAN destination", "SCAN pruned", "SCAN loose", "SCAN CONSTANT ROW", "SCAN (subquery")
+    small = (*small, "SCAN dropped")  # only its first rows
     for statement in {
         statement for statement in seen if statement.split()[0] in ("SELECT", "UPDATE", "DELETE")
     }:

@@ -2,9 +2,12 @@
 
 import pytest
 
+from anytrack_async.models.identifiers import new_event_id as uuid7
+from anytrack_async.outbox.base import Appended
+from anytrack_async.outbox.sqlite import retention
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-from anytrack_async.testing.outbox_contract import LEASE, sale
-from anytrack_async.testing.outbox_rules.base import deliver
+from anytrack_async.testing.outbox_contract import LEASE, sale, sales
+from anytrack_async.testing.outbox_rules.base import HOUR, deliver, failures
 
 pytestmark = pytest.mark.asyncio
 
@@ -33,6 +36,103 @@ async def test_a_used_file_keeps_some_unused_pages(outbox, path):
     await outbox.prune(remember=0)
 
     assert path.stat().st_size >= size
+
+
+async def stored(outbox):
+    """Return the order numbers whose payloads are stored."""
+    rows = await outbox._run(
+        lambda db: db.sql.execute("SELECT event_id FROM ids JOIN log USING (seq)").fetchall()
+    )
+    return [int(event_id.removeprefix("sale:")) for (event_id,) in rows]
+
+
+async def remembered(outbox):
+    """Return how many ids are in the file."""
+    return await outbox._run(lambda db: db.sql.execute("SELECT count(*) FROM ids").fetchone()[0])
+
+
+async def test_a_destination_that_stands_still_keeps_only_what_is_for_it(
+    outbox, clock, monkeypatch
+):
+    monkeypatch.setattr(retention, "ROWS_PER_STEP", 4)
+    await outbox.append(sales(1))
+    await outbox.append(sales(*range(2, 12)), ["alpha"])
+    await outbox.append(sales(12), ["alpha", "beta"])
+    await outbox.append(sales(13), ["beta"])
+    await outbox.append(sales(14), ["alpha", "gamma"])  # gamma may still be registered
+    await deliver(outbox, "alpha")
+    await outbox.append(sales(15), ["alpha"])
+
+    assert await outbox.prune(remember=HOUR) == 10
+    assert await stored(outbox) == [1, 12, 13, 14, 15]
+    assert await outbox.prune(remember=HOUR) == 0
+    assert list(await outbox.append(sales(*range(1, 16)))) == [Appended.REPEAT] * 15
+    clock.advance(HOUR)
+    await outbox.prune(remember=HOUR)
+    assert await remembered(outbox) == 5
+    assert await outbox.prune(remember=HOUR) == 0
+    assert (await outbox.verify()).problems == []
+
+    assert await deliver(outbox, "beta", "alpha") == [1, 12, 13, 15]
+    assert await outbox.prune(remember=HOUR) == 5
+    clock.advance(HOUR)
+    await outbox.prune(remember=HOUR)
+    assert await remembered(outbox) == 1  # the newest
+    assert (await outbox.verify()).problems == []
+
+
+async def test_what_failed_before_is_dropped_while_another_destination_stands_still(outbox, clock):
+    await outbox.append(sales(1, 2, 3), ["alpha"])
+    await outbox.append(sales(4), ["beta"])
+    claim = await outbox.claim("alpha", 9, LEASE)
+    await outbox.settle(claim, failures(claim, 1) + failures(claim, 2, due=clock.now))
+    assert await outbox.prune(remember=HOUR) == 1
+    assert await stored(outbox) == [1, 2, 4]
+
+    assert await deliver(outbox, "alpha") == [2]
+    assert await outbox.prune(remember=HOUR) == 1
+    await outbox.replay("alpha")
+    assert await deliver(outbox, "alpha") == [1]
+    assert await outbox.prune(remember=HOUR) == 1
+    assert await stored(outbox) == [4]
+    reports = await outbox.reports([f"sale:{order}" for order in (1, 2, 3)])
+    assert all(report.delivered for report in reports.values())
+    assert (await outbox.verify()).problems == []
+
+
+async def test_a_forgotten_destination_keeps_nothing_that_was_for_it_alone(outbox):
+    await outbox.append(sales(1, 2), ["alpha"])
+    await outbox.append(sales(3), ["beta"])
+    claim = await outbox.claim("alpha", 9, LEASE)
+    await outbox.settle(claim, failures(claim, 1))
+    await outbox.prune(remember=HOUR)
+    await outbox.forget("alpha")
+
+    await deliver(outbox, "beta")
+    assert await outbox.prune(remember=HOUR) == 2
+    assert await stored(outbox) == []
+
+
+@pytest.mark.parametrize(
+    ("make_id", "limit"),
+    [(lambda n: f"sale:{100_000 + n}", 64), (lambda _: str(uuid7()), 120)],
+)
+async def test_a_remembered_id_needs_few_bytes(outbox, path, make_id, limit):
+    count = 6_000
+    for start in range(0, count, 1_000):
+        numbers = range(start, start + 1_000)
+        await outbox.append([sale(n, event_id=make_id(n)) for n in numbers])
+        await deliver(outbox, "alpha", "beta")
+    await outbox.prune(remember=HOUR)
+    used = await outbox._run(
+        lambda db: db.sql.execute(
+            "SELECT page_size * (page_count - freelist_count) FROM pragma_page_size, "
+            "pragma_page_count, pragma_freelist_count"
+        ).fetchone()[0]
+    )
+
+    other_tables = 30 * 4096
+    assert (used - other_tables) / count <= limit
 
 
 async def steps_of_a_claim(outbox):

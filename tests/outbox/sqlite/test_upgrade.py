@@ -8,11 +8,13 @@ from pathlib import Path
 import attrs
 import pytest
 
+from anytrack_async.errors import OutboxError
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.owners import Owner
+from anytrack_async.outbox.sqlite.tables import FORMAT_VERSION
 from anytrack_async.testing.outbox_contract import LEASE
 
 pytestmark = pytest.mark.asyncio
@@ -72,8 +74,9 @@ async def test_the_file_has_the_new_format_afterwards(old_file, clock):
     for _ in range(2):
         await (await opened(old_file, clock)).aclose()
 
-    assert rows(old_file, "PRAGMA user_version") == [(queries.FORMAT_VERSION,)]
-    assert rows(old_file, "SELECT count(*) FROM log") == [(3,)]
+    assert rows(old_file, "PRAGMA user_version") == [(FORMAT_VERSION,)]
+    assert rows(old_file, "SELECT count(*) FROM log") == [(2,)]
+    assert rows(old_file, "SELECT count(*) FROM ids") == [(3,)]
 
 
 async def test_a_conversion_with_a_payload_is_compared(old_file, clock):
@@ -114,20 +117,19 @@ async def test_amounts_are_remembered_when_the_payload_is_dropped(old_file, cloc
     await outbox.aclose()
 
 
-async def test_rows_that_an_earlier_release_still_adds_are_compared(old_file, clock):
-    """A process with the earlier release keeps the file open while another one upgrades it."""
-    outbox = await opened(old_file, clock)
-    payload = b'{"v":1,"timestamp":"2026-01-02T03:04:05+00:00","content":{"conversion_type":"lead",'
-    payload += b'"event_id":"late","revenue":"7"}}'
-    with closing(sqlite3.connect(old_file)) as earlier, earlier:
-        earlier.execute(
-            "INSERT INTO log (event_id, digest, destinations, payload, at) VALUES (?, ?, ?, ?, ?)",
-            ("late", bytes(16), None, payload, 0.0),
-        )
+async def test_a_file_that_an_earlier_release_has_open_stays_as_it_is(path, clock):
+    create(path, 2)
+    earlier = Owner(path)
+    with closing(sqlite3.connect(path)) as file, file:
+        earlier.register(file, 0)
+    with pytest.raises(OutboxError, match="stop it"):
+        await opened(path, clock)
+    assert rows(path, "PRAGMA user_version") == [(2,)]
+    assert len(rows(path, "SELECT event_id FROM log")) == 6
 
-    late = Conversion.lead(event_id="late", revenue=7)
-    assert await outbox.append([late]) == [Appended.REPEAT]
-    assert await amounts(outbox, late) == ("lead 7 USD", "lead 99 USD")
+    earlier.close()
+    outbox = await opened(path, clock)
+    assert await amounts(outbox, WAITING) == ("sale 19.90 EUR", "sale 99 EUR")
     await outbox.aclose()
 
 
@@ -146,8 +148,8 @@ async def test_nothing_but_the_summary_is_left_of_a_dropped_conversion(outbox, p
         await outbox.settle(await outbox.claim(name, 9, LEASE))
     await outbox.prune(remember=HOUR)
 
-    statement = "SELECT event_id, summary, digest, payload FROM log"
-    assert rows(path, statement) == [("pruned", "sale 49.90 USD", b"", None)]
+    assert rows(path, "SELECT event_id, summary FROM ids") == [("pruned", "sale 49.90 USD")]
+    assert rows(path, "SELECT * FROM log") == []
 
 
 async def test_leases_and_retries_continue(old_file, clock):

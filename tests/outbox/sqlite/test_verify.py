@@ -77,7 +77,14 @@ DAMAGES = [
     "UPDATE span SET lease = 77 WHERE lease > 0",
     "DELETE FROM log WHERE seq = 2",
     "DELETE FROM log WHERE seq = 10",
-    "UPDATE log SET payload = NULL WHERE seq = 1",
+    "DELETE FROM log WHERE seq = 20",
+    "DELETE FROM ids WHERE seq = 19",
+    "UPDATE ids SET seq = 30 WHERE seq = 20",
+    "INSERT INTO ids (seq, event_id) VALUES (0, 'x')",
+    "UPDATE pruned SET upto = 30",
+    "UPDATE pruned SET forgotten = 1",
+    "UPDATE destination SET swept = 18 WHERE name = 'alpha'",
+    "INSERT INTO dropped VALUES (1, 0)",
     "UPDATE log SET payload = x'00ff' WHERE seq = 19",
 ]
 

@@ -1,0 +1,1 @@
+"""Back-filling: conversions from files and databases into a client. The function is `backfill`."""

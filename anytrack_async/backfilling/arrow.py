@@ -1,0 +1,109 @@
+"""Parquet and Arrow files, read by row group or record batch with pyarrow."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib import import_module
+from typing import IO, Any
+
+from anytrack_async.backfilling.blocks import BLOCK_ROWS, Block, Breather
+from anytrack_async.backfilling.files import OpenFile, arrow_module
+from anytrack_async.backfilling.report import SourceInfo
+
+PARQUET = b"PAR1"
+ARROW = b"ARROW1"
+_STREAM = b"\xff\xff\xff\xff"  # how an Arrow stream begins
+
+
+def is_arrow(sample: bytes) -> bool:
+    """Return whether a file that begins with *sample* is for `ArrowReader`."""
+    return sample.startswith((PARQUET, ARROW, _STREAM))
+
+
+class ArrowReader:
+    """The rows of a Parquet file, or of an Arrow file or stream.
+
+    A row's line is its number. Both formats of files are read from their end, so that one that is
+    compressed as a whole, or comes from a pipe, is copied to a temporary file first.
+
+    Args:
+        file: the file.
+
+    Raises:
+        ConfigurationError: pyarrow is not installed.
+    """
+
+    def __init__(self, file: OpenFile) -> None:
+        self._arrow: Any = arrow_module("Parquet and Arrow files")
+        self._file = file
+        is_parquet = file.sample.startswith(PARQUET)
+        self._batches, columns = self._parquet() if is_parquet else self._ipc()
+        self.parameters: dict[str, str] = {}
+        self.info = SourceInfo(
+            name=file.name,
+            format="parquet" if is_parquet else "arrow",
+            columns=columns,
+            size=file.raw.size,
+        )
+
+    def _seekable(self) -> Any:
+        copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is dropped
+        shutil.copyfileobj(self._file.stream, copy, 1 << 20)
+        copy.seek(0)
+        return self._arrow.PythonFile(copy, "r")
+
+    def _source(self) -> Any:
+        if self._file.compressed or self._file.raw.size is None:
+            return self._seekable()
+        return self._arrow.OSFile(self._file.path)
+
+    def _parquet(self) -> tuple[Iterator[Any], tuple[str, ...]]:
+        file = import_module("pyarrow.parquet").ParquetFile(self._source())
+        batches = file.iter_batches(batch_size=BLOCK_ROWS, use_threads=False)
+        return batches, tuple(file.schema_arrow.names)
+
+    def _ipc(self) -> tuple[Iterator[Any], tuple[str, ...]]:
+        ipc = self._arrow.ipc
+        if self._file.sample.startswith(_STREAM):
+            stream = ipc.open_stream(self._file.stream)
+            return _pieces(stream), tuple(stream.schema.names)
+        file = ipc.open_file(self._source())
+        batches = (file.get_batch(index) for index in range(file.num_record_batches))
+        return _pieces(batches), tuple(file.schema.names)
+
+    def blocks(self, skip: int = 0) -> Iterator[Block]:
+        """Read the file once, without its first *skip* rows."""
+        consumed = 0
+        breather = Breather()
+        columns = tuple(self.info.columns)
+        for batch in self._batches:
+            start = max(0, skip - consumed)
+            consumed += batch.num_rows
+            if start >= batch.num_rows:
+                continue
+            part = batch.slice(start)
+            values = [self._values(column, breather) for column in part.columns]
+            first = consumed - part.num_rows + 1
+            yield Block(
+                columns=columns,
+                rows=[list(row) for row in zip(*values, strict=True)],
+                lines=range(first, consumed + 1),
+                consumed=consumed,
+            )
+
+    def _values(self, column: Any, breather: Breather) -> list[Any]:
+        breather.breathe()
+        types = self._arrow.types
+        if types.is_timestamp(column.type) and column.type.unit == "ns":
+            # Python's times have microseconds; pyarrow would ask for pandas.
+            column = column.cast(self._arrow.timestamp("us", column.type.tz), safe=False)
+        return list(column.to_pylist())
+
+
+def _pieces(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield parts of `BLOCK_ROWS` of *batches*, which may be as long as the file."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, BLOCK_ROWS):
+            yield batch.slice(start, BLOCK_ROWS)

@@ -1,0 +1,205 @@
+"""CSV and TSV: the delimiter is found in the file, rows may have cells of several lines."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from anytrack_async.backfilling.blocks import BLOCK_ROWS, BadRow, Block, Breather
+from anytrack_async.backfilling.files import (
+    UNDECODED,
+    OpenFile,
+    guess_encoding,
+    text_stream,
+    undecoded_bytes,
+)
+from anytrack_async.backfilling.report import SourceInfo
+from anytrack_async.errors import ConfigurationError
+
+_DELIMITERS = (",", ";", "\t", "|")
+_SAMPLE_ROWS = 20
+_STATED_DELIMITER = re.compile(r'^\ufeff?"?sep=(.)"?[ \t]*\r?\n')
+_is_undecoded = re.compile(f"[{UNDECODED}]").search
+_PIECE = 50  # rows between two looks at the clock
+
+
+def guess_delimiter(sample: str) -> str:
+    r"""Return the delimiter of the CSV file that begins with *sample*.
+
+    It is the one by which the first rows have the most cells, and all of them equally many. In
+    ``a;b\n1,5;2`` that is the semicolon: by commas, the rows have one cell and two.
+    """
+    lines = sample.splitlines(keepends=True)
+    if len(lines) > 1:
+        lines = lines[:-1]  # the sample may end inside a line
+    return max(_DELIMITERS, key=lambda delimiter: _fit(lines, delimiter))
+
+
+def _fit(lines: list[str], delimiter: str) -> tuple[bool, int, float]:
+    try:
+        rows = [row for row in islice(csv.reader(lines, delimiter=delimiter), _SAMPLE_ROWS) if row]
+    except csv.Error:
+        return False, 0, 0.0
+    if not rows:
+        return False, 0, 0.0
+    # A line of parameters may stand above the header.
+    header = rows[1] if len(rows) > 1 and rows[0][0].lower().startswith("parameters:") else rows[0]
+    same = sum(len(row) == len(header) for row in rows) / len(rows)
+    return len(header) > 1 and same >= 0.5, len(header), same
+
+
+class DelimitedReader:
+    """The rows of a CSV or TSV file.
+
+    Args:
+        file: the file.
+        encoding: of its text; None to find it.
+        delimiter: of its cells; None to find it.
+        header: its columns, if it has no header line.
+
+    Raises:
+        ConfigurationError: it has no header, or is not text in *encoding*.
+    """
+
+    def __init__(
+        self,
+        file: OpenFile,
+        *,
+        encoding: str | None = None,
+        delimiter: str | None = None,
+        header: tuple[str, ...] = (),
+    ) -> None:
+        guessed = [
+            name for name, value in (("encoding", encoding), ("delimiter", delimiter)) if not value
+        ]
+        self._encoding = encoding or guess_encoding(file.sample)
+        sample = file.sample.decode(self._encoding, errors="replace")
+        if first_line := _STATED_DELIMITER.match(sample):
+            delimiter = delimiter or first_line[1]
+        self._delimiter = delimiter or guess_delimiter(sample)
+        self._undecoded_before = undecoded_bytes.count
+        self._text = text_stream(file, self._encoding)
+        if first_line:
+            self._text.readline()
+        self._lines_before = 1 if first_line else 0
+        self._name = file.name
+        self._reader = csv.reader(self._text, delimiter=self._delimiter)
+        self.parameters: dict[str, str] = {}
+        self._first: list[str] | None = None
+        columns = self._read_header(header)
+        self._width = len(columns)
+        self.info = SourceInfo(
+            name=file.name,
+            format="csv",
+            columns=columns,
+            encoding=self._encoding,
+            delimiter=self._delimiter,
+            guessed=guessed,
+            size=file.raw.size,
+        )
+
+    def _read_header(self, header: tuple[str, ...]) -> tuple[str, ...]:
+        row = self._next_filled()
+        if row and row[0].lstrip("\ufeff").lower().startswith("parameters:"):
+            self.parameters = _parameters(row)
+            row = self._next_filled()
+        if header:
+            self._first = row
+            return header
+        if row is None:
+            raise ConfigurationError(f"{self._name} is empty: it has no header line")
+        return tuple(name.lstrip("\ufeff").strip() for name in row)
+
+    def _next_filled(self) -> list[str] | None:
+        try:
+            return next((row for row in self._reader if any(row)), None)
+        except (csv.Error, UnicodeError) as exc:
+            raise ConfigurationError(
+                f"{self._name}: the header cannot be read ({type(exc).__name__}): state encoding "
+                "and delimiter"
+            ) from None
+
+    def blocks(self, skip: int = 0) -> Iterator[Block]:
+        """Read the file once, without its first *skip* rows."""
+        breather = Breather()
+        rows: list[list[str]] = []
+        lines: list[int] = []
+        bad: list[BadRow] = []
+        consumed = 0
+        for line, row, problem in self._rows(breather):
+            consumed += 1
+            if consumed <= skip:
+                continue
+            if problem is None and len(row) != self._width:
+                problem = self._fit_row(row)
+            if problem is None:
+                rows.append(row)
+                lines.append(line)
+            else:
+                bad.append(BadRow(line=line, problem=problem, cells=row))
+            if len(rows) + len(bad) >= BLOCK_ROWS:
+                yield self._block(rows, lines, bad, consumed)
+                rows, lines, bad = [], [], []
+        if rows or bad:
+            yield self._block(rows, lines, bad, consumed)
+
+    def _block(
+        self, rows: list[list[str]], lines: list[int], bad: list[BadRow], consumed: int
+    ) -> Block:
+        columns = tuple(self.info.columns)
+        return Block(columns=columns, rows=rows, lines=lines, bad=bad, consumed=consumed)
+
+    def _rows(self, breather: Breather) -> Iterator[tuple[int, list[str], str | None]]:
+        """Yield the line, the cells and the problem of each row."""
+        reader, before = self._reader, self._lines_before
+        begin = before + reader.line_num + 1
+        if self._first is not None:
+            yield begin - 1, self._first, None
+        ended = False
+        while not ended:
+            try:
+                for row in reader:
+                    end = before + reader.line_num
+                    if row:
+                        # Looking at each cell would take as long as reading it, so rows are looked
+                        # at only once the decoder has met such bytes.
+                        suspect = undecoded_bytes.count != self._undecoded_before
+                        yield begin, row, _undecoded(row, self._encoding) if suspect else None
+                    begin = end + 1
+                    if not end % _PIECE:
+                        breather.breathe()
+                ended = True
+            except csv.Error as exc:
+                problem = f"is not CSV ({exc}): look for a quotation mark that is not closed"
+                yield begin, [], problem
+                begin = before + reader.line_num + 1
+
+    def _fit_row(self, row: list[str]) -> str | None:
+        """Give a short row its missing cells; return the problem of a row that is too long."""
+        missing = self._width - len(row)
+        if missing > 0:
+            row += [""] * missing
+        elif any(row[self._width :]):
+            return (
+                f"has {len(row)} cells, but the header has {self._width}: look for a delimiter "
+                f"{self._delimiter!r} in a cell without quotation marks"
+            )
+        else:
+            del row[self._width :]
+        return None
+
+
+def _undecoded(row: list[str], encoding: str) -> str | None:
+    for cell in row:
+        if not cell.isascii() and _is_undecoded(cell):
+            return f"is not text in {encoding}: state the file's encoding, e.g. encoding='cp1252'"
+    return None
+
+
+def _parameters(row: Iterable[str]) -> dict[str, str]:
+    """Return the parameters of ``Parameters:TimeZone=Europe/Berlin;EventSource=WEB``."""
+    pairs = re.split(r"[;,]", ";".join(cell for cell in row if cell).partition(":")[2])
+    parts = (pair.partition("=") for pair in pairs)
+    return {name.strip().lower(): value.strip() for name, equals, value in parts if equals}

@@ -1,0 +1,292 @@
+"""Files as streams of bytes or text: compression and encoding are found in their first bytes."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import hashlib
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from glob import glob, has_magic
+from importlib import import_module
+from os import PathLike, fspath, fstat
+from pathlib import Path
+from types import ModuleType
+from typing import BinaryIO, TypeAlias, cast
+
+import attrs
+
+from anytrack_async.errors import ConfigurationError, shown
+
+PathSource: TypeAlias = str | PathLike[str]
+"""A path, a pattern such as ``"orders-*.csv"``, or ``"-"`` for standard input."""
+
+STDIN = "-"
+_SAMPLE = 256 * 1024  # bytes
+_HEAD = 64 * 1024  # bytes
+_GZIP = b"\x1f\x8b"
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
+
+
+def expand(source: PathSource | Sequence[PathSource]) -> list[str]:
+    """Return the paths that *source* stands for, patterns in the order of their names; blocks.
+
+    Raises:
+        ConfigurationError: a pattern matches no file, or nothing is named.
+        TypeError: it is neither a path nor a list of paths.
+    """
+    if isinstance(source, str | PathLike):
+        source = [source]
+    paths: list[str] = []
+    for item in source:
+        path = fspath(item)
+        if path != STDIN and has_magic(path) and not Path(path).exists():
+            matches = sorted(glob(path, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+            if not matches:
+                raise ConfigurationError(f"no file matches {shown(path)}")
+            paths += matches
+        else:
+            paths.append(path)
+    if not paths:
+        raise ConfigurationError("name at least one file to read")
+    return paths
+
+
+@attrs.frozen(kw_only=True)
+class Fingerprint:
+    """What identifies the part of a file that was read.
+
+    Attributes:
+        size: of the file, bytes.
+        head: hash of its first 64 KiB.
+        read: bytes that `content` covers.
+        content: hash of its first `read` bytes.
+    """
+
+    size: int
+    head: str
+    read: int
+    content: str
+
+
+class HashedFile(io.RawIOBase):
+    """A file that hashes what is read of it, so that a checkpoint can be bound to the content."""
+
+    def __init__(self, file: BinaryIO, size: int | None) -> None:
+        super().__init__()
+        self._file = file
+        self._head = hashlib.blake2b(digest_size=16)
+        self._content = hashlib.blake2b(digest_size=16)
+        self.size = size
+        self.read_bytes = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Read bytes into *buffer* and hash them."""
+        count = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        if count:
+            part = memoryview(buffer)[:count]
+            if self.read_bytes < _HEAD:
+                self._head.update(part[: _HEAD - self.read_bytes])
+            self._content.update(part)
+            self.read_bytes += count
+        return int(count)
+
+    def fingerprint(self) -> Fingerprint | None:
+        """Return the fingerprint of what was read so far; None for a stream without a size."""
+        if self.size is None:
+            return None
+        return Fingerprint(
+            size=self.size,
+            head=self._head.hexdigest(),
+            read=self.read_bytes,
+            content=self._content.hexdigest(),
+        )
+
+    @property
+    def fraction(self) -> float | None:
+        """The part of the file that was read, 0 to 1; None if its size is unknown."""
+        return min(1.0, self.read_bytes / self.size) if self.size else None
+
+
+def has_content(path: str, fingerprint: Fingerprint) -> bool:
+    """Return whether the file still has the size and content of *fingerprint*; blocks."""
+    with Path(path).open("rb", buffering=0) as file:
+        if fstat(file.fileno()).st_size != fingerprint.size:
+            return False
+        digest = hashlib.blake2b(digest_size=16)
+        remaining = fingerprint.read
+        while remaining and (part := file.read(min(remaining, 1 << 20))):
+            digest.update(part)
+            remaining -= len(part)
+        return not remaining and digest.hexdigest() == fingerprint.content
+
+
+class _Rejoined(io.RawIOBase):
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, sample: bytes, stream: io.BufferedIOBase) -> None:
+        super().__init__()
+        self._sample = memoryview(sample)
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        if not self._sample:
+            return self._stream.readinto(buffer)
+        part = self._sample[: len(buffer)]
+        buffer[: len(part)] = part
+        self._sample = self._sample[len(part) :]
+        return len(part)
+
+
+@attrs.define(kw_only=True)
+class OpenFile:
+    """An open file, decompressed.
+
+    Attributes:
+        path: as it was named; ``"-"`` for standard input.
+        name: the file's name.
+        stream: its bytes, from the start.
+        sample: its first bytes.
+        raw: counts and hashes the bytes on disk.
+        compressed: whether it is compressed.
+    """
+
+    path: str
+    name: str
+    stream: io.BufferedReader
+    sample: bytes
+    raw: HashedFile
+    compressed: bool
+
+
+@contextmanager
+def open_file(path: str) -> Iterator[OpenFile]:
+    """Open the file *path* and decompress it; blocks.
+
+    Raises:
+        ConfigurationError: it is compressed with Zstandard and pyarrow is not installed.
+        OSError: it cannot be opened or read.
+    """
+    with ExitStack() as stack:
+        if path == STDIN:
+            file, size, name = cast("BinaryIO", sys.stdin.buffer), None, "<stdin>"
+        else:
+            file = stack.enter_context(Path(path).open("rb", buffering=0))
+            size, name = fstat(file.fileno()).st_size, Path(path).name
+        raw = HashedFile(file, size)
+        stream: io.BufferedReader = io.BufferedReader(raw, _SAMPLE)
+        sample = stream.peek(4)[:4]
+        compressed = False
+        if opener := _decompressor(sample):
+            stream, compressed = io.BufferedReader(opener(stream), _SAMPLE), True
+        sample = stream.read(_SAMPLE)
+        stream = io.BufferedReader(_Rejoined(sample, stream), _SAMPLE)
+        yield OpenFile(
+            path=path, name=name, stream=stream, sample=sample, raw=raw, compressed=compressed
+        )
+
+
+def _decompressor(sample: bytes) -> Callable[[io.BufferedReader], io.RawIOBase] | None:
+    if sample.startswith(_GZIP):
+        return lambda stream: cast("io.RawIOBase", gzip.GzipFile(fileobj=stream))
+    if sample.startswith(_ZSTANDARD):
+        arrow = arrow_module("a file compressed with Zstandard")
+        return lambda stream: _ArrowStream(arrow.CompressedInputStream(stream, "zstd"))
+    return None
+
+
+class _ArrowStream(io.RawIOBase):
+    """A stream of pyarrow with the interface of Python's."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        part = self._stream.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def arrow_module(purpose: str) -> ModuleType:
+    """Return the module pyarrow.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    try:
+        return import_module("pyarrow")
+    except ImportError:
+        raise ConfigurationError(
+            f"reading {purpose} needs pyarrow: pip install 'anytrack_async[parquet]'"
+        ) from None
+
+
+# Encodings
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def guess_encoding(sample: bytes) -> str:
+    """Return the encoding of the text that begins with *sample*.
+
+    A byte order mark decides; then zeros at every second place (UTF-16); then whether it is valid
+    UTF-8. Other text is Windows-1252, which every Western European system of the last thirty years
+    has written at some time; bytes that it does not define stay visible as control characters.
+    """
+    for mark, name in _BOMS:
+        if sample.startswith(mark):
+            return name
+    if len(sample) >= 4 and sample.count(0) > len(sample) // 4:
+        return "utf-16-be" if sample[0] == 0 else "utf-16-le"
+    try:
+        # Not final: the sample may end inside a character.
+        codecs.getincrementaldecoder("utf-8")().decode(sample, final=False)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+UNDECODED = "\udc80-\udcff"
+"""Range of the characters that stand for bytes which the encoding does not allow."""
+
+
+class _UndecodedBytes:
+    """Counts the places, in all files of the process, that their encoding does not allow.
+
+    A reader compares the count before and after: it looks for such characters only if there are
+    any.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, error: UnicodeError) -> tuple[str | bytes, int]:
+        self.count += 1
+        return codecs.lookup_error("surrogateescape")(error)
+
+
+undecoded_bytes = _UndecodedBytes()
+codecs.register_error("anytrack-undecoded", undecoded_bytes)
+
+
+def text_stream(file: OpenFile, encoding: str) -> io.TextIOWrapper:
+    """Return the text of *file*; bytes that *encoding* does not allow become `UNDECODED`."""
+    errors = "replace" if encoding.startswith("utf-16") else "anytrack-undecoded"
+    return io.TextIOWrapper(file.stream, encoding=encoding, errors=errors, newline="")

@@ -1,0 +1,406 @@
+"""A mapping for a file that no preset knows: proposed where it is sure, asked where it is not.
+
+Money and time decide what a service counts, so they are never chosen among several columns: the
+proposal has them as questions, and a user answers by removing comment signs in the ``map.toml``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import attrs
+
+from anytrack_async.backfilling.mapping import FileMapping, to_mapping
+from anytrack_async.backfilling.values import amount_parser, time_parser
+from anytrack_async.errors import InvalidConversionError
+
+_NOT_LETTERS = re.compile(r"[^a-z0-9]+")
+
+_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "order_id": (
+        *("orderid", "ordernumber", "orderno", "ordernr", "order", "transactionid", "txnid"),
+        *("txid", "invoiceid", "invoicenumber", "invoice", "receipt", "bestellnummer"),
+    ),
+    "click_id": ("atclid", "clickid", "cid", "subid", "sub1"),
+    "currency": ("currencycode", "ordercurrency", "currency", "waehrung", "whrung"),
+    "customer.email": (
+        *("customeremail", "billingemail", "buyeremail", "emailaddress", "useremail", "email"),
+        *("mail",),
+    ),
+    "customer.phone": (
+        "phonenumber",
+        "billingphone",
+        "customerphone",
+        "telephone",
+        "phone",
+        "mobile",
+    ),
+    "customer.first_name": ("billingfirstname", "firstname", "givenname", "fname", "vorname"),
+    "customer.last_name": (
+        "billinglastname",
+        "lastname",
+        "surname",
+        "familyname",
+        "lname",
+        "nachname",
+    ),
+    "customer.name": ("customername", "billingname", "fullname", "buyername"),
+    "customer.city": ("billingcity", "city", "town", "stadt", "ort"),
+    "customer.postal_code": (
+        "billingpostcode",
+        "billingzip",
+        "postalcode",
+        "postcode",
+        "zipcode",
+        "zip",
+        "plz",
+    ),
+    "customer.state": ("billingstate", "province", "state", "region"),
+    "customer.country": ("billingcountry", "countrycode", "country", "land"),
+    "customer.external_id": ("customerid", "userid"),
+    "customer.fbc": ("fbc",),
+    "customer.fbp": ("fbp",),
+    "customer.fbclid": ("fbclid",),
+    "ip_address": ("customeripaddress", "ipaddress", "clientip", "ip"),
+    "user_agent": ("customeruseragent", "useragent", "browser"),
+    "page_url": ("landingpage", "pageurl", "sourceurl"),
+    "custom_data.gclid": ("gclid",),
+    "custom_data.ttclid": ("ttclid",),
+    "custom_data.msclkid": ("msclkid",),
+}
+"""Field → names of its column without signs, the best first."""
+
+_AMOUNTS: Final = (
+    *("ordertotal", "grandtotal", "totalamount", "totalprice", "saleamount", "subtotal", "total"),
+    *("amount", "revenue", "value", "sum", "payout", "commission", "gross", "net", "price"),
+    *("summe", "betrag", "gesamt", "gesamtbetrag", "umsatz"),
+)
+_NOT_AMOUNTS: Final = (
+    "tax",
+    "shipping",
+    "discount",
+    "refund",
+    "fee",
+    "currency",
+    "count",
+    "quantity",
+)
+_TIMES: Final = (
+    *("paidat", "paiddate", "createdat", "createddate", "orderdate", "conversiontime", "eventtime"),
+    *("conversiondate", "purchasedate", "timestamp", "datetime", "created", "date", "time"),
+    *("datum", "bestelldatum"),
+)
+_STATUS: Final = ("financialstatus", "paymentstatus", "orderstatus", "status", "state")
+_PAID: Final = (
+    *("paid", "completed", "complete", "succeeded", "success", "approved", "processing"),
+    *("captured", "settled", "closed won", "bezahlt"),
+)
+_FORMATS: Final = (
+    *("%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"),
+    *("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y"),
+    *("%Y/%m/%d %H:%M:%S", "%Y/%m/%d", "%d-%m-%Y %H:%M:%S", "%d-%m-%Y", "%Y%m%d%H%M%S"),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Question:
+    """Something that only the user can answer.
+
+    Attributes:
+        topic: ``"amount"``, ``"time"``, ``"time format"``, ``"timezone"``, ``"decimal"``,
+            ``"currency"``, ``"status"`` or ``"order_id"``.
+        text: the question.
+        candidates: the columns, formats or values to choose from.
+        required: whether rows cannot be sent without an answer.
+    """
+
+    topic: str
+    text: str
+    candidates: Sequence[str] = ()
+    required: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class Guess:
+    """A proposed mapping.
+
+    Attributes:
+        toml: the text of a ``map.toml``: what is sure, and the questions as comments.
+        columns: field → column, where it is sure.
+        questions: what the user has to decide.
+        mapping: the mapping that `toml` is, without answers.
+    """
+
+    toml: str
+    columns: Mapping[str, str]
+    questions: Sequence[Question]
+    mapping: FileMapping
+
+    @property
+    def usable(self) -> bool:
+        """Whether the mapping can be used as it is."""
+        return not any(question.required for question in self.questions)
+
+
+def guess_mapping(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]] = (), *, name: str = "map"
+) -> Guess:
+    """Return a mapping for a file with *columns*.
+
+    Args:
+        columns: the header.
+        rows: some rows, from which the forms of times and amounts are seen.
+        name: name of the mapping.
+    """
+    return _Guesser(columns, rows, name).guess()
+
+
+class _Guesser:
+    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> None:
+        self._columns = [column for column in columns if column]
+        self._plain = {column: _plain(column) for column in self._columns}
+        self._index = {column: index for index, column in enumerate(columns)}
+        self._rows = rows
+        self._name = name
+        self._entries: dict[str, Any] = {"name": name}
+        self._questions: list[Question] = []
+
+    def guess(self) -> Guess:
+        taken = self._fields()
+        amounts = self._candidates(_AMOUNTS, taken, excluded=_NOT_AMOUNTS)
+        self._amount(self._numeric(amounts))
+        times = self._candidates(_TIMES, taken)
+        self._time(self._timelike(times), taken)
+        if "order_id" not in taken:
+            text = "which column has the order's id? Without it, ids are made of the rows"
+            self._questions.append(Question(topic="order_id", text=text, required=False))
+        if "currency" not in taken:
+            text = 'no column has the currency: state it, e.g. currency = "EUR"'
+            self._questions.append(Question(topic="currency", text=text))
+        rule = self._status(taken)
+        self._entries["columns"] = taken
+        return Guess(
+            toml=_to_toml(self._entries, self._questions, rule),
+            columns=taken,
+            questions=tuple(self._questions),
+            mapping=to_mapping({**self._entries, **({"rules": [rule]} if rule else {})}),
+        )
+
+    def _fields(self) -> dict[str, str]:
+        """Return field → column for the fields with a clear name: the best name counts."""
+        taken: dict[str, str] = {}
+        for field, names in _SYNONYMS.items():
+            for synonym in names:
+                matches = [
+                    column
+                    for column in self._columns
+                    if self._plain[column] == synonym and column not in taken.values()
+                ]
+                if matches:
+                    taken[field] = matches[0]
+                    break
+        return taken
+
+    def _candidates(
+        self, names: Sequence[str], taken: Mapping[str, str], excluded: Sequence[str] = ()
+    ) -> list[str]:
+        """Return the columns that are, or begin or end with, one of *names*."""
+        used = set(taken.values())
+        return [
+            column
+            for column in self._columns
+            if column not in used
+            and not any(word in self._plain[column] for word in excluded)
+            and any(_alike(self._plain[column], name) for name in names)
+        ]
+
+    def _cells(self, column: str) -> list[Any]:
+        index = self._index[column]
+        cells = (row[index] for row in self._rows if index < len(row))
+        return [cell for cell in cells if cell not in (None, "")]
+
+    def _numeric(self, columns: Sequence[str]) -> list[str]:
+        """Return those of *columns* whose cells have digits."""
+        return [column for column in columns if all(map(_has_digit, self._cells(column)))]
+
+    def _timelike(self, columns: Sequence[str]) -> list[str]:
+        return [column for column in columns if all(map(_has_digit, self._cells(column)))]
+
+    def _amount(self, candidates: Sequence[str]) -> None:
+        if len(candidates) != 1:
+            text = (
+                "which column is the amount to send?"
+                if candidates
+                else "no column looks like an amount: which one is it?"
+            )
+            question = Question(topic="amount", text=text, candidates=candidates)
+            self._questions.append(question)
+            return
+        (column,) = candidates
+        self._entries["amounts"] = {"gross": column}
+        cells = self._cells(column)
+        if _fits(amount_parser(None), cells):
+            return
+        signs = [sign for sign in (",", ".") if _fits(amount_parser(sign), cells)]
+        if len(signs) == 1:
+            self._entries["decimal"] = signs[0]
+            return
+        text = f"which is the decimal sign in {column!r}?"
+        self._questions.append(Question(topic="decimal", text=text, candidates=(",", ".")))
+
+    def _time(self, candidates: Sequence[str], taken: dict[str, str]) -> None:
+        if len(candidates) != 1:
+            text = (
+                "which column is the time of the conversion?"
+                if candidates
+                else "no column looks like the time of the conversion: which one is it?"
+            )
+            self._questions.append(Question(topic="time", text=text, candidates=candidates))
+            return
+        (column,) = candidates
+        taken["timestamp"] = column
+        cells = self._cells(column)
+        if all(_is_clear_time(cell) for cell in cells):
+            self._zone(cells, ("iso", "unix"))
+            return
+        texts = [str(cell) for cell in cells]
+        formats = [form for form in _FORMATS if all(_has_format(text, form) for text in texts)]
+        if len(formats) != 1:
+            text = f"which is the format of the times in {column!r}?"
+            question = Question(topic="time format", text=text, candidates=formats)
+            self._questions.append(question)
+            return
+        self._entries["formats"] = formats
+        self._zone(cells, formats)
+
+    def _zone(self, cells: Sequence[Any], formats: Sequence[str]) -> None:
+        if formats == ("iso", "unix") and any(_is_unix(cell) for cell in cells):
+            self._entries["formats"] = ["iso", "unix"]
+        parse = time_parser(formats, None)
+        if not _fits(lambda cell: parse(cell, None), cells):
+            text = 'the times have no zone: state it, e.g. timezone = "Europe/Berlin"'
+            self._questions.append(Question(topic="timezone", text=text))
+
+    def _status(self, taken: Mapping[str, str]) -> dict[str, Any] | None:
+        """Return the rule for the column with the state of an order, if values are known."""
+        used = set(taken.values())
+        columns = [
+            column
+            for name in _STATUS
+            for column in self._columns
+            if self._plain[column] == name and column not in used
+        ]
+        if not columns:
+            return None
+        values = sorted({str(cell).strip().casefold() for cell in self._cells(columns[0])})
+        keep = [value for value in values if value in _PAID]
+        text = f"which values of {columns[0]!r} are sales?"
+        if not keep:
+            self._questions.append(Question(topic="status", text=text, candidates=values))
+            return None
+        if len(values) > len(keep):
+            question = Question(topic="status", text=text, candidates=values, required=False)
+            self._questions.append(question)
+        return {"columns": columns[0], "keep": keep}
+
+
+def _plain(column: str) -> str:
+    return _NOT_LETTERS.sub("", column.casefold())
+
+
+def _alike(name: str, synonym: str) -> bool:
+    # Short words are part of too many others: "net" of "internet".
+    if len(synonym) < 5:
+        return name == synonym
+    return name.startswith(synonym) or name.endswith(synonym)
+
+
+def _has_digit(cell: Any) -> bool:
+    return not isinstance(cell, str) or any(map(str.isdecimal, cell))
+
+
+def _fits(parse: Callable[[Any], Any], cells: Iterable[Any]) -> bool:
+    try:
+        for cell in cells:
+            parse(cell)
+    except InvalidConversionError:
+        return False
+    return True
+
+
+def _is_clear_time(cell: Any) -> bool:
+    try:
+        time_parser(("iso", "unix"), UTC)(cell, None)
+    except InvalidConversionError:
+        return False
+    return True
+
+
+def _is_unix(cell: Any) -> bool:
+    return isinstance(cell, str) and cell.strip().replace(".", "", 1).isdecimal()
+
+
+def _has_format(text: str, form: str) -> bool:
+    try:
+        datetime.strptime(text.strip(), form)
+    except ValueError:
+        return False
+    return True
+
+
+# TOML: the answers stand as comments in the table that they belong to
+
+_ANSWERS: Final[Mapping[str, tuple[str, str]]] = {
+    "timezone": ("", 'timezone = "Europe/Berlin"'),
+    "currency": ("", 'currency = "EUR"'),
+    "decimal": ("", "decimal = {}"),
+    "time format": ("", "formats = [{}]"),
+    "amount": ("amounts", "gross = {}"),
+    "time": ("columns", "timestamp = {}"),
+    "order_id": ("columns", "order_id = {}"),
+    "status": ("rules", "keep = [{}]"),
+}
+"""Topic of a question → the table of its answer, and the line that answers it."""
+
+
+def _to_toml(
+    entries: Mapping[str, Any], questions: Sequence[Question], rule: Mapping[str, Any] | None
+) -> str:
+    """Return a ``map.toml`` with *entries*, and *questions* with their answers as comments."""
+    tables = ("amounts", "columns")
+    lines = ["# A proposal: check it, and answer the questions by removing comment signs."]
+    lines += [f"{key} = {_value(value)}" for key, value in entries.items() if key not in tables]
+    lines += _asked(questions, "")
+    for name in tables:
+        lines += ["", f"[{name}]", *_asked(questions, name)]
+        lines += [f"{_key(key)} = {_value(value)}" for key, value in entries.get(name, {}).items()]
+    if rule:
+        lines += ["", "[[rules]]", *_asked(questions, "rules")]
+        lines += [f"{key} = {_value(value)}" for key, value in rule.items()]
+    elif asked := _asked(questions, "rules"):
+        lines += ["", "# [[rules]]", *asked]
+    return "\n".join(lines) + "\n"
+
+
+def _asked(questions: Sequence[Question], table: str) -> list[str]:
+    lines = []
+    for question in questions:
+        own_table, answer = _ANSWERS[question.topic]
+        if own_table == table:
+            lines.append(f"# {question.text}")
+            values = question.candidates or ("…",)
+            lines += dict.fromkeys(f"# {answer.format(_value(value))}" for value in values)
+    return lines
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+
+
+def _value(value: Any) -> str:
+    # JSON's texts and lists of texts are also TOML's.
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,319 @@
+"""`FileMapping`: a table of which column of a file is which field of a conversion.
+
+Presets are such tables, and so is a ``map.toml``, whose keys are the attributes below:
+
+    name = "my-shop"
+    decimal = ","
+    timezone = "Europe/Berlin"
+
+    [columns]
+    order_id = "Bestellnummer"
+    timestamp = ["Bezahlt am", "Erstellt am"]   # the first one that is filled
+    "customer.email" = "E-Mail"
+
+    [amounts]
+    gross = "Summe"
+    net = { plus = ["Summe"], minus = ["Erstattet"] }
+
+    [[rules]]
+    columns = "Status"
+    keep = ["bezahlt"]
+    refund = ["erstattet"]
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+
+from anytrack_async.backfilling.settings import DECIMALS, to_zone
+from anytrack_async.errors import ConfigurationError, shown
+from anytrack_async.models.conversion import Conversion, LineItem
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.validators import currency_code
+from anytrack_async.settings.fields import non_empty, one_of
+
+Columns: TypeAlias = str | Sequence[str]
+"""A column, or several of which the first one that is filled counts."""
+
+Finish: TypeAlias = Callable[[dict[str, Any], Callable[[str], Any]], None]
+"""Changes a conversion's fields; the second argument returns the value of a column."""
+
+
+def _names(value: Columns) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _signature(value: Iterable[str | Sequence[str]]) -> tuple[str | Sequence[str], ...]:
+    return tuple(value)
+
+
+def _name_table(value: Mapping[str, Columns]) -> dict[str, tuple[str, ...]]:
+    return {field: _names(columns) for field, columns in value.items()}
+
+
+def _words(value: Columns) -> frozenset[str]:
+    return frozenset(word.casefold() for word in _names(value))
+
+
+@attrs.frozen(kw_only=True)
+class AmountColumns:
+    """A choice of `FileMapping.amounts`: the sum of some columns minus the sum of others.
+
+    Attributes:
+        plus: columns; of several, all that are filled are added.
+        minus: columns to subtract, such as refunds.
+    """
+
+    plus: tuple[str, ...] = attrs.field(converter=_names)
+    minus: tuple[str, ...] = attrs.field(default=(), converter=_names)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns."""
+        return self.plus + self.minus
+
+
+def to_amount(value: AmountColumns | Columns | Mapping[str, Any]) -> AmountColumns:
+    """Return the amount that a column, columns, or a table with `plus` and `minus` stand for."""
+    if isinstance(value, AmountColumns):
+        return value
+    return AmountColumns(**value) if isinstance(value, Mapping) else AmountColumns(plus=value)
+
+
+def _amounts(value: Any) -> dict[str, AmountColumns]:
+    if isinstance(value, str | AmountColumns | list | tuple):
+        value = {"gross": value}
+    return {choice: to_amount(amount) for choice, amount in value.items()}
+
+
+@attrs.frozen(kw_only=True)
+class RowRule:
+    """Which rows to send, by the value of a column; upper and lower case are the same.
+
+    A value in `refund` is a refund, one in `drop` is skipped, and so is one that is not in `keep`,
+    unless `keep` is empty.
+
+    Attributes:
+        columns: the column, or several of which the first one that is filled counts. A file that
+            has none of them passes.
+        keep: values to send.
+        drop: values to skip.
+        refund: values of refunds and cancellations, see `BackfillSettings.refunds`.
+        reason: why a row is skipped, e.g. ``"not captured"``; default: column and value.
+        unless: name of a setting that switches the rule off, e.g. ``"test"``.
+        keep_setting: name of a setting that replaces `keep`, if it is set, e.g. ``"won"``.
+        blank: whether a blank cell passes.
+    """
+
+    columns: tuple[str, ...] = attrs.field(converter=_names)
+    keep: frozenset[str] = attrs.field(default=(), converter=_words)
+    drop: frozenset[str] = attrs.field(default=(), converter=_words)
+    refund: frozenset[str] = attrs.field(default=(), converter=_words)
+    reason: str = ""
+    unless: str = attrs.field(default="", validator=one_of("", "test"))
+    keep_setting: str = attrs.field(default="", validator=one_of("", "won"))
+    blank: bool = False
+
+
+def _rules(value: Iterable[RowRule | Mapping[str, Any]]) -> tuple[RowRule, ...]:
+    return tuple(rule if isinstance(rule, RowRule) else RowRule(**rule) for rule in value)
+
+
+def _translations(value: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    return {
+        field: {word.casefold(): meaning for word, meaning in words.items()}
+        for field, words in value.items()
+    }
+
+
+def _zone(_: object, field: attrs.Attribute[Any], value: str | None) -> None:
+    if value is not None:
+        to_zone(value)
+
+
+CONVERSION_FIELDS = frozenset(
+    field.name
+    for field in attrs.fields(Conversion)
+    if field.name not in ("customer", "items", "revenue", "meta")
+)
+_PARTS = {
+    "customer": {*(field.name for field in attrs.fields(Customer)), "name"},
+    "items": {field.name for field in attrs.fields(LineItem)},
+}
+_OPEN_PARTS = ("custom_data", "sub_ids")
+_TIME_PARTS = ("date", "time", "zone")
+
+
+def is_field(name: str) -> bool:
+    """Return whether *name* is a field that a column can have, e.g. ``customer.email``."""
+    part, _, rest = name.partition(".")
+    if not rest:
+        return name in CONVERSION_FIELDS or name in _TIME_PARTS
+    return part in _OPEN_PARTS or rest in _PARTS.get(part, ())
+
+
+def _fields(_: object, field: attrs.Attribute[Any], value: Mapping[str, Any]) -> None:
+    for name in value:
+        if not is_field(name):
+            raise ConfigurationError(
+                f"{field.name}: {shown(name)} is not a field of a conversion; fields are e.g. "
+                "order_id, timestamp, currency, customer.email, items.id, custom_data.coupon "
+                "(the revenue stands in amounts)"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class FileMapping:
+    """How the rows of one kind of file become conversions.
+
+    Fields of `columns` and `constants` are those of a `Conversion` (`order_id`, `click_id`,
+    `timestamp`, …), of its customer (``customer.email``, …; ``customer.name`` is split into first
+    and last name), of its items (``items.id``, ``items.quantity``, …), and ``custom_data.…`` and
+    ``sub_ids.…``. A time may be in several columns: ``date``, ``time`` and ``zone``.
+
+    Attributes:
+        name: the preset's name, e.g. ``"shopify"``.
+        title: what the file is, e.g. "Shopify: Orders → Export".
+        page: URL of the vendor's page about the file.
+        signature: columns by which the file is recognised, in any order and position. An item of
+            several columns needs one of them: names in other languages.
+        refusal: why such a file cannot be used; empty if it can.
+        header: columns of a file without a header line.
+        delimiter: of such files, if it is always the same.
+        columns: field → column, or columns of which the first one that is filled counts.
+        constants: field → value for all rows, e.g. ``{"conversion_type": "lead"}``; the type is
+            ``sale`` by default.
+        translate: field → word in the file → value, e.g. ``{"conversion_type": {"rebill":
+            "sale"}}``.
+        amounts: choice → columns, see `AmountColumns`. ``refund`` is the refunded amount.
+        amount: the choices in the order of preference: the first one that is filled counts.
+        rules: which rows to send.
+        fold: column that has the same value in all rows of an order; consecutive ones are one
+            conversion, whose items are the rows.
+        lift: columns, also patterns such as ``"* (metadata)"``, in which click ids are looked for:
+            lines of ``key: value``, links, or a cell of a column that has the key's name.
+        rest: pattern of columns → ``custom_data`` or ``sub_ids``, which gets their cells.
+        formats: of times, tried in order: ``iso``, ``unix`` (seconds or milliseconds), or formats
+            of `datetime.strptime`.
+        timezone: zone of times that state none, if it is always the same.
+        zones: abbreviations in the column `zone` → names of zones.
+        decimal: the decimal sign of amounts, if it is always the same.
+        finish: called with a conversion's fields before it is made.
+        record: makes a conversion of a whole record instead; `columns` then only names columns.
+
+    Raises:
+        ConfigurationError: a field, zone or choice is unknown; the message names it.
+    """
+
+    name: str = attrs.field(validator=non_empty)
+    title: str = ""
+    page: str = ""
+    signature: tuple[str | Sequence[str], ...] = attrs.field(default=(), converter=_signature)
+    refusal: str = ""
+    header: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    delimiter: str | None = None
+    columns: Mapping[str, tuple[str, ...]] = attrs.field(
+        factory=dict, converter=_name_table, validator=_fields
+    )
+    constants: Mapping[str, Any] = attrs.field(factory=dict, validator=_fields)
+    translate: Mapping[str, Mapping[str, str]] = attrs.field(
+        factory=dict, converter=_translations, validator=_fields
+    )
+    amounts: Mapping[str, AmountColumns] = attrs.field(factory=dict, converter=_amounts)
+    amount: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    rules: tuple[RowRule, ...] = attrs.field(default=(), converter=_rules)
+    fold: str = ""
+    lift: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    rest: Mapping[str, str] = attrs.field(factory=dict)
+    formats: tuple[str, ...] = attrs.field(default=("iso",), converter=_names)
+    timezone: str | None = attrs.field(default=None, validator=_zone)
+    zones: Mapping[str, str] = attrs.field(factory=dict)
+    decimal: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(one_of(*DECIMALS))
+    )
+    currency: str | None = attrs.field(
+        default=None, converter=attrs.converters.optional(currency_code)
+    )
+    finish: Finish | None = None
+    record: Callable[[Mapping[str, Any]], Conversion] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for choice in self.amount:
+            if choice not in self.amounts:
+                raise ConfigurationError(
+                    f"mapping {self.name!r}: amount {choice!r} is none of its amounts "
+                    f"({', '.join(self.amounts) or 'it has none'})"
+                )
+        for pattern, part in self.rest.items():
+            if part not in _OPEN_PARTS:
+                raise ConfigurationError(
+                    f"mapping {self.name!r}: rest {pattern!r} must be custom_data or sub_ids"
+                )
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The choices of `BackfillSettings.amount`."""
+        return tuple(choice for choice in self.amounts if choice != "refund")
+
+    def matches(self, columns: Iterable[str]) -> bool:
+        """Return whether *columns* have the signature; case and order do not matter."""
+        names = {normalised(column) for column in columns}
+        return bool(self.signature) and all(
+            any(normalised(name) in names for name in _names(item)) for item in self.signature
+        )
+
+
+def normalised(column: str) -> str:
+    """Return the name of a column in the form by which columns are compared."""
+    return " ".join(column.replace("\ufeff", "").split()).casefold()
+
+
+def matching(pattern: str, columns: Iterable[str]) -> list[str]:
+    """Return those of *columns* that are *pattern*, a name or a pattern such as ``adv*``."""
+    wanted = normalised(pattern)
+    return [column for column in columns if fnmatchcase(normalised(column), wanted)]
+
+
+# map.toml
+
+_LISTED = frozenset(
+    field.name for field in attrs.fields(FileMapping) if field.name not in ("finish", "record")
+)
+
+
+def load_mapping(path: str | Path) -> FileMapping:
+    """Return the mapping in the file *path*, a ``map.toml``; blocks while it reads.
+
+    Raises:
+        ConfigurationError: it is not TOML, or an entry is not valid; the message names it.
+        OSError: it cannot be read.
+    """
+    file = Path(path)
+    try:
+        entries = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{file.name} is not a TOML file: {exc}") from None
+    return to_mapping(entries, default_name=file.stem)
+
+
+def to_mapping(entries: Mapping[str, Any], *, default_name: str = "map") -> FileMapping:
+    """Return the mapping with *entries*, as a ``map.toml`` has them.
+
+    Raises:
+        ConfigurationError: an entry is unknown or not valid; the message names it.
+    """
+    for name in entries:
+        if name not in _LISTED:
+            raise ConfigurationError(
+                f"{shown(name)} is not an entry of a mapping; entries: {', '.join(sorted(_LISTED))}"
+            )
+    try:
+        return FileMapping(**{"name": default_name, **entries})
+    except (TypeError, AttributeError) as exc:
+        raise ConfigurationError(f"the mapping has an entry of a wrong type: {exc}") from None

@@ -1,0 +1,49 @@
+"""Our own files: the export of conversions as CSV or JSON Lines, and the lines of the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from anytrack_async.backfilling.mapping import FileMapping
+from anytrack_async.backfilling.spreadsheet import without_escape
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.plain import to_conversion
+
+_FIELDS = frozenset(field.name for field in attrs.fields(Conversion))
+_COLUMNS = tuple(field.name for field in attrs.fields(Conversion))
+
+
+def _from_export(record: Mapping[str, Any]) -> Conversion:
+    # Further columns are a user's own; the cells of CSV may begin with an apostrophe.
+    fields = {
+        name: without_escape(value) if isinstance(value, str) and name != "revenue" else value
+        for name, value in record.items()
+        if name in _FIELDS
+    }
+    if "event_id" not in fields and "order_id" not in fields and "id" in fields:
+        fields["event_id"] = f"anytrack:{fields['id']}"
+    return to_conversion(fields)
+
+
+EXPORT = FileMapping(
+    name="anytrack",
+    title="AnyTrack: export of conversions",
+    signature=("conversion_type", "timestamp", ("event_id", "order_id", "id")),
+    columns={name: name for name in ("order_id", "event_id", "timestamp", "currency")},
+    amounts="revenue",
+    record=_from_export,
+)
+
+DEMO = FileMapping(
+    name="demo",
+    title="JSON Lines of conversions, as `anytrack demo` has them",
+    signature=("conversion_type", "ago"),
+    columns={name: name for name in ("order_id", "event_id", "currency")},
+    amounts="revenue",
+    record=to_conversion,
+)
+
+PRESETS = (EXPORT, DEMO)

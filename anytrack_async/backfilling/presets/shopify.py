@@ -1,0 +1,51 @@
+"""Shopify: Orders → Export, ``orders_export.csv``.
+
+An order has a row for each line item: all rows repeat `Name`, and only the first has the rest.
+Columns come and go with the shop and the year. Themes store click ids in `Note Attributes`.
+"""
+
+from __future__ import annotations
+
+from anytrack_async.backfilling.mapping import AmountColumns, FileMapping, RowRule
+
+PRESET = FileMapping(
+    name="shopify",
+    title="Shopify: Orders → Export",
+    page="https://help.shopify.com/en/manual/fulfillment/managing-orders/exporting-orders",
+    signature=("Name", "Financial Status", "Lineitem quantity", "Paid at"),
+    columns={
+        "order_id": ("Id", "Name"),
+        "timestamp": ("Paid at", "Created at"),
+        "currency": "Currency",
+        "customer.email": "Email",
+        "customer.phone": ("Phone", "Billing Phone", "Shipping Phone"),
+        "customer.name": ("Billing Name", "Shipping Name"),
+        "customer.city": ("Billing City", "Shipping City"),
+        "customer.state": ("Billing Province", "Shipping Province"),
+        "customer.postal_code": ("Billing Zip", "Shipping Zip"),
+        "customer.country": ("Billing Country", "Shipping Country"),
+        "items.id": ("Lineitem sku", "Lineitem name"),
+        "items.title": "Lineitem name",
+        "items.quantity": "Lineitem quantity",
+        "items.price": "Lineitem price",
+        "items.brand": "Vendor",
+        "custom_data.coupon": "Discount Code",
+    },
+    amounts={
+        "gross": "Total",
+        "net": AmountColumns(plus="Total", minus="Refunded AmountColumns"),
+        "subtotal": "Subtotal",
+        "refund": "Refunded AmountColumns",
+    },
+    amount="gross",
+    rules=(
+        RowRule(
+            columns="Financial Status",
+            keep=("paid", "partially_refunded"),
+            refund=("refunded", "voided"),
+        ),
+    ),
+    fold="Name",
+    lift=("Note Attributes", "Notes"),
+    decimal=".",
+)

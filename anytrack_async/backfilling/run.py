@@ -1,0 +1,340 @@
+"""`backfill`: the conversions of files into a client's outbox, safely, as often as you like."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from os import PathLike
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from anytrack_async.backfilling.acceptance import Acceptance, DryRun, Outboxed
+from anytrack_async.backfilling.checkpoint import Checkpoint, check_content, checkpoint_name, keeper
+from anytrack_async.backfilling.files import Fingerprint
+from anytrack_async.backfilling.mapping import FileMapping
+from anytrack_async.backfilling.reading import MappedBlock, RowJob, add_counts
+from anytrack_async.backfilling.rejects import RejectsFile
+from anytrack_async.backfilling.report import (
+    BackfillReport,
+    DestinationProgress,
+    OnProgress,
+    OnReject,
+    Progress,
+    Reject,
+    RowCounts,
+    SourceInfo,
+)
+from anytrack_async.backfilling.settings import BackfillSettings
+from anytrack_async.backfilling.sources import Source, expand_sources
+from anytrack_async.backfilling.thread import ReadAhead
+from anytrack_async.backfilling.watch import DestinationWatch, finished
+from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.destinations.sink import SinkLimits
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.outbox.base import Outbox
+
+_SHOWN_REJECTS = 100
+_CHECKPOINT_SECONDS = 1.0
+_PROGRESS_SECONDS = 0.5
+_POLL_SECONDS = 0.1
+
+
+async def backfill(
+    client: AnyTrackClient | None,
+    source: Source,
+    *,
+    preset: str | None = None,
+    mapping: FileMapping | None = None,
+    settings: BackfillSettings | None = None,
+    outbox: Outbox | None = None,
+    limits: Mapping[str, SinkLimits] | None = None,
+    on_progress: OnProgress | None = None,
+    on_reject: OnReject | None = None,
+) -> BackfillReport:
+    """Track the conversions of files, or of a query.
+
+        async with AnyTrackClient.from_env() as client:
+            report = await backfill(client, "orders_export.csv")
+        print(report.counts)
+
+    Running it twice over the same file sends nothing twice: an order's event id is that of the
+    live integration, ``sale:<order_id>``, and the outbox remembers it. After an interruption, even
+    ``kill -9``, ``BackfillSettings(resume=True)`` goes on at the checkpoint in the outbox.
+
+    Args:
+        client: an open client. A dry run needs none; it may be one that is not open, which then
+            only names the destinations and their limits.
+        source: a path, a pattern such as ``"orders-*.csv"``, ``"-"`` for standard input, an
+            `SqlQuery`, or several of these.
+        preset: name of the preset; default: recognised by the columns.
+        mapping: replaces the preset.
+        settings: how rows are read, and what happens to them.
+        outbox: an open outbox in which a dry run looks for conversions accepted before; it changes
+            nothing there.
+        limits: destination → limits of its sink, for a dry run without a client.
+        on_progress: called about twice a second with a snapshot.
+        on_reject: called for each rejected row.
+
+    Returns:
+        The report; accepted + skipped + rejected = rows.
+
+    Raises:
+        ConfigurationError: a file cannot be used, no preset fits (`UnknownFormatError`), a setting
+            does not fit the file, or a file has changed since the checkpoint.
+        OSError: a file cannot be read, or the rejects file cannot be written.
+        ClosedError: the client is not open.
+        OutboxError: the outbox failed. What was accepted before is safe.
+        QueueFullError: a destination that is full takes no conversions for
+            `DeliverySettings.accept_within` seconds. What was accepted before is safe: resume.
+    """
+    settings = settings or BackfillSettings()
+    if client is None and not settings.dry_run:
+        raise ConfigurationError("a back-fill needs a client, unless it is a dry run")
+    run = _Run(source, settings, preset, mapping, on_progress, on_reject)
+    run.acceptance = _acceptance(client, settings, outbox, limits)
+    async with run.reporting(None if settings.dry_run else client):
+        await run.prepare(client)
+        await run.read()
+        await run.deliver()
+    return run.report()
+
+
+def _acceptance(
+    client: AnyTrackClient | None,
+    settings: BackfillSettings,
+    outbox: Outbox | None,
+    limits: Mapping[str, SinkLimits] | None,
+) -> Acceptance:
+    limits = limits if client is None else client.limits
+    if client is None or settings.dry_run:
+        return DryRun(limits or {}, settings, outbox)
+    return Outboxed(client, settings)
+
+
+class _Run:
+    """One back-fill.
+
+    Attributes:
+        acceptance: takes the conversions.
+    """
+
+    acceptance: Acceptance
+
+    def __init__(
+        self,
+        source: Source,
+        settings: BackfillSettings,
+        preset: str | None,
+        mapping: FileMapping | None,
+        on_progress: OnProgress | None,
+        on_reject: OnReject | None,
+    ) -> None:
+        self._source = source
+        self._settings = settings
+        self._preset = preset
+        self._mapping = mapping
+        self._on_progress = on_progress
+        self._on_reject = on_reject
+        self._counts = RowCounts()
+        self._sources: list[SourceInfo] = []
+        self._rejects: list[Reject] = []
+        self._rejects_file: RejectsFile | None = None
+        self._watch: DestinationWatch | None = None
+        self._destinations: Mapping[str, DestinationProgress] = {}
+        self._outbox: Outbox | None = None
+        self._checkpoint_name: str | None = None
+        self._resumed: Checkpoint | None = None
+        self._prints: list[Fingerprint] = []
+        self._phase = "reading"
+        self._fraction: float | None = None
+        self._stopped = ""
+        self._began = self._saved_at = time.monotonic()
+
+    # Reading and accepting
+
+    async def prepare(self, client: AnyTrackClient | None) -> None:
+        """Find the checkpoint, and check what can be checked before the first row."""
+        settings = self._settings
+        if client is not None and not settings.dry_run:
+            self._outbox = client.outbox
+            await self._find_checkpoint(client.outbox)
+        if settings.rejects is not None and not settings.dry_run:
+            await to_thread.run_sync(self._make_rejects_file, settings.rejects)
+
+    def _make_rejects_file(self, path: str | PathLike[str]) -> None:
+        own = Path(path).absolute()
+        if any(Path(item).absolute() == own for item in _paths(self._source)):
+            raise ConfigurationError(
+                "rejects: the file of rejected rows must not be one that is read"
+            )
+        resume_at = self._resumed.rejects_length if self._resumed else None
+        self._rejects_file = RejectsFile(path, resume_at=resume_at)
+
+    async def _find_checkpoint(self, outbox: Outbox) -> None:
+        settings = self._settings
+        mapping = self._mapping.name if self._mapping else self._preset or ""
+        name = await to_thread.run_sync(checkpoint_name, self._source, mapping, settings.to)
+        keeps = keeper(outbox)
+        if settings.resume and (name is None or keeps is None):
+            raise ConfigurationError(
+                "resume: a query and standard input cannot be continued; run it again: rows that "
+                "were accepted before are recognised"
+                if name is None
+                else "resume: this outbox keeps no checkpoints"
+            )
+        if name is None or keeps is None:
+            return
+        self._checkpoint_name = name
+        if settings.resume and (value := await keeps.checkpoint(name)) is not None:
+            self._resumed = Checkpoint.from_bytes(value)
+        if self._resumed is not None:
+            await to_thread.run_sync(check_content, self._resumed, self._source)
+            self._prints = list(self._resumed.prints)
+
+    async def read(self) -> None:
+        """Read everything, and accept what can be."""
+        resumed = self._resumed
+        if resumed is not None and resumed.finished:
+            return
+        job = RowJob(
+            self._source,
+            self._settings,
+            preset=self._preset,
+            mapping=self._mapping,
+            start=resumed.position if resumed else None,
+            on_open=self._sources.append,
+            find_repeats=self._settings.dry_run,
+        )
+        try:
+            await self._read(job)
+        finally:
+            if self._rejects_file is not None:
+                self._rejects_file.close()
+
+    async def _read(self, job: RowJob) -> None:
+        block: MappedBlock | None = None
+        async with aclosing(ReadAhead(job.blocks).items()) as blocks:
+            async for block in blocks:
+                await self._take(block)
+                if self._stopped:
+                    break
+        if block is not None:
+            finished = not self._stopped and self._settings.limit is None
+            await self._save_checkpoint(block, finished=finished)
+
+    async def _take(self, block: MappedBlock) -> None:
+        rejects = await self.acceptance.accept(block, self._counts)
+        add_counts(self._counts, block.counts)
+        self._counts.rejected += len(rejects)
+        self._fraction = block.fraction
+        if rejects:
+            await self._keep_rejects(rejects, block.info)
+        limit = self._settings.max_rejects
+        if limit is not None and self._counts.rejected >= limit:
+            self._stopped = "max_rejects"
+        strict = self._settings.duplicates == "fail"
+        if strict or time.monotonic() - self._saved_at >= _CHECKPOINT_SECONDS:
+            await self._save_checkpoint(block)
+
+    async def _keep_rejects(self, rejects: Sequence[Reject], info: SourceInfo) -> None:
+        self._rejects += rejects[: _SHOWN_REJECTS - len(self._rejects)]
+        if self._on_reject is not None:
+            for reject in rejects:
+                self._on_reject(reject)
+        if self._rejects_file is not None:
+            await to_thread.run_sync(self._rejects_file.write, rejects, info)
+
+    async def _save_checkpoint(self, block: MappedBlock, *, finished: bool = False) -> None:
+        self._saved_at = time.monotonic()
+        if self._checkpoint_name is None or self._outbox is None or block.fingerprint is None:
+            return
+        keeps = keeper(self._outbox)
+        if keeps is None:
+            return
+        del self._prints[block.position.source :]
+        self._prints.append(block.fingerprint)
+        before = self._resumed.rows if self._resumed else 0
+        checkpoint = Checkpoint(
+            position=block.position,
+            rows=before + self._counts.rows,
+            prints=tuple(self._prints),
+            rejects_length=self._rejects_file.length if self._rejects_file else 0,
+            finished=finished,
+        )
+        await keeps.save_checkpoint(self._checkpoint_name, checkpoint.to_bytes())
+
+    # Delivery and progress
+
+    async def deliver(self) -> None:
+        """Wait until the destinations have everything."""
+        if self._watch is None:
+            return
+        self._phase = "delivering"
+        self._destinations = await self._watch.read()
+        while self._settings.wait and not finished(self._destinations):
+            await anyio.sleep(_POLL_SECONDS)
+            self._destinations = await self._watch.read()
+
+    @asynccontextmanager
+    async def reporting(self, client: AnyTrackClient | None) -> AsyncIterator[None]:
+        """Report progress while the block runs, and once more at its end."""
+        if client is not None:
+            self._watch = DestinationWatch(client, self.acceptance.destinations)
+            await self._watch.begin()
+        failure: BaseException | None = None
+        async with anyio.create_task_group() as tasks:
+            if self._on_progress is not None:
+                tasks.start_soon(self._report_progress, self._on_progress)
+            try:
+                yield
+            except Exception as exc:
+                failure = exc
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        self._phase = "done"
+        if self._on_progress is not None:
+            self._on_progress(self._snapshot())
+
+    async def _report_progress(self, on_progress: OnProgress) -> None:
+        while True:
+            if self._watch is not None and self._phase == "reading":
+                self._destinations = await self._watch.read()
+            on_progress(self._snapshot())
+            await anyio.sleep(_PROGRESS_SECONDS)
+
+    def _snapshot(self) -> Progress:
+        return Progress(
+            phase=self._phase,
+            source=self._sources[-1] if self._sources else None,
+            counts=self._counts,
+            fraction=self._fraction,
+            seconds=time.monotonic() - self._began,
+            destinations=self._destinations,
+        )
+
+    def report(self) -> BackfillReport:
+        """Return the report of the run."""
+        stopped = self._stopped
+        limit = self._settings.limit
+        if not stopped and limit is not None and self._counts.rows >= limit:
+            stopped = "limit"
+        return BackfillReport(
+            counts=self._counts,
+            sources=tuple(self._sources),
+            rejects=tuple(self._rejects),
+            rejects_file=self._rejects_file.path if self._rejects_file else None,
+            resumed_at=self._resumed.rows if self._resumed else 0,
+            destinations=self._destinations,
+            expected_seconds=self.acceptance.expected_seconds(),
+            dry_run=self._settings.dry_run,
+            stopped=stopped,
+            seconds=time.monotonic() - self._began,
+        )
+
+
+def _paths(source: Source) -> list[str]:
+    return [path for path in expand_sources(source) if isinstance(path, str)]

@@ -1,0 +1,57 @@
+"""`SeenKeys`: which keys have occurred before, in flat memory.
+
+A set of a million event ids takes 120 MB. Their hashes of 8 bytes in a temporary database of SQLite
+take 30 MB of disk and 2 MB of memory, and 2 µs each. That two of a million keys have the same hash
+happens in one of 37 million files.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import orjson
+
+# All SQL of this module. A database without a name is a temporary file, which SQLite removes.
+_CREATE = "CREATE TABLE seen (key INTEGER PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
+_FIND = "SELECT key, value FROM seen WHERE key IN (SELECT value FROM json_each(?))"
+_ADD = "INSERT OR IGNORE INTO seen (key, value) VALUES (?, ?)"
+
+
+def hash_of(text: str) -> int:
+    """Return a hash of *text* that SQLite can hold: 64 bits with a sign."""
+    digest = blake2b(text.encode(errors="replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+class SeenKeys:
+    """Keys and what they stood for. Used in one thread at a time; its methods block."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -2048"):
+            self._database.execute(f"PRAGMA {setting}")
+        self._database.execute(_CREATE)
+
+    def add(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
+        """Add keys with what they stand for.
+
+        Returns:
+            For each pair None if its key is new, else whether it stood for the same before.
+        """
+        hashes = [(hash_of(key), hash_of(value)) for key, value in pairs]
+        keys = orjson.dumps([key for key, _ in hashes]).decode()
+        known = dict(self._database.execute(_FIND, (keys,)).fetchall())
+        results: list[bool | None] = []
+        for key, value in hashes:
+            results.append(None if key not in known else known[key] == value)
+            known.setdefault(key, value)
+        self._database.execute("BEGIN")
+        self._database.executemany(_ADD, hashes)
+        self._database.execute("COMMIT")
+        return results
+
+    def close(self) -> None:
+        """Drop all keys."""
+        self._database.close()

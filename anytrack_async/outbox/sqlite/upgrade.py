@@ -1,0 +1,79 @@
+"""Creating the tables of an outbox file, and bringing those of an earlier release up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from anytrack_async.codec.storage import decode
+from anytrack_async.errors import DecodeError, OutboxError, SchemaVersionError
+from anytrack_async.models.contradiction import summary
+from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.files import APPLICATION_ID
+from anytrack_async.outbox.sqlite.owners import Owner
+from anytrack_async.outbox.sqlite.tables import FORMAT_VERSION, SUMMARY_OF, TABLES, UPGRADES
+
+_APPLICATION_ID = int.from_bytes(APPLICATION_ID, "big")
+
+
+def format_version(sql: sqlite3.Connection) -> int:
+    """Return the format version of an outbox, 0 for an empty file.
+
+    Raises:
+        OutboxError: the file is a database of another program.
+        SchemaVersionError: a later release wrote it.
+    """
+    (application_id,) = sql.execute("PRAGMA application_id").fetchone()
+    version: int = sql.execute("PRAGMA user_version").fetchone()[0]
+    is_outbox = application_id == _APPLICATION_ID
+    if is_outbox and version > FORMAT_VERSION:
+        raise SchemaVersionError(
+            f"the outbox file has format version {version}, written by a later release; this "
+            f"release reads up to version {FORMAT_VERSION}: upgrade anytrack_async"
+        )
+    if not is_outbox:
+        (tables,) = sql.execute(queries.COUNT_TABLES).fetchone()
+        if version or tables:
+            raise OutboxError(
+                "the file is an SQLite database but not an outbox: choose another path"
+            )
+    return version
+
+
+def create_or_upgrade(sql: sqlite3.Connection, owner: Owner) -> None:
+    """Create the tables of an empty file, or bring those of an earlier release up to date.
+
+    Another process may have done it since the file was opened.
+
+    Raises:
+        OutboxError: a process with an earlier release, which could not go on, has the file open.
+    """
+    version = format_version(sql)
+    if version == FORMAT_VERSION:
+        return
+    if version:
+        if version > 1 and any(map(owner.is_alive, owner.others(sql))):
+            raise OutboxError(
+                f"a program has the outbox file open that uses an earlier release of "
+                f"anytrack_async (format version {version}): stop it, then start this one"
+            )
+        sql.create_function(SUMMARY_OF, 2, _summary_of, deterministic=True)
+        for old_version in range(version, FORMAT_VERSION):
+            _run_script(sql, UPGRADES[old_version])
+    else:
+        _run_script(sql, TABLES)
+        sql.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    sql.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+
+
+def _run_script(sql: sqlite3.Connection, script: str) -> None:
+    # Not `executescript`, which would commit the transaction.
+    for statement in script.split(";"):
+        sql.execute(statement)
+
+
+def _summary_of(payload: bytes | None, digest: bytes) -> str | None:
+    """Return the summary of a stored conversion; None if its payload was dropped or is damaged."""
+    try:
+        return None if payload is None else summary(decode(payload, digest))
+    except DecodeError:
+        return None

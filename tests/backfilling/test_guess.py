@@ -1,0 +1,95 @@
+"""Files that no preset knows: what is sure is proposed, money and time are asked for."""
+
+from __future__ import annotations
+
+import tomllib
+
+from anytrack_async.backfilling.guess import guess_mapping
+from anytrack_async.backfilling.mapping import to_mapping
+
+
+def test_a_clear_file_gives_a_mapping_that_works():
+    guess = guess_mapping(
+        ("Order ID", "Amount", "Currency", "Created At", "E-Mail", "gclid"),
+        [("1", "12.50", "EUR", "2026-05-01T10:00:00Z", "x@example.com", "g1")],
+    )
+
+    assert guess.usable
+    assert guess.columns == {
+        "order_id": "Order ID",
+        "currency": "Currency",
+        "customer.email": "E-Mail",
+        "custom_data.gclid": "gclid",
+        "timestamp": "Created At",
+    }
+    assert to_mapping(tomllib.loads(guess.toml)) == guess.mapping
+
+
+def test_two_columns_with_money_are_a_question():
+    guess = guess_mapping(("order_id", "Total", "Subtotal", "currency", "paid_at"))
+
+    (question,) = guess.questions
+    assert (question.topic, question.required) == ("amount", True)
+    assert question.candidates == ["Total", "Subtotal"]
+    assert not guess.usable
+    assert not guess.mapping.amounts
+    assert '# gross = "Total"\n# gross = "Subtotal"' in guess.toml
+
+
+def test_two_columns_with_times_are_a_question():
+    guess = guess_mapping(("order_id", "Total", "currency", "paid_at", "created_at"))
+
+    (question,) = guess.questions
+    assert (question.topic, question.candidates) == ("time", ["paid_at", "created_at"])
+    assert "timestamp" not in guess.columns
+
+
+def test_day_and_month_are_told_apart_only_by_a_day_after_the_twelfth():
+    columns = ("order", "total", "currency", "order date")
+
+    unclear = guess_mapping(columns, [("1", "5.00", "EUR", "05/06/2026 10:00:00")])
+    clear = guess_mapping(columns, [("1", "5.00", "EUR", "25/06/2026 10:00:00")])
+
+    assert [question.topic for question in unclear.questions] == ["time format"]
+    assert clear.mapping.formats == ("%d/%m/%Y %H:%M:%S",)
+    assert [question.topic for question in clear.questions] == ["timezone"]
+
+
+def test_the_decimal_sign_is_proposed_only_if_the_cells_show_it():
+    columns = ("order", "total", "currency", "paid at")
+    time = "2026-05-01T10:00:00Z"
+
+    comma = guess_mapping(columns, [("1", "1.234,50", "EUR", time)])
+    unclear = guess_mapping(columns, [("1", "1,234", "EUR", time)])
+
+    assert comma.mapping.decimal == ","
+    assert [question.topic for question in unclear.questions] == ["decimal"]
+
+
+def test_words_for_paid_become_a_rule_and_others_a_question():
+    columns = ("order", "total", "currency", "paid at", "Status")
+    time = "2026-05-01T10:00:00Z"
+
+    paid = guess_mapping(columns, [("1", "5", "EUR", time, "Paid"), ("2", "5", "EUR", time, "new")])
+    other = guess_mapping(columns, [("1", "5", "EUR", time, "OK")])
+
+    (rule,) = paid.mapping.rules
+    assert (rule.columns, rule.keep) == (("Status",), {"paid"})
+    assert paid.usable
+    assert [question.topic for question in other.questions] == ["status"]
+    assert not other.usable
+
+
+def test_answered_questions_make_the_proposal_whole():
+    guess = guess_mapping(("order", "total", "price", "paid at", "created at"))
+
+    answers = ('gross = "total"', 'timestamp = "paid at"', 'currency = "EUR"')
+    text = guess.toml
+    for answer in answers:
+        assert f"# {answer}" in text
+        text = text.replace(f"# {answer}", answer, 1)
+    mapping = to_mapping(tomllib.loads(text))
+
+    assert mapping.amounts["gross"].plus == ("total",)
+    assert mapping.columns["timestamp"] == ("paid at",)
+    assert mapping.currency == "EUR"
