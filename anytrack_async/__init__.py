@@ -48,6 +48,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
     from anytrack_async.client.dead_letters import DeadLetterSelection as DeadLetterSelection
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
+    from anytrack_async.codec.encryption import KeyRing as KeyRing
     from anytrack_async.delivery.delivery import Delivery as Delivery
     from anytrack_async.delivery.flow import LaneState as LaneState
     from anytrack_async.destinations.anytrack.api.reports import AffiliateMetric as AffiliateMetric
@@ -148,6 +149,7 @@ else:
         "anytrack_async.client.client": "AnyTrackClient",
         "anytrack_async.client.dead_letters": "DeadLetterSelection",
         "anytrack_async.client.stats": "DestinationStats Stats",
+        "anytrack_async.codec.encryption": "KeyRing",
         "anytrack_async.delivery.flow": "LaneState",
         "anytrack_async.delivery.delivery": "Delivery",
         "anytrack_async.destinations.anytrack.api.reports": "AffiliateMetric",

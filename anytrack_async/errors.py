@@ -25,6 +25,7 @@
     │   └── ClosedError                the client is not open
     └── OutboxError                    the outbox cannot read or write
         ├── DamagedOutboxError         the outbox file is damaged
+        ├── MissingKeyError            the outbox file needs a key that the program does not have
         └── SchemaVersionError         the outbox was written by a later release
 
 Messages and attributes never contain a token or a customer's data. Every error can be pickled.
@@ -60,6 +61,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidConversionError",
     "InvalidDestinationError",
+    "MissingKeyError",
     "NotFoundError",
     "OutboxError",
     "QueueFullError",
@@ -362,6 +364,21 @@ class OutboxError(AnyTrackError):
 
 class DamagedOutboxError(OutboxError):
     """The outbox file is damaged; ``anytrack outbox verify`` says where."""
+
+
+class MissingKeyError(OutboxError):
+    """The outbox file is encrypted with a key that the program does not have; nothing is lost.
+
+    Attributes:
+        key_ids: ids of the missing keys, which `anytrack outbox new-key` puts in front of them.
+    """
+
+    def __init__(self, message: str, key_ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.key_ids = tuple(key_ids)
+
+    def __reduce__(self) -> tuple[type, tuple[str, Sequence[str]]]:
+        return type(self), (str(self), self.key_ids)
 
 
 class SchemaVersionError(OutboxError):

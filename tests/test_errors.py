@@ -57,6 +57,7 @@ EXAMPLES = [
     RejectedError("x", service="anytrack", status=400),
     NotFoundError("x", service="anytrack", status=404),
     errors.CredentialsError("x", service="hubspot", status=401, code="EXPIRED"),
+    errors.MissingKeyError("x", ["3fa9c2d1"]),
     SERVICE,
     errors.ServerError("x", service="hubspot", status=503),
     DeliveryError("x"),

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pickle
 import pkgutil
+import re
 import typing
 from pathlib import Path
 from types import ModuleType
@@ -136,3 +137,43 @@ def test_every_error_is_caught_by_the_root() -> None:
     for name in anytrack_async.__all__:
         if name.endswith("Error"):
             assert issubclass(getattr(anytrack_async, name), anytrack_async.AnyTrackError), name
+
+
+# Documentation
+
+ROOT = Path(str(anytrack_async.__file__)).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def defined_names() -> set[str]:
+    """Classes and functions of the package's modules."""
+    return {
+        node.name
+        for path in (ROOT / "anytrack_async").rglob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }
+
+
+def documented_names() -> set[str]:
+    """Names of classes in the text of README, CHANGELOG and docs, and all names they import."""
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    spans = [span for text in texts for span in re.findall(r"`([^`\n]+)`", text)]
+    classes = {name for span in spans for name in re.findall(r"\b[A-Z][A-Za-z]*[a-z]\b", span)}
+    imports = {
+        alias.name
+        for text in texts
+        for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.ImportFrom) and node.module == "anytrack_async"
+        for alias in node.names
+    }
+    return (classes & defined_names()) | imports
+
+
+def test_every_documented_name_is_importable_from_the_package() -> None:
+    names = documented_names()
+
+    assert {"AnyTrackClient", "SQLiteOutbox", "Retry", "LaneHeld", "to_records"} <= names
+    assert sorted(names - {*anytrack_async.__all__}) == []
+    assert all(hasattr(anytrack_async, name) for name in names)

@@ -21,7 +21,7 @@ from anytrack_async import (
     MetaSettings,
     errors,
 )
-from anytrack_async.client.config import OUTBOX_VARIABLE
+from anytrack_async.client.config import KEYS_VARIABLE, OUTBOX_VARIABLE
 from anytrack_async.destinations.registry import destinations
 from anytrack_async.sandbox import Sandbox, running
 
@@ -180,11 +180,20 @@ def test_every_extra_is_in_the_readme() -> None:
     assert {*re.findall(r"\[(\w+)\]`", table)} == {*project["optional-dependencies"]} - INTERNAL
 
 
+def test_the_tests_need_no_other_extra_than_dev() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    (own,) = (line for line in extras["dev"] if line.startswith("anytrack_async["))
+
+    # Tests of an extra that is not installed may be skipped; all of them run in `make test`.
+    assert {*own.partition("[")[2].rstrip("]").split(",")} == {*extras} - INTERNAL
+
+
 def test_the_readme_lists_every_environment_variable_that_is_read() -> None:
     table = README.partition("reads:\n")[2].partition("\n\nEverything else")[0]
     variables = {name for entry in destinations() for name in entry.sink_class().variables}
 
-    assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | {OUTBOX_VARIABLE}
+    assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | {OUTBOX_VARIABLE, KEYS_VARIABLE}
 
 
 def test_the_readme_has_the_default_batch_sizes_and_concurrency() -> None:

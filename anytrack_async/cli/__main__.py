@@ -1,4 +1,4 @@
-"""The entry point of the command `anytrack`, which is also ``python -m anytrack_async.cli``.
+"""The entry point of the command `anytrack`, which is also ``python -m anytrack_async``.
 
 It needs the extra ``[cli]``; without the extra, one line says how to install it.
 """

@@ -10,6 +10,7 @@ from anytrack_async._version import __version__
 from anytrack_async.cli.deliver import deliver
 from anytrack_async.cli.demo import demo, sandbox
 from anytrack_async.cli.destinations import check, destinations, setup
+from anytrack_async.cli.keys import keys, new_key, rekey
 from anytrack_async.cli.outbox import commands as outbox_commands
 from anytrack_async.cli.outbox import stats
 from anytrack_async.cli.output import ErrorReporter, replace_unencodable
@@ -18,7 +19,6 @@ from anytrack_async.cli.track import track
 app = typer.Typer(
     cls=ErrorReporter,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -41,7 +41,7 @@ def _setup(
 
     Credentials come from environment variables, which
     `anytrack destinations` lists. ANYTRACK_OUTBOX is the path of the
-    outbox file.
+    outbox file, and ANYTRACK_OUTBOX_KEYS are the keys that encrypt it.
 
     Exit codes: 0 success, 1 failure, 2 wrong usage or configuration,
     130 stopped by Ctrl-C, 143 by SIGTERM. `deliver` has more.
@@ -54,6 +54,8 @@ app.command()(sandbox)
 app.command()(track)
 app.command()(deliver)
 app.command()(stats)
+for name, command in (("keys", keys), ("new-key", new_key), ("rekey", rekey)):
+    outbox_commands.command(name)(command)
 app.add_typer(outbox_commands)
 app.command()(destinations)
 app.command()(check)

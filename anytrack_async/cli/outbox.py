@@ -24,10 +24,11 @@ from anytrack_async.cli.output import (
     write_error,
     write_json,
 )
-from anytrack_async.client.config import OUTBOX_VARIABLE
+from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE, keys_from_env
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.dead_letters import DeadLetter
+from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Verification
 
@@ -39,7 +40,7 @@ _SALVAGE = (
 commands = typer.Typer(
     name="outbox",
     no_args_is_help=True,
-    help="Dead letters in the outbox that ANYTRACK_OUTBOX names.",
+    help="The outbox that ANYTRACK_OUTBOX names: its dead letters, its state, its keys.",
 )
 
 
@@ -214,12 +215,12 @@ def outbox_path(value: str | None = None) -> Path:
         ConfigurationError: the variable is not set, or names no file.
     """
     value = value or os.environ.get(OUTBOX_VARIABLE)
-    if not value or value == ":memory:":
+    if not value or value == MEMORY:
         raise ConfigurationError(
             f"set {OUTBOX_VARIABLE} to the path of an outbox file; without it, conversions wait in "
             "the memory of the program that tracks them, where no other program can see them"
         )
-    path = Path(value).expanduser()
+    path = file_path(value)
     if not path.is_file():
         raise ConfigurationError(
             f"{OUTBOX_VARIABLE} names {value}, which does not exist; the first client that uses it "
@@ -231,7 +232,7 @@ def outbox_path(value: str | None = None) -> Path:
 @asynccontextmanager
 async def open_outbox(path: Path) -> AsyncIterator[SQLiteOutbox]:
     """Open the outbox at *path* without lanes: no destination is added, nothing is sent."""
-    outbox = SQLiteOutbox(path)
+    outbox = SQLiteOutbox(path, keys=keys_from_env())
     await outbox.open([])
     try:
         yield outbox

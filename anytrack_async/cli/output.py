@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from anytrack_async.cli.help import show_values
 from anytrack_async.errors import AnyTrackError, ConfigurationError, InvalidArgumentError
 from anytrack_async.models.outcome import Outcome, Status
 
@@ -128,6 +129,10 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for i
 
 class ErrorReporter(TyperGroup):
     """Runs a command and turns its exception into a message and an exit code."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        show_values(self)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; write its error as one line and exit with the matching code."""

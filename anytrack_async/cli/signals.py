@@ -79,9 +79,8 @@ class _Stopper:
     @contextmanager
     def work(self) -> Iterator[None]:
         """Let a signal end the block, but not the closing of the client after it."""
+        # A signal that came too late to end the opening has cancelled the scope around this one.
         self.scope = anyio.CancelScope()
-        if self.signal is not None:
-            self.scope.cancel()
         with self.scope:
             yield
 

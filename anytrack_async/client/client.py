@@ -143,13 +143,14 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
         """Return a client that is configured by environment variables.
 
         ``ANYTRACK_API_KEY`` and ``ANYTRACK_ACCOUNT_ID`` are required; ``ANYTRACK_BASE_URL`` and
-        ``ANYTRACK_OUTBOX`` (a path; if unset, the outbox is in memory) are optional. Every other
-        registered destination is on if its variables are set; ``anytrack destinations`` lists them.
+        ``ANYTRACK_OUTBOX`` (a path; if unset, the outbox is in memory) are optional, and so is
+        ``ANYTRACK_OUTBOX_KEYS``, which encrypts the outbox file. Every other registered destination
+        is on if its variables are set; ``anytrack destinations`` lists them.
 
         Args:
             environ: variables to use instead of the process's environment.
             sinks: sinks in addition to those that the environment configures.
-            outbox: replaces the outbox that the environment configures.
+            outbox: replaces the outbox at ``ANYTRACK_OUTBOX``; a path is encrypted as well.
             delivery: retries, drain, back-pressure.
             http: timeouts, connections, retries and engine for AnyTrack.
             observers: notified of events.
@@ -168,7 +169,7 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
             settings.account_id,
             base_url=settings.base_url,
             sinks=[*sinks_from_env(environ, transport), *check_sinks(sinks)],
-            outbox=outbox_from_env(environ) if outbox is None else outbox,
+            outbox=outbox_from_env(environ, outbox),
             delivery=delivery,
             http=http,
             observers=observers,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from math import ceil, isfinite
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anytrack_async.destinations.registry import ANYTRACK, destinations
 from anytrack_async.destinations.sink import Sink
@@ -16,8 +15,17 @@ from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import BATCH_SHARE_OF_LEASE, DeliverySettings
 from anytrack_async.transport.message import Transport
 
+if TYPE_CHECKING:
+    from anytrack_async.codec.encryption import KeyRing
+
 OUTBOX_VARIABLE = "ANYTRACK_OUTBOX"
 """The environment variable with the path of the outbox file."""
+
+MEMORY = ":memory:"
+"""Instead of a path: an outbox in memory, as sqlite3 calls it."""
+
+KEYS_VARIABLE = "ANYTRACK_OUTBOX_KEYS"
+"""The environment variable with the keys that encrypt the outbox file, separated by commas."""
 
 
 def sinks_from_env(
@@ -40,24 +48,67 @@ def sinks_from_env(
     return [sink for sink in sinks if sink is not None]
 
 
-def outbox_from_env(environ: Mapping[str, str] | None = None) -> Outbox:
-    """Return the outbox at the path in ``ANYTRACK_OUTBOX``, or one in memory if that is not set."""
-    return make_outbox((os.environ if environ is None else environ).get(OUTBOX_VARIABLE) or None)
+def outbox_from_env(
+    environ: Mapping[str, str] | None = None,
+    outbox: Outbox | str | os.PathLike[str] | None = None,
+) -> Outbox:
+    """Return the outbox at the path in ``ANYTRACK_OUTBOX``, or one in memory if that is not set.
+
+    A file is encrypted with the keys in ``ANYTRACK_OUTBOX_KEYS``, if they are set.
+
+    Args:
+        environ: variables to use instead of the process's environment.
+        outbox: an outbox or a path to use instead of ``ANYTRACK_OUTBOX``.
+
+    Raises:
+        ConfigurationError: a key is not valid, or *outbox* is neither an outbox nor a path.
+    """
+    keys = keys_from_env(environ)
+    path = (os.environ if environ is None else environ).get(OUTBOX_VARIABLE) or None
+    return make_outbox(path if outbox is None else outbox, keys)
 
 
-def make_outbox(outbox: Outbox | str | os.PathLike[str] | None) -> Outbox:
-    """Return *outbox* itself, a SQLite outbox for a path, or an outbox in memory for None.
+def keys_from_env(environ: Mapping[str, str] | None = None) -> KeyRing | None:
+    """Return the keys in ``ANYTRACK_OUTBOX_KEYS``; None if it is not set.
+
+    Raises:
+        ConfigurationError: a key is not valid, or the extra ``[encryption]`` is not installed.
+    """
+    keys = (os.environ if environ is None else environ).get(KEYS_VARIABLE)
+    if not keys:
+        return None
+    # Imported here, so that it is only loaded if there are keys.
+    from anytrack_async.codec.encryption import KeyRing
+
+    try:
+        return KeyRing(keys)
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"{KEYS_VARIABLE}: {exc}") from None
+
+
+def make_outbox(
+    outbox: Outbox | str | os.PathLike[str] | None, keys: KeyRing | None = None
+) -> Outbox:
+    """Return *outbox* itself, a SQLite outbox for a path, or an outbox in memory.
+
+    None and ``":memory:"`` mean memory; ``~`` at the start of a path is the user's home.
+
+    Args:
+        outbox: an outbox, a path or None.
+        keys: encrypt the file at a path.
 
     Raises:
         ConfigurationError: *outbox* is neither an outbox nor a path.
     """
     if outbox is None:
         return MemoryOutbox()
+    if outbox == MEMORY:
+        return MemoryOutbox()
     if isinstance(outbox, str | os.PathLike):
         # Imported here, so that a client with its outbox in memory never loads sqlite3.
         from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
-        return SQLiteOutbox(Path(outbox))
+        return SQLiteOutbox(outbox, keys=keys)
     # `Outbox` is a protocol without a runtime check: look for one of its methods.
     if not hasattr(outbox, "claim"):
         kind = type(outbox).__name__

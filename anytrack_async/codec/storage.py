@@ -8,6 +8,9 @@ A record is JSON::
 The digest proves that the record is as it was written, so that it need not be validated again.
 Earlier releases had digests of the content alone, and exact amounts beside it; such a record is
 validated when it is read.
+
+An encrypted record has the digest in it, since a digest beside it would confirm a guess of the
+content; see `encryption`.
 """
 
 from __future__ import annotations
@@ -48,6 +51,13 @@ _BYTES_PER_VALUE = 80
 
 _SAMPLES, _SAMPLE_BYTES = 16, 2_048
 """Parts of a large record in which values are counted: in the whole it would take milliseconds."""
+
+
+SEALED = b"\x01"
+"""The first byte of an encrypted record, see `encryption`; JSON begins with a brace."""
+
+UNDECIPHERABLE = b"\x00"
+"""Replaces an encrypted record that cannot be decrypted although its key is known."""
 
 
 class Encoded(NamedTuple):
@@ -116,6 +126,8 @@ def decode(payload: bytes, digest: bytes | None = None) -> Conversion:
 
 
 def _parse(payload: bytes) -> tuple[int, _Record]:
+    if payload[:1] == SEALED:
+        raise DecodeError("stored conversion: encrypted")
     try:
         head = orjson.loads(payload)
         version = head.pop("v")
@@ -123,8 +135,14 @@ def _parse(payload: bytes) -> tuple[int, _Record]:
         head, version = {}, None
     if type(version) is not int or version < min(_UPGRADES, default=_VERSION):
         # Raised outside the `except` block: a JSON error as context would contain the record.
-        raise DecodeError("stored conversion: not a record of this library")
+        raise DecodeError(f"stored conversion: {_not_a_record(payload)}")
     return version, head
+
+
+def _not_a_record(payload: bytes) -> str:
+    if payload == UNDECIPHERABLE:
+        return "damaged or changed after it was encrypted, it cannot be decrypted"
+    return "not a record of this library"
 
 
 # Size
@@ -135,10 +153,10 @@ def memory_bytes(payload: bytes) -> int:
 
     Text takes as much as in the record, other values much more: the list ``[1,2,3]`` has 7 bytes,
     and takes about 7 + 80 x 3. Text with commas but no spaces behind them counts as more than it
-    takes.
+    takes. An encrypted record counts as text.
     """
     size = len(payload)
-    if size <= _USUAL_BYTES:
+    if size <= _USUAL_BYTES or payload[:1] == SEALED:
         return size
     sample = payload
     if size > _SAMPLES * _SAMPLE_BYTES:

@@ -9,8 +9,8 @@ from typing import TypeVar
 import anyio
 
 from anytrack_async.delivery.delivery import OpenDeliveries
-from anytrack_async.errors import DamagedOutboxError, safe_description
-from anytrack_async.events import DeadLettersExpired, Event, logger
+from anytrack_async.errors import DamagedOutboxError, MissingKeyError, safe_description
+from anytrack_async.events import DeadLettersExpired, Event, OperatorCause, logger
 from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.settings.delivery import DeliverySettings
@@ -38,7 +38,8 @@ class GuardedOutbox:
         destination: the lane's destination.
         outbox: the outbox.
         lease: seconds.
-        on_damage: called with the reason if the outbox is damaged.
+        on_damage: called with the reason and its cause if the outbox is damaged, or encrypted with
+            a key that the program does not have.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class GuardedOutbox:
         outbox: Outbox,
         *,
         lease: float,
-        on_damage: Callable[[str], None] = lambda _: None,
+        on_damage: Callable[[str, OperatorCause], None] = lambda *_: None,
     ) -> None:
         self._on_damage = on_damage
         self._destination = destination
@@ -125,7 +126,9 @@ class GuardedOutbox:
             try:
                 return await function()
             except DamagedOutboxError as exc:
-                self._on_damage(str(exc))
+                self._on_damage(str(exc), "outbox")
+            except MissingKeyError as exc:
+                self._on_damage(str(exc), "configuration")
             except Exception as exc:
                 # Outboxes may be third-party code: no exception of theirs may end a worker.
                 logger.error(

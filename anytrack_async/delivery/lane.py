@@ -26,7 +26,7 @@ from anytrack_async.destinations.sink import (
     Throttled,
     Unfinished,
 )
-from anytrack_async.events import Event
+from anytrack_async.events import Event, OperatorCause
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Claim, KeepsTime, Outbox
 from anytrack_async.outbox.checks import MAX_CLAIM_BYTES
@@ -301,10 +301,10 @@ class Lane:
         if has_changed or self._closing.is_set() or self._is_collecting:
             self.wake()  # the worker with the turn waits for a moment that may have changed
 
-    def _hold_for_outbox(self, reason: str) -> None:
+    def _hold_for_outbox(self, reason: str, cause: OperatorCause) -> None:
         # What a damaged file says of its conversions cannot be relied on: sending more of them
         # would repeat some and pass over others.
-        self._flow.hold(reason, "outbox", self._flow.generation)
+        self._flow.hold(reason, cause, self._flow.generation)
 
     def _attempt(self, claim: Claim) -> Attempt:
         attempts = claim.entries.attempts

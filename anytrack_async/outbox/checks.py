@@ -9,11 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
-from anytrack_async.errors import InvalidArgumentError, OutboxError, QueueFullError, shown
+from anytrack_async.errors import (
+    ConfigurationError,
+    InvalidArgumentError,
+    OutboxError,
+    QueueFullError,
+    shown,
+)
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.validators import encodable
 from anytrack_async.outbox.base import Claim, FailedEntry
+
+if TYPE_CHECKING:
+    from anytrack_async.codec.encryption import KeyRing
 
 _INTEGER_LIMIT = 2**63
 
@@ -58,6 +68,19 @@ def check_checkpoint(name: object, value: object) -> tuple[str, bytes | None]:
     if value is not None and not isinstance(value, bytes):
         raise InvalidArgumentError("value", "must be bytes, or None to delete the checkpoint")
     return name, value
+
+
+def check_key_ring(keys: object) -> KeyRing:
+    """Return *keys*.
+
+    Raises:
+        ConfigurationError: it is not a `KeyRing`.
+    """
+    from anytrack_async.codec.encryption import KeyRing
+
+    if not isinstance(keys, KeyRing):
+        raise ConfigurationError(f"keys must be a KeyRing(…), got {type(keys).__name__}")
+    return keys
 
 
 def check_number(argument: str, value: object) -> int:

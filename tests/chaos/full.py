@@ -14,8 +14,8 @@ from tests.chaos.disk import SQLITE_FULL, SQLITE_OK, watching
 from tests.chaos.trial import Round, Trial
 from tests.end_to_end.shop import QUICK, SERVICES, ids, sale
 
-CAPACITIES = (7_500_000, 9_500_000)
-"""Bytes, from and to; the outbox keeps about 6 MB of them as a reserve."""
+CAPACITIES = (11_000_000, 13_000_000)
+"""Bytes, from and to; the outbox keeps about 9 MB of them as a reserve."""
 
 _REFUSALS = 5
 """Refused submissions after which the disk counts as full."""

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 async def test_a_short_attack_loses_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(full, "CAPACITIES", (6_900_000, 6_900_000))  # nearly full at once
+    monkeypatch.setattr(full, "CAPACITIES", (10_100_000, 10_100_000))  # nearly full at once
     trial = Trial(name, 1, tmp_path, seconds=10, max_rounds=ROUNDS.get(name, 1))
 
     await ATTACKS[name].make(trial)

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 import anytrack_async
 from anytrack_async.cli.__main__ import main
+from anytrack_async.cli.app import app
 from anytrack_async.cli.output import hide_warnings, replace_unencodable
 
 WITHOUT = """
@@ -176,3 +180,84 @@ def test_characters_that_the_terminal_lacks_become_question_marks(
 
     assert result.returncode == 0
     assert b"lead:?? is stored" in result.stdout
+
+
+# Running it
+
+
+def run_module(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "anytrack_async", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "120", **environ},
+    )
+
+
+def test_the_package_is_the_command():
+    result = run_module("--version")
+
+    assert (result.returncode, result.stdout) == (
+        0,
+        f"anytrack_async {anytrack_async.__version__}\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("shell", "words"),
+    [
+        ("bash", "complete -o default -F _anytrack_completion anytrack"),
+        ("zsh", "#compdef anytrack"),
+        ("fish", "complete --command anytrack"),
+    ],
+)
+def test_shells_get_a_script_that_completes(shell, words):
+    result = run_module(_ANYTRACK_COMPLETE=f"source_{shell}")
+
+    assert words in result.stdout
+
+
+def test_commands_and_options_are_completed():
+    result = run_module(
+        _ANYTRACK_COMPLETE="complete_bash", COMP_WORDS="anytrack track --rev", COMP_CWORD="2"
+    )
+
+    assert result.stdout.split() == ["--revenue"]
+
+
+# Help
+
+
+def commands(group, path=()):
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        yield from commands(command, (*path, name)) if hasattr(command, "commands") else ()
+
+
+ALL_COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", ALL_COMMANDS, ids=" ".join)
+def test_help_shows_what_values_are_and_no_types_of_python(path):
+    result = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
+
+    assert result.exit_code == 0
+    assert not re.search(
+        r"<[a-z]|\b(TEXT|INTEGER|FLOAT|BOOLEAN|RANGE|lambda|str|int)\b", result.stdout
+    )
+
+
+def test_help_names_amounts_times_and_seconds():
+    result = CliRunner().invoke(app, ["track", "--help"], env={"COLUMNS": "200"})
+
+    for option, value in (("revenue", "AMOUNT"), ("timestamp", "TIME"), ("timeout", "SECONDS")):
+        assert re.search(rf"--{option}\s+{value}\b", result.stdout)
+    assert "sale|lead|signup|custom" in result.stdout
+
+
+def test_a_time_is_iso_8601():
+    arguments = ["track", "lead", "--timestamp", "soon"]
+    result = run_module(*arguments)
+
+    assert result.returncode != 0
+    assert "timestamp must be an ISO 8601 time" in result.stderr

@@ -20,7 +20,7 @@ from anytrack_async import (
     MetaSink,
     SQLiteOutbox,
 )
-from anytrack_async.client.config import make_outbox, sinks_from_env
+from anytrack_async.client.config import make_outbox, outbox_from_env, sinks_from_env
 from tests.client.service import SECRETS, Service
 
 ENV = {
@@ -178,6 +178,8 @@ def test_an_outbox_may_be_none_a_path_or_an_outbox(tmp_path: Path):
     assert isinstance(make_outbox(None), MemoryOutbox)
     assert isinstance(make_outbox(str(tmp_path / "a.db")), SQLiteOutbox)
     assert isinstance(make_outbox(tmp_path / "a.db"), SQLiteOutbox)
+    assert isinstance(make_outbox(":memory:"), MemoryOutbox)
+    assert isinstance(outbox_from_env({"ANYTRACK_OUTBOX": ":memory:"}), MemoryOutbox)
     assert make_outbox(outbox) is outbox
 
 
@@ -268,3 +270,22 @@ def test_sinks_of_the_environment():
     assert isinstance(meta, MetaSink)
     assert isinstance(hubspot, HubSpotSink)
     assert sinks_from_env({}) == []
+
+
+@pytest.mark.parametrize("make", [SQLiteOutbox, make_outbox])
+def test_a_tilde_is_the_users_home(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+
+    assert make("~/a.db").path == tmp_path / "a.db"
+    assert outbox_from_env({"ANYTRACK_OUTBOX": "~/a.db"}).path == tmp_path / "a.db"  # type: ignore[attr-defined]
+
+
+def test_a_home_that_is_not_known_is_an_error():
+    with pytest.raises(ConfigurationError, match=r"starts with ~.* write the whole path"):
+        SQLiteOutbox("~nobody-has-this-name/a.db")
+
+
+def test_a_file_outbox_is_not_in_memory():
+    with pytest.raises(ConfigurationError, match=r"use MemoryOutbox\(\)"):
+        SQLiteOutbox(":memory:")

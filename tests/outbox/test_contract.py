@@ -1,13 +1,30 @@
 """Both outboxes fulfil the contract."""
 
+import pytest
+
+from anytrack_async.codec.encryption import KeyRing, new_key
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import OutboxContract
+from anytrack_async.testing.outbox_rules.claim import ClaimRules
+from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
 
 
 class TestMemoryOutbox(OutboxContract):
     def make(self, folder, clock, capacity):
         return MemoryOutbox(capacity=capacity, clock=clock)
+
+
+class TestEncryptedSQLiteOutbox(ClaimRules, DeadLetterRules):
+    @pytest.fixture(autouse=True)
+    def _decrypts_all(self, monkeypatch):
+        """Keep no conversion in memory, so that each one is decrypted."""
+        pytest.importorskip("cryptography")
+        monkeypatch.setattr("anytrack_async.outbox.sqlite.outbox._CACHED_CONVERSIONS", 0)
+
+    def make(self, folder, clock, capacity):
+        keys = KeyRing(new_key())
+        return SQLiteOutbox(folder / "outbox.db", capacity=capacity, clock=clock, keys=keys)
 
 
 class TestSQLiteOutbox(OutboxContract):

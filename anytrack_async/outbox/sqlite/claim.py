@@ -17,14 +17,16 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import decode, memory_bytes
+from anytrack_async.codec.storage import SEALED, decode, memory_bytes
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, Entry, FailedEntry
@@ -360,19 +362,44 @@ class ConversionCache:
         return conversion
 
 
-async def decode_claim(name: str, result: ClaimResult, cache: ConversionCache) -> SQLiteClaim:
-    """Return *result* with its entries decoded; other tasks may run in between."""
+Decrypt: TypeAlias = Callable[[Sequence[StoredEntry]], Awaitable[Sequence[StoredEntry]]]
+
+
+async def decode_claim(
+    name: str, result: ClaimResult, cache: ConversionCache, decrypt: Decrypt
+) -> SQLiteClaim:
+    """Return *result* with its entries decoded; other tasks may run in between.
+
+    Raises:
+        MissingKeyError: an entry is encrypted with a key that is not in the key ring.
+    """
     entries: list[Entry] = []
     unreadable: list[FailedEntry] = []
+    sealed: list[StoredEntry] = []
     # 50 at once, 12 of a claim with 512 KiB of large ones, one of a claim with 6 MiB.
     at_once = max(1, DECODED_AT_ONCE * _BYTES_AT_ONCE // max(result.large_bytes, _BYTES_AT_ONCE))
     for count, (seq, accepted_at, payload, digest, attempts) in enumerate(result.entries, 1):
         try:
             entries.append(Entry(seq, cache.decode(seq, payload, digest), attempts, accepted_at))
         except DecodeError as exc:
-            unreadable.append(FailedEntry(seq=seq, attempts=attempts, error=str(exc)))
+            # Only here, so that conversions in the cache are not decrypted.
+            if payload[:1] == SEALED:
+                sealed.append(StoredEntry(seq, accepted_at, payload, digest, attempts))
+            else:
+                unreadable.append(FailedEntry(seq=seq, attempts=attempts, error=str(exc)))
         if count % at_once == 0:
             await checkpoint()
+    if sealed:
+        decrypted = attrs.evolve(result, entries=await decrypt(sealed))
+        rest = await decode_claim(name, decrypted, cache, decrypt)
+        digests = {
+            entry.seq: entry.digest for entry in sealed if len(entry.payload) <= CACHED_BYTES
+        }
+        for entry in rest.entries:  # the next claim compares with the digests in the file
+            if entry.seq in digests:
+                cache.remember(entry.seq, (entry.conversion,), (digests[entry.seq],))
+        entries = sorted([*entries, *rest.entries], key=itemgetter(0))
+        unreadable += rest.unreadable
     return SQLiteClaim(
         destination=name,
         lease_id=result.lease_id,
@@ -396,7 +423,7 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
             ended = _end_retries(sql, claim.destination, claim.lease_id)
             if failed:
-                add_exceptions(sql, claim.destination, failed, db.clock.now(), db.clock.wall())
+                add_exceptions(db, claim.destination, failed)
             count = len(claim.entries.seqs)
             if isinstance(claim, SQLiteClaim):
                 count += len(claim.unreadable)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.outbox.sqlite.clock import FileClock
@@ -22,6 +22,9 @@ from anytrack_async.outbox.sqlite.files import (
 )
 from anytrack_async.outbox.sqlite.owners import Owner
 from anytrack_async.outbox.sqlite.upgrade import create_or_upgrade, format_version
+
+if TYPE_CHECKING:
+    from anytrack_async.outbox.sqlite.encryption import RowCipher
 
 _log = logging.getLogger("anytrack_async")
 
@@ -67,6 +70,7 @@ class Database:
         owner: this object among all that have the file open.
         reserve: space on the disk for the lanes.
         may_wait: called while another process has the file locked; False ends the waiting.
+        cipher: encrypts and decrypts rows; None if the file was opened without keys.
         damaged: destination → why its cursor cannot be relied on.
         foreign: destination → two positions, and how many conversions between them are not
             addressed to it; see `log.Backlog`.
@@ -84,6 +88,7 @@ class Database:
         self.clock = clock
         self.may_wait: Callable[[], bool] = lambda: True
         self.owner = Owner(path.absolute())
+        self.cipher: RowCipher | None = None
         self.damaged: Mapping[str, str] = {}
         self.foreign: dict[str, tuple[int, int, int]] = {}
         self._path = path

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from anyio.lowlevel import checkpoint
 
@@ -27,6 +27,7 @@ from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decryption import decrypted_error, decrypted_record
 from anytrack_async.outbox.sqlite.leases import mark_reclaimable
 from anytrack_async.outbox.sqlite.retention import ROWS_PER_STEP
 
@@ -118,7 +119,7 @@ def read_page(
         ends: list[int] = []
         for name in names(db, destination):
             rows = sql.execute(queries.DEAD_REASONS, (name, after, count)).fetchall()
-            reasons += map(_Reason._make, rows)
+            reasons += _reasons(db, rows, where)
             if len(rows) == count:
                 ends.append(rows[-1][0])
         # With 2,000 of "meta" up to position 8,000 and all 30 of "crm", up to 9,500, the page ends
@@ -132,7 +133,7 @@ def read_page(
         if len(matching) > limit:
             end = matching[limit - 1][0] if limit else after
             matching = [key for key in matching if key[0] <= end]
-        letters, is_full = _read_all(sql, matching)
+        letters, is_full = _read_all(db, matching)
     if is_full:
         return Page(letters, letters[-1].seq, more=True, is_full=True)
     return Page(letters, after if end is None else end, more=end is not None)
@@ -154,11 +155,11 @@ def read_by_ids(
             (reason.seq, reason.destination)
             for seq in sorted(set(_positions(sql, event_ids)))
             if seq > after
-            for reason in _reasons_at(sql, seq)
+            for reason in _reasons_at(db, seq, where)
             if reason.destination in selected and reason.matches(where, now)
         ]
         last = keys[:limit][-1:]
-        letters, _ = _read_all(sql, [key for key in keys if last and key[0] <= last[0][0]])
+        letters, _ = _read_all(db, [key for key in keys if last and key[0] <= last[0][0]])
     return Page(letters, after, more=False)
 
 
@@ -167,13 +168,31 @@ def _positions(sql: sqlite3.Connection, event_ids: Sequence[str]) -> list[int]:
     return [row[0] for row in rows if row]
 
 
-def _reasons_at(sql: sqlite3.Connection, seq: int) -> list[_Reason]:
-    return list(map(_Reason._make, sql.execute(queries.DEAD_REASONS_AT, (seq,))))
+def _reasons_at(db: Database, seq: int, where: DeadLetterFilter) -> list[_Reason]:
+    return _reasons(db, db.sql.execute(queries.DEAD_REASONS_AT, (seq,)).fetchall(), where)
 
 
-def _read_all(
-    sql: sqlite3.Connection, keys: Sequence[tuple[int, str]]
-) -> tuple[list[StoredDeadLetter], bool]:
+def _reasons(
+    db: Database, rows: Sequence[tuple[Any, ...]], where: DeadLetterFilter
+) -> list[_Reason]:
+    reasons = list(map(_Reason._make, rows))
+    if where.text is None:  # an error text that is not compared need not be decrypted
+        return reasons
+    return [
+        reason._replace(error=decrypted_error(db, reason.seq, reason.destination, reason.error))
+        for reason in reasons
+    ]
+
+
+def _read(db: Database, seq: int, name: str) -> StoredDeadLetter:
+    row = db.sql.execute(queries.DEAD_LETTER, (seq, name)).fetchone()
+    letter = StoredDeadLetter._make(row)
+    payload, digest = decrypted_record(db, letter.event_id, letter.payload, letter.digest)
+    error = decrypted_error(db, seq, name, letter.error)
+    return letter._replace(payload=payload, digest=digest, error=error)
+
+
+def _read_all(db: Database, keys: Sequence[tuple[int, str]]) -> tuple[list[StoredDeadLetter], bool]:
     """Return the dead letters at *keys*, in order, and whether they end before the last.
 
     They end before a position with which their records would have more than `_PAGE_BYTES`.
@@ -181,7 +200,7 @@ def _read_all(
     letters: list[StoredDeadLetter] = []
     size = 0
     for key in keys:
-        letter = StoredDeadLetter._make(sql.execute(queries.DEAD_LETTER, key).fetchone())
+        letter = _read(db, *key)
         size += len(letter.payload)
         if size > _PAGE_BYTES and letters and letters[-1].seq != letter.seq:
             return letters, True
@@ -244,7 +263,8 @@ def change_next(
     with db.transaction(synced=False) as sql:
         parameters = (name, after, SEARCHED_PER_STEP)
         rows = sql.execute(queries.DEAD_REASONS, parameters).fetchall()
-        seqs = [row[0] for row in rows if _Reason._make(row).matches(where, now)]
+        reasons = _reasons(db, rows, where)
+        seqs = [reason.seq for reason in reasons if reason.matches(where, now)]
         change(db, name, seqs)
     return Changed(len(seqs), rows[-1][0] if len(rows) == SEARCHED_PER_STEP else None)
 
@@ -258,7 +278,7 @@ def change_by_ids(
         seqs = [
             seq
             for seq in set(_positions(sql, event_ids))
-            for reason in _reasons_at(sql, seq)
+            for reason in _reasons_at(db, seq, where)
             if reason.destination == name and reason.matches(where, now)
         ]
         change(db, name, seqs)
@@ -294,9 +314,12 @@ def correct(db: Database, event_id: str, encoded: Encoded, summary_: str) -> lis
         destinations = [
             reason.destination
             for seq in _positions(sql, [event_id])
-            for reason in _reasons_at(sql, seq)
+            for reason in _reasons_at(db, seq, ALL)
         ]
         if destinations:
+            if db.cipher is not None:
+                db.cipher.list_key(sql)
+                encoded = db.cipher.seal_record(event_id, *encoded)
             (seq,) = _positions(sql, [event_id])
             sql.execute(queries.CORRECT, (encoded.payload, encoded.digest, seq))
             sql.execute(queries.SET_SUMMARY, (summary_, seq))

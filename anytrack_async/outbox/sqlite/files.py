@@ -15,7 +15,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from anytrack_async.errors import OutboxError
+from anytrack_async.errors import ConfigurationError, OutboxError
 
 APPLICATION_ID = b"ATXB"
 """What an outbox has in the header of its file, for ``PRAGMA application_id``."""
@@ -29,6 +29,25 @@ RESERVE_BYTES = 9 * 2**20
 
 SUFFIXES = ("", "-wal", "-shm")
 """What SQLite appends to the path for its files."""
+
+
+def file_path(path: str | os.PathLike[str]) -> Path:
+    """Return *path* with the user's home in place of ``~``.
+
+    Raises:
+        ConfigurationError: it is ``":memory:"``, or the home is not known.
+    """
+    if path == ":memory:":
+        raise ConfigurationError(
+            "a SQLiteOutbox is a file; for an outbox in memory, use MemoryOutbox()"
+        )
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(
+            "the path of the outbox starts with ~, and its home directory is not known: write the "
+            "whole path"
+        ) from None
 
 
 def make_private(path: Path) -> None:

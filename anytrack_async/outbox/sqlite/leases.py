@@ -132,15 +132,17 @@ def expire_lease(sql: sqlite3.Connection, destination: str, now: float) -> bool:
     return True
 
 
-def add_exceptions(
-    sql: sqlite3.Connection, name: str, failed: Sequence[FailedEntry], now: float, date: float
-) -> None:
-    """Insert *failed*, which failed *now* on the file's clock, and on this date, unix seconds."""
-    sql.executemany(
+def add_exceptions(db: Database, name: str, failed: Sequence[FailedEntry]) -> None:
+    """Insert *failed*, which failed now; called in a transaction."""
+    errors: Sequence[bytes | str] = [entry.error for entry in failed]
+    if db.cipher is not None:
+        errors = db.cipher.seal_errors(db.sql, name, failed)
+    now, date = db.clock.now(), db.clock.wall()
+    db.sql.executemany(
         queries.INSERT_EXCEPTION,
         [
-            (entry.seq, name, entry.attempts, entry.due, entry.error, entry.code, date, now)
-            for entry in failed
+            (entry.seq, name, entry.attempts, entry.due, error, entry.code, date, now)
+            for entry, error in zip(failed, errors, strict=True)
         ],
     )
 

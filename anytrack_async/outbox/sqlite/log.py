@@ -302,6 +302,8 @@ def append(db: Database, group: Group, capacity: int) -> int:
     """
     db.check_reserve()
     with db.transaction(synced=True) as sql:
+        if db.cipher is not None:
+            db.cipher.seal_rows(sql, group.values)
         (end,) = sql.execute(queries.END_OF_LOG).fetchone()
         backlog = Backlog.read(db, end)
         if max(backlog.waiting.values()) + sum(group.sizes) <= capacity:

@@ -6,12 +6,15 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.sqlite import leases
+from anytrack_async.errors import MissingKeyError, OutboxError
+from anytrack_async.outbox.sqlite import leases, queries
 from anytrack_async.outbox.sqlite.database import Database, may_need_reserve
 from anytrack_async.outbox.sqlite.files import Reserve
+
+if TYPE_CHECKING:
+    from anytrack_async.codec.encryption import KeyRing
 
 _log = logging.getLogger("anytrack_async")
 
@@ -38,32 +41,46 @@ def with_reserve(
     return work_with_reserve
 
 
-def open_file(path: Path, opening: Callable[[], Database], previous_owner: int) -> Database:
+def open_file(
+    path: Path, opening: Callable[[], Database], keys: KeyRing | None, previous_owner: int
+) -> Database:
     """Open the file *path* with *opening*, if the disk is full with the space of the reserve.
 
     Args:
         path: the file.
         opening: opens it.
+        keys: encrypt what is written, and decrypt.
         previous_owner: see `leases.register_owner`.
 
     Raises:
         OutboxError: see `Database.open`.
+        MissingKeyError: the file is encrypted with keys that are not in *keys*.
     """
     try:
-        return _open_once(opening, previous_owner)
+        return _open_once(path, opening, keys, previous_owner)
     except OutboxError as exc:
         is_full = isinstance(exc.__cause__, Exception) and may_need_reserve(exc.__cause__)
         if not is_full:
             raise
         Reserve(path.absolute()).release()
-        return _open_once(opening, previous_owner)
+        return _open_once(path, opening, keys, previous_owner)
 
 
-def _open_once(opening: Callable[[], Database], previous_owner: int) -> Database:
+def _open_once(
+    path: Path, opening: Callable[[], Database], keys: KeyRing | None, previous_owner: int
+) -> Database:
     db = opening()
     try:
+        if keys is not None or db.sql.execute(queries.LISTED_KEYS).fetchone():
+            # Imported here, so that it is only loaded if there is something to encrypt or decrypt.
+            from anytrack_async.outbox.sqlite.encryption import attach
+
+            attach(db, path, keys)
         leases.register_owner(db, previous_owner)
     except (sqlite3.Error, OSError) as exc:
         db.close()
         raise db.outbox_error(exc) from exc
+    except MissingKeyError:
+        db.close()
+        raise
     return db

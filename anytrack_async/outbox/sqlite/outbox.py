@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import anyio
 
-from anytrack_async.errors import DamagedOutboxError, OutboxError
+from anytrack_async.errors import DamagedOutboxError, MissingKeyError, OutboxError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import AppendResult, Claim, Depth, FailedEntry
@@ -20,6 +20,7 @@ from anytrack_async.outbox.checks import (
     check_checkpoint,
     check_destination,
     check_event_ids,
+    check_key_ring,
     check_number,
     check_seconds,
     last_failures,
@@ -30,11 +31,16 @@ from anytrack_async.outbox.sqlite import leases, reports, retention
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
 from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
+from anytrack_async.outbox.sqlite.decryption import decrypted_entries
+from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 from anytrack_async.outbox.sqlite.verify import Verification, verify
+
+if TYPE_CHECKING:
+    from anytrack_async.codec.encryption import KeyRing
 
 _log = logging.getLogger("anytrack_async")
 
@@ -71,10 +77,16 @@ class SQLiteOutbox(SQLiteDeadLetters):
 
     Args:
         path: the file; created if missing, readable for its owner only. Its folder must exist.
+            ``~`` at its start is the user's home.
         capacity: how many conversions may wait for each destination.
+        keys: encrypt what is written, and decrypt what is read; needs ``[encryption]``. Event ids,
+            summaries (type, amount, currency), error codes and times are not encrypted.
         clock: returns unix seconds and must not go back; also called in the thread. Default: a
             clock of the file's own, which does not leap when the date of the machine is set.
         busy_timeout: seconds to wait while another process is writing.
+
+    Raises:
+        ConfigurationError: *keys* is not a `KeyRing`.
     """
 
     def __init__(
@@ -82,11 +94,13 @@ class SQLiteOutbox(SQLiteDeadLetters):
         path: str | PathLike[str],
         *,
         capacity: int = 5_000_000,
+        keys: KeyRing | None = None,
         clock: Callable[[], float] | None = None,
         busy_timeout: float = 30.0,
     ) -> None:
-        self._path = Path(path)
+        self._path = file_path(path)
         self._capacity = capacity
+        self._keys = None if keys is None else check_key_ring(keys)
         self._clock = FileClock(clock)
         self._max_attempts = 0
         self._is_opening = False
@@ -149,7 +163,14 @@ class SQLiteOutbox(SQLiteDeadLetters):
         self._is_opening = True
         try:
             thread = OwnerThread(
-                partial(open_file, self._path, self._opening, self._owner_id), leases.close
+                partial(
+                    open_file,
+                    self._path,
+                    self._opening,
+                    keys=self._keys,
+                    previous_owner=self._owner_id,
+                ),
+                leases.close,
             )
             await thread.start()
         finally:
@@ -263,7 +284,15 @@ class SQLiteOutbox(SQLiteDeadLetters):
             result = job.result or await job.wait()
             if not result.lease_id:
                 return Claim(destination=destination, next_due=result.next_due)
-            return await claims.decode_claim(destination, result, self._cache)
+            return await claims.decode_claim(
+                destination,
+                result,
+                self._cache,
+                lambda entries: self._run(decrypted_entries, entries),
+            )
+        except MissingKeyError:
+            await thread.run(leases.undo, job, destination)
+            raise
         except (TypeError, ValueError) as exc:  # a column has a value of the wrong type
             raise DamagedOutboxError(
                 f"outbox file {self._path}: a value in it has the wrong type; `anytrack outbox "
@@ -315,6 +344,33 @@ class SQLiteOutbox(SQLiteDeadLetters):
         It reads every record, about a minute for a million; the outbox cannot be used meanwhile.
         """
         return await self._run(verify)
+
+    # Encryption
+
+    async def rekey(self) -> int:
+        """Encrypt everything in the file with the first key; return how many rows changed.
+
+        Other keys can be removed afterwards, unless `key_usage` still counts rows of theirs: those
+        that are damaged, or of a program that has another first key. It can be repeated.
+
+        Raises:
+            ConfigurationError: the outbox has no keys.
+        """
+        from anytrack_async.outbox.sqlite.encryption import Rekeying
+
+        return await self._run_steps(Rekeying(self._keys).step)
+
+    async def key_usage(self) -> Mapping[str, int]:
+        """Return id of a key → how many rows it encrypts; ``""`` → rows that are not encrypted.
+
+        A row is a conversion that is still stored, or the error text of a retry or dead letter. The
+        keys of the outbox come first, in their order. It reads the file in steps.
+        """
+        from anytrack_async.outbox.sqlite.encryption import KeyCounting, key_usage
+
+        counting = KeyCounting()
+        await self._run_steps(counting.step)
+        return key_usage(self._keys, counting.counts)
 
     # Checkpoints
 

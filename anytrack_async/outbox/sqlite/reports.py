@@ -15,6 +15,7 @@ from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.checks import unknown_destination_error
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decryption import decrypted_error
 from anytrack_async.outbox.sqlite.verify import damaged_accounts
 
 # Destinations
@@ -84,21 +85,22 @@ def reports(db: Database, event_ids: Sequence[str]) -> Mapping[str, Report]:
         for event_id in event_ids:
             row = sql.execute(queries.LOG_RECORD, (event_id,)).fetchone()
             if row:
-                outcomes = _outcomes(sql, destinations, _Record._make(row))
+                outcomes = _outcomes(db, destinations, _Record._make(row))
                 by_event_id[event_id] = Report(event_id=event_id, outcomes=outcomes)
     return by_event_id
 
 
 def _outcomes(
-    sql: sqlite3.Connection, destinations: Sequence[_Destination], record: _Record
+    db: Database, destinations: Sequence[_Destination], record: _Record
 ) -> dict[str, Outcome]:
-    rows = sql.execute(queries.DISCARDED_AT, (record.seq,))
-    failures = {row[0]: _failure(Status.DISCARDED, *row) for row in rows}
+    rows = db.sql.execute(queries.DISCARDED_AT, (record.seq,)).fetchall()
+    failures = {row[0]: _failure(db, record.seq, Status.DISCARDED, *row) for row in rows}
     if not record.is_dropped:  # an exception would have kept the payload
-        rows = sql.execute(queries.EXCEPTIONS_AT, (record.seq,))
-        failures |= {row[0]: _exception(*row) for row in rows}
+        for name, due, *row in db.sql.execute(queries.EXCEPTIONS_AT, (record.seq,)).fetchall():
+            status = Status.DEAD if due is None else Status.WAITING
+            failures[name] = _failure(db, record.seq, status, name, *row)
     return {
-        destination.name: failures.get(destination.name) or _progress(sql, destination, record)
+        destination.name: failures.get(destination.name) or _progress(db.sql, destination, record)
         for destination in destinations
         if _concerns(destination, record)
     }
@@ -136,14 +138,16 @@ def _progress(sql: sqlite3.Connection, destination: _Destination, record: _Recor
     return Outcome(status=Status.DELIVERED, destination=destination.name)
 
 
-def _exception(
-    name: str, due: float | None, attempts: int, error: str, code: str | None
+def _failure(
+    db: Database,
+    seq: int,
+    status: Status,
+    name: str,
+    attempts: int,
+    error: bytes | str,
+    code: str | None,
 ) -> Outcome:
-    status = Status.DEAD if due is None else Status.WAITING
-    return _failure(status, name, attempts, error, code)
-
-
-def _failure(status: Status, name: str, attempts: int, error: str, code: str | None) -> Outcome:
+    error = decrypted_error(db, seq, name, error)
     return Outcome(
         status=status,
         destination=name,

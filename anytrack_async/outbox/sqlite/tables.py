@@ -36,6 +36,8 @@ A position in the log is called ``seq``, and a lease of 0 means "not leased":
   id ``boot`` plus ``clock_offset``; ``seen`` is the latest recorded time. All moments in the file
   are on this clock, except ``exception.at``, which is the date.
 * ``checkpoints``: the progress of long jobs, see `KeepsCheckpoints`.
+* ``encryption_key``: ids of the keys that rows are encrypted with, see `encryption`. An encrypted
+  ``payload`` has its digest in it, and ``digest`` is its tag. An encrypted ``error`` is a BLOB.
 """
 
 from __future__ import annotations
@@ -71,6 +73,8 @@ CREATE TABLE log (
 CREATE INDEX log_addressed ON log(seq) WHERE destinations IS NOT NULL;
 CREATE TABLE dropped (upto INTEGER PRIMARY KEY, at REAL NOT NULL);
 CREATE TABLE checkpoints (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE encryption_key (id TEXT PRIMARY KEY, retiring INTEGER NOT NULL DEFAULT 0)
+    WITHOUT ROWID;
 """
 
 _DISCARDED = """

@@ -18,6 +18,7 @@ from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decryption import decrypted_record
 
 _MAX_PROBLEMS = 100
 
@@ -97,6 +98,7 @@ def verify(db: Database) -> Verification:
                 accounts[row.name] = _account(row, end)
                 problems += _problems_of(sql, row, end)
             problems += _problems_of_rows(sql)
+            problems += _problems_of_records(db)
         except (sqlite3.DatabaseError, TypeError, ValueError) as exc:
             problems.append(f"it cannot be read to the end: {type(exc).__name__}: {exc}")
     return Verification(accounts=accounts, problems=problems[:_MAX_PROBLEMS])
@@ -191,8 +193,11 @@ def _problems_of_rows(sql: sqlite3.Connection) -> Iterator[str]:
     if lost:
         yield f"{lost} spans or retries are in a lease that does not exist"
     yield from _problems_of_retention(sql)
-    for _, event_id, payload, digest in sql.execute(queries.STORED, (0, -1)):  # one at a time
+
+
+def _problems_of_records(db: Database) -> Iterator[str]:
+    for _, event_id, payload, digest in db.sql.execute(queries.STORED, (0, -1)):  # one at a time
         try:
-            decode(payload, digest)
+            decode(*decrypted_record(db, event_id, payload, digest))
         except DecodeError as exc:
             yield f"the record of {event_id} cannot be read: {exc}"

@@ -1,0 +1,83 @@
+"""`anytrack outbox new-key`, `keys` and `rekey`: the keys that encrypt the outbox file.
+
+A key is replaced in three steps: add the new one behind the old one in ANYTRACK_OUTBOX_KEYS of
+every program, so that all can read it; put it first, so that they encrypt with it; and, after
+`anytrack outbox rekey`, remove the old one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+from rich.text import Text
+
+from anytrack_async.cli.outbox import open_outbox, outbox_path
+from anytrack_async.cli.output import GOOD, NOTE, make_table, stdout_console, write_json
+from anytrack_async.client.config import KEYS_VARIABLE, keys_from_env
+from anytrack_async.codec import encryption
+
+
+def new_key() -> None:
+    """Print a new key for ANYTRACK_OUTBOX_KEYS, which encrypts the outbox.
+
+    The eight characters before the colon are its id, which messages show.
+    Everything after it is secret. Whoever loses the key loses what is
+    encrypted with it.
+    """
+    typer.echo(encryption.new_key())
+
+
+def keys(
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+) -> None:
+    """Show how many rows each key encrypts: stored conversions and reasons of failures."""
+    usage = anyio.run(_usage, outbox_path())
+    if as_json:
+        write_json({"keys": dict(usage)})
+        return
+    table = make_table("key", ">rows", "")
+    ring = keys_from_env()
+    first = ring.ids[0] if ring else None
+    for key_id, rows in usage.items():
+        table.add_row(key_id or "none", str(rows), _remark(key_id, rows, first))
+    stdout_console(wide=True).print(table)
+
+
+def _remark(key_id: str, rows: int, first: str | None) -> Text:
+    if key_id == first:
+        return Text("encrypts new rows", GOOD)
+    if rows and first:
+        return Text("see: anytrack outbox rekey", NOTE)
+    if not key_id:
+        return Text(f"not encrypted: {KEYS_VARIABLE} is not set" if not first else "")
+    return Text("no row needs it; remove it unless a program still has it first", GOOD)
+
+
+async def _usage(path: Path) -> Mapping[str, int]:
+    async with open_outbox(path) as outbox:
+        return await outbox.key_usage()
+
+
+def rekey() -> None:
+    """Encrypt all rows with the first key; others may use the file meanwhile.
+
+    Interrupted, it can be run again. Afterwards the other keys can be removed
+    from ANYTRACK_OUTBOX_KEYS, once no program has one of them first.
+    """
+    rows, usage = anyio.run(_rekey, outbox_path())
+    first = next(iter(usage))
+    stdout_console().print(f"{rows} rows encrypted with the key {first}", soft_wrap=True)
+    for key_id, remaining in usage.items():
+        if remaining and key_id != first:
+            name = f"still encrypted with the key {key_id}" if key_id else "still not encrypted"
+            reason = "they are damaged, or a running program wrote them since"
+            stdout_console().print(f"{remaining} rows are {name}: {reason}", soft_wrap=True)
+
+
+async def _rekey(path: Path) -> tuple[int, Mapping[str, int]]:
+    async with open_outbox(path) as outbox:
+        return await outbox.rekey(), await outbox.key_usage()

@@ -1,0 +1,439 @@
+"""Encrypted outbox files: nothing personal is in them, keys are replaced, nothing is given up."""
+
+import os
+import sqlite3
+from contextlib import closing
+
+import anyio
+import pytest
+
+from anytrack_async.codec.encryption import KeyRing
+from anytrack_async.codec.storage import encode
+from anytrack_async.delivery.flow import LaneState
+from anytrack_async.errors import ConfigurationError, MissingKeyError
+from anytrack_async.events import LaneHeld
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.outcome import Status
+from anytrack_async.outbox.base import Appended, FailedEntry
+from anytrack_async.outbox.dead_letters import DeadLetterFilter
+from anytrack_async.outbox.sqlite import encryption, queries
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.testing.outbox_contract import LEASE, sale
+from anytrack_async.testing.outbox_rules.base import deliver, orders
+from tests.delivery.doubles import FakeSink, World
+from tests.outbox.sqlite.test_upgrade import create
+
+pytest.importorskip("cryptography")
+
+pytestmark = pytest.mark.asyncio
+
+EMAIL = "jane.doe@example.com"
+OLD = "6eb17cd4:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+NEW = "f502aee6:MjM0NTY3ODk6Ozw9Pj9AQUJDREVGR0hJSktMTU5PUFE"
+OLD_ID, NEW_ID = OLD[:8], NEW[:8]
+
+
+class Opened:
+    """An open outbox for "alpha" and "beta", which decodes every conversion that it claims."""
+
+    def __init__(self, path, *keys):
+        self.outbox = SQLiteOutbox(path, keys=KeyRing(keys) if keys else None)
+
+    async def __aenter__(self):
+        await self.outbox.open(["alpha", "beta"])
+        self.outbox._cache.remember = lambda *_: None
+        return self.outbox
+
+    async def __aexit__(self, *_):
+        await self.outbox.aclose()
+
+
+def personal(*order_numbers):
+    return [sale(order, customer=Customer(email=EMAIL)) for order in order_numbers]
+
+
+async def reject(outbox, destination="alpha", error=f"unknown address {EMAIL}", due=None):
+    """Let a destination reject the first conversion that it can claim."""
+    claim = await outbox.claim(destination, 1, LEASE)
+    (seq,) = claim.entries.seqs
+    await outbox.settle(claim, [FailedEntry(seq=seq, attempts=1, error=error, due=due)])
+
+
+def content(path):
+    """All that is on the disk of an outbox."""
+    return b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
+
+
+def change(path, statement, *parameters):
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute(statement, parameters).rowcount
+        file.commit()
+
+
+def rows(path, statement):
+    with closing(sqlite3.connect(path)) as file:
+        return file.execute(statement).fetchall()
+
+
+# At rest
+
+
+async def test_no_personal_data_is_on_the_disk(path):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(1, 2, 3))
+        await reject(outbox)
+        await reject(outbox, due=0.0)
+        assert path.with_name("outbox.db-wal").stat().st_size
+        assert EMAIL.encode() not in content(path)
+        assert b"sale:1" in content(path)  # event ids are not encrypted
+    assert EMAIL.encode() not in content(path)
+    assert b"custom" not in content(path)
+
+
+async def test_without_keys_the_data_would_be_there(path):
+    async with Opened(path) as outbox:
+        await outbox.append(personal(1))
+        assert EMAIL.encode() in content(path)
+
+
+async def test_no_digest_confirms_a_guess_of_the_content(path):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(1))
+    ((digest,),) = rows(path, "SELECT digest FROM log")
+    async with Opened(path.with_name("plain.db")) as outbox:
+        await outbox.append(personal(1))
+    ((plain,),) = rows(path.with_name("plain.db"), "SELECT digest FROM log")
+
+    assert encode(personal(1)[0]).digest == plain
+    assert plain not in content(path)
+    assert digest != plain
+
+
+async def test_corrected_and_discarded_dead_letters_are_encrypted_too(path):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(1, 2))
+        await reject(outbox)
+        await reject(outbox)
+        corrected = sale(1, customer=Customer(email=f"new.{EMAIL}"))
+        assert await outbox.correct(corrected) == ["alpha"]
+        assert await outbox.discard("alpha", where=DeadLetterFilter(text=EMAIL)) == 1
+        reports = await outbox.reports(["sale:2"])
+        claim = await outbox.claim("alpha", 9, LEASE)
+
+        assert claim.entries.conversions == (corrected,)
+        assert reports["sale:2"].outcomes["alpha"].error == f"unknown address {EMAIL}"
+        assert await outbox.rekey() == 0
+        assert EMAIL.encode() not in content(path)
+
+
+async def test_a_large_call_is_encrypted_too(path):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(*range(137)))
+        assert EMAIL.encode() not in content(path)
+        assert await deliver(outbox, "alpha") == list(range(137))
+
+
+# Reading
+
+
+async def test_everything_can_be_read_with_the_key(path):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(1, 2, 3))
+        await reject(outbox)
+        await reject(outbox, due=0.0)
+    async with Opened(path, OLD, NEW) as outbox:
+        claim = await outbox.claim("alpha", 9, LEASE)
+        (letter,) = await outbox.dead_letters()
+        outcomes = (await outbox.reports(["sale:1"]))["sale:1"].outcomes
+
+        assert claim.entries.conversions == tuple(personal(2, 3))
+        assert claim.entries.attempts == (1, 0)
+        assert letter.conversion == personal(1)[0]
+        assert letter.error == outcomes["alpha"].error == f"unknown address {EMAIL}"
+        assert (await outbox.verify()).is_intact
+        assert await outbox.append(personal(1)) == [Appended.REPEAT]
+        assert await outbox.replay("alpha") == 1
+
+
+async def test_conversions_in_memory_are_not_decrypted(path, monkeypatch):
+    outbox = SQLiteOutbox(path, keys=KeyRing(NEW))
+    await outbox.open(["alpha"])
+    await outbox.append(personal(1, 2))
+    monkeypatch.setattr(encryption, "open_record", None)
+    claim = await outbox.claim("alpha", 9, LEASE)
+
+    assert claim.entries.conversions == tuple(personal(1, 2))
+    await outbox.aclose()
+
+
+async def test_a_decrypted_conversion_is_kept_in_memory(path, monkeypatch):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(1, 2))
+    outbox = SQLiteOutbox(path, keys=KeyRing(NEW))
+    await outbox.open(["alpha", "beta"])
+    assert len((await outbox.claim("alpha", 9, LEASE)).entries) == 2
+    monkeypatch.setattr(encryption, "open_record", None)
+    assert len((await outbox.claim("beta", 9, LEASE)).entries) == 2
+    await outbox.aclose()
+
+
+async def test_a_claim_is_in_log_order_if_only_some_are_in_memory(path):
+    outbox = SQLiteOutbox(path, keys=KeyRing(NEW))
+    await outbox.open(["alpha"])
+    await outbox.append(personal(*range(120)))
+    for seq in range(1, 121, 3):
+        del outbox._cache._by_seq[seq]
+    claim = await outbox.claim("alpha", 200, LEASE)
+
+    assert orders(claim) == list(range(120))
+    await outbox.aclose()
+
+
+async def test_an_unencrypted_file_stays_readable(path):
+    async with Opened(path) as outbox:
+        await outbox.append(personal(1))
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(2))
+        assert await outbox.key_usage() == {NEW_ID: 1, "": 1}
+        assert await deliver(outbox, "alpha") == [1, 2]
+
+
+async def test_keys_must_be_a_key_ring(path):
+    with pytest.raises(ConfigurationError, match=r"keys must be a KeyRing\(…\), got str"):
+        SQLiteOutbox(path, keys=NEW)
+
+
+# Missing keys
+
+
+@pytest.mark.parametrize("keys", [(), (NEW,)])
+async def test_opening_without_the_key_names_its_id(path, keys):
+    async with Opened(path, OLD) as outbox:
+        await outbox.append(personal(1))
+    with pytest.raises(MissingKeyError) as caught:
+        await SQLiteOutbox(path, keys=KeyRing(keys) if keys else None).open(["alpha"])
+
+    assert caught.value.key_ids == (OLD_ID,)
+    assert f"encrypted with the key {OLD_ID}" in str(caught.value)
+    assert "ANYTRACK_OUTBOX_KEYS" in str(caught.value)
+    assert str(path) in str(caught.value)
+    async with Opened(path, OLD) as outbox:
+        assert await deliver(outbox, "alpha") == [1]
+
+
+async def test_a_key_that_no_row_needs_may_be_missing(path):
+    async with Opened(path, OLD) as outbox:
+        await outbox.append(personal(1))
+        await deliver(outbox, "alpha", "beta")
+        await outbox.prune(remember=LEASE)
+    async with Opened(path, NEW) as outbox:
+        assert await outbox.append(personal(1, 2)) == [Appended.REPEAT, Appended.NEW]
+
+
+async def test_a_program_that_lacks_a_key_of_another_gives_nothing_up(path):
+    async with Opened(path) as keyless, Opened(path, NEW) as other:
+        await keyless.append(personal(1))
+        await other.append(personal(2))
+        with pytest.raises(MissingKeyError, match=NEW_ID):
+            await keyless.claim("alpha", 9, LEASE)
+        claim = await other.claim("alpha", 9, LEASE)  # the lease was given back
+
+        assert orders(claim) == [1, 2]
+        assert claim.entries.attempts == (0, 0)
+        await other.settle(claim)
+        await reject(other, "beta")
+        await reject(other, "beta")
+        with pytest.raises(MissingKeyError, match=NEW_ID):
+            await keyless.dead_letters()
+        with pytest.raises(MissingKeyError, match=NEW_ID):
+            await keyless.reports(["sale:1"])
+        with pytest.raises(MissingKeyError, match=NEW_ID):
+            await keyless.verify()
+
+
+async def test_a_lane_that_lacks_a_key_is_held(path):
+    alpha = FakeSink("alpha")
+    world = World(alpha, outbox=SQLiteOutbox(path), drain=0.1)
+    async with Opened(path, NEW) as other:
+        async with world.open():
+            await other.append(personal(1))
+            await world.until(lambda: world.events_of(LaneHeld))
+            states = world.dispatcher.states()
+        depths = await other.depths()
+
+    (held,) = world.events_of(LaneHeld)
+    assert (held.cause, states) == ("configuration", {"alpha": LaneState.HELD})
+    assert f"the key {NEW_ID}" in held.reason
+    assert "add the whole key to ANYTRACK_OUTBOX_KEYS" in str(held.log_line())
+    assert (depths["alpha"].waiting, depths["alpha"].dead) == (1, 0)
+    assert not alpha.calls
+
+
+# Damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE log SET payload = (SELECT payload FROM log WHERE seq = 2) WHERE seq = 1",
+        "UPDATE log SET payload = substr(payload, 1, length(payload) - 1) WHERE seq = 1",
+        "UPDATE log SET payload = substr(payload, 1, 20) WHERE seq = 1",
+        "UPDATE log SET payload = x'01' WHERE seq = 1",
+        "UPDATE log SET payload = CAST(x'01ffffffff' || substr(payload, 6) AS BLOB) WHERE seq = 1",
+        "UPDATE ids SET event_id = 'sale:9' WHERE seq = 1",
+    ],
+)
+async def test_a_changed_record_becomes_a_dead_letter(path, damage):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(1, 2))
+    change(path, damage)
+    async with Opened(path, NEW) as outbox:
+        (event_id,) = {"sale:1", "sale:9"} & {*await outbox.undelivered("alpha")}
+        claim = await outbox.claim("alpha", 9, LEASE)
+        assert orders(claim) == [2]
+        await outbox.settle(claim)
+        outcome = (await outbox.reports([event_id]))[event_id].outcomes["alpha"]
+        (problem,) = (await outbox.verify()).problems
+
+        assert outcome.status is Status.DEAD
+        assert "it cannot be decrypted" in outcome.error
+        assert f"the record of {event_id} cannot be read" in problem
+
+
+async def test_a_changed_error_text_says_so(path):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(1, 2))
+        await reject(outbox)
+        await reject(outbox)
+    change(path, "UPDATE exception SET error = (SELECT error FROM exception WHERE seq = 2)")
+    async with Opened(path, NEW) as outbox:
+        letters = await outbox.dead_letters()
+
+    assert [letter.error for letter in letters] == [
+        "the reason cannot be decrypted: it was damaged or changed",
+        f"unknown address {EMAIL}",
+    ]
+
+
+# Replacing keys
+
+
+async def fill(path, *keys, orders=range(1, 8)):
+    async with Opened(path, *keys) as outbox:
+        await outbox.append(personal(*orders))
+        await reject(outbox)
+        await outbox.discard("alpha")
+        await reject(outbox)
+        await reject(outbox, due=0.0)
+
+
+@pytest.mark.parametrize("keys", [(OLD,), ()], ids=["encrypted", "plain"])
+async def test_rekeying_encrypts_everything_with_the_first_key(path, keys, monkeypatch):
+    monkeypatch.setattr(encryption, "_POSITIONS_PER_STEP", 3)
+    monkeypatch.setattr(encryption, "_ROWS_PER_STEP", 2)
+    before = OLD_ID if keys else ""
+    await fill(path, *keys)
+    async with Opened(path, NEW, OLD) as outbox:
+        assert await outbox.key_usage() == {NEW_ID: 0, OLD_ID: 0, "": 0} | {before: 10}
+        assert await outbox.rekey() == 10
+        assert await outbox.key_usage() == {NEW_ID: 10, OLD_ID: 0, "": 0}
+        assert EMAIL.encode() not in content(path)
+        assert await outbox.rekey() == 0
+    async with Opened(path, NEW) as outbox:  # the old key can be removed
+        (letter,) = await outbox.dead_letters()
+        report = (await outbox.reports(["sale:1"]))["sale:1"]
+        assert letter.error == report.outcomes["alpha"].error == f"unknown address {EMAIL}"
+        assert await deliver(outbox, "alpha") == [3, 4, 5, 6, 7]
+        assert await deliver(outbox, "beta") == [1, 2, 3, 4, 5, 6, 7]
+    assert rows(path, queries.LISTED_KEYS) == [(NEW_ID,)]
+
+
+async def test_a_step_of_rekeying_is_limited_in_bytes(path, monkeypatch):
+    monkeypatch.setattr(encryption, "_BYTES_PER_STEP", 1_000)
+    async with Opened(path) as outbox:
+        await outbox.append([sale(order, custom_data={"pad": "x" * 600}) for order in range(6)])
+    async with Opened(path, NEW) as outbox:
+        first = await outbox._run(encryption.Rekeying(KeyRing(NEW)).step)
+        assert (first.rows, first.more) == (2, True)
+        assert await outbox.rekey() == 4  # interrupted, it goes on
+
+
+async def test_rekeying_keeps_the_amounts_that_an_earlier_release_wrote(path):
+    create(path, 1)
+    async with Opened(path, NEW) as outbox:
+        assert await outbox.rekey()
+        (result,) = await outbox.append([sale(1, event_id="waiting", revenue=99)])
+
+    assert str(result.first) == "sale 19.90 EUR"
+
+
+async def test_keys_are_replaced_under_a_running_client(path, monkeypatch):
+    monkeypatch.setattr(encryption, "_ROWS_PER_STEP", 5)
+    async with Opened(path, OLD, NEW) as writer:
+        await writer.append(personal(*range(40)))
+        async with Opened(path, NEW, OLD) as outbox, anyio.create_task_group() as tasks:
+            tasks.start_soon(outbox.rekey)
+            for order in range(40, 60):
+                await writer.append(personal(order))
+                await reject(writer)
+        async with Opened(path, NEW, OLD) as outbox:
+            # The writer still encrypts with the old key, which is therefore still listed.
+            await writer.append(personal(99))
+            assert {row[0] for row in rows(path, queries.LISTED_KEYS)} == {OLD_ID, NEW_ID}
+            assert orders(await outbox.claim("beta", 99, LEASE)) == [*range(60), 99]
+            assert orders(await writer.claim("alpha", 99, LEASE)) == [*range(20, 60), 99]
+            assert len(await writer.dead_letters()) == 20
+
+
+@pytest.mark.parametrize("write", [reject, lambda writer: writer.append(personal(9))])
+async def test_a_key_that_is_used_during_rekeying_is_not_removed(path, write, monkeypatch):
+    monkeypatch.setattr(encryption, "_ROWS_PER_STEP", 2)
+    async with Opened(path, OLD, NEW) as writer, Opened(path, NEW, OLD) as outbox:
+        await writer.append(personal(1, 2, 3))
+        rekeying = encryption.Rekeying(KeyRing([NEW, OLD]))
+        assert (await outbox._run(rekeying.step)).more
+        await write(writer)  # behind the position of the next step, or before it
+        await outbox._run_steps(rekeying.step)
+
+        assert {row[0] for row in rows(path, queries.LISTED_KEYS)} == {OLD_ID, NEW_ID}
+        await outbox.rekey()
+        assert rows(path, queries.LISTED_KEYS) == [(NEW_ID,)]
+        await write(writer)  # lists its key again
+        assert {row[0] for row in rows(path, queries.LISTED_KEYS)} == {OLD_ID, NEW_ID}
+
+
+async def test_a_damaged_record_keeps_its_key(path):
+    await fill(path, OLD)
+    change(path, "UPDATE log SET payload = substr(payload, 1, 60) WHERE seq = 5")
+    change(path, "UPDATE exception SET error = substr(error, 1, 60) WHERE seq = 2")
+    async with Opened(path, NEW, OLD) as outbox:
+        assert await outbox.rekey() == 8
+        assert await outbox.key_usage() == {NEW_ID: 8, OLD_ID: 2, "": 0}
+    assert {row[0] for row in rows(path, queries.LISTED_KEYS)} == {OLD_ID, NEW_ID}
+
+
+async def test_rekeying_needs_keys(outbox):
+    with pytest.raises(ConfigurationError, match="set ANYTRACK_OUTBOX_KEYS"):
+        await outbox.rekey()
+
+
+async def test_key_usage_without_keys_counts_what_is_not_encrypted(outbox):
+    await outbox.append(personal(1, 2))
+
+    assert await outbox.key_usage() == {"": 2}
+
+
+async def test_a_forked_child_encrypts_with_a_data_key_of_its_own(path, monkeypatch):
+    async with Opened(path, NEW) as outbox:
+        await outbox.append(personal(1))
+        parent = outbox._thread
+        with monkeypatch.context() as child:
+            child.setattr(os, "getpid", lambda: -1)
+            await outbox.open(["alpha"])
+            await outbox.append(personal(2))
+            claim = await outbox.claim("alpha", 9, LEASE)
+            await outbox.aclose()
+        await parent.stop()
+
+    assert orders(claim) == [1, 2]
+    assert len(rows(path, "SELECT DISTINCT substr(payload, 1, 21) FROM log")) == 2
