@@ -23,6 +23,7 @@
     │   ├── DeadLetterError            a destination rejected the conversion for good
     │   ├── UndeliveredError           the client closed before everything was delivered
     │   └── ClosedError                the client is not open
+    │       └── WrongEventLoopError    it is open in another event loop or process
     └── OutboxError                    the outbox cannot read or write
         ├── DamagedOutboxError         the outbox file is damaged
         ├── MissingKeyError            the outbox file needs a key that the program does not have
@@ -75,6 +76,7 @@ __all__ = [
     "UndeliveredError",
     "UnknownFormatError",
     "UnsendableError",
+    "WrongEventLoopError",
 ]
 
 
@@ -355,7 +357,15 @@ class UndeliveredError(DeliveryError):
 
 
 class ClosedError(DeliveryError):
-    """The client is not open: use it inside its ``async with`` block."""
+    """The client is not open: use it in its ``async with`` block, or after ``start``."""
+
+
+class WrongEventLoopError(ClosedError, RuntimeError):
+    """The client is not open here, but in another event loop, or in the process that was forked.
+
+    Also raised by opening a client without asyncio, e.g. in trio. The message says what to do. It
+    is a `RuntimeError` too, as asyncio's own errors about event loops are.
+    """
 
 
 class OutboxError(AnyTrackError):

@@ -69,6 +69,7 @@ EXAMPLES = [
     DeadLetterError("e1", OUTCOME),
     UndeliveredError("x", {"meta": ["e1"]}),
     errors.ClosedError("x"),
+    errors.WrongEventLoopError("x"),
     errors.OutboxError("x"),
     SchemaVersionError("x"),
     DamagedOutboxError("x"),

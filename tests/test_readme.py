@@ -158,7 +158,8 @@ def test_the_examples_are_typed(tmp_path: Path) -> None:
 
 def test_every_class_in_the_readme_is_importable_from_the_root() -> None:
     names = {*re.findall(r"\b[A-Z]\w+(?:Error|Settings|Fields|Sink|Limits|Client)\b", README)}
-    builtin, examples = {"TypeError", "OSError", "ValueError"}, {"FileSink", "PigeonSink"}
+    builtin = {"TypeError", "OSError", "ValueError", "RuntimeError"}
+    examples = {"FileSink", "PigeonSink"}
 
     assert {"MetaFields", "OAuthSettings", "DeliveryTimeoutError"} <= names
     assert names - builtin - examples <= {*anytrack_async.__all__}

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from anytrack_async._version import __version__
+from anytrack_async.cli.dead_letters import add_commands
 from anytrack_async.cli.deliver import deliver
 from anytrack_async.cli.demo import demo, sandbox
 from anytrack_async.cli.destinations import check, destinations, setup
@@ -54,6 +55,7 @@ app.command()(sandbox)
 app.command()(track)
 app.command()(deliver)
 app.command()(stats)
+add_commands(outbox_commands)
 for name, command in (("keys", keys), ("new-key", new_key), ("rekey", rekey)):
     outbox_commands.command(name)(command)
 app.add_typer(outbox_commands)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
 import attrs
@@ -24,13 +24,15 @@ from anytrack_async.cli.output import (
     write_error,
     write_json,
 )
+from anytrack_async.cli.selection import required_seconds
 from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE, keys_from_env
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Depth
-from anytrack_async.outbox.dead_letters import DeadLetter
+from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Verification
+from anytrack_async.settings.delivery import DeliverySettings
 
 _SALVAGE = (
     "stop the programs that use the file, copy it with its -wal file, and salvage it: "
@@ -42,44 +44,6 @@ commands = typer.Typer(
     no_args_is_help=True,
     help="The outbox that ANYTRACK_OUTBOX names: its dead letters, its state, its keys.",
 )
-
-
-@commands.command("dead-letters")
-def dead_letters(
-    destination: Annotated[
-        str | None, typer.Argument(help="Show only this destination's dead letters.")
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
-) -> None:
-    """Show the conversions that a destination rejected for good, each with the reason."""
-    letters = anyio.run(_read_dead_letters, outbox_path(), destination, limit)
-    if as_json:
-        write_json([_record(letter) for letter in letters])
-    elif letters:
-        stdout_console(wide=True).print(_table(letters))
-        # If the page is full, there may be more.
-        if len(letters) == limit:
-            stdout_console().print(f"showing the first {limit}; see more with --limit")
-    else:
-        stdout_console().print("no dead letters")
-
-
-@commands.command("replay")
-def replay(
-    destination: Annotated[str, typer.Argument(help="Destination that rejected the conversions.")],
-    event_ids: Annotated[
-        list[str] | None, typer.Argument(help="Event ids to send again; default: all.")
-    ] = None,
-) -> None:
-    """Send dead letters again: all of DESTINATION, or only the given event ids.
-
-    The client that has this outbox open sends them at once; without one, the next client does.
-    """
-    count = anyio.run(_replay, outbox_path(), destination, event_ids or None)
-    advice = "; the client that has the outbox open, or the next client, sends them"
-    message = f"{count} due again at {destination}{advice if count else ''}"
-    stdout_console().print(message, soft_wrap=True)
 
 
 @commands.command("verify")
@@ -116,47 +80,36 @@ async def _verify(path: Path) -> Verification:
         return await outbox.verify()
 
 
-async def _read_dead_letters(
-    path: Path, destination: str | None, limit: int
-) -> Sequence[DeadLetter]:
+@commands.command("prune")
+def prune(
+    dead_older_than: Annotated[
+        str | None,
+        typer.Option(
+            help="Discard dead letters that are dead for longer.",
+            metavar="30d|12h",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Drop conversions that every destination has, and with an option old dead letters.
+
+    A client does the first every few seconds; ids are remembered for 30 days.
+    """
+    seconds = dead_older_than and required_seconds(dead_older_than, "--dead-older-than")
+    dropped, discarded = anyio.run(_prune, outbox_path(), seconds or None)
+    text = f"{dropped} conversions dropped that every destination has"
+    if seconds is not None:
+        text = f"{discarded} dead letters discarded; {text}"
+    stdout_console().print(text, soft_wrap=True)
+
+
+async def _prune(path: Path, seconds: float | None) -> tuple[int, int]:
     async with open_outbox(path) as outbox:
-        if destination is not None:
-            await _check(outbox, destination)
-        return await outbox.dead_letters(destination, limit=limit)
-
-
-async def _replay(path: Path, destination: str, event_ids: Sequence[str] | None) -> int:
-    async with open_outbox(path) as outbox:
-        # A misspelt destination has no dead letters: replaying none would look like success.
-        await _check(outbox, destination)
-        return await outbox.replay(destination, event_ids)
-
-
-async def _check(outbox: SQLiteOutbox, destination: str) -> None:
-    names = await outbox.destinations()
-    if destination not in names:
-        raise ConfigurationError(
-            f"the outbox has no destination {destination!r}; it has: {', '.join(names) or 'none'}"
-        )
-
-
-def _table(letters: Sequence[DeadLetter]) -> Table:
-    table = make_table("destination", "event id", ">attempts", "reason")
-    for letter in letters:
-        event_id = Text(letter.conversion.event_id)
-        table.add_row(Text(letter.destination), event_id, str(letter.attempts), Text(letter.error))
-    return table
-
-
-def _record(letter: DeadLetter) -> dict[str, Any]:
-    return {
-        "destination": letter.destination,
-        "event_id": letter.conversion.event_id,
-        "attempts": letter.attempts,
-        "error": letter.error,
-        "code": letter.code,
-        "died_at": letter.died_at,
-    }
+        discarded = 0
+        if seconds is not None:
+            where = DeadLetterFilter(min_age=seconds)
+            discarded = await outbox.discard(None, where=where)
+        return await outbox.prune(remember=DeliverySettings().remember), discarded
 
 
 # Stats
@@ -201,7 +154,7 @@ def _depth_table(depths: Depths) -> Table:
 
 def _remark(depth: Depth) -> Text:
     if depth.dead:
-        return Text("see: anytrack outbox dead-letters", BAD)
+        return Text("see: anytrack outbox dead", BAD)
     return Text("not all delivered yet", NOTE) if depth.waiting else Text("all delivered", GOOD)
 
 

@@ -63,6 +63,11 @@ def write_json(data: object) -> None:
     typer.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2))
 
 
+def write_json_line(data: object) -> None:
+    """Write *data* to standard output as one line of JSON in UTF-8."""
+    typer.echo(orjson.dumps(data))
+
+
 def make_table(*columns: str) -> Table:
     """Return an empty table without borders; ``>`` before a name aligns the column right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=FAINT)

@@ -20,6 +20,7 @@ from anytrack_async.cli.output import (
     write_error,
     write_json,
 )
+from anytrack_async.cli.selection import set_fields
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import (
@@ -92,7 +93,6 @@ _FIELDS = (
     *("conversion_type", "order_id", "revenue", "currency", "click_id", "event_name"),
     *("event_id", "timestamp"),
 )
-_MAPPINGS = ("customer", "custom_data", "sub_ids")
 
 
 @attrs.frozen(kw_only=True)
@@ -120,10 +120,15 @@ class TrackResult:
         outcomes, event_id = self.report.outcomes, self.report.event_id
         dead = [name for name, outcome in outcomes.items() if outcome.status is Status.DEAD]
         if dead and self.report.final:
-            repeat = f"anytrack outbox replay {dead[0]}" if self.outbox else "track it again"
+            rejected = f"{event_id} was rejected by {', '.join(dead)}"
+            if not self.outbox:
+                return (
+                    f"{rejected}: correct it, or fix the destination's configuration, then track "
+                    "it again"
+                )
             return (
-                f"{event_id} was rejected by {', '.join(dead)}: correct it under a new event id, "
-                f"or fix the destination's configuration, then {repeat}"
+                f"{rejected}: correct it with anytrack outbox edit, or fix the destination's "
+                f"configuration, then anytrack outbox replay {event_id}"
             )
         if self.outbox:
             return (
@@ -238,27 +243,8 @@ def _conversion(fields: dict[str, Any], email: str | None, settings: Iterable[st
         raise ConfigurationError("a sale needs --revenue")
     if email is not None:
         record["customer"] = {"email": email}
-    for setting in settings:
-        _set_field(record, *_parse(setting))
+    set_fields(record, settings)
     return to_conversion(record)
-
-
-def _parse(setting: str) -> tuple[str, str]:
-    name, equals, value = setting.partition("=")
-    if not name or not equals:
-        raise ConfigurationError("--set needs NAME=VALUE, e.g. --set source=newsletter")
-    return name, value
-
-
-def _set_field(record: dict[str, Any], name: str, value: str) -> None:
-    """Set a field, or an entry of a field such as ``customer.phone``."""
-    field, _, entry = name.partition(".")
-    if field in _MAPPINGS:
-        if not entry:
-            raise ConfigurationError(f"--set {field} needs an entry: {field}.NAME=VALUE")
-        record.setdefault(field, {})[entry] = value
-    else:
-        record[name] = value
 
 
 def _show(result: TrackResult, *, as_json: bool) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import attrs
-from anyio import AsyncContextManagerMixin
 
 from anytrack_async.client.config import (
     as_tuple,
@@ -20,11 +18,12 @@ from anytrack_async.client.config import (
     sinks_from_env,
 )
 from anytrack_async.client.dead_letters import DeadLetters
+from anytrack_async.client.opening import Opening
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
 from anytrack_async.client.tracking import Pushing, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
-from anytrack_async.delivery.shutdown import run_with_deadline
+from anytrack_async.delivery.lifecycle import Supervisor
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
 from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.registry import ANYTRACK
@@ -48,13 +47,17 @@ from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerMixin):
+class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
     """Tracks conversions and reads them back.
 
-    Use one client for the whole application: ``async with AnyTrackClient(…) as client``. Every
-    accepted conversion goes to AnyTrack and to each sink, and no destination waits for another.
-    Leaving the block delivers the remaining conversions. Those that cannot be delivered stay in a
-    durable outbox for the next client; with an outbox in memory, an error names them.
+    Use one client for the whole application: ``async with AnyTrackClient(…) as client``, or `start`
+    and `aclose`. Every accepted conversion goes to AnyTrack and to each sink, and no destination
+    waits for another. Closing delivers the remaining conversions. Those that cannot be delivered
+    stay in a durable outbox for the next client; with an outbox in memory, an error names them.
+
+    A client may be created without an event loop. While it is open, it belongs to one event loop of
+    asyncio and to one process: calls from anywhere else raise `WrongEventLoopError`. A closed
+    client may be opened again, also in another event loop.
 
     Args:
         api_key: AnyTrack's API key.
@@ -81,6 +84,8 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
         ConfigurationError: a setting is missing or wrong; the message names it.
         UndeliveredError: on leaving the block, if undelivered conversions are lost with an outbox
             in memory.
+        WrongEventLoopError: the client is open in another event loop, or was opened before this
+            process was forked; on opening it without asyncio, e.g. in trio.
     """
 
     def __init__(
@@ -120,6 +125,8 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
             tick=observer.flush,
             from_start=from_start,
         )
+        self._session.check = self._dispatcher.guard.check
+        self._supervisor = Supervisor(self._opened, self._dispatcher.guard)
         # Without AnyTrack's sink: there are no pushes to AnyTrack.
         self._sinks = {sink.name: sink for sink in sinks}
         for sink in all_sinks:
@@ -183,6 +190,7 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
 
     async def stats(self) -> Stats:
         """Return this client's counters and the depths of its outbox, for each destination."""
+        self._dispatcher.guard.check()
         # The outbox may have destinations without a lane in this client: their state is None.
         depths, conditions = await self.outbox.depths(), self._dispatcher.conditions()
         weakened = {name: {**kinds} for name, kinds in self._counters.weakened.items()}
@@ -226,7 +234,10 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
 
         Raises:
             ConfigurationError: the client has no such destination.
+            WrongEventLoopError: the client is open in another event loop; call it there, e.g. with
+                ``loop.call_soon_threadsafe``.
         """
+        self._dispatcher.guard.check()
         self._dispatcher.resume(destination)
 
     def use_api_key(self, api_key: str) -> None:
@@ -234,6 +245,7 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
 
         Raises:
             ConfigurationError: *api_key* cannot be sent in a header.
+            WrongEventLoopError: see `resume`.
         """
         self.use_token(ANYTRACK, api_key)
 
@@ -252,7 +264,9 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
         Raises:
             ConfigurationError: the client has no such destination, its sink has no ``use_token``,
                 or *token* cannot be sent in a header; nothing has changed.
+            WrongEventLoopError: see `resume`.
         """
+        self._dispatcher.guard.check()
         checked_names("use_token", [destination], self._dispatcher.destinations)
         check_header_value("token", token)
         sink = self._anytrack if destination == ANYTRACK else self._sinks[destination]
@@ -275,25 +289,11 @@ class AnyTrackClient(Tracking, Pushing, DeadLetters, Reads, AsyncContextManagerM
 
         Raises:
             ConfigurationError: *seconds* is not a number of at least 0.
+            WrongEventLoopError: see `resume`.
         """
+        self._dispatcher.guard.check()
         check_non_negative("seconds", seconds)
         self._dispatcher.limit_drain(seconds)
-
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        self._session.closed = self._closing = False
-        try:
-            async with self._dispatcher:
-                try:
-                    yield self
-                finally:
-                    # Pushes end here, because the dispatcher closes the sinks. Reads still work
-                    # while it delivers the remaining conversions, for up to `drain` seconds.
-                    self._closing = True
-        finally:
-            self._session.closed = True
-            self._observers.flush(closing=True)
-            await run_with_deadline("closing the connections to AnyTrack", self._session.aclose)
 
 
 def _settings(

@@ -70,6 +70,7 @@ class DeadLetters:
             event_ids: only of conversions with these event ids.
             selection: see `DeadLetterSelection`.
         """
+        self._dispatcher.guard.check()
         ids, where, after = _ids(event_ids), _filter(selection), 0
         while page := await self.outbox.dead_letters(
             destination, event_ids=ids, where=where, after=after, limit=_PAGE_SIZE
@@ -92,6 +93,7 @@ class DeadLetters:
         Returns:
             The number of dead letters that will be sent again.
         """
+        self._dispatcher.guard.check()
         count = await self.outbox.replay(destination, _ids(event_ids), where=_filter(selection))
         # An idle lane sleeps until it is woken, or until its next poll.
         self._dispatcher.wake()
@@ -124,6 +126,7 @@ class DeadLetters:
             raise InvalidArgumentError(
                 "everything", "must be True to discard all dead letters of all destinations"
             )
+        self._dispatcher.guard.check()
         return await self.outbox.discard(destination, ids, where=where)
 
     async def edit(
@@ -154,6 +157,7 @@ class DeadLetters:
         """
         if (conversion is None) is not bool(changes):
             raise TypeError("edit() needs either a conversion or the fields to change")
+        self._dispatcher.guard.check()
         if conversion is None:
             conversion = await self._changed(event_id, changes)
         if conversion.event_id != event_id:

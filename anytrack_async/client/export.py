@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from threading import Lock, Thread
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import anyio
 import orjson
@@ -58,16 +58,18 @@ _INVISIBLE = (
 _is_formula = re.compile(rf"[\t\r\n]|[{_INVISIBLE}]*[{re.escape(_SIGNS)}]").match
 
 
+_T = TypeVar("_T")
+
+Formatter = Callable[[Sequence[_T], bool], bytes]
+"""Formats some rows; the second argument is whether they are the first ones of the file."""
+
+
 async def export(
     conversions: AsyncGenerator[Conversion, None],
     path: str | os.PathLike[str],
     format_: str | None = None,
 ) -> int:
-    """Write *conversions* to a file and return the number written.
-
-    The file appears complete or not at all: it is written under a temporary name in the same folder
-    and renamed at the end; one that fails or is cancelled is removed, also if a thread is creating
-    it at that moment. It contains visitors' IP addresses, so only its owner may read it.
+    """Write *conversions* to a file and return the number written; see `write_file`.
 
     Args:
         conversions: the conversions; the generator is closed at the end.
@@ -78,13 +80,41 @@ async def export(
         ConfigurationError: the format is unknown.
         OSError: the file cannot be written.
     """
-    target = Path(path)
-    format_rows = _find_formatter(format_ or target.suffix.lstrip(".").lower())
-    async with aclosing(conversions):
-        file = _UnfinishedFile(target)
+    return await write_file(conversions, Path(path), _FORMATS, format_)
+
+
+async def write_file(
+    rows: AsyncGenerator[_T, None],
+    path: Path,
+    formats: Mapping[str, Formatter[_T]],
+    format_: str | None = None,
+) -> int:
+    """Write *rows* to a file and return the number written.
+
+    The file appears complete or not at all: it is written under a temporary name in the same folder
+    and renamed at the end; one that fails or is cancelled is removed, also if a thread is creating
+    it at that moment. It contains visitors' IP addresses, so only its owner may read it.
+
+    Args:
+        rows: the rows; the generator is closed at the end.
+        path: path of the file.
+        formats: suffix → formatter.
+        format_: the suffix to use; default: the path's.
+
+    Raises:
+        ConfigurationError: the format is unknown.
+        OSError: the file cannot be written.
+    """
+    name = format_ or path.suffix.lstrip(".").lower()
+    if name not in formats:
+        raise ConfigurationError(
+            f"cannot export as {name or 'nothing'!r}; supported formats: {', '.join(formats)}"
+        )
+    async with aclosing(rows):
+        file = _UnfinishedFile(path)
         try:
             await to_thread.run_sync(file.create)
-            count = await _write(conversions, file, format_rows)
+            count = await _write(rows, file, formats[name])
             await to_thread.run_sync(file.publish)
         except BaseException:
             await _discard(file)
@@ -118,7 +148,7 @@ class _UnfinishedFile:
                     dir=self._target.parent, prefix=f".{self._target.name}.", delete=False
                 )
 
-    def append(self, format_rows: _Formatter, rows: Sequence[Conversion], first: bool) -> None:
+    def append(self, format_rows: Formatter[_T], rows: Sequence[_T], first: bool) -> None:
         """Write *rows*; *first* is whether they are the first ones."""
         with self._turn:
             if self._file is not None:
@@ -168,41 +198,39 @@ async def _discard(file: _UnfinishedFile) -> None:
         await done.wait()
 
 
-async def _write(
-    conversions: AsyncIterator[Conversion], file: _UnfinishedFile, format_rows: _Formatter
-) -> int:
+async def _write(rows: AsyncIterator[_T], file: _UnfinishedFile, format_rows: Formatter[_T]) -> int:
     count = 0
-    async with aclosing(_in_slices(conversions)) as slices:
-        async for rows in slices:
-            await to_thread.run_sync(file.append, format_rows, rows, not count)
-            count += len(rows)
+    async with aclosing(_in_slices(rows)) as slices:
+        async for part in slices:
+            await to_thread.run_sync(file.append, format_rows, part, not count)
+            count += len(part)
     if not count:  # a CSV file without conversions still has its header
         await to_thread.run_sync(file.append, format_rows, (), True)
     return count
 
 
-async def _in_slices(
-    conversions: AsyncIterator[Conversion],
-) -> AsyncGenerator[Sequence[Conversion], None]:
-    rows: list[Conversion] = []
-    async for conversion in conversions:
-        rows.append(conversion)
-        if len(rows) == _SLICE_SIZE:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
+async def _in_slices(rows: AsyncIterator[_T]) -> AsyncGenerator[Sequence[_T], None]:
+    part: list[_T] = []
+    async for row in rows:
+        part.append(row)
+        if len(part) == _SLICE_SIZE:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
-_Formatter = Callable[[Sequence[Conversion], bool], bytes]
+def escape_formula(text: str) -> str:
+    """Return *text* with an apostrophe before it if a spreadsheet would run it as a formula.
+
+    "=1+1" becomes "'=1+1", which a spreadsheet shows as text. "1-1" stays as it is.
+    """
+    return f"'{text}" if _is_formula(text) else text
 
 
-def _find_formatter(name: str) -> _Formatter:
-    if name not in _FORMATS:
-        raise ConfigurationError(
-            f"cannot export as {name or 'nothing'!r}; supported formats: {', '.join(_FORMATS)}"
-        )
-    return _FORMATS[name]
+def unescape_formula(text: str) -> str:
+    """Return the text that `escape_formula` was called with."""
+    return text[1:] if text.startswith("'") and _is_formula(text[1:]) else text
 
 
 def _csv(rows: Sequence[Conversion], first: bool) -> bytes:
@@ -216,10 +244,8 @@ def _csv(rows: Sequence[Conversion], first: bool) -> bytes:
 
 def _cell(row: Conversion, name: str) -> str:
     value = _plain(row, name)
-    # "=1+1" becomes "'=1+1", which a spreadsheet shows as text. "1-1" stays as it is, and so does
-    # a negative revenue, which is a number.
     text = "" if value is None else str(value)
-    return f"'{text}" if _is_formula(text) and name != "revenue" else text
+    return text if name == "revenue" else escape_formula(text)  # a negative revenue is a number
 
 
 def _jsonl(rows: Sequence[Conversion], _: bool) -> bytes:
@@ -247,4 +273,4 @@ def _plain(row: Conversion, name: str) -> Any:
     return str(value) if name in ("revenue", "conversion_type") else value
 
 
-_FORMATS: Mapping[str, _Formatter] = {"csv": _csv, "jsonl": _jsonl}
+_FORMATS: Mapping[str, Formatter[Conversion]] = {"csv": _csv, "jsonl": _jsonl}

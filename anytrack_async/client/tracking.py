@@ -317,6 +317,7 @@ def _receipt(event_id: str, outcome: Outcome) -> Receipt:
 class Pushing:
     """The part of the client that bypasses outbox and lanes: a push is sent at once, only once."""
 
+    _dispatcher: Dispatcher
     _sinks: Mapping[str, Sink]
     _closing = False
 
@@ -366,9 +367,13 @@ class Pushing:
                 f"the client has no sink for {name!r}: add it to AnyTrackClient(sinks=…), or pass "
                 "sink=…"
             )
+        self._dispatcher.guard.check()
         if self._closing:
             # The sink may be closed already: sending would open connections that stay open.
-            raise ClosedError("the client is closed: use it inside its `async with` block")
+            raise ClosedError(
+                "the client is closed: use it inside its `async with` block, or between "
+                "`await client.start()` and `await client.aclose()`"
+            )
         return self._sinks[name]
 
 

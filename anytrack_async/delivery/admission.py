@@ -19,9 +19,10 @@ from operator import attrgetter
 import anyio
 from anyio.lowlevel import checkpoint
 
+from anytrack_async.delivery.lifecycle import not_open_error
 from anytrack_async.delivery.room import Caller, LaneCondition, Patience, Rooms
 from anytrack_async.destinations.sink import SinkLimits
-from anytrack_async.errors import ClosedError, QueueFullError, safe_description
+from anytrack_async.errors import QueueFullError, safe_description
 from anytrack_async.events import Event, logger
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
@@ -90,11 +91,17 @@ class Admission:
         )
         self._line: list[Caller] = []
         self._numbers = count()
-        self._episode_began = anyio.Event()
-        self._bytes_freed = anyio.Event()
+        # Both of the event loop in which it is open.
+        self._episode_began: anyio.Event
+        self._bytes_freed: anyio.Event
         self._opened_at = 0.0  # when callers were last let in, in the event loop's time
         self._calls = 0
         self._since_yield = 0
+
+    def open(self) -> None:
+        """Begin to accept conversions, in the running event loop."""
+        self._episode_began, self._bytes_freed = anyio.Event(), anyio.Event()
+        self.is_open = True
 
     def close(self) -> None:
         """Admit nothing more; waiting callers raise `ClosedError`."""
@@ -108,9 +115,7 @@ class Admission:
     def check_open(self) -> None:
         """Raise `ClosedError` unless conversions can be submitted."""
         if not self.is_open:
-            raise ClosedError(
-                "nothing was accepted: the client is not open; use it inside its `async with` block"
-            )
+            raise not_open_error()
 
     async def append(
         self,

@@ -7,6 +7,8 @@ out of the sequence that it got.
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
+from asyncio import _get_running_loop as running_loop
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias, overload
@@ -15,7 +17,7 @@ from weakref import ref
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from anytrack_async.errors import ConfigurationError, UndeliveredError
+from anytrack_async.errors import ConfigurationError, UndeliveredError, WrongEventLoopError
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import Outbox
@@ -34,13 +36,14 @@ class Delivery:
     final (delivered, or dead); ``await delivery.at("meta")`` returns the `Outcome` at one. Both
     raise `UndeliveredError` if the client closes first. The conversion is delivered whether or not
     you keep or await this object. A conversion that comes again has the outcomes of the first one.
+    Only the event loop in which the client is open can wait: others get `WrongEventLoopError`.
 
     Attributes:
         event_id: the conversion's event id.
     """
 
     __slots__ = (
-        *("__weakref__", "_changed", "_failure", "_outcomes", "_watchers", "earlier"),
+        *("__weakref__", "_changed", "_failure", "_loop", "_outcomes", "_watchers", "earlier"),
         "event_id",
     )
 
@@ -55,8 +58,14 @@ class Delivery:
         """
         return None
 
-    def __init__(self, event_id: str, destinations: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        event_id: str,
+        destinations: tuple[str, ...],
+        loop: AbstractEventLoop | None = None,
+    ) -> None:
         self.event_id = event_id
+        self._loop = loop
         self._outcomes: dict[str, Outcome | None] = dict.fromkeys(destinations)
         self._changed: anyio.Event | None = None
         self._failure: UndeliveredError | None = None
@@ -100,6 +109,11 @@ class Delivery:
         if self._failure is not None:
             # All waiting callers raise the same object: without the last one's traceback.
             raise self._failure.with_traceback(None)
+        if self._loop is not None and running_loop() is not self._loop:
+            raise WrongEventLoopError(
+                f"conversion {self.event_id!r} was submitted in another event loop, or before this "
+                "process was forked: await its delivery there"
+            )
         if self._changed is None:
             self._changed = anyio.Event()
         await self._changed.wait()
@@ -192,41 +206,6 @@ class Delivery:
             watcher(self)
 
 
-class ContradictingDelivery(Delivery):
-    """The delivery of a conversion that contradicts the first one with its event id.
-
-    Args:
-        first: the delivery of the first one; its outcomes are taken over as they come.
-        contradiction: how the conversion contradicts the first one.
-    """
-
-    __slots__ = ("_contradiction", "_first")
-
-    def __init__(self, first: Delivery, contradiction: Contradiction) -> None:
-        super().__init__(first.event_id, ())
-        self._contradiction = contradiction
-        self._first = first  # kept alive: `OpenDeliveries` would otherwise forget it
-        reference = ref(self)
-
-        def take_over(first: Delivery) -> None:
-            if (delivery := reference()) is None:
-                first.unwatch(take_over)  # dropped by its caller
-            else:
-                delivery._take_over(first)
-
-        first.watch(take_over)
-        self._take_over(first)
-
-    @property
-    def contradicts(self) -> Contradiction:
-        """How the conversion contradicts the first one."""
-        return self._contradiction
-
-    def _take_over(self, first: Delivery) -> None:
-        self._outcomes, self._failure = first._outcomes, first.failure
-        self._notify()
-
-
 class DeliveryBatch(Sequence[Delivery]):
     """The deliveries of one `submit_many` call, in its order, each created when it is taken out.
 
@@ -237,11 +216,12 @@ class DeliveryBatch(Sequence[Delivery]):
         ids: event ids, each once.
         destinations: names of the destinations the conversions are for.
         on_created: called with each delivery that is created.
+        loop: the event loop in which the client is open.
     """
 
     __slots__ = (
-        *("__weakref__", "_created", "_destinations", "_failure", "_on_created", "_outcomes"),
-        "ids",
+        *("__weakref__", "_created", "_destinations", "_failure", "_loop", "_on_created"),
+        *("_outcomes", "ids"),
     )
 
     def __init__(
@@ -250,8 +230,10 @@ class DeliveryBatch(Sequence[Delivery]):
         destinations: tuple[str, ...],
         *,
         on_created: Callable[[Delivery], None],
+        loop: AbstractEventLoop | None = None,
     ) -> None:
         self.ids = ids
+        self._loop = loop
         self._destinations = destinations
         self._on_created = on_created
         self._created: dict[str, Delivery] = {}
@@ -277,7 +259,8 @@ class DeliveryBatch(Sequence[Delivery]):
         """Return the one delivery of *event_id*, created by the first call."""
         delivery = self._created.get(event_id)
         if delivery is None:
-            delivery = self._created[event_id] = Delivery(event_id, self._destinations)
+            delivery = Delivery(event_id, self._destinations, self._loop)
+            self._created[event_id] = delivery
             for outcome in self._outcomes.pop(event_id, {}).values():
                 delivery.resolve(outcome)
             if self._failure is not None and not delivery.done():
@@ -308,9 +291,13 @@ class OpenDeliveries:
         submit_many([a, b, c])   →  a, b, c: batch
         deliveries[1]            →  a, c: batch;  b: its Delivery
         del deliveries           →  b: its Delivery, as long as the caller keeps it
+
+    Attributes:
+        loop: the event loop in which the client is open.
     """
 
     def __init__(self, outbox: Outbox) -> None:
+        self.loop: AbstractEventLoop | None = None
         self._outbox = outbox
         self._references: dict[str, _Reference] = {}
         self._poll_position = 0
@@ -319,7 +306,7 @@ class OpenDeliveries:
         """Return the open delivery of *event_id*, created now if there is none."""
         delivery = self._find(event_id)
         if delivery is None or delivery.failure is not None or delivery.done():
-            earlier, delivery = delivery, Delivery(event_id, destinations)
+            earlier, delivery = delivery, Delivery(event_id, destinations, self.loop)
             if earlier is not None:
                 delivery.earlier = ref(earlier)
             self._add(delivery)
@@ -347,7 +334,7 @@ class OpenDeliveries:
         """Return the delivery of each of *ids*; many new ones as a `DeliveryBatch`."""
         if len(ids) == 1 or len(set(ids)) < len(ids) or not self._references.keys().isdisjoint(ids):
             return [self.get(event_id, destinations) for event_id in ids]
-        batch = DeliveryBatch(ids, destinations, on_created=self._add)
+        batch = DeliveryBatch(ids, destinations, on_created=self._add, loop=self.loop)
         # One weak reference for all: it costs the garbage collector one object, not thousands.
         self._references |= dict.fromkeys(ids, ref(batch, partial(self._forget, ids)))
         return batch

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import time
+from asyncio import _get_running_loop as running_loop
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import compress
 from typing import Any, Self
 
-import anyio
 from anyio import AsyncContextManagerMixin, CancelScope
-from anyio.abc import TaskGroup
 
 from anytrack_async.delivery.admission import Admission
-from anytrack_async.delivery.delivery import ContradictingDelivery, Delivery, OpenDeliveries
+from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.guarded_outbox import PRUNE_AFTER, Maintenance
 from anytrack_async.delivery.lane import Lane
+from anytrack_async.delivery.lifecycle import LoopGuard, reserved
+from anytrack_async.delivery.repeats import deliveries_of_firsts
 from anytrack_async.delivery.room import LaneCondition, Patience
-from anytrack_async.delivery.shutdown import (
-    Undelivered,
-    close_all,
-    run_with_deadline,
-    warn_of_orphans,
-)
+from anytrack_async.delivery.running import LaneRunner
+from anytrack_async.delivery.shutdown import Undelivered, close_all, warn_of_orphans
 from anytrack_async.destinations.sink import Sink, checked_names, unique_names
 from anytrack_async.errors import (
     ClosedError,
@@ -34,12 +31,12 @@ from anytrack_async.errors import (
     QueueFullError,
     safe_description,
 )
-from anytrack_async.events import Contradicted, Dropped, Event, Submitted, Weakened, logger
+from anytrack_async.events import Contradicted, Dropped, Event, Submitted, Weakened
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.models.visitor import NOTED_KINDS
-from anytrack_async.outbox.base import Appended, AppendResult, Outbox, ServesOneClient
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 
 _MAX_SKIPPED = 1_000
@@ -55,6 +52,10 @@ class Dispatcher(AsyncContextManagerMixin):
 
     Use it as ``async with``. Leaving the block admits nothing more, lets the lanes finish within
     ``settings.drain`` seconds, also when the block was cancelled, then closes sinks and outbox.
+
+    Attributes:
+        guard: knows the event loop in which the dispatcher is open.
+        undelivered: what was not delivered when it was last closed.
 
     Raises:
         UndeliveredError: on leaving, if conversions are undelivered and the outbox is not durable.
@@ -72,6 +73,7 @@ class Dispatcher(AsyncContextManagerMixin):
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.outbox = outbox
+        self.guard = LoopGuard()
         self.destinations = unique_names(sinks)
         self.sinks = sinks
         self._settings = settings
@@ -92,12 +94,15 @@ class Dispatcher(AsyncContextManagerMixin):
         self._maintenance = Maintenance(
             outbox, settings, self._open_deliveries, notify=notify, tick=tick
         )
-        self._undelivered = Undelivered(outbox)
+        self.undelivered = Undelivered(outbox)
         self._lanes = Lanes(outbox)
-        self._tasks: TaskGroup | None = None
-        self._background: set[CancelScope] = set()
-        self._drain_limit: float | None = None
-        self._closing_shield: CancelScope | None = None
+        self._runner = LaneRunner(
+            self._lanes,
+            drain=settings.drain,
+            durable=outbox.durable,
+            maintenance=[self._maintenance.run, self._admission.run],
+            on_closing=self._admission.close,
+        )
 
     # Accepting
 
@@ -118,7 +123,8 @@ class Dispatcher(AsyncContextManagerMixin):
             ConflictError: a conversion contradicts the first one with its event id, and
                 ``on_conflict="raise"``; all others are accepted.
             InvalidDestinationError: a destination has no sink.
-            ClosedError: the client is not open; nothing was accepted.
+            ClosedError: the client is not open, or in another event loop or process
+                (`WrongEventLoopError`); nothing was accepted.
             QueueFullError: there was no room, see `DeliverySettings.on_full`, or the call has more
                 conversions than fit into an empty outbox; nothing was accepted.
             OutboxError: they could not be written, or the outcomes of a repeat could not be read;
@@ -126,6 +132,8 @@ class Dispatcher(AsyncContextManagerMixin):
         """
         names = self.resolve_names(to)
         addressed = None if to is None else names
+        if (loop := self.guard.loop) is None or running_loop() is not loop:
+            raise self.guard.error()
         try:
             # Registered before they are appended: a lane may deliver them before append returns.
             ids = [conversion.event_id for conversion in conversions]
@@ -177,18 +185,11 @@ class Dispatcher(AsyncContextManagerMixin):
         names: Sequence[str],
     ) -> Sequence[Delivery]:
         """Return the deliveries of conversions of which some, by their *results*, are not new."""
-        pairs = list(zip(deliveries, results, strict=True))
         are_new = [result is Appended.NEW for result in results]
         new = list(compress(conversions, are_new))
         self._announce(new, [conversion.event_id for conversion in new], names)
         contradictions = self._tell_contradictions(results)
-        firsts = [
-            delivery if result is Appended.NEW else self._open_deliveries.first(delivery)
-            for delivery, result in pairs
-        ]
-        is_repeat = [result is not Appended.NEW for result in results]
-        await self._open_deliveries.refresh([*compress(firsts, is_repeat)])
-        deliveries = list(map(_delivery_for, results, firsts))
+        deliveries = await deliveries_of_firsts(self._open_deliveries, deliveries, results)
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0], deliveries)
         return deliveries
@@ -289,42 +290,31 @@ class Dispatcher(AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        failure: BaseException | None = None
-        if isinstance(self.outbox, ServesOneClient):
-            self.outbox.attach(self._settings.retry.attempts)
-        try:
-            await self._open()
-            # Shielded: cancelling the caller must not drop accepted conversions. The shield still
-            # ends, because closing gives it a deadline.
-            shield = CancelScope(shield=True)
-            async with anyio.create_task_group() as self._tasks:
-                self._tasks.start_soon(self._run, shield)
+        with reserved(self.outbox, self._settings.retry.attempts), self.guard.bound():
+            try:
+                await self._open()
                 try:
-                    yield self
-                except (Exception, KeyboardInterrupt, SystemExit) as exc:
-                    failure = exc  # raised below, where no group wraps it
+                    async with self._runner.running():
+                        yield self
                 finally:
-                    self._close(shield)
-            if failure is not None:
-                raise failure  # noqa: TRY301
-        except BaseException as exc:
-            if self._undelivered:
-                exc.add_note(str(self._undelivered))
-            raise
-        finally:
-            await close_all(self.sinks, self.outbox)
-            self._lanes.clear()
-            self._tasks = None
-        if self._undelivered.lost:
-            raise self._undelivered.error()
+                    await self._report_undelivered()
+            except BaseException as exc:
+                if self.undelivered:
+                    exc.add_note(str(self.undelivered))
+                raise
+            finally:
+                await close_all(self.sinks, self.outbox)
+                self._lanes.clear()
+        if self.undelivered.lost:
+            raise self.undelivered.error()
 
     async def _open(self) -> None:
+        self.undelivered = Undelivered(self.outbox)
         await self.outbox.open(self.destinations, from_start=self._from_start)
-        self._undelivered = Undelivered(self.outbox)
         await warn_of_orphans(self.outbox, self.destinations)
-        self._drain_limit = self._closing_shield = None
         self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
-        self._admission.is_open = True
+        self._open_deliveries.loop = self.guard.loop
+        self._admission.open()
 
     def _lane(self, sink: Sink) -> Lane:
         return Lane(
@@ -338,60 +328,21 @@ class Dispatcher(AsyncContextManagerMixin):
             clock=self._clock,
         )
 
-    async def _run(self, shield: CancelScope) -> None:
-        with shield:
-            async with anyio.create_task_group() as maintenance:
-                maintenance.start_soon(self._maintenance.run)
-                maintenance.start_soon(self._admission.run)
-                async with anyio.create_task_group() as lanes:
-                    for lane in self._lanes.values():
-                        lanes.start_soon(lane.run)
-                maintenance.cancel_scope.cancel()
-        await self._report_undelivered()
-
-    def _close(self, shield: CancelScope) -> None:
-        self._admission.close()
-        for scope in self._background:
-            scope.cancel()
-        self._closing_shield = shield
-        self._set_drain(shield)
+    async def _report_undelivered(self) -> None:
+        await self.undelivered.report(self.destinations, self._open_deliveries, self._notify)
 
     def limit_drain(self, seconds: float) -> None:
         """Let closing deliver for *seconds* at most, also if it has begun.
 
         A durable outbox keeps what waits: its lanes only finish the batches in flight.
         """
-        self._drain_limit = seconds
-        if self._closing_shield is not None:
-            self._set_drain(self._closing_shield)
-
-    def _set_drain(self, shield: CancelScope) -> None:
-        drain, claims = self._settings.drain, True
-        if self._drain_limit is not None:
-            drain, claims = min(drain, self._drain_limit), not self.outbox.durable
-        for lane in self._lanes.values():
-            lane.close(drain, claims=claims)
-        shield.deadline = min(shield.deadline, anyio.current_time() + drain)
-
-    async def _report_undelivered(self) -> None:
-        if self.outbox.shared:
-            await run_with_deadline(
-                "reading the results of other processes", self._open_deliveries.refresh_awaited
-            )
-        await run_with_deadline(
-            "listing undelivered conversions", lambda: self._undelivered.read(self.destinations)
-        )
-        await self._open_deliveries.fail(self._undelivered.error_for)
-        if self._undelivered and not self._undelivered.lost:
-            logger.info("%s", self._undelivered)
-        for name, ids in self._undelivered.lost.items():
-            reason = "the client closed and the outbox was only in memory"
-            self._notify(Dropped(destination=name, event_ids=ids, reason=reason))
+        self._runner.limit_drain(seconds)
 
     # Tasks beside the lanes
 
     def check_open(self) -> None:
-        """Raise `ClosedError` unless conversions can be submitted."""
+        """Raise `ClosedError` unless conversions can be submitted, here and now."""
+        self.guard.check()
         self._admission.check_open()
 
     def start_task(self, function: Callable[[], Awaitable[None]]) -> CancelScope:
@@ -400,24 +351,7 @@ class Dispatcher(AsyncContextManagerMixin):
         Returns:
             The scope by which the caller can cancel it.
         """
-        scope = CancelScope()
-
-        async def run() -> None:
-            with scope:
-                await function()
-            self._background.discard(scope)
-
-        if self._tasks is None or not self._admission.is_open:
-            scope.cancel()
-            return scope
-        self._background.add(scope)
-        self._tasks.start_soon(run)
-        return scope
-
-
-def _delivery_for(result: AppendResult, first: Delivery) -> Delivery:
-    """Return the delivery of a conversion, given that of the first one with its event id."""
-    return ContradictingDelivery(first, result) if isinstance(result, Contradiction) else first
+        return self._runner.start_task(function)
 
 
 class Lanes(dict[str, Lane]):

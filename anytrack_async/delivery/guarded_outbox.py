@@ -178,7 +178,7 @@ class Maintenance:
         self._tick = tick
         self._next_expiry = -math.inf
         self.settled = 0
-        self._prune_now = anyio.Event()
+        self._prune_now: anyio.Event  # of the event loop in which it runs
 
     def prune_soon(self) -> None:
         """Prune before the interval ends."""
@@ -186,6 +186,7 @@ class Maintenance:
 
     async def run(self) -> None:
         """Prune, and poll a shared outbox, until cancelled."""
+        self._prune_now = anyio.Event()
         async with anyio.create_task_group() as tg:
             tg.start_soon(self._prune)
             if self._outbox.shared:

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 
-from anytrack_async.delivery.delivery import Delivery
+from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
 from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import UndeliveredError, safe_description
-from anytrack_async.events import abbreviated, logger
+from anytrack_async.events import Dropped, Event, abbreviated, logger
 from anytrack_async.outbox.base import Outbox
 
 _STEP_TIMEOUT = 5.0
@@ -73,8 +73,26 @@ class Undelivered:
             return "kept in the outbox: the next client that opens it continues"
         return "lost, because the outbox was only in memory: submit again, or use SQLiteOutbox"
 
-    async def read(self, destinations: Sequence[str]) -> None:
-        """Read from the outbox which conversions were not delivered to *destinations*."""
+    async def report(
+        self,
+        destinations: Sequence[str],
+        open_deliveries: OpenDeliveries,
+        notify: Callable[[Event], None],
+    ) -> None:
+        """Read what was not delivered to *destinations*; tell callers that wait, and observers."""
+        if self._outbox.shared:
+            await run_with_deadline(
+                "reading the results of other processes", open_deliveries.refresh_awaited
+            )
+        await run_with_deadline("listing undelivered conversions", lambda: self._read(destinations))
+        await open_deliveries.fail(self._error_for)
+        if self and not self.lost:
+            logger.info("%s", self)
+        for name, ids in self.lost.items():
+            reason = "the client closed and the outbox was only in memory"
+            notify(Dropped(destination=name, event_ids=ids, reason=reason))
+
+    async def _read(self, destinations: Sequence[str]) -> None:
         depths = await self._outbox.depths()
         for name in filter(depths.__contains__, destinations):
             # Without an outbox on disk the ids in the error are all that is left: list every one.
@@ -86,8 +104,7 @@ class Undelivered:
         """Return the error that closing the client raises."""
         return UndeliveredError(str(self), self.event_ids)
 
-    def error_for(self, delivery: Delivery) -> UndeliveredError:
-        """Return the error that waiting for *delivery* raises."""
+    def _error_for(self, delivery: Delivery) -> UndeliveredError:
         event_id, pending = delivery.event_id, delivery.pending
         return UndeliveredError(
             f"the client closed before {event_id!r} was delivered to {', '.join(pending)}; "

@@ -65,10 +65,11 @@ def _plain(value: Any) -> Any:
 
 def to_json(conversion: Conversion) -> str:
     """Return `to_dict` of *conversion* as JSON."""
-    return _as_json(to_dict(conversion))
+    return as_json(to_dict(conversion))
 
 
-def _as_json(value: object) -> str:
+def as_json(value: object) -> str:
+    """Return *value* as JSON, with integers of any size."""
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:  # AnyTrack's custom data may have integers of more than 64 bits
@@ -93,7 +94,7 @@ def _to_record(conversion: Conversion) -> dict[str, Any]:
     record = dict.fromkeys(ARGUMENTS) | to_dict(conversion)
     for name in _NESTED:
         if record[name] is not None:
-            record[name] = _as_json(record[name])
+            record[name] = as_json(record[name])
     return record | {"revenue": conversion.revenue, "timestamp": conversion.timestamp}
 
 

@@ -207,11 +207,12 @@ class Outbox(Protocol):
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
         """Open the store and register *destinations*.
 
-        A new destination starts at the end of the log, or at its beginning if it is also named in
-        *from_start*. A registered destination continues at its cursor.
+        An object that is open cannot be opened; after `aclose` it can. A new destination starts at
+        the end of the log, or at its beginning if it is also named in *from_start*. A registered
+        destination continues at its cursor.
 
         Raises:
-            OutboxError: the store cannot be opened.
+            OutboxError: the store cannot be opened, or this object is open; nothing has changed.
             SchemaVersionError: a later release wrote the store.
         """
         ...

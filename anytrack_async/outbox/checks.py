@@ -6,6 +6,7 @@ errors of its own. These checks make the engines alike.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
@@ -37,6 +38,19 @@ def check_destination(name: object) -> str:
     if not isinstance(name, str) or not encodable(name):
         raise unknown_destination_error(name)
     return name
+
+
+def already_open_error(kind: str, opened_by: int) -> OutboxError:
+    """Return the error of opening an outbox object that the process *opened_by* has open."""
+    if opened_by != os.getpid():
+        return OutboxError(
+            f"this {kind} was opened before this process was forked, and the other process "
+            "delivers what is in it: create one in this process"
+        )
+    return OutboxError(
+        f"this {kind} is open already: a client needs an outbox object of its own, so create one "
+        "for each client, or close this one first"
+    )
 
 
 def check_event_ids(event_ids: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,6 +16,7 @@ from anytrack_async.errors import (
     ConfigurationError,
     ResponseLimitError,
     TransportError,
+    WrongEventLoopError,
 )
 from anytrack_async.settings.fields import check_header_value
 from anytrack_async.settings.http import HttpSettings
@@ -66,6 +68,9 @@ class Session:
             and each exchange to four timeouts, however slowly the server sends. False for a caller
             that limits both itself.
 
+    Attributes:
+        check: called before each read; raises if the read must not be made.
+
     Raises:
         ConfigurationError: the engine is not installed, or *base_url* is not a URL.
     """
@@ -95,6 +100,7 @@ class Session:
         self._secrets = Secrets()
         self._secrets.add(*filter(_looks_secret, self._base_url.split("/")[3:]))
         self._set_headers(_DEFAULT_HEADERS | _title_case(headers))
+        self.check: Callable[[], None] | None = None
 
     @property
     def closed(self) -> bool:
@@ -139,10 +145,14 @@ class Session:
             params: the query.
 
         Raises:
+            WrongEventLoopError: the session is in use in another event loop.
             TransportError: there is no response, after the last retry.
             ServiceError: the status is not a 2xx, after the last retry; a subclass by status.
             DecodeError: the response is not JSON.
         """
+        if self.check is not None:
+            self.check()
+        self._engine.check_loop()
         request = self._request("GET", path, params, None, None)
         response = await self._exchange(self._reads, request)
         if not response.success:
@@ -257,11 +267,19 @@ class _LazyEngine:
         self.closed = False
         self._open_engine = open_engine
         self._engine: Engine | None = None
+        self._loop: AbstractEventLoop | None = None
         self._lock = anyio.Lock(fast_acquire=True)
 
     @property
     def is_open(self) -> bool:
         return self._engine is not None
+
+    def check_loop(self) -> None:
+        if self._engine is not None and get_running_loop() is not self._loop:
+            raise WrongEventLoopError(
+                "the client has connections in another event loop: use it there, or call "
+                "`await client.aclose()` before that event loop ends"
+            )
 
     async def exchange(self, request: Request) -> Response:
         return await (self._engine or await self._open()).exchange(request)
@@ -277,8 +295,11 @@ class _LazyEngine:
         async with self._lock:
             if self._engine is None:
                 if self.closed:
-                    raise ClosedError("the client is closed: use it inside its `async with` block")
-                self._engine = await self._open_engine()
+                    raise ClosedError(
+                        "the client is closed: use it inside its `async with` block, or between "
+                        "`await client.start()` and `await client.aclose()`"
+                    )
+                self._engine, self._loop = await self._open_engine(), get_running_loop()
             return self._engine
 
 

@@ -273,7 +273,9 @@ def outcomes(**statuses: Status) -> Report:
 def test_a_dead_letter_can_be_replayed_only_from_a_file():
     report = outcomes(anytrack=Status.DELIVERED, hubspot=Status.DEAD)
 
-    assert "anytrack outbox replay hubspot" in TrackResult(report=report, outbox="o.db").advice
+    advice = TrackResult(report=report, outbox="o.db").advice
+    assert f"anytrack outbox replay {report.event_id}" in advice
+    assert "anytrack outbox edit" in advice
     assert "track it again" in TrackResult(report=report, outbox=None).advice
 
 

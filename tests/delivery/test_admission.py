@@ -27,7 +27,7 @@ def admission_of(outbox, settings=PATIENT, **options):
         **options,
     }
     admission = Admission(outbox, settings, **options)
-    admission.is_open = True
+    admission.open()
     return admission
 
 

@@ -30,9 +30,9 @@ def resolve(deliveries, event_id, status=Status.DELIVERED, destination="meta", *
 async def test_deliveries_are_created_when_they_are_indexed(monkeypatch, deliveries):
     created = []
 
-    def counting(event_id, destinations):
+    def counting(event_id, destinations, loop):
         created.append(event_id)
-        return Delivery(event_id, destinations)
+        return Delivery(event_id, destinations, loop)
 
     monkeypatch.setattr(module, "Delivery", counting)
     group = deliveries.get_many(["a", "b", "c"], META)

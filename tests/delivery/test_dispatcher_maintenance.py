@@ -42,6 +42,7 @@ async def test_a_new_destination_gets_earlier_conversions_only_from_start():
 async def test_a_backlog_without_a_sink_is_warned_of(caplog):
     outbox = MemoryOutbox()
     await outbox.open(["meta", "anytrack"])
+    await outbox.aclose()
     async with World(outbox=outbox).open():
         pass
 
@@ -96,7 +97,7 @@ async def test_a_failed_prune_is_logged_and_retried(caplog):
 
 
 class Shared(MemoryOutbox):
-    """A memory outbox that two dispatchers of this test share, as two processes would a file."""
+    """A memory outbox with contents that two dispatchers share, as two processes would a file."""
 
     fails = 0
 
@@ -108,8 +109,12 @@ class Shared(MemoryOutbox):
     def durable(self):
         return True
 
-    async def aclose(self):
-        pass
+    def twin(self):
+        """Return another outbox with the same contents."""
+        twin = Shared()
+        twin._log, twin._destinations = self._log, self._destinations
+        twin._lease_ids = self._lease_ids
+        return twin
 
     async def reports(self, event_ids):
         if self.fails:
@@ -121,7 +126,7 @@ class Shared(MemoryOutbox):
 async def test_a_delivery_awaited_here_resolves_when_another_process_delivers_it():
     outbox = Shared()
     stuck = FakeSink(answer=BlockingAnswer(), batch=1)
-    here, there = World(stuck, outbox=outbox, drain=0.0), World(outbox=outbox)
+    here, there = World(stuck, outbox=outbox, drain=0.0), World(outbox=outbox.twin())
     async with here.open(), there.open():
         await here.submit(sale("keeps the lane busy"))
         await here.until(lambda: stuck.busy)
@@ -136,7 +141,7 @@ async def test_a_failed_poll_is_retried(caplog):
     outbox = Shared()
     outbox.fails = 2
     stuck = FakeSink(answer=BlockingAnswer(), batch=1)
-    here, there = World(stuck, outbox=outbox, drain=0.0), World(outbox=outbox)
+    here, there = World(stuck, outbox=outbox, drain=0.0), World(outbox=outbox.twin())
     async with here.open(), there.open():
         await here.submit(sale("keeps the lane busy"))
         await here.until(lambda: stuck.busy)

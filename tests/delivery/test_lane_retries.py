@@ -163,6 +163,7 @@ async def test_what_has_no_attempt_left_is_not_sent():
     claim = await outbox.claim("anytrack", 2, 60)
     await outbox.release(claim, due=clock.now, counts_as_attempt=True)
     await outbox.append(sales(2, "new"))
+    await outbox.aclose()
     sink = FakeSink()
     settings = attrs.evolve(QUICK, retry=Retry(attempts=1))
     world = World(sink, outbox=outbox, clock=clock, settings=settings)

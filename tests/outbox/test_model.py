@@ -23,6 +23,7 @@ from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import Clock, sale
+from anytrack_async.testing.outbox_rules.base import reopen
 from tests.outbox.model import Model
 
 CAPACITY = 30
@@ -231,7 +232,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def join(self) -> None:
         if "gamma" not in self.model.places:
-            self.call(self.outbox.open, ["gamma"])
+            self.call(reopen, self.outbox, ["gamma"])
             self.model.places["gamma"] = {}
 
     @rule()

@@ -197,6 +197,8 @@ def clients(transport: httpx.MockTransport) -> None:
 async def tracking(client: AnyTrackClient, conversion: Conversion) -> None:
     async with client as opened:
         assert_type(opened, AnyTrackClient)
+    assert_type(await client.start(), None)
+    assert_type(await client.aclose(), None)
     assert_type(await client.track_conversion(conversion, timeout=None), Receipt)
     assert_type(
         await client.track_conversion(conversion_type="lead", click_id="c", revenue=1), Receipt

@@ -33,9 +33,9 @@ PRESET = FileMapping(
     },
     amounts={
         "gross": "Total",
-        "net": AmountColumns(plus="Total", minus="Refunded AmountColumns"),
+        "net": AmountColumns(plus="Total", minus="Refunded Amount"),
         "subtotal": "Subtotal",
-        "refund": "Refunded AmountColumns",
+        "refund": "Refunded Amount",
     },
     amount="gross",
     rules=(

@@ -12,7 +12,7 @@ PRESET = FileMapping(
     name="stripe",
     title="Stripe: Payments → Export",
     page="https://docs.stripe.com/reports/export",
-    signature=("id", ("Created date (UTC)", "Created (UTC)"), "AmountColumns", "Status"),
+    signature=("id", ("Created date (UTC)", "Created (UTC)"), "Amount", "Status"),
     columns={
         "order_id": ("order_id (metadata)", "id"),
         "timestamp": ("Created date (UTC)", "Created (UTC)"),
@@ -23,9 +23,9 @@ PRESET = FileMapping(
         "custom_data.description": "Description",
     },
     amounts={
-        "gross": "AmountColumns",
-        "net": AmountColumns(plus="AmountColumns", minus="AmountColumns Refunded"),
-        "refund": "AmountColumns Refunded",
+        "gross": "Amount",
+        "net": AmountColumns(plus="Amount", minus="Amount Refunded"),
+        "refund": "Amount Refunded",
     },
     amount="gross",
     rules=(
@@ -49,7 +49,7 @@ PRESET = FileMapping(
 PAYOUTS = FileMapping(
     name="stripe-payouts",
     title="Stripe: Payouts → Export",
-    signature=("id", "AmountColumns", "Created (UTC)", "Arrival Date (UTC)"),
+    signature=("id", "Amount", "Created (UTC)", "Arrival Date (UTC)"),
     refusal=(
         "it is Stripe's export of payouts, which sum up payments and name no customer; use "
         "Payments → Export"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
@@ -14,6 +15,7 @@ from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import AppendResult, Claim, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
     USUAL_BYTES,
+    already_open_error,
     check_checkpoint,
     check_destination,
     check_event_ids,
@@ -86,6 +88,7 @@ class MemoryOutbox:
         self._checkpoints: dict[str, bytes] = {}
         self._lease_ids = count(1)
         self._is_open = False
+        self._opened_by = 0
 
     @property
     def durable(self) -> bool:
@@ -109,9 +112,15 @@ class MemoryOutbox:
 
     # Opening and closing
 
+    def attach(self, max_attempts: int) -> None:
+        """Begin to serve a client; see `ServesOneClient`."""
+        if self._is_open:
+            raise already_open_error("MemoryOutbox", self._opened_by)
+
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
         """Open it and register *destinations*; see `Outbox.open`."""
-        self._is_open = True
+        self.attach(0)
+        self._is_open, self._opened_by = True, os.getpid()
         for name in destinations:
             if name not in self._destinations:
                 self._destinations[name] = self._register(name, at_start=name in from_start)

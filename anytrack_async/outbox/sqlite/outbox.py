@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import anyio
 
-from anytrack_async.errors import DamagedOutboxError, MissingKeyError, OutboxError
+from anytrack_async.errors import DamagedOutboxError, MissingKeyError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import AppendResult, Claim, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
+    already_open_error,
     check_checkpoint,
     check_destination,
     check_event_ids,
@@ -137,44 +139,39 @@ class SQLiteOutbox(SQLiteDeadLetters):
 
     def attach(self, max_attempts: int) -> None:
         """Begin to serve a client; see `ServesOneClient`."""
-        if self._max_attempts and (self._thread is None or self._thread.in_this_process):
-            raise OutboxError(
-                f"another client has this SQLiteOutbox on {self._path} open: create one for each "
-                "client; they may share the file"
-            )
+        self._check_closed()
         self._max_attempts = max_attempts
+
+    def _check_closed(self) -> None:
+        if self._is_opening or (self._thread is not None and self._thread.in_this_process):
+            raise already_open_error(f"SQLiteOutbox on {self._path}", os.getpid())
 
     # Opening and closing
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
         """Open the file and register *destinations*; see `Outbox.open`."""
-        if self._thread is not None and not self._thread.in_this_process:
+        self._check_closed()
+        if self._thread is not None:
             # A forked child cannot use the connection of its parent.
             max_attempts, self._owner_id = self._max_attempts, 0
             await self.aclose()
             self._max_attempts = max_attempts
-        if self._thread is None:
-            await self._start_thread()
-        await self._run(reports.register, destinations, from_start)
-
-    async def _start_thread(self) -> None:
-        if self._is_opening:
-            raise OutboxError("the outbox is being opened by another task: wait for that task")
         self._is_opening = True
         try:
-            thread = OwnerThread(
-                partial(
-                    open_file,
-                    self._path,
-                    self._opening,
-                    keys=self._keys,
-                    previous_owner=self._owner_id,
-                ),
-                leases.close,
-            )
-            await thread.start()
+            await self._start_thread()
+            await self._run(reports.register, destinations, from_start)
+        except BaseException:
+            await self.aclose()
+            raise
         finally:
             self._is_opening = False
+
+    async def _start_thread(self) -> None:
+        opening = partial(
+            open_file, self._path, self._opening, keys=self._keys, previous_owner=self._owner_id
+        )
+        thread = OwnerThread(opening, leases.close)
+        await thread.start()
         self._thread = thread
         self._cache = claims.ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
         self._group_commit = GroupCommit(thread, self._capacity, self._cache.remember)

@@ -87,6 +87,14 @@ async def deliver(outbox: Outbox, *destinations: str) -> list[int]:
     return delivered
 
 
+async def reopen(
+    outbox: Outbox, destinations: Sequence[str], *, from_start: Sequence[str] = ()
+) -> None:
+    """Close *outbox*, and open it for *destinations*, which are perhaps new."""
+    await outbox.aclose()
+    await outbox.open(destinations, from_start=from_start)
+
+
 class Rules:
     """Fixtures of the outbox contract."""
 

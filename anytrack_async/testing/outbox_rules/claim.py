@@ -16,6 +16,7 @@ from anytrack_async.testing.outbox_rules.base import (
     deliver,
     failures,
     orders,
+    reopen,
     sale,
     sales,
 )
@@ -92,7 +93,7 @@ class ClaimRules(Rules):
         assert (await outbox.depths())["alpha"].waiting == 0
 
     async def test_names_that_contain_each_other_are_distinguished(self, outbox: Outbox) -> None:
-        await outbox.open(["alph", "alphabet"])
+        await reopen(outbox, ["alph", "alphabet"])
         await outbox.append(sales(1), ["alph"])
         await outbox.append(sales(2), ["alphabet"])
 

@@ -21,6 +21,7 @@ from anytrack_async.testing.outbox_rules.base import (
     deliver,
     failures,
     orders,
+    reopen,
     sale,
     sales,
 )
@@ -32,13 +33,13 @@ class DestinationRules(Rules):
     # Registering
 
     async def test_open_adds_to_the_registered_destinations(self, outbox: Outbox) -> None:
-        await outbox.open(["alpha", "gamma"])
+        await reopen(outbox, ["alpha", "gamma"])
 
         assert set(await outbox.destinations()) == {"alpha", "beta", "gamma"}
 
     async def test_a_new_destination_starts_at_the_end_of_the_log(self, outbox: Outbox) -> None:
         await outbox.append(sales(1))
-        await outbox.open(["gamma"])
+        await reopen(outbox, ["gamma"])
         await outbox.append(sales(2))
 
         assert await deliver(outbox, "gamma") == [2]
@@ -47,7 +48,7 @@ class DestinationRules(Rules):
         await outbox.append(sales(1, 2))
         await outbox.append(sales(3), ["alpha"])
         await deliver(outbox, "alpha")
-        await outbox.open(["gamma"], from_start=["gamma"])
+        await reopen(outbox, ["gamma"], from_start=["gamma"])
 
         assert await deliver(outbox, "gamma") == [1, 2]
 
@@ -62,7 +63,7 @@ class DestinationRules(Rules):
         await outbox.append(sales(5))
         clock.advance(1)
 
-        await outbox.open(["gamma"], from_start=["gamma"])
+        await reopen(outbox, ["gamma"], from_start=["gamma"])
 
         assert (await outbox.depths())["gamma"].waiting == 2
         claim = await outbox.claim("gamma", 9, LEASE)
@@ -75,7 +76,7 @@ class DestinationRules(Rules):
     async def test_a_registered_destination_continues_at_its_cursor(self, outbox: Outbox) -> None:
         await outbox.append(sales(1, 2))
         await outbox.settle(await outbox.claim("alpha", 1, LEASE))
-        await outbox.open(["alpha"], from_start=["alpha"])
+        await reopen(outbox, ["alpha"], from_start=["alpha"])
 
         assert await deliver(outbox, "alpha") == [2]
 
@@ -89,13 +90,21 @@ class DestinationRules(Rules):
         await outbox.settle(claim, failures(claim, 1) + failures(claim, 2, due=clock.now))
         leased = await outbox.claim("beta", 1, LEASE)
 
-        await outbox.aclose()
-        await outbox.open(self.destinations)
+        await reopen(outbox, self.destinations)
 
         assert orders(await outbox.claim("alpha", 9, LEASE)) == [2, 4]
         assert orders(await outbox.claim("beta", 9, LEASE)) == [2, 3, 4]
         assert await outbox.settle(leased)
         assert len(await outbox.dead_letters()) == 1
+
+    async def test_an_open_outbox_cannot_be_opened(self, outbox: Outbox) -> None:
+        await outbox.append(sales(1))
+        for _ in range(2):
+            with pytest.raises(OutboxError, match="open"):
+                await outbox.open(["gamma"])
+
+        assert list(await outbox.destinations()) == ["alpha", "beta"]
+        assert await deliver(outbox, "alpha") == [1]
 
     async def test_every_method_of_a_closed_outbox_raises(self, outbox: Outbox) -> None:
         await outbox.append(sales(1))
@@ -143,7 +152,7 @@ class DestinationRules(Rules):
         await outbox.append(sales(1, 2))
         await dead_letter(outbox, "alpha", 1)
         await outbox.forget("alpha")
-        await outbox.open(["alpha"])
+        await reopen(outbox, ["alpha"])
         await outbox.append(sales(3))
 
         assert await deliver(outbox, "alpha") == [3]
@@ -157,7 +166,7 @@ class DestinationRules(Rules):
         assert list(await outbox.append([sale(1001)])) == [Appended.NEW]
         assert await outbox.prune(remember=HOUR) == CAPACITY - 1
         await outbox.forget("alpha")
-        await outbox.open(["gamma"])
+        await reopen(outbox, ["gamma"])
         assert await outbox.prune(remember=HOUR) == 2
 
     async def test_dead_letters_of_a_forgotten_destination_take_no_space(
@@ -184,5 +193,5 @@ class DestinationRules(Rules):
         assert await outbox.prune(remember=HOUR) == 0
         with pytest.raises(QueueFullError, match="no destination"):
             await outbox.append(sales(1001))
-        await outbox.open(["gamma"], from_start=["gamma"])
+        await reopen(outbox, ["gamma"], from_start=["gamma"])
         assert await deliver(outbox, "gamma") == [*range(CAPACITY)]

@@ -19,6 +19,7 @@ from anytrack_async.testing.outbox_rules.base import (
     dead_letter,
     deliver,
     failures,
+    reopen,
     sales,
 )
 
@@ -87,14 +88,14 @@ class ReportRules(Rules):
 
         assert set(await _outcomes(outbox, 1)) == {"alpha"}
         clock.advance(1)
-        await outbox.open(["late", "later"], from_start=["later"])
+        await reopen(outbox, ["late", "later"], from_start=["later"])
         assert set(await _outcomes(outbox, 2)) == {"beta"}
 
     async def test_a_report_omits_destinations_registered_later_at_the_end(
         self, outbox: Outbox
     ) -> None:
         await outbox.append(sales(1))
-        await outbox.open(["late", "later"], from_start=["later"])
+        await reopen(outbox, ["late", "later"], from_start=["later"])
 
         assert set(await _outcomes(outbox, 1)) == {"alpha", "beta", "later"}
 

@@ -19,6 +19,7 @@ from anytrack_async.testing.outbox_rules.base import (
     dead_letter,
     deliver,
     failures,
+    reopen,
     sales,
 )
 
@@ -163,7 +164,7 @@ class CheckpointRules(Rules):
             assert await checkpoints.checkpoint("import") == value
 
         await outbox.prune(remember=0)
-        await outbox.open(["gamma"])
+        await reopen(outbox, ["gamma"])
         assert await checkpoints.checkpoint("import") == b"page 3\0\xff"
         assert await checkpoints.checkpoint("Import") is None
 

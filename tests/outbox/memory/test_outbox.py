@@ -5,6 +5,7 @@ import pytest
 from anytrack_async.outbox.base import Appended, FailedEntry
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.testing.outbox_contract import LEASE, Clock, sales
+from anytrack_async.testing.outbox_rules.base import reopen
 
 pytestmark = pytest.mark.asyncio
 
@@ -40,7 +41,7 @@ async def test_it_stays_small_without_pruning():
 
 async def test_it_stays_small_while_a_destination_accepts_nothing():
     outbox = await opened(capacity=50)
-    await outbox.open(["stuck"])
+    await reopen(outbox, ["stuck"])
     await outbox.append(sales(*range(50)))
     released = await outbox.claim("stuck", 7, LEASE)
     await outbox.release(released, due=outbox._clock() + 5, counts_as_attempt=True)

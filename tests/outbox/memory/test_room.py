@@ -170,6 +170,7 @@ async def test_a_destination_added_at_the_start_counts_what_is_stored(clock):
     await outbox.append([large(3)])
     before = await waiting_bytes(outbox)
 
+    await outbox.aclose()
     await outbox.open(["alpha", "gamma", "delta"], from_start=["gamma"])
 
     assert await waiting_bytes(outbox) == before | {"gamma": before["alpha"], "delta": 0}

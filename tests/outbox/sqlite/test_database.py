@@ -147,6 +147,7 @@ async def test_a_file_with_a_missing_row_is_damaged(outbox):
 
 
 async def test_a_destination_name_must_be_a_single_line(outbox):
+    await outbox.aclose()
     with pytest.raises(OutboxError, match="single line"):
         await outbox.open(["al\npha"])
 

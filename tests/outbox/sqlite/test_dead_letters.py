@@ -28,7 +28,6 @@ async def test_another_process_sends_the_corrected_conversion_though_it_remember
 
 
 async def test_what_is_in_flight_elsewhere_is_settled_as_it_was_claimed(outbox):
-    await outbox.open(["alpha", "beta"], from_start=["beta"])
     await outbox.append(sales(1))
     in_flight = await outbox.claim("beta", 1, LEASE)
     await dead_letter(outbox, "alpha", 1)

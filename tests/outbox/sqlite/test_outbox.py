@@ -11,6 +11,7 @@ from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.sqlite import retention
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
+from anytrack_async.testing.outbox_rules.base import reopen
 
 pytestmark = pytest.mark.asyncio
 
@@ -94,7 +95,7 @@ async def test_releasing_a_span_costs_the_same_for_any_size(outbox, statements, 
 
 
 async def test_appending_writes_two_rows_for_any_number_of_destinations(outbox):
-    await outbox.open(["gamma", "delta"])
+    await reopen(outbox, ["gamma", "delta"])
     rows = "SELECT total_changes()"
     before = await outbox._run(lambda db: db.sql.execute(rows).fetchone()[0])
 

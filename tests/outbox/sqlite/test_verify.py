@@ -12,7 +12,7 @@ from anytrack_async.events import LaneHeld
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Account
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
-from anytrack_async.testing.outbox_rules.base import CAPACITY, deliver, failures
+from anytrack_async.testing.outbox_rules.base import CAPACITY, deliver, failures, reopen
 from tests.delivery.doubles import FakeSink, World
 
 pytestmark = pytest.mark.asyncio
@@ -45,11 +45,11 @@ async def test_an_intact_file_adds_up(outbox, clock):
 
 async def test_it_adds_up_after_everything_else_too(outbox, clock):
     await used(outbox, clock)
-    await outbox.open(["gamma"], from_start=["gamma"])
+    await reopen(outbox, ["gamma"], from_start=["gamma"])
     clock.advance(1000)
     await deliver(outbox, "beta", "gamma")
     await outbox.prune(remember=0)
-    await outbox.open(["delta"], from_start=["delta"])
+    await reopen(outbox, ["delta"], from_start=["delta"])
     await outbox.replay("alpha")
     await deliver(outbox, "alpha")
     await outbox.prune(remember=0)

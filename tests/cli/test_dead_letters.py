@@ -1,0 +1,391 @@
+"""`anytrack outbox dead|show|replay|discard|edit|export|prune`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import stat
+import time
+
+import anyio
+import pytest
+
+from anytrack_async import Conversion, Customer, SQLiteOutbox, Status
+from anytrack_async.cli.selection import parse_age, parse_date
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.outbox.base import FailedEntry
+from tests.cli.conftest import CommandResult
+
+JANE = Customer(email="jane@example.com")
+SALES = [
+    Conversion.sale(
+        order_id=f"{number}", revenue=f"{number}.90", customer=JANE, source="=1+1", click_id="c-1"
+    )
+    for number in range(4)
+]
+REASONS = {1: ("[b]too old[/b]", "280"), 2: ("no such pipeline", None), 3: ("too old", "280")}
+
+
+async def fill(path, *, names=("anytrack", "meta"), clock=None) -> None:
+    """Four sales: at each destination, the first is delivered and three are dead."""
+    outbox = SQLiteOutbox(path, clock=clock)
+    await outbox.open(names)
+    await outbox.append(SALES)
+    for name in names:
+        claim = await outbox.claim(name, 9, 60)
+        failures = [
+            FailedEntry(seq=claim.entries[number].seq, attempts=1, error=error, code=code)
+            for number, (error, code) in REASONS.items()
+        ]
+        await outbox.settle(claim, failures)
+    await outbox.aclose()
+
+
+@pytest.fixture
+def filled(outbox_path):
+    anyio.run(fill, outbox_path)
+    return outbox_path
+
+
+async def _statuses(path) -> dict[str, dict[str, Status]]:
+    outbox = SQLiteOutbox(path)
+    await outbox.open([])
+    reports = await outbox.reports([sale.event_id for sale in SALES])
+    await outbox.aclose()
+    return {
+        event_id: {name: outcome.status for name, outcome in report.outcomes.items()}
+        for event_id, report in reports.items()
+    }
+
+
+def statuses(path, event_id: str) -> dict[str, Status]:
+    return anyio.run(_statuses, path)[event_id]
+
+
+def lines(result: CommandResult) -> list[dict[str, object]]:
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+# Reading
+
+
+def test_dead_letters_are_shown_with_time_and_reason(run, filled):
+    result = run("outbox", "dead", "meta", "--code", "280", "--limit", "1")
+
+    header, row, note = result.out.splitlines()
+    assert header.split() == [
+        "died",
+        "(UTC)",
+        "destination",
+        "event",
+        "id",
+        "code",
+        "attempts",
+        "reason",
+    ]
+    assert re.match(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  meta +sale:1 +280 +1  \[b\]too old\[/b\]", row
+    )
+    assert "--limit" in note
+
+
+def test_dead_letters_as_json_lines_have_iso_times(run, filled):
+    letters = lines(run("outbox", "dead", "--json"))
+
+    assert len(letters) == 6
+    assert {**letters[0], "died_at": None} == {
+        "destination": "anytrack",
+        "event_id": "sale:1",
+        "attempts": 1,
+        "error": "[b]too old[/b]",
+        "code": "280",
+        "died_at": None,
+    }
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", letters[0]["died_at"])
+
+
+@pytest.mark.parametrize(
+    ("options", "orders"),
+    [
+        (("--text", "TOO OLD"), "13"),
+        (("--code", "281"), ""),
+        (("--older-than", "1h"), ""),
+        (("--newer-than", "1h"), "123"),
+        (("--older-than", "2000-01-31"), ""),
+        (("--newer-than", "2000-01-31T00:00:00+01:00"), "123"),
+        (("sale:2", "sale:3"), "23"),
+        (("sale:2", "sale:3", "--code", "280"), "3"),
+        (("--limit", "2"), "12"),
+    ],
+)
+def test_options_select_dead_letters(run, filled, options, orders):
+    letters = lines(run("outbox", "dead", "--json", "--destination", "meta", *options))
+
+    assert "".join(letter["event_id"][-1] for letter in letters) == orders
+
+
+def test_no_dead_letters(run, filled):
+    assert run("outbox", "dead", "--text", "unheard of").out == "no dead letters\n"
+
+
+def test_the_command_of_earlier_releases_still_works(run, filled):
+    assert "sale:1" in run("outbox", "dead-letters", "meta").out
+
+
+def test_one_conversion_is_shown_without_the_customers_data(run, filled):
+    result = run("outbox", "show", "sale:1")
+
+    assert "anytrack  dead" in result.out
+    assert "[b]too old[/b]  code 280  attempts 1  died 2" in result.out
+    assert re.search(r"revenue +1\.90", result.out)
+    assert re.search(r"customer +\{'email': '\*\*\*'\}", result.out)
+    assert re.search(r"click_id +\*\*\*", result.out)
+    assert "jane" not in result.out
+    revealed = json.loads(run("outbox", "show", "sale:1", "--reveal", "--json").out)
+    assert revealed["conversion"]["customer"] == {"email": ["jane@example.com"]}
+    assert revealed["destinations"]["meta"]["status"] == "dead"
+    assert revealed["destinations"]["meta"]["died_at"].endswith("+00:00")
+
+
+def test_a_delivered_conversion_is_shown_with_its_states(run, filled):
+    result = run("outbox", "show", "sale:0")
+
+    assert [line.split() for line in result.out.splitlines()] == [
+        ["sale:0"],
+        ["anytrack", "delivered"],
+        ["meta", "delivered"],
+    ]
+
+
+# Unknown names
+
+
+@pytest.mark.parametrize("command", ["dead", "replay", "discard"])
+def test_unknown_ids_are_an_error_that_names_them_and_changes_nothing(run, filled, command):
+    result = run("outbox", command, "meta", "sale:1", "sale:0", "sale:99")
+
+    assert result.code == 2
+    assert "the outbox has no event 'sale:99'" in result.err
+    assert "'sale:0' is no dead letter of meta (anytrack: delivered, meta: delivered)" in result.err
+    assert "'sale:1'" not in result.err
+    assert statuses(filled, "sale:1")["meta"] is Status.DEAD
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("dead", "pigeon"),
+        ("replay", "pigeon"),
+        ("replay", "--destination", "pigeon"),
+        ("discard", "--destination", "pigeon", "--yes"),
+    ],
+)
+def test_an_unknown_destination_is_reported_with_the_known_ones(run, filled, command):
+    result = run("outbox", *command)
+
+    assert result.code == 2
+    assert "'pigeon'" in result.err
+    assert "meta" in result.err
+
+
+@pytest.mark.parametrize("command", [("show", "sale:9"), ("edit", "sale:9", "--set", "revenue=1")])
+def test_an_unknown_conversion_is_reported(run, filled, command):
+    result = run("outbox", *command)
+
+    assert (result.code, "no event 'sale:9'" in result.err) == (2, True)
+
+
+# Changing
+
+
+def test_replay_makes_dead_letters_due(run, filled):
+    assert run("outbox", "replay", "meta", "sale:2").out.startswith("1 due again at meta; the")
+    assert run("outbox", "replay", "--destination", "meta").out.startswith("2 due again at meta")
+    assert run("outbox", "replay", "--text", "old").out.startswith("2 due again; the client")
+    assert run("outbox", "replay", "--all").out.startswith("1 due again")
+    assert run("outbox", "dead").out == "no dead letters\n"
+
+
+@pytest.mark.parametrize("command", ["replay", "discard"])
+def test_nothing_selected_is_refused(run, filled, command):
+    result = run("outbox", command)
+
+    assert result.code == 2
+    assert f"say what to {command}" in result.err
+
+
+def test_discard_asks_with_the_number(run, filled, monkeypatch):
+    questions: list[str] = []
+    monkeypatch.setattr("typer.confirm", lambda text, abort: questions.append(text))
+
+    assert run("outbox", "discard", "sale:1").out == "2 discarded\n"
+    assert questions == ["Discard 2 dead letters for good?"]
+    assert statuses(filled, "sale:1") == dict.fromkeys(("anytrack", "meta"), Status.DISCARDED)
+    assert run("outbox", "discard", "--text", "unheard of").out == "no dead letters\n"
+
+
+def test_discard_without_an_answer_changes_nothing(run, filled):
+    result = run("outbox", "discard", "meta")
+
+    assert result.code == 1
+    assert statuses(filled, "sale:1")["meta"] is Status.DEAD
+
+
+def test_discard_does_not_ask_with_yes(run, filled):
+    assert run("outbox", "discard", "meta", "--code", "280", "-y").out == "2 discarded\n"
+    assert "discarded" in run("outbox", "show", "sale:1").out
+
+
+def test_edit_sets_fields_and_makes_the_conversion_due(run, filled):
+    result = run(
+        *("outbox", "edit", "sale:1", "--set", "revenue=49.90"),
+        *("--set", "customer.email=joe@example.com"),
+    )
+
+    assert result.out == "sale:1 is corrected and due again at anytrack, meta\n"
+    assert statuses(filled, "sale:1") == dict.fromkeys(("anytrack", "meta"), Status.WAITING)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("sale:1", "--set", "revenue=-1"), "revenue"),
+        (("sale:1", "--set", "colour=red"), "colour"),
+        (("sale:1", "--set", "revenue"), "NAME=VALUE"),
+        (("sale:1", "--set", "event_id=x"), "an event id cannot be changed"),
+        (("sale:0", "--set", "revenue=1"), "'sale:0' is no dead letter"),
+        (("sale:1",), "--file"),
+        (("--set", "revenue=1"), "--file"),
+    ],
+)
+def test_an_edit_that_is_not_valid_changes_nothing(run, filled, options, message):
+    result = run("outbox", "edit", *options)
+
+    assert result.code == 2
+    assert message in result.err
+    assert statuses(filled, "sale:1")["meta"] is Status.DEAD
+
+
+# Files
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_exported_dead_letters_can_be_corrected_and_fed_back(run, filled, tmp_path, suffix):
+    file = tmp_path / f"dead.{suffix}"
+    result = run("outbox", "export", file, "--code", "280")
+    assert result.out == f"2 conversions written to {file}\n"
+    assert "customers' data" in result.err
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    text = file.read_text()
+    assert "too old (code 280, 2" in text
+    file.write_text(text.replace("1.90", "49.90"))
+
+    result = run("outbox", "edit", "--file", file)
+
+    assert result.out.splitlines() == [
+        f"sale:{number} is corrected and due again at anytrack, meta" for number in (1, 3)
+    ]
+    sale = anyio.run(_claimed, filled)
+    assert sale == Conversion.sale(
+        order_id="1",
+        revenue="49.90",
+        customer=JANE,
+        source="=1+1",
+        click_id="c-1",
+        timestamp=SALES[1].timestamp,
+    )
+
+
+async def _claimed(path) -> Conversion:
+    outbox = SQLiteOutbox(path)
+    await outbox.open([])
+    claim = await outbox.claim("meta", 1, 60)
+    await outbox.aclose()
+    return claim.entries[0].conversion
+
+
+def test_a_spreadsheet_runs_no_formula_of_an_export(run, filled, tmp_path):
+    file = tmp_path / "dead.csv"
+    run("outbox", "export", file, "meta")
+
+    with file.open(newline="") as rows:
+        assert [row["source"] for row in csv.DictReader(rows)] == ["'=1+1"] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            '{"event_id": "sale:1", "conversion_type": "sale", "revenue": "1"}\n{',
+            "line 2: conversion",
+        ),
+        ('\n{"conversion_type": "sale", "revenue": "1", "order_id": "1"}', "line 2: event_id is"),
+        ('{"event_id": "sale:9", "conversion_type": "lead"}', "no event 'sale:9'"),
+        ('{"event_id": "sale:1", "conversion_type": "sale", "revenue": "x"}', "line 1: revenue"),
+    ],
+)
+def test_a_file_with_a_wrong_line_changes_nothing(run, filled, tmp_path, content, message):
+    file = tmp_path / "dead.jsonl"
+    file.write_text(content)
+
+    result = run("outbox", "edit", "--file", file)
+
+    assert result.code == 2
+    assert message in result.err
+    assert statuses(filled, "sale:1")["meta"] is Status.DEAD
+
+
+def test_a_missing_file_or_another_format_is_reported(run, filled, tmp_path):
+    assert "cannot read" in run("outbox", "edit", "--file", tmp_path / "no.jsonl").err
+    assert "supported formats" in run("outbox", "export", tmp_path / "dead.xls").err
+
+
+# Retention
+
+
+def test_prune_discards_old_dead_letters(run, outbox_path):
+    anyio.run(lambda: fill(outbox_path, clock=lambda: time.time() - 40 * 86_400))
+
+    assert run("outbox", "prune").out.startswith("1 conversions dropped")
+    assert run("outbox", "prune", "--dead-older-than", "1d").out.startswith("6 dead letters disc")
+    assert run("outbox", "dead").out == "no dead letters\n"
+
+
+def test_an_age_that_cannot_be_read_is_reported(run, filled):
+    assert "30d, 12h or 90m" in run("outbox", "prune", "--dead-older-than", "old").err
+    assert "2026-01-31" in run("outbox", "dead", "--older-than", "yesterday").err
+
+
+def test_ages_and_times():
+    assert parse_age("90m", "min_age") == parse_age("1.5h", "min_age") == {"min_age": 5400.0}
+    assert parse_date("90m", "died_after", "--newer-than") == {}
+    assert parse_date("1970-01-02", "died_after", "") == {"died_after": 86_400.0}
+    assert parse_date("1970-01-02T01:00:00+01:00", "died_after", "") == {"died_after": 86_400.0}
+    with pytest.raises(ConfigurationError, match="--newer-than"):
+        parse_date("1970", "died_after", "--newer-than")
+
+
+# Another process
+
+
+def test_a_worker_process_sends_what_another_process_replays_or_corrects(
+    child, sandbox, outbox_path
+):
+    anyio.run(lambda: fill(outbox_path, names=("anytrack",)))
+    worker = child("deliver")
+    worker.line_with("delivering from")
+
+    replayed = child("outbox", "replay", "anytrack", "sale:1").end()
+    assert replayed[0] == 0, replayed
+    edited = child("outbox", "edit", "sale:2", "--set", "revenue=49.90").end()
+    assert edited[0] == 0, edited
+    discarded = child("outbox", "discard", "anytrack", "sale:3", "--yes").end()
+    assert discarded[0] == 0, discarded
+
+    worker.line_with("2 delivered")
+    worker.interrupt()
+    worker.end()
+    for event_id in ("sale:1", "sale:2"):
+        assert statuses(outbox_path, event_id)["anytrack"] is Status.DELIVERED
+    assert statuses(outbox_path, "sale:3")["anytrack"] is Status.DISCARDED
