@@ -61,7 +61,7 @@ class MemoryRoom:
         if full or full_of_bytes:
             raise queue_full_error(
                 self._capacity,
-                {name: waiting[name] for name in full | full_of_bytes.keys()},
+                {name: waiting[name] for name in waiting if name in full or name in full_of_bytes},
                 len(conversions),
                 capacity_bytes=self._capacity_bytes,
                 waiting_bytes=full_of_bytes,
