@@ -21,4 +21,6 @@ ALL = (
     "starlette_request",
     "lanes",
     "full_outbox",
+    "released_spans",
+    "outbox_file",
 )

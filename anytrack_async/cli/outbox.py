@@ -75,6 +75,23 @@ def verify(
         raise typer.Exit(FAILED)
 
 
+@commands.command("vacuum")
+def vacuum() -> None:
+    """Write the outbox file anew, without the space that it does not use.
+
+    Stop the programs that use the file first. It needs as much memory and disk space as is in use
+    in the file. Only a file that an early release created needs this: others shrink by themselves.
+    """
+    before, after = anyio.run(_vacuum, outbox_path())
+    message = f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"
+    stdout_console().print(message, soft_wrap=True)
+
+
+async def _vacuum(path: Path) -> tuple[int, int]:
+    async with open_outbox(path) as outbox:
+        return await outbox.vacuum()
+
+
 async def _verify(path: Path) -> Verification:
     async with open_outbox(path) as outbox:
         return await outbox.verify()

@@ -1,4 +1,4 @@
-"""`anytrack outbox verify`."""
+"""`anytrack outbox verify` and `anytrack outbox vacuum`."""
 
 import json
 import sqlite3
@@ -53,3 +53,10 @@ def test_json(file, run):
 
     account = {"accepted": 4, "delivered": 2, "waiting": 1, "dead": 1, "discarded": 0}
     assert json.loads(result.out) == {"accounts": {"meta": account}, "problems": []}
+
+
+def test_vacuum(file, run):
+    result = run("outbox", "vacuum")
+
+    assert result.code == 0
+    assert result.out.startswith("0.1 MB before, 0.1 MB now")

@@ -21,7 +21,12 @@ from anytrack_async.outbox.sqlite.files import (
     make_private,
 )
 from anytrack_async.outbox.sqlite.owners import Owner
-from anytrack_async.outbox.sqlite.upgrade import create_or_upgrade, format_version
+from anytrack_async.outbox.sqlite.upgrade import (
+    allow_shrinking,
+    create_or_upgrade,
+    format_version,
+    vacuum,
+)
 
 if TYPE_CHECKING:
     from anytrack_async.outbox.sqlite.encryption import RowCipher
@@ -129,6 +134,7 @@ class Database:
                 with database.transaction(synced=True):
                     create_or_upgrade(sql, database.owner)
                     clock.start(sql)
+                allow_shrinking(sql, path)
                 sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
             except BaseException:
                 sql.close()
@@ -263,6 +269,13 @@ class Database:
         self._next_checkpoint = now + _CHECKPOINT_SHARE * (now - started)
         self._next_forced_checkpoint = now if is_done else self._next_checkpoint
         return is_done
+
+    def vacuum(self) -> tuple[int, int]:
+        """Write the file anew, without unused pages; return its size in bytes before and after."""
+        size = os.stat(self._path).st_size  # noqa: PTH116 - as in `transaction`
+        vacuum(self.sql)
+        self.checkpoint(at_once=True)
+        return size, os.stat(self._path).st_size  # noqa: PTH116
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:

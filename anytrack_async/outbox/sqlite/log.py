@@ -135,6 +135,9 @@ class GroupCommit:
             encoding one whenever a task is woken.
         capacity: how many conversions may wait for each destination.
         remember: called in the thread with the conversions that are new in the log.
+
+    Attributes:
+        groups: how many groups were written.
     """
 
     def __init__(self, thread: OwnerThread[Database], capacity: int, remember: Remember) -> None:
@@ -143,6 +146,7 @@ class GroupCommit:
         self._remember = remember
         self._calls: deque[_Call] = deque()
         self._is_posted = False
+        self.groups = 0
 
     def add(
         self,
@@ -174,6 +178,7 @@ class GroupCommit:
 
     def run(self, db: Database) -> None:
         """Write a group of waiting calls and set their results; called in the thread."""
+        self.groups += 1
         self._is_posted = False  # before any call is taken, so that later calls post again
         futures: list[Future[Result]] = []
         group = self._take_calls(db.clock.now(), futures)

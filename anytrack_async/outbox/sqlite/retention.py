@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import NamedTuple
 
 from anytrack_async.outbox.sqlite import queries
@@ -31,10 +32,13 @@ from anytrack_async.outbox.sqlite.database import Database
 ROWS_PER_STEP = 500
 """Rows changed in one transaction: few, so that writers never wait long."""
 
+IDS_PER_STEP = 200
+"""Ids forgotten in one transaction, in half a millisecond: a submit may have to wait for it."""
+
 _BYTES_PER_STEP = 2**19
 """Payload dropped in one transaction, which has to fit on a disk that is nearly full."""
 
-_PAGES_PER_STEP = 100
+_PAGES_PER_STEP = 40
 _UNUSED_SHARE = 5  # a fifth of the pages may be unused
 _MIN_UNUSED = 256  # pages, 1 MB
 
@@ -45,10 +49,12 @@ class Step(NamedTuple):
     Attributes:
         rows: number of rows it handled.
         more: whether another step may find more.
+        seconds: how long it took; 0 if that does not matter.
     """
 
     rows: int
     more: bool
+    seconds: float = 0.0
 
 
 # Payloads
@@ -155,21 +161,23 @@ def _is_settled(candidate: _Candidate, settled_by_name: Mapping[str, int]) -> bo
 
 def forget_ids(db: Database, remember: float) -> Step:
     """Forget ids of payloads that were dropped at least *remember* seconds ago."""
+    started, limit = monotonic(), min(ROWS_PER_STEP, IDS_PER_STEP)
     with db.transaction(synced=False) as sql:
         before = db.clock.now() - remember
         forgotten, end = sql.execute(queries.FORGOTTEN_UPTO).fetchone()
-        (dropped,) = sql.execute(queries.DROPPED_BEFORE, (ROWS_PER_STEP, before)).fetchone()
-        last = min(dropped or 0, forgotten + ROWS_PER_STEP, end - 1)  # the newest id stays
+        (dropped,) = sql.execute(queries.DROPPED_BEFORE, (limit, before)).fetchone()
+        last = min(dropped or 0, forgotten + limit, end - 1)  # the newest id stays
         count = 0
         if last > forgotten:
             count += sql.execute(queries.FORGET_IDS, (forgotten, last)).rowcount
             sql.execute(queries.FORGET_DISCARDED, (forgotten, last))
             sql.execute(queries.DELETE_DROPPED, (last,))
             sql.execute(queries.SET_FORGOTTEN_UPTO, (last,))
-        late = sql.execute(queries.LATE_IDS, (before, ROWS_PER_STEP)).fetchall()
+        late = sql.execute(queries.LATE_IDS, (before, limit)).fetchall()
         sql.executemany(queries.FORGET_ID, late)
         sql.executemany(queries.FORGET_DISCARDED_AT, late)
-    return Step(count + len(late), more=last > forgotten or len(late) == ROWS_PER_STEP)
+    more = last > forgotten or len(late) == limit
+    return Step(count + len(late), more, seconds=monotonic() - started)
 
 
 # The file
@@ -178,9 +186,10 @@ def forget_ids(db: Database, remember: float) -> Step:
 def shrink(db: Database) -> Step:
     """Return some unused pages at the end of the file to the disk, unless there are few.
 
-    Of 10,000 pages with 4,000 unused, 100 at a time are returned until 1,500 of 7,500 are unused:
+    Of 10,000 pages with 4,000 unused, 40 at a time are returned until 1,500 of 7,500 are unused:
     new conversions need some soon, and each returned page costs moving another one.
     """
+    started = monotonic()
     (unused,) = db.sql.execute("PRAGMA freelist_count").fetchone()
     (pages,) = db.sql.execute("PRAGMA page_count").fetchone()
     count = min(unused - max(pages // _UNUSED_SHARE, _MIN_UNUSED), _PAGES_PER_STEP)
@@ -190,4 +199,5 @@ def shrink(db: Database) -> Step:
         for _ in range(count):  # Python's module executes one step of it, which is one page
             sql.execute("PRAGMA incremental_vacuum(1)")
     (now_unused,) = db.sql.execute("PRAGMA freelist_count").fetchone()
-    return Step(unused - now_unused, more=now_unused < unused)  # an old file does not shrink
+    returned = unused - now_unused  # an old file does not shrink
+    return Step(returned, more=returned > 0, seconds=monotonic() - started)

@@ -1,8 +1,10 @@
-"""Creating the tables of an outbox file, and bringing those of an earlier release up to date."""
+"""Creating the tables of an outbox file, and bringing a file of an earlier release up to date."""
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+from pathlib import Path
 
 from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError, OutboxError, SchemaVersionError
@@ -12,7 +14,15 @@ from anytrack_async.outbox.sqlite.files import APPLICATION_ID
 from anytrack_async.outbox.sqlite.owners import Owner
 from anytrack_async.outbox.sqlite.tables import FORMAT_VERSION, SUMMARY_OF, TABLES, UPGRADES
 
+_log = logging.getLogger("anytrack_async")
+
 _APPLICATION_ID = int.from_bytes(APPLICATION_ID, "big")
+
+_INCREMENTAL = 2
+"""What ``PRAGMA auto_vacuum`` returns for a file that can return unused pages one by one."""
+
+_QUICK_VACUUM = 64 * 2**20
+"""Bytes in use up to which a file is written anew when it is opened: within a second or two."""
 
 
 def format_version(sql: sqlite3.Connection) -> int:
@@ -77,3 +87,38 @@ def _summary_of(payload: bytes | None, digest: bytes) -> str | None:
         return None if payload is None else summary(decode(payload, digest))
     except DecodeError:
         return None
+
+
+def allow_shrinking(sql: sqlite3.Connection, path: Path) -> None:
+    """Let a file that an early release created shrink when conversions are dropped.
+
+    It has to be written anew for that, so a large one only gets a line in the log.
+    """
+    if sql.execute("PRAGMA auto_vacuum").fetchone() == (_INCREMENTAL,):
+        return
+    (page_size,) = sql.execute("PRAGMA page_size").fetchone()
+    (pages,) = sql.execute("PRAGMA page_count").fetchone()
+    (unused,) = sql.execute("PRAGMA freelist_count").fetchone()
+    problem = f"it has {(pages - unused) * page_size / 1e6:,.0f} MB"
+    if (pages - unused) * page_size <= _QUICK_VACUUM:
+        try:
+            vacuum(sql)
+        except sqlite3.Error as exc:  # another process has it locked, or the disk is full
+            problem = str(exc)
+        else:
+            return
+    _log.warning(
+        "the outbox file %s of an early release keeps its size when conversions are dropped, and "
+        "was not written anew (%s): stop the programs that use it and run `anytrack outbox vacuum`",
+        path,
+        problem,
+    )
+
+
+def vacuum(sql: sqlite3.Connection) -> None:
+    """Write the file anew, without unused pages; called outside a transaction.
+
+    It needs as much memory and space on the disk as the file has pages in use.
+    """
+    sql.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    sql.execute("VACUUM")

@@ -264,3 +264,43 @@ async def test_a_checkpoint_survives_the_process(outbox, path):
     await reopened.open([])
     assert await reopened.checkpoint("import") == b"page 3"
     await reopened.aclose()
+
+
+async def test_forgetting_leaves_ids_for_later_while_conversions_are_accepted(outbox, monkeypatch):
+    forget, steps, rests = retention.forget_ids, [], []
+
+    def forget_while_others_append(db, remember):
+        steps.append(forget(db, remember))
+        outbox._group_commit.groups += 1
+        return steps[-1]
+
+    async def sleep(seconds):
+        rests.append(seconds)
+
+    monkeypatch.setattr(retention, "IDS_PER_STEP", 10)
+    await outbox.append(sales(*range(90)))
+    await deliver(outbox, "alpha", "beta")
+    await outbox.prune(remember=HOUR)
+    monkeypatch.setattr(retention, "forget_ids", forget_while_others_append)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.outbox.anyio.sleep", sleep)
+
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.outbox._GENTLE_FOR", 0.0)
+    await outbox.prune(remember=0)
+    assert [step.rows for step in steps] == [10]
+    assert rests == []
+
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.outbox._GENTLE_FOR", 1000.0)
+    await outbox.prune(remember=0)
+    assert len(steps) == 10
+    assert rests == [9 * step.seconds for step in steps[1:-1]]
+
+
+async def test_forgetting_goes_on_to_the_end_while_nothing_is_accepted(outbox, monkeypatch):
+    monkeypatch.setattr(retention, "IDS_PER_STEP", 10)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.outbox._GENTLE_FOR", 0.0)
+    await outbox.append(sales(*range(90)))
+    await deliver(outbox, "alpha", "beta")
+
+    await outbox.prune(remember=0)
+
+    assert await outbox.reports([f"sale:{n}" for n in range(89)]) == {}

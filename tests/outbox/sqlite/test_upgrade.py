@@ -12,6 +12,7 @@ from anytrack_async.errors import OutboxError
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended
+from anytrack_async.outbox.sqlite import upgrade
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.owners import Owner
 from anytrack_async.outbox.sqlite.tables import FORMAT_VERSION
@@ -202,3 +203,43 @@ async def test_nothing_in_a_file_of_version_2_is_lost(path, clock):
     assert await amounts(outbox, PRUNED) == ("sale 49.90 USD", "sale 99 USD")
     assert (await outbox.verify()).is_intact
     await outbox.aclose()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_the_file_can_shrink_afterwards(path, version, clock, caplog):
+    create(path, version)
+    await (await opened(path, clock)).aclose()
+
+    assert rows(path, "PRAGMA auto_vacuum") == [(2,)]
+    assert "vacuum" not in caplog.text
+
+
+async def test_a_large_file_is_written_anew_on_demand(old_file, clock, caplog, monkeypatch):
+    monkeypatch.setattr(upgrade, "_QUICK_VACUUM", 1_000)
+    outbox = await opened(old_file, clock)
+    assert "anytrack outbox vacuum" in caplog.text
+    assert rows(old_file, "PRAGMA auto_vacuum") == [(0,)]
+    await outbox.append([Conversion.sale(revenue=n) for n in range(1, 2_000)])
+    await outbox.forget("alpha")
+    await outbox.settle(await outbox.claim("beta", 3_000, LEASE))
+    await outbox.prune(remember=0)
+
+    before, after = await outbox.vacuum()
+    assert after < before / 3
+    assert old_file.stat().st_size == after
+    assert rows(old_file, "PRAGMA auto_vacuum") == [(2,)]
+    assert (await outbox.verify()).is_intact
+    await outbox.aclose()
+
+
+async def test_a_locked_file_is_written_anew_the_next_time(old_file, clock, caplog, monkeypatch):
+    def locked(_):
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(upgrade, "vacuum", locked)
+    await (await opened(old_file, clock)).aclose()
+    assert "database is locked" in caplog.text
+    monkeypatch.undo()
+    await (await opened(old_file, clock)).aclose()
+
+    assert rows(old_file, "PRAGMA auto_vacuum") == [(2,)]
