@@ -70,9 +70,7 @@ async def test_raising_and_shedding_go_by_bytes_too():
     answer = BlockingAnswer()
     for on_full in ("raise", "shed"):
         stuck, fast = FakeSink("crm", answer), FakeSink("meta")
-        world = World(
-            stuck, fast, outbox=MemoryOutbox(capacity_bytes=4 * MIB), on_full=on_full, drain=0.01
-        )
+        world = World(stuck, fast, outbox=MemoryOutbox(capacity_bytes=4 * MIB), on_full=on_full)
         async with world.open():
             for conversion in large_ones(4):
                 (delivery,) = await world.submit(conversion)
@@ -94,7 +92,6 @@ async def test_a_caller_that_waits_in_vain_is_told_of_the_bytes():
         FakeSink(answer=BlockingAnswer()),
         outbox=MemoryOutbox(capacity_bytes=4 * MIB),
         accept_within=0.05,
-        drain=0.01,
     )
     async with world.open():
         await world.submit(*large_ones(4))
