@@ -50,6 +50,12 @@ def amount_parser(decimal: str | None) -> Callable[[Any], Decimal]:
     """
 
     def parse(value: Any) -> Decimal:
+        amount = read(value)
+        if not amount.is_finite():  # the text "NaN", and 1e999 of JSON
+            raise InvalidConversionError("revenue", "must be a finite number")
+        return amount
+
+    def read(value: Any) -> Decimal:
         if type(value) is not str:
             return _from_number(value)
         try:

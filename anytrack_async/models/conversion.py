@@ -149,8 +149,12 @@ class LineItem:
 def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
     if value is None or value is _NO_ITEMS:  # not `==`: an array answers for each of its items
         return _NO_ITEMS
-    argument: Any = () if is_missing(value) else value
-    items = tuple(argument) if isinstance(argument, Iterable) else (argument,)
+    items: tuple[Any, ...]
+    if type(value) is list or type(value) is tuple:  # first: an abstract class takes long to ask
+        items = tuple(value)
+    else:
+        argument: Any = () if is_missing(value) else value
+        items = tuple(argument) if isinstance(argument, Iterable) else (argument,)
     for item in items:
         if not isinstance(item, LineItem):
             raise InvalidConversionError(

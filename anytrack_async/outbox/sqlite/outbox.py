@@ -205,7 +205,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
             except sqlite3.Error as exc:
                 if not may_need_reserve(exc):
                     raise
-                return await thread.run(with_reserve(work), *args, **kwargs)
+                return await thread.run(with_reserve(work, exc), *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
@@ -292,15 +292,15 @@ class SQLiteOutbox(SQLiteDeadLetters):
             except sqlite3.Error as exc:
                 if not may_need_reserve(exc):
                     raise
-                return await self._claim_once(destination, limit, lease, needs_reserve=True)
+                return await self._claim_once(destination, limit, lease, error=exc)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
     async def _claim_once(
-        self, destination: str, limit: int, lease: float, *, needs_reserve: bool = False
+        self, destination: str, limit: int, lease: float, *, error: sqlite3.Error | None = None
     ) -> Claim:
         thread = self._open_thread()
-        claim = with_reserve(claims.claim) if needs_reserve else claims.claim
+        claim = with_reserve(claims.claim, error) if error else claims.claim
         job = thread.submit(claim, destination, limit, lease, self._max_attempts)
         try:
             # Shielded, because the caller would never learn of its lease; but not for ever, because
