@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeAlias
 import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import SEALED, decode
+from anytrack_async.codec.storage import SEALED, decode, pack_ids
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, Entry, FailedEntry
@@ -379,8 +379,16 @@ def release(db: Database, claim: Claim, *, due: float, counts_as_attempt: bool) 
     return is_ours
 
 
-def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
-    """End *claim*, with *failed* retried or dead; False if its lease was lost."""
+def settle(
+    db: Database,
+    claim: Claim,
+    failed: Sequence[FailedEntry],
+    remote_ids: Sequence[str | None] = (),
+) -> bool:
+    """End *claim*, with *failed* retried or dead; False if its lease was lost.
+
+    The *remote_ids* are those of `KeepsRemoteIds`, if there are any.
+    """
     with db.transaction(synced=False) as sql:
         is_ours = _lease_exists(sql, claim)
         if is_ours:
@@ -389,6 +397,10 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
             ended = _end_retries(sql, claim.destination, claim.lease_id)
             if failed:
                 add_exceptions(db, claim.destination, failed)
+            if remote_ids:
+                packs = pack_ids(claim.entries.seqs, remote_ids)
+                rows = [(claim.destination, *pack) for pack in packs]
+                sql.executemany(queries.INSERT_REMOTE_IDS, rows)
             count = len(claim.entries.seqs)
             if isinstance(claim, SQLiteClaim):
                 count += len(claim.unreadable)
