@@ -72,14 +72,16 @@ async def test_a_repeat_that_knows_more_or_less_is_the_same_conversion(
     observer = Collector()
     async with service.client(outbox=outbox, observers=[observer]) as client:
         first = await client.track_conversion(SALE)
-        assert await client.track_conversion(AGAIN) == attrs.evolve(first, conversion_id=None)
+        assert await client.track_conversion(AGAIN) == first
         deliveries = [await client.submit(AGAIN), *await client.submit_many([AGAIN, SALE])]
         reports = [report async for report in client.track_many([AGAIN, SALE])]
         stats = await client.stats()
 
+    assert first.conversion_id == "at-sale:1"
     assert [delivery.contradicts for delivery in deliveries] == [None] * 3
     assert [report.contradicts for report in reports] == [None] * 2
     assert all(report.delivered for report in reports)
+    assert [report.outcomes["anytrack"].remote_id for report in reports] == ["at-sale:1"] * 2
     assert (observer.contradicted, stats.contradicted, stats.submitted) == ([], 0, 1)
     assert [body["click_id"] for body in service.bodies()] == ["k1"]
 

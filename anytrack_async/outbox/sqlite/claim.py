@@ -389,6 +389,7 @@ def settle(
 
     The *remote_ids* are those of `KeepsRemoteIds`, if there are any.
     """
+    packs = pack_ids(claim.entries.seqs, remote_ids) if remote_ids else ()
     with db.transaction(synced=False) as sql:
         is_ours = _lease_exists(sql, claim)
         if is_ours:
@@ -397,10 +398,8 @@ def settle(
             ended = _end_retries(sql, claim.destination, claim.lease_id)
             if failed:
                 add_exceptions(db, claim.destination, failed)
-            if remote_ids:
-                packs = pack_ids(claim.entries.seqs, remote_ids)
-                rows = [(claim.destination, *pack) for pack in packs]
-                sql.executemany(queries.INSERT_REMOTE_IDS, rows)
+            for pack in packs:
+                sql.execute(queries.INSERT_REMOTE_IDS, (claim.destination, *pack))
             count = len(claim.entries.seqs)
             if isinstance(claim, SQLiteClaim):
                 count += len(claim.unreadable)

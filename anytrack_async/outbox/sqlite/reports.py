@@ -143,10 +143,11 @@ def _progress(sql: sqlite3.Connection, destination: _Destination, record: _Recor
 def _remote_id(sql: sqlite3.Connection, name: str, seq: int) -> str | None:
     """Return the id that a destination gave to the conversion at *seq*, if it is kept."""
     row = sql.execute(queries.REMOTE_IDS_AFTER, (name, seq)).fetchone()
-    if row is None or (first := row[0]) > seq:
+    if row is None:
         return None
+    first, packed = row
     try:
-        return unpack_ids(row[1])[seq - first]
+        return unpack_ids(packed)[seq - first] if first <= seq else None
     except (DecodeError, IndexError):
         return None  # damaged: `verify` says so
 
