@@ -55,7 +55,8 @@ INSERT INTO clock VALUES ('', 0, NULL);
 """
 
 # A remembered id takes some 115 bytes if it is a UUID, and 60 if it is as short as "sale:100123":
-# half in the table, half in the index that finds it.
+# half in the table, half in the index that finds it. The id that a destination gave adds 18 bytes
+# if it is a UUID, and twice as many if each conversion was settled alone.
 _LOG = """
 CREATE TABLE ids (
     seq INTEGER PRIMARY KEY,
