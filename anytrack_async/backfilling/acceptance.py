@@ -234,7 +234,7 @@ def _contradictions(block: MappedBlock, indexes: Sequence[int], counts: RowCount
                 f"conversion {event_id!r} stands further up in the file with another type, amount "
                 "or currency; the first one counts"
             )
-            rejects.append(block.reject(block.groups[index], "", reason, event_id))
+            rejects.append(block.reject(block.origins[index], "", reason, event_id))
     return rejects
 
 
@@ -256,13 +256,13 @@ def _judge(
             continue
         counts.repeats += 1
         event_id = block.conversions[index].event_id
-        group = block.groups[index]
+        origin = block.origins[index]
         if isinstance(result, Contradiction):
             counts.contradictions += 1
             reason = f"{result}; the first one counts"
-            rejects.append(block.reject(group, "", reason, event_id))
+            rejects.append(block.reject(origin, "", reason, event_id))
         elif strict:
-            rejects.append(block.reject(group, "", _REPEAT_REASON, event_id))
+            rejects.append(block.reject(origin, "", _REPEAT_REASON, event_id))
         else:
             counts.skip(REPEAT)
     return rejects

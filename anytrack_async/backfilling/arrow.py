@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib import import_module
 from typing import IO, Any
 
@@ -38,6 +39,7 @@ class ArrowReader:
     def __init__(self, file: OpenFile) -> None:
         self._arrow: Any = arrow_module("Parquet and Arrow files")
         self._file = file
+        self._open = ExitStack()
         is_parquet = file.sample.startswith(PARQUET)
         self._batches, columns = self._parquet() if is_parquet else self._ipc()
         self.parameters: dict[str, str] = {}
@@ -49,7 +51,7 @@ class ArrowReader:
         )
 
     def _seekable(self) -> Any:
-        copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is dropped
+        copy: IO[bytes] = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         shutil.copyfileobj(self._file.stream, copy, 1 << 20)
         copy.seek(0)
         return self._arrow.PythonFile(copy, "r")
@@ -57,7 +59,7 @@ class ArrowReader:
     def _source(self) -> Any:
         if self._file.compressed or self._file.raw.size is None:
             return self._seekable()
-        return self._arrow.OSFile(self._file.path)
+        return self._open.enter_context(self._arrow.OSFile(self._file.path))
 
     def _parquet(self) -> tuple[Iterator[Any], tuple[str, ...]]:
         file = import_module("pyarrow.parquet").ParquetFile(self._source())
@@ -72,6 +74,10 @@ class ArrowReader:
         file = ipc.open_file(self._source())
         batches = (file.get_batch(index) for index in range(file.num_record_batches))
         return _pieces(batches), tuple(file.schema.names)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._open.close()
 
     def blocks(self, skip: int = 0) -> Iterator[Block]:
         """Read the file once, without its first *skip* rows."""

@@ -6,7 +6,9 @@ little more than its amount, its time, and the constructors of `Conversion` and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import tzinfo
 from decimal import Decimal
 from functools import cache
@@ -19,6 +21,7 @@ from anytrack_async.backfilling.getters import (
     Row,
     add_names,
     all_cells,
+    first_cell,
     first_filled,
     inside,
     positions_of,
@@ -41,6 +44,8 @@ from anytrack_async.backfilling.values import amount_parser, time_parser
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.validators import is_missing
+
+_MAX_KNOWN_ITEMS = 4096
 
 REFUND_EVENT = "Refund"
 REFUND = "refund or cancellation"
@@ -84,7 +89,8 @@ class RowMapper:
         self._settings = settings
         decimal = settings.decimal or mapping.decimal
         self._parse_amount = amount_parser(decimal)
-        self._parse_time = time_parser(mapping.formats, self._zone(zone))
+        day_first = mapping.day_first if settings.day_first is None else settings.day_first
+        self._parse_time = time_parser(mapping.formats, self._zone(zone), day_first=day_first)
         self._currency = settings.currency or mapping.currency
         self._rules = [
             check for rule in mapping.rules if (check := self._compile_rule(rule)) is not None
@@ -93,7 +99,10 @@ class RowMapper:
         self._texts = self._compile_part("", _TEXT_FIELDS)
         self._customer = self._compile_part("customer.")
         self._name = self._getter(mapping.columns.get("customer.name", ()))
-        self._items = dict(self._compile_part("items."))
+        items = self._compile_part("items.")
+        self._item_names = [name for name, _ in items]
+        self._item_getters = [get for _, get in items]
+        self._known_items: dict[tuple[Any, ...], LineItem | None] = {}
         self._open = self._compile_open()
         self._lifted = self._compile_lift()
         self._time = self._compile_time()
@@ -103,9 +112,12 @@ class RowMapper:
         self._amount_positions = [at[0] for at in self._indexes(amounts)]
         refund = mapping.amounts.get("refund")
         self._refund = self._compile_amount(refund) if refund else None
-        self._fold = self._getter((mapping.fold,)) if mapping.fold else None
+        self._is_rejects = set(self._columns).issuperset(REJECT_COLUMNS)
+        self._fold = self._compile_fold()
         self._customer_key = self._compile_customer_key()
         self._is_refunding = settings.refunds == "custom"
+        self._negative = Skip(mapping.negative) if mapping.negative else None
+        self._finish = mapping.prepare(settings) if mapping.prepare else mapping.finish
 
     # Reading a row
 
@@ -117,8 +129,11 @@ class RowMapper:
     def continues(self, first: Row, row: Row) -> bool:
         """Return whether *row*, with the same order as *first*, is a further line item of it.
 
-        It is not if it states another amount, or is *first* once more: then it is a repeat.
+        It is not if it states another amount, or is *first* once more: then it is a repeat. In a
+        file of rejected rows, those of an order have the same ``_line``.
         """
+        if self._is_rejects:
+            return True
         for index in self._amount_positions:
             if (cell := row[index]) and cell != first[index]:
                 return False
@@ -158,14 +173,16 @@ class RowMapper:
                 fields[name] = value
         amount = self._amount(row) if self._amount else None
         if refunded or (amount is not None and amount < 0):
+            if not refunded and self._negative is not None:
+                return self._negative
             if not self._is_refunding:
                 return REFUND_FOUND
             amount = self._become_refund(fields, row, amount)
         self._add_revenue(fields, amount)
         self._add_time(fields, row)
         self._add_parts(fields, row, others)
-        if self._mapping.finish is not None:
-            self._mapping.finish(fields, lambda column: self.cell(row, column))
+        if self._finish is not None:
+            self._finish(fields, lambda column: self.cell(row, column))
         if "order_id" not in fields and "event_id" not in fields:
             fields["event_id"] = self._event_id(fields, row)
         return Conversion(**fields)
@@ -197,7 +214,9 @@ class RowMapper:
 
     def _add_time(self, fields: dict[str, Any], row: Row) -> None:
         value = self._time(row)
-        if is_missing(value):
+        if not value or is_missing(value):
+            value = self._settings.timestamp
+        if value is None:
             raise InvalidConversionError("timestamp", "is missing: the row has no time")
         own_zone = self._row_zone(row) if self._row_zone else None
         fields["timestamp"] = self._parse_time(value, own_zone)
@@ -209,7 +228,7 @@ class RowMapper:
                 customer[name] = value
         if self._name is not None and (name := self._name(row)):
             add_names(customer, str(name))
-        if self._items:
+        if self._item_getters:
             items = [item for line in (row, *others) if (item := self._item(line)) is not None]
             if items:
                 fields["items"] = items
@@ -233,7 +252,19 @@ class RowMapper:
                 fields.setdefault(part, {}).setdefault(name, value)
 
     def _item(self, row: Row) -> LineItem | None:
-        values = {name: value for name, get in self._items.items() if (value := get(row))}
+        # A shop has far fewer products than orders.
+        cells = tuple([get(row) for get in self._item_getters])
+        try:
+            return self._known_items[cells]
+        except (KeyError, TypeError):  # TypeError: a cell of JSON that cannot be a key
+            item = self._make_item(dict(zip(self._item_names, cells, strict=True)))
+        if len(self._known_items) < _MAX_KNOWN_ITEMS:
+            with suppress(TypeError):
+                self._known_items[cells] = item
+        return item
+
+    def _make_item(self, cells: Mapping[str, Any]) -> LineItem | None:
+        values = {name: value for name, value in cells.items() if value}
         if not values.get("id"):
             return None
         if "price" in values:
@@ -301,8 +332,10 @@ class RowMapper:
         indexes = self._indexes(columns)
         if not indexes:
             return self._path_getter(columns)
-        getters = [itemgetter(at[0]) if len(at) == 1 else all_cells(at) for at in indexes]
-        get = getters[0] if len(getters) == 1 else first_filled(getters)
+        if all(len(positions) == 1 for positions in indexes):
+            get = first_cell([positions[0] for positions in indexes])
+        else:
+            get = first_filled([all_cells(positions) for positions in indexes])
         if marked:
             return without_mark(get)
         return get
@@ -359,12 +392,13 @@ class RowMapper:
             return get
         day, clock = self._getter(columns.get("date", ())), self._getter(columns.get("time", ()))
         if day is None:
-            if self._mapping.record is not None:
-                return lambda _: None
+            if (moment := self._settings.timestamp) is not None or self._mapping.record is not None:
+                return lambda _: moment
             names = " or ".join((*columns.get("timestamp", ()), *columns.get("date", ())))
             raise ConfigurationError(
                 f"mapping {self._mapping.name!r}: the file has no column with the time of a "
-                f"conversion{f', such as {names}' if names else ''}"
+                f"conversion{f', such as {names}' if names else ''}: state the time of all rows, "
+                "timestamp=…"
             )
         if clock is None:
             return day
@@ -392,6 +426,13 @@ class RowMapper:
 
         return lambda row: find(name.strip()) if (name := get(row)) else None
 
+    def _compile_fold(self) -> Getter | None:
+        get = self._getter((self._mapping.fold,)) if self._mapping.fold else None
+        if get is None or not self._is_rejects:
+            return get
+        order, line = get, itemgetter(self._columns.index(REJECT_COLUMNS[0]))
+        return lambda row: (order(row), line(row)) if order(row) else None
+
     def _compile_rule(self, rule: RowRule) -> Callable[[Row], Skip | None] | None:
         get = self._getter(rule.columns)
         if get is None or (rule.unless and getattr(self._settings, rule.unless)):
@@ -400,9 +441,12 @@ class RowMapper:
         if rule.keep_setting and (chosen := getattr(self._settings, rule.keep_setting)):
             keep = frozenset(word.casefold() for word in chosen)
         column = self._present(rule.columns)
+        loosely_kept = {_loose(word) for word in keep} if rule.loose else ()
 
         @cache
         def judge(word: str) -> Skip | None:
+            if word and _loose(word) in loosely_kept:
+                return None
             if word in rule.refund:
                 return REFUND_FOUND
             if not word and rule.blank:
@@ -439,7 +483,12 @@ class RowMapper:
         minus = [at[0] for at in self._indexes(amount.minus)]
         if len(plus) == 1 and not minus:
             (index,) = plus
-            return lambda row: None if is_missing(cell := row[index]) else parse(cell)
+
+            def read_one(row: Row) -> Decimal | None:
+                cell = row[index]
+                return None if cell == "" or is_missing(cell) else parse(cell)
+
+            return read_one
 
         def read(row: Row) -> Decimal | None:
             added = [parse(row[index]) for index in plus if not is_missing(row[index])]
@@ -463,7 +512,14 @@ class RowMapper:
         return lambda row: str(value).strip().casefold() if (value := get(row)) else None
 
 
+def _loose(word: str) -> str:
+    """Return ``closedwon`` for ``closed won (sales pipeline)``."""
+    name = _NOTE_BEHIND.sub("", word) or word
+    return "".join(filter(str.isalnum, name))
+
+
 REFUND_FOUND = Skip(REFUND)
+_NOTE_BEHIND = re.compile(r"\s*\([^()]*\)$")
 _NEEDS_AMOUNT = ("sale",)
 _TEXT_FIELDS = frozenset(
     (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import NamedTuple
 
-from anytrack_async.backfilling.blocks import BLOCK_ROWS, BadRow, Block, Breather
+from anytrack_async.backfilling.blocks import PIECE_ROWS, BadRow, Block, Breather
 from anytrack_async.backfilling.files import (
     UNDECODED,
     OpenFile,
@@ -22,7 +23,14 @@ _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_ROWS = 20
 _STATED_DELIMITER = re.compile(r'^\ufeff?"?sep=(.)"?[ \t]*\r?\n')
 _is_undecoded = re.compile(f"[{UNDECODED}]").search
-_PIECE = 50  # rows between two looks at the clock
+
+
+class _Piece(NamedTuple):
+    """Some rows, the lines where they begin, and line → problem of rows that are not CSV."""
+
+    rows: Sequence[list[str]]
+    lines: Sequence[int]
+    problems: Mapping[int, str]
 
 
 def guess_delimiter(sample: str) -> str:
@@ -32,14 +40,15 @@ def guess_delimiter(sample: str) -> str:
     ``a;b\n1,5;2`` that is the semicolon: by commas, the rows have one cell and two.
     """
     lines = sample.splitlines(keepends=True)
-    if len(lines) > 1:
+    if len(lines) > 2 and lines[-1][-1] not in "\r\n":
         lines = lines[:-1]  # the sample may end inside a line
     return max(_DELIMITERS, key=lambda delimiter: _fit(lines, delimiter))
 
 
 def _fit(lines: list[str], delimiter: str) -> tuple[bool, int, float]:
     try:
-        rows = [row for row in islice(csv.reader(lines, delimiter=delimiter), _SAMPLE_ROWS) if row]
+        reader = csv.reader(lines, delimiter=delimiter)
+        rows = [row for row in islice(reader, _SAMPLE_ROWS) if row and not _is_remark(row)]
     except csv.Error:
         return False, 0, 0.0
     if not rows:
@@ -114,7 +123,8 @@ class DelimitedReader:
 
     def _next_filled(self) -> list[str] | None:
         try:
-            return next((row for row in self._reader if any(row)), None)
+            rows = (row for row in self._reader if any(row) and not _is_remark(row))
+            return next(rows, None)
         except (csv.Error, UnicodeError) as exc:
             raise ConfigurationError(
                 f"{self._name}: the header cannot be read ({type(exc).__name__}): state encoding "
@@ -123,27 +133,43 @@ class DelimitedReader:
 
     def blocks(self, skip: int = 0) -> Iterator[Block]:
         """Read the file once, without its first *skip* rows."""
-        breather = Breather()
         rows: list[list[str]] = []
         lines: list[int] = []
         bad: list[BadRow] = []
         consumed = 0
-        for line, row, problem in self._rows(breather):
-            consumed += 1
-            if consumed <= skip:
-                continue
-            if problem is None and len(row) != self._width:
+        for piece in self._pieces():
+            consumed += len(piece.rows)
+            start = len(piece.rows) - consumed + skip
+            if start > 0:  # in the part of the file that an earlier run has read
+                piece = _Piece(piece.rows[start:], piece.lines[start:], piece.problems)
+            self._add(piece, rows, lines, bad)
+            if len(rows) + len(bad) >= PIECE_ROWS:
+                yield self._block(rows, lines, bad, consumed)
+                rows, lines, bad = [], [], []
+        if rows or bad:
+            yield self._block(rows, lines, bad, consumed)
+
+    def _add(
+        self, piece: _Piece, rows: list[list[str]], lines: list[int], bad: list[BadRow]
+    ) -> None:
+        """Add the rows of *piece* to *rows* or, if they have a problem, to *bad*."""
+        width = self._width
+        suspect = undecoded_bytes.count != self._undecoded_before
+        if not piece.problems and not suspect and {*map(len, piece.rows)} <= {width}:
+            rows += piece.rows
+            lines += piece.lines
+            return
+        for line, row in zip(piece.lines, piece.rows, strict=True):
+            problem = piece.problems.get(line)
+            if problem is None and suspect:
+                problem = _undecoded(row, self._encoding)
+            if problem is None and len(row) != width:
                 problem = self._fit_row(row)
             if problem is None:
                 rows.append(row)
                 lines.append(line)
             else:
                 bad.append(BadRow(line=line, problem=problem, cells=row))
-            if len(rows) + len(bad) >= BLOCK_ROWS:
-                yield self._block(rows, lines, bad, consumed)
-                rows, lines, bad = [], [], []
-        if rows or bad:
-            yield self._block(rows, lines, bad, consumed)
 
     def _block(
         self, rows: list[list[str]], lines: list[int], bad: list[BadRow], consumed: int
@@ -151,30 +177,39 @@ class DelimitedReader:
         columns = tuple(self.info.columns)
         return Block(columns=columns, rows=rows, lines=lines, bad=bad, consumed=consumed)
 
-    def _rows(self, breather: Breather) -> Iterator[tuple[int, list[str], str | None]]:
-        """Yield the line, the cells and the problem of each row."""
-        reader, before = self._reader, self._lines_before
-        begin = before + reader.line_num + 1
+    def _pieces(self) -> Iterator[_Piece]:
+        """Yield some rows at a time: a call per row would take as long as reading the row."""
+        reader, breather = self._reader, Breather()
         if self._first is not None:
-            yield begin - 1, self._first, None
-        ended = False
-        while not ended:
+            yield _Piece([self._first], [self._lines_before + reader.line_num], {})
+        while True:
+            begin = reader.line_num
+            rows: list[list[str]] = []
+            problem = None
             try:
-                for row in reader:
-                    end = before + reader.line_num
-                    if row:
-                        # Looking at each cell would take as long as reading it, so rows are looked
-                        # at only once the decoder has met such bytes.
-                        suspect = undecoded_bytes.count != self._undecoded_before
-                        yield begin, row, _undecoded(row, self._encoding) if suspect else None
-                    begin = end + 1
-                    if not end % _PIECE:
-                        breather.breathe()
-                ended = True
+                rows.extend(islice(reader, PIECE_ROWS))  # keeps the rows before an error
             except csv.Error as exc:
                 problem = f"is not CSV ({exc}): look for a quotation mark that is not closed"
-                yield begin, [], problem
-                begin = before + reader.line_num + 1
+            if not rows and problem is None:
+                return
+            yield self._numbered(rows, begin, problem)
+            breather.breathe()
+
+    def _numbered(self, rows: list[list[str]], begin: int, problem: str | None) -> _Piece:
+        """Return *rows* with the lines where they begin; *problem* is that of the row behind."""
+        first = self._lines_before + begin + 1
+        if problem is None and self._reader.line_num - begin == len(rows) and all(rows):
+            return _Piece(rows, range(first, first + len(rows)), {})
+        lines = []
+        for row in rows:
+            lines.append(first)
+            text = "".join(row)
+            first += 1 + text.count("\n") + text.count("\r") - text.count("\r\n")
+        filled = [(line, row) for line, row in zip(lines, rows, strict=True) if row]
+        if problem is not None:
+            filled.append((first, []))
+        problems = {first: problem} if problem else {}
+        return _Piece([row for _, row in filled], [line for line, _ in filled], problems)
 
     def _fit_row(self, row: list[str]) -> str | None:
         """Give a short row its missing cells; return the problem of a row that is too long."""
@@ -189,6 +224,15 @@ class DelimitedReader:
         else:
             del row[self._width :]
         return None
+
+
+def _is_remark(row: Sequence[str]) -> bool:
+    """Return whether *row* is a line above the header such as ``### INSTRUCTIONS ###,,,``.
+
+    Templates of Google Ads begin with such lines.
+    """
+    first = row[0].lstrip("\ufeff")
+    return len(first) > 1 and first[0] == "#" and not any(row[1:])
 
 
 def _undecoded(row: list[str], encoding: str) -> str | None:

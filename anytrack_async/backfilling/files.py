@@ -77,8 +77,8 @@ class HashedFile(io.RawIOBase):
     def __init__(self, file: BinaryIO, size: int | None) -> None:
         super().__init__()
         self._file = file
-        self._head = hashlib.blake2b(digest_size=16)
-        self._content = hashlib.blake2b(digest_size=16)
+        self._head = hashlib.sha256()
+        self._content = hashlib.sha256()
         self.size = size
         self.read_bytes = 0
 
@@ -119,7 +119,7 @@ def has_content(path: str, fingerprint: Fingerprint) -> bool:
     with Path(path).open("rb", buffering=0) as file:
         if fstat(file.fileno()).st_size != fingerprint.size:
             return False
-        digest = hashlib.blake2b(digest_size=16)
+        digest = hashlib.sha256()
         remaining = fingerprint.read
         while remaining and (part := file.read(min(remaining, 1 << 20))):
             digest.update(part)

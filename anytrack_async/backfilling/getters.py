@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from anytrack_async.backfilling.mapping import normalised
@@ -20,6 +21,19 @@ def positions_of(columns: Sequence[str]) -> dict[str, list[int]]:
     for index, column in enumerate(columns):
         positions.setdefault(normalised(column), []).append(index)
     return positions
+
+
+def first_cell(positions: Sequence[int]) -> Getter:
+    """Return a getter of the first cell that is filled, of single columns."""
+    if len(positions) == 1:
+        return itemgetter(positions[0])
+    first, second, *rest = positions
+    if not rest:
+        return lambda row: row[first] or row[second]
+    if len(rest) == 1:
+        (third,) = rest
+        return lambda row: row[first] or row[second] or row[third]
+    return first_filled([itemgetter(position) for position in positions])
 
 
 def first_filled(getters: Sequence[Getter]) -> Getter:
@@ -49,7 +63,7 @@ def without_mark(get: Getter) -> Getter:
 
     def get_value(row: Row) -> Any:
         value = get(row)
-        return value.lstrip("'") if isinstance(value, str) else value
+        return value.lstrip("'") if type(value) is str and value[:1] == "'" else value
 
     return get_value
 

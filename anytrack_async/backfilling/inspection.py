@@ -113,7 +113,7 @@ async def inspect_source(
         return await to_thread.run_sync(_guess, source, settings)
     shown = block.conversions[:rows]
     known = await outbox.reports([sale.event_id for sale in shown]) if outbox and shown else {}
-    lines = [line for line, _, _ in block.groups]
+    lines = [origin.line for origin in block.origins]
     return Inspection(
         info=info,
         rows=[
@@ -144,11 +144,11 @@ def _first_block(
     finally:
         blocks.close()
     if not parts:
-        return infos[0], MappedBlock(info=infos[0], columns=tuple(infos[0].columns))
+        return infos[0], MappedBlock(info=infos[0])
     first = parts[0]
     for part in parts[1:]:
         first.conversions += part.conversions
-        first.groups += part.groups
+        first.origins += part.origins
         first.rejects += part.rejects
         add_counts(first.counts, part.counts)
     return infos[0], first

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
-from anytrack_async.backfilling.blocks import Block, Breather
-from anytrack_async.backfilling.compiled import REFUND_FOUND, RowMapper, Skip
+from anytrack_async.backfilling.blocks import BLOCK_ROWS, Block, Breather
+from anytrack_async.backfilling.compiled import REFUND_EVENT, REFUND_FOUND, RowMapper, Skip
 from anytrack_async.backfilling.files import Fingerprint
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.presets.registry import choose, find_preset
@@ -21,7 +21,7 @@ from anytrack_async.backfilling.report import Reject, RowCounts, SourceInfo
 from anytrack_async.backfilling.seen import SeenKeys
 from anytrack_async.backfilling.settings import BackfillSettings, to_zone
 from anytrack_async.backfilling.sources import OpenSource, Source, expand_sources, open_source
-from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS, without_escape
+from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS, TEXT_COLUMN, without_escape
 from anytrack_async.backfilling.thread import ReadAhead
 from anytrack_async.errors import DecodeError, InvalidConversionError
 from anytrack_async.models.conversion import Conversion
@@ -31,7 +31,7 @@ BLANK = "blank row"
 NOT_FIRST = "not the customer's first"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Position:
     """Where reading stands: before the row number *rows* of the source number *source*, from 0."""
 
@@ -42,29 +42,56 @@ class Position:
 Group = tuple[int, Sequence[Any], Sequence[Sequence[Any]]]
 """The line of an order, its first row, and its further rows."""
 
+_SEPARATOR = "\x1e\x1f"
+
+
+class Origin(NamedTuple):
+    """The rows of a conversion, for the file of rejected rows.
+
+    A row of CSV is kept as a single text: 79 texts of their own would push whatever is needed next
+    out of the processor's cache, which doubles the time of reading.
+    """
+
+    line: int
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any] | str]
+
+    @classmethod
+    def of(cls, group: Group, columns: tuple[str, ...], *, packed: bool) -> Origin:
+        """Return where the conversion of *group* comes from."""
+        line, row, others = group
+        if not packed:
+            return cls(line, columns, (row, *others))
+        if not others:
+            return cls(line, columns, (_SEPARATOR.join(row),))
+        return cls(line, columns, [_SEPARATOR.join(cells) for cells in (row, *others)])
+
+    def unpacked(self) -> list[Sequence[Any]]:
+        """Return the rows as they were read."""
+        return [row.split(_SEPARATOR) if isinstance(row, str) else row for row in self.rows]
+
 
 @attrs.define(kw_only=True)
 class MappedBlock:
-    """What became of a block of rows.
+    """What became of about a thousand rows.
 
     Attributes:
         info: what was found about the source.
-        columns: the header.
         conversions: the conversions.
-        groups: the rows of each conversion.
+        origins: the rows of each conversion.
         rejects: rows that could not be read.
         counts: rows, folded rows, skipped rows and refunds of the block.
         position: where reading goes on behind the block.
-        fingerprint: identifies the part of the file that was read; None without one.
+        fingerprint: identifies the part of the file that was read; None if reading cannot go on
+            behind the block.
         fraction: the part of the source that was read; None if unknown.
         repeats: for each conversion, if repeats are looked for: None if its event id is new to the
             run, else whether type, amount and currency were the same before.
     """
 
     info: SourceInfo
-    columns: tuple[str, ...]
     conversions: list[Conversion] = attrs.field(factory=list, repr=False)
-    groups: list[Group] = attrs.field(factory=list, repr=False)
+    origins: list[Origin] = attrs.field(factory=list, repr=False)
     rejects: list[Reject] = attrs.field(factory=list)
     counts: RowCounts = attrs.field(factory=RowCounts)
     position: Position = attrs.field(factory=Position)
@@ -72,16 +99,15 @@ class MappedBlock:
     fraction: float | None = None
     repeats: Sequence[bool | None] = ()
 
-    def reject(self, group: Group, column: str, reason: str, event_id: str = "") -> Reject:
-        """Return a reject of the rows of *group*."""
-        line, row, others = group
+    def reject(self, origin: Origin, column: str, reason: str, event_id: str = "") -> Reject:
+        """Return a reject of the rows of *origin*."""
         return Reject(
             source=self.info.name,
-            line=line,
+            line=origin.line,
             column=column,
             reason=reason,
-            columns=self.columns,
-            rows=(row, *others),
+            columns=origin.columns,
+            rows=origin.unpacked(),
             event_id=event_id,
         )
 
@@ -150,46 +176,58 @@ class RowJob:
         mappers = _Mappers(mapping, self._settings, opened.reader.parameters)
         mappers.find(tuple(info.columns))  # a mapping that does not fit is an error at once
         skip = self._start.rows if index == self._start.source else 0
-        last: MappedBlock | None = None
         pending: list[Group] = []
+        consumed = skip
+        columns = tuple(info.columns)
+        mapped = MappedBlock(info=info)
         escaped = info.format == "csv" and set(info.columns).issuperset(REJECT_COLUMNS)
         for block in opened.reader.blocks(skip):
             if escaped:  # it is a corrected file of rejected rows
                 block = _without_escapes(block)
-            mapper = mappers.find(block.columns)
+            consumed, columns = block.consumed, block.columns
+            mapper = mappers.find(columns)
             groups, pending = _grouped(block, mapper, pending)
-            last = MappedBlock(info=info, columns=block.columns)
-            self._map(last, block, groups, mapper)
-            rows_pending = sum(1 + len(others) for _, _, others in pending)
-            last.position = Position(source=index, rows=block.consumed - rows_pending)
-            last.fingerprint, last.fraction = opened.fingerprint(), opened.fraction
-            yield last
+            self._add_bad(mapped, block)
+            self._map(mapped, groups, columns, mapper)
+            if mapped.counts.rows >= BLOCK_ROWS or not self._remaining:
+                yield self._finished(mapped, opened, Position(index, consumed - _size(pending)))
+                mapped = MappedBlock(info=info)
             if not self._remaining:
                 return
-        if last is not None and pending:
-            rest = MappedBlock(info=info, columns=last.columns, fraction=1.0)
-            self._map(rest, None, pending, mappers.find(last.columns))
-            rows = last.position.rows + sum(1 + len(others) for _, _, others in pending)
-            rest.position = Position(source=index, rows=rows)
-            rest.fingerprint = opened.fingerprint()
-            yield rest
+        self._map(mapped, pending, columns, mappers.find(columns))
+        if mapped.counts.rows:
+            yield self._finished(mapped, opened, Position(index, consumed))
+
+    def _finished(self, mapped: MappedBlock, opened: OpenSource, position: Position) -> MappedBlock:
+        mapped.position = position
+        mapped.fraction = opened.fraction
+        # With the limit reached, the position may be in the middle of what was read.
+        mapped.fingerprint = opened.fingerprint() if self._remaining else None
+        if self._event_ids is not None:
+            mapped.repeats = self._event_ids.add(map(_identity, mapped.conversions))
+        return mapped
+
+    def _add_bad(self, mapped: MappedBlock, block: Block) -> None:
+        is_csv = mapped.info.format == "csv"
+        for bad in block.bad:
+            if self._take(mapped):
+                columns = block.columns if is_csv else (TEXT_COLUMN,)
+                origin = Origin(bad.line, columns, (bad.cells,))
+                mapped.rejects.append(mapped.reject(origin, "", bad.problem))
 
     def _map(
-        self, mapped: MappedBlock, block: Block | None, groups: Sequence[Group], mapper: RowMapper
+        self,
+        mapped: MappedBlock,
+        groups: Sequence[Group],
+        columns: tuple[str, ...],
+        mapper: RowMapper,
     ) -> None:
-        for bad in block.bad if block else ():
-            if not self._take(mapped):
-                return
-            mapped.rejects.append(mapped.reject((bad.line, bad.cells, ()), "", bad.problem))
         for number, group in enumerate(groups):
             if not number % _PIECE:
                 self._breather.breathe()
             if not self._take(mapped, len(group[2])):
-                break
-            self._map_group(mapped, group, mapper)
-        if self._event_ids is not None:
-            pairs = [(sale.event_id, _summary(sale)) for sale in mapped.conversions]
-            mapped.repeats = self._event_ids.add(pairs)
+                return
+            self._map_group(mapped, group, columns, mapper)
 
     def _take(self, mapped: MappedBlock, folded: int = 0) -> bool:
         """Count a row, unless the limit is reached."""
@@ -200,7 +238,9 @@ class RowJob:
         mapped.counts.folded += folded
         return True
 
-    def _map_group(self, mapped: MappedBlock, group: Group, mapper: RowMapper) -> None:
+    def _map_group(
+        self, mapped: MappedBlock, group: Group, columns: tuple[str, ...], mapper: RowMapper
+    ) -> None:
         _, row, others = group
         counts = mapped.counts
         if not any(row):
@@ -208,23 +248,21 @@ class RowJob:
             return
         try:
             result = mapper(row, others)
-        except InvalidConversionError as exc:
-            reject = mapped.reject(group, mapper.column_of(exc.name), str(exc))
-            mapped.rejects.append(reject)
-            return
-        except DecodeError as exc:
-            mapped.rejects.append(mapped.reject(group, "", str(exc)))
+        except (InvalidConversionError, DecodeError) as exc:
+            column = mapper.column_of(exc.name) if isinstance(exc, InvalidConversionError) else ""
+            origin = Origin.of(group, columns, packed=False)
+            mapped.rejects.append(mapped.reject(origin, column, str(exc)))
             return
         if isinstance(result, Skip):
             counts.refunds += result is REFUND_FOUND
             counts.skip(result)
             return
-        counts.refunds += result.event_name == "Refund"
+        counts.refunds += result.event_name == REFUND_EVENT
         if reason := self._excluded(result, row, mapper):
             counts.skip(reason)
             return
         mapped.conversions.append(result)
-        mapped.groups.append(group)
+        mapped.origins.append(Origin.of(group, columns, packed=mapped.info.format == "csv"))
 
     def _excluded(self, conversion: Conversion, row: Sequence[Any], mapper: RowMapper) -> str:
         """Return why the settings leave out *conversion*; empty if they do not."""
@@ -261,16 +299,21 @@ class _Mappers:
         return mapper
 
 
-def _summary(conversion: Conversion) -> str:
-    """Return text that is equal for two conversions unless they contradict each other."""
-    revenue = conversion.revenue.normalize()  # 49.9 and 49.90 are equal
+def _identity(conversion: Conversion) -> tuple[str, tuple[Any, ...]]:
+    """Return the event id, and what is equal for two conversions unless they contradict."""
+    revenue = conversion.revenue  # 49.9 and 49.90 are equal, and have equal hashes
     currency = conversion.currency if revenue else ""
-    return f"{conversion.conversion_type} {revenue} {currency}"
+    return conversion.event_id, (conversion.conversion_type.value, revenue, currency)
 
 
 def _without_escapes(block: Block) -> Block:
     rows = [[without_escape(cell) for cell in row] for row in block.rows]
     return attrs.evolve(block, rows=rows)
+
+
+def _size(groups: Sequence[Group]) -> int:
+    """Return the number of rows in *groups*."""
+    return sum(1 + len(others) for _, _, others in groups)
 
 
 def _shown(moment: datetime) -> str:

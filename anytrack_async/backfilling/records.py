@@ -9,12 +9,11 @@ from typing import Any, TextIO
 
 import orjson
 
-from anytrack_async.backfilling.blocks import BLOCK_ROWS, BadRow, Block, Breather
+from anytrack_async.backfilling.blocks import PIECE_ROWS, BadRow, Block, Breather
 from anytrack_async.backfilling.files import OpenFile, guess_encoding, text_stream
 from anytrack_async.backfilling.report import SourceInfo
 from anytrack_async.errors import ConfigurationError
 
-_PIECE = 50  # rows between two looks at the clock
 _CHUNK = 256 * 1024  # characters
 _MAX_RECORD = 32 * 1024 * 1024  # characters
 _BETWEEN = re.compile(r"[\s,]*")
@@ -76,9 +75,9 @@ class JsonReader:
                 lines.append(line)
             else:
                 bad.append(BadRow(line=line, problem=problem, cells=(record,)))
-            if not consumed % _PIECE:
+            if not consumed % PIECE_ROWS:
                 breather.breathe()
-            if len(records) + len(bad) >= BLOCK_ROWS:
+            if len(records) + len(bad) >= PIECE_ROWS:
                 yield _block(columns, records, lines, bad, consumed)
                 records, lines, bad = [], [], []
         if records or bad:

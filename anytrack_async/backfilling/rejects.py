@@ -15,8 +15,6 @@ from anytrack_async.backfilling.report import Reject, SourceInfo
 from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS, with_escape
 from anytrack_async.errors import ConfigurationError
 
-_TEXT = "_text"
-
 
 class RejectsFile:
     """Rejected rows in the format, encoding and delimiter of their source.
@@ -128,12 +126,8 @@ def _encoded(cells: Sequence[str], info: SourceInfo, *, first: bool = False) -> 
 def _json_lines(reject: Reject) -> bytes:
     lines = b""
     for row in reject.rows:
-        record: dict[str, Any]
-        if len(row) == len(reject.columns):
-            pairs = zip(reject.columns, row, strict=True)
-            record = {name: value for name, value in pairs if value is not None}
-        else:  # a line that is no JSON object
-            record = {_TEXT: row[0] if row else ""}
+        pairs = zip(reject.columns, row, strict=False)
+        record: dict[str, Any] = {name: value for name, value in pairs if value is not None}
         values = (reject.line, reject.column, reject.reason)
         record |= dict(zip(REJECT_COLUMNS, values, strict=True))
         lines += orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TypeAlias
 
 import attrs
@@ -72,17 +72,16 @@ def open_source(
         OSError: it cannot be opened or read.
     """
     if isinstance(source, SqlQuery):
-        query = QueryReader(source)
-        try:
-            yield OpenSource(reader=query)
-        finally:
-            query.close()
+        with closing(QueryReader(source)) as query_reader:
+            yield OpenSource(reader=query_reader)
         return
     with open_file(source) as file:
         reader: RowReader
         if is_arrow(file.sample):
-            reader = ArrowReader(file)
-        elif check_json(file.sample, settings.encoding):
+            with closing(ArrowReader(file)) as arrow_reader:
+                yield OpenSource(reader=arrow_reader, raw=file.raw)
+            return
+        if check_json(file.sample, settings.encoding):
             reader = JsonReader(file, encoding=settings.encoding)
             raise_if_empty(reader)
         else:

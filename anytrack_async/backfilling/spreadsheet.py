@@ -11,6 +11,9 @@ from typing import Final
 REJECT_COLUMNS: Final = ("_line", "_column", "_reason")
 """Columns of a file of rejected rows, behind those of the original file."""
 
+TEXT_COLUMN: Final = "_text"
+"""Column of a rejected line that is not JSON: its text."""
+
 # A spreadsheet runs a cell that starts with one of these as a formula; with East Asian settings in
 # full width, too. Some skip whitespace and invisible characters before it.
 _SIGNS = (

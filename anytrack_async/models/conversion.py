@@ -149,8 +149,12 @@ class LineItem:
 def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
     if value is None or value is _NO_ITEMS:  # not `==`: an array answers for each of its items
         return _NO_ITEMS
-    argument: Any = () if is_missing(value) else value
-    items = tuple(argument) if isinstance(argument, Iterable) else (argument,)
+    items: tuple[Any, ...]
+    if type(value) is list or type(value) is tuple:  # first: an abstract class takes long to ask
+        items = tuple(value)
+    else:
+        argument: Any = () if is_missing(value) else value
+        items = tuple(argument) if isinstance(argument, Iterable) else (argument,)
     for item in items:
         if not isinstance(item, LineItem):
             raise InvalidConversionError(
@@ -164,8 +168,9 @@ def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
 class Conversion(Weakenable):
     """One sale, lead, sign-up or event of your own.
 
-    The constructor checks every field: a conversion that exists can be stored and sent. The `repr`
-    leaves out everything that may identify the customer.
+    The constructor checks every field: a conversion that exists can be stored and sent, unless it
+    takes more than 1 MiB when it is stored, which `submit` refuses. The `repr` leaves out
+    everything that may identify the customer.
 
     Blank text and NaN count as not given in every optional field, because forms, headers and data
     frames have such gaps. Integers, UUIDs, and whole numbers of other types become text where an id

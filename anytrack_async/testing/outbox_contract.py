@@ -19,6 +19,7 @@ from anytrack_async.testing.outbox_rules.destinations import DestinationRules
 from anytrack_async.testing.outbox_rules.remote_ids import RemoteIdRules
 from anytrack_async.testing.outbox_rules.reports import ReportRules
 from anytrack_async.testing.outbox_rules.retention import CheckpointRules, RetentionRules
+from anytrack_async.testing.outbox_rules.sizes import SizeRules
 
 __all__ = ["CAPACITY", "LEASE", "Clock", "OutboxContract", "sale", "sales"]
 
@@ -32,6 +33,7 @@ class OutboxContract(
     RetentionRules,
     CheckpointRules,
     RemoteIdRules,
+    SizeRules,
 ):
     """Every rule of `Outbox` as a test; a subclass implements `make`.
 

@@ -23,6 +23,7 @@ from anytrack_async import (
     Status,
 )
 from anytrack_async.events import DeadLettered, DeadLettersExpired
+from anytrack_async.observers import LoggingObserver
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.testing.outbox_contract import Clock
 from tests.client.service import QUICK, Service
@@ -304,3 +305,18 @@ async def test_the_log_has_two_lines_for_many_dead_letters_and_observers_get_eac
     assert "sale:1 is now a dead letter" in lines[0]
     assert "4 more dead letters" in lines[1]
     assert "e.g. sale:2" in lines[1]
+
+
+async def test_the_log_has_the_number_after_a_minute_though_nothing_else_happens(
+    service: Service, caplog: pytest.LogCaptureFixture
+):
+    clock = Clock()
+    settings = attrs.evolve(QUICK, prune_every=0.001)
+    log = LoggingObserver(clock=clock)
+    async with service.client(delivery=settings, log=False, observers=[log]) as client:
+        await refused(client, service)
+        assert "more dead letters" not in caplog.text
+        clock.advance(60)
+        with anyio.fail_after(10):
+            while "4 more dead letters in 60 s" not in caplog.text:
+                await anyio.wait_all_tasks_blocked()

@@ -259,7 +259,7 @@ class Database:
             try:
                 (busy, *_) = self.sql.execute(statement).fetchone()
             except sqlite3.Error as exc:  # nothing is lost: all is still in the log
-                self._lacks_space = may_need_reserve(exc)
+                self._lacks_space = needs_reserve(exc, self.reserve)
                 if not (uses_reserve and self._lacks_space and self.use_reserve()):
                     break
             else:
@@ -370,7 +370,8 @@ _ADVICE = {
     sqlite3.SQLITE_FULL: DISK_FULL,
     sqlite3.SQLITE_BUSY: "another process kept it locked for too long",
     sqlite3.SQLITE_READONLY: "it is not writable: check its permissions and those of its folder",
-    sqlite3.SQLITE_IOERR: "the disk failed; nothing of this step was written",
+    sqlite3.SQLITE_IOERR: "the disk failed, see the log of the system, or it is full; nothing of "
+    "this step was written",
 }
 
 
@@ -380,9 +381,16 @@ def _error_code(error: Exception) -> int:
 
 
 def may_need_reserve(error: Exception) -> bool:
-    """Return whether *error* may be due to a full disk."""
+    """Return whether *error* may be due to a full disk; see `needs_reserve`."""
     # Enlarging the index of the write-ahead log fails as an input/output error.
     return _error_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def needs_reserve(error: Exception, reserve: Reserve) -> bool:
+    """Return whether *error* is due to a full disk; for some errors the file system is asked."""
+    if _error_code(error) == sqlite3.SQLITE_IOERR:
+        return reserve.disk_is_full()
+    return _error_code(error) == sqlite3.SQLITE_FULL
 
 
 def outbox_error(error: sqlite3.Error | OSError, path: Path) -> OutboxError:

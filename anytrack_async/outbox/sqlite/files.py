@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +27,9 @@ _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 RESERVE_BYTES = 9 * 2**20
 """Size of the reserve: a write-ahead log of 6 MiB, and half as much for a large transaction."""
+
+_MIN_FREE = 2**18
+"""Bytes that SQLite needs at least to go on: a few pages, and the index of the log."""
 
 SUFFIXES = ("", "-wal", "-shm")
 """What SQLite appends to the path for its files."""
@@ -158,6 +162,19 @@ class Reserve:
                 os.write(descriptor, bytes(RESERVE_BYTES))
         finally:
             os.close(descriptor)
+
+    def disk_is_full(self) -> bool:
+        """Return whether the disk has no space for a little more, or a quota is used up."""
+        try:
+            if hasattr(os, "statvfs"):  # not on Windows
+                info = os.statvfs(os.path.dirname(self.file))  # noqa: PTH120
+                if info.f_bavail * info.f_frsize < _MIN_FREE:
+                    return True
+            with tempfile.TemporaryFile(dir=os.path.dirname(self.file)) as probe:  # noqa: PTH120
+                probe.write(bytes(_MIN_FREE))
+        except OSError as exc:
+            return exc.errno in _FULL
+        return False
 
     def release(self) -> bool:
         """Free the space; return whether there was any."""

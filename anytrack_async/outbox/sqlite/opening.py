@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from anytrack_async.errors import MissingKeyError, OutboxError
 from anytrack_async.outbox.sqlite import leases, queries
-from anytrack_async.outbox.sqlite.database import Database, may_need_reserve
+from anytrack_async.outbox.sqlite.database import Database, needs_reserve
 from anytrack_async.outbox.sqlite.files import Reserve
 
 if TYPE_CHECKING:
@@ -23,12 +23,17 @@ _T = TypeVar("_T")
 
 
 def with_reserve(
-    work: Callable[Concatenate[Database, _P], _T],
+    work: Callable[Concatenate[Database, _P], _T], error: sqlite3.Error
 ) -> Callable[Concatenate[Database, _P], _T]:
-    """Return *work* with the space of the reserve, which may have been freed before."""
+    """Return *work*, which failed with *error*, with the space of the reserve.
+
+    It may have been freed before. If the disk is not full, *work* raises *error* again.
+    """
 
     # In one job, because between two jobs an append could take the space for the reserve again.
     def work_with_reserve(db: Database, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        if not needs_reserve(error, db.reserve):
+            raise error
         if db.use_reserve():
             _log.error(
                 "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
@@ -59,10 +64,10 @@ def open_file(
     try:
         return _open_once(path, opening, keys, previous_owner)
     except OutboxError as exc:
-        is_full = isinstance(exc.__cause__, Exception) and may_need_reserve(exc.__cause__)
-        if not is_full:
+        reserve = Reserve(path.absolute())
+        if not isinstance(exc.__cause__, Exception) or not needs_reserve(exc.__cause__, reserve):
             raise
-        Reserve(path.absolute()).release()
+        reserve.release()
         return _open_once(path, opening, keys, previous_owner)
 
 

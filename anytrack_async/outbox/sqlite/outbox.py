@@ -205,7 +205,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
             except sqlite3.Error as exc:
                 if not may_need_reserve(exc):
                     raise
-                return await thread.run(with_reserve(work), *args, **kwargs)
+                return await thread.run(with_reserve(work, exc), *args, **kwargs)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
@@ -292,15 +292,15 @@ class SQLiteOutbox(SQLiteDeadLetters):
             except sqlite3.Error as exc:
                 if not may_need_reserve(exc):
                     raise
-                return await self._claim_once(destination, limit, lease, needs_reserve=True)
+                return await self._claim_once(destination, limit, lease, error=exc)
         except (sqlite3.Error, OSError) as exc:
             raise outbox_error(exc, self._path) from exc
 
     async def _claim_once(
-        self, destination: str, limit: int, lease: float, *, needs_reserve: bool = False
+        self, destination: str, limit: int, lease: float, *, error: sqlite3.Error | None = None
     ) -> Claim:
         thread = self._open_thread()
-        claim = with_reserve(claims.claim) if needs_reserve else claims.claim
+        claim = with_reserve(claims.claim, error) if error else claims.claim
         job = thread.submit(claim, destination, limit, lease, self._max_attempts)
         try:
             # Shielded, because the caller would never learn of its lease; but not for ever, because
@@ -317,7 +317,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
                 lambda entries: self._run(decrypted_entries, entries),
             )
         except MissingKeyError:
-            await thread.run(claims.undo, job, destination)
+            await thread.run(leases.undo, job, destination)
             raise
         except (TypeError, ValueError) as exc:  # a column has a value of the wrong type
             raise DamagedOutboxError(
@@ -326,12 +326,12 @@ class SQLiteOutbox(SQLiteDeadLetters):
             ) from exc
         except anyio.get_cancelled_exc_class():
             job.is_abandoned = True
-            thread.submit(claims.undo, job, destination)
+            thread.submit(leases.undo, job, destination)
             raise
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
-        return await self._run(claims.renew, claim, lease)
+        return await self._run(leases.renew, claim, lease)
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
@@ -348,7 +348,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""
-        return await self._run(claims.release, claim, due=due, counts_as_attempt=counts_as_attempt)
+        return await self._run(leases.release, claim, due=due, counts_as_attempt=counts_as_attempt)
 
     # Reports
 

@@ -8,6 +8,7 @@ import pytest
 
 from anytrack_async.errors import OutboxError
 from anytrack_async.outbox.base import Appended
+from anytrack_async.outbox.sqlite import files
 from anytrack_async.outbox.sqlite.files import RESERVE_BYTES, Reserve
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
@@ -170,3 +171,43 @@ async def test_a_full_disk_releases_the_reserve_once(path, monkeypatch):
     assert path.with_name("outbox.db-reserve").stat().st_size == 0
     assert await outbox.append(sales(2)) == [Appended.NEW]
     await outbox.aclose()
+
+
+async def test_a_disk_that_fails_is_not_called_full(tmp_path, caplog):
+    outbox = SQLiteOutbox(tmp_path / "outbox.db")
+    await outbox.open(["alpha"])
+    await outbox.append(sales(1))
+    calls = []
+
+    def fail(db):
+        calls.append(db)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    with pytest.raises(OutboxError, match="the disk failed"):
+        await outbox._run(fail)
+
+    assert len(calls) == 1
+    assert (tmp_path / "outbox.db-reserve").stat().st_size == RESERVE_BYTES
+    assert "disk is full" not in caplog.text
+    await outbox.aclose()
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT])
+async def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path, monkeypatch, reason):
+    reserve = Reserve(tmp_path / "outbox.db")
+    assert not reserve.disk_is_full()
+
+    def refuse(**_):
+        raise OSError(reason, "no space")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+    assert reserve.disk_is_full()
+
+
+async def test_a_disk_without_space_is_full(disk):
+    reserve = Reserve(disk / "outbox.db")
+    assert not reserve.disk_is_full()
+    fill(disk)
+    assert reserve.disk_is_full()
