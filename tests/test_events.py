@@ -83,6 +83,12 @@ LINES: list[tuple[Event, int, str]] = [
         f"crm: held, nothing is lost: no pipeline 'Shop'; {CORRECT} and call client.resume('crm')",
     ),
     (
+        LaneHeld(destination="crm", reason="add the key", cause="encryption"),
+        logging.ERROR,
+        "crm: held, nothing is lost: add the key; "
+        "client.resume('crm') does not help before the restart with the key",
+    ),
+    (
         BackPressure(
             destination="meta",
             waiting=10_000,
