@@ -33,13 +33,15 @@ class Checkpoint:
         position: where reading goes on.
         rows: rows read up to there.
         prints: fingerprint of each source up to the position, in order.
-        rejects_length: length of the rejects file, bytes.
+        rejects: path of the rejects file; None if there is none.
+        rejects_length: its length, bytes.
         finished: whether everything was read.
     """
 
     position: Position
     rows: int
     prints: Sequence[Fingerprint] = ()
+    rejects: str | None = None
     rejects_length: int = 0
     finished: bool = False
 

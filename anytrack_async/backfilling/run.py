@@ -15,7 +15,7 @@ from anytrack_async.backfilling.acceptance import Acceptance, DryRun, Outboxed
 from anytrack_async.backfilling.checkpoint import Checkpoint, check_content, checkpoint_name, keeper
 from anytrack_async.backfilling.files import Fingerprint
 from anytrack_async.backfilling.mapping import FileMapping
-from anytrack_async.backfilling.reading import MappedBlock, RowJob, add_counts
+from anytrack_async.backfilling.reading import MappedBlock, Position, RowJob, add_counts
 from anytrack_async.backfilling.rejects import RejectsFile
 from anytrack_async.backfilling.report import (
     BackfillReport,
@@ -163,6 +163,10 @@ class _Run:
             await self._find_checkpoint(client.outbox)
         if settings.rejects is not None and not settings.dry_run:
             await to_thread.run_sync(self._make_rejects_file, settings.rejects)
+        if self._resumed is None:
+            # So that a run which is killed before its first checkpoint can be resumed, and knows
+            # the rejects file for its own.
+            await self._save(Checkpoint(position=Position(), rows=0, rejects=self._rejects_path))
 
     def _make_rejects_file(self, path: str | PathLike[str]) -> None:
         own = Path(path).absolute()
@@ -170,7 +174,9 @@ class _Run:
             raise ConfigurationError(
                 "rejects: the file of rejected rows must not be one that is read"
             )
-        resume_at = self._resumed.rejects_length if self._resumed else None
+        resumed = self._resumed
+        is_same = resumed is not None and resumed.rejects == self._rejects_path
+        resume_at = resumed.rejects_length if resumed and is_same else None
         self._rejects_file = RejectsFile(path, resume_at=resume_at)
 
     async def _find_checkpoint(self, outbox: Outbox) -> None:
@@ -249,10 +255,7 @@ class _Run:
 
     async def _save_checkpoint(self, block: MappedBlock, *, finished: bool = False) -> None:
         self._saved_at = time.monotonic()
-        if self._checkpoint_name is None or self._outbox is None or block.fingerprint is None:
-            return
-        keeps = keeper(self._outbox)
-        if keeps is None:
+        if block.fingerprint is None:
             return
         del self._prints[block.position.source :]
         self._prints.append(block.fingerprint)
@@ -261,10 +264,21 @@ class _Run:
             position=block.position,
             rows=before + self._counts.rows,
             prints=tuple(self._prints),
+            rejects=self._rejects_path,
             rejects_length=self._rejects_file.length if self._rejects_file else 0,
             finished=finished,
         )
-        await keeps.save_checkpoint(self._checkpoint_name, checkpoint.to_bytes())
+        await self._save(checkpoint)
+
+    async def _save(self, checkpoint: Checkpoint) -> None:
+        keeps = None if self._outbox is None else keeper(self._outbox)
+        if keeps is not None and self._checkpoint_name is not None:
+            await keeps.save_checkpoint(self._checkpoint_name, checkpoint.to_bytes())
+
+    @property
+    def _rejects_path(self) -> str | None:
+        path = self._settings.rejects
+        return None if path is None else str(Path(path).absolute())
 
     # Delivery and progress
 
