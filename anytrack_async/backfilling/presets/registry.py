@@ -49,11 +49,14 @@ def find_preset(name: str) -> FileMapping:
 def recognise(columns: Iterable[str]) -> FileMapping | None:
     """Return the preset whose signature *columns* have; of several, the one with the longest.
 
-    The result may have a `refusal`. Positions and further columns do not matter.
+    Of two signatures of the same length, a refusal counts. Positions and further columns do not
+    matter.
     """
     names = tuple(columns)
     matches = [preset for preset in all_presets() if preset.matches(names)]
-    return max(matches, key=lambda preset: len(preset.signature), default=None)
+    return max(
+        matches, key=lambda preset: (len(preset.signature), bool(preset.refusal)), default=None
+    )
 
 
 def choose(
