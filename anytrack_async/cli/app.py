@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from anytrack_async._version import __version__
+from anytrack_async.cli.backfill import backfill
 from anytrack_async.cli.dead_letters import add_commands
 from anytrack_async.cli.deliver import deliver
 from anytrack_async.cli.demo import demo, sandbox
@@ -45,7 +46,8 @@ def _setup(
     outbox file, and ANYTRACK_OUTBOX_KEYS are the keys that encrypt it.
 
     Exit codes: 0 success, 1 failure, 2 wrong usage or configuration,
-    130 stopped by Ctrl-C, 143 by SIGTERM. `deliver` has more.
+    130 stopped by Ctrl-C, 143 by SIGTERM. `backfill` and `deliver`
+    have more.
     """
     replace_unencodable()
 
@@ -53,6 +55,7 @@ def _setup(
 app.command()(demo)
 app.command()(sandbox)
 app.command()(track)
+app.command()(backfill)
 app.command()(deliver)
 app.command()(stats)
 add_commands(outbox_commands)

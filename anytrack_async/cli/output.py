@@ -50,11 +50,26 @@ def stdout_console(*, wide: bool = False) -> Console:
     return console
 
 
+_above: list[Console] = []
+"""The console of the live display, if there is one."""
+
+
+@contextmanager
+def errors_above(console: Console) -> Iterator[None]:
+    """Write errors and warnings above the live display of *console*, which they would damage."""
+    _above.append(console)
+    try:
+        yield
+    finally:
+        _above.remove(console)
+
+
 def write_error(message: str, *, label: str = "error") -> None:
     """Write *message* to standard error, as one line that starts with *label*."""
     style = BAD if label == "error" else NOTE
     line = Text.assemble((f"{label}: ", style), " ".join(message.split()))
-    Console(stderr=True, highlight=False).print(line, soft_wrap=True)
+    console = _above[-1] if _above else Console(stderr=True, highlight=False)
+    console.print(line, soft_wrap=True)
 
 
 def write_json(data: object) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -80,9 +81,11 @@ def run() -> Callable[..., CommandResult]:
 class Child:
     """`anytrack` in a process of its own."""
 
-    def __init__(self, *args: str) -> None:
+    def __init__(self, *args: str | Path, stdin: Path | None = None) -> None:
+        source = None if stdin is None else stdin.open("rb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "anytrack_async.cli", *args],
+            [sys.executable, "-m", "anytrack_async.cli", *map(str, args)],
+            stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -90,6 +93,8 @@ class Child:
             # What these are for is covered in this process; tracing would make them slow.
             env={name: text for name, text in os.environ.items() if "COVERAGE" not in name},
         )
+        if source is not None:
+            source.close()
 
     def line_with(self, words: str) -> str:
         for line in self.process.stdout:
@@ -109,8 +114,8 @@ class Child:
 def child() -> Iterator[Callable[..., Child]]:
     children: list[Child] = []
 
-    def start(*args: str) -> Child:
-        children.append(Child(*args))
+    def start(*args: str | Path, **options: Any) -> Child:
+        children.append(Child(*args, **options))
         return children[-1]
 
     yield start

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from anytrack_async.backfilling.mapping import FileMapping
+from anytrack_async.backfilling.mapping import FileMapping, normalised
 from anytrack_async.backfilling.spreadsheet import without_escape
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.plain import to_conversion
@@ -18,9 +18,10 @@ _COLUMNS = tuple(field.name for field in attrs.fields(Conversion))
 
 def _from_export(record: Mapping[str, Any]) -> Conversion:
     # Further columns are a user's own; the cells of CSV may begin with an apostrophe.
+    named = ((normalised(name), value) for name, value in record.items())
     fields = {
         name: without_escape(value) if isinstance(value, str) and name != "revenue" else value
-        for name, value in record.items()
+        for name, value in named
         if name in _FIELDS
     }
     if "event_id" not in fields and "order_id" not in fields and "id" in fields:

@@ -1,0 +1,227 @@
+"""`anytrack backfill`: the conversions of files, or of a query, to every destination."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+import typer
+
+from anytrack_async.backfilling.inspection import Inspection, inspect_source
+from anytrack_async.backfilling.report import BackfillReport
+from anytrack_async.backfilling.run import backfill as run_backfill
+from anytrack_async.cli import backfill_options as options_of
+from anytrack_async.cli.backfill_options import Job, to_job
+from anytrack_async.cli.backfill_progress import ProgressDisplay
+from anytrack_async.cli.backfill_screens import (
+    inspection_record,
+    report_record,
+    show_inspection,
+    show_proposal,
+    show_report,
+    source_line,
+)
+from anytrack_async.cli.outbox import open_outbox
+from anytrack_async.cli.output import (
+    MISUSED,
+    Interrupted,
+    stdout_console,
+    write_error,
+    write_json,
+)
+from anytrack_async.cli.signals import interruptible
+from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE
+from anytrack_async.delivery.flow import LaneState
+from anytrack_async.errors import ConfigurationError, UnknownFormatError
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.sqlite.files import file_path
+
+# Exit codes
+_INCOMPLETE = 3
+_STOPPED = 4
+_NEEDS_CREDENTIALS = 5
+
+
+def backfill(
+    files: options_of.Files = None,
+    preset: options_of.Preset = None,
+    map_file: options_of.Map = None,
+    sql: options_of.Sql = None,
+    database: options_of.Database = None,
+    to: options_of.To = None,
+    since: options_of.Since = None,
+    until: options_of.Until = None,
+    timezone: options_of.Timezone = None,
+    decimal: options_of.Decimal = None,
+    currency: options_of.Currency = None,
+    amount: options_of.Amount = None,
+    delimiter: options_of.Delimiter = None,
+    encoding: options_of.Encoding = None,
+    won: options_of.Won = None,
+    refunds: options_of.Refunds = "skip",
+    duplicates: options_of.Duplicates = "skip",
+    too_old: options_of.TooOld = "skip",
+    only_first: options_of.OnlyFirst = False,
+    test: options_of.Test = False,
+    limit: options_of.Limit = None,
+    rate: options_of.Rate = None,
+    rejects: options_of.Rejects = None,
+    max_rejects: options_of.MaxRejects = None,
+    outbox: options_of.OutboxPath = None,
+    dry_run: options_of.DryRun = False,
+    inspect: options_of.Inspect = False,
+    resume: options_of.Resume = False,
+    no_wait: options_of.NoWait = False,
+    as_json: options_of.Json = False,
+    yes: options_of.Yes = False,
+) -> None:
+    """Send the conversions in files that shops and services export, safely, as often as you like.
+
+    Running it twice over a file sends nothing twice. Begin with --inspect,
+    then --dry-run. Progress goes to standard error.
+
+    Exit codes: 0 everything was sent, 2 wrong usage or configuration,
+    3 some rows were rejected or are dead letters, 4 interrupted: go on
+    with --resume, 5 a destination needs new credentials.
+    """
+    job = to_job(dict(locals()))
+    path = _existing_path(outbox) if dry_run or inspect else _outbox_path(outbox)
+    try:
+        if inspect:
+            _inspect(job, path, as_json=as_json)
+            return
+        if not dry_run and not yes and sys.stdin.isatty() and sys.stdout.isatty():
+            _ask(job, path)
+        report = _run(job, path)
+    except UnknownFormatError as exc:
+        _propose(job, exc, as_json=as_json)
+    if as_json:
+        write_json(report_record(report))
+    else:
+        show_report(report)
+    if code := _exit_code(report):
+        raise typer.Exit(code)
+
+
+def _outbox_path(value: str | None) -> Path:
+    value = value or os.environ.get(OUTBOX_VARIABLE)
+    if not value or value == MEMORY:
+        raise ConfigurationError(
+            f"name an outbox file, which remembers what was sent: set {OUTBOX_VARIABLE}, or use "
+            "--outbox PATH; it is created if it does not exist"
+        )
+    return file_path(value)
+
+
+def _existing_path(value: str | None) -> Path | None:
+    """Return the outbox file in which to look for conversions accepted before, if it exists."""
+    value = value or os.environ.get(OUTBOX_VARIABLE)
+    path = file_path(value) if value and value != MEMORY else None
+    return path if path is not None and path.is_file() else None
+
+
+def _exit_code(report: BackfillReport) -> int:
+    destinations = report.destinations.values()
+    if any(item.state is LaneState.HELD and item.waiting for item in destinations):
+        return _NEEDS_CREDENTIALS
+    dead = any(item.dead for item in destinations)
+    return _INCOMPLETE if report.counts.rejected or dead else 0
+
+
+# The run
+
+
+def _run(job: Job, path: Path | None) -> BackfillReport:
+    display = ProgressDisplay()
+    dry = job.settings.dry_run
+    try:
+        with display:
+            if path is None or dry:
+                return anyio.run(_dry_run, job, path, display)
+            return anyio.run(_backfill, job, path, display)
+    except (Interrupted, KeyboardInterrupt):
+        advice = "nothing was sent" if dry else "go on with the same command and --resume"
+        write_error(f"{display.summary or 'stopped'}; {advice}", label="interrupted")
+        raise typer.Exit(_STOPPED) from None
+
+
+async def _backfill(job: Job, path: Path, display: ProgressDisplay) -> BackfillReport:
+    client = AnyTrackClient.from_env(outbox=path)
+    async with interruptible(client, str(path)):
+        return await run_backfill(client, **job.arguments, on_progress=display.update)
+    raise AssertionError("unreachable: a signal that ends the block raises Interrupted")
+
+
+async def _dry_run(job: Job, path: Path | None, display: ProgressDisplay) -> BackfillReport:
+    async with _outbox(path) as outbox:
+        return await run_backfill(
+            _client(), **job.arguments, outbox=outbox, on_progress=display.update
+        )
+
+
+@asynccontextmanager
+async def _outbox(path: Path | None) -> AsyncIterator[Outbox | None]:
+    if path is None:
+        yield None
+        return
+    async with open_outbox(path) as outbox:
+        yield outbox
+
+
+def _client() -> AnyTrackClient | None:
+    """Return a client that is never opened, or None if the environment configures none."""
+    try:
+        return AnyTrackClient.from_env(outbox=MEMORY)
+    except ConfigurationError as exc:
+        write_error(f"no destination was checked: {exc}", label="note")
+        return None
+
+
+# Before the run
+
+
+def _inspect(job: Job, path: Path | None, *, as_json: bool) -> None:
+    inspection = anyio.run(_first_rows, job, path)
+    if as_json:
+        write_json(inspection_record(inspection))
+    elif inspection.guess is not None:
+        show_proposal(inspection)
+    else:
+        show_inspection(inspection)
+    if inspection.guess is not None:
+        raise typer.Exit(MISUSED)
+
+
+async def _first_rows(job: Job, path: Path | None) -> Inspection:
+    async with _outbox(path) as outbox:
+        return await inspect_source(client=_client(), outbox=outbox, **job.arguments)
+
+
+def _propose(job: Job, error: UnknownFormatError, *, as_json: bool) -> None:
+    """Show a proposed mapping for a file that no preset fits, and exit with code 2."""
+    if job.source == ["-"]:  # it cannot be read again for a proposal
+        raise error
+    inspection = anyio.run(partial(inspect_source, **job.arguments))
+    if as_json:
+        write_json(inspection_record(inspection))
+    else:
+        show_proposal(inspection)
+    raise typer.Exit(MISUSED)
+
+
+def _ask(job: Job, path: Path | None) -> None:
+    """Show what was recognised, and ask whether to send it."""
+    inspection = anyio.run(partial(inspect_source, rows=1, **job.arguments))
+    if inspection.guess is not None:
+        show_proposal(inspection)
+        raise typer.Exit(MISUSED)
+    names = job.settings.to or AnyTrackClient.from_env(outbox=MEMORY).limits
+    stdout_console().print(source_line(inspection.info), soft_wrap=True)
+    stdout_console().print(f"to {', '.join(names)}; outbox {path}", markup=False, soft_wrap=True)
+    typer.confirm("Send its conversions?", abort=True)

@@ -1,0 +1,416 @@
+"""`anytrack backfill`: its screens and exit codes, over the sandbox."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from anytrack_async.backfilling.report import DestinationProgress, Progress, RowCounts, SourceInfo
+from anytrack_async.cli.backfill_progress import ProgressDisplay, duration
+from anytrack_async.cli.output import write_error
+from anytrack_async.delivery.flow import LaneState
+from tests.backfilling.tables import shopify_row, write_csv
+from tests.cli.conftest import wait_for
+
+SERVICES = ("anytrack", "meta", "hubspot")
+
+
+def paid(age: timedelta = timedelta(hours=1)) -> str:
+    return (datetime.now(UTC) - age).strftime("%Y-%m-%d %H:%M:%S +0000")
+
+
+def orders(path: Path, count: int, **changes: str) -> Path:
+    return write_csv(
+        path, [shopify_row(number, Paid_at=paid(), **changes) for number in range(count)]
+    )
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    """An order that can be sent, one without an amount, and one that was refunded."""
+    rows = [
+        shopify_row(1, Paid_at=paid()),
+        shopify_row(2, Paid_at=paid(), Total="much"),
+        shopify_row(3, Paid_at=paid(), Financial_Status="refunded"),
+    ]
+    return write_csv(tmp_path / "orders.csv", rows)
+
+
+def delivered(sandbox) -> list[int]:
+    ledger = sandbox.ledger()
+    return [ledger[name]["unique"] for name in SERVICES]
+
+
+# A run
+
+
+def test_orders_go_to_every_destination_and_a_second_run_sends_nothing(
+    run, sandbox, outbox_path, tmp_path
+):
+    path = orders(tmp_path / "orders.csv", 30)
+
+    first = run("backfill", path)
+    again = run("backfill", path)
+
+    assert (first.code, again.code) == (0, 0)
+    assert first.out.splitlines()[0] == "30 rows: 30 accepted, 0 skipped, 0 rejected"
+    assert "total of accepted sales: 1,497.00 EUR" in first.out
+    for name in SERVICES:
+        assert f"{name:<11}" + "         30        0" in first.out
+    assert "skipped: 30 accepted before" in again.out
+    assert delivered(sandbox) == [30, 30, 30]
+
+
+def test_the_recognised_format_is_announced(run, sandbox, outbox_path, file):
+    result = run("backfill", file)
+
+    line = (
+        "orders.csv: Shopify: Orders → Export, csv, recognised by its columns as shopify, "
+        "encoding utf-8 (found in the file), delimiter comma (found in the file)"
+    )
+    assert line in result.err.splitlines()
+
+
+def test_rejected_rows_have_an_exit_code_and_a_file_that_can_be_corrected(
+    run, sandbox, outbox_path, file, tmp_path
+):
+    rejects = tmp_path / "rejects.csv"
+
+    first = run("backfill", file, "--rejects", rejects)
+    rejects.write_text(rejects.read_text().replace("much", "49.90"))
+    corrected = run("backfill", rejects)
+
+    assert (first.code, corrected.code) == (3, 0)
+    assert "3 rows: 1 accepted, 1 skipped, 1 rejected" in first.out
+    assert "rejected: orders.csv, line 3, column" in first.out
+    assert f"rejected rows are in {rejects}" in first.out
+    assert delivered(sandbox) == [2, 2, 2]
+
+
+def test_dead_letters_have_an_exit_code(run, sandbox, outbox_path, tmp_path):
+    result = run("backfill", orders(tmp_path / "orders.csv", 1, Currency="THB"))
+
+    assert result.code == 3
+    assert "see: anytrack outbox dead" in result.out
+
+
+def test_rejected_credentials_have_an_exit_code(run, sandbox, outbox_path, tmp_path):
+    sandbox.credentials("meta", "another")
+
+    result = run("backfill", orders(tmp_path / "orders.csv", 2))
+
+    assert result.code == 5
+    assert "meta                 0        2" in result.out
+    assert "held" in result.out
+    assert delivered(sandbox) == [2, 0, 2]
+
+
+def test_one_destination_can_be_chosen(run, sandbox, outbox_path, tmp_path):
+    result = run("backfill", orders(tmp_path / "orders.csv", 2), "--to", "meta, anytrack")
+
+    assert result.code == 0
+    assert delivered(sandbox) == [2, 2, 0]
+
+
+def test_a_period_can_be_chosen(run, sandbox, outbox_path, tmp_path):
+    rows = [shopify_row(day, Paid_at=paid(timedelta(days=day))) for day in range(4)]
+    path = write_csv(tmp_path / "orders.csv", rows)
+    until = (datetime.now(UTC) - timedelta(days=1, hours=-1)).isoformat()
+
+    result = run("backfill", path, "--since", "60h", "--until", until, "--dry-run")
+
+    assert "4 rows: 2 accepted, 2 skipped, 0 rejected" in result.out
+
+
+def test_times_of_a_period_are_in_the_zone_of_the_file(run, sandbox, tmp_path):
+    path = write_csv(tmp_path / "o.csv", [shopify_row(1, Paid_at="2026-05-01 00:30:00 +0200")])
+    options = ("--since", "2026-05-01", "--dry-run")
+
+    in_berlin = run("backfill", path, *options, "--timezone", "Europe/Berlin")
+    in_utc = run("backfill", path, *options)
+
+    assert "1 accepted" in in_berlin.out
+    assert "0 accepted, 1 skipped" in in_utc.out
+
+
+def test_standard_input_is_a_source(child, sandbox, outbox_path, tmp_path):
+    process = child("backfill", "-", stdin=orders(tmp_path / "orders.csv", 3))
+    code, out, _ = process.end()
+
+    assert code == 0
+    assert out.startswith("3 rows: 3 accepted")
+
+
+def test_a_query_is_a_source(run, sandbox, outbox_path, tmp_path):
+    database = tmp_path / "shop.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("create table sales (number text, total real, paid text, mail text)")
+        values = ("7", 12.5, datetime.now(UTC).isoformat(), "jane@example.com")
+        connection.execute("insert into sales values (?, ?, ?, ?)", values)
+    mapping = tmp_path / "map.toml"
+    mapping.write_text(
+        'currency = "EUR"\namounts = "total"\n[columns]\n'
+        'order_id = "number"\ntimestamp = "paid"\n"customer.email" = "mail"\n'
+    )
+    source = ("--sql", "select * from sales", "--database", f"sqlite:///{database}")
+
+    result = run("backfill", *source, "--map", mapping)
+
+    assert result.code == 0
+    assert "total of accepted sales: 12.5 EUR" in result.out
+    assert sandbox.ledger(ids=True)["anytrack"]["ids"] == {"sale:7": 1}
+
+
+def test_json_is_all_that_standard_output_has(run, sandbox, outbox_path, file):
+    result = run("backfill", file, "--json")
+
+    report = json.loads(result.out)
+    assert result.code == 3
+    assert report["counts"]["rows"] == 3
+    assert report["counts"]["totals"] == {"EUR": "49.90"}
+    assert report["destinations"]["meta"]["delivered"] == 1
+    assert report["sources"][0]["preset"] == "shopify"
+    (reject,) = report["rejects"]
+    assert reject["line"] == 3
+    assert "customer" not in json.dumps(reject)
+
+
+def test_too_many_rejected_rows_stop_the_run(run, sandbox, outbox_path, tmp_path):
+    path = orders(tmp_path / "orders.csv", 5, Total="much")
+
+    result = run("backfill", path, "--max-rejects", "2")
+
+    assert result.code == 3
+    assert "stopped at --max-rejects" in result.out
+
+
+def test_a_signal_ends_the_run_and_resume_goes_on(child, run, sandbox, outbox_path, tmp_path):
+    path = orders(tmp_path / "orders.csv", 1_200)
+    options = ("--to", "meta")
+
+    process = child("backfill", path, *options, "--rate", "100")
+    wait_until_accepted(outbox_path)
+    process.interrupt()
+    code, _, err = process.end()
+    rest = run("backfill", path, *options, "--resume")
+
+    assert code == 4
+    assert "interrupted: " in err
+    assert "go on with the same command and --resume" in err
+    assert rest.code == 0
+    assert delivered(sandbox) == [0, 1_200, 0]
+
+
+def wait_until_accepted(path: Path) -> None:
+    def has_rows() -> bool:
+        try:
+            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+                return connection.execute("select count(*) from ids").fetchone()[0] > 0
+        except sqlite3.OperationalError:
+            return False
+
+    wait_for(has_rows)
+
+
+# Before a run
+
+
+def test_a_dry_run_sends_and_writes_nothing(run, sandbox, outbox_path, file, tmp_path):
+    rejects = tmp_path / "rejects.csv"
+
+    result = run("backfill", file, "--dry-run", "--rejects", rejects)
+
+    assert result.code == 3
+    assert "3 rows: 1 accepted, 1 skipped, 1 rejected" in result.out
+    assert "dry run: nothing was sent or written" in result.out
+    assert delivered(sandbox) == [0, 0, 0]
+    assert not outbox_path.exists()
+    assert not rejects.exists()
+
+
+def test_a_dry_run_knows_what_was_sent_before_and_what_is_too_old(
+    run, sandbox, outbox_path, tmp_path
+):
+    run("backfill", orders(tmp_path / "first.csv", 2))
+    rows = [shopify_row(number, Paid_at=paid()) for number in range(3)]
+    rows.append(shopify_row(9, Paid_at=paid(timedelta(days=30))))
+
+    result = run("backfill", write_csv(tmp_path / "both.csv", rows), "--dry-run")
+
+    assert "skipped: 2 accepted before" in result.out
+    assert "too old for meta, so not sent there: 1" in result.out
+
+
+def test_a_dry_run_needs_no_credentials(run, file):
+    result = run("backfill", file, "--dry-run")
+
+    assert result.code == 3
+    assert "note: no destination was checked: set ANYTRACK_API_KEY" in result.err
+
+
+def test_the_first_rows_are_shown_as_each_service_would_get_them(run, sandbox, outbox_path, file):
+    result = run("backfill", file, "--inspect")
+
+    assert result.code == 0
+    assert "line 2: sale:5000001, 49.90 EUR" in result.out
+    for name in SERVICES:
+        assert f"\n  {name}\n" in result.out
+    assert "matched by: em, zp" in result.out
+    assert "a second run: nothing is sent" in result.out
+    assert "customer.1@example.com" not in result.out
+    assert "rejected: orders.csv, line 3" in result.out
+    assert delivered(sandbox) == [0, 0, 0]
+
+
+def test_the_first_rows_as_json(run, sandbox, outbox_path, file):
+    record = json.loads(run("backfill", file, "--inspect", "--json").out)
+
+    assert record["rows"][0]["event_id"] == "sale:5000001"
+    assert set(record["rows"][0]["destinations"]) == set(SERVICES)
+
+
+@pytest.fixture
+def unknown(tmp_path) -> Path:
+    path = tmp_path / "other.csv"
+    path.write_text(
+        "Order No;Total;Net Total;Paid At;E-Mail\n"
+        "7;49,90;40,00;2026-05-01T10:00:00Z;jane@example.com\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("options", [(), ("--inspect",), ("--dry-run",)])
+def test_a_file_that_no_preset_fits_gets_a_proposal_and_questions(
+    run, sandbox, outbox_path, unknown, options
+):
+    result = run("backfill", unknown, *options)
+
+    assert result.code == 2
+    assert 'order_id = "Order No"' in result.out
+    assert "question: amount:" in result.err
+    assert "--map map.toml" in result.err
+    assert "jane@example.com" not in result.out + result.err
+    assert delivered(sandbox) == [0, 0, 0]
+
+
+def test_a_proposal_with_answers_can_be_used(run, sandbox, outbox_path, unknown, tmp_path):
+    proposal = run("backfill", unknown).out
+    mapping = tmp_path / "map.toml"
+    for question in ('currency = "EUR"', 'gross = "Total"'):
+        proposal = proposal.replace(f"# {question}\n", f"{question}\n")
+    mapping.write_text(proposal)
+
+    result = run("backfill", unknown, "--map", mapping, "--decimal", ",")
+
+    assert result.code == 0
+    assert "total of accepted sales: 49.90 EUR" in result.out
+
+
+# Wrong usage
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "name a FILE"),
+        (("a.csv", "--sql", "select 1"), "--sql and FILE exclude each other"),
+        (("--sql", "select 1"), "--sql needs --database"),
+        (("a.csv", "--preset", "shopify", "--map", "m.toml"), "--preset and --map exclude"),
+        (("a.csv", "--since", "yesterday"), "--since needs a time"),
+        (("a.csv", "--refunds", "perhaps"), "refunds must be"),
+        (("a.csv", "--timezone", "Nowhere"), "timezone must be"),
+        (("absent.csv",), "absent.csv"),
+    ],
+)
+def test_wrong_usage_is_explained(run, sandbox, outbox_path, options, message, monkeypatch):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+    result = run("backfill", *options)
+
+    assert result.code in (1, 2)
+    assert message in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_run_needs_an_outbox_file(run, sandbox, file):
+    result = run("backfill", file)
+
+    assert result.code == 2
+    assert "name an outbox file" in result.err
+    assert delivered(sandbox) == [0, 0, 0]
+
+
+# Progress
+
+
+def progress(**changes) -> Progress:
+    destinations = {
+        "anytrack": DestinationProgress(
+            state=LaneState.RUNNING, delivered=900, waiting=100, rate=50.0, eta=2.0
+        ),
+        "meta": DestinationProgress(
+            state=LaneState.THROTTLED,
+            waiting=1_000,
+            retrying=3,
+            dead=2,
+            throttled_until=datetime(2026, 5, 1, 12, 0, 5, tzinfo=UTC),
+            reason="too many requests",
+        ),
+    }
+    counts = RowCounts(rows=1_234, accepted=1_000, skipped={"test mode": 200}, rejected=34)
+    values = {
+        "phase": "reading",
+        "source": SourceInfo(name="orders.csv", format="csv", title="Shopify", encoding="utf-8"),
+        "counts": counts,
+        "fraction": 0.5,
+        "seconds": 10.0,
+        "destinations": destinations,
+    }
+    return Progress(**values | changes)
+
+
+def test_without_a_terminal_there_is_a_line_every_few_seconds():
+    output, now = io.StringIO(), [0.0]
+    console = Console(file=output, width=200)
+
+    with ProgressDisplay(console, clock=lambda: now[0]) as display:
+        for second in range(11):
+            now[0] = float(second)
+            display.update(progress())
+
+    source, *lines = output.getvalue().splitlines()
+    assert source == "orders.csv: Shopify, csv, encoding utf-8 (as stated)"
+    line = (
+        "1,234 rows: 1,000 accepted, 200 skipped, 34 rejected (50%) · anytrack: 900 delivered, "
+        "100 waiting, 50/s, 2 s left · meta: 0 delivered, 1,000 waiting, 3 retrying, 2 dead, "
+        "throttled until 12:00:05 UTC (too many requests)"
+    )
+    assert lines == [line, line]
+
+
+def test_on_a_terminal_the_table_is_live_and_errors_stay_above_it():
+    output = io.StringIO()
+    console = Console(file=output, width=140, force_terminal=True)
+
+    with ProgressDisplay(console) as display:
+        display.update(progress())
+        write_error("a warning", label="warning")
+
+    text = output.getvalue()
+    assert "reading" in text
+    assert "throttled until 12:00:05 UTC" in text
+    assert "1,234" in text
+    assert "a warning" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(12.4, "12 s"), (180, "3 min"), (3_900, "65 min"), (7_500, "2 h 05 min")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
