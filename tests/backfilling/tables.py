@@ -11,6 +11,7 @@ from typing import Any
 from anytrack_async import BackfillSettings, Conversion, Reject, read_conversions
 from anytrack_async.backfilling.report import RowCounts
 
+GOLDEN = Path(__file__).parent.parent / "data" / "backfill"
 SHOPS = Path(__file__).parent.parent / "data" / "backfill_shops"
 
 SHOPIFY = (
