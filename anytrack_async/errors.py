@@ -6,7 +6,7 @@
     │   └── UnknownFormatError         no preset fits the columns of a file
     ├── InvalidArgumentError           an argument of a call is not valid (also ValueError)
     │   └── InvalidConversionError     a field of a conversion or another model is not valid
-    │       └── UnsendableError        a conversion that was read back is not valid (also TypeError)
+    │       └── UnsendableError        a conversion cannot be sent (also TypeError)
     ├── DecodeError                    a response or a stored record cannot be read
     ├── ServiceError                   a request to a service failed
     │   ├── TransportError             no response: connection failed, timed out or broke off
@@ -140,9 +140,10 @@ class InvalidConversionError(InvalidArgumentError):
 
 
 class UnsendableError(InvalidConversionError, TypeError):
-    """A conversion that was read back from AnyTrack cannot be sent; the message names its fields.
+    """A conversion was not accepted, because it cannot be sent; the message names its fields.
 
-    It is a `TypeError` too, because `submit` needs a `Conversion`, which is always valid.
+    Either it was read back from AnyTrack and is not valid, or it is larger than 1 MiB. It is a
+    `TypeError` too, because only the calling code can be wrong.
     """
 
 
@@ -244,14 +245,26 @@ class QueueFullError(DeliveryError):
 
     Attributes:
         waiting: destination without room → how many conversions wait for it.
+        waiting_bytes: destination → how many bytes these take, where it is bytes that there is no
+            room for.
+        too_large: whether the call has more than fits into an empty outbox, so that it must be
+            divided.
     """
 
-    def __init__(self, message: str, waiting: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        waiting: Mapping[str, int] | None = None,
+        waiting_bytes: Mapping[str, int] | None = None,
+        too_large: bool = False,
+    ) -> None:
         super().__init__(message)
         self.waiting = dict(waiting or {})
+        self.waiting_bytes = dict(waiting_bytes or {})
+        self.too_large = too_large
 
-    def __reduce__(self) -> tuple[type, tuple[str, Mapping[str, int]]]:
-        return type(self), (str(self), self.waiting)
+    def __reduce__(self) -> tuple[type, tuple[str, Mapping[str, int], Mapping[str, int], bool]]:
+        return type(self), (str(self), self.waiting, self.waiting_bytes, self.too_large)
 
 
 class ConflictError(DeliveryError):

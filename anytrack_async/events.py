@@ -203,13 +203,14 @@ class LaneResumed(Event):
 
 @attrs.frozen(kw_only=True)
 class BackPressure(Event):
-    """A destination is full: as many conversions wait for it as the outbox's capacity.
+    """A destination is full: as many conversions, or bytes, wait for it as the outbox's capacity.
 
     Sent when the first caller finds no room; `BackPressureEnded` follows when there is room again.
 
     Attributes:
         destination: the full destination.
         waiting: how many conversions wait for it.
+        waiting_bytes: how many bytes these take, if it is bytes that there is no room for.
         since: when it became full, unix seconds.
         state: the state of its lane, e.g. ``"held"``; ``"running"`` if it is only slow.
         reason: the destination's explanation of that state, if any.
@@ -225,13 +226,16 @@ class BackPressure(Event):
     reason: str
     effect: str
     action: str
+    waiting_bytes: int | None = None
 
     def log_line(self) -> LogLine:
         """Return what waits since when and why, what callers get and what to do."""
         since = time.strftime("%H:%M:%S UTC", time.gmtime(self.since))
         cause = f"{self.state}: {self.reason}" if self.reason else self.state
-        template = "%s: full since %s with %d conversions (%s), %s; %s"
-        return template, self.destination, since, self.waiting, cause, self.effect, self.action
+        size = "" if self.waiting_bytes is None else f" of {self.waiting_bytes:,} bytes"
+        template = "%s: full since %s with %d conversions%s (%s), %s; %s"
+        waiting = (self.destination, since, self.waiting, size)
+        return template, *waiting, cause, self.effect, self.action
 
 
 @attrs.frozen(kw_only=True)

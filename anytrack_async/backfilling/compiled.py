@@ -6,6 +6,7 @@ little more than its amount, its time, and the constructors of `Conversion` and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import tzinfo
@@ -88,7 +89,8 @@ class RowMapper:
         self._settings = settings
         decimal = settings.decimal or mapping.decimal
         self._parse_amount = amount_parser(decimal)
-        self._parse_time = time_parser(mapping.formats, self._zone(zone))
+        day_first = mapping.day_first if settings.day_first is None else settings.day_first
+        self._parse_time = time_parser(mapping.formats, self._zone(zone), day_first=day_first)
         self._currency = settings.currency or mapping.currency
         self._rules = [
             check for rule in mapping.rules if (check := self._compile_rule(rule)) is not None
@@ -114,6 +116,8 @@ class RowMapper:
         self._fold = self._compile_fold()
         self._customer_key = self._compile_customer_key()
         self._is_refunding = settings.refunds == "custom"
+        self._negative = Skip(mapping.negative) if mapping.negative else None
+        self._finish = mapping.prepare(settings) if mapping.prepare else mapping.finish
 
     # Reading a row
 
@@ -169,14 +173,16 @@ class RowMapper:
                 fields[name] = value
         amount = self._amount(row) if self._amount else None
         if refunded or (amount is not None and amount < 0):
+            if not refunded and self._negative is not None:
+                return self._negative
             if not self._is_refunding:
                 return REFUND_FOUND
             amount = self._become_refund(fields, row, amount)
         self._add_revenue(fields, amount)
         self._add_time(fields, row)
         self._add_parts(fields, row, others)
-        if self._mapping.finish is not None:
-            self._mapping.finish(fields, lambda column: self.cell(row, column))
+        if self._finish is not None:
+            self._finish(fields, lambda column: self.cell(row, column))
         if "order_id" not in fields and "event_id" not in fields:
             fields["event_id"] = self._event_id(fields, row)
         return Conversion(**fields)
@@ -209,6 +215,8 @@ class RowMapper:
     def _add_time(self, fields: dict[str, Any], row: Row) -> None:
         value = self._time(row)
         if not value or is_missing(value):
+            value = self._settings.timestamp
+        if value is None:
             raise InvalidConversionError("timestamp", "is missing: the row has no time")
         own_zone = self._row_zone(row) if self._row_zone else None
         fields["timestamp"] = self._parse_time(value, own_zone)
@@ -384,12 +392,13 @@ class RowMapper:
             return get
         day, clock = self._getter(columns.get("date", ())), self._getter(columns.get("time", ()))
         if day is None:
-            if self._mapping.record is not None:
-                return lambda _: None
+            if (moment := self._settings.timestamp) is not None or self._mapping.record is not None:
+                return lambda _: moment
             names = " or ".join((*columns.get("timestamp", ()), *columns.get("date", ())))
             raise ConfigurationError(
                 f"mapping {self._mapping.name!r}: the file has no column with the time of a "
-                f"conversion{f', such as {names}' if names else ''}"
+                f"conversion{f', such as {names}' if names else ''}: state the time of all rows, "
+                "timestamp=…"
             )
         if clock is None:
             return day
@@ -432,9 +441,12 @@ class RowMapper:
         if rule.keep_setting and (chosen := getattr(self._settings, rule.keep_setting)):
             keep = frozenset(word.casefold() for word in chosen)
         column = self._present(rule.columns)
+        loosely_kept = {_loose(word) for word in keep} if rule.loose else ()
 
         @cache
         def judge(word: str) -> Skip | None:
+            if word and _loose(word) in loosely_kept:
+                return None
             if word in rule.refund:
                 return REFUND_FOUND
             if not word and rule.blank:
@@ -500,7 +512,14 @@ class RowMapper:
         return lambda row: str(value).strip().casefold() if (value := get(row)) else None
 
 
+def _loose(word: str) -> str:
+    """Return ``closedwon`` for ``closed won (sales pipeline)``."""
+    name = _NOTE_BEHIND.sub("", word) or word
+    return "".join(filter(str.isalnum, name))
+
+
 REFUND_FOUND = Skip(REFUND)
+_NOTE_BEHIND = re.compile(r"\s*\([^()]*\)$")
 _NEEDS_AMOUNT = ("sale",)
 _TEXT_FIELDS = frozenset(
     (

@@ -40,14 +40,15 @@ def guess_delimiter(sample: str) -> str:
     ``a;b\n1,5;2`` that is the semicolon: by commas, the rows have one cell and two.
     """
     lines = sample.splitlines(keepends=True)
-    if len(lines) > 1:
+    if len(lines) > 2 and lines[-1][-1] not in "\r\n":
         lines = lines[:-1]  # the sample may end inside a line
     return max(_DELIMITERS, key=lambda delimiter: _fit(lines, delimiter))
 
 
 def _fit(lines: list[str], delimiter: str) -> tuple[bool, int, float]:
     try:
-        rows = [row for row in islice(csv.reader(lines, delimiter=delimiter), _SAMPLE_ROWS) if row]
+        reader = csv.reader(lines, delimiter=delimiter)
+        rows = [row for row in islice(reader, _SAMPLE_ROWS) if row and not _is_remark(row)]
     except csv.Error:
         return False, 0, 0.0
     if not rows:
@@ -122,7 +123,8 @@ class DelimitedReader:
 
     def _next_filled(self) -> list[str] | None:
         try:
-            return next((row for row in self._reader if any(row)), None)
+            rows = (row for row in self._reader if any(row) and not _is_remark(row))
+            return next(rows, None)
         except (csv.Error, UnicodeError) as exc:
             raise ConfigurationError(
                 f"{self._name}: the header cannot be read ({type(exc).__name__}): state encoding "
@@ -222,6 +224,15 @@ class DelimitedReader:
         else:
             del row[self._width :]
         return None
+
+
+def _is_remark(row: Sequence[str]) -> bool:
+    """Return whether *row* is a line above the header such as ``### INSTRUCTIONS ###,,,``.
+
+    Templates of Google Ads begin with such lines.
+    """
+    first = row[0].lstrip("\ufeff")
+    return len(first) > 1 and first[0] == "#" and not any(row[1:])
 
 
 def _undecoded(row: list[str], encoding: str) -> str | None:

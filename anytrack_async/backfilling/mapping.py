@@ -31,7 +31,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from anytrack_async.backfilling.settings import DECIMALS, to_zone
+from anytrack_async.backfilling.settings import DECIMALS, BackfillSettings, to_zone
 from anytrack_async.errors import ConfigurationError, shown
 from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
@@ -43,6 +43,9 @@ Columns: TypeAlias = str | Sequence[str]
 
 Finish: TypeAlias = Callable[[dict[str, Any], Callable[[str], Any]], None]
 """Changes a conversion's fields; the second argument returns the value of a column."""
+
+Prepare: TypeAlias = Callable[[BackfillSettings], Finish]
+"""Makes a `Finish` once for each source, e.g. after it has read another file."""
 
 
 def _names(value: Columns) -> tuple[str, ...]:
@@ -108,6 +111,7 @@ class RowRule:
         reason: why a row is skipped, e.g. ``"not captured"``; default: column and value.
         unless: name of a setting that switches the rule off, e.g. ``"test"``.
         keep_setting: name of a setting that replaces `keep`, if it is set, e.g. ``"won"``.
+        loose: whether ``closedwon`` and ``Closed Won (Sales Pipeline)`` are ``closed won``.
         blank: whether a blank cell passes.
     """
 
@@ -118,6 +122,7 @@ class RowRule:
     reason: str = ""
     unless: str = attrs.field(default="", validator=one_of("", "test"))
     keep_setting: str = attrs.field(default="", validator=one_of("", "won"))
+    loose: bool = False
     blank: bool = False
 
 
@@ -183,7 +188,9 @@ class FileMapping:
         page: URL of the vendor's page about the file.
         signature: columns by which the file is recognised, in any order and position. An item of
             several columns needs one of them: names in other languages.
+        absent: columns that a file of this kind never has.
         refusal: why such a file cannot be used; empty if it can.
+        notes: sentences for the documentation about what the table does not show.
         header: columns of a file without a header line.
         delimiter: of such files, if it is always the same.
         columns: field → column, or columns of which the first one that is filled counts.
@@ -201,12 +208,15 @@ class FileMapping:
         lift: columns, also patterns such as ``"* (metadata)"``, in which click ids are looked for:
             lines of ``key: value``, links, or a cell of a column that has the key's name.
         rest: pattern of columns → ``custom_data`` or ``sub_ids``, which gets their cells.
-        formats: of times, tried in order: ``iso``, ``unix`` (seconds or milliseconds), or formats
-            of `datetime.strptime`.
+        formats: of times, tried in order: ``iso``, ``unix`` (seconds or milliseconds), ``written``
+            (``25/06/2026 2:05 PM``, ``Jun 25, 2026``), or formats of `datetime.strptime`.
+        day_first: whether 05/06/2026 is the 5th of June, if it always is or never is.
         timezone: zone of times that state none, if it is always the same.
         zones: abbreviations in the column `zone` → names of zones.
         decimal: the decimal sign of amounts, if it is always the same.
+        negative: why rows with a negative amount are skipped; empty if they are refunds.
         finish: called with a conversion's fields before it is made.
+        prepare: makes `finish` instead, from the settings.
         record: makes a conversion of a whole record instead; `columns` then only names columns.
 
     Raises:
@@ -217,7 +227,9 @@ class FileMapping:
     title: str = ""
     page: str = ""
     signature: tuple[str | Sequence[str], ...] = attrs.field(default=(), converter=_signature)
+    absent: tuple[str, ...] = attrs.field(default=(), converter=_names)
     refusal: str = ""
+    notes: tuple[str, ...] = attrs.field(default=(), converter=_names)
     header: tuple[str, ...] = attrs.field(default=(), converter=_names)
     delimiter: str | None = None
     columns: Mapping[str, tuple[str, ...]] = attrs.field(
@@ -234,6 +246,7 @@ class FileMapping:
     lift: tuple[str, ...] = attrs.field(default=(), converter=_names)
     rest: Mapping[str, str] = attrs.field(factory=dict)
     formats: tuple[str, ...] = attrs.field(default=("iso",), converter=_names)
+    day_first: bool | None = None
     escaped: bool = False
     timezone: str | None = attrs.field(default=None, validator=_zone)
     zones: Mapping[str, str] = attrs.field(factory=dict)
@@ -243,7 +256,9 @@ class FileMapping:
     currency: str | None = attrs.field(
         default=None, converter=attrs.converters.optional(currency_code)
     )
+    negative: str = ""
     finish: Finish | None = None
+    prepare: Prepare | None = None
     record: Callable[[Mapping[str, Any]], Conversion] | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -267,7 +282,9 @@ class FileMapping:
     def matches(self, columns: Iterable[str]) -> bool:
         """Return whether *columns* have the signature; case and order do not matter."""
         names = {normalised(column) for column in columns}
-        return bool(self.signature) and all(
+        if not self.signature or any(normalised(name) in names for name in self.absent):
+            return False
+        return all(
             any(normalised(name) in names for name in _names(item)) for item in self.signature
         )
 
@@ -285,8 +302,9 @@ def matching(pattern: str, columns: Iterable[str]) -> list[str]:
 
 # map.toml
 
+_FUNCTIONS = ("finish", "prepare", "record")
 _LISTED = frozenset(
-    field.name for field in attrs.fields(FileMapping) if field.name not in ("finish", "record")
+    field.name for field in attrs.fields(FileMapping) if field.name not in _FUNCTIONS
 )
 
 

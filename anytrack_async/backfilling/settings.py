@@ -77,6 +77,11 @@ class BackfillSettings:
         encoding: of a text file, e.g. ``"cp1252"``; default: found in the file.
         since: earliest time of a conversion, aware; rows before it are skipped.
         until: latest time of a conversion, aware; rows from it on are skipped.
+        day_first: whether 05/06/2026 is the 5th of June. Without it, such a date is rejected,
+            unless the preset knows the order.
+        timestamp: time of the conversions for which the file states none, aware. Without it, such
+            rows are rejected.
+        contacts: path of HubSpot's export of contacts, from which deals get e-mail addresses.
         limit: number of rows to read.
         refunds: what happens to refunds and cancellations: ``"skip"`` counts them, ``"custom"``
             sends an event ``Refund`` with the id ``custom:Refund:<order_id>``.
@@ -109,6 +114,11 @@ class BackfillSettings:
     encoding: str | None = None
     since: datetime | None = attrs.field(default=None, validator=_optional(_aware))
     until: datetime | None = attrs.field(default=None, validator=_optional(_aware))
+    day_first: bool | None = attrs.field(
+        default=None, validator=_optional(attrs.validators.instance_of(bool))
+    )
+    timestamp: datetime | None = attrs.field(default=None, validator=_optional(_aware))
+    contacts: str | os.PathLike[str] | None = None
     limit: int | None = attrs.field(default=None, validator=_optional(positive_integer))
     refunds: str = attrs.field(default="skip", validator=one_of("skip", "custom"))
     duplicates: str = attrs.field(default="skip", validator=one_of("skip", "fail"))

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from anytrack_async.backfilling.dates import written_parser, zone_of
 from anytrack_async.errors import InvalidConversionError
 
 # Amounts
@@ -61,7 +62,9 @@ def amount_parser(decimal: str | None) -> Callable[[Any], Decimal]:
         try:
             # Without a sign, "1.234" is refused below; "12.50" and "1234.5678" are clear.
             if decimal != "," and (decimal or value[-4:-3] != "."):
-                return Decimal(value)
+                amount = Decimal(value)
+                if amount.is_finite():  # "NaN" and "Infinity" are not
+                    return amount
         except InvalidOperation:
             pass
         return _from_text(value, decimal)
@@ -113,18 +116,20 @@ _ZERO_OFFSET = re.compile(r"\s*(?:UTC|GMT|Z)$")
 
 
 def time_parser(
-    formats: Sequence[str], zone: tzinfo | None
+    formats: Sequence[str], zone: tzinfo | None, *, day_first: bool | None = None
 ) -> Callable[[Any, tzinfo | None], datetime]:
     """Return a function from a cell and the row's own zone to a time in UTC.
 
     Args:
         formats: tried in order, see `FileMapping.formats`.
         zone: of times that state none; None to refuse them.
+        day_first: whether 05/06/2026 is the 5th of June, for the format ``written``.
 
     Returns:
         A function that raises `InvalidConversionError` for the field ``timestamp``.
     """
-    parsers = [_FORMATS.get(name) or _by_format(name) for name in formats]
+    own_formats = {**_FORMATS, "written": written_parser(day_first)}
+    parsers = [own_formats.get(name) or _by_format(name) for name in formats]
     examples = " or ".join(_EXAMPLES.get(name, name) for name in formats)
 
     def parse(value: Any, own_zone: tzinfo | None = None) -> datetime:
@@ -164,6 +169,13 @@ def _from_iso(text: str) -> datetime | None:
     text = _ZERO_OFFSET.sub("+00:00", _OFFSET_AFTER_BLANK.sub("", text.strip()))
     try:
         return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    text, _, name = text.rpartition(" ")  # "2026-05-01 10:00:00 America/New_York"
+    if (zone := zone_of(name)) is None:
+        return None
+    try:
+        return datetime.fromisoformat(text.strip()).replace(tzinfo=zone)
     except ValueError:
         return None
 
@@ -215,4 +227,5 @@ _FORMATS: Mapping[str, Callable[[str], datetime | None]] = {"iso": _from_iso, "u
 _EXAMPLES: Mapping[str, str] = {
     "iso": "2026-05-01 10:00:00 +0200",
     "unix": "1777622400 (unix seconds)",
+    "written": "25.06.2026 14:05:03",
 }

@@ -157,7 +157,8 @@ async def _depths(path: Path) -> Depths:
 
 
 def _depth_records(depths: Depths) -> dict[str, dict[str, int]]:
-    return {name: attrs.asdict(depth) for name, depth in depths.items()}
+    counts = attrs.filters.exclude("waiting_bytes")  # an outbox on disk does not limit them
+    return {name: attrs.asdict(depth, filter=counts) for name, depth in depths.items()}
 
 
 def _depth_table(depths: Depths) -> Table:

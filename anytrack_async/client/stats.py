@@ -42,6 +42,8 @@ class DestinationStats:
         in_flight: waiting conversions that are being sent now.
         retrying: waiting conversions that failed and will be attempted again.
         dead: dead letters.
+        waiting_bytes: about how many bytes of memory the waiting ones take; None if the outbox does
+            not limit that.
         weakened: kind → conversions that this destination matches less well, e.g.
             ``{"unusable birth dates": 3}``; see `Weakened`.
     """
@@ -58,6 +60,7 @@ class DestinationStats:
     in_flight: int = 0
     retrying: int = 0
     dead: int = 0
+    waiting_bytes: int | None = attrs.field(default=None, eq=False)
     weakened: Mapping[str, int] = attrs.field(factory=dict)
 
 

@@ -73,8 +73,8 @@ class Tracking:
                 accepted.
             ClosedError: the client is not open; nothing was accepted.
             OutboxError: the conversion could not be stored; nothing was accepted.
-            UnsendableError: *conversion* was read back and cannot be sent; the message
-                names its invalid fields.
+            UnsendableError: *conversion* is larger than 1 MiB, or was read back and cannot be sent;
+                the message names its largest field, or its invalid ones. Nothing was accepted.
             TypeError: *conversion* is not a `Conversion`, or *to* not a list of destinations that
                 the client has (`InvalidDestinationError`).
         """
@@ -94,9 +94,10 @@ class Tracking:
                 ``on_conflict="raise"``. The error names the first of them; all other conversions of
                 the call are accepted, and ``error.deliveries`` has the deliveries of all.
             QueueFullError: there was no room for all conversions, see `submit`, or they are more
-                than the outbox's capacity; none was accepted. The wait of
+                than the outbox's capacity, also in bytes; none was accepted. The wait of
                 `DeliverySettings.accept_within` seconds starts over whenever room is made.
-            UnsendableError: one was read back and cannot be sent; none was accepted.
+            UnsendableError: one is larger than 1 MiB, or was read back and cannot be sent; none was
+                accepted.
             TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
         """
         batch = _check_conversions(conversions)  # all conversions, before any is stored
@@ -154,8 +155,8 @@ class Tracking:
             QueueFullError: a destination is full and ``on_full="raise"``, or all are with
                 ``"shed"``; with ``"wait"`` it waits without limit. Conversions that were not
                 reported by then may not have been accepted.
-            UnsendableError: *source* yielded a conversion that was read back and cannot be
-                sent.
+            UnsendableError: *source* yielded a conversion that is larger than 1 MiB, or was read
+                back and cannot be sent; everything before it was accepted.
             TypeError: *source* yielded an object that is not a `Conversion`.
             Exception: the exception that *source* raised, after the reports of all its conversions.
         """
@@ -193,6 +194,7 @@ class Tracking:
             UndeliveredError: the client closed before AnyTrack confirmed the conversion.
             ClosedError: the client is not open; nothing was accepted.
             OutboxError: the conversion could not be stored; nothing was accepted.
+            UnsendableError: the conversion is larger than 1 MiB; nothing was accepted.
         """
         if conversion is None:
             conversion = Conversion(

@@ -27,11 +27,12 @@ from cattrs.fns import identity
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from anytrack_async.codec.converter import CONVERTER, load
-from anytrack_async.errors import DecodeError
+from anytrack_async.errors import DecodeError, UnsendableError
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.identifiers import order_event_id
 from anytrack_async.models.meta import meta_fields
+from anytrack_async.models.validators import join_path
 
 _T = TypeVar("_T")
 _Record: TypeAlias = dict[str, Any]
@@ -39,6 +40,17 @@ _Record: TypeAlias = dict[str, Any]
 _VERSION = 1
 _UPGRADES: Mapping[int, Callable[[_Record], _Record]] = {}
 """Version → function that turns a record of that version into one of the next."""
+
+MAX_CONVERSION_BYTES = 2**20
+"""Bytes that the record of a conversion may have. Usual ones have 400 to 2,000. Four of the largest
+fit into one request to Meta (`MetaSettings.max_bytes`)."""
+
+_USUAL_BYTES = 2_048
+_BYTES_PER_VALUE = 80
+"""Bytes that a number, a short text or an empty list takes, with its place in a list or dict."""
+
+_SAMPLES, _SAMPLE_BYTES = 16, 2_048
+"""Parts of a large record in which values are counted: in the whole it would take milliseconds."""
 
 
 SEALED = b"\x01"
@@ -61,13 +73,26 @@ class Encoded(NamedTuple):
 
 
 def encode(conversion: Conversion) -> Encoded:
-    """Return *conversion* in its storage form."""
+    """Return *conversion* in its storage form.
+
+    Raises:
+        UnsendableError: the record has more than `MAX_CONVERSION_BYTES`.
+        TypeError: JSON cannot hold it, because its ``custom_data`` was changed.
+    """
+    payload = record_of(conversion)
+    return Encoded(payload, _digest(payload))
+
+
+def record_of(conversion: Conversion) -> bytes:
+    """Return the record of *conversion*, without a digest; see `encode`."""
     head: _Record = {"v": _VERSION, "timestamp": conversion.timestamp}
     if conversion.id is not None:
         head["id"] = conversion.id
     head["content"] = _content_of(conversion)
     payload = orjson.dumps(head)
-    return Encoded(payload, _digest(payload))
+    if len(payload) > MAX_CONVERSION_BYTES:
+        raise too_large_error(conversion, len(payload))
+    return payload
 
 
 def decode(payload: bytes, digest: bytes | None = None) -> Conversion:
@@ -119,6 +144,47 @@ def _not_a_record(payload: bytes) -> str:
         return "damaged or changed after it was encrypted, it cannot be decrypted"
     return "not a record of this library"
 
+
+# Size
+
+
+def memory_bytes(payload: bytes) -> int:
+    """Return about how many bytes of memory a conversion with the record *payload* takes.
+
+    Text takes as much as in the record, other values much more: the list ``[1,2,3]`` has 7 bytes,
+    and takes about 7 + 80 x 3. Text with commas but no spaces behind them counts as more than it
+    takes. An encrypted record counts as text.
+    """
+    size = len(payload)
+    if size <= _USUAL_BYTES or payload[:1] == SEALED:
+        return size
+    sample = payload
+    if size > _SAMPLES * _SAMPLE_BYTES:
+        starts = range(0, size, size // _SAMPLES)
+        sample = b"".join(payload[start : start + _SAMPLE_BYTES] for start in starts)
+    # Every value but the first of a list or object follows a comma. The commas of a sentence are
+    # followed by a space, and those of a record never are.
+    values = sample.count(b",") - sample.count(b", ") + sample.count(b"[") + sample.count(b"{")
+    return size + _BYTES_PER_VALUE * values * size // len(sample)
+
+
+def too_large_error(conversion: Conversion, size: int) -> UnsendableError:
+    """Return the error for a conversion whose record would have about *size* bytes."""
+    sizes = {name: len(str(value)) for name in _OPEN_FIELDS if (value := getattr(conversion, name))}
+    for key, value in conversion.custom_data.items():
+        sizes[join_path("custom_data", key)] = len(key) + len(str(value))
+    if conversion.customer is not None:
+        for name in attrs.fields_dict(Customer):
+            sizes[f"customer.{name}"] = len(str(getattr(conversion.customer, name)))
+    return UnsendableError(
+        max(sizes, key=sizes.__getitem__, default="conversion"),
+        f"is too large: it makes conversion {conversion.event_id!r}, which was not accepted, take "
+        f"about {size:,} bytes, of which {MAX_CONVERSION_BYTES:,} are allowed; shorten it, or "
+        "keep its content elsewhere and submit an id or a URL of it",
+    )
+
+
+_OPEN_FIELDS = ("sub_ids", "items", "meta")  # and the ones whose parts are named
 
 # Content
 

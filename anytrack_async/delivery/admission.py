@@ -79,8 +79,10 @@ class Admission:
         self._settings = settings
         self._destinations = tuple(limits)
         self._on_dropped = on_dropped
+        self._capacity_bytes: int = getattr(outbox, "capacity_bytes", 0)  # 0 for no limit
         self._rooms = Rooms(
             outbox.capacity,
+            self._capacity_bytes,
             settings,
             limits=limits,
             notify=notify,
@@ -89,14 +91,16 @@ class Admission:
         )
         self._line: list[Caller] = []
         self._numbers = count()
-        self._episode_began: anyio.Event  # of the event loop in which it is open
+        # Both of the event loop in which it is open.
+        self._episode_began: anyio.Event
+        self._bytes_freed: anyio.Event
         self._opened_at = 0.0  # when callers were last let in, in the event loop's time
         self._calls = 0
         self._since_yield = 0
 
     def open(self) -> None:
         """Begin to accept conversions, in the running event loop."""
-        self._episode_began = anyio.Event()
+        self._episode_began, self._bytes_freed = anyio.Event(), anyio.Event()
         self.is_open = True
 
     def close(self) -> None:
@@ -132,7 +136,8 @@ class Admission:
             self._since_yield = 0
             await checkpoint()
         self.check_open()
-        if self._rooms and not self._may_enter(to or self._destinations, len(conversions)):
+        names = to or self._destinations
+        if self._rooms and not self._rooms.may_enter(names, conversions, self.crowded):
             return await self._append_in_line(conversions, to, patience)
         self._calls = call = self._calls + 1
         try:
@@ -147,17 +152,6 @@ class Admission:
             self._since_yield = 0 if yielded else self._since_yield + len(conversions)
         return await self._append_to_full(conversions, to, patience, error)
 
-    def _may_enter(self, names: Collection[str], size: int) -> bool:
-        """Return whether a new caller need not wait in line, and take its room."""
-        if size > self._outbox.capacity:
-            return True  # not to wait for room that there will never be
-        if self._settings.on_full == "wait":
-            for name, room in self._rooms.items():
-                if name in names and (name in self.crowded or room.free < size):
-                    return False
-        self._rooms.take(names, size)
-        return True
-
     async def _append_to_full(
         self,
         conversions: Sequence[Conversion],
@@ -165,7 +159,7 @@ class Admission:
         patience: Patience,
         error: QueueFullError,
     ) -> Sequence[AppendResult]:
-        if len(conversions) > self._outbox.capacity:
+        if error.too_large or len(conversions) > self._outbox.capacity:
             raise error  # there will never be room
         names = to or self._destinations
         self._fill(error, names)
@@ -176,8 +170,9 @@ class Admission:
         return await self._append_to_others(conversions, names, error)
 
     def _fill(self, error: QueueFullError, names: Collection[str]) -> None:
-        # An outbox that does not say which destinations are full may mean any.
-        self._rooms.fill(error.waiting or dict.fromkeys(names, self._outbox.capacity))
+        if not error.waiting:  # it does not say which destinations are full: it may mean any
+            error.waiting = dict.fromkeys(names, self._outbox.capacity)
+        self._rooms.fill(error)
         self._episode_began.set()
 
     # Waiting
@@ -185,12 +180,12 @@ class Admission:
     async def _append_in_line(
         self, conversions: Sequence[Conversion], to: Sequence[str] | None, patience: Patience
     ) -> Sequence[AppendResult]:
-        names, size = to or self._destinations, len(conversions)
+        names = to or self._destinations
         limit = inf if patience is Patience.UNLIMITED else self._settings.accept_within
         loop = get_running_loop()
         caller = Caller(
             number=next(self._numbers),
-            size=size,
+            conversions=conversions,
             names=names,
             patience=patience,
             deadline=loop.time() + limit,
@@ -201,14 +196,16 @@ class Admission:
             try:
                 results = await self._outbox.append(conversions, to)
             except QueueFullError as exc:  # another process was faster
-                self._rooms.take(names, -size)
+                self._rooms.give_back(caller)
+                if exc.too_large:
+                    raise
                 self._fill(exc, names)
                 caller.turn = loop.create_future()
             except BaseException:
-                self._rooms.take(names, -size)
+                self._rooms.give_back(caller)
                 raise
-            else:
-                self._rooms.take(names, results.count(Appended.NEW) - size)  # repeats need no room
+            else:  # repeats need no room
+                self._rooms.give_back(caller, len(results) - results.count(Appended.NEW))
                 return results
 
     async def _wait_for_turn(self, caller: Caller) -> None:
@@ -230,7 +227,7 @@ class Admission:
             if caller in self._line:
                 self._line.remove(caller)
             elif caller.error is None:
-                self._rooms.take(caller.names, -caller.size)
+                self._rooms.give_back(caller)
             self._let_in()
             raise
         if caller.error is not None:
@@ -241,6 +238,8 @@ class Admission:
         """Let waiting callers in: *size* conversions no longer wait for *destination*."""
         if destination in self._rooms:
             self._rooms.make(destination, size)
+            if self._rooms[destination].in_bytes:
+                self._bytes_freed.set()
             self._let_in()
             self._rooms.end_finished(self.crowded)
 
@@ -266,7 +265,7 @@ class Admission:
                 continue
             for name in caller.names:
                 needed[name] = 0
-            self._rooms.take(caller.names, caller.size)
+            self._rooms.take(caller)
             caller.end_turn()
         if passed > len(waiting):
             self._opened_at = anyio.current_time()
@@ -278,7 +277,7 @@ class Admission:
         """Return whether a destination has no room for *caller*, and add those to *crowded*."""
         lacks_room = False
         for name, room in self._rooms.items():
-            if name in caller.names and room.free < max(caller.size, needed[name]):
+            if name in caller.names and room.free < max(caller.needs(room), needed[name]):
                 crowded.add(name)
             lacks_room |= name in crowded and name in caller.names
         return lacks_room
@@ -309,14 +308,16 @@ class Admission:
         return max(0.0, min(opening, first) - now)
 
     async def _find_room(self) -> None:
-        """Look for room that other processes made, until cancelled."""
+        """Look for room that other processes made, and for free bytes, until cancelled."""
         while True:
-            await anyio.sleep(self._settings.poll)
+            with anyio.move_on_after(self._settings.poll):
+                await self._bytes_freed.wait()
+            self._bytes_freed = anyio.Event()
             await self._read_depths()
             if self._line and self._outbox.shared:
                 # Depths may count conversions for other destinations: let the outbox decide.
                 caller = self._line.pop(0)
-                self._rooms.take(caller.names, caller.size)
+                self._rooms.take(caller)
                 caller.end_turn()
 
     async def _read_depths(self) -> None:
@@ -325,8 +326,7 @@ class Admission:
         except Exception as exc:
             logger.error("cannot count what waits in the outbox: %s", safe_description(exc))
         else:
-            waiting = {name: depth.waiting for name, depth in depths.items()}
-            self._rooms.correct(waiting, exact=not self._outbox.shared)
+            self._rooms.correct(depths, exact=not self._outbox.shared)
         self._let_in()
 
     def _give_up(self) -> None:
@@ -342,11 +342,13 @@ class Admission:
                 caller.end_turn()
 
     def _timeout_error(self, caller: Caller, full: Collection[str]) -> QueueFullError:
+        size, seconds = len(caller.conversions), f"{self._settings.accept_within:g} s"
         return QueueFullError(
             f"the outbox is full: {self._rooms.describe(full)}; there was no room within "
-            f"{self._settings.accept_within:g} s, so none of these {caller.size} was accepted; "
+            f"{seconds}, so none of these {size} was accepted; "
             'with DeliverySettings(on_full="shed") the other destinations get them',
             self._rooms.waiting(full),
+            self._rooms.waiting_bytes(full),
         )
 
     # Dropping
@@ -360,12 +362,20 @@ class Admission:
             QueueFullError: none has.
         """
         full: dict[str, int] = {}
+        full_of_bytes: dict[str, int] = {}
         others = names
         while True:
             full |= error.waiting or dict.fromkeys(others, self._outbox.capacity)
+            full_of_bytes |= error.waiting_bytes
             previous, others = others, [name for name in others if name not in full]
             if not others or len(others) == len(previous):
-                raise queue_full_error(self._outbox.capacity, full, len(conversions)) from error
+                raise queue_full_error(
+                    self._outbox.capacity,
+                    full,
+                    len(conversions),
+                    capacity_bytes=self._capacity_bytes,
+                    waiting_bytes=full_of_bytes,
+                ) from error
             try:
                 results = await self._outbox.append(conversions, others)
             except QueueFullError as exc:

@@ -29,6 +29,7 @@ from anytrack_async.destinations.sink import (
 from anytrack_async.events import Event, OperatorCause
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Claim, KeepsTime, Outbox
+from anytrack_async.outbox.checks import MAX_CLAIM_BYTES
 from anytrack_async.settings.delivery import DeliverySettings
 
 _SPLIT_AFTER = 2
@@ -112,6 +113,7 @@ class Lane:
         self._drain_deadline = self._last_claim_at = 0.0
         self._last_claim_was_full, self._is_collecting = True, False
         self._sending = self._accepted = 0  # batches in flight; conversions since the last claim
+        self._large_bytes = 0  # in flight
         self._crowded = crowded
         self._claims = True
 
@@ -181,7 +183,7 @@ class Lane:
     async def _next_claim(self) -> Claim | None:
         while self._claims:
             self._woken = anyio.Event()
-            if self._sending and self._collects_batch():
+            if self._sending and (self._collects_batch() or self._is_loaded()):
                 due = None
             elif self._may_send():
                 await self._linger()
@@ -215,6 +217,10 @@ class Lane:
         )
         return self._is_collecting
 
+    def _is_loaded(self) -> bool:
+        """Return whether a batch in flight has to come back first, to bound the memory in use."""
+        return self._large_bytes >= self._settings.in_flight_bytes and not self._closing.is_set()
+
     def _may_send(self) -> bool:
         return self._flow.may_send_at <= self._clock()
 
@@ -231,8 +237,13 @@ class Lane:
         fallback = Claim(destination=self.name, next_due=self._last_claim_at + self._settings.poll)
         claim = await self._outbox.claim(self._limits.batch, fallback=fallback)
         count = len(claim.entries.conversions)
-        # An isolated conversion is alone in its claim, and probably not the only one.
-        self._last_claim_was_full = count == self._limits.batch or bool(claim.lost_leases)
+        # An isolated conversion is alone in its claim, and probably not the only one; and a claim
+        # of large ones ends before its bytes are too many.
+        self._last_claim_was_full = (
+            count == self._limits.batch
+            or bool(claim.lost_leases)
+            or 2 * claim.large_bytes > MAX_CLAIM_BYTES
+        )
         if count and not self._may_send():
             # Another worker's response arrived during the claim and paused the lane.
             now = self._outbox_clock()
@@ -266,6 +277,7 @@ class Lane:
         started = self._clock()
         attempt = self._attempt(claim)
         self._sending += 1
+        self._large_bytes += claim.large_bytes
         try:
             await checkpoint_if_cancelled()
             while await attempt.send_next() and await self._may_send_next(claim):
@@ -284,7 +296,8 @@ class Lane:
             failure = self._update_flow(claim, attempt, generation)
         unfinished = await self._settlement.settle(claim, attempt, failure, self._clock() - started)
         self._sending -= 1
-        has_changed = unfinished or self._flow.state is not previous_state
+        self._large_bytes -= claim.large_bytes
+        has_changed = unfinished or claim.large_bytes or self._flow.state is not previous_state
         if has_changed or self._closing.is_set() or self._is_collecting:
             self.wake()  # the worker with the turn waits for a moment that may have changed
 

@@ -1,17 +1,17 @@
 """`Rooms`: the destinations that are full; `Caller`: one that waits until they have room again.
 
-A destination is full when as many conversions wait for it as the outbox's capacity. An *episode*
-begins when a caller finds no room, and is told by one `BackPressure`. It ends, with one
-`BackPressureEnded`, when nothing waits any more, or when half of the room has been free for a
-second. Between two openings of a destination that is as slow as ever, room is free for
-milliseconds: that ends nothing.
+A destination is full when as many conversions wait for it as the outbox's capacity, or as many
+bytes of them as its capacity in bytes; its room is then counted in bytes. An *episode* begins when
+a caller finds no room, and is told by one `BackPressure`. It ends, with one `BackPressureEnded`,
+when nothing waits any more, or when half of the room has been free for a second. Between two
+openings of a destination that is as slow as ever, room is free for milliseconds: that ends nothing.
 """
 
 from __future__ import annotations
 
 import time
 from asyncio import Future
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -19,7 +19,11 @@ import anyio
 import attrs
 
 from anytrack_async.destinations.sink import SinkLimits
+from anytrack_async.errors import QueueFullError
 from anytrack_async.events import BackPressure, BackPressureEnded, Event
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.base import Depth
+from anytrack_async.outbox.checks import MAX_CLAIM_BYTES, total_bytes
 from anytrack_async.settings.delivery import DeliverySettings
 
 _CALM = 1.0
@@ -56,7 +60,7 @@ class Caller:
 
     Attributes:
         number: its place: lower numbers came earlier.
-        size: how many conversions it submits.
+        conversions: what it submits.
         names: the destinations they are for.
         patience: what limits its waiting.
         deadline: when it gives up, in the event loop's time.
@@ -66,12 +70,22 @@ class Caller:
     """
 
     number: int
-    size: int
+    conversions: Sequence[Conversion]
     names: Collection[str]
     patience: Patience
     deadline: float
     turn: Future[None]
     error: Exception | None = None
+    _bytes: int | None = None
+
+    def needs(self, room: Room) -> int:
+        """Return how much of *room* it needs; all of it if that is not enough."""
+        size = len(self.conversions)
+        if room.in_bytes:
+            if self._bytes is None:
+                self._bytes = total_bytes(self.conversions)
+            size = self._bytes
+        return min(size, room.capacity)
 
     def end_turn(self) -> None:
         """Let the caller go on."""
@@ -85,10 +99,12 @@ class Room:
 
     Attributes:
         destination: its name.
+        in_bytes: whether it is bytes that there is no room for: the next three are bytes then.
         capacity: how many conversions may wait for it.
         share: how much room is free before several waiting callers are let in.
         free: for how many more conversions there is room, as far as known. Every conversion that
             was let in or settled here is counted; other processes are found out by reading.
+        waiting: how many conversions waited for it when a caller last found no room.
         since: when the episode began, unix seconds.
         began: when it began, in the event loop's time.
         full_at: when a caller last found no room, in the event loop's time.
@@ -97,14 +113,23 @@ class Room:
     """
 
     destination: str
+    in_bytes: bool
     capacity: int
     share: int
     free: int
+    waiting: int
     since: float
     began: float
     full_at: float
     made_at: float
     dropped: int = 0
+
+    def describe(self) -> str:
+        """Return how much of it is used."""
+        used = self.capacity - self.free
+        if self.in_bytes:
+            return f"{self.waiting} conversions with {used:,} of at most {self.capacity:,} bytes"
+        return f"{used} of at most {self.capacity} conversions"
 
 
 class Rooms(dict[str, Room]):
@@ -112,6 +137,7 @@ class Rooms(dict[str, Room]):
 
     Args:
         capacity: how many conversions may wait for each destination.
+        capacity_bytes: how many bytes these may take; 0 if the outbox does not limit that.
         settings: say what happens to callers that find no room.
         limits: destination → the limits of its sink.
         notify: called with an event when an episode begins or ends.
@@ -122,6 +148,7 @@ class Rooms(dict[str, Room]):
     def __init__(
         self,
         capacity: int,
+        capacity_bytes: int,
         settings: DeliverySettings,
         *,
         limits: Mapping[str, SinkLimits],
@@ -131,6 +158,7 @@ class Rooms(dict[str, Room]):
     ) -> None:
         super().__init__()
         self._capacity = capacity
+        self._capacity_bytes = capacity_bytes
         self._settings = settings
         self._limits = limits
         self._notify = notify
@@ -139,32 +167,75 @@ class Rooms(dict[str, Room]):
 
     # How much is free
 
-    def fill(self, waiting: Mapping[str, int]) -> None:
-        """Record that a caller found no room at these destinations, for which so many wait."""
+    def fill(self, error: QueueFullError) -> None:
+        """Record that a caller found no room at the destinations of *error*."""
         now = anyio.current_time()
-        for name, count in waiting.items():
-            free = max(0, self._capacity - count)
-            if room := self.get(name):
-                room.free, room.full_at = min(max(room.free, 0), free), now
+        for name, waiting in error.waiting.items():
+            used = error.waiting_bytes.get(name)
+            in_bytes = used is not None
+            capacity = self._capacity_bytes if in_bytes else self._capacity
+            free = max(0, capacity - (waiting if used is None else used))
+            room = self.get(name)
+            if room is None:
+                self._begin(name, free, waiting, now, in_bytes=in_bytes)
+                continue
+            if room.in_bytes is in_bytes:
+                free = min(max(room.free, 0), free)
             else:
-                self._begin(name, free, now)
+                room.in_bytes, room.capacity = in_bytes, capacity
+                room.share = self._share(name, in_bytes=in_bytes)
+            room.free, room.waiting, room.full_at = free, waiting, now
 
     def make(self, name: str, count: int) -> None:
         """Record that *count* conversions no longer wait for a full destination."""
         room = self[name]
-        room.free = min(room.free + count, room.capacity)
+        if not room.in_bytes:  # else the outbox has to be asked; see `correct`
+            room.free = min(room.free + count, room.capacity)
         room.made_at = anyio.current_time()
 
-    def take(self, names: Collection[str], count: int) -> None:
-        """Record that *count* more conversions wait for *names*; less, if it is negative."""
-        for name, room in self.items():
-            if name in names:
-                room.free -= count
+    def may_enter(
+        self, names: Collection[str], conversions: Sequence[Conversion], crowded: Collection[str]
+    ) -> bool:
+        """Return whether a new caller need not wait in line, and take its room.
 
-    def correct(self, waiting: Mapping[str, int], *, exact: bool) -> None:
+        Args:
+            names: the destinations of its conversions.
+            conversions: what it submits.
+            crowded: the destinations for which others wait.
+        """
+        rooms = [*self.of(names)]
+        sizes = {False: len(conversions), True: 0}
+        if any(room.in_bytes for room in rooms):
+            sizes[True] = total_bytes(conversions)
+        waits = self._settings.on_full == "wait"
+        for room in rooms:
+            size = sizes[room.in_bytes]
+            if size > room.capacity:
+                return True  # not to wait for room that there will never be
+            if waits and (room.destination in crowded or room.free < size):
+                return False
+        for room in rooms:
+            room.free -= sizes[room.in_bytes]
+        return True
+
+    def take(self, caller: Caller) -> None:
+        """Record that the conversions of *caller* wait too."""
+        for room in self.of(caller.names):
+            room.free -= caller.needs(room)
+
+    def give_back(self, caller: Caller, count: int | None = None) -> None:
+        """Record that *count* of the conversions of *caller*, or all of them, do not wait."""
+        for room in self.of(caller.names):
+            if count is None:
+                room.free += caller.needs(room)
+            elif not room.in_bytes:
+                room.free += count
+
+    def correct(self, depths: Mapping[str, Depth], *, exact: bool) -> None:
         """Correct the room by the outbox's counts; unless *exact*, less may be waiting."""
         for name, room in self.items():
-            free = self._capacity - waiting.get(name, 0)
+            depth = depths.get(name, Depth())
+            free = room.capacity - ((depth.waiting_bytes or 0) if room.in_bytes else depth.waiting)
             if not exact:
                 free = max(free, room.free)
             if free > room.free:
@@ -177,12 +248,14 @@ class Rooms(dict[str, Room]):
 
     # Episodes
 
-    def _begin(self, name: str, free: int, now: float) -> None:
+    def _begin(self, name: str, free: int, waiting: int, now: float, *, in_bytes: bool) -> None:
         room = self[name] = Room(
             destination=name,
-            capacity=self._capacity,
-            share=self._share(name),
+            in_bytes=in_bytes,
+            capacity=self._capacity_bytes if in_bytes else self._capacity,
+            share=self._share(name, in_bytes=in_bytes),
             free=free,
+            waiting=waiting,
             since=self._clock(),
             began=now,
             full_at=now,
@@ -192,7 +265,8 @@ class Rooms(dict[str, Room]):
         self._notify(
             BackPressure(
                 destination=name,
-                waiting=self._capacity - free,
+                waiting=waiting,
+                waiting_bytes=room.capacity - free if in_bytes else None,
                 since=room.since,
                 state=state,
                 reason=reason,
@@ -201,7 +275,7 @@ class Rooms(dict[str, Room]):
             )
         )
 
-    def _share(self, name: str) -> int:
+    def _share(self, name: str, *, in_bytes: bool) -> int:
         """Return how much must be free before several waiting callers are let in.
 
         As much as lets many come at once, but not so much that a worker becomes idle meanwhile:
@@ -210,8 +284,11 @@ class Rooms(dict[str, Room]):
         """
         batches = limits.concurrency + 1 if (limits := self._limits.get(name)) else 1
         batch = limits.batch if limits else 1
-        unused = self._capacity - batch * batches
-        return max(1, min(self._capacity // 2, max(batch, unused)))
+        capacity = self._capacity
+        if in_bytes:
+            batch, capacity = MAX_CLAIM_BYTES, self._capacity_bytes
+        unused = capacity - batch * batches
+        return max(1, min(capacity // 2, max(batch, unused)))
 
     def _effect(self) -> str:
         if self._settings.on_full == "wait":
@@ -254,11 +331,20 @@ class Rooms(dict[str, Room]):
             state, reason = self._condition(room.destination)
             cause = f"{state}: {reason}" if reason else state
             parts.append(
-                f"{room.capacity - room.free} of at most {room.capacity} conversions wait for "
-                f"{room.destination!r} ({cause}; {self._action(room.destination, state)})"
+                f"{room.describe()} wait for {room.destination!r} "
+                f"({cause}; {self._action(room.destination, state)})"
             )
         return ", ".join(parts)
 
     def waiting(self, names: Collection[str]) -> dict[str, int]:
         """Return how many conversions wait for each of *names* that is full."""
-        return {room.destination: room.capacity - room.free for room in self.of(names)}
+        return {
+            room.destination: room.waiting if room.in_bytes else room.capacity - room.free
+            for room in self.of(names)
+        }
+
+    def waiting_bytes(self, names: Collection[str]) -> dict[str, int]:
+        """Return how many bytes wait for each of *names* that has no room for more bytes."""
+        return {
+            room.destination: room.capacity - room.free for room in self.of(names) if room.in_bytes
+        }

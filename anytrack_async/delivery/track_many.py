@@ -13,6 +13,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
+from itertools import islice
 from typing import Any, TypeAlias
 
 import anyio
@@ -27,10 +28,12 @@ from anytrack_async.errors import (
     ConfigurationError,
     ConflictError,
     DeliveryError,
+    UnsendableError,
     shown,
 )
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
+from anytrack_async.outbox.checks import text_size
 
 _IN_FLIGHT_LIMIT = 2**63
 _MAX_SLICE = 500
@@ -38,6 +41,9 @@ _MAX_SLICE = 500
 
 _SLICES_IN_FLIGHT = 4
 """Slices that fit into `in_flight`, so that one can be submitted while others are delivered."""
+
+_SLICE_TEXT = 2 * 2**20
+"""Characters of conversions from which on a slice ends earlier."""
 
 _MAX_READ_SECONDS = 0.05
 """Seconds after which the reading thread hands over the items of a slow source."""
@@ -157,6 +163,9 @@ class _Stream:
         except ConflictError as exc:
             self._follow(exc.deliveries)
             raise
+        except UnsendableError:
+            self._unreported -= len(conversions)  # none was accepted
+            raise
         self._follow(deliveries)
 
     def _follow(self, deliveries: Iterable[Delivery]) -> None:
@@ -209,17 +218,20 @@ async def feed(source: Source, submit: Submit, size: int) -> None:
     it is advanced in a worker thread: *size* items at a time, or those of 50 ms. Items of an async
     iterable are passed on as soon as *submit* has returned: an item never waits for the next one.
 
+    A slice ends early where conversions are large.
+
     Raises:
-        UnsendableError: an item was read back and cannot be sent; everything before it was
-            passed on.
+        UnsendableError: an item is too large, or was read back and cannot be sent; everything
+            before it was passed on.
         TypeError: an item is not a `Conversion`; everything before it was passed on.
         Exception: the exception that *source* raised; everything before it was passed on.
     """
     if isinstance(source, AsyncIterable):
         await _feed_async(source, submit, size)
     elif isinstance(source, list | tuple):
-        for start in range(0, len(source), size):
-            await _pass_on(source[start : start + size], submit)
+        items = iter(source)
+        while batch := [*_slice(items, size)]:
+            await _pass_on(batch, submit)
     else:
         await _feed_sync(source, submit, size)
 
@@ -239,15 +251,30 @@ async def _feed_sync(source: Iterable[Any], submit: Submit, size: int) -> None:
 def _read_batch(items: Iterator[Any], size: int) -> tuple[list[Any], Exception | None, bool]:
     """Return a batch, the source's exception and whether the source has ended."""
     batch: list[Any] = []
-    deadline = time.monotonic() + _MAX_READ_SECONDS
+    deadline, space = time.monotonic() + _MAX_READ_SECONDS, _SLICE_TEXT
     try:
         for item in items:
             batch.append(item)
-            if len(batch) == size or time.monotonic() > deadline:
+            space -= _size(item)
+            if len(batch) == size or space < 0 or time.monotonic() > deadline:
                 return batch, None, False
     except Exception as exc:
         return batch, exc, True  # together with the items that came before it
     return batch, None, True
+
+
+def _slice(items: Iterator[Any], size: int) -> Iterator[Any]:
+    """Yield up to *size* items, or as many as have `_SLICE_TEXT` characters."""
+    space = _SLICE_TEXT
+    for item in islice(items, size):
+        yield item
+        space -= _size(item)
+        if space < 0:
+            return
+
+
+def _size(item: object) -> int:
+    return text_size(item) if type(item) is Conversion else 0
 
 
 async def _pass_on(batch: Sequence[Any], submit: Submit) -> None:
@@ -257,7 +284,13 @@ async def _pass_on(batch: Sequence[Any], submit: Submit) -> None:
             batch, failure = _sendable(batch)
             break
     if batch:
-        await submit(batch)
+        try:
+            await submit(batch)
+        except UnsendableError:
+            if len(batch) == 1:
+                raise
+            for item in batch:  # up to the one that is too large
+                await submit([item])
     if failure is not None:
         raise failure
 
@@ -298,6 +331,7 @@ class _Reader:
         self._source = source
         self._size = size
         self._items: list[Any] = []
+        self._space = _SLICE_TEXT
         self._items_available = anyio.Event()
         self._space_available = anyio.Event()
         self._ended = False
@@ -318,7 +352,8 @@ class _Reader:
         async for item in self._source:
             self._items.append(item)
             self._items_available.set()
-            if len(self._items) >= self._size:
+            self._space -= _size(item)
+            if len(self._items) >= self._size or self._space < 0:
                 self._space_available = anyio.Event()
                 await self._space_available.wait()
 
@@ -326,7 +361,7 @@ class _Reader:
         """Return the items read so far, at least one; an empty list at the end of the source."""
         if not self._items and not self._ended:
             await self._items_available.wait()
-        items, self._items = self._items, []
+        items, self._items, self._space = self._items, [], _SLICE_TEXT
         self._items_available = anyio.Event()
         self._space_available.set()
         return items

@@ -168,8 +168,9 @@ def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
 class Conversion(Weakenable):
     """One sale, lead, sign-up or event of your own.
 
-    The constructor checks every field: a conversion that exists can be stored and sent. The `repr`
-    leaves out everything that may identify the customer.
+    The constructor checks every field: a conversion that exists can be stored and sent, unless it
+    takes more than 1 MiB when it is stored, which `submit` refuses. The `repr` leaves out
+    everything that may identify the customer.
 
     Blank text and NaN count as not given in every optional field, because forms, headers and data
     frames have such gaps. Integers, UUIDs, and whole numbers of other types become text where an id

@@ -13,7 +13,7 @@ import attrs
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.frozen import fast_init
 from anytrack_async.models.identifiers import Identifier, id_from_number, without_decimal_zero
-from anytrack_async.models.validators import encodable, is_missing
+from anytrack_async.models.validators import MAX_TEXT, encodable, is_missing
 from anytrack_async.models.visitor import (
     NOTES,
     Weakenable,
@@ -130,7 +130,7 @@ def _texts(field: str, value: object) -> tuple[str, ...]:
     """
     if value is None or value is _NONE_GIVEN:  # not `==`: an array answers for each of its items
         return _NONE_GIVEN
-    if type(value) is str and value.isascii():
+    if type(value) is str and value.isascii() and len(value) <= MAX_TEXT:
         return (value,) if value.strip() else ()
     texts = (_text_or_none(field, item) for item in _as_iterable(value))
     return tuple(text for text in texts if text is not None)
@@ -171,9 +171,10 @@ def _text_or_none(field: str, value: object) -> str | None:
     if is_missing(value):
         return None
     if isinstance(value, str):
-        if encodable(value):
+        # Half of a surrogate pair, which a visitor can type, cannot be sent; and nobody's name has
+        # more than 4,096 characters.
+        if len(value) <= MAX_TEXT and encodable(value):
             return str.__str__(value)
-        # Half of a surrogate pair, which a visitor can type, cannot be sent.
         note_weakness(UNUSABLE[field])
         return None
     if isinstance(value, datetime):
@@ -269,8 +270,9 @@ class Customer(Weakenable):
     """The identifiers of one customer, as entered: destinations normalise and hash them.
 
     Every field but the last three takes one value or several. Blank values and NaN, e.g. of empty
-    form fields and gaps in a data frame, are ignored. So is text that cannot be sent: no text
-    raises, whatever a visitor enters. The `repr` shows which fields are set, never their values.
+    form fields and gaps in a data frame, are ignored. So is text that cannot be sent, or has more
+    than 4,096 characters: no text raises, whatever a visitor enters. The `repr` shows which fields
+    are set, never their values.
 
     Attributes:
         email: e-mail addresses. Invisible characters (zero-width, direction and byte order marks,

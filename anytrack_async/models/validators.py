@@ -35,6 +35,7 @@ _INTEGER_LIMIT = 2**63  # JSON readers keep larger integers as floats, or refuse
 _MAX_DEPTH = 64
 _MAX_EXPONENT = 300  # a float ends at 1.8e308
 _ZERO = Decimal(0)
+_MAX_AMOUNT_BYTES = 512  # about 900 digits, each of which would be stored with the event id too
 
 # Not written as unions in the calls, because `int | float` makes a new object each time.
 _NUMBERS = (int, float, str, Real)
@@ -74,6 +75,8 @@ def amount(field: str, value: Amount) -> Decimal:
     if not result.is_finite():
         raise InvalidConversionError(field, "must be a finite number")
     if _ZERO < result < _AMOUNT_LIMIT:
+        if result.__sizeof__() > _MAX_AMOUNT_BYTES:
+            raise InvalidConversionError(field, "has too many digits")
         return result
     if result < 0:
         raise InvalidConversionError(field, "must not be negative")

@@ -131,6 +131,7 @@ class Claim:
         entries: the conversions, in log order; empty when nothing could be claimed.
         lost_leases: position → how many leases on the conversion ended without a result, because
             the worker died or was too late; only of conversions that lost any.
+        large_bytes: about how many bytes of memory the entries take that are larger than 2 KiB.
         next_due: for an empty claim, when the next conversion becomes due without a new append
             (a retry, or a lease that expires), unix seconds; None if none will.
     """
@@ -139,6 +140,7 @@ class Claim:
     lease_id: int = 0
     entries: Entries = attrs.field(factory=Entries)
     lost_leases: Mapping[int, int] = attrs.field(factory=dict)
+    large_bytes: int = 0
     next_due: float | None = None
 
 
@@ -171,12 +173,14 @@ class Depth:
         in_flight: the part of `waiting` that a worker has leased.
         retrying: the part of `waiting` that has failed before, or was replayed, and is not leased.
         dead: dead letters.
+        waiting_bytes: about how many bytes `waiting` takes; None if the outbox does not limit it.
     """
 
     waiting: int = 0
     in_flight: int = 0
     retrying: int = 0
     dead: int = 0
+    waiting_bytes: int | None = attrs.field(default=None, eq=False)
 
 
 class Outbox(Protocol):
@@ -230,8 +234,9 @@ class Outbox(Protocol):
     ) -> Sequence[AppendResult]:
         """Store *conversions* in one atomic step; they are safe once this returns.
 
-        Each destination has room of its own for `capacity` conversions. There must be room at
-        each destination that they are addressed to, and only there. Repeats need no room.
+        Each destination has room of its own for `capacity` conversions, and perhaps for a number
+        of bytes. There must be room at each destination that they are addressed to, and only there.
+        Repeats need no room.
 
         Args:
             conversions: the conversions to accept; event ids may repeat, also within one call.
@@ -243,12 +248,13 @@ class Outbox(Protocol):
         Raises:
             QueueFullError: a destination has no room for all of them, see `QueueFullError.waiting`;
                 none was accepted.
+            UnsendableError: one has more than `MAX_CONVERSION_BYTES`; none was accepted.
             OutboxError: they could not be stored; none was accepted.
         """
         ...
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
-        """Lease up to *limit* conversions for *lease* seconds.
+        """Lease up to *limit* conversions, of `MAX_CLAIM_BYTES` or only one, for *lease* seconds.
 
         Due retries come first, those that have been due longest before the others; then released
         ranges and ranges with an expired lease; then the log beyond the cursor. Conversions that
@@ -316,7 +322,8 @@ class Outbox(Protocol):
         """Return dead letters in log order.
 
         Dead letters of one conversion at several destinations are never split between pages, so a
-        page may be slightly longer than *limit*. The page after the last is empty.
+        page may be slightly longer than *limit*. With large conversions it may be shorter. The page
+        after the last is empty.
 
         Args:
             destination: only of this destination; default: of all.

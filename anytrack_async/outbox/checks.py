@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from anytrack_async.errors import (
@@ -17,6 +19,7 @@ from anytrack_async.errors import (
     QueueFullError,
     shown,
 )
+from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.validators import encodable
 from anytrack_async.outbox.base import Claim, FailedEntry
 
@@ -119,10 +122,90 @@ def check_seconds(argument: str, value: object) -> float:
     raise InvalidArgumentError(argument, "must be a number of seconds of at least 0")
 
 
+# Sizes, of conversions that are not encoded
+#
+# Only the fields of any size are looked at, without encoding them: all others have limits of their
+# own, and fit into `USUAL_BYTES`. It takes about 1 µs.
+
+USUAL_BYTES = 2_048
+"""Bytes of memory that each conversion is counted with, unless it is larger: about what the objects
+of a usual one take."""
+
+MAX_CLAIM_BYTES = 4 * 2**20
+"""Bytes that the conversions of one claim may take, unless it is a single one: batches are smaller
+where conversions are large. It is room for 1,000 conversions of 4 KiB."""
+
+
+def text_size(conversion: Conversion) -> int:
+    """Return how many characters the fields of *conversion* have that may be of any size."""
+    texts: tuple[str, ...] = (conversion.user_agent or "", conversion.page_url or "")
+    if (customer := conversion.customer) is not None:
+        # Adding up tuples, most of them empty, takes half as long as a chain.
+        texts += customer.email + customer.phone + customer.first_name + customer.last_name
+        texts += customer.gender + customer.birth_date + customer.city + customer.state
+        texts += customer.postal_code + customer.country + customer.external_id
+    size = sum(map(len, texts))
+    maps: Sequence[Mapping[str, object] | None] = (
+        conversion.custom_data,
+        conversion.sub_ids,
+        conversion.meta,
+    )
+    for values in maps:
+        if values:
+            size += sum(map(len, values)) + sum(map(len, map(str, values.values())))
+    if items := conversion.items:
+        size += 10 * len(items)
+        size += sum(map(len, filter(None, chain(*map(_TEXTS_OF_ITEM, items)))))
+    return size
+
+
+_TEXTS_OF_ITEM = attrgetter("id", "title", "category", "brand")
+
+
+def large_conversions(conversions: Iterable[Conversion]) -> dict[str, int]:
+    """Return event id → bytes of memory of the conversions that take more than `USUAL_BYTES`.
+
+    Raises:
+        UnsendableError: the record of one would have more than `MAX_CONVERSION_BYTES`.
+        TypeError: JSON cannot hold a large one, because its ``custom_data`` was changed.
+    """
+    large: dict[str, int] = {}
+    for conversion in conversions:
+        size = text_size(conversion)
+        if size > USUAL_BYTES:
+            large[conversion.event_id] = _memory_bytes(conversion, size)
+    return large
+
+
+def total_bytes(conversions: Sequence[Conversion]) -> int:
+    """Return about how many bytes of memory *conversions* take; see `large_conversions`."""
+    large = large_conversions(conversions)
+    return USUAL_BYTES * (len(conversions) - len(large)) + sum(large.values())
+
+
+def _memory_bytes(conversion: Conversion, size: int) -> int:
+    # Imported here: most processes never have a large conversion.
+    from anytrack_async.codec import storage
+
+    # Encoding hundreds of megabytes would take too long. Text may be shorter in a record than here,
+    # but not by this much: [1, 2] becomes [1,2].
+    if size > 4 * storage.MAX_CONVERSION_BYTES:
+        raise storage.too_large_error(conversion, size)
+    return max(USUAL_BYTES, storage.memory_bytes(storage.record_of(conversion)))
+
+
 # Errors, with the same messages in all engines
 
 
-def queue_full_error(capacity: int, waiting: Mapping[str, int], new: int) -> QueueFullError:
+def queue_full_error(
+    capacity: int,
+    waiting: Mapping[str, int],
+    new: int,
+    *,
+    capacity_bytes: int = 0,
+    waiting_bytes: Mapping[str, int] | None = None,
+    too_large: bool = False,
+) -> QueueFullError:
     """Return the error for *new* conversions for which there is no room.
 
     Args:
@@ -130,17 +213,28 @@ def queue_full_error(capacity: int, waiting: Mapping[str, int], new: int) -> Que
         waiting: destination without room → how many wait for it; with the key "", how many are
             stored while no destination is registered.
         new: how many are not accepted.
+        capacity_bytes: how many bytes may wait for each destination.
+        waiting_bytes: destination without room for the bytes → how many bytes wait for it.
+        too_large: whether they would not fit into an empty outbox either.
     """
+    of_bytes = waiting_bytes or {}
     counts = [
-        f"{count} of at most {capacity} conversions are waiting "
-        + (f"for {name!r}" if name else "and no destination is registered")
+        (
+            f"{count} conversions with {of_bytes[name]:,} of at most {capacity_bytes:,} bytes"
+            if name in of_bytes
+            else f"{count} of at most {capacity} conversions"
+        )
+        + f" are waiting {f'for {name!r}' if name else 'and no destination is registered'}"
         for name, count in sorted(waiting.items())
     ]
+    advice = "submit fewer at a time" if too_large else "try again once some are delivered"
+    setting = "capacity_bytes" if of_bytes else "capacity"
     return QueueFullError(
-        f"the outbox is full: {', '.join(counts)}, so none of these {new} was accepted; try again "
-        "once some are delivered, raise the capacity, or forget a destination that is no longer "
-        "used",
+        f"the outbox is full: {', '.join(counts)}, so none of these {new} was accepted; {advice}, "
+        f"raise the {setting}, or forget a destination that is no longer used",
         {name: count for name, count in waiting.items() if name},
+        {name: size for name, size in of_bytes.items() if name},
+        too_large,
     )
 
 

@@ -6,7 +6,13 @@ from typing import Literal
 
 import attrs
 
-from anytrack_async.settings.fields import instance_of, non_negative, one_of, positive
+from anytrack_async.settings.fields import (
+    instance_of,
+    non_negative,
+    one_of,
+    positive,
+    positive_integer,
+)
 from anytrack_async.settings.http import Retry
 
 DAY = 86_400.0  # seconds
@@ -54,14 +60,17 @@ class DeliverySettings:
             the sink's own spacing of batches that are not full.
         lease: seconds after which another worker may take over a claim. A batch may use four fifths
             of it; the client refuses HTTP timeouts of more than 30 s that do not fit into that.
+        in_flight_bytes: bytes of memory that conversions of more than 2 KiB may take that are in
+            flight to one destination. Beyond it, a batch is sent once another has come back.
         poll: seconds between reads of an outbox that other processes write to.
         hold_probe: seconds between the probes of a held lane, and the wait after a service asked
             for an absurdly long one.
         on_full: what happens to a conversion while one of its destinations is full, which means
-            that as many conversions wait for it as the outbox's capacity. ``"wait"`` makes the
-            caller wait, ``"raise"`` raises `QueueFullError` at once. ``"shed"`` accepts it for the
-            other destinations and drops it for the full ones, with the event `Dropped` and the
-            status ``dropped``; if all are full, `QueueFullError` is raised.
+            that as many conversions, or bytes of them, wait for it as the outbox's capacity.
+            ``"wait"`` makes the caller wait, ``"raise"`` raises `QueueFullError` at once.
+            ``"shed"`` accepts it for the other destinations and drops it for the full ones, with
+            the event `Dropped` and the status ``dropped``; if all are full, `QueueFullError` is
+            raised.
         accept_within: seconds that a caller waits for room before `QueueFullError` is raised and
             nothing is accepted. For `submit` and ``track_*`` they count from the call. For
             `submit_many` they count from when room was last made, so that a slow service does not
@@ -92,6 +101,7 @@ class DeliverySettings:
     drain: float = attrs.field(default=10.0, validator=non_negative)
     linger: float = attrs.field(default=0.0, validator=non_negative)
     lease: float = attrs.field(default=120.0, validator=positive)
+    in_flight_bytes: int = attrs.field(default=16 * 2**20, validator=positive_integer)
     poll: float = attrs.field(default=0.5, validator=positive)
     hold_probe: float = attrs.field(default=300.0, validator=positive)
     on_full: Literal["wait", "raise", "shed"] = attrs.field(

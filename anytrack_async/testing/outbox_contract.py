@@ -18,6 +18,7 @@ from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
 from anytrack_async.testing.outbox_rules.destinations import DestinationRules
 from anytrack_async.testing.outbox_rules.reports import ReportRules
 from anytrack_async.testing.outbox_rules.retention import CheckpointRules, RetentionRules
+from anytrack_async.testing.outbox_rules.sizes import SizeRules
 
 __all__ = ["CAPACITY", "LEASE", "Clock", "OutboxContract", "sale", "sales"]
 
@@ -30,6 +31,7 @@ class OutboxContract(
     DestinationRules,
     RetentionRules,
     CheckpointRules,
+    SizeRules,
 ):
     """Every rule of `Outbox` as a test; a subclass implements `make`.
 

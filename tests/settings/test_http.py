@@ -105,6 +105,7 @@ NUMBERS_FROM_0 = [
 ]
 LIMITS = ("max_body", "max_reply", "max_head", "max_headers", "max_informational")
 WHOLE = [
+    (DeliverySettings, "in_flight_bytes"),
     (Retry, "attempts"),
     (HttpSettings, "connections"),
     *((ResponseLimits, name) for name in LIMITS),

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from anytrack_async.backfilling.mapping import FileMapping
+from anytrack_async.backfilling.mapping import FileMapping, normalised
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.plain import to_conversion
 
@@ -17,7 +17,8 @@ _COLUMNS = tuple(field.name for field in attrs.fields(Conversion))
 
 def _from_export(record: Mapping[str, Any]) -> Conversion:
     # Further columns are a user's own.
-    fields = {name: value for name, value in record.items() if name in _FIELDS}
+    named = ((normalised(name), value) for name, value in record.items())
+    fields = {name: value for name, value in named if name in _FIELDS}
     if "event_id" not in fields and "order_id" not in fields and "id" in fields:
         fields["event_id"] = f"anytrack:{fields['id']}"
     return to_conversion(fields)

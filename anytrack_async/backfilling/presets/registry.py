@@ -1,7 +1,8 @@
 """All presets, and `recognise`, which finds the one that a file's columns belong to.
 
 A preset is a module of this package with a `PRESET`, or several `PRESETS`, and its name in
-`MODULES`. A kind of file that cannot be used has a preset with a `refusal`.
+`MODULES`. Several with the same name are the same file in several languages. A kind of file that
+cannot be used has a preset with a `refusal`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from importlib import import_module
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.errors import ConfigurationError, UnknownFormatError, shown
 
-MODULES = ("anytrack", "shopify", "stripe")
+MODULES = (
+    *("anytrack", "shopify", "stripe", "woocommerce", "hubspot", "paypal"),
+    *("google_ads", "microsoft_ads", "meta_events"),
+    *("everflow", "tune", "trackier", "trackdesk", "voluum", "binom"),
+)
 """Modules of this package, one for each system."""
 
 
@@ -29,7 +34,7 @@ def all_presets() -> tuple[FileMapping, ...]:
 
 def preset_names() -> tuple[str, ...]:
     """Return the names of the presets that can read a file."""
-    return tuple(preset.name for preset in all_presets() if not preset.refusal)
+    return tuple(dict.fromkeys(preset.name for preset in all_presets() if not preset.refusal))
 
 
 def find_preset(name: str) -> FileMapping:
@@ -49,11 +54,16 @@ def find_preset(name: str) -> FileMapping:
 def recognise(columns: Iterable[str]) -> FileMapping | None:
     """Return the preset whose signature *columns* have; of several, the one with the longest.
 
-    The result may have a `refusal`. Positions and further columns do not matter.
+    The result may have a `refusal`, and those with a refusal win, because their signatures are
+    those of special files. Positions and further columns do not matter.
     """
     names = tuple(columns)
     matches = [preset for preset in all_presets() if preset.matches(names)]
-    return max(matches, key=lambda preset: len(preset.signature), default=None)
+    return max(matches, key=_weight, default=None)
+
+
+def _weight(preset: FileMapping) -> tuple[bool, int]:
+    return bool(preset.refusal), len(preset.signature)
 
 
 def choose(
@@ -77,6 +87,9 @@ def choose(
     if mapping is not None:
         return mapping, False
     if preset is not None:
+        # Of a preset with variants for several languages, the file decides which.
+        if recognised is not None and recognised.name == preset:
+            return recognised, False
         return find_preset(preset), False
     if recognised is None:
         raise UnknownFormatError(

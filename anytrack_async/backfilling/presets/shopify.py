@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from anytrack_async.backfilling.mapping import AmountColumns, FileMapping, RowRule
 
-PRESET = FileMapping(
+ORDERS = FileMapping(
     name="shopify",
     title="Shopify: Orders → Export",
     page="https://help.shopify.com/en/manual/fulfillment/managing-orders/exporting-orders",
@@ -48,4 +48,39 @@ PRESET = FileMapping(
     fold="Name",
     lift=("Note Attributes", "Notes"),
     decimal=".",
+    notes=(
+        (
+            "An order has a row for each line item; consecutive rows with the same `Name` "
+            "are one conversion."
+        ),
+        "Zip codes and phone numbers lose the apostrophe before them.",
+    ),
 )
+
+PRODUCTS = FileMapping(
+    name="shopify-products",
+    title="Shopify: Products → Export",
+    signature=("Handle", "Title", "Vendor", ("Variant SKU", "Variant Price", "Variant Grams")),
+    refusal="it is Shopify's export of products, which has no orders; use Orders → Export",
+)
+
+CUSTOMERS = FileMapping(
+    name="shopify-customers",
+    title="Shopify: Customers → Export",
+    signature=("First Name", "Last Name", "Email", "Total Spent", "Total Orders"),
+    refusal=(
+        "it is Shopify's export of customers, which has sums but no single orders; use "
+        "Orders → Export"
+    ),
+)
+
+PAYOUTS = FileMapping(
+    name="shopify-payouts",
+    title="Shopify: Finances → Payouts → Export transactions",
+    signature=("Transaction Date", "Type", "Order", "Payout Status"),
+    refusal=(
+        "it is Shopify's export of payout transactions, which name no customer; use Orders → Export"
+    ),
+)
+
+PRESETS = (ORDERS, PRODUCTS, CUSTOMERS, PAYOUTS)

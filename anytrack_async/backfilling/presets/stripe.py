@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from anytrack_async.backfilling.mapping import AmountColumns, FileMapping, RowRule
 
-PRESET = FileMapping(
+PAYMENTS = FileMapping(
     name="stripe",
     title="Stripe: Payments → Export",
     page="https://docs.stripe.com/reports/export",
@@ -44,6 +44,13 @@ PRESET = FileMapping(
     formats=("iso",),
     timezone="UTC",
     decimal=".",
+    notes=(
+        (
+            "`--only-first` leaves out renewals: later payments of the same `Customer ID` "
+            "or e-mail address."
+        ),
+        ("A partly refunded payment is still `Paid`; `--amount net` subtracts `Amount Refunded`."),
+    ),
 )
 
 PAYOUTS = FileMapping(
@@ -56,4 +63,30 @@ PAYOUTS = FileMapping(
     ),
 )
 
-PRESETS = (PRESET, PAYOUTS)
+BALANCE = FileMapping(
+    name="stripe-balance",
+    title="Stripe: balance transactions",
+    signature=(("balance_transaction_id", "Available On (UTC)"), ("reporting_category", "Type")),
+    refusal=(
+        "it is Stripe's report of balance transactions, which mixes payments with fees and payouts "
+        "and names no customer; use Payments → Export"
+    ),
+)
+
+SUBSCRIPTIONS = FileMapping(
+    name="stripe-subscriptions",
+    title="Stripe: Subscriptions → Export",
+    signature=("id", "Customer ID", "Interval", ("Current Period Start (UTC)", "Start (UTC)")),
+    refusal=(
+        "it is Stripe's export of subscriptions, which has no payments; use Payments → Export"
+    ),
+)
+
+INVOICES = FileMapping(
+    name="stripe-invoices",
+    title="Stripe: Invoices → Export",
+    signature=("id", "Amount Due", "Amount Paid"),
+    refusal="it is Stripe's export of invoices, not of payments; use Payments → Export",
+)
+
+PRESETS = (PAYMENTS, PAYOUTS, BALANCE, SUBSCRIPTIONS, INVOICES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import chain
 from operator import attrgetter
@@ -10,6 +10,7 @@ from operator import attrgetter
 import attrs
 
 from anytrack_async.outbox.base import Depth, Entries, Entry, FailedEntry
+from anytrack_async.outbox.checks import MAX_CLAIM_BYTES, USUAL_BYTES
 from anytrack_async.outbox.memory.log import MemoryLog
 
 
@@ -80,6 +81,8 @@ class DestinationProgress:
         passed: of the conversions ever accepted for it, how many the cursor has passed.
         claimed: number of conversions up to the cursor that are neither delivered nor dead.
         dead: number of dead letters.
+        extra_bytes: bytes beyond `USUAL_BYTES` each of the conversions that are neither delivered
+            nor dead.
         exceptions: position → the failed conversion.
         discarded: position → the last failure of a discarded dead letter, in the order in which
             they were discarded.
@@ -94,6 +97,7 @@ class DestinationProgress:
         self.passed = passed
         self.claimed = 0
         self.dead = 0
+        self.extra_bytes = 0
         self.exceptions: dict[int, FailedConversion] = {}
         self.discarded: dict[int, FailedEntry] = {}
         self.released: list[Span] = []
@@ -103,14 +107,26 @@ class DestinationProgress:
 
     # Claiming
 
-    def lease_due_retries(self, lease_id: int, limit: int, now: float) -> list[int]:
-        """Lease up to *limit* due retries, those due longest first; return their positions."""
+    def lease_due_retries(
+        self, lease_id: int, limit: int, now: float, sizes: Mapping[int, int], max_bytes: int
+    ) -> list[int]:
+        """Lease up to *limit* due retries, those due longest first; return their positions.
+
+        By the *sizes* of some, they have at most *max_bytes*, unless it is a single one.
+        """
         seqs: list[int] = []
-        while len(seqs) < limit and self._next_retry() <= now:
+        while len(seqs) < limit and self.has_due_retry(now):
+            max_bytes -= sizes.get(self._retry_queue[0][1], 0)
+            if max_bytes < 0 and seqs:
+                break
             _, seq = heappop(self._retry_queue)
             self.exceptions[seq].lease_id = lease_id
             seqs.append(seq)
         return seqs
+
+    def has_due_retry(self, now: float) -> bool:
+        """Return whether a retry is due that is not leased."""
+        return self._next_retry() <= now
 
     def due_spans(self, now: float) -> list[Span]:
         """Return the released spans that are due, in log order."""
@@ -238,6 +254,12 @@ class DestinationProgress:
         exception = self.exceptions.get(seq)
         return exception is not None and exception.failure.due is None
 
+    def is_waiting(self, seq: int) -> bool:
+        """Return whether the conversion at *seq*, if for this destination, is still to be sent."""
+        if (exception := self.exceptions.get(seq)) is not None:
+            return exception.failure.due is not None
+        return seq > self.cursor or self.span_at(seq) is not None
+
     def waiting(self, accepted: int) -> int:
         """Return how many conversions are neither delivered nor dead, of *accepted* ever.
 
@@ -245,6 +267,13 @@ class DestinationProgress:
         retry: 45 are waiting.
         """
         return accepted - self.passed + self.claimed
+
+    def waiting_bytes(self, accepted: int) -> int:
+        """Return about how many bytes of memory the conversions take that `waiting` counts.
+
+        45 of which one has 1,000,000 bytes: 44 x 2,048 + 1,000,000 = 1,090,112.
+        """
+        return USUAL_BYTES * self.waiting(accepted) + self.extra_bytes
 
     def depth(self, accepted: int, now: float) -> Depth:
         """Return the depth of this destination, for which *accepted* were accepted ever."""
@@ -255,6 +284,7 @@ class DestinationProgress:
             in_flight=sum(lease.size for lease in live),
             retrying=retries + self._retrying_in_spans(now),
             dead=self.dead,
+            waiting_bytes=self.waiting_bytes(accepted),
         )
 
     def _retrying_in_spans(self, now: float) -> int:
@@ -269,12 +299,14 @@ class ClaimBuilder:
 
     Attributes:
         lease: the lease on them, without its end.
+        large_bytes: bytes of memory of the large ones.
     """
 
     def __init__(
         self, log: MemoryLog, name: str, progress: DestinationProgress, *, limit: int
     ) -> None:
         self.lease = Lease()
+        self.large_bytes = 0
         self._parts: list[Entries] = []
         self._log = log
         self._name = name
@@ -303,11 +335,30 @@ class ClaimBuilder:
         if entries:
             self._parts.append(entries)
             self._space -= len(entries)
+            self.large_bytes += self._log.extra_bytes_of(entries.seqs)
+
+    def _fitting(self, entries: Entries) -> Entries:
+        """Return the beginning of *entries* that fits into the claim by its bytes.
+
+        If that is not all, there is no space for more. With 1 MB left of 4 MB, of entries with 0.7,
+        0.2 and 0.4 MB, it is the first two.
+        """
+        space = MAX_CLAIM_BYTES - self.large_bytes
+        for count, seq in enumerate(entries.seqs):
+            space -= self._log.extra_bytes.get(seq, 0)
+            if space < 0 and (count or self._parts):
+                self._space = count
+                return entries[:count]
+        return entries
 
     def _lease_due_retries(self, lease_id: int, now: float) -> None:
-        seqs = self._progress.lease_due_retries(lease_id, self._space, now)
+        space = MAX_CLAIM_BYTES - self.large_bytes
+        sizes = self._log.extra_bytes
+        seqs = self._progress.lease_due_retries(lease_id, self._space, now, sizes, space)
         self.lease.retries += seqs
         self._add_entries(Entries.of(map(self._retry, sorted(seqs))))
+        if self._progress.has_due_retry(now):
+            self._space = 0
 
     def _retry(self, seq: int) -> Entry:
         attempts = self._progress.exceptions[seq].failure.attempts
@@ -326,6 +377,10 @@ class ClaimBuilder:
         released span 13 to 15.
         """
         entries, last = self._log.scan(self._name, span.first, span.last, self._space)
+        if self._log.extra_bytes and len(fitting := self._fitting(entries)) < len(entries):
+            if not fitting:
+                return
+            entries, last = fitting, fitting.seqs[-1]
         if len(entries) == span.size:
             self._progress.released.remove(span)
             self.lease.spans.append(span)
@@ -340,7 +395,12 @@ class ClaimBuilder:
         progress, end = self._progress, self._log.end
         if self._space <= 0 or progress.cursor == end:
             return
-        entries, progress.cursor = self._log.scan(self._name, progress.cursor + 1, end, self._space)
+        entries, last = self._log.scan(self._name, progress.cursor + 1, end, self._space)
+        if self._log.extra_bytes and len(fitting := self._fitting(entries)) < len(entries):
+            if not fitting:
+                return
+            entries, last = fitting, fitting.seqs[-1]
+        progress.cursor = last
         if entries:
             span = Span(first=entries.seqs[0], last=entries.seqs[-1], size=len(entries))
             self.lease.spans.append(span)

@@ -136,6 +136,10 @@ class MemoryLog:
         reclaimable: positions up to `base` with a payload that an exception has kept, and may not
             need any more.
         accepted: recipients → how many conversions were ever accepted for exactly these.
+        stored: number of payloads.
+        extra_bytes: position → bytes of memory beyond `USUAL_BYTES`, of each large conversion whose
+            payload is stored.
+        extra_bytes_in_log: the sum of those from `base` on.
     """
 
     def __init__(self, remember_ids: int) -> None:
@@ -143,15 +147,15 @@ class MemoryLog:
         self.positions: dict[str, int] = {}
         self.reclaimable: set[int] = set()
         self.accepted: dict[Recipients, int] = {}
+        self.stored = 0
+        self.extra_bytes: dict[int, int] = {}
+        self.extra_bytes_in_log = 0
         self._conversions: list[Conversion] = []
         self._recipients: list[Recipients] = []
         self._accepted_at: list[float] = []
         self._retained: dict[int, _Retained] = {}
         self._shared_recipients: dict[Recipients, Recipients] = {}
         self._remembered = RememberedIds(remember_ids)
-
-    def __len__(self) -> int:
-        return len(self._conversions) + len(self._retained)
 
     @property
     def length(self) -> int:
@@ -189,7 +193,8 @@ class MemoryLog:
             self._conversions.append(conversion)
             self._recipients.append(recipients)
             self._accepted_at.append(now)
-            self.positions[event_id] = self.end
+            self.positions[event_id] = self.base + len(self._conversions)
+            self.stored += 1
             self.accepted[recipients] = self.accepted.get(recipients, 0) + 1
             return Appended.NEW
         first = self._summary(position)
@@ -213,6 +218,7 @@ class MemoryLog:
         self._conversions += conversions
         self._recipients += repeat(recipients, len(event_ids))
         self._accepted_at += repeat(now, len(event_ids))
+        self.stored += len(event_ids)
         self.accepted[recipients] = self.accepted.get(recipients, 0) + len(event_ids)
 
     # Reading
@@ -291,6 +297,19 @@ class MemoryLog:
             accepted_at=self._accepted_at[start:stop],
         )
 
+    def extra_bytes_of(self, seqs: Iterable[int]) -> int:
+        """Return how many bytes beyond `USUAL_BYTES` each the conversions at *seqs* take."""
+        extra = self.extra_bytes
+        return sum(extra.get(seq, 0) for seq in seqs) if extra else 0
+
+    def extra_bytes_for(self, name: str) -> int:
+        """Return `extra_bytes_of` all stored conversions that are addressed to *name*."""
+        return sum(
+            size
+            for seq, size in self.extra_bytes.items()
+            if (recipients := self.recipients(seq)) is None or name in recipients
+        )
+
     def count(self, name: str) -> int:
         """Return how many conversions from `base` on are addressed to *name*."""
         return sum(
@@ -325,6 +344,7 @@ class MemoryLog:
         """
         count = min(count, len(self._conversions))
         seqs: Sequence[int] = range(self.base + 1, self.base + count + 1)
+        self.extra_bytes_in_log -= self.extra_bytes_of(seqs)
         retained = self._retain(seqs, exceptions) if exceptions else 0
         conversions, recipients = self._conversions[:count], self._recipients[:count]
         if retained:
@@ -366,6 +386,10 @@ class MemoryLog:
     ) -> None:
         event_ids = list(map(_event_id, conversions))
         summaries = list(map(summary, conversions))
+        self.stored -= len(event_ids)
+        if self.extra_bytes:
+            for seq in seqs:
+                self.extra_bytes.pop(seq, None)
         numbers = self._remembered.add(event_ids, summaries, seqs, recipients, now)
         self.positions.update(zip(event_ids, map(neg, numbers), strict=True))
         self._forget(self._remembered.forget_excess())

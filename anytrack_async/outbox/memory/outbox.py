@@ -14,24 +14,29 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import AppendResult, Claim, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
+    USUAL_BYTES,
     already_open_error,
     check_checkpoint,
     check_destination,
     check_event_ids,
     check_number,
     check_seconds,
+    large_conversions,
     last_failures,
     not_open_error,
-    queue_full_error,
     unknown_destination_error,
 )
 from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
 from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.claim import ClaimBuilder, DestinationProgress
-from anytrack_async.outbox.memory.log import MemoryLog, Recipients
+from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.memory.room import MemoryRoom
 
 _DROPPED_PER_STEP = 500
 """Conversions dropped at once: few, because no other task runs at that time."""
+
+_CAPACITY = 10_000
+_CAPACITY_BYTES = 64 * 2**20
 
 
 class MemoryOutbox:
@@ -43,26 +48,43 @@ class MemoryOutbox:
 
     Args:
         capacity: how many conversions may wait for each destination.
+        capacity_bytes: how many bytes of memory they may take, about; each counts as at least
+            2,048. Dead letters do not wait, and are not counted. Default: 64 MiB, and with a
+            capacity of more than 10,000 more in proportion.
         remember_ids: how many ids of delivered conversions are remembered at most.
         clock: returns unix seconds and must not go back. The default does not leap either when the
             date of the machine is set.
 
     Attributes:
         now: the clock; see `KeepsTime`.
+
+    Raises:
+        InvalidArgumentError: a capacity is not a whole number from 0 to 2^63 - 1.
     """
 
     def __init__(
         self,
-        capacity: int = 10_000,
+        capacity: int = _CAPACITY,
         remember_ids: int = 10_000,
         clock: Callable[[], float] = steady_time,
+        *,
+        capacity_bytes: int | None = None,
     ) -> None:
-        self._capacity = capacity
+        capacity = check_number("capacity", capacity)
+        if capacity_bytes is None:
+            capacity_bytes = max(_CAPACITY_BYTES, _CAPACITY_BYTES * capacity // _CAPACITY)
+        capacity_bytes = check_number("capacity_bytes", capacity_bytes)
+        self._capacity, self._capacity_bytes = capacity, capacity_bytes
+        # As long as no conversion is large, no more are stored than there is room for.
+        self._usual_capacity = min(capacity, capacity_bytes // USUAL_BYTES)
         self._clock = self.now = clock
         self._date = time.time if clock is steady_time else clock
         self._log = MemoryLog(remember_ids)
         self._remember_ids = remember_ids
         self._destinations: dict[str, DestinationProgress] = {}
+        self._room = MemoryRoom(
+            self._log, self._destinations, capacity=capacity, capacity_bytes=capacity_bytes
+        )
         self._checkpoints: dict[str, bytes] = {}
         self._lease_ids = count(1)
         self._is_open = False
@@ -82,6 +104,11 @@ class MemoryOutbox:
     def capacity(self) -> int:
         """How many conversions may wait for each destination."""
         return self._capacity
+
+    @property
+    def capacity_bytes(self) -> int:
+        """How many bytes the conversions that wait for each destination may take."""
+        return self._capacity_bytes
 
     # Opening and closing
 
@@ -108,6 +135,7 @@ class MemoryOutbox:
         # Payloads that an exception of another destination has kept are retries for the new one.
         for seq in self._log.retained(name):
             progress.add_exception(FailedEntry(seq=seq, attempts=0, error="", due=now), now, now)
+        progress.extra_bytes = self._log.extra_bytes_for(name)
         return progress
 
     async def aclose(self) -> None:
@@ -146,59 +174,29 @@ class MemoryOutbox:
         """Store *conversions* in one atomic step; see `Outbox.append`."""
         self._check_open()
         recipients = None if destinations is None else frozenset(destinations)
+        large = large_conversions(conversions)
         # Cheap and nearly always enough: not even the whole log is as long as the capacity.
-        if len(self._log) + len(conversions) > self._capacity:
-            self._check_room(conversions, recipients)
+        is_short = self._log.stored + len(conversions) <= self._usual_capacity
+        if not is_short or large or self._log.extra_bytes:
+            self._room.check(conversions, recipients, large)
             self._shorten_log()
-        return self._log.extend(conversions, recipients, self._clock())
-
-    def _check_room(self, conversions: Sequence[Conversion], recipients: Recipients) -> None:
-        """Raise `QueueFullError` unless each of *recipients* has room for the new conversions."""
-        waiting = self._waiting(recipients)
-        most = max(waiting.values(), default=0)
-        if most + len(conversions) <= self._capacity:
-            return
-        if self._has_more_new(conversions, self._capacity - most):
-            full = {
-                name: count
-                for name, count in waiting.items()
-                if self._has_more_new(conversions, self._capacity - count)
-            }
-            raise queue_full_error(self._capacity, full, len(conversions))
-
-    def _waiting(self, recipients: Recipients) -> dict[str, int]:
-        """Return how many conversions wait for each of *recipients*."""
-        if not self._destinations:
-            return {"": self._log.length}
-        return {
-            name: progress.waiting(self._log.accepted_for(name))
-            for name, progress in self._destinations.items()
-            if recipients is None or name in recipients
-        }
-
-    def _has_more_new(self, conversions: Sequence[Conversion], space: int) -> bool:
-        """Return whether more than *space* conversions are new.
-
-        It stops at the first one too many, because callers that wait for space ask often.
-        """
-        new: set[str] = set()
-        for conversion in conversions:
-            if conversion.event_id not in self._log.positions:
-                new.add(conversion.event_id)
-                if len(new) > space:
-                    return True
-        return False
+        results = self._log.extend(conversions, recipients, self._clock())
+        if large:
+            self._room.count_large(conversions, results, recipients, large)
+        return results
 
     def _shorten_log(self) -> None:
         """Drop the oldest conversions of a log that a destination without progress keeps long.
 
         With a capacity of 10,000 and a destination that accepts nothing, the others may get any
-        number of conversions addressed to them. From 20,000 on, its oldest 500 are set aside at a
-        time, as retries that are due, so that memory is used for what waits only.
+        number of conversions addressed to them. From 20,000 on, or half of the capacity in bytes,
+        its oldest 500 are set aside at a time, as retries that are due, so that memory is used for
+        what waits only.
         """
-        if self._log.length < max(2 * self._capacity, _DROPPED_PER_STEP):
+        is_short = self._log.length < max(2 * self._capacity, _DROPPED_PER_STEP)
+        if is_short and self._log.extra_bytes_in_log <= self._capacity_bytes // 2:
             return
-        last, now = self._log.base + _DROPPED_PER_STEP, self._clock()
+        last, now = min(self._log.base + _DROPPED_PER_STEP, self._log.end), self._clock()
         for name, progress in self._destinations.items():
             progress.set_aside(self._log, name, last, now)
         self._drop(_DROPPED_PER_STEP, now)
@@ -214,7 +212,12 @@ class MemoryOutbox:
             return Claim(destination=destination, next_due=progress.next_due())
         builder.lease.until = now + lease
         progress.leases[lease_id] = builder.lease
-        return Claim(destination=destination, lease_id=lease_id, entries=entries)
+        return Claim(
+            destination=destination,
+            lease_id=lease_id,
+            entries=entries,
+            large_bytes=builder.large_bytes,
+        )
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
@@ -228,11 +231,17 @@ class MemoryOutbox:
         if progress := self._leased(claim):
             now = self._clock()
             date = self._date() if failures else now
+            if self._log.extra_bytes:
+                retried = {failure.seq for failure in failures if failure.due is not None}
+                ended = (seq for seq in claim.entries.seqs if seq not in retried)
+                progress.extra_bytes -= self._log.extra_bytes_of(ended)
             if retries := progress.settle(claim.lease_id, failures, now, date):
                 self._mark_reclaimable(retries)
-            if self._droppable() >= _DROPPED_PER_STEP:
+            if (count := self._droppable()) >= _DROPPED_PER_STEP or (
+                count and self._log.extra_bytes_in_log
+            ):
                 # Memory stays bounded even if `prune` is never called, and dropping is cheap while
-                # the conversions are in the processor's cache.
+                # the conversions are in the processor's cache. Large ones are dropped at once.
                 self._drop(max(_DROPPED_PER_STEP, len(claim.entries)), now)
         return progress is not None
 
@@ -301,7 +310,9 @@ class MemoryOutbox:
         """Make dead letters due now with 0 attempts; see `Outbox.replay`."""
         destinations, now = self._selected(destination), self._clock()
         found = [*self._find_dead(destinations, event_ids, where)]
-        return sum(destinations[name].replay(seq, now) for seq, name in found)
+        for seq, name in found:
+            self._room.replay(destinations[name], seq, now)
+        return len(found)
 
     async def discard(
         self,
@@ -326,9 +337,9 @@ class MemoryOutbox:
             return []
         names = [name for name, progress in self._destinations.items() if progress.is_dead(seq)]
         if names:
-            self._log.replace(seq, conversion)
+            self._room.replace(seq, conversion)
         for name in names:
-            self._destinations[name].replay(seq, now)
+            self._room.replay(self._destinations[name], seq, now)
         return names
 
     def _selected(self, destination: str | None) -> Mapping[str, DestinationProgress]:

@@ -17,19 +17,24 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from operator import itemgetter
 from time import monotonic
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import SEALED, decode
+from anytrack_async.codec.storage import SEALED, decode, memory_bytes
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, Entry, FailedEntry
-from anytrack_async.outbox.checks import unknown_destination_error
+from anytrack_async.outbox.checks import (
+    MAX_CLAIM_BYTES,
+    USUAL_BYTES,
+    unknown_destination_error,
+)
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.leases import (
@@ -37,20 +42,29 @@ from anytrack_async.outbox.sqlite.leases import (
     SQLiteClaim,
     StoredEntry,
     add_exceptions,
-    end_lease,
     expire_lease,
     mark_reclaimable,
     release_leases_of_dead,
 )
-from anytrack_async.outbox.sqlite.thread import Job
 
 DECODED_AT_ONCE = 50
 """Conversions decoded before other tasks may run: about a millisecond."""
+
+_BYTES_AT_ONCE = 2**17
+"""Bytes of large conversions from which on fewer are decoded at once."""
+
+CACHED_BYTES = 4_096
+"""Bytes of a record up to which its conversion is kept in the cache: with 10,000 conversions, the
+cache keeps records of 40 MiB at most. Decoding a larger one again takes less time than sending it.
+"""
 
 _POSITIONS_PER_STEP = 20_000
 """Positions that one transaction searches for conversions addressed to a destination."""
 
 _MISSING = "conversions that are to be delivered are missing from its log"
+
+# A named tuple without the call of its constructor.
+_new_entry: Callable[[Iterable[Any]], StoredEntry] = partial(tuple.__new__, StoredEntry)
 
 _ISOLATED_POLL = 0.02
 """Seconds until the next claim while the only due conversions wait for an isolated one."""
@@ -109,13 +123,6 @@ def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int =
     return ClaimResult(next_due=forecast.next_due)
 
 
-def undo(db: Database, claimed: Job[Database, ClaimResult], name: str) -> None:
-    """Release the claim that a job has made for a task that was cancelled."""
-    if claimed.result and claimed.result.lease_id:
-        claim = Claim(destination=name, lease_id=claimed.result.lease_id)
-        release(db, claim, due=db.clock.now(), counts_as_attempt=False)
-
-
 def _damaged(problem: str) -> DamagedOutboxError:
     return DamagedOutboxError(
         f"the outbox file is damaged: {problem}; `anytrack outbox verify` says more"
@@ -153,6 +160,8 @@ class _ClaimBuilder:
         self._space = limit
         self._now = now
         self._owner = owner
+        self._bytes = MAX_CLAIM_BYTES  # left for the records, except the first
+        self._large_bytes = 0
         self._entries: list[StoredEntry] = []
         self._lost_leases: dict[int, int] = {}
         self._lease_id = 0
@@ -166,6 +175,7 @@ class _ClaimBuilder:
             lease_id=self._lease_id,
             entries=sorted(self._entries),
             lost_leases=self._lost_leases,
+            large_bytes=self._large_bytes,
         )
 
     def lease_several(self, until: float, *, some_expired: bool) -> None:
@@ -192,6 +202,22 @@ class _ClaimBuilder:
         if lost:
             self._lost_leases.update((entry.seq, lost) for entry in entries)
 
+    def _has_space_for(self, payload: bytes, *, is_first: bool) -> bool:
+        """Return whether a record fits, and take its bytes; if not, the claim is full.
+
+        With 1 MB left of 4 MB, records of 0.7 and 0.2 MB fit, and a third one of 0.4 MB does not.
+        """
+        size = len(payload)
+        if size > USUAL_BYTES:
+            size = memory_bytes(payload)
+        if size > self._bytes and not (is_first and not self._entries):
+            self._bytes = 0
+            return False
+        self._bytes -= size
+        if size > USUAL_BYTES:
+            self._large_bytes += size
+        return True
+
     def lease_isolated(self, until: float, max_attempts: int) -> bool:
         """Lease the isolated conversion that has been due longest; False if it has to wait."""
         parameters = (self._name, self._now)
@@ -215,8 +241,15 @@ class _ClaimBuilder:
         return True
 
     def _lease_due_retries(self) -> None:
-        rows = self._sql.execute(queries.DUE_RETRIES, (self._name, self._now, self._space))
-        self._lease_retries(rows.fetchall())
+        rows: list[tuple[int, float, bytes, bytes, int, int]] = []
+        parameters = (self._name, self._now, self._space)
+        for row in self._sql.execute(queries.DUE_RETRIES, parameters):
+            if not self._has_space_for(row[2], is_first=not rows):
+                break
+            rows.append(row)
+        self._lease_retries(rows)
+        if self._bytes <= 0:
+            self._space = 0
 
     def _lease_retries(self, rows: Sequence[tuple[int, float, bytes, bytes, int, int]]) -> None:
         self._sql.executemany(
@@ -240,8 +273,11 @@ class _ClaimBuilder:
         With space for 2, the span 11 to 15 of 5 conversions becomes a leased span 11 to 12 and a
         released span 13 to 15.
         """
-        entries = self._read_range(first, last, attempts)
+        entries, has_ended = self._read_range(first, last, attempts)
         if not entries:
+            if has_ended:
+                self._space = 0
+                return
             raise _damaged(_MISSING)
         if len(entries) < size:
             end = entries[-1].seq
@@ -250,14 +286,16 @@ class _ClaimBuilder:
         else:
             self._sql.execute(queries.LEASE_SPAN, (self._lease_id, span_id))
         self._add_entries(entries, lost)
+        if has_ended:
+            self._space = 0
 
     def _lease_new(self) -> None:
         """Lease what follows the cursor, and move the cursor past conversions of others."""
         forecast = _forecast(self._sql, self._name)
         cursor, last = forecast.cursor, min(forecast.cursor + _POSITIONS_PER_STEP, forecast.end)
-        entries = self._read_range(cursor + 1, last, 0)
-        if self._space == len(entries):
-            last = entries[-1].seq
+        entries, has_ended = self._read_range(cursor + 1, last, 0)
+        if has_ended or self._space == len(entries):
+            last = entries[-1].seq if entries else cursor
         if entries:
             self._insert_span(entries[0].seq, entries[-1].seq, len(entries))
         if last > cursor:
@@ -265,9 +303,16 @@ class _ClaimBuilder:
             self._sql.execute(queries.MOVE_CURSOR, (last, skipped, self._name))
         self._add_entries(entries)
 
-    def _read_range(self, first: int, last: int, attempts: int) -> list[StoredEntry]:
+    def _read_range(self, first: int, last: int, attempts: int) -> tuple[list[StoredEntry], bool]:
+        """Return the entries between two positions, and whether they end as their bytes do."""
+        entries: list[StoredEntry] = []
         parameters = (attempts, first, last, self._name, self._space)
-        return list(map(StoredEntry._make, self._sql.execute(queries.LOG_RANGE, parameters)))
+        rows = self._sql.execute(queries.LOG_RANGE, parameters)
+        for entry in map(_new_entry, rows):
+            if not self._has_space_for(entry.payload, is_first=not entries):
+                return entries, True
+            entries.append(entry)
+        return entries, False
 
     def _insert_span(
         self, first: int, last: int, size: int, attempts: int = 0, lost: int = 0
@@ -312,7 +357,8 @@ class ConversionCache:
             return cached[0]
         # Not in the cache, or corrected since, perhaps by another process.
         conversion = decode(payload, digest)
-        self.remember(seq, (conversion,), (digest,))
+        if len(payload) <= CACHED_BYTES:
+            self.remember(seq, (conversion,), (digest,))
         return conversion
 
 
@@ -330,6 +376,8 @@ async def decode_claim(
     entries: list[Entry] = []
     unreadable: list[FailedEntry] = []
     sealed: list[StoredEntry] = []
+    # 50 at once, 12 of a claim with 512 KiB of large ones, one of a claim with 6 MiB.
+    at_once = max(1, DECODED_AT_ONCE * _BYTES_AT_ONCE // max(result.large_bytes, _BYTES_AT_ONCE))
     for count, (seq, accepted_at, payload, digest, attempts) in enumerate(result.entries, 1):
         try:
             entries.append(Entry(seq, cache.decode(seq, payload, digest), attempts, accepted_at))
@@ -339,14 +387,17 @@ async def decode_claim(
                 sealed.append(StoredEntry(seq, accepted_at, payload, digest, attempts))
             else:
                 unreadable.append(FailedEntry(seq=seq, attempts=attempts, error=str(exc)))
-        if count % DECODED_AT_ONCE == 0:
+        if count % at_once == 0:
             await checkpoint()
     if sealed:
         decrypted = attrs.evolve(result, entries=await decrypt(sealed))
         rest = await decode_claim(name, decrypted, cache, decrypt)
-        digests = {entry.seq: entry.digest for entry in sealed}
+        digests = {
+            entry.seq: entry.digest for entry in sealed if len(entry.payload) <= CACHED_BYTES
+        }
         for entry in rest.entries:  # the next claim compares with the digests in the file
-            cache.remember(entry.seq, (entry.conversion,), (digests[entry.seq],))
+            if entry.seq in digests:
+                cache.remember(entry.seq, (entry.conversion,), (digests[entry.seq],))
         entries = sorted([*entries, *rest.entries], key=itemgetter(0))
         unreadable += rest.unreadable
     return SQLiteClaim(
@@ -354,6 +405,7 @@ async def decode_claim(
         lease_id=result.lease_id,
         entries=Entries.of(entries),
         lost_leases=result.lost_leases,
+        large_bytes=result.large_bytes,
         unreadable=unreadable,
     )
 
@@ -361,28 +413,11 @@ async def decode_claim(
 # Ending
 
 
-def renew(db: Database, claim: Claim, lease: float) -> bool:
-    """Extend the lease to *lease* seconds from now; False if it was lost."""
-    with db.transaction(synced=False) as sql:
-        renewed = sql.execute(
-            queries.RENEW_LEASE, (db.clock.now() + lease, claim.lease_id, claim.destination)
-        )
-    return renewed.rowcount == 1
-
-
-def release(db: Database, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
-    """Return the whole *claim* undelivered; False if its lease was lost."""
-    with db.transaction(synced=False) as sql:
-        is_ours = _lease_exists(sql, claim)
-        if is_ours:
-            end_lease(sql, claim.lease_id, due=due, counts_as_attempt=counts_as_attempt)
-    return is_ours
-
-
 def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
     """End *claim*, with *failed* retried or dead; False if its lease was lost."""
     with db.transaction(synced=False) as sql:
-        is_ours = _lease_exists(sql, claim)
+        parameters = (claim.lease_id, claim.destination)
+        is_ours = sql.execute(queries.LEASE_EXISTS, parameters).fetchone() is not None
         if is_ours:
             sql.execute(queries.DELETE_LEASE, (claim.lease_id,))
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
@@ -397,11 +432,6 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
             changes = (len(failed) - dead - ended, dead, count - len(failed), claim.destination)
             sql.execute(queries.ADD_TO_COUNTS, changes)
     return is_ours
-
-
-def _lease_exists(sql: sqlite3.Connection, claim: Claim) -> bool:
-    parameters = (claim.lease_id, claim.destination)
-    return sql.execute(queries.LEASE_EXISTS, parameters).fetchone() is not None
 
 
 def _end_retries(sql: sqlite3.Connection, destination: str, lease_id: int) -> int:

@@ -36,6 +36,9 @@ _log = logging.getLogger("anytrack_async")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+_PAGE_BYTES = 8 * 2**20
+"""Bytes that the records of one page may have, except those of one conversion."""
+
 SEARCHED_PER_STEP = 2_000
 """Dead letters that one job compares with a filter, in a few milliseconds."""
 
@@ -64,11 +67,13 @@ class Page(NamedTuple):
         letters: the dead letters, in log order.
         after: the position up to which all were looked at.
         more: whether there may be others after it.
+        is_full: whether it ends where its records have `_PAGE_BYTES`.
     """
 
     letters: Sequence[StoredDeadLetter]
     after: int
     more: bool
+    is_full: bool = False
 
 
 class _Reason(NamedTuple):
@@ -128,7 +133,9 @@ def read_page(
         if len(matching) > limit:
             end = matching[limit - 1][0] if limit else after
             matching = [key for key in matching if key[0] <= end]
-        letters = [_read(db, *key) for key in matching]
+        letters, is_full = _read_all(db, matching)
+    if is_full:
+        return Page(letters, letters[-1].seq, more=True, is_full=True)
     return Page(letters, after if end is None else end, more=end is not None)
 
 
@@ -152,7 +159,7 @@ def read_by_ids(
             if reason.destination in selected and reason.matches(where, now)
         ]
         last = keys[:limit][-1:]
-        letters = [_read(db, *key) for key in keys if last and key[0] <= last[0][0]]
+        letters, _ = _read_all(db, [key for key in keys if last and key[0] <= last[0][0]])
     return Page(letters, after, more=False)
 
 
@@ -183,6 +190,22 @@ def _read(db: Database, seq: int, name: str) -> StoredDeadLetter:
     payload, digest = decrypted_record(db, letter.event_id, letter.payload, letter.digest)
     error = decrypted_error(db, seq, name, letter.error)
     return letter._replace(payload=payload, digest=digest, error=error)
+
+
+def _read_all(db: Database, keys: Sequence[tuple[int, str]]) -> tuple[list[StoredDeadLetter], bool]:
+    """Return the dead letters at *keys*, in order, and whether they end before the last.
+
+    They end before a position with which their records would have more than `_PAGE_BYTES`.
+    """
+    letters: list[StoredDeadLetter] = []
+    size = 0
+    for key in keys:
+        letter = _read(db, *key)
+        size += len(letter.payload)
+        if size > _PAGE_BYTES and letters and letters[-1].seq != letter.seq:
+            return letters, True
+        letters.append(letter)
+    return letters, False
 
 
 async def decode_dead_letters(
@@ -343,7 +366,9 @@ class SQLiteDeadLetters:
             count = limit - len(letters)
             page = await self._run(read_page, destination, where or ALL, after=after, limit=count)
             letters += await decode_dead_letters(page.letters, self._cache)
-            _, after, more = page
+            _, after, more, is_full = page
+            if is_full and letters:
+                break
         return letters
 
     async def replay(

@@ -14,6 +14,7 @@ import attrs
 from anytrack_async.outbox.base import Claim, FailedEntry
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.thread import Job
 
 
 class StoredEntry(NamedTuple):
@@ -42,12 +43,14 @@ class ClaimResult:
         lease_id: identifies the lease; 0 when nothing could be claimed.
         entries: the stored entries, in log order.
         lost_leases: `Claim.lost_leases`.
+        large_bytes: `Claim.large_bytes`.
         next_due: without entries, when to claim again, unix seconds.
     """
 
     lease_id: int = 0
     entries: Sequence[StoredEntry] = ()
     lost_leases: Mapping[int, int] = attrs.field(factory=dict)
+    large_bytes: int = 0
     next_due: float | None = None
 
 
@@ -61,6 +64,35 @@ class SQLiteClaim(Claim):
     """
 
     unreadable: Sequence[FailedEntry] = ()
+
+
+# Renewing and releasing
+
+
+def renew(db: Database, claim: Claim, lease: float) -> bool:
+    """Extend the lease to *lease* seconds from now; False if it was lost."""
+    with db.transaction(synced=False) as sql:
+        renewed = sql.execute(
+            queries.RENEW_LEASE, (db.clock.now() + lease, claim.lease_id, claim.destination)
+        )
+    return renewed.rowcount == 1
+
+
+def release(db: Database, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
+    """Return the whole *claim* undelivered; False if its lease was lost."""
+    with db.transaction(synced=False) as sql:
+        parameters = (claim.lease_id, claim.destination)
+        is_ours = sql.execute(queries.LEASE_EXISTS, parameters).fetchone() is not None
+        if is_ours:
+            end_lease(sql, claim.lease_id, due=due, counts_as_attempt=counts_as_attempt)
+    return is_ours
+
+
+def undo(db: Database, claimed: Job[Database, ClaimResult], name: str) -> None:
+    """Release the claim that a job has made for a task that was cancelled."""
+    if claimed.result and claimed.result.lease_id:
+        claim = Claim(destination=name, lease_id=claimed.result.lease_id)
+        release(db, claim, due=db.clock.now(), counts_as_attempt=False)
 
 
 # Ending

@@ -9,6 +9,7 @@ is a result per row only if not all of them are new.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from asyncio import Future, get_running_loop
 from collections import deque
@@ -27,15 +28,24 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult
 from anytrack_async.outbox.checks import queue_full_error
 from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.claim import CACHED_BYTES
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.reports import count_foreign
 from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve
 
 ENCODED_AT_ONCE = 50
 """Conversions encoded before other tasks may run: a fraction of a millisecond."""
 
+_BYTES_AT_ONCE = 2**18
+"""Bytes of records after which other tasks may run too, however few conversions they are."""
+
+_GROUP_BYTES = 4 * 2**20
+"""Bytes of records from which on further calls are left to the next group."""
+
 _WIDTH = len(queries.LOG_COLUMNS)
 _RECIPIENTS = queries.LOG_COLUMNS.index("destinations")
 _DIGEST = queries.LOG_COLUMNS.index("digest")
+_PAYLOAD = queries.LOG_COLUMNS.index("payload")
 
 # The thread must ask for the interpreter after each statement, and a busy event loop may keep it
 # for milliseconds. So statements are few and long: for each table, 137 rows take 2 of 64 rows, 1 of
@@ -61,12 +71,13 @@ async def encode_in_steps(
 ) -> list[object]:
     """Return the column values of many conversions; other tasks may run in between."""
     values: list[object] = []
-    recipients = _recipients(destinations)
-    for start in range(0, len(conversions), ENCODED_AT_ONCE):
-        if start:
+    recipients, done = _recipients(destinations), 0
+    while done < len(conversions):
+        if done:
             await checkpoint()
-        part = conversions[start : start + ENCODED_AT_ONCE]
-        _add_values(values, part, recipients, accepted_at)
+        part = conversions[done : done + ENCODED_AT_ONCE]
+        _add_values(values, part, recipients, accepted_at, max_bytes=_BYTES_AT_ONCE)
+        done = len(values) // _WIDTH
     return values
 
 
@@ -75,13 +86,23 @@ def _add_values(
     conversions: Sequence[Conversion],
     recipients: str | None,
     accepted_at: float,
-) -> None:
-    """Extend *values* by `LOG_COLUMNS` of each conversion; some may be added before it raises."""
+    max_bytes: float = math.inf,
+) -> int:
+    """Extend *values* by `LOG_COLUMNS` of each conversion; some may be added before it raises.
+
+    Returns:
+        The bytes of their records. The first conversion that exceeds *max_bytes* is the last.
+    """
+    size = 0
     for conversion in conversions:
         payload, digest = encode(conversion)
         # The function `summary` would take a third longer.
         summary = f"{conversion.conversion_type} {conversion.revenue!s} {conversion.currency}"
         values += (conversion.event_id, summary, digest, payload, accepted_at, recipients)
+        size += len(payload)
+        if size > max_bytes:
+            break
+    return size
 
 
 def _recipients(destinations: Sequence[str] | None) -> str | None:
@@ -156,20 +177,28 @@ class GroupCommit:
         return future
 
     def run(self, db: Database) -> None:
-        """Write the waiting calls and set their results; called in the thread."""
+        """Write a group of waiting calls and set their results; called in the thread."""
         self.groups += 1
         self._is_posted = False  # before any call is taken, so that later calls post again
-        calls = [self._calls.popleft() for _ in range(len(self._calls))]
-        futures = [call.future for call in calls]
+        futures: list[Future[Result]] = []
+        group = self._take_calls(db.clock.now(), futures)
+        if not futures:
+            return
         try:
-            results = self._write(db, calls)
+            results = self._write(db, group)
         except Exception as exc:
-            results = [_copy(exc) for _ in calls]
+            results = [_copy(exc) for _ in futures]
         resolve(zip(futures, results, strict=True))
+        if self._calls and not self._is_posted:  # behind the claims that wait for the thread
+            self._is_posted = True
+            self._thread.post(self)
 
-    def _write(self, db: Database, calls: Sequence[_Call]) -> Sequence[Result]:
-        group, now = Group(), db.clock.now()
-        for _, conversions, recipients, values in calls:
+    def _take_calls(self, now: float, futures: list[Future[Result]]) -> Group:
+        """Return a group of waiting calls; *futures* gets those of their results."""
+        group = Group()
+        for _ in range(len(self._calls)):
+            future, conversions, recipients, values = self._calls.popleft()
+            futures.append(future)
             try:
                 if values is None:
                     group.encode(conversions, recipients, now)
@@ -177,12 +206,19 @@ class GroupCommit:
                     group.add(conversions, values)
             except Exception as exc:  # a conversion that cannot be encoded fails its own call only
                 group.reject(exc)
+            if group.bytes >= _GROUP_BYTES:
+                break
+        return group
+
+    def _write(self, db: Database, group: Group) -> Sequence[Result]:
         try:
             first = append(db, group, self._capacity)
         except (sqlite3.Error, OSError) as exc:
             raise db.outbox_error(exc) from exc
         results = group.results()
-        self._remember(first, *group.new())
+        # Not if they are large on average: so the cache is bounded by bytes without counting any.
+        if group.bytes <= CACHED_BYTES * len(group.conversions):
+            self._remember(first, *group.new())
         return results
 
 
@@ -205,6 +241,7 @@ class Group:
         sizes: number of conversions of each call.
         appended: an `AppendResult` per conversion; None if all are new.
         errors: index of a call → why nothing of it was accepted.
+        bytes: the size of their records.
     """
 
     conversions: list[Conversion] = attrs.field(factory=list)
@@ -212,18 +249,20 @@ class Group:
     sizes: list[int] = attrs.field(factory=list)
     appended: list[AppendResult] | None = None
     errors: dict[int, Exception] = attrs.field(factory=dict)
+    bytes: int = 0
 
     def encode(
         self, conversions: Sequence[Conversion], recipients: str | None, accepted_at: float
     ) -> None:
         """Add a call and encode its conversions."""
-        _add_values(self.values, conversions, recipients, accepted_at)
+        self.bytes += _add_values(self.values, conversions, recipients, accepted_at)
         self.conversions += conversions
         self.sizes.append(len(conversions))
 
-    def add(self, conversions: Sequence[Conversion], values: Sequence[object]) -> None:
+    def add(self, conversions: Sequence[Conversion], values: Sequence[Any]) -> None:
         """Add a call with encoded conversions."""
         self.values += values
+        self.bytes += sum(map(len, values[_PAYLOAD::_WIDTH]))
         self.conversions += conversions
         self.sizes.append(len(conversions))
 
@@ -385,7 +424,7 @@ class Backlog(NamedTuple):
         """Subtract the conversions after each cursor that are not addressed to the destination."""
         for name, cursor in self.cursors.items():
             if end - cursor <= _MAX_COUNTED:
-                self.waiting[name] -= _count_foreign(db, name, cursor, end)
+                self.waiting[name] -= count_foreign(db, name, cursor, end)
 
     def full_for(self, recipients: str | None, added: int, capacity: int) -> dict[str, int]:
         """Return the destinations without room for *added* more, with what waits for each."""
@@ -404,23 +443,3 @@ class Backlog(NamedTuple):
 
 def _is_addressed(name: str, recipients: str | None) -> bool:
     return not name or recipients is None or f"\n{name}\n" in recipients
-
-
-def _count_foreign(db: Database, name: str, cursor: int, end: int) -> int:
-    """Return how many conversions between the positions are not addressed to *name*.
-
-    After 30 between 100 and 900, the count between 200 and 950 reads 100 to 200 and 900 to 950
-    only. So a position is read at most twice, however often a full outbox is asked.
-    """
-
-    def read(first: int, last: int) -> int:
-        (count,) = db.sql.execute(queries.COUNT_FOREIGN, (first, last, name)).fetchone()
-        return int(count)
-
-    first, last, count = db.foreign.get(name, (cursor, cursor, 0))
-    if first <= cursor <= last <= end:
-        count += read(last, end) - read(first, cursor)
-    else:
-        count = read(cursor, end)
-    db.foreign[name] = (cursor, end, count)
-    return count

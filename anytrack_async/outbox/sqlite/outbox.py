@@ -317,7 +317,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
                 lambda entries: self._run(decrypted_entries, entries),
             )
         except MissingKeyError:
-            await thread.run(claims.undo, job, destination)
+            await thread.run(leases.undo, job, destination)
             raise
         except (TypeError, ValueError) as exc:  # a column has a value of the wrong type
             raise DamagedOutboxError(
@@ -326,12 +326,12 @@ class SQLiteOutbox(SQLiteDeadLetters):
             ) from exc
         except anyio.get_cancelled_exc_class():
             job.is_abandoned = True
-            thread.submit(claims.undo, job, destination)
+            thread.submit(leases.undo, job, destination)
             raise
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""
-        return await self._run(claims.renew, claim, lease)
+        return await self._run(leases.renew, claim, lease)
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
@@ -342,7 +342,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""
-        return await self._run(claims.release, claim, due=due, counts_as_attempt=counts_as_attempt)
+        return await self._run(leases.release, claim, due=due, counts_as_attempt=counts_as_attempt)
 
     # Reports
 

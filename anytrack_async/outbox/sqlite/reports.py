@@ -221,3 +221,23 @@ def save_checkpoint(db: Database, name: str, value: bytes | None) -> None:
             sql.execute(queries.DELETE_CHECKPOINT, (name,))
         else:
             sql.execute(queries.SAVE_CHECKPOINT, (name, value))
+
+
+def count_foreign(db: Database, name: str, cursor: int, end: int) -> int:
+    """Return how many conversions between the positions are not addressed to *name*.
+
+    After 30 between 100 and 900, the count between 200 and 950 reads 100 to 200 and 900 to 950
+    only. So a position is read at most twice, however often a full outbox is asked.
+    """
+
+    def read(first: int, last: int) -> int:
+        (count,) = db.sql.execute(queries.COUNT_FOREIGN, (first, last, name)).fetchone()
+        return int(count)
+
+    first, last, count = db.foreign.get(name, (cursor, cursor, 0))
+    if first <= cursor <= last <= end:
+        count += read(last, end) - read(first, cursor)
+    else:
+        count = read(cursor, end)
+    db.foreign[name] = (cursor, end, count)
+    return count

@@ -21,7 +21,6 @@ from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
 
 _MAX_PROBLEMS = 100
-_ROWS_PER_STEP = 1_000
 
 
 @attrs.frozen(kw_only=True)
@@ -197,11 +196,8 @@ def _problems_of_rows(sql: sqlite3.Connection) -> Iterator[str]:
 
 
 def _problems_of_records(db: Database) -> Iterator[str]:
-    seq = 0
-    while rows := db.sql.execute(queries.STORED, (seq, _ROWS_PER_STEP)).fetchall():
-        seq = rows[-1][0]
-        for _, event_id, payload, digest in rows:
-            try:
-                decode(*decrypted_record(db, event_id, payload, digest))
-            except DecodeError as exc:
-                yield f"the record of {event_id} cannot be read: {exc}"
+    for _, event_id, payload, digest in db.sql.execute(queries.STORED, (0, -1)):  # one at a time
+        try:
+            decode(*decrypted_record(db, event_id, payload, digest))
+        except DecodeError as exc:
+            yield f"the record of {event_id} cannot be read: {exc}"

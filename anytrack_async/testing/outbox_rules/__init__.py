@@ -2,7 +2,10 @@
 
 import pytest
 
-_TOPICS = ("append", "base", "claim", "destinations", "reports", "retention")
+_TOPICS = (
+    *("append", "base", "claim", "dead_letters", "destinations", "reports", "retention"),
+    "sizes",
+)
 
 # pytest then shows the compared values of a failed assertion, as it does in a test file.
 pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in _TOPICS))

@@ -1,0 +1,367 @@
+"""Each preset reads the files of its own system, in whatever variant, and no others."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anytrack_async import BackfillSettings, Conversion
+from anytrack_async.backfilling.mapping import FileMapping
+from anytrack_async.backfilling.presets.describe import page
+from anytrack_async.backfilling.presets.registry import all_presets, recognise
+from anytrack_async.errors import ConfigurationError
+from tests.backfilling.golden import (
+    NAMES,
+    REFUSED,
+    WITHOUT_HEADER,
+    as_plain,
+    as_report,
+    expected_of,
+    read_golden,
+    report_of,
+)
+from tests.backfilling.tables import GOLDEN, read
+
+DOCS = Path(__file__).parent.parent.parent / "docs" / "presets.md"
+
+WITH_HEADER = [name for name in NAMES if name not in WITHOUT_HEADER and not name.endswith(".jsonl")]
+
+Table = list[list[str]]
+
+
+def load(name: str) -> tuple[str, Table]:
+    """The lines above the header, and header and rows, of a golden file."""
+    content = (GOLDEN / name).read_bytes()
+    encoding = "utf-8-sig"
+    if content[:2] == b"\xff\xfe":
+        encoding = "utf-16"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        text = content.decode("cp1252")
+    head = ""
+    if text.startswith("Parameters:"):
+        head, _, text = text.partition("\n")
+        head += "\n"
+    first_line = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first_line.count)
+    return head, [
+        row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row
+    ]
+
+
+def header(name: str) -> list[str]:
+    return load(name)[1][0]
+
+
+def to_text(table: Table, *, delimiter: str = ",", end: str = "\r\n") -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter, lineterminator=end).writerows(table)
+    return text.getvalue()
+
+
+def without_made_ids(plain: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """*plain* without the event ids of rows that have no order id: those hash the whole row."""
+    return [
+        {name: value for name, value in record.items() if ":row-" not in str(value)}
+        for record in plain
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.asyncio
+async def test_golden_file_is_read_as_expected(name: str) -> None:
+    result = await read_golden(name)
+
+    report = report_of(name)
+    report.pop("settings")
+    assert as_report(result) == report
+    assert as_plain(result) == expected_of(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_expected_conversions_are_plain_data_of_the_library(name: str) -> None:
+    for record in expected_of(name):
+        assert Conversion.from_dict(record).event_id == record["event_id"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.asyncio
+async def test_every_row_is_accepted_skipped_or_rejected(name: str) -> None:
+    result = await read_golden(name)
+
+    outcomes = len(result.conversions) + result.counts.all_skipped + len(result.rejects)
+    assert outcomes == result.counts.rows > 0
+
+
+# Recognition
+
+
+@pytest.mark.parametrize("name", WITH_HEADER)
+def test_file_is_recognised_by_its_own_preset_alone(name: str) -> None:
+    columns = header(name)
+
+    matches = {preset.name for preset in all_presets() if preset.matches(columns)}
+
+    assert matches == {report_of(name)["preset"]}
+
+
+@pytest.mark.parametrize("preset", all_presets(), ids=lambda preset: preset.title or preset.name)
+def test_signature_alone_recognises_a_preset(preset: FileMapping) -> None:
+    """Every optional column may be missing."""
+    columns = [item if isinstance(item, str) else item[0] for item in preset.signature]
+    if not columns:
+        assert preset.header
+        return
+
+    assert recognise(columns) is preset
+    assert recognise([column.upper() for column in reversed(columns)]) is preset
+
+
+@pytest.mark.parametrize("preset", [preset for preset in all_presets() if preset.signature])
+def test_signature_without_a_column_recognises_nothing_of_that_kind(preset: FileMapping) -> None:
+    columns = [item if isinstance(item, str) else item[0] for item in preset.signature]
+
+    for index in range(len(columns)):
+        assert recognise(columns[:index] + columns[index + 1 :]) is not preset
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.asyncio
+async def test_file_that_cannot_be_used_is_refused_with_the_reason(name: str) -> None:
+    recognised = recognise(header(name))
+    assert recognised is not None
+    assert recognised.refusal
+
+    for preset in (None, "stripe"):
+        with pytest.raises(ConfigurationError, match="is not usable: it is ") as raised:
+            await read(GOLDEN / name, preset=preset)
+        assert recognised.refusal in str(raised.value)
+
+
+@pytest.mark.asyncio
+async def test_stated_preset_uses_the_language_of_the_file() -> None:
+    result = await read(GOLDEN / "paypal-german.csv", preset="paypal")
+
+    assert [str(sale.revenue) for sale in result.conversions] == ["1249.90", "24.90"]
+
+
+# Variants
+
+
+def shuffled(head: str, table: Table) -> bytes:
+    order = list(range(len(table[0])))
+    columns = table[0]
+    # Columns with the same name stay in order, because the first value counts first.
+    order.sort(key=lambda index: (columns.index(columns[index]) * 7919) % 1009)
+    rows = [[row[index] for index in order] for row in table]
+    return (head + to_text(rows)).encode()
+
+
+def semicolons_in_utf16(head: str, table: Table) -> bytes:
+    return (head + to_text(table, delimiter=";")).encode("utf-16")
+
+
+def tabs_with_mark(head: str, table: Table) -> bytes:
+    return (head + to_text(table, delimiter="\t", end="\n")).encode("utf-8-sig")
+
+
+def further_columns(head: str, table: Table) -> bytes:
+    first, *rows = table
+    rows = [["", "own", *row] for row in rows]
+    return (head + to_text([["Unnamed: 0", "My column", *first], *rows])).encode()
+
+
+def trailing_delimiters(head: str, table: Table) -> bytes:
+    return (head + to_text([[*row, ""] for row in table])).encode()
+
+
+def blank_lines(head: str, table: Table) -> bytes:
+    lines = to_text(table, end="\n")
+    first = to_text(table[:1], end="\n")
+    return (head + first + "\n" + lines[len(first) :] + "\n\n\n").encode()
+
+
+def padded_header(head: str, table: Table) -> bytes:
+    return (head + to_text([[f" {name.upper()} " for name in table[0]], *table[1:]])).encode()
+
+
+NAMES_ARE_KEYS = ("everflow", "stripe", "trackdesk", "trackier")
+VARIANTS = (
+    *(shuffled, semicolons_in_utf16, tabs_with_mark, further_columns, trailing_delimiters),
+    *(blank_lines, padded_header),
+)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.__name__)
+@pytest.mark.parametrize("name", WITH_HEADER)
+@pytest.mark.asyncio
+async def test_variant_of_a_file_gives_the_same_conversions(
+    name: str, variant: Callable[[str, Table], bytes], tmp_path: Path
+) -> None:
+    if variant is padded_header and name.startswith(
+        ("stripe", "trackdesk", "trackier", "everflow")
+    ):
+        pytest.skip("names of columns become keys of custom data")
+    path = tmp_path / "file.csv"
+    path.write_bytes(variant(*load(name)))
+
+    result = await read_golden(name, path)
+
+    report = report_of(name)
+    assert result.presets == [report["preset"]]
+    assert without_made_ids(as_plain(result)) == without_made_ids(expected_of(name))
+    assert sum(result.counts.skipped.values()) == sum(report["skipped"].values())
+    assert len(result.rejects) == len(report["rejects"])
+
+
+@pytest.mark.asyncio
+async def test_remarks_above_the_header_of_a_template_are_passed_over(tmp_path: Path) -> None:
+    remarks = '### INSTRUCTIONS ###,,,\r\n"# Set the zone, or write it in each row",,,\r\n\r\n'
+    path = tmp_path / "template.csv"
+    path.write_bytes(remarks.encode() + (GOLDEN / "google-ads.csv").read_bytes())
+
+    result = await read_golden("google-ads.csv", path)
+
+    assert as_plain(result)[0]["timestamp"] == "2026-05-01T13:00:00+00:00"
+    assert len(result.conversions) == len(expected_of("google-ads.csv"))
+
+
+@pytest.mark.parametrize("name", WITH_HEADER)
+@pytest.mark.asyncio
+async def test_header_alone_is_a_file_without_rows(name: str, tmp_path: Path) -> None:
+    head, table = load(name)
+    path = tmp_path / "file.csv"
+    path.write_text(head + to_text(table[:1]), encoding="utf-8", newline="")
+
+    result = await read_golden(name, path)
+
+    assert (result.counts.rows, result.conversions, result.rejects) == (0, [], [])
+    assert result.presets == [report_of(name)["preset"]]
+
+
+@pytest.mark.parametrize("name", WITH_HEADER)
+@pytest.mark.asyncio
+async def test_cells_of_any_text_are_rejected_or_skipped_but_raise_nothing(
+    name: str, tmp_path: Path
+) -> None:
+    random_ = random.Random(name)
+    head, table = load(name)
+    words = ["", "x", "-", "=1+1", "1,5", "1e9", "NaN", "05/06/2026", "٣", "a:b|c", "{", "[]", "\n"]
+    good = [cell for row in table[1:] for cell in row if cell]
+    rows = [
+        [random_.choice(words if random_.random() < 0.3 else good) for _ in table[0]]
+        for _ in range(150)
+    ]
+    path = tmp_path / "file.csv"
+    path.write_text(head + to_text([table[0], *rows]), encoding="utf-8", newline="")
+
+    result = await read_golden(name, path)
+
+    outcomes = len(result.conversions) + result.counts.all_skipped + len(result.rejects)
+    assert outcomes == result.counts.rows
+    assert result.counts.rows + result.counts.folded == 150
+
+
+# What settings change
+
+
+async def ids(name: str, **changes: Any) -> list[str]:
+    stated = report_of(name).get("settings", {})
+    result = await read(GOLDEN / name, settings=BackfillSettings(**{**stated, **changes}))
+    return [conversion.event_id for conversion in result.conversions]
+
+
+@pytest.mark.asyncio
+async def test_refunds_of_paypal_have_ids_of_their_own() -> None:
+    assert await ids("paypal-french.csv", refunds="custom") == ["sale:F-7", "custom:Refund:FR2"]
+
+
+@pytest.mark.asyncio
+async def test_stages_are_named_by_label_or_by_internal_id() -> None:
+    for won in ("Qualified To Buy", "qualifiedtobuy", "QUALIFIED to buy"):
+        assert await ids("hubspot-deals.csv", won=won, contacts=None) == ["sale:9004"]
+
+
+@pytest.mark.asyncio
+async def test_deals_without_an_export_of_contacts_have_no_address() -> None:
+    result = await read(
+        GOLDEN / "hubspot-deals.csv", settings=BackfillSettings(timezone="Europe/Berlin")
+    )
+
+    assert [sale.customer is not None for sale in result.conversions] == [False, False, True]
+
+
+@pytest.mark.asyncio
+async def test_wrong_file_of_contacts_is_named() -> None:
+    settings = BackfillSettings(timezone="UTC", contacts=GOLDEN / "stripe-2026.csv")
+
+    with pytest.raises(ConfigurationError, match=r"stripe-2026\.csv is not HubSpot's export of"):
+        await read(GOLDEN / "hubspot-deals.csv", settings=settings)
+
+
+@pytest.mark.asyncio
+async def test_order_of_day_and_month_can_be_stated() -> None:
+    for day_first, day in ((True, "2026-06-05"), (False, "2026-05-06")):
+        result = await read(
+            GOLDEN / "paypal-english.csv", settings=BackfillSettings(day_first=day_first)
+        )
+        days = {sale.order_id: str(sale.timestamp.date()) for sale in result.conversions}
+        assert days["TX11"] == day
+
+
+@pytest.mark.asyncio
+async def test_test_payments_of_stripe_are_read_if_wanted() -> None:
+    assert await ids("stripe-2026.csv", test=True) == [
+        *("sale:1001", "sale:ch_2", "sale:ch_5", "sale:ch_7"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "revenues"),
+    [
+        ("everflow.csv", "payout", ["5.125", "5.125"]),
+        ("everflow.csv", "revenue", ["10", "10"]),
+        ("stripe-2026.csv", "net", ["1000.00", "39.90", "5000"]),
+        ("shopify-2026.csv", "net", ["49.90", "1149.90", "0.00"]),
+    ],
+)
+@pytest.mark.asyncio
+async def test_amount_is_chosen(name: str, amount: str, revenues: list[str]) -> None:
+    result = await read(GOLDEN / name, settings=BackfillSettings(amount=amount))
+
+    read_revenues = [str(conversion.revenue) for conversion in result.conversions]
+    assert read_revenues[: len(revenues)] == revenues
+
+
+@pytest.mark.asyncio
+async def test_unknown_amount_is_an_error_that_lists_the_choices() -> None:
+    with pytest.raises(ConfigurationError, match="choose one of sale_amount, revenue, payout"):
+        await read(GOLDEN / "everflow.csv", settings=BackfillSettings(amount="gross"))
+
+
+@pytest.mark.asyncio
+async def test_file_without_times_needs_one() -> None:
+    settings = BackfillSettings(currency="USD")
+
+    with pytest.raises(ConfigurationError, match="state the time of all rows, timestamp="):
+        await read(GOLDEN / "binom.txt", settings=settings, preset="binom")
+    result = await read(GOLDEN / "voluum.csv", settings=settings, preset="voluum")
+
+    assert [conversion.order_id for conversion in result.conversions] == ["1005"]
+    assert sum("the row has no time" in reason for reason in result.reasons) == 3
+
+
+# Documentation
+
+
+def test_page_about_the_presets_is_up_to_date() -> None:
+    assert DOCS.read_text(encoding="utf-8") == page(), (
+        "write it anew: python -m anytrack_async.backfilling.presets.describe > docs/presets.md"
+    )
