@@ -112,6 +112,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Entry as Entry,
         FailedEntry as FailedEntry,
         KeepsCheckpoints as KeepsCheckpoints,
+        KeepsRemoteIds as KeepsRemoteIds,
         Outbox as Outbox,
     )
     from anytrack_async.outbox.dead_letters import (
@@ -166,7 +167,8 @@ else:
         "anytrack_async.models.plain": "to_records",
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
-            "AppendResult Appended Claim Depth Entries Entry FailedEntry KeepsCheckpoints Outbox"
+            "AppendResult Appended Claim Depth Entries Entry FailedEntry KeepsCheckpoints "
+            "KeepsRemoteIds Outbox"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",

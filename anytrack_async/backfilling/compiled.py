@@ -278,8 +278,17 @@ class RowMapper:
             raise InvalidConversionError(f"items.{exc.name}", exc.problem) from None
 
     def _event_id(self, fields: Mapping[str, Any], row: Row) -> str:
-        """Return an event id for a row without an order id: the same whenever it is read again."""
-        digest = blake2b("\x1f".join(map(str, row)).encode(errors="replace"), digest_size=12)
+        """Return an event id for a row without an order id: the same whenever it is read again.
+
+        The order of the columns does not matter, nor do blank cells: records of JSON have the keys
+        of earlier records as blank cells.
+        """
+        cells = sorted(
+            f"{normalised(name)}\x1f{value}"
+            for name, value in zip(self._columns, row, strict=False)
+            if value is not None and value != "" and name not in REJECT_COLUMNS
+        )
+        digest = blake2b("\x1e".join(cells).encode(errors="replace"), digest_size=12)
         return f"{fields['conversion_type']}:row-{digest.hexdigest()}"
 
     def _as_record(self, row: Row) -> dict[str, Any]:
@@ -480,6 +489,8 @@ class RowMapper:
     def _compile_amount(self, amount: AmountColumns) -> Callable[[Row], Decimal | None]:
         parse = self._parse_amount
         plus = [at[0] for at in self._indexes(amount.plus)]
+        if amount.alternatives:
+            plus = plus[:1]
         minus = [at[0] for at in self._indexes(amount.minus)]
         if len(plus) == 1 and not minus:
             (index,) = plus

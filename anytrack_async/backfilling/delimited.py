@@ -17,6 +17,7 @@ from anytrack_async.backfilling.files import (
     undecoded_bytes,
 )
 from anytrack_async.backfilling.report import SourceInfo
+from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
 from anytrack_async.errors import ConfigurationError
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -115,7 +116,10 @@ class DelimitedReader:
             self.parameters = _parameters(row)
             row = self._next_filled()
         if header:
-            self._first = row
+            if row and set(row).issuperset(REJECT_COLUMNS):  # corrected rows of such a file
+                return tuple(row)
+            if not row or not _has_name(row, header):
+                self._first = row
             return header
         if row is None:
             raise ConfigurationError(f"{self._name} is empty: it has no header line")
@@ -224,6 +228,12 @@ class DelimitedReader:
         else:
             del row[self._width :]
         return None
+
+
+def _has_name(row: Sequence[str], header: Sequence[str]) -> bool:
+    """Return whether *row* is the header of a file that has none as a rule."""
+    first, expected = ("".join(filter(str.isalnum, name)).lower() for name in (row[0], header[0]))
+    return first == expected
 
 
 def _is_remark(row: Sequence[str]) -> bool:

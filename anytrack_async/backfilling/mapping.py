@@ -71,15 +71,23 @@ class AmountColumns:
     Attributes:
         plus: columns; of several, all that are filled are added.
         minus: columns to subtract, such as refunds.
+        alternatives: whether `plus` are names for the same column, in several languages or versions
+            of the file: the first one that the file has counts.
     """
 
     plus: tuple[str, ...] = attrs.field(converter=_names)
     minus: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    alternatives: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns."""
         return self.plus + self.minus
+
+
+def either(*columns: str) -> AmountColumns:
+    """Return the amount in the first of *columns* that a file has."""
+    return AmountColumns(plus=columns, alternatives=True)
 
 
 def to_amount(value: AmountColumns | Columns | Mapping[str, Any]) -> AmountColumns:

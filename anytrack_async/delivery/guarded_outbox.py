@@ -11,7 +11,7 @@ import anyio
 from anytrack_async.delivery.delivery import OpenDeliveries
 from anytrack_async.errors import DamagedOutboxError, MissingKeyError, safe_description
 from anytrack_async.events import DeadLettersExpired, Event, OperatorCause, logger
-from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
+from anytrack_async.outbox.base import Claim, Depth, FailedEntry, KeepsRemoteIds, Outbox
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.settings.delivery import DeliverySettings
 
@@ -53,6 +53,7 @@ class GuardedOutbox:
         self._on_damage = on_damage
         self._destination = destination
         self._outbox = outbox
+        self._keeps_ids = outbox if isinstance(outbox, KeepsRemoteIds) else None
         self._lease = lease
         self._calls: set[anyio.CancelScope] = set()
         self._deadline = math.inf
@@ -78,14 +79,21 @@ class GuardedOutbox:
             "renew a lease in", lambda: self._outbox.renew(claim, self._lease), False
         )
 
-    async def settle(self, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
+    async def settle(
+        self, claim: Claim, failed: Sequence[FailedEntry], remote_ids: Sequence[str | None] = ()
+    ) -> bool:
         """Settle *claim*; return whether the outbox has recorded it.
 
-        If not, the lease ends by itself, and delivered conversions are delivered once more.
+        If not, the lease ends by itself, and delivered conversions are delivered once more. The
+        *remote_ids*, if there are any, are lost in an outbox that is no `KeepsRemoteIds`.
         """
-        settled = await self._call(
-            "settle a claim in", lambda: self._outbox.settle(claim, failed), None
-        )
+
+        def settle() -> Awaitable[bool]:
+            if remote_ids and self._keeps_ids is not None:
+                return self._keeps_ids.settle_with_ids(claim, failed, remote_ids)
+            return self._outbox.settle(claim, failed)
+
+        settled = await self._call("settle a claim in", settle, None)
         if not settled:
             self._report_loss(settled, claim)
         return bool(settled)

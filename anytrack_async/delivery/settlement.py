@@ -24,6 +24,9 @@ OnSettled: TypeAlias = Callable[[Sequence[str], Callable[[int], Outcome]], None]
 """Called for each slice of a settled batch with its event ids and a function index → `Outcome`, so
 that outcomes without a waiting caller are never built."""
 
+_MAX_ID_LENGTH = 255
+"""Characters of the longest id of a destination that the outbox is to keep."""
+
 _SLICE = 100
 """Conversions to notify callers of before the event loop may run other tasks."""
 
@@ -135,7 +138,8 @@ class Settlement:
             for index, outcome in enumerate(attempt.outcomes)
             if outcome is None or outcome.status is not Status.DELIVERED
         }
-        if not await self._outbox.settle(claim, list(failed.values())):
+        remote_ids = delivered_ids(attempt.outcomes, failed)
+        if not await self._outbox.settle(claim, list(failed.values()), remote_ids):
             return True
         self._make_room(self._destination, len(claim.entries.seqs) - _count_retries(failed))
 
@@ -203,6 +207,34 @@ class Settlement:
         self._notify(
             Retried(destination=self._destination, event_ids=ids, reason=reason, seconds=seconds)
         )
+
+
+def delivered_ids(
+    outcomes: Sequence[Outcome | None], failed: Collection[int]
+) -> Sequence[str | None]:
+    """Return the destination's id of each conversion for the outbox; empty if it gave none.
+
+    Args:
+        outcomes: the outcome of each conversion.
+        failed: the indexes of those that were not delivered, which have no id.
+    """
+    remote_ids = [outcome.remote_id if outcome else None for outcome in outcomes]
+    for index in failed:
+        remote_ids[index] = None
+    if not any(remote_ids):
+        return ()
+    try:  # all at once, because checking each would take longer than the rest
+        usable = max(map(len, filter(None, remote_ids))) <= _MAX_ID_LENGTH
+        usable = usable and "".join(filter(None, remote_ids)).isprintable()
+    except TypeError:  # a sink of somebody else returned an integer
+        usable = False
+    return remote_ids if usable else list(map(_usable_id, remote_ids))
+
+
+def _usable_id(remote_id: object) -> str | None:
+    if isinstance(remote_id, str) and len(remote_id) <= _MAX_ID_LENGTH and remote_id.isprintable():
+        return remote_id
+    return None
 
 
 def _count_retries(failed: Mapping[int, FailedEntry]) -> int:

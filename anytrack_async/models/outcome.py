@@ -42,7 +42,8 @@ class Outcome:
     Attributes:
         status: the state of the conversion at the destination.
         destination: the destination's name; empty until the lane fills it in.
-        remote_id: the destination's id for the conversion, if the destination returns an id.
+        remote_id: the destination's id for the conversion, if the destination returns an id. An
+            outbox keeps it as long as the event id.
         attempts: how often delivery was tried.
         error: why the conversion was not delivered, in the destination's own words where known.
         code: the destination's error code.
@@ -114,8 +115,9 @@ class Receipt:
 
     Attributes:
         event_id: the conversion's key: to look up its report, or to submit it again safely.
-        conversion_id: AnyTrack's id; None where an earlier run or another process delivered it, and
-            for a repeat, unless you still have the `Delivery` of the first one.
+        conversion_id: AnyTrack's id, also for a repeat and for a conversion that an earlier run or
+            another process delivered; None if AnyTrack gave none, or the outbox keeps no ids of
+            destinations, see `KeepsRemoteIds`.
         attempts: how often the conversion was sent.
     """
 

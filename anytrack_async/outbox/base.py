@@ -420,6 +420,30 @@ class KeepsCheckpoints(Protocol):
 
 
 @runtime_checkable
+class KeepsRemoteIds(Protocol):
+    """Optional part of an outbox that keeps the ids which destinations gave to conversions.
+
+    Without it, a report has such an id only in the process that delivered the conversion, and only
+    as long as somebody holds its `Delivery`.
+    """
+
+    async def settle_with_ids(
+        self, claim: Claim, failed: Sequence[FailedEntry], remote_ids: Sequence[str | None]
+    ) -> bool:
+        """Do the same as `Outbox.settle`, and keep *remote_ids* in the same atomic step.
+
+        Reports have them as `Outcome.remote_id`, as long as the event ids are remembered.
+
+        Args:
+            claim: the claim to end.
+            failed: its entries that were not delivered.
+            remote_ids: the destination's id for each entry of the claim, in order: at most 255
+                printable characters; None where it gave none, and for those in *failed*.
+        """
+        ...
+
+
+@runtime_checkable
 class ServesOneClient(Protocol):
     """Optional part of an outbox that belongs to one client from before `Outbox.open` to `aclose`.
 

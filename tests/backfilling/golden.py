@@ -24,7 +24,11 @@ NAMES = sorted(
     and not path.name.startswith("refused-")
 )
 REFUSED = sorted(path.name for path in GOLDEN.glob("refused-*"))
-WITHOUT_HEADER = {"voluum.csv": "voluum", "binom.txt": "binom"}
+WITHOUT_HEADER = {
+    "voluum.csv": "voluum",
+    "clickflare.csv": "clickflare",
+    "binom.txt": "binom",
+}
 
 
 def _stem(name: str) -> Path:

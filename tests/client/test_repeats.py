@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -72,14 +74,16 @@ async def test_a_repeat_that_knows_more_or_less_is_the_same_conversion(
     observer = Collector()
     async with service.client(outbox=outbox, observers=[observer]) as client:
         first = await client.track_conversion(SALE)
-        assert await client.track_conversion(AGAIN) == attrs.evolve(first, conversion_id=None)
+        assert await client.track_conversion(AGAIN) == first
         deliveries = [await client.submit(AGAIN), *await client.submit_many([AGAIN, SALE])]
         reports = [report async for report in client.track_many([AGAIN, SALE])]
         stats = await client.stats()
 
+    assert first.conversion_id == "at-sale:1"
     assert [delivery.contradicts for delivery in deliveries] == [None] * 3
     assert [report.contradicts for report in reports] == [None] * 2
     assert all(report.delivered for report in reports)
+    assert [report.outcomes["anytrack"].remote_id for report in reports] == ["at-sale:1"] * 2
     assert (observer.contradicted, stats.contradicted, stats.submitted) == ([], 0, 1)
     assert [body["click_id"] for body in service.bodies()] == ["k1"]
 
@@ -195,7 +199,11 @@ anyio.run(main)
 
 
 def in_another_process(path: Path, *revenues: str) -> list[str]:
-    command = [sys.executable, "-c", OTHER_PROCESS, str(path), *revenues]
+    return run_script(OTHER_PROCESS, path, *revenues)
+
+
+def run_script(script: str, path: Path, *arguments: str) -> list[str]:
+    command = [sys.executable, "-c", script, str(path), *arguments]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
 
 
@@ -228,3 +236,64 @@ async def test_a_conversion_of_another_process_is_the_first(service: Service, tm
     assert report.delivered
     assert str(report.contradicts) == WORDS
     assert json.loads(service.last.content)["revenue"] in (49.9, "49.90")
+
+
+# The id that AnyTrack gave
+
+ANOTHER_RUN = """
+import sys, anyio, httpx
+from anytrack_async import AnyTrackClient, Conversion
+
+def refuse(request):
+    raise AssertionError("nothing may be sent")
+
+async def main():
+    transport = httpx.MockTransport(refuse)
+    client = AnyTrackClient("key", "account-1", outbox=sys.argv[1], transport=transport)
+    async with client:
+        sale = Conversion.sale(revenue="49.90", order_id="1", click_id="k9")
+        print((await client.track_conversion(sale)).conversion_id)
+        print((await client.submit(sale)).report.outcomes["anytrack"].remote_id)
+
+anyio.run(main)
+"""
+
+
+async def test_another_process_gets_the_id_that_anytrack_gave(service: Service, tmp_path: Path):
+    path = tmp_path / "a.db"
+    async with service.client(outbox=path) as client:
+        await client.track_conversion(SALE)
+        lines = await anyio.to_thread.run_sync(run_script, ANOTHER_RUN, path)
+        assert lines == ["at-sale:1"] * 2
+    assert await anyio.to_thread.run_sync(run_script, ANOTHER_RUN, path) == ["at-sale:1"] * 2
+
+
+async def test_a_later_run_gets_the_id_until_the_event_id_is_forgotten(
+    service: Service, tmp_path: Path
+):
+    path = tmp_path / "a.db"
+    async with service.client(outbox=path) as client:
+        first = await client.track_conversion(SALE)
+        await client.track_sale("k2", "9.90", order_id="2")
+    for remember in (3600, 0):
+        outbox = SQLiteOutbox(path)
+        await outbox.open([])
+        dropped = await outbox.prune(remember=remember)
+        await outbox.aclose()
+        sent = len(service.requests)
+        async with service.client(outbox=path) as client:
+            assert await client.track_conversion(AGAIN) == first
+        # Once the id is forgotten, the conversion is a new one, and is sent again.
+        assert (dropped, len(service.requests) - sent) == ((2, 0) if remember else (0, 1))
+
+
+async def test_an_early_release_kept_no_id(service: Service, tmp_path: Path):
+    path = tmp_path / "a.db"
+    async with service.client(outbox=path) as client:
+        first = await client.track_conversion(SALE)
+    with closing(sqlite3.connect(path)) as sql:
+        sql.execute("DELETE FROM remote_ids")
+        sql.commit()
+
+    async with service.client(outbox=path) as client:
+        assert await client.track_conversion(AGAIN) == attrs.evolve(first, conversion_id=None)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from anytrack_async.backfilling.contacts import ContactTable
-from anytrack_async.backfilling.mapping import FileMapping, Finish, RowRule
+from anytrack_async.backfilling.mapping import FileMapping, Finish, RowRule, either
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.models.customer import Customer
 
@@ -44,42 +44,45 @@ def _stated_contact(cell: Callable[[str], Any]) -> dict[str, Any]:
     return {}
 
 
-DEALS = FileMapping(
-    name="hubspot-deals",
-    title="HubSpot: CRM → Deals → Export",
-    page="https://knowledge.hubspot.com/import-and-export/export-records",
-    signature=(
-        ("Record ID", "Datensatz-ID", "ID de registro", "ID do registro"),
-        ("Deal Name", "Deal-Name", "Dealname", "Nombre del negocio", "Nome do negócio"),
-        ("Deal Stage", "Deal-Phase", "Dealphase", "Etapa del negocio", "Etapa do negócio"),
-        ("Amount", "Betrag", "Valor", "Importe", "Cantidad"),
-    ),
-    columns={
-        "order_id": ("Record ID", "Datensatz-ID", "ID de registro", "ID do registro"),
-        "timestamp": ("Close Date", "Abschlussdatum", "Fecha de cierre", "Data de fechamento"),
-        "currency": ("Currency", "Währung", "Moneda", "Moeda"),
-        "custom_data.deal_name": (
-            *("Deal Name", "Deal-Name", "Dealname", "Nombre del negocio", "Nome do negócio"),
-        ),
-        "custom_data.pipeline": "Pipeline",
+def _in_language(
+    language: str, columns: Mapping[str, tuple[str, ...]], *, notes: tuple[str, ...] = ()
+) -> FileMapping:
+    """Return the mapping of a file whose columns have the names *columns*."""
+    return FileMapping(
+        name="hubspot-deals",
+        title=f"HubSpot: CRM → Deals → Export, {language}",
+        page="https://knowledge.hubspot.com/import-and-export/export-records",
+        signature=(columns["id"], columns["name"], columns["stage"], columns["amount"]),
+        columns={
+            "order_id": columns["id"],
+            "timestamp": columns["closed"],
+            "currency": columns["currency"],
+            "custom_data.deal_name": columns["name"],
+            "custom_data.pipeline": "Pipeline",
+        },
+        amounts=either(*columns["amount"]),
+        rules=(RowRule(columns=columns["stage"], keep=_WON, keep_setting="won", loose=True),),
+        formats=("iso", "written"),
+        prepare=_with_contacts,
+        notes=notes,
+    )
+
+
+_WON: Final = (
+    *("Closed Won", "Abgeschlossen und gewonnen", "Gewonnen", "Cierre ganado", "Ganado"),
+    *("Fechado ganho", "Ganho", "Conclu gagné", "Fermé gagné", "Gagné"),
+)
+
+ENGLISH = _in_language(
+    "in English",
+    {
+        "id": ("Record ID", "Deal ID"),
+        "name": ("Deal Name",),
+        "stage": ("Deal Stage",),
+        "amount": ("Amount",),
+        "closed": ("Close Date",),
+        "currency": ("Currency",),
     },
-    amounts=("Amount", "Betrag", "Valor", "Importe", "Cantidad"),
-    rules=(
-        RowRule(
-            columns=(
-                *("Deal Stage", "Deal-Phase", "Dealphase", "Etapa del negocio"),
-                "Etapa do negócio",
-            ),
-            keep=(
-                *("Closed Won", "Abgeschlossen und gewonnen", "Gewonnen", "Cierre ganado"),
-                *("Ganado", "Fechado ganho", "Ganho"),
-            ),
-            keep_setting="won",
-            loose=True,
-        ),
-    ),
-    formats=("iso", "written"),
-    prepare=_with_contacts,
     notes=(
         (
             "`--won` names other stages than Closed Won, by label or internal id: `Closed "
@@ -97,6 +100,66 @@ DEALS = FileMapping(
     ),
 )
 
+INTERNAL = _in_language(
+    "internal names",
+    {
+        "id": ("hs_object_id", "Record ID"),
+        "name": ("dealname",),
+        "stage": ("dealstage",),
+        "amount": ("amount",),
+        "closed": ("closedate",),
+        "currency": ("deal_currency_code",),
+    },
+)
+
+GERMAN = _in_language(
+    "in German",
+    {
+        "id": ("Datensatz-ID",),
+        "name": ("Deal-Name", "Dealname"),
+        "stage": ("Deal-Phase", "Dealphase"),
+        "amount": ("Betrag",),
+        "closed": ("Abschlussdatum",),
+        "currency": ("Währung",),
+    },
+)
+
+SPANISH = _in_language(
+    "in Spanish",
+    {
+        "id": ("ID de registro",),
+        "name": ("Nombre del negocio",),
+        "stage": ("Etapa del negocio",),
+        "amount": ("Valor", "Importe", "Cantidad"),
+        "closed": ("Fecha de cierre",),
+        "currency": ("Moneda", "Divisa"),
+    },
+)
+
+PORTUGUESE = _in_language(
+    "in Portuguese",
+    {
+        "id": ("ID do registro",),
+        "name": ("Nome do negócio",),
+        "stage": ("Etapa do negócio",),
+        "amount": ("Valor",),
+        "closed": ("Data de fechamento",),
+        "currency": ("Moeda",),
+    },
+)
+
+FRENCH = _in_language(
+    "in French",
+    {
+        "id": ("ID d'enregistrement", "ID de fiche d'informations"),
+        "name": ("Nom de la transaction",),
+        "stage": ("Phase de la transaction",),
+        "amount": ("Montant",),
+        "closed": ("Date de fermeture",),
+        "currency": ("Devise",),
+    },
+)
+
 CONTACTS = FileMapping(
     name="hubspot-contacts",
     title="HubSpot: CRM → Contacts → Export",
@@ -108,4 +171,4 @@ CONTACTS = FileMapping(
     ),
 )
 
-PRESETS = (DEALS, CONTACTS)
+PRESETS = (ENGLISH, INTERNAL, GERMAN, SPANISH, PORTUGUESE, FRENCH, CONTACTS)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from anytrack_async.backfilling.compiled import REFUND_EVENT
-from anytrack_async.backfilling.mapping import FileMapping, Finish, RowRule
+from anytrack_async.backfilling.mapping import FileMapping, Finish, RowRule, either
 
 _Names: TypeAlias = Mapping[str, str | tuple[str, ...]]
 
@@ -268,7 +268,7 @@ def _in_language(
             "items.quantity": columns["quantity"],
             "custom_data.transaction_id": columns["id"],
         },
-        amounts={"gross": columns["gross"], "net": columns["net"]},
+        amounts={"gross": either(*columns["gross"]), "net": either(*columns["net"])},
         amount="gross",
         rules=(
             RowRule(columns=columns["status"], keep=_COMPLETED),

@@ -17,7 +17,7 @@ from anytrack_async.errors import ConfigurationError, UnknownFormatError, shown
 MODULES = (
     *("anytrack", "shopify", "stripe", "woocommerce", "hubspot", "paypal"),
     *("google_ads", "microsoft_ads", "meta_events"),
-    *("everflow", "tune", "trackier", "trackdesk", "voluum", "binom"),
+    *("everflow", "tune", "trackier", "trackdesk", "voluum", "clickflare", "binom"),
 )
 """Modules of this package, one for each system."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anytrack_async.backfilling.mapping import FileMapping, RowRule
+from anytrack_async.backfilling.mapping import FileMapping, RowRule, either
 
 REPORT = FileMapping(
     name="tune",
@@ -33,9 +33,9 @@ REPORT = FileMapping(
         "custom_data.advertiser_sub_id": ("Advertiser Sub ID 1", "Stat.advertiser_info"),
     },
     amounts={
-        "sale_amount": ("Sale Amount", "Stat.sale_amount"),
-        "revenue": ("Revenue", "Stat.revenue"),
-        "payout": ("Payout", "Stat.payout"),
+        "sale_amount": either("Sale Amount", "Stat.sale_amount"),
+        "revenue": either("Revenue", "Stat.revenue"),
+        "payout": either("Payout", "Stat.payout"),
     },
     amount=("sale_amount", "revenue"),
     rules=(RowRule(columns=("Status", "Stat.status"), keep=("approved",), blank=True),),

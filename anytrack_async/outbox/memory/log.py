@@ -132,6 +132,7 @@ class MemoryLog:
     Attributes:
         base: number of conversions dropped from the beginning; position 1 of the columns is
             ``base + 1`` of the log.
+        remote_ids: destination → event id → the id that the destination gave to the conversion.
         positions: event id → its position, or minus its number in `RememberedIds` once dropped.
         reclaimable: positions up to `base` with a payload that an exception has kept, and may not
             need any more.
@@ -144,6 +145,7 @@ class MemoryLog:
 
     def __init__(self, remember_ids: int) -> None:
         self.base = 0
+        self.remote_ids: dict[str, dict[str, str]] = {}
         self.positions: dict[str, int] = {}
         self.reclaimable: set[int] = set()
         self.accepted: dict[Recipients, int] = {}
@@ -220,6 +222,14 @@ class MemoryLog:
         self._accepted_at += repeat(now, len(event_ids))
         self.stored += len(event_ids)
         self.accepted[recipients] = self.accepted.get(recipients, 0) + len(event_ids)
+
+    def add_remote_ids(
+        self, name: str, event_ids: Sequence[str], remote_ids: Sequence[str | None]
+    ) -> None:
+        """Add the ids that the destination *name* gave to conversions; None for those without."""
+        pairs = zip(event_ids, remote_ids, strict=True)
+        by_event_id = {event_id: remote_id for event_id, remote_id in pairs if remote_id}
+        self.remote_ids.setdefault(name, {}).update(by_event_id)
 
     # Reading
 
@@ -401,3 +411,5 @@ class MemoryLog:
     def _forget(self, event_ids: Iterable[str]) -> None:
         for event_id in event_ids:
             del self.positions[event_id]
+            for remote_ids in self.remote_ids.values():
+                remote_ids.pop(event_id, None)

@@ -157,6 +157,7 @@ class MemoryOutbox:
         """Remove a destination with its backlog, retries and dead letters."""
         self._check_open()
         if progress := self._destinations.pop(check_destination(destination), None):
+            self._log.remote_ids.pop(destination, None)
             self._mark_reclaimable(progress.exceptions)
 
     def _progress(self, destination: str) -> DestinationProgress:
@@ -227,8 +228,16 @@ class MemoryOutbox:
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
+        return await self.settle_with_ids(claim, failed, ())
+
+    async def settle_with_ids(
+        self, claim: Claim, failed: Sequence[FailedEntry], remote_ids: Sequence[str | None]
+    ) -> bool:
+        """End *claim* and keep the ids of its conversions; see `KeepsRemoteIds`."""
         failures = last_failures(claim, failed)
         if progress := self._leased(claim):
+            if remote_ids:
+                self._log.add_remote_ids(claim.destination, claim.entries.event_ids, remote_ids)
             now = self._clock()
             date = self._date() if failures else now
             if self._log.extra_bytes:

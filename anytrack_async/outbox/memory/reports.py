@@ -32,7 +32,7 @@ def report(
     else:
         seq, recipients, dropped_at = record, log.recipients(record), None
     outcomes = {
-        name: _outcome(name, seq, progress)
+        name: _outcome(name, seq, progress) or _delivered(name, event_id, log)
         for name, progress in destinations.items()
         if (recipients is None or name in recipients) and _concerns(progress, seq, dropped_at)
     }
@@ -52,7 +52,8 @@ def _concerns(progress: DestinationProgress, seq: int, dropped_at: float | None)
     return dropped_at is None or dropped_at >= progress.since
 
 
-def _outcome(name: str, seq: int, progress: DestinationProgress) -> Outcome:
+def _outcome(name: str, seq: int, progress: DestinationProgress) -> Outcome | None:
+    """Return the outcome of a conversion that was not delivered; None if it was."""
     exception = progress.exceptions.get(seq)
     if exception is not None:
         failure = exception.failure
@@ -64,7 +65,12 @@ def _outcome(name: str, seq: int, progress: DestinationProgress) -> Outcome:
     span = progress.span_at(seq)
     if span is not None:
         return Outcome(status=Status.WAITING, destination=name, attempts=span.attempts)
-    return Outcome(status=Status.DELIVERED, destination=name)
+    return None
+
+
+def _delivered(name: str, event_id: str, log: MemoryLog) -> Outcome:
+    remote_id = log.remote_ids.get(name, {}).get(event_id)
+    return Outcome(status=Status.DELIVERED, destination=name, remote_id=remote_id)
 
 
 def _failure(name: str, failure: FailedEntry, status: Status) -> Outcome:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, TypeAlias
 import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import SEALED, decode, memory_bytes
+from anytrack_async.codec.storage import SEALED, decode, memory_bytes, pack_ids
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, Entry, FailedEntry
@@ -413,8 +413,17 @@ async def decode_claim(
 # Ending
 
 
-def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
-    """End *claim*, with *failed* retried or dead; False if its lease was lost."""
+def settle(
+    db: Database,
+    claim: Claim,
+    failed: Sequence[FailedEntry],
+    remote_ids: Sequence[str | None] = (),
+) -> bool:
+    """End *claim*, with *failed* retried or dead; False if its lease was lost.
+
+    The *remote_ids* are those of `KeepsRemoteIds`, if there are any.
+    """
+    packs = pack_ids(claim.entries.seqs, remote_ids) if remote_ids else ()
     with db.transaction(synced=False) as sql:
         parameters = (claim.lease_id, claim.destination)
         is_ours = sql.execute(queries.LEASE_EXISTS, parameters).fetchone() is not None
@@ -424,6 +433,8 @@ def settle(db: Database, claim: Claim, failed: Sequence[FailedEntry]) -> bool:
             ended = _end_retries(sql, claim.destination, claim.lease_id)
             if failed:
                 add_exceptions(db, claim.destination, failed)
+            for pack in packs:
+                sql.execute(queries.INSERT_REMOTE_IDS, (claim.destination, *pack))
             count = len(claim.entries.seqs)
             if isinstance(claim, SQLiteClaim):
                 count += len(claim.unreadable)

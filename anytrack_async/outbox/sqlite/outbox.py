@@ -335,10 +335,16 @@ class SQLiteOutbox(SQLiteDeadLetters):
 
     async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
         """End *claim*; see `Outbox.settle`."""
+        return await self.settle_with_ids(claim, failed, ())
+
+    async def settle_with_ids(
+        self, claim: Claim, failed: Sequence[FailedEntry], remote_ids: Sequence[str | None]
+    ) -> bool:
+        """End *claim* and keep the ids of its conversions; see `KeepsRemoteIds`."""
         failures = last_failures(claim, failed) if failed else []
         if isinstance(claim, SQLiteClaim):
             failures += claim.unreadable
-        return await self._run(claims.settle, claim, failures)
+        return await self._run(claims.settle, claim, failures, remote_ids)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""

@@ -171,6 +171,19 @@ UNSETTLED_SPANS = "SELECT first, last FROM span WHERE destination = ?"
 SPAN_BEFORE = """SELECT attempts, last FROM span WHERE destination = ? AND first <= ?
     ORDER BY first DESC LIMIT 1"""
 
+# Ids that destinations gave
+
+# Keep the ids of consecutive conversions that were delivered.
+INSERT_REMOTE_IDS = """INSERT OR REPLACE INTO remote_ids (destination, last, first, packed)
+    VALUES (?, ?, ?, ?)"""
+
+# The ids among which that of a position is, if it is kept.
+REMOTE_IDS_AFTER = """SELECT first, packed FROM remote_ids WHERE destination = ? AND last >= ?
+    ORDER BY last LIMIT 1"""
+
+# Every row of ids.
+REMOTE_IDS = "SELECT destination, first, last, packed FROM remote_ids"
+
 # Exceptions: retries and dead letters
 
 # Retries that are due, those that have been due longest first.
@@ -297,6 +310,11 @@ ENDLESS_IDS = """SELECT count(*) FROM ids WHERE seq <= (SELECT upto FROM pruned)
     AND seq < (SELECT max(seq) FROM ids)
     AND NOT EXISTS (SELECT 1 FROM log WHERE log.seq = ids.seq)"""
 
+# Number of rows of ids of destinations that would never be forgotten.
+ENDLESS_REMOTE_IDS = """SELECT count(*) FROM remote_ids
+    WHERE NOT EXISTS (SELECT 1 FROM ids WHERE seq BETWEEN first AND last)
+    OR destination NOT IN (SELECT name FROM destination)"""
+
 # Whether the positions that retention keeps are in order.
 RETENTION_IS_IN_ORDER = """SELECT forgotten <= pruned.upto
     AND pruned.upto <= coalesce((SELECT max(seq) FROM ids), 0)
@@ -344,6 +362,7 @@ INHERIT_EXCEPTIONS = """INSERT INTO exception (seq, destination, attempts, due, 
 FORGET_DESTINATION = (
     "DELETE FROM exception WHERE destination = ?",
     "DELETE FROM discarded WHERE destination = ?",
+    "DELETE FROM remote_ids WHERE destination = ?",
     "DELETE FROM span WHERE destination = ?",
     "DELETE FROM lease WHERE destination = ?",
     "DELETE FROM destination WHERE name = ?",
@@ -555,3 +574,14 @@ FORGET_ID = "DELETE FROM ids WHERE seq = ?"
 
 # Forget the discarded dead letters of one id.
 FORGET_DISCARDED_AT = "DELETE FROM discarded WHERE seq = ?"
+
+_NOT_REMEMBERED = "NOT EXISTS (SELECT 1 FROM ids WHERE seq BETWEEN first AND last)"
+
+# Forget the ids of destinations in rows that end between two positions, after the event ids.
+FORGET_REMOTE_IDS = f"""DELETE FROM remote_ids WHERE destination IN (SELECT name FROM destination)
+    AND last > ?1 AND last <= ?2 AND {_NOT_REMEMBERED}"""  # noqa: S608
+
+# The same of the rows that contain a position.
+FORGET_REMOTE_IDS_AT = f"""DELETE FROM remote_ids WHERE (destination, last) IN
+    (SELECT name, (SELECT min(last) FROM remote_ids WHERE destination = name AND last >= ?1)
+        FROM destination) AND first <= ?1 AND {_NOT_REMEMBERED}"""  # noqa: S608

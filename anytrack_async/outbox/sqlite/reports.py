@@ -9,7 +9,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from anytrack_async.errors import OutboxError
+from anytrack_async.codec.storage import unpack_ids
+from anytrack_async.errors import DecodeError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.checks import unknown_destination_error
@@ -135,7 +136,20 @@ def _progress(sql: sqlite3.Connection, destination: _Destination, record: _Recor
         attempts, last = span
         if record.seq <= last:
             return Outcome(status=Status.WAITING, destination=destination.name, attempts=attempts)
-    return Outcome(status=Status.DELIVERED, destination=destination.name)
+    remote_id = _remote_id(sql, destination.name, record.seq)
+    return Outcome(status=Status.DELIVERED, destination=destination.name, remote_id=remote_id)
+
+
+def _remote_id(sql: sqlite3.Connection, name: str, seq: int) -> str | None:
+    """Return the id that a destination gave to the conversion at *seq*, if it is kept."""
+    row = sql.execute(queries.REMOTE_IDS_AFTER, (name, seq)).fetchone()
+    if row is None:
+        return None
+    first, packed = row
+    try:
+        return unpack_ids(packed)[seq - first] if first <= seq else None
+    except (DecodeError, IndexError):
+        return None  # damaged: `verify` says so
 
 
 def _failure(

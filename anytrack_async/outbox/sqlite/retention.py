@@ -171,11 +171,13 @@ def forget_ids(db: Database, remember: float) -> Step:
         if last > forgotten:
             count += sql.execute(queries.FORGET_IDS, (forgotten, last)).rowcount
             sql.execute(queries.FORGET_DISCARDED, (forgotten, last))
+            sql.execute(queries.FORGET_REMOTE_IDS, (forgotten, last))
             sql.execute(queries.DELETE_DROPPED, (last,))
             sql.execute(queries.SET_FORGOTTEN_UPTO, (last,))
         late = sql.execute(queries.LATE_IDS, (before, limit)).fetchall()
         sql.executemany(queries.FORGET_ID, late)
         sql.executemany(queries.FORGET_DISCARDED_AT, late)
+        sql.executemany(queries.FORGET_REMOTE_IDS_AT, late)
     more = last > forgotten or len(late) == limit
     return Step(count + len(late), more, seconds=monotonic() - started)
 

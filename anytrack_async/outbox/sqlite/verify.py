@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import attrs
 
-from anytrack_async.codec.storage import decode
+from anytrack_async.codec.storage import decode, unpack_ids
 from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
@@ -98,6 +98,7 @@ def verify(db: Database) -> Verification:
                 accounts[row.name] = _account(row, end)
                 problems += _problems_of(sql, row, end)
             problems += _problems_of_rows(sql)
+            problems += _problems_of_remote_ids(sql)
             problems += _problems_of_records(db)
         except (sqlite3.DatabaseError, TypeError, ValueError) as exc:
             problems.append(f"it cannot be read to the end: {type(exc).__name__}: {exc}")
@@ -181,6 +182,9 @@ def _problems_of_retention(sql: sqlite3.Connection) -> Iterator[str]:
     (endless,) = sql.execute(queries.ENDLESS_IDS).fetchone()
     if endless:
         yield f"{endless} remembered event ids would never be forgotten"
+    (endless,) = sql.execute(queries.ENDLESS_REMOTE_IDS).fetchone()
+    if endless:
+        yield f"{endless} rows with ids of destinations would never be forgotten"
     if sql.execute(queries.RETENTION_IS_IN_ORDER).fetchone() != (1,):
         yield "the positions up to which conversions were dropped are beyond those of others"
 
@@ -193,6 +197,16 @@ def _problems_of_rows(sql: sqlite3.Connection) -> Iterator[str]:
     if lost:
         yield f"{lost} spans or retries are in a lease that does not exist"
     yield from _problems_of_retention(sql)
+
+
+def _problems_of_remote_ids(sql: sqlite3.Connection) -> Iterator[str]:
+    for name, first, last, packed in sql.execute(queries.REMOTE_IDS):
+        try:
+            is_complete = len(unpack_ids(packed)) == last - first + 1
+        except DecodeError:
+            is_complete = False
+        if not is_complete:
+            yield f"{name}: the ids that it gave to conversions {first} to {last} cannot be read"
 
 
 def _problems_of_records(db: Database) -> Iterator[str]:

@@ -24,7 +24,8 @@ async def used(outbox, clock):
     await outbox.append(sales(11), ["beta"])
     await outbox.append(sales(*range(12, 21)))
     first = await outbox.claim("alpha", 8, LEASE)
-    await outbox.settle(first, failures(first, 1) + failures(first, 2, 3, due=clock.now + 100))
+    failed = failures(first, 1) + failures(first, 2, 3, due=clock.now + 100)
+    await outbox.settle_with_ids(first, failed, [*[None] * 3, *"abcde"])
     await outbox.release(
         await outbox.claim("alpha", 4, LEASE), due=clock.now + 100, counts_as_attempt=True
     )
@@ -86,6 +87,10 @@ DAMAGES = [
     "UPDATE destination SET swept = 18 WHERE name = 'alpha'",
     "INSERT INTO dropped VALUES (1, 0)",
     "UPDATE log SET payload = x'00ff' WHERE seq = 19",
+    "UPDATE remote_ids SET first = first - 1",
+    "UPDATE remote_ids SET packed = x'7a00'",
+    "UPDATE remote_ids SET last = last + 100, first = first + 100",
+    "UPDATE remote_ids SET destination = 'gamma'",
 ]
 
 
