@@ -92,7 +92,7 @@ TooOld: TypeAlias = Annotated[
     str,
     option("What a destination would refuse for its age: skip it there.", metavar="skip|dead"),
 ]
-OnlyFirst: TypeAlias = Annotated[bool, option("Only the first row of each customer.", "--only-first")]
+OnlyFirst: TypeAlias = Annotated[bool, option("Only each customer's first row.", "--only-first")]
 Test: TypeAlias = Annotated[bool, option("Also rows made in a test mode.", "--test")]
 Limit: TypeAlias = Annotated[int | None, option("Read so many rows.", metavar="COUNT")]
 Rate: TypeAlias = Annotated[
