@@ -191,9 +191,10 @@ class RowJob:
         consumed = skip
         columns = tuple(info.columns)
         mapped = MappedBlock(info=info)
-        escaped = info.format == "csv" and set(info.columns).issuperset(REJECT_COLUMNS)
+        has_rejects = set(info.columns).issuperset(REJECT_COLUMNS)
+        escaped = info.format == "csv" and (has_rejects or mapping.escaped)
         for block in opened.reader.blocks(skip):
-            if escaped:  # it is a corrected file of rejected rows
+            if escaped:
                 block = _without_escapes(block)
             consumed, columns = block.consumed, block.columns
             mapper = mappers.find(columns)
