@@ -208,6 +208,8 @@ class FileMapping:
             "sale"}}``.
         amounts: choice → columns, see `AmountColumns`. ``refund`` is the refunded amount.
         amount: the choices in the order of preference: the first one that is filled counts.
+        escaped: whether cells of CSV that a spreadsheet would run as a formula have an apostrophe
+            before them.
         rules: which rows to send.
         fold: column that has the same value in all rows of an order; consecutive ones are one
             conversion, whose items are the rows.
@@ -253,6 +255,7 @@ class FileMapping:
     rest: Mapping[str, str] = attrs.field(factory=dict)
     formats: tuple[str, ...] = attrs.field(default=("iso",), converter=_names)
     day_first: bool | None = None
+    escaped: bool = False
     timezone: str | None = attrs.field(default=None, validator=_zone)
     zones: Mapping[str, str] = attrs.field(factory=dict)
     decimal: str | None = attrs.field(

@@ -12,6 +12,7 @@ from anytrack_async.cli.dead_letters import add_commands
 from anytrack_async.cli.deliver import deliver
 from anytrack_async.cli.demo import demo, sandbox
 from anytrack_async.cli.destinations import check, destinations, setup
+from anytrack_async.cli.export import export
 from anytrack_async.cli.keys import keys, new_key, rekey
 from anytrack_async.cli.outbox import commands as outbox_commands
 from anytrack_async.cli.outbox import stats
@@ -57,6 +58,7 @@ app.command()(sandbox)
 app.command()(track)
 app.command()(backfill)
 app.command()(deliver)
+app.command()(export)
 app.command()(stats)
 add_commands(outbox_commands)
 for name, command in (("keys", keys), ("new-key", new_key), ("rekey", rekey)):

@@ -57,6 +57,16 @@ Until: TypeAlias = Annotated[
 Timezone: TypeAlias = Annotated[
     str | None, option("Zone of times that state none.", metavar="Europe/Berlin|+02:00")
 ]
+DayFirst: TypeAlias = Annotated[
+    bool | None,
+    option("Whether 05/06/2026 is the 5th of June.", "--day-first/--month-first"),
+]
+Timestamp: TypeAlias = Annotated[
+    str | None, option("Time of conversions for which the file has none.", metavar="TIME")
+]
+Contacts: TypeAlias = Annotated[
+    str | None, option("HubSpot's export of contacts, for their addresses.", metavar="FILE")
+]
 Decimal: TypeAlias = Annotated[str | None, option("Decimal sign of amounts.", metavar=",|.")]
 Currency: TypeAlias = Annotated[str | None, option("Of amounts that state none.", metavar="CODE")]
 Amount: TypeAlias = Annotated[
@@ -82,7 +92,7 @@ TooOld: TypeAlias = Annotated[
     str,
     option("What a destination would refuse for its age: skip it there.", metavar="skip|dead"),
 ]
-OnlyFirst: TypeAlias = Annotated[bool, option("Only the first row of each customer.")]
+OnlyFirst: TypeAlias = Annotated[bool, option("Only each customer's first row.", "--only-first")]
 Test: TypeAlias = Annotated[bool, option("Also rows made in a test mode.", "--test")]
 Limit: TypeAlias = Annotated[int | None, option("Read so many rows.", metavar="COUNT")]
 Rate: TypeAlias = Annotated[
@@ -176,7 +186,7 @@ def _settings(options: Mapping[str, Any]) -> BackfillSettings:
     values["to"] = _names(options["to"])
     values["won"] = options["won"] or ()
     values["wait"] = not options["no_wait"]
-    for name in ("since", "until"):
+    for name in ("since", "until", "timestamp"):
         values[name] = _moment(options[name], f"--{name}", options["timezone"])
     return BackfillSettings(**values)
 

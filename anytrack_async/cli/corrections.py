@@ -15,7 +15,9 @@ from typing import Any
 
 from anyio import to_thread
 
-from anytrack_async.client.export import Formatter, escape_formula, unescape_formula, write_file
+from anytrack_async.client.export import write_file
+from anytrack_async.client.export_formats import Formatter
+from anytrack_async.client.spreadsheet import with_escape, without_escape
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.models.conversion import ARGUMENTS, Conversion
 from anytrack_async.models.plain import as_json, parse_json, to_conversion, to_dict
@@ -86,7 +88,7 @@ def _csv(rows: Sequence[_Row], first: bool) -> bytes:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return escape_formula(value if isinstance(value, str) else as_json(value))
+    return with_escape(value if isinstance(value, str) else as_json(value))
 
 
 _FORMATS: Mapping[str, Formatter[_Row]] = {"jsonl": _jsonl, "csv": _csv}
@@ -132,7 +134,7 @@ def _read_jsonl(text: str) -> Iterator[tuple[int, Any]]:
 def _read_csv(text: str) -> Iterator[tuple[int, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     for row in reader:
-        cells = {name: unescape_formula(cell) for name, cell in row.items() if name and cell}
+        cells = {name: without_escape(cell) for name, cell in row.items() if name and cell}
         yield reader.line_num, cells
 
 

@@ -1,86 +1,77 @@
-"""Exports of conversions to CSV and JSON Lines, in flat memory and off the event loop."""
+"""Exports to files, in flat memory and off the event loop; `export_formats` has the formats."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
-import re
 from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from threading import Lock, Thread
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 import anyio
-import orjson
 from anyio import to_thread
 
+from anytrack_async.client.export_formats import FORMATS, Formatter
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 
-CSV_COLUMNS = (
-    "id",
-    "click_id",
-    "conversion_type",
-    "revenue",
-    "currency",
-    "source",
-    "campaign_id",
-    "ad_id",
-    "timestamp",
-    "ip_address",
-)
-"""The columns of a CSV export, in order."""
-
-_JSON_FIELDS = (
-    *CSV_COLUMNS,
-    *("event_id", "event_name", "order_id", "user_agent", "page_url", "sub_ids", "custom_data"),
-)
 _SLICE_SIZE = 1_000
 """Conversions formatted and written in one call to a worker thread."""
 _DISCARD_TIMEOUT = 5.0
 """Seconds for which a failed export waits until its file is removed, which goes on after that."""
 
-# A spreadsheet runs a cell that starts with one of these as a formula; with East Asian settings in
-# full width, too. Some skip whitespace and invisible characters before it.
-# Source: OWASP, "CSV Injection".
-_SIGNS = (
-    "=+@-" + "\uff1d\uff0b\uff20\uff0d" + "\ufe66\ufe62\ufe6b\ufe63" + "\u207c\u207a\u207b\u2212"
-)
-_INVISIBLE = (
-    r"\s\x00-\x1f\x7f-\xa0\xad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164"
-    r"\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
-)
-_is_formula = re.compile(rf"[\t\r\n]|[{_INVISIBLE}]*[{re.escape(_SIGNS)}]").match
-
-
 _T = TypeVar("_T")
-
-Formatter = Callable[[Sequence[_T], bool], bytes]
-"""Formats some rows; the second argument is whether they are the first ones of the file."""
 
 
 async def export(
     conversions: AsyncGenerator[Conversion, None],
     path: str | os.PathLike[str],
     format_: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> int:
     """Write *conversions* to a file and return the number written; see `write_file`.
 
     Args:
         conversions: the conversions; the generator is closed at the end.
         path: path of the file.
-        format_: ``"csv"`` or ``"jsonl"``; default: the path's suffix.
+        format_: a name in `export_formats.FORMATS`; default: the path's suffix.
+        columns: fields of a `Conversion`, in order; default: the format's.
 
     Raises:
-        ConfigurationError: the format is unknown.
+        ConfigurationError: the format or a column is unknown, or pyarrow is missing.
         OSError: the file cannot be written.
     """
-    return await write_file(conversions, Path(path), _FORMATS, format_)
+    name = format_name(Path(path), FORMATS, format_)
+    chosen = FORMATS[name]
+    formatter = chosen.formatter(chosen.checked(name, columns))
+    rows = conversions if chosen.accepts is None else _accepted(conversions, chosen.accepts)
+    return await write_file(rows, Path(path), {name: formatter}, name)
+
+
+async def _accepted(
+    conversions: AsyncGenerator[Conversion, None], accepts: Callable[[Conversion], bool]
+) -> AsyncGenerator[Conversion, None]:
+    async with aclosing(conversions):
+        async for conversion in conversions:
+            if accepts(conversion):
+                yield conversion
+
+
+def format_name(path: Path, formats: Mapping[str, object], format_: str | None) -> str:
+    """Return *format_*, or the suffix of *path*.
+
+    Raises:
+        ConfigurationError: *formats* has no such format; the message lists those that it has.
+    """
+    name = format_ or path.suffix.lstrip(".").lower()
+    if name not in formats:
+        raise ConfigurationError(
+            f"cannot export as {name or 'nothing'!r}; supported formats: {', '.join(formats)}"
+        )
+    return name
 
 
 async def write_file(
@@ -105,11 +96,7 @@ async def write_file(
         ConfigurationError: the format is unknown.
         OSError: the file cannot be written.
     """
-    name = format_ or path.suffix.lstrip(".").lower()
-    if name not in formats:
-        raise ConfigurationError(
-            f"cannot export as {name or 'nothing'!r}; supported formats: {', '.join(formats)}"
-        )
+    name = format_name(path, formats, format_)
     async with aclosing(rows):
         file = _UnfinishedFile(path)
         try:
@@ -206,6 +193,9 @@ async def _write(rows: AsyncIterator[_T], file: _UnfinishedFile, format_rows: Fo
             count += len(part)
     if not count:  # a CSV file without conversions still has its header
         await to_thread.run_sync(file.append, format_rows, (), True)
+    # A Parquet file ends with an index; the files of other formats have no end of their own.
+    if end := getattr(format_rows, "end", None):
+        await to_thread.run_sync(file.append, lambda *_: end(), (), False)
     return count
 
 
@@ -218,59 +208,3 @@ async def _in_slices(rows: AsyncIterator[_T]) -> AsyncGenerator[Sequence[_T], No
             part = []
     if part:
         yield part
-
-
-def escape_formula(text: str) -> str:
-    """Return *text* with an apostrophe before it if a spreadsheet would run it as a formula.
-
-    "=1+1" becomes "'=1+1", which a spreadsheet shows as text. "1-1" stays as it is.
-    """
-    return f"'{text}" if _is_formula(text) else text
-
-
-def unescape_formula(text: str) -> str:
-    """Return the text that `escape_formula` was called with."""
-    return text[1:] if text.startswith("'") and _is_formula(text[1:]) else text
-
-
-def _csv(rows: Sequence[Conversion], first: bool) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    if first:
-        writer.writerow(CSV_COLUMNS)
-    writer.writerows([_cell(row, name) for name in CSV_COLUMNS] for row in rows)
-    return text.getvalue().encode(errors="replace")
-
-
-def _cell(row: Conversion, name: str) -> str:
-    value = _plain(row, name)
-    text = "" if value is None else str(value)
-    return text if name == "revenue" else escape_formula(text)  # a negative revenue is a number
-
-
-def _jsonl(rows: Sequence[Conversion], _: bool) -> bytes:
-    return b"".join(_line(_record(row)) for row in rows)
-
-
-def _line(record: Mapping[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
-    except orjson.JSONEncodeError:  # AnyTrack's custom data has an integer of more than 64 bits
-        record = json.loads(json.dumps(record), parse_constant=lambda _: None)  # NaN is not JSON
-        return json.dumps(record, ensure_ascii=False).encode(errors="replace") + b"\n"
-
-
-def _record(row: Conversion) -> dict[str, Any]:
-    plain = {name: _plain(row, name) for name in _JSON_FIELDS}
-    return {name: value for name, value in plain.items() if value not in (None, {})}
-
-
-def _plain(row: Conversion, name: str) -> Any:
-    value = getattr(row, name)
-    if name == "timestamp":
-        return value.isoformat()
-    # Revenue is text: as a JSON number, 49.90 would be read back as 49.9, and 0.1 inexactly.
-    return str(value) if name in ("revenue", "conversion_type") else value
-
-
-_FORMATS: Mapping[str, Formatter[Conversion]] = {"csv": _csv, "jsonl": _jsonl}

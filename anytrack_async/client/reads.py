@@ -7,7 +7,7 @@ here, imported by the first read, or when a method's annotations are evaluated.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import date
 from functools import cached_property
 from importlib import import_module
@@ -26,13 +26,14 @@ class _LazyModule(ModuleType):
 
 
 if TYPE_CHECKING:
-    from anytrack_async.client import export
+    from anytrack_async.client import export, export_formats
     from anytrack_async.destinations.anytrack.api import base as base_api
     from anytrack_async.destinations.anytrack.api import conversions as conversions_api
     from anytrack_async.destinations.anytrack.api import reports as reports_api
     from anytrack_async.models import answers
 else:
     export = _LazyModule("anytrack_async.client.export")
+    export_formats = _LazyModule("anytrack_async.client.export_formats")
     base_api = _LazyModule("anytrack_async.destinations.anytrack.api.base")
     conversions_api = _LazyModule("anytrack_async.destinations.anytrack.api.conversions")
     reports_api = _LazyModule("anytrack_async.destinations.anytrack.api.reports")
@@ -149,7 +150,7 @@ class Reads:
             OSError: the file cannot be written.
         """
         conversions = self.stream_conversions(date_range, source=source, campaign_id=campaign_id)
-        return await export.export(conversions, path, "csv")
+        return await export.export(conversions, path, "csv", export_formats.CSV_COLUMNS)
 
     async def export_conversions(
         self,
@@ -158,18 +159,34 @@ class Reads:
         *,
         source: str | None = None,
         campaign_id: str | None = None,
+        format: str | None = None,  # noqa: A002 - the name that everyone expects
+        columns: Sequence[str] | None = None,
     ) -> int:
-        """Write the conversions in a range to a file; its suffix selects the format.
+        """Write the conversions in a range to a file, in flat memory and in order of time.
 
-        A ``.csv`` file is the same as from `export_conversions_csv`; a ``.jsonl`` file has one JSON
-        object per line.
+        The file appears complete or not at all, and `backfill` reads it back by the preset
+        ``anytrack``. In CSV, cells that a spreadsheet would run as a formula get a leading
+        apostrophe.
+
+        Args:
+            path: path of the file.
+            date_range: first and last moment, both included; default: the last 30 days.
+            source: only conversions from this source.
+            campaign_id: only conversions of this campaign.
+            format: ``"csv"`` (the columns of `export_conversions_csv`, then the order's id and the
+                event's), ``"jsonl"`` (an object a line), ``"parquet"`` (extra ``[parquet]``; all
+                text except the time), or what a service imports: ``"google-ads"`` and
+                ``"microsoft-ads"`` (only conversions with a ``gclid`` or ``msclkid`` in their
+                custom data or sub ids) and ``"meta-events"`` (only those with an IP address,
+                ``fbc``, ``fbp`` or ``fbclid``). Default: the suffix of *path*.
+            columns: fields of a `Conversion`, in order; not with the formats of services.
 
         Returns:
             The number of conversions written.
 
         Raises:
-            ConfigurationError: the suffix is neither ``.csv`` nor ``.jsonl``.
+            ConfigurationError: the format or a column is unknown, or pyarrow is not installed.
             OSError: the file cannot be written.
         """
         conversions = self.stream_conversions(date_range, source=source, campaign_id=campaign_id)
-        return await export.export(conversions, path)
+        return await export.export(conversions, path, format, columns)

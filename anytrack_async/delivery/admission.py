@@ -25,7 +25,7 @@ from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError, safe_description
 from anytrack_async.events import Event, logger
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Appended, AppendResult, Outbox
+from anytrack_async.outbox.base import Appended, AppendResult, LimitsWaiting, Outbox
 from anytrack_async.outbox.checks import queue_full_error
 from anytrack_async.settings.delivery import DeliverySettings
 
@@ -101,6 +101,8 @@ class Admission:
     def open(self) -> None:
         """Begin to accept conversions, in the running event loop."""
         self._episode_began, self._bytes_freed = anyio.Event(), anyio.Event()
+        if isinstance(self._outbox, LimitsWaiting):
+            self._outbox.limit_waiting(self._settings.accept_within)
         self.is_open = True
 
     def close(self) -> None:

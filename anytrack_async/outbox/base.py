@@ -459,3 +459,15 @@ class ServesOneClient(Protocol):
             OutboxError: another client has this object open; nothing has changed.
         """
         ...
+
+
+@runtime_checkable
+class LimitsWaiting(Protocol):
+    """Optional part of an outbox whose `Outbox.append` may have to wait for other programs."""
+
+    def limit_waiting(self, seconds: float) -> None:
+        """Let `Outbox.append` wait for *seconds* at most until the outbox is closed.
+
+        After that it raises `OutboxError`, and what it was to append is never accepted.
+        """
+        ...

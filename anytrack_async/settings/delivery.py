@@ -75,6 +75,8 @@ class DeliverySettings:
             nothing is accepted. For `submit` and ``track_*`` they count from the call. For
             `submit_many` they count from when room was last made, so that a slow service does not
             fail it. `track_many`, which waits for deliveries anyway, waits as long as it takes.
+            Also the seconds that each of them waits while another program has the outbox file
+            locked; then `OutboxError` is raised, and nothing is accepted.
         on_conflict: what happens to a conversion that contradicts the first one with its event id,
             by another type, amount or currency. The first one is always kept. ``"tell"``: an event
             `Contradicted` with a warning in the log, and `Delivery.contradicts`; nothing is raised,

@@ -25,7 +25,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async.client import export as module
-from anytrack_async.client.export import CSV_COLUMNS, export
+from anytrack_async.client.export import export
+from anytrack_async.client.export_formats import (
+    COLUMNS,
+    CSV_COLUMNS,
+    DEFAULT_COLUMNS,
+    FORMATS,
+    Format,
+)
 from anytrack_async.destinations.anytrack.api.base import read_records
 from anytrack_async.destinations.anytrack.api.conversions import read_conversion
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
@@ -90,19 +97,21 @@ async def test_csv_columns_are_in_their_order(tmp_path: Path):
         [
             *("id", "click_id", "conversion_type", "revenue", "currency"),
             *("source", "campaign_id", "ad_id", "timestamp", "ip_address"),
+            *("order_id", "event_id"),
         ],
         [
             *("c1", "k1", "sale", "49.90", "EUR"),
             *("google", "42", "7", "2026-01-02T03:04:05+00:00", "203.0.113.9"),
+            *("1001", "sale:1001"),
         ],
-        ["", "", "custom", "0", "USD", "", "", "", "2026-01-02T03:04:05+00:00", ""],
+        ["", "", "custom", "0", "USD", "", "", "", "2026-01-02T03:04:05+00:00", "", "", "e2"],
     ]
 
 
 async def test_without_conversions_a_csv_file_has_its_columns(tmp_path: Path):
     assert await export(source(), tmp_path / "out.csv") == 0
 
-    assert await rows_of(tmp_path / "out.csv") == [list(CSV_COLUMNS)]
+    assert await rows_of(tmp_path / "out.csv") == [list(DEFAULT_COLUMNS)]
 
 
 @pytest.mark.parametrize("first", "=+-@")
@@ -132,7 +141,7 @@ async def test_full_width_and_hidden_formulas_are_defused(sign: str, tmp_path: P
 
 
 async def test_signs_within_a_cell_are_no_formula(tmp_path: Path):
-    texts = ["1=1", "a＝b", "'=1", "(=1)", "é=1", "x\t=1", "王＠家", "spring sale"]
+    texts = ["1=1", "a＝b", "'1=1", "(=1)", "é=1", "x\t=1", "王＠家", "spring sale"]
     conversions = [Conversion.lead(source=text) for text in texts]
 
     await export(source(*conversions), tmp_path / "out.csv")
@@ -156,7 +165,7 @@ async def test_the_header_is_written_once(tmp_path: Path):
 
     rows = await rows_of(path)
     assert len(rows) == 2_501
-    assert rows.count(list(CSV_COLUMNS)) == 1
+    assert rows.count(list(DEFAULT_COLUMNS)) == 1
 
 
 # JSON Lines
@@ -227,7 +236,7 @@ async def test_what_could_not_be_sent_is_exported_as_it_is(tmp_path: Path):
 
     _, odd, _ = await rows_of(tmp_path / "out.csv")
     assert (odd[0], odd[1], odd[3], odd[4]) == (ODD.id, ODD.click_id, "-49.90", "USDT")
-    assert odd[-1] == "10.0.0.7"
+    assert odd[CSV_COLUMNS.index("ip_address")] == "10.0.0.7"
     line, _ = (await anyio.Path(tmp_path / "out.jsonl").read_bytes()).splitlines()
     record = json.loads(line, parse_constant=pytest.fail)
     assert (record["id"], record["event_name"]) == (ODD.id, "x" * 60)
@@ -249,9 +258,9 @@ async def test_an_exported_conversion_can_be_read_again(tmp_path: Path):
 async def test_whatever_can_be_read_can_be_exported(records: list[dict[str, Any]]):
     rows = read_records(records, read_conversion)
 
-    lines = module._jsonl(rows, True).splitlines()
+    lines = FORMATS["jsonl"].formatter(COLUMNS)(rows, True).splitlines()
     assert [json.loads(line)["event_id"] for line in lines] == [row.event_id for row in rows]
-    text = module._csv(rows, True).decode()
+    text = FORMATS["csv"].formatter(CSV_COLUMNS)(rows, True).decode()
     assert len(list(csv.reader(io.StringIO(text, newline="")))) == 1 + len(rows)
 
 
@@ -261,7 +270,7 @@ async def test_whatever_can_be_read_can_be_exported(records: list[dict[str, Any]
 async def test_the_format_may_be_given(tmp_path: Path):
     await export(source(FULL), tmp_path / "out.txt", "csv")
 
-    assert (await rows_of(tmp_path / "out.txt"))[0] == list(CSV_COLUMNS)
+    assert (await rows_of(tmp_path / "out.txt"))[0] == list(DEFAULT_COLUMNS)
 
 
 async def test_the_suffix_may_be_in_capitals(tmp_path: Path):
@@ -489,13 +498,13 @@ async def test_a_missing_folder_is_reported_before_the_first_read(tmp_path: Path
 
 async def test_at_most_one_slice_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sizes = []
-    lines = module._csv
+    lines = FORMATS["csv"].formatter(CSV_COLUMNS)
 
     def measured(rows: Any, first: bool) -> bytes:
         sizes.append(len(rows))
         return lines(rows, first)
 
-    monkeypatch.setattr(module, "_FORMATS", {"csv": measured})
+    monkeypatch.setattr(module, "FORMATS", {"csv": Format(formatter=lambda _: measured)})
 
     await export(repeated(3_100), tmp_path / "out.csv")
 

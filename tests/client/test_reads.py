@@ -28,7 +28,7 @@ from anytrack_async import (
     ServerError,
     TransportError,
 )
-from anytrack_async.client.export import CSV_COLUMNS
+from anytrack_async.client.export_formats import CSV_COLUMNS
 from tests.client.service import SECRETS, Service
 
 pytestmark = pytest.mark.asyncio

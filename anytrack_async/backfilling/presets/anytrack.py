@@ -8,7 +8,6 @@ from typing import Any
 import attrs
 
 from anytrack_async.backfilling.mapping import FileMapping, normalised
-from anytrack_async.backfilling.spreadsheet import without_escape
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.plain import to_conversion
 
@@ -17,13 +16,9 @@ _COLUMNS = tuple(field.name for field in attrs.fields(Conversion))
 
 
 def _from_export(record: Mapping[str, Any]) -> Conversion:
-    # Further columns are a user's own; the cells of CSV may begin with an apostrophe.
+    # Further columns are a user's own.
     named = ((normalised(name), value) for name, value in record.items())
-    fields = {
-        name: without_escape(value) if isinstance(value, str) and name != "revenue" else value
-        for name, value in named
-        if name in _FIELDS
-    }
+    fields = {name: value for name, value in named if name in _FIELDS}
     if "event_id" not in fields and "order_id" not in fields and "id" in fields:
         fields["event_id"] = f"anytrack:{fields['id']}"
     return to_conversion(fields)
@@ -35,6 +30,7 @@ EXPORT = FileMapping(
     signature=("conversion_type", "timestamp", ("event_id", "order_id", "id")),
     columns={name: name for name in ("order_id", "event_id", "timestamp", "currency")},
     amounts="revenue",
+    escaped=True,
     record=_from_export,
 )
 

@@ -70,6 +70,7 @@ class Database:
     """An open outbox file. Every method blocks: use it in one thread.
 
     Attributes:
+        path: the file.
         sql: the connection; outside a transaction each statement commits by itself.
         clock: unix seconds on the clock of the file.
         owner: this object among all that have the file open.
@@ -96,7 +97,7 @@ class Database:
         self.cipher: RowCipher | None = None
         self.damaged: Mapping[str, str] = {}
         self.foreign: dict[str, tuple[int, int, int]] = {}
-        self._path = path
+        self.path = path
         self.reserve = Reserve(path.absolute())
         self._files = [f"{path.absolute()}{suffix}" for suffix in SUFFIXES]
         self._identities: Mapping[str, tuple[int, int]] = {}
@@ -145,7 +146,7 @@ class Database:
 
     def outbox_error(self, error: sqlite3.Error | OSError) -> OutboxError:
         """Return what to raise for *error* of SQLite or the operating system; says what to do."""
-        return outbox_error(error, self._path)
+        return outbox_error(error, self.path)
 
     def close(self) -> None:
         """Close the file and end the owner."""
@@ -272,10 +273,10 @@ class Database:
 
     def vacuum(self) -> tuple[int, int]:
         """Write the file anew, without unused pages; return its size in bytes before and after."""
-        size = os.stat(self._path).st_size  # noqa: PTH116 - as in `transaction`
+        size = os.stat(self.path).st_size  # noqa: PTH116 - as in `transaction`
         vacuum(self.sql)
         self.checkpoint(at_once=True)
-        return size, os.stat(self._path).st_size  # noqa: PTH116
+        return size, os.stat(self.path).st_size  # noqa: PTH116
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -301,8 +302,7 @@ class Database:
             try:
                 self.sql.execute(statement)
             except sqlite3.OperationalError as exc:
-                is_busy = _error_code(exc) == sqlite3.SQLITE_BUSY
-                if not is_busy or time.monotonic() >= deadline or not self.may_wait():
+                if not is_locked(exc) or time.monotonic() >= deadline or not self.may_wait():
                     raise
             else:
                 return
@@ -391,6 +391,20 @@ def needs_reserve(error: Exception, reserve: Reserve) -> bool:
     if _error_code(error) == sqlite3.SQLITE_IOERR:
         return reserve.disk_is_full()
     return _error_code(error) == sqlite3.SQLITE_FULL
+
+
+def is_locked(error: BaseException | None) -> bool:
+    """Return whether *error* of SQLite means that another process has the file locked."""
+    return isinstance(error, sqlite3.Error) and _error_code(error) == sqlite3.SQLITE_BUSY
+
+
+def locked_error(path: Path, seconds: float) -> OutboxError:
+    """Return the error of a call that found the file *path* locked for *seconds*."""
+    return OutboxError(
+        f"outbox file {path} is locked by another program: another process kept it locked for the "
+        f"{seconds:.1f} s that this call waited, so nothing of it was accepted; end that program, "
+        "or wait until it is done, and submit again"
+    )
 
 
 def outbox_error(error: sqlite3.Error | OSError, path: Path) -> OutboxError:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
+from time import monotonic
 from typing import Any, NamedTuple, Self, TypeAlias, cast
 
 import attrs
@@ -29,7 +30,7 @@ from anytrack_async.outbox.base import Appended, AppendResult
 from anytrack_async.outbox.checks import queue_full_error
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import CACHED_BYTES
-from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.database import Database, is_locked, locked_error
 from anytrack_async.outbox.sqlite.reports import count_foreign
 from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve
 
@@ -119,8 +120,9 @@ def _joined(names: tuple[str, ...]) -> str:
 
 
 class _Call(NamedTuple):
-    """One call of `append`; *values* is None if its conversions are not encoded yet."""
+    """One call of `append`, since *began*; *values* is None if it is not encoded yet."""
 
+    began: float  # of the monotonic clock
     future: Future[Result]
     conversions: Sequence[Conversion]
     recipients: str | None
@@ -138,6 +140,7 @@ class GroupCommit:
 
     Attributes:
         groups: how many groups were written.
+        accept_within: seconds that a call waits while another process has the file locked.
     """
 
     def __init__(self, thread: OwnerThread[Database], capacity: int, remember: Remember) -> None:
@@ -146,7 +149,9 @@ class GroupCommit:
         self._remember = remember
         self._calls: deque[_Call] = deque()
         self._is_posted = False
+        self._oldest = math.inf  # when the first call of the group that is written now began
         self.groups = 0
+        self.accept_within = math.inf
 
     def add(
         self,
@@ -168,7 +173,7 @@ class GroupCommit:
             OutboxError: this process was forked after the thread started.
         """
         future: Future[Result] = get_running_loop().create_future()
-        call = _Call(future, conversions, _recipients(destinations), values)
+        call = _Call(monotonic(), future, conversions, _recipients(destinations), values)
         self._thread.check_process()  # a forked child inherits `_is_posted`, but not the thread
         self._calls.append(call)
         if not self._is_posted:
@@ -180,25 +185,53 @@ class GroupCommit:
         """Write a group of waiting calls and set their results; called in the thread."""
         self.groups += 1
         self._is_posted = False  # before any call is taken, so that later calls post again
-        futures: list[Future[Result]] = []
-        group = self._take_calls(db.clock.now(), futures)
-        if not futures:
+        calls: list[_Call] = []
+        group = self._take_calls(db.clock.now(), calls)
+        if not calls:
             return
+        self._oldest = calls[0].began
         try:
             results = self._write(db, group)
         except Exception as exc:
-            results = [_copy(exc) for _ in futures]
-        resolve(zip(futures, results, strict=True))
+            results = [_copy(exc) for _ in calls]
+            if is_locked(exc.__cause__):
+                calls = self._give_back(calls)
+                results = [locked_error(db.path, monotonic() - call.began) for call in calls]
+        finally:
+            self._oldest = math.inf
+        resolve(zip([call.future for call in calls], results, strict=True))
         if self._calls and not self._is_posted:  # behind the claims that wait for the thread
             self._is_posted = True
             self._thread.post(self)
 
-    def _take_calls(self, now: float, futures: list[Future[Result]]) -> Group:
-        """Return a group of waiting calls; *futures* gets those of their results."""
+    def may_wait(self, db: Database) -> bool:
+        """Return whether the present work may wait longer for the lock; called in the thread.
+
+        Called while another process has the file locked, whatever the present work is. Calls that
+        have waited for `accept_within` fail, and are in no later group.
+        """
+        latest = monotonic() - self.accept_within
+        late: list[_Call] = []
+        while self._calls and self._calls[0].began <= latest:
+            late.append(self._calls.popleft())
+        resolve((call.future, locked_error(db.path, self.accept_within)) for call in late)
+        return self._thread.may_wait() and self._oldest > latest
+
+    def _give_back(self, calls: list[_Call]) -> list[_Call]:
+        """Return the calls that may wait no longer; the others are in the next group."""
+        latest = monotonic() - self.accept_within
+        if self._oldest > latest:  # another limit has ended the waiting
+            return calls
+        self._calls.extendleft(call for call in reversed(calls) if call.began > latest)
+        return [call for call in calls if call.began <= latest]
+
+    def _take_calls(self, now: float, calls: list[_Call]) -> Group:
+        """Return a group of waiting calls, which *calls* gets."""
         group = Group()
         for _ in range(len(self._calls)):
-            future, conversions, recipients, values = self._calls.popleft()
-            futures.append(future)
+            call = self._calls.popleft()
+            calls.append(call)
+            _, _, conversions, recipients, values = call
             try:
                 if values is None:
                     group.encode(conversions, recipients, now)

@@ -92,7 +92,8 @@ class SQLiteOutbox(SQLiteDeadLetters):
             summaries (type, amount, currency), error codes and times are not encrypted.
         clock: returns unix seconds and must not go back; also called in the thread. Default: a
             clock of the file's own, which does not leap when the date of the machine is set.
-        busy_timeout: seconds to wait while another process is writing.
+        busy_timeout: seconds to wait while another process is writing. A client's conversions wait
+            for `DeliverySettings.accept_within` seconds at most; then nothing is accepted.
 
     Raises:
         ConfigurationError: *keys* is not a `KeyRing`.
@@ -149,6 +150,10 @@ class SQLiteOutbox(SQLiteDeadLetters):
         self._check_closed()
         self._max_attempts = max_attempts
 
+    def limit_waiting(self, seconds: float) -> None:
+        """Let `append` wait for a locked file for *seconds* at most; see `LimitsWaiting`."""
+        self._group_commit.accept_within = seconds
+
     def _check_closed(self) -> None:
         if self._is_opening or (self._thread is not None and self._thread.in_this_process):
             raise already_open_error(f"SQLiteOutbox on {self._path}", os.getpid())
@@ -182,7 +187,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
         self._thread = thread
         self._cache = claims.ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
         self._group_commit = GroupCommit(thread, self._capacity, self._cache.remember)
-        self._owner_id = await self._run(_connect_thread, thread.may_wait)
+        self._owner_id = await self._run(_connect_thread, self._group_commit.may_wait)
 
     async def aclose(self) -> None:
         """Finish pending work and close the file; `open` opens it again."""
@@ -442,7 +447,7 @@ class SQLiteOutbox(SQLiteDeadLetters):
 # Opening, in the thread
 
 
-def _connect_thread(db: Database, may_wait: Callable[[], bool]) -> int:
-    """Let the file ask the thread whether to wait for locks; return the id of the owner."""
-    db.may_wait = may_wait
+def _connect_thread(db: Database, may_wait: Callable[[Database], bool]) -> int:
+    """Let the file ask *may_wait* whether to wait for locks; return the id of the owner."""
+    db.may_wait = partial(may_wait, db)
     return db.owner.id

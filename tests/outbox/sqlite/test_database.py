@@ -159,7 +159,7 @@ async def test_a_file_that_stays_locked_is_an_error(outbox, path):
     await quick.open(["alpha"])
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(OutboxError, match="another process"):
+        with pytest.raises(OutboxError, match="locked by another program"):
             await quick.append(sales(1))
         other.execute("ROLLBACK")
 
