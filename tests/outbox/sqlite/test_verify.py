@@ -63,6 +63,34 @@ async def test_it_adds_up_after_everything_else_too(outbox, clock):
     assert result.accounts["delta"].waiting == result.accounts["delta"].accepted > 0
 
 
+async def test_ids_of_destinations_are_forgotten_with_the_last_event_id_of_their_row(outbox, clock):
+    await outbox.append(sales(*range(1, 101)))
+    claim = await outbox.claim("alpha", 100, LEASE)
+    await outbox.settle_with_ids(claim, (), [f"c-{number}" for number in range(100)])
+    claim = await outbox.claim("beta", 100, LEASE)
+    await outbox.settle(claim, failures(claim, 2, 40, 41))
+    await outbox.append(sales(101))  # the newest id stays
+
+    async def prune():
+        clock.advance(1)
+        await outbox.prune(remember=1)
+        assert (await outbox.verify()).problems == []
+        (rows,) = await outbox._run(
+            lambda db: db.sql.execute("SELECT count(*) FROM remote_ids").fetchone()
+        )
+        return rows
+
+    await prune()
+    assert await prune() == 2  # of 1 to 32 and 33 to 64
+    await outbox.discard("beta", ["sale:2", "sale:40"])
+    assert await prune() == 2
+    assert await prune() == 1
+    await outbox.replay("beta")
+    await deliver(outbox, "beta")
+    await prune()
+    assert await prune() == 0
+
+
 DAMAGES = [
     "UPDATE destination SET cursor = 17 WHERE name = 'alpha'",
     "UPDATE destination SET cursor = 12 WHERE name = 'alpha'",
