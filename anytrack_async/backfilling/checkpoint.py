@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import attrs
 import orjson
 
+from anytrack_async._version import __version__
 from anytrack_async.backfilling.files import Fingerprint, has_content
+from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.reading import Position
+from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.sources import Source, expand_sources
-from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import KeepsCheckpoints, Outbox
 
 _VERSION = 1
@@ -33,15 +34,28 @@ class Checkpoint:
         position: where reading goes on.
         rows: rows read up to there.
         prints: fingerprint of each source up to the position, in order.
-        rejects_length: length of the rejects file, bytes.
+        rejects: path of the rejects file; None if there is none.
+        rejects_length: its length, bytes.
         finished: whether everything was read.
+        counts: rows up to there, see `RowCounts`.
     """
 
     position: Position
     rows: int
     prints: Sequence[Fingerprint] = ()
+    rejects: str | None = None
     rejects_length: int = 0
     finished: bool = False
+    counts: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every byte of every file was read, and no row was rejected."""
+        return (
+            self.finished
+            and self.counts.get("rejected") == 0
+            and all(fingerprint.read == fingerprint.size for fingerprint in self.prints)
+        )
 
     def to_bytes(self) -> bytes:
         """Return it as the outbox keeps it."""
@@ -61,10 +75,17 @@ class Checkpoint:
             return None
 
 
-def checkpoint_name(source: Source, mapping: str, to: Sequence[str] | None) -> str | None:
+# They change neither the conversions nor their destinations.
+_IRRELEVANT = ("resume", "rejects", "max_rejects", "rate", "wait", "dry_run", "duplicates", "limit")
+
+
+def checkpoint_name(
+    source: Source, settings: BackfillSettings, *, preset: str | None, mapping: FileMapping | None
+) -> str | None:
     """Return the name under which the outbox keeps the checkpoint of a run; blocks.
 
-    Runs over the same paths, with the same mapping, to the same destinations have the same one.
+    Runs over the same paths, which make the same conversions for the same destinations, have the
+    same name. A preset may change with a release of this library, so its version counts.
 
     Returns:
         None if the source cannot be read from the middle: a query, or standard input.
@@ -73,26 +94,32 @@ def checkpoint_name(source: Source, mapping: str, to: Sequence[str] | None) -> s
     paths = [path for path in sources if isinstance(path, str) and path != "-"]
     if len(paths) < len(sources):
         return None
-    identity: Mapping[str, Any] = {
+    identity = {
         "paths": [str(Path(path).absolute()) for path in paths],
-        "mapping": mapping,
-        "to": sorted(to) if to is not None else None,
+        "preset": preset,
+        "mapping": attrs.asdict(mapping) if mapping else None,
+        "settings": attrs.asdict(settings, filter=lambda field, _: field.name not in _IRRELEVANT),
+        "version": __version__,
     }
-    return f"backfill:{sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()}"
+    text = orjson.dumps(identity, default=_plain, option=orjson.OPT_SORT_KEYS)
+    return f"backfill:{sha256(text).hexdigest()}"
 
 
-def check_content(checkpoint: Checkpoint, source: Source) -> None:
-    """Check that the files are still those of *checkpoint*, by reading them; blocks.
+def _plain(value: object) -> Any:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return getattr(value, "__qualname__", str(value))  # a function of a mapping
 
-    Raises:
-        ConfigurationError: a file has changed.
+
+def changed_file(checkpoint: Checkpoint, source: Source) -> str | None:
+    """Return the name of a file that is not that of *checkpoint* any more, if any; blocks.
+
+    Reads the files up to where they were read before.
     """
     for path, fingerprint in zip(expand_sources(source), checkpoint.prints, strict=False):
-        if isinstance(path, str | PathLike) and not has_content(fspath(path), fingerprint):
-            raise ConfigurationError(
-                f"{Path(path).name} has changed since the checkpoint: run without resume; "
-                "rows that were accepted before are recognised, and not sent again"
-            )
+        if isinstance(path, str) and not has_content(path, fingerprint):
+            return Path(path).name
+    return None
 
 
 def keeper(outbox: Outbox) -> KeepsCheckpoints | None:

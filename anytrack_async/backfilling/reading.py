@@ -166,12 +166,23 @@ class RowJob:
                 if keys is not None:
                     keys.close()
 
-    def _read(self, index: int, opened: OpenSource) -> Iterator[MappedBlock]:
-        info = opened.reader.info
+    def describe(self) -> list[SourceInfo]:
+        """Return what is found about each source, without reading its rows."""
+        infos = []
+        for source in expand_sources(self._source):
+            with open_source(source, self._settings, self._hint) as opened:
+                infos.append(self._recognised(opened.reader.info)[0])
+        return infos
+
+    def _recognised(self, info: SourceInfo) -> tuple[SourceInfo, FileMapping]:
         mapping, recognised = choose(
             info.columns, preset=self._preset, mapping=self._mapping, name=info.name
         )
         info = attrs.evolve(info, preset=mapping.name, title=mapping.title, recognised=recognised)
+        return info, mapping
+
+    def _read(self, index: int, opened: OpenSource) -> Iterator[MappedBlock]:
+        info, mapping = self._recognised(opened.reader.info)
         self._on_open(info)
         mappers = _Mappers(mapping, self._settings, opened.reader.parameters)
         mappers.find(tuple(info.columns))  # a mapping that does not fit is an error at once
@@ -256,7 +267,7 @@ class RowJob:
             return
         if isinstance(result, Skip):
             counts.refunds += result is REFUND_FOUND
-            counts.skip(result)
+            counts.skip(str(result))
             return
         counts.refunds += result.event_name == REFUND_EVENT
         if reason := self._excluded(result, row, mapper):

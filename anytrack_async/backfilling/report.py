@@ -177,6 +177,8 @@ class BackfillReport:
         sources: what was found about each source.
         rejects: the first rejected rows; the rejects file has all.
         rejects_file: path of the file of rejected rows, if there are any and it was wanted.
+        unchanged: whether an earlier run with the same settings has accepted the whole content of
+            the same files: then the rows were not read again, and count as accepted before.
         resumed_at: rows that an earlier run had read, so that this one left them out.
         destinations: destination → where it is at the end.
         expected_seconds: destination → how long delivery takes at its rate limit, for a dry run.
@@ -189,6 +191,7 @@ class BackfillReport:
     sources: Sequence[SourceInfo] = ()
     rejects: Sequence[Reject] = ()
     rejects_file: str | None = None
+    unchanged: bool = False
     resumed_at: int = 0
     destinations: Mapping[str, DestinationProgress] = attrs.field(factory=dict)
     expected_seconds: Mapping[str, float] = attrs.field(factory=dict)

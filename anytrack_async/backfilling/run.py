@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import anyio
 from anyio import to_thread
 
-from anytrack_async.backfilling.acceptance import Acceptance, DryRun, Outboxed
-from anytrack_async.backfilling.checkpoint import Checkpoint, check_content, checkpoint_name, keeper
+from anytrack_async.backfilling.acceptance import REPEAT, Acceptance, DryRun, Outboxed
+from anytrack_async.backfilling.checkpoint import Checkpoint, changed_file, checkpoint_name, keeper
 from anytrack_async.backfilling.files import Fingerprint
 from anytrack_async.backfilling.mapping import FileMapping
-from anytrack_async.backfilling.reading import MappedBlock, RowJob, add_counts
+from anytrack_async.backfilling.reading import MappedBlock, Position, RowJob, add_counts
 from anytrack_async.backfilling.rejects import RejectsFile
 from anytrack_async.backfilling.report import (
     BackfillReport,
@@ -62,7 +65,9 @@ async def backfill(
 
     Running it twice over the same file sends nothing twice: an order's event id is that of the
     live integration, ``sale:<order_id>``, and the outbox remembers it. After an interruption, even
-    ``kill -9``, ``BackfillSettings(resume=True)`` goes on at the checkpoint in the outbox.
+    ``kill -9``, ``BackfillSettings(resume=True)`` goes on at the checkpoint in the outbox. If a run
+    with the same settings has accepted all of the same files before, they are only compared by
+    their hashes, not read row by row.
 
     Args:
         client: an open client. A dry run needs none; it may be one that is not open, which then
@@ -163,6 +168,10 @@ class _Run:
             await self._find_checkpoint(client.outbox)
         if settings.rejects is not None and not settings.dry_run:
             await to_thread.run_sync(self._make_rejects_file, settings.rejects)
+        if self._resumed is None:
+            # So that a run which is killed before its first checkpoint can be resumed, and knows
+            # the rejects file for its own.
+            await self._save(Checkpoint(position=Position(), rows=0, rejects=self._rejects_path))
 
     def _make_rejects_file(self, path: str | PathLike[str]) -> None:
         own = Path(path).absolute()
@@ -170,13 +179,22 @@ class _Run:
             raise ConfigurationError(
                 "rejects: the file of rejected rows must not be one that is read"
             )
-        resume_at = self._resumed.rejects_length if self._resumed else None
+        resumed = self._resumed
+        is_same = resumed is not None and resumed.rejects == self._rejects_path
+        resume_at = resumed.rejects_length if resumed and is_same else None
         self._rejects_file = RejectsFile(path, resume_at=resume_at)
 
     async def _find_checkpoint(self, outbox: Outbox) -> None:
         settings = self._settings
-        mapping = self._mapping.name if self._mapping else self._preset or ""
-        name = await to_thread.run_sync(checkpoint_name, self._source, mapping, settings.to)
+        name = await to_thread.run_sync(
+            partial(
+                checkpoint_name,
+                self._source,
+                settings,
+                preset=self._preset,
+                mapping=self._mapping,
+            )
+        )
         keeps = keeper(outbox)
         if settings.resume and (name is None or keeps is None):
             raise ConfigurationError(
@@ -188,17 +206,29 @@ class _Run:
         if name is None or keeps is None:
             return
         self._checkpoint_name = name
-        if settings.resume and (value := await keeps.checkpoint(name)) is not None:
-            self._resumed = Checkpoint.from_bytes(value)
-        if self._resumed is not None:
-            await to_thread.run_sync(check_content, self._resumed, self._source)
-            self._prints = list(self._resumed.prints)
+        value = await keeps.checkpoint(name)
+        checkpoint = None if value is None else Checkpoint.from_bytes(value)
+        if checkpoint is not None:
+            await self._use(checkpoint)
+
+    async def _use(self, checkpoint: Checkpoint) -> None:
+        """Go on at *checkpoint*, or find that there is nothing left to do."""
+        strict = self._settings.duplicates == "fail"
+        if not self._settings.resume and (strict or not checkpoint.is_whole):
+            return
+        changed = await to_thread.run_sync(changed_file, checkpoint, self._source)
+        if changed is None:
+            self._resumed = checkpoint
+            self._prints = list(checkpoint.prints)
+        elif self._settings.resume:
+            raise ConfigurationError(
+                f"{changed} has changed since the checkpoint: run without resume; rows that were "
+                "accepted before are recognised, and not sent again"
+            )
 
     async def read(self) -> None:
         """Read everything, and accept what can be."""
         resumed = self._resumed
-        if resumed is not None and resumed.finished:
-            return
         job = RowJob(
             self._source,
             self._settings,
@@ -208,6 +238,11 @@ class _Run:
             on_open=self._sources.append,
             find_repeats=self._settings.dry_run,
         )
+        if resumed is not None and resumed.finished:
+            self._sources = await to_thread.run_sync(job.describe)
+            if self._unchanged:
+                _count_repeats(self._counts, resumed.counts)
+            return
         try:
             await self._read(job)
         finally:
@@ -249,10 +284,7 @@ class _Run:
 
     async def _save_checkpoint(self, block: MappedBlock, *, finished: bool = False) -> None:
         self._saved_at = time.monotonic()
-        if self._checkpoint_name is None or self._outbox is None or block.fingerprint is None:
-            return
-        keeps = keeper(self._outbox)
-        if keeps is None:
+        if block.fingerprint is None:
             return
         del self._prints[block.position.source :]
         self._prints.append(block.fingerprint)
@@ -261,10 +293,26 @@ class _Run:
             position=block.position,
             rows=before + self._counts.rows,
             prints=tuple(self._prints),
+            rejects=self._rejects_path,
             rejects_length=self._rejects_file.length if self._rejects_file else 0,
             finished=finished,
+            counts=_total(self._counts, self._resumed.counts if self._resumed else {}),
         )
-        await keeps.save_checkpoint(self._checkpoint_name, checkpoint.to_bytes())
+        await self._save(checkpoint)
+
+    async def _save(self, checkpoint: Checkpoint) -> None:
+        keeps = None if self._outbox is None else keeper(self._outbox)
+        if keeps is not None and self._checkpoint_name is not None:
+            await keeps.save_checkpoint(self._checkpoint_name, checkpoint.to_bytes())
+
+    @property
+    def _unchanged(self) -> bool:
+        return self._resumed is not None and not self._settings.resume
+
+    @property
+    def _rejects_path(self) -> str | None:
+        path = self._settings.rejects
+        return None if path is None else str(Path(path).absolute())
 
     # Delivery and progress
 
@@ -327,13 +375,35 @@ class _Run:
             sources=tuple(self._sources),
             rejects=tuple(self._rejects),
             rejects_file=self._rejects_file.path if self._rejects_file else None,
-            resumed_at=self._resumed.rows if self._resumed else 0,
+            unchanged=self._unchanged,
+            resumed_at=self._resumed.rows if self._resumed and not self._unchanged else 0,
             destinations=self._destinations,
             expected_seconds=self.acceptance.expected_seconds(),
             dry_run=self._settings.dry_run,
             stopped=stopped,
             seconds=time.monotonic() - self._began,
         )
+
+
+_KEPT_COUNTS = ("rows", "folded", "accepted", "rejected", "repeats", "refunds")
+
+
+def _total(counts: RowCounts, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *counts*, and those of an earlier run, for a checkpoint."""
+    total = {name: getattr(counts, name) + before.get(name, 0) for name in _KEPT_COUNTS}
+    skipped = Counter(counts.skipped)
+    skipped.update(before.get("skipped", {}))
+    return {**total, "skipped": dict(skipped)}
+
+
+def _count_repeats(counts: RowCounts, before: Mapping[str, Any]) -> None:
+    """Count the rows of a run that has accepted everything as rows that were accepted before."""
+    counts.rows, counts.folded = before["rows"], before["folded"]
+    counts.refunds = before["refunds"]
+    counts.repeats = before["accepted"] + before["repeats"]
+    counts.skipped.update(before["skipped"])
+    if before["accepted"]:
+        counts.skip(REPEAT, before["accepted"])
 
 
 def _paths(source: Source) -> list[str]:

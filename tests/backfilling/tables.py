@@ -12,6 +12,7 @@ from anytrack_async import BackfillSettings, Conversion, Reject, read_conversion
 from anytrack_async.backfilling.report import RowCounts
 
 GOLDEN = Path(__file__).parent.parent / "data" / "backfill"
+SHOPS = Path(__file__).parent.parent / "data" / "backfill_shops"
 
 SHOPIFY = (
     *("Name", "Email", "Financial Status", "Paid at", "Currency", "Subtotal", "Total"),

@@ -68,6 +68,36 @@ async def test_the_same_file_twice_sends_nothing_twice(service: Service, tmp_pat
     assert len(service.requests) == requests
     assert (report.counts.accepted, report.counts.repeats) == (0, 2500)
     assert report.counts.skipped == {"accepted before": 2500}
+    assert report.unchanged
+    assert report.sources[0].preset == "shopify"
+
+
+async def test_rows_of_another_file_are_known_by_their_ids(service: Service, tmp_path: Path):
+    rows = [recent(number) for number in range(2500)]
+    path, other = write_csv(tmp_path / "orders.csv", rows), write_csv(tmp_path / "2.csv", rows)
+
+    async with service.client(outbox=tmp_path / "outbox.db") as client:
+        await backfill(client, path)
+        requests = len(service.requests)
+        copy = await backfill(client, other)
+        write_csv(path, [*rows[1:], recent(7000)])
+        changed = await backfill(client, path)
+
+    assert (copy.unchanged, copy.counts.skipped) == (False, {"accepted before": 2500})
+    assert (changed.unchanged, changed.counts.accepted, changed.counts.repeats) == (False, 1, 2499)
+    assert len(service.requests) == requests + 1
+
+
+async def test_rejected_rows_are_told_by_every_run(service: Service, tmp_path: Path):
+    path = write_csv(tmp_path / "orders.csv", [recent(1), recent(2, Total="")])
+
+    async with service.client() as client:
+        await backfill(client, path)
+        again = await backfill(client, path)
+        other = await backfill(client, path, settings=BackfillSettings(amount="subtotal"))
+
+    assert (again.counts.rejected, again.counts.repeats, again.unchanged) == (1, 1, False)
+    assert other.counts.rejected == 2
 
 
 async def test_another_amount_for_the_same_order_is_rejected(service: Service, tmp_path: Path):
