@@ -43,6 +43,7 @@ from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
 from anytrack_async.backfilling.values import amount_parser, time_parser
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
+from anytrack_async.models.customer import UNUSABLE
 from anytrack_async.models.validators import is_missing
 
 _MAX_KNOWN_ITEMS = 4096
@@ -53,6 +54,9 @@ REFUND = "refund or cancellation"
 # A spreadsheet shows 01234 and +49 170 as text if an apostrophe stands before them; exports of
 # shops have the apostrophe, too.
 _MARKED_AS_TEXT = ("customer.postal_code", "customer.phone")
+
+# Columns with the same name are several values of these fields, as in Meta's customer lists.
+_SEVERAL_VALUES = frozenset(f"customer.{name}" for name in UNUSABLE)
 
 
 class Skip(str):
@@ -336,13 +340,19 @@ class RowMapper:
         names = map(normalised, columns)
         return [self._positions[name] for name in names if name in self._positions]
 
-    def _getter(self, columns: Iterable[str], *, marked: bool = False) -> Getter | None:
+    def _getter(
+        self, columns: Iterable[str], *, marked: bool = False, several: bool = False
+    ) -> Getter | None:
+        """Return a getter of the first of *columns* that is filled; None if the file has none.
+
+        With *several*, all filled cells of columns with the same name are its value.
+        """
         columns = tuple(columns)
         indexes = self._indexes(columns)
         if not indexes:
             return self._path_getter(columns)
-        if all(len(positions) == 1 for positions in indexes):
-            get = first_cell([positions[0] for positions in indexes])
+        if not several or all(len(positions) == 1 for positions in indexes):
+            get = first_cell([position for positions in indexes for position in positions])
         else:
             get = first_filled([all_cells(positions) for positions in indexes])
         if marked:
@@ -366,7 +376,9 @@ class RowMapper:
                 continue
             if not field.startswith(prefix) or field == "customer.name":
                 continue
-            get = self._getter(columns, marked=field in _MARKED_AS_TEXT)
+            get = self._getter(
+                columns, marked=field in _MARKED_AS_TEXT, several=field in _SEVERAL_VALUES
+            )
             if get is not None:
                 words = self._mapping.translate.get(field)
                 part.append((field.removeprefix(prefix), translated(get, words) if words else get))

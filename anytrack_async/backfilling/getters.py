@@ -52,7 +52,7 @@ def all_cells(positions: Sequence[int]) -> Getter:
     """Return a getter of the filled cells of columns with the same name."""
 
     def get(row: Row) -> Any:
-        cells = tuple(cell for index in positions if (cell := row[index]))
+        cells = tuple(dict.fromkeys(cell for index in positions if (cell := row[index])))
         return cells[0] if len(cells) == 1 else cells
 
     return get
@@ -63,6 +63,8 @@ def without_mark(get: Getter) -> Getter:
 
     def get_value(row: Row) -> Any:
         value = get(row)
+        if type(value) is tuple:  # several columns with the same name
+            return tuple(cell.lstrip("'") for cell in value)
         return value.lstrip("'") if type(value) is str and value[:1] == "'" else value
 
     return get_value

@@ -184,6 +184,7 @@ def outbox_path(value: str | None = None) -> Path:
     Raises:
         ConfigurationError: the variable is not set, or names no file.
     """
+    source = "--outbox" if value else OUTBOX_VARIABLE
     value = value or os.environ.get(OUTBOX_VARIABLE)
     if not value or value == MEMORY:
         raise ConfigurationError(
@@ -191,10 +192,13 @@ def outbox_path(value: str | None = None) -> Path:
             "the memory of the program that tracks them, where no other program can see them"
         )
     path = file_path(value)
+    if path.is_dir():
+        raise ConfigurationError(
+            f"{source} names {path}, which is a folder: add the name of the outbox file"
+        )
     if not path.is_file():
         raise ConfigurationError(
-            f"{OUTBOX_VARIABLE} names {value}, which does not exist; the first client that uses it "
-            "creates it"
+            f"{source} names {path}, which does not exist; the first client that uses it creates it"
         )
     return path
 

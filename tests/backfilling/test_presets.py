@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -194,10 +195,20 @@ def padded_header(head: str, table: Table) -> bytes:
     return (head + to_text([[f" {name.upper()} " for name in table[0]], *table[1:]])).encode()
 
 
+def every_column_twice(head: str, table: Table) -> bytes:
+    first, *rows = table
+    doubled = [[*row, *([""] * len(row))] for row in rows]
+    return (head + to_text([[*first, *first], *doubled])).encode()
+
+
+def every_cell_twice(head: str, table: Table) -> bytes:
+    return (head + to_text([[*row, *row] for row in table])).encode()
+
+
 NAMES_ARE_KEYS = ("everflow", "stripe", "trackdesk", "trackier")
 VARIANTS = (
     *(shuffled, semicolons_in_utf16, tabs_with_mark, further_columns, trailing_delimiters),
-    *(blank_lines, padded_header),
+    *(blank_lines, padded_header, every_column_twice, every_cell_twice),
 )
 
 
@@ -219,11 +230,43 @@ async def test_variant_of_a_file_gives_the_same_conversions(
     report = report_of(name)
     assert result.presets == [report["preset"]]
     plain, expected = as_plain(result), expected_of(name)
-    if variant is further_columns:
+    if variant in (further_columns, every_cell_twice):
         plain, expected = without_made_ids(plain), without_made_ids(expected)
     assert plain == expected
     assert sum(result.counts.skipped.values()) == sum(report["skipped"].values())
     assert len(result.rejects) == len(report["rejects"])
+
+
+@pytest.mark.asyncio
+async def test_two_values_of_a_field_that_has_one_are_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(
+        "event_name,event_time,event_time,email,order_id,order_id,fbc,fbc\n"
+        "Lead,1777622400,1777622401,a@example.com,1,2,fb.1.1.a,fb.1.1.b\n",
+        encoding="utf-8",
+    )
+
+    (lead,) = (await read(path)).conversions
+
+    assert (lead.event_id, lead.timestamp.second) == ("lead:1", 0)
+    assert lead.customer is not None
+    assert lead.customer.fbc == "fb.1.1.a"
+
+
+@pytest.mark.parametrize("name", WITH_HEADER)
+@pytest.mark.asyncio
+async def test_same_rows_as_json_lines_give_the_same_conversions(name: str, tmp_path: Path) -> None:
+    head, (columns, *rows) = load(name)
+    if head or len({*columns}) < len(columns):
+        pytest.skip("JSON has neither lines above a header nor repeated names")
+    path = tmp_path / "file.jsonl"
+    records = [dict(zip(columns, row, strict=True)) for row in rows]
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+
+    result = await read_golden(name, path)
+
+    assert as_plain(result) == expected_of(name)
+    assert result.counts.skipped == report_of(name)["skipped"]
 
 
 @pytest.mark.asyncio

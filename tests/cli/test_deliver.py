@@ -106,7 +106,9 @@ def test_it_ends_after_the_given_time(run, sandbox, outbox_path, option, code):
     [
         (None, "set ANYTRACK_OUTBOX to the path of an outbox file"),
         (":memory:", "set ANYTRACK_OUTBOX to the path of an outbox file"),
-        ("nowhere.db", "nowhere.db, which does not exist"),
+        ("nowhere.db", "ANYTRACK_OUTBOX names nowhere.db, which does not exist"),
+        (".", "ANYTRACK_OUTBOX names ., which is a folder: add the name of the outbox file"),
+        ("outbox.db\n", r"the path of the outbox, 'outbox.db\n', must not be blank"),
     ],
 )
 def test_without_a_file_there_is_nothing_to_deliver(run, sandbox, monkeypatch, value, message):
@@ -117,6 +119,13 @@ def test_without_a_file_there_is_nothing_to_deliver(run, sandbox, monkeypatch, v
 
     assert (result.code, result.out) == (2, "")
     assert message in result.err
+
+
+def test_a_missing_file_is_said_to_be_from_the_option(run, sandbox):
+    result = run("deliver", "--outbox", "typo.db")
+
+    assert result.code == 2
+    assert "--outbox names typo.db, which does not exist" in result.err
 
 
 def test_sigterm_lets_the_requests_in_flight_end(child, sandbox, outbox_path):

@@ -18,6 +18,7 @@ from anytrack_async import (
     MemoryOutbox,
     MetaSettings,
     MetaSink,
+    OutboxError,
     SQLiteOutbox,
 )
 from anytrack_async.client.config import make_outbox, outbox_from_env, sinks_from_env
@@ -289,3 +290,18 @@ def test_a_home_that_is_not_known_is_an_error():
 def test_a_file_outbox_is_not_in_memory():
     with pytest.raises(ConfigurationError, match=r"use MemoryOutbox\(\)"):
         SQLiteOutbox(":memory:")
+
+
+@pytest.mark.parametrize("path", ["", " ", "a.db\n", " a.db", "a\nb.db", "a\0.db"])
+def test_a_path_of_an_outbox_is_neither_blank_nor_has_a_line_break(path: str):
+    with pytest.raises(ConfigurationError, match=r"the path of the outbox, .* must not be blank"):
+        make_outbox(path)
+    if path:  # an empty variable counts as not set
+        with pytest.raises(ConfigurationError, match="must not be blank"):
+            outbox_from_env({"ANYTRACK_OUTBOX": path})
+
+
+@pytest.mark.asyncio
+async def test_a_folder_is_no_outbox(tmp_path: Path):
+    with pytest.raises(OutboxError, match="is a folder: add the name of a file"):
+        await SQLiteOutbox(tmp_path).open([])

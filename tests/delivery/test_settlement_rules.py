@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from anytrack_async.delivery.settlement import (
     BatchFailure,
+    delivered_ids,
     failed_entry,
     is_exhausted,
     released_outcome,
@@ -143,3 +144,10 @@ def test_an_undelivered_entry_is_due_or_dead_with_a_reason(answer, pause, attemp
         assert failed.due >= NOW
         assert failed.attempts >= attempts
     assert settled_outcome(attempts, answer, failed, "meta").final == (failed.due is None)
+
+
+def test_only_what_was_delivered_has_an_id_for_the_outbox():
+    retry = Outcome(status=Status.RETRY, remote_id="c-2")
+    outcomes = [Outcome.delivered("c-1"), retry, None, Outcome.delivered()]
+    assert delivered_ids(outcomes, {1, 2}) == ["c-1", None, None, None]
+    assert delivered_ids(outcomes[1:], {0, 1}) == ()

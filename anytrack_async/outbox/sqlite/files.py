@@ -39,11 +39,19 @@ def file_path(path: str | os.PathLike[str]) -> Path:
     """Return *path* with the user's home in place of ``~``.
 
     Raises:
-        ConfigurationError: it is ``":memory:"``, or the home is not known.
+        ConfigurationError: it is ``":memory:"``, it is blank, has whitespace around it or a line
+            break in it, or the home is not known.
     """
     if path == ":memory:":
         raise ConfigurationError(
             "a SQLiteOutbox is a file; for an outbox in memory, use MemoryOutbox()"
+        )
+    text = os.fspath(path)
+    # A secret store or a file may add a line end, and each such path would be an outbox of its own.
+    if not text.strip() or text != text.strip() or not {*text}.isdisjoint("\r\n\0"):
+        raise ConfigurationError(
+            f"the path of the outbox, {text!r}, must not be blank, nor have whitespace around it "
+            "or a line break in it"
         )
     try:
         return Path(path).expanduser()
@@ -58,9 +66,11 @@ def make_private(path: Path) -> None:
     """Create the file if it is missing; of an outbox or empty file, make the owner its only user.
 
     Raises:
-        OutboxError: it, or a file beside it, is a link or has several names.
+        OutboxError: it is a folder, or it, or a file beside it, is a link or has several names.
         OSError: it cannot be created or read.
     """
+    if path.is_dir():
+        raise OutboxError(f"the outbox {path} is a folder: add the name of a file to the path")
     with suppress(FileExistsError):
         # With O_EXCL, a link is not followed, even if nothing is at its target.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

@@ -63,6 +63,34 @@ async def test_it_adds_up_after_everything_else_too(outbox, clock):
     assert result.accounts["delta"].waiting == result.accounts["delta"].accepted > 0
 
 
+async def test_ids_of_destinations_are_forgotten_with_the_last_event_id_of_their_row(outbox, clock):
+    await outbox.append(sales(*range(1, 101)))
+    claim = await outbox.claim("alpha", 100, LEASE)
+    await outbox.settle_with_ids(claim, (), [f"c-{number}" for number in range(100)])
+    claim = await outbox.claim("beta", 100, LEASE)
+    await outbox.settle(claim, failures(claim, 2, 40, 41))
+    await outbox.append(sales(101))  # the newest id stays
+
+    async def prune():
+        clock.advance(1)
+        await outbox.prune(remember=1)
+        assert (await outbox.verify()).problems == []
+        (rows,) = await outbox._run(
+            lambda db: db.sql.execute("SELECT count(*) FROM remote_ids").fetchone()
+        )
+        return rows
+
+    await prune()
+    assert await prune() == 2  # of 1 to 32 and 33 to 64
+    await outbox.discard("beta", ["sale:2", "sale:40"])
+    assert await prune() == 2
+    assert await prune() == 1
+    await outbox.replay("beta")
+    await deliver(outbox, "beta")
+    await prune()
+    assert await prune() == 0
+
+
 DAMAGES = [
     "UPDATE destination SET cursor = 17 WHERE name = 'alpha'",
     "UPDATE destination SET cursor = 12 WHERE name = 'alpha'",
@@ -174,3 +202,33 @@ async def test_no_damaged_page_is_silent(path, clock, seed):
             await outbox.aclose()
 
     assert problems or delivered >= set(range(3, 61))
+
+
+NOT_UTF8 = "CAST(x'616e6e61ff406578616d706c65' AS TEXT)"  # "anna", a wrong byte, "@example"
+
+
+@pytest.mark.parametrize("column", ["payload", "digest"])
+async def test_text_that_is_not_utf8_is_quoted_by_no_error(outbox, column, caplog):
+    await outbox.append(sales(1, 2))
+    damage = f"UPDATE log SET {column} = {NOT_UTF8} WHERE seq = 1"
+    await outbox._run(lambda db: db.sql.execute(damage))
+    problems = (await outbox.verify()).problems
+    await reopen(outbox, ["alpha", "beta"])  # so that it remembers no record
+    await outbox.settle(await outbox.claim("alpha", 9, LEASE))
+
+    is_unreadable = column == "payload"
+    assert len(problems) == is_unreadable
+    assert await outbox.dead_letters("alpha") == []  # it can only be logged
+    report = (await outbox.reports(["sale:1"]))["sale:1"].outcomes["alpha"]
+    assert report.status == ("dead" if is_unreadable else "delivered")
+    assert "anna" not in f"{problems} {report} {caplog.text}"
+
+
+async def test_an_event_id_that_is_not_utf8_is_a_problem(outbox):
+    await outbox.append(sales(1, 2))
+    damage = f"UPDATE ids SET event_id = {NOT_UTF8} WHERE seq = 1"
+    await outbox._run(lambda db: db.sql.execute(damage))
+
+    assert (await outbox.verify()).problems == [
+        "the event id at position 1 is not the one in its record"
+    ]
