@@ -40,7 +40,7 @@ __all__ = [
 
 logger = logging.getLogger("anytrack_async")
 
-OperatorCause: TypeAlias = Literal["credentials", "configuration", "outbox"]
+OperatorCause: TypeAlias = Literal["credentials", "configuration", "outbox", "encryption"]
 """The part that an operator has to replace before a destination accepts conversions again."""
 
 LogLine: TypeAlias = tuple[object, ...]
@@ -165,6 +165,7 @@ _REMEDIES = {
         "run `anytrack outbox verify`, repair or replace the outbox file, and call "
         "client.resume(%r)"
     ),
+    "encryption": "client.resume(%r) does not help before the restart with the key",
 }
 
 
@@ -176,7 +177,8 @@ class LaneHeld(Event):
         destination: the lane's destination.
         reason: the destination's explanation.
         cause: the part to replace: ``"credentials"``, ``"configuration"`` or, if its file is
-            damaged, the ``"outbox"``.
+            damaged, the ``"outbox"``. ``"encryption"`` if the program has not got a key that the
+            outbox file is encrypted with: start it again with the key.
     """
 
     level = logging.ERROR

@@ -35,6 +35,7 @@ IDS = ["e1", "e2"]
 
 WAIT = "callers wait for up to 10 s"
 RESUME = "replace its credentials, or fix its configuration and call client.resume('meta')"
+RESTART = "client.resume('crm') does not help before the restart with the key"
 REPLACE = "replace the credentials with client.use_token('meta', …), or restart with new ones"
 OTHERWISE = "in other words than documented, which counts as delivered"
 CORRECT = "correct the configuration, in the settings or at the destination,"
@@ -81,6 +82,11 @@ LINES: list[tuple[Event, int, str]] = [
         LaneHeld(destination="crm", reason="no pipeline 'Shop'", cause="configuration"),
         logging.ERROR,
         f"crm: held, nothing is lost: no pipeline 'Shop'; {CORRECT} and call client.resume('crm')",
+    ),
+    (
+        LaneHeld(destination="crm", reason="add the key", cause="encryption"),
+        logging.ERROR,
+        f"crm: held, nothing is lost: add the key; {RESTART}",
     ),
     (
         BackPressure(

@@ -250,7 +250,7 @@ class FlowControl:
 
         Args:
             reason: the destination's explanation.
-            cause: whether to replace the credentials, the configuration or the outbox.
+            cause: the part that has to be replaced; see `LaneHeld`.
             generation: the generation of the refused batch.
         """
         # A batch of generation 0 is refused and the lane is held, as generation 1; the operator

@@ -136,7 +136,7 @@ class GuardedOutbox:
             except DamagedOutboxError as exc:
                 self._on_damage(str(exc), "outbox")
             except MissingKeyError as exc:
-                self._on_damage(str(exc), "configuration")
+                self._on_damage(str(exc), "encryption")
             except Exception as exc:
                 # Outboxes may be third-party code: no exception of theirs may end a worker.
                 logger.error(

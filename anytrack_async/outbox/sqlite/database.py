@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
@@ -127,6 +127,8 @@ class Database:
                 check_same_thread=False,
                 cached_statements=256,
             )
+            # An error about text that is not UTF-8 would quote it, and it may be personal data.
+            sql.text_factory = partial(str, encoding="utf-8", errors="replace")
             try:
                 format_version(sql)  # raises before anything is changed in another program's file
                 _use_wal(sql, busy_timeout)

@@ -210,8 +210,11 @@ def _problems_of_remote_ids(sql: sqlite3.Connection) -> Iterator[str]:
 
 
 def _problems_of_records(db: Database) -> Iterator[str]:
-    for _, event_id, payload, digest in db.sql.execute(queries.STORED, (0, -1)):  # one at a time
+    for seq, event_id, payload, digest in db.sql.execute(queries.STORED, (0, -1)):  # one at a time
         try:
-            decode(*decrypted_record(db, event_id, payload, digest))
+            conversion = decode(*decrypted_record(db, event_id, payload, digest))
         except DecodeError as exc:
             yield f"the record of {event_id} cannot be read: {exc}"
+        else:
+            if conversion.event_id != event_id:
+                yield f"the event id at position {seq} is not the one in its record"

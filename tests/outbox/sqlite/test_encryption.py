@@ -262,7 +262,7 @@ async def test_a_lane_that_lacks_a_key_is_held(path):
         depths = await other.depths()
 
     (held,) = world.events_of(LaneHeld)
-    assert (held.cause, states) == ("configuration", {"alpha": LaneState.HELD})
+    assert (held.cause, states) == ("encryption", {"alpha": LaneState.HELD})
     assert f"the key {NEW_ID}" in held.reason
     assert "add the whole key to ANYTRACK_OUTBOX_KEYS" in str(held.log_line())
     assert (depths["alpha"].waiting, depths["alpha"].dead) == (1, 0)

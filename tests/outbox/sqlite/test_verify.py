@@ -202,3 +202,33 @@ async def test_no_damaged_page_is_silent(path, clock, seed):
             await outbox.aclose()
 
     assert problems or delivered >= set(range(3, 61))
+
+
+NOT_UTF8 = "CAST(x'616e6e61ff406578616d706c65' AS TEXT)"  # "anna", a wrong byte, "@example"
+
+
+@pytest.mark.parametrize("column", ["payload", "digest"])
+async def test_text_that_is_not_utf8_is_quoted_by_no_error(outbox, column, caplog):
+    await outbox.append(sales(1, 2))
+    damage = f"UPDATE log SET {column} = {NOT_UTF8} WHERE seq = 1"
+    await outbox._run(lambda db: db.sql.execute(damage))
+    problems = (await outbox.verify()).problems
+    await reopen(outbox, ["alpha", "beta"])  # so that it remembers no record
+    await outbox.settle(await outbox.claim("alpha", 9, LEASE))
+
+    is_unreadable = column == "payload"
+    assert len(problems) == is_unreadable
+    assert await outbox.dead_letters("alpha") == []  # it can only be logged
+    report = (await outbox.reports(["sale:1"]))["sale:1"].outcomes["alpha"]
+    assert report.status == ("dead" if is_unreadable else "delivered")
+    assert "anna" not in f"{problems} {report} {caplog.text}"
+
+
+async def test_an_event_id_that_is_not_utf8_is_a_problem(outbox):
+    await outbox.append(sales(1, 2))
+    damage = f"UPDATE ids SET event_id = {NOT_UTF8} WHERE seq = 1"
+    await outbox._run(lambda db: db.sql.execute(damage))
+
+    assert (await outbox.verify()).problems == [
+        "the event id at position 1 is not the one in its record"
+    ]
