@@ -113,6 +113,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         FailedEntry as FailedEntry,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
+        ListsAccepted as ListsAccepted,
         Outbox as Outbox,
     )
     from anytrack_async.outbox.dead_letters import (
@@ -168,7 +169,7 @@ else:
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
             "AppendResult Appended Claim Depth Entries Entry FailedEntry KeepsCheckpoints "
-            "KeepsRemoteIds Outbox"
+            "KeepsRemoteIds ListsAccepted Outbox"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",

@@ -17,6 +17,13 @@ from anytrack_async.cli.keys import keys, new_key, rekey
 from anytrack_async.cli.outbox import commands as outbox_commands
 from anytrack_async.cli.outbox import stats
 from anytrack_async.cli.output import ErrorReporter, replace_unencodable
+from anytrack_async.cli.reconcile import reconcile
+from anytrack_async.cli.reports import (
+    affiliate_commands,
+    attribution,
+    report_commands,
+    touchpoints,
+)
 from anytrack_async.cli.track import track
 
 app = typer.Typer(
@@ -59,6 +66,11 @@ app.command()(track)
 app.command()(backfill)
 app.command()(deliver)
 app.command()(export)
+app.command()(reconcile)
+app.command()(attribution)
+app.command()(touchpoints)
+app.add_typer(report_commands)
+app.add_typer(affiliate_commands)
 app.command()(stats)
 add_commands(outbox_commands)
 for name, command in (("keys", keys), ("new-key", new_key), ("rekey", rekey)):

@@ -444,6 +444,32 @@ class KeepsRemoteIds(Protocol):
 
 
 @runtime_checkable
+class ListsAccepted(Protocol):
+    """Optional part of an outbox that lists what it accepted, as long as it remembers the ids."""
+
+    async def accepted(
+        self, *, since: float, until: float | None = None, after: int = 0, limit: int = 1000
+    ) -> Sequence[tuple[int, str]]:
+        """Return positions and event ids of conversions accepted in a period, in log order.
+
+        An outbox that has dropped payloads may no longer know when exactly a conversion was
+        accepted. Then the list also has neighbours that were accepted before *since* or after
+        *until*.
+
+        Args:
+            since: the earliest acceptance, unix seconds.
+            until: the latest acceptance, unix seconds; None for no end.
+            after: only positions above this one.
+            limit: how many.
+        """
+        ...
+
+    async def forgotten(self) -> int:
+        """Return how many positions at the beginning of the log have no ids any more."""
+        ...
+
+
+@runtime_checkable
 class ServesOneClient(Protocol):
     """Optional part of an outbox that belongs to one client from before `Outbox.open` to `aclose`.
 

@@ -371,6 +371,17 @@ class SQLiteOutbox(SQLiteDeadLetters):
         name, limit = check_destination(destination), check_number("limit", limit)
         return await self._run(reports.undelivered, name, limit)
 
+    async def accepted(
+        self, *, since: float, until: float | None = None, after: int = 0, limit: int = 1000
+    ) -> Sequence[tuple[int, str]]:
+        """Return positions and event ids of conversions accepted in a period: `ListsAccepted`."""
+        after, limit = check_number("after", after), check_number("limit", limit)
+        return await self._run(reports.accepted, since, until, after, limit)
+
+    async def forgotten(self) -> int:
+        """Return how many positions at the beginning of the log have no ids: `ListsAccepted`."""
+        return await self._run(reports.forgotten)
+
     async def depths(self) -> Mapping[str, Depth]:
         """Return destination → its depth."""
         return await self._run(reports.depths)

@@ -72,6 +72,19 @@ LOG_RANGE = f"""SELECT seq, at, payload, digest, ? FROM log WHERE seq >= ? AND s
 LOG_RANGE_IDS = f"""SELECT seq, event_id FROM ids WHERE seq BETWEEN ? AND ?
     AND {_ADDRESSED} ORDER BY seq LIMIT ?"""  # noqa: S608
 
+# The last position that was certainly accepted before a moment. Payloads are dropped after their
+# acceptance, so what was dropped before it was accepted before it.
+ACCEPTED_BEFORE = """SELECT max(coalesce((SELECT max(upto) FROM dropped WHERE at < ?1), 0),
+    coalesce((SELECT max(seq) FROM log WHERE at < ?1), 0))"""
+
+# The last position that may have been accepted until a moment; NULL if all may.
+ACCEPTED_UNTIL = """SELECT min(last) FROM (
+    SELECT min(upto) AS last FROM dropped WHERE at > ?1
+    UNION ALL SELECT min(seq) - 1 FROM log WHERE at > ?1)"""
+
+# Positions and event ids between two positions.
+IDS_BETWEEN = "SELECT seq, event_id FROM ids WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+
 # Destinations with their cursor, and how many conversions behind it are not settled.
 BACKLOGS = """SELECT name, cursor, pending
     + (SELECT coalesce(sum(size), 0) FROM span WHERE destination = name) FROM destination"""

@@ -219,6 +219,26 @@ def undelivered(db: Database, name: str, limit: int) -> list[str]:
     return [event_id for _, event_id in sorted(events)[:limit]]
 
 
+def accepted(
+    db: Database, since: float, until: float | None, after: int, limit: int
+) -> list[tuple[int, str]]:
+    """Return positions and event ids of conversions accepted in a period; see `ListsAccepted`."""
+    with db.snapshot() as sql:
+        (before,) = sql.execute(queries.ACCEPTED_BEFORE, (since,)).fetchone()
+        (last,) = sql.execute(queries.END_OF_LOG).fetchone()
+        if until is not None:
+            (end,) = sql.execute(queries.ACCEPTED_UNTIL, (until,)).fetchone()
+            last = last if end is None else min(last, end)
+        first = max(before, after)
+        return sql.execute(queries.IDS_BETWEEN, (first, last, limit)).fetchall()
+
+
+def forgotten(db: Database) -> int:
+    """Return how many positions at the beginning of the log have no ids any more."""
+    (count, _) = db.sql.execute(queries.FORGOTTEN_UPTO).fetchone()
+    return int(count)
+
+
 # Checkpoints
 
 

@@ -1,0 +1,101 @@
+"""`anytrack reconcile`: what AnyTrack has against what the outbox delivered to it."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import attrs
+import typer
+from rich.text import Text
+
+from anytrack_async.cli import periods
+from anytrack_async.cli.outbox import open_outbox, outbox_path
+from anytrack_async.cli.output import GOOD, NOTE, stdout_console, write_error, write_json_line
+from anytrack_async.cli.selection import option, required_seconds
+from anytrack_async.client.reconcile import Difference, Reconciliation
+from anytrack_async.client.reconcile import reconcile as compare
+
+_DIFFERS = 3
+
+_Margin = Annotated[
+    str,
+    option(
+        "What the outbox accepted in the period may have happened so long before or after it; "
+        "after a back-fill of old orders, state their age.",
+        metavar="7d|400d",
+    ),
+]
+_Outbox = Annotated[str | None, option("The outbox file; default: ANYTRACK_OUTBOX.")]
+
+
+def reconcile(
+    first: periods.From = None,
+    last: periods.To = None,
+    margin: _Margin = "7d",
+    outbox: _Outbox = None,
+    as_json: Annotated[bool, option("Write JSON, one object a line.", "--json")] = False,
+) -> None:
+    """Compare what AnyTrack has with what the outbox delivered to it, and list the differences.
+
+    Sends and changes nothing. Exit codes: 0 they agree, 3 they differ.
+    """
+    path = outbox_path(outbox)
+    period = periods.to_range(first, last)
+    seconds = required_seconds(margin, "--margin")
+    result = anyio.run(_reconcile, path, period, timedelta(seconds=seconds), as_json)
+    if as_json:
+        write_json_line({"summary": attrs.asdict(result)})
+    else:
+        _show(result)
+    if result.differs:
+        raise typer.Exit(_DIFFERS)
+
+
+async def _reconcile(
+    path: Path, period: tuple[periods.Moment, periods.Moment], margin: timedelta, as_json: bool
+) -> Reconciliation:
+    result = Reconciliation()
+    async with open_outbox(path) as outbox, periods.reading_client() as client:
+        differences = compare(client, outbox, period, result, margin)
+        async with aclosing(differences):
+            async for difference in differences:
+                if as_json:
+                    write_json_line(attrs.asdict(difference))
+                else:
+                    stdout_console().print(_line(difference), soft_wrap=True)
+    return result
+
+
+def _line(difference: Difference) -> Text:
+    names = [difference.event_id, difference.conversion_id]
+    name = ", ".join(text for text in names if text)
+    side = "AnyTrack" if difference.side == "anytrack" else "the outbox"
+    return Text.assemble((f"only {side} has ", NOTE), name, f" ({difference.detail})")
+
+
+def _show(result: Reconciliation) -> None:
+    style = NOTE if result.differs else GOOD
+    console = stdout_console()
+    line = (
+        f"AnyTrack has {result.anytrack:,} conversions of the period: {result.both:,} were "
+        f"delivered by this outbox, {result.only_anytrack:,} were not; AnyTrack lacks "
+        f"{result.only_outbox:,} that the outbox delivered"
+    )
+    console.print(Text(line, style), soft_wrap=True)
+    if result.only_outbox and result.searched:
+        first, last = result.searched
+        write_error(
+            f"AnyTrack was searched from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC; an "
+            "older conversion, such as of a back-fill, is found with a longer --margin",
+            label="note",
+        )
+    if result.forgotten:
+        write_error(
+            f"the outbox has forgotten the ids of its first {result.forgotten:,} conversions: it "
+            "cannot say whether it delivered what only AnyTrack has",
+            label="note",
+        )
