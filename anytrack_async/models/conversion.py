@@ -203,7 +203,8 @@ class Conversion(Weakenable):
         source: where the visitor came from.
         campaign_id: the campaign's id there.
         ad_id: the ad's id there.
-        sub_ids: sub ids, name → text; numbers become text, None, NaN and blank text are left out.
+        sub_ids: sub ids, name → text; numbers become text, None, NaN, blank text and text of more
+            than 4,096 characters are left out.
         ip_address: the visitor's public address: the first one in a header ``X-Forwarded-For`` or
             ``Forwarded``, without its port, as IPv4 where it is mapped to IPv6
             (``::ffff:203.0.113.5``). Private, loopback, link-local, unspecified and reserved

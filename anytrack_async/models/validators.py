@@ -460,8 +460,17 @@ def utc_now() -> datetime:
 
 
 def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
-    """Return the field ``sub_ids``; see `text_map`."""
-    return {} if type(value) is dict and not value else text_map("sub_ids", value)
+    """Return the field ``sub_ids``, without texts of more than 4,096 characters; see `text_map`."""
+    if type(value) is dict and not value:
+        return {}
+    texts = text_map("sub_ids", value)
+    if max(map(len, texts.values()), default=0) <= MAX_TEXT:
+        return texts
+    from anytrack_async.models.visitor import note_weakness  # it imports this module
+
+    # A visitor may have written them into a link. Half of an id would be another id.
+    note_weakness("over-long sub ids")
+    return {key: text for key, text in texts.items() if len(text) <= MAX_TEXT}
 
 
 def to_custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:

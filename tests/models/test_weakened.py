@@ -136,3 +136,14 @@ def test_a_value_that_is_kept_or_blank_is_not_weak(fields: dict[str, Any]):
         assert conversion.weakened == ()
     assert all(value not in kind for kind in conversion.weakened for value in fields.values()
                if isinstance(value, str) and len(value) > 20)  # fmt: skip
+
+
+def test_an_over_long_sub_id_is_left_out_and_noted():
+    longest = "x" * 4_096
+    sub_ids = {"s1": "y" * 2_000_000, "s2": longest, "s3": longest + "x", "s4": 7}
+    sale = Conversion.sale(revenue=1, order_id="1", sub_ids=sub_ids)
+
+    assert sale.sub_ids == {"s2": longest, "s4": "7"}
+    assert sale.weakened == ("over-long sub ids",)
+    assert encode(sale).payload  # else it would be too large to be accepted
+    assert Conversion.sale(revenue=1, order_id="2", sub_ids={"s2": longest}).weakened == ()
