@@ -23,4 +23,8 @@ ALL = (
     "full_outbox",
     "released_spans",
     "outbox_file",
+    "backfill_dry_run",
+    "backfill_outbox",
+    "backfill_memory",
+    "backfill_lag",
 )

@@ -23,8 +23,8 @@ def run(quick: bool) -> Row:
     seconds = 1 if quick else 5
     sales = list(conversions(A_SECOND * seconds))
     with running() as server:
-        idle = asyncio.run(_lateness(lambda: asyncio.sleep(seconds)))
-        busy = asyncio.run(_lateness(lambda: _traffic(server, sales)))
+        idle = asyncio.run(lateness(lambda: asyncio.sleep(seconds)))
+        busy = asyncio.run(lateness(lambda: _traffic(server, sales)))
     before, during = percentile(idle, 0.99) * 1e3, percentile(busy, 0.99) * 1e3
     return Row(
         number=NUMBER,
@@ -41,7 +41,8 @@ def run(quick: bool) -> Row:
     )
 
 
-async def _lateness(work: Callable[[], Awaitable[None]]) -> list[float]:
+async def lateness(work: Callable[[], Awaitable[None]]) -> list[float]:
+    """Return by how many seconds the loop was late, every millisecond while *work* runs."""
     late: list[float] = []
     async with _pulse(late):
         await work()

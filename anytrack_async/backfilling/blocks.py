@@ -10,14 +10,14 @@ import attrs
 
 from anytrack_async.backfilling.report import SourceInfo
 
-BLOCK_ROWS = 1_000
+BLOCK_ROWS = 500
 """Rows that a thread hands over at a time: so many that this costs next to nothing for each."""
 
 PIECE_ROWS = 50
 """Rows of text read at a time: so few that they are still in the processor's cache when they are
 mapped. Rows of Shopify are 5 KB."""
 
-_BREATH_SECONDS = 0.003
+_BREATH_SECONDS = 0.002
 _PAUSE_SECONDS = 0.00005
 
 
@@ -72,7 +72,7 @@ class Breather:
     """Lets the event loop have Python's lock while a thread works through many rows.
 
     A thread that is busy in Python gives up the lock only when another thread has waited for it for
-    5 ms, and a call into C may take longer. Three milliseconds of work are followed by a pause of
+    5 ms, and a call into C may take longer. Two milliseconds of work are followed by a pause of
     50 µs, in which the loop gets its turn: 2 % of the time.
     """
 

@@ -73,7 +73,7 @@ class Origin(NamedTuple):
 
 @attrs.define(kw_only=True)
 class MappedBlock:
-    """What became of about a thousand rows.
+    """What became of some hundred rows.
 
     Attributes:
         info: what was found about the source.

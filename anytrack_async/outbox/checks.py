@@ -246,7 +246,8 @@ def not_open_error() -> OutboxError:
 def unknown_destination_error(name: object) -> OutboxError:
     """Return the error for a destination that was never registered, or was forgotten."""
     return OutboxError(
-        f"the outbox has no destination {shown(name)}: pass its name to open() first"
+        f"the outbox has no destination {shown(name)}: check the name; a new destination is "
+        "registered when a client that has it opens the outbox"
     )
 
 

@@ -331,6 +331,36 @@ async def test_refunds_of_paypal_have_ids_of_their_own() -> None:
     assert await ids("paypal-french.csv", refunds="custom") == ["sale:F-7", "custom:Refund:FR2"]
 
 
+@pytest.mark.parametrize("refunds", ["skip", "custom"])
+@pytest.mark.asyncio
+async def test_money_paid_to_others_is_no_refund_without_the_column_that_says_so(
+    refunds: str, tmp_path: Path
+) -> None:
+    _, table = load("paypal-english.csv")
+    path = tmp_path / "activity.csv"
+    path.write_text(to_text([row[:-1] for row in table]), encoding="utf-8", newline="")
+
+    result = await read(path, settings=BackfillSettings(refunds=refunds))
+
+    assert result.counts.skipped["money that was paid, not received"] == 1
+    assert result.counts.refunds == 1
+    events = [sale.event_id for sale in result.conversions if sale.event_name]
+    assert events == (["custom:Refund:TX3"] if refunds == "custom" else [])
+
+
+@pytest.mark.asyncio
+async def test_renewals_of_stripe_can_be_left_out(tmp_path: Path) -> None:
+    _, table = load("stripe-2026.csv")
+    renewal = ["ch_9", "2026-07-05 20:38:34", *table[1][2:]]
+    path = tmp_path / "payments.csv"
+    path.write_text(to_text([*table, renewal]), encoding="utf-8", newline="")
+
+    result = await read(path, settings=BackfillSettings(only_first=True))
+
+    assert [sale.event_id for sale in result.conversions] == ["sale:1001", "sale:ch_2", "sale:ch_7"]
+    assert result.counts.skipped["not the customer's first"] == 1
+
+
 @pytest.mark.asyncio
 async def test_stages_are_named_by_label_or_by_internal_id() -> None:
     for won in ("Qualified To Buy", "qualifiedtobuy", "QUALIFIED to buy"):

@@ -67,12 +67,19 @@ def test_an_import_that_fails_for_another_reason_is_not_hidden(monkeypatch):
         main()
 
 
-def test_an_interrupt_while_starting_ends_quietly(monkeypatch):
-    class Interrupted:
-        def __getattr__(self, name):
-            raise KeyboardInterrupt
+class InterruptedImport:
+    def __getattr__(self, name):
+        raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "anytrack_async.cli.app", Interrupted())
+
+class InterruptedStart:
+    def app(self, **_):  # as if typer were still preparing the commands
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("module", [InterruptedImport, InterruptedStart])
+def test_an_interrupt_while_starting_ends_quietly(monkeypatch, module):
+    monkeypatch.setitem(sys.modules, "anytrack_async.cli.app", module())
 
     with pytest.raises(SystemExit) as exit_:
         main()
