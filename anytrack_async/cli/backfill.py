@@ -99,7 +99,7 @@ def backfill(
         if inspect:
             _inspect(job, path, as_json=as_json)
             return
-        if not dry_run and not yes and sys.stdin.isatty() and sys.stdout.isatty():
+        if not dry_run and not yes and _is_interactive():
             _ask(job, path)
         report = _run(job, path)
     except UnknownFormatError as exc:
@@ -216,6 +216,10 @@ def _propose(job: Job, error: UnknownFormatError, *, as_json: bool) -> None:
     else:
         show_proposal(inspection)
     raise typer.Exit(MISUSED)
+
+
+def _is_interactive() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _ask(job: Job, path: Path | None) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from anytrack_async.backfilling.report import DestinationProgress, Progress, RowCounts, SourceInfo
+from anytrack_async.cli.app import app
 from anytrack_async.cli.backfill_progress import ProgressDisplay, duration
 from anytrack_async.cli.output import write_error
 from anytrack_async.delivery.flow import LaneState
@@ -310,6 +312,21 @@ def test_a_proposal_with_answers_can_be_used(run, sandbox, outbox_path, unknown,
 
     assert result.code == 0
     assert "total of accepted sales: 49.90 EUR" in result.out
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "sent"), [((), "n\n", 0), ((), "y\n", 2), (("--yes",), "", 2)]
+)
+def test_on_a_terminal_it_asks_before_it_sends(
+    sandbox, outbox_path, tmp_path, monkeypatch, options, answer, sent
+):
+    monkeypatch.setattr("anytrack_async.cli.backfill._is_interactive", lambda: True)
+    path = orders(tmp_path / "orders.csv", 2)
+
+    result = CliRunner().invoke(app, ["backfill", str(path), *options], input=answer)
+
+    assert ("Send its conversions?" in result.stdout) is not bool(options)
+    assert delivered(sandbox) == [sent, sent, sent]
 
 
 # Wrong usage
