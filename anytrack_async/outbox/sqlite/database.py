@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 from anytrack_async.errors import DamagedOutboxError, OutboxError
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.files import (
+    RESERVE_BYTES,
     SUFFIXES,
     Reserve,
     check_private,
@@ -196,12 +197,19 @@ class Database:
 
     def check_reserve(self) -> None:
         """Raise `OutboxError` if the disk has no space for the reserve."""
-        has_space = self.reserve.is_whole() or self.reserve.restore()
+        has_space = self._has_reserve() or self.reserve.restore()
         if self._lacks_space:  # for the log, which must not grow larger than the reserve
             has_space = has_space and self._checkpoint("TRUNCATE", uses_reserve=False)
         if not has_space:
             later = "Deliveries go on, and conversions are accepted again once there is space"
             raise OutboxError(f"{DISK_FULL}. {later}")
+
+    def _has_reserve(self) -> bool:
+        """Return whether the file of the reserve has its size."""
+        try:
+            return os.lstat(self.reserve.file).st_size >= RESERVE_BYTES
+        except OSError:
+            return False
 
     def _check_files(self) -> None:
         """Raise `OutboxError` if a file is no longer the one that was there at the first check.
@@ -243,10 +251,10 @@ class Database:
         if time.monotonic() < self._next_forced_checkpoint:
             return
         # On a full disk, the database may need the space of the log.
-        keeps_size = size <= _MAX_WAL_BYTES and self.reserve.is_whole()
+        keeps_size = size <= _MAX_WAL_BYTES and self._has_reserve()
         mode = "RESTART" if keeps_size else "TRUNCATE"
         if self._checkpoint(mode, uses_reserve=uses_reserve):
-            self._full_wal_size = size if self.reserve.is_whole() else _WAL_BYTES
+            self._full_wal_size = size if self._has_reserve() else _WAL_BYTES
 
     def _checkpoint(self, mode: str, *, uses_reserve: bool = True) -> bool:
         """Move the log into the database; return whether that was possible.

@@ -146,13 +146,6 @@ class Reserve:
     def __init__(self, path: Path) -> None:
         self.file = f"{path}-reserve"
 
-    def is_whole(self) -> bool:
-        """Return whether the file has its size."""
-        try:
-            return os.lstat(self.file).st_size >= RESERVE_BYTES
-        except OSError:
-            return False
-
     def restore(self) -> bool:
         """Give the file its size; return whether it has it, or cannot be created here at all."""
         try:
