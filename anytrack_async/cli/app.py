@@ -19,6 +19,7 @@ from anytrack_async.cli.outbox import stats
 from anytrack_async.cli.output import ErrorReporter, replace_unencodable
 from anytrack_async.cli.reconcile import reconcile
 from anytrack_async.cli.reports import (
+    PlotCommand,
     affiliate_commands,
     attribution,
     report_commands,
@@ -67,7 +68,7 @@ app.command()(backfill)
 app.command()(deliver)
 app.command()(export)
 app.command()(reconcile)
-app.command()(attribution)
+app.command(cls=PlotCommand)(attribution)
 app.command()(touchpoints)
 app.add_typer(report_commands)
 app.add_typer(affiliate_commands)
