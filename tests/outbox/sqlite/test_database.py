@@ -84,7 +84,7 @@ async def test_a_file_that_cannot_be_created_is_an_error(path, monkeypatch):
 
 
 async def test_a_folder_is_not_a_file(tmp_path):
-    assert "unable to open" in await open_error(tmp_path)
+    assert "is a folder: add the name of a file" in await open_error(tmp_path)
 
 
 async def test_a_file_that_is_not_a_database_is_not_changed(path):
