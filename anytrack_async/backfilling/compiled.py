@@ -113,7 +113,7 @@ class RowMapper:
         self._row_zone = self._compile_zone()
         self._amount = self._compile_amounts()
         amounts = (column for amount in mapping.amounts.values() for column in amount.columns)
-        self._amount_positions = [at[0] for at in self._indexes(amounts)]
+        self._amount_positions = [indexes[0] for indexes in self._indexes(amounts)]
         refund = mapping.amounts.get("refund")
         self._refund = self._compile_amount(refund) if refund else None
         self._is_rejects = set(self._columns).issuperset(REJECT_COLUMNS)
@@ -500,10 +500,10 @@ class RowMapper:
 
     def _compile_amount(self, amount: AmountColumns) -> Callable[[Row], Decimal | None]:
         parse = self._parse_amount
-        plus = [at[0] for at in self._indexes(amount.plus)]
+        plus = [indexes[0] for indexes in self._indexes(amount.plus)]
         if amount.alternatives:
             plus = plus[:1]
-        minus = [at[0] for at in self._indexes(amount.minus)]
+        minus = [indexes[0] for indexes in self._indexes(amount.minus)]
         if len(plus) == 1 and not minus:
             (index,) = plus
 
