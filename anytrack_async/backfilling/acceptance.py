@@ -180,9 +180,9 @@ class DryRun:
     async def accept(self, block: MappedBlock, counts: RowCounts) -> list[Reject]:
         """Count the conversions of *block*; see `Acceptance`."""
         rejects = list(block.rejects)
-        known = await self._known(block.conversions)
+        accepted_ids = await self._known(block.conversions)
         results: list[AppendResult] = [
-            Appended.REPEAT if conversion.event_id in known else Appended.NEW
+            Appended.REPEAT if conversion.event_id in accepted_ids else Appended.NEW
             for conversion in block.conversions
         ]
         for index, same in enumerate(block.repeats):

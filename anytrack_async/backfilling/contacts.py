@@ -74,10 +74,17 @@ class ContactTable:
 
 def _positions(columns: Sequence[str], name: str) -> list[int | None]:
     """Return the position of the id and of each field; None for a column that is missing."""
-    known = positions_of(columns)
+    columns_by_name = positions_of(columns)
 
     def position(names: Sequence[str]) -> int | None:
-        return next((known[key][0] for text in names if (key := text.casefold()) in known), None)
+        return next(
+            (
+                columns_by_name[key][0]
+                for text in names
+                if (key := text.casefold()) in columns_by_name
+            ),
+            None,
+        )
 
     positions = [position(_ID), *(position(names) for names in _FIELDS.values())]
     if positions[0] is None or positions[1] is None:

@@ -112,7 +112,7 @@ async def inspect_source(
     except UnknownFormatError:
         return await to_thread.run_sync(_guess, source, settings)
     shown = block.conversions[:rows]
-    known = await outbox.reports([sale.event_id for sale in shown]) if outbox and shown else {}
+    reports = await outbox.reports([sale.event_id for sale in shown]) if outbox and shown else {}
     lines = [origin.line for origin in block.origins]
     return Inspection(
         info=info,
@@ -120,7 +120,7 @@ async def inspect_source(
             RowPreview(
                 line=line,
                 conversion=conversion,
-                known=conversion.event_id in known,
+                known=conversion.event_id in reports,
                 destinations=_previews(client, conversion, settings) if client else {},
             )
             for line, conversion in zip(lines, shown, strict=False)

@@ -50,10 +50,10 @@ def show_inspection(inspection: Inspection) -> None:
 
 def _show_row(row: RowPreview) -> None:
     sale = row.conversion
-    known = ", accepted before: a run would skip it" if row.known else ""
+    repeat_note = ", accepted before: a run would skip it" if row.known else ""
     _print(
         f"line {row.line}: {sale.event_id}, {sale.revenue} {sale.currency}, "
-        f"{sale.timestamp:%Y-%m-%d %H:%M:%S} UTC{known}",
+        f"{sale.timestamp:%Y-%m-%d %H:%M:%S} UTC{repeat_note}",
         "bold",
     )
     for name, preview in row.destinations.items():

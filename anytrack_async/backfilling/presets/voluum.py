@@ -27,9 +27,9 @@ def _add_parameters(fields: dict[str, Any], cell: Callable[[str], Any]) -> None:
     kind = values["type"]
     if not kind or fields.get("event_name"):
         return
-    known = type_of(kind)
-    fields["conversion_type"] = known or ConversionType.CUSTOM
-    if known is None:
+    conversion_type = type_of(kind)
+    fields["conversion_type"] = conversion_type or ConversionType.CUSTOM
+    if conversion_type is None:
         fields["event_name"] = kind
 
 
