@@ -114,6 +114,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
         ListsAccepted as ListsAccepted,
+        MeasuresAge as MeasuresAge,
         Outbox as Outbox,
     )
     from anytrack_async.outbox.dead_letters import (
@@ -169,7 +170,7 @@ else:
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
             "AppendResult Appended Claim Depth Entries Entry FailedEntry KeepsCheckpoints "
-            "KeepsRemoteIds ListsAccepted Outbox"
+            "KeepsRemoteIds ListsAccepted MeasuresAge Outbox"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",

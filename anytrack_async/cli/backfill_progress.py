@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anytrack_async.backfilling.report import DestinationProgress, Progress, RowCounts, SourceInfo
-from anytrack_async.cli.output import BAD, FAINT, NOTE, errors_above, make_table
+from anytrack_async.cli.output import BAD, FAINT, NOTE, duration, errors_above, make_table
 from anytrack_async.delivery.flow import LaneState
 
 _LINE_EVERY = 5.0  # seconds
@@ -88,14 +88,6 @@ def source_line(info: SourceInfo) -> Text:
             origin = "found in the file" if name in info.guessed else "as stated"
             line.append(f", {name} {value} ({origin})")
     return line
-
-
-def duration(seconds: float) -> str:
-    """Return e.g. ``12 s``, ``3 min``, ``1 h 05 min``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def state_text(progress: DestinationProgress) -> Text:

@@ -11,8 +11,16 @@ from rich.text import Text
 
 from anytrack_async.backfilling.inspection import DestinationPreview, Inspection, RowPreview
 from anytrack_async.backfilling.report import BackfillReport, Reject, RowCounts, SourceInfo
-from anytrack_async.cli.backfill_progress import counts_text, duration, source_line, state_text
-from anytrack_async.cli.output import BAD, FAINT, NOTE, make_table, stdout_console, write_error
+from anytrack_async.cli.backfill_progress import counts_text, source_line, state_text
+from anytrack_async.cli.output import (
+    BAD,
+    FAINT,
+    NOTE,
+    duration,
+    make_table,
+    stdout_console,
+    write_error,
+)
 
 __all__ = [
     "inspection_record",

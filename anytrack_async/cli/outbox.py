@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import attrs
@@ -19,6 +19,7 @@ from anytrack_async.cli.output import (
     FAILED,
     GOOD,
     NOTE,
+    duration,
     make_table,
     stdout_console,
     write_error,
@@ -132,6 +133,7 @@ async def _prune(path: Path, seconds: float | None) -> tuple[int, int]:
 # Stats
 
 Depths = Mapping[str, Depth]
+Ages = Mapping[str, float]
 
 
 def stats(
@@ -142,30 +144,35 @@ def stats(
     Sends nothing and changes nothing; another process may have the outbox open.
     """
     path = outbox_path()
-    depths = anyio.run(_depths, path)
+    depths, ages = anyio.run(_backlog, path)
     if as_json:
-        write_json({"outbox": str(path), "destinations": _depth_records(depths)})
+        write_json({"outbox": str(path), "destinations": _depth_records(depths, ages)})
         return
     stdout_console().print(Text(f"outbox {path}"), soft_wrap=True)
     console = stdout_console(wide=True)
-    console.print(_depth_table(depths) if depths else "no destination has used this outbox yet")
+    table = _depth_table(depths, ages)
+    console.print(table if depths else "no destination has used this outbox yet")
 
 
-async def _depths(path: Path) -> Depths:
+async def _backlog(path: Path) -> tuple[Depths, Ages]:
     async with open_outbox(path) as outbox:
-        return await outbox.depths()
+        return await outbox.depths(), await outbox.oldest_ages()
 
 
-def _depth_records(depths: Depths) -> dict[str, dict[str, int]]:
+def _depth_records(depths: Depths, ages: Ages) -> dict[str, dict[str, Any]]:
     counts = attrs.filters.exclude("waiting_bytes")  # an outbox on disk does not limit them
-    return {name: attrs.asdict(depth, filter=counts) for name, depth in depths.items()}
+    return {
+        name: attrs.asdict(depth, filter=counts) | {"oldest_age": ages.get(name)}
+        for name, depth in depths.items()
+    }
 
 
-def _depth_table(depths: Depths) -> Table:
-    table = make_table("destination", ">waiting", ">in flight", ">retrying", ">dead", "")
+def _depth_table(depths: Depths, ages: Ages) -> Table:
+    table = make_table("destination", ">waiting", ">in flight", ">retrying", ">dead", ">oldest", "")
     for name, depth in depths.items():
         numbers = (depth.waiting, depth.in_flight, depth.retrying, depth.dead)
-        table.add_row(Text(name), *map(str, numbers), _remark(depth))
+        oldest = duration(ages[name]) if name in ages else ""
+        table.add_row(Text(name), *map(str, numbers), oldest, _remark(depth))
     return table
 
 

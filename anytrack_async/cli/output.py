@@ -205,3 +205,11 @@ class _WarningWriter(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write *record* to standard error, as one line."""
         write_error(record.getMessage(), label=record.levelname.lower())
+
+
+def duration(seconds: float) -> str:
+    """Return e.g. ``12 s``, ``3 min``, ``1 h 05 min``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -40,7 +40,7 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Observer
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.observers import LoggingObserver, Observers
-from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.base import Outbox, oldest_ages
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.fields import check_header_value, check_non_negative
 from anytrack_async.settings.http import HttpSettings
@@ -193,6 +193,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         self._dispatcher.guard.check()
         # The outbox may have destinations without a lane in this client: their state is None.
         depths, conditions = await self.outbox.depths(), self._dispatcher.conditions()
+        ages = await oldest_ages(self.outbox)
         weakened = {name: {**kinds} for name, kinds in self._counters.weakened.items()}
         return Stats(
             submitted=self._counters.submitted,
@@ -203,6 +204,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
                     weakened=weakened.get(name, {}),
                     **self._counters.for_destination(name),
                     **attrs.asdict(depth),
+                    oldest_age=ages.get(name),
                 )
                 for name, depth in depths.items()
             },

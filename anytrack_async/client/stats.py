@@ -44,6 +44,8 @@ class DestinationStats:
         dead: dead letters.
         waiting_bytes: about how many bytes of memory the waiting ones take; None if the outbox does
             not limit that.
+        oldest_age: seconds since the oldest waiting conversion was accepted; None if none waits,
+            or the outbox does not say.
         weakened: kind → conversions that this destination matches less well, e.g.
             ``{"unusable birth dates": 3}``; see `Weakened`.
     """
@@ -61,6 +63,7 @@ class DestinationStats:
     retrying: int = 0
     dead: int = 0
     waiting_bytes: int | None = attrs.field(default=None, eq=False)
+    oldest_age: float | None = attrs.field(default=None, eq=False)
     weakened: Mapping[str, int] = attrs.field(factory=dict)
 
 

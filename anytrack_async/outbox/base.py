@@ -470,6 +470,28 @@ class ListsAccepted(Protocol):
 
 
 @runtime_checkable
+class MeasuresAge(Protocol):
+    """Optional part of an outbox that says how long its oldest conversion has been waiting.
+
+    The age tells a lane that stands still from one that is busy: a backlog of ten thousand may be
+    a minute old, and one conversion may have been waiting for a day.
+    """
+
+    async def oldest_ages(self) -> Mapping[str, float]:
+        """Return destination → seconds since its oldest waiting conversion was accepted.
+
+        Destinations for which nothing waits are absent. Dead letters do not count. Conversions
+        addressed to other destinations only may count until the cursor has passed them.
+        """
+        ...
+
+
+async def oldest_ages(outbox: Outbox) -> Mapping[str, float]:
+    """Return destination → age of its oldest waiting conversion; empty if *outbox* has no ages."""
+    return await outbox.oldest_ages() if isinstance(outbox, MeasuresAge) else {}
+
+
+@runtime_checkable
 class ServesOneClient(Protocol):
     """Optional part of an outbox that belongs to one client from before `Outbox.open` to `aclose`.
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from anytrack_async.backfilling.report import DestinationProgress, Progress, RowCounts, SourceInfo
 from anytrack_async.cli.app import app
-from anytrack_async.cli.backfill_progress import ProgressDisplay, duration
-from anytrack_async.cli.output import write_error
+from anytrack_async.cli.backfill_progress import ProgressDisplay
+from anytrack_async.cli.output import duration, write_error
 from anytrack_async.delivery.flow import LaneState
 from tests.backfilling.tables import shopify_row, write_csv
 from tests.cli.conftest import wait_for

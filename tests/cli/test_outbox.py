@@ -83,6 +83,7 @@ def test_stats_show_the_backlog_of_each_destination(run, filled):
 
     rows = {line.split()[0]: line.split()[1:5] for line in result.out.splitlines()[2:]}
     assert rows == {"meta": ["1", "0", "0", "1"], "hubspot": ["3", "0", "0", "0"]}
+    assert "oldest" in result.out
     assert "anytrack outbox dead" in result.out
     assert result.code == 0
 
@@ -91,7 +92,9 @@ def test_stats_as_json(run, filled):
     printed = json.loads(run("stats", "--json").out)
 
     assert printed["outbox"] == str(filled)
-    assert printed["destinations"]["meta"] == {
+    meta = printed["destinations"]["meta"]
+    assert 0 <= meta.pop("oldest_age") < 60
+    assert meta == {
         "waiting": 1,
         "in_flight": 0,
         "retrying": 0,

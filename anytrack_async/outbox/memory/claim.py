@@ -275,6 +275,17 @@ class DestinationProgress:
         """
         return USUAL_BYTES * self.waiting(accepted) + self.extra_bytes
 
+    def oldest_waiting(self, end: int) -> int | None:
+        """Return the first position that is neither delivered nor dead, of a log up to *end*."""
+        seqs = [span.first for span in self.unsettled_spans()]
+        if self.cursor < end:
+            seqs.append(self.cursor + 1)
+        if len(self.exceptions) > self.dead:
+            seqs += [
+                seq for seq, failed in self.exceptions.items() if failed.failure.due is not None
+            ]
+        return min(seqs, default=None)
+
     def depth(self, accepted: int, now: float) -> Depth:
         """Return the depth of this destination, for which *accepted* were accepted ever."""
         live = [lease for lease in self.leases.values() if lease.until > now]

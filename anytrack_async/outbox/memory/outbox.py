@@ -292,6 +292,17 @@ class MemoryOutbox:
             for name, progress in self._destinations.items()
         }
 
+    async def oldest_ages(self) -> Mapping[str, float]:
+        """Return destination → seconds since its oldest waiting conversion was accepted."""
+        self._check_open()
+        now, end = self._clock(), self._log.end
+        oldest = {name: item.oldest_waiting(end) for name, item in self._destinations.items()}
+        return {
+            name: max(0.0, now - self._log.entry(seq).accepted_at)
+            for name, seq in oldest.items()
+            if seq is not None
+        }
+
     # Dead letters
 
     async def dead_letters(

@@ -386,6 +386,10 @@ class SQLiteOutbox(SQLiteDeadLetters):
         """Return destination → its depth."""
         return await self._run(reports.depths)
 
+    async def oldest_ages(self) -> Mapping[str, float]:
+        """Return destination → seconds since its oldest waiting conversion was accepted."""
+        return await self._run(reports.oldest_ages)
+
     async def verify(self) -> Verification:
         """Check the whole file: its integrity, and that each conversion is accounted for.
 

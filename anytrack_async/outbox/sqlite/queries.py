@@ -392,6 +392,19 @@ SPAN_DEPTHS = """SELECT coalesce(sum(size) FILTER (WHERE until > ?1), 0),
 LEASED_RETRY_COUNT = """SELECT count(*) FROM lease JOIN exception ON exception.lease = lease.id
     WHERE lease.destination = ? AND until > ? AND exception.lease <> 0"""
 
+# When the conversion at the first position that a destination ?1 still has to get was accepted; no
+# row, or NULL, if nothing waits. Of the retries, each of the three kinds has an index of its own.
+OLDEST_WAITING = f"""SELECT at FROM log WHERE seq = (SELECT min(seq) FROM (
+    SELECT min(first) AS seq FROM span WHERE destination = ?1
+    UNION ALL SELECT min(seq) FROM log
+        WHERE seq > (SELECT cursor FROM destination WHERE name = ?1)
+    UNION ALL SELECT min(seq) FROM exception
+        WHERE destination = ?1 AND due IS NOT NULL AND lease = 0 AND lost < {ISOLATED_AFTER}
+    UNION ALL SELECT min(seq) FROM exception
+        WHERE destination = ?1 AND due IS NOT NULL AND lease = 0 AND lost >= {ISOLATED_AFTER}
+    UNION ALL SELECT min(seq) FROM lease JOIN exception ON exception.lease = lease.id
+        WHERE lease.destination = ?1 AND exception.lease <> 0))"""  # noqa: S608
+
 # The clock
 
 # The boot that the offset belongs to, the offset, and the latest time that was recorded.

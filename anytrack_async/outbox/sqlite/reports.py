@@ -204,6 +204,15 @@ def _depth(
     )
 
 
+def oldest_ages(db: Database) -> Mapping[str, float]:
+    """Return destination → seconds since its oldest waiting conversion was accepted."""
+    now = db.clock.now()
+    with db.snapshot() as sql:
+        names = [name for (name,) in sql.execute(queries.DESTINATION_NAMES).fetchall()]
+        rows = {name: sql.execute(queries.OLDEST_WAITING, (name,)).fetchone() for name in names}
+    return {name: max(0.0, now - row[0]) for name, row in rows.items() if row is not None}
+
+
 def undelivered(db: Database, name: str, limit: int) -> list[str]:
     """Return the ids of the first *limit* events that are neither delivered nor dead."""
     with db.snapshot() as sql:

@@ -10,7 +10,7 @@ import pytest
 
 from anytrack_async.errors import InvalidArgumentError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import Depth, Outbox
+from anytrack_async.outbox.base import Depth, MeasuresAge, Outbox
 from anytrack_async.testing.outbox_rules.base import (
     HOUR,
     LEASE,
@@ -167,6 +167,32 @@ class ReportRules(Rules):
         depths = await outbox.depths()
 
         assert depths == {"alpha": Depth(waiting=2), "beta": Depth(waiting=2, retrying=2)}
+
+    async def test_the_oldest_age_is_that_of_the_first_waiting_conversion(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        if not isinstance(outbox, MeasuresAge):
+            pytest.skip("optional: the outbox does not measure ages")
+        assert await outbox.oldest_ages() == {}
+
+        for order in range(1, 6):
+            await outbox.append(sales(order))
+            clock.advance(10)
+        assert await outbox.oldest_ages() == {"alpha": 50, "beta": 50}
+
+        first = await outbox.claim("alpha", 2, LEASE)  # in flight counts as waiting
+        assert (await outbox.oldest_ages())["alpha"] == 50
+        await outbox.settle(first, failures(first, 1, due=clock.now + 5))
+        assert (await outbox.oldest_ages())["alpha"] == 50
+
+        clock.advance(5)
+        retry = await outbox.claim("alpha", 1, LEASE)
+        assert (await outbox.oldest_ages())["alpha"] == 55
+        await outbox.settle(retry, failures(retry, 1))  # now a dead letter, which waits no more
+        assert await outbox.oldest_ages() == {"alpha": 35, "beta": 55}
+
+        await deliver(outbox, "alpha", "beta")
+        assert await outbox.oldest_ages() == {}
 
     async def test_undelivered_raises_for_an_unknown_destination(self, outbox: Outbox) -> None:
         with pytest.raises(OutboxError, match="gamma"):
