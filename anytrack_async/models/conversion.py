@@ -25,6 +25,7 @@ from anytrack_async.models.identifiers import (
     to_order_id,
 )
 from anytrack_async.models.meta import MetaFields, meta_fields
+from anytrack_async.models.tracing import Traceable
 from anytrack_async.models.validators import (
     Amount,
     amount,
@@ -40,7 +41,6 @@ from anytrack_async.models.validators import (
 from anytrack_async.models.visitor import (
     NOTES,
     Address,
-    Weakenable,
     forget_notes,
     to_click_id,
     to_ip_address,
@@ -165,7 +165,7 @@ def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
 
 @fast_init
 @attrs.frozen(kw_only=True)
-class Conversion(Weakenable):
+class Conversion(Traceable):
     """One sale, lead, sign-up or event of your own.
 
     The constructor checks every field: a conversion that exists can be stored and sent, unless it
