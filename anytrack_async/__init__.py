@@ -109,11 +109,13 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         visitor_from_wsgi_environ as visitor_from_wsgi_environ,
     )
     from anytrack_async.models.validators import Amount as Amount
+    from anytrack_async.monitoring.app import metrics_app as metrics_app
     from anytrack_async.observers import LoggingObserver as LoggingObserver
     from anytrack_async.outbox.base import (
         Appended as Appended,
         AppendResult as AppendResult,
         Claim as Claim,
+        CountsDelivered as CountsDelivered,
         Depth as Depth,
         Entries as Entries,
         Entry as Entry,
@@ -179,10 +181,11 @@ else:
         "anytrack_async.models.request_objects": (
             "visitor_from_asgi_scope visitor_from_request visitor_from_wsgi_environ"
         ),
+        "anytrack_async.monitoring.app": "metrics_app",
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
-            "AppendResult Appended Claim Depth Entries Entry FailedEntry KeepsCheckpoints "
-            "KeepsRemoteIds ListsAccepted MeasuresAge Outbox"
+            "AppendResult Appended Claim CountsDelivered Depth Entries Entry FailedEntry "
+            "KeepsCheckpoints KeepsRemoteIds ListsAccepted MeasuresAge Outbox"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",

@@ -26,6 +26,7 @@ from anytrack_async.events import (
     abbreviated,
     logger,
 )
+from anytrack_async.models.contradiction import Contradiction
 
 __all__ = ["LoggingObserver"]
 
@@ -239,7 +240,28 @@ def _log(event: Event) -> None:
     # Most events are DEBUG, one per batch: a line that is logged nowhere is not built.
     if logger.isEnabledFor(event.level):
         template, *arguments = event.log_line()
-        logger.log(event.level, template, *arguments)
+        logger.log(event.level, template, *arguments, extra=log_fields(event))
+
+
+_PLAIN = (str, int, float)
+
+
+def log_fields(event: Event) -> dict[str, object]:
+    """Return the attributes that the log record of *event* has besides its message.
+
+    For formatters that write JSON, and for filters. Of a `Retried`: ``anytrack_event="Retried"``,
+    ``anytrack_destination="meta"``, ``anytrack_count=3``, ``anytrack_reason="status 503"``,
+    ``anytrack_seconds=1.5``. Lists of event ids are left out, because they may be long.
+    """
+    fields: dict[str, object] = {"anytrack_event": type(event).__name__}
+    for name, value in attrs.asdict(event, recurse=False).items():
+        if isinstance(value, _PLAIN):
+            fields[f"anytrack_{name}"] = value
+        elif name == "event_ids":
+            fields["anytrack_count"] = len(value)
+        elif isinstance(value, Contradiction):
+            fields["anytrack_event_id"] = value.event_id
+    return fields
 
 
 def _log_tally(kind: _Kind, tally: _Tally, now: float) -> None:
@@ -249,11 +271,18 @@ def _log_tally(kind: _Kind, tally: _Tally, now: float) -> None:
     if kind.event is Dropped:
         ids = abbreviated(tally.event_ids, tally.count)
         template = "%s: dropped %d undelivered conversions: %s: %s"
-        logger.log(Dropped.level, template, kind.destination, tally.count, reason, ids)
-        return
-    template = "%s: %d more dead letters in %.0f s, e.g. %s: %s"
-    arguments = (tally.count, now - tally.since, tally.event_ids[0], reason)
-    logger.log(DeadLettered.level, template, kind.destination, *arguments)
+        arguments: tuple[object, ...] = (tally.count, reason, ids)
+    else:
+        template = "%s: %d more dead letters in %.0f s, e.g. %s: %s"
+        arguments = (tally.count, now - tally.since, tally.event_ids[0], reason)
+    fields = {
+        "anytrack_event": kind.event.__name__,
+        "anytrack_destination": kind.destination,
+        "anytrack_count": tally.count,
+        "anytrack_code": kind.code,
+        "anytrack_reason": reason,
+    }
+    logger.log(kind.event.level, template, kind.destination, *arguments, extra=fields)
 
 
 # Numbers that vary from one conversion to the next: with a decimal point, of more than three

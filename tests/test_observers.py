@@ -15,6 +15,7 @@ from anytrack_async.events import (
     Event,
     LaneHeld,
     LaneResumed,
+    Retried,
 )
 from anytrack_async.observers import LoggingObserver, Observers
 
@@ -185,6 +186,39 @@ class Failing:
 
     def notify(self, event: Event, /) -> None:
         raise self.error
+
+
+# Fields of log records
+
+
+def test_a_log_record_has_the_fields_of_its_event(log: Log, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "anytrack_async")
+    log.notify(Retried(destination="meta", event_ids=["a", "b"], reason="status 503", seconds=1.5))
+
+    (record,) = caplog.records
+    fields = {name: value for name, value in vars(record).items() if name.startswith("anytrack_")}
+    assert fields == {
+        "anytrack_event": "Retried",
+        "anytrack_destination": "meta",
+        "anytrack_count": 2,
+        "anytrack_reason": "status 503",
+        "anytrack_seconds": 1.5,
+    }
+
+
+def test_a_line_about_counted_dead_letters_has_their_number(
+    log: Log, clock: Clock, caplog: pytest.LogCaptureFixture
+):
+    log.dead("1", code="2804003")
+    assert vars(caplog.records[0])["anytrack_event_id"] == "1"
+    log.dead("2", code="2804003")
+    log.dead("3", code="2804003")
+    clock.now += 60
+    log.flush()
+
+    fields = vars(caplog.records[0])
+    assert (fields["anytrack_event"], fields["anytrack_destination"]) == ("DeadLettered", "meta")
+    assert (fields["anytrack_count"], fields["anytrack_code"]) == (2, "2804003")
 
 
 def test_an_observer_that_raises_does_not_disturb_the_others(caplog: pytest.LogCaptureFixture):

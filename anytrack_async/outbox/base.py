@@ -486,6 +486,15 @@ class MeasuresAge(Protocol):
         ...
 
 
+@runtime_checkable
+class CountsDelivered(Protocol):
+    """Optional part of an outbox that counts what it delivered, whichever process sent it."""
+
+    async def delivered_counts(self) -> Mapping[str, int]:
+        """Return destination → how many conversions it has received since it was registered."""
+        ...
+
+
 async def oldest_ages(outbox: Outbox) -> Mapping[str, float]:
     """Return destination → age of its oldest waiting conversion; empty if *outbox* has no ages."""
     return await outbox.oldest_ages() if isinstance(outbox, MeasuresAge) else {}

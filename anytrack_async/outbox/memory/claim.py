@@ -81,6 +81,7 @@ class DestinationProgress:
         passed: of the conversions ever accepted for it, how many the cursor has passed.
         claimed: number of conversions up to the cursor that are neither delivered nor dead.
         dead: number of dead letters.
+        delivered: number of conversions that the destination has received.
         extra_bytes: bytes beyond `USUAL_BYTES` each of the conversions that are neither delivered
             nor dead.
         exceptions: position → the failed conversion.
@@ -97,6 +98,7 @@ class DestinationProgress:
         self.passed = passed
         self.claimed = 0
         self.dead = 0
+        self.delivered = 0
         self.extra_bytes = 0
         self.exceptions: dict[int, FailedConversion] = {}
         self.discarded: dict[int, FailedEntry] = {}
@@ -162,7 +164,8 @@ class DestinationProgress:
     ) -> Sequence[int]:
         """End a lease; return the positions of its retries, which are exceptions no longer."""
         lease = self.leases.pop(lease_id)
-        self.claimed -= lease.size
+        self.claimed -= (size := lease.size)
+        self.delivered += size - len(failed)
         for seq in lease.retries:
             del self.exceptions[seq]
         for failure in failed:

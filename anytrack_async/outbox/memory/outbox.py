@@ -303,6 +303,11 @@ class MemoryOutbox:
             if seq is not None
         }
 
+    async def delivered_counts(self) -> Mapping[str, int]:
+        """Return destination → how many conversions it has received."""
+        self._check_open()
+        return {name: progress.delivered for name, progress in self._destinations.items()}
+
     # Dead letters
 
     async def dead_letters(

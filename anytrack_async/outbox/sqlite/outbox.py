@@ -390,6 +390,10 @@ class SQLiteOutbox(SQLiteDeadLetters):
         """Return destination → seconds since its oldest waiting conversion was accepted."""
         return await self._run(reports.oldest_ages)
 
+    async def delivered_counts(self) -> Mapping[str, int]:
+        """Return destination → how many conversions it has received."""
+        return await self._run(reports.delivered_counts)
+
     async def verify(self) -> Verification:
         """Check the whole file: its integrity, and that each conversion is accounted for.
 

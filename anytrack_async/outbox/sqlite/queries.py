@@ -348,6 +348,9 @@ DESTINATION_CURSOR = "SELECT cursor FROM destination WHERE name = ?"
 # The part of all depths that is kept as numbers.
 DESTINATION_COUNTS = "SELECT name, cursor, pending, dead FROM destination"
 
+# How many conversions each destination has received.
+DELIVERED_COUNTS = "SELECT name, delivered FROM destination"
+
 # The positions that decide which conversions concern a destination.
 DESTINATION_POSITIONS = "SELECT name, start, since, cursor FROM destination"
 

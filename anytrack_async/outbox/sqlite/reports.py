@@ -213,6 +213,11 @@ def oldest_ages(db: Database) -> Mapping[str, float]:
     return {name: max(0.0, now - row[0]) for name, row in rows.items() if row is not None}
 
 
+def delivered_counts(db: Database) -> Mapping[str, int]:
+    """Return destination → how many conversions it has received."""
+    return dict(db.sql.execute(queries.DELIVERED_COUNTS).fetchall())
+
+
 def undelivered(db: Database, name: str, limit: int) -> list[str]:
     """Return the ids of the first *limit* events that are neither delivered nor dead."""
     with db.snapshot() as sql:

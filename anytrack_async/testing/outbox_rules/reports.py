@@ -10,7 +10,7 @@ import pytest
 
 from anytrack_async.errors import InvalidArgumentError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import Depth, MeasuresAge, Outbox
+from anytrack_async.outbox.base import CountsDelivered, Depth, MeasuresAge, Outbox
 from anytrack_async.testing.outbox_rules.base import (
     HOUR,
     LEASE,
@@ -193,6 +193,20 @@ class ReportRules(Rules):
 
         await deliver(outbox, "alpha", "beta")
         assert await outbox.oldest_ages() == {}
+
+    async def test_delivered_conversions_are_counted(self, outbox: Outbox, clock: Clock) -> None:
+        if not isinstance(outbox, CountsDelivered):
+            pytest.skip("optional: the outbox does not count")
+        await outbox.append(sales(1, 2, 3, 4))
+        await outbox.append(sales(5), ["beta"])
+        assert await outbox.delivered_counts() == {"alpha": 0, "beta": 0}
+
+        claim = await outbox.claim("alpha", 3, LEASE)
+        await outbox.settle(claim, failures(claim, 1) + failures(claim, 2, due=clock.now))
+        assert (await outbox.delivered_counts())["alpha"] == 1
+
+        await deliver(outbox, "alpha", "beta")
+        assert await outbox.delivered_counts() == {"alpha": 3, "beta": 5}
 
     async def test_undelivered_raises_for_an_unknown_destination(self, outbox: Outbox) -> None:
         with pytest.raises(OutboxError, match="gamma"):

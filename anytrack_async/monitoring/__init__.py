@@ -1,0 +1,1 @@
+"""Metrics and health of an outbox, for a monitoring system."""

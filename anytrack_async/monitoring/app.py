@@ -1,0 +1,181 @@
+"""`metrics_app`: an ASGI application with ``/metrics``, ``/healthz`` and ``/readyz``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import anyio
+import orjson
+
+from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.client.config import MEMORY, keys_from_env, make_outbox
+from anytrack_async.client.stats import Stats
+from anytrack_async.delivery.flow import LaneState
+from anytrack_async.errors import (
+    AnyTrackError,
+    ConfigurationError,
+    OutboxError,
+    safe_description,
+)
+from anytrack_async.monitoring.metrics import Backlog, exposition, read_backlog, require_prometheus
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.sqlite.files import file_path
+
+_READ_WITHIN = 5.0
+"""Seconds that reading the outbox may take. Prometheus gives up after ten."""
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_JSON = "application/json"
+
+_Scope: TypeAlias = MutableMapping[str, Any]
+_Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_Reply: TypeAlias = tuple[int, str, bytes]
+"""Status, content type and body."""
+
+
+def metrics_app(source: AnyTrackClient | Outbox | str | os.PathLike[str]) -> MetricsApp:
+    """Return an ASGI application with the metrics and the health of an outbox.
+
+    Mount it under any path, with or without a lifespan, or serve it alone::
+
+        app.mount("/anytrack", metrics_app(client))  # then scrape /anytrack/metrics
+
+    * ``GET /metrics``: Prometheus's text format; `monitoring.metrics` lists the metrics.
+    * ``GET /healthz``: 200 as long as the event loop answers.
+    * ``GET /readyz``: 200 if the outbox can be read and the client is open, else 503; the body has
+      the state of each lane. A lane that is held does not make a process unready: it still accepts
+      conversions, and restarting it would not help.
+
+    No answer has a customer's data or a secret.
+
+    Args:
+        source: a client; an outbox that is open; or the path of an outbox file, which the
+            application opens with the first request. A path works while no client has the file
+            open. If the file is encrypted, ``ANYTRACK_OUTBOX_KEYS`` has its keys.
+
+    Raises:
+        ConfigurationError: *source* is none of these, or ``prometheus-client`` is not installed
+            (``pip install 'anytrack_async[metrics]'``).
+    """
+    require_prometheus()
+    return MetricsApp(source)
+
+
+class MetricsApp:
+    """The application that `metrics_app` returns."""
+
+    def __init__(self, source: AnyTrackClient | Outbox | str | os.PathLike[str]) -> None:
+        self._client = source if isinstance(source, AnyTrackClient) else None
+        self._path = source if isinstance(source, str | os.PathLike) else None
+        if self._path == MEMORY:
+            raise ConfigurationError(
+                "metrics_app: an outbox in memory has no path; pass the client that uses it"
+            )
+        self._outbox: Outbox | None = None
+        if not isinstance(source, AnyTrackClient | str | os.PathLike):
+            self._outbox = make_outbox(source)
+        self._opening = anyio.Lock()
+        self._routes = {
+            "/metrics": self._metrics,
+            "/healthz": self._health,
+            "/readyz": self._readiness,
+        }
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Serve one request, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            status, content_type, body = await self._reply(scope)
+            headers = [
+                (b"content-type", content_type.encode()),
+                (b"content-length", str(len(body)).encode()),
+                (b"cache-control", b"no-store"),
+            ]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            content = b"" if scope["method"] == "HEAD" else body
+            await send({"type": "http.response.body", "body": content})
+
+    async def aclose(self) -> None:
+        """Close the outbox file, if a request opened it; the next request opens it again."""
+        async with self._opening:
+            if self._path is not None and self._outbox is not None:
+                outbox, self._outbox = self._outbox, None
+                await outbox.aclose()
+
+    async def _lifespan(self, receive: _Receive, send: _Send) -> None:
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                await self.aclose()
+                return
+
+    async def _reply(self, scope: _Scope) -> _Reply:
+        # A framework that mounts the application leaves the prefix in the path or takes it off.
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        route = self._routes.get(path)
+        if route is None:
+            paths = ", ".join(self._routes)
+            return _json(404, {"error": f"not found; there is {paths}"})
+        if scope["method"] not in ("GET", "HEAD"):
+            return _json(405, {"error": "only GET and HEAD are allowed"})
+        try:
+            with anyio.fail_after(_READ_WITHIN):
+                return await route()
+        except TimeoutError:
+            message = f"the outbox did not answer within {_READ_WITHIN:g} s"
+        except AnyTrackError as exc:
+            message = str(exc)
+        except Exception as exc:  # the outbox may be third-party code
+            message = safe_description(exc)
+        return _json(503, {"status": "unavailable", "error": message})
+
+    async def _health(self) -> _Reply:
+        return _json(200, {"status": "ok"})
+
+    async def _readiness(self) -> _Reply:
+        backlog, stats = await self._read()
+        lanes = {
+            name: {"state": item.state, "reason": item.reason}
+            for name, item in (stats.destinations.items() if stats else ())
+            if item.state is not None
+        }
+        if stats is not None and not lanes:
+            return _json(503, {"status": "unavailable", "error": "the client is not open"})
+        held = [name for name, lane in lanes.items() if lane["state"] is LaneState.HELD]
+        destinations = sorted(backlog.depths)
+        return _json(
+            200, {"status": "ready", "destinations": destinations, "held": held, "lanes": lanes}
+        )
+
+    async def _metrics(self) -> _Reply:
+        return 200, _TEXT, exposition(*await self._read())
+
+    async def _read(self) -> tuple[Backlog, Stats | None]:
+        if self._client is not None:
+            return await read_backlog(self._client.outbox), await self._client.stats()
+        return await read_backlog(await self._opened()), None
+
+    async def _opened(self) -> Outbox:
+        async with self._opening:
+            if self._outbox is None:
+                outbox = make_outbox(await _existing(self._path), keys_from_env())
+                await outbox.open([])  # without destinations: nothing is added or sent
+                self._outbox = outbox
+            return self._outbox
+
+
+async def _existing(path: str | os.PathLike[str] | None) -> Path:
+    file = file_path(path or "")
+    if not await anyio.Path(file).is_file():
+        raise OutboxError(f"{file} does not exist; the first client that uses it creates it")
+    return file
+
+
+def _json(status: int, content: object) -> _Reply:
+    return status, _JSON, orjson.dumps(content)
