@@ -166,7 +166,9 @@ def test_no_request_raises(headers: Any, query: Any, cookies: Any, peer: Any, ur
         for text in (seen.click_id, seen.fbc, seen.page_url, seen.user_agent, seen.ip_address):
             assert text is None or text.encode()
         for name, click in seen.clicks.items():
-            assert name.encode() and click.encode() and click.isprintable()
+            assert name.encode()
+            assert click.encode()
+            assert click.isprintable()
 
 
 @given(st.text(), st.text())
@@ -192,5 +194,6 @@ def test_megabytes_and_thousands_of_cookies_do_not_matter():
     seen = visitor(headers, f"gclid={megabyte}&" + "a=b&" * 10**6, None, "10.0.0.1", 1)
 
     assert (seen.fbp, seen.ip_address, seen.page_url) == ("fb.1.2.3", "203.0.113.5", None)
-    assert seen.clicks == {} and seen.user_agent == megabyte[:4096]
+    assert seen.clicks == {}
+    assert seen.user_agent == megabyte[:4096]
     assert set(seen.weakened) == {"unusable click ids", "over-long texts"}

@@ -136,7 +136,8 @@ def test_a_trusted_proxy_may_replace_the_host():
 
     for trusted, host in ((1, "www.shop.example"), (0, "shop.example")):
         page = visitor_from_asgi_scope(scope(headers=headers), trusted).page_url
-        assert page is not None and page.split("/")[2] == host
+        assert page is not None
+        assert page.split("/")[2] == host
 
 
 @pytest.mark.parametrize("wrong", [object(), None, "GET /", {"type": "lifespan"}, {}])
