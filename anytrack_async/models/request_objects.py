@@ -105,11 +105,17 @@ def visitor_from_wsgi_environ(
     ]
     query, peer = environ.get("QUERY_STRING") or "", environ.get("REMOTE_ADDR") or None
     scheme = str(environ.get("wsgi.url_scheme") or "http")
-    # PEP 3333 has bytes as Latin-1 text.
-    path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
-    path = quote(path.encode("latin-1", errors="ignore"), safe=_PATH_CHARACTERS)
+    path = _quoted(_text(f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"))
     url = request_url(headers, scheme, path, query, peer, trusted_proxies)
     return visitor(headers, query, None, peer, trusted_proxies, url=url, property_id=property_id)
+
+
+def _text(path: str) -> str:
+    """Return the text of a WSGI path: PEP 3333 has UTF-8 as Latin-1, Django replaces it by text."""
+    try:
+        return path.encode("latin-1").decode()
+    except ValueError:
+        return path
 
 
 def _visitor_from_aiohttp(
