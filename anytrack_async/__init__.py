@@ -100,7 +100,14 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Report as Report,
         Status as Status,
     )
+    from anytrack_async.models.forwarding import TrustedProxies as TrustedProxies
     from anytrack_async.models.plain import to_records as to_records
+    from anytrack_async.models.request import Visitor as Visitor, visitor as visitor
+    from anytrack_async.models.request_objects import (
+        visitor_from_asgi_scope as visitor_from_asgi_scope,
+        visitor_from_request as visitor_from_request,
+        visitor_from_wsgi_environ as visitor_from_wsgi_environ,
+    )
     from anytrack_async.models.validators import Amount as Amount
     from anytrack_async.monitoring.app import metrics_app as metrics_app
     from anytrack_async.observers import LoggingObserver as LoggingObserver
@@ -169,7 +176,12 @@ else:
         "anytrack_async.models.identifiers": "new_event_id",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
         "anytrack_async.models.meta": "MetaFields",
+        "anytrack_async.models.forwarding": "TrustedProxies",
         "anytrack_async.models.plain": "to_records",
+        "anytrack_async.models.request": "Visitor visitor",
+        "anytrack_async.models.request_objects": (
+            "visitor_from_asgi_scope visitor_from_request visitor_from_wsgi_environ"
+        ),
         "anytrack_async.monitoring.app": "metrics_app",
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (

@@ -245,7 +245,7 @@ def to_ip_address(value: Address | None) -> str | None:
     address = public_address(value)
     if address is None:
         texts = [*_candidates(value)]
-        if any(map(_address_or_none, texts)):
+        if any(map(parsed_address, texts)):
             note_weakness("private IP addresses")
         elif texts:
             note_weakness("unusable IP addresses")
@@ -289,11 +289,12 @@ def _all_candidates(value: object) -> Iterator[str]:
 def _public_or_none(text: str) -> str | None:
     if "." in text and _CERTAINLY_PUBLIC(text):
         return text
-    address = _address_or_none(text)
+    address = parsed_address(text)
     return str(address) if address is not None and _is_public(address) else None
 
 
-def _address_or_none(text: str) -> IPv4Address | IPv6Address | None:
+def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address in *text*, of any kind, without its port, marker or interface; or None."""
     if len(text) > _MAX_ADDRESS_LENGTH:
         return None
     text = _MARKERS.sub("", text.strip("\"'()<>"))

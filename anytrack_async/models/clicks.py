@@ -1,0 +1,125 @@
+"""Click ids of advertising services: in a link's parameters, in cookies, and on a conversion.
+
+A service adds a parameter to the link of an ad, such as ``gclid``, and its script keeps the id in a
+cookie of the shop, such as ``_gcl_aw``. The name of the parameter is the key in
+`Conversion.clicks`, whichever of the two the id came from.
+
+Sources: Google Ads, "About auto-tagging" (``gclid``, ``gbraid``, ``wbraid``); TikTok, Events API,
+"ttclid and ttp"; Microsoft Advertising, "auto-tagging of Click ID"; LinkedIn, Conversions API,
+"first-party ads tracking"; Reddit, "click id"; Pinterest, Conversions API, "epik"; Snapchat,
+Conversions API, "click id".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.validators import is_missing
+from anytrack_async.models.visitor import note_weakness, visitor_id
+
+CLICK_NAMES: Final = (
+    "fbclid",  # Meta
+    *("gclid", "gbraid", "wbraid"),  # Google
+    *("ttclid", "ttp"),  # TikTok: the click, and the browser
+    "msclkid",  # Microsoft
+    "li_fat_id",  # LinkedIn
+    "rdt_cid",  # Reddit
+    "epik",  # Pinterest
+    "ScCid",  # Snapchat
+)
+"""The keys of `Conversion.clicks` that a request can fill."""
+
+MAX_CLICKS: Final = 32
+"""Click ids that a conversion may have."""
+
+_MAX_ID = 1024
+_UNUSABLE = "unusable click ids"
+_BY_LOWER_NAME = {name.lower(): name for name in CLICK_NAMES}
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+
+
+def to_clicks(value: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """Return the field ``clicks`` of a conversion: parameter of a link → click id.
+
+    Known names get their usual letter case: ``GCLID`` becomes ``gclid``. A visitor controls the
+    ids, so an unusable one is left out; of more than 32, only the first count.
+
+    Raises:
+        InvalidConversionError: it is not a mapping, or has a key that is not text.
+    """
+    if value is None or (type(value) is dict and not value):
+        return {}
+    given: Any = value
+    if not isinstance(given, Mapping):
+        if is_missing(given):
+            return {}
+        raise InvalidConversionError("clicks", f"must be a mapping, got {type(given).__name__}")
+    clicks: dict[str, str] = {}
+    for key, item in given.items():
+        if not isinstance(key, str):
+            raise InvalidConversionError("clicks", "must have text keys only")
+        if (click := visitor_id(item, _MAX_ID, _UNUSABLE)) is not None:
+            name = _BY_LOWER_NAME.get(key.lower(), key)
+            if _NAME.fullmatch(name) and len(clicks) < MAX_CLICKS:
+                clicks.setdefault(name, click)
+            else:
+                note_weakness(_UNUSABLE)
+    return clicks
+
+
+# Cookies. Each function returns the id in a cookie, or None.
+
+
+def _whole(value: str) -> str | None:
+    return value
+
+
+_GOOGLE = re.compile(r"GCL\.[0-9]+\.([\w-]+)(?:\..*)?", re.ASCII)
+_GOOGLE_KEYS = re.compile(r"[0-9]\.[0-9]\.k([\w-]+)(?:\$.*)?", re.ASCII)
+
+
+def _google(value: str) -> str | None:
+    """Return the id in ``GCL.1700000000.<id>``, or in the newer ``2.1.k<id>$i1700000000``."""
+    match = _GOOGLE.fullmatch(value) or _GOOGLE_KEYS.fullmatch(value)
+    return None if match is None else match[1]
+
+
+def _microsoft(value: str) -> str | None:
+    """Return the id in ``_uet<id>``."""
+    return value.removeprefix("_uet")
+
+
+CLICK_COOKIES: Final[Mapping[str, tuple[str, Callable[[str], str | None]]]] = {
+    "_gcl_aw": ("gclid", _google),
+    "_gcl_ag": ("gbraid", _google),
+    "_gcl_gb": ("wbraid", _google),
+    "ttclid": ("ttclid", _whole),
+    "_ttp": ("ttp", _whole),
+    "_uetmsclkid": ("msclkid", _microsoft),
+    "li_fat_id": ("li_fat_id", _whole),
+    "_rdt_cid": ("rdt_cid", _whole),
+    "_epik": ("epik", _whole),
+    "_scclid": ("ScCid", _whole),
+}
+"""Cookie → the key of its click id, and the function that reads the cookie."""
+
+
+def clicks_of(parameters: Mapping[str, str], cookies: Mapping[str, str]) -> dict[str, str]:
+    """Return the click ids in a request; a parameter, the newer click, beats its cookie.
+
+    Args:
+        parameters: the parameters of the link, see `CLICK_NAMES`; unknown ones are ignored.
+        cookies: the cookies, see `CLICK_COOKIES`; unknown ones are ignored.
+    """
+    clicks: dict[str, str] = {}
+    for name in CLICK_NAMES:
+        if name in parameters and (click := visitor_id(parameters[name], _MAX_ID, _UNUSABLE)):
+            clicks[name] = click
+    for cookie, (name, read) in CLICK_COOKIES.items():
+        text = read(cookies[cookie].strip()) if cookie in cookies and name not in clicks else None
+        if click := visitor_id(text, _MAX_ID, _UNUSABLE):
+            clicks[name] = click
+    return clicks
