@@ -1,1 +1,1 @@
-"""The contract suite of an outbox: subclass it to test an engine of your own."""
+"""For tests: of an application that tracks conversions, and of an outbox of your own."""
