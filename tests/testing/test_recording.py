@@ -9,9 +9,13 @@ import pytest
 
 from anytrack_async import ConfigurationError, Conversion, Outcome, Throttled
 from anytrack_async.sandbox import Faults, in_thread
-from anytrack_async.testing.clock import ManualClock
-from anytrack_async.testing.local_sandbox import LocalSandbox
-from anytrack_async.testing.recording import RecordingClient, RecordingSink, assert_tracked
+from anytrack_async.testing import (
+    LocalSandbox,
+    ManualClock,
+    RecordingClient,
+    RecordingSink,
+    assert_tracked,
+)
 
 pytestmark = pytest.mark.asyncio
 
