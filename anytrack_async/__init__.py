@@ -146,6 +146,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         ResponseLimits as ResponseLimits,
         Retry as Retry,
     )
+    from anytrack_async.telemetry.opentelemetry import Telemetry as Telemetry
 else:
     # These modules have an `__all__`, which is not repeated here. `errors` comes first, so that
     # `from anytrack_async import QueueFullError` imports nothing else.
@@ -200,6 +201,7 @@ else:
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
+        "anytrack_async.telemetry.opentelemetry": "Telemetry",
         "anytrack_async.settings.delivery": "DeliverySettings",
         "anytrack_async.settings.http": "HttpSettings ResponseLimits Retry",
         "anytrack_async.destinations.hubspot.settings": "HubSpotSettings OAuthSettings",

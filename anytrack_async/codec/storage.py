@@ -41,6 +41,7 @@ from anytrack_async.models.conversion import Conversion, ConversionType, LineIte
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.identifiers import order_event_id
 from anytrack_async.models.meta import meta_fields
+from anytrack_async.models.tracing import set_traceparent
 from anytrack_async.models.validators import join_path
 
 _T = TypeVar("_T")
@@ -97,6 +98,9 @@ def record_of(conversion: Conversion) -> bytes:
     head: _Record = {"v": _VERSION, "timestamp": conversion.timestamp}
     if conversion.id is not None:
         head["id"] = conversion.id
+    # A span has submitted it. `getattr` rather than the property: this runs for each conversion.
+    if traceparent := getattr(conversion, "_traceparent", None):
+        head["traceparent"] = traceparent
     head["content"] = _content_of(conversion)
     payload = orjson.dumps(head)
     if len(payload) > MAX_CONVERSION_BYTES:
@@ -123,15 +127,18 @@ def decode(payload: bytes, digest: bytes | None = None) -> Conversion:
         )
     for older in range(version, _VERSION):
         head = _UPGRADES[older](head)
-    content = head.pop("content", None)
+    content, traceparent = head.pop("content", None), head.pop("traceparent", None)
     if not isinstance(content, dict):
         raise DecodeError("stored conversion: damaged, it has no content")
     # Without these the conversion would get the time of today, or a new event id.
     if "timestamp" not in head or "event_id" not in content:
         raise DecodeError("stored conversion: damaged, it has no timestamp or no event_id")
     is_as_written = digest is not None and _digest(payload) == digest
-    conversion = _rebuild(content | head) if is_as_written else None
-    return conversion or load(content | head, Conversion)
+    trusted = _rebuild(content | head) if is_as_written else None
+    conversion = trusted or load(content | head, Conversion)
+    if type(traceparent) is str:
+        set_traceparent(conversion, traceparent)
+    return conversion
 
 
 def _parse(payload: bytes) -> tuple[int, _Record]:

@@ -7,6 +7,7 @@ from asyncio import _get_running_loop as running_loop
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import compress
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from anytrack_async.delivery.admission import Admission
 from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.guarded_outbox import PRUNE_AFTER, Maintenance
+from anytrack_async.delivery.instrumentation import refresh_gauges, traced_sink
 from anytrack_async.delivery.lane import Lane
 from anytrack_async.delivery.lifecycle import LoopGuard, reserved
 from anytrack_async.delivery.repeats import deliveries_of_firsts
@@ -38,6 +40,7 @@ from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.models.visitor import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.telemetry.opentelemetry import Telemetry
 
 _MAX_SKIPPED = 1_000
 """Conversions that may pile up in a shared outbox before the lanes they are not addressed to are
@@ -56,6 +59,7 @@ class Dispatcher(AsyncContextManagerMixin):
     Attributes:
         guard: knows the event loop in which the dispatcher is open.
         undelivered: what was not delivered when it was last closed.
+        telemetry: traces and counts what is delivered; set before it is opened.
 
     Raises:
         UndeliveredError: on leaving, if conversions are undelivered and the outbox is not durable.
@@ -74,6 +78,7 @@ class Dispatcher(AsyncContextManagerMixin):
     ) -> None:
         self.outbox = outbox
         self.guard = LoopGuard()
+        self.telemetry: Telemetry | None = None
         self.destinations = unique_names(sinks)
         self.sinks = sinks
         self._settings = settings
@@ -90,6 +95,7 @@ class Dispatcher(AsyncContextManagerMixin):
             on_dropped=self._drop,
             clock=clock or time.time,
         )
+        self._append = self._admission.append  # traced while there is telemetry
         self._open_deliveries = OpenDeliveries(outbox)
         self._maintenance = Maintenance(
             outbox, settings, self._open_deliveries, notify=notify, tick=tick
@@ -138,7 +144,7 @@ class Dispatcher(AsyncContextManagerMixin):
             # Registered before they are appended: a lane may deliver them before append returns.
             ids = [conversion.event_id for conversion in conversions]
             deliveries = self._open_deliveries.get_many(ids, names)
-            results = await self._admission.append(conversions, addressed, patience)
+            results = await self._append(conversions, addressed, patience)
             if results.count(Appended.NEW) == len(ids):
                 self._announce(conversions, ids, names)
                 return deliveries
@@ -163,9 +169,8 @@ class Dispatcher(AsyncContextManagerMixin):
         """
         names = self.resolve_names(to)
         try:
-            results = await self._admission.append(
-                conversions, None if to is None else names, Patience.WHILE_MOVING
-            )
+            addressed = None if to is None else names
+            results = await self._append(conversions, addressed, Patience.WHILE_MOVING)
         except _SUBMIT_ERRORS:
             raise
         except Exception as exc:  # the outbox may be third-party code
@@ -295,6 +300,7 @@ class Dispatcher(AsyncContextManagerMixin):
                 await self._open()
                 try:
                     async with self._runner.running():
+                        self._start_gauges()
                         yield self
                 finally:
                     await self._report_undelivered()
@@ -315,10 +321,17 @@ class Dispatcher(AsyncContextManagerMixin):
         self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
         self._open_deliveries.loop = self.guard.loop
         self._admission.open()
+        self._append = self._admission.append
+        if self.telemetry is not None:
+            self._append = self.telemetry.traced_append(self._append)
+
+    def _start_gauges(self) -> None:
+        if self.telemetry is not None:
+            self.start_task(partial(refresh_gauges, self.telemetry, self.outbox, self.states))
 
     def _lane(self, sink: Sink) -> Lane:
         return Lane(
-            sink,
+            traced_sink(sink, self.telemetry),
             self.outbox,
             self._settings,
             notify=self._notify,

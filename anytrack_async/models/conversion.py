@@ -27,6 +27,7 @@ from anytrack_async.models.identifiers import (
 )
 from anytrack_async.models.line_item import LineItem as LineItem
 from anytrack_async.models.meta import MetaFields, meta_fields
+from anytrack_async.models.tracing import Traceable
 from anytrack_async.models.validators import (
     Amount,
     currency_code,
@@ -40,7 +41,6 @@ from anytrack_async.models.validators import (
 from anytrack_async.models.visitor import (
     NOTES,
     Address,
-    Weakenable,
     forget_notes,
     to_click_id,
     to_ip_address,
@@ -113,7 +113,7 @@ def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
 
 @fast_init
 @attrs.frozen(kw_only=True)
-class Conversion(Weakenable):
+class Conversion(Traceable):
     """One sale, lead, sign-up or event of your own.
 
     The constructor checks every field: a conversion that exists can be stored and sent, unless it
