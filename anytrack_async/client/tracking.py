@@ -198,7 +198,7 @@ class Tracking:
             UnsendableError: the conversion is larger than 1 MiB; nothing was accepted.
         """
         if conversion is None:
-            conversion = Conversion(
+            conversion = Conversion._of(
                 conversion_type=conversion_type or ConversionType.CUSTOM,
                 event_name=event_name,
                 click_id=click_id,
