@@ -80,15 +80,21 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.errors import *  # noqa: F403
     from anytrack_async.events import *  # noqa: F403
     from anytrack_async.models.answers import *  # noqa: F403
+    from anytrack_async.models.consent import (
+        Consent as Consent,
+        ConsentState as ConsentState,
+    )
     from anytrack_async.models.conversion import (
         Conversion as Conversion,
         ConversionFields as ConversionFields,
         ConversionType as ConversionType,
-        LineItem as LineItem,
         PricedFields as PricedFields,
     )
     from anytrack_async.models.identifiers import new_event_id as new_event_id
-    from anytrack_async.models.customer import Customer as Customer
+    from anytrack_async.models.customer import (
+        Customer as Customer,
+        CustomerFields as CustomerFields,
+    )
     from anytrack_async.models.meta import MetaFields as MetaFields
     from anytrack_async.models.contradiction import (
         Contradiction as Contradiction,
@@ -100,6 +106,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Report as Report,
         Status as Status,
     )
+    from anytrack_async.models.line_item import LineItem as LineItem
     from anytrack_async.models.forwarding import TrustedProxies as TrustedProxies
     from anytrack_async.models.plain import to_records as to_records
     from anytrack_async.models.request import Visitor as Visitor, visitor as visitor
@@ -139,6 +146,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         ResponseLimits as ResponseLimits,
         Retry as Retry,
     )
+    from anytrack_async.telemetry.opentelemetry import Telemetry as Telemetry
 else:
     # These modules have an `__all__`, which is not repeated here. `errors` comes first, so that
     # `from anytrack_async import QueueFullError` imports nothing else.
@@ -167,15 +175,17 @@ else:
         "anytrack_async.destinations.anytrack.api.reports": "AffiliateMetric",
         "anytrack_async.destinations.anytrack.api.base": "DateRange",
         "anytrack_async.models.validators": "Amount",
+        "anytrack_async.models.consent": "Consent ConsentState",
         "anytrack_async.models.conversion": (
-            "Conversion ConversionFields ConversionType LineItem PricedFields"
+            "Conversion ConversionFields ConversionType PricedFields"
         ),
         "anytrack_async.models.contradiction": "Contradiction ConversionSummary",
-        "anytrack_async.models.customer": "Customer",
+        "anytrack_async.models.customer": "Customer CustomerFields",
         "anytrack_async.models.identifiers": "new_event_id",
         "anytrack_async.models.outcome": "Outcome Receipt Report Status",
         "anytrack_async.models.meta": "MetaFields",
         "anytrack_async.models.forwarding": "TrustedProxies",
+        "anytrack_async.models.line_item": "LineItem",
         "anytrack_async.models.plain": "to_records",
         "anytrack_async.models.request": "Visitor visitor",
         "anytrack_async.models.request_objects": (
@@ -191,6 +201,7 @@ else:
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
+        "anytrack_async.telemetry.opentelemetry": "Telemetry",
         "anytrack_async.settings.delivery": "DeliverySettings",
         "anytrack_async.settings.http": "HttpSettings ResponseLimits Retry",
         "anytrack_async.destinations.hubspot.settings": "HubSpotSettings OAuthSettings",

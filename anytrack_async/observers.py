@@ -58,6 +58,16 @@ class Observers:
                 kind = type(observer).__name__
                 raise ConfigurationError(f"observer {kind} needs a notify(event) that is not async")
 
+    def attach(self, observer: Observer) -> Callable[[], None]:
+        """Notify *observer* too, from now on until the returned function is called."""
+        before = self._observers
+        self._observers = (*before, observer)
+
+        def detach() -> None:
+            self._observers = before
+
+        return detach
+
     def notify(self, event: Event) -> None:
         """Notify every observer of *event*."""
         for observer in self._observers:

@@ -52,7 +52,7 @@ _SHOWN = 100
 _PRIVATE = frozenset(
     {
         *("customer", "click_id", "ip_address", "user_agent", "page_url", "sub_ids"),
-        *("custom_data", "meta"),
+        *("custom_data", "meta", "clicks"),
     }
 )
 

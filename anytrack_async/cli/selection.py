@@ -207,7 +207,7 @@ def _not_dead(event_id: str, destination: str | None, report: Report | None) -> 
 
 # Settings
 
-_MAPPINGS = ("customer", "custom_data", "sub_ids")
+_MAPPINGS = ("customer", "custom_data", "sub_ids", "clicks", "consent")
 
 
 def set_fields(record: dict[str, Any], settings: Iterable[str]) -> None:

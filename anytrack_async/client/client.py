@@ -44,6 +44,7 @@ from anytrack_async.outbox.base import Outbox, oldest_ages
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.fields import check_header_value, check_non_negative
 from anytrack_async.settings.http import HttpSettings
+from anytrack_async.telemetry.opentelemetry import Telemetry
 from anytrack_async.transport.message import Transport
 
 
@@ -73,6 +74,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         from_start: destinations new to the outbox that also get the conversions accepted before.
         transport: replaces the connections to AnyTrack, e.g. `httpx.MockTransport`; closed with the
             client. Each sink has a transport of its own, which may be the same object.
+        telemetry: False turns OpenTelemetry off; a `Telemetry` uses other providers than the global
+            ones. By default it is on if the application has set a provider when the client opens.
 
     Attributes:
         conversions: the conversions that AnyTrack has recorded.
@@ -102,13 +105,14 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         log: bool = True,
         from_start: Sequence[str] = (),
         transport: Transport | None = None,
+        telemetry: Telemetry | bool | None = None,
     ) -> None:
         settings = _settings(api_key, account_id, base_url, http)
         sinks, delivery = check_sinks(sinks), delivery_settings(delivery)
         self._counters = Counters()
         logging = (LoggingObserver(),) if log else ()
         observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
-        self._observers = observer
+        self._observers, self._telemetry = observer, telemetry
         # Reads and deliveries use separate sessions: a session retries reads, but a lane retries
         # deliveries.
         self._session = anytrack_session(settings, transport=transport)
@@ -146,6 +150,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         log: bool = True,
         from_start: Sequence[str] = (),
         transport: Transport | None = None,
+        telemetry: Telemetry | bool | None = None,
     ) -> Self:
         """Return a client that is configured by environment variables.
 
@@ -165,6 +170,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
             from_start: destinations new to the outbox that also get the conversions accepted
                 before.
             transport: replaces all connections, including those of the environment's sinks.
+            telemetry: see the class.
 
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
@@ -183,6 +189,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
             log=log,
             from_start=from_start,
             transport=transport,
+            telemetry=telemetry,
         )
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.lifecycle import Supervisor
 from anytrack_async.delivery.shutdown import run_with_deadline
 from anytrack_async.observers import Observers
+from anytrack_async.telemetry.opentelemetry import Telemetry
 from anytrack_async.transport.session import Session
 
 
@@ -21,6 +22,7 @@ class Opening:
     _observers: Observers
     _session: Session
     _supervisor: Supervisor
+    _telemetry: Telemetry | bool | None
     _closing: bool
 
     async def start(self) -> None:
@@ -79,7 +81,7 @@ class Opening:
     async def _opened(self) -> AsyncGenerator[None]:
         opened = False
         try:
-            async with self._dispatcher:
+            async with self._instrumented(), self._dispatcher:
                 opened = True
                 self._session.closed = self._closing = False
                 try:
@@ -91,6 +93,25 @@ class Opening:
         finally:
             if opened:
                 await self._close_session()
+
+    @asynccontextmanager
+    async def _instrumented(self) -> AsyncGenerator[None]:
+        """Trace and count while the client is open, if the application uses OpenTelemetry."""
+        telemetry = self._telemetry
+        if not isinstance(telemetry, Telemetry):
+            telemetry = None if telemetry is False else Telemetry.from_globals()
+        self._dispatcher.telemetry = telemetry
+        if telemetry is None:
+            yield
+            return
+        self._session.set_telemetry(telemetry.http)
+        detach = self._observers.attach(telemetry)
+        try:
+            yield
+        finally:
+            detach()
+            self._session.set_telemetry(None)
+            self._dispatcher.telemetry = None
 
     async def _close_session(self) -> None:
         if not self._session.closed:

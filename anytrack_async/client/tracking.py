@@ -15,6 +15,7 @@ import attrs
 
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
+from anytrack_async.delivery.instrumentation import traced_sink
 from anytrack_async.delivery.room import Patience
 from anytrack_async.delivery.track_many import Source, track_many
 from anytrack_async.destinations.registry import ANYTRACK
@@ -197,7 +198,7 @@ class Tracking:
             UnsendableError: the conversion is larger than 1 MiB; nothing was accepted.
         """
         if conversion is None:
-            conversion = Conversion(
+            conversion = Conversion._of(
                 conversion_type=conversion_type or ConversionType.CUSTOM,
                 event_name=event_name,
                 click_id=click_id,
@@ -359,6 +360,7 @@ class Pushing:
             raise TypeError(f"expected a Conversion, got {type(conversion).__name__}")
         conversion = _to_sendable(conversion)
         sink = sink or self._own_sink(name)
+        sink = traced_sink(sink, self._dispatcher.telemetry, own_trace=False)
         return attrs.evolve(await _deliver(sink, conversion), destination=sink.name)
 
     def _own_sink(self, name: str) -> Sink:

@@ -11,6 +11,7 @@ from cattrs.errors import BaseValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
 from anytrack_async.errors import AnyTrackError, DecodeError
+from anytrack_async.models.consent import Consent
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.meta import MetaFields
 
@@ -77,8 +78,11 @@ def _make_converter() -> Converter:
         lambda cls: isinstance(cls, type) and issubclass(cls, Conversion),
         lambda cls: make_dict_structure_fn(cls, converter, _event_id=override(rename="event_id")),
     )
-    # `Conversion` validates its Meta parameters itself: stored ones like those of a caller.
+    # `Conversion` validates its Meta parameters and consent itself: stored ones like a caller's.
     converter.register_structure_hook_func(lambda cls: cls is MetaFields, lambda value, _: value)
+    converter.register_structure_hook_func(
+        lambda cls: cls in (Consent, Consent | None), lambda value, _: value
+    )
     return converter
 
 

@@ -6,6 +6,9 @@ A record is JSON::
      "content": {"conversion_type": "sale", "event_id": "sale:1001", "revenue": "49.90", …}}
 
 The digest proves that the record is as it was written, so that it need not be validated again.
+Fields that are not given are not in it, and keys that this release does not know are ignored when
+it is read: a file of a later release of the same format version loses them.
+
 Earlier releases had digests of the content alone, and exact amounts beside it; such a record is
 validated when it is read.
 
@@ -33,10 +36,12 @@ from cattrs.gen import make_dict_unstructure_fn, override
 
 from anytrack_async.codec.converter import CONVERTER, load
 from anytrack_async.errors import DecodeError, UnsendableError
+from anytrack_async.models.consent import to_consent
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.identifiers import order_event_id
 from anytrack_async.models.meta import meta_fields
+from anytrack_async.models.tracing import set_traceparent
 from anytrack_async.models.validators import join_path
 
 _T = TypeVar("_T")
@@ -93,6 +98,9 @@ def record_of(conversion: Conversion) -> bytes:
     head: _Record = {"v": _VERSION, "timestamp": conversion.timestamp}
     if conversion.id is not None:
         head["id"] = conversion.id
+    # A span has submitted it. `getattr` rather than the property: this runs for each conversion.
+    if traceparent := getattr(conversion, "_traceparent", None):
+        head["traceparent"] = traceparent
     head["content"] = _content_of(conversion)
     payload = orjson.dumps(head)
     if len(payload) > MAX_CONVERSION_BYTES:
@@ -119,15 +127,18 @@ def decode(payload: bytes, digest: bytes | None = None) -> Conversion:
         )
     for older in range(version, _VERSION):
         head = _UPGRADES[older](head)
-    content = head.pop("content", None)
+    content, traceparent = head.pop("content", None), head.pop("traceparent", None)
     if not isinstance(content, dict):
         raise DecodeError("stored conversion: damaged, it has no content")
     # Without these the conversion would get the time of today, or a new event id.
     if "timestamp" not in head or "event_id" not in content:
         raise DecodeError("stored conversion: damaged, it has no timestamp or no event_id")
     is_as_written = digest is not None and _digest(payload) == digest
-    conversion = _rebuild(content | head) if is_as_written else None
-    return conversion or load(content | head, Conversion)
+    trusted = _rebuild(content | head) if is_as_written else None
+    conversion = trusted or load(content | head, Conversion)
+    if type(traceparent) is str:
+        set_traceparent(conversion, traceparent)
+    return conversion
 
 
 def _parse(payload: bytes) -> tuple[int, _Record]:
@@ -199,7 +210,7 @@ _unchanged = override(unstruct_hook=identity)
 _omitted = override(omit=True)
 _CONVERSION_FIELDS: Mapping[str, Any] = dict.fromkeys(attrs.fields_dict(Conversion), _unchanged) | {
     **dict.fromkeys(("timestamp", "id", "items", "customer", "meta", "_event_id"), _omitted),
-    **dict.fromkeys(("sub_ids", "custom_data"), _omitted),
+    **dict.fromkeys(("sub_ids", "custom_data", "clicks", "consent"), _omitted),
     # Written even where it equals the default: 0.00 is equal to 0, and has other digits.
     "revenue": override(unstruct_hook=str, omit_if_default=False),
     # Written even where it equals the default, as a later release may derive ids in another way.
@@ -226,6 +237,10 @@ def _content_of(conversion: Conversion) -> _Record:
         content["items"] = CONVERTER.unstructure(conversion.items)
     if conversion.meta is not None:
         content["meta"] = CONVERTER.unstructure(conversion.meta)
+    if conversion.clicks:
+        content["clicks"] = conversion.clicks
+    if conversion.consent is not None:
+        content["consent"] = conversion.consent.as_dict()
     return content
 
 
@@ -258,10 +273,13 @@ def _rebuild(record: _Record) -> Conversion | None:
             record["items"] = load(record["items"], tuple[LineItem, ...])
         if "meta" in record:
             record["meta"] = meta_fields(record["meta"])
+        if "consent" in record:
+            record["consent"] = to_consent(record["consent"])
     except (DecodeError, ValueError):
         return None
     record.setdefault("sub_ids", {})
     record.setdefault("custom_data", {})
+    record.setdefault("clicks", {})
     if "customer" in record:
         record["customer"] = _rebuild_customer(record["customer"])
     return _CONVERSION_BUILDER.build(record)

@@ -5,10 +5,19 @@ from __future__ import annotations
 import time
 from asyncio import _get_running_loop as running_loop
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import compress
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from anyio import AsyncContextManagerMixin, CancelScope
 
@@ -16,6 +25,7 @@ from anytrack_async.delivery.admission import Admission
 from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.guarded_outbox import PRUNE_AFTER, Maintenance
+from anytrack_async.delivery.instrumentation import refresh_gauges, traced_sink
 from anytrack_async.delivery.lane import Lane
 from anytrack_async.delivery.lifecycle import LoopGuard, reserved
 from anytrack_async.delivery.repeats import deliveries_of_firsts
@@ -38,10 +48,17 @@ from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.models.visitor import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
+from anytrack_async.telemetry.opentelemetry import Telemetry
 
 _MAX_SKIPPED = 1_000
 """Conversions that may pile up in a shared outbox before the lanes they are not addressed to are
 woken, to move their cursors past all of them in one claim."""
+
+AppendFunction: TypeAlias = Callable[
+    [Sequence[Conversion], Sequence[str] | None, Patience],
+    Coroutine[Any, Any, Sequence[AppendResult]],
+]
+"""Stores conversions for some destinations; see `Admission.append`."""
 
 _SUBMIT_ERRORS = (ClosedError, QueueFullError, OutboxError, ConflictError, TypeError)
 """What `submit` may raise. Whatever else an outbox raises becomes an `OutboxError`."""
@@ -56,6 +73,9 @@ class Dispatcher(AsyncContextManagerMixin):
     Attributes:
         guard: knows the event loop in which the dispatcher is open.
         undelivered: what was not delivered when it was last closed.
+        telemetry: traces and counts what is delivered; set before it is opened.
+        append_wrappers: functions that return a function to store conversions with in place of the
+            one they get, from the next opening on.
 
     Raises:
         UndeliveredError: on leaving, if conversions are undelivered and the outbox is not durable.
@@ -74,6 +94,7 @@ class Dispatcher(AsyncContextManagerMixin):
     ) -> None:
         self.outbox = outbox
         self.guard = LoopGuard()
+        self.telemetry: Telemetry | None = None
         self.destinations = unique_names(sinks)
         self.sinks = sinks
         self._settings = settings
@@ -90,6 +111,8 @@ class Dispatcher(AsyncContextManagerMixin):
             on_dropped=self._drop,
             clock=clock or time.time,
         )
+        self.append_wrappers: list[Callable[[AppendFunction], AppendFunction]] = []
+        self._append: AppendFunction = self._admission.append
         self._open_deliveries = OpenDeliveries(outbox)
         self._maintenance = Maintenance(
             outbox, settings, self._open_deliveries, notify=notify, tick=tick
@@ -138,7 +161,7 @@ class Dispatcher(AsyncContextManagerMixin):
             # Registered before they are appended: a lane may deliver them before append returns.
             ids = [conversion.event_id for conversion in conversions]
             deliveries = self._open_deliveries.get_many(ids, names)
-            results = await self._admission.append(conversions, addressed, patience)
+            results = await self._append(conversions, addressed, patience)
             if results.count(Appended.NEW) == len(ids):
                 self._announce(conversions, ids, names)
                 return deliveries
@@ -163,9 +186,8 @@ class Dispatcher(AsyncContextManagerMixin):
         """
         names = self.resolve_names(to)
         try:
-            results = await self._admission.append(
-                conversions, None if to is None else names, Patience.WHILE_MOVING
-            )
+            addressed = None if to is None else names
+            results = await self._append(conversions, addressed, Patience.WHILE_MOVING)
         except _SUBMIT_ERRORS:
             raise
         except Exception as exc:  # the outbox may be third-party code
@@ -295,6 +317,7 @@ class Dispatcher(AsyncContextManagerMixin):
                 await self._open()
                 try:
                     async with self._runner.running():
+                        self._start_gauges()
                         yield self
                 finally:
                     await self._report_undelivered()
@@ -315,10 +338,19 @@ class Dispatcher(AsyncContextManagerMixin):
         self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
         self._open_deliveries.loop = self.guard.loop
         self._admission.open()
+        self._append = self._admission.append
+        for wrapper in self.append_wrappers:
+            self._append = wrapper(self._append)
+        if self.telemetry is not None:
+            self._append = self.telemetry.traced_append(self._append)
+
+    def _start_gauges(self) -> None:
+        if self.telemetry is not None:
+            self.start_task(partial(refresh_gauges, self.telemetry, self.outbox, self.states))
 
     def _lane(self, sink: Sink) -> Lane:
         return Lane(
-            sink,
+            traced_sink(sink, self.telemetry),
             self.outbox,
             self._settings,
             notify=self._notify,

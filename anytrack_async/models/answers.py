@@ -47,8 +47,8 @@ class RecordedConversion(Conversion):
     `track_many` and the ``sync_with_…`` methods take a recorded conversion like any other, and
     validate it by `to_conversion`.
 
-    It is equal to any conversion with the same fields. `items`, `customer` and `meta` are empty,
-    because AnyTrack has none.
+    It is equal to any conversion with the same fields. `items`, `customer`, `meta`, `clicks` and
+    `consent` are empty, because AnyTrack has none; click ids are in `custom_data`.
     """
 
     def to_conversion(self) -> Conversion:

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.clicks import to_clicks
+from anytrack_async.models.consent import Consent, to_consent
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.frozen import fast_init
 from anytrack_async.models.identifiers import (
@@ -18,16 +20,16 @@ from anytrack_async.models.identifiers import (
     event_id_of,
     id_text,
     optional_text,
-    table_id,
     to_anytrack_id,
     to_event_id,
     to_event_name,
     to_order_id,
 )
+from anytrack_async.models.line_item import LineItem as LineItem
 from anytrack_async.models.meta import MetaFields, meta_fields
+from anytrack_async.models.tracing import Traceable
 from anytrack_async.models.validators import (
     Amount,
-    amount,
     currency_code,
     is_missing,
     to_custom_data,
@@ -35,12 +37,10 @@ from anytrack_async.models.validators import (
     to_sub_ids,
     to_timestamp,
     utc_now,
-    whole_number,
 )
 from anytrack_async.models.visitor import (
     NOTES,
     Address,
-    Weakenable,
     forget_notes,
     to_click_id,
     to_ip_address,
@@ -49,6 +49,9 @@ from anytrack_async.models.visitor import (
     visitor_text,
     visitor_url,
 )
+
+if TYPE_CHECKING:
+    from anytrack_async.models.request import Visitor
 
 _NO_ITEMS: tuple[()] = ()
 
@@ -91,61 +94,6 @@ def _meta(value: MetaFields | None) -> MetaFields | None:
     return meta_fields(value)
 
 
-def _price(value: Amount | None) -> Decimal | None:
-    return None if value is None or is_missing(value) else amount("price", value)
-
-
-def _quantity(value: Amount | None) -> int:
-    if type(value) is not int and is_missing(value):
-        return 1
-    return whole_number("quantity", value, lowest=1, limit=2**31)
-
-
-# attrs takes the type of an argument from a named function only, so each field has its own.
-
-
-def _item_id(value: Identifier) -> str:
-    return table_id("id", value)
-
-
-def _title(value: Identifier | None) -> str | None:
-    return None if value is None else optional_text("title", value)
-
-
-def _category(value: Identifier | None) -> str | None:
-    return None if value is None else optional_text("category", value)
-
-
-def _brand(value: Identifier | None) -> str | None:
-    return None if value is None else optional_text("brand", value)
-
-
-@attrs.frozen(kw_only=True)
-class LineItem:
-    """One line of an order.
-
-    Blank text and NaN in an optional field count as not given.
-
-    Attributes:
-        id: the product's id or SKU; an integer or a UUID becomes text.
-        quantity: how many, at least 1; 2.0 and ``"2"`` become 2.
-        price: of one, in the conversion's currency, major units.
-        title: the product's name.
-        category: the product's category.
-        brand: the product's brand.
-
-    Raises:
-        InvalidConversionError: a field has a wrong value; the message names the field.
-    """
-
-    id: str = attrs.field(converter=_item_id)
-    quantity: int = attrs.field(default=1, converter=_quantity)
-    price: Decimal | None = attrs.field(default=None, converter=_price)
-    title: str | None = attrs.field(default=None, converter=_title)
-    category: str | None = attrs.field(default=None, converter=_category)
-    brand: str | None = attrs.field(default=None, converter=_brand)
-
-
 def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
     if value is None or value is _NO_ITEMS:  # not `==`: an array answers for each of its items
         return _NO_ITEMS
@@ -165,7 +113,7 @@ def _items(value: Iterable[LineItem] | None) -> tuple[LineItem, ...]:
 
 @fast_init
 @attrs.frozen(kw_only=True)
-class Conversion(Weakenable):
+class Conversion(Traceable):
     """One sale, lead, sign-up or event of your own.
 
     The constructor checks every field: a conversion that exists can be stored and sent, unless it
@@ -217,6 +165,11 @@ class Conversion(Weakenable):
         items: lines of the order.
         customer: the visitor's identifiers.
         meta: parameters for Meta alone, as `MetaFields` or a dict.
+        clicks: click ids of advertising services, by the name of their parameter in a link, such as
+            ``{"gclid": "Cj0K…", "fbclid": "IwAR…"}``; see `Visitor`. Meta's ``fbc`` is made from
+            ``fbclid`` if the customer has none.
+        consent: what the visitor has agreed to, as `Consent` or a dict; None if that is not known.
+            Each destination has a rule for it, see `ConsentAction`.
 
     Raises:
         InvalidConversionError: a field has a wrong value; the message starts with the field's name
@@ -250,6 +203,10 @@ class Conversion(Weakenable):
     items: tuple[LineItem, ...] = attrs.field(default=(), converter=_items, repr=False)
     customer: Customer | None = attrs.field(default=None, converter=_customer, repr=False)
     meta: MetaFields | None = attrs.field(default=None, converter=_meta, repr=False, hash=False)
+    clicks: Mapping[str, str] = attrs.field(
+        default=None, converter=to_clicks, repr=False, hash=False
+    )
+    consent: Consent | None = attrs.field(default=None, converter=to_consent)
 
     @property
     def weakened(self) -> tuple[str, ...]:
@@ -314,10 +271,14 @@ class Conversion(Weakenable):
         product_id: Identifier | None = None,
         **fields: Unpack[ConversionFields],
     ) -> Self:
-        """Return a sale; *product_id* travels as ``custom_data.product_id``."""
+        """Return a sale; *product_id* travels as ``custom_data.product_id``.
+
+        This and the three below take a ``context``, the `Visitor` of the request: what it tells
+        fills the fields that are not given.
+        """
         if product_id is not None:
             fields["custom_data"] = _with_id(fields.get("custom_data"), "product_id", product_id)
-        return cls(
+        return cls._of(
             conversion_type=ConversionType.SALE,
             click_id=click_id,
             revenue=revenue,
@@ -337,13 +298,13 @@ class Conversion(Weakenable):
         if lead_id is not None:
             fields["custom_data"] = _with_id(fields.get("custom_data"), "lead_id", lead_id)
         _drop_missing_revenue(fields)
-        return cls(conversion_type=ConversionType.LEAD, click_id=click_id, **fields)
+        return cls._of(conversion_type=ConversionType.LEAD, click_id=click_id, **fields)
 
     @classmethod
     def signup(cls, *, click_id: Identifier | None = None, **fields: Unpack[PricedFields]) -> Self:
         """Return a sign-up."""
         _drop_missing_revenue(fields)
-        return cls(conversion_type=ConversionType.SIGNUP, click_id=click_id, **fields)
+        return cls._of(conversion_type=ConversionType.SIGNUP, click_id=click_id, **fields)
 
     @classmethod
     def custom(
@@ -351,12 +312,23 @@ class Conversion(Weakenable):
     ) -> Self:
         """Return an event of your own, called *event_name*."""
         _drop_missing_revenue(fields)
-        return cls(
+        return cls._of(
             conversion_type=ConversionType.CUSTOM,
             event_name=id_text("event_name", event_name, 50),
             click_id=click_id,
             **fields,
         )
+
+    @classmethod
+    def _of(cls, *, context: Visitor | None = None, **fields: Any) -> Self:
+        if context is None:
+            return cls(**fields)
+        # Imported here: only web applications have requests.
+        from anytrack_async.models.request import arguments_with, note_weaknesses
+
+        conversion = cls(**arguments_with(context, fields))
+        note_weaknesses(conversion, context)
+        return conversion
 
 
 ARGUMENTS: Final[Mapping[str, Any]] = {
@@ -379,7 +351,10 @@ def _drop_missing_revenue(fields: PricedFields) -> None:
 
 
 class ConversionFields(TypedDict, total=False):
-    """Keyword arguments that each constructor and ``track_*`` method passes on to `Conversion`."""
+    """Keyword arguments that ``Conversion.sale``, its siblings and ``track_*`` methods take.
+
+    All but ``context``, the `Visitor` of a request, are fields of a `Conversion`.
+    """
 
     event_id: Identifier | None
     id: Identifier | None
@@ -396,6 +371,9 @@ class ConversionFields(TypedDict, total=False):
     items: Iterable[LineItem]
     customer: Customer | None
     meta: MetaFields | None
+    clicks: Mapping[str, str]
+    consent: Consent | None
+    context: Visitor | None
 
 
 class PricedFields(ConversionFields, total=False):

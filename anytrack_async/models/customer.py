@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import date, datetime
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, Unpack, cast
 
 import attrs
 
@@ -20,7 +20,11 @@ from anytrack_async.models.visitor import (
     forget_notes,
     note_weakness,
     visitor_id,
+    with_weaknesses,
 )
+
+if TYPE_CHECKING:
+    from anytrack_async.models.forwarding import TrustedProxies
 
 OneOrMany: TypeAlias = str | Iterable[str | None] | None
 """One value, several, or none."""
@@ -314,6 +318,53 @@ class Customer(Weakenable):
     fbp: str | None = attrs.field(default=None, converter=visitor_id)
     fbclid: str | None = attrs.field(default=None, converter=visitor_id)
 
+    @classmethod
+    def from_request(
+        cls, request: Any, trusted_proxies: TrustedProxies = (), **fields: Unpack[CustomerFields]
+    ) -> Self:
+        """Return a customer with *fields*, and Meta's cookies of *request* unless they are given.
+
+        Use ``context=visitor_from_request(request, …)`` for the conversion instead, if its address,
+        browser, page and click ids are wanted as well.
+
+        Args:
+            request: see `visitor_from_request`.
+            trusted_proxies: see `visitor`.
+            fields: fields of the customer that the shop knows.
+
+        Raises:
+            InvalidArgumentError: see `visitor_from_request`.
+            InvalidConversionError: a field has a wrong value.
+        """
+        from anytrack_async.models.request import customer_with
+        from anytrack_async.models.request_objects import visitor_from_request
+
+        own = cls(**fields)
+        context = visitor_from_request(request, trusted_proxies)
+        customer = customer_with(context, own)
+        if customer.fbclid is None and "fbclid" in context.clicks:
+            customer = attrs.evolve(customer, fbclid=context.clicks["fbclid"])
+        return cast("Self", with_weaknesses(customer, own.weakened))
+
     def __repr__(self) -> str:
         names = (field.name for field in attrs.fields(Customer) if getattr(self, field.name))
         return f"Customer({', '.join(f'{name}=…' for name in names)})"
+
+
+class CustomerFields(TypedDict, total=False):
+    """Keyword arguments of a `Customer`."""
+
+    email: OneOrMany
+    phone: Ids
+    first_name: OneOrMany
+    last_name: OneOrMany
+    gender: OneOrMany
+    birth_date: Dates
+    city: OneOrMany
+    state: OneOrMany
+    postal_code: Ids
+    country: OneOrMany
+    external_id: Ids
+    fbc: str | None
+    fbp: str | None
+    fbclid: str | None

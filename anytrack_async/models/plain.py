@@ -22,15 +22,16 @@ import attrs
 import orjson
 
 from anytrack_async.errors import InvalidConversionError, shown
+from anytrack_async.models.consent import Consent, to_consent
 from anytrack_async.models.conversion import ARGUMENTS, Conversion, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.validators import is_missing
 
 _Model = TypeVar("_Model")
 
-_MAPPINGS = ("sub_ids", "custom_data", "customer", "meta")
+_MAPPINGS = ("sub_ids", "custom_data", "customer", "meta", "clicks", "consent")
 _NESTED = (*_MAPPINGS, "items")
-_EMPTY_IF_NOT_GIVEN = ("sub_ids", "custom_data", "items")
+_EMPTY_IF_NOT_GIVEN = ("sub_ids", "custom_data", "items", "clicks")
 
 
 # From a conversion
@@ -57,6 +58,8 @@ def _plain(value: Any) -> Any:
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
+    if isinstance(value, Consent):
+        return value.as_dict()
     if isinstance(value, Customer | LineItem):
         fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
         return {name: _plain(entry) for name, entry in fields.items() if entry not in (None, ())}
@@ -81,8 +84,8 @@ def to_records(conversions: Iterable[Conversion]) -> list[dict[str, Any]]:
 
     Each row has the same keys, the fields of a `Conversion`, with values of the same types:
     `revenue` is a `Decimal`, `timestamp` an aware UTC `datetime`, and all others are text or None.
-    `sub_ids`, `custom_data`, `customer`, `meta` and `items` are JSON text, because their keys
-    differ from row to row. `Conversion.from_dict` reads a row back.
+    `sub_ids`, `custom_data`, `customer`, `meta`, `clicks`, `consent` and `items` are JSON text,
+    because their keys differ from row to row. `Conversion.from_dict` reads a row back.
 
         pandas.DataFrame(to_records(conversions))
         pyarrow.Table.from_pylist(to_records(conversions))
@@ -138,7 +141,7 @@ def from_dict(
 
 
 def to_arguments(record: Mapping[str, Any], now: datetime | None = None) -> dict[str, Any]:
-    """Return the arguments in *record*, with objects in place of `customer` and `items`."""
+    """Return the arguments in *record*, with objects for `customer`, `consent` and `items`."""
     fields = _given_fields(record)
     if "ago" in fields:
         fields["timestamp"] = _minutes_before(now or datetime.now(UTC), fields.pop("ago"))
@@ -146,6 +149,8 @@ def to_arguments(record: Mapping[str, Any], now: datetime | None = None) -> dict
         fields["timestamp"] = _from_iso(fields["timestamp"])
     if not is_missing(fields.get("customer")):
         fields["customer"] = _build(Customer, "customer", fields["customer"])
+    if not is_missing(fields.get("consent")):
+        fields["consent"] = to_consent(fields["consent"])
     if not is_missing(fields.get("items")):
         fields["items"] = [_build(LineItem, "items", item) for item in _as_list(fields["items"])]
     return fields

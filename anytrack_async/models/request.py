@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote_plus
 
 import attrs
 
+from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.clicks import CLICK_COOKIES, CLICK_NAMES, clicks_of
+from anytrack_async.models.customer import Customer
 from anytrack_async.models.forwarding import TrustedProxies, client_address, to_trust
 from anytrack_async.models.page_url import page_of_request
 from anytrack_async.models.visitor import (
@@ -27,7 +29,11 @@ from anytrack_async.models.visitor import (
     to_ip_address,
     visitor_id,
     visitor_text,
+    with_weaknesses,
 )
+
+if TYPE_CHECKING:
+    from anytrack_async.models.conversion import Conversion
 
 Pairs: TypeAlias = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 """Names and values, as text or bytes; a name may come more than once."""
@@ -204,6 +210,47 @@ def _peer(peer: str | tuple[Any, ...] | None) -> str | None:
     if isinstance(address, tuple | list):
         address = address[0] if address else None
     return address if isinstance(address, str) and address else None
+
+
+# Visitors of conversions
+
+_VISIT_FIELDS = ("click_id", "ip_address", "user_agent", "page_url")
+
+
+def arguments_with(context: Visitor, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *fields*, arguments of a `Conversion`, and what *context* tells beside them.
+
+    A field that is given stays, and so do the customer's own ``fbc`` and ``fbp``.
+
+    Raises:
+        InvalidConversionError: *context* is not a `Visitor`.
+    """
+    given: Any = context
+    if not isinstance(given, Visitor):
+        problem = f"must be a Visitor, got {type(given).__name__}: use visitor_from_request(…)"
+        raise InvalidConversionError("context", problem)
+    arguments = dict(fields)
+    for name in _VISIT_FIELDS:
+        if arguments.get(name) is None:
+            arguments[name] = getattr(context, name)
+    arguments["clicks"] = {**context.clicks, **(fields.get("clicks") or {})}
+    customer = fields.get("customer")  # of a wrong type: for the conversion to refuse
+    if (context.fbc or context.fbp) and (customer is None or isinstance(customer, Customer)):
+        arguments["customer"] = customer_with(context, customer)
+    return arguments
+
+
+def customer_with(context: Visitor, customer: Customer | None) -> Customer:
+    """Return *customer* with the cookies of Meta that *context* has, unless it has its own."""
+    if customer is None:
+        return Customer(fbc=context.fbc, fbp=context.fbp)
+    cookies = {"fbc": customer.fbc or context.fbc, "fbp": customer.fbp or context.fbp}
+    return with_weaknesses(attrs.evolve(customer, **cookies), customer.weakened)
+
+
+def note_weaknesses(conversion: Conversion, context: Visitor) -> None:
+    """Let a new *conversion* remember what was left out of *context* too."""
+    with_weaknesses(conversion, context.weakened)
 
 
 # Names and values of a request

@@ -22,7 +22,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import islice
 from threading import get_ident
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from anytrack_async.models.identifiers import (
     Identifier,
@@ -81,6 +81,17 @@ class Weakenable:
     def weakened(self) -> tuple[str, ...]:
         """Kinds of the values that were left out or cut, e.g. ``("private IP addresses",)``."""
         return getattr(self, "_weakened", ())
+
+
+_W = TypeVar("_W", bound=Weakenable)
+
+
+def with_weaknesses(model: _W, kinds: tuple[str, ...]) -> _W:
+    """Let *model*, which is new, remember *kinds* in addition to its own, and return it."""
+    if kinds:
+        own = getattr(model, "_weakened", ())
+        object.__setattr__(model, "_weakened", tuple(dict.fromkeys((*own, *kinds))))
+    return model
 
 
 # Texts

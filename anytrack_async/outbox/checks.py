@@ -149,6 +149,7 @@ def text_size(conversion: Conversion) -> int:
         conversion.custom_data,
         conversion.sub_ids,
         conversion.meta,
+        conversion.clicks,
     )
     for values in maps:
         if values:

@@ -67,6 +67,19 @@ class Sandbox:
         report: dict[str, Any] = self._call("GET", f"ledger?ids={int(ids)}")
         return report
 
+    def payloads(
+        self, service: ServiceName | None = None, *, masked: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return the latest requests of *service* (of all, if None), each as a dict of `Payload`.
+
+        Args:
+            service: one of the services.
+            masked: False shows the customer's data too.
+        """
+        only = f"&service={service}" if service else ""
+        entries: list[dict[str, Any]] = self._call("GET", f"payloads?masked={int(masked)}{only}")
+        return entries
+
     def reset(self) -> None:
         """Forget everything and go back to the settings."""
         self._call("POST", "reset")

@@ -20,6 +20,7 @@ from anytrack_async.errors import (
 )
 from anytrack_async.settings.fields import check_header_value
 from anytrack_async.settings.http import HttpSettings
+from anytrack_async.telemetry.http import ACTIVE, HttpTelemetry
 from anytrack_async.transport.errors import safe_text, service_error
 from anytrack_async.transport.httpx import HttpxEngine
 from anytrack_async.transport.message import (
@@ -94,10 +95,10 @@ class Session:
         self._http = http
         self._transport = transport
         self._limited = limited
-        self._engine = _LazyEngine(self._open_engine)
-        self._reads = RetryingEngine(self._engine, http.retry)
         self._urls: dict[tuple[str, ...], str] = {}
         self._secrets = Secrets()
+        self._engine = _LazyEngine(self._open_engine, self._secrets.mask)
+        self._reads = RetryingEngine(self._engine, http.retry)
         self._secrets.add(*filter(_looks_secret, self._base_url.split("/")[3:]))
         self._set_headers(_DEFAULT_HEADERS | _title_case(headers))
         self.check: Callable[[], None] | None = None
@@ -110,6 +111,10 @@ class Session:
     @closed.setter
     def closed(self, value: bool) -> None:
         self._engine.closed = value
+
+    def set_telemetry(self, telemetry: HttpTelemetry | None) -> None:
+        """Record each request with *telemetry*; None records those of traced lanes only."""
+        self._engine.telemetry = telemetry
 
     def send(
         self,
@@ -261,10 +266,15 @@ class _LazyEngine:
 
     Attributes:
         closed: if True, a request raises `ClosedError` instead of opening the engine.
+        telemetry: records each request, also outside a traced lane.
     """
 
-    def __init__(self, open_engine: Callable[[], Awaitable[Engine]]) -> None:
+    def __init__(
+        self, open_engine: Callable[[], Awaitable[Engine]], mask: Callable[[str], str]
+    ) -> None:
         self.closed = False
+        self.telemetry: HttpTelemetry | None = None
+        self._mask = mask
         self._open_engine = open_engine
         self._engine: Engine | None = None
         self._loop: AbstractEventLoop | None = None
@@ -282,7 +292,13 @@ class _LazyEngine:
             )
 
     async def exchange(self, request: Request) -> Response:
-        return await (self._engine or await self._open()).exchange(request)
+        engine = self._engine or await self._open()
+        telemetry = self.telemetry or ACTIVE.get()
+        if telemetry is None:
+            return await engine.exchange(request)
+        return await telemetry.record(
+            request.method, request.url, lambda: engine.exchange(request), self._mask
+        )
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):

@@ -17,6 +17,7 @@ from anytrack_async.codec import storage
 from anytrack_async.codec.converter import load
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import DecodeError
+from anytrack_async.models.consent import Consent
 from anytrack_async.models.conversion import ARGUMENTS, Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaCustomData, MetaFields
@@ -403,6 +404,8 @@ CHANGES: dict[str, Any] = {
     "items": [LineItem(id="a")],
     "customer": Customer(email=SECRET, phone="1"),
     "meta": MetaFields(opt_out=True),
+    "clicks": {"gclid": "Cj0"},
+    "consent": Consent(ad_user_data=False),
 }
 
 

@@ -7,8 +7,10 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any, get_args
 
+import attrs
 from hypothesis import strategies as st
 
+from anytrack_async.models.consent import Consent, ConsentState
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import (
@@ -215,6 +217,8 @@ meta_fields = some(
     extra=extras,
 )
 
+states = st.sampled_from(ConsentState)
+
 conversions = st.fixed_dictionaries(
     {"conversion_type": st.sampled_from(ConversionType)},
     optional={
@@ -237,6 +241,8 @@ conversions = st.fixed_dictionaries(
         "items": st.lists(line_items, max_size=3),
         "customer": customers,
         "meta": meta_fields,
+        "clicks": st.dictionaries(st.sampled_from(["gclid", "ScCid", "oppref"]), texts),
+        "consent": some(Consent, **dict.fromkeys(attrs.fields_dict(Consent), states)),
     },
 ).map(lambda given: Conversion(**given))
 

@@ -52,7 +52,8 @@ def to_payload(conversion: Conversion) -> dict[str, Any]:
     """Return *conversion* in AnyTrack's format, as types that JSON has.
 
     AnyTrack has no fields for a customer: it gets the visitor's IP address, user agent and page
-    only. The event id is sent in ``custom_data``, and so is the name of a custom event.
+    only. The event id is sent in ``custom_data``, and so are the name of a custom event and the
+    click ids of advertising services.
 
     Source: AnyTrack REST, ``POST /conversions``.
     """
@@ -95,7 +96,7 @@ def _payload(conversion: Conversion) -> dict[str, Any]:
 
 
 def _custom_data(conversion: Conversion) -> dict[str, Any]:
-    custom_data = {**conversion.custom_data, "event_id": conversion.event_id}
+    custom_data = {**conversion.clicks, **conversion.custom_data, "event_id": conversion.event_id}
     if conversion.event_name is not None:
         custom_data["event_name"] = conversion.event_name
     return custom_data

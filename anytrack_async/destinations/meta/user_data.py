@@ -245,7 +245,7 @@ def _add_meta_ids(
         users, customers, conversions, seen_at, strict=True
     ):
         meta, page = conversion.meta, conversion.page_url
-        clicked = customer.fbc or customer.fbp or customer.fbclid
+        clicked = customer.fbc or customer.fbp or customer.fbclid or "fbclid" in conversion.clicks
         if clicked or meta is not None or (page is not None and "fbclid=" in page):
             _add_clicks(user, customer, conversion, moment, weaknesses)
         if meta is not None and (identifiers := meta.get("user_data")):
@@ -312,7 +312,8 @@ def _add_clicks(
         user["fbp"] = browser
     if click := _click(customer, conversion, seen_at):
         user["fbc"] = click
-    lacks_click = click is None and (customer.fbc or customer.fbclid)
+    given = customer.fbc or customer.fbclid or conversion.clicks.get("fbclid")
+    lacks_click = click is None and given
     if lacks_click or (customer.fbp is not None and "fbp" not in user):
         weaknesses.append((user, "unusable fbc, fbp or fbclid"))
 
@@ -321,7 +322,7 @@ def _click(customer: Customer, conversion: Conversion, seen_at: datetime) -> str
     clicked = _fbclid_of_page(conversion)  # the latest click: it led to this page
     if customer.fbc is not None and (click := _fbc_of_click(customer.fbc, clicked)):
         return click
-    fbclid = clicked or customer.fbclid
+    fbclid = clicked or customer.fbclid or conversion.clicks.get("fbclid")
     return None if fbclid is None else _fbc_or_none(fbclid, seen_at)
 
 

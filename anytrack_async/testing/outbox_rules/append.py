@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from anytrack_async.errors import QueueFullError
+from anytrack_async.models.consent import Consent
 from anytrack_async.models.contradiction import Contradiction, find_contradiction, summary
 from anytrack_async.models.conversion import ARGUMENTS, Conversion, LineItem
 from anytrack_async.models.customer import Customer
@@ -51,6 +52,8 @@ HARMLESS: Mapping[str, Any] = {
     "items": [LineItem(id="sku", price="1.50")],
     "customer": Customer(email="Jane@Example.com", fbc="fb.1.1700000000000.abc"),
     "meta": MetaFields(opt_out=True),
+    "clicks": {"gclid": "another"},
+    "consent": Consent(ad_user_data=False),
 }
 
 # Type, revenue and currency of the first conversion, then of the same event id again.
@@ -106,6 +109,8 @@ class AppendRules(Rules):
             custom_data={"deep": [{"a": 1.5, "b": None}], "product_id": "p"},
             items=[LineItem(id="sku", quantity=2, price=Decimal("9.95"))],
             customer=Customer(email="a@example.com", birth_date=date(1990, 1, 2)),
+            clicks={"gclid": "Cj0", "ScCid": "snap"},
+            consent=Consent(ad_storage=True, ad_user_data=False),
         )
         await outbox.append([conversion])
 

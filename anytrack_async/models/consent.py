@@ -1,0 +1,125 @@
+"""`Consent`: what a visitor has agreed to, in the purposes that consent banners have in common.
+
+The purposes have the names that Google's consent mode gives them, which most banners can report.
+
+Source: Google, consent mode, "Consent types".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final, Self, TypeAlias
+
+import attrs
+
+from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.validators import is_flag, is_missing
+
+
+class ConsentState(StrEnum):
+    """A visitor's answer about one purpose."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+
+
+_GRANTED, _DENIED, _UNKNOWN = ConsentState.GRANTED, ConsentState.DENIED, ConsentState.UNKNOWN
+_STATES: Final[Mapping[str, ConsentState]] = {
+    **{str(state): state for state in ConsentState},
+    **dict.fromkeys(("true", "yes", "g"), _GRANTED),
+    **dict.fromkeys(("false", "no", "d"), _DENIED),
+    **dict.fromkeys(("unspecified", ""), _UNKNOWN),
+}
+
+State: TypeAlias = ConsentState | str | bool | None
+"""An answer as callers have it: ``True`` is granted, None unknown."""
+
+
+def _state(purpose: str, value: State) -> ConsentState:
+    if isinstance(value, ConsentState):
+        return value
+    if is_flag(value):
+        return _GRANTED if value else _DENIED
+    if is_missing(value):
+        return _UNKNOWN
+    state = _STATES.get(value.strip().lower()) if isinstance(value, str) else None
+    if state is None:
+        raise InvalidConversionError(f"consent.{purpose}", "must be granted, denied or unknown")
+    return state
+
+
+# attrs takes the type of an argument from a named function only, so each purpose has its own.
+
+
+def _ad_storage(value: State) -> ConsentState:
+    return _state("ad_storage", value)
+
+
+def _ad_user_data(value: State) -> ConsentState:
+    return _state("ad_user_data", value)
+
+
+def _ad_personalization(value: State) -> ConsentState:
+    return _state("ad_personalization", value)
+
+
+@attrs.frozen(kw_only=True)
+class Consent:
+    """What a visitor has agreed to.
+
+    Each purpose is ``"granted"``, ``"denied"`` or ``"unknown"``; ``True`` and ``False`` are the
+    first two, None is the third.
+
+    Attributes:
+        ad_storage: cookies for advertising, and click ids from them.
+        ad_user_data: sending the visitor's data to advertising services.
+        ad_personalization: personalised advertising.
+
+    Raises:
+        InvalidConversionError: a purpose has another value.
+    """
+
+    ad_storage: ConsentState = attrs.field(default=_UNKNOWN, converter=_ad_storage)
+    ad_user_data: ConsentState = attrs.field(default=_UNKNOWN, converter=_ad_user_data)
+    ad_personalization: ConsentState = attrs.field(default=_UNKNOWN, converter=_ad_personalization)
+
+    @classmethod
+    def granted(cls) -> Self:
+        """Return consent to every purpose."""
+        return cls(ad_storage=_GRANTED, ad_user_data=_GRANTED, ad_personalization=_GRANTED)
+
+    @classmethod
+    def denied(cls) -> Self:
+        """Return consent to nothing."""
+        return cls(ad_storage=_DENIED, ad_user_data=_DENIED, ad_personalization=_DENIED)
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the purposes whose state is known, purpose → state."""
+        states = ((field.name, getattr(self, field.name)) for field in attrs.fields(Consent))
+        return {name: state.value for name, state in states if state is not _UNKNOWN}
+
+
+UNKNOWN_CONSENT: Final = Consent()
+"""The consent of a conversion that has none."""
+
+
+def to_consent(value: Consent | Mapping[str, Any] | None) -> Consent | None:
+    """Return the field ``consent`` of a conversion; a mapping has the purposes as keys.
+
+    Raises:
+        InvalidConversionError: it is something else, or names an unknown purpose.
+    """
+    if value is None or isinstance(value, Consent):
+        return value
+    given: Any = value
+    if isinstance(given, Mapping):
+        unknown = [name for name in given if name not in attrs.fields_dict(Consent)]
+        if unknown:
+            purposes = ", ".join(attrs.fields_dict(Consent))
+            raise InvalidConversionError("consent", f"may have only {purposes}")
+        return Consent(**given)
+    if is_missing(given):  # a gap in a data frame
+        return None
+    raise InvalidConversionError("consent", f"must be a Consent, got {type(given).__name__}")
