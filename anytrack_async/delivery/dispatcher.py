@@ -276,7 +276,7 @@ class Dispatcher(AsyncContextManagerMixin):
 
     def _condition(self, name: str) -> LaneCondition:
         lane = self._lanes.get(name)
-        return (lane.state, lane.reason) if lane else (LaneState.RUNNING, "")
+        return lane.condition if lane else LaneCondition(LaneState.RUNNING)
 
     def wake(self) -> None:
         """Let every lane look for work, e.g. after a replay."""
