@@ -55,6 +55,8 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.destinations.anytrack.api.base import DateRange as DateRange
     from anytrack_async.destinations.anytrack.settings import AnyTrackSettings as AnyTrackSettings
     from anytrack_async.destinations.anytrack.sink import AnyTrackSink as AnyTrackSink
+    from anytrack_async.destinations.collect.settings import CollectSettings as CollectSettings
+    from anytrack_async.destinations.collect.sink import CollectSink as CollectSink
     from anytrack_async.destinations.hubspot.settings import (
         HubSpotSettings as HubSpotSettings,
         OAuthSettings as OAuthSettings,
@@ -208,6 +210,8 @@ else:
         "anytrack_async.destinations.meta.settings": "MetaSettings",
         "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",
         "anytrack_async.destinations.anytrack.sink": "AnyTrackSink",
+        "anytrack_async.destinations.collect.settings": "CollectSettings",
+        "anytrack_async.destinations.collect.sink": "CollectSink",
         "anytrack_async.destinations.sink": (
             "BatchRejected ConfiguredSink Finding Inconclusive NeedsOperator Preview SetupStep "
             "Sink SinkLimits SinkSignal Throttled Unavailable Unfinished"

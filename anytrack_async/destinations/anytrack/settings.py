@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 import attrs
 
@@ -57,6 +57,21 @@ class AnyTrackSettings:
         values = read_variables(cls.VARIABLES, environ)
         require_variables(values, cls.VARIABLES, "api_key", "account_id")
         return build_settings(cls, values, cls.VARIABLES)
+
+
+COLLECT_VARIABLE: Final = "ANYTRACK_COLLECT_URL"
+"""The environment variable with the URL of a collect endpoint, which needs no API key."""
+
+
+def has_credentials(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether the API key or the account id is set."""
+    values = read_variables(AnyTrackSettings.VARIABLES, environ)
+    return "api_key" in values or "account_id" in values
+
+
+def collect_url(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the value of ``ANYTRACK_COLLECT_URL``; None if it is not set or empty."""
+    return read_variables({"url": COLLECT_VARIABLE}, environ).get("url")
 
 
 def anytrack_session(
