@@ -140,6 +140,10 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
     from anytrack_async.outbox.sqlite.verify import Account as Account, Verification as Verification
+    from anytrack_async.settings.consent import (
+        ConsentAction as ConsentAction,
+        ConsentRule as ConsentRule,
+    )
     from anytrack_async.settings.delivery import DeliverySettings as DeliverySettings
     from anytrack_async.settings.http import (
         HttpSettings as HttpSettings,
@@ -202,6 +206,7 @@ else:
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
         "anytrack_async.telemetry.opentelemetry": "Telemetry",
+        "anytrack_async.settings.consent": "ConsentAction ConsentRule",
         "anytrack_async.settings.delivery": "DeliverySettings",
         "anytrack_async.settings.http": "HttpSettings ResponseLimits Retry",
         "anytrack_async.destinations.hubspot.settings": "HubSpotSettings OAuthSettings",
