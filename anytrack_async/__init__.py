@@ -88,6 +88,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Conversion as Conversion,
         ConversionFields as ConversionFields,
         ConversionType as ConversionType,
+        ConversionTypeName as ConversionTypeName,
         PricedFields as PricedFields,
     )
     from anytrack_async.models.identifiers import new_event_id as new_event_id
@@ -181,7 +182,7 @@ else:
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.consent": "Consent ConsentState",
         "anytrack_async.models.conversion": (
-            "Conversion ConversionFields ConversionType PricedFields"
+            "Conversion ConversionFields ConversionType ConversionTypeName PricedFields"
         ),
         "anytrack_async.models.contradiction": "Contradiction ConversionSummary",
         "anytrack_async.models.customer": "Customer CustomerFields",

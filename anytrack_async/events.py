@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
@@ -156,7 +156,7 @@ class LaneDown(Event):
         return "%s: down, probing: %s", self.destination, self.reason
 
 
-_REMEDIES = {
+REMEDIES: Mapping[OperatorCause, str] = {
     "credentials": "replace the credentials with client.use_token(%r, …), or restart with new ones",
     "configuration": (
         "correct the configuration, in the settings or at the destination, and call "
@@ -166,8 +166,12 @@ _REMEDIES = {
         "run `anytrack outbox verify`, repair or replace the outbox file, and call "
         "client.resume(%r)"
     ),
-    "encryption": "client.resume(%r) does not help before the restart with the key",
+    "encryption": (
+        "add the missing key to ANYTRACK_OUTBOX_KEYS and restart; `anytrack outbox keys` lists the "
+        "ids of all keys that the file needs, and client.resume(%r) does not help before"
+    ),
 }
+"""The cause of a held lane → a %-template that says what to do, for the destination's name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -189,7 +193,7 @@ class LaneHeld(Event):
 
     def log_line(self) -> LogLine:
         """Return the reason and what to do."""
-        template = f"%s: held, nothing is lost: %s; {_REMEDIES[self.cause]}"
+        template = f"%s: held, nothing is lost: %s; {REMEDIES[self.cause]}"
         return template, self.destination, self.reason, self.destination
 
 

@@ -4,7 +4,9 @@ A block runs in a namespace of its own, in a new folder with an outbox file name
 ``ANYTRACK_OUTBOX``. A fence may have flags behind ``python``:
 
 * ``continued``: the block goes on in the namespace of the block before it;
-* ``skip="why"``: the block is only compiled.
+* ``skip="why"``: the block is only compiled;
+* ``test``: the block is a test module, which `tests/testing/test_plugin.py` runs; here it is only
+  compiled.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ import sys, types
 for index, path in enumerate(sys.argv[1:]):
     code = open(path, encoding="utf-8").read()
     compiled = compile(code, path, "exec")
-    if path.endswith(".skip.py"):
+    if path.endswith((".skip.py", ".test.py")):
         continue
     if not path.endswith(".continued.py"):
         module = types.ModuleType("__main__")
@@ -51,7 +53,7 @@ def write_blocks(page: Path, folder: Path) -> list[Path]:
     text, files = page.read_text(encoding="utf-8"), []
     for block in FENCE.finditer(text):
         line = text.count("\n", 0, block.start("code")) + 1
-        (flag,) = re.findall(r"^$|continued|skip(?==\".+\")", block["flags"].strip())
+        (flag,) = re.findall(r"^$|continued|test|skip(?==\".+\")", block["flags"].strip())
         file = folder / f"{page.stem}_line_{line}{flag and f'.{flag}'}.py"
         file.write_text(block["code"], encoding="utf-8")
         files.append(file)

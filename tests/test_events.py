@@ -35,8 +35,11 @@ from anytrack_async.observers import LoggingObserver
 IDS = ["e1", "e2"]
 
 WAIT = "callers wait for up to 10 s"
-RESUME = "replace its credentials, or fix its configuration and call client.resume('meta')"
-RESTART = "client.resume('crm') does not help before the restart with the key"
+RESUME = "submit more slowly"
+RESTART = (
+    "add the missing key to ANYTRACK_OUTBOX_KEYS and restart; `anytrack outbox keys` lists the ids "
+    "of all keys that the file needs, and client.resume('crm') does not help before"
+)
 REPLACE = "replace the credentials with client.use_token('meta', …), or restart with new ones"
 OTHERWISE = "in other words than documented, which counts as delivered"
 CORRECT = "correct the configuration, in the settings or at the destination,"

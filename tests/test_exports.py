@@ -18,6 +18,8 @@ import pytest
 import anytrack_async
 import anytrack_async.errors
 import anytrack_async.models.answers
+import anytrack_async.sandbox
+import anytrack_async.testing
 
 
 def packages() -> list[ModuleType]:
@@ -180,5 +182,6 @@ def test_every_documented_name_is_importable_from_the_package() -> None:
     names = documented_names()
 
     assert {"AnyTrackClient", "SQLiteOutbox", "Retry", "LaneHeld", "to_records"} <= names
-    assert sorted(names - {*anytrack_async.__all__}) == []
-    assert all(hasattr(anytrack_async, name) for name in names)
+    doors = (anytrack_async, anytrack_async.sandbox, anytrack_async.testing)
+    assert sorted(names.difference(*(door.__all__ for door in doors))) == []
+    assert all(hasattr(door, name) for door in doors for name in door.__all__)

@@ -28,7 +28,7 @@ OWNERS: dict[str, set[str]] = {
     "cattrs": {"codec"},
     "h11": {"transport"},
     "httpcore": set(),
-    "httpx": {"errors", "transport", "client"},
+    "httpx": {"errors", "transport", "client", "testing"},
     "uvloop": set(),  # the loop is the application's choice
     "yarl": {"transport"},
 }

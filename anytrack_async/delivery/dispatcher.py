@@ -5,11 +5,19 @@ from __future__ import annotations
 import time
 from asyncio import _get_running_loop as running_loop
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import compress
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from anyio import AsyncContextManagerMixin, CancelScope
 
@@ -46,6 +54,12 @@ _MAX_SKIPPED = 1_000
 """Conversions that may pile up in a shared outbox before the lanes they are not addressed to are
 woken, to move their cursors past all of them in one claim."""
 
+AppendFunction: TypeAlias = Callable[
+    [Sequence[Conversion], Sequence[str] | None, Patience],
+    Coroutine[Any, Any, Sequence[AppendResult]],
+]
+"""Stores conversions for some destinations; see `Admission.append`."""
+
 _SUBMIT_ERRORS = (ClosedError, QueueFullError, OutboxError, ConflictError, TypeError)
 """What `submit` may raise. Whatever else an outbox raises becomes an `OutboxError`."""
 
@@ -60,6 +74,8 @@ class Dispatcher(AsyncContextManagerMixin):
         guard: knows the event loop in which the dispatcher is open.
         undelivered: what was not delivered when it was last closed.
         telemetry: traces and counts what is delivered; set before it is opened.
+        append_wrappers: functions that return a function to store conversions with in place of the
+            one they get, from the next opening on.
 
     Raises:
         UndeliveredError: on leaving, if conversions are undelivered and the outbox is not durable.
@@ -95,7 +111,8 @@ class Dispatcher(AsyncContextManagerMixin):
             on_dropped=self._drop,
             clock=clock or time.time,
         )
-        self._append = self._admission.append  # traced while there is telemetry
+        self.append_wrappers: list[Callable[[AppendFunction], AppendFunction]] = []
+        self._append: AppendFunction = self._admission.append
         self._open_deliveries = OpenDeliveries(outbox)
         self._maintenance = Maintenance(
             outbox, settings, self._open_deliveries, notify=notify, tick=tick
@@ -259,7 +276,7 @@ class Dispatcher(AsyncContextManagerMixin):
 
     def _condition(self, name: str) -> LaneCondition:
         lane = self._lanes.get(name)
-        return (lane.state, lane.reason) if lane else (LaneState.RUNNING, "")
+        return lane.condition if lane else LaneCondition(LaneState.RUNNING)
 
     def wake(self) -> None:
         """Let every lane look for work, e.g. after a replay."""
@@ -322,6 +339,8 @@ class Dispatcher(AsyncContextManagerMixin):
         self._open_deliveries.loop = self.guard.loop
         self._admission.open()
         self._append = self._admission.append
+        for wrapper in self.append_wrappers:
+            self._append = wrapper(self._append)
         if self.telemetry is not None:
             self._append = self.telemetry.traced_append(self._append)
 

@@ -528,3 +528,16 @@ class LimitsWaiting(Protocol):
         After that it raises `OutboxError`, and what it was to append is never accepted.
         """
         ...
+
+    async def append(
+        self,
+        conversions: Sequence[Conversion],
+        destinations: Sequence[str] | None = None,
+        *,
+        waited: float = 0.0,
+    ) -> Sequence[AppendResult]:
+        """Do the same as `Outbox.append` for a caller that has waited for *waited* seconds already.
+
+        Those count: with a limit of 10 s, a caller that waited 7 s for room waits 3 s for a lock.
+        """
+        ...

@@ -19,6 +19,7 @@ from anytrack_async.sandbox.faults import SERVICES, Faults, FaultSequence, Fault
 from anytrack_async.sandbox.hubspot.service import HubSpotService
 from anytrack_async.sandbox.ledger import Ledger
 from anytrack_async.sandbox.meta.service import MetaService
+from anytrack_async.sandbox.payloads import PayloadLog
 from anytrack_async.sandbox.request import Clock, Reply, Request, Service, json_reply
 from anytrack_async.sandbox.settings import SandboxSettings
 
@@ -37,6 +38,7 @@ class SandboxApp:
     Attributes:
         settings: the initial set-up, to which `reset` returns.
         ledger: requests and conversions since the last reset.
+        payloads: the latest requests.
         services: the services by name.
     """
 
@@ -48,7 +50,7 @@ class SandboxApp:
 
     def reset(self) -> None:
         """Forget everything and start as configured."""
-        self.ledger = Ledger(SERVICES)
+        self.ledger, self.payloads = Ledger(SERVICES), PayloadLog()
         pages = self.ledger.pages
         services: dict[str, Service] = {
             "anytrack": AnyTrackService(self.settings, pages["anytrack"], self._clock),
@@ -81,25 +83,30 @@ class SandboxApp:
         if path.startswith("/_sandbox/"):
             await self._control(scope, receive, send)
         elif service := self.service_for(path):
-            await _serve(service, scope, receive, send)
+            await self._serve(service, scope, receive, send)
         else:
             await _send(json_reply(404, {"error": f"no service has the path {path}"}), send)
 
-
-async def _serve(service: FaultyService, scope: Scope, receive: Receive, send: Send) -> None:
-    body = await _read_body(receive)
-    if body is None:
-        return
-    request = Request(scope["method"], scope["path"], scope["query_string"], scope["headers"], body)
-    fault = service.next_fault()
-    # A client may disconnect meanwhile: the work is done all the same, as in a real service.
-    if delay := service.delay(fault):
-        await anyio.sleep(delay)
-    reply, hang_up = service.respond(request, fault)
-    if reply is not None:
-        await _send(reply, send, more_body=hang_up is not None)
-    if hang_up is not None:
-        await _hang_up(scope, receive, hang_up)
+    async def _serve(
+        self, service: FaultyService, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        body = await _read_body(receive)
+        if body is None:
+            return
+        request = Request(
+            scope["method"], scope["path"], scope["query_string"], scope["headers"], body
+        )
+        fault = service.next_fault()
+        # A client may disconnect meanwhile: the work is done all the same, as in a real service.
+        if delay := service.delay(fault):
+            await anyio.sleep(delay)
+        reply, hang_up = service.respond(request, fault)
+        status = 0 if reply is None else reply.status
+        self.payloads.add(service.page.service, request, status, self._clock())
+        if reply is not None:
+            await _send(reply, send, more_body=hang_up is not None)
+        if hang_up is not None:
+            await _hang_up(scope, receive, hang_up)
 
 
 async def _read_body(receive: Receive) -> bytes | None:

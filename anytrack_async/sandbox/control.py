@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
+import attrs
 import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -22,7 +23,8 @@ Command = Callable[["SandboxApp", dict[str, Any]], None]
 def control_app(sandbox: SandboxApp) -> Starlette:
     """Return the control endpoints of *sandbox*.
 
-    `GET /_sandbox/health` · `GET /_sandbox/ledger[?ids=1]` · `POST /_sandbox/{reset, down,
+    `GET /_sandbox/health` · `GET /_sandbox/ledger[?ids=1]` ·
+    `GET /_sandbox/payloads[?service=meta&masked=0]` · `POST /_sandbox/{reset, down,
     credentials, faults, latency}` with a JSON object. A command without a `service` applies to all
     three. Injected faults and outages never apply to these endpoints.
     """
@@ -30,6 +32,11 @@ def control_app(sandbox: SandboxApp) -> Starlette:
     async def ledger(request: Request) -> Response:
         ids = request.query_params.get("ids", "0") not in ("", "0", "false")
         return _json(sandbox.ledger.as_dict(ids=ids))
+
+    async def payloads(request: Request) -> Response:
+        masked = request.query_params.get("masked", "1") not in ("", "0", "false")
+        entries = sandbox.payloads.read(request.query_params.get("service"), masked=masked)
+        return _json([attrs.asdict(entry) for entry in entries])
 
     async def health(_: Request) -> Response:
         return _json({"status": "ok"})
@@ -46,6 +53,7 @@ def control_app(sandbox: SandboxApp) -> Starlette:
     routes = [
         Route("/_sandbox/health", health),
         Route("/_sandbox/ledger", ledger),
+        Route("/_sandbox/payloads", payloads),
         Route("/_sandbox/{command}", command, methods=["POST"]),
     ]
     return Starlette(routes=routes)

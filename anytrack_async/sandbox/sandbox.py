@@ -35,8 +35,12 @@ def environment(settings: SandboxSettings, url: str) -> dict[str, str]:
 
 
 def exports(settings: SandboxSettings, url: str) -> list[str]:
-    """Return the `export` lines that point a shell's clients at the sandbox at *url*."""
-    return [f"export {name}={quote(value)}" for name, value in environment(settings, url).items()]
+    """Return the `export` lines that point a shell's clients at the sandbox at *url*.
+
+    With a test event code, so that ``anytrack check`` can send a test event to Meta.
+    """
+    variables = environment(settings, url) | {"META_TEST_EVENT_CODE": "TEST_SANDBOX"}
+    return [f"export {name}={quote(value)}" for name, value in variables.items()]
 
 
 @attrs.frozen
@@ -66,6 +70,19 @@ class Sandbox:
         """
         report: dict[str, Any] = self._call("GET", f"ledger?ids={int(ids)}")
         return report
+
+    def payloads(
+        self, service: ServiceName | None = None, *, masked: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return the latest requests of *service* (of all, if None), each as a dict of `Payload`.
+
+        Args:
+            service: one of the services.
+            masked: False shows the customer's data too.
+        """
+        only = f"&service={service}" if service else ""
+        entries: list[dict[str, Any]] = self._call("GET", f"payloads?masked={int(masked)}{only}")
+        return entries
 
     def reset(self) -> None:
         """Forget everything and go back to the settings."""

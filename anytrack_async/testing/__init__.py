@@ -1,1 +1,43 @@
-"""The contract suite of an outbox: subclass it to test an engine of your own."""
+"""For tests: of an application that tracks conversions, and of an outbox of your own.
+
+A door of its own beside the root package, because it needs the extra ``[sandbox]``. Names are
+imported when they are first used; `outbox_contract` and `plugin` are modules to name in full.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anytrack_async.testing.clock import ManualClock as ManualClock
+    from anytrack_async.testing.local_sandbox import LocalSandbox as LocalSandbox
+    from anytrack_async.testing.recording import (
+        QUICK as QUICK,
+    )
+    from anytrack_async.testing.recording import (
+        RecordingClient as RecordingClient,
+    )
+    from anytrack_async.testing.recording import (
+        RecordingSink as RecordingSink,
+    )
+    from anytrack_async.testing.recording import (
+        assert_tracked as assert_tracked,
+    )
+
+_MODULES = {
+    "LocalSandbox": "local_sandbox",
+    "ManualClock": "clock",
+    "QUICK": "recording",
+    "RecordingClient": "recording",
+    "RecordingSink": "recording",
+    "assert_tracked": "recording",
+}
+
+__all__ = [*_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -268,16 +268,20 @@ class SQLiteOutbox(SQLiteDeadLetters):
     # From append to settle
 
     async def append(
-        self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
+        self,
+        conversions: Sequence[Conversion],
+        destinations: Sequence[str] | None = None,
+        *,
+        waited: float = 0.0,
     ) -> Sequence[AppendResult]:
-        """Store *conversions* in one atomic step; see `Outbox.append`."""
+        """Store *conversions* in one atomic step; see `Outbox.append` and `LimitsWaiting`."""
         conversions, values = tuple(conversions), None
         if len(conversions) > ENCODED_AT_ONCE:
             values = await encode_in_steps(conversions, destinations, self._clock.now())
         self._open_thread()
         if not conversions:
             return []
-        result = await self._group_commit.add(conversions, destinations, values)
+        result = await self._group_commit.add(conversions, destinations, values, waited)
         if isinstance(result, Exception):
             raise result
         return result
