@@ -30,6 +30,13 @@ from anytrack_async.transport.session import Session
 class AnyTrackAccess:
     """The client's arguments about AnyTrack, checked.
 
+    Args:
+        api_key: see `AnyTrackClient`, as for the others.
+        account_id: needed with the API key.
+        collect: replaces the REST API for sending.
+        transport: replaces the connections.
+        options: fields of `AnyTrackSettings`; those that are None have their default.
+
     Attributes:
         check: called before each read; None if nothing speaks against reading.
 
@@ -41,17 +48,24 @@ class AnyTrackAccess:
         self,
         api_key: str | None,
         account_id: str | None,
-        base_url: str | None,
         collect: CollectSink | CollectSettings | str | None,
-        http: HttpSettings | None,
+        *,
         transport: Transport | None,
+        **options: Any,
     ) -> None:
+        # None keeps the default of the settings class, so that defaults are stated in one place.
+        explicit = {name: value for name, value in options.items() if value is not None}
         self._transport = transport
-        self._collect = _collect_sink(collect, http, transport)
+        self._http: HttpSettings = explicit.get("http", HttpSettings())
         self._settings: AnyTrackSettings | None = None
         if api_key or account_id or collect is None:
-            self._settings = _settings(api_key, account_id, base_url, http)
-        self._http = http or HttpSettings()
+            self._settings = AnyTrackSettings(
+                api_key=_required("api_key", api_key),
+                account_id=_required("account_id", account_id),
+                **explicit,
+            )
+        explicit.pop("base_url", None)
+        self._collect = _collect_sink(collect, explicit, transport)
         self.check: Callable[[], None] | None = None if self._settings else _refuse_to_read
 
     def sink(self, batch_timeout: float) -> AnyTrackSink | CollectSink:
@@ -88,21 +102,21 @@ def access_from_env(environ: Mapping[str, str] | None) -> dict[str, Any]:
         "api_key": settings.api_key,
         "account_id": settings.account_id,
         "base_url": settings.base_url,
+        "consent": settings.consent,
         "collect": collect,
     }
 
 
 def _collect_sink(
-    collect: object, http: HttpSettings | None, transport: Transport | None
+    collect: object, options: Mapping[str, Any], transport: Transport | None
 ) -> CollectSink | None:
     if collect is None:
         return None
     if isinstance(collect, str):
         collect = CollectSettings.from_url(collect)
     if isinstance(collect, CollectSettings):
-        if http is not None:
-            collect = attrs.evolve(collect, http=http)
-        return CollectSink.from_settings(collect, transport=transport)
+        settings = attrs.evolve(collect, **options)
+        return CollectSink.from_settings(settings, transport=transport)
     if not isinstance(collect, CollectSink):
         kind = type(collect).__name__
         raise ConfigurationError(
@@ -120,19 +134,6 @@ def _refuse_to_read() -> None:
     raise ConfigurationError(
         "reading from AnyTrack needs an API key, because the collect endpoint only takes "
         "conversions: pass api_key and account_id too (ANYTRACK_API_KEY, ANYTRACK_ACCOUNT_ID)"
-    )
-
-
-def _settings(
-    api_key: str | None, account_id: str | None, base_url: str | None, http: HttpSettings | None
-) -> AnyTrackSettings:
-    # None keeps the default of AnyTrackSettings, so that defaults are stated in one place.
-    options = {"base_url": base_url, "http": http}
-    explicit: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
-    return AnyTrackSettings(
-        api_key=_required("api_key", api_key),
-        account_id=_required("account_id", account_id),
-        **explicit,
     )
 
 

@@ -42,6 +42,7 @@ from anytrack_async.events import Observer
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.observers import LoggingObserver, Observers
 from anytrack_async.outbox.base import Outbox, oldest_ages
+from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.fields import check_header_value, check_non_negative
 from anytrack_async.settings.http import HttpSettings
@@ -68,6 +69,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         collect: the collect URL of a custom integration in AnyTrack, or a `CollectSettings` or
             `CollectSink`: conversions go there instead of the REST API. Without an API key, the
             methods that read raise `ConfigurationError`.
+        consent: what AnyTrack gets by `Conversion.consent`, see `AnyTrackSettings`.
         sinks: further destinations: `MetaSink`, `HubSpotSink`, your own.
         outbox: where accepted conversions wait: an `Outbox`, or the path of a file for a
             `SQLiteOutbox`; default: a `MemoryOutbox`.
@@ -102,6 +104,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         *,
         base_url: str | None = None,
         collect: CollectSink | CollectSettings | str | None = None,
+        consent: ConsentRule | None = None,
         sinks: Sequence[Sink] = (),
         outbox: Outbox | str | os.PathLike[str] | None = None,
         delivery: DeliverySettings | None = None,
@@ -117,7 +120,15 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         logging = (LoggingObserver(),) if log else ()
         observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
         self._observers, self._telemetry = observer, telemetry
-        access = AnyTrackAccess(api_key, account_id, base_url, collect, http, transport)
+        access = AnyTrackAccess(
+            api_key,
+            account_id,
+            collect,
+            transport=transport,
+            base_url=base_url,
+            http=http,
+            consent=consent,
+        )
         self._session = access.session()
         self._anytrack = access.sink(delivery.batch_timeout)
         all_sinks = [self._anytrack, *sinks]

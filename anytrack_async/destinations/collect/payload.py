@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import orjson
 
-from anytrack_async.models.consent import ConsentState
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.customer import Customer, is_email
 from anytrack_async.models.line_item import LineItem
@@ -53,14 +52,11 @@ _NO_CUSTOMER = Customer()
 
 
 def identity(conversion: Conversion) -> dict[str, str]:
-    """Return ``click_id``, ``ref_id`` and ``email``, as far as the conversion has them.
-
-    Without the visitor's consent to sending personal data, only the click id is left.
-    """
+    """Return ``click_id``, ``ref_id`` and ``email``, as far as the conversion has them."""
     values: dict[str, str] = {}
     if conversion.click_id:
         values["click_id"] = conversion.click_id
-    customer = _customer(conversion)
+    customer = conversion.customer or _NO_CUSTOMER
     if customer.external_id:
         values["ref_id"] = customer.external_id[0]
     email = next((text for text in customer.email if is_email(text.strip().lower())), None)
@@ -101,7 +97,7 @@ def to_payload(conversion: Conversion) -> dict[str, Any]:
         payload["items"] = [_item(item) for item in conversion.items]
         if conversion.items[0].brand:
             payload["brand_name"] = conversion.items[0].brand
-    customer = _customer(conversion)
+    customer = conversion.customer or _NO_CUSTOMER
     for field, trait in TRAITS.items():
         if values := getattr(customer, field):
             payload[trait] = values[0]
@@ -121,13 +117,6 @@ def event_name(conversion: Conversion) -> str:
     if conversion.conversion_type is ConversionType.CUSTOM:
         return conversion.event_name or "Custom"
     return EVENT_NAMES[conversion.conversion_type]
-
-
-def _customer(conversion: Conversion) -> Customer:
-    consent = conversion.consent
-    if consent is not None and consent.ad_user_data is ConsentState.DENIED:
-        return _NO_CUSTOMER
-    return conversion.customer or _NO_CUSTOMER
 
 
 def _item(item: LineItem) -> dict[str, Any]:

@@ -8,8 +8,13 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from anytrack_async.destinations.anytrack.settings import COLLECT_VARIABLE, collect_url
+from anytrack_async.destinations.anytrack.settings import (
+    COLLECT_VARIABLE,
+    CONSENT_VARIABLES,
+    collect_url,
+)
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.settings.fields import base_url, instance_of, secret
 from anytrack_async.settings.http import HttpSettings
 
@@ -36,6 +41,8 @@ class CollectSettings:
         property_id: the first segment of the URL, the property's or the account's id.
         slug: the last segment, the integration's name, such as ``custom-shop``.
         base_url: scheme, host and whatever is in front of the property, HTTPS.
+        consent: what AnyTrack gets by `Conversion.consent`, as in `AnyTrackSettings`. "Limited"
+            leaves out the customer too, so that only the click id identifies the conversion.
         http: timeouts and connections.
 
     Raises:
@@ -49,6 +56,7 @@ class CollectSettings:
     property_id: str = secret()
     slug: str = secret()
     base_url: str = attrs.field(default=HOST, converter=base_url)
+    consent: ConsentRule = attrs.field(factory=ConsentRule, validator=instance_of(ConsentRule))
     http: HttpSettings = attrs.field(factory=HttpSettings, validator=instance_of(HttpSettings))
 
     def __attrs_post_init__(self) -> None:
@@ -91,8 +99,9 @@ class CollectSettings:
         url = collect_url(environ)
         if url is None:
             return None
+        consent = ConsentRule.from_env(CONSENT_VARIABLES, environ, ConsentRule())
         try:
-            return cls.from_url(url)
+            return cls.from_url(url, consent=consent)
         except ConfigurationError as exc:
             raise ConfigurationError(f"{COLLECT_VARIABLE}: {exc}") from None
 

@@ -16,6 +16,7 @@ from anytrack_async.destinations.anytrack.batch import (
     RequestFormat,
     RequestSlots,
 )
+from anytrack_async.destinations.anytrack.payload import limited
 from anytrack_async.destinations.anytrack.sink import (
     REQUESTS_PER_CONNECTION,
     USABLE_SHARE,
@@ -31,12 +32,14 @@ from anytrack_async.destinations.collect.payload import (
 from anytrack_async.destinations.collect.responses import read_outcome
 from anytrack_async.destinations.collect.settings import HOST, CollectSettings
 from anytrack_async.destinations.confirmation import Confirmations
+from anytrack_async.destinations.consent import LIMITED, deliver_with_consent, preview_reason
 from anytrack_async.destinations.sink import Finding, Preview, SinkLimits, SinkSignal
 from anytrack_async.errors import TransportError
 from anytrack_async.events import Observer, Weakened
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.observers import LoggingObserver
+from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 from anytrack_async.transport.session import Session
@@ -63,6 +66,7 @@ class CollectSink:
         slug: the segment behind it.
         base_url: scheme and host of the URL.
         http: timeouts and connections.
+        consent: what AnyTrack gets by `Conversion.consent`, see `CollectSettings`.
         name: the destination's name.
         transport: replaces the connection pool; closed with the sink.
 
@@ -81,14 +85,20 @@ class CollectSink:
         *,
         base_url: str = HOST,
         http: HttpSettings | None = None,
+        consent: ConsentRule | None = None,
         name: str = "anytrack",
         transport: Transport | None = None,
     ) -> None:
         settings = CollectSettings(
-            property_id=property_id, slug=slug, base_url=base_url, http=http or HttpSettings()
+            property_id=property_id,
+            slug=slug,
+            base_url=base_url,
+            http=http or HttpSettings(),
+            consent=consent or ConsentRule(),
         )
         http = settings.http
         self.name = name
+        self._consent = settings.consent
         self._format = RequestFormat(
             path=(settings.property_id, "collect", settings.slug),
             encode=encode,
@@ -125,6 +135,7 @@ class CollectSink:
             settings.slug,
             base_url=settings.base_url,
             http=settings.http,
+            consent=settings.consent,
             name=name,
             transport=transport,
         )
@@ -181,6 +192,14 @@ class CollectSink:
             Unfinished: AnyTrack is so slow that some conversions were not sent.
             Unavailable: AnyTrack neither accepted nor rejected any conversion.
         """
+        return await deliver_with_consent(
+            batch, self._consent, limited, self._deliver, self._report_limited
+        )
+
+    def _report_limited(self, count: int) -> None:
+        self._observer.notify(Weakened(destination=self.name, reason=LIMITED, count=count))
+
+    async def _deliver(self, batch: Sequence[Conversion]) -> Sequence[Outcome]:
         outcomes = [_preflight(conversion) for conversion in batch]
         sendable = [
             conversion
@@ -243,12 +262,14 @@ class CollectSink:
 
     def preview(self, conversion: Conversion, /) -> Preview:
         """Return the body of the request for *conversion*; sends nothing."""
+        problem = preview_reason(conversion, self._consent)
+        conversion = limited(conversion, self._consent)
         keys = tuple(identity(conversion))
         return Preview(
             requests={"conversion": to_payload(conversion)},
             match_keys=keys,
             missing=tuple(key for key in _WANTED if key not in keys),
-            problem="" if keys else MISSING_IDENTITY,
+            problem=problem or ("" if keys else MISSING_IDENTITY),
             repeat="AnyTrack discards a repeat of the same event and transaction_id, the order id; "
             "without an order id it counts again",
         )

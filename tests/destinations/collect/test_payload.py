@@ -86,15 +86,6 @@ def test_an_address_that_is_none_does_not_identify():
     assert identity(sale(customer=Customer(email="no address"))) == {}
 
 
-def test_without_consent_only_the_click_identifies():
-    denied = sale(click_id="c1", customer=JANE, consent={"ad_user_data": "denied"})
-
-    payload = to_payload(denied)
-
-    assert identity(denied) == {"click_id": "c1"}
-    assert not {"email", "ref_id", "phone", "firstName"} & payload.keys()
-
-
 def test_clicks_that_anytrack_may_not_find_are_weak():
     assert weakness(sale(customer=JANE)) == NO_CLICK_ID
     assert weakness(sale(click_id="aB3dE6gH9jK2mN")) == CLIENT_ID

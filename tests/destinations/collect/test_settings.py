@@ -81,7 +81,6 @@ async def test_the_url_is_shown_nowhere(caplog):
         with pytest.raises(DeliveryTimeoutError) as caught:
             await client.track_sale("c", 1, timeout=0.3)
         stats = await client.stats()
-        client.use_api_key  # noqa: B018 - it exists, see `AnyTrackClient`
         quoting.status, quoting.content = 200, "{}"
         client.resume("anytrack")
         await caught.value.delivery

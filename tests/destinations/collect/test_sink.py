@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anytrack_async import Conversion, Status, Unavailable, Weakened
+from anytrack_async import ConsentRule, Conversion, Status, Unavailable, Weakened
 from anytrack_async.destinations.collect.payload import NO_CLICK_ID
 from anytrack_async.destinations.sink import NeedsOperator
 from tests.destinations.collect.doubles import JANE, PROPERTY, SLUG, Endpoint, Recorder, sale, sink
@@ -83,3 +83,17 @@ async def test_a_preview_says_what_is_missing():
     assert preview.missing == ("click_id",)
     assert not preview.problem
     assert "click id" in sink(Endpoint()).preview(sale()).problem
+
+
+async def test_without_consent_only_the_click_identifies():
+    endpoint = Endpoint()
+    denied = [
+        sale(order_id=n, click_id=click, customer=JANE, consent={"ad_user_data": "denied"})
+        for n, click in enumerate(("c1", None))
+    ]
+    rule = ConsentRule(denied="limited")
+
+    outcomes = await sink(endpoint, consent=rule).deliver(denied)
+
+    assert [outcome.status for outcome in outcomes] == ["delivered", "rejected"]
+    assert not {"email", "ref_id", "phone", "firstName"} & endpoint.bodies[0].keys()
