@@ -88,6 +88,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Conversion as Conversion,
         ConversionFields as ConversionFields,
         ConversionType as ConversionType,
+        ConversionTypeName as ConversionTypeName,
         PricedFields as PricedFields,
     )
     from anytrack_async.models.identifiers import new_event_id as new_event_id
@@ -142,6 +143,10 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
     from anytrack_async.outbox.sqlite.verify import Account as Account, Verification as Verification
+    from anytrack_async.settings.consent import (
+        ConsentAction as ConsentAction,
+        ConsentRule as ConsentRule,
+    )
     from anytrack_async.settings.delivery import DeliverySettings as DeliverySettings
     from anytrack_async.settings.http import (
         HttpSettings as HttpSettings,
@@ -179,7 +184,7 @@ else:
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.consent": "Consent ConsentState",
         "anytrack_async.models.conversion": (
-            "Conversion ConversionFields ConversionType PricedFields"
+            "Conversion ConversionFields ConversionType ConversionTypeName PricedFields"
         ),
         "anytrack_async.models.contradiction": "Contradiction ConversionSummary",
         "anytrack_async.models.customer": "Customer CustomerFields",
@@ -206,6 +211,7 @@ else:
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
         "anytrack_async.telemetry.opentelemetry": "Telemetry",
+        "anytrack_async.settings.consent": "ConsentAction ConsentRule",
         "anytrack_async.settings.delivery": "DeliverySettings",
         "anytrack_async.settings.http": "HttpSettings ResponseLimits Retry",
         "anytrack_async.destinations.hubspot.settings": "HubSpotSettings OAuthSettings",

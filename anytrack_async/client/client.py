@@ -42,6 +42,7 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.observers import LoggingObserver, Observers
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.capabilities import oldest_ages
+from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.fields import check_header_value, check_non_negative
 from anytrack_async.settings.http import HttpSettings
@@ -65,6 +66,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         api_key: AnyTrack's API key.
         account_id: AnyTrack's account id.
         base_url: URL of AnyTrack's REST API.
+        consent: what AnyTrack gets by `Conversion.consent`, see `AnyTrackSettings`.
         sinks: further destinations: `MetaSink`, `HubSpotSink`, your own.
         outbox: where accepted conversions wait: an `Outbox`, or the path of a file for a
             `SQLiteOutbox`; default: a `MemoryOutbox`.
@@ -98,6 +100,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         account_id: str | None = None,
         *,
         base_url: str | None = None,
+        consent: ConsentRule | None = None,
         sinks: Sequence[Sink] = (),
         outbox: Outbox | str | os.PathLike[str] | None = None,
         delivery: DeliverySettings | None = None,
@@ -108,7 +111,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         transport: Transport | None = None,
         telemetry: Telemetry | bool | None = None,
     ) -> None:
-        settings = _settings(api_key, account_id, base_url, http)
+        settings = _settings(api_key, account_id, base_url=base_url, http=http, consent=consent)
         sinks, delivery = check_sinks(sinks), delivery_settings(delivery)
         self._counters = Counters()
         logging = (LoggingObserver(),) if log else ()
@@ -182,6 +185,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
             settings.api_key,
             settings.account_id,
             base_url=settings.base_url,
+            consent=settings.consent,
             sinks=[*sinks_from_env(environ, transport), *check_sinks(sinks)],
             outbox=outbox_from_env(environ, outbox),
             delivery=delivery,
@@ -306,11 +310,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         self._dispatcher.limit_drain(seconds)
 
 
-def _settings(
-    api_key: str | None, account_id: str | None, base_url: str | None, http: HttpSettings | None
-) -> AnyTrackSettings:
+def _settings(api_key: str | None, account_id: str | None, **options: object) -> AnyTrackSettings:
     # None keeps the default of AnyTrackSettings, so that defaults are stated in one place.
-    options = {"base_url": base_url, "http": http}
     explicit: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     return AnyTrackSettings(
         api_key=_required("api_key", api_key),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -98,6 +99,11 @@ class GuardedOutbox:
         if not settled:
             self._report_loss(settled, claim)
         return bool(settled)
+
+    async def discard(self, event_ids: Sequence[str]) -> None:
+        """Give up the dead letters of *event_ids* for good; if that fails, they stay."""
+        discard = partial(self._outbox.discard, self._destination, event_ids)
+        await self._call("discard in", discard, 0)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim* undelivered; return whether the outbox has recorded that."""

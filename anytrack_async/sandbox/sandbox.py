@@ -35,8 +35,12 @@ def environment(settings: SandboxSettings, url: str) -> dict[str, str]:
 
 
 def exports(settings: SandboxSettings, url: str) -> list[str]:
-    """Return the `export` lines that point a shell's clients at the sandbox at *url*."""
-    return [f"export {name}={quote(value)}" for name, value in environment(settings, url).items()]
+    """Return the `export` lines that point a shell's clients at the sandbox at *url*.
+
+    With a test event code, so that ``anytrack check`` can send a test event to Meta.
+    """
+    variables = environment(settings, url) | {"META_TEST_EVENT_CODE": "TEST_SANDBOX"}
+    return [f"export {name}={quote(value)}" for name, value in variables.items()]
 
 
 @attrs.frozen

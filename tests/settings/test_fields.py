@@ -15,6 +15,7 @@ from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings, OAuthTokens
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import AnyTrackError, ConfigurationError
+from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.fields import check_header_value, is_loopback
 from anytrack_async.settings.http import HttpSettings, ResponseLimits, Retry
@@ -105,6 +106,7 @@ TEXT_SETTINGS: dict[type, dict[str, Any]] = {
     HttpSettings: {},
     ResponseLimits: {},
     Retry: {},
+    ConsentRule: {},
 }
 """Class → arguments that it needs."""
 

@@ -10,12 +10,17 @@ from typing import ClassVar, Self
 import anyio
 
 from anytrack_async.destinations.anytrack.batch import BatchSender, Refusals, RequestSlots
-from anytrack_async.destinations.anytrack.payload import to_payload
-from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
+from anytrack_async.destinations.anytrack.payload import limited, to_payload
+from anytrack_async.destinations.anytrack.settings import (
+    CONSENT_VARIABLES,
+    AnyTrackSettings,
+    anytrack_session,
+)
 from anytrack_async.destinations.confirmation import Confirmations
+from anytrack_async.destinations.consent import LIMITED, deliver_with_consent, preview_reason
 from anytrack_async.destinations.sink import Finding, Preview, SinkLimits
 from anytrack_async.errors import CredentialsError, DecodeError, NotFoundError, ServiceError
-from anytrack_async.events import Observer
+from anytrack_async.events import Observer, Weakened
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.message import Transport
@@ -43,7 +48,10 @@ class AnyTrackSink:
     Source: AnyTrack REST, ``POST /conversions``.
     """
 
-    variables: ClassVar[Sequence[str]] = tuple(AnyTrackSettings.VARIABLES.values())
+    variables: ClassVar[Sequence[str]] = (
+        *AnyTrackSettings.VARIABLES.values(),
+        *CONSENT_VARIABLES.values(),
+    )
 
     def __init__(
         self,
@@ -53,6 +61,7 @@ class AnyTrackSink:
         batch_timeout: float = inf,
     ) -> None:
         http = settings.http
+        self._consent = settings.consent
         self._session = anytrack_session(settings, transport=transport, limited=False)
         self._slots = RequestSlots(http.connections)
         self._refusals = Refusals()
@@ -104,6 +113,15 @@ class AnyTrackSink:
             Unfinished: AnyTrack is so slow that some conversions were not sent.
             Unavailable: AnyTrack neither accepted nor rejected any conversion.
         """
+        return await deliver_with_consent(
+            batch, self._consent, limited, self._deliver, self._report_limited
+        )
+
+    def _report_limited(self, count: int) -> None:
+        weakened = Weakened(destination=self.name, reason=LIMITED, count=count)
+        self._confirmations.observer.notify(weakened)
+
+    async def _deliver(self, batch: Sequence[Conversion]) -> Sequence[Outcome]:
         sender = BatchSender(
             self._session,
             self._slots,
@@ -136,7 +154,10 @@ class AnyTrackSink:
 
     def preview(self, conversion: Conversion, /) -> Preview:
         """Return the body of the request for *conversion*; sends nothing."""
+        problem = preview_reason(conversion, self._consent)
+        conversion = limited(conversion, self._consent)
         return Preview(
+            problem=problem,
             requests={"conversion": to_payload(conversion)},
             match_keys=("click_id",) if conversion.click_id else (),
             missing=() if conversion.click_id else ("click_id",),
