@@ -125,16 +125,18 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Appended as Appended,
         AppendResult as AppendResult,
         Claim as Claim,
-        CountsDelivered as CountsDelivered,
         Depth as Depth,
         Entries as Entries,
         Entry as Entry,
         FailedEntry as FailedEntry,
+        Outbox as Outbox,
+    )
+    from anytrack_async.outbox.capabilities import (
+        CountsDelivered as CountsDelivered,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
         ListsAccepted as ListsAccepted,
         MeasuresAge as MeasuresAge,
-        Outbox as Outbox,
     )
     from anytrack_async.outbox.dead_letters import (
         DeadLetter as DeadLetter,
@@ -201,8 +203,10 @@ else:
         "anytrack_async.monitoring.app": "metrics_app",
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
-            "AppendResult Appended Claim CountsDelivered Depth Entries Entry FailedEntry "
-            "KeepsCheckpoints KeepsRemoteIds ListsAccepted MeasuresAge Outbox"
+            "AppendResult Appended Claim Depth Entries Entry FailedEntry Outbox"
+        ),
+        "anytrack_async.outbox.capabilities": (
+            "CountsDelivered KeepsCheckpoints KeepsRemoteIds ListsAccepted MeasuresAge"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",

@@ -41,7 +41,8 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.events import Observer
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.observers import LoggingObserver, Observers
-from anytrack_async.outbox.base import Outbox, oldest_ages
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.capabilities import oldest_ages
 from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.fields import check_header_value, check_non_negative
