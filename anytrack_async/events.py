@@ -33,6 +33,7 @@ __all__ = [
     "LaneThrottled",
     "Observer",
     "Retried",
+    "Skipped",
     "Submitted",
     "UnusualConfirmation",
     "Weakened",
@@ -323,6 +324,28 @@ class Dropped(Event):
         template = "%s: dropped %d undelivered conversions: %s: %s"
         ids = self.event_ids
         return template, self.destination, len(ids), self.reason, abbreviated(ids)
+
+
+@attrs.frozen(kw_only=True)
+class Skipped(Event):
+    """Some conversions are not sent to a destination, because of their visitors' consent.
+
+    `LoggingObserver` logs the first of each reason; ``client.stats()`` has the numbers.
+
+    Attributes:
+        destination: the destination that does not get them.
+        event_ids: their event ids.
+        reason: the reason, e.g. ``"no consent: ad_user_data is denied"``.
+    """
+
+    destination: str
+    event_ids: Sequence[str]
+    reason: str
+
+    def log_line(self) -> LogLine:
+        """Return the reason."""
+        template = "%s: skipped conversions: %s (logged once, counted in stats())"
+        return template, self.destination, self.reason
 
 
 @attrs.frozen(kw_only=True)

@@ -23,6 +23,7 @@ from anytrack_async.events import (
     LaneThrottled,
     LogLine,
     Retried,
+    Skipped,
     Submitted,
     UnusualConfirmation,
     Weakened,
@@ -124,6 +125,11 @@ LINES: list[tuple[Event, int, str]] = [
         Dropped(destination="meta", event_ids=IDS, reason="closed"),
         logging.ERROR,
         "meta: dropped 2 undelivered conversions: closed: e1, e2",
+    ),
+    (
+        Skipped(destination="meta", event_ids=IDS, reason="no consent: ad_user_data is denied"),
+        logging.INFO,
+        f"meta: skipped conversions: no consent: ad_user_data is denied {COUNTED}",
     ),
     (
         Weakened(destination="meta", reason="website events without user_agent"),

@@ -319,7 +319,9 @@ def _seconds(timeout: object) -> float | None:
 
 
 def _receipt(event_id: str, outcome: Outcome) -> Receipt:
-    # Waiting ends with one of three outcomes: delivered, dropped, or dead.
+    # Waiting ends with one of four outcomes: delivered, skipped, dropped, or dead.
+    if outcome.status is Status.SKIPPED:  # no error: a visitor's consent breaks no checkout
+        return Receipt(event_id=event_id, attempts=0, skipped=True)
     if outcome.status is Status.DROPPED:
         raise QueueFullError(
             f"conversion {event_id!r} was accepted, but not for {outcome.destination}: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -11,7 +12,8 @@ import anyio
 from anytrack_async.delivery.delivery import OpenDeliveries
 from anytrack_async.errors import DamagedOutboxError, MissingKeyError, safe_description
 from anytrack_async.events import DeadLettersExpired, Event, OperatorCause, logger
-from anytrack_async.outbox.base import Claim, Depth, FailedEntry, KeepsRemoteIds, Outbox
+from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
+from anytrack_async.outbox.capabilities import KeepsRemoteIds
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.settings.delivery import DeliverySettings
 
@@ -97,6 +99,11 @@ class GuardedOutbox:
         if not settled:
             self._report_loss(settled, claim)
         return bool(settled)
+
+    async def discard(self, event_ids: Sequence[str]) -> None:
+        """Give up the dead letters of *event_ids* for good; if that fails, they stay."""
+        discard = partial(self._outbox.discard, self._destination, event_ids)
+        await self._call("discard in", discard, 0)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim* undelivered; return whether the outbox has recorded that."""
