@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 
 from anytrack_async.settings.fields import (
+    flag,
     instance_of,
     non_negative,
     one_of,
@@ -102,7 +103,7 @@ class DeliverySettings:
         factory=lambda: Retry(base=0.5, cap=30.0), validator=instance_of(Retry)
     )
     max_age: float = attrs.field(default=7 * DAY, validator=positive)
-    deliver: bool = attrs.field(default=True, validator=instance_of(bool))
+    deliver: bool = attrs.field(default=True, validator=flag)
     drain: float = attrs.field(default=10.0, validator=non_negative)
     linger: float = attrs.field(default=0.0, validator=non_negative)
     lease: float = attrs.field(default=120.0, validator=positive)
