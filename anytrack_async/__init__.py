@@ -55,6 +55,8 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.destinations.anytrack.api.base import DateRange as DateRange
     from anytrack_async.destinations.anytrack.settings import AnyTrackSettings as AnyTrackSettings
     from anytrack_async.destinations.anytrack.sink import AnyTrackSink as AnyTrackSink
+    from anytrack_async.destinations.collect.settings import CollectSettings as CollectSettings
+    from anytrack_async.destinations.collect.sink import CollectSink as CollectSink
     from anytrack_async.destinations.hubspot.settings import (
         HubSpotSettings as HubSpotSettings,
         OAuthSettings as OAuthSettings,
@@ -153,6 +155,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         ResponseLimits as ResponseLimits,
         Retry as Retry,
     )
+    from anytrack_async.sync import AnyTrack as AnyTrack, SyncDelivery as SyncDelivery
     from anytrack_async.telemetry.opentelemetry import Telemetry as Telemetry
 else:
     # These modules have an `__all__`, which is not repeated here. `errors` comes first, so that
@@ -210,6 +213,7 @@ else:
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
+        "anytrack_async.sync": "AnyTrack SyncDelivery",
         "anytrack_async.telemetry.opentelemetry": "Telemetry",
         "anytrack_async.settings.consent": "ConsentAction ConsentRule",
         "anytrack_async.settings.delivery": "DeliverySettings",
@@ -218,6 +222,8 @@ else:
         "anytrack_async.destinations.meta.settings": "MetaSettings",
         "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",
         "anytrack_async.destinations.anytrack.sink": "AnyTrackSink",
+        "anytrack_async.destinations.collect.settings": "CollectSettings",
+        "anytrack_async.destinations.collect.sink": "CollectSink",
         "anytrack_async.destinations.sink": (
             "BatchRejected ConfiguredSink Finding Inconclusive NeedsOperator Preview SetupStep "
             "Sink SinkLimits SinkSignal Throttled Unavailable Unfinished"
