@@ -362,6 +362,7 @@ class Dispatcher(AsyncContextManagerMixin):
         )
 
     async def _report_undelivered(self) -> None:
+        self._maintenance.tell_pushed_out()
         # What another process is to deliver is not left behind.
         names = self.destinations if self._settings.deliver else ()
         await self.undelivered.report(names, self._open_deliveries, self._notify)
