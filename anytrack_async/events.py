@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
@@ -33,6 +33,7 @@ __all__ = [
     "LaneThrottled",
     "Observer",
     "Retried",
+    "Skipped",
     "Submitted",
     "UnusualConfirmation",
     "Weakened",
@@ -155,7 +156,7 @@ class LaneDown(Event):
         return "%s: down, probing: %s", self.destination, self.reason
 
 
-_REMEDIES = {
+REMEDIES: Mapping[OperatorCause, str] = {
     "credentials": "replace the credentials with client.use_token(%r, …), or restart with new ones",
     "configuration": (
         "correct the configuration, in the settings or at the destination, and call "
@@ -165,8 +166,12 @@ _REMEDIES = {
         "run `anytrack outbox verify`, repair or replace the outbox file, and call "
         "client.resume(%r)"
     ),
-    "encryption": "client.resume(%r) does not help before the restart with the key",
+    "encryption": (
+        "add the missing key to ANYTRACK_OUTBOX_KEYS and restart; `anytrack outbox keys` lists the "
+        "ids of all keys that the file needs, and client.resume(%r) does not help before"
+    ),
 }
+"""The cause of a held lane → a %-template that says what to do, for the destination's name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -188,7 +193,7 @@ class LaneHeld(Event):
 
     def log_line(self) -> LogLine:
         """Return the reason and what to do."""
-        template = f"%s: held, nothing is lost: %s; {_REMEDIES[self.cause]}"
+        template = f"%s: held, nothing is lost: %s; {REMEDIES[self.cause]}"
         return template, self.destination, self.reason, self.destination
 
 
@@ -304,9 +309,10 @@ class DeadLettersExpired(Event):
 class Dropped(Event):
     """A destination does not get some conversions.
 
-    Either it was full and ``on_full="shed"``, or closing the client lost them, because the outbox
-    was only in memory. `LoggingObserver` logs those with the same destination and reason once a
-    minute, with their number.
+    It was full and ``on_full="shed"``, or closing the client lost them because the outbox was only
+    in memory, or they were the oldest of more dead letters than there is room for.
+    `LoggingObserver` logs those with the same destination and reason once a minute, with their
+    number.
     """
 
     level = logging.ERROR
@@ -319,6 +325,28 @@ class Dropped(Event):
         template = "%s: dropped %d undelivered conversions: %s: %s"
         ids = self.event_ids
         return template, self.destination, len(ids), self.reason, abbreviated(ids)
+
+
+@attrs.frozen(kw_only=True)
+class Skipped(Event):
+    """Some conversions are not sent to a destination, because of their visitors' consent.
+
+    `LoggingObserver` logs the first of each reason; ``client.stats()`` has the numbers.
+
+    Attributes:
+        destination: the destination that does not get them.
+        event_ids: their event ids.
+        reason: the reason, e.g. ``"no consent: ad_user_data is denied"``.
+    """
+
+    destination: str
+    event_ids: Sequence[str]
+    reason: str
+
+    def log_line(self) -> LogLine:
+        """Return the reason."""
+        template = "%s: skipped conversions: %s (logged once, counted in stats())"
+        return template, self.destination, self.reason
 
 
 @attrs.frozen(kw_only=True)

@@ -22,6 +22,7 @@ from anytrack_async.events import (
     Dropped,
     Event,
     Observer,
+    Skipped,
     Weakened,
     abbreviated,
     logger,
@@ -172,11 +173,11 @@ class _Kind:
 class LoggingObserver:
     """Logs every event to the logger ``anytrack_async``; on by default.
 
-    Of `Weakened` it logs the first for each destination and kind. Of `DeadLettered` and `Dropped`
-    it logs the first for each destination, error code and reason at once. Those that follow are
-    counted, with one line a minute; closing the client writes the last line. Reasons that differ
-    only in numbers and ids are the same: "given up after 8 attempts and 1.2 h: status 503" and
-    "… and 1.3 h: status 503".
+    Of `Weakened` and `Skipped` it logs the first for each destination and kind. Of `DeadLettered`
+    and `Dropped` it logs the first for each destination, error code and reason at once. Those that
+    follow are counted, with one line a minute; closing the client writes the last line. Reasons
+    that differ only in numbers and ids are the same: "given up after 8 attempts and 1.2 h: status
+    503" and "… and 1.3 h: status 503".
 
     Args:
         clock: returns seconds, and must not go back.
@@ -206,7 +207,7 @@ class LoggingObserver:
             return
         if isinstance(event, BackPressureEnded):
             self._log_drops(event.destination)
-        elif isinstance(event, Weakened):
+        elif isinstance(event, Weakened | Skipped):
             kind = (event.destination, event.reason)
             if kind in self._weakened:
                 return

@@ -23,6 +23,7 @@ from anytrack_async.events import (
     LaneThrottled,
     LogLine,
     Retried,
+    Skipped,
     Submitted,
     UnusualConfirmation,
     Weakened,
@@ -34,8 +35,11 @@ from anytrack_async.observers import LoggingObserver
 IDS = ["e1", "e2"]
 
 WAIT = "callers wait for up to 10 s"
-RESUME = "replace its credentials, or fix its configuration and call client.resume('meta')"
-RESTART = "client.resume('crm') does not help before the restart with the key"
+RESUME = "submit more slowly"
+RESTART = (
+    "add the missing key to ANYTRACK_OUTBOX_KEYS and restart; `anytrack outbox keys` lists the ids "
+    "of all keys that the file needs, and client.resume('crm') does not help before"
+)
 REPLACE = "replace the credentials with client.use_token('meta', …), or restart with new ones"
 OTHERWISE = "in other words than documented, which counts as delivered"
 CORRECT = "correct the configuration, in the settings or at the destination,"
@@ -121,6 +125,11 @@ LINES: list[tuple[Event, int, str]] = [
         Dropped(destination="meta", event_ids=IDS, reason="closed"),
         logging.ERROR,
         "meta: dropped 2 undelivered conversions: closed: e1, e2",
+    ),
+    (
+        Skipped(destination="meta", event_ids=IDS, reason="no consent: ad_user_data is denied"),
+        logging.INFO,
+        f"meta: skipped conversions: no consent: ad_user_data is denied {COUNTED}",
     ),
     (
         Weakened(destination="meta", reason="website events without user_agent"),

@@ -215,8 +215,9 @@ def replay(
     chosen, count = anyio.run(_replay, outbox_path(), selection)
     advice = "; the client that has the outbox open, or the next client, sends them"
     place = f" at {chosen.destination}" if chosen.destination else ""
+    are = "dead letter is" if count == 1 else "dead letters are"
     stdout_console().print(
-        Text(f"{count} due again{place}{advice if count else ''}"), soft_wrap=True
+        Text(f"{count} {are} due again{place}{advice if count else ''}"), soft_wrap=True
     )
 
 
@@ -249,7 +250,8 @@ def discard(
         if not count:
             stdout_console().print("no dead letters")
             return
-        typer.confirm(f"Discard {count} dead letters for good?", abort=True)
+        letters = "dead letter" if count == 1 else "dead letters"
+        typer.confirm(f"Discard {count} {letters} for good?", abort=True)
     count = anyio.run(_discard, path, selection)
     stdout_console().print(f"{count} discarded")
 
@@ -338,6 +340,7 @@ def export(
     text: ReasonText = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
+    force: Annotated[bool, option("Replace the file if it exists.", "--force", "-f")] = False,
 ) -> None:
     """Write dead letters to a file that you can correct and pass to `edit --file`.
 
@@ -345,6 +348,8 @@ def export(
     you can read the file.
     """
     selection = select(targets, destination, code, text, older_than, newer_than)
+    if file.exists() and not force:
+        raise ConfigurationError(f"{file} exists; use --force to replace it")
     count = anyio.run(_export, outbox_path(), selection, file)
     stdout_console().print(Text(f"{count} conversions written to {file}"), soft_wrap=True)
     if count:

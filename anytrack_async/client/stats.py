@@ -16,6 +16,7 @@ from anytrack_async.events import (
     Dropped,
     Event,
     Retried,
+    Skipped,
     Submitted,
     Weakened,
 )
@@ -38,6 +39,8 @@ class DestinationStats:
         expired: dead letters that this client discarded because of ``keep_dead_letters``.
         dropped: conversions that were not accepted for it because it was full (``on_full="shed"``),
             and undelivered ones that closing gave up, because the outbox was in memory.
+        skipped: conversions that it does not get because of their visitors' consent, see
+            `ConsentRule`.
         waiting: conversions not delivered yet, including those in flight and retrying.
         in_flight: waiting conversions that are being sent now.
         retrying: waiting conversions that failed and will be attempted again.
@@ -58,6 +61,7 @@ class DestinationStats:
     dead_lettered: int = 0
     expired: int = 0
     dropped: int = 0
+    skipped: int = 0
     waiting: int = 0
     in_flight: int = 0
     retrying: int = 0
@@ -117,6 +121,8 @@ class Counters:
                 self._add(name, "expired", count)
             case Dropped(destination=name, event_ids=ids):
                 self._add(name, "dropped", len(ids))
+            case Skipped(destination=name, event_ids=ids):
+                self._add(name, "skipped", len(ids))
             case Weakened(destination=destination, reason=kind, count=count):
                 _add(self.weakened.setdefault(destination, {}), kind, count)
             case _:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from math import isnan
 from numbers import Real
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 import anyio
 import attrs
@@ -32,6 +32,7 @@ from anytrack_async.models.conversion import (
     Conversion,
     ConversionFields,
     ConversionType,
+    ConversionTypeName,
     PricedFields,
 )
 from anytrack_async.models.identifiers import Identifier
@@ -163,11 +164,25 @@ class Tracking:
         """
         return track_many(self._dispatcher, source, to=to, at=at, in_flight=in_flight)
 
+    @overload
+    async def track_conversion(
+        self, conversion: Conversion, *, timeout: float | None = 30.0
+    ) -> Receipt: ...
+    @overload
+    async def track_conversion(
+        self,
+        *,
+        conversion_type: ConversionType | ConversionTypeName | None = None,
+        event_name: str | None = None,
+        click_id: Identifier | None = None,
+        timeout: float | None = 30.0,
+        **fields: Unpack[PricedFields],
+    ) -> Receipt: ...
     async def track_conversion(
         self,
         conversion: Conversion | None = None,
         *,
-        conversion_type: ConversionType | str | None = None,
+        conversion_type: ConversionType | ConversionTypeName | None = None,
         event_name: str | None = None,
         click_id: Identifier | None = None,
         timeout: float | None = 30.0,
@@ -304,7 +319,9 @@ def _seconds(timeout: object) -> float | None:
 
 
 def _receipt(event_id: str, outcome: Outcome) -> Receipt:
-    # Waiting ends with one of three outcomes: delivered, dropped, or dead.
+    # Waiting ends with one of four outcomes: delivered, skipped, dropped, or dead.
+    if outcome.status is Status.SKIPPED:  # no error: a visitor's consent breaks no checkout
+        return Receipt(event_id=event_id, attempts=0, skipped=True)
     if outcome.status is Status.DROPPED:
         raise QueueFullError(
             f"conversion {event_id!r} was accepted, but not for {outcome.destination}: "

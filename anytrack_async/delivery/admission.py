@@ -8,13 +8,13 @@ gets 20,000 requests instead of 40.
 
 from __future__ import annotations
 
-import time
 from asyncio import get_running_loop
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from math import inf
 from operator import attrgetter
+from time import monotonic, time
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -25,7 +25,8 @@ from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError, safe_description
 from anytrack_async.events import Event, logger
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Appended, AppendResult, LimitsWaiting, Outbox
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox
+from anytrack_async.outbox.capabilities import LimitsWaiting
 from anytrack_async.outbox.checks import queue_full_error
 from anytrack_async.settings.delivery import DeliverySettings
 
@@ -55,8 +56,8 @@ class Admission:
             times: lanes look into it.
     """
 
-    # One line for all callers, in the order in which they came. A caller is passed over only by
-    # callers that need no room where it lacks room. With HubSpot full, and Meta not:
+    # One line for all callers, in order. Only those that need no room where one lacks room pass it.
+    # With HubSpot full, and Meta not:
     #
     #   1  for Meta and HubSpot   waits for HubSpot
     #   2  for HubSpot            waits behind 1
@@ -71,11 +72,12 @@ class Admission:
         notify: Callable[[Event], None],
         condition: Callable[[str], LaneCondition],
         on_dropped: Callable[[str, Sequence[str], int], None],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time,
     ) -> None:
         self.is_open = False
         self.crowded: set[str] = set()
         self._outbox = outbox
+        self._limits_waiting = outbox if isinstance(outbox, LimitsWaiting) else None
         self._settings = settings
         self._destinations = tuple(limits)
         self._on_dropped = on_dropped
@@ -95,14 +97,13 @@ class Admission:
         self._episode_began: anyio.Event
         self._bytes_freed: anyio.Event
         self._opened_at = 0.0  # when callers were last let in, in the event loop's time
-        self._calls = 0
-        self._since_yield = 0
+        self._calls = self._since_yield = 0
 
     def open(self) -> None:
         """Begin to accept conversions, in the running event loop."""
         self._episode_began, self._bytes_freed = anyio.Event(), anyio.Event()
-        if isinstance(self._outbox, LimitsWaiting):
-            self._outbox.limit_waiting(self._settings.accept_within)
+        if self._limits_waiting is not None:
+            self._limits_waiting.limit_waiting(self._settings.accept_within)
         self.is_open = True
 
     def close(self) -> None:
@@ -138,9 +139,9 @@ class Admission:
             self._since_yield = 0
             await checkpoint()
         self.check_open()
-        names = to or self._destinations
+        names, began = to or self._destinations, monotonic()
         if self._rooms and not self._rooms.may_enter(names, conversions, self.crowded):
-            return await self._append_in_line(conversions, to, patience)
+            return await self._append_in_line(conversions, to, patience, began)
         self._calls = call = self._calls + 1
         try:
             return await self._outbox.append(conversions, to)
@@ -152,13 +153,14 @@ class Admission:
             # others share.
             yielded = call != self._calls
             self._since_yield = 0 if yielded else self._since_yield + len(conversions)
-        return await self._append_to_full(conversions, to, patience, error)
+        return await self._append_to_full(conversions, to, patience, began, error)
 
     async def _append_to_full(
         self,
         conversions: Sequence[Conversion],
         to: Sequence[str] | None,
         patience: Patience,
+        began: float,
         error: QueueFullError,
     ) -> Sequence[AppendResult]:
         if error.too_large or len(conversions) > self._outbox.capacity:
@@ -166,7 +168,7 @@ class Admission:
         names = to or self._destinations
         self._fill(error, names)
         if self._settings.on_full == "wait":
-            return await self._append_in_line(conversions, to, patience)
+            return await self._append_in_line(conversions, to, patience, began)
         if self._settings.on_full == "raise":
             raise error
         return await self._append_to_others(conversions, names, error)
@@ -180,7 +182,11 @@ class Admission:
     # Waiting
 
     async def _append_in_line(
-        self, conversions: Sequence[Conversion], to: Sequence[str] | None, patience: Patience
+        self,
+        conversions: Sequence[Conversion],
+        to: Sequence[str] | None,
+        patience: Patience,
+        began: float,
     ) -> Sequence[AppendResult]:
         names = to or self._destinations
         limit = inf if patience is Patience.UNLIMITED else self._settings.accept_within
@@ -190,13 +196,14 @@ class Admission:
             conversions=conversions,
             names=names,
             patience=patience,
-            deadline=loop.time() + limit,
+            began=began,
+            deadline=loop.time() + limit - (monotonic() - began),
             turn=loop.create_future(),
         )
         while True:
             await self._wait_for_turn(caller)
             try:
-                results = await self._outbox.append(conversions, to)
+                results = await self._append_late(caller, to)
             except QueueFullError as exc:  # another process was faster
                 self._rooms.give_back(caller)
                 if exc.too_large:
@@ -209,6 +216,16 @@ class Admission:
             else:  # repeats need no room
                 self._rooms.give_back(caller, len(results) - results.count(Appended.NEW))
                 return results
+
+    async def _append_late(
+        self, caller: Caller, to: Sequence[str] | None
+    ) -> Sequence[AppendResult]:
+        """Append for a *caller* that has waited for room: a locked file has the same deadline."""
+        if self._limits_waiting is None or caller.patience is not Patience.LIMITED:
+            return await self._outbox.append(caller.conversions, to)
+        return await self._limits_waiting.append(
+            caller.conversions, to, waited=monotonic() - caller.began
+        )
 
     async def _wait_for_turn(self, caller: Caller) -> None:
         """Wait in line, and take the room that the caller needs.
@@ -262,7 +279,7 @@ class Admission:
             if self._rooms and len(crowded) == len(self._rooms):
                 break  # nobody behind can pass
             passed += 1
-            if self._lacks_room(caller, needed, crowded):
+            if self._rooms.lack_room_for(caller, needed, crowded):
                 waiting.append(caller)
                 continue
             for name in caller.names:
@@ -274,15 +291,6 @@ class Admission:
         self._line[:passed] = waiting
         self.crowded.clear()
         self.crowded.update(crowded)
-
-    def _lacks_room(self, caller: Caller, needed: Mapping[str, int], crowded: set[str]) -> bool:
-        """Return whether a destination has no room for *caller*, and add those to *crowded*."""
-        lacks_room = False
-        for name, room in self._rooms.items():
-            if name in caller.names and room.free < max(caller.needs(room), needed[name]):
-                crowded.add(name)
-            lacks_room |= name in crowded and name in caller.names
-        return lacks_room
 
     # Looking after callers
 
@@ -340,18 +348,8 @@ class Admission:
                 caller.deadline = min(room.made_at for room in self._rooms.of(full)) + limit
             if caller.deadline <= now:
                 self._line.remove(caller)
-                caller.error = self._timeout_error(caller, full)
+                caller.error = self._rooms.timeout_error(caller, full)
                 caller.end_turn()
-
-    def _timeout_error(self, caller: Caller, full: Collection[str]) -> QueueFullError:
-        size, seconds = len(caller.conversions), f"{self._settings.accept_within:g} s"
-        return QueueFullError(
-            f"the outbox is full: {self._rooms.describe(full)}; there was no room within "
-            f"{seconds}, so none of these {size} was accepted; "
-            'with DeliverySettings(on_full="shed") the other destinations get them',
-            self._rooms.waiting(full),
-            self._rooms.waiting_bytes(full),
-        )
 
     # Dropping
 

@@ -32,7 +32,7 @@ from anytrack_async.models.outcome import Outcome, Status
 _MAX_SINGLE_FAILURES = 3
 """Consecutive one-conversion failures after which a split concludes that the service is down."""
 
-_SINK_STATUSES = frozenset({Status.DELIVERED, Status.RETRY, Status.REJECTED})
+_SINK_STATUSES = frozenset({Status.DELIVERED, Status.RETRY, Status.REJECTED, Status.SKIPPED})
 
 _WHOLE_BATCH_SIGNALS = (Throttled, NeedsOperator, Unfinished)
 """Signals about the service or the time, not about a conversion: splitting would not help."""

@@ -276,7 +276,7 @@ class Dispatcher(AsyncContextManagerMixin):
 
     def _condition(self, name: str) -> LaneCondition:
         lane = self._lanes.get(name)
-        return (lane.state, lane.reason) if lane else (LaneState.RUNNING, "")
+        return lane.condition if lane else LaneCondition(LaneState.RUNNING)
 
     def wake(self) -> None:
         """Let every lane look for work, e.g. after a replay."""
@@ -335,7 +335,8 @@ class Dispatcher(AsyncContextManagerMixin):
         self.undelivered = Undelivered(self.outbox)
         await self.outbox.open(self.destinations, from_start=self._from_start)
         await warn_of_orphans(self.outbox, self.destinations)
-        self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
+        if self._settings.deliver:
+            self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
         self._open_deliveries.loop = self.guard.loop
         self._admission.open()
         self._append = self._admission.append
@@ -361,7 +362,10 @@ class Dispatcher(AsyncContextManagerMixin):
         )
 
     async def _report_undelivered(self) -> None:
-        await self.undelivered.report(self.destinations, self._open_deliveries, self._notify)
+        self._maintenance.tell_pushed_out()
+        # What another process is to deliver is not left behind.
+        names = self.destinations if self._settings.deliver else ()
+        await self.undelivered.report(names, self._open_deliveries, self._notify)
 
     def limit_drain(self, seconds: float) -> None:
         """Let closing deliver for *seconds* at most, also if it has begun.

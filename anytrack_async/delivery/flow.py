@@ -67,6 +67,7 @@ class FlowControl:
     Attributes:
         state: the lane's state.
         reason: the destination's explanation of that state; empty while the lane is running.
+        cause: the part that an operator has to replace, while the lane is held.
         probing: whether to send one small batch at a time, until one is delivered.
         failures: whole batches that failed in a row.
         may_linger: whether `lingers_for` may be more than 0; False for most sinks.
@@ -90,6 +91,7 @@ class FlowControl:
     ) -> None:
         self.state = LaneState.RUNNING
         self.reason = ""
+        self.cause: OperatorCause | None = None
         self.probing = False
         self.failures = 0
         self.may_send_at = 0.0
@@ -260,7 +262,7 @@ class FlowControl:
             return
         if not self.waits_for_operator:
             # Also if the state is held already: the operator has to know that it was in vain.
-            self._enter(LaneState.HELD, reason)
+            self._enter(LaneState.HELD, reason, cause)
             self.generation += 1
             self._notify(LaneHeld(destination=self._destination, reason=reason, cause=cause))
         self._pause(self._hold_probe)
@@ -273,8 +275,8 @@ class FlowControl:
         self._throttles = 1 if delivered else self._throttles + 1
         return self._probe.wait_after(self._throttles)
 
-    def _enter(self, state: LaneState, reason: str) -> None:
-        self.state, self.reason = state, reason
+    def _enter(self, state: LaneState, reason: str, cause: OperatorCause | None = None) -> None:
+        self.state, self.reason, self.cause = state, reason, cause
         self.probing = state in (LaneState.DOWN, LaneState.HELD)
         self._is_retrying = False
 

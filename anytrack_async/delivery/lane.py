@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.flow import FlowControl, LaneState
 from anytrack_async.delivery.guarded_outbox import GuardedOutbox
+from anytrack_async.delivery.room import LaneCondition
 from anytrack_async.delivery.settlement import (
     BatchFailure,
     OnSettled,
@@ -28,7 +29,8 @@ from anytrack_async.destinations.sink import (
 )
 from anytrack_async.events import Event, OperatorCause
 from anytrack_async.models.outcome import Status
-from anytrack_async.outbox.base import Claim, KeepsTime, Outbox
+from anytrack_async.outbox.base import Claim, Outbox
+from anytrack_async.outbox.capabilities import KeepsTime
 from anytrack_async.outbox.checks import MAX_CLAIM_BYTES
 from anytrack_async.settings.delivery import DeliverySettings
 
@@ -126,6 +128,11 @@ class Lane:
     def reason(self) -> str:
         """The destination's explanation of the state; empty while the lane is running."""
         return self._flow.reason
+
+    @property
+    def condition(self) -> LaneCondition:
+        """The state of the lane, its reason, and the part to replace while it is held."""
+        return LaneCondition(self._flow.state, self._flow.reason, self._flow.cause)
 
     @property
     def paused_for(self) -> float:

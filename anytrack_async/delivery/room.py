@@ -13,14 +13,20 @@ import time
 from asyncio import Future
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple
 
 import anyio
 import attrs
 
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError
-from anytrack_async.events import BackPressure, BackPressureEnded, Event
+from anytrack_async.events import (
+    REMEDIES,
+    BackPressure,
+    BackPressureEnded,
+    Event,
+    OperatorCause,
+)
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.checks import MAX_CLAIM_BYTES, total_bytes
@@ -30,14 +36,24 @@ _CALM = 1.0
 """Seconds without a caller that found no room, after which an episode may end."""
 
 _ACTIONS = {
-    "held": "replace its credentials, or fix its configuration and call client.resume({!r})",
     "down": "look whether the service is down",
     "throttled": "it accepts conversions again when its pause ends",
     "running": "submit more slowly, or raise the outbox's capacity",
 }
 
-LaneCondition: TypeAlias = tuple[str, str]
-"""The state of a destination's lane, and the destination's explanation of it, if any."""
+
+class LaneCondition(NamedTuple):
+    """What a lane is doing.
+
+    Attributes:
+        state: its state.
+        reason: the destination's explanation of that state, if any.
+        cause: the part that an operator has to replace, if it is held.
+    """
+
+    state: str
+    reason: str = ""
+    cause: OperatorCause | None = None
 
 
 class Patience(StrEnum):
@@ -63,6 +79,7 @@ class Caller:
         conversions: what it submits.
         names: the destinations they are for.
         patience: what limits its waiting.
+        began: when the call began, on the monotonic clock.
         deadline: when it gives up, in the event loop's time.
         turn: done when it is let in or gives up. A plain asyncio future, because every caller
             needs one, and waiting for an `anyio.Event` takes more than twice as long.
@@ -73,6 +90,7 @@ class Caller:
     conversions: Sequence[Conversion]
     names: Collection[str]
     patience: Patience
+    began: float
     deadline: float
     turn: Future[None]
     error: Exception | None = None
@@ -218,6 +236,21 @@ class Rooms(dict[str, Room]):
             room.free -= sizes[room.in_bytes]
         return True
 
+    def lack_room_for(self, caller: Caller, needed: Mapping[str, int], crowded: set[str]) -> bool:
+        """Return whether a destination has no room for *caller*.
+
+        Args:
+            caller: a caller in line.
+            needed: destination → the room that must be free for the first caller.
+            crowded: the destinations for which others wait; those without room are added.
+        """
+        lacks_room = False
+        for name, room in self.items():
+            if name in caller.names and room.free < max(caller.needs(room), needed[name]):
+                crowded.add(name)
+            lacks_room |= name in crowded and name in caller.names
+        return lacks_room
+
     def take(self, caller: Caller) -> None:
         """Record that the conversions of *caller* wait too."""
         for room in self.of(caller.names):
@@ -261,17 +294,17 @@ class Rooms(dict[str, Room]):
             full_at=now,
             made_at=now,
         )
-        state, reason = self._condition(name)
+        condition = self._condition(name)
         self._notify(
             BackPressure(
                 destination=name,
                 waiting=waiting,
                 waiting_bytes=room.capacity - free if in_bytes else None,
                 since=room.since,
-                state=state,
-                reason=reason,
+                state=condition.state,
+                reason=condition.reason,
                 effect=self._effect(),
-                action=self._action(name, state),
+                action=self._action(name, condition),
             )
         )
 
@@ -297,8 +330,10 @@ class Rooms(dict[str, Room]):
             return "callers get QueueFullError"
         return "new conversions are dropped for it"
 
-    def _action(self, name: str, state: str) -> str:
-        return _ACTIONS.get(state, _ACTIONS["running"]).format(name)
+    def _action(self, name: str, condition: LaneCondition) -> str:
+        if condition.cause is not None:
+            return REMEDIES[condition.cause] % name
+        return _ACTIONS.get(condition.state, _ACTIONS["running"])
 
     def end_finished(self, crowded: Collection[str]) -> None:
         """End the episodes of destinations with room, except where a caller waits for more."""
@@ -328,13 +363,25 @@ class Rooms(dict[str, Room]):
         """Return what waits for those of *names* that are full, why, and what to do."""
         parts = []
         for room in self.of(names):
-            state, reason = self._condition(room.destination)
+            condition = self._condition(room.destination)
+            state, reason, _ = condition
             cause = f"{state}: {reason}" if reason else state
             parts.append(
                 f"{room.describe()} wait for {room.destination!r} "
-                f"({cause}; {self._action(room.destination, state)})"
+                f"({cause}; {self._action(room.destination, condition)})"
             )
         return ", ".join(parts)
+
+    def timeout_error(self, caller: Caller, full: Collection[str]) -> QueueFullError:
+        """Return the error of *caller*, for which the destinations *full* had no room in time."""
+        size, seconds = len(caller.conversions), f"{self._settings.accept_within:g} s"
+        return QueueFullError(
+            f"the outbox is full: {self.describe(full)}; there was no room within "
+            f"{seconds}, so none of these {size} was accepted; "
+            'with DeliverySettings(on_full="shed") the other destinations get them',
+            self.waiting(full),
+            self.waiting_bytes(full),
+        )
 
     def waiting(self, names: Collection[str]) -> dict[str, int]:
         """Return how many conversions wait for each of *names* that is full."""

@@ -15,8 +15,8 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 
 from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.guarded_outbox import GuardedOutbox
-from anytrack_async.events import DeadLettered, Delivered, Event, Retried
-from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.events import DeadLettered, Delivered, Event, Retried, Skipped
+from anytrack_async.models.outcome import SKIPPED_CODE, Outcome, Status
 from anytrack_async.outbox.base import Claim, Entry, FailedEntry
 from anytrack_async.settings.delivery import DeliverySettings, credible_wait
 
@@ -150,14 +150,23 @@ class Settlement:
                 attempts[index], attempt.outcomes[index], failed.get(index), self._destination
             )
 
+        # None is skipped in nearly every batch, and then this costs nothing per conversion.
+        skipped = _skipped(attempt.outcomes) if failed else {}
+        for indexes in skipped.values():
+            await self._outbox.discard([ids[index] for index in indexes])
         # Callers first: a request that waits for its delivery is answered before events are logged.
         await self._resolve(ids, outcome_at)
+        for reason, indexes in skipped.items():
+            self._notify_skipped([ids[index] for index in indexes], reason)
         delivered = [id_ for index, id_ in enumerate(ids) if index not in failed] if failed else ids
         if delivered:
             self._notify(
                 Delivered(destination=self._destination, event_ids=delivered, seconds=seconds)
             )
         return bool(failed) and self._notify_failed(ids, failed, failure, now)
+
+    def _notify_skipped(self, ids: Sequence[str], reason: str) -> None:
+        self._notify(Skipped(destination=self._destination, event_ids=ids, reason=reason))
 
     async def _resolve(self, ids: Sequence[str], outcome_at: Callable[[int], Outcome]) -> None:
         for start in range(0, len(ids), _SLICE):
@@ -177,7 +186,7 @@ class Settlement:
         for index, entry in failed.items():
             if entry.due is not None:
                 retried.setdefault(entry.error, {})[ids[index]] = entry.due
-            else:
+            elif entry.code != SKIPPED_CODE:
                 self._notify_dead(ids[index], entry)
         for reason, dues in retried.items():
             self._notify_retried(list(dues), reason, dues.values(), failure, now)
@@ -235,6 +244,15 @@ def _usable_id(remote_id: object) -> str | None:
     if isinstance(remote_id, str) and len(remote_id) <= _MAX_ID_LENGTH and remote_id.isprintable():
         return remote_id
     return None
+
+
+def _skipped(outcomes: Sequence[Outcome | None]) -> Mapping[str, list[int]]:
+    """Return reason → indexes of the conversions that are not for this destination."""
+    indexes: dict[str, list[int]] = {}
+    for index, outcome in enumerate(outcomes):
+        if outcome is not None and outcome.status is Status.SKIPPED:
+            indexes.setdefault(outcome.error or "", []).append(index)
+    return indexes
 
 
 def _count_retries(failed: Mapping[int, FailedEntry]) -> int:
@@ -351,8 +369,10 @@ def settled_outcome(
             remote_id=sink_outcome.remote_id if sink_outcome else None,
             attempts=attempts + 1,
         )
+    skipped = sink_outcome is not None and sink_outcome.status is Status.SKIPPED
+    dead = Status.SKIPPED if skipped else Status.DEAD
     return Outcome(
-        status=Status.DEAD if failed.due is None else Status.WAITING,
+        status=dead if failed.due is None else Status.WAITING,
         destination=destination,
         attempts=failed.attempts,
         error=failed.error,

@@ -14,7 +14,8 @@ from anytrack_async.models.contradiction import Contradiction
 class Status(StrEnum):
     """State of a conversion at one destination.
 
-    A sink returns one of the first three. The others come from the outbox, for reports.
+    A sink returns one of the first three, or `SKIPPED`. The others come from the outbox, for
+    reports.
     """
 
     DELIVERED = "delivered"
@@ -31,13 +32,29 @@ class Status(StrEnum):
     """Not accepted for this destination, which was full; only with ``on_full="shed"``."""
     DISCARDED = "discarded"
     """Was a dead letter, and was given up for good, by an operator or by retention."""
+    SKIPPED = "skipped"
+    """Not sent to this destination, because of the visitor's consent; see `ConsentRule`."""
+
+
+SKIPPED_CODE = "skipped"
+"""The code of a discarded dead letter that stands for a skipped conversion: see `given_up`."""
+
+
+def given_up(code: str | None) -> Status:
+    """Return the status of a discarded dead letter with *code*.
+
+    An outbox has no place of its own for a skipped conversion: its lane settles it as a dead letter
+    with this code, and discards it at once.
+    """
+    return Status.SKIPPED if code == SKIPPED_CODE else Status.DISCARDED
 
 
 @attrs.frozen(kw_only=True)
 class Outcome:
     """The result for one conversion at one destination.
 
-    A sink returns `delivered`, `retry` or `rejected`; the lane fills in destination and attempts.
+    A sink returns `delivered`, `retry`, `rejected` or `skipped`; the lane fills in destination and
+    attempts.
 
     Attributes:
         status: the state of the conversion at the destination.
@@ -72,6 +89,14 @@ class Outcome:
     def rejected(cls, error: str, *, code: str | None = None) -> Self:
         """Return a sink's outcome: the destination will never accept it, because of *error*."""
         return cls(status=Status.REJECTED, error=error, code=code)
+
+    @classmethod
+    def skipped(cls, reason: str) -> Self:
+        """Return a sink's outcome: the conversion is not for this destination, because of *reason*.
+
+        It is not sent, and counts as neither delivered nor failed.
+        """
+        return cls(status=Status.SKIPPED, error=reason, code=SKIPPED_CODE)
 
     @property
     def final(self) -> bool:
@@ -119,8 +144,10 @@ class Receipt:
             another process delivered; None if AnyTrack gave none, or the outbox keeps no ids of
             destinations, see `KeepsRemoteIds`.
         attempts: how often the conversion was sent.
+        skipped: whether AnyTrack does not get it, because of the visitor's consent.
     """
 
     event_id: str
     conversion_id: str | None = None
     attempts: int = 1
+    skipped: bool = False

@@ -70,6 +70,16 @@ def _has_secret(parameter: str) -> bool:
     )
 
 
+def without_clicks(url: str) -> str:
+    """Return *url* without the click ids of ads in its query."""
+    page, mark, query = url.partition("?")
+    if not mark:
+        return url
+    names = (part.partition("=")[0] for part in query.split("&"))
+    kept = [part for name, part in zip(names, query.split("&"), strict=True) if name not in _KEPT]
+    return f"{page}?{'&'.join(kept)}" if kept else page
+
+
 def page_url_or_none(url: str | None) -> str | None:
     """Return *url* without secrets, user information and fragment; None if it is no web page's."""
     if not url or len(url) > _MAX_URL:

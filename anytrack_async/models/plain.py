@@ -89,11 +89,18 @@ def to_records(conversions: Iterable[Conversion]) -> list[dict[str, Any]]:
 
         pandas.DataFrame(to_records(conversions))
         pyarrow.Table.from_pylist(to_records(conversions))
+
+    Raises:
+        TypeError: an item is no conversion.
     """
     return [_to_record(conversion) for conversion in conversions]
 
 
 def _to_record(conversion: Conversion) -> dict[str, Any]:
+    argument: Any = conversion
+    if not isinstance(argument, Conversion):
+        kind = type(argument).__name__
+        raise TypeError(f"to_records needs Conversion objects, got {kind}")
     record = dict.fromkeys(ARGUMENTS) | to_dict(conversion)
     for name in _NESTED:
         if record[name] is not None:

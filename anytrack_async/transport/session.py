@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import _get_running_loop as running_loop
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -285,7 +286,7 @@ class _LazyEngine:
         return self._engine is not None
 
     def check_loop(self) -> None:
-        if self._engine is not None and get_running_loop() is not self._loop:
+        if self._engine is not None and running_loop() is not self._loop:
             raise WrongEventLoopError(
                 "the client has connections in another event loop: use it there, or call "
                 "`await client.aclose()` before that event loop ends"
@@ -308,6 +309,11 @@ class _LazyEngine:
             await engine.aclose()
 
     async def _open(self) -> Engine:
+        if running_loop() is None:
+            raise WrongEventLoopError(
+                "the request was not sent: it needs asyncio, and another library runs this task; "
+                "run it in asyncio, e.g. with asyncio.run() in a thread of its own"
+            )
         async with self._lock:
             if self._engine is None:
                 if self.closed:

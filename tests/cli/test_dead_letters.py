@@ -199,11 +199,20 @@ def test_an_unknown_conversion_is_reported(run, filled, command):
 # Changing
 
 
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (("meta", "sale:2"), "1 dead letter is due again at meta; the client"),
+        (("--destination", "meta"), "3 dead letters are due again at meta; the client"),
+        (("--text", "old"), "4 dead letters are due again; the client"),
+    ],
+)
+def test_replay_says_how_many_dead_letters_are_due(run, filled, arguments, answer):
+    assert run("outbox", "replay", *arguments).out.startswith(answer)
+
+
 def test_replay_makes_dead_letters_due(run, filled):
-    assert run("outbox", "replay", "meta", "sale:2").out.startswith("1 due again at meta; the")
-    assert run("outbox", "replay", "--destination", "meta").out.startswith("2 due again at meta")
-    assert run("outbox", "replay", "--text", "old").out.startswith("2 due again; the client")
-    assert run("outbox", "replay", "--all").out.startswith("1 due again")
+    assert run("outbox", "replay", "--all").out.startswith("6 dead letters are due again; the")
     assert run("outbox", "dead").out == "no dead letters\n"
 
 
@@ -303,6 +312,19 @@ async def _claimed(path) -> Conversion:
     claim = await outbox.claim("meta", 1, 60)
     await outbox.aclose()
     return claim.entries[0].conversion
+
+
+def test_an_export_replaces_a_file_only_if_told_to(run, filled, tmp_path):
+    file = tmp_path / "dead.jsonl"
+    file.write_text("mine", encoding="utf-8")
+
+    refused = run("outbox", "export", file)
+
+    assert refused.code == 2
+    assert "use --force" in refused.err
+    assert file.read_text(encoding="utf-8") == "mine"
+    assert run("outbox", "export", file, "--force").code == 0
+    assert "sale:1" in file.read_text(encoding="utf-8")
 
 
 def test_a_spreadsheet_runs_no_formula_of_an_export(run, filled, tmp_path):

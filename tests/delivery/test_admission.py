@@ -4,7 +4,9 @@ import anyio
 import attrs
 import pytest
 
+from anytrack_async.delivery import admission as admission_module
 from anytrack_async.delivery.admission import Admission
+from anytrack_async.delivery.room import LaneCondition, Patience
 from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import ClosedError, OutboxError, QueueFullError
 from anytrack_async.outbox.base import Appended
@@ -22,7 +24,7 @@ def admission_of(outbox, settings=PATIENT, **options):
     options = {
         "limits": LIMITS,
         "notify": lambda _: None,
-        "condition": lambda _: ("running", ""),
+        "condition": lambda _: LaneCondition("running"),
         "on_dropped": lambda *_: None,
         **options,
     }
@@ -269,3 +271,39 @@ async def test_every_caller_joins_the_shared_commit():
             await anyio.lowlevel.checkpoint()
             assert begun == 100
             commit.set()
+
+
+class Lockable(MemoryOutbox):
+    """An outbox whose `append` may wait for a lock; notes how long its callers had waited."""
+
+    def __init__(self):
+        super().__init__(capacity=1)
+        self.waited = []
+
+    def limit_waiting(self, seconds):
+        self.limit = seconds
+
+    async def append(self, conversions, destinations=None, *, waited=0.0):
+        self.waited.append(waited)
+        return await super().append(conversions, destinations)
+
+
+@pytest.mark.parametrize(
+    ("patience", "waited"), [(Patience.LIMITED, [0.0, 0.0, 7.0]), (Patience.UNLIMITED, [0.0] * 3)]
+)
+async def test_waiting_for_room_and_for_a_lock_have_one_deadline(monkeypatch, patience, waited):
+    now = 100.0
+    monkeypatch.setattr(admission_module, "monotonic", lambda: now)
+    outbox = Lockable()
+    await outbox.open(["meta"])
+    admission = admission_of(outbox)
+    await admission.append([sale("a")], None)
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(admission.append, [sale("b")], None, patience)
+        await run_ready_tasks()
+        now = 107.0
+        await outbox.settle(await outbox.claim("meta", 1, 60))
+        admission.make_room("meta", 1)
+
+    assert outbox.waited == waited
+    assert list(await outbox.reports(["b"])) == ["b"]

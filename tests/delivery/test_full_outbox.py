@@ -232,7 +232,7 @@ def test_a_held_destination_is_named_with_its_reason():
             with pytest.raises(QueueFullError, match="held: invalid token") as caught:
                 await world.submit(sale("late"))
             assert clock() - began == pytest.approx(3.0, abs=0.01)
-            assert "client.resume('hubspot')" in str(caught.value)
+            assert "client.use_token('hubspot', …)" in str(caught.value)
             assert caught.value.waiting == {"hubspot": CAPACITY}
             (event,) = world.events_of(BackPressure)
             assert (event.state, event.reason) == ("held", "invalid token")

@@ -198,6 +198,8 @@ def test_an_event_id_that_was_made_from_the_order_is_made_again_after_a_round_tr
 
 
 def test_each_record_has_all_fields_with_the_same_types():
+    with pytest.raises(TypeError, match="needs Conversion objects, got int"):
+        to_records([5])
     first, second = to_records([SALE, Conversion.lead()])
 
     assert list(first) == list(second) == list(ARGUMENTS)

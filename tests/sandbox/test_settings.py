@@ -69,4 +69,7 @@ def test_exports_are_quoted_for_a_shell():
     lines = exports(settings, "http://127.0.0.1:1")
 
     assert lines[0] == "export ANYTRACK_API_KEY='with blank'"
-    assert lines[-1] == "export META_APP_SECRET=s"
+    assert lines[-2:] == [
+        "export META_APP_SECRET=s",
+        "export META_TEST_EVENT_CODE=TEST_SANDBOX",  # for `anytrack check`
+    ]

@@ -12,9 +12,11 @@ import pytest
 
 import anytrack_async
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.destinations.collect.settings import CollectSettings
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings, OAuthTokens
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.errors import AnyTrackError, ConfigurationError
+from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.settings.fields import check_header_value, is_loopback
 from anytrack_async.settings.http import HttpSettings, ResponseLimits, Retry
@@ -97,6 +99,7 @@ def test_an_invalid_setting_raises_an_anytrack_error_that_is_a_value_error():
 
 TEXT_SETTINGS: dict[type, dict[str, Any]] = {
     AnyTrackSettings: ANYTRACK,
+    CollectSettings: {"property_id": SECRET, "slug": SECRET},
     MetaSettings: META,
     HubSpotSettings: {"access_token": SECRET},
     OAuthSettings: OAUTH,
@@ -105,6 +108,7 @@ TEXT_SETTINGS: dict[type, dict[str, Any]] = {
     HttpSettings: {},
     ResponseLimits: {},
     Retry: {},
+    ConsentRule: {},
 }
 """Class → arguments that it needs."""
 

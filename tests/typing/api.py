@@ -118,6 +118,7 @@ def mistakes() -> None:
     Conversion.sale(revenue=1, order_id=["1001"])  # type: ignore[arg-type]
     Conversion.sale(revenue=1, colour="red")  # type: ignore[call-arg]
     Conversion.lead("c1")  # type: ignore[call-arg]
+    Conversion(conversion_type="sales", revenue=1)  # type: ignore[arg-type]
     Customer(email=5)  # type: ignore[arg-type]
     Customer(fbc=["a"])  # type: ignore[arg-type]
     LineItem(id="a", quantity=["2"])  # type: ignore[arg-type]
@@ -207,7 +208,9 @@ async def tracking(client: AnyTrackClient, conversion: Conversion) -> None:
         await client.track_sale("c1", "49.90", "EUR", order_id="1", product_id="p"), Receipt
     )
     assert_type(await client.track_lead("c1", lead_id="l", revenue=5, timeout=1.5), Receipt)
-    assert_type(await client.track_signup(click_id=None, source="google"), Receipt)
+    receipt = await client.track_signup(click_id=None, source="google")
+    assert_type(receipt, Receipt)
+    assert_type(receipt.conversion_id, str | None)
 
     delivery = await client.submit(conversion, to=["meta"])
     assert_type(delivery, Delivery)
@@ -222,6 +225,13 @@ def rows() -> Iterator[Conversion]:
 
 async def messages() -> AsyncIterator[Conversion]:
     yield Conversion.lead()
+
+
+async def tracking_mistakes(client: AnyTrackClient, conversion: Conversion) -> None:
+    await client.track_conversion(conversion, revenue=5)  # type: ignore[call-overload]
+    await client.track_conversion(conversion_type="refund")  # type: ignore[call-overload]
+    await client.track_conversion("c1")  # type: ignore[call-overload]
+    await client.track_sale("c1", ["5"])  # type: ignore[arg-type]
 
 
 async def many(client: AnyTrackClient) -> None:

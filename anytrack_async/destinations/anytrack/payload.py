@@ -19,13 +19,17 @@ from string import ascii_letters, digits, punctuation
 from typing import Any
 from urllib.parse import quote
 
+import attrs
 import orjson
 
 from anytrack_async.destinations.confirmation import confirms
+from anytrack_async.destinations.consent import withhold_clicks, without_identity
 from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
+from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.transport.errors import read_error_body
 from anytrack_async.transport.message import Response
 
@@ -46,6 +50,16 @@ _names_duplicate = re.compile(r"(?i)duplicate|already|exists").search
 _OWN_FIELDS = ("conversion_id", "conversion_type")
 _ID_FIELDS = ("conversion_id", "conversionId", "id")
 _DEFAULT_PAUSE = 1.0  # seconds, after a 429 without `Retry-After`
+
+
+def limited(conversion: Conversion, rule: ConsentRule) -> Conversion:
+    """Return what AnyTrack may get of *conversion*; the conversion itself if that is all of it."""
+    consent = conversion.consent or UNKNOWN_CONSENT
+    conversion = withhold_clicks(conversion, rule)
+    if rule.action(consent.ad_user_data) == "send":
+        return conversion
+    conversion = without_identity(conversion)
+    return attrs.evolve(conversion, page_url=None) if conversion.page_url else conversion
 
 
 def to_payload(conversion: Conversion) -> dict[str, Any]:

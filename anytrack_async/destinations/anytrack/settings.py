@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 import attrs
 
+from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.settings.fields import (
     base_url,
     build_settings,
@@ -20,6 +21,12 @@ from anytrack_async.settings.http import HttpSettings
 from anytrack_async.transport.message import Transport
 from anytrack_async.transport.session import Session
 
+CONSENT_VARIABLES: Final = {
+    "denied": "ANYTRACK_CONSENT_DENIED",
+    "unknown": "ANYTRACK_CONSENT_UNKNOWN",
+}
+"""Field of `ConsentRule` → its environment variable."""
+
 
 @attrs.frozen(kw_only=True)
 class AnyTrackSettings:
@@ -29,6 +36,9 @@ class AnyTrackSettings:
         api_key: API key, sent as bearer token.
         account_id: account id, sent as ``X-Account-ID``.
         base_url: URL of the API, HTTPS, with the version.
+        consent: what AnyTrack gets by `Conversion.consent`. "Limited" leaves out IP address, user
+            agent and page; without consent to ``ad_storage`` also the click ids, and AnyTrack then
+            cannot attribute the conversion. AnyTrack never gets e-mail address or phone number.
         http: timeouts, connections, and retries of reads.
 
     Raises:
@@ -45,6 +55,7 @@ class AnyTrackSettings:
     api_key: str = secret()
     account_id: str = attrs.field(validator=header_value)
     base_url: str = attrs.field(default="https://api.anytrack.io/v1", converter=base_url)
+    consent: ConsentRule = attrs.field(factory=ConsentRule, validator=instance_of(ConsentRule))
     http: HttpSettings = attrs.field(factory=HttpSettings, validator=instance_of(HttpSettings))
 
     @classmethod
@@ -56,7 +67,23 @@ class AnyTrackSettings:
         """
         values = read_variables(cls.VARIABLES, environ)
         require_variables(values, cls.VARIABLES, "api_key", "account_id")
-        return build_settings(cls, values, cls.VARIABLES)
+        consent = ConsentRule.from_env(CONSENT_VARIABLES, environ, ConsentRule())
+        return build_settings(cls, values, cls.VARIABLES, consent=consent)
+
+
+COLLECT_VARIABLE: Final = "ANYTRACK_COLLECT_URL"
+"""The environment variable with the URL of a collect endpoint, which needs no API key."""
+
+
+def has_credentials(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether the API key or the account id is set."""
+    values = read_variables(AnyTrackSettings.VARIABLES, environ)
+    return "api_key" in values or "account_id" in values
+
+
+def collect_url(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the value of ``ANYTRACK_COLLECT_URL``; None if it is not set or empty."""
+    return read_variables({"url": COLLECT_VARIABLE}, environ).get("url")
 
 
 def anytrack_session(

@@ -10,21 +10,28 @@ from typing import ClassVar, Self
 import anyio
 
 from anytrack_async.destinations.anytrack.batch import BatchSender, Refusals, RequestSlots
-from anytrack_async.destinations.anytrack.payload import to_payload
-from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
+from anytrack_async.destinations.anytrack.payload import limited, to_payload
+from anytrack_async.destinations.anytrack.settings import (
+    CONSENT_VARIABLES,
+    AnyTrackSettings,
+    anytrack_session,
+    collect_url,
+    has_credentials,
+)
 from anytrack_async.destinations.confirmation import Confirmations
+from anytrack_async.destinations.consent import LIMITED, deliver_with_consent, preview_reason
 from anytrack_async.destinations.sink import Finding, Preview, SinkLimits
 from anytrack_async.errors import CredentialsError, DecodeError, NotFoundError, ServiceError
-from anytrack_async.events import Observer
+from anytrack_async.events import Observer, Weakened
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.message import Transport
 
-_REQUESTS_PER_CONNECTION = 8  # in a full batch
+REQUESTS_PER_CONNECTION = 8  # in a full batch
 _MAX_SENDING_TIME = 30.0  # seconds in which requests may be started
 # A sink ends its batch itself after this share of the time: if the lane cut the batch off, its
 # outcomes would be lost.
-_USABLE_SHARE = 0.95
+USABLE_SHARE = 0.95
 
 
 class AnyTrackSink:
@@ -43,7 +50,10 @@ class AnyTrackSink:
     Source: AnyTrack REST, ``POST /conversions``.
     """
 
-    variables: ClassVar[Sequence[str]] = tuple(AnyTrackSettings.VARIABLES.values())
+    variables: ClassVar[Sequence[str]] = (
+        *AnyTrackSettings.VARIABLES.values(),
+        *CONSENT_VARIABLES.values(),
+    )
 
     def __init__(
         self,
@@ -53,30 +63,36 @@ class AnyTrackSink:
         batch_timeout: float = inf,
     ) -> None:
         http = settings.http
+        self._consent = settings.consent
         self._session = anytrack_session(settings, transport=transport, limited=False)
         self._slots = RequestSlots(http.connections)
         self._refusals = Refusals()
         self._confirmations = Confirmations(self.name)
-        self._sending_time, self._total_time = _batch_times(
-            http.timeout, batch_timeout * _USABLE_SHARE
+        self._sending_time, self._total_time = batch_times(
+            http.timeout, batch_timeout * USABLE_SHARE
         )
         request_time = http.required_seconds()
         self._limits = SinkLimits(
-            batch=_REQUESTS_PER_CONNECTION * http.connections,
+            batch=REQUESTS_PER_CONNECTION * http.connections,
             # With two batches, one uses the connections that become idle while the other ends.
             concurrency=min(2, http.connections),
-            required_seconds=request_time and request_time / _USABLE_SHARE,
+            required_seconds=request_time and request_time / USABLE_SHARE,
         )
 
     @classmethod
     def from_env(
         cls, environ: Mapping[str, str] | None = None, *, transport: Transport | None = None
-    ) -> Self:
+    ) -> Self | None:
         """Return a sink with `AnyTrackSettings.from_env`.
+
+        None if ``ANYTRACK_COLLECT_URL`` is set and there are no credentials: `CollectSink` sends
+        the conversions then.
 
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
+        if not has_credentials(environ) and collect_url(environ):
+            return None
         return cls(AnyTrackSettings.from_env(environ), transport=transport)
 
     @property
@@ -104,6 +120,15 @@ class AnyTrackSink:
             Unfinished: AnyTrack is so slow that some conversions were not sent.
             Unavailable: AnyTrack neither accepted nor rejected any conversion.
         """
+        return await deliver_with_consent(
+            batch, self._consent, limited, self._deliver, self._report_limited
+        )
+
+    def _report_limited(self, count: int) -> None:
+        weakened = Weakened(destination=self.name, reason=LIMITED, count=count)
+        self._confirmations.observer.notify(weakened)
+
+    async def _deliver(self, batch: Sequence[Conversion]) -> Sequence[Outcome]:
         sender = BatchSender(
             self._session,
             self._slots,
@@ -136,7 +161,10 @@ class AnyTrackSink:
 
     def preview(self, conversion: Conversion, /) -> Preview:
         """Return the body of the request for *conversion*; sends nothing."""
+        problem = preview_reason(conversion, self._consent)
+        conversion = limited(conversion, self._consent)
         return Preview(
+            problem=problem,
             requests={"conversion": to_payload(conversion)},
             match_keys=("click_id",) if conversion.click_id else (),
             missing=() if conversion.click_id else ("click_id",),
@@ -157,7 +185,7 @@ class AnyTrackSink:
         await self._session.aclose()
 
 
-def _batch_times(timeout: float, available: float) -> tuple[float, float]:
+def batch_times(timeout: float, available: float) -> tuple[float, float]:
     """Return the seconds during which a batch may start requests, and after which it ends.
 
     If *available* is long enough, the last request still gets its whole *timeout*. By default,

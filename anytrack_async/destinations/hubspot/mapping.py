@@ -16,15 +16,30 @@ from typing import Any
 
 import orjson
 
+from anytrack_async.destinations.consent import withhold_clicks, without_identity
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, PropertySource
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import ARGUMENTS, Conversion
 from anytrack_async.models.customer import MAX_EMAIL, UNUSABLE, is_email
 from anytrack_async.models.validators import encodable, nearest_float
+from anytrack_async.settings.consent import ConsentRule
 
 EVENT_ID_PROPERTY = "anytrack_event_id"
 """The deal property with the event id; its values are unique, so a repeated write changes nothing.
 """
+
+
+# Consent
+
+
+def limited(conversion: Conversion, rule: ConsentRule) -> Conversion:
+    """Return what HubSpot may get of *conversion*; the conversion itself if that is all of it."""
+    consent = conversion.consent or UNKNOWN_CONSENT
+    conversion = withhold_clicks(conversion, rule)
+    if rule.action(consent.ad_user_data) == "send":
+        return conversion
+    return without_identity(conversion)
 
 
 # Deals

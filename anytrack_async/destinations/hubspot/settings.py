@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, tzinfo
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 import attrs
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.settings.consent import ConsentAction, ConsentRule
 from anytrack_async.settings.fields import (
     base_url,
     build_settings,
@@ -42,6 +43,13 @@ A mapping names a field of the conversion (``"ad_id"``), an entry of one (``"cus
 
 _TYPES = tuple(map(str, ConversionType))
 _VERSION = re.compile(r"\d{4}-\d{2}|v3")
+
+
+CONSENT_VARIABLES: Final = {
+    "denied": "HUBSPOT_CONSENT_DENIED",
+    "unknown": "HUBSPOT_CONSENT_UNKNOWN",
+}
+"""Field of `ConsentRule` → its environment variable."""
 
 
 @attrs.frozen(kw_only=True)
@@ -161,6 +169,10 @@ class HubSpotSettings:
         properties: further deal properties, see `PropertySource`.
         contact_properties: further contact properties, see `PropertySource`.
         contacts: whether the customer becomes a contact of the deal. Needs their e-mail address.
+        consent: what HubSpot gets by `Conversion.consent`. "Limited" writes the deal without a
+            contact, and functions for names and properties get the conversion without customer, IP
+            address and user agent; without consent to ``ad_storage`` also without click ids. A
+            custom event that is limited is skipped, because it needs a contact.
         property_group: property group in which `HubSpotSink.setup` creates the deal properties.
         rate_limit: requests allowed within `rate_interval`, until HubSpot's responses give the real
             number.
@@ -190,6 +202,7 @@ class HubSpotSettings:
     properties: PropertySource = attrs.field(factory=dict, validator=_check_sources)
     contact_properties: PropertySource = attrs.field(factory=dict, validator=_check_sources)
     contacts: bool = True
+    consent: ConsentRule = attrs.field(factory=ConsentRule, validator=instance_of(ConsentRule))
     property_group: str = attrs.field(default="dealinformation", validator=header_value)
     rate_limit: int = attrs.field(default=100, validator=positive_integer)
     rate_interval: float = attrs.field(default=10.0, validator=positive)
@@ -219,7 +232,20 @@ class HubSpotSettings:
         oauth = OAuthSettings.from_env(environ)
         if "access_token" not in values and oauth is None:
             return None
-        return build_settings(cls, values, cls.VARIABLES, oauth=oauth)
+        consent = ConsentRule.from_env(CONSENT_VARIABLES, environ, ConsentRule())
+        return build_settings(cls, values, cls.VARIABLES, oauth=oauth, consent=consent)
+
+
+def consent_rule(settings: HubSpotSettings) -> ConsentRule:
+    """Return the rule for consent: a custom event needs a contact, so it is all or nothing."""
+    rule = settings.consent
+    if settings.mode == "deals":
+        return rule
+    return ConsentRule(denied=_all_or_nothing(rule.denied), unknown=_all_or_nothing(rule.unknown))
+
+
+def _all_or_nothing(action: ConsentAction) -> ConsentAction:
+    return "skip" if action == "limited" else action
 
 
 # Pipelines and stages by label

@@ -8,10 +8,12 @@ from typing import ClassVar, Self
 
 import anyio
 
+from anytrack_async.destinations.consent import LIMITED, deliver_with_consent, preview_reason
 from anytrack_async.destinations.hubspot.custom_events import send_custom_events
 from anytrack_async.destinations.hubspot.deals import write_deals
 from anytrack_async.destinations.hubspot.mapping import (
     count_weaknesses,
+    limited,
     to_contact,
     to_custom_event,
     to_deal,
@@ -20,8 +22,10 @@ from anytrack_async.destinations.hubspot.mapping import (
 from anytrack_async.destinations.hubspot.portal import Portal
 from anytrack_async.destinations.hubspot.problem import SERVICE, HubSpotError, to_signal
 from anytrack_async.destinations.hubspot.settings import (
+    CONSENT_VARIABLES,
     HubSpotSettings,
     OAuthSettings,
+    consent_rule,
     resolve_pipelines,
     uses_standard_pipeline,
 )
@@ -46,6 +50,8 @@ from anytrack_async.transport.message import Transport
 
 _BATCH_SIZE = 100
 """Inputs that HubSpot accepts in one request."""
+
+_NO_CONTACT = "a custom event needs the e-mail address or hubspotutk"
 
 _CONCURRENCY = 6
 """Batches at once.
@@ -76,12 +82,14 @@ class HubSpotSink:
     variables: ClassVar[Sequence[str]] = (
         *HubSpotSettings.VARIABLES.values(),
         *OAuthSettings.VARIABLES.values(),
+        *CONSENT_VARIABLES.values(),
     )
 
     def __init__(self, settings: HubSpotSettings, *, transport: Transport | None = None) -> None:
         validate_source("properties", settings.properties)
         validate_source("contact_properties", settings.contact_properties)
         self._settings = settings
+        self._consent = consent_rule(settings)
         self._portal = Portal(settings, transport)
         self._write = (
             send_custom_events
@@ -137,6 +145,14 @@ class HubSpotSink:
                 portal lacks a pipeline, stage or property (``cause="configuration"``).
             Unavailable: HubSpot is down or did not respond.
         """
+        return await deliver_with_consent(
+            batch, self._consent, limited, self._deliver, self._report_limited
+        )
+
+    def _report_limited(self, count: int) -> None:
+        self._observer.notify(Weakened(destination=self.name, reason=LIMITED, count=count))
+
+    async def _deliver(self, batch: Sequence[Conversion]) -> Sequence[Outcome]:
         settings = await self._resolved_settings()
         outcomes: list[Outcome] = []
         for start in range(0, len(batch), _BATCH_SIZE):
@@ -204,14 +220,15 @@ class HubSpotSink:
 
     def preview(self, conversion: Conversion, /) -> Preview:
         """Return the deal and contact, or the custom event, of *conversion*; sends nothing."""
-        settings = self._settings
+        settings, problem = self._settings, preview_reason(conversion, self._consent)
+        conversion = limited(conversion, self._consent)
         if settings.mode == "events":
             event = to_custom_event(conversion, settings)
             return Preview(
                 requests={"event": event} if event else {},
                 match_keys=[key for key in ("email", "utk") if event and key in event],
                 missing=() if event else ("email",),
-                problem="" if event else "a custom event needs the e-mail address or hubspotutk",
+                problem=problem or ("" if event else _NO_CONTACT),
                 repeat="HubSpot drops events with the same uuid",
             )
         contact = to_contact(conversion, settings)
@@ -222,6 +239,7 @@ class HubSpotSink:
             requests=requests,
             match_keys=("email",) if contact else (),
             missing=("email",) if settings.contacts and not contact else (),
+            problem=problem,
             repeat="HubSpot updates the deal with the same anytrack_event_id",
         )
 

@@ -14,10 +14,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import attrs
+
+from anytrack_async.destinations.consent import withhold_clicks
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.user_data import Weaknesses, all_user_data
+from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.meta import MetaFields
+from anytrack_async.settings.consent import ConsentRule
 
 _EVENT_NAMES = {
     ConversionType.SALE: "Purchase",
@@ -39,6 +44,23 @@ _NOT_COPIED = frozenset(("event_id", "product_id", "value", "currency"))
 _MERGED = frozenset(("extra", "user_data", "custom_data"))
 _APP_FLAGS = ("advertiser_tracking_enabled", "application_tracking_enabled")  # sent as 0 or 1
 _ATTRIBUTION_WINDOWS = ("inactivity_window_hours", "reattribution_window_hours")
+
+
+# Consent
+
+
+def limited(conversion: Conversion, rule: ConsentRule) -> Conversion:
+    """Return what Meta may get of *conversion*; the conversion itself if that is all of it.
+
+    Source: Meta: Conversions API, data processing options for US users.
+    """
+    consent = conversion.consent or UNKNOWN_CONSENT
+    conversion = withhold_clicks(conversion, rule)
+    states = (consent.ad_user_data, consent.ad_personalization)
+    if all(rule.action(state) == "send" for state in states):
+        return conversion
+    meta = MetaFields(**{**(conversion.meta or {}), "data_processing_options": ("LDU",)})
+    return attrs.evolve(conversion, meta=meta)
 
 
 # Events
@@ -103,6 +125,8 @@ def _event(
         del event["event_source_url"]
     if not custom:
         del event["custom_data"]
+    if settings.event_id is not None and (own_id := settings.event_id(conversion)):
+        event["event_id"] = str(own_id)
     if conversion.meta is not None or settings.opt_out or settings.limited_data_use:
         _add_options(event, conversion.meta, settings)
     return event

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self, TypeAlias, get_args
+from typing import Any, ClassVar, Final, Self, TypeAlias, get_args
 
 import attrs
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.meta_types import ActionSource
+from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.settings.fields import (
     base_url,
     build_settings,
@@ -29,6 +30,11 @@ from anytrack_async.settings.http import HttpSettings
 
 EventNameFunction: TypeAlias = Callable[[Conversion], str | None]
 """Returns Meta's event name for a conversion; None for the usual name."""
+
+EventIdFunction: TypeAlias = Callable[[Conversion], str | None]
+"""Returns the event id that Meta gets for a conversion; None for the conversion's own."""
+
+_CONSENT = ConsentRule(denied="skip")
 
 _MAX_PARTNER_AGENT = 22
 _MIB = 1024 * 1024
@@ -59,6 +65,13 @@ def _batch(_: object, field: attrs.Attribute[int], value: int) -> None:
         raise ConfigurationError("batch must be 1 to 1000: Meta takes no more in a request")
 
 
+CONSENT_VARIABLES: Final = {
+    "denied": "META_CONSENT_DENIED",
+    "unknown": "META_CONSENT_UNKNOWN",
+}
+"""Field of `ConsentRule` → its environment variable."""
+
+
 @attrs.frozen(kw_only=True)
 class MetaSettings:
     """Access to Meta's Conversions API, and defaults of its events.
@@ -75,6 +88,14 @@ class MetaSettings:
         event_name: returns Meta's name of an event, or None for the usual one: ``Purchase`` for a
             sale, ``Lead`` for a lead, ``CompleteRegistration`` for a sign-up, and the event's own
             name for a custom event.
+        event_id: returns the ``event_id`` that Meta gets, or None for the conversion's own. Your
+            pixel must send the same one for the same event, because Meta drops the second of two
+            events with equal name and id. A pixel often sends the bare order id: ``lambda
+            conversion: conversion.order_id``. See docs/pixel-pairing.md.
+        consent: what Meta gets by `Conversion.consent`; events without consent to ``ad_user_data``
+            are skipped by default. "Limited" asks for Limited Data Use, which Meta applies in some
+            states of the US only; and without consent to ``ad_storage``, Meta gets neither ``fbc``
+            nor ``fbp``.
         limited_data_use: asks for Limited Data Use unless `MetaFields` sets its options; Meta finds
             out the state.
         opt_out: lets Meta use events for attribution only, unless `MetaFields` sets it.
@@ -111,6 +132,8 @@ class MetaSettings:
     action_source: ActionSource = attrs.field(default="website", validator=_action_source)
     partner_agent: str | None = attrs.field(default=None, validator=_partner_agent)
     event_name: EventNameFunction | None = attrs.field(default=None, validator=optional_callable)
+    event_id: EventIdFunction | None = attrs.field(default=None, validator=optional_callable)
+    consent: ConsentRule = attrs.field(default=_CONSENT, validator=instance_of(ConsentRule))
     limited_data_use: bool = False
     opt_out: bool = False
     hash_external_id: bool = True
@@ -132,4 +155,5 @@ class MetaSettings:
         if "pixel_id" not in values and "access_token" not in values:
             return None
         require_variables(values, cls.VARIABLES, "pixel_id", "access_token")
-        return build_settings(cls, values, cls.VARIABLES)
+        consent = ConsentRule.from_env(CONSENT_VARIABLES, environ, _CONSENT)
+        return build_settings(cls, values, cls.VARIABLES, consent=consent)

@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 # is done here and not at the first comparison, when conversions come in.
 import anytrack_async.codec.storage as _storage  # noqa: F401
 from anytrack_async.destinations.confirmation import Confirmations
+from anytrack_async.destinations.consent import LIMITED, deliver_with_consent, preview_reason
 from anytrack_async.destinations.meta.encoding import (
     Chunk,
     Encoder,
@@ -24,9 +25,9 @@ from anytrack_async.destinations.meta.encoding import (
     request_tail,
     split_into_requests,
 )
-from anytrack_async.destinations.meta.event import to_event
+from anytrack_async.destinations.meta.event import limited, to_event
 from anytrack_async.destinations.meta.responses import QuotaPacer, outcome_of_request
-from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.meta.settings import CONSENT_VARIABLES, MetaSettings
 from anytrack_async.destinations.meta.user_data import check_normalise_extra
 from anytrack_async.destinations.sink import (
     BatchRejected,
@@ -39,6 +40,7 @@ from anytrack_async.destinations.sink import (
 )
 from anytrack_async.errors import TransportError
 from anytrack_async.events import Observer, Weakened
+from anytrack_async.models.consent import Consent
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.outcome import Outcome, Status
@@ -67,7 +69,10 @@ class MetaSink:
         ConfigurationError: the settings ask for ``[normalise]`` or ``[speed]``, which is missing.
     """
 
-    variables: ClassVar[Sequence[str]] = tuple(MetaSettings.VARIABLES.values())
+    variables: ClassVar[Sequence[str]] = (
+        *MetaSettings.VARIABLES.values(),
+        *CONSENT_VARIABLES.values(),
+    )
 
     def __init__(
         self, settings: MetaSettings, *, name: str = "meta", transport: Transport | None = None
@@ -109,15 +114,15 @@ class MetaSink:
 
     def preview(self, conversion: Conversion, /) -> Preview:
         """Return the event of *conversion*, and why Meta would refuse it; sends nothing."""
-        now = time.time()
-        event = to_event(conversion, self._settings, now=now)
+        now, rule = time.time(), self._settings.consent
+        event = to_event(limited(conversion, rule), self._settings, now=now)
         keys = tuple(event["user_data"])
         refusal = find_refusal(event, now)
         return Preview(
             requests={"event": event},
             match_keys=keys,
             missing=tuple(key for key in _WANTED_KEYS if key not in keys),
-            problem=refusal.reason if refusal else "",
+            problem=preview_reason(conversion, rule) or (refusal.reason if refusal else ""),
             repeat="Meta drops events with the same name and event id for 48 hours",
         )
 
@@ -146,6 +151,14 @@ class MetaSink:
             NeedsOperator: token, permission, account or pixel is wrong.
             Unavailable: no response, or a response that is not Meta's.
         """
+        return await deliver_with_consent(
+            batch, self._settings.consent, limited, self._deliver, self._report_limited
+        )
+
+    def _report_limited(self, count: int) -> None:
+        self._report(Counter({LIMITED: count}))
+
+    async def _deliver(self, batch: Sequence[Conversion]) -> Sequence[Outcome]:
         outcomes: list[Outcome | None] = [None] * len(batch)
         weaknesses: Counter[str] = Counter()  # of conversions that have an outcome
         chunks = await self._encoder.encode(batch, outcomes, weaknesses)
@@ -239,4 +252,5 @@ def _test_lead() -> Conversion:
         customer=Customer(email="nobody@example.com", external_id="anytrack-check"),
         user_agent="anytrack check",
         page_url="https://example.com/",
+        consent=Consent.granted(),
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 
-from anytrack_async.models.outcome import Outcome, Report, Status
+from anytrack_async.models.outcome import Outcome, Report, Status, given_up
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.dead_letters import DeadLetter, DeadLetterFilter
-from anytrack_async.outbox.memory.claim import DestinationProgress, FailedConversion
-from anytrack_async.outbox.memory.log import MemoryLog, RememberedId
+from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.memory.progress import DestinationProgress, FailedConversion
+from anytrack_async.outbox.memory.remembered import RememberedId
 
 # Reports
 
@@ -59,7 +60,8 @@ def _outcome(name: str, seq: int, progress: DestinationProgress) -> Outcome | No
         failure = exception.failure
         return _failure(name, failure, Status.DEAD if failure.due is None else Status.WAITING)
     if seq in progress.discarded:
-        return _failure(name, progress.discarded[seq], Status.DISCARDED)
+        discarded = progress.discarded[seq]
+        return _failure(name, discarded, given_up(discarded.code))
     if seq > progress.cursor:
         return Outcome(status=Status.WAITING, destination=name, attempts=0)
     span = progress.span_at(seq)

@@ -158,6 +158,7 @@ class GroupCommit:
         conversions: Sequence[Conversion],
         destinations: Sequence[str] | None,
         values: Sequence[object] | None,
+        waited: float,
     ) -> Future[Result]:
         """Add a call to the group that is written next; await the future for its result.
 
@@ -168,12 +169,13 @@ class GroupCommit:
             conversions: at least one.
             destinations: names of the destinations they are addressed to; None for all.
             values: the result of `encode_in_steps`, if there are too many for the thread to encode.
+            waited: seconds that the caller has waited already.
 
         Raises:
             OutboxError: this process was forked after the thread started.
         """
         future: Future[Result] = get_running_loop().create_future()
-        call = _Call(monotonic(), future, conversions, _recipients(destinations), values)
+        call = _Call(monotonic() - waited, future, conversions, _recipients(destinations), values)
         self._thread.check_process()  # a forked child inherits `_is_posted`, but not the thread
         self._calls.append(call)
         if not self._is_posted:
@@ -189,7 +191,7 @@ class GroupCommit:
         group = self._take_calls(db.clock.now(), calls)
         if not calls:
             return
-        self._oldest = calls[0].began
+        self._oldest = min(call.began for call in calls)
         try:
             results = self._write(db, group)
         except Exception as exc:
@@ -212,8 +214,9 @@ class GroupCommit:
         """
         latest = monotonic() - self.accept_within
         late: list[_Call] = []
-        while self._calls and self._calls[0].began <= latest:
-            late.append(self._calls.popleft())
+        for _ in range(len(self._calls)):  # not in order: some have waited for room before
+            call = self._calls.popleft()
+            (late if call.began <= latest else self._calls).append(call)
         resolve((call.future, locked_error(db.path, self.accept_within)) for call in late)
         return self._thread.may_wait() and self._oldest > latest
 

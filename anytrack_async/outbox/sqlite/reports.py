@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from anytrack_async.codec.storage import unpack_ids
 from anytrack_async.errors import DecodeError, OutboxError
-from anytrack_async.models.outcome import Outcome, Report, Status
+from anytrack_async.models.outcome import Outcome, Report, Status, given_up
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.checks import unknown_destination_error
 from anytrack_async.outbox.sqlite import queries
@@ -95,7 +95,7 @@ def _outcomes(
     db: Database, destinations: Sequence[_Destination], record: _Record
 ) -> dict[str, Outcome]:
     rows = db.sql.execute(queries.DISCARDED_AT, (record.seq,)).fetchall()
-    failures = {row[0]: _failure(db, record.seq, Status.DISCARDED, *row) for row in rows}
+    failures = {row[0]: _failure(db, record.seq, given_up(row[-1]), *row) for row in rows}
     if not record.is_dropped:  # an exception would have kept the payload
         for name, due, *row in db.sql.execute(queries.EXCEPTIONS_AT, (record.seq,)).fetchall():
             status = Status.DEAD if due is None else Status.WAITING

@@ -32,21 +32,34 @@ def format_version(sql: sqlite3.Connection) -> int:
         OutboxError: the file is a database of another program.
         SchemaVersionError: a later release wrote it.
     """
-    (application_id,) = sql.execute("PRAGMA application_id").fetchone()
-    version: int = sql.execute("PRAGMA user_version").fetchone()[0]
+    application_id, version, tables = _contents(sql)
     is_outbox = application_id == _APPLICATION_ID
     if is_outbox and version > FORMAT_VERSION:
         raise SchemaVersionError(
             f"the outbox file has format version {version}, written by a later release; this "
             f"release reads up to version {FORMAT_VERSION}: upgrade anytrack_async"
         )
-    if not is_outbox:
-        (tables,) = sql.execute(queries.COUNT_TABLES).fetchone()
-        if version or tables:
-            raise OutboxError(
-                "the file is an SQLite database but not an outbox: choose another path"
-            )
+    if not is_outbox and (version or tables):
+        raise OutboxError("the file is an SQLite database but not an outbox: choose another path")
     return version
+
+
+def _contents(sql: sqlite3.Connection) -> tuple[int, int, int]:
+    """Return application id, version and number of tables, all of the same moment.
+
+    Another process that has just created the file may add its tables between two statements: then
+    the first would return 0, as in another program's file, and the second the version.
+    """
+    if opens_snapshot := not sql.in_transaction:
+        sql.execute("BEGIN")
+    try:
+        (application_id,) = sql.execute("PRAGMA application_id").fetchone()
+        (version,) = sql.execute("PRAGMA user_version").fetchone()
+        (tables,) = sql.execute(queries.COUNT_TABLES).fetchone()
+    finally:
+        if opens_snapshot:
+            sql.execute("ROLLBACK")
+    return application_id, version, tables
 
 
 def create_or_upgrade(sql: sqlite3.Connection, owner: Owner) -> None:

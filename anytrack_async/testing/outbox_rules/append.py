@@ -74,11 +74,10 @@ DIFFERENT: Sequence[tuple[_Values, _Values]] = [
 
 def with_values(values: _Values) -> Conversion:
     """Return a conversion with a type, revenue and currency, always with the same event id."""
-    kind, revenue, currency = values
-    amount: Any = revenue
-    return Conversion(
-        event_id="e", order_id="1", conversion_type=kind, revenue=amount, currency=currency
+    fields: dict[str, Any] = dict(
+        zip(("conversion_type", "revenue", "currency"), values, strict=True)
     )
+    return Conversion(event_id="e", order_id="1", **fields)
 
 
 def contradiction(first: Conversion, repeat: Conversion) -> Contradiction:

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from anytrack_async.errors import OutboxError
 from anytrack_async.models.contradiction import Contradiction
-from anytrack_async.models.outcome import Status
+from anytrack_async.models.outcome import SKIPPED_CODE, Status
 from anytrack_async.outbox.base import Appended, Depth, FailedEntry, Outbox
 from anytrack_async.outbox.dead_letters import DeadLetter, DeadLetterFilter
 from anytrack_async.testing.outbox_rules.base import (
@@ -254,6 +254,21 @@ class DeadLetterRules(Rules):
         clock.advance(HOUR)
         assert await outbox.replay("alpha", ["sale:1"]) == 0
         assert await deliver(outbox, "alpha") == []
+
+    async def test_a_discarded_one_with_the_code_of_a_skip_is_reported_as_skipped(
+        self, outbox: Outbox
+    ) -> None:
+        await outbox.append(sales(1))
+        claim = await outbox.claim("alpha", 1, LEASE)
+        skipped = FailedEntry(
+            seq=claim.entries[0].seq, attempts=1, error="no consent", code=SKIPPED_CODE
+        )
+        await outbox.settle(claim, [skipped])
+        await deliver(outbox, "beta")
+
+        await outbox.discard("alpha", ["sale:1"])
+
+        assert await _status(outbox, 1) == {"alpha": Status.SKIPPED, "beta": Status.DELIVERED}
 
     async def test_only_dead_letters_are_discarded(self, outbox: Outbox, clock: Clock) -> None:
         await outbox.append(sales(1, 2, 3, 4))

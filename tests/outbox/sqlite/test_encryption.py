@@ -10,8 +10,8 @@ import pytest
 from anytrack_async.codec.encryption import KeyRing
 from anytrack_async.codec.storage import encode
 from anytrack_async.delivery.flow import LaneState
-from anytrack_async.errors import ConfigurationError, MissingKeyError
-from anytrack_async.events import LaneHeld
+from anytrack_async.errors import ConfigurationError, MissingKeyError, QueueFullError
+from anytrack_async.events import BackPressure, LaneHeld
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Appended, FailedEntry
@@ -253,15 +253,21 @@ async def test_a_program_that_lacks_a_key_of_another_gives_nothing_up(path):
 
 async def test_a_lane_that_lacks_a_key_is_held(path):
     alpha = FakeSink("alpha")
-    world = World(alpha, outbox=SQLiteOutbox(path), drain=0.1)
+    outbox = SQLiteOutbox(path, capacity=1)
+    world = World(alpha, outbox=outbox, drain=0.1, on_full="raise")
     async with Opened(path, NEW) as other:
         async with world.open():
             await other.append(personal(1))
             await world.until(lambda: world.events_of(LaneHeld))
+            with pytest.raises(QueueFullError):
+                await world.submit(sale(2))
             states = world.dispatcher.states()
         depths = await other.depths()
 
     (held,) = world.events_of(LaneHeld)
+    full = next(event for event in world.events_of(BackPressure) if event.destination == "alpha")
+    assert "`anytrack outbox keys`" in full.action
+    assert "ANYTRACK_OUTBOX_KEYS" in full.action
     assert (held.cause, states) == ("encryption", {"alpha": LaneState.HELD})
     assert f"the key {NEW_ID}" in held.reason
     assert "add the whole key to ANYTRACK_OUTBOX_KEYS" in str(held.log_line())

@@ -79,3 +79,24 @@ async def test_a_later_call_of_the_same_group_may_wait_longer(outbox, other, mon
     assert len(await late) == 2
     claim = await outbox.claim("alpha", 9, LEASE)
     assert [c.event_id for c in claim.entries.conversions] == ["sale:2", "sale:3"]
+
+
+async def test_the_time_that_a_caller_waited_for_room_counts(outbox, other, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(log, "monotonic", lambda: now)
+    outbox.limit_waiting(10.0)
+    may_go_on = threading.Event()
+    blocking = asyncio.create_task(outbox._run(lambda _: may_go_on.wait()))
+    patient = asyncio.create_task(outbox.append(sales(1)))
+    await asyncio.sleep(0)
+    waited = asyncio.create_task(outbox.append(sales(2), waited=7.0))
+    await asyncio.sleep(0)
+    now = 104.0
+    may_go_on.set()
+    await blocking
+
+    with pytest.raises(OutboxError, match=r"for the 11\.0 s that this call waited"):
+        await waited
+    assert not patient.done()
+    other.execute("ROLLBACK")
+    assert len(await patient) == 1

@@ -243,3 +243,22 @@ async def test_a_locked_file_is_written_anew_the_next_time(old_file, clock, capl
     await (await opened(old_file, clock)).aclose()
 
     assert rows(old_file, "PRAGMA auto_vacuum") == [(2,)]
+
+
+async def test_a_file_that_another_process_is_creating_is_an_outbox(path, clock):
+    """The tables appear between two statements of the program that looks what the file is."""
+    with closing(sqlite3.connect(path)) as empty:
+        empty.execute("PRAGMA journal_mode = WAL")
+
+    def create_tables(statement):
+        if "user_version" in statement:
+            sql.set_trace_callback(None)
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                upgrade.create_or_upgrade(other, Owner(path))
+                other.execute("COMMIT")
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as sql:
+        sql.set_trace_callback(create_tables)
+        assert upgrade.format_version(sql) == 0
+        assert upgrade.format_version(sql) == FORMAT_VERSION

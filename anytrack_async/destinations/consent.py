@@ -1,0 +1,140 @@
+"""Consent at a destination: which conversions are skipped, and what is withheld of the others.
+
+A sink calls `deliver_with_consent` around its own delivery. Nearly all batches have no conversion
+that the rule concerns, and cost a look at each.
+
+A conversion that is skipped has the outcome `Status.SKIPPED`: it is settled, and never sent to this
+destination, also not if the rule changes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from anytrack_async.destinations.sink import SinkSignal
+from anytrack_async.models.clicks import CLICK_NAMES
+from anytrack_async.models.consent import UNKNOWN_CONSENT
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.models.page_url import without_clicks
+from anytrack_async.settings.consent import ConsentRule
+
+Limit: TypeAlias = Callable[[Conversion, ConsentRule], Conversion]
+"""Returns what a destination may get of a conversion: the conversion itself if that is all."""
+
+LIMITED: Final = "limited by consent"
+"""The kind of `Weakened` conversions of which something was withheld."""
+
+
+async def deliver_with_consent(
+    batch: Sequence[Conversion],
+    rule: ConsentRule,
+    limit: Limit,
+    deliver: Callable[[Sequence[Conversion]], Awaitable[Sequence[Outcome]]],
+    report_limited: Callable[[int], None],
+) -> Sequence[Outcome]:
+    """Deliver *batch* as *rule* allows; return one outcome per conversion, in its order.
+
+    Args:
+        batch: the conversions.
+        rule: the destination's.
+        limit: withholds what the visitor has not agreed to.
+        deliver: delivers the others; its signals pass.
+        report_limited: called with the number of conversions that were sent limited, and will not
+            be sent again.
+
+    Raises:
+        SinkSignal: of *deliver*, with outcomes in the order of *batch*.
+    """
+    if rule.unknown == "send" and not [item for item in batch if item.consent is not None]:
+        return await deliver(batch)
+    skipped: dict[int, Outcome] = {}
+    sent: list[Conversion] = []
+    limited: list[bool] = []
+    for index, conversion in enumerate(batch):
+        if (reason := rule.skip_reason(conversion.consent)) is not None:
+            skipped[index] = Outcome.skipped(f"no consent: {reason}")
+            continue
+        sent.append(limit(conversion, rule))
+        limited.append(sent[-1] is not conversion)
+    try:
+        outcomes = await deliver(sent) if sent else ()
+    except SinkSignal as signal:
+        _report(signal.outcomes, limited, report_limited)
+        merged = _merged(skipped, signal.outcomes or [None] * len(sent))
+        signal.outcomes = merged if any(merged) else ()
+        raise
+    _report(outcomes, limited, report_limited)
+    return [outcome for outcome in _merged(skipped, outcomes) if outcome is not None]
+
+
+def _report(
+    outcomes: Sequence[Outcome | None], limited: Sequence[bool], report: Callable[[int], None]
+) -> None:
+    pairs = zip(outcomes, limited, strict=False)
+    count = sum(
+        is_limited and outcome is not None and outcome.status is not Status.RETRY
+        for outcome, is_limited in pairs
+    )
+    if count:
+        report(count)
+
+
+def _merged(
+    skipped: Mapping[int, Outcome], outcomes: Sequence[Outcome | None]
+) -> list[Outcome | None]:
+    """Return the outcomes of a whole batch: with 1 skipped, ``[a, b]`` becomes ``[a, s, b]``."""
+    merged = list(outcomes)
+    for index in sorted(skipped):
+        merged.insert(index, skipped[index])
+    return merged
+
+
+# What is withheld
+
+
+def without_identity(conversion: Conversion) -> Conversion:
+    """Return *conversion* without customer, address and browser."""
+    fields = ("customer", "ip_address", "user_agent")
+    return _changed(conversion, {name: None for name in fields if getattr(conversion, name)})
+
+
+def withhold_clicks(conversion: Conversion, rule: ConsentRule) -> Conversion:
+    """Return *conversion* without ids from cookies and links if *rule* withholds ``ad_storage``.
+
+    These are the click ids, Meta's cookies, and the click ids in the URL of the page.
+    """
+    state = (conversion.consent or UNKNOWN_CONSENT).ad_storage
+    if rule.action(state) == "send":
+        return conversion
+    changes: dict[str, Any] = {}
+    if conversion.click_id is not None:
+        changes["click_id"] = None
+    if conversion.clicks:
+        changes["clicks"] = None
+    if (page := conversion.page_url) is not None and without_clicks(page) != page:
+        changes["page_url"] = without_clicks(page)
+    if (customer := conversion.customer) and (customer.fbc or customer.fbp or customer.fbclid):
+        changes["customer"] = attrs.evolve(customer, fbc=None, fbp=None, fbclid=None)
+    if conversion.meta is not None and "referrer_url" in conversion.meta:
+        changes["meta"] = _without(conversion.meta, ("referrer_url",))
+    if not conversion.custom_data.keys().isdisjoint(CLICK_NAMES):
+        changes["custom_data"] = _without(conversion.custom_data, CLICK_NAMES)
+    return _changed(conversion, changes)
+
+
+def _without(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _changed(conversion: Conversion, changes: Mapping[str, Any]) -> Conversion:
+    return attrs.evolve(conversion, **changes) if changes else conversion
+
+
+def preview_reason(conversion: Conversion, rule: ConsentRule) -> str:
+    """Return why *conversion* would be skipped; empty if it would not."""
+    reason = rule.skip_reason(conversion.consent)
+    return f"skipped, no consent: {reason}" if reason else ""
