@@ -47,6 +47,10 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.backfilling.settings import BackfillSettings as BackfillSettings
     from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
     from anytrack_async.client.dead_letters import DeadLetterSelection as DeadLetterSelection
+    from anytrack_async.client.forgetting import (
+        ForgottenConversion as ForgottenConversion,
+        ForgottenCustomer as ForgottenCustomer,
+    )
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
     from anytrack_async.codec.encryption import KeyRing as KeyRing
     from anytrack_async.delivery.delivery import Delivery as Delivery
@@ -127,6 +131,9 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Depth as Depth,
         Entries as Entries,
         Entry as Entry,
+        ErasedConversion as ErasedConversion,
+        ErasesCustomers as ErasesCustomers,
+        Erasure as Erasure,
         FailedEntry as FailedEntry,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
@@ -173,6 +180,7 @@ else:
         "anytrack_async.backfilling.settings": "BackfillSettings",
         "anytrack_async.client.client": "AnyTrackClient",
         "anytrack_async.client.dead_letters": "DeadLetterSelection",
+        "anytrack_async.client.forgetting": "ForgottenConversion ForgottenCustomer",
         "anytrack_async.client.stats": "DestinationStats Stats",
         "anytrack_async.codec.encryption": "KeyRing",
         "anytrack_async.delivery.flow": "LaneState",
@@ -199,8 +207,9 @@ else:
         "anytrack_async.monitoring.app": "metrics_app",
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
-            "AppendResult Appended Claim CountsDelivered Depth Entries Entry FailedEntry "
-            "KeepsCheckpoints KeepsRemoteIds ListsAccepted MeasuresAge Outbox"
+            "AppendResult Appended Claim CountsDelivered Depth Entries Entry ErasedConversion "
+            "ErasesCustomers Erasure FailedEntry KeepsCheckpoints KeepsRemoteIds ListsAccepted "
+            "MeasuresAge Outbox"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
