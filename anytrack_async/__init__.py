@@ -59,6 +59,8 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.destinations.anytrack.api.base import DateRange as DateRange
     from anytrack_async.destinations.anytrack.settings import AnyTrackSettings as AnyTrackSettings
     from anytrack_async.destinations.anytrack.sink import AnyTrackSink as AnyTrackSink
+    from anytrack_async.destinations.collect.settings import CollectSettings as CollectSettings
+    from anytrack_async.destinations.collect.sink import CollectSink as CollectSink
     from anytrack_async.destinations.hubspot.settings import (
         HubSpotSettings as HubSpotSettings,
         OAuthSettings as OAuthSettings,
@@ -127,19 +129,21 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Appended as Appended,
         AppendResult as AppendResult,
         Claim as Claim,
-        CountsDelivered as CountsDelivered,
         Depth as Depth,
         Entries as Entries,
         Entry as Entry,
+        FailedEntry as FailedEntry,
+        Outbox as Outbox,
+    )
+    from anytrack_async.outbox.capabilities import (
+        CountsDelivered as CountsDelivered,
         ErasedConversion as ErasedConversion,
         ErasesCustomers as ErasesCustomers,
         Erasure as Erasure,
-        FailedEntry as FailedEntry,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
         ListsAccepted as ListsAccepted,
         MeasuresAge as MeasuresAge,
-        Outbox as Outbox,
     )
     from anytrack_async.outbox.dead_letters import (
         DeadLetter as DeadLetter,
@@ -158,6 +162,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         ResponseLimits as ResponseLimits,
         Retry as Retry,
     )
+    from anytrack_async.sync import AnyTrack as AnyTrack, SyncDelivery as SyncDelivery
     from anytrack_async.telemetry.opentelemetry import Telemetry as Telemetry
 else:
     # These modules have an `__all__`, which is not repeated here. `errors` comes first, so that
@@ -207,14 +212,17 @@ else:
         "anytrack_async.monitoring.app": "metrics_app",
         "anytrack_async.observers": "LoggingObserver",
         "anytrack_async.outbox.base": (
-            "AppendResult Appended Claim CountsDelivered Depth Entries Entry ErasedConversion "
-            "ErasesCustomers Erasure FailedEntry KeepsCheckpoints KeepsRemoteIds ListsAccepted "
-            "MeasuresAge Outbox"
+            "AppendResult Appended Claim Depth Entries Entry FailedEntry Outbox"
+        ),
+        "anytrack_async.outbox.capabilities": (
+            "CountsDelivered ErasedConversion ErasesCustomers Erasure KeepsCheckpoints "
+            "KeepsRemoteIds ListsAccepted MeasuresAge"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
+        "anytrack_async.sync": "AnyTrack SyncDelivery",
         "anytrack_async.telemetry.opentelemetry": "Telemetry",
         "anytrack_async.settings.consent": "ConsentAction ConsentRule",
         "anytrack_async.settings.delivery": "DeliverySettings",
@@ -223,6 +231,8 @@ else:
         "anytrack_async.destinations.meta.settings": "MetaSettings",
         "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",
         "anytrack_async.destinations.anytrack.sink": "AnyTrackSink",
+        "anytrack_async.destinations.collect.settings": "CollectSettings",
+        "anytrack_async.destinations.collect.sink": "CollectSink",
         "anytrack_async.destinations.sink": (
             "BatchRejected ConfiguredSink Finding Inconclusive NeedsOperator Preview SetupStep "
             "Sink SinkLimits SinkSignal Throttled Unavailable Unfinished"

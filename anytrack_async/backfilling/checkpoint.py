@@ -21,7 +21,8 @@ from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.reading import Position
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.sources import Source, expand_sources
-from anytrack_async.outbox.base import KeepsCheckpoints, Outbox
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.capabilities import KeepsCheckpoints
 
 _VERSION = 1
 

@@ -13,7 +13,8 @@ from anytrack_async.models.consent import FORGOTTEN
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.erasure import Person, without_person
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import ErasedConversion, ErasesCustomers, Outbox
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.capabilities import ErasedConversion, ErasesCustomers
 
 Undelivered: TypeAlias = Literal["discard", "redact"]
 """What becomes of a forgotten customer's conversions that a destination has not received:

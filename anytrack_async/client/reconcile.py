@@ -22,7 +22,8 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.contradiction import summary
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report, Status
-from anytrack_async.outbox.base import KeepsTime, ListsAccepted, Outbox
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.capabilities import KeepsTime, ListsAccepted
 
 _PAGE = 1_000
 

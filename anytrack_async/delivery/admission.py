@@ -25,7 +25,8 @@ from anytrack_async.destinations.sink import SinkLimits
 from anytrack_async.errors import QueueFullError, safe_description
 from anytrack_async.events import Event, logger
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Appended, AppendResult, LimitsWaiting, Outbox
+from anytrack_async.outbox.base import Appended, AppendResult, Outbox
+from anytrack_async.outbox.capabilities import LimitsWaiting
 from anytrack_async.outbox.checks import queue_full_error
 from anytrack_async.settings.delivery import DeliverySettings
 

@@ -12,7 +12,8 @@ import anyio
 from anytrack_async.delivery.delivery import OpenDeliveries
 from anytrack_async.errors import DamagedOutboxError, MissingKeyError, safe_description
 from anytrack_async.events import DeadLettersExpired, Event, OperatorCause, logger
-from anytrack_async.outbox.base import Claim, Depth, FailedEntry, KeepsRemoteIds, Outbox
+from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
+from anytrack_async.outbox.capabilities import KeepsRemoteIds
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.settings.delivery import DeliverySettings
 

@@ -14,7 +14,8 @@ import attrs
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.destinations.sink import Sink, SinkLimits
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.base import Outbox, oldest_ages
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.capabilities import oldest_ages
 from anytrack_async.telemetry import names
 from anytrack_async.telemetry.opentelemetry import Deliver, Gauges, Telemetry
 

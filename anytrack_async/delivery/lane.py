@@ -29,7 +29,8 @@ from anytrack_async.destinations.sink import (
 )
 from anytrack_async.events import Event, OperatorCause
 from anytrack_async.models.outcome import Status
-from anytrack_async.outbox.base import Claim, KeepsTime, Outbox
+from anytrack_async.outbox.base import Claim, Outbox
+from anytrack_async.outbox.capabilities import KeepsTime
 from anytrack_async.outbox.checks import MAX_CLAIM_BYTES
 from anytrack_async.settings.delivery import DeliverySettings
 

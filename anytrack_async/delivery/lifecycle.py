@@ -30,7 +30,8 @@ from anytrack_async.errors import (
     safe_description,
 )
 from anytrack_async.events import logger
-from anytrack_async.outbox.base import Outbox, ServesOneClient
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.capabilities import ServesOneClient
 
 # The event loop and the process
 

@@ -29,7 +29,8 @@ import attrs
 from anytrack_async.client.stats import Stats
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.outbox.base import CountsDelivered, Depth, Outbox, oldest_ages
+from anytrack_async.outbox.base import Depth, Outbox
+from anytrack_async.outbox.capabilities import CountsDelivered, oldest_ages
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from anytrack_async.models.outcome import Outcome
-from anytrack_async.outbox.base import KeepsRemoteIds
+from anytrack_async.outbox.capabilities import KeepsRemoteIds
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import FakeSink, World, sale, statuses
 

@@ -71,6 +71,21 @@ class AnyTrackSettings:
         return build_settings(cls, values, cls.VARIABLES, consent=consent)
 
 
+COLLECT_VARIABLE: Final = "ANYTRACK_COLLECT_URL"
+"""The environment variable with the URL of a collect endpoint, which needs no API key."""
+
+
+def has_credentials(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether the API key or the account id is set."""
+    values = read_variables(AnyTrackSettings.VARIABLES, environ)
+    return "api_key" in values or "account_id" in values
+
+
+def collect_url(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the value of ``ANYTRACK_COLLECT_URL``; None if it is not set or empty."""
+    return read_variables({"url": COLLECT_VARIABLE}, environ).get("url")
+
+
 def anytrack_session(
     settings: AnyTrackSettings, *, transport: Transport | None = None, limited: bool = True
 ) -> Session:

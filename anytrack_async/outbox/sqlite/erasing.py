@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import ErasedConversion, Erasure
+from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import ConversionCache
 from anytrack_async.outbox.sqlite.database import Database

@@ -13,14 +13,8 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.erasure import Person, without_person
 from anytrack_async.models.outcome import Status
-from anytrack_async.outbox.base import (
-    Appended,
-    Depth,
-    ErasedConversion,
-    ErasesCustomers,
-    Erasure,
-    Outbox,
-)
+from anytrack_async.outbox.base import Appended, Depth, Outbox
+from anytrack_async.outbox.capabilities import ErasedConversion, ErasesCustomers, Erasure
 from anytrack_async.testing.outbox_rules.base import (
     CAPACITY,
     HOUR,

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from anytrack_async.outbox.base import Appended, Claim, FailedEntry, KeepsRemoteIds, Outbox
+from anytrack_async.outbox.base import Appended, Claim, FailedEntry, Outbox
+from anytrack_async.outbox.capabilities import KeepsRemoteIds
 from anytrack_async.testing.outbox_rules.base import (
     CAPACITY,
     HOUR,

@@ -10,7 +10,8 @@ import pytest
 
 from anytrack_async.errors import InvalidArgumentError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
-from anytrack_async.outbox.base import CountsDelivered, Depth, MeasuresAge, Outbox
+from anytrack_async.outbox.base import Depth, Outbox
+from anytrack_async.outbox.capabilities import CountsDelivered, MeasuresAge
 from anytrack_async.testing.outbox_rules.base import (
     HOUR,
     LEASE,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from anytrack_async.errors import InvalidArgumentError
-from anytrack_async.outbox.base import Appended, KeepsCheckpoints, Outbox
+from anytrack_async.outbox.base import Appended, Outbox
+from anytrack_async.outbox.capabilities import KeepsCheckpoints
 from anytrack_async.testing.outbox_rules.base import (
     CAPACITY,
     HOUR,

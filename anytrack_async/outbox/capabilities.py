@@ -1,0 +1,216 @@
+"""The optional parts of an outbox: protocols that an engine may implement beside `Outbox`.
+
+A caller asks ``isinstance(outbox, KeepsTime)`` and does without where it is not one. An engine has
+a part by having its methods; it need not inherit from the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.base import AppendResult, Claim, FailedEntry, Outbox
+
+
+@runtime_checkable
+class KeepsTime(Protocol):
+    """Optional part of an outbox that has its times on a clock of its own.
+
+    A wall clock that is set makes every stored time wrong: retries wait too long, and conversions
+    are given up, and ids forgotten, too early. The clock of an outbox should not leap.
+    """
+
+    def now(self) -> float:
+        """Return unix seconds on the outbox's clock, which never goes back."""
+        ...
+
+
+@runtime_checkable
+class KeepsCheckpoints(Protocol):
+    """Optional part of an outbox that keeps the progress of long jobs with its conversions."""
+
+    async def checkpoint(self, name: str) -> bytes | None:
+        """Return the value last saved as *name*; None if there is none."""
+        ...
+
+    async def save_checkpoint(self, name: str, value: bytes | None) -> None:
+        """Save *value* as *name*, as safe as an accepted conversion; None deletes it."""
+        ...
+
+
+@runtime_checkable
+class KeepsRemoteIds(Protocol):
+    """Optional part of an outbox that keeps the ids which destinations gave to conversions.
+
+    Without it, a report has such an id only in the process that delivered the conversion, and only
+    as long as somebody holds its `Delivery`.
+    """
+
+    async def settle_with_ids(
+        self, claim: Claim, failed: Sequence[FailedEntry], remote_ids: Sequence[str | None]
+    ) -> bool:
+        """Do the same as `Outbox.settle`, and keep *remote_ids* in the same atomic step.
+
+        Reports have them as `Outcome.remote_id`, as long as the event ids are remembered.
+
+        Args:
+            claim: the claim to end.
+            failed: its entries that were not delivered.
+            remote_ids: the destination's id for each entry of the claim, in order: at most 255
+                printable characters; None where it gave none, and for those in *failed*.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsAccepted(Protocol):
+    """Optional part of an outbox that lists what it accepted, as long as it remembers the ids."""
+
+    async def accepted(
+        self, *, since: float, until: float | None = None, after: int = 0, limit: int = 1000
+    ) -> Sequence[tuple[int, str]]:
+        """Return positions and event ids of conversions accepted in a period, in log order.
+
+        An outbox that has dropped payloads may no longer know when exactly a conversion was
+        accepted. Then the list also has neighbours that were accepted before *since* or after
+        *until*.
+
+        Args:
+            since: the earliest acceptance, unix seconds.
+            until: the latest acceptance, unix seconds; None for no end.
+            after: only positions above this one.
+            limit: how many.
+        """
+        ...
+
+    async def forgotten(self) -> int:
+        """Return how many positions at the beginning of the log have no ids any more."""
+        ...
+
+
+@runtime_checkable
+class MeasuresAge(Protocol):
+    """Optional part of an outbox that says how long its oldest conversion has been waiting.
+
+    The age tells a lane that stands still from one that is busy: a backlog of ten thousand may be
+    a minute old, and one conversion may have been waiting for a day.
+    """
+
+    async def oldest_ages(self) -> Mapping[str, float]:
+        """Return destination → seconds since its oldest waiting conversion was accepted.
+
+        Destinations for which nothing waits are absent. Dead letters do not count. Conversions
+        addressed to other destinations only may count until the cursor has passed them.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class ErasedConversion:
+    """A stored conversion that was replaced by one without its customer.
+
+    Attributes:
+        event_id: its event id.
+        order_id: its order id.
+        in_flight: destinations for which a worker had claimed it: it may be sent as it was. An
+            outbox may also name destinations that it is not addressed to.
+    """
+
+    event_id: str
+    order_id: str | None = None
+    in_flight: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Erasure:
+    """What an outbox has erased.
+
+    Attributes:
+        conversions: in log order.
+        unreadable: event ids of stored conversions that cannot be read; whose they are is unknown.
+    """
+
+    conversions: tuple[ErasedConversion, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class ErasesCustomers(Protocol):
+    """Optional part of an outbox that can erase a person's data from what it stores."""
+
+    async def erase(self, erase: Callable[[Conversion], Conversion | None], /) -> Erasure:
+        """Replace stored conversions: waiting, in flight, retrying, dead, and delivered ones.
+
+        Nothing but the content changes: not where a conversion is in the log, not what it waits
+        for, and not its summary. The reasons of its failures are emptied. What was replaced cannot
+        be read from the store any more, and claims that begin later have the replacement.
+
+        Args:
+            erase: returns what replaces a conversion, with the same event id; None to keep it. It
+                is pure, and may be called in another thread, and more than once.
+
+        Raises:
+            OutboxError: the store failed; what was replaced stays so, and erasing again is safe.
+            MissingKeyError: a conversion is encrypted with a key that the outbox does not have.
+        """
+        ...
+
+
+@runtime_checkable
+class CountsDelivered(Protocol):
+    """Optional part of an outbox that counts what it delivered, whichever process sent it."""
+
+    async def delivered_counts(self) -> Mapping[str, int]:
+        """Return destination → how many conversions it has received since it was registered."""
+        ...
+
+
+async def oldest_ages(outbox: Outbox) -> Mapping[str, float]:
+    """Return destination → age of its oldest waiting conversion; empty if *outbox* has no ages."""
+    return await outbox.oldest_ages() if isinstance(outbox, MeasuresAge) else {}
+
+
+@runtime_checkable
+class ServesOneClient(Protocol):
+    """Optional part of an outbox that belongs to one client from before `Outbox.open` to `aclose`.
+
+    With the number of attempts it can tell which isolated conversions are on their last one: it
+    leases those one at a time, so that the conversion that ends the process is known, and no other
+    is given up.
+    """
+
+    def attach(self, max_attempts: int) -> None:
+        """Begin to serve a client with which a conversion may make *max_attempts*.
+
+        Raises:
+            OutboxError: another client has this object open; nothing has changed.
+        """
+        ...
+
+
+@runtime_checkable
+class LimitsWaiting(Protocol):
+    """Optional part of an outbox whose `Outbox.append` may have to wait for other programs."""
+
+    def limit_waiting(self, seconds: float) -> None:
+        """Let `Outbox.append` wait for *seconds* at most until the outbox is closed.
+
+        After that it raises `OutboxError`, and what it was to append is never accepted.
+        """
+        ...
+
+    async def append(
+        self,
+        conversions: Sequence[Conversion],
+        destinations: Sequence[str] | None = None,
+        *,
+        waited: float = 0.0,
+    ) -> Sequence[AppendResult]:
+        """Do the same as `Outbox.append` for a caller that has waited for *waited* seconds already.
+
+        Those count: with a limit of 10 s, a caller that waited 7 s for room waits 3 s for a lock.
+        """
+        ...
