@@ -8,8 +8,8 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
-from anytrack_async.outbox.memory.claim import DestinationProgress
 from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.memory.progress import DestinationProgress
 from anytrack_async.outbox.memory.room import MemoryRoom
 
 _AT_ONCE = 500
