@@ -160,6 +160,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         ResponseLimits as ResponseLimits,
         Retry as Retry,
     )
+    from anytrack_async.sync import AnyTrack as AnyTrack, SyncDelivery as SyncDelivery
     from anytrack_async.telemetry.opentelemetry import Telemetry as Telemetry
 else:
     # These modules have an `__all__`, which is not repeated here. `errors` comes first, so that
@@ -219,6 +220,7 @@ else:
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
+        "anytrack_async.sync": "AnyTrack SyncDelivery",
         "anytrack_async.telemetry.opentelemetry": "Telemetry",
         "anytrack_async.settings.consent": "ConsentAction ConsentRule",
         "anytrack_async.settings.delivery": "DeliverySettings",

@@ -24,7 +24,7 @@ def layers() -> list[set[str]]:
 
 LAYERS = layers()
 OWNERS: dict[str, set[str]] = {
-    "aiohttp": {"transport"},
+    "aiohttp": {"transport", "integrations"},
     "cattrs": {"codec"},
     "h11": {"transport"},
     "httpcore": set(),

@@ -361,6 +361,7 @@ class Dispatcher(AsyncContextManagerMixin):
         )
 
     async def _report_undelivered(self) -> None:
+        self._maintenance.tell_pushed_out()
         await self.undelivered.report(self.destinations, self._open_deliveries, self._notify)
 
     def limit_drain(self, seconds: float) -> None:

@@ -121,6 +121,19 @@ async def oldest_ages(outbox: Outbox) -> Mapping[str, float]:
 
 
 @runtime_checkable
+class BoundsDeadLetters(Protocol):
+    """Optional part of an outbox that has room for a number of dead letters only.
+
+    It discards the oldest of a destination when there is no room for new ones. A client asks which
+    these were after some seconds, and when it closes, and sends the event `Dropped`.
+    """
+
+    def take_pushed_out(self) -> Mapping[str, Sequence[str]]:
+        """Return destination → event ids of dead letters discarded since the last call."""
+        ...
+
+
+@runtime_checkable
 class ServesOneClient(Protocol):
     """Optional part of an outbox that belongs to one client from before `Outbox.open` to `aclose`.
 
