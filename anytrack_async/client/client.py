@@ -12,6 +12,7 @@ from anytrack_async.client.anytrack import AnyTrackAccess, access_from_env
 from anytrack_async.client.config import (
     as_tuple,
     check_lease,
+    check_shared,
     check_sinks,
     delivery_settings,
     make_outbox,
@@ -135,7 +136,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         all_sinks = [self._anytrack, *sinks]
         check_lease(delivery, all_sinks)
         self._dispatcher = Dispatcher(
-            make_outbox(outbox),
+            check_shared(delivery, make_outbox(outbox)),
             all_sinks,
             delivery,
             notify=observer.notify,

@@ -25,6 +25,11 @@ class Opening:
     _telemetry: Telemetry | bool | None
     _closing: bool
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the client is open: from the end of `start` until `aclose` begins."""
+        return self._supervisor.is_open and not self._closing
+
     async def start(self) -> None:
         """Open the client, without ``async with``; call `aclose` when you are done.
 
