@@ -47,6 +47,10 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.backfilling.settings import BackfillSettings as BackfillSettings
     from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
     from anytrack_async.client.dead_letters import DeadLetterSelection as DeadLetterSelection
+    from anytrack_async.client.forgetting import (
+        ForgottenConversion as ForgottenConversion,
+        ForgottenCustomer as ForgottenCustomer,
+    )
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
     from anytrack_async.codec.encryption import KeyRing as KeyRing
     from anytrack_async.delivery.delivery import Delivery as Delivery
@@ -138,6 +142,9 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     )
     from anytrack_async.outbox.capabilities import (
         CountsDelivered as CountsDelivered,
+        ErasedConversion as ErasedConversion,
+        ErasesCustomers as ErasesCustomers,
+        Erasure as Erasure,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
         ListsAccepted as ListsAccepted,
@@ -183,6 +190,7 @@ else:
         "anytrack_async.backfilling.settings": "BackfillSettings",
         "anytrack_async.client.client": "AnyTrackClient",
         "anytrack_async.client.dead_letters": "DeadLetterSelection",
+        "anytrack_async.client.forgetting": "ForgottenConversion ForgottenCustomer",
         "anytrack_async.client.stats": "DestinationStats Stats",
         "anytrack_async.codec.encryption": "KeyRing",
         "anytrack_async.delivery.flow": "LaneState",
@@ -214,7 +222,8 @@ else:
             "AppendResult Appended Claim Depth Entries Entry FailedEntry Outbox"
         ),
         "anytrack_async.outbox.capabilities": (
-            "CountsDelivered KeepsCheckpoints KeepsRemoteIds ListsAccepted MeasuresAge"
+            "CountsDelivered ErasedConversion ErasesCustomers Erasure KeepsCheckpoints "
+            "KeepsRemoteIds ListsAccepted MeasuresAge"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
