@@ -48,8 +48,8 @@ def listen(
 ) -> None:
     """Take AnyTrack's webhooks, and send the conversions on to Meta, HubSpot and others.
 
-    In AnyTrack, give the webhook the URL https://<your host>/<secret>.
-    The secret is in ANYTRACK_WEBHOOK_SECRET. Put a proxy with TLS in front.
+    In AnyTrack, give the webhook the URL https://HOST/SECRET, where
+    ANYTRACK_WEBHOOK_SECRET has the secret. Put a proxy with TLS in front.
 
     A webhook is confirmed only when its conversion is in the outbox. Without
     an outbox file, the end of the process loses what is not delivered yet.
