@@ -84,6 +84,11 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Unfinished as Unfinished,
     )
     from anytrack_async.errors import *  # noqa: F403
+    from anytrack_async.listening.app import (
+        ConversionHook as ConversionHook,
+        WebhookApp as WebhookApp,
+    )
+    from anytrack_async.listening.settings import ListenSettings as ListenSettings
     from anytrack_async.events import *  # noqa: F403
     from anytrack_async.models.answers import *  # noqa: F403
     from anytrack_async.models.consent import (
@@ -192,6 +197,8 @@ else:
         "anytrack_async.delivery.delivery": "Delivery",
         "anytrack_async.destinations.anytrack.api.reports": "AffiliateMetric",
         "anytrack_async.destinations.anytrack.api.base": "DateRange",
+        "anytrack_async.listening.app": "ConversionHook WebhookApp",
+        "anytrack_async.listening.settings": "ListenSettings",
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.consent": "Consent ConsentState",
         "anytrack_async.models.conversion": (

@@ -15,6 +15,7 @@ from anytrack_async.cli.destinations import check, destinations, setup
 from anytrack_async.cli.export import export
 from anytrack_async.cli.forget import forget
 from anytrack_async.cli.keys import keys, new_key, rekey
+from anytrack_async.cli.listen import listen
 from anytrack_async.cli.outbox import commands as outbox_commands
 from anytrack_async.cli.outbox import stats
 from anytrack_async.cli.output import ErrorReporter, replace_unencodable
@@ -67,6 +68,7 @@ app.command()(sandbox)
 app.command()(track)
 app.command()(backfill)
 app.command()(deliver)
+app.command()(listen)
 app.command()(export)
 app.command()(reconcile)
 app.command(cls=PlotCommand)(attribution)
