@@ -21,10 +21,13 @@ from anytrack_async.models.consent import Consent
 from anytrack_async.models.conversion import ARGUMENTS, Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaCustomData, MetaFields
+from tests.examples import examples
 from tests.models.strategies import NASTY, conversions, json_values
 
 SECRET = "jane@example.com"
-many = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+many = settings(
+    max_examples=examples(80), suppress_health_check=[HealthCheck.too_slow], deadline=None
+)
 
 SALE = Conversion.sale(
     revenue="49.90",
