@@ -22,6 +22,7 @@ from anytrack_async import (
     MetaSettings,
     errors,
 )
+from anytrack_async.cli.listen import SECRET_VARIABLE
 from anytrack_async.client.config import KEYS_VARIABLE, OUTBOX_VARIABLE
 from anytrack_async.destinations.registry import destinations
 from anytrack_async.sandbox import Sandbox, running
@@ -218,8 +219,9 @@ def test_the_tests_need_no_other_extra_than_dev() -> None:
 def test_the_readme_lists_every_environment_variable_that_is_read() -> None:
     table = README.partition("reads:\n")[2].partition("\n\nEverything else")[0]
     variables = {name for entry in destinations() for name in entry.sink_class().variables}
+    own = {OUTBOX_VARIABLE, KEYS_VARIABLE, SECRET_VARIABLE}
 
-    assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | {OUTBOX_VARIABLE, KEYS_VARIABLE}
+    assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | own
 
 
 def test_the_readme_has_the_default_batch_sizes_and_concurrency() -> None:

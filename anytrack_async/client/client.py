@@ -20,6 +20,7 @@ from anytrack_async.client.config import (
     sinks_from_env,
 )
 from anytrack_async.client.dead_letters import DeadLetters
+from anytrack_async.client.forgetting import Forgetting
 from anytrack_async.client.opening import Opening
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
@@ -52,7 +53,7 @@ from anytrack_async.telemetry.opentelemetry import Telemetry
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
+class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Forgetting, Reads):
     """Tracks conversions and reads them back.
 
     Use one client for the whole application: ``async with AnyTrackClient(…) as client``, or `start`

@@ -72,8 +72,8 @@ class CommandResult:
 
 @pytest.fixture
 def run() -> Callable[..., CommandResult]:
-    def invoke(*args: str) -> CommandResult:
-        return CommandResult(CliRunner().invoke(app, [str(arg) for arg in args]))
+    def invoke(*args: str, text: str | None = None) -> CommandResult:
+        return CommandResult(CliRunner().invoke(app, [str(arg) for arg in args], input=text))
 
     return invoke
 
