@@ -175,7 +175,7 @@ def mentioned() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    pattern = re.compile(r"(ANYTRACK|META|HUBSPOT)_[A-Z_]*[A-Z]")
+    pattern = re.compile(r"(ANYTRACK|META|HUBSPOT|SIGNED_WEBHOOK)_[A-Z_]*[A-Z]")
     return set(filter(pattern.fullmatch, literals)) - NO_VARIABLES
 
 
