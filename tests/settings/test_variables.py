@@ -33,6 +33,8 @@ ENV = {
     "HUBSPOT_CLIENT_ID": "c1",
     "HUBSPOT_CLIENT_SECRET": SECRET,
     "HUBSPOT_REFRESH_TOKEN": SECRET,
+    "SIGNED_WEBHOOK_URL": "https://example.com/hook",
+    "SIGNED_WEBHOOK_SECRET": "whsec_" + "A" * 43,
 }
 
 
