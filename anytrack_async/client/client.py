@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from typing import Self
+from weakref import WeakSet
 
 import attrs
 
@@ -24,6 +25,7 @@ from anytrack_async.client.forgetting import Forgetting
 from anytrack_async.client.opening import Opening
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
+from anytrack_async.client.subscription import Subscriptions
 from anytrack_async.client.tracking import Pushing, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.lifecycle import Supervisor
@@ -53,7 +55,7 @@ from anytrack_async.telemetry.opentelemetry import Telemetry
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Forgetting, Reads):
+class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, Forgetting, Reads):
     """Tracks conversions and reads them back.
 
     Use one client for the whole application: ``async with AnyTrackClient(…) as client``, or `start`
@@ -123,6 +125,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Forgetting, Reads)
         logging = (LoggingObserver(),) if log else ()
         observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
         self._observers, self._telemetry = observer, telemetry
+        self._subscriptions = WeakSet()
         access = AnyTrackAccess(
             api_key,
             account_id,

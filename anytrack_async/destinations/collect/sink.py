@@ -104,7 +104,7 @@ class CollectSink:
         self._format = RequestFormat(
             path=(settings.property_id, "collect", settings.slug),
             encode=encode,
-            headers=lambda _: None,
+            headers=lambda _, __: None,
             read=read_outcome,
         )
         self._session = Session(
