@@ -64,7 +64,9 @@ async def test_meta_accepts_every_conversion_that_is_sent(batch):
     assert page.unique + page.duplicates == len(delivered)
     assert not page.rejected
     for conversion, outcome in zip(batch, outcomes, strict=True):
-        if outcome.status is not Status.DELIVERED:
+        if outcome.status is Status.SKIPPED:
+            assert conversion.consent
+        elif outcome.status is not Status.DELIVERED:
             assert outcome.status is Status.REJECTED
             assert outcome.error
             # Meta would have refused it, and with it the others, for this very reason.
@@ -99,7 +101,9 @@ async def test_hubspot_accepts_any_conversion_of_a_known_visitor_as_an_event(bat
     }
     assert page.extra["events"] == len(delivered)
     assert not page.rejected
-    assert {outcome.code for outcome in outcomes} <= {None, "NO_IDENTITY"}
+    assert {outcome.code for outcome in outcomes} <= {None, "NO_IDENTITY", "skipped"}
+    for conversion, outcome in zip(batch, outcomes, strict=True):
+        assert outcome.status is not Status.SKIPPED or conversion.consent
 
 
 @given(
