@@ -119,7 +119,6 @@ class Database:
             SchemaVersionError: a later release wrote it.
         """
         try:
-            _warn_of_wal_reset_bug()
             make_private(path)
             sql = sqlite3.connect(
                 path.absolute(),
@@ -140,6 +139,7 @@ class Database:
                     clock.start(sql)
                 allow_shrinking(sql, path)
                 sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
+                _warn_of_wal_reset_bug()  # only now: of no other file
             except BaseException:
                 sql.close()
                 raise
@@ -197,12 +197,22 @@ class Database:
 
     def check_reserve(self) -> None:
         """Raise `OutboxError` if the disk has no space for the reserve."""
-        has_space = self._has_reserve() or self.reserve.restore()
+        has_space = (
+            self._has_reserve() or self.reserve.restore() or self._restore_after_checkpoint()
+        )
         if self._lacks_space:  # for the log, which must not grow larger than the reserve
             has_space = has_space and self._checkpoint("TRUNCATE", uses_reserve=False)
         if not has_space:
             later = "Deliveries go on, and conversions are accepted again once there is space"
             raise OutboxError(f"{DISK_FULL}. {later}")
+
+    def _restore_after_checkpoint(self) -> bool:
+        """Give the reserve its size with what pruning freed: a file shrinks at a checkpoint."""
+        with suppress(OSError):
+            has_log = os.stat(self._files[1]).st_size > 0  # noqa: PTH116 - as in `transaction`
+            if has_log and time.monotonic() >= self._next_forced_checkpoint:
+                return self._checkpoint("TRUNCATE", uses_reserve=False) and self.reserve.restore()
+        return False
 
     def _has_reserve(self) -> bool:
         """Return whether the file of the reserve has its size."""
