@@ -304,6 +304,7 @@ class AnyTrack:
     replay = _blocking(AnyTrackClient.replay)
     discard = _blocking(AnyTrackClient.discard)
     edit = _blocking(AnyTrackClient.edit)
+    forget_customer = _blocking(AnyTrackClient.forget_customer)
 
 
 class _Items(Iterator[T], Generic[T]):

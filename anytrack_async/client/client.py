@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from typing import Self
+from weakref import WeakSet
 
 import attrs
 
@@ -12,6 +13,7 @@ from anytrack_async.client.anytrack import AnyTrackAccess, access_from_env
 from anytrack_async.client.config import (
     as_tuple,
     check_lease,
+    check_shared,
     check_sinks,
     delivery_settings,
     make_outbox,
@@ -19,9 +21,11 @@ from anytrack_async.client.config import (
     sinks_from_env,
 )
 from anytrack_async.client.dead_letters import DeadLetters
+from anytrack_async.client.forgetting import Forgetting
 from anytrack_async.client.opening import Opening
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
+from anytrack_async.client.subscription import Subscriptions
 from anytrack_async.client.tracking import Pushing, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.lifecycle import Supervisor
@@ -51,7 +55,7 @@ from anytrack_async.telemetry.opentelemetry import Telemetry
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
+class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, Forgetting, Reads):
     """Tracks conversions and reads them back.
 
     Use one client for the whole application: ``async with AnyTrackClient(…) as client``, or `start`
@@ -121,6 +125,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         logging = (LoggingObserver(),) if log else ()
         observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
         self._observers, self._telemetry = observer, telemetry
+        self._subscriptions = WeakSet()
         access = AnyTrackAccess(
             api_key,
             account_id,
@@ -135,7 +140,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         all_sinks = [self._anytrack, *sinks]
         check_lease(delivery, all_sinks)
         self._dispatcher = Dispatcher(
-            make_outbox(outbox),
+            check_shared(delivery, make_outbox(outbox)),
             all_sinks,
             delivery,
             notify=observer.notify,

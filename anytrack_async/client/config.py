@@ -130,6 +130,20 @@ def delivery_settings(settings: object) -> DeliverySettings:
     return settings
 
 
+def check_shared(delivery: DeliverySettings, outbox: Outbox) -> Outbox:
+    """Return *outbox*; check that another process can deliver if this one does not.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    if delivery.deliver or outbox.shared:
+        return outbox
+    raise ConfigurationError(
+        f"DeliverySettings(deliver=False) with a {type(outbox).__name__}: no other process can "
+        "deliver from it; use an outbox on disk, and run `anytrack deliver` beside it"
+    )
+
+
 def check_lease(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:
     """Check that the lease is long enough for the timeouts of every sink.
 

@@ -335,7 +335,8 @@ class Dispatcher(AsyncContextManagerMixin):
         self.undelivered = Undelivered(self.outbox)
         await self.outbox.open(self.destinations, from_start=self._from_start)
         await warn_of_orphans(self.outbox, self.destinations)
-        self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
+        if self._settings.deliver:
+            self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
         self._open_deliveries.loop = self.guard.loop
         self._admission.open()
         self._append = self._admission.append
@@ -362,7 +363,9 @@ class Dispatcher(AsyncContextManagerMixin):
 
     async def _report_undelivered(self) -> None:
         self._maintenance.tell_pushed_out()
-        await self.undelivered.report(self.destinations, self._open_deliveries, self._notify)
+        # What another process is to deliver is not left behind.
+        names = self.destinations if self._settings.deliver else ()
+        await self.undelivered.report(names, self._open_deliveries, self._notify)
 
     def limit_drain(self, seconds: float) -> None:
         """Let closing deliver for *seconds* at most, also if it has begun.

@@ -38,7 +38,7 @@ class AnyTrackSettings:
         base_url: URL of the API, HTTPS, with the version.
         consent: what AnyTrack gets by `Conversion.consent`. "Limited" leaves out IP address, user
             agent and page; without consent to ``ad_storage`` also the click ids, and AnyTrack then
-            cannot attribute the conversion. AnyTrack never gets e-mail address or phone number.
+            cannot attribute the conversion. The REST API never gets the customer.
         http: timeouts, connections, and retries of reads.
 
     Raises:

@@ -44,6 +44,9 @@ MISSING_IDENTITY: Final = (
     "this conversion: set click_id, or the customer's external_id or email"
 )
 
+NOTHING_LEFT: Final = "no consent to what AnyTrack could recognise the visitor by"
+"""Why a conversion is skipped that would have an identity if its visitor had agreed."""
+
 NO_CLICK_ID: Final = "no click id, so AnyTrack matches by ref_id or e-mail address only"
 CLIENT_ID: Final = "client ids in place of click ids, which AnyTrack does not find"
 

@@ -42,7 +42,8 @@ class CollectSettings:
         slug: the last segment, the integration's name, such as ``custom-shop``.
         base_url: scheme, host and whatever is in front of the property, HTTPS.
         consent: what AnyTrack gets by `Conversion.consent`, as in `AnyTrackSettings`. "Limited"
-            leaves out the customer too, so that only the click id identifies the conversion.
+            leaves out the customer too, so that only the click id identifies the conversion; one
+            without it, also because ``ad_storage`` is denied, is skipped.
         http: timeouts and connections.
 
     Raises:

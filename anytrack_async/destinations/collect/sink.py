@@ -24,6 +24,7 @@ from anytrack_async.destinations.anytrack.sink import (
 )
 from anytrack_async.destinations.collect.payload import (
     MISSING_IDENTITY,
+    NOTHING_LEFT,
     encode,
     identity,
     to_payload,
@@ -36,6 +37,7 @@ from anytrack_async.destinations.consent import LIMITED, deliver_with_consent, p
 from anytrack_async.destinations.sink import Finding, Preview, SinkLimits, SinkSignal
 from anytrack_async.errors import TransportError
 from anytrack_async.events import Observer, Weakened
+from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.observers import LoggingObserver
@@ -102,7 +104,7 @@ class CollectSink:
         self._format = RequestFormat(
             path=(settings.property_id, "collect", settings.slug),
             encode=encode,
-            headers=lambda _: None,
+            headers=lambda _, __: None,
             read=read_outcome,
         )
         self._session = Session(
@@ -200,7 +202,7 @@ class CollectSink:
         self._observer.notify(Weakened(destination=self.name, reason=LIMITED, count=count))
 
     async def _deliver(self, batch: Sequence[Conversion]) -> Sequence[Outcome]:
-        outcomes = [_preflight(conversion) for conversion in batch]
+        outcomes = [_preflight(conversion, self._consent) for conversion in batch]
         sendable = [
             conversion
             for conversion, outcome in zip(batch, outcomes, strict=True)
@@ -279,10 +281,17 @@ class CollectSink:
         await self._session.aclose()
 
 
-def _preflight(conversion: Conversion) -> Outcome | None:
-    """Return the rejection that AnyTrack would answer with; None if it can be sent."""
+def _preflight(conversion: Conversion, rule: ConsentRule) -> Outcome | None:
+    """Return the rejection that AnyTrack would answer with; None if it can be sent.
+
+    A conversion that only lacks what its visitor has not agreed to is skipped: no dead letter.
+    """
     if identity(conversion):
         return None
+    consent = conversion.consent or UNKNOWN_CONSENT
+    for state in (consent.ad_user_data, consent.ad_storage):
+        if rule.action(state) != "send":
+            return Outcome.skipped(NOTHING_LEFT)
     return Outcome.rejected(MISSING_IDENTITY, code="identity")
 
 

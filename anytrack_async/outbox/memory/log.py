@@ -157,6 +157,14 @@ class MemoryLog:
         entry, recipients = self._retained[seq]
         self._retained[seq] = _Retained(entry._replace(conversion=conversion), recipients)
 
+    def stored_positions(self) -> list[int]:
+        """Return every position that has a payload, in order."""
+        return [*sorted(self._retained), *range(self.base + 1, self.end + 1)]
+
+    def has_payload(self, seq: int) -> bool:
+        """Return whether the conversion at *seq* is stored."""
+        return self.base < seq <= self.end or seq in self._retained
+
     def recipients(self, seq: int) -> Recipients:
         """Return the destinations that the conversion at *seq* is addressed to."""
         if seq > self.base:

@@ -29,6 +29,7 @@ from anytrack_async.outbox.checks import (
 from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.claim import ClaimBuilder
 from anytrack_async.outbox.memory.dead_letters import MemoryDeadLetters
+from anytrack_async.outbox.memory.erasing import MemoryErasing
 from anytrack_async.outbox.memory.log import MemoryLog
 from anytrack_async.outbox.memory.progress import DestinationProgress
 from anytrack_async.outbox.memory.room import MemoryRoom
@@ -40,12 +41,12 @@ _CAPACITY = 10_000
 _CAPACITY_BYTES = 64 * 2**20
 
 
-class MemoryOutbox(MemoryDeadLetters):
+class MemoryOutbox(MemoryDeadLetters, MemoryErasing):
     """Keeps conversions in memory: no setup, and nothing survives the process.
 
     It keeps the objects it is given, and neither copies nor encodes them. Use it in one event loop.
-    No method except `prune` yields to the event loop: each is one atomic step, and a task that is
-    cancelled in between notices at its next ``await``.
+    No method except `prune` and `erase` yields to the event loop: each is one atomic step, and a
+    task that is cancelled in between notices at its next ``await``.
 
     Args:
         capacity: how many conversions may wait for each destination.

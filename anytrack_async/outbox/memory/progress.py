@@ -243,7 +243,21 @@ class DestinationProgress:
         if not attempts:
             self.unsent.update(seqs)
 
+    def empty_errors(self, seq: int) -> None:
+        """Empty the reason of the failure at *seq*, which may quote the customer."""
+        if exception := self.exceptions.get(seq):
+            exception.failure = attrs.evolve(exception.failure, error="")
+        if failure := self.discarded.get(seq):
+            self.discarded[seq] = attrs.evolve(failure, error="")
+
     # Reading
+
+    def is_leased(self, seq: int) -> bool:
+        """Return whether the conversion at *seq* is in a lease."""
+        return any(
+            seq in lease.retries or any(span.first <= seq <= span.last for span in lease.spans)
+            for lease in self.leases.values()
+        )
 
     def unsettled_spans(self) -> list[Span]:
         """Return the spans that are released or leased."""

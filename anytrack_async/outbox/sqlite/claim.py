@@ -346,6 +346,11 @@ class ConversionCache:
         while len(by_seq) > self._size:  # count each time: the other thread removes too
             by_seq.popitem(last=False)
 
+    def forget(self, seqs: Iterable[int]) -> None:
+        """Drop the conversions at the positions *seqs*."""
+        for seq in seqs:
+            self._by_seq.pop(seq, None)
+
     def decode(self, seq: int, payload: bytes, digest: bytes) -> Conversion:
         """Return the conversion at position *seq*.
 

@@ -95,5 +95,5 @@ async def test_without_consent_only_the_click_identifies():
 
     outcomes = await sink(endpoint, consent=rule).deliver(denied)
 
-    assert [outcome.status for outcome in outcomes] == ["delivered", "rejected"]
+    assert [outcome.status for outcome in outcomes] == ["delivered", "skipped"]
     assert not {"email", "ref_id", "phone", "firstName"} & endpoint.bodies[0].keys()
