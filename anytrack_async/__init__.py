@@ -52,6 +52,10 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         ForgottenCustomer as ForgottenCustomer,
     )
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
+    from anytrack_async.client.subscription import (
+        DeliveryUpdate as DeliveryUpdate,
+        Subscription as Subscription,
+    )
     from anytrack_async.codec.encryption import KeyRing as KeyRing
     from anytrack_async.delivery.delivery import Delivery as Delivery
     from anytrack_async.delivery.flow import LaneState as LaneState
@@ -83,6 +87,8 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Unavailable as Unavailable,
         Unfinished as Unfinished,
     )
+    from anytrack_async.destinations.webhook.settings import WebhookSettings as WebhookSettings
+    from anytrack_async.destinations.webhook.sink import WebhookSink as WebhookSink
     from anytrack_async.errors import *  # noqa: F403
     from anytrack_async.listening.app import (
         ConversionHook as ConversionHook,
@@ -192,11 +198,14 @@ else:
         "anytrack_async.client.dead_letters": "DeadLetterSelection",
         "anytrack_async.client.forgetting": "ForgottenConversion ForgottenCustomer",
         "anytrack_async.client.stats": "DestinationStats Stats",
+        "anytrack_async.client.subscription": "DeliveryUpdate Subscription",
         "anytrack_async.codec.encryption": "KeyRing",
         "anytrack_async.delivery.flow": "LaneState",
         "anytrack_async.delivery.delivery": "Delivery",
         "anytrack_async.destinations.anytrack.api.reports": "AffiliateMetric",
         "anytrack_async.destinations.anytrack.api.base": "DateRange",
+        "anytrack_async.destinations.webhook.settings": "WebhookSettings",
+        "anytrack_async.destinations.webhook.sink": "WebhookSink",
         "anytrack_async.listening.app": "ConversionHook WebhookApp",
         "anytrack_async.listening.settings": "ListenSettings",
         "anytrack_async.models.validators": "Amount",

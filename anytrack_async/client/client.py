@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from typing import Self
+from weakref import WeakSet
 
 import attrs
 
@@ -24,6 +25,7 @@ from anytrack_async.client.forgetting import Forgetting
 from anytrack_async.client.opening import Opening
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
+from anytrack_async.client.subscription import Subscriptions
 from anytrack_async.client.tracking import Pushing, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.lifecycle import Supervisor
@@ -53,7 +55,7 @@ from anytrack_async.telemetry.opentelemetry import Telemetry
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Forgetting, Reads):
+class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, Forgetting, Reads):
     """Tracks conversions and reads them back.
 
     Use one client for the whole application: ``async with AnyTrackClient(…) as client``, or `start`
@@ -120,9 +122,9 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Forgetting, Reads)
     ) -> None:
         sinks, delivery = check_sinks(sinks), delivery_settings(delivery)
         self._counters = Counters()
-        logging = (LoggingObserver(),) if log else ()
-        observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
-        self._observers, self._telemetry = observer, telemetry
+        own = (LoggingObserver(), self._counters) if log else (self._counters,)
+        observer = Observers([*own, *as_tuple("observers", observers)])
+        self._observers, self._telemetry, self._subscriptions = observer, telemetry, WeakSet()
         access = AnyTrackAccess(
             api_key,
             account_id,
@@ -132,25 +134,14 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Forgetting, Reads)
             http=http,
             consent=consent,
         )
-        self._session = access.session()
-        self._anytrack = access.sink(delivery.batch_timeout)
+        self._session, self._anytrack = access.session(), access.sink(delivery.batch_timeout)
         all_sinks = [self._anytrack, *sinks]
-        check_lease(delivery, all_sinks)
-        self._dispatcher = Dispatcher(
-            check_shared(delivery, make_outbox(outbox)),
-            all_sinks,
-            delivery,
-            notify=observer.notify,
-            tick=observer.flush,
-            from_start=from_start,
-        )
+        self._dispatcher = _make_dispatcher(outbox, all_sinks, delivery, observer, from_start)
         self._session.check = access.check or self._dispatcher.guard.check
         self._supervisor = Supervisor(self._opened, self._dispatcher.guard)
         # Without AnyTrack's sink: there are no pushes to AnyTrack.
         self._sinks = {sink.name: sink for sink in sinks}
-        for sink in all_sinks:
-            if isinstance(sink, SupportsObserver):
-                sink.set_observer(observer)
+        _observe(all_sinks, observer)
 
     @classmethod
     def from_env(
@@ -316,3 +307,27 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Forgetting, Reads)
         self._dispatcher.guard.check()
         check_non_negative("seconds", seconds)
         self._dispatcher.limit_drain(seconds)
+
+
+def _make_dispatcher(
+    outbox: Outbox | str | os.PathLike[str] | None,
+    sinks: Sequence[Sink],
+    delivery: DeliverySettings,
+    observers: Observers,
+    from_start: Sequence[str],
+) -> Dispatcher:
+    check_lease(delivery, sinks)
+    return Dispatcher(
+        check_shared(delivery, make_outbox(outbox)),
+        sinks,
+        delivery,
+        notify=observers.notify,
+        tick=observers.flush,
+        from_start=from_start,
+    )
+
+
+def _observe(sinks: Sequence[Sink], observer: Observer) -> None:
+    for sink in sinks:
+        if isinstance(sink, SupportsObserver):
+            sink.set_observer(observer)

@@ -37,6 +37,7 @@ BUILT_IN = {
     COLLECT: "anytrack_async.destinations.collect.sink:CollectSink",
     "meta": "anytrack_async.destinations.meta.sink:MetaSink",
     "hubspot": "anytrack_async.destinations.hubspot.sink:HubSpotSink",
+    "signed-webhook": "anytrack_async.destinations.webhook.sink:WebhookSink",
 }
 """Destination → ``module:class`` of its sink."""
 

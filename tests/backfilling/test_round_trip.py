@@ -33,7 +33,7 @@ async def source(conversions: Sequence[Conversion]) -> AsyncGenerator[Conversion
 
 def as_recorded(conversion: Conversion) -> Conversion:
     """Without what AnyTrack does not have."""
-    return attrs.evolve(conversion, customer=None, meta=None, items=(), clicks=None, consent=None)
+    return attrs.evolve(conversion, customer=None, meta=None, items=(), clicks={}, consent=None)
 
 
 async def read_back(

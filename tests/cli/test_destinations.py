@@ -47,7 +47,7 @@ def test_destinations_are_listed_with_state_and_variables(run, sandbox, monkeypa
     result = run("destinations")
 
     rows = {line.split()[0]: line for line in result.out.splitlines()[1:]}
-    assert list(rows) == ["anytrack", "anytrack-collect", "meta", "hubspot"]
+    assert list(rows) == ["anytrack", "anytrack-collect", "meta", "hubspot", "signed-webhook"]
     assert rows["anytrack"].split()[1] == "configured"
     assert "set META_PIXEL_ID in the environment" in rows["meta"]
     assert "not configured" in rows["hubspot"]
@@ -55,7 +55,7 @@ def test_destinations_are_listed_with_state_and_variables(run, sandbox, monkeypa
 
 
 def test_destinations_as_json(run, sandbox):
-    anytrack, collect, meta, hubspot = json.loads(run("destinations", "--json").out)
+    anytrack, collect, meta, hubspot, _ = json.loads(run("destinations", "--json").out)
 
     assert anytrack == {"name": "anytrack", "state": "configured", "variables": ANYTRACK}
     assert collect["variables"] == {"ANYTRACK_COLLECT_URL": False}
@@ -187,7 +187,10 @@ def test_check_of_an_unknown_destination_lists_the_known_ones(run):
     result = run("check", "pigeon")
 
     assert result.code == 2
-    assert "'pigeon'; known destinations: anytrack, anytrack-collect, meta, hubspot" in result.err
+    assert (
+        "'pigeon'; known destinations: anytrack, anytrack-collect, meta, hubspot, signed-webhook"
+        in result.err
+    )
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,7 @@ def test_the_built_in_destinations_are_listed_with_anytrack_first(entry_points: 
         "anytrack-collect",
         "meta",
         "hubspot",
+        "signed-webhook",
     ]
 
 

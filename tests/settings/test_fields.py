@@ -15,6 +15,7 @@ from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.collect.settings import CollectSettings
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings, OAuthTokens
 from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.webhook.settings import WebhookSettings
 from anytrack_async.errors import AnyTrackError, ConfigurationError
 from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.settings.delivery import DeliverySettings
@@ -100,6 +101,7 @@ def test_an_invalid_setting_raises_an_anytrack_error_that_is_a_value_error():
 TEXT_SETTINGS: dict[type, dict[str, Any]] = {
     AnyTrackSettings: ANYTRACK,
     CollectSettings: {"property_id": SECRET, "slug": SECRET},
+    WebhookSettings: {"url": "https://hooks.test", "secrets": "whsec_" + "A" * 43},
     MetaSettings: META,
     HubSpotSettings: {"access_token": SECRET},
     OAuthSettings: OAUTH,

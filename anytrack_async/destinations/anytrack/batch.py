@@ -135,21 +135,21 @@ class RequestFormat:
     Attributes:
         path: segments of the path below the session's base URL.
         encode: returns the body.
-        headers: returns the headers that only this conversion's request has.
+        headers: returns the headers that only this conversion's request has, of it and its body.
         read: returns the outcome; the second argument is called with an answer that confirms the
             conversion in unusual words.
     """
 
     path: tuple[str, ...]
     encode: Callable[[Conversion], bytes]
-    headers: Callable[[Conversion], Mapping[str, str] | None]
+    headers: Callable[[Conversion, bytes], Mapping[str, str] | None]
     read: Callable[[Response, Callable[[Response], None]], Outcome]
 
 
 REST: Final = RequestFormat(
     path=("conversions",),
     encode=encode,
-    headers=lambda conversion: {"Idempotency-Key": idempotency_key(conversion.event_id)},
+    headers=lambda conversion, _: {"Idempotency-Key": idempotency_key(conversion.event_id)},
     read=read_outcome,
 )
 """The format of AnyTrack's REST API."""
@@ -271,7 +271,7 @@ class BatchSender:
             )
         try:
             response = await self._session.send(
-                "POST", *form.path, content=content, headers=form.headers(conversion)
+                "POST", *form.path, content=content, headers=form.headers(conversion, content)
             )
             return form.read(response, self._report_unusual)
         except TransportError as exc:
