@@ -40,7 +40,7 @@ class Accepting:
 
 def run(quick: bool) -> Row:
     """Measure the application alone, then behind uvicorn with the load on another core."""
-    count = 500 if quick else 10_000
+    count = 500 if quick else 5_000
     with tempfile.TemporaryDirectory() as folder:
         files = (Path(folder) / f"{number}.db" for number in range(2))
         memory = asyncio.run(_application(None, count))
