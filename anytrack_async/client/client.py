@@ -122,10 +122,9 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
     ) -> None:
         sinks, delivery = check_sinks(sinks), delivery_settings(delivery)
         self._counters = Counters()
-        logging = (LoggingObserver(),) if log else ()
-        observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
-        self._observers, self._telemetry = observer, telemetry
-        self._subscriptions = WeakSet()
+        own = (LoggingObserver(), self._counters) if log else (self._counters,)
+        observer = Observers([*own, *as_tuple("observers", observers)])
+        self._observers, self._telemetry, self._subscriptions = observer, telemetry, WeakSet()
         access = AnyTrackAccess(
             api_key,
             account_id,
@@ -135,25 +134,14 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
             http=http,
             consent=consent,
         )
-        self._session = access.session()
-        self._anytrack = access.sink(delivery.batch_timeout)
+        self._session, self._anytrack = access.session(), access.sink(delivery.batch_timeout)
         all_sinks = [self._anytrack, *sinks]
-        check_lease(delivery, all_sinks)
-        self._dispatcher = Dispatcher(
-            check_shared(delivery, make_outbox(outbox)),
-            all_sinks,
-            delivery,
-            notify=observer.notify,
-            tick=observer.flush,
-            from_start=from_start,
-        )
+        self._dispatcher = _make_dispatcher(outbox, all_sinks, delivery, observer, from_start)
         self._session.check = access.check or self._dispatcher.guard.check
         self._supervisor = Supervisor(self._opened, self._dispatcher.guard)
         # Without AnyTrack's sink: there are no pushes to AnyTrack.
         self._sinks = {sink.name: sink for sink in sinks}
-        for sink in all_sinks:
-            if isinstance(sink, SupportsObserver):
-                sink.set_observer(observer)
+        _observe(all_sinks, observer)
 
     @classmethod
     def from_env(
@@ -319,3 +307,27 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         self._dispatcher.guard.check()
         check_non_negative("seconds", seconds)
         self._dispatcher.limit_drain(seconds)
+
+
+def _make_dispatcher(
+    outbox: Outbox | str | os.PathLike[str] | None,
+    sinks: Sequence[Sink],
+    delivery: DeliverySettings,
+    observers: Observers,
+    from_start: Sequence[str],
+) -> Dispatcher:
+    check_lease(delivery, sinks)
+    return Dispatcher(
+        check_shared(delivery, make_outbox(outbox)),
+        sinks,
+        delivery,
+        notify=observers.notify,
+        tick=observers.flush,
+        from_start=from_start,
+    )
+
+
+def _observe(sinks: Sequence[Sink], observer: Observer) -> None:
+    for sink in sinks:
+        if isinstance(sink, SupportsObserver):
+            sink.set_observer(observer)

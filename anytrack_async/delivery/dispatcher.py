@@ -119,10 +119,13 @@ class Dispatcher(AsyncContextManagerMixin):
         )
         self.undelivered = Undelivered(outbox)
         self._lanes = Lanes(outbox)
-        self._runner = LaneRunner(
+        self._runner = self._make_runner()
+
+    def _make_runner(self) -> LaneRunner:
+        return LaneRunner(
             self._lanes,
-            drain=settings.drain,
-            durable=outbox.durable,
+            drain=self._settings.drain,
+            durable=self.outbox.durable,
             maintenance=[self._maintenance.run, self._admission.run],
             on_closing=self._admission.close,
         )

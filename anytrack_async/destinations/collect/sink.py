@@ -116,12 +116,7 @@ class CollectSink:
         self._confirmations = Confirmations(name)
         self._timeout = http.timeout
         self.fit(inf)
-        request_time = http.required_seconds()
-        self.limits = SinkLimits(
-            batch=REQUESTS_PER_CONNECTION * http.connections,
-            concurrency=min(2, http.connections),
-            required_seconds=request_time and request_time / USABLE_SHARE,
-        )
+        self.limits = _limits(http)
 
     @classmethod
     def from_settings(
@@ -304,3 +299,12 @@ def _merged(
     """
     remaining = iter(sent)
     return [next(remaining) if outcome is None else outcome for outcome in outcomes]
+
+
+def _limits(http: HttpSettings) -> SinkLimits:
+    request_time = http.required_seconds()
+    return SinkLimits(
+        batch=REQUESTS_PER_CONNECTION * http.connections,
+        concurrency=min(2, http.connections),
+        required_seconds=request_time and request_time / USABLE_SHARE,
+    )
