@@ -68,7 +68,7 @@ def test_commands_read_an_encrypted_file(run, encrypted, use_keys):
 
     assert "too old" in run("outbox", "dead-letters").out
     assert "the file is intact" in run("outbox", "verify").out
-    assert run("outbox", "replay", "meta").out.startswith("1 due again at meta")
+    assert run("outbox", "replay", "meta").out.startswith("1 dead letter is due again at meta")
 
 
 def test_keys_are_counted(run, encrypted, use_keys):
