@@ -79,12 +79,13 @@ def example_process(
 ) -> Iterator[subprocess.Popen[str]]:
     """Run an example in *folder*, with an outbox there, by *script* if there is one."""
     outbox = {"ANYTRACK_OUTBOX": str(folder / "outbox.db")}
+    inherited = {name: text for name, text in os.environ.items() if "COVERAGE" not in name}
     example = dict(examples())[heading] + AFTERWARDS.get(heading, "")
     with (folder / "stderr").open("w+", encoding="utf-8") as errors:
         with subprocess.Popen(
             [sys.executable, "-c", *script, example],
             cwd=folder,
-            env={**os.environ, **sandbox.environment(), **outbox},
+            env={**inherited, **sandbox.environment(), **outbox},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

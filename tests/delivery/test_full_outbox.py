@@ -28,7 +28,6 @@ from tests.delivery.doubles import (
 )
 from tests.delivery.virtual_time import run_virtual
 
-pytestmark = pytest.mark.untraced
 
 CAPACITY = 100
 SETTINGS = DeliverySettings(drain=100_000.0, max_age=1e9)
@@ -79,6 +78,7 @@ def batches_of(*sinks, capacity, tasks=1, count=2_000, size=1):
 # Batches
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("tasks", [1, 10, 100, 1_000])
 @pytest.mark.parametrize("latency", [0.0, 0.001, 0.05, 3.0])
 def test_a_full_outbox_keeps_its_batches(tasks, latency):
@@ -89,6 +89,7 @@ def test_a_full_outbox_keeps_its_batches(tasks, latency):
     assert seconds <= fastest / 0.8 + 0.2
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("capacity", [10, 15, 60, 61, 70, 90])
 def test_batches_stay_full_where_requests_in_flight_need_most_of_the_room(capacity):
     (roomy,), _ = batches_of(sink_after(0.05), capacity=10_000, tasks=100)
