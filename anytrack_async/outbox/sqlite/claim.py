@@ -329,8 +329,8 @@ class _ClaimBuilder:
 class ConversionCache:
     """Decodes conversions, and keeps the newest *size* so as not to decode them again."""
 
-    # Two dicts rather than one of tuples: the garbage collector looks at each tuple, again and again,
-    # and never at a number or a digest. For row 8 of the benchmarks that was a tenth of all time.
+    # Two dicts rather than one of tuples: the garbage collector would look at each tuple again and
+    # again, and never looks at numbers or digests.
     def __init__(self, size: int) -> None:
         self._size = size
         self._by_seq: OrderedDict[int, Conversion] = OrderedDict()
