@@ -9,6 +9,9 @@ BENCH  := .venv-bench
 
 MINUTES ?= 10
 
+# With THOROUGH=1, property tests try three times as many examples.
+export THOROUGH
+
 .PHONY: demo test check format chaos bench check-speed house clean
 
 demo: $(VENV)/.demo

@@ -47,7 +47,15 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.backfilling.settings import BackfillSettings as BackfillSettings
     from anytrack_async.client.client import AnyTrackClient as AnyTrackClient
     from anytrack_async.client.dead_letters import DeadLetterSelection as DeadLetterSelection
+    from anytrack_async.client.forgetting import (
+        ForgottenConversion as ForgottenConversion,
+        ForgottenCustomer as ForgottenCustomer,
+    )
     from anytrack_async.client.stats import DestinationStats as DestinationStats, Stats as Stats
+    from anytrack_async.client.subscription import (
+        DeliveryUpdate as DeliveryUpdate,
+        Subscription as Subscription,
+    )
     from anytrack_async.codec.encryption import KeyRing as KeyRing
     from anytrack_async.delivery.delivery import Delivery as Delivery
     from anytrack_async.delivery.flow import LaneState as LaneState
@@ -55,6 +63,8 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.destinations.anytrack.api.base import DateRange as DateRange
     from anytrack_async.destinations.anytrack.settings import AnyTrackSettings as AnyTrackSettings
     from anytrack_async.destinations.anytrack.sink import AnyTrackSink as AnyTrackSink
+    from anytrack_async.destinations.collect.settings import CollectSettings as CollectSettings
+    from anytrack_async.destinations.collect.sink import CollectSink as CollectSink
     from anytrack_async.destinations.hubspot.settings import (
         HubSpotSettings as HubSpotSettings,
         OAuthSettings as OAuthSettings,
@@ -77,7 +87,14 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Unavailable as Unavailable,
         Unfinished as Unfinished,
     )
+    from anytrack_async.destinations.webhook.settings import WebhookSettings as WebhookSettings
+    from anytrack_async.destinations.webhook.sink import WebhookSink as WebhookSink
     from anytrack_async.errors import *  # noqa: F403
+    from anytrack_async.listening.app import (
+        ConversionHook as ConversionHook,
+        WebhookApp as WebhookApp,
+    )
+    from anytrack_async.listening.settings import ListenSettings as ListenSettings
     from anytrack_async.events import *  # noqa: F403
     from anytrack_async.models.answers import *  # noqa: F403
     from anytrack_async.models.consent import (
@@ -131,6 +148,9 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     )
     from anytrack_async.outbox.capabilities import (
         CountsDelivered as CountsDelivered,
+        ErasedConversion as ErasedConversion,
+        ErasesCustomers as ErasesCustomers,
+        Erasure as Erasure,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
         ListsAccepted as ListsAccepted,
@@ -153,6 +173,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         ResponseLimits as ResponseLimits,
         Retry as Retry,
     )
+    from anytrack_async.sync import AnyTrack as AnyTrack, SyncDelivery as SyncDelivery
     from anytrack_async.telemetry.opentelemetry import Telemetry as Telemetry
 else:
     # These modules have an `__all__`, which is not repeated here. `errors` comes first, so that
@@ -175,12 +196,18 @@ else:
         "anytrack_async.backfilling.settings": "BackfillSettings",
         "anytrack_async.client.client": "AnyTrackClient",
         "anytrack_async.client.dead_letters": "DeadLetterSelection",
+        "anytrack_async.client.forgetting": "ForgottenConversion ForgottenCustomer",
         "anytrack_async.client.stats": "DestinationStats Stats",
+        "anytrack_async.client.subscription": "DeliveryUpdate Subscription",
         "anytrack_async.codec.encryption": "KeyRing",
         "anytrack_async.delivery.flow": "LaneState",
         "anytrack_async.delivery.delivery": "Delivery",
         "anytrack_async.destinations.anytrack.api.reports": "AffiliateMetric",
         "anytrack_async.destinations.anytrack.api.base": "DateRange",
+        "anytrack_async.destinations.webhook.settings": "WebhookSettings",
+        "anytrack_async.destinations.webhook.sink": "WebhookSink",
+        "anytrack_async.listening.app": "ConversionHook WebhookApp",
+        "anytrack_async.listening.settings": "ListenSettings",
         "anytrack_async.models.validators": "Amount",
         "anytrack_async.models.consent": "Consent ConsentState",
         "anytrack_async.models.conversion": (
@@ -204,12 +231,14 @@ else:
             "AppendResult Appended Claim Depth Entries Entry FailedEntry Outbox"
         ),
         "anytrack_async.outbox.capabilities": (
-            "CountsDelivered KeepsCheckpoints KeepsRemoteIds ListsAccepted MeasuresAge"
+            "CountsDelivered ErasedConversion ErasesCustomers Erasure KeepsCheckpoints "
+            "KeepsRemoteIds ListsAccepted MeasuresAge"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
+        "anytrack_async.sync": "AnyTrack SyncDelivery",
         "anytrack_async.telemetry.opentelemetry": "Telemetry",
         "anytrack_async.settings.consent": "ConsentAction ConsentRule",
         "anytrack_async.settings.delivery": "DeliverySettings",
@@ -218,6 +247,8 @@ else:
         "anytrack_async.destinations.meta.settings": "MetaSettings",
         "anytrack_async.destinations.anytrack.settings": "AnyTrackSettings",
         "anytrack_async.destinations.anytrack.sink": "AnyTrackSink",
+        "anytrack_async.destinations.collect.settings": "CollectSettings",
+        "anytrack_async.destinations.collect.sink": "CollectSink",
         "anytrack_async.destinations.sink": (
             "BatchRejected ConfiguredSink Finding Inconclusive NeedsOperator Preview SetupStep "
             "Sink SinkLimits SinkSignal Throttled Unavailable Unfinished"

@@ -309,9 +309,10 @@ class DeadLettersExpired(Event):
 class Dropped(Event):
     """A destination does not get some conversions.
 
-    Either it was full and ``on_full="shed"``, or closing the client lost them, because the outbox
-    was only in memory. `LoggingObserver` logs those with the same destination and reason once a
-    minute, with their number.
+    It was full and ``on_full="shed"``, or closing the client lost them because the outbox was only
+    in memory, or they were the oldest of more dead letters than there is room for.
+    `LoggingObserver` logs those with the same destination and reason once a minute, with their
+    number.
     """
 
     level = logging.ERROR

@@ -61,11 +61,11 @@ class Observers:
 
     def attach(self, observer: Observer) -> Callable[[], None]:
         """Notify *observer* too, from now on until the returned function is called."""
-        before = self._observers
-        self._observers = (*before, observer)
+        self._observers = (*self._observers, observer)
 
         def detach() -> None:
-            self._observers = before
+            # Others may have been attached since, and stay.
+            self._observers = tuple(item for item in self._observers if item is not observer)
 
         return detach
 

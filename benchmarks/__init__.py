@@ -27,4 +27,5 @@ ALL = (
     "backfill_outbox",
     "backfill_memory",
     "backfill_lag",
+    "framework_requests",
 )

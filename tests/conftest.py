@@ -1,9 +1,64 @@
-"""What holds for all tests."""
+"""What holds for all tests: how many examples they try, and which of them coverage follows.
+
+Coverage makes the code that it follows three times slower. Tests with thousands of similar
+conversions run the same lines again and again, so they run without: each property test, and each
+test with the marker `untraced`. The lines have to be covered by tests with plain examples.
+"""
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+import importlib
+import pkgutil
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, is_hypothesis_test, settings
+
+import anytrack_async
+from tests.examples import examples
 
 # How fast examples come depends on the machine and on coverage, and neither is what is tested.
-settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "steady",
+    deadline=None,
+    max_examples=examples(100),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("steady")
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Let coverage rest in this thread; threads that a test starts are still followed."""
+    tracer = sys.gettrace()
+    if tracer is None or not type(tracer).__module__.startswith("coverage"):  # a debugger
+        yield
+        return
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Collect without coverage, after every line that an import runs has been counted."""
+    if sys.gettrace() is not None:
+        for module in pkgutil.walk_packages(anytrack_async.__path__, "anytrack_async."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    with untraced():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Run a test that repeats itself without coverage."""
+    if is_hypothesis_test(getattr(item, "obj", None)) or item.get_closest_marker("untraced"):
+        with untraced():
+            return (yield)
+    return (yield)

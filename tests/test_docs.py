@@ -70,6 +70,8 @@ def test_the_blocks_of_a_page_run(page: Path, sandbox: Sandbox, tmp_path: Path):
         env={
             **os.environ,
             **sandbox.environment(),
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+            "SANDBOX_COLLECT_URL": sandbox.collect_url,
             "ANYTRACK_OUTBOX": str(tmp_path / "outbox.db"),
             "PYTHONPATH": str(ROOT),
         },

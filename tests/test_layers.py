@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ def layers() -> list[set[str]]:
 
 LAYERS = layers()
 OWNERS: dict[str, set[str]] = {
-    "aiohttp": {"transport"},
+    "aiohttp": {"transport", "integrations"},
     "cattrs": {"codec"},
     "h11": {"transport"},
     "httpcore": set(),
@@ -49,8 +49,10 @@ def layer(name: str) -> int:
     return next(height for height, names in enumerate(LAYERS) if name in names)
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every module that *path* imports at run time."""
+    names: list[str] = []
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped = {
         id(inner)
@@ -62,10 +64,11 @@ def imports(path: Path) -> Iterator[str]:
         if id(node) in skipped:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
 
 
 def test_every_part_of_the_package_has_one_layer() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from anytrack_async import (
     MetaSettings,
     errors,
 )
+from anytrack_async.cli.listen import SECRET_VARIABLE
 from anytrack_async.client.config import KEYS_VARIABLE, OUTBOX_VARIABLE
 from anytrack_async.destinations.registry import destinations
 from anytrack_async.sandbox import Sandbox, running
@@ -61,20 +63,44 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def run_example(heading: str, sandbox: Sandbox, folder: Path) -> str:
-    """Run an example in *folder*, with an outbox there; return what it prints."""
+# In one process, because starting Python again would take longer than the example itself.
+TWICE = """
+import sys
+for _ in range(2):
+    exec(sys.argv[1], {"__name__": "__main__"})
+    print("end of run", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def example_process(
+    heading: str, sandbox: Sandbox, folder: Path, *script: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Run an example in *folder*, with an outbox there, by *script* if there is one."""
     outbox = {"ANYTRACK_OUTBOX": str(folder / "outbox.db")}
-    result = subprocess.run(
-        [sys.executable, "-c", dict(examples())[heading] + AFTERWARDS.get(heading, "")],
-        cwd=folder,
-        env={**os.environ, **sandbox.environment(), **outbox},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "Traceback" not in result.stderr
-    return result.stdout
+    example = dict(examples())[heading] + AFTERWARDS.get(heading, "")
+    with (folder / "stderr").open("w+", encoding="utf-8") as errors:
+        with subprocess.Popen(
+            [sys.executable, "-c", *script, example],
+            cwd=folder,
+            env={**os.environ, **sandbox.environment(), **outbox},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process:
+            yield process
+        errors.seek(0)
+        text = errors.read()
+    assert process.returncode == 0, text
+    assert "Traceback" not in text
+
+
+def run_example(heading: str, sandbox: Sandbox, folder: Path) -> str:
+    """Run an example once; return what it prints."""
+    with example_process(heading, sandbox, folder) as process:
+        return process.communicate(timeout=60)[0]
 
 
 def write_orders(folder: Path) -> None:
@@ -103,10 +129,10 @@ def test_an_example_runs_twice_and_sends_nothing_twice(
     heading: str, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     write_orders(tmp_path)
-    run_example(heading, sandbox, tmp_path)
-    first = sent(sandbox)
-
-    run_example(heading, sandbox, tmp_path)
+    with example_process(heading, sandbox, tmp_path, TWICE) as process:
+        assert "end of run\n" in process.stdout  # reads up to there
+        first = sent(sandbox)
+        process.communicate("\n", timeout=60)
 
     assert sent(sandbox) == first
     assert {repeats for _, repeats in first.values()} == {0}
@@ -193,8 +219,9 @@ def test_the_tests_need_no_other_extra_than_dev() -> None:
 def test_the_readme_lists_every_environment_variable_that_is_read() -> None:
     table = README.partition("reads:\n")[2].partition("\n\nEverything else")[0]
     variables = {name for entry in destinations() for name in entry.sink_class().variables}
+    own = {OUTBOX_VARIABLE, KEYS_VARIABLE, SECRET_VARIABLE}
 
-    assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | {OUTBOX_VARIABLE, KEYS_VARIABLE}
+    assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | own
 
 
 def test_the_readme_has_the_default_batch_sizes_and_concurrency() -> None:

@@ -13,7 +13,9 @@ from anytrack_async.cli.deliver import deliver
 from anytrack_async.cli.demo import demo, sandbox
 from anytrack_async.cli.destinations import check, destinations, setup
 from anytrack_async.cli.export import export
+from anytrack_async.cli.forget import forget
 from anytrack_async.cli.keys import keys, new_key, rekey
+from anytrack_async.cli.listen import listen
 from anytrack_async.cli.outbox import commands as outbox_commands
 from anytrack_async.cli.outbox import stats
 from anytrack_async.cli.output import ErrorReporter, replace_unencodable
@@ -66,6 +68,7 @@ app.command()(sandbox)
 app.command()(track)
 app.command()(backfill)
 app.command()(deliver)
+app.command()(listen)
 app.command()(export)
 app.command()(reconcile)
 app.command(cls=PlotCommand)(attribution)
@@ -76,6 +79,7 @@ app.command()(stats)
 add_commands(outbox_commands)
 for name, command in (("keys", keys), ("new-key", new_key), ("rekey", rekey)):
     outbox_commands.command(name)(command)
+outbox_commands.command("forget")(forget)
 app.add_typer(outbox_commands)
 app.command()(destinations)
 app.command()(check)

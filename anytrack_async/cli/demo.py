@@ -55,6 +55,9 @@ def demo(
         int, typer.Option(help="Selects the requests that fail; repeat it to repeat a run.")
     ] = 0,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with the outbox.")] = False,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Use AnyTrack's collect URL, without an API key.")
+    ] = False,
 ) -> None:
     """Track sample conversions to local stand-ins and compare both sides' counts.
 
@@ -69,7 +72,7 @@ def demo(
         show_intro(console, count, services.url, faults)
         outbox, tally = folder / "outbox.db", Tally(count, SERVICES)
         with hide_warnings(), show_progress(console, tally):
-            state = anyio.run(track_sample, services.environment(), outbox, tally)
+            state = anyio.run(track_sample, services.environment(collect=collect), outbox, tally)
         result = audit(tally, state, services.ledger(ids=True))
         show_result(console, tally, result)
         show_next_steps(console, outbox if keep else None)
@@ -157,6 +160,10 @@ def sandbox(
 
 
 def _print_line(line: str) -> None:
+    if line.startswith("export ANYTRACK_COLLECT_URL="):
+        # As a comment: with it, conversions would go there instead of the REST API.
+        typer.echo(f"# or, without an API key:  {line}")
+        return
     if line.startswith("export "):
         typer.echo(line)
         return

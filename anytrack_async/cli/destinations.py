@@ -26,7 +26,12 @@ from anytrack_async.cli.output import (
     write_error,
     write_json,
 )
-from anytrack_async.destinations.registry import ANYTRACK, Destination, find_destination
+from anytrack_async.destinations.registry import (
+    ANYTRACK,
+    COLLECT,
+    Destination,
+    find_destination,
+)
 from anytrack_async.destinations.registry import destinations as registered_destinations
 from anytrack_async.destinations.sink import (
     Finding,
@@ -87,7 +92,7 @@ def check(
     event, if META_TEST_EVENT_CODE is set. Exits with 1 if a check fails.
     """
     chosen = [*_select(destination)]
-    if destination is None and chosen[0].name != ANYTRACK:
+    if destination is None and not {ANYTRACK, COLLECT} & {entry.name for entry in chosen}:
         chosen.insert(0, find_destination(ANYTRACK))  # no client works without it
     findings = anyio.run(_check_all, chosen, currency or [], timeout)
     for name, results in findings.items():

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Self
+from weakref import WeakSet
 
 import attrs
 
+from anytrack_async.client.anytrack import AnyTrackAccess, access_from_env
 from anytrack_async.client.config import (
     as_tuple,
     check_lease,
+    check_shared,
     check_sinks,
     delivery_settings,
     make_outbox,
@@ -18,14 +21,16 @@ from anytrack_async.client.config import (
     sinks_from_env,
 )
 from anytrack_async.client.dead_letters import DeadLetters
+from anytrack_async.client.forgetting import Forgetting
 from anytrack_async.client.opening import Opening
 from anytrack_async.client.reads import Reads
 from anytrack_async.client.stats import Counters, DestinationStats, Stats
+from anytrack_async.client.subscription import Subscriptions
 from anytrack_async.client.tracking import Pushing, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.lifecycle import Supervisor
-from anytrack_async.destinations.anytrack.settings import AnyTrackSettings, anytrack_session
-from anytrack_async.destinations.anytrack.sink import AnyTrackSink
+from anytrack_async.destinations.collect.settings import CollectSettings
+from anytrack_async.destinations.collect.sink import CollectSink
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import (
     Preview,
@@ -50,7 +55,7 @@ from anytrack_async.telemetry.opentelemetry import Telemetry
 from anytrack_async.transport.message import Transport
 
 
-class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
+class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, Forgetting, Reads):
     """Tracks conversions and reads them back.
 
     Use one client for the whole application: ``async with AnyTrackClient(…) as client``, or `start`
@@ -66,6 +71,9 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         api_key: AnyTrack's API key.
         account_id: AnyTrack's account id.
         base_url: URL of AnyTrack's REST API.
+        collect: the collect URL of a custom integration in AnyTrack, or a `CollectSettings` or
+            `CollectSink`: conversions go there instead of the REST API. Without an API key, the
+            methods that read raise `ConfigurationError`.
         consent: what AnyTrack gets by `Conversion.consent`, see `AnyTrackSettings`.
         sinks: further destinations: `MetaSink`, `HubSpotSink`, your own.
         outbox: where accepted conversions wait: an `Outbox`, or the path of a file for a
@@ -100,6 +108,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         account_id: str | None = None,
         *,
         base_url: str | None = None,
+        collect: CollectSink | CollectSettings | str | None = None,
         consent: ConsentRule | None = None,
         sinks: Sequence[Sink] = (),
         outbox: Outbox | str | os.PathLike[str] | None = None,
@@ -111,35 +120,28 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         transport: Transport | None = None,
         telemetry: Telemetry | bool | None = None,
     ) -> None:
-        settings = _settings(api_key, account_id, base_url=base_url, http=http, consent=consent)
         sinks, delivery = check_sinks(sinks), delivery_settings(delivery)
         self._counters = Counters()
-        logging = (LoggingObserver(),) if log else ()
-        observer = Observers([*logging, self._counters, *as_tuple("observers", observers)])
-        self._observers, self._telemetry = observer, telemetry
-        # Reads and deliveries use separate sessions: a session retries reads, but a lane retries
-        # deliveries.
-        self._session = anytrack_session(settings, transport=transport)
-        self._anytrack = AnyTrackSink(
-            settings, transport=transport, batch_timeout=delivery.batch_timeout
+        own = (LoggingObserver(), self._counters) if log else (self._counters,)
+        observer = Observers([*own, *as_tuple("observers", observers)])
+        self._observers, self._telemetry, self._subscriptions = observer, telemetry, WeakSet()
+        access = AnyTrackAccess(
+            api_key,
+            account_id,
+            collect,
+            transport=transport,
+            base_url=base_url,
+            http=http,
+            consent=consent,
         )
+        self._session, self._anytrack = access.session(), access.sink(delivery.batch_timeout)
         all_sinks = [self._anytrack, *sinks]
-        check_lease(delivery, all_sinks)
-        self._dispatcher = Dispatcher(
-            make_outbox(outbox),
-            all_sinks,
-            delivery,
-            notify=observer.notify,
-            tick=observer.flush,
-            from_start=from_start,
-        )
-        self._session.check = self._dispatcher.guard.check
+        self._dispatcher = _make_dispatcher(outbox, all_sinks, delivery, observer, from_start)
+        self._session.check = access.check or self._dispatcher.guard.check
         self._supervisor = Supervisor(self._opened, self._dispatcher.guard)
         # Without AnyTrack's sink: there are no pushes to AnyTrack.
         self._sinks = {sink.name: sink for sink in sinks}
-        for sink in all_sinks:
-            if isinstance(sink, SupportsObserver):
-                sink.set_observer(observer)
+        _observe(all_sinks, observer)
 
     @classmethod
     def from_env(
@@ -158,7 +160,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
     ) -> Self:
         """Return a client that is configured by environment variables.
 
-        ``ANYTRACK_API_KEY`` and ``ANYTRACK_ACCOUNT_ID`` are required; ``ANYTRACK_BASE_URL`` and
+        ``ANYTRACK_API_KEY`` and ``ANYTRACK_ACCOUNT_ID`` are required, unless
+        ``ANYTRACK_COLLECT_URL`` is set; see *collect* of the class. ``ANYTRACK_BASE_URL`` and
         ``ANYTRACK_OUTBOX`` (a path; if unset, the outbox is in memory) are optional, and so is
         ``ANYTRACK_OUTBOX_KEYS``, which encrypts the outbox file. Every other registered destination
         is on if its variables are set; ``anytrack destinations`` lists them.
@@ -180,12 +183,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
         # The client creates AnyTrack's sink itself, because that sink depends on the lease.
-        settings = AnyTrackSettings.from_env(environ)
         return cls(
-            settings.api_key,
-            settings.account_id,
-            base_url=settings.base_url,
-            consent=settings.consent,
+            **access_from_env(environ),
             sinks=[*sinks_from_env(environ, transport), *check_sinks(sinks)],
             outbox=outbox_from_env(environ, outbox),
             delivery=delivery,
@@ -310,20 +309,25 @@ class AnyTrackClient(Opening, Tracking, Pushing, DeadLetters, Reads):
         self._dispatcher.limit_drain(seconds)
 
 
-def _settings(api_key: str | None, account_id: str | None, **options: object) -> AnyTrackSettings:
-    # None keeps the default of AnyTrackSettings, so that defaults are stated in one place.
-    explicit: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
-    return AnyTrackSettings(
-        api_key=_required("api_key", api_key),
-        account_id=_required("account_id", account_id),
-        **explicit,
+def _make_dispatcher(
+    outbox: Outbox | str | os.PathLike[str] | None,
+    sinks: Sequence[Sink],
+    delivery: DeliverySettings,
+    observers: Observers,
+    from_start: Sequence[str],
+) -> Dispatcher:
+    check_lease(delivery, sinks)
+    return Dispatcher(
+        check_shared(delivery, make_outbox(outbox)),
+        sinks,
+        delivery,
+        notify=observers.notify,
+        tick=observers.flush,
+        from_start=from_start,
     )
 
 
-def _required(name: str, value: str | None) -> str:
-    if value:
-        return value
-    raise ConfigurationError(
-        f"{name} is missing: pass it to AnyTrackClient, or set ANYTRACK_{name.upper()} and use "
-        "AnyTrackClient.from_env()"
-    )
+def _observe(sinks: Sequence[Sink], observer: Observer) -> None:
+    for sink in sinks:
+        if isinstance(sink, SupportsObserver):
+            sink.set_observer(observer)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
-from anytrack_async.destinations.registry import ANYTRACK, destinations
+from anytrack_async.destinations.registry import ANYTRACK, COLLECT, destinations
 from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Outbox
@@ -31,7 +31,7 @@ KEYS_VARIABLE = "ANYTRACK_OUTBOX_KEYS"
 def sinks_from_env(
     environ: Mapping[str, str] | None = None, transport: Transport | None = None
 ) -> list[Sink]:
-    """Return the sinks that the environment configures, except AnyTrack's.
+    """Return the sinks that the environment configures, except AnyTrack's two.
 
     Args:
         environ: variables to use instead of the process's environment.
@@ -43,7 +43,7 @@ def sinks_from_env(
     sinks = (
         destination.sink_from_env(environ, transport)
         for destination in destinations()
-        if destination.name != ANYTRACK
+        if destination.name not in (ANYTRACK, COLLECT)
     )
     return [sink for sink in sinks if sink is not None]
 
@@ -128,6 +128,20 @@ def delivery_settings(settings: object) -> DeliverySettings:
         kind = type(settings).__name__
         raise ConfigurationError(f"delivery must be DeliverySettings(…), got {kind}")
     return settings
+
+
+def check_shared(delivery: DeliverySettings, outbox: Outbox) -> Outbox:
+    """Return *outbox*; check that another process can deliver if this one does not.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    if delivery.deliver or outbox.shared:
+        return outbox
+    raise ConfigurationError(
+        f"DeliverySettings(deliver=False) with a {type(outbox).__name__}: no other process can "
+        "deliver from it; use an outbox on disk, and run `anytrack deliver` beside it"
+    )
 
 
 def check_lease(delivery: DeliverySettings, sinks: Iterable[Sink]) -> None:

@@ -130,7 +130,7 @@ class DeadLetters:
         return await self.outbox.discard(destination, ids, where=where)
 
     async def edit(
-        self, event_id: str, conversion: Conversion | None = None, **changes: Any
+        self, /, event_id: str, conversion: Conversion | None = None, **changes: Any
     ) -> Sequence[str]:
         """Correct a conversion under its event id, and send it where it is a dead letter.
 

@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
+from anytrack_async.client.subscription import Subscription, end_all
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.lifecycle import Supervisor
 from anytrack_async.delivery.shutdown import run_with_deadline
@@ -24,6 +26,12 @@ class Opening:
     _supervisor: Supervisor
     _telemetry: Telemetry | bool | None
     _closing: bool
+    _subscriptions: WeakSet[Subscription]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client is open: from the end of `start` until `aclose` begins."""
+        return self._supervisor.is_open and not self._closing
 
     async def start(self) -> None:
         """Open the client, without ``async with``; call `aclose` when you are done.
@@ -92,6 +100,7 @@ class Opening:
                     self._closing = True
         finally:
             if opened:
+                end_all(self._subscriptions)
                 await self._close_session()
 
     @asynccontextmanager

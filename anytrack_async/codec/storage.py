@@ -169,7 +169,7 @@ def memory_bytes(payload: bytes) -> int:
 
     Text takes as much as in the record, other values much more: the list ``[1,2,3]`` has 7 bytes,
     and takes about 7 + 80 x 3. Text with commas but no spaces behind them counts as more than it
-    takes. An encrypted record counts as text.
+    takes. An encrypted record counts as text: decrypt it first.
     """
     size = len(payload)
     if size <= _USUAL_BYTES or payload[:1] == SEALED:

@@ -26,6 +26,7 @@ from anytrack_async.destinations.sink import (
     Unfinished,
 )
 from anytrack_async.errors import safe_description
+from anytrack_async.models.consent import FORGOTTEN
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
 
@@ -84,6 +85,13 @@ class Attempt:
         self._single_failures = 0
         self._suspects: dict[int, list[Inconclusive]] = {}  # index → refusals
         self._control: Sequence[int] = ()
+        if forgotten := forgotten_indexes(batch):
+            for index in forgotten:
+                self.outcomes[index] = Outcome.skipped(FORGOTTEN)
+            skipped = {*skipped, *forgotten}
+            if probe_index in skipped:
+                others = (index for index in range(len(batch)) if index not in skipped)
+                self.probe_index = probe_index = next(others, None)
         # Indexes still to be sent, the next piece last.
         self._pieces: list[Sequence[int]] = [range(len(batch))]
         if skipped or (probe_index is not None and len(batch) > 1):
@@ -217,6 +225,17 @@ class Attempt:
             if len(refusals) > 1 and self.outcomes[index] is None:
                 last = refusals[-1]
                 self.outcomes[index] = Outcome.rejected(last.reason, code=last.code)
+
+
+def forgotten_indexes(batch: Sequence[Conversion]) -> Sequence[int]:
+    """Return the indexes of conversions whose customers were forgotten: nobody gets them."""
+    # One comprehension for the batch: nearly no conversion has a consent, and none is looked at
+    # twice.
+    return [
+        index
+        for index, conversion in enumerate(batch)
+        if (consent := conversion.consent) is not None and consent.forgotten
+    ]
 
 
 def _unavailable(retry: Outcome) -> Unavailable:

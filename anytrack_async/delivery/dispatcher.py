@@ -119,10 +119,13 @@ class Dispatcher(AsyncContextManagerMixin):
         )
         self.undelivered = Undelivered(outbox)
         self._lanes = Lanes(outbox)
-        self._runner = LaneRunner(
+        self._runner = self._make_runner()
+
+    def _make_runner(self) -> LaneRunner:
+        return LaneRunner(
             self._lanes,
-            drain=settings.drain,
-            durable=outbox.durable,
+            drain=self._settings.drain,
+            durable=self.outbox.durable,
             maintenance=[self._maintenance.run, self._admission.run],
             on_closing=self._admission.close,
         )
@@ -335,7 +338,8 @@ class Dispatcher(AsyncContextManagerMixin):
         self.undelivered = Undelivered(self.outbox)
         await self.outbox.open(self.destinations, from_start=self._from_start)
         await warn_of_orphans(self.outbox, self.destinations)
-        self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
+        if self._settings.deliver:
+            self._lanes.update((sink.name, self._lane(sink)) for sink in self.sinks)
         self._open_deliveries.loop = self.guard.loop
         self._admission.open()
         self._append = self._admission.append
@@ -361,7 +365,10 @@ class Dispatcher(AsyncContextManagerMixin):
         )
 
     async def _report_undelivered(self) -> None:
-        await self.undelivered.report(self.destinations, self._open_deliveries, self._notify)
+        self._maintenance.tell_pushed_out()
+        # What another process is to deliver is not left behind.
+        names = self.destinations if self._settings.deliver else ()
+        await self.undelivered.report(names, self._open_deliveries, self._notify)
 
     def limit_drain(self, seconds: float) -> None:
         """Let closing deliver for *seconds* at most, also if it has begun.

@@ -11,9 +11,9 @@ import anyio
 
 from anytrack_async.delivery.delivery import OpenDeliveries
 from anytrack_async.errors import DamagedOutboxError, MissingKeyError, safe_description
-from anytrack_async.events import DeadLettersExpired, Event, OperatorCause, logger
+from anytrack_async.events import DeadLettersExpired, Dropped, Event, OperatorCause, logger
 from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
-from anytrack_async.outbox.capabilities import KeepsRemoteIds
+from anytrack_async.outbox.capabilities import BoundsDeadLetters, KeepsRemoteIds
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
 from anytrack_async.settings.delivery import DeliverySettings
 
@@ -24,6 +24,11 @@ _GRACE = 2.0
 
 PRUNE_AFTER = 5_000
 """Settled entries after which the outbox is pruned before `DeliverySettings.prune_every` ends."""
+
+_PUSHED_OUT = (
+    "they were the oldest of more dead letters than the outbox has room for: replay, export or "
+    "discard dead letters in time, or raise its capacity_bytes"
+)
 
 _EXPIRE_EVERY = 3_600.0
 """Seconds between two searches for dead letters that have expired."""
@@ -213,11 +218,18 @@ class Maintenance:
                 await self._prune_now.wait()
             self._prune_now, self.settled = anyio.Event(), 0
             self._tick()
+            self.tell_pushed_out()
             try:
                 await self._expire_dead_letters()
                 await self._outbox.prune(remember=self._settings.remember)
             except Exception as exc:
                 logger.error("cannot prune the outbox, will retry: %s", safe_description(exc))
+
+    def tell_pushed_out(self) -> None:
+        """Notify observers of dead letters that the outbox had no more room for."""
+        if isinstance(self._outbox, BoundsDeadLetters):
+            for name, event_ids in self._outbox.take_pushed_out().items():
+                self._notify(Dropped(destination=name, event_ids=event_ids, reason=_PUSHED_OUT))
 
     async def _expire_dead_letters(self) -> None:
         seconds, now = self._settings.keep_dead_letters, anyio.current_time()

@@ -88,8 +88,7 @@ class Lane:
         crowded: Container[str] = (),
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self.name = sink.name
-        self._sink = sink
+        self.name, self._sink = sink.name, sink
         self._shared, self._settings = outbox.shared, settings
         # Waits of the lane are on the monotonic clock; times in the outbox are on the outbox's own.
         self._clock = clock or time.monotonic
@@ -114,10 +113,9 @@ class Lane:
         self._woken, self._closing = anyio.Event(), anyio.Event()
         self._drain_deadline = self._last_claim_at = 0.0
         self._last_claim_was_full, self._is_collecting = True, False
-        self._sending = self._accepted = 0  # batches in flight; conversions since the last claim
-        self._large_bytes = 0  # in flight
-        self._crowded = crowded
-        self._claims = True
+        # Batches in flight, conversions since the last claim, bytes of large batches in flight.
+        self._sending = self._accepted = self._large_bytes = 0
+        self._crowded, self._claims = crowded, True
 
     @property
     def state(self) -> LaneState:

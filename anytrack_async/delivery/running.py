@@ -42,6 +42,7 @@ class LaneRunner:
         self._background: set[CancelScope] = set()
         self._drain_limit: float | None = None
         self._closing_shield: CancelScope | None = None
+        self._closing: anyio.Event  # of the event loop in which they run
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -54,6 +55,7 @@ class LaneRunner:
         # because closing gives it a deadline.
         shield = CancelScope(shield=True)
         self._drain_limit = self._closing_shield = None
+        self._closing = anyio.Event()
         try:
             async with anyio.create_task_group() as self._tasks:
                 self._tasks.start_soon(self._run, shield)
@@ -76,10 +78,13 @@ class LaneRunner:
                 async with anyio.create_task_group() as lanes:
                     for lane in self._lanes.values():
                         lanes.start_soon(lane.run)
+                    if not self._lanes:  # another process delivers
+                        await self._closing.wait()
                 maintenance.cancel_scope.cancel()
 
     def _close(self, shield: CancelScope) -> None:
         self._on_closing()
+        self._closing.set()
         for scope in self._background:
             scope.cancel()
         self._closing_shield = shield

@@ -72,11 +72,8 @@ class Settlement:
         clock: Callable[[], float],
     ) -> None:
         self.retries_due_by = 0.0
-        self._destination = destination
-        self._outbox = outbox
-        self._settings = settings
-        self._notify = notify
-        self._on_settled = on_settled
+        self._destination, self._outbox, self._settings = destination, outbox, settings
+        self._notify, self._on_settled = notify, on_settled
         self._make_room = make_room
         self._clock = clock
 
@@ -126,18 +123,7 @@ class Settlement:
     async def _settle(
         self, claim: Claim, attempt: Attempt, failure: BatchFailure, now: float, seconds: float
     ) -> bool:
-        failed = {
-            index: failed_entry(
-                claim.entries[index],
-                outcome,
-                failure,
-                self._settings,
-                now,
-                lost_leases=claim.lost_leases.get(claim.entries.seqs[index], 0),
-            )
-            for index, outcome in enumerate(attempt.outcomes)
-            if outcome is None or outcome.status is not Status.DELIVERED
-        }
+        failed = self._failed_entries(claim, attempt, failure, now)
         remote_ids = delivered_ids(attempt.outcomes, failed)
         if not await self._outbox.settle(claim, list(failed.values()), remote_ids):
             return True
@@ -157,7 +143,10 @@ class Settlement:
         # Callers first: a request that waits for its delivery is answered before events are logged.
         await self._resolve(ids, outcome_at)
         for reason, indexes in skipped.items():
-            self._notify_skipped([ids[index] for index in indexes], reason)
+            skipped_ids = [ids[index] for index in indexes]
+            self._notify(
+                Skipped(destination=self._destination, event_ids=skipped_ids, reason=reason)
+            )
         delivered = [id_ for index, id_ in enumerate(ids) if index not in failed] if failed else ids
         if delivered:
             self._notify(
@@ -165,8 +154,21 @@ class Settlement:
             )
         return bool(failed) and self._notify_failed(ids, failed, failure, now)
 
-    def _notify_skipped(self, ids: Sequence[str], reason: str) -> None:
-        self._notify(Skipped(destination=self._destination, event_ids=ids, reason=reason))
+    def _failed_entries(
+        self, claim: Claim, attempt: Attempt, failure: BatchFailure, now: float
+    ) -> dict[int, FailedEntry]:
+        return {
+            index: failed_entry(
+                claim.entries[index],
+                outcome,
+                failure,
+                self._settings,
+                now,
+                lost_leases=claim.lost_leases.get(claim.entries.seqs[index], 0),
+            )
+            for index, outcome in enumerate(attempt.outcomes)
+            if outcome is None or outcome.status is not Status.DELIVERED
+        }
 
     async def _resolve(self, ids: Sequence[str], outcome_at: Callable[[int], Outcome]) -> None:
         for start in range(0, len(ids), _SLICE):

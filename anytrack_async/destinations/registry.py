@@ -26,13 +26,18 @@ from anytrack_async.transport.message import Transport
 ANYTRACK = "anytrack"
 """The destination that every client has; the client creates its sink itself."""
 
+COLLECT = "anytrack-collect"
+"""AnyTrack's collect endpoint; the client creates this sink itself, in place of AnyTrack's."""
+
 ENTRY_POINT_GROUP = "anytrack_async.destinations"
 """The entry-point group in which other packages register their destinations."""
 
 BUILT_IN = {
     ANYTRACK: "anytrack_async.destinations.anytrack.sink:AnyTrackSink",
+    COLLECT: "anytrack_async.destinations.collect.sink:CollectSink",
     "meta": "anytrack_async.destinations.meta.sink:MetaSink",
     "hubspot": "anytrack_async.destinations.hubspot.sink:HubSpotSink",
+    "signed-webhook": "anytrack_async.destinations.webhook.sink:WebhookSink",
 }
 """Destination → ``module:class`` of its sink."""
 

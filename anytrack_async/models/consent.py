@@ -33,6 +33,11 @@ _STATES: Final[Mapping[str, ConsentState]] = {
     **dict.fromkeys(("unspecified", ""), _UNKNOWN),
 }
 
+FORGOTTEN: Final = "the customer was forgotten"
+"""Why a conversion is skipped whose customer's data were erased."""
+
+PURPOSES: Final = ("ad_storage", "ad_user_data", "ad_personalization")
+
 State: TypeAlias = ConsentState | str | bool | None
 """An answer as callers have it: ``True`` is granted, None unknown."""
 
@@ -76,6 +81,7 @@ class Consent:
         ad_storage: cookies for advertising, and click ids from them.
         ad_user_data: sending the visitor's data to advertising services.
         ad_personalization: personalised advertising.
+        forgotten: whether the customer's data were erased: no destination gets the conversion.
 
     Raises:
         InvalidConversionError: a purpose has another value.
@@ -84,6 +90,7 @@ class Consent:
     ad_storage: ConsentState = attrs.field(default=_UNKNOWN, converter=_ad_storage)
     ad_user_data: ConsentState = attrs.field(default=_UNKNOWN, converter=_ad_user_data)
     ad_personalization: ConsentState = attrs.field(default=_UNKNOWN, converter=_ad_personalization)
+    forgotten: bool = attrs.field(default=False, converter=bool)
 
     @classmethod
     def granted(cls) -> Self:
@@ -95,10 +102,13 @@ class Consent:
         """Return consent to nothing."""
         return cls(ad_storage=_DENIED, ad_user_data=_DENIED, ad_personalization=_DENIED)
 
-    def as_dict(self) -> dict[str, str]:
-        """Return the purposes whose state is known, purpose → state."""
-        states = ((field.name, getattr(self, field.name)) for field in attrs.fields(Consent))
-        return {name: state.value for name, state in states if state is not _UNKNOWN}
+    def as_dict(self) -> dict[str, str | bool]:
+        """Return the purposes whose state is known, and ``forgotten`` if it is true."""
+        states = ((name, getattr(self, name)) for name in PURPOSES)
+        known: dict[str, str | bool] = {
+            name: state.value for name, state in states if state is not _UNKNOWN
+        }
+        return known | {"forgotten": True} if self.forgotten else known
 
 
 UNKNOWN_CONSENT: Final = Consent()
@@ -117,7 +127,7 @@ def to_consent(value: Consent | Mapping[str, Any] | None) -> Consent | None:
     if isinstance(given, Mapping):
         unknown = [name for name in given if name not in attrs.fields_dict(Consent)]
         if unknown:
-            purposes = ", ".join(attrs.fields_dict(Consent))
+            purposes = ", ".join(PURPOSES)
             raise InvalidConversionError("consent", f"may have only {purposes}")
         return Consent(**given)
     if is_missing(given):  # a gap in a data frame

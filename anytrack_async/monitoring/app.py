@@ -145,7 +145,7 @@ class MetricsApp:
             for name, item in (stats.destinations.items() if stats else ())
             if item.state is not None
         }
-        if stats is not None and not lanes:
+        if self._client is not None and not self._client.is_open:
             return _json(503, {"status": "unavailable", "error": "the client is not open"})
         held = [name for name, lane in lanes.items() if lane["state"] is LaneState.HELD]
         destinations = sorted(backlog.depths)

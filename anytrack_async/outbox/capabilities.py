@@ -6,8 +6,10 @@ a part by having its methods; it need not inherit from the protocol.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
+
+import attrs
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import AppendResult, Claim, FailedEntry, Outbox
@@ -106,6 +108,57 @@ class MeasuresAge(Protocol):
         ...
 
 
+@attrs.frozen(kw_only=True)
+class ErasedConversion:
+    """A stored conversion that was replaced by one without its customer.
+
+    Attributes:
+        event_id: its event id.
+        order_id: its order id.
+        in_flight: destinations for which a worker had claimed it: it may be sent as it was. An
+            outbox may also name destinations that it is not addressed to.
+    """
+
+    event_id: str
+    order_id: str | None = None
+    in_flight: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Erasure:
+    """What an outbox has erased.
+
+    Attributes:
+        conversions: in log order.
+        unreadable: event ids of stored conversions that cannot be read; whose they are is unknown.
+    """
+
+    conversions: tuple[ErasedConversion, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class ErasesCustomers(Protocol):
+    """Optional part of an outbox that can erase a person's data from what it stores."""
+
+    async def erase(self, erase: Callable[[Conversion], Conversion | None], /) -> Erasure:
+        """Replace stored conversions: waiting, in flight, retrying, dead, and delivered ones.
+
+        Nothing but the content changes: not where a conversion is in the log, not what it waits
+        for, and not its summary. The reasons of its failures are emptied. What was replaced cannot
+        be read from the store any more, and claims that begin later have the replacement.
+
+        Args:
+            erase: returns what replaces a conversion, with the same event id; None to keep it. It
+                is pure, and may be called in another thread, and more than once.
+
+        Raises:
+            OutboxError: the store failed; what was replaced stays so, and erasing again is safe.
+            MissingKeyError: a conversion is encrypted with a key that the outbox does not have.
+        """
+        ...
+
+
 @runtime_checkable
 class CountsDelivered(Protocol):
     """Optional part of an outbox that counts what it delivered, whichever process sent it."""
@@ -118,6 +171,19 @@ class CountsDelivered(Protocol):
 async def oldest_ages(outbox: Outbox) -> Mapping[str, float]:
     """Return destination → age of its oldest waiting conversion; empty if *outbox* has no ages."""
     return await outbox.oldest_ages() if isinstance(outbox, MeasuresAge) else {}
+
+
+@runtime_checkable
+class BoundsDeadLetters(Protocol):
+    """Optional part of an outbox that has room for a number of dead letters only.
+
+    It discards the oldest of a destination when there is no room for new ones. A client asks which
+    these were after some seconds, and when it closes, and sends the event `Dropped`.
+    """
+
+    def take_pushed_out(self) -> Mapping[str, Sequence[str]]:
+        """Return destination → event ids of dead letters discarded since the last call."""
+        ...
 
 
 @runtime_checkable

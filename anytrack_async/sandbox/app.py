@@ -29,6 +29,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _META = re.compile(r"/v\d+\.\d+/")
+_COLLECT = re.compile(r"(?:/assets)?/[^/]+/collect/[^/]+/?")
 _HUBSPOT = ("/crm/", "/oauth/", "/events/", "/account-info/")
 
 
@@ -74,11 +75,14 @@ class SandboxApp:
             return self.services["anytrack"]
         if path.startswith(_HUBSPOT):
             return self.services["hubspot"]
-        return self.services["meta"] if _META.match(path) else None
+        if _META.match(path):
+            return self.services["meta"]
+        return self.services["anytrack"] if _COLLECT.fullmatch(path) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        # The prefix decides: /v1/ is AnyTrack, /v26.0/ Meta, /crm/ and its siblings HubSpot.
+        # The prefix decides: /v1/ is AnyTrack, /v26.0/ Meta, /crm/ and its siblings HubSpot;
+        # /{property}/collect/{slug} is AnyTrack's collect endpoint.
         path: str = scope["path"]
         if path.startswith("/_sandbox/"):
             await self._control(scope, receive, send)

@@ -34,6 +34,12 @@ def environment(settings: SandboxSettings, url: str) -> dict[str, str]:
     return variables if secret is None else {**variables, "META_APP_SECRET": secret}
 
 
+def collect_url(settings: SandboxSettings, url: str) -> str:
+    """Return the collect URL of the sandbox at *url*, which needs no API key."""
+    property_id, _, slug = settings.anytrack.collect[0].partition("/")
+    return f"{url}/{property_id}/collect/{slug}"
+
+
 def exports(settings: SandboxSettings, url: str) -> list[str]:
     """Return the `export` lines that point a shell's clients at the sandbox at *url*.
 
@@ -58,9 +64,22 @@ class Sandbox:
     url: str
     settings: SandboxSettings
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment variables that point a client at this sandbox."""
-        return environment(self.settings, self.url)
+    @property
+    def collect_url(self) -> str:
+        """AnyTrack's collect URL, for clients without an API key."""
+        return collect_url(self.settings, self.url)
+
+    def environment(self, *, collect: bool = False) -> dict[str, str]:
+        """Return the environment variables that point a client at this sandbox.
+
+        Args:
+            collect: send to AnyTrack's collect URL, and leave out the API key.
+        """
+        variables = environment(self.settings, self.url)
+        if not collect:
+            return variables
+        others = {name: value for name, value in variables.items() if "ANYTRACK_" not in name}
+        return {"ANYTRACK_COLLECT_URL": self.collect_url, **others}
 
     def ledger(self, *, ids: bool = False) -> dict[str, Any]:
         """Return what each service received, accepted and rejected; see `sandbox.ledger`.

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from shlex import quote
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import orjson
@@ -20,7 +21,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from anytrack_async.sandbox.app import create_app
 from anytrack_async.sandbox.faults import HangUp
-from anytrack_async.sandbox.sandbox import Sandbox, exports
+from anytrack_async.sandbox.sandbox import Sandbox, collect_url, exports
 from anytrack_async.sandbox.settings import SandboxSettings
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def serve(
     def on_ready(url: str) -> None:
         for line in (f"Sandbox listening on {url}", *exports(settings, url)):
             echo(line)
+        echo(f"export ANYTRACK_COLLECT_URL={quote(collect_url(settings, url))}")
 
     # uvicorn shuts down cleanly on Ctrl-C, then raises it again: the normal end of this function.
     with listen(host, port) as listener, suppress(KeyboardInterrupt):

@@ -31,11 +31,15 @@ class AnyTrackAccount:
         accounts: account ids that those keys may use.
         dedup: whether a repeated `Idempotency-Key` or `custom_data.event_id` is one conversion.
             The real service does not promise it: test a client with both.
+        collect: the collect endpoints, as ``"<property>/<slug>"``.
+        unknown_clicks: click ids that the collect endpoints do not know.
     """
 
     keys: tuple[str, ...] = _names(("sandbox-api-key",), secret=True)
     accounts: tuple[str, ...] = _names(("sandbox-account",))
     dedup: bool = True
+    collect: tuple[str, ...] = _names(("sandbox-property/custom-sandbox",), secret=True)
+    unknown_clicks: tuple[str, ...] = _names(("unknown-click",))
 
 
 @attrs.frozen(kw_only=True)

@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 
 from anytrack_async.settings.fields import (
+    flag,
     instance_of,
     non_negative,
     one_of,
@@ -55,6 +56,8 @@ class DeliverySettings:
             that throttles, however short a wait it asks for.
         max_age: seconds after which an undelivered conversion becomes a dead letter, once another
             attempt has failed. Setting the date of the machine changes no age.
+        deliver: False only accepts conversions, for another process on the same outbox to deliver,
+            such as ``anytrack deliver``. Needs an outbox that processes can share.
         drain: seconds that closing may take to deliver accepted conversions.
         linger: seconds a lane waits for a fuller batch; 0 sends the next batch at once, or after
             the sink's own spacing of batches that are not full.
@@ -100,6 +103,7 @@ class DeliverySettings:
         factory=lambda: Retry(base=0.5, cap=30.0), validator=instance_of(Retry)
     )
     max_age: float = attrs.field(default=7 * DAY, validator=positive)
+    deliver: bool = attrs.field(default=True, validator=flag)
     drain: float = attrs.field(default=10.0, validator=non_negative)
     linger: float = attrs.field(default=0.0, validator=non_negative)
     lease: float = attrs.field(default=120.0, validator=positive)

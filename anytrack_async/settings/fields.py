@@ -149,6 +149,12 @@ def instance_of(cls: type) -> _Validator:
     return validate
 
 
+def flag(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Validate that *value* is True or False."""
+    if type(value) is not bool:
+        raise ConfigurationError(f"{field.name} must be True or False, got {shown(value)}")
+
+
 def optional_callable(_: object, field: attrs.Attribute[Any], value: object) -> None:
     """Validate that *value* is a function or None."""
     if value is not None and not callable(value):

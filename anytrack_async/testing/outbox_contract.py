@@ -16,6 +16,7 @@ from anytrack_async.testing.outbox_rules.base import CAPACITY, LEASE, Clock, sal
 from anytrack_async.testing.outbox_rules.claim import ClaimRules
 from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
 from anytrack_async.testing.outbox_rules.destinations import DestinationRules
+from anytrack_async.testing.outbox_rules.erasing import ErasingRules
 from anytrack_async.testing.outbox_rules.remote_ids import RemoteIdRules
 from anytrack_async.testing.outbox_rules.reports import ReportRules
 from anytrack_async.testing.outbox_rules.retention import CheckpointRules, RetentionRules
@@ -34,6 +35,7 @@ class OutboxContract(
     CheckpointRules,
     RemoteIdRules,
     SizeRules,
+    ErasingRules,
 ):
     """Every rule of `Outbox` as a test; a subclass implements `make`.
 

@@ -92,6 +92,7 @@ class Session:
 
             require_engine(http)
         self.service = service
+        self._own_url = _check_url(base_url)
         self._base_url = _check_url(base_url.rstrip("/"))
         self._http = http
         self._transport = transport
@@ -254,7 +255,8 @@ class Session:
         return Request(self.service, method, url or self._url(path, params), all_headers, content)
 
     def _url(self, path: tuple[str, ...], params: Mapping[str, str] | None) -> str:
-        url = "/".join((self._base_url, *map(_quote_segment, path)))
+        # Without a path, the URL is kept as it is: a slash at its end may matter.
+        url = "/".join((self._base_url, *map(_quote_segment, path))) if path else self._own_url
         if params:
             return f"{url}?{urlencode(params, quote_via=quote)}"
         if len(self._urls) < _MAX_CACHED_URLS:

@@ -16,6 +16,7 @@ from anytrack_async.backfilling.reading import RowJob
 from anytrack_async.backfilling.rejects import RejectsFile
 from tests.backfilling.tables import SHOPIFY, csv_text, read
 from tests.client.service import Service
+from tests.examples import examples
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 NAMES = st.sampled_from(["#1", "#1", "#2", "#3", "", "=1+1"])
@@ -45,7 +46,7 @@ SETTINGS = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(rows=st.lists(ROW, max_size=12), options=SETTINGS, junk=TEXT)
 def test_every_row_is_accepted_skipped_or_rejected(
     rows: list[dict[str, str]], options: BackfillSettings, junk: str
@@ -65,7 +66,7 @@ def test_every_row_is_accepted_skipped_or_rejected(
     _with_file(csv_text(rows) + junk + "\n", partial(anyio.run, check))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=st.binary(max_size=400), header=st.booleans())
 def test_any_bytes_behind_a_header_end_in_rejects_not_in_an_exception(data: bytes, header: bool):
     text = csv_text([]).encode()
@@ -78,7 +79,7 @@ def test_any_bytes_behind_a_header_end_in_rejects_not_in_an_exception(data: byte
     _with_file("", run)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(rows=st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=6))
 def test_the_file_of_rejects_gives_the_same_rejects_again(rows: list[dict[str, str]]):
     def run(path: Path) -> None:

@@ -18,6 +18,7 @@ from anytrack_async import BackfillSettings, ConfigurationError, Conversion
 from anytrack_async.client.export import export
 from anytrack_async.client.export_formats import COLUMNS, DEFAULT_COLUMNS
 from tests.backfilling.tables import read
+from tests.examples import examples
 from tests.strategies import recent_conversions
 
 pytestmark = pytest.mark.asyncio
@@ -32,7 +33,7 @@ async def source(conversions: Sequence[Conversion]) -> AsyncGenerator[Conversion
 
 def as_recorded(conversion: Conversion) -> Conversion:
     """Without what AnyTrack does not have."""
-    return attrs.evolve(conversion, customer=None, meta=None, items=())
+    return attrs.evolve(conversion, customer=None, meta=None, items=(), clicks={}, consent=None)
 
 
 async def read_back(
@@ -48,7 +49,7 @@ async def read_back(
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(conversions=st.lists(recent_conversions.map(as_recorded), min_size=1, max_size=4))
 async def test_any_conversions_are_read_back_as_they_were(
     conversions: list[Conversion], suffix: str

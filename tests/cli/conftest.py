@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -72,8 +71,8 @@ class CommandResult:
 
 @pytest.fixture
 def run() -> Callable[..., CommandResult]:
-    def invoke(*args: str) -> CommandResult:
-        return CommandResult(CliRunner().invoke(app, [str(arg) for arg in args]))
+    def invoke(*args: str, text: str | None = None) -> CommandResult:
+        return CommandResult(CliRunner().invoke(app, [str(arg) for arg in args], input=text))
 
     return invoke
 
@@ -90,8 +89,6 @@ class Child:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            # What these are for is covered in this process; tracing would make them slow.
-            env={name: text for name, text in os.environ.items() if "COVERAGE" not in name},
         )
         if source is not None:
             source.close()

@@ -201,6 +201,21 @@ def run_module(*arguments: str, **environ: str) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.fixture
+def run_main(monkeypatch, capsys):
+    """Run the entry point in this process, and return what it prints."""
+
+    def start(**environ: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["anytrack"])
+        for name, text in environ.items():
+            monkeypatch.setenv(name, text)
+        with pytest.raises(SystemExit):
+            main()
+        return capsys.readouterr().out
+
+    return start
+
+
 def test_the_package_is_the_command():
     result = run_module("--version")
 
@@ -218,18 +233,14 @@ def test_the_package_is_the_command():
         ("fish", "complete --command anytrack"),
     ],
 )
-def test_shells_get_a_script_that_completes(shell, words):
-    result = run_module(_ANYTRACK_COMPLETE=f"source_{shell}")
-
-    assert words in result.stdout
+def test_shells_get_a_script_that_completes(shell, words, run_main):
+    assert words in run_main(_ANYTRACK_COMPLETE=f"source_{shell}")
 
 
-def test_commands_and_options_are_completed():
-    result = run_module(
-        _ANYTRACK_COMPLETE="complete_bash", COMP_WORDS="anytrack track --rev", COMP_CWORD="2"
-    )
+def test_commands_and_options_are_completed(run_main):
+    words = {"COMP_WORDS": "anytrack track --rev", "COMP_CWORD": "2"}
 
-    assert result.stdout.split() == ["--revenue"]
+    assert run_main(_ANYTRACK_COMPLETE="complete_bash", **words).split() == ["--revenue"]
 
 
 # Help

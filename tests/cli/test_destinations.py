@@ -18,6 +18,8 @@ ANYTRACK = {
     "ANYTRACK_API_KEY": True,
     "ANYTRACK_ACCOUNT_ID": True,
     "ANYTRACK_BASE_URL": True,
+    "ANYTRACK_CONSENT_DENIED": False,
+    "ANYTRACK_CONSENT_UNKNOWN": False,
 }
 
 
@@ -45,7 +47,7 @@ def test_destinations_are_listed_with_state_and_variables(run, sandbox, monkeypa
     result = run("destinations")
 
     rows = {line.split()[0]: line for line in result.out.splitlines()[1:]}
-    assert list(rows) == ["anytrack", "meta", "hubspot"]
+    assert list(rows) == ["anytrack", "anytrack-collect", "meta", "hubspot", "signed-webhook"]
     assert rows["anytrack"].split()[1] == "configured"
     assert "set META_PIXEL_ID in the environment" in rows["meta"]
     assert "not configured" in rows["hubspot"]
@@ -53,9 +55,10 @@ def test_destinations_are_listed_with_state_and_variables(run, sandbox, monkeypa
 
 
 def test_destinations_as_json(run, sandbox):
-    anytrack, meta, hubspot = json.loads(run("destinations", "--json").out)
+    anytrack, collect, meta, hubspot, _ = json.loads(run("destinations", "--json").out)
 
     assert anytrack == {"name": "anytrack", "state": "configured", "variables": ANYTRACK}
+    assert collect["variables"] == {"ANYTRACK_COLLECT_URL": False}
     assert meta["variables"]["META_API_VERSION"] is False
     assert hubspot["variables"]["HUBSPOT_ACCESS_TOKEN"] is True
 
@@ -122,7 +125,7 @@ def test_check_without_a_configured_destination_says_where_to_look(run):
 
 def test_anytrack_is_checked_even_if_it_is_not_configured(run, sandbox, monkeypatch):
     for name in ANYTRACK:
-        monkeypatch.delenv(name)
+        monkeypatch.delenv(name, raising=False)
 
     result = run("check")
 
@@ -184,7 +187,10 @@ def test_check_of_an_unknown_destination_lists_the_known_ones(run):
     result = run("check", "pigeon")
 
     assert result.code == 2
-    assert "'pigeon'; known destinations: anytrack, meta, hubspot" in result.err
+    assert (
+        "'pigeon'; known destinations: anytrack, anytrack-collect, meta, hubspot, signed-webhook"
+        in result.err
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from anytrack_async import (
 )
 from anytrack_async.models.outcome import Outcome
 from tests.client.service import QUICK, Service
+from tests.examples import examples
 from tests.models.strategies import conversions
 
 ALLOWED = (ClosedError, QueueFullError, OutboxError, TypeError)
@@ -81,7 +82,7 @@ def submitter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Submit
 
 @given(conversion=conversions)
 @settings(
-    max_examples=150,
+    max_examples=examples(150),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

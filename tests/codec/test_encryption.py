@@ -14,6 +14,7 @@ from anytrack_async.codec import encryption
 from anytrack_async.codec.encryption import Cipher, KeyRing, key_id_of, new_key, prefix_of
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import ConfigurationError, DecodeError
+from tests.examples import examples
 from tests.models.strategies import conversions
 
 pytest.importorskip("cryptography")
@@ -32,7 +33,7 @@ def test_opening_returns_what_was_sealed(text, context):
 
 
 @given(conversions)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_a_conversion_survives_the_round_trip(conversion):
     payload, digest = encode(conversion)
     opened = CIPHER.open(CIPHER.seal(payload, b"id"), b"id")

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytrack_async.codec import storage
@@ -21,10 +21,11 @@ from anytrack_async.models.consent import Consent
 from anytrack_async.models.conversion import ARGUMENTS, Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaCustomData, MetaFields
+from tests.examples import examples
 from tests.models.strategies import NASTY, conversions, json_values
 
 SECRET = "jane@example.com"
-many = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+many = settings(max_examples=examples(80))
 
 SALE = Conversion.sale(
     revenue="49.90",

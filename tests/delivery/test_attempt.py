@@ -15,6 +15,7 @@ from anytrack_async.destinations.sink import (
 )
 from anytrack_async.models.outcome import DELIVERED, Outcome, Status
 from tests.delivery.doubles import attempt_with, sales
+from tests.examples import examples
 
 pytestmark = pytest.mark.asyncio
 
@@ -48,7 +49,7 @@ async def test_one_bad_conversion_among_a_thousand_costs_few_requests():
 
 
 @given(st.integers(1, 64).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 async def test_exactly_the_bad_conversions_are_rejected(case):
     count, bad = case
     attempt, sink = await attempt_with(rejecting({f"e{index}" for index in bad}), count)

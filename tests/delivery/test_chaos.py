@@ -16,6 +16,7 @@ from anytrack_async.models.outcome import DELIVERED, Outcome
 from anytrack_async.settings.http import Retry
 from tests.delivery.doubles import FakeSink, World, sales
 from tests.delivery.virtual_time import run_virtual
+from tests.examples import examples
 
 TROUBLES = (
     "fine",
@@ -106,7 +107,9 @@ class Erratic:
     crash=st.sets(st.integers(0, 40), max_size=1),
 )
 # Without shrinking: a lane that stands still does so in many examples, each of which takes long.
-@settings(max_examples=60, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(
+    max_examples=examples(60), deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate)
+)
 def test_nothing_is_lost_and_only_bad_conversions_die(
     count, batch, concurrency, troubles, bad, crash
 ):

@@ -7,6 +7,9 @@ import attrs
 import pytest
 
 from anytrack_async.errors import OutboxError
+from anytrack_async.events import Dropped
+from anytrack_async.models.outcome import Outcome
+from anytrack_async.outbox.checks import USUAL_BYTES
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from tests.delivery.doubles import (
     QUICK,
@@ -205,3 +208,17 @@ async def test_an_idle_dispatcher_does_nothing(caplog):
         await anyio.sleep(0.03)
 
     assert Counted.claims <= before + 5
+
+
+async def test_dead_letters_without_room_are_dropped_with_an_event():
+    sink = FakeSink("crm", lambda batch: [Outcome.rejected("invalid")] * len(batch))
+    outbox = MemoryOutbox(capacity_bytes=10 * USUAL_BYTES)
+    async with World(sink, outbox=outbox).open() as world:
+        for number in range(12):
+            await world.deliver(sale(f"e{number}"))
+        dead = await outbox.dead_letters()
+
+    assert [letter.conversion.event_id for letter in dead] == [f"e{n}" for n in range(2, 12)]
+    (dropped,) = world.events_of(Dropped)
+    assert (dropped.destination, dropped.event_ids) == ("crm", ["e0", "e1"])
+    assert "raise its capacity_bytes" in dropped.reason

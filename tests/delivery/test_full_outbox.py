@@ -28,6 +28,8 @@ from tests.delivery.doubles import (
 )
 from tests.delivery.virtual_time import run_virtual
 
+pytestmark = pytest.mark.untraced
+
 CAPACITY = 100
 SETTINGS = DeliverySettings(drain=100_000.0, max_age=1e9)
 

@@ -15,6 +15,8 @@ from anytrack_async.settings.delivery import DeliverySettings
 from tests.delivery.doubles import FakeSink, World, sales, statuses
 from tests.delivery.virtual_time import run_virtual
 
+pytestmark = pytest.mark.untraced
+
 HOUR = 3_600.0
 MAX_CALLS = 2_000
 """After which a test fails at once instead of running for ever."""

@@ -18,6 +18,7 @@ from anytrack_async import (
     MetaSettings,
     MetaSink,
 )
+from anytrack_async.destinations.collect.payload import NOTHING_LEFT
 from anytrack_async.destinations.consent import deliver_with_consent, withhold_clicks
 from anytrack_async.destinations.sink import BatchRejected, Throttled
 from anytrack_async.models.consent import Consent
@@ -26,6 +27,8 @@ from anytrack_async.models.customer import Customer
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.settings.consent import ConsentRule
 from tests.destinations.anytrack.doubles import FakeService
+from tests.destinations.collect.doubles import Endpoint
+from tests.destinations.collect.doubles import sink as collect_sink
 from tests.destinations.hubspot.conftest import Wire as HubSpotWire
 from tests.destinations.meta.conftest import Wire as MetaWire
 
@@ -184,6 +187,18 @@ async def test_a_preview_shows_what_would_be_sent_and_why_nothing_would():
         assert preview.problem == ""
         assert "jane@x.example" not in str(preview.requests)
         assert "203.0.113.5" not in str(preview.requests)
+
+
+async def test_what_the_collect_url_could_not_match_is_skipped_and_no_dead_letter():
+    endpoint = Endpoint()
+    outcomes = await collect_sink(endpoint).deliver([sale(DENIED), sale(NO_DATA, 2), sale(None, 3)])
+
+    assert outcomes[0] == Outcome.skipped(NOTHING_LEFT)
+    assert {outcome.status for outcome in outcomes[1:]} == {Status.DELIVERED}
+    limited, full = sorted(endpoint.bodies, key=lambda body: body["transaction_id"])
+    assert limited["click_id"] == "CLICK"
+    assert "email" not in limited
+    assert full["email"] == "jane@x.example"
 
 
 # The order of outcomes

@@ -75,6 +75,7 @@ def world_of(name: str, respond: Respond, clock: Callable[[], float]) -> World:
     return World(SINKS[name](httpx.MockTransport(answer)), clock=clock, settings=settings)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("count", [1, 40])
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("name", SINKS)

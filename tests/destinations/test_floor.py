@@ -27,6 +27,8 @@ from anytrack_async.settings.http import HttpSettings
 from tests.delivery.doubles import World
 from tests.delivery.virtual_time import run_virtual
 
+pytestmark = pytest.mark.untraced
+
 MINUTE = 60.0
 CONNECTIONS = 4
 HTTP = HttpSettings(connections=CONNECTIONS)

@@ -164,7 +164,13 @@ def test_a_destination_without_a_check_is_checked_for_complete_variables(
 
 
 def test_the_built_in_destinations_are_listed_with_anytrack_first(entry_points: list[Any]) -> None:
-    assert [destination.name for destination in destinations()] == ["anytrack", "meta", "hubspot"]
+    assert [destination.name for destination in destinations()] == [
+        "anytrack",
+        "anytrack-collect",
+        "meta",
+        "hubspot",
+        "signed-webhook",
+    ]
 
 
 @pytest.mark.parametrize("name", registry.BUILT_IN)
@@ -189,7 +195,7 @@ def test_hubspot_can_be_set_up() -> None:
 def test_an_unknown_destination_is_reported_with_the_known_ones(entry_points: list[Any]) -> None:
     with pytest.raises(
         ConfigurationError,
-        match=r"^no destination 'pidgin'; known destinations: anytrack, meta, hubspot$",
+        match=r"^no destination 'pidgin'; known destinations: anytrack, anytrack-collect, meta, ",
     ):
         find_destination("pidgin")
 

@@ -7,10 +7,9 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any, get_args
 
-import attrs
 from hypothesis import strategies as st
 
-from anytrack_async.models.consent import Consent, ConsentState
+from anytrack_async.models.consent import PURPOSES, Consent, ConsentState
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import (
@@ -242,7 +241,7 @@ conversions = st.fixed_dictionaries(
         "customer": customers,
         "meta": meta_fields,
         "clicks": st.dictionaries(st.sampled_from(["gclid", "ScCid", "oppref"]), texts),
-        "consent": some(Consent, **dict.fromkeys(attrs.fields_dict(Consent), states)),
+        "consent": some(Consent, **dict.fromkeys(PURPOSES, states), forgotten=st.booleans()),
     },
 ).map(lambda given: Conversion(**given))
 

@@ -23,6 +23,7 @@ from anytrack_async.models.conversion import Conversion, ConversionType, LineIte
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.identifiers import new_event_id
 from anytrack_async.models.meta import MetaFields
+from tests.examples import examples
 from tests.models.strategies import FLOATS, Column, conversions
 
 SECRET = "jane@example.com"
@@ -656,7 +657,7 @@ def test_positional_arguments_are_refused():
 
 
 @given(conversions)
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow])
 def test_every_conversion_survives_pickling_and_is_hashable(conversion: Conversion):
     again = pickle.loads(pickle.dumps(conversion))
 

@@ -15,6 +15,7 @@ from anytrack_async import Conversion, Customer, InvalidConversionError, LineIte
 from anytrack_async.models.conversion import ARGUMENTS
 from anytrack_async.models.plain import to_conversion
 from tests.client.service import recorded_as
+from tests.examples import examples
 from tests.strategies import conversions, recent_conversions
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -110,7 +111,7 @@ def test_an_invalid_field_is_named(record, message):
 
 # Round trips
 
-many = settings(max_examples=150, deadline=None)
+many = settings(max_examples=examples(150), deadline=None)
 SALE = Conversion.sale(
     order_id="1001",
     revenue="49.90",

@@ -8,6 +8,8 @@ from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import OutboxContract
 from anytrack_async.testing.outbox_rules.claim import ClaimRules
 from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
+from anytrack_async.testing.outbox_rules.erasing import ErasingRules
+from anytrack_async.testing.outbox_rules.sizes import SizeRules
 
 
 class TestMemoryOutbox(OutboxContract):
@@ -15,7 +17,7 @@ class TestMemoryOutbox(OutboxContract):
         return MemoryOutbox(capacity=capacity, clock=clock)
 
 
-class TestEncryptedSQLiteOutbox(ClaimRules, DeadLetterRules):
+class TestEncryptedSQLiteOutbox(ClaimRules, DeadLetterRules, SizeRules, ErasingRules):
     @pytest.fixture(autouse=True)
     def _decrypts_all(self, monkeypatch):
         """Keep no conversion in memory, so that each one is decrypted."""

@@ -24,6 +24,7 @@ from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import Clock, sale
 from anytrack_async.testing.outbox_rules.base import reopen
+from tests.examples import examples
 from tests.outbox.model import Model
 
 CAPACITY = 30
@@ -323,8 +324,8 @@ def _small_steps(monkeypatch):
 
 
 class TestMemory(MemoryMachine.TestCase):
-    settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+    settings = settings(max_examples=examples(40), stateful_step_count=40, deadline=None)
 
 
 class TestSQLite(SQLiteMachine.TestCase):
-    settings = settings(max_examples=20, stateful_step_count=40, deadline=None)
+    settings = settings(max_examples=examples(20), stateful_step_count=40, deadline=None)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from anytrack_async.sandbox import HubSpotPortal, SandboxSettings, create_app
 from anytrack_async.sandbox.request import Request
+from tests.examples import examples
 
 KEYS = st.sampled_from(
     [
@@ -86,7 +87,7 @@ TOKENS = {
 }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(path=PATHS, method=st.sampled_from(["GET", "POST", "PATCH", "PUT"]), body=OBJECTS | JSON)
 def test_any_json_gets_a_reply(path, method, body):
     app = create_app(SandboxSettings(hubspot=HubSpotPortal(limit=1_000_000)))

@@ -12,8 +12,10 @@ import pytest
 
 import anytrack_async
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
+from anytrack_async.destinations.collect.settings import CollectSettings
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings, OAuthSettings, OAuthTokens
 from anytrack_async.destinations.meta.settings import MetaSettings
+from anytrack_async.destinations.webhook.settings import WebhookSettings
 from anytrack_async.errors import AnyTrackError, ConfigurationError
 from anytrack_async.settings.consent import ConsentRule
 from anytrack_async.settings.delivery import DeliverySettings
@@ -98,6 +100,8 @@ def test_an_invalid_setting_raises_an_anytrack_error_that_is_a_value_error():
 
 TEXT_SETTINGS: dict[type, dict[str, Any]] = {
     AnyTrackSettings: ANYTRACK,
+    CollectSettings: {"property_id": SECRET, "slug": SECRET},
+    WebhookSettings: {"url": "https://hooks.test", "secrets": "whsec_" + "A" * 43},
     MetaSettings: META,
     HubSpotSettings: {"access_token": SECRET},
     OAuthSettings: OAUTH,

@@ -111,6 +111,7 @@ WHOLE = [
     *((ResponseLimits, name) for name in LIMITS),
 ]
 OPTIONAL = [(ResponseLimits, "max_seconds"), (DeliverySettings, "keep_dead_letters")]
+FLAGS = [(DeliverySettings, "deliver")]
 OBJECTS = [(HttpSettings, "limits")]
 RETRIES = [(HttpSettings, "retry"), (DeliverySettings, "retry"), (DeliverySettings, "probe")]
 WORDS = [
@@ -195,8 +196,23 @@ def test_an_exchange_may_take_four_timeouts_unless_limited(
     assert http.exchange_seconds == seconds
 
 
+@pytest.mark.parametrize("value", [None, 1, "no"])
+@pytest.mark.parametrize(("cls", "field"), FLAGS)
+def test_a_flag_must_be_true_or_false(cls: Any, field: str, value: Any):
+    assert message_for(cls, field, value).startswith(f"{field} must be True or False, got ")
+
+
 def test_every_setting_is_validated():
-    checked = {*NUMBERS_ABOVE_0, *NUMBERS_FROM_0, *WHOLE, *RETRIES, *WORDS, *OPTIONAL, *OBJECTS}
+    checked = {
+        *NUMBERS_ABOVE_0,
+        *NUMBERS_FROM_0,
+        *WHOLE,
+        *RETRIES,
+        *WORDS,
+        *OPTIONAL,
+        *OBJECTS,
+        *FLAGS,
+    }
 
     for cls in (Retry, HttpSettings, ResponseLimits, DeliverySettings):
         assert {name for of, name in checked if of is cls} == set(cls.__annotations__), cls

@@ -22,6 +22,7 @@ from anytrack_async.destinations.meta.sink import MetaSink
 from anytrack_async.models.outcome import Status
 from anytrack_async.sandbox import HubSpotPortal, MetaPixel, SandboxSettings, create_app
 from anytrack_async.sandbox.meta.errors import find_error
+from tests.examples import examples
 from tests.strategies import conversions, recent_conversions
 
 pytestmark = pytest.mark.asyncio
@@ -34,7 +35,9 @@ META = MetaSettings(
 HUBSPOT = {"access_token": PORTAL.tokens[0], "rate_limit": 10**6}
 
 batches = st.lists(recent_conversions | recent_conversions | conversions, min_size=1, max_size=6)
-often = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+often = settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def stand_in(service):

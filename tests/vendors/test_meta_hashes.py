@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from anytrack_async.destinations.meta.hashing import hashed
 from anytrack_async.destinations.meta.normalise import normalise
+from tests.examples import examples
 
 CASES = [
     json.loads(line)
@@ -211,7 +212,7 @@ def values(draw):
     return field, draw(typed.get(field, letters) | texts)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(values())
 @example(("country", "Åland Islands"))
 @example(("zp", "SW1A 1AA"))

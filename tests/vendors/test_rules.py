@@ -11,7 +11,11 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/vendor-rules.md").read_text(encoding="utf-8")
 RULES, CLIENTS = TEXT.split("## Where the vendors' clients behave differently")
 NODES = set(re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", TEXT))
-LINK = re.compile(r"\[[^]]+\]\(https://developers\.(?:facebook|hubspot)\.com/[^)]+\)")
+PAGES = (
+    r"https://(?:developers\.(?:facebook|hubspot)\.com|(?:readme|docs|support)\.anytrack\.io"
+    r"|www\.standardwebhooks\.com)"
+)
+LINK = re.compile(rf"\[[^]]+\]\({PAGES}[^)]*\)")
 
 
 def rows(text):

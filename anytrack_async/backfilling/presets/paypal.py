@@ -236,6 +236,38 @@ def _refund_id(id_columns: tuple[str, ...]) -> Finish:
     return finish
 
 
+def _fields(columns: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return each field of a conversion with the columns of the file that may hold it."""
+    return {
+        "order_id": columns["invoice"] + columns["id"],
+        "date": columns["date"],
+        "time": columns["time"],
+        "zone": columns["zone"],
+        "currency": columns["currency"],
+        "customer.email": columns["email"],
+        "customer.name": columns["name"],
+        "customer.phone": columns["phone"],
+        "customer.city": columns["city"],
+        "customer.state": columns["state"],
+        "customer.postal_code": columns["postal_code"],
+        "customer.country": columns["country"],
+        "items.id": columns["item"] + columns["title"],
+        "items.title": columns["title"],
+        "items.quantity": columns["quantity"],
+        "custom_data.transaction_id": columns["id"],
+    }
+
+
+def _rules(columns: dict[str, tuple[str, ...]]) -> tuple[RowRule, ...]:
+    """Return which rows are payments: completed, to the shop, and from a payer."""
+    return (
+        RowRule(columns=columns["status"], keep=_COMPLETED),
+        RowRule(columns=columns["type"], drop=_DEPOSITS, refund=_REFUNDS),
+        RowRule(columns=columns["impact"], keep=_CREDIT, reason="not a credit to the balance"),
+        RowRule(columns=columns["email"], drop=("",), reason="no payer: not a sale"),
+    )
+
+
 def _in_language(
     language: str,
     names: _Names,
@@ -250,32 +282,10 @@ def _in_language(
         title=f"PayPal: Activity → Download, in {language}",
         page="https://www.paypal.com/us/cshelp/article/how-do-i-download-my-transaction-history-help145",
         signature=(columns["id"], columns["gross"], columns["email"], columns["type"]),
-        columns={
-            "order_id": columns["invoice"] + columns["id"],
-            "date": columns["date"],
-            "time": columns["time"],
-            "zone": columns["zone"],
-            "currency": columns["currency"],
-            "customer.email": columns["email"],
-            "customer.name": columns["name"],
-            "customer.phone": columns["phone"],
-            "customer.city": columns["city"],
-            "customer.state": columns["state"],
-            "customer.postal_code": columns["postal_code"],
-            "customer.country": columns["country"],
-            "items.id": columns["item"] + columns["title"],
-            "items.title": columns["title"],
-            "items.quantity": columns["quantity"],
-            "custom_data.transaction_id": columns["id"],
-        },
+        columns=_fields(columns),
         amounts={"gross": either(*columns["gross"]), "net": either(*columns["net"])},
         amount="gross",
-        rules=(
-            RowRule(columns=columns["status"], keep=_COMPLETED),
-            RowRule(columns=columns["type"], drop=_DEPOSITS, refund=_REFUNDS),
-            RowRule(columns=columns["impact"], keep=_CREDIT, reason="not a credit to the balance"),
-            RowRule(columns=columns["email"], drop=("",), reason="no payer: not a sale"),
-        ),
+        rules=_rules(columns),
         lift=columns["custom"] + columns["note"],
         formats=("written", "iso"),
         day_first=day_first,

@@ -8,10 +8,12 @@ many requests, so a conversion costs neither a task nor a wait in a queue.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import anyio
+import attrs
 from anyio.abc import TaskGroup
 
 from anytrack_async.destinations.anytrack.payload import (
@@ -126,6 +128,33 @@ class Refusals:
             self._refused.add(event_id)
 
 
+@attrs.frozen(kw_only=True)
+class RequestFormat:
+    """How one conversion is written to AnyTrack, and how the answer is read.
+
+    Attributes:
+        path: segments of the path below the session's base URL.
+        encode: returns the body.
+        headers: returns the headers that only this conversion's request has, of it and its body.
+        read: returns the outcome; the second argument is called with an answer that confirms the
+            conversion in unusual words.
+    """
+
+    path: tuple[str, ...]
+    encode: Callable[[Conversion], bytes]
+    headers: Callable[[Conversion, bytes], Mapping[str, str] | None]
+    read: Callable[[Response, Callable[[Response], None]], Outcome]
+
+
+REST: Final = RequestFormat(
+    path=("conversions",),
+    encode=encode,
+    headers=lambda conversion, _: {"Idempotency-Key": idempotency_key(conversion.event_id)},
+    read=read_outcome,
+)
+"""The format of AnyTrack's REST API."""
+
+
 class BatchSender:
     """Sends one batch, each conversion in a request of its own.
 
@@ -136,6 +165,7 @@ class BatchSender:
         seconds: time during which requests may be started; `run` then waits for those in flight.
         refusals: the refusals of all batches.
         report_unusual: see `read_outcome`.
+        request_format: of each request and its answer; AnyTrack's REST API by default.
     """
 
     def __init__(
@@ -147,8 +177,10 @@ class BatchSender:
         seconds: float,
         refusals: Refusals | None = None,
         report_unusual: Callable[[Response], None] = lambda _: None,
+        request_format: RequestFormat = REST,
     ) -> None:
         self._session = session
+        self._format = request_format
         self._slots = slots
         self._refusals = refusals or Refusals()
         self._report_unusual = report_unusual
@@ -229,8 +261,9 @@ class BatchSender:
             self._slots.release()
 
     async def _send(self, conversion: Conversion) -> Outcome | None:
+        form = self._format
         try:
-            content = encode(conversion)
+            content = form.encode(conversion)
         except TypeError as exc:
             # Somebody changed its custom_data; one such conversion must not fail its batch.
             return Outcome.rejected(
@@ -238,12 +271,9 @@ class BatchSender:
             )
         try:
             response = await self._session.send(
-                "POST",
-                "conversions",
-                content=content,
-                headers={"Idempotency-Key": idempotency_key(conversion.event_id)},
+                "POST", *form.path, content=content, headers=form.headers(conversion, content)
             )
-            return read_outcome(response, self._report_unusual)
+            return form.read(response, self._report_unusual)
         except TransportError as exc:
             return Outcome.retry(str(exc))
         except NeedsOperator as signal:

@@ -38,7 +38,7 @@ class AnyTrackSettings:
         base_url: URL of the API, HTTPS, with the version.
         consent: what AnyTrack gets by `Conversion.consent`. "Limited" leaves out IP address, user
             agent and page; without consent to ``ad_storage`` also the click ids, and AnyTrack then
-            cannot attribute the conversion. AnyTrack never gets e-mail address or phone number.
+            cannot attribute the conversion. The REST API never gets the customer.
         http: timeouts, connections, and retries of reads.
 
     Raises:
@@ -69,6 +69,21 @@ class AnyTrackSettings:
         require_variables(values, cls.VARIABLES, "api_key", "account_id")
         consent = ConsentRule.from_env(CONSENT_VARIABLES, environ, ConsentRule())
         return build_settings(cls, values, cls.VARIABLES, consent=consent)
+
+
+COLLECT_VARIABLE: Final = "ANYTRACK_COLLECT_URL"
+"""The environment variable with the URL of a collect endpoint, which needs no API key."""
+
+
+def has_credentials(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether the API key or the account id is set."""
+    values = read_variables(AnyTrackSettings.VARIABLES, environ)
+    return "api_key" in values or "account_id" in values
+
+
+def collect_url(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the value of ``ANYTRACK_COLLECT_URL``; None if it is not set or empty."""
+    return read_variables({"url": COLLECT_VARIABLE}, environ).get("url")
 
 
 def anytrack_session(

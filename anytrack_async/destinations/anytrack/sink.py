@@ -15,6 +15,8 @@ from anytrack_async.destinations.anytrack.settings import (
     CONSENT_VARIABLES,
     AnyTrackSettings,
     anytrack_session,
+    collect_url,
+    has_credentials,
 )
 from anytrack_async.destinations.confirmation import Confirmations
 from anytrack_async.destinations.consent import LIMITED, deliver_with_consent, preview_reason
@@ -25,11 +27,11 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.transport.message import Transport
 
-_REQUESTS_PER_CONNECTION = 8  # in a full batch
+REQUESTS_PER_CONNECTION = 8  # in a full batch
 _MAX_SENDING_TIME = 30.0  # seconds in which requests may be started
 # A sink ends its batch itself after this share of the time: if the lane cut the batch off, its
 # outcomes would be lost.
-_USABLE_SHARE = 0.95
+USABLE_SHARE = 0.95
 
 
 class AnyTrackSink:
@@ -66,26 +68,31 @@ class AnyTrackSink:
         self._slots = RequestSlots(http.connections)
         self._refusals = Refusals()
         self._confirmations = Confirmations(self.name)
-        self._sending_time, self._total_time = _batch_times(
-            http.timeout, batch_timeout * _USABLE_SHARE
+        self._sending_time, self._total_time = batch_times(
+            http.timeout, batch_timeout * USABLE_SHARE
         )
         request_time = http.required_seconds()
         self._limits = SinkLimits(
-            batch=_REQUESTS_PER_CONNECTION * http.connections,
+            batch=REQUESTS_PER_CONNECTION * http.connections,
             # With two batches, one uses the connections that become idle while the other ends.
             concurrency=min(2, http.connections),
-            required_seconds=request_time and request_time / _USABLE_SHARE,
+            required_seconds=request_time and request_time / USABLE_SHARE,
         )
 
     @classmethod
     def from_env(
         cls, environ: Mapping[str, str] | None = None, *, transport: Transport | None = None
-    ) -> Self:
+    ) -> Self | None:
         """Return a sink with `AnyTrackSettings.from_env`.
+
+        None if ``ANYTRACK_COLLECT_URL`` is set and there are no credentials: `CollectSink` sends
+        the conversions then.
 
         Raises:
             ConfigurationError: a variable is missing or wrong; the message names it.
         """
+        if not has_credentials(environ) and collect_url(environ):
+            return None
         return cls(AnyTrackSettings.from_env(environ), transport=transport)
 
     @property
@@ -178,7 +185,7 @@ class AnyTrackSink:
         await self._session.aclose()
 
 
-def _batch_times(timeout: float, available: float) -> tuple[float, float]:
+def batch_times(timeout: float, available: float) -> tuple[float, float]:
     """Return the seconds during which a batch may start requests, and after which it ends.
 
     If *available* is long enough, the last request still gets its whole *timeout*. By default,

@@ -316,7 +316,7 @@ class Encoder:
         try:
             mapped = to_events(conversions, self._settings, now=now, weaknesses=weaknesses)
             return dict(zip(indexes, mapped, strict=True)), weaknesses
-        except Exception as exc:  # from the caller's `MetaSettings.event_name`
+        except Exception as exc:  # from the caller's `MetaSettings.event_name` or `event_id`
             if len(conversions) == 1:
                 outcomes[indexes[0]] = _unmappable(exc)
                 return {}, []
@@ -360,6 +360,6 @@ class Encoder:
 def _unmappable(exc: Exception) -> Outcome:
     # Without the exception's text, which may quote a customer.
     return Outcome.rejected(
-        f"could not be turned into a Meta event: {type(exc).__name__}; check its custom_data and "
-        "MetaSettings.event_name"
+        f"could not be turned into a Meta event: {type(exc).__name__}; check its custom_data, "
+        "MetaSettings.event_name and MetaSettings.event_id"
     )

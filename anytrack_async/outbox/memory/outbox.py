@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 
 from anyio.lowlevel import checkpoint
@@ -26,10 +26,12 @@ from anytrack_async.outbox.checks import (
     not_open_error,
     unknown_destination_error,
 )
-from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
 from anytrack_async.outbox.memory import reports
-from anytrack_async.outbox.memory.claim import ClaimBuilder, DestinationProgress
+from anytrack_async.outbox.memory.claim import ClaimBuilder
+from anytrack_async.outbox.memory.dead_letters import MemoryDeadLetters
+from anytrack_async.outbox.memory.erasing import MemoryErasing
 from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.memory.progress import DestinationProgress
 from anytrack_async.outbox.memory.room import MemoryRoom
 
 _DROPPED_PER_STEP = 500
@@ -39,18 +41,19 @@ _CAPACITY = 10_000
 _CAPACITY_BYTES = 64 * 2**20
 
 
-class MemoryOutbox:
+class MemoryOutbox(MemoryDeadLetters, MemoryErasing):
     """Keeps conversions in memory: no setup, and nothing survives the process.
 
     It keeps the objects it is given, and neither copies nor encodes them. Use it in one event loop.
-    No method except `prune` yields to the event loop: each is one atomic step, and a task that is
-    cancelled in between notices at its next ``await``.
+    No method except `prune` and `erase` yields to the event loop: each is one atomic step, and a
+    task that is cancelled in between notices at its next ``await``.
 
     Args:
         capacity: how many conversions may wait for each destination.
         capacity_bytes: how many bytes of memory they may take, about; each counts as at least
-            2,048. Dead letters do not wait, and are not counted. Default: 64 MiB, and with a
-            capacity of more than 10,000 more in proportion.
+            2,048. Dead letters have as many bytes of their own; when there are more, the
+            oldest are discarded, with the event `Dropped`. Default: 64 MiB, and with a capacity of
+            more than 10,000 more in proportion.
         remember_ids: how many ids of delivered conversions are remembered at most.
         clock: returns unix seconds and must not go back. The default does not leap either when the
             date of the machine is set.
@@ -70,6 +73,7 @@ class MemoryOutbox:
         *,
         capacity_bytes: int | None = None,
     ) -> None:
+        super().__init__()
         capacity = check_number("capacity", capacity)
         if capacity_bytes is None:
             capacity_bytes = max(_CAPACITY_BYTES, _CAPACITY_BYTES * capacity // _CAPACITY)
@@ -246,9 +250,9 @@ class MemoryOutbox:
                 progress.extra_bytes -= self._log.extra_bytes_of(ended)
             if retries := progress.settle(claim.lease_id, failures, now, date):
                 self._mark_reclaimable(retries)
-            if (count := self._droppable()) >= _DROPPED_PER_STEP or (
-                count and self._log.extra_bytes_in_log
-            ):
+            pushed_out = failures and self._bound_dead(claim.destination, progress, failures)
+            count = self._droppable()
+            if count >= _DROPPED_PER_STEP or pushed_out or (count and self._log.extra_bytes_in_log):
                 # Memory stays bounded even if `prune` is never called, and dropping is cheap while
                 # the conversions are in the processor's cache. Large ones are dropped at once.
                 self._drop(max(_DROPPED_PER_STEP, len(claim.entries)), now)
@@ -308,86 +312,6 @@ class MemoryOutbox:
         self._check_open()
         return {name: progress.delivered for name, progress in self._destinations.items()}
 
-    # Dead letters
-
-    async def dead_letters(
-        self,
-        destination: str | None = None,
-        *,
-        event_ids: Sequence[str] | None = None,
-        where: DeadLetterFilter | None = None,
-        after: int = 0,
-        limit: int = 100,
-    ) -> Sequence[DeadLetter]:
-        """Return dead letters in log order; see `Outbox.dead_letters`."""
-        after, limit = check_number("after", after), check_number("limit", limit)
-        destinations = self._selected(destination)
-        found = self._find_dead(destinations, event_ids, where, after)
-        return reports.dead_letters(self._log, destinations, found, limit)
-
-    async def replay(
-        self,
-        destination: str | None,
-        event_ids: Sequence[str] | None = None,
-        *,
-        where: DeadLetterFilter | None = None,
-    ) -> int:
-        """Make dead letters due now with 0 attempts; see `Outbox.replay`."""
-        destinations, now = self._selected(destination), self._clock()
-        found = [*self._find_dead(destinations, event_ids, where)]
-        for seq, name in found:
-            self._room.replay(destinations[name], seq, now)
-        return len(found)
-
-    async def discard(
-        self,
-        destination: str | None,
-        event_ids: Sequence[str] | None = None,
-        *,
-        where: DeadLetterFilter | None = None,
-    ) -> int:
-        """Give up dead letters for good; see `Outbox.discard`."""
-        destinations = self._selected(destination)
-        found = [*self._find_dead(destinations, event_ids, where)]
-        for seq, name in found:
-            destinations[name].discard(seq, self._remember_ids)
-        self._mark_reclaimable(seq for seq, _ in found)
-        return len(found)
-
-    async def correct(self, conversion: Conversion) -> Sequence[str]:
-        """Replace a stored conversion and replay it where it is dead; see `Outbox.correct`."""
-        self._check_open()
-        seq, now = self._log.find(conversion.event_id), self._clock()
-        if not isinstance(seq, int):
-            return []
-        names = [name for name, progress in self._destinations.items() if progress.is_dead(seq)]
-        if names:
-            self._room.replace(seq, conversion)
-        for name in names:
-            self._room.replay(self._destinations[name], seq, now)
-        return names
-
-    def _selected(self, destination: str | None) -> Mapping[str, DestinationProgress]:
-        self._check_open()
-        if destination is None:
-            return self._destinations
-        return {destination: self._progress(destination)}
-
-    def _find_dead(
-        self,
-        destinations: Mapping[str, DestinationProgress],
-        event_ids: Sequence[str] | None,
-        where: DeadLetterFilter | None,
-        after: int = 0,
-    ) -> Iterator[tuple[int, str]]:
-        """Return position and destination of the dead letters that the arguments select."""
-        seqs: set[int] | None = None
-        if event_ids is not None:
-            records = map(self._log.find, check_event_ids(event_ids))
-            # An id that is only remembered has no dead letter: that would have kept its payload.
-            seqs = {record for record in records if isinstance(record, int)}
-        return reports.find_dead(destinations, seqs, where or ALL, after, self._clock())
-
     # Checkpoints
 
     async def checkpoint(self, name: str) -> bytes | None:
@@ -415,9 +339,6 @@ class MemoryOutbox:
             await checkpoint()
         self._log.forget_ids(self._clock() - remember)
         return dropped
-
-    def _mark_reclaimable(self, seqs: Iterable[int]) -> None:
-        self._log.reclaimable.update(seq for seq in seqs if seq <= self._log.base)
 
     def _droppable(self) -> int:
         """Return the length of the beginning of the log that only exceptions may still need."""

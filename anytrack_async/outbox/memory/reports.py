@@ -7,8 +7,9 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from anytrack_async.models.outcome import Outcome, Report, Status, given_up
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.dead_letters import DeadLetter, DeadLetterFilter
-from anytrack_async.outbox.memory.claim import DestinationProgress, FailedConversion
-from anytrack_async.outbox.memory.log import MemoryLog, RememberedId
+from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.memory.progress import DestinationProgress, FailedConversion
+from anytrack_async.outbox.memory.remembered import RememberedId
 
 # Reports
 

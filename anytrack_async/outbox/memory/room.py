@@ -1,4 +1,4 @@
-"""The room of a memory outbox: how many conversions, and bytes, may wait for each destination.
+"""The room of a memory outbox: how many conversions, and bytes, it keeps for each destination.
 
 Bytes are counted as cheaply as conversions: each has `USUAL_BYTES`, and only what a large one has
 beyond that is added up. So an outbox without large conversions counts nothing.
@@ -6,13 +6,14 @@ beyond that is added up. So an outbox without large conversions counts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult
 from anytrack_async.outbox.checks import USUAL_BYTES, large_conversions, queue_full_error
-from anytrack_async.outbox.memory.claim import DestinationProgress
-from anytrack_async.outbox.memory.log import MemoryLog, Recipients
+from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.memory.progress import DestinationProgress
+from anytrack_async.outbox.memory.remembered import Recipients
 
 
 class MemoryRoom:
@@ -141,10 +142,38 @@ class MemoryRoom:
             if recipients is None or name in recipients:
                 progress.extra_bytes += added
 
+    # Dead letters
+
+    def count_dead(self, progress: DestinationProgress, seqs: Iterable[int]) -> list[int]:
+        """Count the bytes of new dead letters at *seqs*.
+
+        Returns:
+            The positions of the oldest dead letters, which there is no more room for: they have as
+            many bytes as may wait, beside what waits. With 64 MiB and 32,768 usual dead letters,
+            the next two push out the first two.
+        """
+        progress.dead_extra_bytes += self._log.extra_bytes_of(seqs)
+        excess = progress.dead_bytes - self._capacity_bytes
+        pushed_out: list[int] = []
+        if excess > 0:
+            for seq in progress.dead:
+                pushed_out.append(seq)
+                excess -= USUAL_BYTES + self._log.extra_bytes_of((seq,))
+                if excess <= 0:
+                    break
+        return pushed_out
+
     def replay(self, progress: DestinationProgress, seq: int, now: float) -> None:
         """Make the dead letter at *seq* due, and count its bytes among those that wait."""
         if progress.replay(seq, now):
-            progress.extra_bytes += self._log.extra_bytes_of((seq,))
+            extra = self._log.extra_bytes_of((seq,))
+            progress.extra_bytes += extra
+            progress.dead_extra_bytes -= extra
+
+    def discard(self, progress: DestinationProgress, seq: int, limit: int) -> None:
+        """Give up the dead letter at *seq*; keep the reasons of up to *limit* discarded ones."""
+        progress.dead_extra_bytes -= self._log.extra_bytes_of((seq,))
+        progress.discard(seq, limit)
 
     def replace(self, seq: int, conversion: Conversion) -> None:
         """Replace the conversion at *seq*, and count the bytes of the new one."""
@@ -157,5 +186,7 @@ class MemoryRoom:
             self._log.extra_bytes_in_log += change
         recipients = self._log.recipients(seq)
         for name, progress in self._destinations.items():
-            if (recipients is None or name in recipients) and progress.is_waiting(seq):
+            if progress.is_dead(seq):
+                progress.dead_extra_bytes += change
+            elif (recipients is None or name in recipients) and progress.is_waiting(seq):
                 progress.extra_bytes += change

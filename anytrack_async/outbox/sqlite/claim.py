@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, TypeAlias
 import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import SEALED, decode, memory_bytes, pack_ids
+from anytrack_async.codec.storage import SEALED, decode, pack_ids
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, Entry, FailedEntry
@@ -37,6 +37,7 @@ from anytrack_async.outbox.checks import (
 )
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decryption import stored_memory_bytes
 from anytrack_async.outbox.sqlite.leases import (
     ClaimResult,
     SQLiteClaim,
@@ -105,8 +106,8 @@ def claim(db: Database, name: str, limit: int, lease: float, max_attempts: int =
     # The forecast only reads, so an idle lane that polls does not lock other processes out.
     forecast, now = _forecast(db.sql, name), db.clock.now()
     while limit > 0 and forecast.has_work(now):
-        with db.transaction(synced=False) as sql:
-            builder = _ClaimBuilder(sql, name, limit, now, owner=db.owner.id)
+        with db.transaction(synced=False):
+            builder = _ClaimBuilder(db, name, limit, now)
             is_alone = forecast.isolated_due <= now and builder.lease_isolated(
                 now + lease, max_attempts
             )
@@ -151,15 +152,14 @@ class _ClaimBuilder:
         isolated_wait: whether isolated conversions are due that must not be sent at this time.
     """
 
-    def __init__(
-        self, sql: sqlite3.Connection, name: str, limit: int, now: float, *, owner: int
-    ) -> None:
+    def __init__(self, db: Database, name: str, limit: int, now: float) -> None:
         self.isolated_wait = False
-        self._sql = sql
+        self._db = db
+        self._sql = db.sql
         self._name = name
         self._space = limit
         self._now = now
-        self._owner = owner
+        self._owner = db.owner.id
         self._bytes = MAX_CLAIM_BYTES  # left for the records, except the first
         self._large_bytes = 0
         self._entries: list[StoredEntry] = []
@@ -202,14 +202,14 @@ class _ClaimBuilder:
         if lost:
             self._lost_leases.update((entry.seq, lost) for entry in entries)
 
-    def _has_space_for(self, payload: bytes, *, is_first: bool) -> bool:
+    def _has_space_for(self, seq: int, payload: bytes, *, is_first: bool) -> bool:
         """Return whether a record fits, and take its bytes; if not, the claim is full.
 
         With 1 MB left of 4 MB, records of 0.7 and 0.2 MB fit, and a third one of 0.4 MB does not.
         """
         size = len(payload)
         if size > USUAL_BYTES:
-            size = memory_bytes(payload)
+            size = stored_memory_bytes(self._db, seq, payload)
         if size > self._bytes and not (is_first and not self._entries):
             self._bytes = 0
             return False
@@ -244,7 +244,7 @@ class _ClaimBuilder:
         rows: list[tuple[int, float, bytes, bytes, int, int]] = []
         parameters = (self._name, self._now, self._space)
         for row in self._sql.execute(queries.DUE_RETRIES, parameters):
-            if not self._has_space_for(row[2], is_first=not rows):
+            if not self._has_space_for(row[0], row[2], is_first=not rows):
                 break
             rows.append(row)
         self._lease_retries(rows)
@@ -309,7 +309,7 @@ class _ClaimBuilder:
         parameters = (attempts, first, last, self._name, self._space)
         rows = self._sql.execute(queries.LOG_RANGE, parameters)
         for entry in map(_new_entry, rows):
-            if not self._has_space_for(entry.payload, is_first=not entries):
+            if not self._has_space_for(entry.seq, entry.payload, is_first=not entries):
                 return entries, True
             entries.append(entry)
         return entries, False
@@ -351,6 +351,11 @@ class ConversionCache:
         while len(by_seq) > self._size:  # count each time: the other thread removes too
             seq, _ = by_seq.popitem(last=False)
             self._digests.pop(seq, None)
+
+    def forget(self, seqs: Iterable[int]) -> None:
+        """Drop the conversions at the positions *seqs*."""
+        for seq in seqs:
+            self._by_seq.pop(seq, None)
 
     def decode(self, seq: int, payload: bytes, digest: bytes) -> Conversion:
         """Return the conversion at position *seq*.

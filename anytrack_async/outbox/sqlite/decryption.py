@@ -7,8 +7,10 @@ file without any.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
-from anytrack_async.codec.storage import SEALED
+from anytrack_async.codec.storage import SEALED, memory_bytes
+from anytrack_async.errors import MissingKeyError
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.leases import StoredEntry
@@ -30,6 +32,19 @@ def decrypted_record(
     from anytrack_async.outbox.sqlite.encryption import open_record
 
     return open_record(db, event_id, payload)
+
+
+def stored_memory_bytes(db: Database, seq: int, payload: bytes) -> int:
+    """Return about how many bytes of memory the conversion at position *seq* takes.
+
+    Only its content shows that: 100 KB of numbers take megabytes, and look like text as long as
+    they are encrypted.
+    """
+    if payload[:1] == SEALED:
+        (event_id,) = db.sql.execute(queries.EVENT_ID_AT, (seq,)).fetchone() or ("",)
+        with suppress(MissingKeyError):  # the claim fails when it is decoded
+            payload, _ = decrypted_record(db, event_id, payload, b"")
+    return memory_bytes(payload)
 
 
 def decrypted_error(db: Database, seq: int, destination: str, error: bytes | str) -> str:

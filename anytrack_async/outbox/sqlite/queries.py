@@ -305,6 +305,19 @@ LOST_LEASES = """SELECT count(*) FROM (SELECT lease FROM span WHERE lease <> 0
 STORED = """SELECT seq, event_id, payload, digest FROM log JOIN ids USING (seq)
     WHERE seq > ? ORDER BY seq LIMIT ?"""
 
+# The stored conversion at a position.
+STORED_AT = "SELECT event_id, payload, digest FROM log JOIN ids USING (seq) WHERE seq = ?"
+
+# The destinations for which a position is leased; of a span, also those it is not addressed to.
+IN_FLIGHT_AT = """SELECT destination FROM span WHERE lease <> 0 AND first <= ? AND last >= ?
+    UNION SELECT destination FROM exception WHERE lease <> 0 AND seq = ?"""
+
+# Empty the reasons of failures at a position.
+EMPTY_ERRORS = (
+    "UPDATE exception SET error = '' WHERE seq = ?",
+    "UPDATE discarded SET error = '' WHERE seq = ?",
+)
+
 # Number of stored conversions whose id is missing.
 LOST_IDS = "SELECT count(*) FROM log WHERE seq NOT IN (SELECT seq FROM ids)"
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from anytrack_async.sandbox.anytrack import queries
+from anytrack_async.sandbox.anytrack.collect import CollectEndpoint
 from anytrack_async.sandbox.anytrack.store import MODELS, Store, Stored, to_conversion_id
 from anytrack_async.sandbox.anytrack.validation import event_id, find_problems
 from anytrack_async.sandbox.ledger import LedgerPage
@@ -34,6 +35,7 @@ class AnyTrackService:
         self._numbers: dict[str, int] = {}
         self._requests = itertools.count(1)
         self._accounts = frozenset(settings.anytrack.accounts)
+        self._collect = CollectEndpoint(settings.anytrack, ledger, self._store, clock)
         self.set_tokens(settings.anytrack.keys)
 
     def set_tokens(self, tokens: tuple[str, ...]) -> None:
@@ -50,7 +52,9 @@ class AnyTrackService:
         return Reply(429, reply.body, (*reply.headers, (b"retry-after", b"1")))
 
     def handle(self, request: Request) -> Reply:
-        """Reply to one request under `/v1`."""
+        """Reply to one request under `/v1`, or to a collect endpoint."""
+        if not request.path.startswith("/v1/"):
+            return self._collect.handle(request)
         rejection = self._check_credentials(request)
         if rejection is not None:
             return rejection

@@ -13,7 +13,7 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.destinations.anytrack.sink import AnyTrackSink, _batch_times
+from anytrack_async.destinations.anytrack.sink import AnyTrackSink, batch_times
 from anytrack_async.destinations.sink import (
     Unavailable,
 )
@@ -120,7 +120,7 @@ class TestBatchTimes:
     def test_the_last_request_has_its_whole_timeout_if_the_batch_allows(
         self, timeout: float, available: float
     ):
-        sending_time, total_time = _batch_times(timeout, available)
+        sending_time, total_time = batch_times(timeout, available)
 
         assert 0 <= sending_time <= total_time <= available
         assert sending_time <= 30
@@ -134,7 +134,7 @@ class TestBatchTimes:
     def test_sending_time_and_end_of_a_batch(
         self, timeout: float, available: float, expected: tuple[float, float]
     ):
-        assert _batch_times(timeout, available) == pytest.approx(expected)
+        assert batch_times(timeout, available) == pytest.approx(expected)
 
 
 @pytest.mark.asyncio

@@ -23,6 +23,9 @@ LIMIT, INTERVAL = 100, 10.0  # the defaults of HubSpotSettings
 ROUND_TRIP = 0.1
 ON_THE_WIRE = 3 * ROUND_TRIP  # contacts, deals, links
 
+# Thousands of conversions each, of which a few already run every line.
+pytestmark = pytest.mark.untraced
+
 
 @attrs.define
 class Timeline:
@@ -101,7 +104,7 @@ def deliver(wire, hs):
     return lambda arrivals, leave=False: run(live(arrivals, leave))
 
 
-def trickle(rate, until=60.0, start=0.0):
+def trickle(rate, until=30.0, start=0.0):
     """Return single arrivals at random times, *rate* a second on average."""
     random, now = Random(rate), start
     while (now := now + random.expovariate(rate)) < until:
@@ -121,11 +124,11 @@ def test_a_trickle_waits_a_third_of_a_second_and_leaves_a_third_of_the_limit(del
     assert timeline.delay(0.95) < 0.31
     assert timeline.delay() < 0.35
     assert timeline.peak <= 90
-    assert len(timeline.counted) <= 480  # eager lanes use up all 600
+    assert len(timeline.counted) <= 240  # eager lanes use up all 300
 
 
 def test_a_trickle_becomes_batches_of_one_size_evenly_spaced(deliver):
-    timeline = deliver((number / 25, 1) for number in range(60 * 25))
+    timeline = deliver((number / 25, 1) for number in range(30 * 25))
 
     times = [moment for moment, _ in timeline.batches]
     assert all(0.25 < b - a < 0.35 for a, b in pairwise(times))
@@ -133,13 +136,13 @@ def test_a_trickle_becomes_batches_of_one_size_evenly_spaced(deliver):
 
 
 def test_full_batches_use_up_the_whole_limit(deliver):
-    timeline = deliver([(0.0, 20_000)])
+    timeline = deliver([(0.0, 10_000)])
 
-    windows = [bisect_left(timeline.counted, 10.2 * number) for number in (1, 2, 3, 4)]
-    assert windows == [100, 200, 300, 400]
+    windows = [bisect_left(timeline.counted, 10.2 * number) for number in (1, 2)]
+    assert windows == [100, 200]
     assert {count for _, count in timeline.batches} == {100}
     assert timeline.peak == LIMIT
-    assert timeline.ended < 3 * 10.2 + 3.0
+    assert timeline.ended < 10.2 + 3.0
 
 
 def test_nearly_full_load_waits_less_than_a_window(deliver):
@@ -154,7 +157,7 @@ def test_a_burst_is_sent_at_once(deliver):
 
 
 def test_a_burst_within_a_trickle_finds_room(deliver):
-    timeline = deliver(sorted([*trickle(25), (30.0, 600)]))
+    timeline = deliver(sorted([*trickle(25), (15.0, 600)]))
 
     assert timeline.delay() < 0.4
 

@@ -18,6 +18,8 @@ from anytrack_async.outbox.memory.outbox import MemoryOutbox
 from anytrack_async.settings.delivery import DeliverySettings
 from tests.destinations.hubspot import virtual_time
 
+pytestmark = pytest.mark.untraced
+
 DOWN = httpx.Response(503)
 
 

@@ -21,6 +21,7 @@ from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaCustomData, MetaFields, MetaUserData
 from anytrack_async.models.meta_types import ActionSource, CustomerSegment
 from anytrack_async.models.outcome import Status
+from tests.examples import examples
 
 SETTINGS = MetaSettings(pixel_id="1", access_token="t0ken")
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -194,7 +195,9 @@ SECRETS = {
 @pytest.mark.asyncio
 @given(batch=st.lists(conversions, min_size=1, max_size=5), code=st.sampled_from([100, 190, 2]))
 @hypothesis_settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=examples(25),
+    deadline=None,
 )
 async def test_no_message_contains_customer_data(batch, code, caplog):
     caplog.set_level(logging.DEBUG)
@@ -220,7 +223,7 @@ async def test_no_message_contains_customer_data(batch, code, caplog):
 
 @pytest.mark.asyncio
 @given(batch=st.lists(conversions, max_size=8))
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=examples(50), deadline=None)
 async def test_outcomes_are_in_the_order_of_the_batch(batch):
     received = []
 

@@ -16,6 +16,7 @@ from anytrack_async.models.conversion import Conversion, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaFields
 from anytrack_async.models.outcome import Status
+from tests.examples import examples
 
 sandbox = pytest.importorskip("anytrack_async.sandbox")
 pytestmark = pytest.mark.asyncio
@@ -81,7 +82,7 @@ _conversions = st.builds(
 
 
 @given(batch=st.lists(_conversions, max_size=6))
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=examples(150), deadline=None)
 async def test_event_that_passes_the_preflight_is_accepted(batch):
     sink, page = make()
     outcomes = await sink.deliver(batch)

@@ -19,6 +19,7 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaFields
 from anytrack_async.models.outcome import Status
+from tests.examples import examples
 from tests.strategies import recent_conversions
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -74,7 +75,7 @@ def test_events_mapped_together_equal_events_mapped_alone(batch, settings):
 
 
 @given(batches)
-@hypothesis_settings(deadline=None, max_examples=30)
+@hypothesis_settings(deadline=None, max_examples=examples(30))
 def test_numbers_and_countries_are_read_for_each_conversion(batch):
     pytest.importorskip("phonenumbers")
     settings = MetaSettings(pixel_id="1", access_token="t", phone_region="DE")
@@ -110,7 +111,7 @@ def _made(number, kind):
         max_size=SLICE + 6,
     )
 )
-@hypothesis_settings(deadline=None, max_examples=50)
+@hypothesis_settings(deadline=None, max_examples=examples(50))
 async def test_bad_conversions_do_not_change_others(kinds):
     settings = MetaSettings(pixel_id="1", access_token="t", event_name=_named)
     batch = [_made(number, kind) for number, kind in enumerate(kinds)]

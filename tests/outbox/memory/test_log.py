@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.outbox.memory.log import RememberedId, RememberedIds
+from anytrack_async.outbox.memory.remembered import RememberedId, RememberedIds
 
 
 def summary_of(event_id):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anytrack_async import InvalidArgumentError, MemoryOutbox, QueueFullError
+from anytrack_async import InvalidArgumentError, MemoryOutbox, QueueFullError, Status
 from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.checks import USUAL_BYTES
 from anytrack_async.testing.outbox_contract import Clock, sale, sales
@@ -215,3 +215,74 @@ async def test_a_capacity_is_a_whole_number(capacity):
     if capacity is not None:
         with pytest.raises(InvalidArgumentError, match="capacity_bytes must be a whole number"):
             MemoryOutbox(capacity_bytes=capacity)
+
+
+# Dead letters
+
+
+async def die(outbox, *conversions):
+    """Let "alpha" reject *conversions*, one after the other."""
+    for conversion in conversions:
+        await outbox.append([conversion], ["alpha"])
+        assert await settle(outbox, "alpha", failed=True) == 1
+
+
+async def dead_ids(outbox):
+    return [letter.conversion.event_id for letter in await outbox.dead_letters(limit=1_000)]
+
+
+async def test_the_oldest_dead_letters_are_discarded_when_their_bytes_are_used_up(clock):
+    outbox = await opened(clock, capacity_bytes=4 * MIB)
+
+    await die(outbox, *[large(order) for order in range(4)])
+    assert outbox.take_pushed_out() == {}
+    await die(outbox, sale(4), large(5), large(6))
+
+    assert await dead_ids(outbox) == ["sale:2", "sale:3", "sale:4", "sale:5", "sale:6"]
+    assert outbox.take_pushed_out() == {"alpha": ["sale:0", "sale:1"]}
+    assert outbox.take_pushed_out() == {}
+    outcome = (await outbox.reports(["sale:0"]))["sale:0"].outcomes["alpha"]
+    assert (outcome.status, outcome.error) == (Status.DISCARDED, "no")
+    assert outbox._log.stored == 5
+    assert (await fill(outbox, first=10))[0] == 4  # what waits has bytes of its own
+
+
+async def test_dead_letters_of_the_usual_size_are_bounded_too(clock):
+    outbox = await opened(clock, capacity_bytes=10 * USUAL_BYTES)
+
+    await die(outbox, *sales(*range(100)))
+
+    assert await dead_ids(outbox) == [f"sale:{order}" for order in range(90, 100)]
+    assert len(outbox.take_pushed_out()["alpha"]) == 90
+
+
+async def test_dead_letters_that_were_replayed_or_discarded_take_no_room(clock):
+    outbox = await opened(clock, "alpha", capacity_bytes=4 * MIB)
+    await die(outbox, *[large(order) for order in range(4)])
+
+    await outbox.replay("alpha", ["sale:0", "sale:1"])
+    await outbox.discard("alpha", ["sale:2"])
+    await outbox.correct(sale(3))
+    await settle(outbox, "alpha")
+    await die(outbox, *[large(order) for order in range(10, 14)])
+
+    assert await dead_ids(outbox) == [f"sale:{order}" for order in range(10, 14)]
+    assert outbox.take_pushed_out() == {}
+    await outbox.replay("alpha")
+    assert outbox._destinations["alpha"].dead_bytes == 0
+
+
+async def test_a_dead_letter_for_two_destinations_counts_for_each(clock):
+    outbox = await opened(clock, capacity_bytes=4 * MIB)
+    for order in range(6):
+        await outbox.append([large(order)])
+        await settle(outbox, "alpha", failed=True)
+        await settle(outbox, "beta", failed=order < 2)
+
+    letters = await outbox.dead_letters(limit=100)
+
+    assert [(letter.destination, letter.conversion.order_id) for letter in letters] == [
+        ("beta", "0"),
+        ("beta", "1"),
+        *(("alpha", str(order)) for order in range(2, 6)),
+    ]

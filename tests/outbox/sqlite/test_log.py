@@ -19,6 +19,7 @@ from anytrack_async.outbox.sqlite import log, queries
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
+from tests.examples import examples
 from tests.models.strategies import conversions
 
 pytestmark = pytest.mark.asyncio
@@ -393,7 +394,7 @@ async def test_reading_needs_no_lock(outbox, path):
 
 
 @given(conversions)
-@hypothesis_settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=examples(30), deadline=None)
 async def test_a_row_has_the_summary_of_its_conversion(conversion):
     group = log.Group()
     group.encode([conversion], None, 0.0)

@@ -1,0 +1,130 @@
+"""`anytrack outbox forget`: erases a person's data from the outbox file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import attrs
+import typer
+from rich.text import Text
+
+from anytrack_async.cli.outbox import open_outbox, outbox_path
+from anytrack_async.cli.output import (
+    BAD,
+    FAILED,
+    make_table,
+    stdout_console,
+    write_error,
+    write_json,
+)
+from anytrack_async.client.forgetting import ForgottenConversion, ForgottenCustomer, forget_customer
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.models.erasure import Person
+
+_FROM_STDIN = "-"
+
+
+def forget(
+    email: Annotated[
+        str | None,
+        typer.Option(help="The e-mail address; - asks for it.", show_default=False),
+    ] = None,
+    phone: Annotated[
+        str | None,
+        typer.Option(help="The phone number with country code; or -.", show_default=False),
+    ] = None,
+    external_id: Annotated[
+        str | None,
+        typer.Option(help="Your own id of the customer; or -.", show_default=False),
+    ] = None,
+    redact: Annotated[
+        bool,
+        typer.Option(
+            "--redact", help="Send what waits without the customer, instead of discarding it."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+) -> None:
+    """Erase a person's data, and show what was already sent where.
+
+    Others may use the outbox meanwhile. What waits or is dead is discarded.
+    With - as its value, an option is asked for, or read from the standard
+    input, so that it is in no history of commands and in no list of
+    processes. Erase at the destinations what they have, with the ids shown:
+    a second run does not find it again.
+    """
+    person = _person(email, phone, external_id)
+    path = outbox_path()
+    if not yes and not as_json:
+        typer.confirm("Erase this person's data from the outbox for good?", abort=True)
+    forgotten = anyio.run(_forget, path, person, redact)
+    if as_json:
+        write_json(_record(forgotten))
+    else:
+        _show(forgotten)
+    if forgotten.unreadable:
+        ids = ", ".join(forgotten.unreadable[:20])
+        write_error(
+            f"{len(forgotten.unreadable)} conversions cannot be read, e.g. {ids}: perhaps "
+            "they are this person's; see: anytrack outbox verify"
+        )
+        raise typer.Exit(FAILED)
+
+
+def _person(email: str | None, phone: str | None, external_id: str | None) -> Person:
+    options = {"--email": email, "--phone": phone, "--external-id": external_id}
+    asked = [option for option, value in options.items() if value == _FROM_STDIN]
+    if len(asked) > 1:
+        raise ConfigurationError(f"only one of {' and '.join(asked)} can be -")
+    values = [_value(option, value) for option, value in options.items()]
+    if not any(values):
+        raise ConfigurationError("forget needs --email, --phone or --external-id")
+    return Person(email=values[0], phone=values[1], external_id=values[2])
+
+
+def _value(option: str, value: str | None) -> str | None:
+    if value != _FROM_STDIN:
+        return value
+    if sys.stdin.isatty():
+        answer: str = typer.prompt(option.removeprefix("--"), hide_input=True)
+        return answer
+    return sys.stdin.readline().strip()
+
+
+async def _forget(path: Path, person: Person, redact: bool) -> ForgottenCustomer:
+    async with open_outbox(path) as outbox:
+        return await forget_customer(outbox, person, "redact" if redact else "discard")
+
+
+def _record(forgotten: ForgottenCustomer) -> dict[str, Any]:
+    conversions = [attrs.asdict(conversion) for conversion in forgotten.conversions]
+    return {"conversions": conversions, "unreadable": list(forgotten.unreadable)}
+
+
+def _show(forgotten: ForgottenCustomer) -> None:
+    if not forgotten.conversions:
+        stdout_console().print("the outbox has no data of this person")
+        return
+    table = make_table("event id", "sent to", "discarded", "redacted")
+    for conversion in forgotten.conversions:
+        table.add_row(
+            Text(conversion.event_id),
+            Text(_sent(conversion), BAD),
+            ", ".join(conversion.discarded),
+            ", ".join(conversion.redacted),
+        )
+    stdout_console(wide=True).print(table)
+    count = len(forgotten.conversions)
+    stdout_console().print(
+        f"erased from {count} conversions; erase what was sent at its destination too",
+        soft_wrap=True,
+    )
+
+
+def _sent(conversion: ForgottenConversion) -> str:
+    sent = [f"{name} ({id_})" if id_ else name for name, id_ in conversion.sent.items()]
+    return ", ".join([*sent, *(f"{name} (perhaps)" for name in conversion.in_flight)])

@@ -1,0 +1,121 @@
+"""`anytrack listen`: takes AnyTrack's webhooks and passes them on to other destinations."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+import typer
+
+from anytrack_async.cli.output import FAILED, Interrupted, stdout_console, write_error
+from anytrack_async.cli.signals import interruptible
+from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.listening.app import WebhookApp
+from anytrack_async.listening.settings import ListenSettings
+
+if TYPE_CHECKING:
+    import socket
+
+SECRET_VARIABLE = "ANYTRACK_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
+"""The environment variable with the secret of the webhook's URL; several separated by commas."""
+
+
+def listen(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = 8500,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    to: Annotated[
+        str | None,
+        typer.Option(help="Destinations, separated by commas; default: all but AnyTrack."),
+    ] = None,
+    outbox: Annotated[
+        str | None, typer.Option(help="Path of the outbox file; default: ANYTRACK_OUTBOX.")
+    ] = None,
+    rate: Annotated[
+        float, typer.Option(min=0.01, help="Webhooks per second; more are answered 429.")
+    ] = 10_000.0,
+    connections: Annotated[
+        int, typer.Option(min=1, help="Connections at once; more are answered 503.")
+    ] = 1_000,
+    events: Annotated[
+        str | None, typer.Option(help="Names of the events to take, separated by commas.")
+    ] = None,
+    currency: Annotated[str, typer.Option(help="Currency of events that have none.")] = "USD",
+) -> None:
+    """Take AnyTrack's webhooks, and send the conversions on to Meta, HubSpot and others.
+
+    In AnyTrack, give the webhook the URL https://HOST/SECRET, where
+    ANYTRACK_WEBHOOK_SECRET has the secret. Put a proxy with TLS in front.
+
+    A webhook is confirmed only when its conversion is in the outbox. Without
+    an outbox file, the end of the process loses what is not delivered yet.
+    """
+    path = outbox or os.environ.get(OUTBOX_VARIABLE) or None
+    client = AnyTrackClient.from_env(outbox=path)
+    settings = ListenSettings(
+        rate=rate, requests=connections, events=_names(events), currency=currency
+    )
+    app = WebhookApp(client, secret=_secrets(), to=_names(to), settings=settings)
+    listener = _bind(host, port)
+    is_file = path is not None and path != MEMORY
+    try:
+        anyio.run(_serve, client, app, listener, path if is_file else None, connections)
+    except Interrupted as exc:
+        if exc.signal != signal.SIGTERM or exc.__cause__ is not None:
+            raise
+        write_error("stopped by SIGTERM", label="note")
+
+
+async def _serve(
+    client: AnyTrackClient,
+    app: WebhookApp,
+    listener: socket.socket,
+    outbox: str | None,
+    connections: int,
+) -> None:
+    from anytrack_async.listening.server import serve
+
+    async with interruptible(client, outbox):
+        host, port = listener.getsockname()[:2]
+        address = f"[{host}]" if ":" in host else host
+        console = stdout_console()
+        console.print(
+            f"listening on http://{address}:{port}/<{SECRET_VARIABLE}>, {app!r}",
+            markup=False,
+            soft_wrap=True,
+        )
+        await serve(app, listener, connections=connections)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        from anytrack_async.listening.server import bind
+    except ImportError:
+        raise ConfigurationError(
+            "anytrack listen needs uvicorn: pip install 'anytrack_async[listen]'"
+        ) from None
+    try:
+        return bind(host, port)
+    except OSError as exc:
+        reason = os.strerror(exc.errno) if exc.errno else exc
+        write_error(f"cannot listen on {host} port {port}: {reason}; try another --port")
+        raise typer.Exit(FAILED) from None
+
+
+def _secrets() -> list[str]:
+    values = _names(os.environ.get(SECRET_VARIABLE))
+    if not values:
+        # On the command line, every user of the machine could see it.
+        raise ConfigurationError(
+            f"set {SECRET_VARIABLE} in the environment, e.g. to {secrets.token_urlsafe(24)}"
+        )
+    return values
+
+
+def _names(text: str | None) -> list[str] | None:
+    names = [name.strip() for name in (text or "").split(",")]
+    return [name for name in names if name] or None

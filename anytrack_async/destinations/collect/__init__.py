@@ -1,0 +1,1 @@
+"""AnyTrack's collect endpoint (custom integrations)."""

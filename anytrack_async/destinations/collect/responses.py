@@ -1,0 +1,137 @@
+"""Reads what the collect endpoint answers. Without I/O.
+
+AnyTrack documents two refusals in words ("Missing click_id, ref_id and email" and "No match
+found"), and neither statuses nor bodies. So the rules are tolerant: a success counts unless it
+names an error; a page of HTML and a path that does not exist say that the URL is wrong, and a
+refusal counts as AnyTrack's only in plain text or JSON.
+
+Source: AnyTrack, Custom Integration Params, readme.anytrack.io.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from anytrack_async.destinations.anytrack.payload import NotAnyTrack
+from anytrack_async.destinations.confirmation import confirms
+from anytrack_async.destinations.sink import NeedsOperator, Throttled
+from anytrack_async.models.identifiers import id_from_number
+from anytrack_async.models.outcome import Outcome
+from anytrack_async.transport.errors import read_error_body
+from anytrack_async.transport.message import Response
+
+IS_URL_RIGHT: Final = "is the collect URL (ANYTRACK_COLLECT_URL) right?"
+
+_DEFAULT_PAUSE = 1.0  # seconds, after a 429 without `Retry-After`
+_TEMPORARY = frozenset({408, 425})
+_NO_SUCH_PATH = frozenset({404, 405, 410})
+_NO_ACCESS = frozenset({401, 402, 403, 407})
+_LONGEST_LOOK = 2_000  # bytes of a body that are searched for words
+_OWN_FIELDS = ("click_id", "clickId", "event_id", "eventId", "conversion_id", "received", "success")
+_ID_FIELDS = ("conversion_id", "conversionId", "eventId", "event_id", "id")
+
+_names_missing = re.compile(r"(?i)missing[^.]{0,20}click.?id").search
+_names_no_match = re.compile(r"(?i)no match(?: was)? found|unknown click").search
+_names_duplicate = re.compile(r"(?i)duplicate|already (?:exists|recorded|received)").search
+_is_page = re.compile(r"(?i)\s*(?:<!doctype html|<html|<head|<body)").match
+
+
+def read_outcome(
+    response: Response, report_unusual: Callable[[Response], None] = lambda _: None
+) -> Outcome:
+    """Return the outcome of the conversion that *response* answers.
+
+    Args:
+        response: the response to the POST.
+        report_unusual: called with a success that has none of the usual words.
+
+    Raises:
+        NeedsOperator: the URL is wrong, or the integration is switched off.
+        NotAnyTrack: the answer is not AnyTrack's, e.g. a page of HTML or a redirect.
+        Throttled: 429.
+    """
+    status, text = response.status, _text(response)
+    if status == 429:
+        (reason, code), wait = _reason(response), response.retry_after
+        raise Throttled(reason, code=code, after=_DEFAULT_PAUSE if wait is None else wait)
+    if status in _TEMPORARY or status >= 500 or status < 200:
+        reason, code = _reason(response)
+        return Outcome.retry(reason, code=code, after=response.retry_after)
+    if 300 <= status < 400 or _is_page(text):
+        raise NotAnyTrack(_ask_for_url(response), cause="configuration", code=str(status))
+    if (refusal := _refusal(text)) is not None:
+        return refusal
+    if response.success:
+        return _read_success(response, report_unusual)
+    return _read_refusal(response, text)
+
+
+def _refusal(text: str) -> Outcome | None:
+    """Return the outcome of a documented refusal, which may come with any status."""
+    if _names_missing(text):
+        return Outcome.rejected("AnyTrack misses click_id, ref_id and email", code="identity")
+    if _names_no_match(text):
+        return Outcome.rejected(
+            "AnyTrack does not know the click id (no match found), so the conversion would be lost "
+            "there; replay it with the click id of the visit",
+            code="no_match",
+        )
+    return None
+
+
+def _read_success(response: Response, report_unusual: Callable[[Response], None]) -> Outcome:
+    body = response.json_object()
+    if _says_failure(body):
+        reason, code = _reason(response)
+        return Outcome.rejected(reason, code=code)
+    if not body and response.content.lstrip()[:1] in (b"{", b"[") and not _is_empty_json(response):
+        return Outcome.retry(f"AnyTrack's answer was cut off (status {response.status})")
+    if not confirms(response, _OWN_FIELDS) and _text(response).strip().lower() not in ("ok", ""):
+        report_unusual(response)
+    return Outcome.delivered(_remote_id(body))
+
+
+def _says_failure(body: Mapping[str, Any]) -> bool:
+    if body.get("error") or body.get("errors") or body.get("success") is False:
+        return not _names_duplicate(str(body.get("error") or body.get("message") or ""))
+    status = body.get("status")
+    return isinstance(status, str) and status.lower() in ("error", "failed", "rejected")
+
+
+def _is_empty_json(response: Response) -> bool:
+    return response.content.strip() in (b"{}", b"[]")
+
+
+def _read_refusal(response: Response, text: str) -> Outcome:
+    reason, code = _reason(response)
+    if _names_duplicate(text):
+        return Outcome.delivered()
+    if response.status in _NO_SUCH_PATH:
+        raise NeedsOperator(_ask_for_url(response), cause="configuration", code=code)
+    if response.status in _NO_ACCESS:
+        raise NeedsOperator(f"{reason}; {IS_URL_RIGHT}", cause="configuration", code=code)
+    return Outcome.rejected(reason, code=code)
+
+
+def _ask_for_url(response: Response) -> str:
+    return f"the answer is not AnyTrack's: {_reason(response)[0]}; {IS_URL_RIGHT}"
+
+
+def _remote_id(body: Mapping[str, Any]) -> str | None:
+    for name in _ID_FIELDS:
+        value = body.get(name)
+        remote_id = value.strip() if isinstance(value, str) else value and id_from_number(value)
+        if remote_id:
+            return remote_id
+    return None
+
+
+def _text(response: Response) -> str:
+    return response.content[:_LONGEST_LOOK].decode(errors="replace")
+
+
+def _reason(response: Response) -> tuple[str, str]:
+    error = read_error_body(response)
+    return f"{error.message} (status {response.status})", error.code or str(response.status)

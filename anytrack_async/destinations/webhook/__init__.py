@@ -1,0 +1,1 @@
+"""Signed webhooks to a receiver of your own."""

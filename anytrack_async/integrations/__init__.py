@@ -1,0 +1,1 @@
+"""The client in web frameworks: started and closed with the application."""

@@ -1,0 +1,34 @@
+"""aiohttp: a cleanup context that opens the client, and its key.
+
+app.cleanup_ctx.append(anytrack_context(AnyTrackClient.from_env))
+
+async def thanks(request: web.Request) -> web.Response:
+await request.app[ANYTRACK].submit(…)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+
+from aiohttp import web
+
+from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.integrations.shared import NAME, ClientSource, opened
+
+ANYTRACK: web.AppKey[AnyTrackClient] = web.AppKey(NAME, AnyTrackClient)
+"""The key under which the application has the client; use it in sub-applications' parents too."""
+
+
+def anytrack_context(client: ClientSource) -> Callable[[web.Application], AsyncGenerator[None]]:
+    """Return a cleanup context that opens *client* with the application, and closes it with it.
+
+    Args:
+        client: the client, or a function that makes it.
+    """
+
+    async def context(app: web.Application) -> AsyncGenerator[None]:
+        async with opened(client) as anytrack:
+            app[ANYTRACK] = anytrack
+            yield
+
+    return context

@@ -1,0 +1,1 @@
+"""AnyTrack's webhooks become conversions."""

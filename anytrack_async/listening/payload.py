@@ -1,0 +1,274 @@
+"""Reads one event of AnyTrack's webhook as a `Conversion`. Without I/O.
+
+AnyTrack shows examples of its webhooks and promises nothing about them. So nothing here depends on
+a key: unknown keys are ignored, missing ones leave their field out, and so does a value of a wrong
+type, which `Conversion.weakened` then tells.
+
+Source: AnyTrack, What are Webhooks, support.anytrack.io; keys seen in webhooks of real accounts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from hashlib import sha256
+from math import isfinite
+from typing import Any, Final
+
+from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.clicks import CLICK_NAMES
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.models.identifiers import id_from_number
+from anytrack_async.models.line_item import LineItem
+from anytrack_async.models.visitor import with_weaknesses
+
+UNUSABLE: Final = "unusable values in webhooks"
+"""The kind of conversions that lost a value of a wrong type."""
+
+_TYPES = {
+    "purchase": "sale",
+    "sale": "sale",
+    "lead": "lead",
+    "completeregistration": "signup",
+    "registration": "signup",
+}
+_MAX_ITEMS = 500
+_MAX_NAME = 50
+_LARGEST_SECONDS = 100_000_000_000  # a larger timestamp is in milliseconds
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SMALLEST_AMOUNT, _LARGEST_AMOUNT = Decimal(0), Decimal(10) ** 12
+
+# Field → keys that may have its value, the best first. A dot leads into an object.
+_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "click_id": ("clickId",),
+    "order_id": ("transactionId", "orderId"),
+    "user_agent": ("userAgent",),
+    "ip_address": ("ip", "ipAddress", "userIp"),
+    "page_url": ("location", "pageUrl", "url"),
+    "source": ("mainAttribution.source", "source"),
+    "campaign_id": ("mainAttribution.campaignId", "mainAttribution.campaign", "campaignId"),
+    "ad_id": ("mainAttribution.adId", "adId"),
+}
+_CUSTOMER: Final[Mapping[str, tuple[str, ...]]] = {
+    "email": ("email",),
+    "phone": ("phone", "phoneNumber"),
+    "first_name": ("firstName",),
+    "last_name": ("lastName",),
+    "city": ("city",),
+    "state": ("state", "region"),
+    "postal_code": ("zip", "zipcode", "zipCode", "postalCode"),
+    "country": ("country", "countryCode"),
+    "external_id": ("customerId", "refId", "externalId"),
+    "fbp": ("externalClientIds.facebook", "externalClientIds.fbp", "fbp"),
+    "fbc": ("externalClickIds.fbc", "fbc"),
+}
+_CUSTOM_DATA = {"anytrack_asset_id": "assetId", "anytrack_client_id": "clientId"}
+_KNOWN = frozenset(
+    {
+        *("assetId", "clickId", "clientId", "currency", "eventName", "eventTime"),
+        *("eventTimestamp", "eventValue", "externalClickId", "transactionId"),
+    }
+)
+
+
+def to_conversion(event: Mapping[str, Any], *, currency: str = "USD") -> Conversion:
+    """Return the conversion that *event* tells of; only an event that tells nothing raises.
+
+    ``Purchase`` is a sale, ``Lead`` a lead, ``CompleteRegistration`` a sign-up, and every other
+    name a custom event. Without a name, a value makes it a sale, and a lead otherwise.
+
+    Args:
+        event: the JSON object.
+        currency: of events that do not have one.
+
+    Raises:
+        InvalidConversionError: no key of *event* is one of a webhook's.
+    """
+    if _KNOWN.isdisjoint(event):
+        raise InvalidConversionError("event", f"has none of the keys {', '.join(sorted(_KNOWN))}")
+    value = _amount(_first(event, "eventValue", "value", "orderTotal"))
+    fields: dict[str, Any] = {
+        **_kind(event, value),
+        "event_id": event_id(event),
+        "revenue": value or Decimal(0),
+        "currency": event.get("currency") or currency,
+        "custom_data": _custom_data(event),
+        "items": _items(event.get("items")),
+        "customer": _customer(event),
+        "clicks": _clicks(event),
+    }
+    if (moment := event_time(event)) is not None:
+        fields["timestamp"] = moment
+    for field, keys in _FIELDS.items():
+        if (item := _scalar(_first(event, *keys))) is not None:
+            fields[field] = item
+    is_odd = value is None and event.get("eventValue") not in (None, "")
+    conversion: Conversion
+    conversion, dropped = _without_unusable(Conversion, fields, {"currency": currency})
+    return with_weaknesses(conversion, (UNUSABLE,)) if dropped or is_odd else conversion
+
+
+def event_id(event: Mapping[str, Any]) -> str:
+    """Return the id of *event*, the same for each repeat of the webhook.
+
+    It is ``at:`` and the first 32 hexadecimal digits of the SHA-256 of asset id, click id (client
+    id without one), event name and time in milliseconds. So two events of one name and click in the
+    same millisecond are one conversion. Without a time, or without any click and client id, the
+    whole event is hashed.
+    """
+    click = _scalar(_first(event, "clickId", "externalClickId", "clientId"))
+    moment = event_time(event)
+    if click is None or moment is None:
+        content = json.dumps(event, sort_keys=True).encode()
+    else:
+        name, asset = _scalar(event.get("eventName")), _scalar(event.get("assetId"))
+        milliseconds = (moment - _EPOCH) // timedelta(milliseconds=1)
+        parts = (asset or "", click, name or "", str(milliseconds))
+        content = "\0".join(parts).encode(errors="surrogatepass")
+    return f"at:{sha256(content).hexdigest()[:32]}"
+
+
+def event_time(event: Mapping[str, Any]) -> datetime | None:
+    """Return when *event* happened, in UTC; None if it does not say so in a usable way.
+
+    ``eventTime`` is ISO 8601, UTC without an offset; ``eventTimestamp`` unix seconds, or
+    milliseconds from 100,000,000,000 on.
+    """
+    text = event.get("eventTime")
+    if isinstance(text, str):
+        try:
+            moment = datetime.fromisoformat(text.strip())
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            pass
+    for value in (event.get("eventTimestamp"), text):
+        if (number := _number(value)) is not None and number > 0:
+            seconds = number / 1000 if number >= _LARGEST_SECONDS else number
+            try:
+                return _EPOCH + timedelta(seconds=seconds)
+            except OverflowError:
+                continue
+    return None
+
+
+def _kind(event: Mapping[str, Any], value: Decimal | None) -> dict[str, Any]:
+    name = _scalar(event.get("eventName"))
+    if name is None:
+        return {"conversion_type": "sale" if value else "lead"}
+    kind = _TYPES.get(name.lower())
+    if kind is not None:
+        return {"conversion_type": kind}
+    printable = "".join(char for char in name if char.isprintable())[:_MAX_NAME].strip()
+    return {"conversion_type": "custom", "event_name": printable or "Custom"}
+
+
+def _customer(event: Mapping[str, Any]) -> Customer | None:
+    found = {field: _scalar(_first(event, *keys)) for field, keys in _CUSTOMER.items()}
+    fields: dict[str, Any] = {field: text for field, text in found.items() if text is not None}
+    full_name = _scalar(event.get("fullName"))
+    if full_name and not {"first_name", "last_name"} & fields.keys():
+        first, _, last = full_name.strip().partition(" ")
+        fields |= {"first_name": first, "last_name": last}
+    return _without_unusable(Customer, fields, {})[0] if fields else None
+
+
+def _custom_data(event: Mapping[str, Any]) -> dict[str, str]:
+    pairs = ((name, _scalar(event.get(key))) for name, key in _CUSTOM_DATA.items())
+    return {name: text for name, text in pairs if text is not None}
+
+
+def _clicks(event: Mapping[str, Any]) -> dict[str, str] | None:
+    pairs = (
+        (name, _scalar(_first(event, f"mainAttribution.{name}", name))) for name in CLICK_NAMES
+    )
+    return {name: text for name, text in pairs if text is not None} or None
+
+
+def _items(items: object) -> tuple[LineItem, ...]:
+    if not isinstance(items, list):
+        return ()
+    lines = (_item(item) for item in items[:_MAX_ITEMS] if isinstance(item, Mapping))
+    return tuple(line for line in lines if line is not None)
+
+
+def _item(item: Mapping[str, Any]) -> LineItem | None:
+    product = _scalar(_first(item, "id", "sku", "productId", "itemId"))
+    if product is None:
+        return None
+    fields = {
+        "id": product,
+        "quantity": item.get("quantity", 1),
+        "price": item.get("price"),
+        "title": _scalar(_first(item, "name", "title")),
+        "category": _scalar(item.get("category")),
+        "brand": _scalar(_first(item, "brand", "brandName")),
+    }
+    try:
+        line: LineItem = _without_unusable(LineItem, fields, {"id": product})[0]
+    except InvalidConversionError:  # the id
+        return None
+    return line
+
+
+def _without_unusable(
+    make: Callable[..., Any], fields: dict[str, Any], defaults: Mapping[str, Any]
+) -> tuple[Any, bool]:
+    """Return ``make(**fields)`` without the fields that it refuses, and whether there were any."""
+    dropped = False
+    while True:
+        try:
+            return make(**fields), dropped
+        except InvalidConversionError as exc:
+            field = exc.name.partition(".")[0].partition("[")[0]
+            if field not in fields or (field in defaults and fields[field] == defaults[field]):
+                raise
+            del fields[field]
+            if field in defaults:
+                fields[field] = defaults[field]
+            dropped = True
+
+
+# Values
+
+
+def _first(event: Mapping[str, Any], *keys: str) -> Any:
+    """Return the first value that is there, of *keys*; ``"a.b"`` is the key b of the object a."""
+    for key in keys:
+        outer, _, inner = key.partition(".")
+        value = event.get(outer)
+        if inner:
+            value = value.get(inner) if isinstance(value, Mapping) else None
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def _scalar(value: object) -> str | None:
+    """Return text or a whole number as text; None for anything else."""
+    if isinstance(value, str):
+        return value.strip() or None
+    return None if value is None else id_from_number(value)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if isfinite(number) else None
+
+
+def _amount(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        amount = Decimal(str(value).strip())
+    except (InvalidOperation, ValueError):
+        return None
+    usable = amount.is_finite() and _SMALLEST_AMOUNT <= amount < _LARGEST_AMOUNT
+    return amount if usable else None

@@ -1,0 +1,77 @@
+"""Serves a `WebhookApp` with uvicorn: on a socket that is open already, until it is cancelled."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+import uvicorn
+
+from anytrack_async.listening.app import WebhookApp
+
+_FINISHING = 10.0  # seconds in which requests may end after the server is told to stop
+_KEEP_ALIVE = 30  # seconds that an idle connection is kept
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the program around it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one.
+
+    Raises:
+        OSError: the address is in use, or is not an address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+async def serve(app: WebhookApp, listener: socket.socket, *, connections: int = 1_000) -> None:
+    """Serve *app* on *listener* until the calling task is cancelled.
+
+    Then no connection is accepted any more, and requests in flight have ten seconds to end. There
+    is no access log, because paths have the secret.
+
+    Args:
+        app: its client must be open.
+        listener: closed at the end.
+        connections: connections at once; requests on further ones are answered 503.
+    """
+    server = _Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            interface="asgi3",
+            lifespan="off",
+            limit_concurrency=connections,
+            log_level="warning",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(_FINISHING),
+            timeout_keep_alive=_KEEP_ALIVE,
+            ws="none",
+        )
+    )
+    async with anyio.create_task_group() as tasks:
+        # Shielded, so that cancellation does not cut off the requests in flight. Its deadline is
+        # set when the server is told to stop.
+        shield = anyio.CancelScope(shield=True)
+        tasks.start_soon(_run, server, listener, shield)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            server.should_exit = True
+            shield.deadline = anyio.current_time() + _FINISHING + 1
+
+
+async def _run(server: uvicorn.Server, listener: socket.socket, shield: anyio.CancelScope) -> None:
+    with shield:
+        await server.serve([listener])

@@ -1,0 +1,141 @@
+"""Erasing a person's data from an outbox file.
+
+The file is read in steps, each in a snapshot that blocks no writer. Records that match are replaced
+in transactions of their own; what was there is overwritten (``secure_delete``), and leaves the
+write-ahead log at the end. Reasons of failures are emptied too, as a service may have quoted the
+customer in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from anytrack_async.codec.storage import decode, encode
+from anytrack_async.errors import DecodeError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
+from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.claim import ConversionCache
+from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decryption import decrypted_record
+from anytrack_async.outbox.sqlite.retention import Step
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_ROWS_PER_STEP = 200
+_BYTES_PER_STEP = 2**19
+"""What a step may read in one snapshot: a few milliseconds, in which the thread does no more."""
+
+_CUSTOMER = b'"customer"'
+"""A record without it has no customer, and is not decoded."""
+
+
+class Erasing:
+    """Reads the whole file once, and replaces the records of one person.
+
+    Args:
+        erase: returns what replaces a conversion; None if it is another person's.
+
+    Attributes:
+        erased: the replaced conversions, in log order.
+        seqs: their positions.
+        unreadable: event ids of the records that cannot be decoded.
+    """
+
+    def __init__(self, erase: Callable[[Conversion], Conversion | None]) -> None:
+        self.erased: list[ErasedConversion] = []
+        self.seqs: list[int] = []
+        self.unreadable: list[str] = []
+        self._erase = erase
+        self._position = 0
+
+    def step(self, db: Database) -> Step:
+        """Erase in a part of the file; it may be written to before the next step.
+
+        Raises:
+            MissingKeyError: a record is encrypted with a key that is not in the key ring.
+        """
+        rows: list[tuple[int, str, bytes, bytes]] = []
+        size = 0
+        with db.snapshot() as sql:
+            for row in sql.execute(queries.STORED, (self._position, _ROWS_PER_STEP)):
+                rows.append(row)
+                size += len(row[2])
+                if size >= _BYTES_PER_STEP:
+                    break
+            matching = [row[0] for row in rows if self._replacement(db, *row[1:], note=True)]
+        for seq in matching:
+            self._replace(db, seq)
+        if not rows:
+            return Step(0, more=False)
+        self._position = rows[-1][0]
+        return Step(len(matching), more=True)
+
+    def _replacement(
+        self, db: Database, event_id: str, payload: bytes, digest: bytes, *, note: bool = False
+    ) -> tuple[Conversion, Conversion] | None:
+        """Return the stored conversion and what replaces it, if it is the person's."""
+        payload, digest = decrypted_record(db, event_id, payload, digest)
+        try:
+            # Of JSON without the word, only a damaged one is worth decoding.
+            if _CUSTOMER not in payload and payload[:1] == b"{":
+                return None
+            conversion = decode(payload, digest)
+        except DecodeError:
+            if note:
+                self.unreadable.append(event_id)
+            return None
+        replacement = self._erase(conversion)
+        return None if replacement is None else (conversion, replacement)
+
+    def _replace(self, db: Database, seq: int) -> None:
+        with db.transaction(synced=True) as sql:
+            # Read again: another process may have corrected or dropped it since.
+            row = sql.execute(queries.STORED_AT, (seq,)).fetchone()
+            pair = row and self._replacement(db, *row)
+            if not pair:
+                return
+            original, replacement = pair
+            encoded = encode(replacement)
+            if db.cipher is not None:
+                db.cipher.list_key(sql)
+                encoded = db.cipher.seal_record(original.event_id, *encoded)
+            sql.execute(queries.CORRECT, (*encoded, seq))
+            for statement in queries.EMPTY_ERRORS:
+                sql.execute(statement, (seq,))
+            in_flight = tuple(
+                name for (name,) in sql.execute(queries.IN_FLIGHT_AT, (seq, seq, seq))
+            )
+        self.seqs.append(seq)
+        self.erased.append(
+            ErasedConversion(
+                event_id=original.event_id, order_id=original.order_id, in_flight=in_flight
+            )
+        )
+
+
+class SQLiteErasing:
+    """The part of `SQLiteOutbox` that erases a person's data."""
+
+    _cache: ConversionCache
+
+    async def _run(
+        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        raise NotImplementedError
+
+    async def erase(self, erase: Callable[[Conversion], Conversion | None]) -> Erasure:
+        """Replace each stored conversion of a person; see `ErasesCustomers`."""
+        erasing = Erasing(erase)
+        while (await self._run(erasing.step)).more:
+            pass
+        if erasing.seqs:
+            self._cache.forget(erasing.seqs)
+            await self._run(_empty_write_ahead_log)
+        return Erasure(conversions=tuple(erasing.erased), unreadable=tuple(erasing.unreadable))
+
+
+def _empty_write_ahead_log(db: Database) -> None:
+    db.checkpoint(at_once=True)

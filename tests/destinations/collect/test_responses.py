@@ -1,0 +1,96 @@
+"""What an answer of the collect endpoint means."""
+
+from __future__ import annotations
+
+import pytest
+
+from anytrack_async.destinations.anytrack.payload import NotAnyTrack
+from anytrack_async.destinations.collect.responses import read_outcome
+from anytrack_async.destinations.sink import NeedsOperator, Throttled
+from anytrack_async.models.outcome import Status
+from tests.destinations.collect.doubles import answer
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (200, '{"status":"ok"}'),
+        (200, ""),
+        (200, "OK"),
+        (200, "{}"),
+        (204, ""),
+        (200, '{"clickId":"x"}'),
+        (200, "GIF89a\x01"),
+        (200, '{"message":"Duplicate"}'),
+        (409, '{"error":"Duplicate transaction"}'),
+        (200, '{"success":false,"error":"duplicate"}'),
+    ],
+)
+def test_a_success_or_a_duplicate_is_delivered(status, content):
+    assert read_outcome(answer(status, content)).status is Status.DELIVERED
+
+
+def test_an_unusual_success_is_reported_and_an_id_is_kept():
+    reported = []
+
+    read_outcome(answer(200, "GIF89a\x01"), reported.append)
+    outcome = read_outcome(answer(200, '{"eventId": 12}'), reported.append)
+
+    assert len(reported) == 1
+    assert outcome.remote_id == "12"
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "code"),
+    [
+        (400, '{"error":"Missing click_id, ref_id and email"}', "identity"),
+        (200, "Missing click_id, ref_id and email", "identity"),
+        (200, '{"message":"No match found"}', "no_match"),
+        (404, "No match found", "no_match"),
+        (200, '{"status":"error","message":"bad currency"}', "200"),
+        (422, '{"message":"bad value"}', "422"),
+        (400, "bad", "400"),
+    ],
+)
+def test_a_refusal_is_rejected_with_its_reason(status, content, code):
+    outcome = read_outcome(answer(status, content))
+
+    assert (outcome.status, outcome.code) == (Status.REJECTED, code)
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (200, "<!DOCTYPE html><title>Sign in</title>"),
+        (200, "  <html>"),
+        (403, "<html>blocked</html>"),
+        (302, ""),
+        (404, '{"error":"not found"}'),
+        (405, ""),
+        (410, "gone"),
+    ],
+)
+def test_an_answer_that_is_not_anytracks_asks_for_the_url(status, content):
+    with pytest.raises(NeedsOperator, match=r"is the collect URL .* right\?") as caught:
+        read_outcome(answer(status, content))
+
+    assert caught.value.cause == "configuration"
+    assert isinstance(caught.value, NotAnyTrack) == (status not in (404, 405, 410))
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_no_access_needs_an_operator(status):
+    with pytest.raises(NeedsOperator, match="plan"):
+        read_outcome(answer(status, '{"message":"upgrade your plan"}'))
+
+
+@pytest.mark.parametrize(("status", "content"), [(500, ""), (503, "<html>"), (200, '{"status":"o')])
+def test_a_failure_is_retried(status, content):
+    assert read_outcome(answer(status, content)).status is Status.RETRY
+
+
+def test_too_many_requests_throttle():
+    with pytest.raises(Throttled) as caught:
+        read_outcome(answer(429, "", **{"retry-after": "7"}))
+
+    assert caught.value.after == 7

@@ -1,0 +1,40 @@
+"""`WebhookApp` mounted in an application that uvicorn serves, with uvicorn's own access log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from anytrack_async import WebhookApp
+from tests.listening.conftest import PURCHASE, SECRET
+
+
+@pytest.mark.asyncio
+async def test_a_mounted_application_takes_webhooks_and_the_log_has_no_secret(client, kept, caplog):
+    caplog.set_level(logging.INFO)
+    hooks = WebhookApp(client, secret=SECRET)
+    app = Starlette(routes=[Mount("/hooks", app=hooks)])
+    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server._serve([listener]))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with httpx.AsyncClient(base_url=url) as http:
+            taken = await http.post(f"/hooks/anytrack/{SECRET}", json=PURCHASE)
+            refused = await http.post("/hooks/anytrack/wrong", json=PURCHASE)
+        server.should_exit = True
+        await serving
+        await hooks.aclose()
+
+    assert (taken.status_code, refused.status_code) == (200, 401)
+    assert len(kept.conversions) == 1
+    logged = "".join(r.getMessage() for r in caplog.records if r.name.startswith("uvicorn"))
+    assert "POST /hooks/anytrack/hidden" in logged
+    assert SECRET not in logged
