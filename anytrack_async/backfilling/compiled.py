@@ -32,6 +32,7 @@ from anytrack_async.backfilling.getters import (
 )
 from anytrack_async.backfilling.lifting import lift
 from anytrack_async.backfilling.mapping import (
+    OPEN_PARTS,
     AmountColumns,
     FileMapping,
     RowRule,
@@ -388,11 +389,9 @@ class RowMapper:
         return {"conversion_type": ConversionType.SALE, **self._mapping.constants}
 
     def _compile_open(self) -> list[tuple[str, str, Getter]]:
-        """Return the part, key and getter of each field of ``custom_data`` and ``sub_ids``."""
+        """Return the part, key and getter of each field of the parts with keys of their own."""
         fields = [
-            (part, key, get)
-            for part in ("custom_data", "sub_ids")
-            for key, get in self._compile_part(f"{part}.")
+            (part, key, get) for part in OPEN_PARTS for key, get in self._compile_part(f"{part}.")
         ]
         for pattern, part in self._mapping.rest.items():
             for column in matching(pattern, self._columns):

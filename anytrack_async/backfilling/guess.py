@@ -68,9 +68,9 @@ _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "ip_address": ("customeripaddress", "ipaddress", "clientip", "ip"),
     "user_agent": ("customeruseragent", "useragent", "browser"),
     "page_url": ("landingpage", "pageurl", "sourceurl"),
-    "custom_data.gclid": ("gclid",),
-    "custom_data.ttclid": ("ttclid",),
-    "custom_data.msclkid": ("msclkid",),
+    "clicks.gclid": ("gclid",),
+    "clicks.ttclid": ("ttclid",),
+    "clicks.msclkid": ("msclkid",),
 }
 """Field → names of its column without signs, the best first."""
 

@@ -17,11 +17,11 @@ FIELDS: Final[Mapping[str, str]] = {
     "fbclid": "customer.fbclid",
     "fbc": "customer.fbc",
     "fbp": "customer.fbp",
-    "gclid": "custom_data.gclid",
-    "gbraid": "custom_data.gbraid",
-    "wbraid": "custom_data.wbraid",
-    "msclkid": "custom_data.msclkid",
-    "ttclid": "custom_data.ttclid",
+    "gclid": "clicks.gclid",
+    "gbraid": "clicks.gbraid",
+    "wbraid": "clicks.wbraid",
+    "msclkid": "clicks.msclkid",
+    "ttclid": "clicks.ttclid",
 }
 """Name of a click id, without signs → the field that it belongs to."""
 

@@ -159,7 +159,7 @@ _PARTS = {
     "customer": {*(field.name for field in attrs.fields(Customer)), "name"},
     "items": {field.name for field in attrs.fields(LineItem)},
 }
-_OPEN_PARTS = ("custom_data", "sub_ids")
+OPEN_PARTS = ("custom_data", "sub_ids", "clicks")
 _TIME_PARTS = ("date", "time", "zone")
 
 
@@ -168,7 +168,7 @@ def is_field(name: str) -> bool:
     part, _, rest = name.partition(".")
     if not rest:
         return name in CONVERSION_FIELDS or name in _TIME_PARTS
-    return part in _OPEN_PARTS or rest in _PARTS.get(part, ())
+    return part in OPEN_PARTS or rest in _PARTS.get(part, ())
 
 
 def _fields(_: object, field: attrs.Attribute[Any], value: Mapping[str, Any]) -> None:
@@ -187,8 +187,9 @@ class FileMapping:
 
     Fields of `columns` and `constants` are those of a `Conversion` (`order_id`, `click_id`,
     `timestamp`, …), of its customer (``customer.email``, …; ``customer.name`` is split into first
-    and last name), of its items (``items.id``, ``items.quantity``, …), and ``custom_data.…`` and
-    ``sub_ids.…``. A time may be in several columns: ``date``, ``time`` and ``zone``.
+    and last name), of its items (``items.id``, ``items.quantity``, …), and ``custom_data.…``,
+    ``sub_ids.…`` and ``clicks.…``. A time may be in several columns: ``date``, ``time`` and
+    ``zone``.
 
     Attributes:
         name: the preset's name, e.g. ``"shopify"``.
@@ -215,7 +216,8 @@ class FileMapping:
             conversion, whose items are the rows.
         lift: columns, also patterns such as ``"* (metadata)"``, in which click ids are looked for:
             lines of ``key: value``, links, or a cell of a column that has the key's name.
-        rest: pattern of columns → ``custom_data`` or ``sub_ids``, which gets their cells.
+        rest: pattern of columns → ``custom_data``, ``sub_ids`` or ``clicks``, which gets their
+            cells.
         formats: of times, tried in order: ``iso``, ``unix`` (seconds or milliseconds), ``written``
             (``25/06/2026 2:05 PM``, ``Jun 25, 2026``), or formats of `datetime.strptime`.
         day_first: whether 05/06/2026 is the 5th of June, if it always is or never is.
@@ -277,9 +279,10 @@ class FileMapping:
                     f"({', '.join(self.amounts) or 'it has none'})"
                 )
         for pattern, part in self.rest.items():
-            if part not in _OPEN_PARTS:
+            if part not in OPEN_PARTS:
                 raise ConfigurationError(
-                    f"mapping {self.name!r}: rest {pattern!r} must be custom_data or sub_ids"
+                    f"mapping {self.name!r}: rest {pattern!r} must be "
+                    "custom_data, sub_ids or clicks"
                 )
 
     @property

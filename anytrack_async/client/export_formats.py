@@ -170,7 +170,14 @@ def _attribute(name: str) -> Callable[[Conversion], str]:
 
 def _extra(name: str) -> Callable[[Conversion], str]:
     """Return a function that returns a click id or cookie, which AnyTrack keeps as extra data."""
-    return lambda row: str((row.custom_data or {}).get(name) or (row.sub_ids or {}).get(name) or "")
+
+    def get(row: Conversion) -> str:
+        for values in (row.clicks, row.custom_data, row.sub_ids):
+            if values and (value := values.get(name)):
+                return str(value)
+        return ""
+
+    return get
 
 
 def _event_name(row: Conversion) -> str:

@@ -19,7 +19,7 @@ def test_a_clear_file_gives_a_mapping_that_works():
         "order_id": "Order ID",
         "currency": "Currency",
         "customer.email": "E-Mail",
-        "custom_data.gclid": "gclid",
+        "clicks.gclid": "gclid",
         "timestamp": "Created At",
     }
     assert to_mapping(tomllib.loads(guess.toml)) == guess.mapping

@@ -135,7 +135,8 @@ SALE = Conversion.sale(
     ip_address="203.0.113.9",
     user_agent="Mozilla/5.0",
     page_url="https://example.com/thanks",
-    custom_data={"gclid": "G1", "msclkid": "M1", "fbp": "fb.1.1596403881668.1116446470"},
+    clicks={"gclid": "G1"},
+    custom_data={"msclkid": "M1", "fbp": "fb.1.1596403881668.1116446470"},
 )
 GOOGLE_COLUMNS = (
     "Google Click ID,Conversion Name,Conversion Time,Conversion Value,Conversion Currency"

@@ -126,8 +126,8 @@ def test_click_ids_are_lifted_out_of_lines_links_and_cells():
         "customer.fbclid": "AbC",
         "customer.fbp": "fb.1.2.3",
         "click_id": "K1",
-        "custom_data.gclid": "G1",
-        "custom_data.ttclid": "T1",
+        "clicks.gclid": "G1",
+        "clicks.ttclid": "T1",
     }
 
 

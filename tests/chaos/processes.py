@@ -14,6 +14,8 @@ from tests.chaos.workers import accepted_ids, kill, start_worker, stop, wake
 
 _PROCESSES = 3
 _SHORT_LEASE = 1.0  # seconds
+_LONGEST_START = 30.0  # seconds until a worker has accepted something, on a busy machine
+_LAST_WORKER = 1_000_000  # its number: no other worker has it
 _WORKING_SHARE = 0.7
 """Of an attack's time, in which workers run; the rest is for delivering what is left."""
 
@@ -37,6 +39,17 @@ async def kill_one(trial: Trial) -> None:
             await anyio.sleep(round_.random.uniform(0.0, 1.2))
             kill(worker)
             trial.count(kills=1)
+        if not accepted_ids(trial.folder):  # on a busy machine, every worker was killed too early
+            worker = start_worker(trial, sandbox, _LAST_WORKER)
+            await _until_accepted(trial)
+            kill(worker)
+
+
+async def _until_accepted(trial: Trial) -> None:
+    """Wait until a worker has accepted something, so that there is something to lose."""
+    with anyio.move_on_after(_LONGEST_START):
+        while not accepted_ids(trial.folder):  # noqa: ASYNC110 - it is in another process
+            await anyio.sleep(0.05)
 
 
 async def kill_of_several(trial: Trial) -> None:
@@ -49,6 +62,7 @@ async def kill_of_several(trial: Trial) -> None:
             kill(workers[index])
             workers[index] = start_worker(trial, sandbox, _PROCESSES + round_.number)
             trial.count(kills=1)
+        await _until_accepted(trial)
         for worker in workers:
             kill(worker)
             trial.count(kills=1)
@@ -68,6 +82,7 @@ async def stop_and_wake(trial: Trial) -> None:
                 wake(worker)
             trial.count(stops=1)
         await anyio.sleep(0.5)
+        await _until_accepted(trial)
         if not all(worker.is_alive() for worker in workers):
             trial.lose("a worker did not go on after it was stopped")
         for worker in workers:

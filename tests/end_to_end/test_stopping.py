@@ -132,7 +132,9 @@ async def test_undelivered_conversions_in_memory_are_listed(
     with pytest.raises(UndeliveredError, match="hubspot: sale:order-0") as caught:
         async with connect(delivery=short, observers=[Witness()]) as client:
             for number in range(5):
-                await client.submit(sale(number))
+                delivery = await client.submit(sale(number))
+                await delivery.at("anytrack")
+                await delivery.at("meta")
 
     assert set(caught.value.event_ids) == {"hubspot"}
     assert set(caught.value.event_ids["hubspot"]) == everything(5)

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from anytrack_async.destinations.hubspot.settings import HubSpotSettings
 from anytrack_async.destinations.hubspot.sink import HubSpotSink
-from anytrack_async.destinations.meta.event import to_event
+from anytrack_async.destinations.meta.event import limited, to_event
 from anytrack_async.destinations.meta.hashing import hashed
 from anytrack_async.destinations.meta.settings import MetaSettings
 from anytrack_async.destinations.meta.sink import MetaSink
-from anytrack_async.models.outcome import Status
+from anytrack_async.models.outcome import SKIPPED_CODE, Status
 from anytrack_async.sandbox import HubSpotPortal, MetaPixel, SandboxSettings, create_app
 from anytrack_async.sandbox.meta.errors import find_error
 from tests.examples import examples
@@ -64,11 +64,13 @@ async def test_meta_accepts_every_conversion_that_is_sent(batch):
     assert page.unique + page.duplicates == len(delivered)
     assert not page.rejected
     for conversion, outcome in zip(batch, outcomes, strict=True):
-        if outcome.status is not Status.DELIVERED:
+        if outcome.status is Status.SKIPPED:
+            assert META.consent.skip_reason(conversion.consent)
+        elif outcome.status is not Status.DELIVERED:
             assert outcome.status is Status.REJECTED
             assert outcome.error
             # Meta would have refused it, and with it the others, for this very reason.
-            refusal = find_error(to_event(conversion, META), time.time())
+            refusal = find_error(to_event(limited(conversion, META.consent), META), time.time())
             assert str(refusal.subcode or refusal.code) == outcome.code
 
 
@@ -99,7 +101,7 @@ async def test_hubspot_accepts_any_conversion_of_a_known_visitor_as_an_event(bat
     }
     assert page.extra["events"] == len(delivered)
     assert not page.rejected
-    assert {outcome.code for outcome in outcomes} <= {None, "NO_IDENTITY"}
+    assert {outcome.code for outcome in outcomes} <= {None, "NO_IDENTITY", SKIPPED_CODE}
 
 
 @given(

@@ -21,7 +21,7 @@ PRESET = FileMapping(
         "currency": ("Conversion Currency", "Conversion Currency Code"),
         "customer.email": "Hashed Email Address",
         "customer.phone": "Hashed Phone Number",
-        "custom_data.msclkid": "Microsoft Click ID",
+        "clicks.msclkid": "Microsoft Click ID",
         "custom_data.conversion_name": "Conversion Name",
     },
     amounts="Conversion Value",

@@ -137,8 +137,7 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing):
         in_log = self._log.count(name)
         progress = DestinationProgress(start=self._log.base, passed=accepted - in_log, since=now)
         # Payloads that an exception of another destination has kept are retries for the new one.
-        for seq in self._log.retained(name):
-            progress.add_exception(FailedEntry(seq=seq, attempts=0, error="", due=now), now, now)
+        progress.add_unsent(self._log.retained(name), 0, now, now)
         progress.extra_bytes = self._log.extra_bytes_for(name)
         return progress
 

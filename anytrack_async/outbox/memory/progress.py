@@ -84,6 +84,8 @@ class DestinationProgress:
         extra_bytes: bytes beyond `USUAL_BYTES` each of the conversions that are neither delivered
             nor dead.
         exceptions: position → the failed conversion.
+        unsent: of these, the positions of conversions that are exceptions only because the log was
+            shortened: they have never been claimed, and count as waiting, not as retrying.
         discarded: position → the last failure of a discarded dead letter, in the order in which
             they were discarded.
         released: spans without a lease.
@@ -101,6 +103,7 @@ class DestinationProgress:
         self.delivered = 0
         self.extra_bytes = 0
         self.exceptions: dict[int, FailedConversion] = {}
+        self.unsent: set[int] = set()
         self.discarded: dict[int, FailedEntry] = {}
         self.released: list[Span] = []
         self.leases: dict[int, Lease] = {}
@@ -123,6 +126,7 @@ class DestinationProgress:
                 break
             _, seq = heappop(self._retry_queue)
             self.exceptions[seq].lease_id = lease_id
+            self.unsent.discard(seq)
             seqs.append(seq)
         return seqs
 
@@ -195,6 +199,8 @@ class DestinationProgress:
             attempts = exception.failure.attempts + counts_as_attempt
             exception.lease_id = 0
             exception.failure = attrs.evolve(exception.failure, due=due, attempts=attempts)
+            if not attempts and not exception.failure.error:
+                self.unsent.add(seq)
             heappush(self._retry_queue, (due, seq))
 
     def replay(self, seq: int, now: float) -> bool:
@@ -223,16 +229,19 @@ class DestinationProgress:
             self.released.remove(span)
             self.claimed -= span.size
             entries, _ = log.scan(name, span.first, span.last, span.size)
-            self._set_aside(entries.seqs, span.attempts, max(span.due, now), now)
+            self.add_unsent(entries.seqs, span.attempts, max(span.due, now), now)
         if self.cursor < last:
             entries, self.cursor = log.scan(name, self.cursor + 1, last, last - self.cursor)
             self.passed += len(entries)
-            self._set_aside(entries.seqs, 0, now, now)
+            self.add_unsent(entries.seqs, 0, now, now)
 
-    def _set_aside(self, seqs: Sequence[int], attempts: int, due: float, now: float) -> None:
+    def add_unsent(self, seqs: Sequence[int], attempts: int, due: float, now: float) -> None:
+        """Add exceptions that wait outside the log; with no *attempts*, they are `unsent`."""
         for seq in seqs:
             failure = FailedEntry(seq=seq, attempts=attempts, error="", due=due)
             self.add_exception(failure, now, now)
+        if not attempts:
+            self.unsent.update(seqs)
 
     def empty_errors(self, seq: int) -> None:
         """Empty the reason of the failure at *seq*, which may quote the customer."""
@@ -310,7 +319,8 @@ class DestinationProgress:
     def depth(self, accepted: int, now: float) -> Depth:
         """Return the depth of this destination, for which *accepted* were accepted ever."""
         live = [lease for lease in self.leases.values() if lease.until > now]
-        retries = len(self.exceptions) - len(self.dead) - sum(len(lease.retries) for lease in live)
+        leased = sum(len(lease.retries) for lease in live)
+        retries = len(self.exceptions) - len(self.dead) - len(self.unsent) - leased
         return Depth(
             waiting=self.waiting(accepted),
             in_flight=sum(lease.size for lease in live),

@@ -109,6 +109,7 @@ class Database:
         self._lacks_space = False
         self._next_checkpoint = 0.0
         self._next_forced_checkpoint = 0.0
+        self._next_restore = 0.0
 
     @classmethod
     def open(cls, path: Path, *, clock: FileClock, busy_timeout: float) -> Self:
@@ -119,7 +120,6 @@ class Database:
             SchemaVersionError: a later release wrote it.
         """
         try:
-            _warn_of_wal_reset_bug()
             make_private(path)
             sql = sqlite3.connect(
                 path.absolute(),
@@ -140,6 +140,7 @@ class Database:
                     clock.start(sql)
                 allow_shrinking(sql, path)
                 sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
+                _warn_of_wal_reset_bug()  # only now: of no other file
             except BaseException:
                 sql.close()
                 raise
@@ -197,12 +198,26 @@ class Database:
 
     def check_reserve(self) -> None:
         """Raise `OutboxError` if the disk has no space for the reserve."""
-        has_space = self._has_reserve() or self.reserve.restore()
+        has_space = (
+            self._has_reserve() or self.reserve.restore() or self._restore_after_checkpoint()
+        )
         if self._lacks_space:  # for the log, which must not grow larger than the reserve
             has_space = has_space and self._checkpoint("TRUNCATE", uses_reserve=False)
         if not has_space:
             later = "Deliveries go on, and conversions are accepted again once there is space"
             raise OutboxError(f"{DISK_FULL}. {later}")
+
+    def _restore_after_checkpoint(self) -> bool:
+        """Give the reserve its size with what pruning freed: a file shrinks at a checkpoint."""
+        started = time.monotonic()
+        with suppress(OSError):
+            has_log = os.stat(self._files[1]).st_size > 0  # noqa: PTH116 - as in `transaction`
+            if has_log and started >= self._next_restore:
+                is_done = self._checkpoint("TRUNCATE", uses_reserve=False)
+                # Lanes have three quarters of the time: callers may try again in a loop.
+                self._next_restore = time.monotonic() + 3 * (time.monotonic() - started)
+                return is_done and self.reserve.restore()
+        return False
 
     def _has_reserve(self) -> bool:
         """Return whether the file of the reserve has its size."""

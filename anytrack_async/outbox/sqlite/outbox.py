@@ -55,7 +55,7 @@ _CACHED_CONVERSIONS = 10_000
 _SHIELDED_FOR = 1.0
 """Seconds for which cancelling a task does not end its claim."""
 
-_REST = 9
+_REST = 19
 """How many times as long as a step that can wait the thread is free for others afterwards."""
 
 _GENTLE_FOR = 4.0
@@ -242,7 +242,7 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing):
     ) -> None:
         """Repeat *step*, with rests while conversions are accepted, which would have to wait.
 
-        After a step of 0.4 ms, the thread is free for 3.6 ms. What is left after a few seconds is
+        After a step of 0.4 ms, the thread is free for 7.6 ms. What is left after a few seconds is
         for the next time, so that it delays nothing that is urgent.
         """
         groups, busy_until = self._group_commit.groups, 0.0

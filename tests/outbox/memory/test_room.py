@@ -204,7 +204,14 @@ async def test_a_destination_that_accepts_nothing_keeps_no_payloads_of_the_other
         await settle(outbox, "alpha")
 
     assert outbox._log.stored < 20
-    assert (await outbox.depths())["beta"].waiting == 1
+    depth = (await outbox.depths())["beta"]
+    assert (depth.waiting, depth.retrying) == (1, 0)
+    claim = await outbox.claim("beta", 9, LEASE)
+    await outbox.release(claim, due=clock.now, counts_as_attempt=False)
+    assert (await outbox.depths())["beta"].retrying == 0
+    claim = await outbox.claim("beta", 9, LEASE)
+    await outbox.release(claim, due=clock.now, counts_as_attempt=True)
+    assert (await outbox.depths())["beta"].retrying == 1
     assert await settle(outbox, "beta") == 1
 
 

@@ -9,10 +9,11 @@ import pytest
 from anytrack_async.errors import OutboxError
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.sqlite import files
+from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.files import RESERVE_BYTES, Reserve
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
-from anytrack_async.testing.outbox_rules.base import failures
+from anytrack_async.testing.outbox_rules.base import deliver, failures
 from tests.delivery.doubles import FakeSink, World
 
 pytestmark = pytest.mark.asyncio
@@ -41,14 +42,15 @@ def fill(disk):
     return ballast
 
 
-async def append_until_full(outbox):
-    number = 0
+async def append_until_full(outbox, first=0):
+    """Append large batches until one is refused; return how many conversions were accepted."""
+    number = first
     pad = {"pad": "x" * 2_000}
     with pytest.raises(OutboxError, match="disk is full"):
         while True:
             await outbox.append([sale(number + n, custom_data=pad) for n in range(20)])
             number += 20
-    return number
+    return number - first
 
 
 class OpenedBefore(SQLiteOutbox):
@@ -79,13 +81,27 @@ async def test_lanes_go_on_when_the_disk_is_full(disk, filled_by_outbox):
             lambda: len(alpha.delivered) == len(beta.delivered) == count, seconds=60
         )
         if not filled_by_outbox:
-            with pytest.raises(OutboxError, match="disk is full"):
-                await world.submit(*sales(999_999))
+            count += await append_until_full(outbox, first=count)
             ballast.unlink()
         await world.outbox.prune(remember=0)
         await world.submit(*sales(999_999))
 
     assert len(set(alpha.delivered)) == len(set(beta.delivered)) == count + 1
+
+
+async def test_space_that_pruning_freed_in_the_log_only_is_used(disk, monkeypatch):
+    outbox = SQLiteOutbox(disk / "outbox.db")
+    await outbox.open(["alpha"])
+    count = await append_until_full(outbox)
+    fill(disk)
+    assert len(await deliver(outbox, "alpha")) == count
+    monkeypatch.setattr(Database, "checkpoint", lambda *_, **__: None)  # as if it was too early
+    await outbox.prune(remember=0)
+    await outbox._run(lambda db: setattr(db, "_next_restore", 0.0))  # some time has passed
+
+    assert await outbox.append(sales(999_999)) == [Appended.NEW]
+    monkeypatch.undo()
+    await outbox.aclose()
 
 
 async def test_failed_conversions_are_recorded_on_a_full_disk(disk):
