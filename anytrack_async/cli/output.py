@@ -34,7 +34,7 @@ NOTE = "yellow"
 FAINT = "dim"
 
 _WIDE = 1_000  # columns; rich breaks lines at 80 where there is no terminal
-_STYLES = {Status.DELIVERED: GOOD, Status.WAITING: NOTE, Status.RETRY: NOTE}
+_STYLES = {Status.DELIVERED: GOOD, Status.WAITING: NOTE, Status.RETRY: NOTE, Status.SKIPPED: NOTE}
 
 
 def stdout_console(*, wide: bool = False) -> Console:

@@ -111,8 +111,9 @@ class TrackResult:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it is delivered everywhere; with ``--no-wait``, being stored is enough."""
-        return self.report.delivered or not self.waited
+        """Whether all have it that may; with ``--no-wait``, being stored is enough."""
+        statuses = {outcome.status for outcome in self.report.outcomes.values()}
+        return statuses <= {Status.DELIVERED, Status.SKIPPED} or not self.waited
 
     @property
     def advice(self) -> str:

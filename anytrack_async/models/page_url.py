@@ -34,6 +34,7 @@ SECRET_WORDS: Final = frozenset(
 _JOINED = ("accesstoken", "refreshtoken", "idtoken", "authtoken", "clientsecret", "emailaddress")
 _KEPT = frozenset(CLICK_NAMES) | {"atclid"}
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SIGNS = re.compile(r"[\W_]+")
 _EMAIL_VALUE = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _MAX_PARAMETERS = 500
 _MAX_URL = 16 * MAX_TEXT  # longer ones are not looked at
@@ -48,7 +49,7 @@ def is_secret(name: str) -> bool:
         return False
     lower = name.lower()
     return (
-        lower in SECRET_WORDS
+        _SIGNS.sub("", lower) in SECRET_WORDS
         or any(word.lower() in SECRET_WORDS for word in _WORDS.findall(name[:200]))
         or any(word in lower for word in _JOINED)
     )

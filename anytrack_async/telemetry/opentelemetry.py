@@ -17,7 +17,15 @@ import attrs
 
 from anytrack_async._version import __version__
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.events import DeadLettered, Delivered, Dropped, Event, Retried, Submitted
+from anytrack_async.events import (
+    DeadLettered,
+    Delivered,
+    Dropped,
+    Event,
+    Retried,
+    Skipped,
+    Submitted,
+)
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.tracing import set_traceparent
 from anytrack_async.telemetry import names
@@ -115,6 +123,8 @@ class Telemetry:
                 self._count(name, "retried", len(ids))
             case DeadLettered(destination=name):
                 self._count(name, "dead", 1)
+            case Skipped(destination=name, event_ids=ids):
+                self._count(name, "skipped", len(ids))
             case Dropped(destination=name, event_ids=ids):
                 self._count(name, "dropped", len(ids))
             case _:

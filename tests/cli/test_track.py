@@ -31,6 +31,15 @@ def test_a_sale_is_tracked_everywhere(run, sandbox):
     assert [ledger[name]["unique"] for name in ("anytrack", "meta", "hubspot")] == [1, 1, 1]
 
 
+def test_a_sale_that_a_destination_may_not_have_is_a_success(run, sandbox):
+    result = run(*SALE, *CUSTOMER, *BROWSER, "--set", "consent.ad_user_data=denied")
+
+    assert result.code == 0
+    assert "meta      skipped  no consent: ad_user_data is denied" in result.out
+    ledger = sandbox.ledger()
+    assert [ledger[name]["unique"] for name in ("anytrack", "meta", "hubspot")] == [1, 0, 1]
+
+
 def test_json_output_has_every_outcome(run, sandbox):
     result = run(*SALE, *CUSTOMER, "--json")
 

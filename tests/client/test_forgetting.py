@@ -167,6 +167,8 @@ async def test_nothing_of_the_person_is_left_in_the_files(
 
     for text in (JANE, "203.0.113.77", "+49170"):
         assert not is_in_files(tmp_path, text)
+    in_memory = [conversion for conversion, _ in outbox._cache._by_seq.values()]
+    assert not [conversion for conversion in in_memory if conversion.customer]
     claim = await outbox.claim("anytrack", 100, 60)
     assert len(claim.entries) == 50
     assert (await outbox.verify()).is_intact

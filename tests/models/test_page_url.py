@@ -13,11 +13,10 @@ SHOP = "https://shop.example"
     "name",
     [
         *("token", "access_token", "accessToken", "ACCESS_TOKEN", "x-csrf-token", "password"),
-        *("user[password]", "pwd", "apikey", "api_key", "key", "session", "sessionid", "PHPSESSID"),
-        *("JSESSIONID", "sid", "email", "e_mail", "userEmail", "customer.email", "phone", "code"),
-        *("state", "signature", "sig", "jwt", "idToken", "otp", "resetKey", "secret", "first_name")[
-            :-1
-        ],
+        *("user[password]", "pwd", "apikey", "APIkey", "api_key", "key", "session", "sessionid"),
+        *("PHPSESSID", "JSESSIONID", "sid", "email", "e_mail", "userEmail", "customer.email"),
+        *("phone", "code", "state", "signature", "sig", "jwt", "idToken", "otp", "resetKey"),
+        *("secret", "first_name", "last-name", "e-mail"),
     ],
 )
 def test_a_secret_is_known_by_its_name(name: str):

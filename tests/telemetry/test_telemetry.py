@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import anyio
+import attrs
 import httpx
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from anytrack_async import (
     ConfigurationError,
+    Consent,
     Conversion,
     ServerError,
     Telemetry,
@@ -126,13 +128,15 @@ async def test_metrics_count_what_was_accepted_and_delivered(recorder):
         service.refuse(422, path="/v1/conversions")
         for delivery in await client.submit_many([lead(1), lead(2)]):
             await delivery
+        await (await client.submit(attrs.evolve(lead(3), consent=Consent.denied())))
         (sent,) = recorder.points("messaging.client.sent.messages").values()
-        assert sent.value == 2
+        assert sent.value == 3
 
     deliveries = recorder.points("anytrack.deliveries")
     values = {tuple(sorted(dict(key).items())): point.value for key, point in deliveries.items()}
     assert values[("destination", "meta"), ("outcome", "delivered")] == 2
-    assert values[("destination", "anytrack"), ("outcome", "dead")] == 2
+    assert values[("destination", "meta"), ("outcome", "skipped")] == 1
+    assert values[("destination", "anytrack"), ("outcome", "dead")] == 3
     durations = recorder.points("messaging.process.duration")
     assert {dict(key)["messaging.consumer.group.name"] for key in durations} == {"anytrack", "meta"}
     (request,) = (
