@@ -28,4 +28,5 @@ ALL = (
     "backfill_memory",
     "backfill_lag",
     "framework_requests",
+    "webhooks_in",
 )

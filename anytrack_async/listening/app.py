@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from hmac import compare_digest
 from inspect import isawaitable
-from math import ceil
+from math import ceil, inf
 from typing import Any, TypeAlias
 
 import anyio
@@ -195,10 +195,19 @@ class WebhookApp:
             raise _Refused(429, "too many requests", retry_after=wait)
         if length > self._settings.max_body:
             raise self._too_large()
-        events = self._events(await self._body(receive))
-        results = await self._store([await self._conversion(event) for event in events])
-        repeats = sum(result is not Appended.NEW for result in results)
-        return 200, {"status": "ok", "accepted": len(results) - repeats, "repeats": repeats}
+        # One scope for both waits, which costs half of two.
+        conversions: list[Conversion] | None = None
+        with anyio.move_on_after(self._settings.body_within) as timeout:
+            events = self._events(await self._body(receive))
+            timeout.deadline = inf  # hooks have a time limit of their own
+            conversions = [await self._conversion(event) for event in events]
+            timeout.deadline = anyio.current_time() + self._settings.answer_within
+            results = await self._store(conversions)
+            repeats = sum(result is not Appended.NEW for result in results)
+            return 200, {"status": "ok", "accepted": len(results) - repeats, "repeats": repeats}
+        if conversions is None:
+            raise _Refused(408, "the body did not arrive in time")
+        raise _busy()
 
     # The request
 
@@ -227,13 +236,6 @@ class WebhookApp:
         return any(results)
 
     async def _body(self, receive: _Receive) -> bytes:
-        try:
-            with anyio.fail_after(self._settings.body_within):
-                return await self._read_body(receive)
-        except TimeoutError:
-            raise _Refused(408, "the body did not arrive in time") from None
-
-    async def _read_body(self, receive: _Receive) -> bytes:
         parts: list[bytes] = []
         size = 0
         while True:
@@ -311,19 +313,22 @@ class WebhookApp:
         try:
             if not self._opened:
                 await self._open()
-            with anyio.fail_after(self._settings.answer_within):
-                return await self._client.accept_many(conversions, to=self._to)
+            return await self._client.accept_many(conversions, to=self._to)
         except UnsendableError as exc:
             raise _Refused(422, str(exc)) from None
-        except (QueueFullError, TimeoutError):
-            message = "the outbox is full or busy; send it again later"
-            raise _Refused(503, message, retry_after=_RETRY_AFTER) from None
+        except QueueFullError:
+            raise _busy() from None
         except ClosedError:
             raise _Refused(503, "shutting down; send it again", retry_after=1) from None
         except Exception as exc:  # the outbox may be third-party code
             logger.error("webhook: not stored: %s", safe_description(exc))
             message = "the outbox cannot store it now; send it again later"
             raise _Refused(503, message, retry_after=_RETRY_AFTER) from None
+
+
+def _busy() -> _Refused:
+    message = "the outbox is full or busy; send it again later"
+    return _Refused(503, message, retry_after=_RETRY_AFTER)
 
 
 class _Disconnected(Exception):  # noqa: N818 - nobody is left to be answered

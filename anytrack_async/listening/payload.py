@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.clicks import CLICK_NAMES
@@ -41,30 +41,49 @@ _LARGEST_SECONDS = 100_000_000_000  # a larger timestamp is in milliseconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SMALLEST_AMOUNT, _LARGEST_AMOUNT = Decimal(0), Decimal(10) ** 12
 
-# Field → keys that may have its value, the best first. A dot leads into an object.
-_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "click_id": ("clickId",),
-    "order_id": ("transactionId", "orderId"),
-    "user_agent": ("userAgent",),
-    "ip_address": ("ip", "ipAddress", "userIp"),
-    "page_url": ("location", "pageUrl", "url"),
-    "source": ("mainAttribution.source", "source"),
-    "campaign_id": ("mainAttribution.campaignId", "mainAttribution.campaign", "campaignId"),
-    "ad_id": ("mainAttribution.adId", "adId"),
+_Keys: TypeAlias = tuple[tuple[str, str], ...]
+"""Keys that may have a value, the best first; the second of a pair is a key inside of the first."""
+
+
+def _keys(*keys: str) -> _Keys:
+    """Return *keys* in two parts: ``"a.b"`` is ``("a", "b")``, the key b of the object a."""
+    pairs = (key.partition(".") for key in keys)
+    return tuple((outer, inner) for outer, _, inner in pairs)
+
+
+# Split once, because every webhook looks all of them up.
+_FIELDS: Final[Mapping[str, _Keys]] = {
+    "click_id": _keys("clickId"),
+    "order_id": _keys("transactionId", "orderId"),
+    "user_agent": _keys("userAgent"),
+    "ip_address": _keys("ip", "ipAddress", "userIp"),
+    "page_url": _keys("location", "pageUrl", "url"),
+    "source": _keys("mainAttribution.source", "source"),
+    "campaign_id": _keys("mainAttribution.campaignId", "mainAttribution.campaign", "campaignId"),
+    "ad_id": _keys("mainAttribution.adId", "adId"),
 }
-_CUSTOMER: Final[Mapping[str, tuple[str, ...]]] = {
-    "email": ("email",),
-    "phone": ("phone", "phoneNumber"),
-    "first_name": ("firstName",),
-    "last_name": ("lastName",),
-    "city": ("city",),
-    "state": ("state", "region"),
-    "postal_code": ("zip", "zipcode", "zipCode", "postalCode"),
-    "country": ("country", "countryCode"),
-    "external_id": ("customerId", "refId", "externalId"),
-    "fbp": ("externalClientIds.facebook", "externalClientIds.fbp", "fbp"),
-    "fbc": ("externalClickIds.fbc", "fbc"),
+_CUSTOMER: Final[Mapping[str, _Keys]] = {
+    "email": _keys("email"),
+    "phone": _keys("phone", "phoneNumber"),
+    "first_name": _keys("firstName"),
+    "last_name": _keys("lastName"),
+    "city": _keys("city"),
+    "state": _keys("state", "region"),
+    "postal_code": _keys("zip", "zipcode", "zipCode", "postalCode"),
+    "country": _keys("country", "countryCode"),
+    "external_id": _keys("customerId", "refId", "externalId"),
+    "fbp": _keys("externalClientIds.facebook", "externalClientIds.fbp", "fbp"),
+    "fbc": _keys("externalClickIds.fbc", "fbc"),
 }
+_CLICKS: Final[Mapping[str, _Keys]] = {
+    name: _keys(f"mainAttribution.{name}", name) for name in CLICK_NAMES
+}
+_VALUE = _keys("eventValue", "value", "orderTotal")
+_CLICK = _keys("clickId", "externalClickId", "clientId")
+_PRODUCT = _keys("id", "sku", "productId", "itemId")
+_TITLE, _BRAND = _keys("name", "title"), _keys("brand", "brandName")
+_CUSTOMER_KEYS = frozenset(outer for keys in _CUSTOMER.values() for outer, _ in keys)
+_CLICK_KEYS = frozenset(outer for keys in _CLICKS.values() for outer, _ in keys)
 _CUSTOM_DATA = {"anytrack_asset_id": "assetId", "anytrack_client_id": "clientId"}
 _KNOWN = frozenset(
     {
@@ -89,7 +108,7 @@ def to_conversion(event: Mapping[str, Any], *, currency: str = "USD") -> Convers
     """
     if _KNOWN.isdisjoint(event):
         raise InvalidConversionError("event", f"has none of the keys {', '.join(sorted(_KNOWN))}")
-    value = _amount(_first(event, "eventValue", "value", "orderTotal"))
+    value = _amount(_first(event, _VALUE))
     fields: dict[str, Any] = {
         **_kind(event, value),
         "event_id": event_id(event),
@@ -103,7 +122,7 @@ def to_conversion(event: Mapping[str, Any], *, currency: str = "USD") -> Convers
     if (moment := event_time(event)) is not None:
         fields["timestamp"] = moment
     for field, keys in _FIELDS.items():
-        if (item := _scalar(_first(event, *keys))) is not None:
+        if (item := _scalar(_first(event, keys))) is not None:
             fields[field] = item
     is_odd = value is None and event.get("eventValue") not in (None, "")
     conversion: Conversion
@@ -119,7 +138,7 @@ def event_id(event: Mapping[str, Any]) -> str:
     same millisecond are one conversion. Without a time, or without any click and client id, the
     whole event is hashed.
     """
-    click = _scalar(_first(event, "clickId", "externalClickId", "clientId"))
+    click = _scalar(_first(event, _CLICK))
     moment = event_time(event)
     if click is None or moment is None:
         content = json.dumps(event, sort_keys=True).encode()
@@ -166,7 +185,9 @@ def _kind(event: Mapping[str, Any], value: Decimal | None) -> dict[str, Any]:
 
 
 def _customer(event: Mapping[str, Any]) -> Customer | None:
-    found = {field: _scalar(_first(event, *keys)) for field, keys in _CUSTOMER.items()}
+    if _CUSTOMER_KEYS.isdisjoint(event) and "fullName" not in event:
+        return None
+    found = {field: _scalar(_first(event, keys)) for field, keys in _CUSTOMER.items()}
     fields: dict[str, Any] = {field: text for field, text in found.items() if text is not None}
     full_name = _scalar(event.get("fullName"))
     if full_name and not {"first_name", "last_name"} & fields.keys():
@@ -181,9 +202,9 @@ def _custom_data(event: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _clicks(event: Mapping[str, Any]) -> dict[str, str] | None:
-    pairs = (
-        (name, _scalar(_first(event, f"mainAttribution.{name}", name))) for name in CLICK_NAMES
-    )
+    if _CLICK_KEYS.isdisjoint(event):
+        return None
+    pairs = ((name, _scalar(_first(event, keys))) for name, keys in _CLICKS.items())
     return {name: text for name, text in pairs if text is not None} or None
 
 
@@ -195,16 +216,16 @@ def _items(items: object) -> tuple[LineItem, ...]:
 
 
 def _item(item: Mapping[str, Any]) -> LineItem | None:
-    product = _scalar(_first(item, "id", "sku", "productId", "itemId"))
+    product = _scalar(_first(item, _PRODUCT))
     if product is None:
         return None
     fields = {
         "id": product,
         "quantity": item.get("quantity", 1),
         "price": item.get("price"),
-        "title": _scalar(_first(item, "name", "title")),
+        "title": _scalar(_first(item, _TITLE)),
         "category": _scalar(item.get("category")),
-        "brand": _scalar(_first(item, "brand", "brandName")),
+        "brand": _scalar(_first(item, _BRAND)),
     }
     try:
         line: LineItem = _without_unusable(LineItem, fields, {"id": product})[0]
@@ -234,13 +255,12 @@ def _without_unusable(
 # Values
 
 
-def _first(event: Mapping[str, Any], *keys: str) -> Any:
-    """Return the first value that is there, of *keys*; ``"a.b"`` is the key b of the object a."""
-    for key in keys:
-        outer, _, inner = key.partition(".")
+def _first(event: Mapping[str, Any], keys: _Keys) -> Any:
+    """Return the first value that is there."""
+    for outer, inner in keys:
         value = event.get(outer)
         if inner:
-            value = value.get(inner) if isinstance(value, Mapping) else None
+            value = value.get(inner) if isinstance(value, dict) else None
         if value is not None and value != "":
             return value
     return None

@@ -109,6 +109,12 @@ def test_a_kept_outbox_has_its_dead_letters(run, folders, monkeypatch):
     assert "too old" in result.out
 
 
+def test_the_demo_may_use_the_collect_url(run, folders):
+    result = run("demo", "--count", 40, "--collect")
+
+    assert result.code == 0, result.out
+
+
 def test_the_callers_environment_is_ignored(run, folders, monkeypatch):
     monkeypatch.setenv("ANYTRACK_API_KEY", "real")
     monkeypatch.setenv("ANYTRACK_BASE_URL", "https://anytrack.example.com/v1")

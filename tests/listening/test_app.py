@@ -198,6 +198,18 @@ async def test_an_outbox_that_cannot_store_is_503(client, error, monkeypatch, ca
     assert SECRET not in caplog.text + str(reply.json)
 
 
+async def test_an_outbox_that_takes_too_long_is_503(client, monkeypatch):
+    async def wait(*_, **__):
+        await anyio.sleep_forever()
+
+    async with client:
+        monkeypatch.setattr(client, "accept_many", wait)
+        limits = ListenSettings(answer_within=0.02)
+        reply = await call(WebhookApp(client, secret=SECRET, settings=limits))
+
+    assert (reply.status, reply.headers[b"retry-after"]) == (503, b"5")
+
+
 async def test_a_hook_may_change_the_conversion_and_may_fail(client, kept, caplog):
     caplog.set_level(logging.ERROR)
     async with client:

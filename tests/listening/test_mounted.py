@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from anytrack_async import WebhookApp
+from anytrack_async.listening.server import bind
 from tests.listening.conftest import PURCHASE, SECRET
 
 
@@ -38,3 +39,10 @@ async def test_a_mounted_application_takes_webhooks_and_the_log_has_no_secret(cl
     logged = "".join(r.getMessage() for r in caplog.records if r.name.startswith("uvicorn"))
     assert "POST /hooks/anytrack/hidden" in logged
     assert SECRET not in logged
+
+
+def test_the_socket_names_its_protocol_so_that_asyncio_sends_at_once():
+    with bind("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+        with pytest.raises(OSError, match="in use"):
+            bind("127.0.0.1", listener.getsockname()[1])
