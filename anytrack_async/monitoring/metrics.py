@@ -15,8 +15,9 @@ they are right whichever process is asked, and right while no process delivers.
 | ``anytrack_submitted_total``, ``anytrack_contradicted_total`` | counter | |
 | ``anytrack_retried_total`` | counter | destination |
 | ``anytrack_dead_lettered_total``, ``anytrack_dropped_total`` | counter | destination |
+| ``anytrack_skipped_total`` | counter | destination |
 
-The last four rows are those of one client, and counted since it was created.
+The last five rows are those of one client, and counted since it was created.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ _COUNTERS = {
     "retried": "Times a conversion went back to the outbox, in this process.",
     "dead_lettered": "Conversions that became dead letters, in this process.",
     "dropped": "Conversions that a destination does not get, in this process.",
+    "skipped": "Conversions that a destination does not get by their visitors' consent.",
 }
 
 

@@ -20,6 +20,7 @@ from anytrack_async.testing.outbox_rules.erasing import ErasingRules
 from anytrack_async.testing.outbox_rules.remote_ids import RemoteIdRules
 from anytrack_async.testing.outbox_rules.reports import ReportRules
 from anytrack_async.testing.outbox_rules.retention import CheckpointRules, RetentionRules
+from anytrack_async.testing.outbox_rules.settle import SettleRules
 from anytrack_async.testing.outbox_rules.sizes import SizeRules
 
 __all__ = ["CAPACITY", "LEASE", "Clock", "OutboxContract", "sale", "sales"]
@@ -28,6 +29,7 @@ __all__ = ["CAPACITY", "LEASE", "Clock", "OutboxContract", "sale", "sales"]
 class OutboxContract(
     AppendRules,
     ClaimRules,
+    SettleRules,
     ReportRules,
     DeadLetterRules,
     DestinationRules,

@@ -1,4 +1,4 @@
-"""Rules about claiming, renewing, settling and releasing."""
+"""Rules about claiming and leases."""
 
 # ruff: noqa: D102, S101
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.base import FailedEntry, Outbox
+from anytrack_async.outbox.base import Outbox
 from anytrack_async.testing.outbox_rules.base import (
     LEASE,
     Clock,
@@ -23,7 +23,7 @@ from anytrack_async.testing.outbox_rules.base import (
 
 
 class ClaimRules(Rules):
-    """Tests of `claim`, `renew`, `settle` and `release`."""
+    """Tests of `claim` and `renew`."""
 
     # Claiming new conversions
 
@@ -292,141 +292,3 @@ class ClaimRules(Rules):
         assert not await outbox.settle(lost)
         assert await outbox.settle(mixed)
         assert await deliver(outbox, "alpha") == [9]
-
-    # Settling
-
-    async def test_a_settled_claim_is_final(self, outbox: Outbox, clock: Clock) -> None:
-        await outbox.append(sales(1, 2))
-        claim = await outbox.claim("alpha", 2, LEASE)
-
-        assert await outbox.settle(claim)
-        clock.advance(9 * LEASE)
-        assert await deliver(outbox, "alpha") == []
-        assert not await outbox.settle(claim)
-
-    async def test_only_failed_entries_are_claimed_again_once_due(
-        self, outbox: Outbox, clock: Clock
-    ) -> None:
-        await outbox.append(sales(1, 2, 3))
-        claim = await outbox.claim("alpha", 3, LEASE)
-        await outbox.settle(claim, failures(claim, 2, due=clock.now + 10))
-
-        early = await outbox.claim("alpha", 3, LEASE)
-        clock.advance(10)
-        again = await outbox.claim("alpha", 3, LEASE)
-
-        assert (len(early.entries), early.next_due) == (0, clock.now)
-        assert (orders(again), attempts(again)) == ([2], [1])
-
-    async def test_a_retry_can_fail_again(self, outbox: Outbox, clock: Clock) -> None:
-        await outbox.append(sales(1))
-        for failed in range(3):
-            claim = await outbox.claim("alpha", 1, LEASE)
-            assert attempts(claim) == [failed]
-            await outbox.settle(claim, failures(claim, 1, due=clock.now))
-
-        assert await deliver(outbox, "alpha") == [1]
-        assert await deliver(outbox, "alpha") == []
-
-    async def test_failures_outside_the_claim_are_refused(self, outbox: Outbox) -> None:
-        await outbox.append(sales(1, 2))
-        claim = await outbox.claim("alpha", 1, LEASE)
-
-        with pytest.raises(OutboxError, match="not in the claim"):
-            await outbox.settle(
-                claim, [FailedEntry(seq=claim.entries[0].seq + 1, attempts=1, error="")]
-            )
-
-        assert await outbox.settle(claim)
-
-    async def test_the_last_failure_of_an_entry_counts(self, outbox: Outbox, clock: Clock) -> None:
-        await outbox.append(sales(1))
-        claim = await outbox.claim("alpha", 1, LEASE)
-        await outbox.settle(claim, failures(claim, 1, due=clock.now) + failures(claim, 1))
-
-        assert await deliver(outbox, "alpha") == []
-        depth = (await outbox.depths())["alpha"]
-        assert (depth.waiting, depth.dead) == (0, 1)
-
-    async def test_settling_for_one_destination_does_not_affect_another(
-        self, outbox: Outbox
-    ) -> None:
-        await outbox.append(sales(1))
-        alpha = await outbox.claim("alpha", 1, LEASE)
-        beta = await outbox.claim("beta", 1, LEASE)
-
-        assert await outbox.settle(alpha, failures(alpha, 1))
-        assert await outbox.settle(beta)
-        assert [letter.destination for letter in await outbox.dead_letters()] == ["alpha"]
-
-    # Releasing
-
-    @pytest.mark.parametrize("counts", [True, False])
-    async def test_released_conversions_are_claimed_again_once_due(
-        self, outbox: Outbox, clock: Clock, counts: bool
-    ) -> None:
-        await outbox.append(sales(1, 2))
-        claim = await outbox.claim("alpha", 2, LEASE)
-        assert await outbox.release(claim, due=clock.now + 10, counts_as_attempt=counts)
-
-        early = await outbox.claim("alpha", 2, LEASE)
-        clock.advance(10)
-        again = await outbox.claim("alpha", 2, LEASE)
-
-        assert (len(early.entries), early.next_due) == (0, clock.now)
-        assert (orders(again), attempts(again)) == ([1, 2], [counts, counts])
-        assert not await outbox.settle(claim)
-
-    async def test_a_released_span_can_be_claimed_in_parts(
-        self, outbox: Outbox, clock: Clock
-    ) -> None:
-        await outbox.append(sales(1, 2, 3, 4, 5))
-        claim = await outbox.claim("alpha", 5, LEASE)
-        await outbox.release(claim, due=clock.now, counts_as_attempt=True)
-
-        probe = await outbox.claim("alpha", 1, LEASE)
-        assert orders(probe) == [1]
-        await outbox.release(probe, due=clock.now + 5, counts_as_attempt=True)
-        remaining = await outbox.claim("alpha", 9, LEASE)
-        assert (orders(remaining), attempts(remaining)) == ([2, 3, 4, 5], [1] * 4)
-        await outbox.settle(remaining)
-        clock.advance(5)
-        again = await outbox.claim("alpha", 9, LEASE)
-        assert (orders(again), attempts(again)) == ([1], [2])
-
-    async def test_released_spans_are_claimed_in_log_order_up_to_the_limit(
-        self, outbox: Outbox, clock: Clock
-    ) -> None:
-        await outbox.append(sales(*range(6)))
-        first, second = [await outbox.claim("alpha", 2, LEASE) for _ in range(2)]
-        await outbox.release(second, due=clock.now, counts_as_attempt=True)
-        await outbox.release(first, due=clock.now, counts_as_attempt=False)
-
-        third = await outbox.claim("alpha", 2, LEASE)
-        fourth = await outbox.claim("alpha", 3, LEASE)
-
-        assert (orders(third), attempts(third)) == ([0, 1], [0, 0])
-        assert (orders(fourth), attempts(fourth)) == ([2, 3, 4], [1, 1, 0])
-
-    async def test_a_split_span_skips_other_destinations(
-        self, outbox: Outbox, clock: Clock
-    ) -> None:
-        for order in range(6):
-            await outbox.append(sales(order), ["alpha"] if order % 2 else ["beta"])
-        claim = await outbox.claim("alpha", 9, LEASE)
-        await outbox.release(claim, due=clock.now, counts_as_attempt=False)
-
-        assert orders(await outbox.claim("alpha", 2, LEASE)) == [1, 3]
-        assert orders(await outbox.claim("alpha", 2, LEASE)) == [5]
-        assert (await outbox.depths())["alpha"].waiting == 3
-
-    async def test_retries_are_released_with_spans(self, outbox: Outbox, clock: Clock) -> None:
-        await outbox.append(sales(1, 2))
-        claim = await outbox.claim("alpha", 1, LEASE)
-        await outbox.settle(claim, failures(claim, 1, due=clock.now))
-        mixed = await outbox.claim("alpha", 2, LEASE)
-        await outbox.release(mixed, due=clock.now, counts_as_attempt=True)
-
-        again = await outbox.claim("alpha", 2, LEASE)
-
-        assert (orders(again), attempts(again)) == ([1, 2], [2, 1])
