@@ -7,6 +7,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import ALL
@@ -22,7 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparisons in *arguments*; return 1 if a comparison could not be measured."""
     options = _parser().parse_args(arguments)
     if options.one:
-        print("\n" + _run_here(options.one, options.quick).to_json(), flush=True)
+        row = _run_here(options.one, options.quick)._replace(day=f"{datetime.now(UTC):%Y-%m-%d}")
+        print("\n" + row.to_json(), flush=True)
+        return 0
+    if options.rows:
+        rows = [row for file in options.rows for row in read_rows(file)]
+        RESULTS.write_text(render(_merged(rows)), encoding="utf-8")
         return 0
     rows = []
     for name in options.names or ALL:
@@ -45,7 +51,15 @@ def _parser() -> argparse.ArgumentParser:
         "names", nargs="*", metavar="name", help=f"of {', '.join(ALL)}; all if none"
     )
     parser.add_argument("--quick", action="store_true", help="toy sizes; writes no results")
-    parser.add_argument("--one", choices=ALL, help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=ALL, help="measure one and print its row as JSON")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: put the rows that --one printed into the results, for those of the "
+        "same numbers",
+    )
     return parser
 
 

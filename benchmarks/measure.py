@@ -40,6 +40,7 @@ class Row(NamedTuple):
         result: the ratio first, then further figures.
         reached: whether the result reaches the target; None if it could not be measured.
         details: absolute numbers, best first.
+        day: when it was measured, ``2026-11-27``; empty if that is not known.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Row(NamedTuple):
     result: str
     reached: bool | None
     details: tuple[str, ...] = ()
+    day: str = ""
 
     def to_json(self) -> str:
         return json.dumps(self._asdict(), ensure_ascii=False)

@@ -15,7 +15,8 @@ from benchmarks.measure import Row
 _HEAD = """# Results
 
 Client and server on loopback, each in its own process and pinned to its own core; medians of
-interleaved runs. `make bench` makes them again; `NOTES.md` explains them.
+interleaved runs. `make bench` makes them again; `NOTES.md` explains them. Where a row was measured
+alone, its day stands with its absolute numbers.
 
 Machine: {machine}; load average {load:.1f} at the end (about 1.5 is this work alone, more
 slows both sides down). Peers: {peers}. {day}.
@@ -57,7 +58,10 @@ def _line(row: Row) -> str:
 
 def _numbers(row: Row) -> str:
     return "\n".join(
-        (f"\n{row.number}. {row.measure}\n", *(f"   - {detail}" for detail in row.details))
+        (
+            f"\n{row.number}. {row.measure}{f' ({row.day})' if row.day else ''}\n",
+            *(f"   - {detail}" for detail in row.details),
+        )
     )
 
 

@@ -282,9 +282,11 @@ async def _call_sink(
 def _is_valid(outcomes: object, batch: Sequence[Conversion], *, partly: bool = False) -> bool:
     if not isinstance(outcomes, Sequence) or len(outcomes) != len(batch):
         return False
+    # Each object once: many sinks return the same outcome for all, or for all but a few.
+    distinct = dict(zip(map(id, outcomes), outcomes, strict=True))
     return all(
         outcome.status in _SINK_STATUSES
         if isinstance(outcome, Outcome)
         else partly and outcome is None
-        for outcome in outcomes
+        for outcome in distinct.values()
     )

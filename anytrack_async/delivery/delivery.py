@@ -10,8 +10,7 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop
 from asyncio import _get_running_loop as running_loop
 from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partial
-from typing import Any, TypeAlias, overload
+from typing import Any, overload
 from weakref import ref
 
 import anyio
@@ -280,7 +279,15 @@ class DeliveryBatch(Sequence[Delivery]):
         self._failure = failure
 
 
-_Reference: TypeAlias = ref[Delivery] | ref[DeliveryBatch]
+class _Reference(ref[Any]):
+    """A weak reference to a `Delivery` or `DeliveryBatch`, with its event ids.
+
+    The ids are here, so that all references share one callback for when their referent is gone.
+    """
+
+    __slots__ = ("ids",)
+
+    ids: Sequence[str]
 
 
 class OpenDeliveries:
@@ -300,11 +307,12 @@ class OpenDeliveries:
         self.loop: AbstractEventLoop | None = None
         self._outbox = outbox
         self._references: dict[str, _Reference] = {}
+        self._on_collected = self._forget
         self._poll_position = 0
 
     def get(self, event_id: str, destinations: tuple[str, ...]) -> Delivery:
         """Return the open delivery of *event_id*, created now if there is none."""
-        delivery = self._find(event_id)
+        delivery = self._find(event_id) if event_id in self._references else None
         if delivery is None or delivery.failure is not None or delivery.done():
             earlier, delivery = delivery, Delivery(event_id, destinations, self.loop)
             if earlier is not None:
@@ -327,25 +335,32 @@ class OpenDeliveries:
         return earlier
 
     def _find(self, event_id: str) -> Delivery | None:
-        target = self._references[event_id]() if event_id in self._references else None
+        target: Delivery | DeliveryBatch | None = self._references[event_id]()
         return target.delivery(event_id) if isinstance(target, DeliveryBatch) else target
 
     def get_many(self, ids: Sequence[str], destinations: tuple[str, ...]) -> Sequence[Delivery]:
         """Return the delivery of each of *ids*; many new ones as a `DeliveryBatch`."""
-        if len(ids) == 1 or len(set(ids)) < len(ids) or not self._references.keys().isdisjoint(ids):
+        if len(ids) == 1:  # a web request: without the frame of a comprehension
+            return [self.get(ids[0], destinations)]
+        if len(set(ids)) < len(ids) or not self._references.keys().isdisjoint(ids):
             return [self.get(event_id, destinations) for event_id in ids]
         batch = DeliveryBatch(ids, destinations, on_created=self._add, loop=self.loop)
         # One weak reference for all: it costs the garbage collector one object, not thousands.
-        self._references |= dict.fromkeys(ids, ref(batch, partial(self._forget, ids)))
+        self._references |= dict.fromkeys(ids, self._refer(batch, ids))
         return batch
 
     def _add(self, delivery: Delivery) -> None:
         event_id = delivery.event_id
-        self._references[event_id] = ref(delivery, partial(self._forget, (event_id,)))
+        self._references[event_id] = self._refer(delivery, (event_id,))
 
-    def _forget(self, ids: Sequence[str], reference: ref[Any]) -> None:
+    def _refer(self, target: Delivery | DeliveryBatch, ids: Sequence[str]) -> _Reference:
+        reference = _Reference(target, self._on_collected)
+        reference.ids = ids
+        return reference
+
+    def _forget(self, reference: _Reference) -> None:
         # Runs when the referent is collected. By then an id may lead to a newer delivery.
-        for event_id in ids:
+        for event_id in reference.ids:
             if self._references.get(event_id) is reference:
                 del self._references[event_id]
 

@@ -329,9 +329,12 @@ class _ClaimBuilder:
 class ConversionCache:
     """Decodes conversions, and keeps the newest *size* so as not to decode them again."""
 
+    # Two dicts rather than one of tuples: the garbage collector would look at each tuple again and
+    # again, and never looks at numbers or digests.
     def __init__(self, size: int) -> None:
         self._size = size
-        self._by_seq: OrderedDict[int, tuple[Conversion, bytes]] = OrderedDict()
+        self._by_seq: OrderedDict[int, Conversion] = OrderedDict()
+        self._digests: dict[int, bytes] = {}
 
     def remember(
         self, first: int, conversions: Sequence[Conversion], digests: Sequence[bytes]
@@ -342,9 +345,12 @@ class ConversionCache:
         is needed, because each operation on the dict is atomic.
         """
         by_seq = self._by_seq
-        by_seq.update(enumerate(zip(conversions, digests, strict=True), first))
+        # Digests first: so each conversion that is removed has its digest there, to remove with it.
+        self._digests.update(enumerate(digests, first))
+        by_seq.update(enumerate(conversions, first))
         while len(by_seq) > self._size:  # count each time: the other thread removes too
-            by_seq.popitem(last=False)
+            seq, _ = by_seq.popitem(last=False)
+            self._digests.pop(seq, None)
 
     def forget(self, seqs: Iterable[int]) -> None:
         """Drop the conversions at the positions *seqs*."""
@@ -357,9 +363,9 @@ class ConversionCache:
         Raises:
             DecodeError: it is not in the cache, and the record cannot be read.
         """
-        cached = self._by_seq.get(seq)
-        if cached is not None and cached[1] == digest:
-            return cached[0]
+        cached = self._by_seq.get(seq) if self._digests.get(seq) == digest else None
+        if cached is not None:
+            return cached
         # Not in the cache, or corrected since, perhaps by another process.
         conversion = decode(payload, digest)
         if len(payload) <= CACHED_BYTES:

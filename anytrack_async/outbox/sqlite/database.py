@@ -234,9 +234,13 @@ class Database:
         """
         identities = {}
         for file in self._files:
-            with suppress(OSError):
+            try:
                 info = os.lstat(file)
-                identities[file] = (info.st_dev, info.st_ino)
+            except OSError:
+                continue
+            identities[file] = (info.st_dev, info.st_ino)
+        if identities == self._identities:  # nearly always
+            return
         if not self._identities:
             self._identities = identities
         for file, identity in self._identities.items():

@@ -35,8 +35,9 @@ from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
 from anytrack_async.outbox.sqlite.retention import Step
 
-_WIDTH = len(queries.LOG_COLUMNS)
-_EVENT_ID, _DIGEST, _PAYLOAD = map(queries.LOG_COLUMNS.index, ("event_id", "digest", "payload"))
+_IDS_WIDTH, _LOG_WIDTH = len(queries.IDS_COLUMNS), len(queries.LOG_COLUMNS)
+_EVENT_ID = queries.IDS_COLUMNS.index("event_id")
+_DIGEST, _PAYLOAD = map(queries.LOG_COLUMNS.index, ("digest", "payload"))
 
 _DIGEST_BYTES = 16
 
@@ -61,15 +62,15 @@ class RowCipher:
         """Say in the file that this transaction encrypts with the first key."""
         sql.execute(queries.LIST_KEY, (self.key_id,))
 
-    def seal_rows(self, sql: sqlite3.Connection, values: list[object]) -> None:
-        """Encrypt the records in *values*, which are `LOG_COLUMNS` row by row."""
+    def seal_rows(self, sql: sqlite3.Connection, ids: list[object], log: list[object]) -> None:
+        """Encrypt the records in *log*; *ids* has the ids of the same rows, see `log.Rows`."""
         self.list_key(sql)
-        for start in range(0, len(values), _WIDTH):
-            event_id = cast("str", values[start + _EVENT_ID])
-            payload = cast("bytes", values[start + _PAYLOAD])
-            digest = cast("bytes", values[start + _DIGEST])
+        event_ids = cast("list[str]", ids[_EVENT_ID::_IDS_WIDTH])
+        for start, event_id in zip(range(0, len(log), _LOG_WIDTH), event_ids, strict=True):
+            payload = cast("bytes", log[start + _PAYLOAD])
+            digest = cast("bytes", log[start + _DIGEST])
             sealed = self.seal_record(event_id, payload, digest)
-            values[start + _PAYLOAD], values[start + _DIGEST] = sealed
+            log[start + _PAYLOAD], log[start + _DIGEST] = sealed
 
     def seal_record(self, event_id: str, payload: bytes, digest: bytes) -> Encoded:
         """Return a record encrypted, with its digest in it.

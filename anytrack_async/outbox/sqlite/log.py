@@ -3,8 +3,8 @@
 `GroupCommit` writes the conversions of all waiting callers in one transaction, because a synced
 commit takes milliseconds, whatever its size. So calls that arrive while one group is being written
 form the next: with 100 tasks that each append one conversion and wait, a commit carries about 100.
-The column values of a group are one flat list, so that a statement can insert many rows, and there
-is a result per row only if not all of them are new.
+The column values of a group are one flat list per table, so that a statement can insert many rows,
+and there is a result per row only if not all of them are new.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _BYTES_AT_ONCE = 2**18
 _GROUP_BYTES = 4 * 2**20
 """Bytes of records from which on further calls are left to the next group."""
 
+_IDS_WIDTH = len(queries.IDS_COLUMNS)
 _WIDTH = len(queries.LOG_COLUMNS)
 _RECIPIENTS = queries.LOG_COLUMNS.index("destinations")
 _DIGEST = queries.LOG_COLUMNS.index("digest")
@@ -52,8 +53,8 @@ _PAYLOAD = queries.LOG_COLUMNS.index("payload")
 # for milliseconds. So statements are few and long: for each table, 137 rows take 2 of 64 rows, 1 of
 # 8 and 1 of 1.
 _INSERTIONS = [
-    (rows * _WIDTH, queries.insert_into_ids(rows), queries.insert_into_log(rows))
-    for rows in (256, 64, 16, 8, 4, 2, 1)
+    (rows, queries.insert_into_ids(rows), queries.insert_into_log(rows))
+    for rows in (256, 64, 32, 16, 8, 4, 2, 1)
 ]
 
 Remember = Callable[[int, Sequence[Conversion], Sequence[bytes]], None]
@@ -67,39 +68,68 @@ Result: TypeAlias = Sequence[AppendResult] | Exception
 # Encoding
 
 
+class Rows(NamedTuple):
+    """Rows for both tables, each as one flat list of the values of its columns.
+
+    Two lists, because SQLite copies each value that is bound to a statement: with one list for both
+    statements, each would get all values.
+
+    Attributes:
+        ids: values of `IDS_COLUMNS`.
+        log: values of `LOG_COLUMNS`.
+    """
+
+    ids: list[object]
+    log: list[object]
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Return the rows from *start* to *stop*."""
+        return Rows(
+            self.ids[start * _IDS_WIDTH : stop * _IDS_WIDTH],
+            self.log[start * _WIDTH : stop * _WIDTH],
+        )
+
+    def truncate(self, count: int) -> None:
+        """Remove all rows but the first *count*."""
+        del self.ids[count * _IDS_WIDTH :]
+        del self.log[count * _WIDTH :]
+
+
 async def encode_in_steps(
     conversions: Sequence[Conversion], destinations: Sequence[str] | None, accepted_at: float
-) -> list[object]:
-    """Return the column values of many conversions; other tasks may run in between."""
-    values: list[object] = []
+) -> Rows:
+    """Return the rows of many conversions; other tasks may run in between."""
+    rows = Rows([], [])
     recipients, done = _recipients(destinations), 0
     while done < len(conversions):
         if done:
             await checkpoint()
         part = conversions[done : done + ENCODED_AT_ONCE]
-        _add_values(values, part, recipients, accepted_at, max_bytes=_BYTES_AT_ONCE)
-        done = len(values) // _WIDTH
-    return values
+        _add_rows(rows, part, recipients, accepted_at, max_bytes=_BYTES_AT_ONCE)
+        done = len(rows.log) // _WIDTH
+    return rows
 
 
-def _add_values(
-    values: list[object],
+def _add_rows(
+    rows: Rows,
     conversions: Sequence[Conversion],
     recipients: str | None,
     accepted_at: float,
     max_bytes: float = math.inf,
 ) -> int:
-    """Extend *values* by `LOG_COLUMNS` of each conversion; some may be added before it raises.
+    """Extend *rows* by a row for each conversion; some may be added before it raises.
 
     Returns:
         The bytes of their records. The first conversion that exceeds *max_bytes* is the last.
     """
+    ids, log = rows
     size = 0
     for conversion in conversions:
         payload, digest = encode(conversion)
         # The function `summary` would take a third longer.
         summary = f"{conversion.conversion_type} {conversion.revenue!s} {conversion.currency}"
-        values += (conversion.event_id, summary, digest, payload, accepted_at, recipients)
+        ids += (conversion.event_id, summary, recipients)
+        log += (digest, payload, accepted_at, recipients)
         size += len(payload)
         if size > max_bytes:
             break
@@ -120,13 +150,13 @@ def _joined(names: tuple[str, ...]) -> str:
 
 
 class _Call(NamedTuple):
-    """One call of `append`, since *began*; *values* is None if it is not encoded yet."""
+    """One call of `append`, since *began*; *rows* is None if it is not encoded yet."""
 
     began: float  # of the monotonic clock
     future: Future[Result]
     conversions: Sequence[Conversion]
     recipients: str | None
-    values: Sequence[object] | None
+    rows: Rows | None
 
 
 class GroupCommit:
@@ -157,7 +187,7 @@ class GroupCommit:
         self,
         conversions: Sequence[Conversion],
         destinations: Sequence[str] | None,
-        values: Sequence[object] | None,
+        rows: Rows | None,
         waited: float,
     ) -> Future[Result]:
         """Add a call to the group that is written next; await the future for its result.
@@ -168,14 +198,14 @@ class GroupCommit:
         Args:
             conversions: at least one.
             destinations: names of the destinations they are addressed to; None for all.
-            values: the result of `encode_in_steps`, if there are too many for the thread to encode.
+            rows: the result of `encode_in_steps`, if there are too many for the thread to encode.
             waited: seconds that the caller has waited already.
 
         Raises:
             OutboxError: this process was forked after the thread started.
         """
         future: Future[Result] = get_running_loop().create_future()
-        call = _Call(monotonic() - waited, future, conversions, _recipients(destinations), values)
+        call = _Call(monotonic() - waited, future, conversions, _recipients(destinations), rows)
         self._thread.check_process()  # a forked child inherits `_is_posted`, but not the thread
         self._calls.append(call)
         if not self._is_posted:
@@ -234,12 +264,12 @@ class GroupCommit:
         for _ in range(len(self._calls)):
             call = self._calls.popleft()
             calls.append(call)
-            _, _, conversions, recipients, values = call
+            _, _, conversions, recipients, rows = call
             try:
-                if values is None:
+                if rows is None:
                     group.encode(conversions, recipients, now)
                 else:
-                    group.add(conversions, values)
+                    group.add(conversions, rows)
             except Exception as exc:  # a conversion that cannot be encoded fails its own call only
                 group.reject(exc)
             if group.bytes >= _GROUP_BYTES:
@@ -273,7 +303,7 @@ class Group:
 
     Attributes:
         conversions: the conversions of all calls, except rejected ones.
-        values: their `LOG_COLUMNS`, one row after the other.
+        rows: their rows.
         sizes: number of conversions of each call.
         appended: an `AppendResult` per conversion; None if all are new.
         errors: index of a call → why nothing of it was accepted.
@@ -281,7 +311,7 @@ class Group:
     """
 
     conversions: list[Conversion] = attrs.field(factory=list)
-    values: list[object] = attrs.field(factory=list)
+    rows: Rows = attrs.field(factory=lambda: Rows([], []))
     sizes: list[int] = attrs.field(factory=list)
     appended: list[AppendResult] | None = None
     errors: dict[int, Exception] = attrs.field(factory=dict)
@@ -291,26 +321,27 @@ class Group:
         self, conversions: Sequence[Conversion], recipients: str | None, accepted_at: float
     ) -> None:
         """Add a call and encode its conversions."""
-        self.bytes += _add_values(self.values, conversions, recipients, accepted_at)
+        self.bytes += _add_rows(self.rows, conversions, recipients, accepted_at)
         self.conversions += conversions
         self.sizes.append(len(conversions))
 
-    def add(self, conversions: Sequence[Conversion], values: Sequence[Any]) -> None:
+    def add(self, conversions: Sequence[Conversion], rows: Rows) -> None:
         """Add a call with encoded conversions."""
-        self.values += values
-        self.bytes += sum(map(len, values[_PAYLOAD::_WIDTH]))
+        self.rows.ids.extend(rows.ids)
+        self.rows.log.extend(rows.log)
+        self.bytes += sum(map(len, cast("list[bytes]", rows.log[_PAYLOAD::_WIDTH])))
         self.conversions += conversions
         self.sizes.append(len(conversions))
 
     def reject(self, error: Exception) -> None:
         """Add a call that failed while it was encoded, and remove the rows that it left."""
-        del self.values[len(self.conversions) * _WIDTH :]
+        self.rows.truncate(len(self.conversions))
         self.errors[len(self.sizes)] = error
         self.sizes.append(0)
 
     def new(self) -> tuple[Sequence[Conversion], Sequence[Any]]:
         """Return the new conversions and their digests, in log order."""
-        digests = self.values[_DIGEST::_WIDTH]
+        digests = self.rows.log[_DIGEST::_WIDTH]
         if self.appended is None:
             return self.conversions, digests
         are_new = [result is Appended.NEW for result in self.appended]
@@ -344,38 +375,38 @@ def append(db: Database, group: Group, capacity: int) -> int:
     db.check_reserve()
     with db.transaction(synced=True) as sql:
         if db.cipher is not None:
-            db.cipher.seal_rows(sql, group.values)
+            db.cipher.seal_rows(sql, group.rows.ids, group.rows.log)
         (end,) = sql.execute(queries.END_OF_LOG).fetchone()
         backlog = Backlog.read(db, end)
         if max(backlog.waiting.values()) + sum(group.sizes) <= capacity:
-            group.appended = _insert(sql, group.values, end)
+            group.appended = _insert(sql, group.rows, end)
         else:
             backlog.subtract_foreign(db, end)
             group.appended = _insert_until_full(sql, group, end, backlog, capacity)
     return int(end) + 1
 
 
-def _insert(sql: sqlite3.Connection, values: list[object], end: int) -> list[AppendResult] | None:
-    """Insert the rows in *values* after position *end*; return None if all are new."""
+def _insert(sql: sqlite3.Connection, rows: Rows, end: int) -> list[AppendResult] | None:
+    """Insert *rows* after position *end*; return None if all are new."""
     results: list[AppendResult] | None = None
-    start = 0
+    start, count = 0, len(rows.log) // _WIDTH
     for size, into_ids, into_log in _INSERTIONS:
-        while start + size <= len(values):
-            rows = values[start : start + size]
-            inserted = max(sql.execute(into_ids, rows).rowcount, 0)
-            if inserted * _WIDTH == size:
-                sql.execute(into_log, rows)
+        while start + size <= count:
+            part = rows.part(start, start + size)
+            inserted = max(sql.execute(into_ids, part.ids).rowcount, 0)
+            if inserted == size:
+                sql.execute(into_log, part.log)
                 if results is not None:
                     results += [Appended.NEW] * inserted
             else:
                 if results is None:
-                    results = [Appended.NEW] * (start // _WIDTH)
-                results += _insert_new(sql, rows, end)
+                    results = [Appended.NEW] * start
+                results += _insert_new(sql, part, end)
             start, end = start + size, end + inserted
     return results
 
 
-def _insert_new(sql: sqlite3.Connection, values: Sequence[Any], end: int) -> list[AppendResult]:
+def _insert_new(sql: sqlite3.Connection, rows: Rows, end: int) -> list[AppendResult]:
     """Insert the new ones of some rows into the log; return a result per row.
 
     Their ids are inserted already, when the log ended at *end*. New ids got the positions after
@@ -383,11 +414,13 @@ def _insert_new(sql: sqlite3.Connection, values: Sequence[Any], end: int) -> lis
     positions 8, 9 and again 8: NEW, NEW, REPEAT.
     """
     results: list[AppendResult] = []
-    for start in range(0, len(values), _WIDTH):
-        event_id, repeat, *row = values[start : start + _WIDTH]
+    ids = cast("list[Any]", rows.ids)
+    for index in range(len(ids) // _IDS_WIDTH):
+        event_id, repeat, _ = ids[index * _IDS_WIDTH : (index + 1) * _IDS_WIDTH]
         seq, first = sql.execute(queries.LOG_SUMMARY, (event_id,)).fetchone()
         if seq == end + 1:
             end += 1
+            row = rows.log[index * _WIDTH : (index + 1) * _WIDTH]
             sql.execute(queries.INSERT_INTO_LOG_AT, (seq, *row))
             results.append(Appended.NEW)
         else:
@@ -406,9 +439,9 @@ def _insert_until_full(
     for index, size in enumerate(group.sizes):
         start = len(results)
         sql.execute("SAVEPOINT call")
-        values = group.values[start * _WIDTH : (start + size) * _WIDTH]
-        recipients = cast("str | None", values[_RECIPIENTS] if values else None)
-        call_results: Sequence[AppendResult] = _insert(sql, values, end) or [Appended.NEW] * size
+        rows = group.rows.part(start, start + size)
+        recipients = cast("str | None", rows.log[_RECIPIENTS] if size else None)
+        call_results: Sequence[AppendResult] = _insert(sql, rows, end) or [Appended.NEW] * size
         added = call_results.count(Appended.NEW)
         if added and (full := backlog.full_for(recipients, added, capacity)):
             sql.execute("ROLLBACK TO call")

@@ -276,13 +276,13 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing):
         waited: float = 0.0,
     ) -> Sequence[AppendResult]:
         """Store *conversions* in one atomic step; see `Outbox.append` and `LimitsWaiting`."""
-        conversions, values = tuple(conversions), None
+        conversions, rows = tuple(conversions), None
         if len(conversions) > ENCODED_AT_ONCE:
-            values = await encode_in_steps(conversions, destinations, self._clock.now())
+            rows = await encode_in_steps(conversions, destinations, self._clock.now())
         self._open_thread()
         if not conversions:
             return []
-        result = await self._group_commit.add(conversions, destinations, values, waited)
+        result = await self._group_commit.add(conversions, destinations, rows, waited)
         if isinstance(result, Exception):
             raise result
         return result

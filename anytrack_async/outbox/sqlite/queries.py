@@ -16,13 +16,13 @@ _ADDRESSED = "(destinations IS NULL OR instr(destinations, char(10) || ? || char
 
 # The log
 
-# The last one is in both tables, so that both statements below have the same number of parameters.
-LOG_COLUMNS = ("event_id", "summary", "digest", "payload", "at", "destinations")
+IDS_COLUMNS = ("event_id", "summary", "destinations")
+LOG_COLUMNS = ("digest", "payload", "at", "destinations")
 
 
 def insert_into_ids(rows: int) -> str:
-    """Return the statement that adds *rows* rows of `LOG_COLUMNS` to ``ids``, except known ids."""
-    return f"""INSERT INTO ids (event_id, summary, destinations) VALUES {_rows(rows, "", 1, 2, 6)}
+    """Return the statement that adds *rows* rows of `IDS_COLUMNS` to ``ids``, except known ids."""
+    return f"""INSERT INTO ids ({", ".join(IDS_COLUMNS)}) VALUES {_rows(rows, "(?, ?, ?)")}
     ON CONFLICT (event_id) DO NOTHING"""  # noqa: S608
 
 
@@ -31,18 +31,14 @@ def insert_into_log(rows: int) -> str:
 
     They must all have been new: they get the last positions of ``ids``, the first one explicitly.
     """
-    values = _rows(rows, "NULL, ", 3, 4, 5, 6)
+    values = _rows(rows, "(NULL, ?, ?, ?, ?)")
     first = f"(SELECT max(seq) - {rows - 1} FROM ids)"  # noqa: S608
-    return f"""INSERT INTO log (seq, digest, payload, at, destinations)
+    return f"""INSERT INTO log (seq, {", ".join(LOG_COLUMNS)})
     VALUES {values.replace("NULL", first, 1)}"""  # noqa: S608
 
 
-def _rows(count: int, beginning: str, *columns: int) -> str:
-    """Return rows of numbered parameters: 2 rows with columns 1 and 6 are (?1, ?6), (?7, ?12)."""
-    return ", ".join(
-        f"({beginning}{', '.join(f'?{row * len(LOG_COLUMNS) + column}' for column in columns)})"
-        for row in range(count)
-    )
+def _rows(count: int, row: str) -> str:
+    return ", ".join([row] * count)
 
 
 # Add one row to the log, at a position.
@@ -552,7 +548,8 @@ DROP_PAYLOADS = """DELETE FROM log WHERE seq > ?1 AND seq <= ?2
 # Record when the payloads up to a position were dropped.
 INSERT_DROPPED = "INSERT INTO dropped (upto, at) VALUES (?, ?)"
 
-# Some conversions between two positions that are not for all destinations.
+# Some conversions between two positions that are not for all destinations. An index of them would
+# cost more with each conversion than reading each of them once.
 ADDRESSED_RANGE = """SELECT seq, destinations, length(payload) FROM log
     WHERE destinations IS NOT NULL AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"""
 

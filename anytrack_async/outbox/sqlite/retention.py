@@ -38,6 +38,9 @@ IDS_PER_STEP = 100
 _BYTES_PER_STEP = 2**19
 """Payload dropped in one transaction, which has to fit on a disk that is nearly full."""
 
+_POSITIONS_PER_STEP = 1_000
+"""Positions swept in one transaction, in a millisecond or two: each row has to be read."""
+
 _PAGES_PER_STEP = 40
 _UNUSED_SHARE = 5  # a fifth of the pages may be unused
 _MIN_UNUSED = 256  # pages, 1 MB
@@ -88,12 +91,14 @@ def sweep_payloads(db: Database) -> Step:
     with db.transaction(synced=False) as sql:
         (pruned,) = sql.execute(queries.PRUNED_UPTO).fetchone()
         for name, settled, swept in sql.execute(queries.SETTLED_BY).fetchall():
-            parameters = (max(swept, pruned), settled, ROWS_PER_STEP)
-            rows = sql.execute(queries.ADDRESSED_RANGE, parameters).fetchall()
-            if rows:
+            first = max(swept, pruned)
+            last = min(first + _POSITIONS_PER_STEP, settled)
+            if first < last:
+                parameters = (first, last, ROWS_PER_STEP)
+                rows = sql.execute(queries.ADDRESSED_RANGE, parameters).fetchall()
                 candidates = _within_bytes(rows)
                 is_last = len(candidates) == len(rows) < ROWS_PER_STEP
-                sql.execute(queries.SET_SWEPT, (settled if is_last else candidates[-1].seq, name))
+                sql.execute(queries.SET_SWEPT, (last if is_last else candidates[-1].seq, name))
                 return Step(_drop_late(db, candidates, pruned), more=True)
     return Step(0, more=False)
 

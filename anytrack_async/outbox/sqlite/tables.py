@@ -73,7 +73,6 @@ CREATE TABLE log (
     digest BLOB NOT NULL,
     payload BLOB NOT NULL
 );
-CREATE INDEX log_addressed ON log(seq) WHERE destinations IS NOT NULL;
 CREATE TABLE remote_ids (
     destination TEXT NOT NULL,
     last INTEGER NOT NULL,
@@ -177,6 +176,9 @@ INSERT INTO pruned VALUES (0, 0);
 
 SUMMARY_OF = "summary_of"
 """SQL function of a payload and its digest: the conversion's summary, NULL if it is not known."""
+
+OBSOLETE_INDEX = "DROP INDEX IF EXISTS log_addressed"
+"""An index that files of format version 3 may have, and that nothing uses any more."""
 
 # Format version → the statements that make a file of that version one of the next.
 UPGRADES = {

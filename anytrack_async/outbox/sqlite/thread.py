@@ -204,8 +204,8 @@ def resolve(results: Iterable[tuple[Future[_T], _T]]) -> None:
     One wake-up per event loop, however many futures it waits for.
     """
     by_loop: dict[AbstractEventLoop, list[tuple[Future[_T], _T]]] = {}
-    for future, result in results:
-        by_loop.setdefault(future.get_loop(), []).append((future, result))
+    for pair in results:
+        by_loop.setdefault(pair[0].get_loop(), []).append(pair)
     for loop, pairs in by_loop.items():
         with suppress(RuntimeError):  # the event loop is closed, and no task waits any more
             loop.call_soon_threadsafe(_set_results, pairs)

@@ -12,7 +12,13 @@ from anytrack_async.models.contradiction import summary
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.files import APPLICATION_ID
 from anytrack_async.outbox.sqlite.owners import Owner
-from anytrack_async.outbox.sqlite.tables import FORMAT_VERSION, SUMMARY_OF, TABLES, UPGRADES
+from anytrack_async.outbox.sqlite.tables import (
+    FORMAT_VERSION,
+    OBSOLETE_INDEX,
+    SUMMARY_OF,
+    TABLES,
+    UPGRADES,
+)
 
 _log = logging.getLogger("anytrack_async")
 
@@ -72,6 +78,7 @@ def create_or_upgrade(sql: sqlite3.Connection, owner: Owner) -> None:
     """
     version = format_version(sql)
     if version == FORMAT_VERSION:
+        sql.execute(OBSOLETE_INDEX)
         return
     if version:
         if version > 1 and any(map(owner.is_alive, owner.others(sql))):

@@ -38,6 +38,7 @@ def test_two_threads_that_add_at_once_do_not_remove_too_many():
     remember(cache, 1, 1, 2, 3)
 
     assert len(cache._by_seq) <= 1
+    assert cache._digests.keys() == cache._by_seq.keys()
 
 
 def test_the_cache_keeps_the_newest_conversions():
@@ -45,7 +46,8 @@ def test_the_cache_keeps_the_newest_conversions():
     remember(cache, 1, 1, 2)
     remember(cache, 3, 3, 4, 5)
 
-    assert list(cache._by_seq.items()) == [(n, (sale(n), b"%d" % n)) for n in (3, 4, 5)]
+    assert list(cache._by_seq.items()) == [(n, sale(n)) for n in (3, 4, 5)]
+    assert cache._digests == {n: b"%d" % n for n in (3, 4, 5)}
 
 
 @pytest.mark.asyncio

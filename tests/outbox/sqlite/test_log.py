@@ -90,7 +90,7 @@ async def test_a_hundred_tasks_need_few_statements(outbox):
         thread.release()
         await asyncio.gather(*tasks)
 
-    assert sum(statement.startswith("INSERT") for statement in seen) == 8
+    assert sum(statement.startswith("INSERT") for statement in seen) == 6
 
 
 async def test_the_thread_never_waits_for_the_event_loop(outbox):
@@ -399,6 +399,7 @@ async def test_a_row_has_the_summary_of_its_conversion(conversion):
     group = log.Group()
     group.encode([conversion], None, 0.0)
 
-    row = dict(zip(queries.LOG_COLUMNS, group.values, strict=True))
+    ids, log_row = group.rows
+    row = dict(zip((*queries.IDS_COLUMNS, *queries.LOG_COLUMNS), (*ids, *log_row), strict=True))
     assert row["summary"] == summary(conversion)
     assert decode(row["payload"], row["digest"]) == conversion

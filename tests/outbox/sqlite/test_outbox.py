@@ -292,7 +292,7 @@ async def test_forgetting_leaves_ids_for_later_while_conversions_are_accepted(ou
     monkeypatch.setattr("anytrack_async.outbox.sqlite.outbox._GENTLE_FOR", 1000.0)
     await outbox.prune(remember=0)
     assert len(steps) == 10
-    assert rests == [9 * step.seconds for step in steps[1:-1]]
+    assert rests == [19 * step.seconds for step in steps[1:-1]]
 
 
 async def test_forgetting_goes_on_to_the_end_while_nothing_is_accepted(outbox, monkeypatch):

@@ -161,3 +161,13 @@ async def test_a_claim_costs_the_same_with_thousands_of_released_spans(outbox, c
     clock.advance(600)
 
     assert await steps_of_a_claim(outbox) <= 3 * before + 10
+
+
+async def test_a_destination_that_is_held_does_not_keep_conversions_of_others(outbox, monkeypatch):
+    monkeypatch.setattr(retention, "_POSITIONS_PER_STEP", 4)
+    for number in range(10):
+        await outbox.append([sale(number)], ["alpha"] if number % 3 else None)
+    await deliver(outbox, "alpha")
+    await outbox.prune(remember=HOUR)
+
+    assert await stored(outbox) == [0, 3, 6, 9]

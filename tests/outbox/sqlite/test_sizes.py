@@ -25,7 +25,7 @@ NUMBERS = {"rows": [[]] * 20_000}
 
 
 def cached(outbox):
-    return [conversion.order_id for conversion, _ in outbox._cache._by_seq.values()]
+    return [conversion.order_id for conversion in outbox._cache._by_seq.values()]
 
 
 # The cache

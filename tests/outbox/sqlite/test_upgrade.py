@@ -262,3 +262,16 @@ async def test_a_file_that_another_process_is_creating_is_an_outbox(path, clock)
         sql.set_trace_callback(create_tables)
         assert upgrade.format_version(sql) == 0
         assert upgrade.format_version(sql) == FORMAT_VERSION
+
+
+async def test_an_index_that_nothing_uses_any_more_is_removed(outbox, path, clock):
+    await outbox.append([WAITING], ["alpha"])
+    await outbox.aclose()
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE INDEX log_addressed ON log(seq) WHERE destinations IS NOT NULL")
+    reopened = await opened(path, clock)
+    claim = await reopened.claim("alpha", 9, LEASE)
+    await reopened.aclose()
+
+    assert rows(path, "SELECT name FROM sqlite_master WHERE name = 'log_addressed'") == []
+    assert [entry.conversion for entry in claim.entries] == [WAITING]
