@@ -28,7 +28,6 @@ from tests.delivery.doubles import (
 )
 from tests.delivery.virtual_time import run_virtual
 
-
 CAPACITY = 100
 SETTINGS = DeliverySettings(drain=100_000.0, max_age=1e9)
 
