@@ -137,6 +137,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         self._session, self._anytrack = access.session(), access.sink(delivery.batch_timeout)
         all_sinks = [self._anytrack, *sinks]
         self._dispatcher = _make_dispatcher(outbox, all_sinks, delivery, observer, from_start)
+        self._can_read = access.check is None
         self._session.check = access.check or self._dispatcher.guard.check
         self._supervisor = Supervisor(self._opened, self._dispatcher.guard)
         # Without AnyTrack's sink: there are no pushes to AnyTrack.
@@ -283,6 +284,9 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         checked_names("use_token", [destination], self._dispatcher.destinations)
         check_header_value("token", token)
         sink = self._anytrack if destination == ANYTRACK else self._sinks[destination]
+        if isinstance(sink, CollectSink) and destination == ANYTRACK and self._can_read:
+            self._session.authorize(token)  # for reads: the collect URL has no token
+            return
         if not isinstance(sink, SupportsToken):
             raise ConfigurationError(
                 f"use_token: {type(sink).__name__}, the sink of {destination}, cannot replace its "

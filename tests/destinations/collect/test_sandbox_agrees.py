@@ -11,6 +11,7 @@ from anytrack_async import (
     AnyTrackClient,
     CollectSink,
     ConfigurationError,
+    CredentialsError,
     DeadLetterError,
     MetaSink,
 )
@@ -74,6 +75,9 @@ async def test_reading_needs_an_api_key(sandbox):
     async with AnyTrackClient.from_env(both) as client:
         await client.track_sale("c1", "5", order_id="2")
         amounts = [str(item.revenue) for item in await client.get_conversions()]
+        client.use_api_key("wrong-key")
+        with pytest.raises(CredentialsError):
+            await client.get_conversions()
 
     assert sorted(amounts) == ["5.00", "9.90"]
     assert sandbox.ledger(ids=True)["anytrack"]["ids"] == {"sale:1": 1, "sale:2": 1}
