@@ -356,6 +356,7 @@ class ConversionCache:
         """Drop the conversions at the positions *seqs*."""
         for seq in seqs:
             self._by_seq.pop(seq, None)
+            self._digests.pop(seq, None)
 
     def decode(self, seq: int, payload: bytes, digest: bytes) -> Conversion:
         """Return the conversion at position *seq*.
