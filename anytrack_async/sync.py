@@ -174,6 +174,12 @@ class AnyTrack:
 
     # Opening and closing
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open in this process."""
+        loop = self._loop
+        return loop is not None and loop.pid == os.getpid()
+
     def start(self) -> None:
         """Open the client in a thread of its own; does nothing if it is open.
 

@@ -46,7 +46,7 @@ def test_it_has_every_method_of_the_client_with_the_same_arguments():
         if name.startswith("_") or name in ENDPOINTS:
             continue
         own = getattr(AnyTrack, OWN.get(name, name))
-        if name in ("start", "aclose", "from_env", "submit", "submit_many"):
+        if name in ("start", "aclose", "from_env", "is_open", "submit", "submit_many"):
             continue
         # The body passes everything on; mypy compares the types of the arguments.
         assert own.__doc__ == method.__doc__
@@ -119,9 +119,11 @@ def test_starting_and_closing_again_changes_nothing(service: Service):
     for _ in range(2):
         for _ in range(2):
             anytrack.start()
+        assert anytrack.is_open
         anytrack.track_lead("c")
         for _ in range(2):
             anytrack.close()
+        assert not anytrack.is_open
 
     assert not [thread for thread in threading.enumerate() if thread.name == "anytrack"]
 
