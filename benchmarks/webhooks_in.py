@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio
 import orjson
 
 from anytrack_async import AnyTrackClient, Conversion, MemoryOutbox, Outcome, SinkLimits, WebhookApp
@@ -45,8 +46,10 @@ def run(quick: bool) -> Row:
         files = (Path(folder) / f"{number}.db" for number in range(2))
         memory = asyncio.run(_application(None, count))
         disk = asyncio.run(_application(next(files), count))
-        served = asyncio.run(_served(None, count))
-        served_disk = asyncio.run(_served(next(files), count))
+        # `anytrack listen` uses uvloop, if it is installed.
+        loop = {"use_uvloop": importlib.util.find_spec("uvloop") is not None}
+        served = anyio.run(_served, None, count, backend_options=loop)
+        served_disk = anyio.run(_served, next(files), count, backend_options=loop)
     return Row(
         number=NUMBER,
         measure="webhooks answered on one core: `WebhookApp` into memory, on disk (SQLite)",
@@ -60,7 +63,9 @@ def run(quick: bool) -> Row:
 
 def _details(memory: float, disk: float) -> str:
     parser = "httptools" if importlib.util.find_spec("httptools") else "h11"
-    return f"behind uvicorn with {parser}: into memory {memory:,.0f}/s, on disk {disk:,.0f}/s"
+    loop = "uvloop" if importlib.util.find_spec("uvloop") else "asyncio"
+    rates = f"into memory {memory:,.0f}/s, on disk {disk:,.0f}/s"
+    return f"behind uvicorn with {parser} and {loop}: {rates}"
 
 
 def _client(file: Path | None) -> AnyTrackClient:

@@ -105,7 +105,8 @@ class LoopGuard:
         if self.is_inherited:
             return WrongEventLoopError(
                 "the client was opened before this process was forked: the call did nothing; "
-                "create a client in each process, after the fork"
+                "create a client in each process, after the fork, e.g. in gunicorn's post_fork or "
+                "Celery's worker_process_init"
             )
         if self.loop is None:
             return not_open_error()

@@ -18,8 +18,13 @@ from tests.listening.conftest import PURCHASE, SECRET
 
 
 @pytest.mark.asyncio
-async def test_a_mounted_application_takes_webhooks_and_the_log_has_no_secret(client, kept, caplog):
+async def test_a_mounted_application_takes_webhooks_and_the_log_has_no_secret(
+    client, kept, caplog, monkeypatch
+):
     caplog.set_level(logging.INFO)
+    # Servers without an access log, in earlier tests of this process, have turned it off.
+    caplog.set_level(logging.INFO, "uvicorn.access")
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)
     hooks = WebhookApp(client, secret=SECRET)
     app = Starlette(routes=[Mount("/hooks", app=hooks)])
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
