@@ -342,7 +342,8 @@ def checked_names(
     except TypeError:
         kind = type(names).__name__
         raise InvalidDestinationError(f"{argument} must be a list, got {kind}") from None
-    if all(map(destinations.__contains__, checked)):  # nearly always
+    # Nearly always. Only for plain text: other objects may raise when they are compared.
+    if {*map(type, checked)} == {str} and all(map(destinations.__contains__, checked)):
         return checked
     unknown = [name for name in checked if not isinstance(name, str) or name not in destinations]
     if unknown:

@@ -88,7 +88,6 @@ def test_a_full_outbox_keeps_its_batches(tasks, latency):
     assert seconds <= fastest / 0.8 + 0.2
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("capacity", [10, 15, 60, 61, 70, 90])
 def test_batches_stay_full_where_requests_in_flight_need_most_of_the_room(capacity):
     (roomy,), _ = batches_of(sink_after(0.05), capacity=10_000, tasks=100)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import anyio
 import httpx
 import pytest
 
@@ -63,6 +67,55 @@ async def test_a_client_that_cannot_be_opened_ends_the_start_of_the_server():
     await with_anytrack(application, make)({"type": "lifespan"}, receive, send)
 
     assert sent == [{"type": "lifespan.startup.failed", "message": "ANYTRACK_API_KEY is missing"}]
+
+
+async def test_a_wrapped_django_application_has_the_client_while_the_server_runs_it(service):
+    messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    sent, may_stop = [], anyio.Event()
+
+    async def receive():
+        message = next(messages)
+        if message["type"] == "lifespan.shutdown":
+            await may_stop.wait()
+        return message
+
+    async def send(message):
+        sent.append(message["type"])
+
+    async def application(scope, *_):
+        request = SimpleNamespace(scope=scope)
+        await django_client_of(request).submit(Conversion.lead(click_id="c"))
+
+    wrapped = with_anytrack(application, service.client)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wrapped, {"type": "lifespan"}, receive, send)
+        await anyio.wait_all_tasks_blocked()
+        assert sent == ["lifespan.startup.complete"]
+        await wrapped({"type": "http"}, receive, send)
+        may_stop.set()
+
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert len(service.bodies()) == 1
+    with pytest.raises(ConfigurationError):  # closed again
+        await wrapped({"type": "http"}, receive, send)
+
+
+async def test_an_own_lifespan_runs_within_and_keeps_its_state(service):
+    from starlette.applications import Starlette
+
+    from anytrack_async.integrations.starlette import anytrack_lifespan
+
+    @asynccontextmanager
+    async def own(app):
+        assert app.state.anytrack.is_open
+        yield {"shop": "open"}
+        assert app.state.anytrack.is_open
+
+    app = Starlette(lifespan=anytrack_lifespan(service.client, own))
+    async with app.router.lifespan_context(app) as state:
+        assert state["shop"] == "open"
+        assert state["anytrack"] is app.state.anytrack
+    assert not app.state.anytrack.is_open
 
 
 async def test_state_and_dependency_have_the_same_client(service):

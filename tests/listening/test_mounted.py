@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 
+import anyio
 import httpx
 import pytest
 import uvicorn
@@ -13,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from anytrack_async import WebhookApp
-from anytrack_async.listening.server import bind
+from anytrack_async.listening.server import bind, serve
 from tests.listening.conftest import PURCHASE, SECRET
 
 
@@ -44,6 +45,21 @@ async def test_a_mounted_application_takes_webhooks_and_the_log_has_no_secret(
     logged = "".join(r.getMessage() for r in caplog.records if r.name.startswith("uvicorn"))
     assert "POST /hooks/anytrack/hidden" in logged
     assert SECRET not in logged
+
+
+@pytest.mark.asyncio
+async def test_a_server_ends_when_its_task_is_cancelled_and_answers_before(client, kept):
+    listener = bind("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with anyio.create_task_group() as tasks, httpx.AsyncClient(base_url=url) as http:
+        tasks.start_soon(serve, WebhookApp(client, secret=SECRET), listener)
+        taken = await http.post(f"/{SECRET}", json=PURCHASE)
+        tasks.cancel_scope.cancel()
+
+    assert taken.status_code == 200
+    assert len(kept.conversions) == 1
+    with pytest.raises(httpx.ConnectError):
+        await httpx.AsyncClient(base_url=url).post(f"/{SECRET}", json=PURCHASE)
 
 
 def test_the_socket_names_its_protocol_so_that_asyncio_sends_at_once():

@@ -138,6 +138,22 @@ def test_an_outbox_that_cannot_be_opened_leaves_no_thread(service: Service, tmp_
     assert not [thread for thread in threading.enumerate() if thread.name == "anytrack"]
 
 
+def test_an_exception_in_the_block_is_raised_and_not_what_closing_says(service: Service):
+    service.refuse(401)
+    with pytest.raises(ZeroDivisionError), AnyTrack(client=service.client()) as anytrack:
+        anytrack.limit_drain(0)
+        anytrack.submit(lead())
+        raise ZeroDivisionError
+
+
+def test_deliveries_of_a_list_can_be_sliced(service: Service):
+    with AnyTrack(client=service.client()) as anytrack:
+        deliveries = anytrack.submit_many([lead(number) for number in range(5)])
+        assert len(deliveries) == 5
+        assert [delivery.event_id for delivery in deliveries[1:3]] == ["lead:1", "lead:2"]
+        assert repr(anytrack) == "<AnyTrack: anytrack>"
+
+
 def test_calls_in_its_own_event_loop_are_refused(service: Service):
     with AnyTrack(client=service.client()) as anytrack:
 

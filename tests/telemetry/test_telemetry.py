@@ -15,10 +15,12 @@ from anytrack_async import (
     ConfigurationError,
     Consent,
     Conversion,
+    MemoryOutbox,
+    QueueFullError,
     ServerError,
     Telemetry,
 )
-from tests.client.service import KEY, Service
+from tests.client.service import KEY, QUICK, Service
 
 pytestmark = pytest.mark.asyncio
 
@@ -93,6 +95,24 @@ async def test_failures_are_marked_and_quote_nothing(recorder):
     )
     assert KEY not in text
     assert "jane" not in text
+
+
+async def test_a_conversion_that_is_not_accepted_is_marked(recorder):
+    outbox = MemoryOutbox(capacity=1)
+    settings = attrs.evolve(QUICK, on_full="raise")
+    service = Service()
+    service.gate = anyio.Event()
+    async with service.client(
+        outbox=outbox, delivery=settings, telemetry=recorder.telemetry
+    ) as client:
+        await client.submit(lead(1))
+        with pytest.raises(QueueFullError):
+            await client.submit(lead(2))
+        service.gate.set()
+
+    _, refused = recorder.spans("send anytrack.outbox")
+    assert refused.status.status_code is StatusCode.ERROR
+    assert refused.attributes["error.type"] == "QueueFullError"
 
 
 async def test_a_connection_that_breaks_is_marked_with_its_error(recorder):
