@@ -181,6 +181,9 @@ class DryRun:
         """Count the conversions of *block*; see `Acceptance`."""
         rejects = list(block.rejects)
         accepted_ids = await self._known(block.conversions)
+        if not accepted_ids and block.repeats.count(None) == len(block.conversions):
+            self._count_new(block, counts)  # nearly always
+            return rejects
         results: list[AppendResult] = [
             Appended.REPEAT if conversion.event_id in accepted_ids else Appended.NEW
             for conversion in block.conversions
@@ -201,6 +204,17 @@ class DryRun:
             rejects += _judge(block, clear, part, counts, strict=self._strict)
             rejects += _contradictions(block, indexes, counts)
         return rejects
+
+    def _count_new(self, block: MappedBlock, counts: RowCounts) -> None:
+        """Count the conversions of a *block* in which none is a repeat."""
+        for names, indexes in self._ages.split(block.conversions, counts).items():
+            if not names and self._ages.names:
+                counts.skip(TOO_OLD, len(indexes))
+                continue
+            self._ages.count(names, len(indexes), counts)
+            for name in names:
+                self._expected[name] += len(indexes)
+            _count_accepted([block.conversions[index] for index in indexes], counts)
 
     async def _known(self, conversions: Sequence[Conversion]) -> set[str]:
         if self._outbox is None or not conversions:
@@ -272,11 +286,10 @@ def _count_accepted(conversions: Sequence[Conversion], counts: RowCounts) -> Non
     if not conversions:
         return
     counts.accepted += len(conversions)
-    totals = counts.totals
-    for conversion in conversions:
-        if conversion.conversion_type is ConversionType.SALE:
-            total = totals.get(conversion.currency, Decimal(0))
-            totals[conversion.currency] = total + conversion.revenue
+    sales = [item for item in conversions if item.conversion_type is ConversionType.SALE]
+    for currency in {sale.currency for sale in sales}:
+        amounts = (sale.revenue for sale in sales if sale.currency == currency)
+        counts.totals[currency] = sum(amounts, counts.totals.get(currency, Decimal(0)))
     times = [conversion.timestamp for conversion in conversions]
     earliest, latest = min(times), max(times)
     counts.earliest = min(counts.earliest or earliest, earliest)
