@@ -15,8 +15,8 @@ _HEAD = """\
 
 <!-- Written by `python -m tools.reference` from the commands in anytrack_async/cli. -->
 
-The command `anytrack` comes with `anytrack_async[cli]`; `python -m anytrack_async` is the same. `--help` behind
-any command says what is here.
+The command `anytrack` comes with `anytrack_async[cli]`; `python -m anytrack_async` is the same.
+`--help` behind any command says what is here.
 """
 
 

@@ -47,10 +47,11 @@ _SETTINGS = (
 )
 
 _OWN = {
-    OUTBOX_VARIABLE: "the outbox: a path, `:memory:`, or `postgresql://…`; unset: an outbox in memory",
+    OUTBOX_VARIABLE: "the outbox: a path, or `:memory:`; unset: an outbox in memory",
     KEYS_VARIABLE: "keys that encrypt an outbox file, separated by commas: the first encrypts, all "
     "decrypt; see [encryption](../operations/encryption.md)",
-    SECRET_VARIABLE: "secret of the URL that `anytrack listen` serves; see [webhooks](../webhooks.md)",
+    SECRET_VARIABLE: "secret of the URL that `anytrack listen` serves; see "
+    "[webhooks](../webhooks.md)",
 }
 
 

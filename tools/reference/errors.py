@@ -13,8 +13,8 @@ _HEAD = """\
 
 <!-- Written by `python -m tools.reference` from the docstrings in anytrack_async/errors. -->
 
-[What to do about each of them](../guides/errors.md) is on a page of its own. All of them are subclasses of
-`AnyTrackError`, can be pickled, and contain neither tokens nor customers' data.
+[What to do about each of them](../guides/errors.md) is on a page of its own. All of them are
+subclasses of `AnyTrackError`, can be pickled, and contain neither tokens nor customers' data.
 
 ```text
 {tree}
