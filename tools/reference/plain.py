@@ -1,4 +1,4 @@
-"""The site for programs: ``llms.txt`` lists its pages, ``reference.md`` has all classes in one file."""
+"""The site for programs: ``llms.txt`` lists its pages, ``reference.md`` has all classes."""
 
 from __future__ import annotations
 
