@@ -12,7 +12,7 @@ MINUTES ?= 10
 # With THOROUGH=1, property tests try three times as many examples.
 export THOROUGH
 
-.PHONY: demo test check format chaos bench check-speed house vendor clean
+.PHONY: demo test check docs docs-serve format chaos bench check-speed house vendor clean
 
 demo: $(VENV)/.demo
 	$(BIN)/anytrack demo
@@ -24,6 +24,17 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tools.reference --check
+	$(BIN)/zensical build --strict
+
+# The site, and the same for programs: site/llms.txt and site/reference.md.
+docs: $(VENV)/.dev
+	$(BIN)/python -m tools.reference
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/python -m tools.reference --site site
+
+docs-serve: $(VENV)/.dev
+	$(BIN)/zensical serve
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -67,4 +78,4 @@ $(BENCH)/.bench: pyproject.toml constraints.txt | $(VENV)/.python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(BENCH) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) $(BENCH) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache dist site

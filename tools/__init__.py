@@ -1,1 +1,1 @@
-"""Programs for maintainers, which are not part of the package."""
+"""Programs for maintainers, e.g. such that make the documentation; nothing is installed."""
