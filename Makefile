@@ -12,7 +12,7 @@ MINUTES ?= 10
 # With THOROUGH=1, property tests try three times as many examples.
 export THOROUGH
 
-.PHONY: demo test check docs docs-serve format chaos bench check-speed house clean
+.PHONY: demo test check docs docs-serve format chaos bench check-speed house vendor clean
 
 demo: $(VENV)/.demo
 	$(BIN)/anytrack demo
@@ -54,6 +54,10 @@ check-speed: $(VENV)/.dev
 # How easy the code is to walk through, in numbers; fails nothing.
 house: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.house
+
+# The console's scripts and styles, from their npm packages; only after a change of a version.
+vendor: $(VENV)/.dev
+	$(BIN)/python -m tools.vendor
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 …")'

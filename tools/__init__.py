@@ -1,1 +1,1 @@
-"""Programs that make parts of the documentation; nothing here is installed."""
+"""Programs for maintainers, e.g. such that make the documentation; nothing is installed."""

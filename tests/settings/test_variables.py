@@ -184,7 +184,8 @@ def test_the_reference_lists_the_variables_that_from_env_reads():
     environ = Recorder(ENV)
     AnyTrackClient.from_env(environ)
 
-    assert environ.read == documented() - {"ANYTRACK_WEBHOOK_SECRET"}  # of `anytrack listen`
+    servers = {"ANYTRACK_CONSOLE_TOKEN", "ANYTRACK_WEBHOOK_SECRET"}  # of `console` and `listen`
+    assert environ.read == documented() - servers
 
 
 def test_the_reference_lists_every_variable_that_the_code_mentions():

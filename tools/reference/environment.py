@@ -14,6 +14,7 @@ from anytrack_async import (
     OAuthSettings,
     WebhookSettings,
 )
+from anytrack_async.cli.console import TOKEN_VARIABLE
 from anytrack_async.cli.listen import SECRET_VARIABLE
 from anytrack_async.client.config import KEYS_VARIABLE, OUTBOX_VARIABLE
 from anytrack_async.destinations.registry import destinations
@@ -52,6 +53,7 @@ _OWN = {
     "decrypt; see [encryption](../operations/encryption.md)",
     SECRET_VARIABLE: "secret of the URL that `anytrack listen` serves; see "
     "[webhooks](../webhooks.md)",
+    TOKEN_VARIABLE: "token that `anytrack console` asks for; see [the console](../console.md)",
 }
 
 
