@@ -12,7 +12,7 @@ MINUTES ?= 10
 # With THOROUGH=1, property tests try three times as many examples.
 export THOROUGH
 
-.PHONY: demo test check format chaos bench check-speed house clean
+.PHONY: demo test check docs docs-serve format chaos bench check-speed house vendor clean
 
 demo: $(VENV)/.demo
 	$(BIN)/anytrack demo
@@ -24,6 +24,17 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tools.reference --check
+	$(BIN)/zensical build --strict
+
+# The site, and the same for programs: site/llms.txt and site/reference.md.
+docs: $(VENV)/.dev
+	$(BIN)/python -m tools.reference
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/python -m tools.reference --site site
+
+docs-serve: $(VENV)/.dev
+	$(BIN)/zensical serve
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -44,6 +55,10 @@ check-speed: $(VENV)/.dev
 house: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.house
 
+# The console's scripts and styles, from their npm packages; only after a change of a version.
+vendor: $(VENV)/.dev
+	$(BIN)/python -m tools.vendor
+
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
@@ -63,4 +78,4 @@ $(BENCH)/.bench: pyproject.toml constraints.txt | $(VENV)/.python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(BENCH) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) $(BENCH) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache dist site

@@ -175,6 +175,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     )
     from anytrack_async.sync import AnyTrack as AnyTrack, SyncDelivery as SyncDelivery
     from anytrack_async.telemetry.opentelemetry import Telemetry as Telemetry
+    from anytrack_async.web_console.console import console as console
 else:
     # These modules have an `__all__`, which is not repeated here. `errors` comes first, so that
     # `from anytrack_async import QueueFullError` imports nothing else.
@@ -240,6 +241,7 @@ else:
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
         "anytrack_async.sync": "AnyTrack SyncDelivery",
         "anytrack_async.telemetry.opentelemetry": "Telemetry",
+        "anytrack_async.web_console.console": "console",
         "anytrack_async.settings.consent": "ConsentAction ConsentRule",
         "anytrack_async.settings.delivery": "DeliverySettings",
         "anytrack_async.settings.http": "HttpSettings ResponseLimits Retry",

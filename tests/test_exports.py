@@ -149,7 +149,7 @@ _DOCS = ROOT / "docs"
 # docs/presets.md names columns of other systems' files, some of which are called as our classes.
 PAGES = [
     *(ROOT / "README.md", ROOT / "CHANGELOG.md"),
-    *sorted({*_DOCS.glob("*.md")} - {_DOCS / "presets.md"}),
+    *sorted({*_DOCS.rglob("*.md")} - {_DOCS / "presets.md"}),
 ]
 
 
@@ -171,7 +171,7 @@ def documented_names() -> set[str]:
     imports = {
         alias.name
         for text in texts
-        for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for block in re.findall(r"^```python[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
         for node in ast.walk(ast.parse(block))
         if isinstance(node, ast.ImportFrom) and node.module == "anytrack_async"
         for alias in node.names

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-import anytrack_async
 from anytrack_async import (
     HttpSettings,
     HubSpotSettings,
@@ -22,13 +21,12 @@ from anytrack_async import (
     MetaSettings,
     errors,
 )
-from anytrack_async.cli.listen import SECRET_VARIABLE
-from anytrack_async.client.config import KEYS_VARIABLE, OUTBOX_VARIABLE
-from anytrack_async.destinations.registry import destinations
 from anytrack_async.sandbox import Sandbox, running
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ERRORS = (ROOT / "docs/guides/errors.md").read_text(encoding="utf-8")
+CONFIGURATION = (ROOT / "docs/reference/configuration.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(
     r"^### (.+?)$|^## (.+?)$|```python\n(.+?)```", README, re.MULTILINE | re.DOTALL
 )
@@ -183,21 +181,11 @@ def test_the_examples_are_typed(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_every_class_in_the_readme_is_importable_from_the_root() -> None:
-    names = {*re.findall(r"\b[A-Z]\w+(?:Error|Settings|Fields|Sink|Limits|Client)\b", README)}
-    builtin = {"TypeError", "OSError", "ValueError", "RuntimeError"}
-    examples = {"FileSink", "PigeonSink"}
-
-    assert {"MetaFields", "OAuthSettings", "DeliveryTimeoutError"} <= names
-    assert names - builtin - examples <= {*anytrack_async.__all__}
-
-
-def test_the_readme_names_every_error_that_a_caller_may_see() -> None:
-    section = README.partition("## Errors")[2].partition("\n## ")[0]
+def test_the_guide_to_errors_names_every_error_that_a_caller_may_see() -> None:
     families = {"AnyTrackError", "DeliveryError"}
     special = {"NotFoundError", "SchemaVersionError"}  # a RejectedError and an OutboxError
 
-    names = {*re.findall(r"`(\w+Error)`", section)}
+    names = {*re.findall(r"`(\w+Error)`", ERRORS)}
     assert {*errors.__all__} - families - special <= names
 
 
@@ -217,18 +205,10 @@ def test_the_tests_need_no_other_extra_than_dev() -> None:
     assert {*own.partition("[")[2].rstrip("]").split(",")} == {*extras} - INTERNAL
 
 
-def test_the_readme_lists_every_environment_variable_that_is_read() -> None:
-    table = README.partition("reads:\n")[2].partition("\n\nEverything else")[0]
-    variables = {name for entry in destinations() for name in entry.sink_class().variables}
-    own = {OUTBOX_VARIABLE, KEYS_VARIABLE, SECRET_VARIABLE}
-
-    assert {*re.findall(r"`([A-Z_]{5,})`", table)} == variables | own
-
-
-def test_the_readme_has_the_default_batch_sizes_and_concurrency() -> None:
+def test_the_page_of_settings_has_the_default_batch_sizes_and_concurrency() -> None:
     meta = MetaSettings(pixel_id="1", access_token="t")
     hubspot = HubSpotSink(HubSpotSettings(access_token="t")).limits
-    text = " ".join(README.split())
+    text = " ".join(CONFIGURATION.split())
 
     assert f"{HttpSettings().connections} requests at once" in text
     assert f"{meta.batch:,} a request, {WORDS[meta.concurrency]} requests at once" in text

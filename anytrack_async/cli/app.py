@@ -8,6 +8,7 @@ import typer
 
 from anytrack_async._version import __version__
 from anytrack_async.cli.backfill import backfill
+from anytrack_async.cli.console import console
 from anytrack_async.cli.dead_letters import add_commands
 from anytrack_async.cli.deliver import deliver
 from anytrack_async.cli.demo import demo, sandbox
@@ -69,6 +70,7 @@ app.command()(track)
 app.command()(backfill)
 app.command()(deliver)
 app.command()(listen)
+app.command()(console)
 app.command()(export)
 app.command()(reconcile)
 app.command(cls=PlotCommand)(attribution)

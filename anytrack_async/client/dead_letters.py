@@ -71,7 +71,7 @@ class DeadLetters:
             selection: see `DeadLetterSelection`.
         """
         self._dispatcher.guard.check()
-        ids, where, after = _ids(event_ids), _filter(selection), 0
+        ids, where, after = _ids(event_ids), to_filter(selection), 0
         while page := await self.outbox.dead_letters(
             destination, event_ids=ids, where=where, after=after, limit=_PAGE_SIZE
         ):
@@ -94,7 +94,7 @@ class DeadLetters:
             The number of dead letters that will be sent again.
         """
         self._dispatcher.guard.check()
-        count = await self.outbox.replay(destination, _ids(event_ids), where=_filter(selection))
+        count = await self.outbox.replay(destination, _ids(event_ids), where=to_filter(selection))
         # An idle lane sleeps until it is woken, or until its next poll.
         self._dispatcher.wake()
         return count
@@ -121,7 +121,7 @@ class DeadLetters:
         Returns:
             The number of dead letters that were discarded.
         """
-        ids, where = _ids(event_ids), _filter(selection)
+        ids, where = _ids(event_ids), to_filter(selection)
         if destination is None and ids is None and where == ALL and not everything:
             raise InvalidArgumentError(
                 "everything", "must be True to discard all dead letters of all destinations"
@@ -192,7 +192,13 @@ def _ids(event_ids: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if event_ids is None else as_tuple("event_ids", event_ids)
 
 
-def _filter(selection: DeadLetterSelection) -> DeadLetterFilter:
+def to_filter(selection: DeadLetterSelection) -> DeadLetterFilter:
+    """Return the condition that *selection* describes.
+
+    Raises:
+        InvalidArgumentError: an argument is not valid; the message names it.
+        TypeError: there is no such argument.
+    """
     for name in ("code", "text"):
         if not isinstance(selection.get(name), str | None):
             raise InvalidArgumentError(name, "must be text")

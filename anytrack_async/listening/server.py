@@ -1,19 +1,17 @@
-"""Serves a `WebhookApp` with uvicorn: on a socket that is open already, until it is cancelled."""
+"""Serves an application with uvicorn: on a socket that is open already, until it is cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from asyncio import BaseTransport, Transport
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 import anyio
 import uvicorn
-
-from anytrack_async.listening.app import WebhookApp
 
 _FINISHING = 10.0  # seconds in which requests may end after the server is told to stop
 _KEEP_ALIVE = 30  # seconds that an idle connection is kept
@@ -96,14 +94,19 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def serve(app: WebhookApp, listener: socket.socket, *, connections: int = 1_000) -> None:
+async def serve(
+    app: Callable[[Any, Any, Any], Awaitable[None]],
+    listener: socket.socket,
+    *,
+    connections: int = 1_000,
+) -> None:
     """Serve *app* on *listener* until the calling task is cancelled.
 
     Then no connection is accepted any more, and requests in flight have ten seconds to end. There
     is no access log, because paths have the secret.
 
     Args:
-        app: its client must be open.
+        app: an ASGI application, whose client must be open.
         listener: closed at the end.
         connections: connections at once; requests on further ones are answered 503.
     """

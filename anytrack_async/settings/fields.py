@@ -211,7 +211,7 @@ def is_loopback(host: str) -> bool:
 #
 #     VARIABLES: ClassVar = {"pixel_id": "META_PIXEL_ID", "access_token": "META_ACCESS_TOKEN"}
 #
-# A new variable is one more entry there, and one row in README's table (a test compares them).
+# A new variable is one more entry there; `python -m tools.reference` writes its page.
 
 
 def read_variables(

@@ -1,4 +1,4 @@
-"""Settings from environment variables, and README's table of them."""
+"""Settings from environment variables, and the page that lists them."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_an_error_about_no_single_variable_stays_as_it_is():
         build_settings(HubSpotSettings, {}, HubSpotSettings.VARIABLES)
 
 
-# README
+# The reference
 
 
 class Recorder(dict[str, str]):
@@ -159,11 +159,10 @@ class Recorder(dict[str, str]):
 
 
 def documented() -> set[str]:
-    """The variables in README's table; a table of settings has names in lower case."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = readme.partition("\n## Configuration\n")[2].partition("\n## ")[0]
-    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-    return {name for cell in cells for name in re.findall(r"`([A-Z_]+)`", cell)}
+    """The variables in the reference."""
+    root = Path(__file__).parents[2]
+    page = (root / "docs/reference/environment.md").read_text(encoding="utf-8")
+    return {*re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE)}
 
 
 NO_VARIABLES = {"HUBSPOT_DEFINED"}  # a category of associations in HubSpot's API
@@ -181,14 +180,15 @@ def mentioned() -> set[str]:
     return set(filter(pattern.fullmatch, literals)) - NO_VARIABLES
 
 
-def test_readme_lists_the_variables_that_from_env_reads():
+def test_the_reference_lists_the_variables_that_from_env_reads():
     environ = Recorder(ENV)
     AnyTrackClient.from_env(environ)
 
-    assert environ.read == documented() - {"ANYTRACK_WEBHOOK_SECRET"}  # of `anytrack listen`
+    servers = {"ANYTRACK_CONSOLE_TOKEN", "ANYTRACK_WEBHOOK_SECRET"}  # of `console` and `listen`
+    assert environ.read == documented() - servers
 
 
-def test_readme_lists_every_variable_that_the_code_mentions():
+def test_the_reference_lists_every_variable_that_the_code_mentions():
     assert mentioned() == documented()
 
 

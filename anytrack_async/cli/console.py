@@ -1,0 +1,127 @@
+"""`anytrack console`: the state of every delivery, in a browser."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import sys
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import anyio
+import typer
+
+from anytrack_async.cli.output import FAILED, INTERRUPTED, stdout_console, write_error
+from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.web_console.console import console as web_console
+
+if TYPE_CHECKING:
+    from anytrack_async.web_console.app import Console
+
+TOKEN_VARIABLE = "ANYTRACK_CONSOLE_TOKEN"  # noqa: S105 - the variable's name
+"""The environment variable with the token that opens the console."""
+
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def console(
+    outbox: Annotated[
+        str | None,
+        typer.Option(
+            help="Path or DSN of the outbox; default: ANYTRACK_OUTBOX.", show_default=False
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = 8090,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; other machines need a token.")
+    ] = "127.0.0.1",
+    admin: Annotated[
+        bool,
+        typer.Option(
+            "--admin", help="Allow to replay, correct and discard, and to see customers' data."
+        ),
+    ] = False,
+) -> None:
+    """Show the state of every delivery in a browser, until Ctrl-C.
+
+    Reads the outbox, and works while no client runs. Customers' data is
+    masked. With ANYTRACK_CONSOLE_TOKEN set, the console asks for that token;
+    it must be set to listen on any address but 127.0.0.1.
+    """
+    address = outbox or os.environ.get(OUTBOX_VARIABLE) or ""
+    if not address or address == MEMORY:
+        raise ConfigurationError("the console needs an outbox: --outbox PATH, or ANYTRACK_OUTBOX")
+    if "://" not in address and not Path(address).expanduser().is_file():
+        raise ConfigurationError(
+            f"{address} does not exist; the first client that uses it creates it"
+        )
+    application, gate = make_console(address, admin=admin, host=host)
+    number = anyio.run(serve_console, application, gate, _bind(host, port))
+    if number == signal.SIGINT:
+        raise typer.Exit(INTERRUPTED)
+
+
+def make_console(source: Any, *, admin: bool, host: str) -> tuple[Console, Any]:
+    """Return the console of *source*, and around it the application that asks for the token.
+
+    Raises:
+        ConfigurationError: an extra is not installed, the token is too short, or there is none and
+            *host* is not this machine.
+    """
+    application = web_console(source, admin=(lambda _: True) if admin else None)
+    from anytrack_async.web_console.pages import login_page
+    from anytrack_async.web_console.security import HostGate, TokenGate
+
+    token = os.environ.get(TOKEN_VARIABLE)
+    if token:
+        return application, TokenGate(application, token, login_page)
+    if not _is_local(host):
+        raise ConfigurationError(
+            f"other machines can reach {host}: set {TOKEN_VARIABLE} in the environment, e.g. to "
+            f"{secrets.token_urlsafe(24)}, and put a proxy with TLS in front"
+        )
+    return application, HostGate(application, _LOCAL_NAMES)
+
+
+async def serve_console(application: Console, gate: Any, listener: socket.socket) -> int:
+    """Serve *gate*, which leads to *application*, until SIGINT or SIGTERM; return its number."""
+    from anytrack_async.listening.server import serve
+
+    host, port = listener.getsockname()[:2]
+    address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    stdout_console().print(f"console on {address}; press Ctrl-C to stop", soft_wrap=True)
+    if sys.platform == "win32":  # pragma: no cover - Ctrl-C raises KeyboardInterrupt there
+        await serve(gate, listener)
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(serve, gate, listener)
+            number = await anext(signals)
+            application.feed.close()  # or the server would wait for the streams
+            tg.cancel_scope.cancel()
+    with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+        await application.aclose()
+    return number
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    from anytrack_async.listening.server import bind
+
+    try:
+        return bind(host, port)
+    except OSError as exc:
+        reason = os.strerror(exc.errno) if exc.errno else exc
+        write_error(f"cannot listen on {host} port {port}: {reason}; try another --port")
+        raise typer.Exit(FAILED) from None
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""The console: the state of every delivery, in a browser."""

@@ -1,0 +1,126 @@
+"""`Context`: what the handlers of the pages share; it renders templates and knows admins."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from anytrack_async._version import __version__
+from anytrack_async.web_console import texts
+from anytrack_async.web_console.security import AdminCheck, Refused, admin_name, check_same_origin
+from anytrack_async.web_console.source import ConsoleSource
+
+FOLDER = Path(__file__).parent
+
+_LOGIN_HEADERS = {"www-authenticate": "Bearer", "cache-control": "no-store"}
+
+NAVIGATION = (
+    ("./", "Overview"),
+    ("dead-letters", "Dead letters"),
+    ("conversions", "Conversions"),
+    ("settings", "Settings and checks"),
+)
+"""Address → title of the pages. All pages are one level deep and all links relative, so the console
+works under any prefix, also behind a proxy that takes a prefix off."""
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(texts.FILTERS)
+    environment.globals.update(
+        navigation=NAVIGATION, version=__version__, static=static_address, outcomes=texts.OUTCOMES
+    )
+    return environment
+
+
+@cache
+def static_address(name: str) -> str:
+    """Return the address of a file in ``static``; it changes with the content, for caches."""
+    digest = hashlib.sha256((FOLDER / "static" / name).read_bytes()).hexdigest()
+    return f"static/{name}?{digest[:12]}"
+
+
+def fragment(template: str, **values: Any) -> str:
+    """Return a part of a page as HTML."""
+    return _environment().get_template(template).render(**values)
+
+
+@attrs.define(kw_only=True, eq=False)
+class Context:
+    """What the handlers of the pages share.
+
+    Attributes:
+        source: what the console shows.
+        admin: says who may change it; None for nobody.
+        title: the console's name.
+    """
+
+    source: ConsoleSource
+    admin: AdminCheck | None
+    title: str
+
+    async def page(
+        self,
+        request: Request,
+        template: str,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> HTMLResponse:
+        """Return the page of *template* with *values*.
+
+        Args:
+            request: the request that asked for it.
+            template: the name of a file in ``templates``.
+            status: of the response.
+            headers: of the response, besides those that every response has.
+            values: for the template.
+        """
+        html = fragment(
+            template,
+            title=self.title,
+            outbox_name=self.source.name,
+            is_admin=await admin_name(request, self.admin) is not None,
+            notice=request.query_params.get("notice", ""),
+            path=request.url.path.rpartition("/")[2] or "./",
+            **values,
+        )
+        return HTMLResponse(html, status, dict(headers or {}))
+
+    async def check_admin(self, request: Request) -> str:
+        """Check that an admin sent *request* from a page of the console; return the admin's name.
+
+        Raises:
+            Refused: it is not so.
+        """
+        check_same_origin(request)
+        name = await admin_name(request, self.admin)
+        if name is None:
+            raise Refused(403, "Nothing was changed: this console is read-only for you.")
+        return name
+
+
+def login_page(request: Request, is_wrong: bool) -> HTMLResponse:
+    """Return the page that asks for the token.
+
+    Args:
+        request: the request without a token.
+        is_wrong: whether a wrong one was entered.
+    """
+    return HTMLResponse(fragment("login.html", is_wrong=is_wrong), 401, _LOGIN_HEADERS)

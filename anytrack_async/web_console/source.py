@@ -1,0 +1,142 @@
+"""`ConsoleSource`: what the console reads, and changes: a client, an open outbox, or a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import anyio
+
+from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.client.config import MEMORY, keys_from_env, make_outbox
+from anytrack_async.client.dead_letters import (
+    DeadLetterSelection,
+    not_dead_reason,
+    to_filter,
+)
+from anytrack_async.client.stats import DestinationStats
+from anytrack_async.errors import ConfigurationError, InvalidArgumentError, OutboxError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.sqlite.files import file_path
+
+
+class ConsoleSource:
+    """A client, an outbox that is open, or an outbox that the first request opens.
+
+    Without a client, everything that the outbox knows can be read, and dead letters can be changed;
+    the state of a lane is known only to the client that has the lane.
+
+    Args:
+        source: a client, an outbox, or the path or DSN of an outbox.
+
+    Attributes:
+        client: the client, if *source* is one.
+
+    Raises:
+        ConfigurationError: *source* is none of these.
+    """
+
+    def __init__(self, source: AnyTrackClient | Outbox | str | os.PathLike[str]) -> None:
+        self.client = source if isinstance(source, AnyTrackClient) else None
+        self._address = source if isinstance(source, str | os.PathLike) else None
+        if self._address == MEMORY:
+            raise ConfigurationError(
+                "console: an outbox in memory has no path; pass the client that uses it"
+            )
+        self._outbox: Outbox | None = None
+        if not isinstance(source, AnyTrackClient | str | os.PathLike):
+            self._outbox = make_outbox(source)
+        self._opening = anyio.Lock()
+
+    @property
+    def name(self) -> str:
+        """The outbox's name for people: the name of its file, or its kind; never a DSN."""
+        outbox = self.client.outbox if self.client else self._outbox
+        path = getattr(outbox, "path", None)
+        if path is None and self._address is not None and not _is_dsn(self._address):
+            path = self._address
+        if path is not None:
+            return Path(path).name
+        return type(outbox).__name__ if outbox is not None else "outbox"
+
+    async def outbox(self) -> Outbox:
+        """Return the outbox, open.
+
+        Raises:
+            OutboxError: it cannot be opened, or its file does not exist.
+        """
+        if self.client is not None:
+            return self.client.outbox
+        async with self._opening:
+            if self._outbox is None:
+                outbox = make_outbox(await _existing(self._address or ""), keys_from_env())
+                await outbox.open([])  # without destinations: nothing is added or sent
+                self._outbox = outbox
+            return self._outbox
+
+    async def aclose(self) -> None:
+        """Close the outbox, if a request opened it; the next request opens it again."""
+        async with self._opening:
+            if self._address is not None and self._outbox is not None:
+                outbox, self._outbox = self._outbox, None
+                await outbox.aclose()
+
+    async def lanes(self) -> Mapping[str, DestinationStats]:
+        """Return destination → its counters and its lane's state; empty without a client."""
+        if self.client is None:
+            return {}
+        return (await self.client.stats()).destinations
+
+    # Changes. Through the client where there is one, because that wakes its lanes.
+
+    async def replay(
+        self,
+        destination: str | None,
+        event_ids: Sequence[str] | None,
+        selection: DeadLetterSelection,
+    ) -> int:
+        """Make the selected dead letters due again; return their number."""
+        if self.client is not None:
+            return await self.client.replay(destination, event_ids, **selection)
+        outbox = await self.outbox()
+        return await outbox.replay(destination, event_ids, where=to_filter(selection))
+
+    async def discard(
+        self,
+        destination: str | None,
+        event_ids: Sequence[str] | None,
+        selection: DeadLetterSelection,
+    ) -> int:
+        """Give up the selected dead letters for good; return their number."""
+        outbox = await self.outbox()
+        return await outbox.discard(destination, event_ids, where=to_filter(selection))
+
+    async def correct(self, conversion: Conversion) -> Sequence[str]:
+        """Replace a dead letter's conversion; return the destinations that it is sent to again.
+
+        Raises:
+            InvalidArgumentError: it is no dead letter any more.
+        """
+        event_id = conversion.event_id
+        if self.client is not None:
+            return await self.client.edit(event_id, conversion)
+        outbox = await self.outbox()
+        destinations = await outbox.correct(conversion)
+        if not destinations:
+            raise InvalidArgumentError("event_id", await not_dead_reason(outbox, event_id))
+        return destinations
+
+
+def _is_dsn(address: str | os.PathLike[str]) -> bool:
+    return isinstance(address, str) and "://" in address
+
+
+async def _existing(address: str | os.PathLike[str]) -> str | Path:
+    if isinstance(address, str) and _is_dsn(address):
+        return address
+    file = file_path(address)
+    if not await anyio.Path(file).is_file():
+        raise OutboxError(f"{file} does not exist; the first client that uses it creates it")
+    return file
