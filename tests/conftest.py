@@ -19,6 +19,8 @@ from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 import anytrack_async
 from tests.examples import examples
+from tests.servers.fixtures import *  # noqa: F403 (fixtures)
+from tests.servers.fixtures import leave_out_uncovered, say_what_was_not_run
 
 # How fast examples come depends on the machine and on coverage, and neither is what is tested.
 settings.register_profile(
@@ -28,6 +30,16 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("steady")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Measure the coverage of what can run on this machine."""
+    leave_out_uncovered(session.config)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests had no server."""
+    say_what_was_not_run(terminalreporter)
 
 
 @contextmanager

@@ -117,7 +117,7 @@ def test_the_links_of_the_readme_lead_to_pages() -> None:
     targets = re.findall(r"\]\((\S+)\)", README)
     paths = [target.removeprefix(url).strip("/") for target in targets if target.startswith(url)]
 
-    assert len(paths) > 15
+    assert len(paths) > 25
     assert paths == [target.removeprefix(url).strip("/") for target in targets]
     pages = {page.removesuffix(".md").removesuffix("/index") for page in in_navigation()}
     assert {*paths} <= pages
@@ -155,3 +155,12 @@ def test_a_page_spells_words_as_the_glossary_does(path: Path) -> None:
     for pattern, right in WRONG.items():
         wrong = re.findall(rf"\b(?:{pattern})", text)
         assert not wrong, f"{wrong[0]}: {right}"
+
+
+def test_a_table_of_columns_in_the_documentation_can_be_loaded(tmp_path: Path) -> None:
+    blocks = re.findall(
+        r"^```toml\n(.+?)^```", TEXTS[Path("docs/guides/backfill.md")], re.MULTILINE | re.DOTALL
+    )
+    (tmp_path / "map.toml").write_text("".join(blocks), encoding="utf-8")
+
+    assert anytrack_async.load_mapping(tmp_path / "map.toml").name == "my-shop"

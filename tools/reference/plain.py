@@ -60,8 +60,9 @@ def _first_sentence(page: Path) -> str:
     """Return the first sentence of a page's text, without links."""
     text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     paragraphs = [part for part in text.split("\n\n")[1:] if re.match(r"[A-Za-z`*\[]", part)]
-    text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", " ".join(paragraphs[0].split()))
-    return re.split(r"(?<=[.:]) ", text)[0].rstrip(":") if paragraphs else ""
+    first = " ".join("".join(paragraphs[:1]).split())
+    without_links = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", first)
+    return re.split(r"(?<=\.) ", without_links)[0].rstrip(":")
 
 
 def _section(name: str) -> str:

@@ -1,0 +1,1 @@
+"""Real servers for tests: PostgreSQL, NATS and PgBouncer, found or started, see `fixtures`."""
