@@ -151,10 +151,12 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         ErasedConversion as ErasedConversion,
         ErasesCustomers as ErasesCustomers,
         Erasure as Erasure,
+        JoinableOutbox as JoinableOutbox,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
         ListsAccepted as ListsAccepted,
         MeasuresAge as MeasuresAge,
+        WatchesNews as WatchesNews,
     )
     from anytrack_async.outbox.dead_letters import (
         DeadLetter as DeadLetter,
@@ -232,8 +234,8 @@ else:
             "AppendResult Appended Claim Depth Entries Entry FailedEntry Outbox"
         ),
         "anytrack_async.outbox.capabilities": (
-            "CountsDelivered ErasedConversion ErasesCustomers Erasure KeepsCheckpoints "
-            "KeepsRemoteIds ListsAccepted MeasuresAge"
+            "CountsDelivered ErasedConversion ErasesCustomers Erasure JoinableOutbox "
+            "KeepsCheckpoints KeepsRemoteIds ListsAccepted MeasuresAge WatchesNews"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",

@@ -6,8 +6,11 @@ exceptions, meaning failed conversions that wait for a retry and dead letters, b
 their own. So a conversion that is behind a destination's cursor, in no lease and no exception, is
 delivered there.
 
-All times are unix seconds (float), because they are compared between processes. They are the wall
-clock's unless the outbox is a `KeepsTime`. Such optional parts of an outbox are in `capabilities`.
+All times are unix seconds (float), because they are compared between processes. Those that go in
+and those that come out are by the caller's clock: its wall clock, or `KeepsTime.now` where the
+outbox has that. Leases run by the store's own clock. An outbox whose store is on another machine
+converts between the two, so that a worker with a wrong clock takes no lease over too early.
+Optional parts of an outbox are in `capabilities`.
 """
 
 from __future__ import annotations
@@ -127,7 +130,8 @@ class Claim:
 
     Attributes:
         destination: name of the destination that the conversions go to.
-        lease_id: identifies the lease; 0 when nothing could be claimed.
+        lease_id: identifies the lease, and says nothing about its age; 0 when nothing could be
+            claimed.
         entries: the conversions, in log order; empty when nothing could be claimed.
         lost_leases: position → how many leases on the conversion ended without a result, because
             the worker died or was too late; only of conversions that lost any.
@@ -201,7 +205,11 @@ class Outbox(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many conversions may wait for each destination; more is `QueueFullError`."""
+        """How many conversions may wait for each destination; more is `QueueFullError`.
+
+        Processes that append at the same moment to a shared outbox may exceed it together, each by
+        what it appends then.
+        """
         ...
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
@@ -249,6 +257,8 @@ class Outbox(Protocol):
             QueueFullError: a destination has no room for all of them, see `QueueFullError.waiting`;
                 none was accepted.
             UnsendableError: one has more than `MAX_CONVERSION_BYTES`; none was accepted.
+            OutcomeUnknownError: the answer of a store on another machine was lost. All of them are
+                accepted, or none; appending them again tells, and is safe.
             OutboxError: they could not be stored; none was accepted.
         """
         ...
@@ -278,9 +288,12 @@ class Outbox(Protocol):
         """End *claim*: entries in *failed* are retried or dead, all others are delivered.
 
         Returns:
-            False, changing nothing, if another worker took the lease over.
+            False, changing nothing, if another worker took the lease over, or if it was settled
+            before.
 
         Raises:
+            OutcomeUnknownError: the answer was lost. Settle it again: then False means that this
+                call had settled it, unless the lease had ended.
             OutboxError: *failed* contains an entry that is not in *claim*.
         """
         ...
@@ -295,6 +308,9 @@ class Outbox(Protocol):
 
         Returns:
             False, changing nothing, if another worker took the lease over.
+
+        Raises:
+            OutcomeUnknownError: the answer was lost; see `settle`.
         """
         ...
 
@@ -384,7 +400,7 @@ class Outbox(Protocol):
         """Drop payloads that every destination has, and ids dropped *remember* seconds ago.
 
         Returns:
-            The number of payloads dropped.
+            The number of payloads dropped; 0 also if another process is pruning a shared outbox.
         """
         ...
 
