@@ -48,14 +48,24 @@ class Joining:
             ClosedError: the client is not open.
             Exception: see `JoinableOutbox.append_within`.
         """
+        outbox, addressed = self.check_joining(to)
+        results = await outbox.append_within(transaction, conversions, addressed)
+        self.tell_conflicts(results)
+        return [conversion.event_id for conversion in conversions]
+
+    def check_joining(
+        self, to: Sequence[str] | None
+    ) -> tuple[JoinableOutbox, Sequence[str] | None]:
+        """Return the outbox, and the destinations *to* as it takes them; see `submit_within`."""
         names = self.resolve_names(to)
         self.check_open()
-        outbox, addressed = joinable(self.outbox), None if to is None else names
-        results = await outbox.append_within(transaction, conversions, addressed)
+        return joinable(self.outbox), None if to is None else names
+
+    def tell_conflicts(self, results: Sequence[AppendResult]) -> None:
+        """Notify observers of the contradictions among *results*; raise if the settings say so."""
         contradictions = self._tell_contradictions(results)
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0])
-        return [conversion.event_id for conversion in conversions]
 
     async def delivery(self, event_id: str) -> Delivery:
         """Return the delivery of a conversion with its outcomes so far, if it is known yet."""

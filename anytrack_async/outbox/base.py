@@ -7,10 +7,8 @@ their own. So a conversion that is behind a destination's cursor, in no lease an
 delivered there.
 
 All times are unix seconds (float), because they are compared between processes. Those that go in
-and those that come out are by the caller's clock: its wall clock, or `KeepsTime.now` where the
-outbox has that. Leases run by the store's own clock. An outbox whose store is on another machine
-converts between the two, so that a worker with a wrong clock takes no lease over too early.
-Optional parts of an outbox are in `capabilities`.
+or come out are by the caller's clock: its wall clock, or that of a `KeepsTime`. Leases run by the
+store's own clock, whatever the workers' say. Optional parts of an outbox are in `capabilities`.
 """
 
 from __future__ import annotations
@@ -130,8 +128,7 @@ class Claim:
 
     Attributes:
         destination: name of the destination that the conversions go to.
-        lease_id: identifies the lease, and says nothing about its age; 0 when nothing could be
-            claimed.
+        lease_id: identifies the lease, in no order; 0 when nothing could be claimed.
         entries: the conversions, in log order; empty when nothing could be claimed.
         lost_leases: position → how many leases on the conversion ended without a result, because
             the worker died or was too late; only of conversions that lost any.
@@ -205,11 +202,7 @@ class Outbox(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many conversions may wait for each destination; more is `QueueFullError`.
-
-        Processes that append at the same moment to a shared outbox may exceed it together, each by
-        what it appends then.
-        """
+        """How many conversions may wait for each destination, a few more if processes share it."""
         ...
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
@@ -257,8 +250,7 @@ class Outbox(Protocol):
             QueueFullError: a destination has no room for all of them, see `QueueFullError.waiting`;
                 none was accepted.
             UnsendableError: one has more than `MAX_CONVERSION_BYTES`; none was accepted.
-            OutcomeUnknownError: the answer of a store on another machine was lost. All of them are
-                accepted, or none; appending them again tells, and is safe.
+            OutcomeUnknownError: an answer was lost: all are accepted, or none; append them again.
             OutboxError: they could not be stored; none was accepted.
         """
         ...
@@ -288,12 +280,11 @@ class Outbox(Protocol):
         """End *claim*: entries in *failed* are retried or dead, all others are delivered.
 
         Returns:
-            False, changing nothing, if another worker took the lease over, or if it was settled
-            before.
+            False, changing nothing, if another worker took the lease over, or it was settled.
 
         Raises:
-            OutcomeUnknownError: the answer was lost. Settle it again: then False means that this
-                call had settled it, unless the lease had ended.
+            OutcomeUnknownError: the answer was lost; after settling again, False may mean that this
+                call had settled it.
             OutboxError: *failed* contains an entry that is not in *claim*.
         """
         ...

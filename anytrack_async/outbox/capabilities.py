@@ -77,6 +77,17 @@ class JoinableOutbox(Protocol):
         """
         ...
 
+    def append_results(
+        self, conversions: Sequence[Conversion], row: Sequence[object]
+    ) -> Sequence[AppendResult]:
+        """Return what `Outbox.append` would return.
+
+        Args:
+            conversions: the conversions that `append_statement` was called with.
+            row: the row that the statement returned.
+        """
+        ...
+
 
 @runtime_checkable
 class WatchesNews(Protocol):
