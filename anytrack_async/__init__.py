@@ -31,7 +31,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         load_mapping as load_mapping,
     )
     from anytrack_async.backfilling.query import SqlQuery as SqlQuery
-    from anytrack_async.backfilling.reading import (
+    from anytrack_async.backfilling.conversions import (
         ConversionReader as ConversionReader,
         read_conversions as read_conversions,
     )
@@ -190,7 +190,7 @@ else:
         ),
         "anytrack_async.backfilling.mapping": "AmountColumns FileMapping RowRule load_mapping",
         "anytrack_async.backfilling.query": "SqlQuery",
-        "anytrack_async.backfilling.reading": "ConversionReader read_conversions",
+        "anytrack_async.backfilling.conversions": "ConversionReader read_conversions",
         "anytrack_async.backfilling.report": (
             "BackfillReport DestinationProgress Progress Reject RowCounts SourceInfo"
         ),

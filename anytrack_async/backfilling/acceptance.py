@@ -10,17 +10,17 @@ from typing import Protocol
 
 import anyio
 
-from anytrack_async.backfilling.reading import MappedBlock
-from anytrack_async.backfilling.report import Reject, RowCounts
+from anytrack_async.backfilling.mapped import MappedBlock
+from anytrack_async.backfilling.report import REPEAT, Reject, RowCounts
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.destinations.sink import SinkLimits, checked_names
+from anytrack_async.errors import QueueFullError
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.visitor import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 
-REPEAT = "accepted before"
 TOO_OLD = "too old for every destination"
 _REPEAT_REASON = (
     "its event id was accepted before: remove the row, or give it another order id if it is "
@@ -140,9 +140,23 @@ class Outboxed:
         results: list[AppendResult] = []
         for start in range(0, len(conversions), self._pace.size):
             part = conversions[start : start + self._pace.size]
-            results += await self._client.accept_many(part, to=to)
+            results += await self._accept_part(part, to)
             await self._pace.wait(len(part))
         return results
+
+    async def _accept_part(
+        self, part: Sequence[Conversion], to: Sequence[str] | None
+    ) -> list[AppendResult]:
+        """Accept *part*, in halves if it is more than an empty outbox has room for."""
+        try:
+            return list(await self._client.accept_many(part, to=to))
+        except QueueFullError as exc:
+            fits = not exc.too_large and len(part) <= self._client.outbox.capacity
+            if fits or len(part) == 1:
+                raise
+        half = len(part) // 2
+        first = await self._accept_part(part[:half], to)
+        return first + await self._accept_part(part[half:], to)
 
     def expected_seconds(self) -> Mapping[str, float]:
         """Return nothing: progress shows how long it takes."""

@@ -15,6 +15,8 @@ from anytrack_async.cli.output import FAILED, Interrupted, stdout_console, write
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE
+from anytrack_async.destinations.anytrack.settings import collect_url, has_credentials
+from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.listening.app import WebhookApp
 from anytrack_async.listening.settings import ListenSettings
@@ -56,11 +58,15 @@ def listen(
     an outbox file, the end of the process loses what is not delivered yet.
     """
     path = outbox or os.environ.get(OUTBOX_VARIABLE) or None
-    client = AnyTrackClient.from_env(outbox=path)
+    names = _names(to)
+    # A file may be shared with an application that tracks to AnyTrack: with its variables, this
+    # process delivers there too, but does not ask for them.
+    to_anytrack = bool(has_credentials() or collect_url()) or ANYTRACK in (names or ())
+    client = AnyTrackClient.from_env(outbox=path, anytrack=to_anytrack)
     settings = ListenSettings(
         rate=rate, requests=connections, events=_names(events), currency=currency
     )
-    app = WebhookApp(client, secret=_secrets(), to=_names(to), settings=settings)
+    app = WebhookApp(client, secret=_secrets(), to=names, settings=settings)
     listener = _bind(host, port)
     is_file = path is not None and path != MEMORY
     arguments = (client, app, listener, path if is_file else None, connections)

@@ -3,6 +3,7 @@
 api_key, account_id            the REST API sends and reads
 collect                        the collect endpoint sends; reading raises an error
 api_key, account_id, collect   the collect endpoint sends, the REST API reads
+sends=False                    nothing sends; with an API key, the REST API reads
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class AnyTrackAccess:
         api_key: see `AnyTrackClient`, as for the others.
         account_id: needed with the API key.
         collect: replaces the REST API for sending.
+        sends: whether conversions are sent to AnyTrack at all.
         transport: replaces the connections.
         options: fields of `AnyTrackSettings`; those that are None have their default.
 
@@ -50,15 +52,21 @@ class AnyTrackAccess:
         account_id: str | None,
         collect: CollectSink | CollectSettings | str | None,
         *,
+        sends: bool,
         transport: Transport | None,
         **options: Any,
     ) -> None:
+        if not sends and collect is not None:
+            raise ConfigurationError(
+                "collect is a way to send conversions to AnyTrack, and anytrack=False sends none "
+                "there: leave out one of them"
+            )
         # None keeps the default of the settings class, so that defaults are stated in one place.
         explicit = {name: value for name, value in options.items() if value is not None}
-        self._transport = transport
+        self._transport, self._sends = transport, sends
         self._http: HttpSettings = explicit.get("http", HttpSettings())
         self._settings: AnyTrackSettings | None = None
-        if api_key or account_id or collect is None:
+        if api_key or account_id or (sends and collect is None):
             self._settings = AnyTrackSettings(
                 api_key=_required("api_key", api_key),
                 account_id=_required("account_id", account_id),
@@ -68,8 +76,13 @@ class AnyTrackAccess:
         self._collect = _collect_sink(collect, explicit, transport)
         self.check: Callable[[], None] | None = None if self._settings else _refuse_to_read
 
-    def sink(self, batch_timeout: float) -> AnyTrackSink | CollectSink:
-        """Return the sink; one of its batches may take *batch_timeout* seconds."""
+    def sink(self, batch_timeout: float) -> AnyTrackSink | CollectSink | None:
+        """Return the sink, if conversions are sent to AnyTrack.
+
+        One of its batches may take *batch_timeout* seconds.
+        """
+        if not self._sends:
+            return None
         if self._collect is not None:
             self._collect.fit(batch_timeout)
             return self._collect
@@ -88,13 +101,19 @@ class AnyTrackAccess:
         return Session(ANYTRACK, url, headers={}, http=self._http, transport=self._transport)
 
 
-def access_from_env(environ: Mapping[str, str] | None) -> dict[str, Any]:
+def access_from_env(environ: Mapping[str, str] | None, *, sends: bool = True) -> dict[str, Any]:
     """Return the client's arguments about AnyTrack that the environment sets.
+
+    Args:
+        environ: variables to use instead of the process's environment.
+        sends: whether conversions are to be sent to AnyTrack; without, no variable is needed.
 
     Raises:
         ConfigurationError: a variable is missing or wrong; the message names it.
     """
-    collect = CollectSettings.from_env(environ)
+    if not sends and not has_credentials(environ):
+        return {"anytrack": False}
+    collect = CollectSettings.from_env(environ) if sends else None
     if collect is not None and not has_credentials(environ):
         return {"collect": collect}
     settings = AnyTrackSettings.from_env(environ)
@@ -104,6 +123,7 @@ def access_from_env(environ: Mapping[str, str] | None) -> dict[str, Any]:
         "base_url": settings.base_url,
         "consent": settings.consent,
         "collect": collect,
+        "anytrack": sends,
     }
 
 
@@ -132,8 +152,8 @@ def _collect_sink(
 
 def _refuse_to_read() -> None:
     raise ConfigurationError(
-        "reading from AnyTrack needs an API key, because the collect endpoint only takes "
-        "conversions: pass api_key and account_id too (ANYTRACK_API_KEY, ANYTRACK_ACCOUNT_ID)"
+        "reading from AnyTrack needs an API key: pass api_key and account_id too "
+        "(ANYTRACK_API_KEY, ANYTRACK_ACCOUNT_ID); the collect endpoint only takes conversions"
     )
 
 
@@ -142,5 +162,6 @@ def _required(name: str, value: str | None) -> str:
         return value
     raise ConfigurationError(
         f"{name} is missing: pass it to AnyTrackClient, or set ANYTRACK_{name.upper()} and use "
-        "AnyTrackClient.from_env(); without an API key, pass collect"
+        "AnyTrackClient.from_env(); without an API key, pass collect, or anytrack=False if "
+        "nothing is to be sent to AnyTrack"
     )

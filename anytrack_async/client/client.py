@@ -29,6 +29,7 @@ from anytrack_async.client.subscription import Subscriptions
 from anytrack_async.client.tracking import Pushing, Tracking
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.lifecycle import Supervisor
+from anytrack_async.destinations.anytrack.sink import AnyTrackSink
 from anytrack_async.destinations.collect.settings import CollectSettings
 from anytrack_async.destinations.collect.sink import CollectSink
 from anytrack_async.destinations.registry import ANYTRACK
@@ -74,6 +75,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         collect: the collect URL of a custom integration in AnyTrack, or a `CollectSettings` or
             `CollectSink`: conversions go there instead of the REST API. Without an API key, the
             methods that read raise `ConfigurationError`.
+        anytrack: False sends nothing to AnyTrack, which then needs no credentials: the sinks are
+            all destinations. With an API key, the client reads from AnyTrack nevertheless.
         consent: what AnyTrack gets by `Conversion.consent`, see `AnyTrackSettings`.
         sinks: further destinations: `MetaSink`, `HubSpotSink`, your own.
         outbox: where accepted conversions wait: an `Outbox`, or the path of a file for a
@@ -109,6 +112,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         *,
         base_url: str | None = None,
         collect: CollectSink | CollectSettings | str | None = None,
+        anytrack: bool = True,
         consent: ConsentRule | None = None,
         sinks: Sequence[Sink] = (),
         outbox: Outbox | str | os.PathLike[str] | None = None,
@@ -129,15 +133,17 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
             api_key,
             account_id,
             collect,
+            sends=anytrack,
             transport=transport,
             base_url=base_url,
             http=http,
             consent=consent,
         )
         self._session, self._anytrack = access.session(), access.sink(delivery.batch_timeout)
-        all_sinks = [self._anytrack, *sinks]
+        all_sinks = sinks if self._anytrack is None else (self._anytrack, *sinks)
         self._dispatcher = _make_dispatcher(outbox, all_sinks, delivery, observer, from_start)
         self._can_read = access.check is None
+        self._sends_with_api_key = isinstance(self._anytrack, AnyTrackSink)
         self._session.check = access.check or self._dispatcher.guard.check
         self._supervisor = Supervisor(self._opened, self._dispatcher.guard)
         # Without AnyTrack's sink: there are no pushes to AnyTrack.
@@ -149,6 +155,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         cls,
         environ: Mapping[str, str] | None = None,
         *,
+        anytrack: bool = True,
         sinks: Sequence[Sink] = (),
         outbox: Outbox | str | os.PathLike[str] | None = None,
         delivery: DeliverySettings | None = None,
@@ -169,6 +176,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
 
         Args:
             environ: variables to use instead of the process's environment.
+            anytrack: False needs no variables of AnyTrack, and sends nothing there; see the class.
             sinks: sinks in addition to those that the environment configures.
             outbox: replaces the outbox at ``ANYTRACK_OUTBOX``; a path is encrypted as well.
             delivery: retries, drain, back-pressure.
@@ -185,7 +193,7 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         """
         # The client creates AnyTrack's sink itself, because that sink depends on the lease.
         return cls(
-            **access_from_env(environ),
+            **access_from_env(environ, sends=anytrack),
             sinks=[*sinks_from_env(environ, transport), *check_sinks(sinks)],
             outbox=outbox_from_env(environ, outbox),
             delivery=delivery,
@@ -281,12 +289,12 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
             WrongEventLoopError: see `resume`.
         """
         self._dispatcher.guard.check()
-        checked_names("use_token", [destination], self._dispatcher.destinations)
         check_header_value("token", token)
-        sink = self._anytrack if destination == ANYTRACK else self._sinks[destination]
-        if isinstance(sink, CollectSink) and destination == ANYTRACK and self._can_read:
+        if destination == ANYTRACK and self._can_read and not self._sends_with_api_key:
             self._session.authorize(token)  # for reads: the collect URL has no token
             return
+        checked_names("use_token", [destination], self._dispatcher.destinations)
+        sink: object = {**self._sinks, ANYTRACK: self._anytrack}[destination]
         if not isinstance(sink, SupportsToken):
             raise ConfigurationError(
                 f"use_token: {type(sink).__name__}, the sink of {destination}, cannot replace its "
@@ -320,6 +328,11 @@ def _make_dispatcher(
     observers: Observers,
     from_start: Sequence[str],
 ) -> Dispatcher:
+    if not sinks:
+        raise ConfigurationError(
+            "the client has no destination: with anytrack=False, pass sinks or set their "
+            "variables, e.g. META_PIXEL_ID"
+        )
     check_lease(delivery, sinks)
     return Dispatcher(
         check_shared(delivery, make_outbox(outbox)),

@@ -211,6 +211,7 @@ class Tracking:
             ClosedError: the client is not open; nothing was accepted.
             OutboxError: the conversion could not be stored; nothing was accepted.
             UnsendableError: the conversion is larger than 1 MiB; nothing was accepted.
+            ConfigurationError: the client sends nothing to AnyTrack; nothing was accepted.
         """
         if conversion is None:
             conversion = Conversion._of(
@@ -263,6 +264,11 @@ class Tracking:
         return await self._track(signup, timeout)
 
     async def _track(self, conversion: Conversion, timeout: float | None) -> Receipt:
+        if ANYTRACK not in self._dispatcher.destinations:
+            raise ConfigurationError(
+                "the track methods wait for AnyTrack, and this client sends nothing there "
+                "(anytrack=False): use submit(), whose deliveries wait for the other destinations"
+            )
         delivery: Delivery | None = None
         timeout = _seconds(timeout)
         # One timeout for both waits: after 20 s for space in a full outbox, 10 s remain for

@@ -199,7 +199,8 @@ class WebhookApp:
         conversions: list[Conversion] | None = None
         with anyio.move_on_after(self._settings.body_within) as timeout:
             events = self._events(await self._body(receive))
-            timeout.deadline = inf  # hooks have a time limit of their own
+            if self._hooks:
+                timeout.deadline = inf  # they have a time limit of their own
             conversions = [await self._conversion(event) for event in events]
             timeout.deadline = anyio.current_time() + self._settings.answer_within
             results = await self._store(conversions)

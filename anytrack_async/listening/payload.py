@@ -10,12 +10,14 @@ Source: AnyTrack, What are Webhooks, support.anytrack.io; keys seen in webhooks 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from math import isfinite
 from typing import Any, Final, TypeAlias
+
+import attrs
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.clicks import CLICK_NAMES
@@ -51,40 +53,67 @@ def _keys(*keys: str) -> _Keys:
     return tuple((outer, inner) for outer, _, inner in pairs)
 
 
-# Split once, because every webhook looks all of them up.
-_FIELDS: Final[Mapping[str, _Keys]] = {
-    "click_id": _keys("clickId"),
-    "order_id": _keys("transactionId", "orderId"),
-    "user_agent": _keys("userAgent"),
-    "ip_address": _keys("ip", "ipAddress", "userIp"),
-    "page_url": _keys("location", "pageUrl", "url"),
-    "source": _keys("mainAttribution.source", "source"),
-    "campaign_id": _keys("mainAttribution.campaignId", "mainAttribution.campaign", "campaignId"),
-    "ad_id": _keys("mainAttribution.adId", "adId"),
-}
-_CUSTOMER: Final[Mapping[str, _Keys]] = {
-    "email": _keys("email"),
-    "phone": _keys("phone", "phoneNumber"),
-    "first_name": _keys("firstName"),
-    "last_name": _keys("lastName"),
-    "city": _keys("city"),
-    "state": _keys("state", "region"),
-    "postal_code": _keys("zip", "zipcode", "zipCode", "postalCode"),
-    "country": _keys("country", "countryCode"),
-    "external_id": _keys("customerId", "refId", "externalId"),
-    "fbp": _keys("externalClientIds.facebook", "externalClientIds.fbp", "fbp"),
-    "fbc": _keys("externalClickIds.fbc", "fbc"),
-}
-_CLICKS: Final[Mapping[str, _Keys]] = {
-    name: _keys(f"mainAttribution.{name}", name) for name in CLICK_NAMES
-}
+@attrs.frozen
+class _Field:
+    """One field of a conversion that a webhook may have.
+
+    Attributes:
+        group: the part of the conversion, one of `_GROUPS`.
+        name: of the field there.
+        keys: where the value may be.
+    """
+
+    group: str
+    name: str
+    keys: _Keys
+
+
+_GROUPS: Final = ("conversion", "customer", "clicks", "custom_data")
+_FIELDS: Final[Sequence[_Field]] = (
+    _Field("conversion", "click_id", _keys("clickId")),
+    _Field("conversion", "order_id", _keys("transactionId", "orderId")),
+    _Field("conversion", "user_agent", _keys("userAgent")),
+    _Field("conversion", "ip_address", _keys("ip", "ipAddress", "userIp")),
+    _Field("conversion", "page_url", _keys("location", "pageUrl", "url")),
+    _Field("conversion", "source", _keys("mainAttribution.source", "source")),
+    _Field(
+        "conversion",
+        "campaign_id",
+        _keys("mainAttribution.campaignId", "mainAttribution.campaign", "campaignId"),
+    ),
+    _Field("conversion", "ad_id", _keys("mainAttribution.adId", "adId")),
+    _Field("customer", "email", _keys("email")),
+    _Field("customer", "phone", _keys("phone", "phoneNumber")),
+    _Field("customer", "first_name", _keys("firstName")),
+    _Field("customer", "last_name", _keys("lastName")),
+    _Field("customer", "full_name", _keys("fullName")),
+    _Field("customer", "city", _keys("city")),
+    _Field("customer", "state", _keys("state", "region")),
+    _Field("customer", "postal_code", _keys("zip", "zipcode", "zipCode", "postalCode")),
+    _Field("customer", "country", _keys("country", "countryCode")),
+    _Field("customer", "external_id", _keys("customerId", "refId", "externalId")),
+    _Field("customer", "fbp", _keys("externalClientIds.facebook", "externalClientIds.fbp", "fbp")),
+    _Field("customer", "fbc", _keys("externalClickIds.fbc", "fbc")),
+    _Field("custom_data", "anytrack_asset_id", _keys("assetId")),
+    _Field("custom_data", "anytrack_client_id", _keys("clientId")),
+    *(_Field("clicks", name, _keys(f"mainAttribution.{name}", name)) for name in CLICK_NAMES),
+)
+
+
+def _fields_by_key() -> Mapping[str, Sequence[_Field]]:
+    fields: dict[str, list[_Field]] = {}
+    for field in _FIELDS:
+        for outer in dict.fromkeys(outer for outer, _ in field.keys):
+            fields.setdefault(outer, []).append(field)
+    return fields
+
+
+# A webhook has a dozen keys, and there are three times as many fields that it could have.
+_FIELDS_BY_KEY: Final = _fields_by_key()
 _VALUE = _keys("eventValue", "value", "orderTotal")
 _CLICK = _keys("clickId", "externalClickId", "clientId")
 _PRODUCT = _keys("id", "sku", "productId", "itemId")
 _TITLE, _BRAND = _keys("name", "title"), _keys("brand", "brandName")
-_CUSTOMER_KEYS = frozenset(outer for keys in _CUSTOMER.values() for outer, _ in keys)
-_CLICK_KEYS = frozenset(outer for keys in _CLICKS.values() for outer, _ in keys)
-_CUSTOM_DATA = {"anytrack_asset_id": "assetId", "anytrack_client_id": "clientId"}
 _KNOWN = frozenset(
     {
         *("assetId", "clickId", "clientId", "currency", "eventName", "eventTime"),
@@ -108,22 +137,20 @@ def to_conversion(event: Mapping[str, Any], *, currency: str = "USD") -> Convers
     """
     if _KNOWN.isdisjoint(event):
         raise InvalidConversionError("event", f"has none of the keys {', '.join(sorted(_KNOWN))}")
-    value = _amount(_first(event, _VALUE))
+    value, moment, texts = _amount(_first(event, _VALUE)), event_time(event), _texts(event)
     fields: dict[str, Any] = {
+        **texts["conversion"],
         **_kind(event, value),
-        "event_id": event_id(event),
+        "event_id": _event_id(event, moment),
         "revenue": value or Decimal(0),
         "currency": event.get("currency") or currency,
-        "custom_data": _custom_data(event),
+        "custom_data": texts["custom_data"],
         "items": _items(event.get("items")),
-        "customer": _customer(event),
-        "clicks": _clicks(event),
+        "customer": _customer(texts["customer"]),
+        "clicks": texts["clicks"] or None,
     }
-    if (moment := event_time(event)) is not None:
+    if moment is not None:
         fields["timestamp"] = moment
-    for field, keys in _FIELDS.items():
-        if (item := _scalar(_first(event, keys))) is not None:
-            fields[field] = item
     is_odd = value is None and event.get("eventValue") not in (None, "")
     conversion: Conversion
     conversion, dropped = _without_unusable(Conversion, fields, {"currency": currency})
@@ -138,8 +165,11 @@ def event_id(event: Mapping[str, Any]) -> str:
     same millisecond are one conversion. Without a time, or without any click and client id, the
     whole event is hashed.
     """
+    return _event_id(event, event_time(event))
+
+
+def _event_id(event: Mapping[str, Any], moment: datetime | None) -> str:
     click = _scalar(_first(event, _CLICK))
-    moment = event_time(event)
     if click is None or moment is None:
         content = json.dumps(event, sort_keys=True).encode()
     else:
@@ -184,28 +214,28 @@ def _kind(event: Mapping[str, Any], value: Decimal | None) -> dict[str, Any]:
     return {"conversion_type": "custom", "event_name": printable or "Custom"}
 
 
-def _customer(event: Mapping[str, Any]) -> Customer | None:
-    if _CUSTOMER_KEYS.isdisjoint(event) and "fullName" not in event:
-        return None
-    found = {field: _scalar(_first(event, keys)) for field, keys in _CUSTOMER.items()}
-    fields: dict[str, Any] = {field: text for field, text in found.items() if text is not None}
-    full_name = _scalar(event.get("fullName"))
+def _texts(event: Mapping[str, Any]) -> Mapping[str, dict[str, str]]:
+    """Return group → field → text, for the fields that *event* has."""
+    texts: dict[str, dict[str, str]] = {group: {} for group in _GROUPS}
+    for key in event:
+        for field in _FIELDS_BY_KEY.get(key, ()):
+            group = texts[field.group]
+            if field.name not in group:
+                text = _scalar(_first(event, field.keys))
+                if text is not None:
+                    group[field.name] = text
+    for group_name in ("clicks", "custom_data"):  # the same, whatever order the keys came in
+        texts[group_name] = dict(sorted(texts[group_name].items()))
+    return texts
+
+
+def _customer(texts: Mapping[str, str]) -> Customer | None:
+    fields: dict[str, Any] = dict(texts)
+    full_name = fields.pop("full_name", "")
     if full_name and not {"first_name", "last_name"} & fields.keys():
-        first, _, last = full_name.strip().partition(" ")
+        first, _, last = full_name.partition(" ")
         fields |= {"first_name": first, "last_name": last}
     return _without_unusable(Customer, fields, {})[0] if fields else None
-
-
-def _custom_data(event: Mapping[str, Any]) -> dict[str, str]:
-    pairs = ((name, _scalar(event.get(key))) for name, key in _CUSTOM_DATA.items())
-    return {name: text for name, text in pairs if text is not None}
-
-
-def _clicks(event: Mapping[str, Any]) -> dict[str, str] | None:
-    if _CLICK_KEYS.isdisjoint(event):
-        return None
-    pairs = ((name, _scalar(_first(event, keys))) for name, keys in _CLICKS.items())
-    return {name: text for name, text in pairs if text is not None} or None
 
 
 def _items(items: object) -> tuple[LineItem, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from asyncio import BaseTransport, Transport
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import anyio
@@ -12,6 +15,54 @@ import uvicorn
 
 _FINISHING = 10.0  # seconds in which requests may end after the server is told to stop
 _KEEP_ALIVE = 30  # seconds that an idle connection is kept
+
+
+class _JoiningTransport:
+    """A connection that sends the head of an answer together with its body.
+
+    uvicorn writes them one after the other. Together they are one packet and one call of the
+    system, which saves about a twentieth of the time that a webhook takes.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Send *data*; if it is the head of an answer, wait for what is written next."""
+        if not self._head and data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n"):
+            self._head = data
+            self._loop.call_soon(self._flush)  # an answer to HEAD has no body
+        else:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+
+    def _flush(self) -> None:
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Send what was written, then close."""
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def _protocol() -> Any:
+    """Return what uvicorn's `Config` takes as ``http``: a protocol class, or a name of one."""
+    if find_spec("httptools") is None:
+        return "h11"
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class JoiningProtocol(HttpToolsProtocol):
+        def connection_made(self, transport: BaseTransport) -> None:
+            joining: Any = _JoiningTransport(transport)  # type: ignore[arg-type]
+            super().connection_made(joining)
+
+    return JoiningProtocol
 
 
 class _Server(uvicorn.Server):
@@ -63,6 +114,8 @@ async def serve(
         uvicorn.Config(
             app,
             access_log=False,
+            date_header=False,
+            http=_protocol(),
             interface="asgi3",
             lifespan="off",
             limit_concurrency=connections,

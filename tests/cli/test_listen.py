@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -13,12 +14,13 @@ import pytest
 
 from tests.cli.conftest import wait_for
 
+SECRET_VARIABLE = "ANYTRACK_WEBHOOK_SECRET"
 SECRET = "listen-secret-of-30-characters"
 
 
 @pytest.fixture
 def secret(monkeypatch):
-    monkeypatch.setenv("ANYTRACK_WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv(SECRET_VARIABLE, SECRET)
 
 
 def event(number: int) -> dict:
@@ -51,9 +53,16 @@ def ids(sandbox, service) -> dict:
     return sandbox.ledger(ids=True)[service]["ids"]
 
 
+def without_anytrack(monkeypatch) -> None:
+    for name in os.environ:
+        if name.startswith("ANYTRACK_") and name not in ("ANYTRACK_OUTBOX", SECRET_VARIABLE):
+            monkeypatch.delenv(name)
+
+
 def test_answered_webhooks_reach_the_destinations_once_after_kill_and_restart(
-    child, sandbox, outbox_path, secret
+    child, sandbox, outbox_path, secret, monkeypatch
 ):
+    without_anytrack(monkeypatch)  # its credentials are not needed: nothing is sent there
     sandbox.down("meta")
     listener, port, line = start(child, "--to", "meta,hubspot")
     answers = [post(port, event(number)) for number in range(3)]
@@ -122,9 +131,9 @@ def test_the_rate_is_limited(child, sandbox, outbox_path, secret):
 
 def test_what_is_missing_is_named(run, sandbox, monkeypatch):
     without = run("listen", "--port", "0")
-    monkeypatch.setenv("ANYTRACK_WEBHOOK_SECRET", "short")
+    monkeypatch.setenv(SECRET_VARIABLE, "short")
     short = run("listen", "--port", "0")
-    monkeypatch.setenv("ANYTRACK_WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv(SECRET_VARIABLE, SECRET)
     unknown = run("listen", "--port", "0", "--to", "pigeon")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = run("listen", "--port", taken.getsockname()[1])
@@ -134,3 +143,18 @@ def test_what_is_missing_is_named(run, sandbox, monkeypatch):
     assert "short" not in short.err
     assert "no destination 'pigeon'" in unknown.err
     assert "try another --port" in port.err
+
+
+def test_credentials_of_anytrack_are_asked_for_only_if_it_gets_conversions(
+    run, sandbox, secret, monkeypatch
+):
+    without_anytrack(monkeypatch)
+    to_anytrack = run("listen", "--port", "0", "--to", "meta,anytrack")
+    for name in os.environ:
+        if name.startswith(("META_", "HUBSPOT_")):
+            monkeypatch.delenv(name)
+    to_nobody = run("listen", "--port", "0")
+
+    assert (to_anytrack.code, to_nobody.code) == (2, 2)
+    assert "ANYTRACK_API_KEY" in to_anytrack.err
+    assert "the client has no destination" in to_nobody.err

@@ -8,6 +8,7 @@ import socket
 
 import anyio
 import httpx
+import orjson
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -60,6 +61,36 @@ async def test_a_server_ends_when_its_task_is_cancelled_and_answers_before(clien
     assert len(kept.conversions) == 1
     with pytest.raises(httpx.ConnectError):
         await httpx.AsyncClient(base_url=url).post(f"/{SECRET}", json=PURCHASE)
+
+
+@pytest.mark.asyncio
+async def test_each_answer_is_one_packet_without_date_or_server(client):
+    listener = bind("127.0.0.1", 0)
+    get = f" /{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    body = orjson.dumps(PURCHASE)
+    waiting = f"POST /{SECRET} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: "
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(serve, WebhookApp(client, secret=SECRET), listener)
+        async with await anyio.connect_tcp(*listener.getsockname()) as connection:
+            packets = []
+            for request in (
+                b"GET" + get,
+                b"HEAD" + get,  # an answer without a body
+                f"{waiting}{len(body)}\r\n\r\n".encode(),
+                body,
+                b"nonsense\r\n\r\n",
+            ):
+                await connection.send(request)
+                packets.append(await connection.receive())
+        tasks.cancel_scope.cancel()
+
+    lines = [packet.partition(b"\r\n")[0][9:12] for packet in packets]
+    assert lines == [b"200", b"200", b"100", b"200", b"400"]
+    assert packets[0].endswith(b'{"status":"ready"}')
+    assert packets[1].endswith(b"\r\n\r\n")
+    assert packets[3].endswith(b'"accepted":1,"repeats":0}')
+    assert b"date:" not in b"".join(packets[:4])
+    assert b"server:" not in b"".join(packets[:4])
 
 
 def test_the_socket_names_its_protocol_so_that_asyncio_sends_at_once():

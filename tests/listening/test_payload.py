@@ -175,3 +175,13 @@ def test_whatever_the_values_are_there_is_a_conversion(event: dict[str, Any]):
 
     assert Conversion.from_json(conversion.to_json()).event_id == conversion.event_id
     assert to_conversion(event).event_id == conversion.event_id
+
+
+def test_the_order_of_keys_does_not_change_the_conversion():
+    event = PURCHASE | {"ttclid": "t", "mainAttribution": {"gclid": "g", "source": "ads"}}
+    conversion = to_conversion(event)
+    reverse = to_conversion(dict(reversed(event.items())))
+
+    assert repr(reverse) == repr(conversion)
+    assert reverse.to_json() == conversion.to_json()
+    assert conversion.clicks == {"gclid": "g", "ttclid": "t"}
