@@ -163,6 +163,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         DeadLetterFilter as DeadLetterFilter,
     )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
+    from anytrack_async.outbox.postgres.outbox import PostgresOutbox as PostgresOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
     from anytrack_async.outbox.sqlite.verify import Account as Account, Verification as Verification
     from anytrack_async.settings.consent import (
@@ -239,6 +240,7 @@ else:
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
+        "anytrack_async.outbox.postgres.outbox": "PostgresOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
         "anytrack_async.sync": "AnyTrack SyncDelivery",
