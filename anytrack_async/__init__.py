@@ -155,6 +155,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         KeepsRemoteIds as KeepsRemoteIds,
         ListsAccepted as ListsAccepted,
         MeasuresAge as MeasuresAge,
+        ReadsStored as ReadsStored,
     )
     from anytrack_async.outbox.dead_letters import (
         DeadLetter as DeadLetter,
@@ -233,7 +234,7 @@ else:
         ),
         "anytrack_async.outbox.capabilities": (
             "CountsDelivered ErasedConversion ErasesCustomers Erasure KeepsCheckpoints "
-            "KeepsRemoteIds ListsAccepted MeasuresAge"
+            "KeepsRemoteIds ListsAccepted MeasuresAge ReadsStored"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",

@@ -160,6 +160,22 @@ class ErasesCustomers(Protocol):
 
 
 @runtime_checkable
+class ReadsStored(Protocol):
+    """Optional part of an outbox that returns a conversion as long as it is stored."""
+
+    async def stored(self, event_ids: Sequence[str]) -> Mapping[str, Conversion]:
+        """Return event id → the stored conversion, whatever became of it.
+
+        Ids are skipped that are not known, or whose conversion every destination has received and
+        the outbox has dropped; so are conversions that cannot be read.
+
+        Raises:
+            MissingKeyError: a conversion is encrypted with a key that the outbox does not have.
+        """
+        ...
+
+
+@runtime_checkable
 class CountsDelivered(Protocol):
     """Optional part of an outbox that counts what it delivered, whichever process sent it."""
 
