@@ -13,8 +13,6 @@ from anytrack_async.models.answers import Attribution, Touchpoint
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import Outbox
-from anytrack_async.outbox.capabilities import ReadsStored
-from anytrack_async.outbox.dead_letters import DeadLetter
 from anytrack_async.web_console import history
 from anytrack_async.web_console.masking import shown_fields
 from anytrack_async.web_console.pages import Context, conversion_address, log_action
@@ -61,7 +59,10 @@ async def _page(
     if report is None:
         raise Refused(404, "The outbox does not know this conversion, or has forgotten it.")
     letters = await outbox.dead_letters(event_ids=[event_id])
-    stored = await _stored(outbox, event_id, letters)
+    remembered = await history.remembered(outbox, event_id)
+    stored: Conversion | None = remembered.conversion if remembered else None
+    if letters:
+        stored = letters[0].conversion
     return await context.page(
         request,
         "conversion.html",
@@ -72,22 +73,16 @@ async def _page(
         fields=shown_fields(stored, reveal=revealed) if stored else (),
         bodies=bodies(context.source, stored, reveal=revealed) if stored else {},
         revealed=revealed,
-        delivered=await history.delivered_at(outbox, event_id, report),
+        accepted_at=remembered.accepted_at if remembered else None,
+        summary=remembered.summary if remembered else None,
+        delivered=await history.delivered_at(outbox, event_id),
         attempts=await history.attempts(outbox, event_id),
-        keeps_history=history.is_kept(outbox),
+        keeps_history=history.kept(outbox) is not None,
         can_ask=_remote_id(report) is not None and context.source.client is not None,
         journey=await _journey(context, request, report),
     )
 
 
-async def _stored(
-    outbox: Outbox, event_id: str, letters: Sequence[DeadLetter]
-) -> Conversion | None:
-    if letters:
-        return letters[0].conversion
-    if isinstance(outbox, ReadsStored):
-        return (await outbox.stored([event_id])).get(event_id)
-    return None
 
 
 def _remote_id(report: Report) -> str | None:
@@ -130,7 +125,7 @@ async def find(context: Context, request: Request) -> Response:
         "found.html",
         status=200 if event_ids else 404,
         reports=reports,
-        keeps_history=history.is_kept(outbox),
+        keeps_history=history.kept(outbox) is not None,
     )
 
 

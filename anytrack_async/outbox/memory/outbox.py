@@ -271,16 +271,6 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing):
 
     # Reports
 
-    async def stored(self, event_ids: Sequence[str]) -> Mapping[str, Conversion]:
-        """Return event id → the stored conversion; see `ReadsStored`."""
-        self._check_open()
-        positions = {event_id: self._log.find(event_id) for event_id in check_event_ids(event_ids)}
-        return {
-            event_id: self._log.entry(seq).conversion
-            for event_id, seq in positions.items()
-            if isinstance(seq, int) and self._log.has_payload(seq)
-        }
-
     async def reports(self, event_ids: Sequence[str]) -> Mapping[str, Report]:
         """Return event id → outcomes at its destinations; see `Outbox.reports`."""
         self._check_open()

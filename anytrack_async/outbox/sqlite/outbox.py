@@ -40,7 +40,6 @@ from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
-from anytrack_async.outbox.sqlite.stored import SQLiteStored
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 from anytrack_async.outbox.sqlite.verify import Verification, verify
 
@@ -65,7 +64,7 @@ _GENTLE_FOR = 4.0
 _REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
 
-class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteStored):
+class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing):
     """Keeps conversions in one file: accepted conversions survive ``kill -9`` and power loss.
 
     Several processes of one machine may share the file; it must not be on a network file system.

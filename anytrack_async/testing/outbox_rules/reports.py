@@ -11,7 +11,7 @@ import pytest
 from anytrack_async.errors import InvalidArgumentError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status
 from anytrack_async.outbox.base import Depth, Outbox
-from anytrack_async.outbox.capabilities import CountsDelivered, MeasuresAge, ReadsStored
+from anytrack_async.outbox.capabilities import CountsDelivered, MeasuresAge
 from anytrack_async.testing.outbox_rules.base import (
     HOUR,
     LEASE,
@@ -208,20 +208,6 @@ class ReportRules(Rules):
 
         await deliver(outbox, "alpha", "beta")
         assert await outbox.delivered_counts() == {"alpha": 3, "beta": 5}
-
-    async def test_a_stored_conversion_can_be_read_until_it_is_dropped(
-        self, outbox: Outbox
-    ) -> None:
-        if not isinstance(outbox, ReadsStored):
-            pytest.skip("optional: the outbox does not read stored conversions")
-        await outbox.append(sales(1, 2))
-        first, second = sales(1, 2)
-        stored = await outbox.stored(["sale:1", "sale:2", "sale:9"])
-        assert stored == {"sale:1": first, "sale:2": second}
-
-        await deliver(outbox, "alpha", "beta")
-        await outbox.prune(remember=HOUR)
-        assert await outbox.stored(["sale:1"]) == {}
 
     async def test_undelivered_raises_for_an_unknown_destination(self, outbox: Outbox) -> None:
         with pytest.raises(OutboxError, match="gamma"):
