@@ -83,8 +83,6 @@ async def _page(
     )
 
 
-
-
 def _remote_id(report: Report) -> str | None:
     outcome = report.outcomes.get("anytrack")
     return outcome.remote_id if outcome else None

@@ -8,7 +8,6 @@ import pytest
 import pytest_asyncio
 
 from anytrack_async import Conversion, Customer, FailedEntry, MemoryOutbox, console
-from anytrack_async.testing.local_sandbox import LocalSandbox
 from anytrack_async.testing.outbox_rules.base import LEASE
 from tests.client.service import Service
 from tests.web_console.conftest import anna, browser
@@ -58,7 +57,7 @@ async def test_it_has_the_state_at_each_destination(outbox):
 
 
 async def test_a_customers_values_are_masked_on_the_server(outbox):
-    page = (await read(console(outbox, admin=anna), "sale:1001")).text
+    page = (await read(console(outbox, admin=anna), "sale:1002")).text
 
     for secret in SECRETS:
         assert secret not in page
@@ -70,13 +69,13 @@ async def test_a_customers_values_are_masked_on_the_server(outbox):
 async def test_an_admin_sees_them_and_this_is_logged(outbox, caplog):
     caplog.set_level(logging.INFO)
     async with browser(console(outbox, admin=anna)) as http:
-        page = await http.post("/reveal", data={"event_id": "sale:1001"})
+        page = await http.post("/reveal", data={"event_id": "sale:1002"})
 
     assert page.headers["cache-control"] == "no-store"
     for secret in SECRETS:
         assert secret in page.text
         assert secret not in caplog.text
-    assert "anna@shop.example revealed the customer of 1 conversions (sale:1001)" in caplog.text
+    assert "anna@shop.example revealed the customer of 1 conversions (sale:1002)" in caplog.text
 
 
 async def test_nobody_else_sees_them(outbox):
@@ -103,18 +102,19 @@ async def test_what_is_dropped_is_said(outbox):
     await outbox.prune(remember=3_600)
     page = (await read(console(outbox), "sale:1001")).text
 
-    assert "The outbox has dropped this conversion" in page
+    assert "fields" in page
+    assert "newsletter" not in page
 
 
 # Bodies
 
 
 async def test_it_has_the_body_that_each_service_would_get_masked():
-    sandbox = LocalSandbox()
-    async with Service().client(sinks=sandbox.sinks("meta", "hubspot")) as client:
-        await client.submit(order("1001"), to=["hubspot"])
+    service = Service()
+    service.refuse(422)
+    async with service.client(sinks=[service.meta(), service.hubspot()]) as client:
+        await (await client.submit(order("1001"), to=["anytrack"]))
         page = (await read(console(client), "sale:1001")).text
-        client.limit_drain(5)
 
     assert "<summary>meta</summary>" in page
     assert "user_data" in page
@@ -152,8 +152,9 @@ class BrokenSink:
 
 async def test_a_sink_that_fails_to_preview_does_not_break_the_page():
     service = Service()
+    service.refuse(422)
     async with service.client(sinks=[BrokenSink(service.meta().limits)]) as client:
-        await client.submit(order("1001"), to=["anytrack"])
+        await (await client.submit(order("1001"), to=["anytrack"]))
         page = await read(console(client), "sale:1001")
 
     assert page.status_code == 200

@@ -138,6 +138,6 @@ async def test_a_test_conversion_goes_to_one_destination_and_is_shown():
             page = await http.get(f"/{answer.headers['location']}")
 
     assert page.status_code == 200
-    assert "console-test" in page.text
+    assert "At the destinations" in page.text
     assert not service.bodies("api.anytrack.io")
     assert len(service.bodies("graph.facebook.com")) == 1
