@@ -172,6 +172,14 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         DeadLetter as DeadLetter,
         DeadLetterFilter as DeadLetterFilter,
     )
+    from anytrack_async.outbox.history import (
+        AcceptedCount as AcceptedCount,
+        KeepsHistory as KeepsHistory,
+        OutcomeCount as OutcomeCount,
+        PastAttempt as PastAttempt,
+        ReleaseReason as ReleaseReason,
+        RememberedConversion as RememberedConversion,
+    )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
     from anytrack_async.outbox.postgres.outbox import PostgresOutbox as PostgresOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
@@ -253,6 +261,9 @@ else:
             "KeepsCheckpoints KeepsRemoteIds ListsAccepted MeasuresAge WatchesNews"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
+        "anytrack_async.outbox.history": (
+            "AcceptedCount KeepsHistory OutcomeCount PastAttempt ReleaseReason RememberedConversion"
+        ),
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
         "anytrack_async.outbox.postgres.outbox": "PostgresOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",

@@ -300,6 +300,12 @@ class Dispatcher(AsyncContextManagerMixin, Joining):
             if name in self._lanes:
                 self._lanes[name].resume()
 
+    def pause(self, destination: str, reason: str) -> None:
+        """Let the lane of *destination* send nothing until it is resumed; see `resume`."""
+        for name in checked_names("pause", [destination], self.destinations):
+            if name in self._lanes:
+                self._lanes[name].pause(reason)
+
     def replace_credentials(self, destination: str) -> None:
         """Record that the sink of *destination* has new credentials; see `Lane`."""
         if destination in self._lanes:
@@ -310,10 +316,11 @@ class Dispatcher(AsyncContextManagerMixin, Joining):
         return {name: lane.state for name, lane in self._lanes.items()}
 
     def conditions(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return destination → its lane's state, the reason and the seconds of its pause."""
+        """Return destination → its lane's state, since when and why, and how long it pauses."""
+        names = ("state", "reason", "state_for", "paused_for")
         return {
-            name: {"state": lane.state, "reason": lane.reason, "paused_for": lane.paused_for}
-            for name, lane in self._lanes.items()
+            destination: {name: getattr(lane, name) for name in names}
+            for destination, lane in self._lanes.items()
         }
 
     # Opening and closing
