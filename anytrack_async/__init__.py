@@ -153,6 +153,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         Erasure as Erasure,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
+        KeepsSummaries as KeepsSummaries,
         ListsAccepted as ListsAccepted,
         MeasuresAge as MeasuresAge,
     )
@@ -233,7 +234,7 @@ else:
         ),
         "anytrack_async.outbox.capabilities": (
             "CountsDelivered ErasedConversion ErasesCustomers Erasure KeepsCheckpoints "
-            "KeepsRemoteIds ListsAccepted MeasuresAge"
+            "KeepsRemoteIds KeepsSummaries ListsAccepted MeasuresAge"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
