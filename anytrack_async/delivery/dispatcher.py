@@ -9,7 +9,6 @@ from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
-    Collection,
     Coroutine,
     Mapping,
     Sequence,
@@ -17,6 +16,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import compress
+from time import monotonic
 from typing import Any, Self, TypeAlias
 
 from anyio import AsyncContextManagerMixin, CancelScope
@@ -26,33 +26,32 @@ from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.guarded_outbox import PRUNE_AFTER, Maintenance
 from anytrack_async.delivery.instrumentation import refresh_gauges, traced_sink
+from anytrack_async.delivery.joining import Joining
 from anytrack_async.delivery.lane import Lane
+from anytrack_async.delivery.lanes import Lanes
 from anytrack_async.delivery.lifecycle import LoopGuard, reserved
 from anytrack_async.delivery.repeats import deliveries_of_firsts
 from anytrack_async.delivery.room import LaneCondition, Patience
 from anytrack_async.delivery.running import LaneRunner
 from anytrack_async.delivery.shutdown import Undelivered, close_all, warn_of_orphans
+from anytrack_async.delivery.unknown_outcome import append_again
 from anytrack_async.destinations.sink import Sink, checked_names, unique_names
 from anytrack_async.errors import (
     ClosedError,
     ConflictError,
     InvalidDestinationError,
     OutboxError,
+    OutcomeUnknownError,
     QueueFullError,
     safe_description,
 )
-from anytrack_async.events import Contradicted, Dropped, Event, Submitted, Weakened
-from anytrack_async.models.contradiction import Contradiction
+from anytrack_async.events import Dropped, Event, Submitted, Weakened
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.models.visitor import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.telemetry.opentelemetry import Telemetry
-
-_MAX_SKIPPED = 1_000
-"""Conversions that may pile up in a shared outbox before the lanes they are not addressed to are
-woken, to move their cursors past all of them in one claim."""
 
 AppendFunction: TypeAlias = Callable[
     [Sequence[Conversion], Sequence[str] | None, Patience],
@@ -64,7 +63,7 @@ _SUBMIT_ERRORS = (ClosedError, QueueFullError, OutboxError, ConflictError, TypeE
 """What `submit` may raise. Whatever else an outbox raises becomes an `OutboxError`."""
 
 
-class Dispatcher(AsyncContextManagerMixin):
+class Dispatcher(AsyncContextManagerMixin, Joining):
     """Accepts conversions, returns a `Delivery` for each, and runs the lanes that deliver them.
 
     Use it as ``async with``. Leaving the block admits nothing more, lets the lanes finish within
@@ -126,7 +125,11 @@ class Dispatcher(AsyncContextManagerMixin):
             self._lanes,
             drain=self._settings.drain,
             durable=self.outbox.durable,
-            maintenance=[self._maintenance.run, self._admission.run],
+            maintenance=[
+                self._maintenance.run,
+                self._admission.run,
+                partial(self._lanes.follow_news, self.outbox),
+            ],
             on_closing=self._admission.close,
         )
 
@@ -154,9 +157,10 @@ class Dispatcher(AsyncContextManagerMixin):
             QueueFullError: there was no room, see `DeliverySettings.on_full`, or the call has more
                 conversions than fit into an empty outbox; nothing was accepted.
             OutboxError: they could not be written, or the outcomes of a repeat could not be read;
-                submitting them again is safe.
+                submitting them again is safe. `OutcomeUnknownError`: they may be written; that was
+                tried again until the time was over.
         """
-        names = self.resolve_names(to)
+        names, began = self.resolve_names(to), monotonic()
         addressed = None if to is None else names
         if (loop := self.guard.loop) is None or running_loop() is not loop:
             raise self.guard.error()
@@ -164,7 +168,11 @@ class Dispatcher(AsyncContextManagerMixin):
             # Registered before they are appended: a lane may deliver them before append returns.
             ids = [conversion.event_id for conversion in conversions]
             deliveries = self._open_deliveries.get_many(ids, names)
-            results = await self._append(conversions, addressed, patience)
+            try:
+                results = await self._append(conversions, addressed, patience)
+            except OutcomeUnknownError as exc:
+                append = partial(self._append, conversions, addressed, patience)
+                results = await append_again(append, exc, self._settings, patience, began)
             if results.count(Appended.NEW) == len(ids):
                 self._announce(conversions, ids, names)
                 return deliveries
@@ -187,10 +195,14 @@ class Dispatcher(AsyncContextManagerMixin):
             QueueFullError: there was no room, see `submit`; nothing was accepted.
             OutboxError: they could not be written; submitting them again is safe.
         """
-        names = self.resolve_names(to)
+        names, patience = self.resolve_names(to), Patience.WHILE_MOVING
+        addressed = None if to is None else names
         try:
-            addressed = None if to is None else names
-            results = await self._append(conversions, addressed, Patience.WHILE_MOVING)
+            try:
+                results = await self._append(conversions, addressed, patience)
+            except OutcomeUnknownError as exc:
+                append = partial(self._append, conversions, addressed, patience)
+                results = await append_again(append, exc, self._settings, patience)
         except _SUBMIT_ERRORS:
             raise
         except Exception as exc:  # the outbox may be third-party code
@@ -218,13 +230,6 @@ class Dispatcher(AsyncContextManagerMixin):
         if contradictions and self._settings.on_conflict == "raise":
             raise ConflictError(contradictions[0], deliveries)
         return deliveries
-
-    def _tell_contradictions(self, results: Sequence[AppendResult]) -> list[Contradiction]:
-        """Notify observers of the contradictions among *results*, and return them."""
-        contradictions = [result for result in results if isinstance(result, Contradiction)]
-        for contradiction in contradictions:
-            self._notify(Contradicted(contradiction=contradiction))
-        return contradictions
 
     def resolve_names(self, to: Sequence[str] | None) -> tuple[str, ...]:
         """Return the destinations that the argument *to* stands for; None is all.
@@ -295,6 +300,12 @@ class Dispatcher(AsyncContextManagerMixin):
             if name in self._lanes:
                 self._lanes[name].resume()
 
+    def pause(self, destination: str, reason: str) -> None:
+        """Let the lane of *destination* send nothing until it is resumed; see `resume`."""
+        for name in checked_names("pause", [destination], self.destinations):
+            if name in self._lanes:
+                self._lanes[name].pause(reason)
+
     def replace_credentials(self, destination: str) -> None:
         """Record that the sink of *destination* has new credentials; see `Lane`."""
         if destination in self._lanes:
@@ -305,10 +316,11 @@ class Dispatcher(AsyncContextManagerMixin):
         return {name: lane.state for name, lane in self._lanes.items()}
 
     def conditions(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return destination → its lane's state, the reason and the seconds of its pause."""
+        """Return destination → its lane's state, since when and why, and how long it pauses."""
+        names = ("state", "reason", "state_for", "paused_for")
         return {
-            name: {"state": lane.state, "reason": lane.reason, "paused_for": lane.paused_for}
-            for name, lane in self._lanes.items()
+            destination: {name: getattr(lane, name) for name in names}
+            for destination, lane in self._lanes.items()
         }
 
     # Opening and closing
@@ -391,37 +403,3 @@ class Dispatcher(AsyncContextManagerMixin):
             The scope by which the caller can cancel it.
         """
         return self._runner.start_task(function)
-
-
-class Lanes(dict[str, Lane]):
-    """Destination → its lane; empty while the dispatcher is closed.
-
-    Every lane's cursor has to pass conversions for other destinations only, or the log cannot be
-    pruned. In an unshared outbox a claim is cheap, so every lane is woken each time. In a shared
-    outbox a claim is a transaction: there a lane is woken for them only once 1,000 have piled up,
-    unless it claims earlier for its own conversions, or because `DeliverySettings.poll` has passed.
-    """
-
-    def __init__(self, outbox: Outbox) -> None:
-        super().__init__()
-        # A small outbox would be full before 1,000 are skipped: with a capacity of 500, after 50.
-        self._max_skipped = min(_MAX_SKIPPED, outbox.capacity // 10) if outbox.shared else 0
-        self._skipped = 0
-
-    def wake(self) -> None:
-        """Let every lane look for work."""
-        self._skipped = 0
-        for lane in self.values():
-            lane.wake()
-
-    def wake_for(self, names: Collection[str], count: int) -> None:
-        """Let lanes look for work, as *count* conversions for *names* were accepted."""
-        self._skipped += count
-        wakes_all = self._skipped >= self._max_skipped
-        if wakes_all:
-            self._skipped = 0
-        for name, lane in self.items():
-            if name in names:
-                lane.wake(count)
-            elif wakes_all:
-                lane.wake()
