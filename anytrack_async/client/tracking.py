@@ -80,8 +80,9 @@ class Tracking:
             TypeError: *conversion* is not a `Conversion`, or *to* not a list of destinations that
                 the client has (`InvalidDestinationError`).
         """
-        (delivery,) = await self._dispatcher.submit(_check_conversions((conversion,)), to)
-        return delivery
+        if type(conversion) is not Conversion:
+            conversion = _to_sendable(conversion)
+        return await self._dispatcher.submit_one(conversion, to)
 
     async def submit_many(
         self, conversions: Iterable[Conversion], *, to: Sequence[str] | None = None

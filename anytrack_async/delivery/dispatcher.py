@@ -9,7 +9,6 @@ from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
-    Collection,
     Coroutine,
     Mapping,
     Sequence,
@@ -30,7 +29,7 @@ from anytrack_async.delivery.lane import Lane
 from anytrack_async.delivery.lifecycle import LoopGuard, reserved
 from anytrack_async.delivery.repeats import deliveries_of_firsts
 from anytrack_async.delivery.room import LaneCondition, Patience
-from anytrack_async.delivery.running import LaneRunner
+from anytrack_async.delivery.running import LaneRunner, Lanes
 from anytrack_async.delivery.shutdown import Undelivered, close_all, warn_of_orphans
 from anytrack_async.destinations.sink import Sink, checked_names, unique_names
 from anytrack_async.errors import (
@@ -50,10 +49,6 @@ from anytrack_async.outbox.base import Appended, AppendResult, Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.telemetry.opentelemetry import Telemetry
 
-_MAX_SKIPPED = 1_000
-"""Conversions that may pile up in a shared outbox before the lanes they are not addressed to are
-woken, to move their cursors past all of them in one claim."""
-
 AppendFunction: TypeAlias = Callable[
     [Sequence[Conversion], Sequence[str] | None, Patience],
     Coroutine[Any, Any, Sequence[AppendResult]],
@@ -62,6 +57,12 @@ AppendFunction: TypeAlias = Callable[
 
 _SUBMIT_ERRORS = (ClosedError, QueueFullError, OutboxError, ConflictError, TypeError)
 """What `submit` may raise. Whatever else an outbox raises becomes an `OutboxError`."""
+
+
+_NEW = Appended.NEW
+
+_MAX_KNOWN_NAMES = 100
+"""Lists of destinations that are remembered as valid: more than an application has."""
 
 
 class Dispatcher(AsyncContextManagerMixin):
@@ -97,6 +98,7 @@ class Dispatcher(AsyncContextManagerMixin):
         self.telemetry: Telemetry | None = None
         self.destinations = unique_names(sinks)
         self.sinks = sinks
+        self._known_names: dict[Sequence[str], tuple[str, ...]] = {}
         self._settings = settings
         self._notify = notify
         self._from_start = checked_names("from_start", from_start, self.destinations)
@@ -172,9 +174,34 @@ class Dispatcher(AsyncContextManagerMixin):
         except _SUBMIT_ERRORS:
             raise
         except Exception as exc:  # the outbox may be third-party code
-            raise OutboxError(
-                f"the outbox failed: {safe_description(exc)}; submitting again is safe"
-            ) from None
+            raise _failed_outbox_error(exc) from None
+
+    async def submit_one(self, conversion: Conversion, to: Sequence[str] | None = None) -> Delivery:
+        """Append *conversion* to the outbox, and return its delivery.
+
+        It does what `submit` does, without lists of one: most web requests submit one conversion.
+
+        Raises:
+            Exception: the same errors as `submit`.
+        """
+        names = self.resolve_names(to)
+        if (loop := self.guard.loop) is None or running_loop() is not loop:
+            raise self.guard.error()
+        conversions = (conversion,)
+        try:
+            event_id = conversion.event_id
+            delivery = self._open_deliveries.get(event_id, names)
+            addressed = None if to is None else names
+            results = await self._append(conversions, addressed, Patience.LIMITED)
+            if results[0] is _NEW:
+                self._announce(conversions, (event_id,), names)
+            else:
+                (delivery,) = await self._with_repeats(conversions, [delivery], results, names)
+        except _SUBMIT_ERRORS:
+            raise
+        except Exception as exc:  # the outbox may be third-party code
+            raise _failed_outbox_error(exc) from None
+        return delivery
 
     async def accept(
         self, conversions: Sequence[Conversion], to: Sequence[str] | None = None
@@ -194,9 +221,7 @@ class Dispatcher(AsyncContextManagerMixin):
         except _SUBMIT_ERRORS:
             raise
         except Exception as exc:  # the outbox may be third-party code
-            raise OutboxError(
-                f"the outbox failed: {safe_description(exc)}; submitting again is safe"
-            ) from None
+            raise _failed_outbox_error(exc) from None
         new = [*compress(conversions, (result is Appended.NEW for result in results))]
         self._announce(new, [conversion.event_id for conversion in new], names)
         self._tell_contradictions(results)
@@ -235,12 +260,17 @@ class Dispatcher(AsyncContextManagerMixin):
         """
         if to is None:
             return self.destinations
-        names = checked_names("to", to, self.destinations)
+        try:  # most callers name the same destinations each time
+            return self._known_names[tuple(to) if type(to) is list else to]
+        except Exception:
+            names = checked_names("to", to, self.destinations)
         if not names:
             raise InvalidDestinationError(
                 "to: an empty list of destinations; omit it to use all; known destinations: "
                 + ", ".join(self.destinations)
             )
+        if len(self._known_names) < _MAX_KNOWN_NAMES:
+            self._known_names[names] = names
         return names
 
     def _announce(
@@ -393,35 +423,5 @@ class Dispatcher(AsyncContextManagerMixin):
         return self._runner.start_task(function)
 
 
-class Lanes(dict[str, Lane]):
-    """Destination → its lane; empty while the dispatcher is closed.
-
-    Every lane's cursor has to pass conversions for other destinations only, or the log cannot be
-    pruned. In an unshared outbox a claim is cheap, so every lane is woken each time. In a shared
-    outbox a claim is a transaction: there a lane is woken for them only once 1,000 have piled up,
-    unless it claims earlier for its own conversions, or because `DeliverySettings.poll` has passed.
-    """
-
-    def __init__(self, outbox: Outbox) -> None:
-        super().__init__()
-        # A small outbox would be full before 1,000 are skipped: with a capacity of 500, after 50.
-        self._max_skipped = min(_MAX_SKIPPED, outbox.capacity // 10) if outbox.shared else 0
-        self._skipped = 0
-
-    def wake(self) -> None:
-        """Let every lane look for work."""
-        self._skipped = 0
-        for lane in self.values():
-            lane.wake()
-
-    def wake_for(self, names: Collection[str], count: int) -> None:
-        """Let lanes look for work, as *count* conversions for *names* were accepted."""
-        self._skipped += count
-        wakes_all = self._skipped >= self._max_skipped
-        if wakes_all:
-            self._skipped = 0
-        for name, lane in self.items():
-            if name in names:
-                lane.wake(count)
-            elif wakes_all:
-                lane.wake()
+def _failed_outbox_error(error: Exception) -> OutboxError:
+    return OutboxError(f"the outbox failed: {safe_description(error)}; submitting again is safe")
