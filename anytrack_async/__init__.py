@@ -151,16 +151,27 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         ErasedConversion as ErasedConversion,
         ErasesCustomers as ErasesCustomers,
         Erasure as Erasure,
+        JoinableOutbox as JoinableOutbox,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
         ListsAccepted as ListsAccepted,
         MeasuresAge as MeasuresAge,
+        WatchesNews as WatchesNews,
     )
     from anytrack_async.outbox.dead_letters import (
         DeadLetter as DeadLetter,
         DeadLetterFilter as DeadLetterFilter,
     )
+    from anytrack_async.outbox.history import (
+        AcceptedCount as AcceptedCount,
+        KeepsHistory as KeepsHistory,
+        OutcomeCount as OutcomeCount,
+        PastAttempt as PastAttempt,
+        ReleaseReason as ReleaseReason,
+        RememberedConversion as RememberedConversion,
+    )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
+    from anytrack_async.outbox.postgres.outbox import PostgresOutbox as PostgresOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
     from anytrack_async.outbox.sqlite.verify import Account as Account, Verification as Verification
     from anytrack_async.settings.consent import (
@@ -232,11 +243,15 @@ else:
             "AppendResult Appended Claim Depth Entries Entry FailedEntry Outbox"
         ),
         "anytrack_async.outbox.capabilities": (
-            "CountsDelivered ErasedConversion ErasesCustomers Erasure KeepsCheckpoints "
-            "KeepsRemoteIds ListsAccepted MeasuresAge"
+            "CountsDelivered ErasedConversion ErasesCustomers Erasure JoinableOutbox "
+            "KeepsCheckpoints KeepsRemoteIds ListsAccepted MeasuresAge WatchesNews"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
+        "anytrack_async.outbox.history": (
+            "AcceptedCount KeepsHistory OutcomeCount PastAttempt ReleaseReason RememberedConversion"
+        ),
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
+        "anytrack_async.outbox.postgres.outbox": "PostgresOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
         "anytrack_async.sync": "AnyTrack SyncDelivery",

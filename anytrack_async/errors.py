@@ -25,6 +25,7 @@
     │   └── ClosedError                the client is not open
     │       └── WrongEventLoopError    it is open in another event loop or process
     └── OutboxError                    the outbox cannot read or write
+        ├── OutcomeUnknownError        the outbox may have done it or not; do it again
         ├── DamagedOutboxError         the outbox file is damaged
         ├── MissingKeyError            the outbox file needs a key that the program does not have
         └── SchemaVersionError         the outbox was written by a later release
@@ -65,6 +66,7 @@ __all__ = [
     "MissingKeyError",
     "NotFoundError",
     "OutboxError",
+    "OutcomeUnknownError",
     "QueueFullError",
     "RateLimitedError",
     "RejectedError",
@@ -370,6 +372,14 @@ class WrongEventLoopError(ClosedError, RuntimeError):
 
 class OutboxError(AnyTrackError):
     """The outbox cannot read or write: disk full, file damaged, database locked for too long."""
+
+
+class OutcomeUnknownError(OutboxError):
+    """The connection to the outbox was lost while conversions were being accepted.
+
+    They may have been accepted or not. Appending or submitting them again is safe: what had been
+    accepted is then a repeat.
+    """
 
 
 class DamagedOutboxError(OutboxError):

@@ -135,8 +135,13 @@ class Lane:
 
     @property
     def paused_for(self) -> float:
-        """Seconds for which nothing may be sent, as the lane is throttled, down or held."""
+        """Seconds for which nothing may be sent, whatever paused the lane."""
         return self._flow.paused_for
+
+    @property
+    def state_for(self) -> float:
+        """Seconds since the lane entered its state."""
+        return self._flow.state_for
 
     def wake(self, accepted: int = 0) -> None:
         """Look for work: *accepted* conversions are new, or others became due."""
@@ -149,6 +154,10 @@ class Lane:
         """Send at once, whatever paused the lane; see `FlowControl.resume`."""
         self._flow.resume()
         self.wake()
+
+    def pause(self, reason: str) -> None:
+        """Send nothing until `resume`; see `FlowControl.pause`."""
+        self._flow.pause(reason)
 
     def replace_credentials(self) -> None:
         """Record that the sink has new credentials: if the lane is held, it sends at once."""
@@ -362,7 +371,7 @@ class Lane:
         return BatchFailure(
             reason=signal.reason,
             code=signal.code,
-            lane_paused_for=self._flow.paused_for,
+            lane_paused_for=self._flow.known_pause,
             never_expires=isinstance(signal, NeedsOperator),
         )
 
@@ -387,12 +396,12 @@ class Lane:
             # next probe is another conversion. Due at once, it would be claimed before all new
             # ones, and with batches of one, a conversion that makes the service fail would be
             # every probe.
-            retry_in = self._flow.paused_for + self._settings.retry.wait_after(1)
+            retry_in = self._flow.known_pause + self._settings.retry.wait_after(1)
         return BatchFailure(
             reason=signal.reason,
             code=signal.code,
             retry_in=retry_in,
-            lane_paused_for=self._flow.paused_for,
+            lane_paused_for=self._flow.known_pause,
             counts_as_attempt=counts_as_attempt,
             never_expires=inconclusive,
         )

@@ -1,15 +1,8 @@
-"""`Lanes`, and `LaneRunner`: runs them and the tasks beside them, until they are drained."""
+"""`LaneRunner`: runs the lanes and the tasks beside them, until they are drained."""
 
 from __future__ import annotations
 
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Collection,
-    Coroutine,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,45 +11,6 @@ from anyio import CancelScope
 from anyio.abc import TaskGroup
 
 from anytrack_async.delivery.lane import Lane
-from anytrack_async.outbox.base import Outbox
-
-_MAX_SKIPPED = 1_000
-"""Conversions that may pile up in a shared outbox before the lanes they are not addressed to are
-woken, to move their cursors past all of them in one claim."""
-
-
-class Lanes(dict[str, Lane]):
-    """Destination → its lane; empty while the dispatcher is closed.
-
-    Every lane's cursor has to pass conversions for other destinations only, or the log cannot be
-    pruned. In an unshared outbox a claim is cheap, so every lane is woken each time. In a shared
-    outbox a claim is a transaction: there a lane is woken for them only once 1,000 have piled up,
-    unless it claims earlier for its own conversions, or because `DeliverySettings.poll` has passed.
-    """
-
-    def __init__(self, outbox: Outbox) -> None:
-        super().__init__()
-        # A small outbox would be full before 1,000 are skipped: with a capacity of 500, after 50.
-        self._max_skipped = min(_MAX_SKIPPED, outbox.capacity // 10) if outbox.shared else 0
-        self._skipped = 0
-
-    def wake(self) -> None:
-        """Let every lane look for work."""
-        self._skipped = 0
-        for lane in self.values():
-            lane.wake()
-
-    def wake_for(self, names: Collection[str], count: int) -> None:
-        """Let lanes look for work, as *count* conversions for *names* were accepted."""
-        self._skipped += count
-        wakes_all = self._skipped >= self._max_skipped
-        if wakes_all:
-            self._skipped = 0
-        for name, lane in self.items():
-            if name in names:
-                lane.wake(count)
-            elif wakes_all:
-                lane.wake()
 
 
 class LaneRunner:
@@ -72,7 +26,7 @@ class LaneRunner:
 
     def __init__(
         self,
-        lanes: Lanes,
+        lanes: Mapping[str, Lane],
         *,
         drain: float,
         durable: bool,
