@@ -279,7 +279,8 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing):
         conversions, rows = tuple(conversions), None
         if len(conversions) > ENCODED_AT_ONCE:
             rows = await encode_in_steps(conversions, destinations, self._clock.now())
-        self._open_thread()
+        if self._thread is None:
+            raise not_open_error()
         if not conversions:
             return []
         result = await self._group_commit.add(conversions, destinations, rows, waited)
