@@ -21,11 +21,15 @@ from anytrack_async.testing.outbox_rules.joining import CallersTransaction, Join
 from anytrack_async.testing.outbox_rules.network import CrashRules, NetworkRules
 from anytrack_async.testing.outbox_rules.sharing import SharingRules
 
-__all__ = ["CallersTransaction", "SharedOutboxContract", "SharingRules"]
+__all__ = ["CallersTransaction", "SharedOutboxContract", "SharedRules", "SharingRules"]
 
 
-class SharedOutboxContract(OutboxContract, JoiningRules, NetworkRules, CrashRules):
-    """Every rule of `Outbox`, and every rule about sharing one, as a test.
+class SharedRules(JoiningRules, NetworkRules, CrashRules):
+    """The rules about sharing an outbox on a server, without those of `Outbox`."""
+
+
+class SharedOutboxContract(OutboxContract, SharedRules):
+    """Every rule of `Outbox`, and every rule about sharing one on a server, as a test.
 
     Beside ``make``, a subclass implements:
 

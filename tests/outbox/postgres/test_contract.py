@@ -1,63 +1,78 @@
-"""The outbox in PostgreSQL fulfils the contract of outboxes."""
+"""The outbox in PostgreSQL fulfils the contract of outboxes, on the servers of two releases."""
 
-from contextlib import asynccontextmanager
+import os
 
-import asyncpg
+import psycopg
 import pytest
-from anyio import to_thread
 
 from anytrack_async.outbox.postgres.outbox import PostgresOutbox
+from anytrack_async.outbox.postgres.schema import in_schema, migrate_sql
 from anytrack_async.testing.outbox_contract import OutboxContract
-from anytrack_async.testing.outbox_rules.network import CrashRules, NetworkRules
+from anytrack_async.testing.outbox_rules.claim import ClaimRules
+from anytrack_async.testing.outbox_rules.erasing import ErasingRules
+from anytrack_async.testing.outbox_rules.remote_ids import RemoteIdRules
+from anytrack_async.testing.outbox_rules.retention import RetentionRules
+
+TABLES = (
+    *("arrival", "checkpoint", "destination", "discarded", "dropped", "exception", "ids", "late"),
+    *("lease", "log", "numbering", "page", "progress", "reclaimable", "remote_ids", "retention"),
+    "span",
+)
+
+_EMPTY = "".join(f"DELETE FROM anytrack.{table};" for table in TABLES) + (
+    "INSERT INTO anytrack.retention (pruned) VALUES (0);"
+    "INSERT INTO anytrack.numbering VALUES (0, 0, pg_current_snapshot())"
+)
 
 
-class Transaction:
-    """A transaction of asyncpg."""
+# Between them, these run every function in the database.
+if os.environ.get("THOROUGH"):
+    OlderContract = OutboxContract
+else:
 
-    def __init__(self, connection):
-        self.connection = connection
-        self.execute = connection.execute
-        self._transaction = connection.transaction()
-        self.start = self._transaction.start
-        self.commit = self._transaction.commit
-        self.rollback = self._transaction.rollback
+    class OlderContract(ClaimRules, RetentionRules, RemoteIdRules, ErasingRules):
+        """The part of the contract that is run on the older server."""
 
 
-class TestPostgresOutbox(OutboxContract, NetworkRules, CrashRules):
+class OnOneSchema:
+    """The contract on one schema, emptied before each test: that takes less than a new one."""
+
     @pytest.fixture(autouse=True)
-    def _server(self, own_postgres, postgres_schema):
-        self.postgres, self.schema = own_postgres, postgres_schema
-
-    @property
-    def server(self):
-        return "127.0.0.1", self.postgres.port
+    def _server(self, emptied):
+        emptied.execute(in_schema(_EMPTY, "contract"))
+        info = emptied.info
+        self.dsn = f"postgresql://{info.user}@{info.host}:{info.port}/{info.dbname}"
 
     def make(self, folder, clock, capacity):
-        return PostgresOutbox(self.postgres.dsn, schema=self.schema, capacity=capacity, clock=clock)
-
-    def make_through(self, port, clock, timeout):
-        dsn = self.postgres.dsn.replace(f":{self.postgres.port}/", f":{port}/")
-        return PostgresOutbox(dsn, schema=self.schema, clock=clock, timeout=timeout)
-
-    @asynccontextmanager
-    async def begin(self):
-        connection = await asyncpg.connect(self.postgres.dsn)
-        transaction = Transaction(connection)
-        await transaction.start()
-        try:
-            yield transaction
-        finally:
-            await connection.close()
-
-    async def crash(self):
-        await to_thread.run_sync(self.postgres.crash)
-        await to_thread.run_sync(self.postgres.start)
+        return PostgresOutbox(self.dsn, schema="contract", capacity=capacity, clock=clock)
 
 
-class TestPostgres15Outbox(OutboxContract):
-    @pytest.fixture(autouse=True)
-    def _server(self, postgres_15, postgres_schema):
-        self.dsn, self.schema = postgres_15.dsn, postgres_schema
+def _migrated(dsn):
+    connection = psycopg.connect(dsn, autocommit=True)
+    connection.execute("DROP SCHEMA IF EXISTS contract CASCADE")
+    connection.execute(migrate_sql("contract"))
+    return connection
 
-    def make(self, folder, clock, capacity):
-        return PostgresOutbox(self.dsn, schema=self.schema, capacity=capacity, clock=clock)
+
+@pytest.fixture(scope="session")
+def newest(postgres_dsn):
+    with _migrated(postgres_dsn) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def older(postgres_15):
+    with _migrated(postgres_15.dsn) as connection:
+        yield connection
+
+
+class TestPostgresOutbox(OnOneSchema, OutboxContract):
+    @pytest.fixture
+    def emptied(self, newest):
+        return newest
+
+
+class TestPostgres15Outbox(OnOneSchema, OlderContract):
+    @pytest.fixture
+    def emptied(self, older):
+        return older
