@@ -15,7 +15,7 @@ import pytest
 from anytrack_async import Conversion, Customer
 from tests.web_console.scene import Scene, running
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing: make browser"),
     pytest.mark.untraced,
