@@ -111,6 +111,7 @@ class Lane:
         )
         self._turn = anyio.Lock()
         self._woken, self._closing = anyio.Event(), anyio.Event()
+        self._is_woken = False  # whether `_woken` is set; asking it would take four calls
         self._drain_deadline = self._last_claim_at = 0.0
         self._last_claim_was_full, self._is_collecting = True, False
         # Batches in flight, conversions since the last claim, bytes of large batches in flight.
@@ -145,7 +146,9 @@ class Lane:
     def wake(self, accepted: int = 0) -> None:
         """Look for work: *accepted* conversions are new, or others became due."""
         self._accepted += accepted
-        self._woken.set()
+        if not self._is_woken:
+            self._is_woken = True
+            self._woken.set()
 
     def resume(self) -> None:
         """Send at once, whatever paused the lane; see `FlowControl.resume`."""
@@ -196,7 +199,7 @@ class Lane:
 
     async def _next_claim(self) -> Claim | None:
         while self._claims:
-            self._woken = anyio.Event()
+            self._woken, self._is_woken = anyio.Event(), False
             if self._sending and (self._collects_batch() or self._is_loaded()):
                 due = None
             elif self._may_send():
