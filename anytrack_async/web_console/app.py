@@ -22,7 +22,13 @@ from anytrack_async.errors import (
     safe_description,
 )
 from anytrack_async.events import logger
-from anytrack_async.web_console import dead_letters, letter_actions, overview
+from anytrack_async.web_console import (
+    conversion,
+    dead_letters,
+    letter_actions,
+    overview,
+    settings_page,
+)
 from anytrack_async.web_console.live import LiveFeed
 from anytrack_async.web_console.pages import FOLDER, Context
 from anytrack_async.web_console.security import (
@@ -44,12 +50,20 @@ _ACT_WITHIN = 120.0
 _PAGES: dict[str, Handler] = {
     "/dead-letters": dead_letters.dead_letters,
     "/edit": letter_actions.edit_form,
+    "/conversion": conversion.conversion,
+    "/settings": settings_page.settings,
 }
 _ACTIONS: dict[str, Handler] = {
     "/replay": letter_actions.replay,
     "/discard": letter_actions.discard,
     "/export": letter_actions.export,
     "/edit": letter_actions.edit,
+    "/reveal": conversion.reveal,
+    "/find": conversion.find,
+    "/check": settings_page.check,
+    "/pause": settings_page.pause,
+    "/resume": settings_page.resume,
+    "/send-test": settings_page.send_test,
 }
 """Path → handler. Pages answer GET and change nothing; actions answer POST."""
 

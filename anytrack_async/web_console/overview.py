@@ -25,6 +25,7 @@ _RATE_OVER = 60.0
 _LANES = {
     LaneState.HELD: texts.HELD,
     LaneState.DOWN: texts.DOWN,
+    LaneState.PAUSED: texts.PAUSED,
     LaneState.THROTTLED: texts.THROTTLED,
 }
 
@@ -116,6 +117,7 @@ def make_card(
         destination=name,
         state=_state(depth, lane, rate_out),
         reason=lane.reason if lane else "",
+        state_for=lane.state_for if lane else None,
         paused_for=paused_for,
         depth=depth,
         oldest_age=oldest_age,
