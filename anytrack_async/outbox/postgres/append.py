@@ -30,6 +30,18 @@ APPEND = """SELECT added, first_summaries FROM anytrack.append_v1(
     $8::float8)"""
 """Accepts conversions: see `AppendArguments.parameters`. Replace ``anytrack.`` by `in_schema`."""
 
+APPEND_OR_GIVE_UP = """SELECT added, first_summaries FROM
+    (SELECT set_config('lock_timeout', '200ms', true) AS limited OFFSET 0) AS setting,
+    LATERAL anytrack.append_v1(
+        $1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::int[],
+        CASE WHEN setting.limited IS NOT NULL THEN $7::bigint END, $8::float8)"""
+"""The same, but it fails with `LOCKED` after 0.2 seconds of waiting for another transaction.
+
+That happens to a repeat of a conversion whose transaction is not committed yet. The seventh
+argument depends on the setting, so that it is made before the function is called. It ends with the
+statement, which must not be in a transaction of its caller.
+"""
+
 ENCODED_AT_ONCE = 50
 """Conversions encoded before other tasks may run: a fraction of a millisecond."""
 

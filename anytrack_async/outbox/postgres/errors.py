@@ -15,6 +15,9 @@ from anytrack_async.errors import OutboxError, OutcomeUnknownError
 FULL = "ATQF1"
 """Error code of `append_v1`: there is no room for the new conversions."""
 
+LOCKED = "55P03"
+"""Error code for having waited as long as ``lock_timeout`` allows."""
+
 UNKNOWN_DESTINATION = "ATUD1"
 """Error code of the functions in the database: there is no such destination."""
 

@@ -3,6 +3,10 @@
 A commit takes milliseconds, whatever its size. So calls that arrive while earlier ones are being
 written form the next group, and share its statement: with 100 tasks that each append one conversion
 and wait, a commit carries about 50.
+
+A repeat of a conversion that somebody's open transaction has appended must wait for the end of that
+one, perhaps for minutes. So a group gives up after a moment; its calls are written one by one, and
+one that has to wait does so aside, where no other waits for it.
 """
 
 from __future__ import annotations
@@ -21,14 +25,22 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult
 from anytrack_async.outbox.checks import queue_full_error
 from anytrack_async.outbox.postgres import queries
-from anytrack_async.outbox.postgres.append import APPEND, AppendArguments, results
+from anytrack_async.outbox.postgres.append import (
+    APPEND,
+    APPEND_OR_GIVE_UP,
+    AppendArguments,
+    results,
+)
 from anytrack_async.outbox.postgres.budget import Budget
 from anytrack_async.outbox.postgres.claim import CACHED_BYTES
 from anytrack_async.outbox.postgres.database import Database
-from anytrack_async.outbox.postgres.errors import FULL, sqlstate
+from anytrack_async.outbox.postgres.errors import FULL, LOCKED, sqlstate
 
 _WRITERS = 2
 """Groups that are written at the same time: one is encoded while the other is on its way."""
+
+_WAITING_ASIDE = 2
+"""Calls that have a connection while they wait for other transactions."""
 
 _GROUP_SIZE = 4_096
 _GROUP_BYTES = 4 * 2**20
@@ -64,6 +76,10 @@ class _Group:
     arguments: AppendArguments
 
 
+class _LockedError(Exception):
+    """A conversion of a group is in another transaction, which has not ended; nothing changed."""
+
+
 class Log:
     """Appends conversions.
 
@@ -84,6 +100,8 @@ class Log:
         self._budget = Budget(capacity)
         self._calls: deque[_Call] = deque()
         self._writers: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
+        self._waiting_aside = asyncio.Semaphore(_WAITING_ASIDE)
 
     def forget_room(self) -> None:
         """Have what waits counted before the next append."""
@@ -91,8 +109,8 @@ class Log:
 
     async def finish(self) -> None:
         """Wait until all calls have their results."""
-        while self._writers:
-            await asyncio.wait(self._writers)
+        while tasks := self._writers | self._aside:
+            await asyncio.wait(tasks)
         self._budget.forget()
 
     async def append(
@@ -140,15 +158,17 @@ class Log:
                 break
         return group
 
-    async def _write(self, group: _Group) -> None:
+    async def _write(self, group: _Group, *, statement: str = APPEND_OR_GIVE_UP) -> None:
         """Write a group and set the results of its calls."""
         try:
-            appended = await self._append(group.arguments)
-        except QueueFullError as exc:
-            if len(group.calls) == 1:
+            appended = await self._append(group.arguments, statement)
+        except (QueueFullError, _LockedError) as exc:
+            if len(group.calls) > 1:
+                await self._write_apart(group)
+            elif isinstance(exc, QueueFullError):
                 _resolve(group.calls[0], exc)
             else:
-                await self._write_apart(group)
+                self._write_aside(group)
         except Exception as exc:
             for call in group.calls:
                 _resolve(call, _copy(exc))
@@ -165,24 +185,37 @@ class Log:
                 start = end
 
     async def _write_apart(self, group: _Group) -> None:
-        """Write the calls of a group one by one: there is no room for all of them."""
+        """Write the calls of a group one by one: not all of them have room, or need not wait."""
         for call in group.calls:
             arguments = AppendArguments.of(call.conversions, call.recipients)
             single = _Group(calls=[call], conversions=[*call.conversions], arguments=arguments)
             await self._write(single)
 
-    async def _append(self, arguments: AppendArguments) -> list[AppendResult]:
+    def _write_aside(self, group: _Group) -> None:
+        """Write a group that has to wait for another transaction, while others go on."""
+
+        async def write() -> None:
+            async with self._waiting_aside:
+                await self._write(group, statement=APPEND)
+
+        task = asyncio.create_task(write(), name="anytrack-append-aside")
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
+    async def _append(self, arguments: AppendArguments, statement: str) -> list[AppendResult]:
         recipients = arguments.recipients
         if not self._budget.covers(recipients, len(arguments)):
             await self._count()
         room = self._budget.room(recipients)
         try:
             (row,) = await self._db.fetch_raw(
-                APPEND, *arguments.parameters(room=room, now=self._now())
+                statement, *arguments.parameters(room=room, now=self._now())
             )
         except AnyTrackError:
             raise
         except Exception as exc:
+            if sqlstate(exc) == LOCKED and statement is APPEND_OR_GIVE_UP:
+                raise _LockedError from None
             if sqlstate(exc) == FULL:
                 raise self._full_error(recipients, int(getattr(exc, "detail", "") or 1)) from None
             raise self._db.change_error(exc) from None
