@@ -1,35 +1,31 @@
 """`JetStreamFeed`: a stream of NATS JetStream as a feed.
 
 Each pump fetches from one durable consumer, and confirms each message explicitly: with a policy of
-"all before this one", a pump would confirm what another one still has. Confirmations are confirmed
-by the server too, all of a batch together.
-
-Every wait has a time limit of its own, because a pull of nats-py can be left without an answer:
-https://github.com/nats-io/nats.py/issues/933
+"all before this one", a pump would confirm what another one still has. The server takes the
+confirmations of a consumer in order, so that its reply to the last one of a batch is enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.errors import ConfigurationError, FeedError, safe_description
+from anytrack_async.errors import ConfigurationError, FeedError
 from anytrack_async.events import logger
 from anytrack_async.feeds.jetstream.connection import Replies, Request, as_feed_errors, connected
+from anytrack_async.feeds.jetstream.pulls import LONGEST, Pulls
 from anytrack_async.feeds.jetstream.refused import RefusedMessages
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
-    from nats.js import JetStreamContext
     from nats.js.api import ConsumerConfig
 
-_FETCH = 1.0  # seconds that a fetch waits for messages; stopping may take as long
-_GRACE = 2.0  # seconds more after which a fetch is given up
+_AT_THE_END = 5.0  # seconds in which messages are given back when the feed is closed
 _AFTER_FAILURE = 1.0  # seconds until the next fetch
 _ACK, _NAK, _IN_PROGRESS = b"+ACK", b"-NAK", b"+WPI"
 
@@ -104,7 +100,10 @@ class JetStreamFeed:
             with as_feed_errors(f"stream {self._stream!r}"):
                 await self._refused.open()
                 await self._open_consumer()
-                self._subscription = await self._subscribe()
+                self._pulls = Pulls(client, self._stream, self._consumer)
+                await self._pulls.open()
+            self._client = client
+            stack.push_async_callback(self._stop)
             self._resources = stack.pop_all()
         return self
 
@@ -146,16 +145,11 @@ class JetStreamFeed:
             )
         self._lease = config.ack_wait or self._lease
 
-    async def _subscribe(self) -> JetStreamContext.PullSubscription:
-        return await self._jetstream.pull_subscribe_bind(
-            consumer=self._consumer, stream=self._stream
-        )
-
     async def __aiter__(self) -> AsyncIterator[JetStreamBatch]:
         while True:
             messages: list[Msg] = []
-            # Stopped here, a fetch would leave its messages to the end of their lease.
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _FETCH + _GRACE):
+            # Stopped in here, a pull would leave its messages to the end of their lease.
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LONGEST):
                 messages = await self._fetch()
             if messages:
                 yield JetStreamBatch(messages, self._lease, self._replies, self._refused)
@@ -164,20 +158,22 @@ class JetStreamFeed:
 
     async def _fetch(self) -> list[Msg]:
         """Return some messages; none if there are none, or no connection."""
-        from nats.errors import ConnectionClosedError, Error
-
         try:
-            return await self._subscription.fetch(self._batch, timeout=_FETCH)
-        except TimeoutError:
-            return []
-        except ConnectionClosedError:
-            raise FeedError("the connection to NATS is closed") from None
-        except Error as exc:
-            logger.warning(
-                "stream %s: cannot fetch, will retry: %s", self._stream, safe_description(exc)
-            )
+            return await self._pulls.fetch(self._batch)
+        except FeedError as exc:
+            if self._client.is_closed:
+                raise
+            logger.warning("stream %s: cannot fetch, will retry: %s", self._stream, exc)
         await anyio.sleep(_AFTER_FAILURE)
         return []
+
+    async def _stop(self) -> None:
+        """Give back what no batch has."""
+        with anyio.move_on_after(_AT_THE_END, shield=True), suppress(FeedError):
+            messages = await self._pulls.aclose()
+            if messages:
+                batch = JetStreamBatch(messages, self._lease, self._replies, self._refused)
+                await batch.later(0)
 
 
 class JetStreamBatch:
@@ -194,10 +190,13 @@ class JetStreamBatch:
 
     async def accepted(self) -> None:
         """Confirm the messages, and wait until the server has that on record."""
-        requests = [Request(message.reply, _ACK) for message in self._take()]
-        replies = await self._replies.exchange(requests)
-        if missing := replies.count(None):
-            raise FeedError(f"NATS has not recorded {missing} confirmations in time")
+        messages = self._take()
+        last = len(messages) - 1
+        replies = await self._replies.exchange(
+            [Request(message.reply, _ACK, None, n == last) for n, message in enumerate(messages)]
+        )
+        if replies and replies[-1] is None:
+            raise FeedError("NATS has not recorded the confirmations in time")
 
     async def later(self, seconds: float) -> None:
         """Give the messages back for *seconds*."""
