@@ -135,7 +135,9 @@ def _start(day: date) -> int:
 
 
 def compare(
-    counts: Iterable[AcceptedCount], before: Iterable[AcceptedCount], name: Callable[[AcceptedCount], str]
+    counts: Iterable[AcceptedCount],
+    before: Iterable[AcceptedCount],
+    name: Callable[[AcceptedCount], str],
 ) -> Sequence[Row]:
     """Return a row for each name, the highest value first; at most twenty and one for the others.
 
@@ -172,14 +174,18 @@ def _row(name: str, values: Sequence[Any]) -> Row:
     )
 
 
-def _by_number(counts: Iterable[AcceptedCount], name: Callable[[AcceptedCount], str]) -> Sequence[str]:
+def _by_number(
+    counts: Iterable[AcceptedCount], name: Callable[[AcceptedCount], str]
+) -> Sequence[str]:
     numbers: dict[str, int] = defaultdict(int)
     for item in counts:
         numbers[name(item)] += item.count
     return sorted(numbers, key=lambda key: (-numbers[key], key))
 
 
-def _chart(counts: Sequence[AcceptedCount], before: Sequence[AcceptedCount], day: date, week_ago: date) -> Chart:
+def _chart(
+    counts: Sequence[AcceptedCount], before: Sequence[AcceptedCount], day: date, week_ago: date
+) -> Chart:
     """Return the revenue by hour of both days."""
     start = _start(day)
     times = range(start, start + DAY, HOUR)
@@ -192,7 +198,9 @@ def _chart(counts: Sequence[AcceptedCount], before: Sequence[AcceptedCount], day
     return Chart(title="Revenue by hour", times=list(times), series=lines)
 
 
-async def _recent(outbox: Outbox, request: Request) -> Sequence[tuple[RememberedConversion, Report | None]]:
+async def _recent(
+    outbox: Outbox, request: Request
+) -> Sequence[tuple[RememberedConversion, Report | None]]:
     """Return the latest conversions with their reports."""
     past = history.kept(outbox)
     if past is None:
