@@ -74,6 +74,13 @@ class RememberedIds:
         row = number - self._offset - 1
         return RememberedId(self._seqs[row], self._recipients[row], self._dropped_at[row])
 
+    def newest(self, before: int, limit: int) -> list[str]:
+        """Return the event ids of the *limit* newest conversions below the position *before*."""
+        rows = range(self._forgotten, len(self._event_ids))
+        below = [row for row in rows if self._seqs[row] < before]
+        newest = sorted(below, key=self._seqs.__getitem__, reverse=True)[:limit]
+        return [self._event_ids[row] for row in newest]
+
     def forget_excess(self) -> list[str]:
         """Forget the oldest ids beyond the limit, and return them."""
         return self._forget(max(len(self._event_ids) - self._limit, 0))
