@@ -90,6 +90,16 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.destinations.webhook.settings import WebhookSettings as WebhookSettings
     from anytrack_async.destinations.webhook.sink import WebhookSink as WebhookSink
     from anytrack_async.errors import *  # noqa: F403
+    from anytrack_async.feeds.base import (
+        Feed as Feed,
+        FeedBatch as FeedBatch,
+    )
+    from anytrack_async.feeds.jetstream.feed import JetStreamFeed as JetStreamFeed
+    from anytrack_async.feeds.jetstream.publisher import JetStreamPublisher as JetStreamPublisher
+    from anytrack_async.feeds.pump import (
+        PumpCounts as PumpCounts,
+        pump as pump,
+    )
     from anytrack_async.listening.app import (
         ConversionHook as ConversionHook,
         WebhookApp as WebhookApp,
@@ -154,6 +164,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         JoinableOutbox as JoinableOutbox,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
+        KeepsSummaries as KeepsSummaries,
         ListsAccepted as ListsAccepted,
         MeasuresAge as MeasuresAge,
         WatchesNews as WatchesNews,
@@ -218,6 +229,10 @@ else:
         "anytrack_async.destinations.anytrack.api.base": "DateRange",
         "anytrack_async.destinations.webhook.settings": "WebhookSettings",
         "anytrack_async.destinations.webhook.sink": "WebhookSink",
+        "anytrack_async.feeds.base": "Feed FeedBatch",
+        "anytrack_async.feeds.jetstream.feed": "JetStreamFeed",
+        "anytrack_async.feeds.jetstream.publisher": "JetStreamPublisher",
+        "anytrack_async.feeds.pump": "PumpCounts pump",
         "anytrack_async.listening.app": "ConversionHook WebhookApp",
         "anytrack_async.listening.settings": "ListenSettings",
         "anytrack_async.models.validators": "Amount",
@@ -244,7 +259,7 @@ else:
         ),
         "anytrack_async.outbox.capabilities": (
             "CountsDelivered ErasedConversion ErasesCustomers Erasure JoinableOutbox "
-            "KeepsCheckpoints KeepsRemoteIds ListsAccepted MeasuresAge WatchesNews"
+            "KeepsCheckpoints KeepsRemoteIds KeepsSummaries ListsAccepted MeasuresAge WatchesNews"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.history": (

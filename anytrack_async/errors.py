@@ -24,6 +24,7 @@
     │   ├── UndeliveredError           the client closed before everything was delivered
     │   └── ClosedError                the client is not open
     │       └── WrongEventLoopError    it is open in another event loop or process
+    ├── FeedError                      a stream of conversions cannot be read or written
     └── OutboxError                    the outbox cannot read or write
         ├── OutcomeUnknownError        the outbox may have done it or not; do it again
         ├── DamagedOutboxError         the outbox file is damaged
@@ -60,6 +61,7 @@ __all__ = [
     "DecodeError",
     "DeliveryError",
     "DeliveryTimeoutError",
+    "FeedError",
     "InvalidArgumentError",
     "InvalidConversionError",
     "InvalidDestinationError",
@@ -367,6 +369,13 @@ class WrongEventLoopError(ClosedError, RuntimeError):
 
     Also raised by opening a client without asyncio, e.g. in trio. The message says what to do. It
     is a `RuntimeError` too, as asyncio's own errors about event loops are.
+    """
+
+
+class FeedError(AnyTrackError):
+    """A stream of conversions, such as NATS JetStream, cannot be read or written.
+
+    Messages that were not confirmed come again; publishing a conversion again is safe.
     """
 
 

@@ -91,6 +91,6 @@ def finished(destinations: Mapping[str, DestinationProgress]) -> bool:
     A lane that is held sends nothing until an operator acts, so nobody waits for it.
     """
     return all(
-        not progress.waiting or progress.state in (LaneState.HELD, None)
+        not progress.waiting or progress.state in (LaneState.HELD, LaneState.PAUSED, None)
         for progress in destinations.values()
     )

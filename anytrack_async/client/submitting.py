@@ -73,12 +73,12 @@ class Submitting:
             TypeError: *conversion* is not a `Conversion`, or *to* not a list of destinations that
                 the client has (`InvalidDestinationError`).
         """
-        batch = _check_conversions((conversion,))
+        if type(conversion) is not Conversion:
+            conversion = to_sendable(conversion)
         if within is not None:
-            (event_id,) = await self._dispatcher.submit_within(within, batch, to)
+            (event_id,) = await self._dispatcher.submit_within(within, (conversion,), to)
             return event_id
-        (delivery,) = await self._dispatcher.submit(batch, to)
-        return delivery
+        return await self._dispatcher.submit_one(conversion, to)
 
     @overload
     async def submit_many(

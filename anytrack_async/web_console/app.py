@@ -22,7 +22,14 @@ from anytrack_async.errors import (
     safe_description,
 )
 from anytrack_async.events import logger
-from anytrack_async.web_console import dead_letters, letter_actions, overview
+from anytrack_async.web_console import (
+    conversion,
+    dead_letters,
+    letter_actions,
+    overview,
+    revenue,
+    settings_page,
+)
 from anytrack_async.web_console.live import LiveFeed
 from anytrack_async.web_console.pages import FOLDER, Context
 from anytrack_async.web_console.security import (
@@ -44,12 +51,21 @@ _ACT_WITHIN = 120.0
 _PAGES: dict[str, Handler] = {
     "/dead-letters": dead_letters.dead_letters,
     "/edit": letter_actions.edit_form,
+    "/conversion": conversion.conversion,
+    "/conversions": revenue.conversions,
+    "/settings": settings_page.settings,
 }
 _ACTIONS: dict[str, Handler] = {
     "/replay": letter_actions.replay,
     "/discard": letter_actions.discard,
     "/export": letter_actions.export,
     "/edit": letter_actions.edit,
+    "/reveal": conversion.reveal,
+    "/find": conversion.find,
+    "/check": settings_page.check,
+    "/pause": settings_page.pause,
+    "/resume": settings_page.resume,
+    "/send-test": settings_page.send_test,
 }
 """Path → handler. Pages answer GET and change nothing; actions answer POST."""
 
@@ -63,6 +79,7 @@ class Console:
         self.feed = LiveFeed(self._overview.fragment)
         routes = [
             Route("/", self._handler(self._overview.page)),
+            Route("/trends", self._handler(self._overview.trends)),
             Route("/live", self._live),
             *(Route(path, self._handler(page)) for path, page in _PAGES.items()),
             *(

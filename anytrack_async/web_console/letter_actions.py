@@ -128,7 +128,8 @@ async def edit(context: Context, request: Request) -> Response:
     except InvalidConversionError as exc:
         return await _form(context, request, conversion, fields, str(exc))
     destinations = await context.source.correct(corrected)
-    log_action(name, "corrected", 1, "dead letters", destination=", ".join(destinations))
+    place = f"{corrected.event_id} at {', '.join(destinations)}"
+    log_action(name, "corrected", 1, "dead letters", event_id=place)
     return RedirectResponse(
         conversion_address(corrected.event_id, done="corrected"), status_code=303
     )

@@ -59,3 +59,31 @@ def _flat(record: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool]]:
                 yield f"{name}.{key}", item, is_private
         else:
             yield name, value, is_private
+
+
+def private_texts(conversion: Conversion) -> frozenset[str]:
+    """Return every text in the private fields of *conversion*."""
+    record = to_dict(conversion)
+    return frozenset(_texts([record[name] for name in PRIVATE & record.keys()]))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if value:
+            yield value
+    elif isinstance(value, Mapping):
+        yield from _texts([*value.values()])
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from _texts(item)
+
+
+def mask_texts(value: Any, texts: frozenset[str]) -> Any:
+    """Return *value*, what a service would be sent, with each of *texts* masked."""
+    if isinstance(value, str):
+        return masked(value) if value in texts else value
+    if isinstance(value, Mapping):
+        return {name: mask_texts(item, texts) for name, item in value.items()}
+    if isinstance(value, Sequence):
+        return [mask_texts(item, texts) for item in value]
+    return value

@@ -37,6 +37,8 @@ works under any prefix, also behind a proxy that takes a prefix off."""
 DONE = {
     "replayed": ("dead letter is due again", "dead letters are due again"),
     "discarded": ("dead letter is discarded", "dead letters are discarded"),
+    "paused": ("destination is paused", "destinations are paused"),
+    "resumed": ("destination tries again", "destinations try again"),
     "corrected": ("conversion is corrected and due again", "conversions are corrected"),
 }
 """Value of the parameter ``done`` → what the page says after an action. A text of its own in the
@@ -140,7 +142,9 @@ def conversion_address(event_id: str, **more: str) -> str:
     return f"conversion?{urlencode({'event_id': event_id, **more})}"
 
 
-def log_action(name: str, verb: str, count: int, noun: str, *, destination: str = "") -> None:
+def log_action(
+    name: str, verb: str, count: int, noun: str, *, destination: str = "", event_id: str = ""
+) -> None:
     """Log what an admin did, without a customer's data.
 
     Args:
@@ -149,8 +153,9 @@ def log_action(name: str, verb: str, count: int, noun: str, *, destination: str 
         count: how many.
         noun: of what, in the plural.
         destination: at which destinations; empty for all.
+        event_id: of which conversion, if it is a single one.
     """
-    place = destination or "all destinations"
+    place = event_id or destination or "all destinations"
     logger.info("console: %s %s %d %s (%s)", name, verb, count, noun, place)
 
 
