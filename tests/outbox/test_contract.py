@@ -11,6 +11,7 @@ from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
 from anytrack_async.testing.outbox_rules.erasing import ErasingRules
 from anytrack_async.testing.outbox_rules.history import HistoryRules
 from anytrack_async.testing.outbox_rules.settle import SettleRules
+from anytrack_async.testing.outbox_rules.sharing import SharingRules
 from anytrack_async.testing.outbox_rules.sizes import SizeRules
 
 
@@ -33,6 +34,6 @@ class TestEncryptedSQLiteOutbox(
         return SQLiteOutbox(folder / "outbox.db", capacity=capacity, clock=clock, keys=keys)
 
 
-class TestSQLiteOutbox(OutboxContract):
+class TestSQLiteOutbox(OutboxContract, SharingRules):
     def make(self, folder, clock, capacity):
         return SQLiteOutbox(folder / "outbox.db", capacity=capacity, clock=clock)
