@@ -29,11 +29,14 @@ _PART = 500
 class PendingCounts:
     """The counts that are not in the file yet; use it in the outbox's thread.
 
-    A transaction calls `accept` and `settle` for what it does. `finish` at its end writes, if that
-    is due, and `commit` or `roll_back` follows.
+    A transaction calls `accept`, `settle` and `release` for what it does. If `next_write` has come,
+    `write` follows at its end, and then `commit` or `roll_back`.
 
     Args:
         clock: the file's clock.
+
+    Attributes:
+        next_write: when the counts are to be written, on the file's clock.
     """
 
     def __init__(self, clock: FileClock) -> None:
@@ -43,7 +46,7 @@ class PendingCounts:
         self._settled: list[tuple[Claim, Sequence[FailedEntry]]] = []
         self._released: list[tuple[Claim, Sequence[int], str | None]] = []
         self._is_written = False
-        self._next_write = 0.0
+        self.next_write = 0.0
         self._names: set[tuple[str, str]] = set()
         self._names_of = 0  # the day of `_names`
 
@@ -64,10 +67,8 @@ class PendingCounts:
         """Count entries of a claim that the present transaction releases after a failure."""
         self._released.append((claim, indexes, code))
 
-    def finish(self, sql: sqlite3.Connection, now: float) -> None:
-        """Write all counts if a second has passed since; called before a transaction commits."""
-        if now < self._next_write:
-            return
+    def write(self, sql: sqlite3.Connection) -> None:
+        """Write all counts in the present transaction, just before it commits."""
         own = Counts()
         self._add_own(own)
         if self._counts or own:
@@ -77,13 +78,13 @@ class PendingCounts:
 
     def write_soon(self) -> None:
         """Let the present transaction write all counts at its end."""
-        self._next_write = 0.0
+        self.next_write = 0.0
 
     def commit(self) -> None:
         """Keep what the transaction has counted, unless it was written."""
         if self._is_written:
             self._counts, self._is_written = Counts(), False
-            self._next_write = self._clock.now() + WRITE_EVERY
+            self.next_write = self._clock.now() + WRITE_EVERY
         elif self._accepted or self._settled or self._released:
             self._add_own(self._counts)
         else:
