@@ -30,4 +30,5 @@ ALL = (
     "framework_requests",
     "webhooks_in",
     "pump",
+    "console_pages",
 )
