@@ -91,7 +91,7 @@ class Replies:
         self._subscription: Subscription | None = None
         self._numbers = 0
         self._replies: dict[str, Msg] = {}
-        self._expected = 0
+        self._awaited: set[str] = set()
         self._complete = anyio.Event()
         self._lock = anyio.Lock()
 
@@ -115,7 +115,11 @@ class Replies:
         first, self._numbers = self._numbers, self._numbers + len(requests)
         subjects = [f"{self._inbox}.{first + index}" for index in range(len(requests))]
         self._replies, self._complete = {}, anyio.Event()
-        self._expected = sum(request.is_replied for request in requests)
+        self._awaited = {
+            subject
+            for request, subject in zip(requests, subjects, strict=True)
+            if request.is_replied
+        }
         for request, subject in zip(requests, subjects, strict=True):
             reply = subject if request.is_replied else ""
             await self._client.publish(request.subject, request.payload, reply, request.headers)
@@ -135,10 +139,11 @@ class Replies:
             await self._client.flush(int(REPLIES_WITHIN))
 
     async def _take(self, message: Msg) -> None:
-        self._replies[message.subject] = message
-        # Late replies to requests before these are not counted.
-        if len(self._replies) >= self._expected:
-            self._complete.set()
+        if message.subject in self._awaited:  # and no late reply to an earlier request
+            self._awaited.discard(message.subject)
+            self._replies[message.subject] = message
+            if not self._awaited:
+                self._complete.set()
 
     async def aclose(self) -> None:
         """Stop taking replies."""
