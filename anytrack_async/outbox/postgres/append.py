@@ -105,6 +105,12 @@ class AppendArguments:
                 since = self.size
                 yield
 
+    def truncate(self, count: int) -> None:
+        """Remove all conversions but the first *count*."""
+        self.size = sum(map(len, self.payloads[:count]))
+        for column in (self.event_ids, self.summaries, self.payloads, self.digests, self.large):
+            del column[count:]
+
     def _add_size(self, payload: bytes) -> None:
         if not self.large:
             self.large = [0] * (len(self.event_ids) - 1)

@@ -63,6 +63,10 @@ class ConversionCache:
         while len(self._by_digest) > self._size:
             self._by_digest.popitem(last=False)
 
+    def clear(self) -> None:
+        """Drop all conversions."""
+        self._by_digest.clear()
+
     def decode(self, payload: bytes, digest: bytes) -> Conversion:
         """Return the conversion with the record *payload*.
 

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from anytrack_async.errors import AnyTrackError, ConfigurationError, OutboxError, shown
+from anytrack_async.errors import AnyTrackError, ConfigurationError, OutboxError
 from anytrack_async.outbox.checks import not_open_error
 from anytrack_async.outbox.postgres.errors import is_lost, outbox_error, outcome_unknown_error
-from anytrack_async.outbox.postgres.schema import in_schema, migrate, schema_version
+from anytrack_async.outbox.postgres.schema import SCHEMA_VERSION, in_schema, migrate, schema_version
 
 if TYPE_CHECKING:
     import asyncpg
@@ -90,9 +90,9 @@ class Database:
         async with self.connection() as connection:
             if migrating:
                 await migrate(connection, self.schema)
-            elif await schema_version(connection, self.schema) == 0:
+            elif await schema_version(connection, self.schema) < SCHEMA_VERSION:
                 raise OutboxError(
-                    f"the database has no schema {shown(self.schema)} of an outbox: run `anytrack "
+                    f"the schema {self.schema!r} is missing or not up to date: run `anytrack "
                     "outbox migrate`"
                 )
 

@@ -10,7 +10,12 @@ import anyio
 from sniffio import current_async_library
 
 from anytrack_async.codec.storage import pack_ids
-from anytrack_async.errors import AnyTrackError, OutboxError, WrongEventLoopError
+from anytrack_async.errors import (
+    AnyTrackError,
+    OutboxError,
+    OutcomeUnknownError,
+    WrongEventLoopError,
+)
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import AppendResult, Claim, FailedEntry
 from anytrack_async.outbox.checks import (
@@ -19,7 +24,6 @@ from anytrack_async.outbox.checks import (
     last_failures,
 )
 from anytrack_async.outbox.postgres import queries
-from anytrack_async.outbox.postgres.append import AppendArguments
 from anytrack_async.outbox.postgres.claim import (
     PostgresClaim,
     decode_claim,
@@ -30,6 +34,7 @@ from anytrack_async.outbox.postgres.claim import (
 )
 from anytrack_async.outbox.postgres.database import Database
 from anytrack_async.outbox.postgres.dead_letters import PostgresDeadLetters
+from anytrack_async.outbox.postgres.erasing import PostgresErasing
 from anytrack_async.outbox.postgres.log import Log
 from anytrack_async.outbox.postgres.reports import PostgresReports
 from anytrack_async.outbox.postgres.schema import check_schema_name
@@ -41,7 +46,7 @@ _UNDONE_WITHIN = 5.0
 """Seconds for the release of a claim whose task was cancelled; after that, the lease just ends."""
 
 
-class PostgresOutbox(PostgresReports, PostgresDeadLetters):
+class PostgresOutbox(PostgresReports, PostgresDeadLetters, PostgresErasing):
     """Keeps conversions in a PostgreSQL database, which any number of processes may share.
 
     Args:
@@ -170,10 +175,7 @@ class PostgresOutbox(PostgresReports, PostgresDeadLetters):
         """
         self._db.check_open()
         conversions = tuple(conversions)
-        if not conversions:
-            return []
-        arguments = await AppendArguments.of_many(conversions, destinations)
-        return await self._log.append(conversions, arguments)
+        return await self._log.append(conversions, destinations) if conversions else []
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""
@@ -188,10 +190,10 @@ class PostgresOutbox(PostgresReports, PostgresDeadLetters):
         lease_id = new_lease_id()
         try:
             return await self._claim_as(lease_id, name, limit, lease)
-        except AnyTrackError:
-            raise
-        except BaseException:
-            # Cancelled: the caller would never learn of its lease.
+        except BaseException as exc:
+            if isinstance(exc, AnyTrackError) and not isinstance(exc, OutcomeUnknownError):
+                raise
+            # Cancelled, or the connection was lost: the caller would never learn of its lease.
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _UNDONE_WITHIN):
                 await self._undo(lease_id, name)
             raise

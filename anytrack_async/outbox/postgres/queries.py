@@ -63,3 +63,13 @@ CHECKPOINT = "SELECT value FROM anytrack.checkpoint WHERE name = $1"
 SAVE_CHECKPOINT = """INSERT INTO anytrack.checkpoint (name, value) VALUES ($1, $2)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
 DELETE_CHECKPOINT = "DELETE FROM anytrack.checkpoint WHERE name = $1"
+
+# Reading everything
+
+STORED = "SELECT * FROM anytrack.stored_v1($1::bigint, $2::int, $3::bigint)"
+STORED_AT = "SELECT payload, digest FROM anytrack.log WHERE id = $1"
+ERASE = "SELECT * FROM anytrack.erase_v1($1::bigint, $2::bytea, $3::bytea, $4::bytea, $5::int)"
+ACCEPTED = """SELECT * FROM anytrack.accepted_v1(
+    $1::float8, $2::float8, $3::bigint, $4::bigint)"""
+FORGOTTEN = "SELECT forgotten FROM anytrack.retention"
+VERIFY = "SELECT problem FROM anytrack.verify_v1()"

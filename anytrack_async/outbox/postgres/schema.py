@@ -31,6 +31,7 @@ _SCRIPTS = (
     "reports",
     "dead_letters",
     "retention",
+    "erasing",
 )
 """The SQL files, in the order in which they are run."""
 
@@ -91,14 +92,23 @@ _VERSION = "SELECT max(version) FROM anytrack.format"
 
 
 async def schema_version(connection: asyncpg.Connection[Any], schema: str) -> int:
-    """Return the version of the schema in the database, 0 if there is none."""
+    """Return the version of the schema in the database, 0 if there is none.
+
+    Raises:
+        SchemaVersionError: a later release has changed the schema.
+    """
     try:
-        version = await connection.fetchval(in_schema(_VERSION, schema))
+        version: int | None = await connection.fetchval(in_schema(_VERSION, schema))
     except Exception as exc:
         if sqlstate(exc) in UNDEFINED:
             return 0
         raise
-    return int(version or 0)
+    if version is not None and version > SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"the schema {schema!r} has version {version}, written by a later release; this "
+            f"release works with version {SCHEMA_VERSION}: upgrade anytrack_async"
+        )
+    return version or 0
 
 
 async def migrate(connection: asyncpg.Connection[Any], schema: str) -> bool:
@@ -110,14 +120,8 @@ async def migrate(connection: asyncpg.Connection[Any], schema: str) -> bool:
         OutboxError: the role lacks a right; the message says what to do.
         SchemaVersionError: a later release has changed the schema.
     """
-    version = await schema_version(connection, schema)
-    if version == SCHEMA_VERSION:
+    if await schema_version(connection, schema) == SCHEMA_VERSION:
         return False
-    if version > SCHEMA_VERSION:
-        raise SchemaVersionError(
-            f"the schema {schema!r} has version {version}, written by a later release; this "
-            f"release works with version {SCHEMA_VERSION}: upgrade anytrack_async"
-        )
     try:
         await connection.execute(migrate_sql(schema))
     except Exception as exc:

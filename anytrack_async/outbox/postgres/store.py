@@ -68,4 +68,4 @@ class PostgresStore:
         except Exception as exc:
             if sqlstate(exc) == UNKNOWN_DESTINATION:
                 raise unknown_destination_error(name) from None
-            raise self._db.error(exc) from None
+            raise self._db.change_error(exc) from None
