@@ -164,6 +164,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         JoinableOutbox as JoinableOutbox,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
+        KeepsSummaries as KeepsSummaries,
         ListsAccepted as ListsAccepted,
         MeasuresAge as MeasuresAge,
         WatchesNews as WatchesNews,
@@ -258,7 +259,7 @@ else:
         ),
         "anytrack_async.outbox.capabilities": (
             "CountsDelivered ErasedConversion ErasesCustomers Erasure JoinableOutbox "
-            "KeepsCheckpoints KeepsRemoteIds ListsAccepted MeasuresAge WatchesNews"
+            "KeepsCheckpoints KeepsRemoteIds KeepsSummaries ListsAccepted MeasuresAge WatchesNews"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
         "anytrack_async.outbox.history": (
