@@ -35,6 +35,7 @@ from anytrack_async.outbox.postgres.claim import (
 from anytrack_async.outbox.postgres.database import Database
 from anytrack_async.outbox.postgres.dead_letters import PostgresDeadLetters
 from anytrack_async.outbox.postgres.erasing import PostgresErasing
+from anytrack_async.outbox.postgres.joining import PostgresJoining
 from anytrack_async.outbox.postgres.log import Log
 from anytrack_async.outbox.postgres.reports import PostgresReports
 from anytrack_async.outbox.postgres.schema import check_schema_name
@@ -46,7 +47,7 @@ _UNDONE_WITHIN = 5.0
 """Seconds for the release of a claim whose task was cancelled; after that, the lease just ends."""
 
 
-class PostgresOutbox(PostgresReports, PostgresDeadLetters, PostgresErasing):
+class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, PostgresErasing):
     """Keeps conversions in a PostgreSQL database, which any number of processes may share.
 
     Args:
