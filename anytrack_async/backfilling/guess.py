@@ -6,122 +6,34 @@ proposal has them as questions, and a user answers by removing comment signs in 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
+from unicodedata import normalize
 
 import attrs
 
 from anytrack_async.backfilling.mapping import FileMapping, to_mapping
+from anytrack_async.backfilling.proposal import Question, to_toml
 from anytrack_async.backfilling.values import amount_parser, time_parser
+from anytrack_async.backfilling.vocabulary import (
+    AMOUNTS,
+    NOT_AMOUNTS,
+    PAID,
+    STATUS,
+    SYNONYMS,
+    TIMES,
+)
 from anytrack_async.errors import InvalidConversionError
 
 _NOT_LETTERS = re.compile(r"[^a-z0-9]+")
 
-_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
-    "order_id": (
-        *("orderid", "ordernumber", "orderno", "ordernr", "order", "transactionid", "txnid"),
-        *("txid", "invoiceid", "invoicenumber", "invoice", "receipt", "bestellnummer"),
-    ),
-    "click_id": ("atclid", "clickid", "cid", "subid", "sub1"),
-    "currency": ("currencycode", "ordercurrency", "currency", "waehrung", "whrung"),
-    "customer.email": (
-        *("customeremail", "billingemail", "buyeremail", "emailaddress", "useremail", "email"),
-        *("mail",),
-    ),
-    "customer.phone": (
-        "phonenumber",
-        "billingphone",
-        "customerphone",
-        "telephone",
-        "phone",
-        "mobile",
-    ),
-    "customer.first_name": ("billingfirstname", "firstname", "givenname", "fname", "vorname"),
-    "customer.last_name": (
-        "billinglastname",
-        "lastname",
-        "surname",
-        "familyname",
-        "lname",
-        "nachname",
-    ),
-    "customer.name": ("customername", "billingname", "fullname", "buyername"),
-    "customer.city": ("billingcity", "city", "town", "stadt", "ort"),
-    "customer.postal_code": (
-        "billingpostcode",
-        "billingzip",
-        "postalcode",
-        "postcode",
-        "zipcode",
-        "zip",
-        "plz",
-    ),
-    "customer.state": ("billingstate", "province", "state", "region"),
-    "customer.country": ("billingcountry", "countrycode", "country", "land"),
-    "customer.external_id": ("customerid", "userid"),
-    "customer.fbc": ("fbc",),
-    "customer.fbp": ("fbp",),
-    "customer.fbclid": ("fbclid",),
-    "ip_address": ("customeripaddress", "ipaddress", "clientip", "ip"),
-    "user_agent": ("customeruseragent", "useragent", "browser"),
-    "page_url": ("landingpage", "pageurl", "sourceurl"),
-    "clicks.gclid": ("gclid",),
-    "clicks.ttclid": ("ttclid",),
-    "clicks.msclkid": ("msclkid",),
-}
-"""Field → names of its column without signs, the best first."""
-
-_AMOUNTS: Final = (
-    *("ordertotal", "grandtotal", "totalamount", "totalprice", "saleamount", "subtotal", "total"),
-    *("amount", "revenue", "value", "sum", "payout", "commission", "gross", "net", "price"),
-    *("summe", "betrag", "gesamt", "gesamtbetrag", "umsatz"),
-)
-_NOT_AMOUNTS: Final = (
-    "tax",
-    "shipping",
-    "discount",
-    "refund",
-    "fee",
-    "currency",
-    "count",
-    "quantity",
-)
-_TIMES: Final = (
-    *("paidat", "paiddate", "createdat", "createddate", "orderdate", "conversiontime", "eventtime"),
-    *("conversiondate", "purchasedate", "timestamp", "datetime", "created", "date", "time"),
-    *("datum", "bestelldatum"),
-)
-_STATUS: Final = ("financialstatus", "paymentstatus", "orderstatus", "status", "state")
-_PAID: Final = (
-    *("paid", "completed", "complete", "succeeded", "success", "approved", "processing"),
-    *("captured", "settled", "closed won", "bezahlt"),
-)
 _FORMATS: Final = (
     *("%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"),
     *("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y"),
     *("%Y/%m/%d %H:%M:%S", "%Y/%m/%d", "%d-%m-%Y %H:%M:%S", "%d-%m-%Y", "%Y%m%d%H%M%S"),
 )
-
-
-@attrs.frozen(kw_only=True)
-class Question:
-    """Something that only the user can answer.
-
-    Attributes:
-        topic: ``"amount"``, ``"time"``, ``"time format"``, ``"timezone"``, ``"decimal"``,
-            ``"currency"``, ``"status"`` or ``"order_id"``.
-        text: the question.
-        candidates: the columns, formats or values to choose from.
-        required: whether rows cannot be sent without an answer.
-    """
-
-    topic: str
-    text: str
-    candidates: Sequence[str] = ()
-    required: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -171,9 +83,9 @@ class _Guesser:
 
     def guess(self) -> Guess:
         taken = self._fields()
-        amounts = self._candidates(_AMOUNTS, taken, excluded=_NOT_AMOUNTS)
+        amounts = self._candidates(AMOUNTS, taken, excluded=NOT_AMOUNTS)
         self._amount(self._numeric(amounts))
-        times = self._candidates(_TIMES, taken)
+        times = self._candidates(TIMES, taken)
         self._time(self._timelike(times), taken)
         if "order_id" not in taken:
             text = "which column has the order's id? Without it, ids are made of the rows"
@@ -184,7 +96,7 @@ class _Guesser:
         rule = self._status(taken)
         self._entries["columns"] = taken
         return Guess(
-            toml=_to_toml(self._entries, self._questions, rule),
+            toml=to_toml(self._entries, self._questions, rule),
             columns=taken,
             questions=tuple(self._questions),
             mapping=to_mapping({**self._entries, **({"rules": [rule]} if rule else {})}),
@@ -193,7 +105,7 @@ class _Guesser:
     def _fields(self) -> dict[str, str]:
         """Return field → column for the fields with a clear name: the best name counts."""
         taken: dict[str, str] = {}
-        for field, names in _SYNONYMS.items():
+        for field, names in SYNONYMS.items():
             for synonym in names:
                 matches = [
                     column
@@ -290,14 +202,14 @@ class _Guesser:
         used = set(taken.values())
         columns = [
             column
-            for name in _STATUS
+            for name in STATUS
             for column in self._columns
             if self._plain[column] == name and column not in used
         ]
         if not columns:
             return None
         values = sorted({str(cell).strip().casefold() for cell in self._cells(columns[0])})
-        keep = [value for value in values if value in _PAID]
+        keep = [value for value in values if value in PAID]
         text = f"which values of {columns[0]!r} are sales?"
         if not keep:
             self._questions.append(Question(topic="status", text=text, candidates=values))
@@ -309,7 +221,9 @@ class _Guesser:
 
 
 def _plain(column: str) -> str:
-    return _NOT_LETTERS.sub("", column.casefold())
+    """Return ``numerodecommande`` for ``Numéro de commande``."""
+    letters = normalize("NFKD", column.casefold())  # which takes accents off their letters
+    return _NOT_LETTERS.sub("", letters)
 
 
 def _alike(name: str, synonym: str) -> bool:
@@ -350,57 +264,3 @@ def _has_format(text: str, form: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-# TOML: the answers stand as comments in the table that they belong to
-
-_ANSWERS: Final[Mapping[str, tuple[str, str]]] = {
-    "timezone": ("", 'timezone = "Europe/Berlin"'),
-    "currency": ("", 'currency = "EUR"'),
-    "decimal": ("", "decimal = {}"),
-    "time format": ("", "formats = [{}]"),
-    "amount": ("amounts", "gross = {}"),
-    "time": ("columns", "timestamp = {}"),
-    "order_id": ("columns", "order_id = {}"),
-    "status": ("rules", "keep = [{}]"),
-}
-"""Topic of a question → the table of its answer, and the line that answers it."""
-
-
-def _to_toml(
-    entries: Mapping[str, Any], questions: Sequence[Question], rule: Mapping[str, Any] | None
-) -> str:
-    """Return a ``map.toml`` with *entries*, and *questions* with their answers as comments."""
-    tables = ("amounts", "columns")
-    lines = ["# A proposal: check it, and answer the questions by removing comment signs."]
-    lines += [f"{key} = {_value(value)}" for key, value in entries.items() if key not in tables]
-    lines += _asked(questions, "")
-    for name in tables:
-        lines += ["", f"[{name}]", *_asked(questions, name)]
-        lines += [f"{_key(key)} = {_value(value)}" for key, value in entries.get(name, {}).items()]
-    if rule:
-        lines += ["", "[[rules]]", *_asked(questions, "rules")]
-        lines += [f"{key} = {_value(value)}" for key, value in rule.items()]
-    elif asked := _asked(questions, "rules"):
-        lines += ["", "# [[rules]]", *asked]
-    return "\n".join(lines) + "\n"
-
-
-def _asked(questions: Sequence[Question], table: str) -> list[str]:
-    lines = []
-    for question in questions:
-        own_table, answer = _ANSWERS[question.topic]
-        if own_table == table:
-            lines.append(f"# {question.text}")
-            values = question.candidates or ("…",)
-            lines += dict.fromkeys(f"# {answer.format(_value(value))}" for value in values)
-    return lines
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
-
-
-def _value(value: Any) -> str:
-    # JSON's texts and lists of texts are also TOML's.
-    return json.dumps(value, ensure_ascii=False)

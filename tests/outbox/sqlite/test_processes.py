@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,6 @@ import pytest
 
 from anytrack_async.errors import OutboxError
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import thread
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
@@ -119,12 +119,41 @@ def test_processes_can_create_a_file_at_the_same_time(path):
 
 # Forking
 
+FORKING = """
+import os, signal, sys, anyio
+from anytrack_async.errors import OutboxError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+
+async def main():
+    outbox = SQLiteOutbox(sys.argv[1])
+    await outbox.open(["alpha"])
+    if child := os.fork():
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        return await outbox.aclose()
+    code = 1
+    signal.alarm(5)
+    try:
+        await outbox.append([Conversion.sale(order_id="1", revenue=1, currency="USD")])
+    except OutboxError as exc:
+        code = 7 if "forked" in str(exc) else 2
+    finally:
+        os._exit(code)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_appends_nothing_to_the_outbox_of_its_parent(path):
+    subprocess.run([sys.executable, "-c", FORKING, path], check=True, timeout=30)
+
 
 @pytest.mark.asyncio
 async def test_a_forked_process_must_open_the_outbox_again(outbox, monkeypatch):
     parent = outbox._thread
     with monkeypatch.context() as child:
-        child.setattr(thread, "_forks", thread._forks + 1)
+        child.setattr(outbox._thread, "in_this_process", False)
         for _ in range(2):
             with pytest.raises(OutboxError, match="forked"):
                 await outbox.append([sale(1)])
@@ -146,7 +175,7 @@ async def test_a_forked_process_does_not_join_a_group_of_its_parent(outbox, monk
     task = asyncio.ensure_future(outbox.append([sale(1)]))
     await anyio.wait_all_tasks_blocked()
     with monkeypatch.context() as child:
-        child.setattr(thread, "_forks", thread._forks + 1)
+        child.setattr(outbox._thread, "in_this_process", False)
         with anyio.fail_after(5), pytest.raises(OutboxError, match="forked"):
             await outbox.append([sale(2)])
 
@@ -161,7 +190,7 @@ async def test_an_inherited_connection_is_never_garbage_collected(path, closes_f
     outbox = SQLiteOutbox(path)
     # A running thread would keep itself alive here; in a child, nothing else does.
     outbox._thread = OwnerThread(lambda: None, lambda _: None)
-    outbox._thread._forks = -1
+    outbox._thread.in_this_process = False
     inherited = weakref.ref(outbox._thread)
 
     if closes_first:
