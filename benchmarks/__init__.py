@@ -29,4 +29,7 @@ ALL = (
     "backfill_lag",
     "framework_requests",
     "webhooks_in",
+    "postgres_append",
+    "postgres_single",
+    "postgres_claim",
 )
