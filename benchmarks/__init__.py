@@ -32,4 +32,7 @@ ALL = (
     "postgres_append",
     "postgres_single",
     "postgres_claim",
+    "postgres_workers",
+    "postgres_held",
+    "postgres_latency",
 )

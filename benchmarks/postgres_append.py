@@ -41,7 +41,7 @@ def run(quick: bool) -> Row:
     )
     return Row(
         number=NUMBER,
-        measure="append of 500 to PostgreSQL: CPU of the server; rows/s; rows/s of the whole outbox",
+        measure="append of 500 to PostgreSQL: CPU of the server; rows/s; rows/s of the outbox",
         against="hand-written `INSERT … unnest … ON CONFLICT`",
         target="≤ 1.25 ×; ≥ 0.8 ×; ≥ 0.5 ×",
         result=f"{cpu:.2f} ×; {speed:.2f} ×; {whole:.2f} ×",
