@@ -10,9 +10,10 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- What is next for a destination: its cursor, and when the first retry, released range and isolated
--- conversion are due and the first lease ends.
+-- conversion are due and the first lease ends. Of leases, only those that end before p_before count:
+-- while a snapshot is held, there are deleted ones of all the claims since then to walk along.
 CREATE OR REPLACE FUNCTION anytrack.forecast_v1(
-    p_destination text, OUT cursor bigint, OUT floor float8, OUT skipped bigint,
+    p_destination text, p_before float8, OUT cursor bigint, OUT floor float8, OUT skipped bigint,
     OUT due float8, OUT isolated_due float8, OUT lease_until float8
 ) LANGUAGE plpgsql AS $$
 BEGIN
@@ -32,7 +33,8 @@ BEGIN
         (SELECT min(s.due) FROM anytrack.span AS s WHERE s.destination = p_destination
             AND s.lease = 0 AND s.lost >= 2)),
         (SELECT min(l.until) FROM anytrack.lease AS l
-            WHERE l.destination = p_destination AND l.until >= forecast_v1.floor)
+            WHERE l.destination = p_destination AND l.until >= forecast_v1.floor
+                AND l.until <= p_before)
         INTO due, isolated_due, lease_until;
 END $$;
 
@@ -126,7 +128,7 @@ BEGIN
     IF p_limit <= 0 OR NOT EXISTS (SELECT FROM (SELECT cursor FROM anytrack.progress
             WHERE destination = p_destination ORDER BY cursor DESC LIMIT 1) AS p
             WHERE cursor < v_upto) THEN
-        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
+        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination, 'infinity');
         next_due := least(v_next.due, v_next.isolated_due, v_next.lease_until);
         IF p_limit <= 0 OR coalesce(next_due > now, true) THEN
             RETURN;
@@ -136,7 +138,7 @@ BEGIN
     -- A claim that is lost in a crash means that conversions are sent again, as without this.
     PERFORM set_config('synchronous_commit', 'off', true);
     FOR i IN 1..3 LOOP
-        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
+        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination, now);
         IF v_next.isolated_due <= now THEN
             SELECT * INTO v_claim FROM anytrack.lease_isolated_v1(
                 p_destination, p_lease, p_seconds, p_owner, p_attempts, now, v_next.floor);
@@ -156,7 +158,7 @@ BEGIN
             RETURN;
         END IF;
         -- A lease that ended may have left isolated conversions: look again.
-        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
+        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination, 'infinity');
         next_due := least(v_next.due, v_next.isolated_due, v_next.lease_until);
         is_behind := v_next.cursor < v_upto;
         EXIT WHEN v_wait OR is_behind OR coalesce(next_due > now, true);
@@ -271,7 +273,7 @@ BEGIN
         END IF;
         EXIT WHEN v_space <= 0;
         v_is_due := coalesce(p_lease_until <= p_now, false)
-            AND anytrack.expire_v1(p_destination, p_now);
+            AND anytrack.expire_v1(p_destination, p_floor, p_now);
         EXIT WHEN NOT v_is_due;
     END LOOP;
     IF v_space > 0 AND p_cursor < p_upto THEN
@@ -382,23 +384,18 @@ END $$;
 
 -- Take over the lease of a destination that ended first; false if none has. It counts as an attempt,
 -- because its conversions may be the reason that its worker died.
-CREATE OR REPLACE FUNCTION anytrack.expire_v1(p_destination text, p_now float8) RETURNS bool
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION anytrack.expire_v1(p_destination text, p_floor float8, p_now float8)
+RETURNS bool LANGUAGE plpgsql AS $$
 DECLARE
-    v_next record;
     v_lease record;
 BEGIN
-    SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
-    IF coalesce(v_next.lease_until > p_now, true) THEN
-        RETURN false;
-    END IF;
     DELETE FROM anytrack.lease WHERE id = (
         SELECT id FROM anytrack.lease
-            WHERE destination = p_destination AND until >= v_next.floor AND until <= p_now
+            WHERE destination = p_destination AND until >= p_floor AND until <= p_now
             ORDER BY until, id LIMIT 1 FOR UPDATE) AND until <= p_now
         RETURNING id, until INTO v_lease;
     IF v_lease.id IS NULL THEN
-        RETURN true;  -- it was settled or renewed at this moment: look for others
+        RETURN false;  -- or it was settled or renewed at this moment
     END IF;
     PERFORM anytrack.return_v1(v_lease.id, v_lease.until, 1, 1);
     RETURN true;
