@@ -8,6 +8,7 @@ from typing import Any
 from anytrack_async.backfilling.blocks import Block
 from anytrack_async.backfilling.compiled import RowMapper
 from anytrack_async.backfilling.mapped import Group
+from anytrack_async.models.validators import is_missing
 
 
 def grouped(
@@ -26,7 +27,7 @@ def grouped(
     current = key_of(groups[-1][1]) if groups else None
     for line, row in zip(block.lines, block.rows, strict=True):
         key = key_of(row)
-        if key and key == current and mapper.continues(groups[-1][1], row):
+        if key and key == current and not is_missing(key) and mapper.continues(groups[-1][1], row):
             groups[-1][2].append(row)
         else:
             groups.append((line, row, []))

@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
 from anytrack_async.backfilling.blocks import BLOCK_ROWS, Block, Breather
-from anytrack_async.backfilling.compiled import REFUND_EVENT, REFUND_FOUND, RowMapper, Skip
+from anytrack_async.backfilling.compiled import REFUND_EVENT, RowMapper
+from anytrack_async.backfilling.identity import Identity
+from anytrack_async.backfilling.known import KnownRows
 from anytrack_async.backfilling.mapped import Group, MappedBlock, Origin, Position
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.orders import grouped, row_count
 from anytrack_async.backfilling.presets.registry import choose, find_preset
 from anytrack_async.backfilling.query import SqlQuery
-from anytrack_async.backfilling.report import SourceInfo
+from anytrack_async.backfilling.report import REPEAT, SourceInfo
+from anytrack_async.backfilling.rules import REFUND_FOUND, Skip
 from anytrack_async.backfilling.seen import SeenKeys
 from anytrack_async.backfilling.settings import BackfillSettings, to_zone
 from anytrack_async.backfilling.sources import OpenSource, Source, expand_sources, open_source
@@ -30,6 +33,15 @@ from anytrack_async.models.conversion import Conversion
 _PIECE = 25  # rows between two looks at the clock
 BLANK = "blank row"
 NOT_FIRST = "not the customer's first"
+
+
+class _Piece(NamedTuple):
+    """Some orders, their columns, and perhaps what they are."""
+
+    groups: Sequence[Group]
+    columns: tuple[str, ...]
+    mapper: RowMapper
+    identities: Sequence[Identity | None] = ()
 
 
 class RowJob:
@@ -43,6 +55,7 @@ class RowJob:
         start: where to begin.
         on_open: called with what was found about each source, in the reading thread.
         find_repeats: whether to look for event ids that occur again, for `MappedBlock.repeats`.
+        known: says which rows were accepted before, so that they need not be mapped.
     """
 
     def __init__(
@@ -55,6 +68,7 @@ class RowJob:
         start: Position | None = None,
         on_open: Callable[[SourceInfo], None] = lambda _: None,
         find_repeats: bool = False,
+        known: KnownRows | None = None,
     ) -> None:
         self._source = source
         self._settings = settings
@@ -66,6 +80,9 @@ class RowJob:
         self._remaining = settings.limit if settings.limit is not None else -1
         self._customers = SeenKeys() if settings.only_first else None
         self._event_ids = SeenKeys() if find_repeats else None
+        self._known = known if settings.limit is None else None
+        self._queue: list[_Piece] = []
+        self._queued = 0
         self._breather = Breather()
 
     def blocks(self) -> Generator[MappedBlock]:
@@ -129,14 +146,18 @@ class RowJob:
             consumed, columns = block.consumed, block.columns
             mapper = mappers.find(columns)
             groups, pending = grouped(block, mapper, pending)
-            self._add_bad(mapped, block)
-            self._map(mapped, groups, columns, mapper)
-            if mapped.counts.rows >= BLOCK_ROWS or not self._remaining:
+            if block.bad:
+                self._map_queue(mapped)
+                self._add_bad(mapped, block)
+            self._map_or_queue(mapped, _Piece(groups, columns, mapper))
+            if mapped.counts.rows + self._queued >= BLOCK_ROWS or not self._remaining:
+                self._map_queue(mapped)
                 yield self._finished(mapped, opened, Position(index, consumed - row_count(pending)))
                 mapped = MappedBlock(info=info)
             if not self._remaining:
                 return
-        self._map(mapped, pending, columns, mappers.find(columns))
+        self._map_or_queue(mapped, _Piece(pending, columns, mappers.find(columns)))
+        self._map_queue(mapped)
         # Also without rows: the checkpoint has a fingerprint of every source.
         yield self._finished(mapped, opened, Position(index, consumed))
 
@@ -158,19 +179,44 @@ class RowJob:
                 origin = Origin(bad.line, columns, (bad.cells,))
                 mapped.rejects.append(mapped.reject(origin, "", bad.problem))
 
-    def _map(
-        self,
-        mapped: MappedBlock,
-        groups: Sequence[Group],
-        columns: tuple[str, ...],
-        mapper: RowMapper,
-    ) -> None:
-        for number, group in enumerate(groups):
+    def _map_or_queue(self, mapped: MappedBlock, piece: _Piece) -> None:
+        """Map the rows of *piece*, or let them wait until the outbox is asked about them."""
+        identify = piece.mapper.identify
+        if self._known is None or identify is None or not self._known.asks():
+            self._map_queue(mapped)
+            self._map(mapped, piece)
+            return
+        # What the rows are is found now, while they are in the processor's cache.
+        identities = [identify(row) for _, row, _ in piece.groups]
+        self._queue.append(piece._replace(identities=identities))
+        self._queued += len(identities)
+        if not self._known.in_bulk:
+            self._map_queue(mapped)
+        self._breather.breathe()
+
+    def _map_queue(self, mapped: MappedBlock) -> None:
+        """Map what waits, except for rows that were accepted before."""
+        if self._known is None or not self._queue:
+            return
+        pieces, self._queue, self._queued = self._queue, [], 0
+        known = self._known.find([item for piece in pieces for item in piece.identities])
+        start = 0
+        for piece in pieces:
+            end = start + len(piece.groups)
+            self._map(mapped, piece, known[start:end])
+            start = end
+
+    def _map(self, mapped: MappedBlock, piece: _Piece, known: Sequence[bool] = ()) -> None:
+        for number, group in enumerate(piece.groups):
             if not number % _PIECE:
                 self._breather.breathe()
             if not self._take(mapped, len(group[2])):
                 return
-            self._map_group(mapped, group, columns, mapper)
+            if known and known[number]:
+                mapped.counts.repeats += 1
+                mapped.counts.skip(REPEAT)
+            else:
+                self._map_group(mapped, group, piece.columns, piece.mapper)
 
     def _take(self, mapped: MappedBlock, folded: int = 0) -> bool:
         """Count a row, unless the limit is reached."""
@@ -192,7 +238,7 @@ class RowJob:
         try:
             result = mapper(row, others)
         except (InvalidConversionError, DecodeError) as exc:
-            column = mapper.column_of(exc.name) if isinstance(exc, InvalidConversionError) else ""
+            column = mapper.columns_of(exc.name) if isinstance(exc, InvalidConversionError) else ""
             origin = Origin.of(group, columns, packed=False)
             mapped.rejects.append(mapped.reject(origin, column, str(exc)))
             return

@@ -12,6 +12,7 @@ import anyio
 from anyio import to_thread
 
 from anytrack_async.backfilling.acceptance import Acceptance, DryRun, Outboxed
+from anytrack_async.backfilling.known import known_rows
 from anytrack_async.backfilling.mapped import MappedBlock
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.reading import RowJob
@@ -97,6 +98,7 @@ async def backfill(
         raise ConfigurationError("a back-fill needs a client, unless it is a dry run")
     run = _Run(source, settings, preset, mapping, on_progress, on_reject)
     run.acceptance = _acceptance(client, settings, outbox, limits)
+    run.outbox = outbox if client is None or settings.dry_run else client.outbox
     async with run.reporting():
         await run.prepare(client)
         await run.read()
@@ -121,9 +123,11 @@ class _Run:
 
     Attributes:
         acceptance: takes the conversions.
+        outbox: has those of earlier runs; None in a dry run without one.
     """
 
     acceptance: Acceptance
+    outbox: Outbox | None
 
     def __init__(
         self,
@@ -186,6 +190,7 @@ class _Run:
             start=resumed.position if resumed else None,
             on_open=self._sources.append,
             find_repeats=self._settings.dry_run,
+            known=known_rows(self.outbox, self._settings, self.acceptance.oldest),
         )
         if resumed is not None and resumed.finished:
             self._sources = await to_thread.run_sync(job.describe)

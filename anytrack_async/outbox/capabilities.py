@@ -186,6 +186,24 @@ class ListsAccepted(Protocol):
 
 
 @runtime_checkable
+class KeepsSummaries(Protocol):
+    """Optional part of an outbox that says what it accepted under an event id.
+
+    A back-fill asks it, so that rows which were accepted before need not become conversions.
+    """
+
+    async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
+        """Return event id → type, amount and currency of what was accepted: ``sale 49.90 USD``.
+
+        Unknown ids are absent. The text is None if only the id is known. See `ConversionSummary`.
+
+        Args:
+            event_ids: some hundred ids.
+        """
+        ...
+
+
+@runtime_checkable
 class MeasuresAge(Protocol):
     """Optional part of an outbox that says how long its oldest conversion has been waiting.
 

@@ -27,6 +27,7 @@ from anytrack_async.web_console import (
     dead_letters,
     letter_actions,
     overview,
+    revenue,
     settings_page,
 )
 from anytrack_async.web_console.live import LiveFeed
@@ -51,6 +52,7 @@ _PAGES: dict[str, Handler] = {
     "/dead-letters": dead_letters.dead_letters,
     "/edit": letter_actions.edit_form,
     "/conversion": conversion.conversion,
+    "/conversions": revenue.conversions,
     "/settings": settings_page.settings,
 }
 _ACTIONS: dict[str, Handler] = {
@@ -77,6 +79,7 @@ class Console:
         self.feed = LiveFeed(self._overview.fragment)
         routes = [
             Route("/", self._handler(self._overview.page)),
+            Route("/trends", self._handler(self._overview.trends)),
             Route("/live", self._live),
             *(Route(path, self._handler(page)) for path, page in _PAGES.items()),
             *(

@@ -78,7 +78,7 @@ async def _page(
         delivered=await history.delivered_at(outbox, event_id),
         attempts=await history.attempts(outbox, event_id),
         keeps_history=history.kept(outbox) is not None,
-        can_ask=_remote_id(report) is not None and context.source.client is not None,
+        can_ask=_remote_id(report) is not None,
         journey=await _journey(context, request, report),
     )
 
@@ -90,14 +90,15 @@ def _remote_id(report: Report) -> str | None:
 
 async def _journey(context: Context, request: Request, report: Report) -> Journey | None:
     """Ask AnyTrack for attribution and touchpoints, if the address says so."""
-    client, remote_id = context.source.client, _remote_id(report)
-    if "journey" not in request.query_params or client is None or remote_id is None:
+    remote_id = _remote_id(report)
+    if "journey" not in request.query_params or remote_id is None:
         return None
     try:
-        return Journey(
-            attribution=await client.calculate_attribution(remote_id),
-            touchpoints=await client.get_touchpoints(remote_id),
-        )
+        async with context.source.reader() as client:
+            return Journey(
+                attribution=await client.calculate_attribution(remote_id),
+                touchpoints=await client.get_touchpoints(remote_id),
+            )
     except AnyTrackError as exc:
         return Journey(problem=str(exc))
 

@@ -13,6 +13,7 @@ from anytrack_async import (
     DeliverySettings,
     MemoryOutbox,
     QueueFullError,
+    UndeliveredError,
     backfill,
 )
 from tests.backfilling.tables import SHOPIFY, shopify_row, write_csv
@@ -166,13 +167,13 @@ async def test_a_full_outbox_stops_the_run_which_can_be_resumed(service: Service
     outbox = MemoryOutbox(capacity=600)
     service.refuse(401)
 
-    async with service.client(
-        outbox=outbox, delivery=DeliverySettings(accept_within=0.01, drain=5)
-    ) as client:
-        with pytest.raises(QueueFullError):
-            await backfill(client, path)
-        service.answers.clear()
-        client.resume("anytrack")
+    impatient = DeliverySettings(accept_within=0.01, drain=0.1)
+    with pytest.raises(UndeliveredError):  # it is in memory, and its lane is held
+        async with service.client(outbox=outbox, delivery=impatient) as client:
+            with pytest.raises(QueueFullError):
+                await backfill(client, path)
+    service.answers.clear()
+    async with service.client(outbox=outbox, delivery=DeliverySettings(drain=5)) as client:
         report = await backfill(client, path, settings=RESUME)
 
     assert report.complete

@@ -67,6 +67,11 @@ def _is_interface_error(exc: BaseException) -> bool:
     )
 
 
+def advice_for(code: str | None) -> str | None:
+    """Return what to do about the server's error *code*, if that is known."""
+    return None if code is None else _ADVICE.get(code)
+
+
 def outbox_error(exc: BaseException, schema: str) -> OutboxError:
     """Return the error to raise instead of *exc*, which a driver raised; raise it ``from None``."""
     return OutboxError(f"the outbox in schema {schema!r} of PostgreSQL: {describe(exc)}")

@@ -198,6 +198,19 @@ class Log:
             [*compress(group.conversions, are_new)], [*compress(group.arguments.digests, are_new)]
         )
 
+    async def check_room(self, arguments: AppendArguments) -> None:
+        """Raise `QueueFullError` if a destination has no room for all of *arguments*."""
+        recipients = arguments.recipients
+        if not self._budget.covers(recipients, len(arguments)):
+            await self._count()
+        room = self._budget.room(recipients)
+        if room is not None and len(arguments) > room:
+            raise self._full_error(recipients, len(arguments))
+
+    def take_room(self, arguments: AppendArguments, added: int) -> None:
+        """Count *added* conversions that a transaction of somebody else has appended."""
+        self._budget.take(arguments.recipients, added)
+
     async def _count(self) -> None:
         rows = await self._db.fetch(queries.DEPTHS, self._now())
         self._budget.count({row["name"]: row["waiting"] for row in rows})

@@ -372,6 +372,10 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing):
             by_event_id |= await self._run(reports.reports, part)
         return by_event_id
 
+    async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
+        """Return event id → what was accepted under it; see `KeepsSummaries`."""
+        return await self._run(reports.summaries, check_event_ids(event_ids))
+
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
         """Return ids of events neither delivered to *destination* nor dead, in log order."""
         name, limit = check_destination(destination), check_number("limit", limit)
