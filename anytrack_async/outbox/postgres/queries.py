@@ -79,6 +79,8 @@ ERASE = "SELECT * FROM anytrack.erase_v1($1::bigint, $2::bytea, $3::bytea, $4::b
 ACCEPTED = """SELECT * FROM anytrack.accepted_v1(
     $1::float8, $2::float8, $3::bigint, $4::bigint)"""
 FORGOTTEN = "SELECT forgotten FROM anytrack.retention"
+SUMMARIES = "SELECT event_id, summary FROM anytrack.ids WHERE event_id = ANY ($1::text[])"
+DISCARDED = "SELECT name, discarded FROM anytrack.destination"
 VERIFY = "SELECT problem FROM anytrack.verify_v1()"
 
 # Notices between processes
