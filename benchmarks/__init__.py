@@ -29,6 +29,7 @@ ALL = (
     "backfill_lag",
     "framework_requests",
     "webhooks_in",
+    "console_pages",
     "postgres_append",
     "postgres_single",
     "postgres_claim",

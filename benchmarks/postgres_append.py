@@ -1,4 +1,4 @@
-"""Row 25: appending to PostgreSQL, against a hand-written INSERT … unnest … ON CONFLICT."""
+"""Row 26: appending to PostgreSQL, against a hand-written INSERT … unnest … ON CONFLICT."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarks.postgres import (
 )
 from tests.servers.postgres import PostgresServer
 
-NUMBER = 25
+NUMBER = 26
 NEEDS = NEEDS
 
 BATCH = 500

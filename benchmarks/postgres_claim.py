@@ -1,4 +1,4 @@
-"""Row 27: claiming, reading and settling 500 in PostgreSQL, against the plain read of a range."""
+"""Row 28: claiming, reading and settling 500 in PostgreSQL, against the plain read of a range."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.measure import Row
 from benchmarks.postgres import ServerCost, connect, fill, interleaved, lines, server
 from tests.servers.postgres import PostgresServer
 
-NUMBER = 27
+NUMBER = 28
 NEEDS = postgres.NEEDS
 
 BATCH = 500

@@ -1,4 +1,4 @@
-"""Row 29: deliveries from PostgreSQL while a long transaction holds an old snapshot."""
+"""Row 30: deliveries from PostgreSQL while a long transaction holds an old snapshot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.measure import Row
 from benchmarks.postgres import connect, fill, server
 from tests.servers.postgres import PostgresServer
 
-NUMBER = 29
+NUMBER = 30
 NEEDS = postgres.NEEDS
 
 BATCH = 100

@@ -1,4 +1,4 @@
-"""Row 30: from the commit of a conversion to its claim on another connection of PostgreSQL."""
+"""Row 31: from the commit of a conversion to its claim on another connection of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.measure import Row, percentile
 from benchmarks.postgres import connect, sales, server
 from tests.servers.postgres import PostgresServer
 
-NUMBER = 30
+NUMBER = 31
 NEEDS = postgres.NEEDS
 
 POLL = 0.01

@@ -1,4 +1,4 @@
-"""Row 26: single appends to PostgreSQL on 8 connections, against a single INSERT."""
+"""Row 27: single appends to PostgreSQL on 8 connections, against a single INSERT."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.measure import Row
 from benchmarks.postgres import FLOOR, ServerCost, batches, connect, interleaved, lines, server
 from tests.servers.postgres import PostgresServer
 
-NUMBER = 26
+NUMBER = 27
 NEEDS = postgres.NEEDS
 
 CONNECTIONS = 8

@@ -1,4 +1,4 @@
-"""Row 28: workers on one PostgreSQL server, against SKIP LOCKED with a row per destination."""
+"""Row 29: workers on one PostgreSQL server, against SKIP LOCKED with a row per destination."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.measure import Row
 from benchmarks.postgres import ServerCost, connect, fill, lines, server, server_cpu
 from tests.servers.postgres import PostgresServer
 
-NUMBER = 28
+NUMBER = 29
 NEEDS = postgres.NEEDS
 
 BATCH = 500
