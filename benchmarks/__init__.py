@@ -31,4 +31,10 @@ ALL = (
     "webhooks_in",
     "pump",
     "console_pages",
+    "postgres_append",
+    "postgres_single",
+    "postgres_claim",
+    "postgres_workers",
+    "postgres_held",
+    "postgres_latency",
 )
