@@ -12,13 +12,24 @@ MINUTES ?= 10
 # With THOROUGH=1, property tests try three times as many examples.
 export THOROUGH
 
-.PHONY: demo test check docs docs-serve format chaos bench check-speed house vendor clean
+.PHONY: demo test test-pythons check docs docs-serve format chaos bench check-speed house vendor clean
 
 demo: $(VENV)/.demo
 	$(BIN)/anytrack demo
 
 test: check
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
+
+# The tests with other versions of Python, each in a virtual environment of its own:
+# make test-pythons PYTHONS="python3.12 ~/.pyenv/versions/3.13.0/bin/python"
+test-pythons:
+	@test -n "$(PYTHONS)" || { echo 'name interpreters: make test-pythons PYTHONS="python3.12 python3.13"'; exit 2; }
+	set -e; for python in $(PYTHONS); do \
+		venv=.venv-$$($$python -c 'import platform; print(platform.python_version())'); \
+		$$python -m venv $$venv; \
+		$$venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+		$$venv/bin/pytest -n auto --dist worksteal; \
+	done
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
