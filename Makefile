@@ -12,13 +12,20 @@ MINUTES ?= 10
 # With THOROUGH=1, property tests try three times as many examples.
 export THOROUGH
 
-.PHONY: demo test test-pythons check docs docs-serve format chaos bench check-speed house vendor clean
+.PHONY: demo test test-pythons check docs docs-serve format chaos bench check-speed house vendor browser screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/anytrack demo
 
 test: check
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
+	@command -v chromium >/dev/null || printf '\n%s\n%s\n\n' \
+		'*** Chromium is missing: the tests of the console in a browser were SKIPPED. ***' \
+		'*** Install it with `make browser`, and run `make test` again.               ***'
+
+# Chromium for the tests of the console, where apt can install it.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
 
 # The tests with other versions of Python, each in a virtual environment of its own:
 # make test-pythons PYTHONS="python3.12 ~/.pyenv/versions/3.13.0/bin/python"
@@ -65,6 +72,10 @@ check-speed: $(VENV)/.dev
 # How easy the code is to walk through, in numbers; fails nothing.
 house: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.house
+
+# The pictures of the console in docs/images, from a demo in Chromium.
+screenshots: $(VENV)/.dev
+	$(BIN)/python -m tests.web_console.screenshots
 
 # The console's scripts and styles, from their npm packages; only after a change of a version.
 vendor: $(VENV)/.dev

@@ -31,7 +31,7 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         load_mapping as load_mapping,
     )
     from anytrack_async.backfilling.query import SqlQuery as SqlQuery
-    from anytrack_async.backfilling.reading import (
+    from anytrack_async.backfilling.conversions import (
         ConversionReader as ConversionReader,
         read_conversions as read_conversions,
     )
@@ -90,6 +90,16 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
     from anytrack_async.destinations.webhook.settings import WebhookSettings as WebhookSettings
     from anytrack_async.destinations.webhook.sink import WebhookSink as WebhookSink
     from anytrack_async.errors import *  # noqa: F403
+    from anytrack_async.feeds.base import (
+        Feed as Feed,
+        FeedBatch as FeedBatch,
+    )
+    from anytrack_async.feeds.jetstream.feed import JetStreamFeed as JetStreamFeed
+    from anytrack_async.feeds.jetstream.publisher import JetStreamPublisher as JetStreamPublisher
+    from anytrack_async.feeds.pump import (
+        PumpCounts as PumpCounts,
+        pump as pump,
+    )
     from anytrack_async.listening.app import (
         ConversionHook as ConversionHook,
         WebhookApp as WebhookApp,
@@ -151,16 +161,28 @@ if _typing.TYPE_CHECKING:  # pragma: no cover
         ErasedConversion as ErasedConversion,
         ErasesCustomers as ErasesCustomers,
         Erasure as Erasure,
+        JoinableOutbox as JoinableOutbox,
         KeepsCheckpoints as KeepsCheckpoints,
         KeepsRemoteIds as KeepsRemoteIds,
+        KeepsSummaries as KeepsSummaries,
         ListsAccepted as ListsAccepted,
         MeasuresAge as MeasuresAge,
+        WatchesNews as WatchesNews,
     )
     from anytrack_async.outbox.dead_letters import (
         DeadLetter as DeadLetter,
         DeadLetterFilter as DeadLetterFilter,
     )
+    from anytrack_async.outbox.history import (
+        AcceptedCount as AcceptedCount,
+        KeepsHistory as KeepsHistory,
+        OutcomeCount as OutcomeCount,
+        PastAttempt as PastAttempt,
+        ReleaseReason as ReleaseReason,
+        RememberedConversion as RememberedConversion,
+    )
     from anytrack_async.outbox.memory.outbox import MemoryOutbox as MemoryOutbox
+    from anytrack_async.outbox.postgres.outbox import PostgresOutbox as PostgresOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox as SQLiteOutbox
     from anytrack_async.outbox.sqlite.verify import Account as Account, Verification as Verification
     from anytrack_async.settings.consent import (
@@ -189,7 +211,7 @@ else:
         ),
         "anytrack_async.backfilling.mapping": "AmountColumns FileMapping RowRule load_mapping",
         "anytrack_async.backfilling.query": "SqlQuery",
-        "anytrack_async.backfilling.reading": "ConversionReader read_conversions",
+        "anytrack_async.backfilling.conversions": "ConversionReader read_conversions",
         "anytrack_async.backfilling.report": (
             "BackfillReport DestinationProgress Progress Reject RowCounts SourceInfo"
         ),
@@ -207,6 +229,10 @@ else:
         "anytrack_async.destinations.anytrack.api.base": "DateRange",
         "anytrack_async.destinations.webhook.settings": "WebhookSettings",
         "anytrack_async.destinations.webhook.sink": "WebhookSink",
+        "anytrack_async.feeds.base": "Feed FeedBatch",
+        "anytrack_async.feeds.jetstream.feed": "JetStreamFeed",
+        "anytrack_async.feeds.jetstream.publisher": "JetStreamPublisher",
+        "anytrack_async.feeds.pump": "PumpCounts pump",
         "anytrack_async.listening.app": "ConversionHook WebhookApp",
         "anytrack_async.listening.settings": "ListenSettings",
         "anytrack_async.models.validators": "Amount",
@@ -232,11 +258,15 @@ else:
             "AppendResult Appended Claim Depth Entries Entry FailedEntry Outbox"
         ),
         "anytrack_async.outbox.capabilities": (
-            "CountsDelivered ErasedConversion ErasesCustomers Erasure KeepsCheckpoints "
-            "KeepsRemoteIds ListsAccepted MeasuresAge"
+            "CountsDelivered ErasedConversion ErasesCustomers Erasure JoinableOutbox "
+            "KeepsCheckpoints KeepsRemoteIds KeepsSummaries ListsAccepted MeasuresAge WatchesNews"
         ),
         "anytrack_async.outbox.dead_letters": "DeadLetter DeadLetterFilter",
+        "anytrack_async.outbox.history": (
+            "AcceptedCount KeepsHistory OutcomeCount PastAttempt ReleaseReason RememberedConversion"
+        ),
         "anytrack_async.outbox.memory.outbox": "MemoryOutbox",
+        "anytrack_async.outbox.postgres.outbox": "PostgresOutbox",
         "anytrack_async.outbox.sqlite.outbox": "SQLiteOutbox",
         "anytrack_async.outbox.sqlite.verify": "Account Verification",
         "anytrack_async.sync": "AnyTrack SyncDelivery",

@@ -24,7 +24,9 @@
     │   ├── UndeliveredError           the client closed before everything was delivered
     │   └── ClosedError                the client is not open
     │       └── WrongEventLoopError    it is open in another event loop or process
+    ├── FeedError                      a stream of conversions cannot be read or written
     └── OutboxError                    the outbox cannot read or write
+        ├── OutcomeUnknownError        the outbox may have done it or not; do it again
         ├── DamagedOutboxError         the outbox file is damaged
         ├── MissingKeyError            the outbox file needs a key that the program does not have
         └── SchemaVersionError         the outbox was written by a later release
@@ -59,12 +61,14 @@ __all__ = [
     "DecodeError",
     "DeliveryError",
     "DeliveryTimeoutError",
+    "FeedError",
     "InvalidArgumentError",
     "InvalidConversionError",
     "InvalidDestinationError",
     "MissingKeyError",
     "NotFoundError",
     "OutboxError",
+    "OutcomeUnknownError",
     "QueueFullError",
     "RateLimitedError",
     "RejectedError",
@@ -368,8 +372,23 @@ class WrongEventLoopError(ClosedError, RuntimeError):
     """
 
 
+class FeedError(AnyTrackError):
+    """A stream of conversions, such as NATS JetStream, cannot be read or written.
+
+    Messages that were not confirmed come again; publishing a conversion again is safe.
+    """
+
+
 class OutboxError(AnyTrackError):
     """The outbox cannot read or write: disk full, file damaged, database locked for too long."""
+
+
+class OutcomeUnknownError(OutboxError):
+    """The connection to the outbox was lost while conversions were being accepted.
+
+    They may have been accepted or not. Appending or submitting them again is safe: what had been
+    accepted is then a repeat.
+    """
 
 
 class DamagedOutboxError(OutboxError):

@@ -24,20 +24,20 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from concurrent.futures import Future
-from functools import partial
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 import anyio
-from anyio.from_thread import BlockingPortal
 
 from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.client.submitting import submit_within_sync
+from anytrack_async.client.thread import BlockingIterator, EventLoopThread
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.errors import ClosedError, WrongEventLoopError
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Report
+from anytrack_async.outbox.transactions import Executes, HasCursors
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -107,7 +107,7 @@ def _iterating(
     """Return *method* of the client, an asynchronous generator, as one that waits for each item."""
 
     def call(self: AnyTrack, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        return _Items(self, lambda: method(self.client, *args, **kwargs))
+        return BlockingIterator(self.run, lambda: method(self.client, *args, **kwargs))
 
     call.__name__, call.__doc__ = method.__name__, method.__doc__
     return call
@@ -157,7 +157,7 @@ class AnyTrack:
         self, *arguments: Any, client: AnyTrackClient | None = None, **keywords: Any
     ) -> None:
         self.client = client or AnyTrackClient(*arguments, **keywords)
-        self._loop: _Loop | None = None
+        self._loop: EventLoopThread | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -190,7 +190,7 @@ class AnyTrack:
         with self._lock:
             if self._loop is not None and self._loop.pid == os.getpid():
                 return
-            loop = _Loop()
+            loop = EventLoopThread()
             try:
                 loop.portal.call(self.client.start)
             except BaseException:
@@ -265,16 +265,78 @@ class AnyTrack:
 
     # Tracking
 
-    def submit(self, conversion: Conversion, *, to: Sequence[str] | None = None) -> SyncDelivery:
-        """Store *conversion* in the outbox and return its delivery; see `AnyTrackClient.submit`."""
+    @overload
+    def submit(
+        self, conversion: Conversion, *, to: Sequence[str] | None = None
+    ) -> SyncDelivery: ...
+    @overload
+    def submit(
+        self,
+        conversion: Conversion,
+        *,
+        to: Sequence[str] | None = None,
+        within: Executes | HasCursors,
+    ) -> str: ...
+    def submit(
+        self,
+        conversion: Conversion,
+        *,
+        to: Sequence[str] | None = None,
+        within: Executes | HasCursors | None = None,
+    ) -> SyncDelivery | str:
+        """Store *conversion* in the outbox and return its delivery; see `AnyTrackClient.submit`.
+
+        With *within*, it is part of a transaction of the caller's, in the thread of the caller, and
+        its event id is returned. *within* is SQLAlchemy's `Session` or `Connection`, psycopg's
+        `Connection`, or ``django.db.connection``.
+        """
+        if within is not None:
+            (event_id,) = self._submit_within(within, (conversion,), to)
+            return event_id
         return SyncDelivery(self, self.run(lambda: self.client.submit(conversion, to=to)))
 
+    @overload
     def submit_many(
         self, conversions: Iterable[Conversion], *, to: Sequence[str] | None = None
-    ) -> Sequence[SyncDelivery]:
-        """Store *conversions*, all or none; see `AnyTrackClient.submit_many`."""
+    ) -> Sequence[SyncDelivery]: ...
+    @overload
+    def submit_many(
+        self,
+        conversions: Iterable[Conversion],
+        *,
+        to: Sequence[str] | None = None,
+        within: Executes | HasCursors,
+    ) -> Sequence[str]: ...
+    def submit_many(
+        self,
+        conversions: Iterable[Conversion],
+        *,
+        to: Sequence[str] | None = None,
+        within: Executes | HasCursors | None = None,
+    ) -> Sequence[SyncDelivery] | Sequence[str]:
+        """Store *conversions*, all or none; see `AnyTrackClient.submit_many` and `submit`."""
+        if within is not None:
+            return self._submit_within(within, conversions, to)
         deliveries = self.run(lambda: self.client.submit_many(conversions, to=to))
         return _Deliveries(self, deliveries)
+
+    def _submit_within(
+        self,
+        within: Executes | HasCursors,
+        conversions: Iterable[Conversion],
+        to: Sequence[str] | None,
+    ) -> Sequence[str]:
+        def in_loop(function: Callable[[], Any]) -> Any:
+            async def call() -> Any:
+                return function()
+
+            return self.run(call)
+
+        return submit_within_sync(self.client, within, conversions, to, in_loop)
+
+    def delivery(self, event_id: str) -> SyncDelivery:
+        """Return the delivery of an earlier conversion; see `AnyTrackClient.delivery`."""
+        return SyncDelivery(self, self.run(lambda: self.client.delivery(event_id)))
 
     accept_many = _blocking(AnyTrackClient.accept_many)
     track_many = _iterating(AnyTrackClient.track_many)
@@ -314,33 +376,6 @@ class AnyTrack:
     forget_customer = _blocking(AnyTrackClient.forget_customer)
 
 
-class _Items(Iterator[T], Generic[T]):
-    """The items of an asynchronous generator, one for each call of `next`."""
-
-    def __init__(self, owner: AnyTrack, generator: Callable[[], AsyncGenerator[T, None]]) -> None:
-        self._owner = owner
-        self._open = generator
-        self._generator: AsyncGenerator[T, None] | None = None
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> T:
-        async def advance() -> T | None:
-            if self._generator is None:
-                self._generator = self._open()
-            return await anext(self._generator, None)
-
-        if (item := self._owner.run(advance)) is None:
-            raise StopIteration
-        return item
-
-    def close(self) -> None:
-        """Stop early; what was accepted is delivered nevertheless."""
-        if (generator := self._generator) is not None:
-            self._owner.run(generator.aclose)
-
-
 class _Deliveries(Sequence[SyncDelivery]):
     """The deliveries of `submit_many`, made when they are taken out."""
 
@@ -358,42 +393,3 @@ class _Deliveries(Sequence[SyncDelivery]):
         if isinstance(index, slice):
             return _Deliveries(self._owner, self._deliveries[index])
         return SyncDelivery(self._owner, self._deliveries[index])
-
-
-# The thread
-
-
-class _Loop:
-    """An event loop in a thread of its own.
-
-    The thread is a daemon: the interpreter would wait for any other before it runs the functions
-    that `atexit` has, one of which ends the thread.
-
-    Attributes:
-        portal: runs functions in the event loop.
-        pid: the process.
-    """
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        started: Future[BlockingPortal] = Future()
-
-        async def serve() -> None:
-            async with BlockingPortal() as portal:
-                started.set_result(portal)
-                await portal.sleep_until_stopped()
-
-        target = partial(anyio.run, serve)
-        self._thread = threading.Thread(target=target, name="anytrack", daemon=True)
-        self._thread.start()
-        self.portal = started.result()
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the caller is in this event loop."""
-        return self._thread is threading.current_thread()
-
-    def stop(self) -> None:
-        """End the event loop and the thread."""
-        self.portal.start_task_soon(self.portal.stop, True).result()
-        self._thread.join()

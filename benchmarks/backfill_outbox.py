@@ -1,4 +1,4 @@
-"""Row 20: Shopify's export into a SQLite outbox, against a loop by hand; and once more."""
+"""Row 20: Shopify's export into a SQLite outbox, against a loop by hand; and twice more."""
 
 from __future__ import annotations
 
@@ -48,16 +48,17 @@ def run(quick: bool) -> Row:
     with orders_file(count) as path:
         runs = {"backfill": lambda: _ours(path), "by hand": lambda: _by_hand(path)}
         costs = interleaved(runs, 1 if count > 100_000 else 3)
-        first, second, requests = anyio.run(_twice, path)
+        first, second, changed, requests = anyio.run(_repeatedly, path)
     ratio = costs["by hand"].wall / costs["backfill"].wall
     return Row(
         number=NUMBER,
         measure=f"{count:,} rows in Shopify's shape into a SQLite outbox, a destination at 0 ms; "
-        "the same file again",
+        "the same file again; and with other settings",
         against="`csv.DictReader`, `Conversion` and `submit_many(1000)` by hand; the first run",
         target="≥ 0.85 × its rows/s; ≥ 3 × as fast, 0 requests",
-        result=f"{ratio:.2f} ×; {first / second:.1f} ×, {requests} requests",
-        reached=ratio >= 0.85 and first >= 3 * second and not requests,
+        result=f"{ratio:.2f} ×; {first / second:.0f} × and {first / changed:.1f} ×, "
+        f"{requests} requests",
+        reached=ratio >= 0.85 and first >= 3 * max(second, changed) and not requests,
         details=rates(costs, "rows"),
     )
 
@@ -69,17 +70,23 @@ async def _ours(path: Path) -> int:
     return report.counts.rows
 
 
-async def _twice(path: Path) -> tuple[float, float, int]:
+async def _repeatedly(path: Path) -> tuple[float, float, float, int]:
+    """Return the seconds of three runs, and the requests of the last two.
+
+    The third has another default currency, so that it reads the file row by row.
+    """
     times, requests = [], 0
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(2):
+        for currency in (None, None, "SEK"):
             sink = InstantSink()
+            settings = BackfillSettings(to="instant", currency=currency)
             async with _client(sink, folder) as client:
                 began = time.perf_counter()
-                await backfill(client, path, settings=BackfillSettings(to="instant"))
+                await backfill(client, path, settings=settings)
                 times.append(time.perf_counter() - began)
-            requests = sink.requests
-    return times[0], times[1], requests
+            requests += sink.requests if len(times) > 1 else 0
+    first, second, changed = times
+    return first, second, changed, requests
 
 
 async def _by_hand(path: Path) -> int:

@@ -21,6 +21,7 @@ from anytrack_async.errors import (
     InvalidArgumentError,
     InvalidConversionError,
     NotFoundError,
+    OutcomeUnknownError,
     RateLimitedError,
     RejectedError,
     SchemaVersionError,
@@ -73,6 +74,7 @@ EXAMPLES = [
     errors.OutboxError("x"),
     SchemaVersionError("x"),
     DamagedOutboxError("x"),
+    OutcomeUnknownError("x"),
 ]
 
 

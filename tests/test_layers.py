@@ -29,6 +29,7 @@ OWNERS: dict[str, set[str]] = {
     "h11": {"transport"},
     "httpcore": set(),
     "httpx": {"errors", "transport", "client", "testing"},
+    "nats": {"feeds"},
     "uvloop": set(),  # the loop is the application's choice
     "yarl": {"transport"},
 }

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import compress
+from itertools import compress, groupby
 from typing import Protocol
 
 import anyio
 
-from anytrack_async.backfilling.reading import MappedBlock
-from anytrack_async.backfilling.report import Reject, RowCounts
+from anytrack_async.backfilling.mapped import MappedBlock
+from anytrack_async.backfilling.report import REPEAT, Reject, RowCounts
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.destinations.sink import SinkLimits, checked_names
-from anytrack_async.models.contradiction import Contradiction
+from anytrack_async.errors import QueueFullError
+from anytrack_async.models.contradiction import Contradiction, find_contradiction, summary
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.visitor import NOTED_KINDS
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox
+from anytrack_async.outbox.capabilities import KeepsSummaries
 
-REPEAT = "accepted before"
 TOO_OLD = "too old for every destination"
 _REPEAT_REASON = (
     "its event id was accepted before: remove the row, or give it another order id if it is "
@@ -41,6 +43,11 @@ class Acceptance(Protocol):
 
         Rows that were rejected or skipped before are not counted again.
         """
+        ...
+
+    @property
+    def oldest(self) -> datetime | None:
+        """The earliest time of a conversion that some destination takes; None for no limit."""
         ...
 
     def expected_seconds(self) -> Mapping[str, float]:
@@ -66,22 +73,35 @@ class _Ages:
             if settings.too_old == "skip" and (max_age := limits[name].max_age) is not None
         }
 
+    @property
+    def oldest(self) -> datetime | None:
+        """The earliest time of a conversion that some destination takes; None for no limit."""
+        if not self.names or len(self._max_ages) < len(self.names):
+            return None
+        return datetime.fromtimestamp(self._clock() - max(self._max_ages.values()), UTC)
+
     def split(
-        self, conversions: Sequence[Conversion], counts: RowCounts
-    ) -> dict[tuple[str, ...], list[int]]:
-        """Return destinations → the indexes of the *conversions* that are for them."""
-        everything = {self.names: list(range(len(conversions)))}
+        self, conversions: Sequence[Conversion]
+    ) -> Sequence[tuple[tuple[str, ...], Sequence[int]]]:
+        """Return destinations and the indexes of the *conversions* that are for them."""
         if not self._max_ages or not conversions:
-            return everything
+            return [(self.names, range(len(conversions)))]
         now = self._clock()
         ages = [now - conversion.timestamp.timestamp() for conversion in conversions]
         if max(ages) <= min(self._max_ages.values()):
-            return everything
+            return [(self.names, range(len(conversions)))]
+        limits = self._max_ages
+        takers = [
+            tuple(name for name in self.names if age <= limits.get(name, age)) for age in ages
+        ]
+        if len({conversion.event_id for conversion in conversions}) < len(conversions):
+            # Some come twice: then in their order, because the first of them counts.
+            runs = groupby(range(len(takers)), takers.__getitem__)
+            return [(names, list(indexes)) for names, indexes in runs]
         parts: dict[tuple[str, ...], list[int]] = {}
-        for index, age in enumerate(ages):
-            names = tuple(name for name in self.names if age <= self._max_ages.get(name, age))
+        for index, names in enumerate(takers):
             parts.setdefault(names, []).append(index)
-        return parts
+        return list(parts.items())
 
     def count(self, names: Sequence[str], new: int, counts: RowCounts) -> None:
         """Count *new* conversions that are for *names* only."""
@@ -117,11 +137,16 @@ class Outboxed:
         """The destinations that the conversions are for."""
         return self._ages.names
 
+    @property
+    def oldest(self) -> datetime | None:
+        """The earliest time of a conversion that some destination takes; None for no limit."""
+        return self._ages.oldest
+
     async def accept(self, block: MappedBlock, counts: RowCounts) -> list[Reject]:
         """Accept the conversions of *block*; see `Acceptance`."""
         rejects = list(block.rejects)
         strict = self._settings.duplicates == "fail" and not self._tolerant
-        for names, indexes in self._ages.split(block.conversions, counts).items():
+        for names, indexes in self._ages.split(block.conversions):
             if not names:
                 counts.skip(TOO_OLD, len(indexes))
                 continue
@@ -140,9 +165,23 @@ class Outboxed:
         results: list[AppendResult] = []
         for start in range(0, len(conversions), self._pace.size):
             part = conversions[start : start + self._pace.size]
-            results += await self._client.accept_many(part, to=to)
+            results += await self._accept_part(part, to)
             await self._pace.wait(len(part))
         return results
+
+    async def _accept_part(
+        self, part: Sequence[Conversion], to: Sequence[str] | None
+    ) -> list[AppendResult]:
+        """Accept *part*, in halves if it is more than an empty outbox has room for."""
+        try:
+            return list(await self._client.accept_many(part, to=to))
+        except QueueFullError as exc:
+            fits = not exc.too_large and len(part) <= self._client.outbox.capacity
+            if fits or len(part) == 1:
+                raise
+        half = len(part) // 2
+        first = await self._accept_part(part[:half], to)
+        return first + await self._accept_part(part[half:], to)
 
     def expected_seconds(self) -> Mapping[str, float]:
         """Return nothing: progress shows how long it takes."""
@@ -177,21 +216,25 @@ class DryRun:
         """The destinations that the conversions would be for."""
         return self._ages.names
 
+    @property
+    def oldest(self) -> datetime | None:
+        """The earliest time of a conversion that some destination takes; None for no limit."""
+        return self._ages.oldest
+
     async def accept(self, block: MappedBlock, counts: RowCounts) -> list[Reject]:
         """Count the conversions of *block*; see `Acceptance`."""
         rejects = list(block.rejects)
-        accepted_ids = await self._known(block.conversions)
-        if not accepted_ids and block.repeats.count(None) == len(block.conversions):
+        known = await self._known(block.conversions)
+        if not known and block.repeats.count(None) == len(block.conversions):
             self._count_new(block, counts)  # nearly always
             return rejects
         results: list[AppendResult] = [
-            Appended.REPEAT if conversion.event_id in accepted_ids else Appended.NEW
-            for conversion in block.conversions
+            _result(conversion, known) for conversion in block.conversions
         ]
         for index, same in enumerate(block.repeats):
-            if same is True:
+            if same is True and results[index] is Appended.NEW:
                 results[index] = Appended.REPEAT
-        for names, indexes in self._ages.split(block.conversions, counts).items():
+        for names, indexes in self._ages.split(block.conversions):
             if not names and self._ages.names:
                 counts.skip(TOO_OLD, len(indexes))
                 continue
@@ -207,7 +250,7 @@ class DryRun:
 
     def _count_new(self, block: MappedBlock, counts: RowCounts) -> None:
         """Count the conversions of a *block* in which none is a repeat."""
-        for names, indexes in self._ages.split(block.conversions, counts).items():
+        for names, indexes in self._ages.split(block.conversions):
             if not names and self._ages.names:
                 counts.skip(TOO_OLD, len(indexes))
                 continue
@@ -216,10 +259,14 @@ class DryRun:
                 self._expected[name] += len(indexes)
             _count_accepted([block.conversions[index] for index in indexes], counts)
 
-    async def _known(self, conversions: Sequence[Conversion]) -> set[str]:
+    async def _known(self, conversions: Sequence[Conversion]) -> Mapping[str, str | None]:
+        """Return event id → `summary` of what the outbox has accepted; None if it is not known."""
         if self._outbox is None or not conversions:
-            return set()
-        return {*await self._outbox.reports([sale.event_id for sale in conversions])}
+            return {}
+        event_ids = [conversion.event_id for conversion in conversions]
+        if isinstance(self._outbox, KeepsSummaries):
+            return await self._outbox.summaries(event_ids)
+        return dict.fromkeys(await self._outbox.reports(event_ids))
 
     def expected_seconds(self) -> Mapping[str, float]:
         """Return destination → seconds that delivery would take at its rate limit.
@@ -231,6 +278,15 @@ class DryRun:
             for name, count in self._expected.items()
             if (limits := self._limits[name]).rate is not None
         }
+
+
+def _result(conversion: Conversion, known: Mapping[str, str | None]) -> AppendResult:
+    """Return what the outbox would answer for *conversion*."""
+    event_id = conversion.event_id
+    if event_id not in known:
+        return Appended.NEW
+    found = find_contradiction(event_id, known[event_id], summary(conversion))
+    return found or Appended.REPEAT
 
 
 def _contradicts(block: MappedBlock, index: int) -> bool:

@@ -41,6 +41,8 @@ class ArrowReader:
         self._file = file
         self._open = ExitStack()
         is_parquet = file.sample.startswith(PARQUET)
+        self._rows: int | None = None
+        self._consumed = 0
         self._batches, columns = self._parquet() if is_parquet else self._ipc()
         self.parameters: dict[str, str] = {}
         self.info = SourceInfo(
@@ -63,6 +65,7 @@ class ArrowReader:
 
     def _parquet(self) -> tuple[Iterator[Any], tuple[str, ...]]:
         file = import_module("pyarrow.parquet").ParquetFile(self._source())
+        self._rows = file.metadata.num_rows
         batches = file.iter_batches(batch_size=BLOCK_ROWS, use_threads=False)
         return batches, tuple(file.schema_arrow.names)
 
@@ -75,6 +78,17 @@ class ArrowReader:
         batches = (file.get_batch(index) for index in range(file.num_record_batches))
         return _pieces(batches), tuple(file.schema.names)
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the file is read from several places, and not through `OpenFile.raw`."""
+        is_stream = self._file.sample.startswith(_STREAM)
+        return not is_stream and not self._file.compressed and self._file.raw.size is not None
+
+    @property
+    def fraction(self) -> float | None:
+        """The part of the rows that was read, 0 to 1; None if their number is unknown."""
+        return self._consumed / self._rows if self._rows else None
+
     def close(self) -> None:
         """Close the file."""
         self._open.close()
@@ -86,7 +100,7 @@ class ArrowReader:
         columns = tuple(self.info.columns)
         for batch in self._batches:
             start = max(0, skip - consumed)
-            consumed += batch.num_rows
+            self._consumed = consumed = consumed + batch.num_rows
             if start >= batch.num_rows:
                 continue
             part = batch.slice(start)

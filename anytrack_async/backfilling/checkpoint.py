@@ -17,8 +17,8 @@ import orjson
 
 from anytrack_async._version import __version__
 from anytrack_async.backfilling.files import Fingerprint, has_content
+from anytrack_async.backfilling.mapped import Position
 from anytrack_async.backfilling.mapping import FileMapping
-from anytrack_async.backfilling.reading import Position
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.sources import Source, expand_sources
 from anytrack_async.outbox.base import Outbox
@@ -39,6 +39,7 @@ class Checkpoint:
         rejects_length: its length, bytes.
         finished: whether everything was read.
         counts: rows up to there, see `RowCounts`.
+        dead_before: destination → dead letters that the outbox had before the first run.
     """
 
     position: Position
@@ -48,6 +49,7 @@ class Checkpoint:
     rejects_length: int = 0
     finished: bool = False
     counts: Mapping[str, Any] = attrs.field(factory=dict)
+    dead_before: Mapping[str, int] = attrs.field(factory=dict)
 
     @property
     def is_whole(self) -> bool:

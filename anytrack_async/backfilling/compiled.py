@@ -6,13 +6,10 @@ little more than its amount, its time, and the constructors of `Conversion` and 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import tzinfo
 from decimal import Decimal
-from functools import cache
-from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
 
@@ -20,50 +17,33 @@ from anytrack_async.backfilling.getters import (
     Getter,
     Row,
     add_names,
-    all_cells,
-    first_cell,
     first_filled,
-    inside,
-    positions_of,
     stem,
     to_customer,
-    translated,
-    without_mark,
+)
+from anytrack_async.backfilling.header import Header
+from anytrack_async.backfilling.identity import (
+    NEEDS_AMOUNT,
+    Identify,
+    RowReaders,
+    compile_identity,
+    row_event_id,
 )
 from anytrack_async.backfilling.lifting import lift
-from anytrack_async.backfilling.mapping import (
-    OPEN_PARTS,
-    AmountColumns,
-    FileMapping,
-    RowRule,
-    matching,
-    normalised,
-)
-from anytrack_async.backfilling.settings import BackfillSettings, to_zone
+from anytrack_async.backfilling.mapping import OPEN_PARTS, FileMapping, matching
+from anytrack_async.backfilling.row_values import compile_amount, compile_amounts, compile_time
+from anytrack_async.backfilling.rules import REFUND_FOUND, Skip, compile_rules
+from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
-from anytrack_async.backfilling.values import amount_parser, time_parser
-from anytrack_async.errors import ConfigurationError, InvalidConversionError
+from anytrack_async.backfilling.values import amount_parser
+from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
-from anytrack_async.models.customer import UNUSABLE
+from anytrack_async.models.identifiers import to_event_id, to_order_id
 from anytrack_async.models.validators import is_missing
 
 _MAX_KNOWN_ITEMS = 4096
 
 REFUND_EVENT = "Refund"
-REFUND = "refund or cancellation"
-
-# A spreadsheet shows 01234 and +49 170 as text if an apostrophe stands before them; exports of
-# shops have the apostrophe, too.
-_MARKED_AS_TEXT = ("customer.postal_code", "customer.phone")
-
-# Columns with the same name are several values of these fields, as in Meta's customer lists.
-_SEVERAL_VALUES = frozenset(f"customer.{name}" for name in UNUSABLE)
-
-
-class Skip(str):
-    """Why a row is left out on purpose."""
-
-    __slots__ = ()
 
 
 class RowMapper:
@@ -78,6 +58,9 @@ class RowMapper:
     Raises:
         ConfigurationError: the mapping needs a column that the file does not have, or has no such
             choice of an amount.
+
+    Attributes:
+        identify: returns what a row is without mapping all of it; None if that is not possible.
     """
 
     def __init__(
@@ -89,40 +72,37 @@ class RowMapper:
         zone: tzinfo | None = None,
     ) -> None:
         self._mapping = mapping
-        self._columns = tuple(columns)
-        self._positions = positions_of(columns)
         self._settings = settings
-        decimal = settings.decimal or mapping.decimal
-        self._parse_amount = amount_parser(decimal)
-        day_first = mapping.day_first if settings.day_first is None else settings.day_first
-        self._parse_time = time_parser(mapping.formats, self._zone(zone), day_first=day_first)
+        self._header = header = Header(mapping, columns)
+        self._parse_amount = amount_parser(settings.decimal or mapping.decimal)
         self._currency = settings.currency or mapping.currency
-        self._rules = [
-            check for rule in mapping.rules if (check := self._compile_rule(rule)) is not None
-        ]
-        self._constants = self._compile_constants()
-        self._texts = self._compile_part("", _TEXT_FIELDS)
-        self._customer = self._compile_part("customer.")
-        self._name = self._getter(mapping.columns.get("customer.name", ()))
-        items = self._compile_part("items.")
+        self._rules = compile_rules(mapping, header, settings)
+        self._constants = {"conversion_type": ConversionType.SALE, **mapping.constants}
+        self._texts = header.part("", _TEXT_FIELDS)
+        self._customer = header.part("customer.")
+        self._name = header.getter_of("customer.name")
+        items = header.part("items.")
         self._item_names = [name for name, _ in items]
         self._item_getters = [get for _, get in items]
         self._known_items: dict[tuple[Any, ...], LineItem | None] = {}
         self._open = self._compile_open()
         self._lifted = self._compile_lift()
-        self._time = self._compile_time()
-        self._row_zone = self._compile_zone()
-        self._amount = self._compile_amounts()
+        self._time = compile_time(mapping, header, settings, zone)
+        self._amount = compile_amounts(mapping, header, settings, self._parse_amount)
         amounts = (column for amount in mapping.amounts.values() for column in amount.columns)
-        self._amount_positions = [indexes[0] for indexes in self._indexes(amounts)]
+        self._amount_positions = [indexes[0] for indexes in header.positions(amounts)]
         refund = mapping.amounts.get("refund")
-        self._refund = self._compile_amount(refund) if refund else None
-        self._is_rejects = set(self._columns).issuperset(REJECT_COLUMNS)
+        self._refund = compile_amount(refund, header, self._parse_amount) if refund else None
+        self._is_rejects = set(header.columns).issuperset(REJECT_COLUMNS)
         self._fold = self._compile_fold()
         self._customer_key = self._compile_customer_key()
         self._is_refunding = settings.refunds == "custom"
         self._negative = Skip(mapping.negative) if mapping.negative else None
         self._finish = mapping.prepare(settings) if mapping.prepare else mapping.finish
+        readers = RowReaders(
+            rules=self._rules, texts=self._texts, amount=self._amount, time=self._time
+        )
+        self.identify: Identify | None = compile_identity(mapping, header, settings, readers)
 
     # Reading a row
 
@@ -184,12 +164,12 @@ class RowMapper:
                 return REFUND_FOUND
             amount = self._become_refund(fields, row, amount)
         self._add_revenue(fields, amount)
-        self._add_time(fields, row)
+        fields["timestamp"] = self._time(row)
         self._add_parts(fields, row, others)
         if self._finish is not None:
-            self._finish(fields, lambda column: self.cell(row, column))
-        if "order_id" not in fields and "event_id" not in fields:
-            fields["event_id"] = self._event_id(fields, row)
+            self._finish(fields, lambda column: self._header.cell(row, column))
+        if not to_order_id(fields.get("order_id")) and not to_event_id(fields.get("event_id")):
+            fields["event_id"] = row_event_id(fields["conversion_type"], self._header, row)
         return Conversion(**fields)
 
     def _become_refund(
@@ -205,7 +185,7 @@ class RowMapper:
 
     def _add_revenue(self, fields: dict[str, Any], amount: Decimal | None) -> None:
         if amount is None:
-            if fields["conversion_type"] in _NEEDS_AMOUNT:
+            if fields["conversion_type"] in NEEDS_AMOUNT:
                 raise InvalidConversionError("revenue", "is missing: the row has no amount")
             return
         fields["revenue"] = amount
@@ -216,15 +196,6 @@ class RowMapper:
                 raise InvalidConversionError(
                     "currency", "is missing: state the currency of the file, currency='EUR'"
                 )
-
-    def _add_time(self, fields: dict[str, Any], row: Row) -> None:
-        value = self._time(row)
-        if not value or is_missing(value):
-            value = self._settings.timestamp
-        if value is None:
-            raise InvalidConversionError("timestamp", "is missing: the row has no time")
-        own_zone = self._row_zone(row) if self._row_zone else None
-        fields["timestamp"] = self._parse_time(value, own_zone)
 
     def _add_parts(self, fields: dict[str, Any], row: Row, others: Sequence[Row]) -> None:
         customer = {}
@@ -282,267 +253,54 @@ class RowMapper:
         except InvalidConversionError as exc:
             raise InvalidConversionError(f"items.{exc.name}", exc.problem) from None
 
-    def _event_id(self, fields: Mapping[str, Any], row: Row) -> str:
-        """Return an event id for a row without an order id: the same whenever it is read again.
-
-        The order of the columns does not matter, nor do blank cells: records of JSON have the keys
-        of earlier records as blank cells.
-        """
-        cells = sorted(
-            f"{normalised(name)}\x1f{value}"
-            for name, value in zip(self._columns, row, strict=False)
-            if value is not None and value != "" and name not in REJECT_COLUMNS
-        )
-        digest = blake2b("\x1e".join(cells).encode(errors="replace"), digest_size=12)
-        return f"{fields['conversion_type']}:row-{digest.hexdigest()}"
-
     def _as_record(self, row: Row) -> dict[str, Any]:
-        values = zip(self._columns, row, strict=False)
+        values = zip(self._header.columns, row, strict=False)
         return {
             name: value
             for name, value in values
             if value is not None and value != "" and name not in REJECT_COLUMNS
         }
 
-    def cell(self, row: Row, column: str) -> Any:
-        """Return the cell of *column*; None if the file does not have the column."""
-        positions = self._positions.get(normalised(column))
-        return row[positions[0]] if positions else None
-
-    def column_of(self, field: str) -> str:
+    def columns_of(self, field: str) -> str:
         """Return the columns that *field*, as an error names it, is read from."""
-        for name in (field, f"customer.{field}"):
-            if columns := self._present(self._mapping.columns.get(name, ())):
-                return columns
-        if field == "revenue":
-            return self._present(
-                column for amount in self._mapping.amounts.values() for column in amount.columns
-            )
-        if field == "timestamp":
-            return self._present(
-                column
-                for name in ("date", "time", "zone")
-                for column in self._mapping.columns.get(name, ())
-            )
-        return ""
-
-    def _present(self, names: Iterable[str]) -> str:
-        present = [name for name in names if normalised(name) in self._positions]
-        return ", ".join(dict.fromkeys(present))
+        return self._header.columns_of(field)
 
     # Compiling
-
-    def _zone(self, stated: tzinfo | None) -> tzinfo | None:
-        name = self._mapping.timezone or self._settings.timezone
-        return to_zone(name) if name else stated
-
-    def _indexes(self, columns: Iterable[str]) -> list[list[int]]:
-        """Return the positions of those of *columns* that the file has."""
-        names = map(normalised, columns)
-        return [self._positions[name] for name in names if name in self._positions]
-
-    def _getter(
-        self, columns: Iterable[str], *, marked: bool = False, several: bool = False
-    ) -> Getter | None:
-        """Return a getter of the first of *columns* that is filled; None if the file has none.
-
-        With *several*, all filled cells of columns with the same name are its value.
-        """
-        columns = tuple(columns)
-        indexes = self._indexes(columns)
-        if not indexes:
-            return self._path_getter(columns)
-        if not several or all(len(positions) == 1 for positions in indexes):
-            get = first_cell([position for positions in indexes for position in positions])
-        else:
-            get = first_filled([all_cells(positions) for positions in indexes])
-        if marked:
-            return without_mark(get)
-        return get
-
-    def _path_getter(self, columns: Sequence[str]) -> Getter | None:
-        """Return a getter for a path into the objects of JSON, such as ``customer.email``."""
-        for column in columns:
-            root, _, rest = column.partition(".")
-            if rest and (positions := self._positions.get(normalised(root))):
-                return inside(positions[0], rest.split("."))
-        return None
-
-    def _compile_part(
-        self, prefix: str, names: Iterable[str] | None = None
-    ) -> list[tuple[str, Getter]]:
-        part = []
-        for field, columns in self._mapping.columns.items():
-            if names is not None and field not in names:
-                continue
-            if not field.startswith(prefix) or field == "customer.name":
-                continue
-            get = self._getter(
-                columns, marked=field in _MARKED_AS_TEXT, several=field in _SEVERAL_VALUES
-            )
-            if get is not None:
-                words = self._mapping.translate.get(field)
-                part.append((field.removeprefix(prefix), translated(get, words) if words else get))
-        return part
-
-    def _compile_constants(self) -> dict[str, Any]:
-        return {"conversion_type": ConversionType.SALE, **self._mapping.constants}
 
     def _compile_open(self) -> list[tuple[str, str, Getter]]:
         """Return the part, key and getter of each field of the parts with keys of their own."""
         fields = [
-            (part, key, get) for part in OPEN_PARTS for key, get in self._compile_part(f"{part}.")
+            (part, key, get) for part in OPEN_PARTS for key, get in self._header.part(f"{part}.")
         ]
         for pattern, part in self._mapping.rest.items():
-            for column in matching(pattern, self._columns):
-                index = self._positions[normalised(column)][0]
+            for column in matching(pattern, self._header.columns):
+                index = self._header.position(column)
                 fields.append((part, stem(pattern, column), itemgetter(index)))
         return fields
 
     def _compile_lift(self) -> list[tuple[str, int]]:
         return [
-            (stem(pattern, column), self._positions[normalised(column)][0])
+            (stem(pattern, column), self._header.position(column))
             for pattern in self._mapping.lift
-            for column in matching(pattern, self._columns)
+            for column in matching(pattern, self._header.columns)
         ]
-
-    def _compile_time(self) -> Getter:
-        columns = self._mapping.columns
-        if get := self._getter(columns.get("timestamp", ())):
-            return get
-        day, clock = self._getter(columns.get("date", ())), self._getter(columns.get("time", ()))
-        if day is None:
-            if (moment := self._settings.timestamp) is not None or self._mapping.record is not None:
-                return lambda _: moment
-            names = " or ".join((*columns.get("timestamp", ()), *columns.get("date", ())))
-            raise ConfigurationError(
-                f"mapping {self._mapping.name!r}: the file has no column with the time of a "
-                f"conversion{f', such as {names}' if names else ''}: state the time of all rows, "
-                "timestamp=…"
-            )
-        if clock is None:
-            return day
-        read_day, read_clock = day, clock
-        return lambda row: f"{read_day(row)} {read_clock(row)}".strip()
-
-    def _compile_zone(self) -> Callable[[Row], tzinfo | None] | None:
-        get = self._getter(self._mapping.columns.get("zone", ()))
-        if get is None:
-            return None
-        zones = {name.casefold(): to_zone(zone) for name, zone in self._mapping.zones.items()}
-
-        @cache
-        def find(name: str) -> tzinfo:
-            if zone := zones.get(name.casefold()):
-                return zone
-            try:
-                return to_zone(name)
-            except ConfigurationError:
-                raise InvalidConversionError(
-                    "zone",
-                    "is not a time zone that has one meaning; replace it by an offset "
-                    "such as +02:00",
-                ) from None
-
-        return lambda row: find(name.strip()) if (name := get(row)) else None
 
     def _compile_fold(self) -> Getter | None:
-        get = self._getter((self._mapping.fold,)) if self._mapping.fold else None
+        get = self._header.getter((self._mapping.fold,)) if self._mapping.fold else None
         if get is None or not self._is_rejects:
             return get
-        order, line = get, itemgetter(self._columns.index(REJECT_COLUMNS[0]))
+        order, line = get, itemgetter(self._header.columns.index(REJECT_COLUMNS[0]))
         return lambda row: (order(row), line(row)) if order(row) else None
 
-    def _compile_rule(self, rule: RowRule) -> Callable[[Row], Skip | None] | None:
-        get = self._getter(rule.columns)
-        if get is None or (rule.unless and getattr(self._settings, rule.unless)):
-            return None
-        keep = rule.keep
-        if rule.keep_setting and (chosen := getattr(self._settings, rule.keep_setting)):
-            keep = frozenset(word.casefold() for word in chosen)
-        column = self._present(rule.columns)
-        loosely_kept = {_loose(word) for word in keep} if rule.loose else ()
-
-        @cache
-        def judge(word: str) -> Skip | None:
-            if word and _loose(word) in loosely_kept:
-                return None
-            if word in rule.refund:
-                return REFUND_FOUND
-            if not word and rule.blank:
-                return None
-            if word in rule.drop or (keep and word not in keep):
-                return Skip(rule.reason or f"{column}: {word or 'blank'}")
-            return None
-
-        return lambda row: judge(str(value).strip().casefold() if (value := get(row)) else "")
-
-    def _compile_amounts(self) -> Callable[[Row], Decimal | None] | None:
-        mapping, chosen = self._mapping, self._settings.amount
-        if mapping.record is not None or not mapping.choices:
-            return None
-        if chosen is not None and chosen not in mapping.choices:
-            raise ConfigurationError(
-                f"{mapping.name} has no amount {chosen!r}; choose one of "
-                f"{', '.join(mapping.choices)}"
-            )
-        choices = (chosen,) if chosen else mapping.amount or mapping.choices[:1]
-        readers = [self._compile_amount(mapping.amounts[choice]) for choice in choices]
-        if len(readers) == 1:
-            return readers[0]
-
-        def first(row: Row) -> Decimal | None:
-            amounts = (amount for read in readers if (amount := read(row)) is not None)
-            return next(amounts, None)
-
-        return first
-
-    def _compile_amount(self, amount: AmountColumns) -> Callable[[Row], Decimal | None]:
-        parse = self._parse_amount
-        plus = [indexes[0] for indexes in self._indexes(amount.plus)]
-        if amount.alternatives:
-            plus = plus[:1]
-        minus = [indexes[0] for indexes in self._indexes(amount.minus)]
-        if len(plus) == 1 and not minus:
-            (index,) = plus
-
-            def read_one(row: Row) -> Decimal | None:
-                cell = row[index]
-                return None if cell == "" or is_missing(cell) else parse(cell)
-
-            return read_one
-
-        def read(row: Row) -> Decimal | None:
-            added = [parse(row[index]) for index in plus if not is_missing(row[index])]
-            if not added:
-                return None
-            taken = (parse(row[index]) for index in minus if not is_missing(row[index]))
-            return sum(added, Decimal(0)) - sum(map(abs, taken), Decimal(0))
-
-        return read
-
     def _compile_customer_key(self) -> Callable[[Row], str | None] | None:
-        columns = self._mapping.columns
-        getters = [
-            get
-            for field in ("customer.external_id", "customer.email")
-            if (get := self._getter(columns.get(field, ())))
-        ]
+        fields = ("customer.external_id", "customer.email")
+        getters = [get for field in fields if (get := self._header.getter_of(field))]
         if not getters:
             return None
         get = first_filled(getters)
         return lambda row: str(value).strip().casefold() if (value := get(row)) else None
 
 
-def _loose(word: str) -> str:
-    """Return ``closedwon`` for ``closed won (sales pipeline)``."""
-    name = _NOTE_BEHIND.sub("", word) or word
-    return "".join(filter(str.isalnum, name))
-
-
-REFUND_FOUND = Skip(REFUND)
-_NOTE_BEHIND = re.compile(r"\s*\([^()]*\)$")
-_NEEDS_AMOUNT = ("sale",)
 _TEXT_FIELDS = frozenset(
     (
         *("conversion_type", "currency", "order_id", "event_name", "event_id", "id", "click_id"),

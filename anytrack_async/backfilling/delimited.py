@@ -11,6 +11,7 @@ from typing import NamedTuple
 from anytrack_async.backfilling.blocks import PIECE_ROWS, BadRow, Block, Breather
 from anytrack_async.backfilling.files import (
     UNDECODED,
+    EmptyFileError,
     OpenFile,
     guess_encoding,
     text_stream,
@@ -122,7 +123,7 @@ class DelimitedReader:
                 self._first = row
             return header
         if row is None:
-            raise ConfigurationError(f"{self._name} is empty: it has no header line")
+            raise EmptyFileError(f"{self._name} is empty: it has no header line")
         return tuple(name.lstrip("\ufeff").strip() for name in row)
 
     def _next_filled(self) -> list[str] | None:

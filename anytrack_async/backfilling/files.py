@@ -26,6 +26,7 @@ PathSource: TypeAlias = str | PathLike[str]
 STDIN = "-"
 _SAMPLE = 256 * 1024  # bytes
 _HEAD = 64 * 1024  # bytes
+_HASHED_AT_ONCE = 1 << 20  # bytes
 _GZIP = b"\x1f\x8b"
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
@@ -52,6 +53,10 @@ def expand(source: PathSource | Sequence[PathSource]) -> list[str]:
     if not paths:
         raise ConfigurationError("name at least one file to read")
     return paths
+
+
+class EmptyFileError(ConfigurationError):
+    """A file has neither a header nor a record. Among several files, it is one without rows."""
 
 
 @attrs.frozen(kw_only=True)
@@ -114,6 +119,16 @@ class HashedFile(io.RawIOBase):
         return min(1.0, self.read_bytes / self.size) if self.size else None
 
 
+def whole_fingerprint(path: str) -> Fingerprint:
+    """Return the fingerprint of all of the file, however much of it was read; blocks."""
+    with Path(path).open("rb", buffering=0) as file:
+        hashed = HashedFile(file, fstat(file.fileno()).st_size)
+        buffer = bytearray(_HASHED_AT_ONCE)
+        while hashed.readinto(buffer):
+            pass
+        return cast("Fingerprint", hashed.fingerprint())  # a file has a size
+
+
 def has_content(path: str, fingerprint: Fingerprint) -> bool:
     """Return whether the file still has the size and content of *fingerprint*; blocks."""
     with Path(path).open("rb", buffering=0) as file:
@@ -121,7 +136,7 @@ def has_content(path: str, fingerprint: Fingerprint) -> bool:
             return False
         digest = hashlib.sha256()
         remaining = fingerprint.read
-        while remaining and (part := file.read(min(remaining, 1 << 20))):
+        while remaining and (part := file.read(min(remaining, _HASHED_AT_ONCE))):
             digest.update(part)
             remaining -= len(part)
         return not remaining and digest.hexdigest() == fingerprint.content

@@ -11,11 +11,13 @@ import attrs
 from anyio import to_thread
 
 from anytrack_async.backfilling.blocks import Block
+from anytrack_async.backfilling.files import EmptyFileError
 from anytrack_async.backfilling.guess import Guess, guess_mapping
+from anytrack_async.backfilling.mapped import MappedBlock
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.masking import masked_request
-from anytrack_async.backfilling.reading import MappedBlock, RowJob, add_counts
-from anytrack_async.backfilling.report import Reject, SourceInfo
+from anytrack_async.backfilling.reading import RowJob
+from anytrack_async.backfilling.report import Reject, SourceInfo, add_counts
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.sources import Source, expand_sources, open_source
 from anytrack_async.client.client import AnyTrackClient
@@ -133,10 +135,20 @@ async def inspect_source(
 def _first_block(
     source: Source, settings: BackfillSettings, preset: str | None, mapping: FileMapping | None
 ) -> tuple[SourceInfo, MappedBlock]:
+    *others, last = expand_sources(source)
+    for single in others:
+        try:
+            return _first_block_of(single, settings, preset, mapping)
+        except EmptyFileError:
+            continue
+    return _first_block_of(last, settings, preset, mapping)
+
+
+def _first_block_of(
+    source: Source, settings: BackfillSettings, preset: str | None, mapping: FileMapping | None
+) -> tuple[SourceInfo, MappedBlock]:
     infos: list[SourceInfo] = []
-    job = RowJob(
-        expand_sources(source)[0], settings, preset=preset, mapping=mapping, on_open=infos.append
-    )
+    job = RowJob(source, settings, preset=preset, mapping=mapping, on_open=infos.append)
     blocks = job.blocks()
     try:
         # A small file with folded rows has its last order in a second block.

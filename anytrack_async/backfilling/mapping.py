@@ -227,6 +227,8 @@ class FileMapping:
         negative: why rows with a negative amount are skipped; empty if they are refunds.
         finish: called with a conversion's fields before it is made.
         prepare: makes `finish` instead, from the settings.
+        adds_only: whether these two only add customer data, items and the like: neither type, ids,
+            name, amount, currency nor time.
         record: makes a conversion of a whole record instead; `columns` then only names columns.
 
     Raises:
@@ -269,6 +271,7 @@ class FileMapping:
     negative: str = ""
     finish: Finish | None = None
     prepare: Prepare | None = None
+    adds_only: bool = False
     record: Callable[[Mapping[str, Any]], Conversion] | None = None
 
     def __attrs_post_init__(self) -> None:

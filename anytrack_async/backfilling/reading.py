@@ -1,28 +1,32 @@
-"""`read_conversions`: the conversions of files, as an async iterator.
+"""`RowJob`: reads sources and makes conversions of their rows.
 
 Opening, decompressing, parsing and mapping happen in one thread, a few blocks ahead of the reader.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
 import attrs
 
 from anytrack_async.backfilling.blocks import BLOCK_ROWS, Block, Breather
-from anytrack_async.backfilling.compiled import REFUND_EVENT, REFUND_FOUND, RowMapper, Skip
-from anytrack_async.backfilling.files import Fingerprint
+from anytrack_async.backfilling.compiled import REFUND_EVENT, RowMapper
+from anytrack_async.backfilling.identity import Identity
+from anytrack_async.backfilling.known import KnownRows
+from anytrack_async.backfilling.mapped import Group, MappedBlock, Origin, Position
 from anytrack_async.backfilling.mapping import FileMapping
+from anytrack_async.backfilling.orders import grouped, row_count
 from anytrack_async.backfilling.presets.registry import choose, find_preset
-from anytrack_async.backfilling.report import Reject, RowCounts, SourceInfo
+from anytrack_async.backfilling.query import SqlQuery
+from anytrack_async.backfilling.report import REPEAT, SourceInfo
+from anytrack_async.backfilling.rules import REFUND_FOUND, Skip
 from anytrack_async.backfilling.seen import SeenKeys
 from anytrack_async.backfilling.settings import BackfillSettings, to_zone
 from anytrack_async.backfilling.sources import OpenSource, Source, expand_sources, open_source
 from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS, TEXT_COLUMN, without_escape
-from anytrack_async.backfilling.thread import ReadAhead
 from anytrack_async.errors import DecodeError, InvalidConversionError
 from anytrack_async.models.conversion import Conversion
 
@@ -31,85 +35,13 @@ BLANK = "blank row"
 NOT_FIRST = "not the customer's first"
 
 
-@attrs.frozen
-class Position:
-    """Where reading stands: before the row number *rows* of the source number *source*, from 0."""
+class _Piece(NamedTuple):
+    """Some orders, their columns, and perhaps what they are."""
 
-    source: int = 0
-    rows: int = 0
-
-
-Group = tuple[int, Sequence[Any], Sequence[Sequence[Any]]]
-"""The line of an order, its first row, and its further rows."""
-
-_SEPARATOR = "\x1e\x1f"
-
-
-class Origin(NamedTuple):
-    """The rows of a conversion, for the file of rejected rows.
-
-    A row of CSV is kept as a single text: 79 texts of their own would push whatever is needed next
-    out of the processor's cache, which doubles the time of reading.
-    """
-
-    line: int
+    groups: Sequence[Group]
     columns: tuple[str, ...]
-    rows: Sequence[Sequence[Any] | str]
-
-    @classmethod
-    def of(cls, group: Group, columns: tuple[str, ...], *, packed: bool) -> Origin:
-        """Return where the conversion of *group* comes from."""
-        line, row, others = group
-        if not packed:
-            return cls(line, columns, (row, *others))
-        if not others:
-            return cls(line, columns, (_SEPARATOR.join(row),))
-        return cls(line, columns, [_SEPARATOR.join(cells) for cells in (row, *others)])
-
-    def unpacked(self) -> list[Sequence[Any]]:
-        """Return the rows as they were read."""
-        return [row.split(_SEPARATOR) if isinstance(row, str) else row for row in self.rows]
-
-
-@attrs.define(kw_only=True)
-class MappedBlock:
-    """What became of some hundred rows.
-
-    Attributes:
-        info: what was found about the source.
-        conversions: the conversions.
-        origins: the rows of each conversion.
-        rejects: rows that could not be read.
-        counts: rows, folded rows, skipped rows and refunds of the block.
-        position: where reading goes on behind the block.
-        fingerprint: identifies the part of the file that was read; None if reading cannot go on
-            behind the block.
-        fraction: the part of the source that was read; None if unknown.
-        repeats: for each conversion, if repeats are looked for: None if its event id is new to the
-            run, else whether type, amount and currency were the same before.
-    """
-
-    info: SourceInfo
-    conversions: list[Conversion] = attrs.field(factory=list, repr=False)
-    origins: list[Origin] = attrs.field(factory=list, repr=False)
-    rejects: list[Reject] = attrs.field(factory=list)
-    counts: RowCounts = attrs.field(factory=RowCounts)
-    position: Position = attrs.field(factory=Position)
-    fingerprint: Fingerprint | None = None
-    fraction: float | None = None
-    repeats: Sequence[bool | None] = ()
-
-    def reject(self, origin: Origin, column: str, reason: str, event_id: str = "") -> Reject:
-        """Return a reject of the rows of *origin*."""
-        return Reject(
-            source=self.info.name,
-            line=origin.line,
-            column=column,
-            reason=reason,
-            columns=origin.columns,
-            rows=origin.unpacked(),
-            event_id=event_id,
-        )
+    mapper: RowMapper
+    identities: Sequence[Identity | None] = ()
 
 
 class RowJob:
@@ -123,6 +55,7 @@ class RowJob:
         start: where to begin.
         on_open: called with what was found about each source, in the reading thread.
         find_repeats: whether to look for event ids that occur again, for `MappedBlock.repeats`.
+        known: says which rows were accepted before, so that they need not be mapped.
     """
 
     def __init__(
@@ -135,6 +68,7 @@ class RowJob:
         start: Position | None = None,
         on_open: Callable[[SourceInfo], None] = lambda _: None,
         find_repeats: bool = False,
+        known: KnownRows | None = None,
     ) -> None:
         self._source = source
         self._settings = settings
@@ -146,6 +80,9 @@ class RowJob:
         self._remaining = settings.limit if settings.limit is not None else -1
         self._customers = SeenKeys() if settings.only_first else None
         self._event_ids = SeenKeys() if find_repeats else None
+        self._known = known if settings.limit is None else None
+        self._queue: list[_Piece] = []
+        self._queued = 0
         self._breather = Breather()
 
     def blocks(self) -> Generator[MappedBlock]:
@@ -156,10 +93,11 @@ class RowJob:
             OSError: a file cannot be read.
         """
         try:
-            for index, source in enumerate(expand_sources(self._source)):
+            sources = expand_sources(self._source)
+            for index, source in enumerate(sources):
                 if index < self._start.source or not self._remaining:
                     continue
-                with open_source(source, self._settings, self._hint) as opened:
+                with self._open(source, among=len(sources)) as opened:
                     yield from self._read(index, opened)
         finally:
             for keys in (self._customers, self._event_ids):
@@ -169,10 +107,15 @@ class RowJob:
     def describe(self) -> list[SourceInfo]:
         """Return what is found about each source, without reading its rows."""
         infos = []
-        for source in expand_sources(self._source):
-            with open_source(source, self._settings, self._hint) as opened:
-                infos.append(self._recognised(opened.reader.info)[0])
+        sources = expand_sources(self._source)
+        for source in sources:
+            with self._open(source, among=len(sources)) as opened:
+                info = opened.reader.info
+                infos.append(self._recognised(info)[0] if info.columns else info)
         return infos
+
+    def _open(self, source: str | SqlQuery, *, among: int) -> AbstractContextManager[OpenSource]:
+        return open_source(source, self._settings, self._hint, may_be_empty=among > 1)
 
     def _recognised(self, info: SourceInfo) -> tuple[SourceInfo, FileMapping]:
         mapping, recognised = choose(
@@ -182,6 +125,10 @@ class RowJob:
         return info, mapping
 
     def _read(self, index: int, opened: OpenSource) -> Iterator[MappedBlock]:
+        if not opened.reader.info.columns:  # an empty file among others
+            self._on_open(opened.reader.info)
+            yield self._finished(MappedBlock(info=opened.reader.info), opened, Position(index))
+            return
         info, mapping = self._recognised(opened.reader.info)
         self._on_open(info)
         mappers = _Mappers(mapping, self._settings, opened.reader.parameters)
@@ -198,23 +145,28 @@ class RowJob:
                 block = _without_escapes(block)
             consumed, columns = block.consumed, block.columns
             mapper = mappers.find(columns)
-            groups, pending = _grouped(block, mapper, pending)
-            self._add_bad(mapped, block)
-            self._map(mapped, groups, columns, mapper)
-            if mapped.counts.rows >= BLOCK_ROWS or not self._remaining:
-                yield self._finished(mapped, opened, Position(index, consumed - _size(pending)))
+            groups, pending = grouped(block, mapper, pending)
+            if block.bad:
+                self._map_queue(mapped)
+                self._add_bad(mapped, block)
+            self._map_or_queue(mapped, _Piece(groups, columns, mapper))
+            if mapped.counts.rows + self._queued >= BLOCK_ROWS or not self._remaining:
+                self._map_queue(mapped)
+                yield self._finished(mapped, opened, Position(index, consumed - row_count(pending)))
                 mapped = MappedBlock(info=info)
             if not self._remaining:
                 return
-        self._map(mapped, pending, columns, mappers.find(columns))
-        if mapped.counts.rows:
-            yield self._finished(mapped, opened, Position(index, consumed))
+        self._map_or_queue(mapped, _Piece(pending, columns, mappers.find(columns)))
+        self._map_queue(mapped)
+        # Also without rows: the checkpoint has a fingerprint of every source.
+        yield self._finished(mapped, opened, Position(index, consumed))
 
     def _finished(self, mapped: MappedBlock, opened: OpenSource, position: Position) -> MappedBlock:
         mapped.position = position
         mapped.fraction = opened.fraction
         # With the limit reached, the position may be in the middle of what was read.
-        mapped.fingerprint = opened.fingerprint() if self._remaining else None
+        is_needed = self._remaining and not self._settings.dry_run
+        mapped.fingerprint = opened.fingerprint() if is_needed else None
         if self._event_ids is not None:
             mapped.repeats = self._event_ids.add(map(_identity, mapped.conversions))
         return mapped
@@ -227,19 +179,44 @@ class RowJob:
                 origin = Origin(bad.line, columns, (bad.cells,))
                 mapped.rejects.append(mapped.reject(origin, "", bad.problem))
 
-    def _map(
-        self,
-        mapped: MappedBlock,
-        groups: Sequence[Group],
-        columns: tuple[str, ...],
-        mapper: RowMapper,
-    ) -> None:
-        for number, group in enumerate(groups):
+    def _map_or_queue(self, mapped: MappedBlock, piece: _Piece) -> None:
+        """Map the rows of *piece*, or let them wait until the outbox is asked about them."""
+        identify = piece.mapper.identify
+        if self._known is None or identify is None or not self._known.asks():
+            self._map_queue(mapped)
+            self._map(mapped, piece)
+            return
+        # What the rows are is found now, while they are in the processor's cache.
+        identities = [identify(row) for _, row, _ in piece.groups]
+        self._queue.append(piece._replace(identities=identities))
+        self._queued += len(identities)
+        if not self._known.in_bulk:
+            self._map_queue(mapped)
+        self._breather.breathe()
+
+    def _map_queue(self, mapped: MappedBlock) -> None:
+        """Map what waits, except for rows that were accepted before."""
+        if self._known is None or not self._queue:
+            return
+        pieces, self._queue, self._queued = self._queue, [], 0
+        known = self._known.find([item for piece in pieces for item in piece.identities])
+        start = 0
+        for piece in pieces:
+            end = start + len(piece.groups)
+            self._map(mapped, piece, known[start:end])
+            start = end
+
+    def _map(self, mapped: MappedBlock, piece: _Piece, known: Sequence[bool] = ()) -> None:
+        for number, group in enumerate(piece.groups):
             if not number % _PIECE:
                 self._breather.breathe()
             if not self._take(mapped, len(group[2])):
                 return
-            self._map_group(mapped, group, columns, mapper)
+            if known and known[number]:
+                mapped.counts.repeats += 1
+                mapped.counts.skip(REPEAT)
+            else:
+                self._map_group(mapped, group, piece.columns, piece.mapper)
 
     def _take(self, mapped: MappedBlock, folded: int = 0) -> bool:
         """Count a row, unless the limit is reached."""
@@ -261,7 +238,7 @@ class RowJob:
         try:
             result = mapper(row, others)
         except (InvalidConversionError, DecodeError) as exc:
-            column = mapper.column_of(exc.name) if isinstance(exc, InvalidConversionError) else ""
+            column = mapper.columns_of(exc.name) if isinstance(exc, InvalidConversionError) else ""
             origin = Origin.of(group, columns, packed=False)
             mapped.rejects.append(mapped.reject(origin, column, str(exc)))
             return
@@ -323,123 +300,5 @@ def _without_escapes(block: Block) -> Block:
     return attrs.evolve(block, rows=rows)
 
 
-def _size(groups: Sequence[Group]) -> int:
-    """Return the number of rows in *groups*."""
-    return sum(1 + len(others) for _, _, others in groups)
-
-
 def _shown(moment: datetime) -> str:
     return moment.isoformat(sep=" ", timespec="minutes")
-
-
-def _grouped(
-    block: Block, mapper: RowMapper, pending: list[Group]
-) -> tuple[list[Group], list[Group]]:
-    """Return the complete orders up to the end of *block*, and the last one, which may go on.
-
-    Rows ``1001, 1001, 1002`` are the order 1001 with two line items, which is complete, and 1002.
-    """
-    key_of = mapper.fold_key
-    if key_of is None:
-        return [(line, row, ()) for line, row in zip(block.lines, block.rows, strict=True)], []
-    groups: list[tuple[int, Sequence[Any], list[Sequence[Any]]]] = [
-        (line, row, list(others)) for line, row, others in pending
-    ]
-    current = key_of(groups[-1][1]) if groups else None
-    for line, row in zip(block.lines, block.rows, strict=True):
-        key = key_of(row)
-        if key and key == current and mapper.continues(groups[-1][1], row):
-            groups[-1][2].append(row)
-        else:
-            groups.append((line, row, []))
-            current = key
-    complete: list[Group] = list(groups)
-    if not groups or (block.bad and block.bad[-1].line > groups[-1][0]):
-        return complete, []
-    return complete[:-1], complete[-1:]
-
-
-class ConversionReader:
-    """The conversions of files, for ``async for``; see `read_conversions`.
-
-    Attributes:
-        counts: rows read so far; `accepted` are the conversions.
-        sources: what was found about each source so far.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        *,
-        preset: str | None = None,
-        mapping: FileMapping | None = None,
-        settings: BackfillSettings | None = None,
-    ) -> None:
-        self.counts = RowCounts()
-        self.sources: list[SourceInfo] = []
-        self._source = source
-        self._settings = settings or BackfillSettings()
-        self._preset = preset
-        self._mapping = mapping
-
-    async def __aiter__(self) -> AsyncGenerator[Conversion | Reject]:
-        job = RowJob(
-            self._source,
-            self._settings,
-            preset=self._preset,
-            mapping=self._mapping,
-            on_open=self.sources.append,
-        )
-        async with aclosing(ReadAhead(job.blocks).items()) as blocks:
-            async for block in blocks:
-                add_counts(self.counts, block.counts)
-                self.counts.rejected += len(block.rejects)
-                self.counts.accepted += len(block.conversions)
-                for reject in block.rejects:
-                    yield reject
-                for conversion in block.conversions:
-                    yield conversion
-
-
-def read_conversions(
-    source: Source,
-    *,
-    preset: str | None = None,
-    mapping: FileMapping | None = None,
-    settings: BackfillSettings | None = None,
-) -> ConversionReader:
-    """Read the conversions of files, for a loop of your own.
-
-        async for row in read_conversions("orders_export.csv"):
-            if isinstance(row, Reject):
-                print(row)
-            else:
-                await client.submit(row)
-
-    Memory stays flat, and nothing blocks the event loop. Rows that are left out on purpose, such as
-    unpaid orders, are only counted.
-
-    Args:
-        source: a path, a pattern such as ``"orders-*.csv"``, ``"-"`` for standard input, an
-            `SqlQuery`, or several of these.
-        preset: name of the preset; default: recognised by the columns.
-        mapping: replaces the preset.
-        settings: zone, decimal sign, currency and so on.
-
-    Returns:
-        An async iterable of `Conversion` and `Reject`.
-
-    Raises:
-        ConfigurationError: while reading, if a file cannot be used or no preset fits.
-        OSError: while reading, if a file cannot be read.
-    """
-    return ConversionReader(source, preset=preset, mapping=mapping, settings=settings)
-
-
-def add_counts(total: RowCounts, part: RowCounts) -> None:
-    """Add the rows, folded rows, skipped rows and refunds of *part* to *total*."""
-    total.rows += part.rows
-    total.folded += part.folded
-    total.refunds += part.refunds
-    for reason, count in part.skipped.items():
-        total.skip(reason, count)

@@ -10,9 +10,8 @@ from typing import Any, TextIO
 import orjson
 
 from anytrack_async.backfilling.blocks import PIECE_ROWS, BadRow, Block, Breather
-from anytrack_async.backfilling.files import OpenFile, guess_encoding, text_stream
+from anytrack_async.backfilling.files import EmptyFileError, OpenFile, guess_encoding, text_stream
 from anytrack_async.backfilling.report import SourceInfo
-from anytrack_async.errors import ConfigurationError
 
 _CHUNK = 256 * 1024  # characters
 _MAX_RECORD = 32 * 1024 * 1024  # characters
@@ -191,6 +190,6 @@ def check_json(sample: bytes, encoding: str | None) -> bool:
 
 
 def raise_if_empty(reader: JsonReader) -> None:
-    """Raise `ConfigurationError` if the file has no record."""
+    """Raise `EmptyFileError` if the file has no record."""
     if not reader.info.columns:
-        raise ConfigurationError(f"{reader.info.name} has no records")
+        raise EmptyFileError(f"{reader.info.name} has no records")

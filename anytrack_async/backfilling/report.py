@@ -11,6 +11,9 @@ import attrs
 
 from anytrack_async.delivery.flow import LaneState
 
+REPEAT = "accepted before"
+"""Why a row is skipped whose event id the outbox knows; see `RowCounts.skipped`."""
+
 
 @attrs.frozen(kw_only=True)
 class Reject:
@@ -113,6 +116,16 @@ class RowCounts:
         self.skipped[reason] = self.skipped.get(reason, 0) + count
 
 
+def add_counts(total: RowCounts, part: RowCounts) -> None:
+    """Add the rows, folded rows, skipped rows, repeats and refunds of *part* to *total*."""
+    total.rows += part.rows
+    total.folded += part.folded
+    total.repeats += part.repeats
+    total.refunds += part.refunds
+    for reason, count in part.skipped.items():
+        total.skip(reason, count)
+
+
 @attrs.frozen(kw_only=True)
 class DestinationProgress:
     """Where one destination is.
@@ -122,7 +135,7 @@ class DestinationProgress:
         delivered: conversions delivered since the run began.
         waiting: conversions that wait for it, including those in flight and retrying.
         retrying: the part of `waiting` that failed and will be sent again.
-        dead: dead letters since the run began.
+        dead: dead letters since the run began, and those that are left of the runs it resumes.
         rate: conversions delivered per second, over the last seconds.
         eta: seconds until it has everything accepted so far, at that rate; None if unknown.
         throttled_until: when it may be sent to again, UTC; None if it is not throttled.
@@ -180,6 +193,7 @@ class BackfillReport:
         unchanged: whether an earlier run with the same settings has accepted the whole content of
             the same files: then the rows were not read again, and count as accepted before.
         resumed_at: rows that an earlier run had read, so that this one left them out.
+        rejected_before: rows among those that the earlier run rejected.
         destinations: destination → where it is at the end.
         expected_seconds: destination → how long delivery takes at its rate limit, for a dry run.
         dry_run: whether nothing was sent or written.
@@ -193,6 +207,7 @@ class BackfillReport:
     rejects_file: str | None = None
     unchanged: bool = False
     resumed_at: int = 0
+    rejected_before: int = 0
     destinations: Mapping[str, DestinationProgress] = attrs.field(factory=dict)
     expected_seconds: Mapping[str, float] = attrs.field(factory=dict)
     dry_run: bool = False
@@ -203,4 +218,5 @@ class BackfillReport:
     def complete(self) -> bool:
         """Whether all rows were accepted or skipped on purpose, and no destination refused any."""
         dead = any(destination.dead for destination in self.destinations.values())
-        return not self.counts.rejected and not dead and not self.stopped
+        rejected = self.counts.rejected or self.rejected_before
+        return not rejected and not dead and not self.stopped

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio import to_thread
 
-from anytrack_async.backfilling.acceptance import REPEAT, Acceptance, DryRun, Outboxed
-from anytrack_async.backfilling.checkpoint import Checkpoint, changed_file, checkpoint_name, keeper
-from anytrack_async.backfilling.files import Fingerprint
+from anytrack_async.backfilling.acceptance import Acceptance, DryRun, Outboxed
+from anytrack_async.backfilling.known import known_rows
+from anytrack_async.backfilling.mapped import MappedBlock
 from anytrack_async.backfilling.mapping import FileMapping
-from anytrack_async.backfilling.reading import MappedBlock, Position, RowJob, add_counts
+from anytrack_async.backfilling.reading import RowJob
 from anytrack_async.backfilling.rejects import RejectsFile
 from anytrack_async.backfilling.report import (
     BackfillReport,
@@ -29,7 +26,9 @@ from anytrack_async.backfilling.report import (
     Reject,
     RowCounts,
     SourceInfo,
+    add_counts,
 )
+from anytrack_async.backfilling.resuming import Resumption, count_repeats
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.sources import Source, expand_sources
 from anytrack_async.backfilling.thread import ReadAhead
@@ -40,7 +39,6 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Outbox
 
 _SHOWN_REJECTS = 100
-_CHECKPOINT_SECONDS = 1.0
 _PROGRESS_SECONDS = 0.5
 _POLL_SECONDS = 0.1
 
@@ -100,7 +98,8 @@ async def backfill(
         raise ConfigurationError("a back-fill needs a client, unless it is a dry run")
     run = _Run(source, settings, preset, mapping, on_progress, on_reject)
     run.acceptance = _acceptance(client, settings, outbox, limits)
-    async with run.reporting(None if settings.dry_run else client):
+    run.outbox = outbox if client is None or settings.dry_run else client.outbox
+    async with run.reporting():
         await run.prepare(client)
         await run.read()
         await run.deliver()
@@ -124,9 +123,11 @@ class _Run:
 
     Attributes:
         acceptance: takes the conversions.
+        outbox: has those of earlier runs; None in a dry run without one.
     """
 
     acceptance: Acceptance
+    outbox: Outbox | None
 
     def __init__(
         self,
@@ -149,14 +150,11 @@ class _Run:
         self._rejects_file: RejectsFile | None = None
         self._watch: DestinationWatch | None = None
         self._destinations: Mapping[str, DestinationProgress] = {}
-        self._outbox: Outbox | None = None
-        self._checkpoint_name: str | None = None
-        self._resumed: Checkpoint | None = None
-        self._prints: list[Fingerprint] = []
+        self._resumption = Resumption(source, settings, preset, mapping)
         self._phase = "reading"
         self._fraction: float | None = None
         self._stopped = ""
-        self._began = self._saved_at = time.monotonic()
+        self._began = time.monotonic()
 
     # Reading and accepting
 
@@ -164,14 +162,14 @@ class _Run:
         """Find the checkpoint, and check what can be checked before the first row."""
         settings = self._settings
         if client is not None and not settings.dry_run:
-            self._outbox = client.outbox
-            await self._find_checkpoint(client.outbox)
+            await self._resumption.find(client.outbox)
         if settings.rejects is not None and not settings.dry_run:
             await to_thread.run_sync(self._make_rejects_file, settings.rejects)
-        if self._resumed is None:
-            # So that a run which is killed before its first checkpoint can be resumed, and knows
-            # the rejects file for its own.
-            await self._save(Checkpoint(position=Position(), rows=0, rejects=self._rejects_path))
+        await self._resumption.begin()
+        if client is not None and not settings.dry_run:
+            watch = DestinationWatch(client, self.acceptance.destinations)
+            await watch.begin(self._resumption.dead_before)
+            self._watch = watch
 
     def _make_rejects_file(self, path: str | PathLike[str]) -> None:
         own = Path(path).absolute()
@@ -179,56 +177,11 @@ class _Run:
             raise ConfigurationError(
                 "rejects: the file of rejected rows must not be one that is read"
             )
-        resumed = self._resumed
-        is_same = resumed is not None and resumed.rejects == self._rejects_path
-        resume_at = resumed.rejects_length if resumed and is_same else None
-        self._rejects_file = RejectsFile(path, resume_at=resume_at)
-
-    async def _find_checkpoint(self, outbox: Outbox) -> None:
-        settings = self._settings
-        name = await to_thread.run_sync(
-            partial(
-                checkpoint_name,
-                self._source,
-                settings,
-                preset=self._preset,
-                mapping=self._mapping,
-            )
-        )
-        keeps = keeper(outbox)
-        if settings.resume and (name is None or keeps is None):
-            raise ConfigurationError(
-                "resume: a query and standard input cannot be continued; run it again: rows that "
-                "were accepted before are recognised"
-                if name is None
-                else "resume: this outbox keeps no checkpoints"
-            )
-        if name is None or keeps is None:
-            return
-        self._checkpoint_name = name
-        value = await keeps.checkpoint(name)
-        checkpoint = None if value is None else Checkpoint.from_bytes(value)
-        if checkpoint is not None:
-            await self._use(checkpoint)
-
-    async def _use(self, checkpoint: Checkpoint) -> None:
-        """Go on at *checkpoint*, or find that there is nothing left to do."""
-        strict = self._settings.duplicates == "fail"
-        if not self._settings.resume and (strict or not checkpoint.is_whole):
-            return
-        changed = await to_thread.run_sync(changed_file, checkpoint, self._source)
-        if changed is None:
-            self._resumed = checkpoint
-            self._prints = list(checkpoint.prints)
-        elif self._settings.resume:
-            raise ConfigurationError(
-                f"{changed} has changed since the checkpoint: run without resume; rows that were "
-                "accepted before are recognised, and not sent again"
-            )
+        self._rejects_file = RejectsFile(path, resume_at=self._resumption.rejects_length)
 
     async def read(self) -> None:
         """Read everything, and accept what can be."""
-        resumed = self._resumed
+        resumed = self._resumption.checkpoint
         job = RowJob(
             self._source,
             self._settings,
@@ -237,11 +190,12 @@ class _Run:
             start=resumed.position if resumed else None,
             on_open=self._sources.append,
             find_repeats=self._settings.dry_run,
+            known=known_rows(self.outbox, self._settings, self.acceptance.oldest),
         )
         if resumed is not None and resumed.finished:
             self._sources = await to_thread.run_sync(job.describe)
-            if self._unchanged:
-                _count_repeats(self._counts, resumed.counts)
+            if self._resumption.unchanged:
+                count_repeats(self._counts, resumed.counts)
             return
         try:
             await self._read(job)
@@ -258,7 +212,7 @@ class _Run:
                     break
         if block is not None:
             finished = not self._stopped and self._settings.limit is None
-            await self._save_checkpoint(block, finished=finished)
+            await self._resumption.save(block, self._counts, self._rejects_file, finished=finished)
 
     async def _take(self, block: MappedBlock) -> None:
         rejects = await self.acceptance.accept(block, self._counts)
@@ -270,9 +224,9 @@ class _Run:
         limit = self._settings.max_rejects
         if limit is not None and self._counts.rejected >= limit:
             self._stopped = "max_rejects"
-        strict = self._settings.duplicates == "fail"
-        if strict or time.monotonic() - self._saved_at >= _CHECKPOINT_SECONDS:
-            await self._save_checkpoint(block)
+        self._resumption.note(block)
+        if self._resumption.is_time:
+            await self._resumption.save(block, self._counts, self._rejects_file)
 
     async def _keep_rejects(self, rejects: Sequence[Reject], info: SourceInfo) -> None:
         self._rejects += rejects[: _SHOWN_REJECTS - len(self._rejects)]
@@ -281,38 +235,6 @@ class _Run:
                 self._on_reject(reject)
         if self._rejects_file is not None:
             await to_thread.run_sync(self._rejects_file.write, rejects, info)
-
-    async def _save_checkpoint(self, block: MappedBlock, *, finished: bool = False) -> None:
-        self._saved_at = time.monotonic()
-        if block.fingerprint is None:
-            return
-        del self._prints[block.position.source :]
-        self._prints.append(block.fingerprint)
-        before = self._resumed.rows if self._resumed else 0
-        checkpoint = Checkpoint(
-            position=block.position,
-            rows=before + self._counts.rows,
-            prints=tuple(self._prints),
-            rejects=self._rejects_path,
-            rejects_length=self._rejects_file.length if self._rejects_file else 0,
-            finished=finished,
-            counts=_total(self._counts, self._resumed.counts if self._resumed else {}),
-        )
-        await self._save(checkpoint)
-
-    async def _save(self, checkpoint: Checkpoint) -> None:
-        keeps = None if self._outbox is None else keeper(self._outbox)
-        if keeps is not None and self._checkpoint_name is not None:
-            await keeps.save_checkpoint(self._checkpoint_name, checkpoint.to_bytes())
-
-    @property
-    def _unchanged(self) -> bool:
-        return self._resumed is not None and not self._settings.resume
-
-    @property
-    def _rejects_path(self) -> str | None:
-        path = self._settings.rejects
-        return None if path is None else str(Path(path).absolute())
 
     # Delivery and progress
 
@@ -327,11 +249,8 @@ class _Run:
             self._destinations = await self._watch.read()
 
     @asynccontextmanager
-    async def reporting(self, client: AnyTrackClient | None) -> AsyncIterator[None]:
+    async def reporting(self) -> AsyncIterator[None]:
         """Report progress while the block runs, and once more at its end."""
-        if client is not None:
-            self._watch = DestinationWatch(client, self.acceptance.destinations)
-            await self._watch.begin()
         failure: BaseException | None = None
         async with anyio.create_task_group() as tasks:
             if self._on_progress is not None:
@@ -368,6 +287,7 @@ class _Run:
         """Return the report of the run."""
         stopped = self._stopped
         limit = self._settings.limit
+        resumed = None if self._resumption.unchanged else self._resumption.checkpoint
         if not stopped and limit is not None and self._counts.rows >= limit:
             stopped = "limit"
         return BackfillReport(
@@ -375,35 +295,15 @@ class _Run:
             sources=tuple(self._sources),
             rejects=tuple(self._rejects),
             rejects_file=self._rejects_file.path if self._rejects_file else None,
-            unchanged=self._unchanged,
-            resumed_at=self._resumed.rows if self._resumed and not self._unchanged else 0,
+            unchanged=self._resumption.unchanged,
+            resumed_at=resumed.rows if resumed else 0,
+            rejected_before=resumed.counts.get("rejected", 0) if resumed else 0,
             destinations=self._destinations,
             expected_seconds=self.acceptance.expected_seconds(),
             dry_run=self._settings.dry_run,
             stopped=stopped,
             seconds=time.monotonic() - self._began,
         )
-
-
-_KEPT_COUNTS = ("rows", "folded", "accepted", "rejected", "repeats", "refunds")
-
-
-def _total(counts: RowCounts, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *counts*, and those of an earlier run, for a checkpoint."""
-    total = {name: getattr(counts, name) + before.get(name, 0) for name in _KEPT_COUNTS}
-    skipped = Counter(counts.skipped)
-    skipped.update(before.get("skipped", {}))
-    return {**total, "skipped": dict(skipped)}
-
-
-def _count_repeats(counts: RowCounts, before: Mapping[str, Any]) -> None:
-    """Count the rows of a run that has accepted everything as rows that were accepted before."""
-    counts.rows, counts.folded = before["rows"], before["folded"]
-    counts.refunds = before["refunds"]
-    counts.repeats = before["accepted"] + before["repeats"]
-    counts.skipped.update(before["skipped"])
-    if before["accepted"]:
-        counts.skip(REPEAT, before["accepted"])
 
 
 def _paths(source: Source) -> list[str]:

@@ -35,12 +35,21 @@ class DestinationWatch:
         self._names = names
         self._clock = clock
         self._before: Mapping[str, DestinationStats] = {}
+        self._dead_earlier: Mapping[str, int] = {}
         # Destination → times and counts of delivered conversions, the oldest first.
         self._samples: dict[str, deque[tuple[float, int]]] = {name: deque() for name in names}
 
-    async def begin(self) -> None:
-        """Remember what was delivered before."""
+    async def begin(self, dead_before: Mapping[str, int]) -> None:
+        """Remember what was delivered before.
+
+        Args:
+            dead_before: destination → dead letters before the first run, if this one resumes it.
+        """
         self._before = (await self._client.stats()).destinations
+        self._dead_earlier = {
+            name: max(0, stats.dead - dead_before.get(name, 0))
+            for name, stats in self._before.items()
+        }
 
     async def read(self) -> Mapping[str, DestinationProgress]:
         """Return destination → where it is."""
@@ -58,7 +67,7 @@ class DestinationWatch:
             delivered=delivered,
             waiting=stats.waiting,
             retrying=stats.retrying,
-            dead=stats.dead_lettered - before.dead_lettered,
+            dead=stats.dead_lettered - before.dead_lettered + self._dead_earlier.get(name, 0),
             rate=rate,
             eta=stats.waiting / rate if rate else (None if stats.waiting else 0.0),
             throttled_until=until,
@@ -82,6 +91,6 @@ def finished(destinations: Mapping[str, DestinationProgress]) -> bool:
     A lane that is held sends nothing until an operator acts, so nobody waits for it.
     """
     return all(
-        not progress.waiting or progress.state in (LaneState.HELD, None)
+        not progress.waiting or progress.state in (LaneState.HELD, LaneState.PAUSED, None)
         for progress in destinations.values()
     )

@@ -20,6 +20,7 @@ from anytrack_async.cli.listen import listen
 from anytrack_async.cli.outbox import commands as outbox_commands
 from anytrack_async.cli.outbox import stats
 from anytrack_async.cli.output import ErrorReporter, replace_unencodable
+from anytrack_async.cli.pump import pump
 from anytrack_async.cli.reconcile import reconcile
 from anytrack_async.cli.reports import (
     PlotCommand,
@@ -70,6 +71,7 @@ app.command()(track)
 app.command()(backfill)
 app.command()(deliver)
 app.command()(listen)
+app.command()(pump)
 app.command()(console)
 app.command()(export)
 app.command()(reconcile)

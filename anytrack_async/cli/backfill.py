@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -37,8 +37,9 @@ from anytrack_async.cli.output import (
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE
+from anytrack_async.client.stats import DestinationStats
 from anytrack_async.delivery.flow import LaneState
-from anytrack_async.errors import ConfigurationError, UnknownFormatError
+from anytrack_async.errors import ConfigurationError, QueueFullError, UnknownFormatError
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.sqlite.files import file_path
 
@@ -90,8 +91,9 @@ def backfill(
     then --dry-run. Progress goes to standard error.
 
     Exit codes: 0 everything was sent, 2 wrong usage or configuration,
-    3 some rows were rejected or are dead letters, 4 interrupted: go on
-    with --resume, 5 a destination needs new credentials.
+    3 some rows were rejected or are dead letters, 4 interrupted, or a
+    destination is full: go on with --resume, 5 a destination needs new
+    credentials.
     """
     job = to_job(dict(locals()))
     path = _existing_path(outbox) if dry_run or inspect else _outbox_path(outbox)
@@ -134,7 +136,8 @@ def _exit_code(report: BackfillReport) -> int:
     if any(item.state is LaneState.HELD and item.waiting for item in destinations):
         return _NEEDS_CREDENTIALS
     dead = any(item.dead for item in destinations)
-    return _INCOMPLETE if report.counts.rejected or dead else 0
+    rejected = report.counts.rejected or report.rejected_before
+    return _INCOMPLETE if rejected or dead else 0
 
 
 # The run
@@ -148,6 +151,9 @@ def _run(job: Job, path: Path | None) -> BackfillReport:
             if path is None or dry:
                 return anyio.run(_dry_run, job, path, display)
             return anyio.run(_backfill, job, path, display)
+    except _OutboxFull as exc:
+        write_error(str(exc))
+        raise typer.Exit(exc.code) from None
     except (Interrupted, KeyboardInterrupt):
         advice = "nothing was sent" if dry else "go on with the same command and --resume"
         write_error(f"{display.summary or 'stopped'}; {advice}", label="interrupted")
@@ -157,8 +163,36 @@ def _run(job: Job, path: Path | None) -> BackfillReport:
 async def _backfill(job: Job, path: Path, display: ProgressDisplay) -> BackfillReport:
     client = AnyTrackClient.from_env(outbox=path)
     async with interruptible(client, str(path)):
-        return await run_backfill(client, **job.arguments, on_progress=display.update)
+        try:
+            return await run_backfill(client, **job.arguments, on_progress=display.update)
+        except QueueFullError as exc:
+            raise _stopped_by(exc, (await client.stats()).destinations) from None
     raise AssertionError("unreachable: a signal that ends the block raises Interrupted")
+
+
+class _OutboxFull(Exception):  # noqa: N818 - the run can be resumed
+    """A destination that takes no conversions has filled the outbox."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _stopped_by(error: QueueFullError, destinations: Mapping[str, DestinationStats]) -> _OutboxFull:
+    """Return what stopped the run: credentials that an operator has to replace, or a wait."""
+    full = {name: destinations[name] for name in error.waiting if name in destinations}
+    held = any(stats.state is LaneState.HELD for stats in full.values())
+    states = [
+        f"{name} has {stats.waiting:,} conversions waiting ({stats.state or 'no lane'}"
+        f"{f': {stats.reason}' if stats.reason else ''})"
+        for name, stats in full.items()
+    ]
+    advice = "replace its credentials, then" if held else "once it takes conversions again,"
+    message = (
+        f"the outbox is full: {'; '.join(states) or error}. What was accepted is safe: {advice} "
+        "go on with the same command and --resume"
+    )
+    return _OutboxFull(message, _NEEDS_CREDENTIALS if held else _STOPPED)
 
 
 async def _dry_run(job: Job, path: Path | None, display: ProgressDisplay) -> BackfillReport:

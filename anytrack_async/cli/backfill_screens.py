@@ -138,8 +138,10 @@ def show_report(report: BackfillReport) -> None:
     _print(counts_text(counts), "bold")
     if report.resumed_at:
         _print(f"went on behind {report.resumed_at:,} rows that an earlier run had read")
-    if not counts.rows and not report.sources and report.resumed_at:
+    if report.resumed_at and not counts.rows:
         _print("nothing was left to read")
+    if report.rejected_before:
+        _print(f"{report.rejected_before:,} of those were rejected", BAD)
     _show_counts(counts)
     _show_rejects(report)
     if report.destinations:
@@ -199,7 +201,9 @@ def report_record(report: BackfillReport) -> dict[str, Any]:
         "sources": [_source_record(info) for info in report.sources],
         "rejects": [_reject_record(reject) for reject in report.rejects],
         "rejects_file": report.rejects_file,
+        "unchanged": report.unchanged,
         "resumed_at": report.resumed_at,
+        "rejected_before": report.rejected_before,
         "destinations": {name: attrs.asdict(item) for name, item in report.destinations.items()},
         "expected_seconds": dict(report.expected_seconds),
         "dry_run": report.dry_run,

@@ -9,24 +9,23 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
 
+from anytrack_async.client.dead_letters import NOTE, export_rows
 from anytrack_async.client.export import write_file
 from anytrack_async.client.export_formats import Formatter
 from anytrack_async.client.spreadsheet import with_escape, without_escape
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
 from anytrack_async.models.conversion import ARGUMENTS, Conversion
-from anytrack_async.models.plain import as_json, parse_json, to_conversion, to_dict
+from anytrack_async.models.plain import as_json, parse_json, to_conversion
 from anytrack_async.outbox.dead_letters import DeadLetter
 
 _Row = dict[str, Any]
 
-_NOTE = "note"
-_COLUMNS = (*ARGUMENTS, _NOTE)
+_COLUMNS = (*ARGUMENTS, NOTE)
 
 
 # Writing
@@ -46,30 +45,7 @@ async def export_letters(letters: AsyncGenerator[DeadLetter, None], path: Path) 
         ConfigurationError: the suffix is another one.
         OSError: the file cannot be written.
     """
-    return await write_file(_rows(letters), path, _FORMATS)
-
-
-async def _rows(letters: AsyncGenerator[DeadLetter, None]) -> AsyncGenerator[_Row, None]:
-    """Yield a row for each conversion; its dead letters at several destinations are neighbours."""
-    same: list[DeadLetter] = []
-    async with aclosing(letters):
-        async for letter in letters:
-            if same and letter.seq != same[0].seq:
-                yield _row(same)
-                same = []
-            same.append(letter)
-    if same:
-        yield _row(same)
-
-
-def _row(letters: Sequence[DeadLetter]) -> _Row:
-    notes = [
-        f"{letter.destination}: {letter.error} (code {letter.code}, {letter.died:%Y-%m-%d %H:%M})"
-        if letter.code
-        else f"{letter.destination}: {letter.error} ({letter.died:%Y-%m-%d %H:%M})"
-        for letter in letters
-    ]
-    return to_dict(letters[0].conversion) | {_NOTE: "; ".join(notes)}
+    return await write_file(export_rows(letters), path, _FORMATS)
 
 
 def _jsonl(rows: Sequence[_Row], _: bool) -> bytes:

@@ -236,6 +236,11 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         """Destination → the limits of its sink, for every destination."""
         return self._dispatcher.limits
 
+    @property
+    def sinks(self) -> Mapping[str, Sink]:
+        """Destination → its sink, for every destination."""
+        return {sink.name: sink for sink in self._dispatcher.sinks}
+
     def preview(self, conversion: Conversion) -> Mapping[str, Preview]:
         """Return destination → what it would be sent of *conversion*; nothing is sent.
 
@@ -247,8 +252,25 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
             if isinstance(sink, SupportsPreview)
         }
 
+    def pause(self, destination: str, reason: str = "an operator paused it") -> None:
+        """Send nothing to *destination* until `resume`; what is in flight is finished.
+
+        Conversions are accepted for it as before, and wait. A pause is this client's: other
+        processes go on, and so does the next client.
+
+        Args:
+            destination: a destination of this client.
+            reason: why, for ``client.stats()`` and the console.
+
+        Raises:
+            ConfigurationError: the client has no such destination.
+            WrongEventLoopError: see `resume`.
+        """
+        self._dispatcher.guard.check()
+        self._dispatcher.pause(destination, reason)
+
     def resume(self, destination: str) -> None:
-        """Let the lane of *destination* try again at once if it is held, throttled or down.
+        """Let the lane of *destination* try again at once: held, throttled, down or paused.
 
         A lane holds when its destination needs an operator, see `LaneHeld`. If the credentials were
         rejected, replace them with `use_token`, which resumes the lane too. `LaneResumed` tells

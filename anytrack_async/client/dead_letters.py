@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any, TypedDict, Unpack
 
@@ -17,6 +18,9 @@ from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
 
 _PAGE_SIZE = 200
+
+NOTE = "note"
+"""The field of an exported row that has the reasons; it is ignored when the row is read."""
 
 
 class DeadLetterSelection(TypedDict, total=False):
@@ -186,6 +190,37 @@ async def not_dead_reason(outbox: Outbox, event_id: str) -> str:
         return f"{event_id!r} is not known to the outbox"
     outcomes = [f"{name}: {outcome.status}" for name, outcome in report.outcomes.items()]
     return f"{event_id!r} is no dead letter that can be read ({', '.join(outcomes)})"
+
+
+async def export_rows(
+    letters: AsyncGenerator[DeadLetter, None],
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield the fields of each conversion in *letters*, with its reasons as a note.
+
+    A conversion's dead letters at several destinations are neighbours, and become one row.
+    """
+    same: list[DeadLetter] = []
+    async with aclosing(letters):
+        async for letter in letters:
+            if same and letter.seq != same[0].seq:
+                yield _row(same)
+                same = []
+            same.append(letter)
+    if same:
+        yield _row(same)
+
+
+def _row(letters: Sequence[DeadLetter]) -> dict[str, Any]:
+    # Imported here: a client that only tracks need not load it.
+    from anytrack_async.models.plain import to_dict
+
+    notes = [
+        f"{letter.destination}: {letter.error} (code {letter.code}, {letter.died:%Y-%m-%d %H:%M})"
+        if letter.code
+        else f"{letter.destination}: {letter.error} ({letter.died:%Y-%m-%d %H:%M})"
+        for letter in letters
+    ]
+    return to_dict(letters[0].conversion) | {NOTE: "; ".join(notes)}
 
 
 def _ids(event_ids: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -31,8 +31,10 @@ class DestinationStats:
 
     Attributes:
         state: the lane's state; None if this client has no open lane for the destination.
-        reason: why the lane is throttled, down or held; else empty.
-        paused_for: seconds for which the lane sends nothing for that reason.
+        reason: why the lane is throttled, down, held or paused; else empty.
+        state_for: seconds since the lane entered the state; None without a lane.
+        paused_for: seconds for which the lane sends nothing for that reason; infinite while an
+            operator has paused it.
         delivered: conversions delivered.
         retried: times a conversion went back to the outbox.
         dead_lettered: conversions that became dead letters.
@@ -55,6 +57,7 @@ class DestinationStats:
 
     state: LaneState | None = None
     reason: str = ""
+    state_for: float | None = attrs.field(default=None, eq=False)
     paused_for: float = 0.0
     delivered: int = 0
     retried: int = 0

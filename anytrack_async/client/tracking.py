@@ -5,18 +5,18 @@ The methods have the names of AnyTrack's synchronous client.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from math import isnan
 from numbers import Real
-from typing import Any, Unpack, overload
+from typing import Unpack, overload
 
 import anyio
 import attrs
 
+from anytrack_async.client.submitting import Submitting, to_sendable
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.delivery.dispatcher import Dispatcher
 from anytrack_async.delivery.instrumentation import traced_sink
-from anytrack_async.delivery.room import Patience
 from anytrack_async.delivery.track_many import Source, track_many
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import BatchRejected, Sink, SinkSignal, Throttled
@@ -38,10 +38,9 @@ from anytrack_async.models.conversion import (
 from anytrack_async.models.identifiers import Identifier
 from anytrack_async.models.outcome import Outcome, Receipt, Report, Status
 from anytrack_async.models.validators import Amount
-from anytrack_async.outbox.base import AppendResult
 
 
-class Tracking:
+class Tracking(Submitting):
     """The part of the client that accepts conversions.
 
     ``track_*`` methods wait until AnyTrack has confirmed the conversion; its delivery to Meta,
@@ -50,78 +49,6 @@ class Tracking:
     """
 
     _dispatcher: Dispatcher
-
-    async def submit(self, conversion: Conversion, *, to: Sequence[str] | None = None) -> Delivery:
-        """Store *conversion* in the outbox and return its `Delivery`; lanes deliver it from there.
-
-        With a durable outbox, the conversion is on disk when this returns. A conversion with an
-        event id that was submitted before is the same conversion: nothing is sent again, and the
-        outcomes of the returned delivery are those of the first one. If it has another type, amount
-        or currency, `Delivery.contradicts` says so, and an event `Contradicted`.
-
-        It is safe to call in a web request: whatever the visitor sent, it raises nothing but
-        `ClosedError`, `QueueFullError`, `OutboxError` and `TypeError`.
-
-        Args:
-            conversion: the conversion; it may have been submitted before. One that was read back
-                from AnyTrack is validated first.
-            to: names of its destinations; default: all.
-
-        Raises:
-            ConflictError: it contradicts the first conversion with its event id, and
-                ``on_conflict="raise"``.
-            QueueFullError: a destination was full for `DeliverySettings.accept_within` seconds, or
-                is and ``on_full="raise"``; with ``"shed"``, every destination is. Nothing was
-                accepted.
-            ClosedError: the client is not open; nothing was accepted.
-            OutboxError: the conversion could not be stored; nothing was accepted.
-            UnsendableError: *conversion* is larger than 1 MiB, or was read back and cannot be sent;
-                the message names its largest field, or its invalid ones. Nothing was accepted.
-            TypeError: *conversion* is not a `Conversion`, or *to* not a list of destinations that
-                the client has (`InvalidDestinationError`).
-        """
-        (delivery,) = await self._dispatcher.submit(_check_conversions((conversion,)), to)
-        return delivery
-
-    async def submit_many(
-        self, conversions: Iterable[Conversion], *, to: Sequence[str] | None = None
-    ) -> Sequence[Delivery]:
-        """Store *conversions* in one step and return their deliveries, in order.
-
-        Each `Delivery` is created when you take it from the sequence, so unused ones cost next to
-        nothing.
-
-        Raises:
-            ConflictError: some contradict the first conversion with their event id, and
-                ``on_conflict="raise"``. The error names the first of them; all other conversions of
-                the call are accepted, and ``error.deliveries`` has the deliveries of all.
-            QueueFullError: there was no room for all conversions, see `submit`, or they are more
-                than the outbox's capacity, also in bytes; none was accepted. The wait of
-                `DeliverySettings.accept_within` seconds starts over whenever room is made.
-            UnsendableError: one is larger than 1 MiB, or was read back and cannot be sent; none was
-                accepted.
-            TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
-        """
-        batch = _check_conversions(conversions)  # all conversions, before any is stored
-        return await self._dispatcher.submit(batch, to, Patience.WHILE_MOVING)
-
-    async def accept_many(
-        self, conversions: Iterable[Conversion], *, to: Sequence[str] | None = None
-    ) -> Sequence[AppendResult]:
-        """Store *conversions* in one step and return which of them are new, in order.
-
-        It is `submit_many` for callers that need no deliveries: a result is `Appended.NEW`,
-        `Appended.REPEAT` or a `Contradiction`. A contradiction never raises here, whatever
-        ``on_conflict`` says.
-
-        Raises:
-            QueueFullError: there was no room for all of them, see `submit_many`; none was accepted.
-            UnsendableError: one was read back and cannot be sent; none was accepted.
-            TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
-            ClosedError: the client is not open; none was accepted.
-            OutboxError: they could not be stored; accepting them again is safe.
-        """
-        return await self._dispatcher.accept(_check_conversions(conversions), to)
 
     def track_many(
         self,
@@ -285,23 +212,6 @@ class Tracking:
         raise _timeout_error(delivery, timeout or 0.0)
 
 
-def _check_conversions(conversions: Iterable[Any]) -> tuple[Conversion, ...]:
-    batch = tuple(conversions)
-    for conversion in batch:
-        if type(conversion) is not Conversion:
-            return tuple(map(_to_sendable, batch))
-    return batch
-
-
-def _to_sendable(value: Any) -> Conversion:
-    if type(value) is Conversion:
-        return value
-    # Imported here: a client that only tracks has no conversions that were read back.
-    from anytrack_async.models.answers import to_sendable
-
-    return to_sendable(value)
-
-
 def _timeout_error(delivery: Delivery, timeout: float) -> DeliveryTimeoutError:
     outcome = delivery.report.outcomes.get(ANYTRACK)
     last_error = f" (last error: {outcome.error})" if outcome and outcome.error else ""
@@ -381,7 +291,7 @@ class Pushing:
     async def _push(self, conversion: Conversion, sink: Sink | None, name: str) -> Outcome:
         if not isinstance(conversion, Conversion):
             raise TypeError(f"expected a Conversion, got {type(conversion).__name__}")
-        conversion = _to_sendable(conversion)
+        conversion = to_sendable(conversion)
         sink = sink or self._own_sink(name)
         sink = traced_sink(sink, self._dispatcher.telemetry, own_trace=False)
         return attrs.evolve(await _deliver(sink, conversion), destination=sink.name)

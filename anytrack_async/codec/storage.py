@@ -90,7 +90,7 @@ def encode(conversion: Conversion) -> Encoded:
         TypeError: JSON cannot hold it, because its ``custom_data`` was changed.
     """
     payload = record_of(conversion)
-    return Encoded(payload, _digest(payload))
+    return Encoded(payload, digest_of(payload))
 
 
 def record_of(conversion: Conversion) -> bytes:
@@ -133,7 +133,7 @@ def decode(payload: bytes, digest: bytes | None = None) -> Conversion:
     # Without these the conversion would get the time of today, or a new event id.
     if "timestamp" not in head or "event_id" not in content:
         raise DecodeError("stored conversion: damaged, it has no timestamp or no event_id")
-    is_as_written = digest is not None and _digest(payload) == digest
+    is_as_written = digest is not None and digest_of(payload) == digest
     trusted = _rebuild(content | head) if is_as_written else None
     conversion = trusted or load(content | head, Conversion)
     if type(traceparent) is str:
@@ -247,7 +247,8 @@ def _content_of(conversion: Conversion) -> _Record:
 _EMPTY_HASH = blake2b(digest_size=16)
 
 
-def _digest(payload: bytes) -> bytes:
+def digest_of(payload: bytes) -> bytes:
+    """Return the digest of a record; see `encode`."""
     digest = _EMPTY_HASH.copy()  # faster than a new one
     digest.update(payload)
     return digest.digest()

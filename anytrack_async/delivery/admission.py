@@ -138,9 +138,12 @@ class Admission:
         if self._since_yield + len(conversions) >= _YIELD_EVERY:
             self._since_yield = 0
             await checkpoint()
-        self.check_open()
-        names, began = to or self._destinations, monotonic()
-        if self._rooms and not self._rooms.may_enter(names, conversions, self.crowded):
+        if not self.is_open:
+            raise not_open_error()
+        began = monotonic()
+        if self._rooms and not self._rooms.may_enter(
+            to or self._destinations, conversions, self.crowded
+        ):
             return await self._append_in_line(conversions, to, patience, began)
         self._calls = call = self._calls + 1
         try:

@@ -312,12 +312,15 @@ class OpenDeliveries:
 
     def get(self, event_id: str, destinations: tuple[str, ...]) -> Delivery:
         """Return the open delivery of *event_id*, created now if there is none."""
-        delivery = self._find(event_id) if event_id in self._references else None
-        if delivery is None or delivery.failure is not None or delivery.done():
-            earlier, delivery = delivery, Delivery(event_id, destinations, self.loop)
-            if earlier is not None:
-                delivery.earlier = ref(earlier)
-            self._add(delivery)
+        earlier = self._find(event_id) if event_id in self._references else None
+        if earlier is not None and earlier.failure is None and not earlier.done():
+            return earlier
+        delivery = Delivery(event_id, destinations, self.loop)
+        if earlier is not None:
+            delivery.earlier = ref(earlier)
+        # As `_add` does, without two more calls for each web request.
+        self._references[event_id] = reference = _Reference(delivery, self._on_collected)
+        reference.ids = (event_id,)
         return delivery
 
     def first(self, delivery: Delivery) -> Delivery:
@@ -340,7 +343,7 @@ class OpenDeliveries:
 
     def get_many(self, ids: Sequence[str], destinations: tuple[str, ...]) -> Sequence[Delivery]:
         """Return the delivery of each of *ids*; many new ones as a `DeliveryBatch`."""
-        if len(ids) == 1:  # a web request: without the frame of a comprehension
+        if len(ids) == 1:
             return [self.get(ids[0], destinations)]
         if len(set(ids)) < len(ids) or not self._references.keys().isdisjoint(ids):
             return [self.get(event_id, destinations) for event_id in ids]

@@ -3,68 +3,40 @@
 from __future__ import annotations
 
 import time
-from asyncio import _get_running_loop as running_loop
-from collections import Counter
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
-    Collection,
-    Coroutine,
     Mapping,
     Sequence,
 )
 from contextlib import asynccontextmanager
 from functools import partial
-from itertools import compress
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from anyio import AsyncContextManagerMixin, CancelScope
 
+from anytrack_async.delivery.accepting import Accepting, AppendFunction
 from anytrack_async.delivery.admission import Admission
-from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
+from anytrack_async.delivery.delivery import OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.guarded_outbox import PRUNE_AFTER, Maintenance
 from anytrack_async.delivery.instrumentation import refresh_gauges, traced_sink
 from anytrack_async.delivery.lane import Lane
+from anytrack_async.delivery.lanes import Lanes
 from anytrack_async.delivery.lifecycle import LoopGuard, reserved
-from anytrack_async.delivery.repeats import deliveries_of_firsts
-from anytrack_async.delivery.room import LaneCondition, Patience
+from anytrack_async.delivery.room import LaneCondition
 from anytrack_async.delivery.running import LaneRunner
 from anytrack_async.delivery.shutdown import Undelivered, close_all, warn_of_orphans
 from anytrack_async.destinations.sink import Sink, checked_names, unique_names
-from anytrack_async.errors import (
-    ClosedError,
-    ConflictError,
-    InvalidDestinationError,
-    OutboxError,
-    QueueFullError,
-    safe_description,
-)
-from anytrack_async.events import Contradicted, Dropped, Event, Submitted, Weakened
-from anytrack_async.models.contradiction import Contradiction
-from anytrack_async.models.conversion import Conversion
+from anytrack_async.events import Dropped, Event
 from anytrack_async.models.outcome import Outcome, Status
-from anytrack_async.models.visitor import NOTED_KINDS
-from anytrack_async.outbox.base import Appended, AppendResult, Outbox
+from anytrack_async.outbox.base import Outbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.telemetry.opentelemetry import Telemetry
 
-_MAX_SKIPPED = 1_000
-"""Conversions that may pile up in a shared outbox before the lanes they are not addressed to are
-woken, to move their cursors past all of them in one claim."""
 
-AppendFunction: TypeAlias = Callable[
-    [Sequence[Conversion], Sequence[str] | None, Patience],
-    Coroutine[Any, Any, Sequence[AppendResult]],
-]
-"""Stores conversions for some destinations; see `Admission.append`."""
-
-_SUBMIT_ERRORS = (ClosedError, QueueFullError, OutboxError, ConflictError, TypeError)
-"""What `submit` may raise. Whatever else an outbox raises becomes an `OutboxError`."""
-
-
-class Dispatcher(AsyncContextManagerMixin):
+class Dispatcher(AsyncContextManagerMixin, Accepting):
     """Accepts conversions, returns a `Delivery` for each, and runs the lanes that deliver them.
 
     Use it as ``async with``. Leaving the block admits nothing more, lets the lanes finish within
@@ -97,6 +69,7 @@ class Dispatcher(AsyncContextManagerMixin):
         self.telemetry: Telemetry | None = None
         self.destinations = unique_names(sinks)
         self.sinks = sinks
+        self._known_names = {}
         self._settings = settings
         self._notify = notify
         self._from_start = checked_names("from_start", from_start, self.destinations)
@@ -126,137 +99,13 @@ class Dispatcher(AsyncContextManagerMixin):
             self._lanes,
             drain=self._settings.drain,
             durable=self.outbox.durable,
-            maintenance=[self._maintenance.run, self._admission.run],
+            maintenance=[
+                self._maintenance.run,
+                self._admission.run,
+                partial(self._lanes.follow_news, self.outbox),
+            ],
             on_closing=self._admission.close,
         )
-
-    # Accepting
-
-    async def submit(
-        self,
-        conversions: Sequence[Conversion],
-        to: Sequence[str] | None = None,
-        patience: Patience = Patience.LIMITED,
-    ) -> Sequence[Delivery]:
-        """Append *conversions* to the outbox, and return a delivery for each.
-
-        Args:
-            conversions: the conversions; waits while the outbox is full.
-            to: names of destinations; default: all.
-            patience: what limits the waiting.
-
-        Raises:
-            ConflictError: a conversion contradicts the first one with its event id, and
-                ``on_conflict="raise"``; all others are accepted.
-            InvalidDestinationError: a destination has no sink.
-            ClosedError: the client is not open, or in another event loop or process
-                (`WrongEventLoopError`); nothing was accepted.
-            QueueFullError: there was no room, see `DeliverySettings.on_full`, or the call has more
-                conversions than fit into an empty outbox; nothing was accepted.
-            OutboxError: they could not be written, or the outcomes of a repeat could not be read;
-                submitting them again is safe.
-        """
-        names = self.resolve_names(to)
-        addressed = None if to is None else names
-        if (loop := self.guard.loop) is None or running_loop() is not loop:
-            raise self.guard.error()
-        try:
-            # Registered before they are appended: a lane may deliver them before append returns.
-            ids = [conversion.event_id for conversion in conversions]
-            deliveries = self._open_deliveries.get_many(ids, names)
-            results = await self._append(conversions, addressed, patience)
-            if results.count(Appended.NEW) == len(ids):
-                self._announce(conversions, ids, names)
-                return deliveries
-            return await self._with_repeats(conversions, deliveries, results, names)
-        except _SUBMIT_ERRORS:
-            raise
-        except Exception as exc:  # the outbox may be third-party code
-            raise OutboxError(
-                f"the outbox failed: {safe_description(exc)}; submitting again is safe"
-            ) from None
-
-    async def accept(
-        self, conversions: Sequence[Conversion], to: Sequence[str] | None = None
-    ) -> Sequence[AppendResult]:
-        """Append *conversions* to the outbox; return which are new, without deliveries.
-
-        Raises:
-            InvalidDestinationError: a destination has no sink.
-            ClosedError: the client is not open; nothing was accepted.
-            QueueFullError: there was no room, see `submit`; nothing was accepted.
-            OutboxError: they could not be written; submitting them again is safe.
-        """
-        names = self.resolve_names(to)
-        try:
-            addressed = None if to is None else names
-            results = await self._append(conversions, addressed, Patience.WHILE_MOVING)
-        except _SUBMIT_ERRORS:
-            raise
-        except Exception as exc:  # the outbox may be third-party code
-            raise OutboxError(
-                f"the outbox failed: {safe_description(exc)}; submitting again is safe"
-            ) from None
-        new = [*compress(conversions, (result is Appended.NEW for result in results))]
-        self._announce(new, [conversion.event_id for conversion in new], names)
-        self._tell_contradictions(results)
-        return results
-
-    async def _with_repeats(
-        self,
-        conversions: Sequence[Conversion],
-        deliveries: Sequence[Delivery],
-        results: Sequence[AppendResult],
-        names: Sequence[str],
-    ) -> Sequence[Delivery]:
-        """Return the deliveries of conversions of which some, by their *results*, are not new."""
-        are_new = [result is Appended.NEW for result in results]
-        new = list(compress(conversions, are_new))
-        self._announce(new, [conversion.event_id for conversion in new], names)
-        contradictions = self._tell_contradictions(results)
-        deliveries = await deliveries_of_firsts(self._open_deliveries, deliveries, results)
-        if contradictions and self._settings.on_conflict == "raise":
-            raise ConflictError(contradictions[0], deliveries)
-        return deliveries
-
-    def _tell_contradictions(self, results: Sequence[AppendResult]) -> list[Contradiction]:
-        """Notify observers of the contradictions among *results*, and return them."""
-        contradictions = [result for result in results if isinstance(result, Contradiction)]
-        for contradiction in contradictions:
-            self._notify(Contradicted(contradiction=contradiction))
-        return contradictions
-
-    def resolve_names(self, to: Sequence[str] | None) -> tuple[str, ...]:
-        """Return the destinations that the argument *to* stands for; None is all.
-
-        Raises:
-            InvalidDestinationError: it is not a list, is empty, or names a destination that has no
-                sink.
-        """
-        if to is None:
-            return self.destinations
-        names = checked_names("to", to, self.destinations)
-        if not names:
-            raise InvalidDestinationError(
-                "to: an empty list of destinations; omit it to use all; known destinations: "
-                + ", ".join(self.destinations)
-            )
-        return names
-
-    def _announce(
-        self, conversions: Sequence[Conversion], event_ids: Sequence[str], names: Sequence[str]
-    ) -> None:
-        """Notify observers and lanes of conversions that were accepted."""
-        if event_ids:
-            self._lanes.wake_for(names, len(event_ids))
-            self._notify(Submitted(event_ids=event_ids))
-            if NOTED_KINDS:
-                self._notify_weakened(conversions)
-
-    def _notify_weakened(self, conversions: Sequence[Conversion]) -> None:
-        kinds = Counter(kind for conversion in conversions for kind in conversion.weakened)
-        for kind, count in kinds.items():
-            self._notify(Weakened(reason=kind, count=count))
 
     def _on_settled(self, ids: Sequence[str], outcome: Callable[[int], Outcome]) -> None:
         self._maintenance.settled += len(ids)
@@ -295,6 +144,12 @@ class Dispatcher(AsyncContextManagerMixin):
             if name in self._lanes:
                 self._lanes[name].resume()
 
+    def pause(self, destination: str, reason: str) -> None:
+        """Let the lane of *destination* send nothing until it is resumed; see `resume`."""
+        for name in checked_names("pause", [destination], self.destinations):
+            if name in self._lanes:
+                self._lanes[name].pause(reason)
+
     def replace_credentials(self, destination: str) -> None:
         """Record that the sink of *destination* has new credentials; see `Lane`."""
         if destination in self._lanes:
@@ -305,10 +160,11 @@ class Dispatcher(AsyncContextManagerMixin):
         return {name: lane.state for name, lane in self._lanes.items()}
 
     def conditions(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return destination → its lane's state, the reason and the seconds of its pause."""
+        """Return destination → its lane's state, since when and why, and how long it pauses."""
+        names = ("state", "reason", "state_for", "paused_for")
         return {
-            name: {"state": lane.state, "reason": lane.reason, "paused_for": lane.paused_for}
-            for name, lane in self._lanes.items()
+            destination: {name: getattr(lane, name) for name in names}
+            for destination, lane in self._lanes.items()
         }
 
     # Opening and closing
@@ -391,37 +247,3 @@ class Dispatcher(AsyncContextManagerMixin):
             The scope by which the caller can cancel it.
         """
         return self._runner.start_task(function)
-
-
-class Lanes(dict[str, Lane]):
-    """Destination → its lane; empty while the dispatcher is closed.
-
-    Every lane's cursor has to pass conversions for other destinations only, or the log cannot be
-    pruned. In an unshared outbox a claim is cheap, so every lane is woken each time. In a shared
-    outbox a claim is a transaction: there a lane is woken for them only once 1,000 have piled up,
-    unless it claims earlier for its own conversions, or because `DeliverySettings.poll` has passed.
-    """
-
-    def __init__(self, outbox: Outbox) -> None:
-        super().__init__()
-        # A small outbox would be full before 1,000 are skipped: with a capacity of 500, after 50.
-        self._max_skipped = min(_MAX_SKIPPED, outbox.capacity // 10) if outbox.shared else 0
-        self._skipped = 0
-
-    def wake(self) -> None:
-        """Let every lane look for work."""
-        self._skipped = 0
-        for lane in self.values():
-            lane.wake()
-
-    def wake_for(self, names: Collection[str], count: int) -> None:
-        """Let lanes look for work, as *count* conversions for *names* were accepted."""
-        self._skipped += count
-        wakes_all = self._skipped >= self._max_skipped
-        if wakes_all:
-            self._skipped = 0
-        for name, lane in self.items():
-            if name in names:
-                lane.wake(count)
-            elif wakes_all:
-                lane.wake()

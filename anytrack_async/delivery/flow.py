@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Self
@@ -31,6 +32,7 @@ class LaneState(StrEnum):
     THROTTLED = "throttled"
     DOWN = "down"
     HELD = "held"
+    PAUSED = "paused"
 
 
 # How the states follow each other, with probe=Retry(base=0.5, cap=30) and hold_probe=300:
@@ -44,6 +46,7 @@ class LaneState(StrEnum):
 #              it pauses for up to 0.5 s, 1 s, 2 s, 4 s, … 30 s
 #   held       from any state, after "invalid token": one probe every 300 s; a probe is delivered
 #              → running, LaneResumed
+#   paused     from any state, by an operator: nothing is sent until the operator resumes it
 #
 # An operator's resume ends the pause but not the state: that ends with the first delivery.
 
@@ -108,6 +111,7 @@ class FlowControl:
         self._paused_until = 0.0
         self._rate_allows_at = 0.0
         self._last_send = 0.0
+        self._entered_at = clock()
         self.generation = 0
         self._throttles = 0  # pauses in a row that the destination asked for
         self._is_retrying = False  # resumed by an operator, and neither delivered nor held since
@@ -143,8 +147,18 @@ class FlowControl:
     # Waits
     @property
     def paused_for(self) -> float:
-        """Seconds for which nothing may be sent, as the lane is throttled, down or held."""
+        """Seconds for which nothing may be sent; infinite while an operator has paused the lane."""
         return max(0.0, self._paused_until - self._clock())
+
+    @property
+    def known_pause(self) -> float:
+        """Seconds of the pause; 0 while an operator's pause has no known end."""
+        return 0.0 if self.state is LaneState.PAUSED else self.paused_for
+
+    @property
+    def state_for(self) -> float:
+        """Seconds since the lane entered its state."""
+        return self._clock() - self._entered_at
 
     @property
     def rate_allows_in(self) -> float:
@@ -189,6 +203,8 @@ class FlowControl:
         """
         if self.state is LaneState.HELD and (generation < self.generation or not delivered):
             return
+        if self.state is LaneState.PAUSED:
+            return  # a batch that was in flight when an operator paused the lane
         self.failures = 0
         if self.state is LaneState.THROTTLED and self.paused_for:
             return  # the response to an earlier request does not end the pause
@@ -205,9 +221,22 @@ class FlowControl:
         works again before it does. A lane that was down or held sends one conversion first.
         """
         self.failures = self._throttles = 0
-        if self.state is not LaneState.RUNNING:
+        if self.state is LaneState.PAUSED:
+            self._enter(LaneState.RUNNING, "")
+            self._end_pause()
+        elif self.state is not LaneState.RUNNING:
             self._end_pause()
             self._is_retrying = True
+
+    def pause(self, reason: str) -> None:
+        """Send nothing until `resume`; what is in flight is settled.
+
+        Args:
+            reason: why, for the operator.
+        """
+        self.failures = self._throttles = 0
+        self._enter(LaneState.PAUSED, reason)
+        self._pause(math.inf)
 
     def replace_credentials(self) -> None:
         """Ignore refusals of what was sent before, as it was sent with the credentials of then.
@@ -222,6 +251,8 @@ class FlowControl:
     def record_failure(self, reason: str) -> None:
         """Record that a whole batch failed."""
         self.failures += 1
+        if self.state is LaneState.PAUSED:
+            return
         if not self.probing and self.failures >= _DOWN_AFTER:
             self._enter(LaneState.DOWN, reason)
             self._notify(LaneDown(destination=self._destination, reason=reason))
@@ -258,7 +289,7 @@ class FlowControl:
         # A batch of generation 0 is refused and the lane is held, as generation 1; the operator
         # resumes it, as generation 2. If another batch of generation 0 is refused only now, that
         # says nothing about the new credentials.
-        if generation < self.generation:
+        if generation < self.generation or self.state is LaneState.PAUSED:
             return
         if not self.waits_for_operator:
             # Also if the state is held already: the operator has to know that it was in vain.
@@ -277,6 +308,7 @@ class FlowControl:
 
     def _enter(self, state: LaneState, reason: str, cause: OperatorCause | None = None) -> None:
         self.state, self.reason, self.cause = state, reason, cause
+        self._entered_at = self._clock()
         self.probing = state in (LaneState.DOWN, LaneState.HELD)
         self._is_retrying = False
 

@@ -10,7 +10,12 @@ from typing import TypeVar
 import anyio
 
 from anytrack_async.delivery.delivery import OpenDeliveries
-from anytrack_async.errors import DamagedOutboxError, MissingKeyError, safe_description
+from anytrack_async.errors import (
+    DamagedOutboxError,
+    MissingKeyError,
+    OutcomeUnknownError,
+    safe_description,
+)
 from anytrack_async.events import DeadLettersExpired, Dropped, Event, OperatorCause, logger
 from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
 from anytrack_async.outbox.capabilities import BoundsDeadLetters, KeepsRemoteIds
@@ -21,6 +26,9 @@ _T = TypeVar("_T")
 
 _GRACE = 2.0
 """Seconds after the drain in which workers may still settle their claims."""
+
+_UNKNOWN_PAUSES = (0.05, 0.5, 2.0)
+"""Seconds until a claim is settled or released again whose answer from the outbox was lost."""
 
 PRUNE_AFTER = 5_000
 """Settled entries after which the outbox is pruned before `DeliverySettings.prune_every` ends."""
@@ -100,9 +108,13 @@ class GuardedOutbox:
                 return self._keeps_ids.settle_with_ids(claim, failed, remote_ids)
             return self._outbox.settle(claim, failed)
 
-        settled = await self._call("settle a claim in", settle, None)
-        if not settled:
-            self._report_loss(settled, claim)
+        settled, was_unknown = await self._end("settle a claim in", settle)
+        if was_unknown and settled is False and not failed:
+            # Very likely the first try had settled it. If not, the lease has ended, but the
+            # conversions were delivered all the same, and whoever waits for them should hear that.
+            return True
+        if settled is False and not was_unknown:
+            self._report_loss(claim)
         return bool(settled)
 
     async def discard(self, event_ids: Sequence[str]) -> None:
@@ -112,13 +124,12 @@ class GuardedOutbox:
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim* undelivered; return whether the outbox has recorded that."""
-        released = await self._call(
+        released, was_unknown = await self._end(
             "release a claim in",
             lambda: self._outbox.release(claim, due=due, counts_as_attempt=counts_as_attempt),
-            None,
         )
-        if not released:
-            self._report_loss(released, claim)
+        if released is False and not was_unknown:
+            self._report_loss(claim)
         return bool(released)
 
     async def has_unclaimed(self) -> bool:
@@ -129,16 +140,37 @@ class GuardedOutbox:
         depth = depths.get(self._destination, Depth())
         return depth.waiting > depth.in_flight
 
-    def _report_loss(self, success: bool | None, claim: Claim) -> None:
-        # False: the lease was lost, e.g. because the batch took longer than the lease. None: the
-        # outbox failed, which `_call` has logged.
-        if success is False:
-            logger.warning(
-                "%s: another worker took over %d conversions before they were settled here; "
-                "they may be delivered twice; increase DeliverySettings.lease",
-                self._destination,
-                len(claim.entries),
-            )
+    async def _end(
+        self, verb: str, function: Callable[[], Awaitable[bool]]
+    ) -> tuple[bool | None, bool]:
+        """End a claim, more than once if the answer is lost.
+
+        Returns:
+            What the outbox answered at last; None if it failed, which is logged. And whether the
+            end of an earlier try is unknown, so that False may mean that it had succeeded.
+        """
+        was_unknown = False
+
+        async def end() -> bool:
+            nonlocal was_unknown
+            for pause in _UNKNOWN_PAUSES:
+                try:
+                    return await function()
+                except OutcomeUnknownError:
+                    was_unknown = True
+                    await anyio.sleep(pause)
+            return await function()
+
+        return await self._call(verb, end, None), was_unknown
+
+    def _report_loss(self, claim: Claim) -> None:
+        # E.g. because the batch took longer than the lease.
+        logger.warning(
+            "%s: another worker took over %d conversions before they were settled here; "
+            "they may be delivered twice; increase DeliverySettings.lease",
+            self._destination,
+            len(claim.entries),
+        )
 
     async def _call(self, verb: str, function: Callable[[], Awaitable[_T]], fallback: _T) -> _T:
         with anyio.CancelScope(shield=True, deadline=self._deadline) as scope:

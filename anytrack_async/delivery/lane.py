@@ -111,6 +111,7 @@ class Lane:
         )
         self._turn = anyio.Lock()
         self._woken, self._closing = anyio.Event(), anyio.Event()
+        self._is_woken = False  # whether `_woken` is set; asking it would take four calls
         self._drain_deadline = self._last_claim_at = 0.0
         self._last_claim_was_full, self._is_collecting = True, False
         # Batches in flight, conversions since the last claim, bytes of large batches in flight.
@@ -134,18 +135,29 @@ class Lane:
 
     @property
     def paused_for(self) -> float:
-        """Seconds for which nothing may be sent, as the lane is throttled, down or held."""
+        """Seconds for which nothing may be sent, whatever paused the lane."""
         return self._flow.paused_for
+
+    @property
+    def state_for(self) -> float:
+        """Seconds since the lane entered its state."""
+        return self._flow.state_for
 
     def wake(self, accepted: int = 0) -> None:
         """Look for work: *accepted* conversions are new, or others became due."""
         self._accepted += accepted
-        self._woken.set()
+        if not self._is_woken:
+            self._is_woken = True
+            self._woken.set()
 
     def resume(self) -> None:
         """Send at once, whatever paused the lane; see `FlowControl.resume`."""
         self._flow.resume()
         self.wake()
+
+    def pause(self, reason: str) -> None:
+        """Send nothing until `resume`; see `FlowControl.pause`."""
+        self._flow.pause(reason)
 
     def replace_credentials(self) -> None:
         """Record that the sink has new credentials: if the lane is held, it sends at once."""
@@ -187,7 +199,7 @@ class Lane:
 
     async def _next_claim(self) -> Claim | None:
         while self._claims:
-            self._woken = anyio.Event()
+            self._woken, self._is_woken = anyio.Event(), False
             if self._sending and (self._collects_batch() or self._is_loaded()):
                 due = None
             elif self._may_send():
@@ -359,7 +371,7 @@ class Lane:
         return BatchFailure(
             reason=signal.reason,
             code=signal.code,
-            lane_paused_for=self._flow.paused_for,
+            lane_paused_for=self._flow.known_pause,
             never_expires=isinstance(signal, NeedsOperator),
         )
 
@@ -384,12 +396,12 @@ class Lane:
             # next probe is another conversion. Due at once, it would be claimed before all new
             # ones, and with batches of one, a conversion that makes the service fail would be
             # every probe.
-            retry_in = self._flow.paused_for + self._settings.retry.wait_after(1)
+            retry_in = self._flow.known_pause + self._settings.retry.wait_after(1)
         return BatchFailure(
             reason=signal.reason,
             code=signal.code,
             retry_in=retry_in,
-            lane_paused_for=self._flow.paused_for,
+            lane_paused_for=self._flow.known_pause,
             counts_as_attempt=counts_as_attempt,
             never_expires=inconclusive,
         )

@@ -235,6 +235,16 @@ class SupportsPreview(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsQuota(Protocol):
+    """A sink that knows how much of a service's limit is used, for the console."""
+
+    @property
+    def quota_used(self) -> float | None:
+        """The used part of the quota, from 0 to 1; None while it is not known."""
+        ...
+
+
 # The signals. The outcomes that a sink had before it raised a signal are not lost: it passes them
 # along in `outcomes`.
 

@@ -6,8 +6,9 @@ exceptions, meaning failed conversions that wait for a retry and dead letters, b
 their own. So a conversion that is behind a destination's cursor, in no lease and no exception, is
 delivered there.
 
-All times are unix seconds (float), because they are compared between processes. They are the wall
-clock's unless the outbox is a `KeepsTime`. Such optional parts of an outbox are in `capabilities`.
+All times are unix seconds (float), because they are compared between processes. Those that go in
+or come out are by the caller's clock: its wall clock, or that of a `KeepsTime`. Leases run by the
+store's own clock, whatever the workers' say. Optional parts of an outbox are in `capabilities`.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class Claim:
 
     Attributes:
         destination: name of the destination that the conversions go to.
-        lease_id: identifies the lease; 0 when nothing could be claimed.
+        lease_id: identifies the lease, in no order; 0 when nothing could be claimed.
         entries: the conversions, in log order; empty when nothing could be claimed.
         lost_leases: position → how many leases on the conversion ended without a result, because
             the worker died or was too late; only of conversions that lost any.
@@ -201,7 +202,7 @@ class Outbox(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many conversions may wait for each destination; more is `QueueFullError`."""
+        """How many conversions may wait for each destination, a few more if processes share it."""
         ...
 
     async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
@@ -249,6 +250,7 @@ class Outbox(Protocol):
             QueueFullError: a destination has no room for all of them, see `QueueFullError.waiting`;
                 none was accepted.
             UnsendableError: one has more than `MAX_CONVERSION_BYTES`; none was accepted.
+            OutcomeUnknownError: an answer was lost: all are accepted, or none; append them again.
             OutboxError: they could not be stored; none was accepted.
         """
         ...
@@ -278,9 +280,11 @@ class Outbox(Protocol):
         """End *claim*: entries in *failed* are retried or dead, all others are delivered.
 
         Returns:
-            False, changing nothing, if another worker took the lease over.
+            False, changing nothing, if another worker took the lease over, or it was settled.
 
         Raises:
+            OutcomeUnknownError: the answer was lost; after settling again, False may mean that this
+                call had settled it.
             OutboxError: *failed* contains an entry that is not in *claim*.
         """
         ...
@@ -295,6 +299,9 @@ class Outbox(Protocol):
 
         Returns:
             False, changing nothing, if another worker took the lease over.
+
+        Raises:
+            OutcomeUnknownError: the answer was lost; see `settle`.
         """
         ...
 
@@ -384,7 +391,7 @@ class Outbox(Protocol):
         """Drop payloads that every destination has, and ids dropped *remember* seconds ago.
 
         Returns:
-            The number of payloads dropped.
+            The number of payloads dropped; 0 also if another process is pruning a shared outbox.
         """
         ...
 

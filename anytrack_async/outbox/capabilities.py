@@ -7,12 +7,106 @@ a part by having its methods; it need not inherit from the protocol.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import AppendResult, Claim, FailedEntry, Outbox
+
+ParameterStyle: TypeAlias = Literal["format", "numeric_dollar"]
+"""How a statement names its parameters: ``%s`` (psycopg, Django), or ``$1``, ``$2``, … (asyncpg).
+
+The words are those of SQLAlchemy and of PEP 249.
+"""
+
+
+@runtime_checkable
+class JoinableOutbox(Protocol):
+    """Optional part of an outbox in a database: it appends in a transaction of the caller.
+
+    What a program writes in the same transaction, such as an order, and its conversion are then
+    committed together, or neither is.
+    """
+
+    async def append_within(
+        self,
+        transaction: object,
+        conversions: Sequence[Conversion],
+        destinations: Sequence[str] | None = None,
+    ) -> Sequence[AppendResult]:
+        """Do the same as `Outbox.append` in *transaction*, by executing a statement through it.
+
+        Nobody is woken: the conversions are found once the transaction is committed, and if it is
+        rolled back, they were never there. A repeat of a conversion that another transaction has
+        not committed yet waits for that one.
+
+        Args:
+            transaction: a session or a connection of the database that the outbox is in.
+            conversions: the conversions.
+            destinations: names of the destinations they are addressed to; None for all.
+
+        Raises:
+            InvalidArgumentError: *transaction* is nothing that can be joined, or no transaction is
+                open; nothing was executed.
+            QueueFullError: a destination has no room; nothing was executed.
+            UnsendableError: one has more than `MAX_CONVERSION_BYTES`; nothing was executed.
+            Exception: what *transaction* raises. It is passed on as it is, because the caller may
+                have to repeat the whole transaction.
+        """
+        ...
+
+    def append_statement(
+        self,
+        conversions: Sequence[Conversion],
+        destinations: Sequence[str] | None = None,
+        *,
+        style: ParameterStyle = "format",
+    ) -> tuple[str, Sequence[object]]:
+        """Return a statement that appends *conversions*, and its parameters, for any driver.
+
+        Execute it in the transaction that the conversions belong to.
+
+        Args:
+            conversions: the conversions.
+            destinations: names of the destinations they are addressed to; None for all.
+            style: how the statement names its parameters.
+
+        Raises:
+            UnsendableError: one has more than `MAX_CONVERSION_BYTES`.
+        """
+        ...
+
+    def append_results(
+        self, conversions: Sequence[Conversion], row: Sequence[object]
+    ) -> Sequence[AppendResult]:
+        """Return what `Outbox.append` would return.
+
+        Args:
+            conversions: the conversions that `append_statement` was called with.
+            row: the row that the statement returned.
+        """
+        ...
+
+
+@runtime_checkable
+class WatchesNews(Protocol):
+    """Optional part of a shared outbox that hears of conversions which other processes accept.
+
+    Lanes poll a shared outbox every `DeliverySettings.poll` seconds, with or without news. News
+    only save the wait.
+    """
+
+    async def watch(self, wake: Callable[[str | None], None]) -> None:
+        """Call *wake* soon after other processes have accepted conversions, until cancelled.
+
+        A client runs it while it is open. It may wake too often, or never. If it loses its
+        connection, it makes a new one by itself.
+
+        Args:
+            wake: called with the destination that has something to claim; None for all.
+        """
+        ...
 
 
 @runtime_checkable
@@ -88,6 +182,24 @@ class ListsAccepted(Protocol):
 
     async def forgotten(self) -> int:
         """Return how many positions at the beginning of the log have no ids any more."""
+        ...
+
+
+@runtime_checkable
+class KeepsSummaries(Protocol):
+    """Optional part of an outbox that says what it accepted under an event id.
+
+    A back-fill asks it, so that rows which were accepted before need not become conversions.
+    """
+
+    async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
+        """Return event id → type, amount and currency of what was accepted: ``sale 49.90 USD``.
+
+        Unknown ids are absent. The text is None if only the id is known. See `ConversionSummary`.
+
+        Args:
+            event_ids: some hundred ids.
+        """
         ...
 
 

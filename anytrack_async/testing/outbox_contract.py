@@ -11,6 +11,7 @@ It needs ``pytest`` and ``pytest-asyncio``.
 
 from __future__ import annotations
 
+from anytrack_async.testing.outbox_rules.accepted import AcceptedRules, SummaryRules
 from anytrack_async.testing.outbox_rules.append import AppendRules
 from anytrack_async.testing.outbox_rules.base import CAPACITY, LEASE, Clock, sale, sales
 from anytrack_async.testing.outbox_rules.claim import ClaimRules
@@ -38,6 +39,8 @@ class OutboxContract(
     RemoteIdRules,
     SizeRules,
     ErasingRules,
+    AcceptedRules,
+    SummaryRules,
 ):
     """Every rule of `Outbox` as a test; a subclass implements `make`.
 

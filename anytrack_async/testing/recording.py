@@ -10,7 +10,7 @@ from anyio import move_on_after
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.delivery.dispatcher import AppendFunction
+from anytrack_async.delivery.accepting import AppendFunction
 from anytrack_async.delivery.room import Patience
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.destinations.sink import Sink, SinkLimits, SinkSignal

@@ -22,7 +22,14 @@ from anytrack_async.errors import (
     safe_description,
 )
 from anytrack_async.events import logger
-from anytrack_async.web_console import overview
+from anytrack_async.web_console import (
+    conversion,
+    dead_letters,
+    letter_actions,
+    overview,
+    revenue,
+    settings_page,
+)
 from anytrack_async.web_console.live import LiveFeed
 from anytrack_async.web_console.pages import FOLDER, Context
 from anytrack_async.web_console.security import (
@@ -35,11 +42,31 @@ from anytrack_async.web_console.security import (
 
 Handler: TypeAlias = Callable[[Context, Request], Awaitable[Response]]
 
-_READ_WITHIN = 10.0
+_READ_WITHIN = 15.0
 """Seconds that a page may take, with the services that it asks."""
 
-_PAGES: dict[str, Handler] = {}
-_ACTIONS: dict[str, Handler] = {}
+_ACT_WITHIN = 120.0
+"""Seconds that an action may take: a hundred thousand dead letters are replayed in steps."""
+
+_PAGES: dict[str, Handler] = {
+    "/dead-letters": dead_letters.dead_letters,
+    "/edit": letter_actions.edit_form,
+    "/conversion": conversion.conversion,
+    "/conversions": revenue.conversions,
+    "/settings": settings_page.settings,
+}
+_ACTIONS: dict[str, Handler] = {
+    "/replay": letter_actions.replay,
+    "/discard": letter_actions.discard,
+    "/export": letter_actions.export,
+    "/edit": letter_actions.edit,
+    "/reveal": conversion.reveal,
+    "/find": conversion.find,
+    "/check": settings_page.check,
+    "/pause": settings_page.pause,
+    "/resume": settings_page.resume,
+    "/send-test": settings_page.send_test,
+}
 """Path → handler. Pages answer GET and change nothing; actions answer POST."""
 
 
@@ -52,6 +79,7 @@ class Console:
         self.feed = LiveFeed(self._overview.fragment)
         routes = [
             Route("/", self._handler(self._overview.page)),
+            Route("/trends", self._handler(self._overview.trends)),
             Route("/live", self._live),
             *(Route(path, self._handler(page)) for path, page in _PAGES.items()),
             *(
@@ -113,11 +141,12 @@ class Console:
         return partial(self._answer, handler)
 
     async def _answer(self, handler: Handler, request: Request) -> Response:
+        seconds = _READ_WITHIN if request.method == "GET" else _ACT_WITHIN
         try:
-            with anyio.fail_after(_READ_WITHIN):
+            with anyio.fail_after(seconds):
                 return await handler(self._context, request)
         except TimeoutError:
-            status, message = 503, f"The outbox did not answer within {_READ_WITHIN:g} s."
+            status, message = 503, f"The outbox did not answer within {seconds:g} s."
         except (InvalidArgumentError, InvalidConversionError, ConfigurationError) as exc:
             status, message = 400, str(exc)
         except AnyTrackError as exc:

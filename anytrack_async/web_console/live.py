@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import anyio
@@ -51,9 +52,9 @@ class LiveFeed:
         self._closed.set()
 
     async def stream(self) -> AsyncGenerator[str, None]:
-        """Yield server-sent events: the state now, then whenever it has changed."""
+        """Yield server-sent events: the state now, then whenever it has changed; each minute."""
         ends_at = anyio.current_time() + _LONGEST
-        number, text = -1, None
+        number, text, minute = -1, None, time.time() // 60
         self.viewers += 1
         try:
             yield "retry: 1000\n\n"
@@ -62,6 +63,8 @@ class LiveFeed:
                 if text != self._text:
                     text = self._text
                     yield message("state", text)
+                if minute != (minute := time.time() // 60):
+                    yield message("minute", "-")  # a message without data would be no event
         finally:
             self.viewers -= 1
 

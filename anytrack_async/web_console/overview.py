@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from anytrack_async.client.stats import DestinationStats
 from anytrack_async.delivery.flow import LaneState
+from anytrack_async.destinations.sink import SupportsQuota
 from anytrack_async.errors import AnyTrackError
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.capabilities import CountsDelivered, oldest_ages
 from anytrack_async.web_console import texts
 from anytrack_async.web_console.pages import Context, fragment
 from anytrack_async.web_console.source import ConsoleSource
+from anytrack_async.web_console.trends import TrendReader
 
 _RATE_OVER = 60.0
 """Seconds over which rates are measured."""
@@ -25,6 +27,7 @@ _RATE_OVER = 60.0
 _LANES = {
     LaneState.HELD: texts.HELD,
     LaneState.DOWN: texts.DOWN,
+    LaneState.PAUSED: texts.PAUSED,
     LaneState.THROTTLED: texts.THROTTLED,
 }
 
@@ -44,6 +47,7 @@ class Card:
         delivered: conversions that it has received.
         rate_in: conversions accepted for it per second.
         rate_out: conversions delivered to it per second.
+        quota_used: the used part of the service's limit, from 0 to 1; None if it is not known.
     """
 
     destination: str
@@ -56,6 +60,7 @@ class Card:
     delivered: int | None = None
     rate_in: float | None = None
     rate_out: float | None = None
+    quota_used: float | None = None
 
 
 class Overview:
@@ -68,10 +73,22 @@ class Overview:
     def __init__(self, source: ConsoleSource) -> None:
         self._source = source
         self._rates = Rates()
+        self._trends = TrendReader()
 
     async def page(self, context: Context, request: Request) -> Response:
         """Return the page."""
-        return await context.page(request, "overview.html", cards=await self._cards())
+        outbox = await context.source.outbox()
+        return await context.page(
+            request,
+            "overview.html",
+            cards=await self._cards(),
+            trends=await self._trends.read(outbox),
+        )
+
+    async def trends(self, context: Context, request: Request) -> Response:
+        """Return the part of the page with the charts, which is loaded anew every minute."""
+        outbox = await context.source.outbox()
+        return HTMLResponse(fragment("trends.html", trends=await self._trends.read(outbox)))
 
     async def fragment(self) -> str:
         """Return the part of the page that changes; a sentence if the outbox cannot be read."""
@@ -94,10 +111,15 @@ class Overview:
                 oldest_age=ages.get(name),
                 delivered=delivered.get(name),
                 rates=self._rates.of(name),
+                quota_used=self._quota_used(name),
             )
             for name, depth in depths.items()
         ]
         return sorted(cards, key=lambda card: (card.state.rank, -card.depth.dead, card.destination))
+
+    def _quota_used(self, destination: str) -> float | None:
+        sink: object = self._source.client and self._source.client.sinks.get(destination)
+        return sink.quota_used if isinstance(sink, SupportsQuota) else None
 
 
 def make_card(
@@ -108,6 +130,7 @@ def make_card(
     oldest_age: float | None = None,
     delivered: int | None = None,
     rates: tuple[float | None, float | None] = (None, None),
+    quota_used: float | None = None,
 ) -> Card:
     """Return the card of the destination *name*."""
     rate_in, rate_out = rates
@@ -116,12 +139,14 @@ def make_card(
         destination=name,
         state=_state(depth, lane, rate_out),
         reason=lane.reason if lane else "",
+        state_for=lane.state_for if lane else None,
         paused_for=paused_for,
         depth=depth,
         oldest_age=oldest_age,
         delivered=delivered,
         rate_in=rate_in,
         rate_out=rate_out,
+        quota_used=quota_used,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import attrs
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from anytrack_async._version import __version__
+from anytrack_async.events import logger
 from anytrack_async.web_console import texts
 from anytrack_async.web_console.security import AdminCheck, Refused, admin_name, check_same_origin
 from anytrack_async.web_console.source import ConsoleSource
@@ -32,6 +34,17 @@ NAVIGATION = (
 works under any prefix, also behind a proxy that takes a prefix off."""
 
 
+DONE = {
+    "replayed": ("dead letter is due again", "dead letters are due again"),
+    "discarded": ("dead letter is discarded", "dead letters are discarded"),
+    "paused": ("destination is paused", "destinations are paused"),
+    "resumed": ("destination tries again", "destinations try again"),
+    "corrected": ("conversion is corrected and due again", "conversions are corrected"),
+}
+"""Value of the parameter ``done`` → what the page says after an action. A text of its own in the
+address would let a link say anything in the console's name."""
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -43,7 +56,11 @@ def _environment() -> Environment:
     )
     environment.filters.update(texts.FILTERS)
     environment.globals.update(
-        navigation=NAVIGATION, version=__version__, static=static_address, outcomes=texts.OUTCOMES
+        navigation=NAVIGATION,
+        version=__version__,
+        static=static_address,
+        outcomes=texts.OUTCOMES,
+        conversion_address=conversion_address,
     )
     return environment
 
@@ -96,12 +113,16 @@ class Context:
             template,
             title=self.title,
             outbox_name=self.source.name,
-            is_admin=await admin_name(request, self.admin) is not None,
-            notice=request.query_params.get("notice", ""),
+            is_admin=await self.is_admin(request),
+            notice=_notice(request),
             path=request.url.path.rpartition("/")[2] or "./",
             **values,
         )
         return HTMLResponse(html, status, dict(headers or {}))
+
+    async def is_admin(self, request: Request) -> bool:
+        """Return whether the sender of *request* may change anything."""
+        return await admin_name(request, self.admin) is not None
 
     async def check_admin(self, request: Request) -> str:
         """Check that an admin sent *request* from a page of the console; return the admin's name.
@@ -114,6 +135,36 @@ class Context:
         if name is None:
             raise Refused(403, "Nothing was changed: this console is read-only for you.")
         return name
+
+
+def conversion_address(event_id: str, **more: str) -> str:
+    """Return the permanent address of a conversion."""
+    return f"conversion?{urlencode({'event_id': event_id, **more})}"
+
+
+def log_action(
+    name: str, verb: str, count: int, noun: str, *, destination: str = "", event_id: str = ""
+) -> None:
+    """Log what an admin did, without a customer's data.
+
+    Args:
+        name: the admin.
+        verb: in the past tense.
+        count: how many.
+        noun: of what, in the plural.
+        destination: at which destinations; empty for all.
+        event_id: of which conversion, if it is a single one.
+    """
+    place = event_id or destination or "all destinations"
+    logger.info("console: %s %s %d %s (%s)", name, verb, count, noun, place)
+
+
+def _notice(request: Request) -> str:
+    done, count = request.query_params.get("done", ""), request.query_params.get("count", "1")
+    if done not in DONE or not (count.isascii() and count.isdigit()) or len(count) > 12:
+        return ""
+    number = int(count)
+    return f"{number:,} {DONE[done][number != 1]}."
 
 
 def login_page(request: Request, is_wrong: bool) -> HTMLResponse:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -82,6 +83,19 @@ class ConsoleSource:
             if self._address is not None and self._outbox is not None:
                 outbox, self._outbox = self._outbox, None
                 await outbox.aclose()
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncGenerator[AnyTrackClient, None]:
+        """Open a client for reading from AnyTrack: the source's, or one of the environment.
+
+        Raises:
+            ConfigurationError: the environment has no credentials for AnyTrack.
+        """
+        if self.client is not None:
+            yield self.client
+            return
+        async with AnyTrackClient.from_env(outbox=MEMORY, log=False) as client:
+            yield client
 
     async def lanes(self) -> Mapping[str, DestinationStats]:
         """Return destination → its counters and its lane's state; empty without a client."""

@@ -16,7 +16,7 @@ import httpx
 import orjson
 
 from anytrack_async import AnyTrackClient, BackfillSettings, MetaSettings, MetaSink, backfill
-from anytrack_async.backfilling import run
+from anytrack_async.backfilling import resuming
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
 
@@ -57,7 +57,7 @@ async def main(folder: Path, last: int) -> None:
 
     killer.around(AnyTrackClient, "accept_many")
     killer.around(SQLiteOutbox, "save_checkpoint")
-    run._CHECKPOINT_SECONDS = 0  # type: ignore[misc]
+    resuming._CHECKPOINT_SECONDS = 0  # type: ignore[misc]
     transport = httpx.MockTransport(answer)
     meta = MetaSink(MetaSettings(pixel_id="p", access_token="t"), transport=transport)
     client = AnyTrackClient(

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from anytrack_async import AnyTrackClient, DeliverySettings, SQLiteOutbox
 from anytrack_async.backfilling.report import DestinationProgress, Progress, RowCounts, SourceInfo
 from anytrack_async.cli.app import app
 from anytrack_async.cli.backfill_progress import ProgressDisplay
@@ -112,6 +113,49 @@ def test_rejected_credentials_have_an_exit_code(run, sandbox, outbox_path, tmp_p
     assert "meta                 0        2" in result.out
     assert "held" in result.out
     assert delivered(sandbox) == [2, 0, 2]
+
+
+def test_a_resumed_run_has_the_exit_code_of_all_its_rows(run, sandbox, outbox_path, file):
+    first = run("backfill", file)
+    resumed = run("backfill", file, "--resume")
+
+    assert (first.code, resumed.code) == (3, 3)
+    assert "nothing was left to read" in resumed.out
+    assert "1 of those were rejected" in resumed.out
+
+
+@pytest.mark.parametrize(
+    ("break_meta", "code", "words"),
+    [
+        (lambda sandbox: sandbox.credentials("meta", "another"), 5, "conversions waiting (held: "),
+        (lambda sandbox: sandbox.down("meta"), 4, "conversions waiting ("),
+    ],
+)
+def test_a_full_outbox_has_an_exit_code_and_can_be_resumed(
+    run, sandbox, outbox_path, tmp_path, monkeypatch, break_meta, code, words
+):
+    small(monkeypatch, capacity=500)
+    break_meta(sandbox)
+    path = orders(tmp_path / "orders.csv", 1300)
+
+    result = run("backfill", path, "--to", "meta")
+
+    assert result.code == code
+    assert words in result.err
+    assert "go on with the same command and --resume" in result.err
+
+
+def small(monkeypatch, capacity: int) -> None:
+    """Let the command use an outbox that is soon full."""
+    from_env = AnyTrackClient.from_env
+
+    def make(outbox: Path) -> AnyTrackClient:
+        return from_env(
+            outbox=SQLiteOutbox(outbox, capacity=capacity),
+            delivery=DeliverySettings(accept_within=0.5, drain=0.1),
+        )
+
+    monkeypatch.setattr("anytrack_async.cli.backfill.AnyTrackClient.from_env", make)
 
 
 def test_one_destination_can_be_chosen(run, sandbox, outbox_path, tmp_path):

@@ -323,7 +323,7 @@ def test_a_record_that_a_later_rule_forbids_is_validated_despite_its_digest(
     payload = encode(SALE).payload.replace(b'"sale"', b'"gone"')
 
     with pytest.raises(DecodeError, match="conversion_type"):
-        decode(payload, storage._digest(payload))
+        decode(payload, storage.digest_of(payload))
     assert validated == ["sale:1001"]
 
 

@@ -443,3 +443,31 @@ def test_a_failing_spacing_is_logged_once_and_dropped(caplog):
     assert "meta" in record.message
     assert "ValueError in broken" in record.message
     assert "ada@example.com" not in record.message
+
+
+def test_a_paused_lane_sends_nothing_whatever_comes_back(flow):
+    generation = flow.record_send()
+    flow.pause("stock-taking")
+
+    flow.clock.now += 86_400
+    flow.record_success(generation, delivered=True)
+    flow.throttle("slow down", 5)
+    flow.hold("401", "credentials", generation)
+    flow.fail_often()
+
+    assert (flow.state, flow.reason) == (LaneState.PAUSED, "stock-taking")
+    assert flow.sends_in == flow.paused_for == math.inf
+    assert flow.known_pause == 0
+    assert not flow.waits_for_operator
+
+
+def test_a_paused_lane_sends_at_once_when_it_is_resumed(flow):
+    flow.pause("stock-taking")
+    flow.clock.now += 60
+    paused_for = flow.state_for
+    flow.resume()
+
+    assert (flow.state, flow.reason, flow.sends_in) == (LaneState.RUNNING, "", 0)
+    assert not flow.probing
+    assert (paused_for, flow.state_for) == (60, 0)
+    assert flow.events == []

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
 import attrs
 import uvicorn
 from anyio.abc import TaskStatus
@@ -17,6 +16,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anytrack_async import AnyTrackClient, DeliverySettings, Retry
 from anytrack_async.sandbox import Sandbox
 from anytrack_async.sandbox.server import in_thread
+from anytrack_async.web_console.app import Console
 from anytrack_async.web_console.console import console
 
 DELIVERY = DeliverySettings(
@@ -36,12 +36,14 @@ class Scene:
         client: the client; use it through `run` only.
         sandbox: the three services.
         outbox: path of the outbox file.
+        console: the application.
     """
 
     url: str
     client: AnyTrackClient
     sandbox: Sandbox
     outbox: Path
+    console: Console
     _portal: BlockingPortal
 
     def run(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
@@ -68,33 +70,41 @@ def running(
         app = portal.call(_make, client, options)
         listener = socket.create_server(("127.0.0.1", 0))
         with portal.wrap_async_context_manager(client):
-            future, _ = portal.start_task(_serve, mount(app) if mount else app, listener)
+            served, server = portal.start_task(_serve, mount(app) if mount else app, listener)
             try:
                 url = f"http://localhost:{listener.getsockname()[1]}/"
-                yield Scene(url, client, sandbox, path, portal)
+                yield Scene(url, client, sandbox, path, app, portal)
             finally:
-                portal.call(app.aclose)
-                future.cancel()
+                portal.call(app.feed.close)
+                server.should_exit = True
+                served.result()
 
 
 async def _make(client: AnyTrackClient, options: dict[str, Any]) -> Any:
     return console(client, **options)
 
 
-async def _serve(app: Any, listener: socket.socket, *, task_status: TaskStatus[None]) -> None:
-    server = uvicorn.Server(
+async def _serve(
+    app: Any, listener: socket.socket, *, task_status: TaskStatus[uvicorn.Server]
+) -> None:
+    server = _Server(
         uvicorn.Config(
             app, lifespan="off", log_level="warning", ws="none", timeout_graceful_shutdown=1
         )
     )
-    server.capture_signals = _no_signals  # type: ignore[method-assign]
-    async with anyio.create_task_group() as tg:
-        tg.start_soon(server.serve, [listener])
-        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-            await anyio.sleep(0.01)
-        task_status.started()
+    server.on_started = lambda: task_status.started(server)
+    await server.serve([listener])
 
 
-@contextmanager
-def _no_signals() -> Iterator[None]:
-    yield
+class _Server(uvicorn.Server):
+    """A server that says when it has started, and leaves signals alone."""
+
+    on_started: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.on_started()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -64,6 +64,7 @@ def _in_language(
         rules=(RowRule(columns=columns["stage"], keep=_WON, keep_setting="won", loose=True),),
         formats=("iso", "written"),
         prepare=_with_contacts,
+        adds_only=True,
         notes=notes,
     )
 

@@ -87,6 +87,7 @@ SUITE = FileMapping(
     day_first=False,
     decimal=".",
     finish=_add_items,
+    adds_only=True,
     notes=(
         "Times are in the shop's zone, which the file does not state: `--timezone`.",
         ("Line items are read from `line_items`, `line_item_1`, …, or from a row for each item."),

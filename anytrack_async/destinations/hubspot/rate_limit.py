@@ -104,6 +104,11 @@ class RollingWindow:
         """Admit no request before *until*, seconds."""
         self._paused_until = max(self._paused_until, until)
 
+    def used(self, now: float) -> float:
+        """Return the part of the window that is used at *now*, from 0 to 1."""
+        self._expire(now)
+        return min(1.0, len(self._sent) / self.limit)
+
     def learn(
         self, now: float, limit: int | None, remaining: int | None, interval: float | None
     ) -> None:
@@ -163,6 +168,11 @@ class RateLimiter:
         if self._window is None:
             return 0.0
         return self._window.spacing(anyio.current_time(), since_last, _SPACED_REQUESTS)
+
+    @property
+    def quota_used(self) -> float | None:
+        """The part of the token's window that is used now; None before the first request."""
+        return None if self._window is None else self._window.used(anyio.current_time())
 
     def pause(self, seconds: float) -> None:
         """Admit no request of this token for *seconds*, from any sink."""

@@ -108,6 +108,11 @@ class HubSpotSink:
             spacing=self._portal.rate_limiter.spacing,
         )
 
+    @property
+    def quota_used(self) -> float | None:
+        """The part of HubSpot's rate limit that is used now; None before the first request."""
+        return self._portal.rate_limiter.quota_used
+
     @classmethod
     def from_env(
         cls, environ: Mapping[str, str] | None = None, *, transport: Transport | None = None

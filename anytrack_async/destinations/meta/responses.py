@@ -337,14 +337,18 @@ class QuotaPacer:
     """Delays requests while the quota is nearly used, so that it is never used up.
 
     At 90 % the next request waits until 5 s after the last response, at 100 % until 30 s after it.
+
+    Attributes:
+        used: how much of the quota the last response said is used, percent.
     """
 
     def __init__(self) -> None:
-        self._free_at = 0.0
+        self._free_at = self.used = 0.0
 
     def record(self, headers: Mapping[str, str]) -> None:
         """Read the usage from a response's headers."""
-        if (used := usage_percent(headers)) >= _BUSY:
+        self.used = used = usage_percent(headers)
+        if used >= _BUSY:
             pause = _LONG_PAUSE if used >= _FULL else _PAUSE
             self._free_at = max(self._free_at, anyio.current_time() + pause)
 

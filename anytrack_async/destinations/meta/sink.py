@@ -96,6 +96,11 @@ class MetaSink:
         self._throttled = 0
         self.use_token(settings.access_token)
 
+    @property
+    def quota_used(self) -> float:
+        """The part of Meta's quota that its last response said is used, from 0 to 1."""
+        return self._pacer.used / 100
+
     @classmethod
     def from_env(
         cls, environ: Mapping[str, str] | None = None, *, transport: Transport | None = None

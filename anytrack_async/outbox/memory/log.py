@@ -178,6 +178,40 @@ class MemoryLog:
             return self._remembered.get(-position)
         return position
 
+    def summaries(self, event_ids: Iterable[str]) -> dict[str, str | None]:
+        """Return event id → the summary of its conversion; without unknown ids."""
+        positions = self.positions
+        return {
+            event_id: self._summary(positions[event_id])
+            for event_id in event_ids
+            if event_id in positions
+        }
+
+    def accepted_between(
+        self, since: float, until: float | None, after: int, limit: int
+    ) -> list[tuple[int, str]]:
+        """Return positions and event ids of conversions accepted in a period; see `ListsAccepted`.
+
+        When a dropped one was accepted is not known. If position 7 was dropped before *since*, all
+        up to 7 were accepted before it, and if position 20 was accepted after *until*, all from 20
+        on were: 8 to 19 are listed.
+        """
+        stored = [(seq, self.entry(seq)) for seq in self.stored_positions()]
+        before = (seq for seq, entry in stored if entry.accepted_at < since)
+        first = max(after, self._remembered.dropped_before(since), *before, 0)
+        late = (seq for seq, entry in stored if until is not None and entry.accepted_at > until)
+        end = min(late, default=self.end + 1)
+        pairs = self._remembered.accepted_after(first)
+        pairs += [(seq, entry.conversion.event_id) for seq, entry in stored if seq > first]
+        return [pair for pair in sorted(pairs) if pair[0] < end][:limit]
+
+    @property
+    def forgotten(self) -> int:
+        """How many positions at the beginning have no ids any more."""
+        first = min((*self._retained, self.base + 1))
+        remembered = self._remembered.first
+        return (first if remembered is None else min(first, remembered)) - 1
+
     def scan(self, name: str, first: int, last: int, limit: int) -> tuple[Entries, int]:
         """Return up to *limit* entries for *name* between two positions.
 

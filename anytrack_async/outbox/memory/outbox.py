@@ -281,6 +281,24 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing):
             if record is not None
         }
 
+    async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
+        """Return event id → what was accepted under it; see `KeepsSummaries`."""
+        self._check_open()
+        return self._log.summaries(check_event_ids(event_ids))
+
+    async def accepted(
+        self, *, since: float, until: float | None = None, after: int = 0, limit: int = 1000
+    ) -> Sequence[tuple[int, str]]:
+        """Return positions and event ids of conversions accepted in a period: `ListsAccepted`."""
+        self._check_open()
+        after, limit = check_number("after", after), check_number("limit", limit)
+        return self._log.accepted_between(since, until, after, limit)
+
+    async def forgotten(self) -> int:
+        """Return how many positions at the beginning of the log have no ids: `ListsAccepted`."""
+        self._check_open()
+        return self._log.forgotten
+
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
         """Return ids of events neither delivered to *destination* nor dead, in log order."""
         progress, limit = self._progress(destination), check_number("limit", limit)

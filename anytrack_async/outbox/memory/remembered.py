@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import NamedTuple, TypeAlias
@@ -73,6 +74,22 @@ class RememberedIds:
         """Return the position, the recipients and the time of dropping of a conversion."""
         row = number - self._offset - 1
         return RememberedId(self._seqs[row], self._recipients[row], self._dropped_at[row])
+
+    def accepted_after(self, seq: int) -> list[tuple[int, str]]:
+        """Return positions above *seq* and event ids of conversions, in the order of the log."""
+        rows = slice(self._forgotten, None)
+        pairs = zip(self._seqs[rows], self._event_ids[rows], strict=True)
+        return sorted(pair for pair in pairs if pair[0] > seq)
+
+    def dropped_before(self, moment: float) -> int:
+        """Return the last position that was dropped before *moment*, unix seconds; 0 if none."""
+        row = bisect_left(self._dropped_at, moment)
+        return max(self._seqs[:row], default=0)
+
+    @property
+    def first(self) -> int | None:
+        """The first position whose id is remembered."""
+        return min(self._seqs[self._forgotten :], default=None)
 
     def forget_excess(self) -> list[str]:
         """Forget the oldest ids beyond the limit, and return them."""

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from asyncio import Future, get_running_loop
+from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import compress
+from itertools import accumulate, compress
+from operator import itemgetter
 from time import monotonic
 from typing import Any, NamedTuple, Self, TypeAlias, cast
 
 import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import encode
+from anytrack_async.codec.storage import digest_of, record_of
 from anytrack_async.errors import OutboxError
 from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.conversion import Conversion
@@ -56,6 +57,8 @@ _INSERTIONS = [
     (rows, queries.insert_into_ids(rows), queries.insert_into_log(rows))
     for rows in (256, 64, 32, 16, 8, 4, 2, 1)
 ]
+
+_NEW = Appended.NEW
 
 Remember = Callable[[int, Sequence[Conversion], Sequence[bytes]], None]
 """Called with the position of the first of some conversions that are new in the log, with these
@@ -125,7 +128,8 @@ def _add_rows(
     ids, log = rows
     size = 0
     for conversion in conversions:
-        payload, digest = encode(conversion)
+        payload = record_of(conversion)
+        digest = digest_of(payload)
         # The function `summary` would take a third longer.
         summary = f"{conversion.conversion_type} {conversion.revenue!s} {conversion.currency}"
         ids += (conversion.event_id, summary, recipients)
@@ -149,14 +153,13 @@ def _joined(names: tuple[str, ...]) -> str:
 # Grouping
 
 
-class _Call(NamedTuple):
-    """One call of `append`, since *began*; *rows* is None if it is not encoded yet."""
+_Call: TypeAlias = tuple[float, "Future[Result]", Sequence[Conversion], str | None, Rows | None]
+"""One call of `append`: when it began, on the monotonic clock, its future, its conversions, the
+column ``destinations``, and their rows, None if they are not encoded yet. A named tuple would take
+five times as long to create, and there is one per call."""
 
-    began: float  # of the monotonic clock
-    future: Future[Result]
-    conversions: Sequence[Conversion]
-    recipients: str | None
-    rows: Rows | None
+_began: Callable[[_Call], float] = itemgetter(0)
+_future: Callable[[_Call], Future[Result]] = itemgetter(1)
 
 
 class GroupCommit:
@@ -204,10 +207,10 @@ class GroupCommit:
         Raises:
             OutboxError: this process was forked after the thread started.
         """
-        future: Future[Result] = get_running_loop().create_future()
-        call = _Call(monotonic() - waited, future, conversions, _recipients(destinations), rows)
         self._thread.check_process()  # a forked child inherits `_is_posted`, but not the thread
-        self._calls.append(call)
+        future: Future[Result] = Future()
+        recipients = None if destinations is None else _joined(tuple(destinations))
+        self._calls.append((monotonic() - waited, future, conversions, recipients, rows))
         if not self._is_posted:
             self._is_posted = True
             self._thread.post(self)
@@ -221,17 +224,17 @@ class GroupCommit:
         group = self._take_calls(db.clock.now(), calls)
         if not calls:
             return
-        self._oldest = min(call.began for call in calls)
+        self._oldest = min(map(_began, calls))
         try:
             results = self._write(db, group)
         except Exception as exc:
             results = [_copy(exc) for _ in calls]
             if is_locked(exc.__cause__):
                 calls = self._give_back(calls)
-                results = [locked_error(db.path, monotonic() - call.began) for call in calls]
+                results = [locked_error(db.path, monotonic() - _began(call)) for call in calls]
         finally:
             self._oldest = math.inf
-        resolve(zip([call.future for call in calls], results, strict=True))
+        resolve(zip(map(_future, calls), results, strict=True))
         if self._calls and not self._is_posted:  # behind the claims that wait for the thread
             self._is_posted = True
             self._thread.post(self)
@@ -246,8 +249,8 @@ class GroupCommit:
         late: list[_Call] = []
         for _ in range(len(self._calls)):  # not in order: some have waited for room before
             call = self._calls.popleft()
-            (late if call.began <= latest else self._calls).append(call)
-        resolve((call.future, locked_error(db.path, self.accept_within)) for call in late)
+            (late if _began(call) <= latest else self._calls).append(call)
+        resolve((_future(call), locked_error(db.path, self.accept_within)) for call in late)
         return self._thread.may_wait() and self._oldest > latest
 
     def _give_back(self, calls: list[_Call]) -> list[_Call]:
@@ -255,8 +258,8 @@ class GroupCommit:
         latest = monotonic() - self.accept_within
         if self._oldest > latest:  # another limit has ended the waiting
             return calls
-        self._calls.extendleft(call for call in reversed(calls) if call.began > latest)
-        return [call for call in calls if call.began <= latest]
+        self._calls.extendleft(call for call in reversed(calls) if _began(call) > latest)
+        return [call for call in calls if _began(call) <= latest]
 
     def _take_calls(self, now: float, calls: list[_Call]) -> Group:
         """Return a group of waiting calls, which *calls* gets."""
@@ -349,15 +352,13 @@ class Group:
 
     def results(self) -> list[Result]:
         """Return the result of each call."""
-        results: list[Result] = []
-        start = 0
-        for size in self.sizes:
-            results.append(
-                [Appended.NEW] * size
-                if self.appended is None
-                else self.appended[start : start + size]
-            )
-            start += size
+        results: list[Result]
+        if self.appended is None:
+            results = [[_NEW] * size for size in self.sizes]
+        else:
+            ends = [*accumulate(self.sizes)]
+            starts = [0, *ends[:-1]]
+            results = [*map(self.appended.__getitem__, map(slice, starts, ends))]
         for index, error in self.errors.items():
             results[index] = error
         return results

@@ -279,7 +279,8 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing):
         conversions, rows = tuple(conversions), None
         if len(conversions) > ENCODED_AT_ONCE:
             rows = await encode_in_steps(conversions, destinations, self._clock.now())
-        self._open_thread()
+        if self._thread is None:
+            raise not_open_error()
         if not conversions:
             return []
         result = await self._group_commit.add(conversions, destinations, rows, waited)
@@ -370,6 +371,10 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing):
             part = event_ids[start : start + _REPORTS_PER_STEP]
             by_event_id |= await self._run(reports.reports, part)
         return by_event_id
+
+    async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
+        """Return event id → what was accepted under it; see `KeepsSummaries`."""
+        return await self._run(reports.summaries, check_event_ids(event_ids))
 
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
         """Return ids of events neither delivered to *destination* nor dead, in log order."""

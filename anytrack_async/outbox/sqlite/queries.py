@@ -52,6 +52,10 @@ END_OF_LOG = "SELECT coalesce(max(seq), 0) FROM ids"
 # Position and summary of an event id, to distinguish repeats from contradictions.
 LOG_SUMMARY = "SELECT seq, summary FROM ids WHERE event_id = ?"
 
+# Event ids and summaries of those of some event ids, a JSON array, that are known.
+SUMMARIES = """SELECT event_id, summary FROM ids
+    WHERE event_id IN (SELECT value FROM json_each(?))"""
+
 # Position of an event id.
 LOG_SEQ = "SELECT seq FROM ids WHERE event_id = ?"
 

@@ -9,6 +9,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import orjson
+
 from anytrack_async.codec.storage import unpack_ids
 from anytrack_async.errors import DecodeError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status, given_up
@@ -231,6 +233,12 @@ def undelivered(db: Database, name: str, limit: int) -> list[str]:
         for first, last in [*ranges, (cursor + 1, end)]:
             events += sql.execute(queries.LOG_RANGE_IDS, (first, last, name, limit))
     return [event_id for _, event_id in sorted(events)[:limit]]
+
+
+def summaries(db: Database, event_ids: Sequence[str]) -> dict[str, str | None]:
+    """Return event id → what was accepted under it; see `KeepsSummaries`."""
+    texts = orjson.dumps(event_ids).decode()
+    return dict(db.sql.execute(queries.SUMMARIES, (texts,)).fetchall())
 
 
 def accepted(

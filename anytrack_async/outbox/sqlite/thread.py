@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import time
-from asyncio import AbstractEventLoop, Future, get_running_loop
+from asyncio import Future, get_running_loop
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
@@ -28,6 +28,22 @@ _T = TypeVar("_T")
 # freed an inherited SQLite connection, SQLite would close a file that the parent is using, and
 # might checkpoint and delete its write-ahead log.
 _inherited: list[object] = []
+
+_forks = 0
+"""How many forks lie between the first process and this one, as far as this module was loaded.
+
+Counted because each call that appends has to know, and asking for the process id takes longer than
+the rest of its way to the thread.
+"""
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_count_fork)
 
 
 class Work(Protocol[_R_contra]):
@@ -102,12 +118,12 @@ class OwnerThread(Generic[_R]):
         self._resource: _R | None = None
         self._work: Work[_R] | None = None
         self._ends_at = math.inf
-        self._pid = os.getpid()
+        self._forks = _forks
 
     @property
     def in_this_process(self) -> bool:
         """Whether the thread runs in this process; a forked child does not have it."""
-        return os.getpid() == self._pid
+        return self._forks == _forks
 
     async def start(self) -> None:
         """Start the thread and open the resource.
@@ -147,7 +163,7 @@ class OwnerThread(Generic[_R]):
 
     def check_process(self) -> None:
         """Raise `OutboxError` if this process was forked after the thread started."""
-        if os.getpid() != self._pid:
+        if self._forks != _forks:
             raise OutboxError(
                 "the outbox was opened before this process was forked: call open() in this process"
             )
@@ -203,12 +219,12 @@ def resolve(results: Iterable[tuple[Future[_T], _T]]) -> None:
 
     One wake-up per event loop, however many futures it waits for.
     """
-    by_loop: dict[AbstractEventLoop, list[tuple[Future[_T], _T]]] = {}
-    for pair in results:
-        by_loop.setdefault(pair[0].get_loop(), []).append(pair)
-    for loop, pairs in by_loop.items():
+    pairs = [*results]
+    loops = {future.get_loop() for future, _ in pairs}
+    for loop in loops:
+        mine = pairs if len(loops) == 1 else [pair for pair in pairs if pair[0].get_loop() is loop]
         with suppress(RuntimeError):  # the event loop is closed, and no task waits any more
-            loop.call_soon_threadsafe(_set_results, pairs)
+            loop.call_soon_threadsafe(_set_results, mine)
 
 
 def _set_results(results: Sequence[tuple[Future[_T], _T]]) -> None:

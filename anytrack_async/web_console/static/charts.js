@@ -50,6 +50,9 @@
   };
 
   document.addEventListener("DOMContentLoaded", drawAll);
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.target.querySelector("figure[data-chart]")) drawAll();
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   let waiting = 0;
   window.addEventListener("resize", () => {

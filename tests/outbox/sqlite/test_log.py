@@ -171,7 +171,7 @@ async def test_repeats_and_errors_are_reported_beyond_the_capacity(path, clock, 
     await outbox.open(["alpha"])
 
     assert await outbox.append(sales(1)) == [Appended.REPEAT]
-    monkeypatch.delattr(log, "encode")
+    monkeypatch.delattr(log, "record_of")
     with pytest.raises(NameError):
         await outbox.append(sales(4))
     await outbox.aclose()
@@ -262,14 +262,14 @@ async def test_a_group_can_have_callers_in_several_event_loops(outbox):
 
 
 async def test_a_conversion_that_cannot_be_encoded_fails_its_own_call_only(outbox, monkeypatch):
-    encode_any = log.encode
+    record_of_any = log.record_of
 
-    def encode(conversion):
+    def record_of(conversion):
         if conversion.order_id == "2":
             raise TypeError("made up")
-        return encode_any(conversion)
+        return record_of_any(conversion)
 
-    monkeypatch.setattr(log, "encode", encode)
+    monkeypatch.setattr(log, "record_of", record_of)
     async with BlockedThread(outbox) as thread:
         tasks = await start(outbox.append(sales(*some)) for some in ((1,), (3, 2), (4, 5)))
         thread.release()

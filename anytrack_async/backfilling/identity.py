@@ -1,0 +1,126 @@
+"""What makes a row the same conversion as one accepted before, without making the conversion.
+
+Speed: when a file is read again, nearly every row was accepted before. Event id, type, amount,
+currency and time are enough to tell so, which takes a quarter of the time of a `Conversion`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from hashlib import blake2b
+from typing import NamedTuple, TypeAlias
+
+import attrs
+
+from anytrack_async.backfilling.getters import Getter, Row
+from anytrack_async.backfilling.header import Header
+from anytrack_async.backfilling.mapping import FileMapping, normalised
+from anytrack_async.backfilling.row_values import ReadAmount
+from anytrack_async.backfilling.rules import Skip
+from anytrack_async.backfilling.settings import BackfillSettings
+from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
+from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.conversion import ConversionType
+from anytrack_async.models.identifiers import order_event_id, to_order_id
+from anytrack_async.models.validators import currency_code
+
+NEEDS_AMOUNT = ("sale",)
+"""Types of conversions that a row without an amount cannot have."""
+
+_ENOUGH = frozenset(("conversion_type", "currency", "order_id"))
+_OTHERS = frozenset(("event_id", "event_name"))
+_TYPES = {kind.value: kind for kind in ConversionType}
+
+
+class Identity(NamedTuple):
+    """The event id of a row's conversion, its `summary`, and its time."""
+
+    event_id: str
+    summary: str
+    timestamp: datetime
+
+
+Identify: TypeAlias = Callable[[Row], Identity | None]
+"""Returns what a row is; None if only the mapping of the whole row can tell."""
+
+
+@attrs.frozen(kw_only=True)
+class RowReaders:
+    """Functions of a row that a mapping was compiled into.
+
+    Attributes:
+        rules: return why a row is left out.
+        texts: fields of the conversion that are texts, and their getters.
+        amount: returns the amount to send.
+        time: returns the time.
+    """
+
+    rules: Sequence[Callable[[Row], Skip | None]]
+    texts: Sequence[tuple[str, Getter]]
+    amount: ReadAmount | None
+    time: Callable[[Row], datetime]
+
+
+def compile_identity(
+    mapping: FileMapping, header: Header, settings: BackfillSettings, read: RowReaders
+) -> Identify | None:
+    """Return a function from a row to its `Identity`; None if the mapping does not allow one.
+
+    It does not if a function of the mapping may change what makes up the identity, if the file has
+    event ids or names of its own, or if rows depend on each other.
+    """
+    names = {name for name, _ in read.texts} | {*mapping.constants}
+    changes = mapping.record or ((mapping.finish or mapping.prepare) and not mapping.adds_only)
+    if changes or names & _OTHERS or settings.only_first or settings.duplicates == "fail":
+        return None
+    texts = [(name, get) for name, get in read.texts if name in _ENOUGH]
+    constants = {"conversion_type": ConversionType.SALE, **mapping.constants}
+    default_currency = settings.currency or mapping.currency
+
+    def identify(row: Row) -> Identity | None:
+        if any(check(row) is not None for check in read.rules):
+            return None
+        fields = constants.copy()
+        for name, get in texts:
+            if value := get(row):
+                fields[name] = value
+        try:
+            kind = _TYPES[fields["conversion_type"]]
+            amount = read.amount(row) if read.amount else None
+            if amount is None:
+                if kind in NEEDS_AMOUNT:
+                    return None
+                amount = Decimal(0)
+            elif amount < 0:
+                return None
+            elif "currency" not in fields and (default_currency or amount):
+                fields["currency"] = default_currency or ""  # which is refused below
+            order_id = to_order_id(fields.get("order_id"))
+            event_id = (
+                row_event_id(kind, header, row)
+                if order_id is None
+                else order_event_id(kind, None, order_id)
+            )
+            summary = f"{kind} {amount!s} {currency_code(fields.get('currency'))}"
+            return Identity(event_id, summary, read.time(row))
+        except (InvalidConversionError, KeyError, TypeError):
+            return None
+
+    return identify
+
+
+def row_event_id(conversion_type: str, header: Header, row: Row) -> str:
+    """Return an event id for a row without an order id: the same whenever it is read again.
+
+    The order of the columns does not matter, nor do blank cells: records of JSON have the keys of
+    earlier records as blank cells.
+    """
+    cells = sorted(
+        f"{normalised(name)}\x1f{value}"
+        for name, value in zip(header.columns, row, strict=False)
+        if value is not None and value != "" and name not in REJECT_COLUMNS
+    )
+    digest = blake2b("\x1e".join(cells).encode(errors="replace"), digest_size=12)
+    return f"{conversion_type}:row-{digest.hexdigest()}"

@@ -1,0 +1,93 @@
+"""`MappedBlock`: what became of some hundred rows, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import attrs
+
+from anytrack_async.backfilling.files import Fingerprint
+from anytrack_async.backfilling.report import Reject, RowCounts, SourceInfo
+from anytrack_async.models.conversion import Conversion
+
+
+@attrs.frozen
+class Position:
+    """Where reading stands: before the row number *rows* of the source number *source*, from 0."""
+
+    source: int = 0
+    rows: int = 0
+
+
+Group = tuple[int, Sequence[Any], Sequence[Sequence[Any]]]
+"""The line of an order, its first row, and its further rows."""
+
+_SEPARATOR = "\x1e\x1f"
+
+
+class Origin(NamedTuple):
+    """The rows of a conversion, for the file of rejected rows.
+
+    A row of CSV is kept as a single text: 79 texts of their own would push whatever is needed next
+    out of the processor's cache, which doubles the time of reading.
+    """
+
+    line: int
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any] | str]
+
+    @classmethod
+    def of(cls, group: Group, columns: tuple[str, ...], *, packed: bool) -> Origin:
+        """Return where the conversion of *group* comes from."""
+        line, row, others = group
+        if not packed:
+            return cls(line, columns, (row, *others))
+        if not others:
+            return cls(line, columns, (_SEPARATOR.join(row),))
+        return cls(line, columns, [_SEPARATOR.join(cells) for cells in (row, *others)])
+
+    def unpacked(self) -> list[Sequence[Any]]:
+        """Return the rows as they were read."""
+        return [row.split(_SEPARATOR) if isinstance(row, str) else row for row in self.rows]
+
+
+@attrs.define(kw_only=True)
+class MappedBlock:
+    """What became of some hundred rows.
+
+    Attributes:
+        info: what was found about the source.
+        conversions: the conversions.
+        origins: the rows of each conversion.
+        rejects: rows that could not be read.
+        counts: rows, folded rows, skipped rows and refunds of the block.
+        position: where reading goes on behind the block.
+        fingerprint: identifies the part of the file that was read; None if reading cannot go on
+            behind the block.
+        fraction: the part of the source that was read; None if unknown.
+        repeats: for each conversion, if repeats are looked for: None if its event id is new to the
+            run, else whether type, amount and currency were the same before.
+    """
+
+    info: SourceInfo
+    conversions: list[Conversion] = attrs.field(factory=list, repr=False)
+    origins: list[Origin] = attrs.field(factory=list, repr=False)
+    rejects: list[Reject] = attrs.field(factory=list)
+    counts: RowCounts = attrs.field(factory=RowCounts)
+    position: Position = attrs.field(factory=Position)
+    fingerprint: Fingerprint | None = None
+    fraction: float | None = None
+    repeats: Sequence[bool | None] = ()
+
+    def reject(self, origin: Origin, column: str, reason: str, event_id: str = "") -> Reject:
+        """Return a reject of the rows of *origin*."""
+        return Reject(
+            source=self.info.name,
+            line=origin.line,
+            column=column,
+            reason=reason,
+            columns=origin.columns,
+            rows=origin.unpacked(),
+            event_id=event_id,
+        )

@@ -1,0 +1,147 @@
+"""Amount and time of a row: what a mapping says about them, compiled for one header."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from functools import cache
+from typing import Any, TypeAlias
+
+from anytrack_async.backfilling.getters import Getter, Row
+from anytrack_async.backfilling.header import Header
+from anytrack_async.backfilling.mapping import AmountColumns, FileMapping
+from anytrack_async.backfilling.settings import BackfillSettings, to_zone
+from anytrack_async.backfilling.values import time_parser
+from anytrack_async.errors import ConfigurationError, InvalidConversionError
+from anytrack_async.models.validators import is_missing
+
+ParseAmount: TypeAlias = Callable[[Any], Decimal]
+ReadAmount: TypeAlias = Callable[[Row], Decimal | None]
+"""Returns a row's amount in major units; None if it has none."""
+
+
+def compile_amounts(
+    mapping: FileMapping, header: Header, settings: BackfillSettings, parse: ParseAmount
+) -> ReadAmount | None:
+    """Return a reader of the amount to send; None if the mapping has no amounts.
+
+    Raises:
+        ConfigurationError: the settings choose an amount that the mapping does not have.
+    """
+    chosen = settings.amount
+    if mapping.record is not None or not mapping.choices:
+        return None
+    if chosen is not None and chosen not in mapping.choices:
+        raise ConfigurationError(
+            f"{mapping.name} has no amount {chosen!r}; choose one of {', '.join(mapping.choices)}"
+        )
+    choices = (chosen,) if chosen else mapping.amount or mapping.choices[:1]
+    readers = [compile_amount(mapping.amounts[choice], header, parse) for choice in choices]
+    if len(readers) == 1:
+        return readers[0]
+
+    def first(row: Row) -> Decimal | None:
+        amounts = (amount for read in readers if (amount := read(row)) is not None)
+        return next(amounts, None)
+
+    return first
+
+
+def compile_amount(amount: AmountColumns, header: Header, parse: ParseAmount) -> ReadAmount:
+    """Return a reader of *amount*, one of the mapping's choices."""
+    plus = [indexes[0] for indexes in header.positions(amount.plus)]
+    if amount.alternatives:
+        plus = plus[:1]
+    minus = [indexes[0] for indexes in header.positions(amount.minus)]
+    if len(plus) == 1 and not minus:
+        (index,) = plus
+
+        def read_one(row: Row) -> Decimal | None:
+            cell = row[index]
+            return None if cell == "" or is_missing(cell) else parse(cell)
+
+        return read_one
+
+    def read(row: Row) -> Decimal | None:
+        added = [parse(row[index]) for index in plus if not is_missing(row[index])]
+        if not added:
+            return None
+        taken = (parse(row[index]) for index in minus if not is_missing(row[index]))
+        return sum(added, Decimal(0)) - sum(map(abs, taken), Decimal(0))
+
+    return read
+
+
+def compile_time(
+    mapping: FileMapping, header: Header, settings: BackfillSettings, stated: tzinfo | None
+) -> Callable[[Row], datetime]:
+    """Return a reader of a row's time; it raises `InvalidConversionError` if there is none.
+
+    Args:
+        mapping: may know the zone and the order of day and month.
+        header: the file's columns.
+        settings: state what the mapping does not know.
+        stated: the zone that the file states.
+
+    Raises:
+        ConfigurationError: the file has no column for it.
+    """
+    name = mapping.timezone or settings.timezone
+    day_first = mapping.day_first if settings.day_first is None else settings.day_first
+    zone = to_zone(name) if name else stated
+    parse = time_parser(mapping.formats, zone, day_first=day_first)
+    read = _compile_cell(mapping, header, settings)
+    read_zone = _compile_zone(mapping, header)
+
+    def moment(row: Row) -> datetime:
+        value = read(row)
+        if not value or is_missing(value):
+            value = settings.timestamp
+        if value is None:
+            raise InvalidConversionError("timestamp", "is missing: the row has no time")
+        return parse(value, read_zone(row) if read_zone else None)
+
+    return moment
+
+
+def _compile_cell(mapping: FileMapping, header: Header, settings: BackfillSettings) -> Getter:
+    """Return a getter of the time as it is written."""
+    columns = mapping.columns
+    if get := header.getter_of("timestamp"):
+        return get
+    day, clock = header.getter_of("date"), header.getter_of("time")
+    if day is None:
+        if settings.timestamp is not None or mapping.record is not None:
+            return lambda _: None
+        names = " or ".join((*columns.get("timestamp", ()), *columns.get("date", ())))
+        raise ConfigurationError(
+            f"mapping {mapping.name!r}: the file has no column with the time of a "
+            f"conversion{f', such as {names}' if names else ''}: state the time of all rows, "
+            "timestamp=…"
+        )
+    if clock is None:
+        return day
+    read_day, read_clock = day, clock
+    return lambda row: f"{read_day(row)} {read_clock(row)}".strip()
+
+
+def _compile_zone(mapping: FileMapping, header: Header) -> Callable[[Row], tzinfo | None] | None:
+    get = header.getter_of("zone")
+    if get is None:
+        return None
+    zones = {name.casefold(): to_zone(zone) for name, zone in mapping.zones.items()}
+
+    @cache
+    def find(name: str) -> tzinfo:
+        if zone := zones.get(name.casefold()):
+            return zone
+        try:
+            return to_zone(name)
+        except ConfigurationError:
+            raise InvalidConversionError(
+                "zone",
+                "is not a time zone that has one meaning; replace it by an offset such as +02:00",
+            ) from None
+
+    return lambda row: find(name.strip()) if (name := get(row)) else None

@@ -1,0 +1,64 @@
+"""Which rows are left out on purpose: the rules of a mapping, compiled for one header."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+
+from anytrack_async.backfilling.getters import Row
+from anytrack_async.backfilling.header import Header
+from anytrack_async.backfilling.mapping import FileMapping, RowRule
+from anytrack_async.backfilling.settings import BackfillSettings
+
+
+class Skip(str):
+    """Why a row is left out on purpose."""
+
+    __slots__ = ()
+
+
+REFUND_FOUND = Skip("refund or cancellation")
+
+_NOTE_BEHIND = re.compile(r"\s*\([^()]*\)$")
+
+
+def compile_rules(
+    mapping: FileMapping, header: Header, settings: BackfillSettings
+) -> list[Callable[[Row], Skip | None]]:
+    """Return a function for each rule that concerns the file: from a row to why it is left out."""
+    checks = (_compile_rule(rule, header, settings) for rule in mapping.rules)
+    return [check for check in checks if check is not None]
+
+
+def _compile_rule(
+    rule: RowRule, header: Header, settings: BackfillSettings
+) -> Callable[[Row], Skip | None] | None:
+    get = header.getter(rule.columns)
+    if get is None or (rule.unless and getattr(settings, rule.unless)):
+        return None
+    keep = rule.keep
+    if rule.keep_setting and (chosen := getattr(settings, rule.keep_setting)):
+        keep = frozenset(word.casefold() for word in chosen)
+    column = header.present(rule.columns)
+    loosely_kept = {_loose(word) for word in keep} if rule.loose else ()
+
+    @cache
+    def judge(word: str) -> Skip | None:
+        if word and _loose(word) in loosely_kept:
+            return None
+        if word in rule.refund:
+            return REFUND_FOUND
+        if not word and rule.blank:
+            return None
+        if word in rule.drop or (keep and word not in keep):
+            return Skip(rule.reason or f"{column}: {word or 'blank'}")
+        return None
+
+    return lambda row: judge(str(value).strip().casefold() if (value := get(row)) else "")
+
+
+def _loose(word: str) -> str:
+    """Return ``closedwon`` for ``closed won (sales pipeline)``."""
+    name = _NOTE_BEHIND.sub("", word) or word
+    return "".join(filter(str.isalnum, name))

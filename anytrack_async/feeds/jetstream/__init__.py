@@ -1,0 +1,1 @@
+"""NATS JetStream as a feed, and the publisher that fills it."""

@@ -1,0 +1,92 @@
+"""Messages that are no conversions: kept in a stream, with the reason, and ended in their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.feeds.jetstream.connection import as_feed_errors
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+SUFFIX = ".refused"
+
+_HEADER_BYTES = 2_048
+"""Bytes of a message that its headers may take; the reason is cut to half of them."""
+
+
+class RefusedMessages:
+    """Where a feed puts the messages that it refuses.
+
+    Args:
+        client: an open connection.
+        stream: the stream that the messages come from.
+        subject: the subject to publish all of them to; None for ``<subject of each>.refused``.
+    """
+
+    def __init__(self, client: Client, stream: str, subject: str | None) -> None:
+        self._client = client
+        self._jetstream = client.jetstream(timeout=5)
+        self._stream = stream
+        self._subject = subject
+
+    async def open(self) -> None:
+        """Check that some stream keeps refused messages; create one if none does.
+
+        Raises:
+            ConfigurationError: the feed's stream does not exist, or would get them back.
+        """
+        from nats.js.errors import NotFoundError
+
+        try:
+            info = await self._jetstream.stream_info(self._stream)
+        except NotFoundError:
+            raise ConfigurationError(
+                f"there is no stream {self._stream!r}; create it, e.g. with `nats stream add`"
+            ) from None
+        own = info.config.subjects or []
+        subjects = [self._subject] if self._subject else [f"{name}{SUFFIX}" for name in own]
+        if any(name.endswith(f">{SUFFIX}") for name in subjects):
+            raise ConfigurationError(
+                f"stream {self._stream!r} has {', '.join(own)}, so that its refused messages would "
+                "come back to it: give JetStreamFeed(refused=…) a subject that it does not have"
+            )
+        missing = []
+        for name in subjects:
+            try:
+                keeper = await self._jetstream.find_stream_name_by_subject(name)
+            except NotFoundError:
+                missing.append(name)
+                continue
+            if keeper == self._stream:
+                raise ConfigurationError(
+                    f"stream {keeper!r} has the subject {name}, so that its refused messages would "
+                    "come back to it: give JetStreamFeed(refused=…) a subject that it does not have"
+                )
+        if missing:
+            await self._jetstream.add_stream(name=f"{self._stream}_refused", subjects=missing)
+
+    async def put(self, message: Msg, reason: str) -> None:
+        """Keep *message* with the *reason*, then end it in its own stream.
+
+        The id of the copy is the message's place, so that it is kept once if ending it fails.
+
+        Raises:
+            FeedError: it could not be kept; it is not ended.
+        """
+        sequence = message.metadata.sequence.stream
+        headers = {
+            **(message.headers or {}),
+            "Anytrack-Reason": " ".join(reason.split())[: _HEADER_BYTES // 2],
+            "Anytrack-Stream": f"{self._stream} {sequence}",
+            "Nats-Msg-Id": f"{self._stream} {sequence}",
+        }
+        room = self._client.max_payload - _HEADER_BYTES
+        if len(message.data) > room:
+            headers["Anytrack-Cut"] = f"{len(message.data)} bytes, see Anytrack-Stream"
+        subject = self._subject or message.subject + SUFFIX
+        with as_feed_errors(f"cannot keep a refused message in {subject}"):
+            await self._jetstream.publish(subject, message.data[:room], headers=headers)
+            await message.term()

@@ -1,0 +1,242 @@
+"""What an outbox remembers of its past: counts for charts, failed attempts, times of delivery.
+
+`KeepsHistory` is an optional part of an outbox, like those in `capabilities`. It has two kinds of
+records. Counts are statistics: an outbox may write them up to a second late, so a crash or a power
+failure loses those of the last second. Attempts and times of delivery belong to a conversion, and
+are written in the same step as the result they tell of.
+
+All times here are dates, unix seconds (UTC), because people read them. They are not on the outbox's
+clock. If the date of the machine was wrong for an hour, so are the times of that hour.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.outcome import Status
+from anytrack_async.outbox.base import Claim
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+
+NAMES_PER_DAY = 500
+"""Pairs of source and campaign that are counted apart on a day; all others count as `OTHER`."""
+
+OTHER = "other"
+"""Source and campaign of conversions beyond `NAMES_PER_DAY`."""
+
+MAX_SCANNED = 10_000
+"""Stored conversions, the newest first, that `KeepsHistory.find` reads for an id without index."""
+
+_HTTP_STATUS = re.compile(r"\b(?:status|answered) ([1-5]\d\d)\b")
+
+
+@attrs.frozen(kw_only=True)
+class OutcomeCount:
+    """How many attempts at conversions ended in the same way within one minute.
+
+    A conversion that was delivered at its third attempt counts three times: twice as waiting, with
+    the codes of the failures, and once as delivered.
+
+    Attributes:
+        destination: the destination's name.
+        minute: when the minute began, unix seconds.
+        status: `Status.DELIVERED`, `WAITING` (to be sent again), `DEAD` or `SKIPPED`.
+        code: ``"delivered"``, or the destination's error code; empty if it gave none.
+        count: number of conversions.
+        seconds: the sum of their times from acceptance to the end of the attempt: 120.0 for three
+            conversions that were accepted 40 seconds before.
+    """
+
+    destination: str
+    minute: int
+    status: Status
+    code: str
+    count: int
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class AcceptedCount:
+    """How many conversions of one kind were accepted within one hour; repeats do not count.
+
+    Attributes:
+        hour: when the hour began, unix seconds.
+        conversion_type: ``"sale"``, ``"lead"``, ``"signup"`` or ``"custom"``.
+        currency: ISO 4217 code.
+        source: `Conversion.source`, at most 100 characters; empty if there is none.
+        campaign: `Conversion.campaign_id`, likewise.
+        count: number of conversions.
+        value: the sum of their revenues, in major units of *currency*.
+    """
+
+    hour: int
+    conversion_type: str
+    currency: str
+    source: str
+    campaign: str
+    count: int
+    value: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class PastAttempt:
+    """An attempt to deliver a conversion that failed, or that followed failed ones.
+
+    A conversion that was delivered at once has none; see `KeepsHistory.delivered_at`.
+
+    Attributes:
+        destination: the destination's name.
+        at: when the attempt ended, unix seconds.
+        number: how many attempts of the conversion had been made, this one included. A pause of
+            the whole destination does not count as one.
+        status: `Status.DELIVERED`, `WAITING` (to be sent again), `DEAD` or `SKIPPED`.
+        code: the destination's error code.
+        error: why it failed; empty after the customer's data was erased.
+        http_status: the status of the response, if the reason names it.
+        due: when the conversion is sent again at the earliest, unix seconds; None if it is not.
+    """
+
+    destination: str
+    at: float
+    number: int
+    status: Status
+    code: str | None = None
+    error: str = ""
+    http_status: int | None = None
+    due: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RememberedConversion:
+    """A conversion whose event id an outbox still has.
+
+    Attributes:
+        seq: its position in the log.
+        event_id: its event id.
+        summary: type, revenue and currency, such as ``"sale 49.90 USD"``; None if not known.
+        destinations: the names it is addressed to; None for all.
+        accepted_at: when it was accepted, unix seconds; None once the conversion was dropped.
+        conversion: None once it was dropped, because every destination has it; or if its record is
+            damaged.
+    """
+
+    seq: int
+    event_id: str
+    summary: str | None = None
+    destinations: tuple[str, ...] | None = None
+    accepted_at: float | None = None
+    conversion: Conversion | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ReleaseReason:
+    """Why a claim is released, for `KeepsHistory.release_with_reason`.
+
+    Attributes:
+        error: in the destination's own words where known.
+        code: the destination's error code.
+        sent: index in the claim of the only conversion that was sent; None if all were.
+    """
+
+    error: str
+    code: str | None = None
+    sent: int | None = None
+
+
+@runtime_checkable
+class KeepsHistory(Protocol):
+    """Optional part of an outbox that remembers what happened, for as long as it remembers ids."""
+
+    async def outcome_counts(
+        self, *, since: float, until: float | None = None, destination: str | None = None
+    ) -> Sequence[OutcomeCount]:
+        """Return the outcomes of a period by destination, minute, status and code, oldest first.
+
+        Args:
+            since: the minute that contains this date is the first one, unix seconds.
+            until: only minutes that began before this date; None for no end.
+            destination: only of this destination; None for all.
+        """
+        ...
+
+    async def accepted_counts(
+        self, *, since: float, until: float | None = None
+    ) -> Sequence[AcceptedCount]:
+        """Return the conversions accepted in a period, by hour and kind, oldest first.
+
+        Args:
+            since: the hour that contains this date is the first one, unix seconds.
+            until: only hours that began before this date; None for no end.
+        """
+        ...
+
+    async def attempts(self, event_id: str) -> Sequence[PastAttempt]:
+        """Return the attempts at a conversion that are kept, oldest first; none if it is unknown.
+
+        Raises:
+            MissingKeyError: a reason is encrypted with a key that the outbox does not have.
+        """
+        ...
+
+    async def delivered_at(self, event_id: str) -> Mapping[str, float]:
+        """Return destination → when it confirmed the conversion, unix seconds.
+
+        Destinations that do not have it are absent, and so are those for which it is not known,
+        because an earlier release delivered the conversion.
+        """
+        ...
+
+    async def find(
+        self,
+        *,
+        event_id: str | None = None,
+        order_id: str | None = None,
+        click_id: str | None = None,
+        limit: int = 20,
+    ) -> Sequence[RememberedConversion]:
+        """Return the conversions that have one of the given ids, the newest first.
+
+        An event id is found as long as it is remembered, and an order id where the event id was
+        made from it (``sale:1001``). For any other order id, and for a click id, the newest
+        `MAX_SCANNED` stored conversions are read: one that every destination has is found only
+        until it was dropped.
+
+        Args:
+            event_id: the event id.
+            order_id: the order id.
+            click_id: AnyTrack's click id.
+            limit: how many.
+        """
+        ...
+
+    async def recent(
+        self, *, before: int | None = None, limit: int = 50
+    ) -> Sequence[RememberedConversion]:
+        """Return remembered conversions, the newest first.
+
+        Args:
+            before: only those with a `seq` below this one, for the next page.
+            limit: how many.
+        """
+        ...
+
+    async def release_with_reason(
+        self, claim: Claim, *, due: float, counts_as_attempt: bool, reason: ReleaseReason
+    ) -> bool:
+        """Do the same as `Outbox.release`, and keep *reason* in the same atomic step."""
+        ...
+
+
+def http_status(error: str) -> int | None:
+    """Return the status of a response that *error* names, as in "refused (status 400)".
+
+    An error code of three digits is no status: Meta has the codes 100 and 190.
+    """
+    match = _HTTP_STATUS.search(error)
+    return int(match[1]) if match else None

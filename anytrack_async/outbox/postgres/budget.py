@@ -1,0 +1,69 @@
+"""The room that an outbox in PostgreSQL has, without counting what waits in each append.
+
+Counting takes longer than appending. So the room that was counted is a budget: each call takes from
+it, and it is counted again once half of it is used, or after some seconds, because other processes
+append too. They may so exceed the capacity together, by what they append at the same moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import monotonic
+
+COUNTED_FOR = 5.0
+"""Seconds after which what waits is counted again."""
+
+
+class Budget:
+    """How many more conversions may wait for each destination, as far as this process knows."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._room: dict[str, int] = {}
+        self._counted: dict[str, int] = {}
+        self._counted_at = 0.0
+
+    def forget(self) -> None:
+        """Have what waits counted before the next append."""
+        self._room = {}
+
+    def count(self, waiting: Mapping[str, int]) -> None:
+        """Start anew with what waits for each destination; "" stands for none being registered."""
+        self._room = {name: self._capacity - count for name, count in waiting.items()}
+        self._counted = dict(self._room)
+        self._counted_at = monotonic()
+
+    def covers(self, recipients: Sequence[str] | None, count: int) -> bool:
+        """Return whether *count* more fit without counting again.
+
+        With room for 1,000 that was counted, and 600 left: 100 fit, as 500 are half of 1,000.
+        """
+        if not self._room or monotonic() - self._counted_at >= COUNTED_FOR:
+            return False
+        return all(
+            2 * (room - count) >= self._counted[name] for name, room in self._addressed(recipients)
+        )
+
+    def take(self, recipients: Sequence[str] | None, count: int) -> None:
+        """Take room for *count* conversions for *recipients*; None for all."""
+        for name, room in self._addressed(recipients):
+            self._room[name] = room - count
+
+    def room(self, recipients: Sequence[str] | None) -> int | None:
+        """Return how many more fit at each of *recipients*; None if there is no limit."""
+        return min((max(0, room) for _, room in self._addressed(recipients)), default=None)
+
+    def full(self, recipients: Sequence[str] | None, added: int) -> dict[str, int]:
+        """Return the destinations without room for *added* more, with what waits for each."""
+        return {
+            name: self._capacity - room
+            for name, room in self._addressed(recipients)
+            if room < added
+        }
+
+    def _addressed(self, recipients: Sequence[str] | None) -> Sequence[tuple[str, int]]:
+        return [
+            (name, room)
+            for name, room in self._room.items()
+            if not name or recipients is None or name in recipients
+        ]

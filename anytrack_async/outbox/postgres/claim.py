@@ -1,0 +1,206 @@
+"""Claims on an outbox in PostgreSQL: taking and decoding them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from operator import itemgetter
+from secrets import randbits
+from typing import Any
+
+import attrs
+from anyio.lowlevel import checkpoint
+
+from anytrack_async.codec.storage import PackedIds, decode
+from anytrack_async.errors import DamagedOutboxError, DecodeError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.base import Claim, Entries, FailedEntry
+
+DECODED_AT_ONCE = 50
+"""Conversions decoded before other tasks may run: about a millisecond."""
+
+_BYTES_AT_ONCE = 2**17
+"""Bytes of large conversions from which on fewer are decoded at once."""
+
+CACHED_BYTES = 4_096
+"""Bytes of a record up to which its conversion is kept in the cache."""
+
+
+def new_lease_id() -> int:
+    """Return a random id of a lease or an outbox object, from 1 to 2^63 - 1.
+
+    A number of a sequence would not do: after a crash PostgreSQL gives the newest ones out again,
+    and a worker that wakes up late would end the lease of another.
+    """
+    return randbits(63) or 1
+
+
+@attrs.frozen(kw_only=True)
+class PostgresClaim(Claim):
+    """A claim as `PostgresOutbox` returns it.
+
+    Attributes:
+        unreadable: records in the lease that cannot be decoded. They are not in `entries`, and
+            become dead letters when the claim is settled.
+    """
+
+    unreadable: Sequence[FailedEntry] = ()
+
+
+class ConversionCache:
+    """Decodes conversions, and keeps the newest *size* by their digest.
+
+    Not by their position: after a failover to a replica, positions may be given anew.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._by_digest: OrderedDict[bytes, Conversion] = OrderedDict()
+
+    def remember(self, conversions: Sequence[Conversion], digests: Sequence[bytes]) -> None:
+        """Keep *conversions*, which have these digests."""
+        self._by_digest.update(zip(digests, conversions, strict=True))
+        while len(self._by_digest) > self._size:
+            self._by_digest.popitem(last=False)
+
+    def clear(self) -> None:
+        """Drop all conversions."""
+        self._by_digest.clear()
+
+    def decode(self, payload: bytes, digest: bytes) -> Conversion:
+        """Return the conversion with the record *payload*.
+
+        Raises:
+            DecodeError: it is not in the cache, and the record cannot be read.
+        """
+        conversion = self._by_digest.get(digest)
+        if conversion is None:
+            conversion = decode(payload, digest)
+            if len(payload) <= CACHED_BYTES:
+                self.remember((conversion,), (digest,))
+        return conversion
+
+
+class _Ranges:
+    """The ranges of positions in a claim, with what is known about the conversions of each."""
+
+    def __init__(self, row: Any) -> None:
+        columns = zip(row["firsts"], row["lasts"], row["attempts"], row["lost"], strict=True)
+        self._ranges = sorted(columns)
+
+    @property
+    def firsts(self) -> list[int]:
+        return [first for first, *_ in self._ranges]
+
+    @property
+    def lasts(self) -> list[int]:
+        return [last for _, last, *_ in self._ranges]
+
+    def columns_of(self, seqs: Sequence[int]) -> tuple[list[int], dict[int, int]]:
+        """Return the attempts of each of *seqs*, which ascend, and their lost leases."""
+        if len(self._ranges) == 1:  # nearly always
+            _, _, attempts, lost = self._ranges[0]
+            return [attempts] * len(seqs), dict.fromkeys(seqs, lost) if lost else {}
+        ranges = iter(self._ranges)
+        _, last, attempts, lost = next(ranges)
+        column: list[int] = []
+        lost_leases: dict[int, int] = {}
+        for seq in seqs:
+            while seq > last:
+                _, last, attempts, lost = next(ranges)
+            column.append(attempts)
+            if lost:
+                lost_leases[seq] = lost
+        return column, lost_leases
+
+
+def ranges_of(row: Any) -> _Ranges:
+    """Return the ranges in the answer of ``claim_v1``."""
+    return _Ranges(row)
+
+
+async def decode_claim(
+    name: str,
+    lease_id: int,
+    row: Any,
+    ranges: _Ranges,
+    rows: Sequence[Any],
+    shift: float,
+    cache: ConversionCache,
+) -> PostgresClaim:
+    """Return a claim with its entries decoded; other tasks may run in between.
+
+    Args:
+        name: the destination.
+        lease_id: the lease.
+        row: the answer of ``claim_v1``.
+        ranges: its ranges.
+        rows: the records of these: position, time of acceptance, payload and digest.
+        shift: seconds by which the caller's clock is ahead of the outbox's.
+        cache: decodes the records.
+
+    Raises:
+        DamagedOutboxError: records are missing.
+    """
+    if not rows:
+        raise DamagedOutboxError(
+            f"the outbox is damaged: conversions that are to be delivered to {name!r} are missing "
+            "from its log"
+        )
+    rows = sorted(rows, key=itemgetter(0))
+    large_bytes = row["large_bytes"]
+    # 50 at once, 12 of a claim with 512 KiB of large ones, one of a claim with 6 MiB.
+    at_once = max(1, DECODED_AT_ONCE * _BYTES_AT_ONCE // max(large_bytes, _BYTES_AT_ONCE))
+    attempts, lost_leases = ranges.columns_of([seq for seq, *_ in rows])
+    seqs: list[int] = []
+    conversions: list[Conversion] = []
+    tries: list[int] = []
+    accepted_at: list[float] = []
+    unreadable: list[FailedEntry] = []
+    for count, ((seq, at, payload, digest), attempt) in enumerate(
+        zip(rows, attempts, strict=True), 1
+    ):
+        try:
+            conversions.append(cache.decode(payload, digest))
+            seqs.append(seq)
+            tries.append(attempt)
+            accepted_at.append(at + shift)
+        except DecodeError as exc:
+            unreadable.append(FailedEntry(seq=seq, attempts=attempt, error=str(exc)))
+        if count % at_once == 0:
+            await checkpoint()
+    return PostgresClaim(
+        destination=name,
+        lease_id=lease_id,
+        entries=Entries(
+            seqs=seqs, conversions=conversions, attempts=tries, accepted_at=accepted_at
+        ),
+        lost_leases=lost_leases,
+        large_bytes=large_bytes,
+        unreadable=unreadable,
+    )
+
+
+def failure_columns(failures: Sequence[FailedEntry]) -> tuple[Sequence[object], ...]:
+    """Return failures as arrays: positions, attempts, due times, reasons and codes."""
+    return (
+        [entry.seq for entry in failures],
+        [entry.attempts for entry in failures],
+        [entry.due for entry in failures],
+        [_storable(entry.error) for entry in failures],
+        [None if entry.code is None else _storable(entry.code) for entry in failures],
+    )
+
+
+def pack_columns(packs: Sequence[PackedIds]) -> tuple[Sequence[object], ...]:
+    """Return the ids that a destination gave as arrays: last and first position, and the ids."""
+    return (
+        [pack.last for pack in packs],
+        [pack.first for pack in packs],
+        [pack.packed for pack in packs],
+    )
+
+
+def _storable(text: str) -> str:
+    """Return *text* without what PostgreSQL cannot store: the null character, half a surrogate."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,0 +1,113 @@
+"""Erasing a person's data from an outbox in PostgreSQL, and reading everything that it stores."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from anyio.lowlevel import checkpoint
+
+from anytrack_async.codec.storage import decode, encode, memory_bytes
+from anytrack_async.errors import DecodeError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
+from anytrack_async.outbox.checks import USUAL_BYTES, check_number
+from anytrack_async.outbox.postgres import queries
+from anytrack_async.outbox.postgres.store import PostgresStore
+
+_ROWS_AT_ONCE = 200
+_BYTES_AT_ONCE = 2**19
+"""Records that are read at once: they take a few milliseconds to decode."""
+
+_CUSTOMER = b'"customer"'
+"""A record without it has no customer, and is not decoded."""
+
+
+class PostgresErasing(PostgresStore):
+    """The part of `PostgresOutbox` that reads everything it stores."""
+
+    async def erase(self, erase: Callable[[Conversion], Conversion | None], /) -> Erasure:
+        """Replace each stored conversion of a person; see `ErasesCustomers`.
+
+        What was replaced is in the files of the server until its next VACUUM, and in backups.
+        """
+        erased: list[tuple[float, ErasedConversion]] = []
+        unreadable: list[str] = []
+        async for record_id, payload, digest in self._stored():
+            try:
+                conversion = await self._erase_one(erase, record_id, payload, digest)
+            except DecodeError:
+                unreadable.append(f"record {record_id}")
+                continue
+            if conversion is not None:
+                erased.append(conversion)
+        self._cache.clear()
+        erased.sort(key=lambda pair: pair[0])
+        return Erasure(
+            conversions=tuple(conversion for _, conversion in erased),
+            unreadable=tuple(unreadable),
+        )
+
+    async def _stored(self) -> AsyncIterator[tuple[int, bytes, bytes]]:
+        """Yield id, payload and digest of everything that is stored."""
+        after = -1
+        while True:
+            parameters = (after, _ROWS_AT_ONCE, _BYTES_AT_ONCE)
+            rows = await self._db.fetch(queries.STORED, *parameters)
+            if not rows:
+                return
+            for row in rows:
+                yield tuple(row)
+            after = rows[-1][0]
+            await checkpoint()
+
+    async def _erase_one(
+        self,
+        erase: Callable[[Conversion], Conversion | None],
+        record_id: int,
+        payload: bytes,
+        digest: bytes,
+    ) -> tuple[float, ErasedConversion] | None:
+        """Replace a record if it is the person's; return its position and what was erased."""
+        while _CUSTOMER in payload:
+            conversion = decode(payload, digest)
+            replacement = erase(conversion)
+            if replacement is None:
+                return None
+            new_payload, new_digest = encode(replacement)
+            size = memory_bytes(new_payload) if len(new_payload) > USUAL_BYTES else 0
+            rows = await self._db.fetch(
+                queries.ERASE, record_id, digest, new_payload, new_digest, size
+            )
+            if rows:
+                return _erased(conversion, rows[0])
+            # It was corrected meanwhile, or dropped: read it again.
+            again = await self._db.fetch(queries.STORED_AT, record_id)
+            if not again:
+                return None
+            payload, digest = again[0]
+        return None
+
+    async def accepted(
+        self, *, since: float, until: float | None = None, after: int = 0, limit: int = 1000
+    ) -> Sequence[tuple[int, str]]:
+        """Return positions and event ids of conversions accepted in a period: `ListsAccepted`."""
+        after, limit = check_number("after", after), check_number("limit", limit)
+        now = await self._db.value(queries.NOW, self._fixed_now())
+        shift = now - self._caller_now()
+        last = None if until is None else until + shift
+        parameters = (since + shift, last, after, limit)
+        return [tuple(row) for row in await self._db.fetch(queries.ACCEPTED, *parameters)]
+
+    async def forgotten(self) -> int:
+        """Return how many positions at the beginning of the log have no ids: `ListsAccepted`."""
+        return int(await self._db.value(queries.FORGOTTEN))
+
+
+def _erased(conversion: Conversion, row: Any) -> tuple[float, ErasedConversion]:
+    seq: int | None = row["seq"]
+    return float("inf") if seq is None else seq, ErasedConversion(
+        event_id=conversion.event_id,
+        order_id=conversion.order_id,
+        in_flight=tuple(row["in_flight"]),
+    )

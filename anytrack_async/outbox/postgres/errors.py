@@ -1,0 +1,103 @@
+"""What is said when PostgreSQL fails.
+
+Messages of the server may quote values of a row in their details, and those of the driver the
+address with its password. So a message contains the main sentence of the server and what to do, and
+nothing else; the original exception is not attached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from anytrack_async.errors import OutboxError, OutcomeUnknownError
+
+FULL = "ATQF1"
+"""Error code of `append_v1`: there is no room for the new conversions."""
+
+UNKNOWN_DESTINATION = "ATUD1"
+"""Error code of the functions in the database: there is no such destination."""
+
+WRONG_ISOLATION = "ATRC1"
+"""Error code of `sequence_v1`: the transaction is not READ COMMITTED."""
+
+UNDEFINED = frozenset({"3F000", "42P01", "42883", "42703"})
+"""Error codes for a schema, table, function or column that does not exist."""
+
+_ADVICE: Mapping[str, str] = {
+    "25006": "the server is a read-only replica: connect to the primary, for instance with "
+    "target_session_attrs=read-write in the address",
+    "42501": "the role lacks a right: let the owner of the database run `anytrack outbox migrate`, "
+    "and grant USAGE on the schema and all rights on its tables, sequences and functions",
+    "28000": "the role may not connect: check the address and pg_hba.conf",
+    "28P01": "the password is wrong: check the address",
+    "3D000": "the database does not exist: create it, or check the address",
+    "53100": "the disk of the server is full: make room there, and conversions are accepted again",
+    "53300": "the server has no connection left: raise max_connections, or lower `connections`",
+    "57014": "the server took too long and the statement was cancelled: look for locks and load",
+    "57P03": "the server is starting up or recovering: try again in some seconds",
+    WRONG_ISOLATION: "set default_transaction_isolation to 'read committed' for the role",
+} | dict.fromkeys(
+    UNDEFINED, "the schema is missing or not up to date: run `anytrack outbox migrate`"
+)
+
+
+def is_lost(exc: BaseException) -> bool:
+    """Return whether *exc* means that the connection to the server was lost or never made.
+
+    Such a call can be repeated on another connection.
+    """
+    code = sqlstate(exc)
+    if code is not None:
+        return code.startswith("08") or code in ("57P01", "57P02", "57P03")
+    return isinstance(exc, OSError | asyncio.TimeoutError) or _is_interface_error(exc)
+
+
+def sqlstate(exc: BaseException) -> str | None:
+    """Return the five characters of the server's error code; None if the server sent none."""
+    code = getattr(exc, "sqlstate", None)
+    return code if isinstance(code, str) else None
+
+
+def _is_interface_error(exc: BaseException) -> bool:
+    return type(exc).__module__.startswith("asyncpg") and type(exc).__name__ in (
+        "InterfaceError",
+        "InternalClientError",
+        "ConnectionDoesNotExistError",
+    )
+
+
+def advice_for(code: str | None) -> str | None:
+    """Return what to do about the server's error *code*, if that is known."""
+    return None if code is None else _ADVICE.get(code)
+
+
+def outbox_error(exc: BaseException, schema: str) -> OutboxError:
+    """Return the error to raise instead of *exc*, which a driver raised; raise it ``from None``."""
+    return OutboxError(f"the outbox in schema {schema!r} of PostgreSQL: {describe(exc)}")
+
+
+def outcome_unknown_error(exc: BaseException, schema: str) -> OutcomeUnknownError:
+    """Return the error of a change whose connection was lost before the server answered."""
+    return OutcomeUnknownError(
+        f"the outbox in schema {schema!r} of PostgreSQL: {describe(exc)}; it may have been done or "
+        "not: do it again, which is safe"
+    )
+
+
+def describe(exc: BaseException) -> str:
+    """Return what happened and what to do, without any value of a row and without the address."""
+    code = sqlstate(exc)
+    if code is not None:
+        text = str(exc.args[0] if exc.args else type(exc).__name__).splitlines()[0]
+        advice = _ADVICE.get(code)
+        return f"{text} (error {code})" + (f": {advice}" if advice else "")
+    if isinstance(exc, asyncio.TimeoutError | TimeoutError):
+        return "the server did not answer in time: check that it is up and can be reached"
+    if isinstance(exc, OSError):
+        return (
+            f"no connection to the server ({exc.strerror or type(exc).__name__}): check the address"
+        )
+    if _is_interface_error(exc):
+        return "the connection to the server was lost"
+    return f"{type(exc).__name__} of the driver: check the address of the database"

@@ -1,0 +1,270 @@
+"""An outbox in a PostgreSQL database: `PostgresOutbox`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from sniffio import current_async_library
+
+from anytrack_async.codec.storage import pack_ids
+from anytrack_async.errors import (
+    AnyTrackError,
+    OutboxError,
+    OutcomeUnknownError,
+    WrongEventLoopError,
+)
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.base import AppendResult, Claim, FailedEntry
+from anytrack_async.outbox.checks import (
+    MAX_CLAIM_BYTES,
+    already_open_error,
+    last_failures,
+)
+from anytrack_async.outbox.postgres import queries
+from anytrack_async.outbox.postgres.claim import (
+    PostgresClaim,
+    decode_claim,
+    failure_columns,
+    new_lease_id,
+    pack_columns,
+    ranges_of,
+)
+from anytrack_async.outbox.postgres.database import Database
+from anytrack_async.outbox.postgres.dead_letters import PostgresDeadLetters
+from anytrack_async.outbox.postgres.erasing import PostgresErasing
+from anytrack_async.outbox.postgres.joining import PostgresJoining
+from anytrack_async.outbox.postgres.log import Log
+from anytrack_async.outbox.postgres.reports import PostgresReports
+from anytrack_async.outbox.postgres.schema import check_schema_name
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_UNDONE_WITHIN = 5.0
+"""Seconds for the release of a claim whose task was cancelled; after that, the lease just ends."""
+
+
+class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, PostgresErasing):
+    """Keeps conversions in a PostgreSQL database, which any number of processes may share.
+
+    Args:
+        dsn: address of the database, ``postgresql://user:password@host/database``, or a pool of
+            asyncpg, which stays the caller's.
+        schema: name of the schema in the database.
+        capacity: how many conversions may wait for each destination. Processes that append at the
+            same moment may exceed it a little.
+        connections: the greatest number of connections of this object.
+        timeout: seconds until a call that gets no answer fails.
+        behind_pooler: whether the address is that of a pooler that lends connections for the length
+            of a transaction, such as PgBouncer.
+        migrate: whether `open` creates the schema, or brings it up to date, which needs the right
+            to do so.
+        clock: returns unix seconds, for tests. Default: the clock of the server.
+
+    Raises:
+        ConfigurationError: asyncpg is not installed, or an argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        dsn: str | asyncpg.Pool[Any],
+        *,
+        schema: str = "anytrack",
+        capacity: int = 5_000_000,
+        connections: int = 5,
+        timeout: float = 30.0,
+        behind_pooler: bool = False,
+        migrate: bool = True,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._schema = check_schema_name(schema)
+        self._capacity = capacity
+        self._migrates = migrate
+        self._max_attempts = 0
+        self._opened_by = 0
+        self._owner_id = new_lease_id()
+        db = Database(
+            dsn,
+            schema=self._schema,
+            connections=connections,
+            timeout=timeout,
+            behind_pooler=behind_pooler,
+        )
+        super().__init__(db, clock)
+        self._log = Log(db, capacity, self._fixed_now, self._cache.remember)
+
+    def __repr__(self) -> str:
+        return f"PostgresOutbox(schema={self._schema!r})"
+
+    @property
+    def schema(self) -> str:
+        """Name of the schema in the database."""
+        return self._schema
+
+    @property
+    def durable(self) -> bool:
+        """True: accepted conversions survive the end of the process, and that of the server."""
+        return True
+
+    @property
+    def shared(self) -> bool:
+        """True: other processes may append and settle too."""
+        return True
+
+    @property
+    def capacity(self) -> int:
+        """How many conversions may wait for each destination."""
+        return self._capacity
+
+    def attach(self, max_attempts: int) -> None:
+        """Begin to serve a client; see `ServesOneClient`."""
+        self._check_closed()
+        self._max_attempts = max_attempts
+
+    def _check_closed(self) -> None:
+        if self._opened_by == os.getpid():
+            raise already_open_error(f"PostgresOutbox on schema {self._schema!r}", os.getpid())
+
+    # Opening and closing
+
+    async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
+        """Connect, create the schema if need be, and register *destinations*; see `Outbox.open`.
+
+        Raises:
+            OutboxError: the database cannot be used; the message says what to do.
+            SchemaVersionError: a later release has changed the schema.
+            WrongEventLoopError: the event loop is not asyncio's.
+        """
+        self._check_closed()
+        _check_event_loop()
+        for name in destinations:
+            if "\0" in name:
+                raise OutboxError(f"the name of a destination must be printable, got {name!r}")
+        self._opened_by = os.getpid()
+        try:
+            await self._db.open(migrating=self._migrates)
+            names, first = list(destinations), list(from_start)
+            await self._db.fetch(queries.REGISTER, names, first, self._fixed_now())
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Finish pending work and close the connections; `open` opens them again."""
+        await self._log.finish()
+        self._opened_by, self._max_attempts = 0, 0
+        await self._db.close()
+
+    async def forget(self, destination: str) -> None:
+        """Remove a destination with its backlog, retries and dead letters."""
+        await self._db.fetch(queries.FORGET, self._name(destination))
+        self._log.forget_room()
+
+    # From append to settle
+
+    async def append(
+        self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
+    ) -> Sequence[AppendResult]:
+        """Store *conversions* in one atomic step; see `Outbox.append`.
+
+        Raises:
+            OutcomeUnknownError: the connection was lost before the answer came; appending them
+                again is safe, and tells whether they had been accepted.
+        """
+        self._db.check_open()
+        conversions = tuple(conversions)
+        return await self._log.append(conversions, destinations) if conversions else []
+
+    async def claim(self, destination: str, limit: int, lease: float) -> Claim:
+        """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""
+        name = self._name(destination)
+        while True:
+            claim = await self._claim(name, limit, lease)
+            if not claim.lease_id or claim.entries:
+                return claim
+            await self.settle(claim)  # none of its records can be read: try the next ones
+
+    async def _claim(self, name: str, limit: int, lease: float) -> Claim:
+        lease_id = new_lease_id()
+        try:
+            return await self._claim_as(lease_id, name, limit, lease)
+        except BaseException as exc:
+            if isinstance(exc, AnyTrackError) and not isinstance(exc, OutcomeUnknownError):
+                raise
+            # Cancelled, or the connection was lost: the caller would never learn of its lease.
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _UNDONE_WITHIN):
+                await self._undo(lease_id, name)
+            raise
+
+    async def _undo(self, lease_id: int, name: str) -> None:
+        try:
+            claim = Claim(destination=name, lease_id=lease_id)
+            await self.release(claim, due=self._caller_now(), counts_as_attempt=False)
+        except OutboxError:
+            pass  # the lease ends by itself
+
+    async def _claim_as(self, lease_id: int, name: str, limit: int, lease: float) -> Claim:
+        caller = self._caller_now()
+        limit = min(limit, 2**31 - 1)
+        parameters = (name, lease_id, limit, lease, MAX_CLAIM_BYTES, self._owner_id)
+        while True:
+            (row,) = await self._fetch_for(
+                name, queries.CLAIM, *parameters, self._max_attempts, self._fixed_now()
+            )
+            shift = caller - row["now"]
+            if row["firsts"]:
+                break
+            if not row["is_behind"]:
+                due = row["next_due"]
+                return Claim(destination=name, next_due=None if due is None else due + shift)
+        ranges = ranges_of(row)
+        read = queries.READ if self._db.has_own_sessions else queries.READ_ANYWHERE
+        rows = await self._db.fetch(read, ranges.firsts, ranges.lasts, name)
+        return await decode_claim(name, lease_id, row, ranges, rows, shift, self._cache)
+
+    async def renew(self, claim: Claim, lease: float) -> bool:
+        """Extend the lease to *lease* seconds from now; False if it was lost."""
+        parameters = (claim.destination, claim.lease_id, lease, self._fixed_now())
+        return bool(await self._db.value(queries.RENEW, *parameters))
+
+    async def settle(self, claim: Claim, failed: Sequence[FailedEntry] = ()) -> bool:
+        """End *claim*; see `Outbox.settle`."""
+        return await self.settle_with_ids(claim, failed, ())
+
+    async def settle_with_ids(
+        self, claim: Claim, failed: Sequence[FailedEntry], remote_ids: Sequence[str | None]
+    ) -> bool:
+        """End *claim* and keep the ids of its conversions; see `KeepsRemoteIds`."""
+        failures = last_failures(claim, failed) if failed else []
+        if isinstance(claim, PostgresClaim):
+            failures += claim.unreadable
+        packs = pack_ids(claim.entries.seqs, remote_ids) if remote_ids else []
+        lease = (claim.destination, claim.lease_id)
+        if not failures and not packs:
+            return await self._end(queries.SETTLE, *lease)
+        columns = (*failure_columns(failures), *pack_columns(packs))
+        times = (self._caller_now(), self._fixed_now())
+        return await self._end(queries.SETTLE_FAILED, *lease, *columns, *times)
+
+    async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
+        """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""
+        lease = (claim.destination, claim.lease_id)
+        times = (self._caller_now(), self._fixed_now())
+        return await self._end(queries.RELEASE, *lease, due, int(counts_as_attempt), *times)
+
+    async def _end(self, sql: str, *parameters: object) -> bool:
+        """End a lease; False if it was lost."""
+        (row,) = await self._db.fetch_once(sql, *parameters)
+        return bool(row[0])
+
+
+def _check_event_loop() -> None:
+    if (library := current_async_library()) != "asyncio":
+        raise WrongEventLoopError(
+            f"an outbox in PostgreSQL works with asyncio only, and this event loop is {library}'s: "
+            "its driver, asyncpg, has no other; run the application with asyncio, or use an "
+            "outbox in a file"
+        )

@@ -1,0 +1,142 @@
+"""The schema of an outbox in PostgreSQL: its SQL, and bringing a database up to date.
+
+Functions in the database have a version in their name. A release that changes one adds another, so
+that processes of both releases work side by side while they are replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from anytrack_async.errors import ConfigurationError, OutboxError, SchemaVersionError, shown
+from anytrack_async.outbox.postgres.errors import UNDEFINED, outbox_error, sqlstate
+
+if TYPE_CHECKING:
+    import asyncpg
+
+SCHEMA_VERSION = 1
+"""Version of the tables and functions that this release uses."""
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+_SCRIPTS = (
+    "tables",
+    "append",
+    "claim",
+    "settle",
+    "destinations",
+    "reports",
+    "dead_letters",
+    "retention",
+    "erasing",
+)
+"""The SQL files, in the order in which they are run."""
+
+
+def check_schema_name(name: object) -> str:
+    """Return *name* if it may be that of the schema.
+
+    Raises:
+        ConfigurationError: it is not 1 to 63 lower-case letters, digits and underscores.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            "schema must be 1 to 63 lower-case letters, digits and underscores, not beginning with "
+            f"a digit, got {shown(name)}"
+        )
+    return name
+
+
+def in_schema(sql: str, schema: str) -> str:
+    """Return *sql*, which is written for the schema ``anytrack``, for another one."""
+    quoted = f'"{schema}"'
+    return sql.replace("anytrack.", f"{quoted}.").replace("EXISTS anytrack;", f"EXISTS {quoted};")
+
+
+@cache
+def _scripts() -> str:
+    folder = files("anytrack_async.outbox.postgres") / "sql"
+    return "\n".join((folder / f"{name}.sql").read_text("utf-8") for name in _SCRIPTS)
+
+
+def migrate_sql(schema: str = "anytrack") -> str:
+    """Return the SQL that creates the schema of an outbox or brings it up to date.
+
+    Run it with ``psql`` as a role that may create schemas, if the application's role may not.
+    Running it again changes nothing.
+
+    Args:
+        schema: name of the schema.
+
+    Raises:
+        ConfigurationError: no schema can have that name.
+    """
+    schema = check_schema_name(schema)
+    version = in_schema(_SET_VERSION, schema)
+    lock, scripts = _LOCK.format(schema=schema), in_schema(_scripts(), schema)
+    return f"BEGIN;\n{lock};\n{scripts}\n{version}COMMIT;\n"
+
+
+# Two processes that start at once must not create the same table at the same moment.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtext('anytrack outbox'), hashtext('{schema}'))"
+
+_SET_VERSION = f"""INSERT INTO anytrack.format (version)
+    SELECT {SCHEMA_VERSION} WHERE NOT EXISTS (SELECT FROM anytrack.format);
+UPDATE anytrack.format SET version = {SCHEMA_VERSION} WHERE version < {SCHEMA_VERSION};
+"""  # noqa: S608
+
+_VERSION = "SELECT max(version) FROM anytrack.format"
+
+
+async def schema_version(connection: asyncpg.Connection[Any], schema: str) -> int:
+    """Return the version of the schema in the database, 0 if there is none.
+
+    Raises:
+        SchemaVersionError: a later release has changed the schema.
+    """
+    try:
+        version: int | None = await connection.fetchval(in_schema(_VERSION, schema))
+    except Exception as exc:
+        if sqlstate(exc) in UNDEFINED:
+            return 0
+        raise
+    if version is not None and version > SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"the schema {schema!r} has version {version}, written by a later release; this "
+            f"release works with version {SCHEMA_VERSION}: upgrade anytrack_async"
+        )
+    return version or 0
+
+
+async def migrate(connection: asyncpg.Connection[Any], schema: str) -> bool:
+    """Create the schema, or bring it up to date; return whether there was anything to do.
+
+    Several processes may do this at once.
+
+    Raises:
+        OutboxError: the role lacks a right; the message says what to do.
+        SchemaVersionError: a later release has changed the schema.
+    """
+    if await schema_version(connection, schema) == SCHEMA_VERSION:
+        return False
+    try:
+        await connection.execute(migrate_sql(schema))
+    except Exception as exc:
+        if sqlstate(exc) is None:
+            raise
+        await connection.execute("ROLLBACK")
+        raise _migration_error(exc, schema) from None
+    return True
+
+
+def _migration_error(exc: Exception, schema: str) -> OutboxError:
+    if sqlstate(exc) != "42501":
+        return outbox_error(exc, schema)
+    return OutboxError(
+        f"the role may not create the schema {schema!r}: run the output of `anytrack outbox "
+        "migrate --sql` as the owner of the database, and grant USAGE on the schema and all rights "
+        "on its tables, sequences and functions to this role"
+    )

@@ -1,0 +1,111 @@
+-- Ending claims. Deleting the lease is what decides: it is there for one worker only, so a worker
+-- that was too late changes nothing.
+
+-- End a claim of which everything was delivered; false if the lease was lost.
+CREATE OR REPLACE FUNCTION anytrack.settle_v1(p_destination text, p_lease bigint) RETURNS bool
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+DECLARE
+    v_ended int;
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    DELETE FROM anytrack.lease WHERE id = p_lease AND destination = p_destination;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    DELETE FROM anytrack.span WHERE lease = p_lease AND lease <> 0;
+    v_ended := anytrack.end_retries_v1(p_lease);
+    IF v_ended > 0 THEN
+        UPDATE anytrack.destination SET pending = pending - v_ended WHERE name = p_destination;
+    END IF;
+    RETURN true;
+END $$;
+
+-- Delete the retries of a lease and return how many there were. Their conversions may be dropped,
+-- where retention has looked already.
+CREATE OR REPLACE FUNCTION anytrack.end_retries_v1(p_lease bigint) RETURNS int
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+DECLARE
+    v_ended int;
+BEGIN
+    WITH ended AS (
+        DELETE FROM anytrack.exception WHERE lease = p_lease AND lease <> 0 RETURNING seq
+    ), marked AS (
+        INSERT INTO anytrack.reclaimable SELECT seq FROM ended ON CONFLICT DO NOTHING
+    )
+    SELECT count(*) INTO v_ended FROM ended;
+    RETURN v_ended;
+END $$;
+
+-- End a claim with failures, or with ids that the destination gave; false if the lease was lost.
+--
+-- p_caller: the caller's time now; p_dues are on its clock. A null due makes a dead letter.
+CREATE OR REPLACE FUNCTION anytrack.settle_failed_v1(
+    p_destination text, p_lease bigint, p_seqs bigint[], p_attempts int[], p_dues float8[],
+    p_errors text[], p_codes text[], p_lasts bigint[], p_firsts bigint[], p_packs bytea[],
+    p_caller float8, p_now float8
+) RETURNS bool LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+DECLARE
+    v_now float8 := anytrack.now_v1(p_now);
+    v_pending int;
+    v_dead int;
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    DELETE FROM anytrack.lease WHERE id = p_lease AND destination = p_destination;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    DELETE FROM anytrack.span WHERE lease = p_lease AND lease <> 0;
+    v_pending := -anytrack.end_retries_v1(p_lease);
+    INSERT INTO anytrack.exception (seq, destination, attempts, due, error, code, at, bytes)
+        SELECT seq, p_destination, attempts, due + v_now - p_caller, error, code, v_now,
+            anytrack.bytes_of_v1(seq)
+        FROM unnest(p_seqs, p_attempts, p_dues, p_errors, p_codes)
+            AS failure (seq, attempts, due, error, code);
+    INSERT INTO anytrack.remote_ids (destination, last, first, packed)
+        SELECT p_destination, last, first, packed
+        FROM unnest(p_lasts, p_firsts, p_packs) AS pack (last, first, packed)
+        ON CONFLICT (destination, last) DO UPDATE
+            SET first = excluded.first, packed = excluded.packed;
+    SELECT v_pending + count(due), count(*) - count(due) INTO v_pending, v_dead
+        FROM unnest(p_dues) AS due;
+    IF v_pending <> 0 OR v_dead > 0 THEN
+        UPDATE anytrack.destination SET pending = pending + v_pending, dead = dead + v_dead
+            WHERE name = p_destination;
+    END IF;
+    RETURN true;
+END $$;
+
+-- Bytes of memory of the conversion at a position, 0 if it is small.
+CREATE OR REPLACE FUNCTION anytrack.bytes_of_v1(p_seq bigint) RETURNS int
+LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
+    SELECT coalesce(large[p_seq - place + 1], 0) FROM anytrack.page
+        WHERE place <= p_seq ORDER BY place DESC LIMIT 1
+$$;
+
+-- Extend a lease; false if it was lost.
+CREATE OR REPLACE FUNCTION anytrack.renew_v1(
+    p_destination text, p_lease bigint, p_seconds float8, p_now float8
+) RETURNS bool LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    UPDATE anytrack.lease SET until = greatest(anytrack.now_v1(p_now), (
+            SELECT floor FROM anytrack.progress WHERE destination = p_destination
+                ORDER BY cursor DESC LIMIT 1)) + p_seconds
+        WHERE id = p_lease AND destination = p_destination;
+    RETURN FOUND;
+END $$;
+
+-- Return a claim undelivered, due at p_due on the caller's clock; false if the lease was lost.
+CREATE OR REPLACE FUNCTION anytrack.release_v1(
+    p_destination text, p_lease bigint, p_due float8, p_attempts int, p_caller float8, p_now float8
+) RETURNS bool LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    DELETE FROM anytrack.lease WHERE id = p_lease AND destination = p_destination;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM anytrack.return_v1(
+        p_lease, p_due + anytrack.now_v1(p_now) - p_caller, p_attempts, 0);
+    RETURN true;
+END $$;

@@ -1,0 +1,188 @@
+-- The tables of an outbox in PostgreSQL. The schema is called anytrack here; the program puts in the
+-- name that the operator chose. Running this script again changes nothing.
+--
+-- Two kinds of numbers tell conversions apart. An id is given when a conversion is written: the
+-- number of its append call, shifted by 12 bits, plus its index in the call. A position (seq, place)
+-- is given after the commit, by the function sequence: positions are dense, and in the order in
+-- which destinations get the conversions. Nothing but page connects the two.
+
+CREATE SCHEMA IF NOT EXISTS anytrack;
+
+CREATE TABLE IF NOT EXISTS anytrack.format (version int NOT NULL);
+
+-- One number for each append call of up to 4,096 conversions.
+CREATE SEQUENCE IF NOT EXISTS anytrack.block;
+
+-- The stored conversions, until every destination that needs a conversion has it.
+CREATE TABLE IF NOT EXISTS anytrack.log (
+    id bigint PRIMARY KEY,
+    digest bytea NOT NULL,
+    payload bytea NOT NULL
+);
+
+-- The event ids of stored conversions, and of those that are only remembered. The summary (type,
+-- amount, currency) tells repeats from contradictions.
+CREATE TABLE IF NOT EXISTS anytrack.ids (
+    event_id text COLLATE "C" PRIMARY KEY,
+    id bigint NOT NULL,
+    summary text NOT NULL
+);
+CREATE INDEX IF NOT EXISTS ids_id ON anytrack.ids USING brin (id) WITH (pages_per_range = 32);
+
+-- Append calls: written in the transaction that accepts the conversions, numbered after its commit.
+-- block is the id of the first conversion, n their number. recipients are the destinations they are
+-- addressed to, null for all. large has the bytes of memory of each, 0 for small ones; null if all
+-- are small.
+CREATE TABLE IF NOT EXISTS anytrack.arrival (
+    block bigint PRIMARY KEY,
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    n int NOT NULL,
+    at float8 NOT NULL,
+    recipients text[],
+    large int[]
+);
+CREATE INDEX IF NOT EXISTS arrival_xid ON anytrack.arrival (xid);
+
+-- Numbered append calls: place is the position of the first conversion. dropped_at is when the
+-- conversions were dropped, if that was before those around them.
+CREATE TABLE IF NOT EXISTS anytrack.page (
+    place bigint PRIMARY KEY,
+    block bigint NOT NULL UNIQUE,
+    n int NOT NULL,
+    at float8 NOT NULL,
+    recipients text[],
+    large int[],
+    dropped_at float8
+);
+CREATE INDEX IF NOT EXISTS page_special ON anytrack.page (place)
+    WHERE recipients IS NOT NULL OR large IS NOT NULL;
+CREATE INDEX IF NOT EXISTS page_dropped ON anytrack.page (dropped_at) WHERE dropped_at IS NOT NULL;
+
+-- How far the append calls are numbered: the newest row counts, earlier ones are deleted. It is
+-- replaced rather than updated: while a long transaction is open, every reader would have to walk
+-- along all versions of an updated row.
+CREATE TABLE IF NOT EXISTS anytrack.numbering (
+    upto bigint,
+    n bigint,
+    snap pg_snapshot NOT NULL,
+    PRIMARY KEY (upto, n)
+);
+
+-- Destinations: where one started (and since when, if that was at the beginning of the log, with
+-- some inherited exceptions), and how many of its conversions wait for a retry, are dead or were
+-- discarded. The row changes with exceptions only.
+CREATE TABLE IF NOT EXISTS anytrack.destination (
+    name text COLLATE "C" PRIMARY KEY,
+    start bigint NOT NULL,
+    since float8,
+    inherited bigint NOT NULL DEFAULT 0,
+    pending bigint NOT NULL DEFAULT 0,
+    dead bigint NOT NULL DEFAULT 0,
+    discarded bigint NOT NULL DEFAULT 0
+);
+
+-- The cursor of each destination: the newest row counts, as in numbering. skipped counts the
+-- conversions for others before the cursor. No lease ends before floor, so that the look for ended
+-- leases need not walk along those that were deleted.
+CREATE TABLE IF NOT EXISTS anytrack.progress (
+    destination text COLLATE "C",
+    cursor bigint,
+    floor float8 NOT NULL,
+    skipped bigint NOT NULL,
+    PRIMARY KEY (destination, cursor)
+);
+
+-- The right to deliver some conversions until a moment. Ids are random: after a crash, PostgreSQL
+-- gives numbers of a sequence out again, and a late worker could end the lease of another. owner is
+-- the outbox object that holds it; alone is 1 for an isolated conversion, 2 for its last attempt.
+CREATE TABLE IF NOT EXISTS anytrack.lease (
+    id bigint PRIMARY KEY,
+    destination text COLLATE "C" NOT NULL,
+    until float8 NOT NULL,
+    owner bigint NOT NULL,
+    alone int NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS lease_until ON anytrack.lease (destination, until);
+CREATE INDEX IF NOT EXISTS lease_alone ON anytrack.lease (owner) WHERE alone > 0;
+
+-- Ranges behind a cursor that are not settled: leased, or released until due. size counts their
+-- conversions that are addressed to the destination, lost the leases that ended without a result.
+CREATE TABLE IF NOT EXISTS anytrack.span (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    destination text COLLATE "C" NOT NULL,
+    first bigint NOT NULL,
+    last bigint NOT NULL,
+    size int NOT NULL,
+    attempts int NOT NULL DEFAULT 0,
+    lost int NOT NULL DEFAULT 0,
+    due float8 NOT NULL DEFAULT 0,
+    lease bigint NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS span_first ON anytrack.span (destination, first);
+CREATE INDEX IF NOT EXISTS span_lease ON anytrack.span (lease) WHERE lease <> 0;
+CREATE INDEX IF NOT EXISTS span_due ON anytrack.span (destination, due, first)
+    WHERE lease = 0 AND lost < 2;
+CREATE INDEX IF NOT EXISTS span_isolated ON anytrack.span (destination, due, first)
+    WHERE lease = 0 AND lost >= 2;
+
+-- Single conversions behind a cursor that wait for a retry, or are dead letters (due is null).
+CREATE TABLE IF NOT EXISTS anytrack.exception (
+    seq bigint NOT NULL,
+    destination text COLLATE "C" NOT NULL,
+    attempts int NOT NULL,
+    due float8,
+    error text NOT NULL,
+    code text,
+    at float8 NOT NULL,
+    bytes int NOT NULL,
+    lost int NOT NULL DEFAULT 0,
+    lease bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (seq, destination)
+);
+CREATE INDEX IF NOT EXISTS exception_due ON anytrack.exception (destination, due, seq)
+    WHERE due IS NOT NULL AND lease = 0 AND lost < 2;
+CREATE INDEX IF NOT EXISTS exception_isolated ON anytrack.exception (destination, due, seq)
+    WHERE due IS NOT NULL AND lease = 0 AND lost >= 2;
+CREATE INDEX IF NOT EXISTS exception_dead ON anytrack.exception (destination, seq)
+    WHERE due IS NULL;
+CREATE INDEX IF NOT EXISTS exception_lease ON anytrack.exception (lease) WHERE lease <> 0;
+
+-- Dead letters that were given up for good, as long as their event ids are remembered.
+CREATE TABLE IF NOT EXISTS anytrack.discarded (
+    seq bigint NOT NULL,
+    destination text COLLATE "C" NOT NULL,
+    attempts int NOT NULL,
+    error text NOT NULL,
+    code text,
+    PRIMARY KEY (seq, destination)
+);
+
+-- The ids that destinations gave to delivered conversions, up to 32 of consecutive positions in a
+-- row, as long as one of their event ids is remembered.
+CREATE TABLE IF NOT EXISTS anytrack.remote_ids (
+    destination text COLLATE "C" NOT NULL,
+    last bigint NOT NULL,
+    first bigint NOT NULL,
+    packed bytea NOT NULL,
+    PRIMARY KEY (destination, last)
+);
+
+-- The progress of long jobs.
+CREATE TABLE IF NOT EXISTS anytrack.checkpoint (name text COLLATE "C" PRIMARY KEY, value bytea NOT NULL);
+
+-- Retention: up to which position conversions were dropped (pruned), and their event ids forgotten.
+CREATE TABLE IF NOT EXISTS anytrack.retention (
+    pruned bigint NOT NULL DEFAULT 0,
+    forgotten bigint NOT NULL DEFAULT 0
+);
+-- When conversions were dropped: those after the previous row's position up to this one's.
+CREATE TABLE IF NOT EXISTS anytrack.dropped (upto bigint PRIMARY KEY, at float8 NOT NULL);
+-- Positions whose exception ended: the conversion can perhaps be dropped.
+CREATE TABLE IF NOT EXISTS anytrack.reclaimable (seq bigint PRIMARY KEY);
+-- Conversions that were dropped later than those around them.
+CREATE TABLE IF NOT EXISTS anytrack.late (seq bigint PRIMARY KEY, at float8 NOT NULL);
+CREATE INDEX IF NOT EXISTS late_at ON anytrack.late (at);
+
+INSERT INTO anytrack.retention (pruned) SELECT 0 WHERE NOT EXISTS (SELECT FROM anytrack.retention);
+INSERT INTO anytrack.numbering SELECT 0, 0, pg_current_snapshot()
+    WHERE NOT EXISTS (SELECT FROM anytrack.numbering);

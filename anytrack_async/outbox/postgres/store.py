@@ -1,0 +1,71 @@
+"""What all parts of an outbox in PostgreSQL use: its database, clock, cache and names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from anytrack_async.errors import AnyTrackError
+from anytrack_async.outbox.checks import check_destination, unknown_destination_error
+from anytrack_async.outbox.postgres import queries
+from anytrack_async.outbox.postgres.claim import ConversionCache
+from anytrack_async.outbox.postgres.database import Database
+from anytrack_async.outbox.postgres.errors import UNKNOWN_DESTINATION, sqlstate
+
+_CACHED_CONVERSIONS = 10_000
+
+
+class PostgresStore:
+    """The base of `PostgresOutbox` and its parts.
+
+    All times in the database are on its server's clock, so that the clocks of workers may differ.
+    Times that go in or come out are on the caller's: each call compares the two.
+
+    Args:
+        db: the database.
+        clock: returns unix seconds, for tests; None for the clock of the server.
+    """
+
+    def __init__(self, db: Database, clock: Callable[[], float] | None) -> None:
+        self._db = db
+        self._clock = clock
+        self._cache = ConversionCache(_CACHED_CONVERSIONS)
+
+    def _fixed_now(self) -> float | None:
+        """Return the time of the clock that a test has given; None for that of the server."""
+        return None if self._clock is None else self._clock()
+
+    def _caller_now(self) -> float:
+        """Return the time of the caller, with which all times that it passes are compared."""
+        return time.time() if self._clock is None else self._clock()
+
+    async def destinations(self) -> Sequence[str]:
+        """Return every registered destination, also those without a sink in this process."""
+        return [row[0] for row in await self._db.fetch(queries.DESTINATION_NAMES)]
+
+    def _name(self, destination: object) -> str:
+        """Return *destination* if it may be the name of one.
+
+        Raises:
+            OutboxError: it is not text, or PostgreSQL cannot store it.
+        """
+        name = check_destination(destination)
+        if "\0" in name:
+            raise unknown_destination_error(name)
+        return name
+
+    async def _fetch_for(self, name: str, sql: str, *parameters: object) -> Sequence[Any]:
+        """Run a statement once, for the destination *name*, and return its rows.
+
+        Raises:
+            OutboxError: the destination is not registered, or the database failed.
+        """
+        try:
+            return await self._db.fetch_raw(sql, *parameters)
+        except AnyTrackError:
+            raise
+        except Exception as exc:
+            if sqlstate(exc) == UNKNOWN_DESTINATION:
+                raise unknown_destination_error(name) from None
+            raise self._db.change_error(exc) from None

@@ -1,0 +1,195 @@
+"""What an admin may do with dead letters: replay, discard, export and correct them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from anytrack_async.client.dead_letters import export_rows, not_dead_reason
+from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.plain import as_json, to_conversion, to_dict
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.web_console.masking import PRIVATE, shown_fields
+from anytrack_async.web_console.pages import Context, conversion_address, log_action
+from anytrack_async.web_console.security import Refused, read_fields, read_form
+from anytrack_async.web_console.selection import LetterSelection
+
+_EDITABLE = (
+    *("conversion_type", "revenue", "currency", "timestamp", "order_id", "event_name"),
+    *("source", "campaign_id", "ad_id", "click_id", "ip_address", "user_agent", "page_url"),
+)
+_CUSTOMER = (
+    *("email", "phone", "first_name", "last_name", "gender", "birth_date", "city", "state"),
+    *("postal_code", "country", "external_id"),
+)
+FIELDS = (*_EDITABLE, *(f"customer.{name}" for name in _CUSTOMER))
+"""Fields that the form corrects."""
+
+
+async def replay(context: Context, request: Request) -> Response:
+    """Make dead letters due again."""
+    name, selection, is_confirmed = await _selected(context, request)
+    # A click too many sends what is selected; it should not send a hundred thousand.
+    if selection.letters is None and not is_confirmed:
+        return await _confirmation(context, request, "replay", selection)
+    count = 0
+    for destination, event_ids in selection.parts:
+        count += await context.source.replay(destination, event_ids, selection.condition)
+    log_action(name, "replayed", count, "dead letters", destination=selection.destination)
+    return _back(selection, "replayed", count)
+
+
+async def discard(context: Context, request: Request) -> Response:
+    """Give dead letters up for good, after a page that asks."""
+    name, selection, is_confirmed = await _selected(context, request)
+    if not is_confirmed:
+        return await _confirmation(context, request, "discard", selection)
+    count = 0
+    for destination, event_ids in selection.parts:
+        count += await context.source.discard(destination, event_ids, selection.condition)
+    log_action(name, "discarded", count, "dead letters", destination=selection.destination)
+    return _back(selection, "discarded", count)
+
+
+async def export(context: Context, request: Request) -> Response:
+    """Return dead letters as lines of JSON, which ``anytrack outbox edit --file`` reads."""
+    name, selection, _ = await _selected(context, request)
+    outbox = await context.source.outbox()
+    file = f"dead-letters-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl"
+    return StreamingResponse(
+        _lines(name, selection, outbox),
+        media_type="application/jsonl",
+        headers={"content-disposition": f'attachment; filename="{file}"'},
+    )
+
+
+async def _lines(
+    name: str, selection: LetterSelection, outbox: Outbox
+) -> AsyncGenerator[str, None]:
+    count = 0
+    try:
+        async with aclosing(export_rows(selection.stream(outbox))) as rows:
+            async for row in rows:
+                yield f"{as_json(row)}\n"
+                count += 1
+    finally:
+        # Also if the browser went away: those before have left the console.
+        log_action(name, "exported", count, "dead letters", destination=selection.destination)
+
+
+async def _selected(context: Context, request: Request) -> tuple[str, LetterSelection, bool]:
+    """Return the admin's name, the selection, and whether the admin has confirmed it."""
+    name = await context.check_admin(request)
+    lists = await read_fields(request)
+    fields = {field: values[-1] for field, values in lists.items()}
+    selection = LetterSelection.from_fields(fields)
+    if fields.get("scope") != "all":
+        selection = selection.with_letters(lists.get("letter", ()))
+    return name, selection, fields.get("confirmed") == "yes"
+
+
+async def _confirmation(
+    context: Context, request: Request, action: str, selection: LetterSelection
+) -> Response:
+    count, more = await selection.count(await context.source.outbox())
+    return await context.page(
+        request, "confirm.html", action=action, selection=selection, number=count, more=more
+    )
+
+
+def _back(selection: LetterSelection, done: str, count: int) -> Response:
+    return RedirectResponse(selection.address(done=done, count=count), status_code=303)
+
+
+# Correcting
+
+
+async def edit_form(context: Context, request: Request) -> Response:
+    """Return the form that corrects a dead letter; a customer's values are not in it."""
+    if not await context.is_admin(request):
+        raise Refused(403, "Only an admin may correct a conversion.")
+    conversion = await _dead_conversion(context, request.query_params.get("event_id", ""))
+    return await _form(context, request, conversion, {}, "")
+
+
+async def edit(context: Context, request: Request) -> Response:
+    """Correct a dead letter and send it again where it is dead."""
+    name = await context.check_admin(request)
+    fields = await read_form(request)
+    conversion = await _dead_conversion(context, fields.get("event_id", ""))
+    try:
+        corrected = _corrected(conversion, fields)
+    except InvalidConversionError as exc:
+        return await _form(context, request, conversion, fields, str(exc))
+    destinations = await context.source.correct(corrected)
+    place = f"{corrected.event_id} at {', '.join(destinations)}"
+    log_action(name, "corrected", 1, "dead letters", event_id=place)
+    return RedirectResponse(
+        conversion_address(corrected.event_id, done="corrected"), status_code=303
+    )
+
+
+async def _dead_conversion(context: Context, event_id: str) -> Conversion:
+    outbox = await context.source.outbox()
+    letters = await outbox.dead_letters(event_ids=[event_id], limit=1) if event_id else ()
+    if not letters:
+        raise Refused(404, f"Nothing to correct: {await not_dead_reason(outbox, event_id or '-')}.")
+    return letters[0].conversion
+
+
+async def _form(
+    context: Context,
+    request: Request,
+    conversion: Conversion,
+    entered: Mapping[str, str],
+    problem: str,
+) -> Response:
+    masked = {field.name: field.value for field in shown_fields(conversion)}
+    return await context.page(
+        request,
+        "edit.html",
+        status=400 if problem else 200,
+        conversion=conversion,
+        fields=FIELDS,
+        masked=masked,
+        is_private=lambda path: path.partition(".")[0] in PRIVATE,
+        entered=entered,
+        problem=problem,
+    )
+
+
+def _corrected(conversion: Conversion, fields: Mapping[str, str]) -> Conversion:
+    """Return *conversion* with the fields that the form changes.
+
+    A private field that is left empty stays as it is, because the form does not show it; a box
+    removes it.
+
+    Raises:
+        InvalidConversionError: a new value is not valid.
+    """
+    record = to_dict(conversion)
+    for path in FIELDS:
+        value, is_private = fields.get(path, "").strip(), path.partition(".")[0] in PRIVATE
+        if fields.get(f"remove:{path}") or (path in fields and not value and not is_private):
+            _set(record, path, None)
+        elif value:
+            _set(record, path, value)
+    return to_conversion(record | {"event_id": conversion.event_id})
+
+
+def _set(record: dict[str, Any], path: str, value: str | None) -> None:
+    name, _, key = path.partition(".")
+    target = record
+    if key:
+        target = record[name] = dict(record.get(name) or {})
+        name = key
+    if value is None:
+        target.pop(name, None)
+    else:
+        target[name] = value

@@ -1,0 +1,146 @@
+"""Settings and checks: destinations, limits, credentials, versions, the outbox's size, pauses."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from anytrack_async._version import __version__
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.customer import Customer
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.web_console.checks import check_all, configurations
+from anytrack_async.web_console.pages import Context, conversion_address, log_action
+from anytrack_async.web_console.security import Refused, read_form
+
+_LIBRARIES = ("httpx", "anyio", "attrs", "orjson", "starlette", "aiohttp", "uvloop", "asyncpg")
+
+_TEST_EVENT = "console-test"
+_TEST_ADDRESS = "console-test@example.com"
+
+
+async def settings(context: Context, request: Request) -> Response:
+    """Return the page."""
+    return await _page(context, request)
+
+
+async def _page(context: Context, request: Request, **values: Any) -> Response:
+    outbox, client = await context.source.outbox(), context.source.client
+    return await context.page(
+        request,
+        "settings.html",
+        depths=await outbox.depths(),
+        lanes=await context.source.lanes(),
+        limits=client.limits if client else {},
+        has_client=client is not None,
+        configurations=() if client else configurations(),
+        outbox=await _outbox_rows(outbox),
+        versions=_versions(),
+        **{"findings": None} | values,
+    )
+
+
+async def check(context: Context, request: Request) -> Response:
+    """Check all destinations; the page has the findings.
+
+    It asks the services, with this process's credentials. So it is posted, and for admins only.
+    """
+    name = await context.check_admin(request)
+    findings = await check_all(context.source)
+    log_action(name, "checked", len(findings), "destinations")
+    return await _page(context, request, findings=findings)
+
+
+async def pause(context: Context, request: Request) -> Response:
+    """Let a lane of this client send nothing until it is resumed."""
+    name, destination = await _destination(context, request)
+    assert context.source.client is not None  # noqa: S101 - `_destination` has checked it
+    context.source.client.pause(destination, f"paused by {name}")
+    log_action(name, "paused", 1, "destinations", destination=destination)
+    return RedirectResponse("settings?done=paused", status_code=303)
+
+
+async def resume(context: Context, request: Request) -> Response:
+    """Let a lane of this client try again at once."""
+    name, destination = await _destination(context, request)
+    assert context.source.client is not None  # noqa: S101 - `_destination` has checked it
+    context.source.client.resume(destination)
+    log_action(name, "resumed", 1, "destinations", destination=destination)
+    return RedirectResponse("settings?done=resumed", status_code=303)
+
+
+async def _destination(context: Context, request: Request) -> tuple[str, str]:
+    name = await context.check_admin(request)
+    destination = (await read_form(request)).get("destination", "")
+    if context.source.client is None:
+        raise Refused(400, "Nothing was changed: only the client that delivers can be paused.")
+    if destination not in context.source.client.sinks:
+        raise Refused(400, "Nothing was changed: this client has no such destination.")
+    return name, destination
+
+
+async def send_test(context: Context, request: Request) -> Response:
+    """Submit a conversion of 0.00 to one destination; the page of the conversion follows it."""
+    name, destination = await _destination(context, request)
+    client = context.source.client
+    if client is None:
+        raise ConfigurationError("a test conversion needs a client")
+    conversion = Conversion.custom(
+        event_name=_TEST_EVENT,
+        click_id=_TEST_EVENT,
+        source="console",
+        revenue="0",
+        customer=Customer(email=_TEST_ADDRESS),  # or Meta would refuse it
+    )
+    await client.submit(conversion, to=[destination])
+    log_action(name, "submitted", 1, "test conversions", destination=destination)
+    return RedirectResponse(conversion_address(conversion.event_id), status_code=303)
+
+
+# Rows
+
+
+async def _outbox_rows(outbox: Outbox) -> Mapping[str, Any]:
+    rows: dict[str, Any] = {
+        "Kind": type(outbox).__name__,
+        "Survives a restart": "yes" if outbox.durable else "no",
+        "Shared by processes": "yes" if outbox.shared else "no",
+        "Capacity for each destination": outbox.capacity,
+    }
+    path = getattr(outbox, "path", None)
+    if path is not None:
+        rows["File"] = Path(path).name
+        rows.update(await anyio.to_thread.run_sync(_file_sizes, Path(path)))
+    return rows
+
+
+def _file_sizes(path: Path) -> Mapping[str, float]:
+    """Return the sizes of the outbox file and of its write-ahead log, and the room on the disk."""
+    import shutil
+
+    sizes = {"Size of the file": path.stat().st_size, "Room on the disk": 0}
+    sizes["Room on the disk"] = shutil.disk_usage(path.parent).free
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists():
+        sizes["Size of its write-ahead log"] = log.stat().st_size
+    return sizes
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    versions = {"anytrack_async": __version__, "Python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

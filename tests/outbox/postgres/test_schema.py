@@ -1,0 +1,186 @@
+"""Creating the schema, and refusing what cannot work with a sentence."""
+
+import asyncio
+import logging
+import socket
+import sys
+
+import pytest
+import trio
+
+from anytrack_async.errors import (
+    ConfigurationError,
+    OutboxError,
+    OutcomeUnknownError,
+    SchemaVersionError,
+    WrongEventLoopError,
+)
+from anytrack_async.outbox.postgres.outbox import PostgresOutbox
+from anytrack_async.outbox.postgres.schema import migrate_sql
+from anytrack_async.testing.outbox_rules.base import deliver, sales
+
+SECRET = "hunter2"
+
+
+@pytest.mark.asyncio
+async def test_several_processes_create_the_schema_at_once(make_outbox):
+    outboxes = [make_outbox() for _ in range(5)]
+
+    await asyncio.gather(*(outbox.open(["alpha", "beta"]) for outbox in outboxes))
+
+    await outboxes[0].append(sales(1))
+    assert await deliver(outboxes[1], "alpha") == [1]
+    for outbox in outboxes:
+        await outbox.aclose()
+
+
+@pytest.mark.asyncio
+async def test_the_printed_sql_creates_the_schema_and_can_be_repeated(
+    make_outbox, postgres_schema, connect
+):
+    connection = await connect()
+    for _ in range(2):
+        await connection.execute(migrate_sql(postgres_schema))
+    outbox = make_outbox(migrate=False)
+    await outbox.open(["alpha"])
+    await outbox.append(sales(1))
+    await connection.execute(migrate_sql(postgres_schema))
+
+    assert await deliver(outbox, "alpha") == [1]
+    await outbox.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_schema_that_is_missing_or_of_a_later_release_is_refused(
+    make_outbox, postgres_schema, connect
+):
+    with pytest.raises(OutboxError, match="anytrack outbox migrate"):
+        await make_outbox(migrate=False).open(["alpha"])
+    outbox = make_outbox()
+    await outbox.open(["alpha"])
+    await outbox.aclose()
+    connection = await connect()
+    await connection.execute(f"UPDATE {postgres_schema}.format SET version = 99")
+
+    for migrate in (True, False):
+        with pytest.raises(SchemaVersionError, match=r"version 99.*upgrade"):
+            await make_outbox(migrate=migrate).open(["alpha"])
+
+
+@pytest.mark.asyncio
+async def test_a_role_without_rights_is_told_what_to_do(
+    make_outbox, postgres_dsn, postgres_schema, connect
+):
+    role = f"role_{postgres_schema}"
+    owner = await connect()
+    await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{SECRET}'")
+    dsn = postgres_dsn.replace("postgres@", f"{role}:{SECRET}@")
+    try:
+        with pytest.raises(OutboxError, match="may not create the schema"):
+            await PostgresOutbox(dsn, schema=postgres_schema).open(["alpha"])
+        await owner.execute(migrate_sql(postgres_schema))
+        with pytest.raises(OutboxError, match="lacks a right"):
+            await PostgresOutbox(dsn, schema=postgres_schema).open(["alpha"])
+        await owner.execute(
+            f"GRANT USAGE ON SCHEMA {postgres_schema} TO {role};"
+            f"GRANT ALL ON ALL TABLES IN SCHEMA {postgres_schema} TO {role};"
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {postgres_schema} TO {role}"
+        )
+        outbox = PostgresOutbox(dsn, schema=postgres_schema)
+        await outbox.open(["alpha"])
+        await outbox.append(sales(1))
+        assert await deliver(outbox, "alpha") == [1]
+        assert await outbox.prune(remember=0) == 1
+        await outbox.aclose()
+    finally:
+        await owner.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.mark.asyncio
+async def test_a_read_only_server_is_named(make_outbox, postgres_dsn):
+    outbox = make_outbox()
+    await outbox.open(["alpha"])
+    await outbox.aclose()
+    options = "?options=-c%20default_transaction_read_only%3Don"
+    replica = PostgresOutbox(postgres_dsn + options, schema=outbox.schema)
+    await replica.open(["alpha"])
+
+    with pytest.raises(OutboxError, match="read-only replica"):
+        await replica.append(sales(1))
+    await replica.aclose()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        f"postgresql://user:{SECRET}@127.0.0.1:1/db",
+        f"postgresql://user:{SECRET}@host:port/db",
+        f"mysql://user:{SECRET}@localhost/db",
+        f"host=localhost password={SECRET}",
+    ],
+)
+async def test_the_address_is_in_no_message(dsn, caplog):
+    caplog.set_level(logging.DEBUG)
+    outbox = PostgresOutbox(dsn, timeout=2)
+
+    with pytest.raises(OutboxError) as caught:
+        await outbox.open(["alpha"])
+
+    error = caught.value
+    assert SECRET not in f"{error} {error!r} {error.__cause__!r} {outbox!r} {caplog.text}"
+    assert error.__suppress_context__
+
+
+@pytest.mark.asyncio
+async def test_every_call_ends_although_nothing_comes_back(make_outbox):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        outbox = PostgresOutbox(f"postgresql://postgres@127.0.0.1:{port}/db", timeout=0.2)
+
+        with pytest.raises(OutboxError, match="did not answer in time"):
+            await outbox.open(["alpha"])
+
+
+@pytest.mark.asyncio
+async def test_an_append_without_an_answer_has_an_unknown_outcome(make_outbox, connect):
+    outbox = make_outbox(timeout=0.5)
+    await outbox.open(["alpha"])
+    writer = await connect()
+    await writer.execute(f"BEGIN; LOCK TABLE {outbox.schema}.ids IN EXCLUSIVE MODE")
+
+    with pytest.raises(OutcomeUnknownError, match="do it again, which is safe"):
+        await outbox.append(sales(1))
+
+    await writer.execute("ROLLBACK")
+    assert len(await outbox.append(sales(1))) == 1
+    assert await deliver(outbox, "alpha") == [1]
+    await outbox.aclose()
+
+
+@pytest.mark.parametrize("schema", ["", "Anytrack", "a.b", "a" * 64, 'a"b', "1a", None])
+def test_a_name_that_no_schema_may_have_is_refused(schema):
+    with pytest.raises(ConfigurationError, match="schema must be"):
+        PostgresOutbox("postgresql://localhost/db", schema=schema)
+
+
+def test_what_is_no_address_is_refused():
+    with pytest.raises(ConfigurationError, match="type int"):
+        PostgresOutbox(5432)
+
+
+def test_the_extra_is_named_where_the_driver_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+
+    with pytest.raises(ConfigurationError, match=r"anytrack-async\[postgres\]"):
+        PostgresOutbox("postgresql://localhost/db")
+
+
+def test_trio_is_refused_with_a_sentence():
+    outbox = PostgresOutbox("postgresql://localhost/db")
+
+    async def run():
+        with pytest.raises(WrongEventLoopError, match="asyncio only"):
+            await outbox.open(["alpha"])
+
+    trio.run(run)
