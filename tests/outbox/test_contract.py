@@ -10,6 +10,7 @@ from anytrack_async.testing.outbox_rules.claim import ClaimRules
 from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
 from anytrack_async.testing.outbox_rules.erasing import ErasingRules
 from anytrack_async.testing.outbox_rules.settle import SettleRules
+from anytrack_async.testing.outbox_rules.sharing import SharingRules
 from anytrack_async.testing.outbox_rules.sizes import SizeRules
 
 
@@ -30,6 +31,6 @@ class TestEncryptedSQLiteOutbox(ClaimRules, SettleRules, DeadLetterRules, SizeRu
         return SQLiteOutbox(folder / "outbox.db", capacity=capacity, clock=clock, keys=keys)
 
 
-class TestSQLiteOutbox(OutboxContract):
+class TestSQLiteOutbox(OutboxContract, SharingRules):
     def make(self, folder, clock, capacity):
         return SQLiteOutbox(folder / "outbox.db", capacity=capacity, clock=clock)
