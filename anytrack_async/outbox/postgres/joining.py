@@ -12,6 +12,7 @@ from anytrack_async.outbox.capabilities import ParameterStyle
 from anytrack_async.outbox.postgres.append import APPEND, AppendArguments, results
 from anytrack_async.outbox.postgres.errors import advice_for, sqlstate
 from anytrack_async.outbox.postgres.log import Log
+from anytrack_async.outbox.postgres.news import News
 from anytrack_async.outbox.postgres.store import PostgresStore
 from anytrack_async.outbox.transactions import execute_within
 
@@ -22,6 +23,7 @@ class PostgresJoining(PostgresStore):
     """The part of `PostgresOutbox` that is a `JoinableOutbox`."""
 
     _log: Log
+    _news: News
 
     async def append_within(
         self,
@@ -46,6 +48,7 @@ class PostgresJoining(PostgresStore):
             _explain(exc)
             raise
         self._log.take_room(arguments, row[0])
+        self._news.announce_joined()
         return results(arguments, row[0], row[1])
 
     def append_statement(

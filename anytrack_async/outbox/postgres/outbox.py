@@ -37,6 +37,7 @@ from anytrack_async.outbox.postgres.dead_letters import PostgresDeadLetters
 from anytrack_async.outbox.postgres.erasing import PostgresErasing
 from anytrack_async.outbox.postgres.joining import PostgresJoining
 from anytrack_async.outbox.postgres.log import Log
+from anytrack_async.outbox.postgres.news import News, listen_address
 from anytrack_async.outbox.postgres.reports import PostgresReports
 from anytrack_async.outbox.postgres.schema import check_schema_name
 
@@ -59,7 +60,10 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         connections: the greatest number of connections of this object.
         timeout: seconds until a call that gets no answer fails.
         behind_pooler: whether the address is that of a pooler that lends connections for the length
-            of a transaction, such as PgBouncer.
+            of a transaction, such as PgBouncer. Default: whether there is a *listen_dsn*.
+        listen_dsn: the address of the server itself, for one connection of each process that hears
+            of conversions of other processes at once; without it, behind a pooler, lanes find them
+            at their next poll. Default: *dsn*.
         migrate: whether `open` creates the schema, or brings it up to date, which needs the right
             to do so.
         clock: returns unix seconds, for tests. Default: the clock of the server.
@@ -76,7 +80,8 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         capacity: int = 5_000_000,
         connections: int = 5,
         timeout: float = 30.0,
-        behind_pooler: bool = False,
+        behind_pooler: bool | None = None,
+        listen_dsn: str | None = None,
         migrate: bool = True,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -86,6 +91,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         self._max_attempts = 0
         self._opened_by = 0
         self._owner_id = new_lease_id()
+        behind_pooler = bool(listen_dsn) if behind_pooler is None else behind_pooler
         db = Database(
             dsn,
             schema=self._schema,
@@ -94,6 +100,8 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
             behind_pooler=behind_pooler,
         )
         super().__init__(db, clock)
+        address = listen_address(dsn, listen_dsn, behind_pooler=behind_pooler)
+        self._news = News(db, address, self._owner_id)
         self._log = Log(db, capacity, self._fixed_now, self._cache.remember)
 
     def __repr__(self) -> str:
@@ -176,7 +184,15 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         """
         self._db.check_open()
         conversions = tuple(conversions)
-        return await self._log.append(conversions, destinations) if conversions else []
+        if not conversions:
+            return []
+        appended = await self._log.append(conversions, destinations)
+        self._news.announce()
+        return appended
+
+    async def watch(self, wake: Callable[[str | None], None]) -> None:
+        """Hear of conversions of other processes, and tell them of its own; see `WatchesNews`."""
+        await self._news.run(wake)
 
     async def claim(self, destination: str, limit: int, lease: float) -> Claim:
         """Lease up to *limit* conversions for *lease* seconds; see `Outbox.claim`."""

@@ -73,3 +73,7 @@ ACCEPTED = """SELECT * FROM anytrack.accepted_v1(
     $1::float8, $2::float8, $3::bigint, $4::bigint)"""
 FORGOTTEN = "SELECT forgotten FROM anytrack.retention"
 VERIFY = "SELECT problem FROM anytrack.verify_v1()"
+
+# Notices between processes
+
+NOTIFY = "SELECT pg_notify($1, $2)"
