@@ -158,6 +158,7 @@ def test_a_delivered_conversion_is_shown_with_its_states(run, filled):
     ]
 
 
+@pytest.mark.skipif(not hasattr(SQLiteOutbox, "find"), reason="needs the history of the outbox")
 def test_a_conversion_that_waits_is_shown_without_the_customers_data(run, outbox_path):
     async def accept() -> None:
         outbox = SQLiteOutbox(outbox_path)
