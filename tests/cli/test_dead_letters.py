@@ -158,7 +158,6 @@ def test_a_delivered_conversion_is_shown_with_its_states(run, filled):
     ]
 
 
-@pytest.mark.skipif(not hasattr(SQLiteOutbox, "find"), reason="needs the history of the outbox")
 def test_a_conversion_that_waits_is_shown_without_the_customers_data(run, outbox_path):
     async def accept() -> None:
         outbox = SQLiteOutbox(outbox_path)
@@ -169,7 +168,7 @@ def test_a_conversion_that_waits_is_shown_without_the_customers_data(run, outbox
     anyio.run(accept)
     result = run("outbox", "show", "sale:2")
 
-    assert "meta  waiting" in result.out
+    assert re.search(r"meta +waiting", result.out)
     assert re.search(r"revenue +2\.90", result.out)
     assert re.search(r"customer +\{'email': '\*\*\*'\}", result.out)
     assert "jane" not in result.out
