@@ -12,7 +12,7 @@ MINUTES ?= 10
 # With THOROUGH=1, property tests try three times as many examples.
 export THOROUGH
 
-.PHONY: demo test test-pythons check docs docs-serve format chaos bench check-speed house vendor browser screenshots clean
+.PHONY: demo test check docs docs-serve pictures format chaos bench check-speed house vendor browser screenshots clean
 
 # With CONSOLE=1, the console shows the deliveries in a browser at the end.
 demo: $(VENV)/.demo
@@ -30,6 +30,7 @@ browser:
 
 # The tests with other versions of Python, each in a virtual environment of its own:
 # make test-pythons PYTHONS="python3.12 ~/.pyenv/versions/3.13.0/bin/python"
+.PHONY: test-pythons
 test-pythons:
 	@test -n "$(PYTHONS)" || { echo 'name interpreters: make test-pythons PYTHONS="python3.12 python3.13"'; exit 2; }
 	set -e; for python in $(PYTHONS); do \
@@ -69,6 +70,10 @@ bench: $(BENCH)/.bench
 
 check-speed: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.counts
+
+# The pictures in docs/images, from text and from what commands print.
+pictures: $(VENV)/.dev
+	$(BIN)/python -m tools.pictures
 
 # How easy the code is to walk through, in numbers; fails nothing.
 house: $(VENV)/.dev
