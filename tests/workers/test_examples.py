@@ -119,8 +119,10 @@ def test_celery(sandbox: Sandbox, worker_environment: dict[str, str], tmp_path: 
         assert worker.poll() is None, worker.stderr and worker.stderr.read().decode()
         time.sleep(0.05)
     worker.send_signal(signal.SIGTERM)
+    while len([*tmp_path.glob("closing-*")]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert sandbox.ledger()["anytrack"]["unique"] == 0
-    sandbox.down("anytrack", down=False)  # while the worker's processes close their clients
+    sandbox.down("anytrack", down=False)  # both processes of the worker close their clients
     _, errors = worker.communicate(timeout=60)
 
     assert sandbox.ledger(ids=True)["anytrack"]["ids"] == IDS
@@ -139,6 +141,13 @@ def accepted(path: Path) -> int:
 
 
 WORKER = """
+import os, pathlib
+from celery.signals import worker_process_shutdown
+
+@worker_process_shutdown.connect(weak=False)
+def note(**_):  # before the example's own
+    pathlib.Path(f"closing-{os.getpid()}").touch()
+
 import celery_worker as worker
 worker.app.config_from_object("celeryconfig")
 worker.app.worker_main(["worker", "--concurrency=2", "--loglevel=warning", "--without-gossip",
