@@ -17,7 +17,8 @@ from anytrack_async._version import __version__ as __version__
 # checkers read the imports below (`X as X` makes a name public), the interpreter reads `_MODULES`.
 if _typing.TYPE_CHECKING:  # pragma: no cover
     # isort: off
-    from anytrack_async.backfilling.guess import Guess as Guess, Question as Question
+    from anytrack_async.backfilling.guess import Guess as Guess
+    from anytrack_async.backfilling.proposal import Question as Question
     from anytrack_async.backfilling.inspection import (
         DestinationPreview as DestinationPreview,
         Inspection as Inspection,
@@ -205,7 +206,8 @@ else:
 
     # For all other modules: module → its public names.
     _MODULES = {
-        "anytrack_async.backfilling.guess": "Guess Question",
+        "anytrack_async.backfilling.guess": "Guess",
+        "anytrack_async.backfilling.proposal": "Question",
         "anytrack_async.backfilling.inspection": (
             "DestinationPreview Inspection RowPreview inspect_source"
         ),

@@ -6,7 +6,6 @@ proposal has them as questions, and a user answers by removing comment signs in 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import Any, Final
 import attrs
 
 from anytrack_async.backfilling.mapping import FileMapping, to_mapping
+from anytrack_async.backfilling.proposal import Question, to_toml
 from anytrack_async.backfilling.values import amount_parser, time_parser
 from anytrack_async.errors import InvalidConversionError
 
@@ -107,24 +107,6 @@ _FORMATS: Final = (
 
 
 @attrs.frozen(kw_only=True)
-class Question:
-    """Something that only the user can answer.
-
-    Attributes:
-        topic: ``"amount"``, ``"time"``, ``"time format"``, ``"timezone"``, ``"decimal"``,
-            ``"currency"``, ``"status"`` or ``"order_id"``.
-        text: the question.
-        candidates: the columns, formats or values to choose from.
-        required: whether rows cannot be sent without an answer.
-    """
-
-    topic: str
-    text: str
-    candidates: Sequence[str] = ()
-    required: bool = True
-
-
-@attrs.frozen(kw_only=True)
 class Guess:
     """A proposed mapping.
 
@@ -184,7 +166,7 @@ class _Guesser:
         rule = self._status(taken)
         self._entries["columns"] = taken
         return Guess(
-            toml=_to_toml(self._entries, self._questions, rule),
+            toml=to_toml(self._entries, self._questions, rule),
             columns=taken,
             questions=tuple(self._questions),
             mapping=to_mapping({**self._entries, **({"rules": [rule]} if rule else {})}),
@@ -350,57 +332,3 @@ def _has_format(text: str, form: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-# TOML: the answers stand as comments in the table that they belong to
-
-_ANSWERS: Final[Mapping[str, tuple[str, str]]] = {
-    "timezone": ("", 'timezone = "Europe/Berlin"'),
-    "currency": ("", 'currency = "EUR"'),
-    "decimal": ("", "decimal = {}"),
-    "time format": ("", "formats = [{}]"),
-    "amount": ("amounts", "gross = {}"),
-    "time": ("columns", "timestamp = {}"),
-    "order_id": ("columns", "order_id = {}"),
-    "status": ("rules", "keep = [{}]"),
-}
-"""Topic of a question → the table of its answer, and the line that answers it."""
-
-
-def _to_toml(
-    entries: Mapping[str, Any], questions: Sequence[Question], rule: Mapping[str, Any] | None
-) -> str:
-    """Return a ``map.toml`` with *entries*, and *questions* with their answers as comments."""
-    tables = ("amounts", "columns")
-    lines = ["# A proposal: check it, and answer the questions by removing comment signs."]
-    lines += [f"{key} = {_value(value)}" for key, value in entries.items() if key not in tables]
-    lines += _asked(questions, "")
-    for name in tables:
-        lines += ["", f"[{name}]", *_asked(questions, name)]
-        lines += [f"{_key(key)} = {_value(value)}" for key, value in entries.get(name, {}).items()]
-    if rule:
-        lines += ["", "[[rules]]", *_asked(questions, "rules")]
-        lines += [f"{key} = {_value(value)}" for key, value in rule.items()]
-    elif asked := _asked(questions, "rules"):
-        lines += ["", "# [[rules]]", *asked]
-    return "\n".join(lines) + "\n"
-
-
-def _asked(questions: Sequence[Question], table: str) -> list[str]:
-    lines = []
-    for question in questions:
-        own_table, answer = _ANSWERS[question.topic]
-        if own_table == table:
-            lines.append(f"# {question.text}")
-            values = question.candidates or ("…",)
-            lines += dict.fromkeys(f"# {answer.format(_value(value))}" for value in values)
-    return lines
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
-
-
-def _value(value: Any) -> str:
-    # JSON's texts and lists of texts are also TOML's.
-    return json.dumps(value, ensure_ascii=False)

@@ -6,11 +6,11 @@ currency and time are enough to tell so, which takes a quarter of the time of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import attrs
 
@@ -80,35 +80,49 @@ def compile_identity(
     default_currency = settings.currency or mapping.currency
 
     def identify(row: Row) -> Identity | None:
-        if any(check(row) is not None for check in read.rules):
-            return None
+        for check in read.rules:
+            if check(row) is not None:
+                return None
         fields = constants.copy()
         for name, get in texts:
             if value := get(row):
                 fields[name] = value
         try:
             kind = _TYPES[fields["conversion_type"]]
-            amount = read.amount(row) if read.amount else None
-            if amount is None:
-                if kind in NEEDS_AMOUNT:
-                    return None
-                amount = Decimal(0)
-            elif amount < 0:
+            text = _summary(kind, read.amount and read.amount(row), fields, default_currency)
+            if text is None:
                 return None
-            elif "currency" not in fields and (default_currency or amount):
-                fields["currency"] = default_currency or ""  # which is refused below
             order_id = to_order_id(fields.get("order_id"))
-            event_id = (
-                row_event_id(kind, header, row)
-                if order_id is None
-                else order_event_id(kind, None, order_id)
-            )
-            summary = f"{kind} {amount!s} {currency_code(fields.get('currency'))}"
-            return Identity(event_id, summary, read.time(row))
+            if order_id is None:
+                event_id = row_event_id(kind, header, row)
+            else:
+                event_id = order_event_id(kind, None, order_id)
+            return Identity(event_id, text, read.time(row))
         except (InvalidConversionError, KeyError, TypeError):
             return None
 
     return identify
+
+
+def _summary(
+    kind: ConversionType,
+    amount: Decimal | None,
+    fields: Mapping[str, Any],
+    default_currency: str | None,
+) -> str | None:
+    """Return ``sale 49.90 EUR``; None for a refund, and for a sale without amount or currency."""
+    currency = fields.get("currency")
+    if amount is None:
+        if kind in NEEDS_AMOUNT:
+            return None
+        return f"{kind} 0 {currency_code(currency)}"
+    if amount < 0:
+        return None
+    if currency is None:
+        currency = default_currency
+        if currency is None and amount:
+            return None
+    return f"{kind} {amount!s} {currency_code(currency)}"
 
 
 def row_event_id(conversion_type: str, header: Header, row: Row) -> str:

@@ -59,17 +59,17 @@ class KnownRows:
             OutboxError: the outbox failed.
         """
         wanted = [item for item in identities if item is not None and self._is_wanted(item)]
-        known = self._ask([identity.event_id for identity in wanted]) if wanted else {}
-        found = [
+        summaries = self._ask([identity.event_id for identity in wanted]) if wanted else {}
+        accepted = [
             identity is not None
-            and identity.event_id in known
-            and known[identity.event_id] in (identity.summary, None)
+            and identity.event_id in summaries
+            and summaries[identity.event_id] in (identity.summary, None)
             and self._is_wanted(identity)
             for identity in identities
         ]
-        self.in_bulk = 2 * found.count(True) > len(wanted)
+        self.in_bulk = 2 * accepted.count(True) > len(wanted)
         self._pieces_to_skip = 0 if self.in_bulk else _PIECES_BETWEEN
-        return found
+        return accepted
 
     def _is_wanted(self, identity: Identity) -> bool:
         return self._since <= identity.timestamp < self._until

@@ -14,8 +14,7 @@ import typer
 from anytrack_async.backfilling.inspection import Inspection, inspect_source
 from anytrack_async.backfilling.report import BackfillReport
 from anytrack_async.backfilling.run import backfill as run_backfill
-from anytrack_async.cli import backfill_options as options_of
-from anytrack_async.cli.backfill_options import Job, to_job
+from anytrack_async.cli.backfill_options import CommandLine, Job, to_job, with_options
 from anytrack_async.cli.backfill_progress import ProgressDisplay
 from anytrack_async.cli.backfill_screens import (
     inspection_record,
@@ -48,42 +47,8 @@ _STOPPED = 4
 _NEEDS_CREDENTIALS = 5
 
 
-def backfill(
-    files: options_of.Files = None,
-    preset: options_of.Preset = None,
-    map_file: options_of.Map = None,
-    sql: options_of.Sql = None,
-    database: options_of.Database = None,
-    to: options_of.To = None,
-    since: options_of.Since = None,
-    until: options_of.Until = None,
-    timezone: options_of.Timezone = None,
-    day_first: options_of.DayFirst = None,
-    timestamp: options_of.Timestamp = None,
-    decimal: options_of.Decimal = None,
-    currency: options_of.Currency = None,
-    amount: options_of.Amount = None,
-    delimiter: options_of.Delimiter = None,
-    encoding: options_of.Encoding = None,
-    contacts: options_of.Contacts = None,
-    won: options_of.Won = None,
-    refunds: options_of.Refunds = "skip",
-    duplicates: options_of.Duplicates = "skip",
-    too_old: options_of.TooOld = "skip",
-    only_first: options_of.OnlyFirst = False,
-    test: options_of.Test = False,
-    limit: options_of.Limit = None,
-    rate: options_of.Rate = None,
-    rejects: options_of.Rejects = None,
-    max_rejects: options_of.MaxRejects = None,
-    outbox: options_of.OutboxPath = None,
-    dry_run: options_of.DryRun = False,
-    inspect: options_of.Inspect = False,
-    resume: options_of.Resume = False,
-    no_wait: options_of.NoWait = False,
-    as_json: options_of.Json = False,
-    yes: options_of.Yes = False,
-) -> None:
+@with_options
+def backfill(options: CommandLine) -> None:
     """Send the conversions in files that shops and services export, safely, as often as you like.
 
     Running it twice over a file sends nothing twice. Begin with --inspect,
@@ -94,18 +59,19 @@ def backfill(
     destination is full: go on with --resume, 5 a destination needs new
     credentials.
     """
-    job = to_job(dict(locals()))
-    path = _existing_path(outbox) if dry_run or inspect else _outbox_path(outbox)
+    job = to_job(options)
+    read_only = options.dry_run or options.inspect
+    path = _existing_path(options.outbox) if read_only else _outbox_path(options.outbox)
     try:
-        if inspect:
-            _inspect(job, path, as_json=as_json)
+        if options.inspect:
+            _inspect(job, path, as_json=options.as_json)
             return
-        if not dry_run and not yes and _is_interactive():
+        if not options.dry_run and not options.yes and _is_interactive():
             _ask(job, path)
         report = _run(job, path)
     except UnknownFormatError as exc:
-        _propose(job, exc, as_json=as_json)
-    if as_json:
+        _propose(job, exc, as_json=options.as_json)
+    if options.as_json:
         write_json(report_record(report))
     else:
         show_report(report)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeAlias
+from functools import wraps
+from inspect import Parameter, Signature
+from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import attrs
 import typer
@@ -121,6 +123,70 @@ NoWait: TypeAlias = Annotated[
 Json: TypeAlias = Annotated[bool, option("Write JSON, for programs.", "--json")]
 Yes: TypeAlias = Annotated[bool, option("Do not ask.", "--yes", "-y")]
 
+
+@attrs.frozen(kw_only=True)
+class CommandLine:
+    """Everything that may stand behind ``anytrack backfill``, in the order of its help."""
+
+    files: Files = None
+    preset: Preset = None
+    map_file: Map = None
+    sql: Sql = None
+    database: Database = None
+    to: To = None
+    since: Since = None
+    until: Until = None
+    timezone: Timezone = None
+    day_first: DayFirst = None
+    timestamp: Timestamp = None
+    decimal: Decimal = None
+    currency: Currency = None
+    amount: Amount = None
+    delimiter: Delimiter = None
+    encoding: Encoding = None
+    contacts: Contacts = None
+    won: Won = None
+    refunds: Refunds = "skip"
+    duplicates: Duplicates = "skip"
+    too_old: TooOld = "skip"
+    only_first: OnlyFirst = False
+    test: Test = False
+    limit: Limit = None
+    rate: Rate = None
+    rejects: Rejects = None
+    max_rejects: MaxRejects = None
+    outbox: OutboxPath = None
+    dry_run: DryRun = False
+    inspect: Inspect = False
+    resume: Resume = False
+    no_wait: NoWait = False
+    as_json: Json = False
+    yes: Yes = False
+
+
+def with_options(command: Callable[[CommandLine], None]) -> Callable[..., None]:
+    """Return *command* as a function with an argument for each option, as typer reads it."""
+    hints = get_type_hints(CommandLine, include_extras=True)
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        command(CommandLine(**values))
+
+    run.__annotations__ = hints
+    run.__signature__ = Signature(  # type: ignore[attr-defined]
+        [
+            Parameter(
+                field.name,
+                Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=hints[field.name],
+            )
+            for field in attrs.fields(CommandLine)
+        ]
+    )
+    return run
+
+
 _NAMES = frozenset(field.name for field in attrs.fields(BackfillSettings))
 
 
@@ -151,13 +217,14 @@ class Job:
         }
 
 
-def to_job(options: Mapping[str, Any]) -> Job:
-    """Return the job that the command's *options* describe.
+def to_job(command_line: CommandLine) -> Job:
+    """Return the job that *command_line* describes.
 
     Raises:
         ConfigurationError: options contradict each other, or a value is not valid.
         OSError: the mapping cannot be read.
     """
+    options = {field.name: getattr(command_line, field.name) for field in attrs.fields(CommandLine)}
     if options["preset"] is not None and options["map_file"] is not None:
         raise ConfigurationError("--preset and --map exclude each other: state one of them")
     map_file = options["map_file"]

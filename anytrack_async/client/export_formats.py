@@ -17,6 +17,7 @@ import orjson
 
 from anytrack_async.client.spreadsheet import with_escape
 from anytrack_async.errors import ConfigurationError
+from anytrack_async.models.consent import Consent
 from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.plain import as_json
 
@@ -34,16 +35,18 @@ CSV_COLUMNS = (
 )
 """The columns of `export_conversions_csv`, in order."""
 
-DEFAULT_COLUMNS = (*CSV_COLUMNS, "order_id", "event_id")
+DEFAULT_COLUMNS = (*CSV_COLUMNS, "order_id", "event_id", "clicks", "consent")
 """The columns of a CSV export, unless others are named."""
 
 COLUMNS = (
     *CSV_COLUMNS,
     *("event_id", "event_name", "order_id", "user_agent", "page_url", "sub_ids", "custom_data"),
+    *("clicks", "consent"),
 )
-"""All fields that AnyTrack has of a conversion."""
+"""All fields of a conversion except customer, items and Meta's, which AnyTrack does not have."""
 
-_NESTED = ("sub_ids", "custom_data")
+NESTED = ("sub_ids", "custom_data", "clicks", "consent")
+"""Columns that are objects of JSON, as text in CSV and Parquet."""
 
 _T = TypeVar("_T")
 
@@ -107,8 +110,8 @@ def _csv_bytes(header: Sequence[str], rows: Iterable[Sequence[str]], first_line:
 
 def _cell(row: Conversion, name: str) -> str:
     value = plain_value(row, name)
-    if name in _NESTED:
-        return with_escape(as_json(value)) if value else ""
+    if name in NESTED:
+        return with_escape(as_json(value)) if value is not None else ""
     text = "" if value is None else str(value)
     return text if name == "revenue" else with_escape(text)  # a negative revenue is a number
 
@@ -130,7 +133,7 @@ def _line(record: Mapping[str, Any]) -> bytes:
 
 def _record(row: Conversion, columns: Sequence[str]) -> dict[str, Any]:
     plain = {name: plain_value(row, name) for name in columns}
-    return {name: value for name, value in plain.items() if value not in (None, {})}
+    return {name: value for name, value in plain.items() if value is not None}
 
 
 def plain_value(row: Conversion, name: str) -> Any:
@@ -138,6 +141,10 @@ def plain_value(row: Conversion, name: str) -> Any:
     value = getattr(row, name)
     if name == "timestamp":
         return value.isoformat()
+    if isinstance(value, Consent):
+        return value.as_dict()
+    if name in NESTED:
+        return dict(value) if value else None
     # Revenue is text: as a JSON number, 49.90 would be read back as 49.9, and 0.1 inexactly.
     return str(value) if name in ("revenue", "conversion_type") else value
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from io import BytesIO
 from typing import Any
 
-from anytrack_async.client.export_formats import plain_value
+from anytrack_async.client.export_formats import NESTED, plain_value
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.plain import as_json
@@ -19,8 +19,8 @@ class ParquetFormatter:
     """Formats one file: a column of times in UTC, and all others text.
 
     Revenue is text, because a decimal type has a fixed number of digits behind the point, and would
-    write 49.90 as 49.900000. `sub_ids` and `custom_data` are JSON text, because their keys differ
-    from row to row.
+    write 49.90 as 49.900000. `sub_ids`, `custom_data`, `clicks` and `consent` are JSON text,
+    because their keys differ from row to row.
 
     Args:
         columns: fields of a conversion, in order.
@@ -75,8 +75,8 @@ def _value(row: Conversion, name: str) -> Any:
     if name == "timestamp":
         return row.timestamp
     value = plain_value(row, name)
-    if name in ("sub_ids", "custom_data"):
-        return as_json(value) if value else None
+    if name in NESTED:
+        return None if value is None else as_json(value)
     return None if value is None else str(value).encode(errors="replace").decode()
 
 

@@ -109,9 +109,10 @@ class Counters:
 
     def notify(self, event: Event, /) -> None:
         """Count *event*."""
+        if type(event) is Submitted:  # once per request, so before all others
+            self.submitted += len(event.event_ids)
+            return
         match event:
-            case Submitted(event_ids=ids):
-                self.submitted += len(ids)
             case Contradicted():
                 self.contradicted += 1
             case Delivered(destination=name, event_ids=ids):

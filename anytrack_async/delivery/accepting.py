@@ -121,7 +121,10 @@ class Accepting(Joining):
             except OutcomeUnknownError as exc:
                 results = await self._append_again(conversions, addressed, error=exc, began=began)
             if results[0] is _NEW:
-                self._announce(conversions, (event_id,), names)
+                self._lanes.wake_for(names, 1)
+                self._notify(Submitted(event_ids=(event_id,)))
+                if NOTED_KINDS:
+                    self._notify_weakened(conversions)
             else:
                 (delivery,) = await self._with_repeats(conversions, [delivery], results, names)
         except _SUBMIT_ERRORS:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anytrack_async import BackfillSettings, ConfigurationError, Conversion
+from anytrack_async import BackfillSettings, ConfigurationError, Consent, Conversion
 from anytrack_async.client.export import export
 from anytrack_async.client.export_formats import COLUMNS, DEFAULT_COLUMNS
 from tests.backfilling.tables import read
@@ -31,9 +31,25 @@ async def source(conversions: Sequence[Conversion]) -> AsyncGenerator[Conversion
         yield conversion
 
 
-def as_recorded(conversion: Conversion) -> Conversion:
+def as_recorded(
+    conversion: Conversion, clicks: dict[str, str], consent: Consent | None
+) -> Conversion:
     """Without what AnyTrack does not have."""
-    return attrs.evolve(conversion, customer=None, meta=None, items=(), clicks={}, consent=None)
+    return attrs.evolve(
+        conversion, customer=None, meta=None, items=(), clicks=clicks, consent=consent
+    )
+
+
+states = st.sampled_from(("granted", "denied", "unknown"))
+recorded = st.builds(
+    as_recorded,
+    recent_conversions,
+    st.dictionaries(
+        st.sampled_from(("gclid", "fbclid", "ttclid", "msclkid")),
+        st.text("abcXYZ019-_.=+'", min_size=1, max_size=20),
+    ),
+    st.none() | st.builds(Consent, ad_storage=states, ad_user_data=states, forgotten=st.booleans()),
+)
 
 
 async def read_back(
@@ -50,11 +66,26 @@ async def read_back(
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 @settings(max_examples=examples(40), deadline=None)
-@given(conversions=st.lists(recent_conversions.map(as_recorded), min_size=1, max_size=4))
+@given(conversions=st.lists(recorded, min_size=1, max_size=4))
 async def test_any_conversions_are_read_back_as_they_were(
     conversions: list[Conversion], suffix: str
 ):
     assert await read_back(conversions, suffix, COLUMNS) == conversions
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("consent", [None, Consent(), Consent(ad_user_data=False)])
+async def test_click_ids_and_consent_are_in_an_export_of_the_default_columns(
+    suffix: str, consent: Consent | None
+):
+    clicks = {"gclid": "G-1", "fbclid": "=F-1"}
+    sale = Conversion.sale(
+        id="c1", order_id="7", revenue="1", timestamp=AT, clicks=clicks, consent=consent
+    )
+
+    (again,) = await read_back([sale], suffix)
+
+    assert (again.clicks, again.consent) == (clicks, consent)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -122,7 +153,7 @@ async def test_wrong_columns_are_refused(
 
 
 async def test_the_default_columns_begin_with_those_of_anytrack():
-    assert DEFAULT_COLUMNS[10:] == ("order_id", "event_id")
+    assert DEFAULT_COLUMNS[10:] == ("order_id", "event_id", "clicks", "consent")
 
 
 # Ad services

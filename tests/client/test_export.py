@@ -97,14 +97,29 @@ async def test_csv_columns_are_in_their_order(tmp_path: Path):
         [
             *("id", "click_id", "conversion_type", "revenue", "currency"),
             *("source", "campaign_id", "ad_id", "timestamp", "ip_address"),
-            *("order_id", "event_id"),
+            *("order_id", "event_id", "clicks", "consent"),
         ],
         [
             *("c1", "k1", "sale", "49.90", "EUR"),
             *("google", "42", "7", "2026-01-02T03:04:05+00:00", "203.0.113.9"),
-            *("1001", "sale:1001"),
+            *("1001", "sale:1001", "", ""),
         ],
-        ["", "", "custom", "0", "USD", "", "", "", "2026-01-02T03:04:05+00:00", "", "", "e2"],
+        [
+            "",
+            "",
+            "custom",
+            "0",
+            "USD",
+            "",
+            "",
+            "",
+            "2026-01-02T03:04:05+00:00",
+            "",
+            "",
+            "e2",
+            "",
+            "",
+        ],
     ]
 
 

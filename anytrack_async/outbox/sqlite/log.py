@@ -133,7 +133,8 @@ def _add_rows(
         # The function `summary` would take a third longer.
         summary = f"{conversion.conversion_type} {conversion.revenue!s} {conversion.currency}"
         ids += (conversion.event_id, summary, recipients)
-        log += (digest, payload, accepted_at, recipients)
+        # For each `bytes`, sqlite3 would look for an adapter, which takes longer than the copies.
+        log += (bytearray(digest), bytearray(payload), accepted_at, recipients)
         size += len(payload)
         if size > max_bytes:
             break
@@ -207,7 +208,8 @@ class GroupCommit:
         Raises:
             OutboxError: this process was forked after the thread started.
         """
-        self._thread.check_process()  # a forked child inherits `_is_posted`, but not the thread
+        if not self._thread.in_this_process:  # a forked child inherits only `_is_posted`
+            self._thread.check_process()
         future: Future[Result] = Future()
         recipients = None if destinations is None else _joined(tuple(destinations))
         self._calls.append((monotonic() - waited, future, conversions, recipients, rows))
@@ -263,9 +265,9 @@ class GroupCommit:
 
     def _take_calls(self, now: float, calls: list[_Call]) -> Group:
         """Return a group of waiting calls, which *calls* gets."""
-        group = Group()
+        group, take = Group(), self._calls.popleft
         for _ in range(len(self._calls)):
-            call = self._calls.popleft()
+            call = take()
             calls.append(call)
             _, _, conversions, recipients, rows = call
             try:

@@ -10,7 +10,8 @@ from asyncio import Future, get_running_loop
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
+from weakref import WeakSet
 
 import anyio
 
@@ -29,21 +30,18 @@ _T = TypeVar("_T")
 # might checkpoint and delete its write-ahead log.
 _inherited: list[object] = []
 
-_forks = 0
-"""How many forks lie between the first process and this one, as far as this module was loaded.
-
-Counted because each call that appends has to know, and asking for the process id takes longer than
-the rest of its way to the thread.
-"""
+_threads: WeakSet[OwnerThread[Any]] = WeakSet()
 
 
-def _count_fork() -> None:
-    global _forks
-    _forks += 1
+def _mark_inherited() -> None:
+    for thread in _threads:
+        thread.in_this_process = False
 
 
+# So that a call that appends need not ask for the process id, which takes as long as all else that
+# it does on its way to the thread.
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_count_fork)
+    os.register_at_fork(after_in_child=_mark_inherited)
 
 
 class Work(Protocol[_R_contra]):
@@ -109,6 +107,9 @@ class OwnerThread(Generic[_R]):
     Args:
         opening: creates the resource.
         closing: called with the resource at the end.
+
+    Attributes:
+        in_this_process: whether the thread runs in this process; a forked child does not have it.
     """
 
     def __init__(self, opening: Callable[[], _R], closing: Callable[[_R], object]) -> None:
@@ -118,12 +119,8 @@ class OwnerThread(Generic[_R]):
         self._resource: _R | None = None
         self._work: Work[_R] | None = None
         self._ends_at = math.inf
-        self._forks = _forks
-
-    @property
-    def in_this_process(self) -> bool:
-        """Whether the thread runs in this process; a forked child does not have it."""
-        return self._forks == _forks
+        self.in_this_process = True
+        _threads.add(self)
 
     async def start(self) -> None:
         """Start the thread and open the resource.
@@ -163,7 +160,7 @@ class OwnerThread(Generic[_R]):
 
     def check_process(self) -> None:
         """Raise `OutboxError` if this process was forked after the thread started."""
-        if self._forks != _forks:
+        if not self.in_this_process:
             raise OutboxError(
                 "the outbox was opened before this process was forked: call open() in this process"
             )

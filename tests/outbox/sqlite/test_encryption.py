@@ -15,7 +15,7 @@ from anytrack_async.models.customer import Customer
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Appended, FailedEntry
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
-from anytrack_async.outbox.sqlite import encryption, queries, thread
+from anytrack_async.outbox.sqlite import encryption, queries
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale
 from anytrack_async.testing.outbox_rules.base import deliver, orders
@@ -433,7 +433,7 @@ async def test_a_forked_child_encrypts_with_a_data_key_of_its_own(path, monkeypa
         await outbox.append(personal(1))
         parent = outbox._thread
         with monkeypatch.context() as child:
-            child.setattr(thread, "_forks", thread._forks + 1)
+            child.setattr(parent, "in_this_process", False)
             await outbox.open(["alpha"])
             await outbox.append(personal(2))
             claim = await outbox.claim("alpha", 9, LEASE)

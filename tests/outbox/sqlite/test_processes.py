@@ -13,7 +13,6 @@ import pytest
 
 from anytrack_async.errors import OutboxError
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import thread
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job, OwnerThread
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
@@ -124,7 +123,7 @@ def test_processes_can_create_a_file_at_the_same_time(path):
 async def test_a_forked_process_must_open_the_outbox_again(outbox, monkeypatch):
     parent = outbox._thread
     with monkeypatch.context() as child:
-        child.setattr(thread, "_forks", thread._forks + 1)
+        child.setattr(outbox._thread, "in_this_process", False)
         for _ in range(2):
             with pytest.raises(OutboxError, match="forked"):
                 await outbox.append([sale(1)])
@@ -146,7 +145,7 @@ async def test_a_forked_process_does_not_join_a_group_of_its_parent(outbox, monk
     task = asyncio.ensure_future(outbox.append([sale(1)]))
     await anyio.wait_all_tasks_blocked()
     with monkeypatch.context() as child:
-        child.setattr(thread, "_forks", thread._forks + 1)
+        child.setattr(outbox._thread, "in_this_process", False)
         with anyio.fail_after(5), pytest.raises(OutboxError, match="forked"):
             await outbox.append([sale(2)])
 
@@ -161,7 +160,7 @@ async def test_an_inherited_connection_is_never_garbage_collected(path, closes_f
     outbox = SQLiteOutbox(path)
     # A running thread would keep itself alive here; in a child, nothing else does.
     outbox._thread = OwnerThread(lambda: None, lambda _: None)
-    outbox._thread._forks = -1
+    outbox._thread.in_this_process = False
     inherited = weakref.ref(outbox._thread)
 
     if closes_first:
