@@ -9,7 +9,7 @@ import typer
 from anytrack_async._version import __version__
 from anytrack_async.cli.backfill import backfill
 from anytrack_async.cli.console import console
-from anytrack_async.cli.database import migrate
+from anytrack_async.cli.database import copy, migrate
 from anytrack_async.cli.dead_letters import add_commands
 from anytrack_async.cli.deliver import deliver
 from anytrack_async.cli.demo import demo, sandbox
@@ -87,6 +87,7 @@ for name, command in (("keys", keys), ("new-key", new_key), ("rekey", rekey)):
     outbox_commands.command(name)(command)
 outbox_commands.command("forget")(forget)
 outbox_commands.command("migrate")(migrate)
+outbox_commands.command("copy")(copy)
 app.add_typer(outbox_commands)
 app.command()(destinations)
 app.command()(check)

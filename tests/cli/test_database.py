@@ -124,3 +124,21 @@ def test_a_location_is_shown_without_secrets(address, shown):
 def test_an_outbox_is_nowhere_else():
     with pytest.raises(ConfigurationError, match=r"not at mysql://…"):
         make_outbox("mysql://jane:hunter2@db/shop")
+
+
+def test_a_file_is_copied_into_a_database(run, database, outbox_path, tmp_path):
+    async def fill() -> None:
+        outbox = make_outbox(outbox_path)
+        await outbox.open(NAMES)
+        await outbox.append([Conversion.lead(click_id="c", order_id="1")])
+        await outbox.aclose()
+
+    anyio.run(fill)
+    first = run("outbox", "copy", f"sqlite:{outbox_path}", database)
+    again = run("outbox", "copy", f"sqlite:{outbox_path}", database, "--json")
+    missing = run("outbox", "copy", f"sqlite:{tmp_path / 'x.db'}", database)
+
+    assert first.out.startswith("1 waiting, 0 dead letters, 0 ids of others, 0 known")
+    assert "hunter2" not in first.out
+    assert json.loads(again.out)["known"] == 1
+    assert (missing.code, run("outbox", "copy", outbox_path, outbox_path).code) == (2, 2)
