@@ -14,8 +14,9 @@ export THOROUGH
 
 .PHONY: demo test check docs docs-serve format chaos bench check-speed house vendor browser screenshots clean
 
+# With CONSOLE=1, the console shows the deliveries in a browser at the end.
 demo: $(VENV)/.demo
-	$(BIN)/anytrack demo
+	$(BIN)/anytrack demo $(if $(CONSOLE),--console)
 
 test: check
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
@@ -76,7 +77,7 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.python
-	$(PIP) -e '.[cli,sandbox]'
+	$(PIP) -e '.[cli,console,sandbox]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.python

@@ -29,4 +29,5 @@ ALL = (
     "backfill_lag",
     "framework_requests",
     "webhooks_in",
+    "console_pages",
 )

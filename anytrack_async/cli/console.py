@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE = "ANYTRACK_CONSOLE_TOKEN"  # noqa: S105 - the variable's name
 """The environment variable with the token that opens the console."""
 
+CONSOLE_HOST, CONSOLE_PORT = "127.0.0.1", 8090
+
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -36,10 +38,12 @@ def console(
             help="Path or DSN of the outbox; default: ANYTRACK_OUTBOX.", show_default=False
         ),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = 8090,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0 picks a free port.")
+    ] = CONSOLE_PORT,
     host: Annotated[
         str, typer.Option(help="Address to listen on; other machines need a token.")
-    ] = "127.0.0.1",
+    ] = CONSOLE_HOST,
     admin: Annotated[
         bool,
         typer.Option(
@@ -106,6 +110,16 @@ async def serve_console(application: Console, gate: Any, listener: socket.socket
     with anyio.CancelScope(shield=True), anyio.move_on_after(5):
         await application.aclose()
     return number
+
+
+def free_listener(host: str, port: int) -> socket.socket:
+    """Return a listening socket on *port*, or on a free one if *port* is taken."""
+    from anytrack_async.listening.server import bind
+
+    try:
+        return bind(host, port)
+    except OSError:
+        return bind(host, 0)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -17,6 +17,13 @@ from typing import Annotated, Any
 import anyio
 import typer
 
+from anytrack_async.cli.console import (
+    CONSOLE_HOST,
+    CONSOLE_PORT,
+    free_listener,
+    make_console,
+    serve_console,
+)
 from anytrack_async.cli.output import (
     FAILED,
     INTERRUPTED,
@@ -66,6 +73,9 @@ def demo(
             "--postgres", help="Three workers on one backlog in PostgreSQL; one is killed."
         ),
     ] = False,
+    console: Annotated[
+        bool, typer.Option("--console", help="Show the deliveries in a browser at the end.")
+    ] = False,
 ) -> None:
     """Track sample conversions to local stand-ins and compare both sides' counts.
 
@@ -78,15 +88,18 @@ def demo(
     settings = module.SandboxSettings(
         seed=seed, faults=module.Faults(rate=faults, seed=seed, latency=0.05)
     )
-    console = stdout_console()
+    terminal = stdout_console()
     with _temporary_folder(keep=keep) as folder, module.running(settings) as services:
-        show_intro(console, count, services.url, faults)
+        show_intro(terminal, count, services.url, faults)
         outbox, tally = folder / "outbox.db", Tally(count, SERVICES)
-        with hide_warnings(), show_progress(console, tally):
+        with hide_warnings(), show_progress(terminal, tally):
             state = anyio.run(track_sample, services.environment(collect=collect), outbox, tally)
         result = audit(tally, state, services.ledger(ids=True))
-        show_result(console, tally, result)
-        show_next_steps(console, outbox if keep else None)
+        show_result(terminal, tally, result)
+        show_next_steps(terminal, outbox if keep else None)
+        if console:
+            with hide_warnings():
+                anyio.run(_show_console, services.environment(collect=collect), outbox)
         if result.problems:
             raise typer.Exit(FAILED)
 
@@ -138,6 +151,17 @@ async def track_sample(environ: Mapping[str, str], outbox: Path, tally: Tally) -
             tally.report(report)
         dead_letters = [letter async for letter in _dead_letters(client.outbox)]
         return FinalState(stats=await client.stats(), dead_letters=tuple(dead_letters))
+
+
+async def _show_console(environ: Mapping[str, str], outbox: Path) -> None:
+    """Serve the console of the demo's outbox until Ctrl-C, with a client that delivers replays."""
+    client = AnyTrackClient.from_env(
+        {**environ, "ANYTRACK_OUTBOX": str(outbox)}, delivery=_DELIVERY, log=False
+    )
+    application, gate = make_console(client, admin=True, host=CONSOLE_HOST)
+    listener = free_listener(CONSOLE_HOST, CONSOLE_PORT)
+    async with client:
+        await serve_console(application, gate, listener)
 
 
 async def _dead_letters(outbox: Outbox) -> AsyncIterator[DeadLetter]:

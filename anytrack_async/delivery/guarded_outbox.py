@@ -20,6 +20,7 @@ from anytrack_async.events import DeadLettersExpired, Dropped, Event, OperatorCa
 from anytrack_async.outbox.base import Claim, Depth, FailedEntry, Outbox
 from anytrack_async.outbox.capabilities import BoundsDeadLetters, KeepsRemoteIds
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
+from anytrack_async.outbox.history import KeepsHistory, ReleaseReason
 from anytrack_async.settings.delivery import DeliverySettings
 
 _T = TypeVar("_T")
@@ -69,6 +70,7 @@ class GuardedOutbox:
         self._destination = destination
         self._outbox = outbox
         self._keeps_ids = outbox if isinstance(outbox, KeepsRemoteIds) else None
+        self._keeps_history = outbox if isinstance(outbox, KeepsHistory) else None
         self._lease = lease
         self._calls: set[anyio.CancelScope] = set()
         self._deadline = math.inf
@@ -122,12 +124,27 @@ class GuardedOutbox:
         discard = partial(self._outbox.discard, self._destination, event_ids)
         await self._call("discard in", discard, 0)
 
-    async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
-        """Return the whole *claim* undelivered; return whether the outbox has recorded that."""
-        released, was_unknown = await self._end(
-            "release a claim in",
-            lambda: self._outbox.release(claim, due=due, counts_as_attempt=counts_as_attempt),
-        )
+    async def release(
+        self,
+        claim: Claim,
+        *,
+        due: float,
+        counts_as_attempt: bool,
+        reason: ReleaseReason | None = None,
+    ) -> bool:
+        """Return the whole *claim* undelivered; return whether the outbox has recorded that.
+
+        The *reason*, if there is one, is lost in an outbox that is no `KeepsHistory`.
+        """
+
+        def release() -> Awaitable[bool]:
+            if reason is not None and self._keeps_history is not None:
+                return self._keeps_history.release_with_reason(
+                    claim, due=due, counts_as_attempt=counts_as_attempt, reason=reason
+                )
+            return self._outbox.release(claim, due=due, counts_as_attempt=counts_as_attempt)
+
+        released, was_unknown = await self._end("release a claim in", release)
         if released is False and not was_unknown:
             self._report_loss(claim)
         return bool(released)

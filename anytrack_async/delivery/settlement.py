@@ -18,6 +18,7 @@ from anytrack_async.delivery.guarded_outbox import GuardedOutbox
 from anytrack_async.events import DeadLettered, Delivered, Event, Retried, Skipped
 from anytrack_async.models.outcome import SKIPPED_CODE, Outcome, Status
 from anytrack_async.outbox.base import Claim, Entry, FailedEntry
+from anytrack_async.outbox.history import ReleaseReason
 from anytrack_async.settings.delivery import DeliverySettings, credible_wait
 
 OnSettled: TypeAlias = Callable[[Sequence[str], Callable[[int], Outcome]], None]
@@ -112,11 +113,13 @@ class Settlement:
         self, claim: Claim, attempt: Attempt, failure: BatchFailure, now: float
     ) -> bool:
         due, ids, attempts = now + failure.retry_in, claim.entries.event_ids, claim.entries.attempts
-        if await self._outbox.release(claim, due=due, counts_as_attempt=failure.counts_as_attempt):
+        counts, probe = failure.counts_as_attempt, attempt.probe_index
+        reason = ReleaseReason(error=failure.reason, code=failure.code, sent=probe)
+        if await self._outbox.release(claim, due=due, counts_as_attempt=counts, reason=reason):
             await self._resolve(
                 ids, lambda index: released_outcome(attempts[index], failure, self._destination)
             )
-            sent = ids if attempt.probe_index is None else [ids[attempt.probe_index]]
+            sent = ids if probe is None else [ids[probe]]
             self._notify_retried(sent, failure.reason, [due], failure, now)
         return True
 
@@ -127,7 +130,8 @@ class Settlement:
         remote_ids = delivered_ids(attempt.outcomes, failed)
         if not await self._outbox.settle(claim, list(failed.values()), remote_ids):
             return True
-        self._make_room(self._destination, len(claim.entries.seqs) - _count_retries(failed))
+        retries = sum(entry.due is not None for entry in failed.values())
+        self._make_room(self._destination, len(claim.entries.seqs) - retries)
 
         ids, attempts = claim.entries.event_ids, claim.entries.attempts
 
@@ -255,10 +259,6 @@ def _skipped(outcomes: Sequence[Outcome | None]) -> Mapping[str, list[int]]:
         if outcome is not None and outcome.status is Status.SKIPPED:
             indexes.setdefault(outcome.error or "", []).append(index)
     return indexes
-
-
-def _count_retries(failed: Mapping[int, FailedEntry]) -> int:
-    return sum(entry.due is not None for entry in failed.values())
 
 
 def _shifted(start: int, outcome_at: Callable[[int], Outcome], index: int) -> Outcome:

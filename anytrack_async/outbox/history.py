@@ -24,6 +24,10 @@ from anytrack_async.outbox.base import Claim
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
+COUNTS_KEPT_FOR = 35.0 * DAY
+"""Seconds for which counts are kept at least: to compare a week with the one before it, or a month
+with the last. With a longer `DeliverySettings.remember` they are kept as long as the ids."""
+
 NAMES_PER_DAY = 500
 """Pairs of source and campaign that are counted apart on a day; all others count as `OTHER`."""
 
@@ -151,7 +155,10 @@ class ReleaseReason:
 
 @runtime_checkable
 class KeepsHistory(Protocol):
-    """Optional part of an outbox that remembers what happened, for as long as it remembers ids."""
+    """Optional part of an outbox that remembers what happened.
+
+    Attempts and times of delivery are kept as long as the event id, counts for `COUNTS_KEPT_FOR`.
+    """
 
     async def outcome_counts(
         self, *, since: float, until: float | None = None, destination: str | None = None
@@ -203,9 +210,9 @@ class KeepsHistory(Protocol):
         """Return the conversions that have one of the given ids, the newest first.
 
         An event id is found as long as it is remembered, and an order id where the event id was
-        made from it (``sale:1001``). For any other order id, and for a click id, the newest
-        `MAX_SCANNED` stored conversions are read: one that every destination has is found only
-        until it was dropped.
+        made from it (``sale:1001``, but not that of an event with a name). For any other order id,
+        and for a click id, about `MAX_SCANNED` stored conversions are read, the newest first: one
+        that every destination has is found only until it was dropped.
 
         Args:
             event_id: the event id.
@@ -218,7 +225,9 @@ class KeepsHistory(Protocol):
     async def recent(
         self, *, before: int | None = None, limit: int = 50
     ) -> Sequence[RememberedConversion]:
-        """Return remembered conversions, the newest first.
+        """Return remembered conversions, the newest first; an empty page is after the last one.
+
+        With large conversions, a page may be shorter than *limit*.
 
         Args:
             before: only those with a `seq` below this one, for the next page.

@@ -18,6 +18,7 @@ from anytrack_async.testing.outbox_rules.claim import ClaimRules
 from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
 from anytrack_async.testing.outbox_rules.destinations import DestinationRules
 from anytrack_async.testing.outbox_rules.erasing import ErasingRules
+from anytrack_async.testing.outbox_rules.history import HistoryRules
 from anytrack_async.testing.outbox_rules.remote_ids import RemoteIdRules
 from anytrack_async.testing.outbox_rules.reports import ReportRules
 from anytrack_async.testing.outbox_rules.retention import CheckpointRules, RetentionRules
@@ -39,6 +40,7 @@ class OutboxContract(
     RemoteIdRules,
     SizeRules,
     ErasingRules,
+    HistoryRules,
     AcceptedRules,
     SummaryRules,
 ):

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.history import KeepsHistory, PastAttempt, RememberedConversion
 
-MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
-
-def kept(outbox: Outbox) -> Any:
+def kept(outbox: Outbox) -> KeepsHistory | None:
     """Return *outbox* if it keeps a history, else None."""
-    return outbox if hasattr(outbox, "outcome_counts") else None
+    return outbox if isinstance(outbox, KeepsHistory) else None
 
 
 async def delivered_at(outbox: Outbox, event_id: str) -> Mapping[str, float]:
     """Return destination → when it received the conversion, unix seconds."""
     past = kept(outbox)
-    times: Mapping[str, float] = await past.delivered_at(event_id) if past else {}
-    return times
+    return await past.delivered_at(event_id) if past else {}
 
 
-async def attempts(outbox: Outbox, event_id: str) -> Sequence[Any]:
+async def attempts(outbox: Outbox, event_id: str) -> Sequence[PastAttempt]:
     """Return the kept attempts at a conversion, oldest first."""
     past = kept(outbox)
     return await past.attempts(event_id) if past else ()
 
 
-async def remembered(outbox: Outbox, event_id: str) -> Any:
+async def remembered(outbox: Outbox, event_id: str) -> RememberedConversion | None:
     """Return the remembered conversion with this event id; None if there is none."""
     past = kept(outbox)
     conversions = await past.find(event_id=event_id, limit=1) if past else ()
@@ -40,5 +37,5 @@ async def find(outbox: Outbox, query: str) -> Sequence[str]:
     past = kept(outbox)
     if past is None:
         return ()
-    found = [*await past.find(order_id=query), *await past.find(click_id=query)]
-    return [item.event_id for item in found]
+    conversions = [*await past.find(order_id=query), *await past.find(click_id=query)]
+    return [item.event_id for item in conversions]

@@ -14,9 +14,16 @@ from starlette.responses import Response
 
 from anytrack_async.errors import AnyTrackError, ConfigurationError, InvalidArgumentError
 from anytrack_async.models.answers import AffiliatePerformance, DailyReport
+from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.history import (
+    DAY,
+    HOUR,
+    AcceptedCount,
+    KeepsHistory,
+    RememberedConversion,
+)
 from anytrack_async.web_console import history
-from anytrack_async.web_console.history import DAY, HOUR
 from anytrack_async.web_console.pages import Context
 from anytrack_async.web_console.trends import Chart, Series
 
@@ -74,8 +81,9 @@ async def conversions(context: Context, request: Request) -> Response:
     outbox, day = await context.source.outbox(), _day(request.query_params.get("day", ""))
     past = history.kept(outbox)
     before = day - _WEEK
-    counts = await _counts(past, day) if past else ()
-    counts_before = await _counts(past, before) if past else ()
+    week = await _counts(past, before - timedelta(days=6), day) if past else ()
+    counts = [item for item in week if _date(item) == day]
+    counts_before = [item for item in week if _date(item) == before]
     currencies = _by_number([*counts, *counts_before], lambda item: item.currency)
     currency = request.query_params.get("currency", "") or (currencies[0] if currencies else "")
     chosen = [item for item in counts if item.currency == currency]
@@ -92,25 +100,44 @@ async def conversions(context: Context, request: Request) -> Response:
         currency=currency,
         currencies=compare(counts, counts_before, lambda item: item.currency),
         total=compare(chosen, chosen_before, lambda _: "All"),
+        days=_days([item for item in week if item.currency == currency], before),
         tables={
             "Type": compare(chosen, chosen_before, lambda item: item.conversion_type),
             "Source": compare(chosen, chosen_before, lambda item: item.source or "none"),
             "Campaign": compare(chosen, chosen_before, lambda item: item.campaign or "none"),
         },
-        chart=_chart(chosen, chosen_before, day, before),
+        revenue_by_hour=_chart(chosen, chosen_before, day, before),
         recent=await _recent(outbox, request),
         answers=await _answers(context, request, day),
     )
 
 
-async def _counts(past: Any, day: date) -> Sequence[Any]:
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
-    counts: Sequence[Any] = await past.accepted_counts(since=start, until=start + DAY)
-    return counts
+async def _counts(past: KeepsHistory, first: date, last: date) -> Sequence[AcceptedCount]:
+    """Return the counts from the first day to the last."""
+    since, until = _start(first), _start(last) + DAY
+    return await past.accepted_counts(since=since, until=until)
+
+
+def _days(counts: Sequence[AcceptedCount], before: date) -> Sequence[Row]:
+    """Return the last seven days, the latest first, each beside the same weekday before."""
+    later = [item for item in counts if _date(item) > before]
+    earlier = [item for item in counts if _date(item) <= before]
+    rows = compare(later, earlier, lambda item: str(_date(item) + _WEEK * (_date(item) <= before)))
+    return sorted(rows, key=lambda row: row.name, reverse=True)
+
+
+def _date(item: AcceptedCount) -> date:
+    return datetime.fromtimestamp(item.hour, UTC).date()
+
+
+def _start(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
 def compare(
-    counts: Iterable[Any], before: Iterable[Any], name: Callable[[Any], str]
+    counts: Iterable[AcceptedCount],
+    before: Iterable[AcceptedCount],
+    name: Callable[[AcceptedCount], str],
 ) -> Sequence[Row]:
     """Return a row for each name, the highest value first; at most twenty and one for the others.
 
@@ -147,16 +174,20 @@ def _row(name: str, values: Sequence[Any]) -> Row:
     )
 
 
-def _by_number(counts: Iterable[Any], name: Callable[[Any], str]) -> Sequence[str]:
+def _by_number(
+    counts: Iterable[AcceptedCount], name: Callable[[AcceptedCount], str]
+) -> Sequence[str]:
     numbers: dict[str, int] = defaultdict(int)
     for item in counts:
         numbers[name(item)] += item.count
     return sorted(numbers, key=lambda key: (-numbers[key], key))
 
 
-def _chart(counts: Sequence[Any], before: Sequence[Any], day: date, week_ago: date) -> Chart:
+def _chart(
+    counts: Sequence[AcceptedCount], before: Sequence[AcceptedCount], day: date, week_ago: date
+) -> Chart:
     """Return the revenue by hour of both days."""
-    start = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+    start = _start(day)
     times = range(start, start + DAY, HOUR)
     lines = []
     for name, items, shift in ((day, counts, 0), (week_ago, before, 7 * DAY)):
@@ -167,7 +198,9 @@ def _chart(counts: Sequence[Any], before: Sequence[Any], day: date, week_ago: da
     return Chart(title="Revenue by hour", times=list(times), series=lines)
 
 
-async def _recent(outbox: Outbox, request: Request) -> Sequence[tuple[Any, Any]]:
+async def _recent(
+    outbox: Outbox, request: Request
+) -> Sequence[tuple[RememberedConversion, Report | None]]:
     """Return the latest conversions with their reports."""
     past = history.kept(outbox)
     if past is None:

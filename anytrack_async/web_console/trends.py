@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import attrs
 import orjson
 
 from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.history import DAY, HOUR, MINUTE, OutcomeCount
 from anytrack_async.web_console import history, texts
-from anytrack_async.web_console.history import DAY, HOUR, MINUTE
 
 _QUARTER = 15 * MINUTE
 
@@ -136,7 +135,7 @@ class TrendReader:
 
 
 def make_trends(
-    outcomes: Sequence[Any], accepted: int, now: float, destinations: Sequence[str]
+    outcomes: Sequence[OutcomeCount], accepted: int, now: float, destinations: Sequence[str]
 ) -> Trends:
     """Return the trends of a day.
 
@@ -157,7 +156,7 @@ def make_trends(
     )
 
 
-def _funnel(destination: str, outcomes: Iterable[Any]) -> Funnel:
+def _funnel(destination: str, outcomes: Iterable[OutcomeCount]) -> Funnel:
     delivered, losses = 0, Counter[tuple[str, str]]()
     for item in outcomes:
         if item.destination != destination:
@@ -179,7 +178,7 @@ def _funnel(destination: str, outcomes: Iterable[Any]) -> Funnel:
 
 def _chart(
     title: str,
-    outcomes: Iterable[Any],
+    outcomes: Iterable[OutcomeCount],
     now: float,
     period: int,
     step: int,

@@ -42,5 +42,6 @@ ATTACKS: Mapping[str, Attack] = {
     "cancel": Attack("cancel:attack", 3),
     "fatal": Attack("fatal:attack", 1),
     "clock": Attack("clock:attack", 2),
+    "fleet": Attack("fleet:attack", 4),
     "full": Attack("full:attack", 2),
 }

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import tempfile
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -153,3 +156,18 @@ def test_a_sandbox_that_cannot_start_is_an_error_on_one_line(run, folders, monke
 @pytest.mark.parametrize("options", [("--count", 0), ("--faults", 1), ("--count", "many")])
 def test_invalid_options_are_a_usage_error(run, options):
     assert run("demo", *options).code == 2
+
+
+def test_the_demo_shows_its_deliveries_in_the_console(child, folders):
+    demo = child("demo", "--count", "20", "--console")
+    address = re.search(r"http://127\.0\.0\.1:(\d+)/", demo.line_with("console on "))
+    with closing(HTTPConnection("127.0.0.1", int(address[1]), timeout=20)) as connection:
+        connection.request("GET", "/")
+        page = connection.getresponse().read().decode()
+    demo.process.send_signal(signal.SIGTERM)
+    code, *_ = demo.end()
+
+    assert code == 0
+    assert "you may change things here" in page
+    assert page.count("<article") == 3
+    assert list(folders.iterdir()) == []

@@ -9,6 +9,7 @@ from anytrack_async.testing.outbox_contract import OutboxContract
 from anytrack_async.testing.outbox_rules.claim import ClaimRules
 from anytrack_async.testing.outbox_rules.dead_letters import DeadLetterRules
 from anytrack_async.testing.outbox_rules.erasing import ErasingRules
+from anytrack_async.testing.outbox_rules.history import HistoryRules
 from anytrack_async.testing.outbox_rules.settle import SettleRules
 from anytrack_async.testing.outbox_rules.sharing import SharingRules
 from anytrack_async.testing.outbox_rules.sizes import SizeRules
@@ -19,7 +20,9 @@ class TestMemoryOutbox(OutboxContract):
         return MemoryOutbox(capacity=capacity, clock=clock)
 
 
-class TestEncryptedSQLiteOutbox(ClaimRules, SettleRules, DeadLetterRules, SizeRules, ErasingRules):
+class TestEncryptedSQLiteOutbox(
+    ClaimRules, SettleRules, DeadLetterRules, SizeRules, ErasingRules, HistoryRules
+):
     @pytest.fixture(autouse=True)
     def _decrypts_all(self, monkeypatch):
         """Keep no conversion in memory, so that each one is decrypted."""

@@ -8,6 +8,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
+from anytrack_async.outbox.memory.history import MemoryHistory
 from anytrack_async.outbox.memory.log import MemoryLog
 from anytrack_async.outbox.memory.progress import DestinationProgress
 from anytrack_async.outbox.memory.room import MemoryRoom
@@ -20,6 +21,7 @@ class MemoryErasing:
     """The part of `MemoryOutbox` that erases a person's data."""
 
     _log: MemoryLog
+    _history: MemoryHistory
     _room: MemoryRoom
     _destinations: dict[str, DestinationProgress]
 
@@ -43,6 +45,7 @@ class MemoryErasing:
     def _erased(self, seq: int, original: Conversion) -> ErasedConversion:
         for progress in self._destinations.values():
             progress.empty_errors(seq)
+        self._history.empty_errors(original.event_id)
         in_flight = [name for name, item in self._destinations.items() if item.is_leased(seq)]
         return ErasedConversion(
             event_id=original.event_id, order_id=original.order_id, in_flight=tuple(in_flight)

@@ -106,6 +106,14 @@ class MemoryLog:
         first = self._summary(position)
         return find_contradiction(event_id, first, summary(conversion)) or Appended.REPEAT
 
+    def summary(self, event_id: str) -> str:
+        """Return the summary of a conversion that is known."""
+        return self._summary(self.positions[event_id])
+
+    def newest_dropped(self, before: int, limit: int) -> list[str]:
+        """Return the event ids of *limit* dropped conversions, or more, below a position."""
+        return self._remembered.newest(before, limit)
+
     def _summary(self, position: int) -> str:
         """Return the summary of the conversion at a value of `positions`."""
         if position < 0:
@@ -242,6 +250,10 @@ class MemoryLog:
             attempts=[0] * len(seqs),
             accepted_at=[self._accepted_at[row] for row in rows],
         ), last
+
+    def stored_slice(self, first: int, last: int) -> Entries:
+        """Return the entries from `base` on between two positions, whatever their recipients."""
+        return self._slice(max(first, self.base + 1), last)
 
     def _slice(self, first: int, last: int) -> Entries:
         start, stop = first - self.base - 1, last - self.base

@@ -30,7 +30,9 @@ from anytrack_async.outbox.memory import reports
 from anytrack_async.outbox.memory.claim import ClaimBuilder
 from anytrack_async.outbox.memory.dead_letters import MemoryDeadLetters
 from anytrack_async.outbox.memory.erasing import MemoryErasing
+from anytrack_async.outbox.memory.history import MemoryHistory
 from anytrack_async.outbox.memory.log import MemoryLog
+from anytrack_async.outbox.memory.past import MemoryPast
 from anytrack_async.outbox.memory.progress import DestinationProgress
 from anytrack_async.outbox.memory.room import MemoryRoom
 
@@ -41,7 +43,7 @@ _CAPACITY = 10_000
 _CAPACITY_BYTES = 64 * 2**20
 
 
-class MemoryOutbox(MemoryDeadLetters, MemoryErasing):
+class MemoryOutbox(MemoryDeadLetters, MemoryErasing, MemoryPast):
     """Keeps conversions in memory: no setup, and nothing survives the process.
 
     It keeps the objects it is given, and neither copies nor encodes them. Use it in one event loop.
@@ -89,6 +91,7 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing):
         self._room = MemoryRoom(
             self._log, self._destinations, capacity=capacity, capacity_bytes=capacity_bytes
         )
+        self._history = MemoryHistory(self._log, clock=clock, date=self._date, limit=remember_ids)
         self._checkpoints: dict[str, bytes] = {}
         self._lease_ids = count(1)
         self._is_open = False
@@ -161,6 +164,7 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing):
         self._check_open()
         if progress := self._destinations.pop(check_destination(destination), None):
             self._log.remote_ids.pop(destination, None)
+            self._history.forget(destination)
             self._mark_reclaimable(progress.exceptions)
 
     def _progress(self, destination: str) -> DestinationProgress:
@@ -243,6 +247,7 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing):
                 self._log.add_remote_ids(claim.destination, claim.entries.event_ids, remote_ids)
             now = self._clock()
             date = self._date() if failures else now
+            self._history.settle(claim, failures, now)
             if self._log.extra_bytes:
                 retried = {failure.seq for failure in failures if failure.due is not None}
                 ended = (seq for seq in claim.entries.seqs if seq not in retried)
@@ -355,6 +360,7 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing):
             dropped += self._drop(_DROPPED_PER_STEP, self._clock())
             await checkpoint()
         self._log.forget_ids(self._clock() - remember)
+        self._history.prune(remember)
         return dropped
 
     def _droppable(self) -> int:
@@ -369,4 +375,6 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing):
         reclaimed = 0
         if self._log.reclaimable:
             reclaimed = self._log.drop_reclaimable(exceptions, now)
-        return reclaimed + self._log.drop(min(limit, self._droppable()), exceptions, now)
+        count = min(limit, self._droppable())
+        self._history.count_accepted(self._log.base + count)
+        return reclaimed + self._log.drop(count, exceptions, now)

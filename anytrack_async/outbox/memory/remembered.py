@@ -75,6 +75,13 @@ class RememberedIds:
         row = number - self._offset - 1
         return RememberedId(self._seqs[row], self._recipients[row], self._dropped_at[row])
 
+    def newest(self, before: int, limit: int) -> list[str]:
+        """Return the event ids of the *limit* newest conversions below the position *before*."""
+        rows = range(self._forgotten, len(self._event_ids))
+        below = [row for row in rows if self._seqs[row] < before]
+        newest = sorted(below, key=self._seqs.__getitem__, reverse=True)[:limit]
+        return [self._event_ids[row] for row in newest]
+
     def accepted_after(self, seq: int) -> list[tuple[int, str]]:
         """Return positions above *seq* and event ids of conversions, in the order of the log."""
         rows = slice(self._forgotten, None)

@@ -38,6 +38,7 @@ from anytrack_async.outbox.checks import (
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import stored_memory_bytes
+from anytrack_async.outbox.sqlite.history import attempts as history
 from anytrack_async.outbox.sqlite.leases import (
     ClaimResult,
     SQLiteClaim,
@@ -440,11 +441,16 @@ def settle(
         parameters = (claim.lease_id, claim.destination)
         is_ours = sql.execute(queries.LEASE_EXISTS, parameters).fetchone() is not None
         if is_ours:
+            history.add_batches(db, claim.lease_id)
             sql.execute(queries.DELETE_LEASE, (claim.lease_id,))
             sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
             ended = _end_retries(sql, claim.destination, claim.lease_id)
+            if ended:
+                history.add_delivered_retries(db, claim, ended, failed)
             if failed:
                 add_exceptions(db, claim.destination, failed)
+                history.add_failed(db, claim.destination, failed)
+            db.counts.settle(claim, failed)
             for pack in packs:
                 sql.execute(queries.INSERT_REMOTE_IDS, (claim.destination, *pack))
             count = len(claim.entries.seqs)
@@ -452,15 +458,16 @@ def settle(
                 count += len(claim.unreadable)
             dead = sum(entry.due is None for entry in failed)
             # Of 9, 3 were retries; one fails again and one dies: -2 retries, 1 dead, 7 delivered.
-            changes = (len(failed) - dead - ended, dead, count - len(failed), claim.destination)
+            pending = len(failed) - dead - len(ended)
+            changes = (pending, dead, count - len(failed), claim.destination)
             sql.execute(queries.ADD_TO_COUNTS, changes)
     return is_ours
 
 
-def _end_retries(sql: sqlite3.Connection, destination: str, lease_id: int) -> int:
-    """Delete the retries in a lease of *destination*, and return how many there were."""
-    positions = sql.execute(queries.LEASED_RETRIES, (lease_id,)).fetchall()
+def _end_retries(sql: sqlite3.Connection, destination: str, lease_id: int) -> list[int]:
+    """Delete the retries in a lease of *destination*, and return their positions."""
+    positions = [seq for (seq,) in sql.execute(queries.LEASED_RETRIES, (lease_id,)).fetchall()]
     if positions:
-        mark_reclaimable(sql, destination, [seq for (seq,) in positions])
+        mark_reclaimable(sql, destination, positions)
         sql.execute(queries.DELETE_LEASED_RETRIES, (lease_id,))
-    return len(positions)
+    return positions

@@ -21,6 +21,7 @@ from anytrack_async.outbox.sqlite.files import (
     check_private,
     make_private,
 )
+from anytrack_async.outbox.sqlite.history.counts import PendingCounts
 from anytrack_async.outbox.sqlite.owners import Owner
 from anytrack_async.outbox.sqlite.upgrade import (
     allow_shrinking,
@@ -79,6 +80,7 @@ class Database:
         may_wait: called while another process has the file locked; False ends the waiting.
         cipher: encrypts and decrypts rows; None if the file was opened without keys.
         damaged: destination → why its cursor cannot be relied on.
+        counts: what happened, counted for the history.
         foreign: destination → two positions, and how many conversions between them are not
             addressed to it; see `log.Backlog`.
     """
@@ -97,6 +99,7 @@ class Database:
         self.owner = Owner(path.absolute())
         self.cipher: RowCipher | None = None
         self.damaged: Mapping[str, str] = {}
+        self.counts = PendingCounts(clock)
         self.foreign: dict[str, tuple[int, int, int]] = {}
         self.path = path
         self.reserve = Reserve(path.absolute())
@@ -178,10 +181,19 @@ class Database:
         if synced is not self._synced:
             self.sql.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
             self._synced = synced
-        with self._between("BEGIN IMMEDIATE"):
-            yield self.sql
-            if self.clock.now() >= self.clock.next_record:
-                self.clock.record(self.sql)
+        try:
+            with self._between("BEGIN IMMEDIATE"):
+                yield self.sql
+                now = self.clock.now()
+                # On a full disk, the space in the log is for deliveries.
+                if now >= self.counts.next_write and self._has_reserve():
+                    self.counts.write(self.sql)
+                if now >= self.clock.next_record:
+                    self.clock.record(self.sql)
+        except BaseException:
+            self.counts.roll_back()
+            raise
+        self.counts.commit()
         if synced:
             self._check_files()
         with suppress(OSError):

@@ -311,7 +311,7 @@ def _seal_error(db: Database, statement: str, seq: int, name: str, stored: bytes
     if error is None or db.cipher is None:
         db.sql.execute(queries.KEEP_KEY, (key_id_of(cast("bytes", stored)),))
         return False
-    db.sql.execute(statement, (db.cipher.seal_error(seq, name, error), seq, name))
+    db.sql.execute(statement, (db.cipher.seal_error(seq, name, error), seq, name, stored))
     return True
 
 

@@ -19,6 +19,7 @@ from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
+from anytrack_async.outbox.sqlite.history.tables import EMPTY_ATTEMPT_ERRORS
 from anytrack_async.outbox.sqlite.retention import Step
 
 _P = ParamSpec("_P")
@@ -103,7 +104,7 @@ class Erasing:
                 db.cipher.list_key(sql)
                 encoded = db.cipher.seal_record(original.event_id, *encoded)
             sql.execute(queries.CORRECT, (*encoded, seq))
-            for statement in queries.EMPTY_ERRORS:
+            for statement in (*queries.EMPTY_ERRORS, *EMPTY_ATTEMPT_ERRORS):
                 sql.execute(statement, (seq,))
             in_flight = tuple(
                 name for (name,) in sql.execute(queries.IN_FLIGHT_AT, (seq, seq, seq))

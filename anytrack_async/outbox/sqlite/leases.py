@@ -6,7 +6,7 @@ The functions with a connection as their first argument are called in a transact
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import attrs
@@ -78,12 +78,24 @@ def renew(db: Database, claim: Claim, lease: float) -> bool:
     return renewed.rowcount == 1
 
 
-def release(db: Database, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
-    """Return the whole *claim* undelivered; False if its lease was lost."""
+def release(
+    db: Database,
+    claim: Claim,
+    *,
+    due: float,
+    counts_as_attempt: bool,
+    record: Callable[[], None] | None = None,
+) -> bool:
+    """Return the whole *claim* undelivered; False if its lease was lost.
+
+    If it was not, *record* is called first, in the same transaction.
+    """
     with db.transaction(synced=False) as sql:
         parameters = (claim.lease_id, claim.destination)
         is_ours = sql.execute(queries.LEASE_EXISTS, parameters).fetchone() is not None
         if is_ours:
+            if record is not None:
+                record()
             end_lease(sql, claim.lease_id, due=due, counts_as_attempt=counts_as_attempt)
     return is_ours
 
@@ -194,6 +206,7 @@ def close(db: Database) -> None:
     """Close the file and end the owner, which remains in the file if it has leases left."""
     try:
         with db.transaction(synced=False) as sql:
+            db.counts.write_soon()
             if sql.execute(queries.LEASES_OF_OWNER, (db.owner.id,)).fetchone():
                 sql.execute(queries.SET_OWNER_CLOSED, (1, db.owner.id))
             else:

@@ -38,6 +38,7 @@ from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
 from anytrack_async.outbox.sqlite.decryption import decrypted_entries
 from anytrack_async.outbox.sqlite.erasing import SQLiteErasing
 from anytrack_async.outbox.sqlite.files import file_path
+from anytrack_async.outbox.sqlite.history.outbox import SQLiteHistory
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
@@ -65,7 +66,7 @@ _GENTLE_FOR = 4.0
 _REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
 
-class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteCopying):
+class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopying):
     """Keeps conversions in one file: accepted conversions survive ``kill -9`` and power loss.
 
     Several processes of one machine may share the file; it must not be on a network file system.
@@ -91,7 +92,8 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteCopying):
             ``~`` at its start is the user's home.
         capacity: how many conversions may wait for each destination.
         keys: encrypt what is written, and decrypt what is read; needs ``[encryption]``. Event ids,
-            summaries (type, amount, currency), error codes and times are not encrypted.
+            summaries (type, amount, currency), error codes and times are not encrypted, nor are
+            the sources and campaigns by which accepted conversions are counted.
         clock: returns unix seconds and must not go back; also called in the thread. Default: a
             clock of the file's own, which does not leap when the date of the machine is set.
         busy_timeout: seconds to wait while another process is writing. A client's conversions wait
@@ -439,8 +441,8 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteCopying):
     async def key_usage(self) -> Mapping[str, int]:
         """Return id of a key → how many rows it encrypts; ``""`` → rows that are not encrypted.
 
-        A row is a conversion that is still stored, or the error text of a retry or dead letter. The
-        keys of the outbox come first, in their order. It reads the file in steps.
+        A row is a conversion that is still stored, or the error text of a retry, a dead letter or
+        an attempt. The keys of the outbox come first, in their order. It reads the file in steps.
         """
         from anytrack_async.outbox.sqlite.encryption import KeyCounting, key_usage
 
@@ -467,6 +469,7 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteCopying):
         dropped += await self._run_steps(retention.drop_payloads)
         dropped += await self._run_steps(retention.sweep_payloads)
         await self._run_gently(retention.forget_ids, remember)
+        await self._run_gently(retention.forget_counts, remember)
         await self._run_gently(retention.shrink)
         await self._run(
             Database.checkpoint, at_once=dropped > 0

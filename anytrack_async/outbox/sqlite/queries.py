@@ -495,19 +495,21 @@ EVENT_ID_AT = "SELECT event_id FROM ids WHERE seq = ?"
 NEXT_STORED = """SELECT coalesce(min(seq), ?1 + 1) FROM (
     SELECT min(seq) AS seq FROM log WHERE seq > ?1
     UNION ALL SELECT min(seq) FROM exception WHERE seq > ?1
-    UNION ALL SELECT min(seq) FROM discarded WHERE seq > ?1)"""
+    UNION ALL SELECT min(seq) FROM discarded WHERE seq > ?1
+    UNION ALL SELECT min(last) FROM history_attempts WHERE last > ?1)"""
 
 # Number of records between two positions by the first ?1 bytes, which name the key.
 RECORDS_BY_KEY = """SELECT substr(payload, 1, ?1), count(*) FROM log
     WHERE seq > ?2 AND seq <= ?3 GROUP BY 1"""
 
-_TABLES_WITH_ERRORS = ("exception", "discarded")
+# Tables with error texts, and the column of the position that a text is bound to.
+_TABLES_WITH_ERRORS = (("exception", "seq"), ("discarded", "seq"), ("history_attempts", "last"))
 
 # The same of error texts, for each table that has some.
 ERRORS_BY_KEY = tuple(
     f"""SELECT CASE WHEN typeof(error) = 'blob' THEN substr(error, 1, ?1) ELSE '' END,
-    count(*) FROM {table} WHERE seq > ?2 AND seq <= ?3 AND error <> '' GROUP BY 1"""  # noqa: S608
-    for table in _TABLES_WITH_ERRORS
+    count(*) FROM {table} WHERE {seq} > ?2 AND {seq} <= ?3 AND error <> '' GROUP BY 1"""  # noqa: S608
+    for table, seq in _TABLES_WITH_ERRORS
 )
 
 # Some records between two positions whose first ?3 bytes are not ?4.
@@ -516,10 +518,10 @@ RECORDS_OF_OTHER_KEYS = """SELECT seq, event_id, payload, digest FROM log JOIN i
 
 # The same of error texts.
 ERRORS_OF_OTHER_KEYS = tuple(
-    f"""SELECT seq, destination, error FROM {table}
-    WHERE seq > ?1 AND seq <= ?2 AND error <> '' AND substr(error, 1, ?3) <> ?4
-    ORDER BY seq LIMIT ?5"""  # noqa: S608
-    for table in _TABLES_WITH_ERRORS
+    f"""SELECT {seq}, destination, error FROM {table}
+    WHERE {seq} > ?1 AND {seq} <= ?2 AND error <> '' AND substr(error, 1, ?3) <> ?4
+    ORDER BY {seq} LIMIT ?5"""  # noqa: S608
+    for table, seq in _TABLES_WITH_ERRORS
 )
 
 # Replace a record by the encrypted one.
@@ -527,8 +529,8 @@ SET_RECORD = "UPDATE log SET payload = ?, digest = ? WHERE seq = ?"
 
 # Replace an error text by the encrypted one.
 SET_ERROR = tuple(
-    f"UPDATE {table} SET error = ? WHERE seq = ? AND destination = ?"  # noqa: S608
-    for table in _TABLES_WITH_ERRORS
+    f"UPDATE {table} SET error = ? WHERE {seq} = ? AND destination = ? AND error = ?"  # noqa: S608
+    for table, seq in _TABLES_WITH_ERRORS
 )
 
 # Retention

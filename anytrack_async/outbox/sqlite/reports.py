@@ -19,6 +19,7 @@ from anytrack_async.outbox.checks import unknown_destination_error
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_error
+from anytrack_async.outbox.sqlite.history.tables import FORGET_HISTORY_OF_DESTINATION
 from anytrack_async.outbox.sqlite.verify import damaged_accounts
 
 # Destinations
@@ -58,7 +59,7 @@ def forget(db: Database, name: str) -> None:
     """Remove a destination with its backlog, retries and dead letters."""
     with db.transaction(synced=False) as sql:
         sql.execute(queries.MARK_RECLAIMABLE_OF_DESTINATION, (name,))
-        for statement in queries.FORGET_DESTINATION:
+        for statement in (*FORGET_HISTORY_OF_DESTINATION, *queries.FORGET_DESTINATION):
             sql.execute(statement, (name,))
 
 

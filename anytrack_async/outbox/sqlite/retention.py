@@ -26,8 +26,11 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
 
+from anytrack_async.outbox.history import COUNTS_KEPT_FOR, DAY
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.history.counts import forget
+from anytrack_async.outbox.sqlite.history.tables import FORGET_HISTORY, FORGET_HISTORY_AT
 
 ROWS_PER_STEP = 500
 """Rows changed in one transaction: few, so that writers never wait long."""
@@ -176,15 +179,25 @@ def forget_ids(db: Database, remember: float) -> Step:
         if last > forgotten:
             count += sql.execute(queries.FORGET_IDS, (forgotten, last)).rowcount
             sql.execute(queries.FORGET_DISCARDED, (forgotten, last))
-            sql.execute(queries.FORGET_REMOTE_IDS, (forgotten, last))
+            for statement in (queries.FORGET_REMOTE_IDS, *FORGET_HISTORY):
+                sql.execute(statement, (forgotten, last))
             sql.execute(queries.DELETE_DROPPED, (last,))
             sql.execute(queries.SET_FORGOTTEN_UPTO, (last,))
         late = sql.execute(queries.LATE_IDS, (before, limit)).fetchall()
         sql.executemany(queries.FORGET_ID, late)
         sql.executemany(queries.FORGET_DISCARDED_AT, late)
-        sql.executemany(queries.FORGET_REMOTE_IDS_AT, late)
+        for statement in (queries.FORGET_REMOTE_IDS_AT, *FORGET_HISTORY_AT):
+            sql.executemany(statement, late)
     more = last > forgotten or len(late) == limit
     return Step(count + len(late), more, seconds=monotonic() - started)
+
+
+def forget_counts(db: Database, remember: float) -> Step:
+    """Forget some counts that are older than *remember* seconds, but at least `COUNTS_KEPT_FOR`."""
+    date = db.clock.wall()
+    with db.transaction(synced=False) as sql:
+        more = forget(sql, date - max(remember, COUNTS_KEPT_FOR), date + DAY)
+    return Step(0, more=more)
 
 
 # The file

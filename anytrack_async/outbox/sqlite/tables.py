@@ -36,7 +36,8 @@ A position in the log is called ``seq``, and a lease of 0 means "not leased":
   positions in a row, see `storage.pack_ids`, as long as one of their event ids is remembered.
 * ``clock``: the clock of the file, see `clock.FileClock`: the monotonic clock of the boot with the
   id ``boot`` plus ``clock_offset``; ``seen`` is the latest recorded time. All moments in the file
-  are on this clock, except ``exception.at``, which is the date.
+  are on this clock, except ``exception.at`` and those of the history, which are dates.
+* ``history_…``: what happened to conversions, see `history.tables`.
 * ``checkpoints``: the progress of long jobs, see `KeepsCheckpoints`.
 * ``encryption_key``: ids of the keys that rows are encrypted with, see `encryption`. An encrypted
   ``payload`` has its digest in it, and ``digest`` is its tag. An encrypted ``error`` is a BLOB.
@@ -44,7 +45,9 @@ A position in the log is called ``seq``, and a lease of 0 means "not leased":
 
 from __future__ import annotations
 
-FORMAT_VERSION = 3
+from anytrack_async.outbox.sqlite.history.tables import HISTORY_TABLES
+
+FORMAT_VERSION = 4
 
 ISOLATED_AFTER = 2
 """Lost leases after which a conversion may end the process that sends it."""
@@ -170,15 +173,13 @@ CREATE TABLE pruned (upto INTEGER NOT NULL, forgotten INTEGER NOT NULL DEFAULT 0
 INSERT INTO pruned VALUES (0, 0);
 {_CLOCK}
 {_DISCARDED}
+{HISTORY_TABLES}
 """  # noqa: S608
 
 # Upgrading
 
 SUMMARY_OF = "summary_of"
 """SQL function of a payload and its digest: the conversion's summary, NULL if it is not known."""
-
-OBSOLETE_INDEX = "DROP INDEX IF EXISTS log_addressed"
-"""An index that files of format version 3 may have, and that nothing uses any more."""
 
 # Format version → the statements that make a file of that version one of the next.
 UPGRADES = {
@@ -220,4 +221,9 @@ ALTER TABLE destination ADD COLUMN swept INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE pruned ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
 UPDATE pruned SET forgotten = upto;
 """,  # noqa: S608
+    # An index that nothing used any more, and that only some files have.
+    3: f"""
+DROP INDEX IF EXISTS log_addressed;
+{HISTORY_TABLES}
+""",
 }

@@ -14,7 +14,6 @@ from anytrack_async.outbox.sqlite.files import APPLICATION_ID
 from anytrack_async.outbox.sqlite.owners import Owner
 from anytrack_async.outbox.sqlite.tables import (
     FORMAT_VERSION,
-    OBSOLETE_INDEX,
     SUMMARY_OF,
     TABLES,
     UPGRADES,
@@ -78,7 +77,6 @@ def create_or_upgrade(sql: sqlite3.Connection, owner: Owner) -> None:
     """
     version = format_version(sql)
     if version == FORMAT_VERSION:
-        sql.execute(OBSOLETE_INDEX)
         return
     if version:
         if version > 1 and any(map(owner.is_alive, owner.others(sql))):

@@ -19,6 +19,7 @@ from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
+from anytrack_async.outbox.sqlite.history.tables import ENDLESS_HISTORY
 
 _MAX_PROBLEMS = 100
 
@@ -185,6 +186,9 @@ def _problems_of_retention(sql: sqlite3.Connection) -> Iterator[str]:
     (endless,) = sql.execute(queries.ENDLESS_REMOTE_IDS).fetchone()
     if endless:
         yield f"{endless} rows with ids of destinations would never be forgotten"
+    (endless,) = sql.execute(ENDLESS_HISTORY).fetchone()
+    if endless:
+        yield f"{endless} rows of the history would never be forgotten"
     if sql.execute(queries.RETENTION_IS_IN_ORDER).fetchone() != (1,):
         yield "the positions up to which conversions were dropped are beyond those of others"
 

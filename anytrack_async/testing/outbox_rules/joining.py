@@ -106,14 +106,14 @@ class JoiningRules(SharingRules):
         assert orders(await other.claim("alpha", 10, LEASE)) == [1]
 
     async def test_a_repeat_of_what_is_not_committed_waits_for_the_first(
-        self, outbox: Outbox
+        self, outbox: Outbox, other: Outbox
     ) -> None:
         for number, commits in ((1, True), (2, False)):
             answers: list[object] = []
             async with self.begin() as transaction, anyio.create_task_group() as tg:
                 await append_within(outbox, transaction, number)
                 tg.start_soon(append_into, outbox, number, answers)
-                await outbox.append(sales(100 + number))  # others do not wait
+                await other.append(sales(100 + number))  # other processes do not wait
                 assert not answers
                 await (transaction.commit() if commits else transaction.rollback())
             assert answers == [Appended.REPEAT if commits else Appended.NEW]

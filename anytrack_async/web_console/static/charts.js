@@ -9,7 +9,12 @@
     cursor: { drag: { x: false, y: false } },
     legend: { live: true },
     axes: [
-      { stroke: css("--chart-text"), grid: { stroke: css("--chart-grid") }, ticks: { show: false } },
+      {
+        stroke: css("--chart-text"),
+        grid: { stroke: css("--chart-grid") },
+        ticks: { show: false },
+        values: (_, ticks) => ticks.map((tick) => clock(tick).slice(11)),
+      },
       {
         stroke: css("--chart-text"),
         grid: { stroke: css("--chart-grid") },

@@ -7,7 +7,7 @@ import pytest
 from anyio import to_thread
 
 from anytrack_async.outbox.postgres.outbox import PostgresOutbox
-from anytrack_async.testing.outbox_rules.network import CrashRules, NetworkRules
+from anytrack_async.testing.shared_outbox_contract import SharedRules
 
 
 class Transaction:
@@ -22,7 +22,7 @@ class Transaction:
         self.rollback = self._transaction.rollback
 
 
-class TestSharedPostgresOutbox(NetworkRules, CrashRules):
+class TestSharedPostgresOutbox(SharedRules):
     @pytest.fixture(autouse=True)
     def _server(self, own_postgres, postgres_schema):
         self.postgres, self.schema = own_postgres, postgres_schema

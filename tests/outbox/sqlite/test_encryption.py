@@ -339,15 +339,17 @@ async def test_rekeying_encrypts_everything_with_the_first_key(path, keys, monke
     before = OLD_ID if keys else ""
     await fill(path, *keys)
     async with Opened(path, NEW, OLD) as outbox:
-        assert await outbox.key_usage() == {NEW_ID: 0, OLD_ID: 0, "": 0} | {before: 10}
-        assert await outbox.rekey() == 10
-        assert await outbox.key_usage() == {NEW_ID: 10, OLD_ID: 0, "": 0}
+        assert await outbox.key_usage() == {NEW_ID: 0, OLD_ID: 0, "": 0} | {before: 13}
+        assert await outbox.rekey() == 13  # 7 records, 3 errors, and those of 3 attempts
+        assert await outbox.key_usage() == {NEW_ID: 13, OLD_ID: 0, "": 0}
         assert EMAIL.encode() not in content(path)
         assert await outbox.rekey() == 0
     async with Opened(path, NEW) as outbox:  # the old key can be removed
         (letter,) = await outbox.dead_letters()
         report = (await outbox.reports(["sale:1"]))["sale:1"]
         assert letter.error == report.outcomes["alpha"].error == f"unknown address {EMAIL}"
+        (attempt,) = await outbox.attempts("sale:1")
+        assert attempt.error == letter.error
         assert await deliver(outbox, "alpha") == [3, 4, 5, 6, 7]
         assert await deliver(outbox, "beta") == [1, 2, 3, 4, 5, 6, 7]
     assert rows(path, queries.LISTED_KEYS) == [(NEW_ID,)]
@@ -412,8 +414,8 @@ async def test_a_damaged_record_keeps_its_key(path):
     change(path, "UPDATE log SET payload = substr(payload, 1, 60) WHERE seq = 5")
     change(path, "UPDATE exception SET error = substr(error, 1, 60) WHERE seq = 2")
     async with Opened(path, NEW, OLD) as outbox:
-        assert await outbox.rekey() == 8
-        assert await outbox.key_usage() == {NEW_ID: 8, OLD_ID: 2, "": 0}
+        assert await outbox.rekey() == 11
+        assert await outbox.key_usage() == {NEW_ID: 11, OLD_ID: 2, "": 0}
     assert {row[0] for row in rows(path, queries.LISTED_KEYS)} == {OLD_ID, NEW_ID}
 
 

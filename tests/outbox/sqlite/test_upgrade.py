@@ -170,7 +170,7 @@ async def test_leases_and_retries_continue(old_file, clock):
     await outbox.aclose()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 async def test_the_file_has_the_tables_of_a_new_one(path, version, tmp_path, clock):
     schemas = []
     for file in (create(path, version), tmp_path / "new.db"):
@@ -264,14 +264,13 @@ async def test_a_file_that_another_process_is_creating_is_an_outbox(path, clock)
         assert upgrade.format_version(sql) == FORMAT_VERSION
 
 
-async def test_an_index_that_nothing_uses_any_more_is_removed(outbox, path, clock):
-    await outbox.append([WAITING], ["alpha"])
-    await outbox.aclose()
+async def test_an_index_that_nothing_uses_any_more_is_removed(path, clock):
+    create(path, 3)
     with closing(sqlite3.connect(path)) as file:
         file.execute("CREATE INDEX log_addressed ON log(seq) WHERE destinations IS NOT NULL")
-    reopened = await opened(path, clock)
-    claim = await reopened.claim("alpha", 9, LEASE)
-    await reopened.aclose()
+    outbox = await opened(path, clock)
+    claim = await outbox.claim("beta", 9, LEASE)
+    await outbox.aclose()
 
     assert rows(path, "SELECT name FROM sqlite_master WHERE name = 'log_addressed'") == []
-    assert [entry.conversion for entry in claim.entries] == [WAITING]
+    assert claim.entries.event_ids == ["for-beta", "retry", "released", "waiting"]

@@ -1,0 +1,251 @@
+"""The history of a memory outbox: `MemoryHistory`, within a bounded number of records.
+
+Accepted conversions are counted when they are dropped from the log, or when somebody asks, so that
+accepting one costs nothing more. An attempt is one record for all conversions of a batch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import groupby, islice
+from typing import NamedTuple
+
+import attrs
+
+from anytrack_async.models.conversion import ConversionType
+from anytrack_async.models.identifiers import order_event_id
+from anytrack_async.models.outcome import Status
+from anytrack_async.outbox.base import Claim, FailedEntry
+from anytrack_async.outbox.counting import Counts, status_of
+from anytrack_async.outbox.history import (
+    COUNTS_KEPT_FOR,
+    HOUR,
+    MAX_SCANNED,
+    PastAttempt,
+    ReleaseReason,
+    RememberedConversion,
+    http_status,
+)
+from anytrack_async.outbox.memory.log import MemoryLog
+
+_MAX_COUNTS = 20_000
+"""Counts of each kind that are kept, a few megabytes."""
+
+
+class _Batch(NamedTuple):
+    """An attempt at some conversions; `first_time` if they were delivered by their first one."""
+
+    event_ids: Sequence[str]
+    attempt: PastAttempt
+    first_time: bool = False
+
+
+class MemoryHistory:
+    """What happened to the conversions of a memory outbox.
+
+    Args:
+        log: the conversions.
+        clock: returns unix seconds on the outbox's clock.
+        date: returns the date, unix seconds.
+        limit: how many conversions the attempts that are kept may have together.
+
+    Attributes:
+        counts: the counts so far; up to date after `count_accepted`.
+    """
+
+    def __init__(
+        self,
+        log: MemoryLog,
+        *,
+        clock: Callable[[], float],
+        date: Callable[[], float],
+        limit: int,
+    ) -> None:
+        self.counts = Counts()
+        self._log, self._clock, self._date, self._limit = log, clock, date, limit
+        self._batches: deque[_Batch] = deque()
+        self._size = 0  # conversions in `_batches`
+        self._counted = 0  # the position up to which accepted conversions are counted
+
+    # Writing
+
+    def count_accepted(self, last: int | None = None) -> None:
+        """Count the accepted conversions up to position *last*, or all."""
+        last = self._log.end if last is None else min(last, self._log.end)
+        if last <= self._counted:
+            return
+        offset = self._date() - self._clock()
+        entries = self._log.stored_slice(self._counted + 1, last)
+        self._counted, start = last, 0
+        for _, times in groupby(entries.accepted_at, lambda time: int(time + offset) // HOUR):
+            dates = list(times)
+            conversions = entries.conversions[start : start + len(dates)]
+            self.counts.add_accepted(conversions, dates[0] + offset)
+            start += len(dates)
+
+    def settle(self, claim: Claim, failed: Sequence[FailedEntry], now: float) -> None:
+        """Record the outcomes of a claim that is settled *now*, on the outbox's clock."""
+        date = self._date()
+        self.counts.add_outcomes(claim, failed, now, date)
+        delivered = PastAttempt(
+            destination=claim.destination, at=date, number=1, status=Status.DELIVERED
+        )
+        if not failed and not any(claim.entries.attempts):
+            self._add(claim.entries.event_ids, delivered, first_time=True)
+            return
+        failures = {failure.seq: failure for failure in failed}
+        first_time: list[str] = []
+        for entry in claim.entries:
+            event_id = entry.conversion.event_id
+            if failure := failures.get(entry.seq):
+                self._add([event_id], _failed(failure, claim.destination, now, date))
+            elif entry.attempts:
+                self._add([event_id], attrs.evolve(delivered, number=entry.attempts + 1))
+            else:
+                first_time.append(event_id)
+        if first_time:
+            self._add(first_time, delivered, first_time=True)
+
+    def release(
+        self, claim: Claim, reason: ReleaseReason, *, due: float, counts_as_attempt: bool
+    ) -> None:
+        """Record why a claim is released."""
+        now, date = self._clock(), self._date()
+        sent = range(len(claim.entries)) if reason.sent is None else [reason.sent]
+        self.counts.add_released(claim, sent, reason.code, now, date)
+        attempt = PastAttempt(
+            destination=claim.destination,
+            at=date,
+            number=0,
+            status=Status.WAITING,
+            code=reason.code,
+            error=reason.error,
+            http_status=http_status(reason.error),
+            due=due - now + date,
+        )
+        event_ids, attempts = claim.entries.event_ids, claim.entries.attempts
+        for number in sorted({attempts[index] for index in sent}):
+            ids = [event_ids[index] for index in sent if attempts[index] == number]
+            self._add(ids, attrs.evolve(attempt, number=number + counts_as_attempt))
+
+    def _add(
+        self, event_ids: Sequence[str], attempt: PastAttempt, *, first_time: bool = False
+    ) -> None:
+        self._batches.append(_Batch(event_ids, attempt, first_time))
+        self._size += len(event_ids)
+        while self._size > self._limit and len(self._batches) > 1:
+            self._size -= len(self._batches.popleft().event_ids)
+
+    def empty_errors(self, event_id: str) -> None:
+        """Empty the reasons of failures of a conversion, which may quote the customer."""
+        for index, batch in enumerate(self._batches):
+            if batch.attempt.error and event_id in batch.event_ids:
+                emptied = attrs.evolve(batch.attempt, error="")
+                self._batches[index] = batch._replace(attempt=emptied)
+
+    def forget(self, destination: str) -> None:
+        """Forget the attempts at a destination."""
+        kept = [batch for batch in self._batches if batch.attempt.destination != destination]
+        self._batches = deque(kept)
+        self._size = sum(len(batch.event_ids) for batch in kept)
+
+    def prune(self, remember: float) -> None:
+        """Forget old counts, and the attempts at conversions whose ids are all forgotten."""
+        self.count_accepted()
+        before = self._date() - max(remember, COUNTS_KEPT_FOR)
+        accepted, outcomes = self.counts.accepted, self.counts.outcomes
+        for kind in [kind for kind in accepted if kind.hour < before]:
+            del accepted[kind]
+        for result in [result for result in outcomes if result.minute < before]:
+            del outcomes[result]
+        for kind in [*islice(accepted, max(len(accepted) - _MAX_COUNTS, 0))]:
+            del accepted[kind]
+        for result in [*islice(outcomes, max(len(outcomes) - _MAX_COUNTS, 0))]:
+            del outcomes[result]
+        known = self._log.positions
+        while self._batches and not any(map(known.__contains__, self._batches[0].event_ids)):
+            self._size -= len(self._batches.popleft().event_ids)
+
+    # Reading
+
+    def attempts(self, event_id: str) -> list[PastAttempt]:
+        """Return the attempts at a conversion that are kept, oldest first."""
+        return [
+            batch.attempt
+            for batch in self._batches
+            if not batch.first_time and event_id in batch.event_ids
+        ]
+
+    def delivered_at(self, event_id: str) -> dict[str, float]:
+        """Return destination → when it confirmed a conversion."""
+        return {
+            batch.attempt.destination: batch.attempt.at
+            for batch in self._batches
+            if batch.attempt.status is Status.DELIVERED and event_id in batch.event_ids
+        }
+
+    def find(
+        self, event_id: str | None, order_id: str | None, click_id: str | None, limit: int
+    ) -> list[RememberedConversion]:
+        """Return the conversions that have one of the given ids, the newest first."""
+        event_ids = [] if event_id is None else [event_id]
+        if order_id is not None:
+            event_ids += [order_event_id(kind, None, order_id) for kind in ConversionType]
+        found = {item.seq: item for item in map(self._by_event_id, event_ids) if item}
+        for seq in islice(reversed(self._log.stored_positions()), MAX_SCANNED):
+            conversion = self._log.entry(seq).conversion
+            if (order_id is not None and conversion.order_id == order_id) or (
+                click_id is not None and conversion.click_id == click_id
+            ):
+                found[seq] = self._stored(seq)
+        return [found[seq] for seq in sorted(found, reverse=True)[:limit]]
+
+    def recent(self, before: int | None, limit: int) -> list[RememberedConversion]:
+        """Return the newest remembered conversions below a position."""
+        end = self._log.end + 1 if before is None else before
+        newest = reversed(self._log.stored_positions())
+        stored = islice((seq for seq in newest if seq < end), limit)
+        dropped = self._log.newest_dropped(end, limit)
+        items = {seq: self._stored(seq) for seq in stored}
+        items |= {item.seq: item for item in map(self._by_event_id, dropped) if item}
+        return [items[seq] for seq in sorted(items, reverse=True)[:limit]]
+
+    def _by_event_id(self, event_id: str) -> RememberedConversion | None:
+        record = self._log.find(event_id)
+        if record is None:
+            return None
+        if isinstance(record, int):
+            return self._stored(record)
+        recipients = record.recipients
+        return RememberedConversion(
+            seq=record.seq,
+            event_id=event_id,
+            summary=self._log.summary(event_id),
+            destinations=None if recipients is None else tuple(sorted(recipients)),
+        )
+
+    def _stored(self, seq: int) -> RememberedConversion:
+        entry, recipients = self._log.entry(seq), self._log.recipients(seq)
+        event_id = entry.conversion.event_id
+        return RememberedConversion(
+            seq=seq,
+            event_id=event_id,
+            summary=self._log.summary(event_id),
+            destinations=None if recipients is None else tuple(sorted(recipients)),
+            accepted_at=entry.accepted_at - self._clock() + self._date(),
+            conversion=entry.conversion,
+        )
+
+
+def _failed(failure: FailedEntry, destination: str, now: float, date: float) -> PastAttempt:
+    return PastAttempt(
+        destination=destination,
+        at=date,
+        number=failure.attempts,
+        status=status_of(failure),
+        code=failure.code,
+        error=failure.error,
+        http_status=http_status(failure.error),
+        due=None if failure.due is None else failure.due - now + date,
+    )

@@ -1,0 +1,1 @@
+"""The history of an outbox file; see `anytrack_async.outbox.history`."""

@@ -1,0 +1,175 @@
+"""The part of `SQLiteOutbox` that keeps a history: `SQLiteHistory`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Concatenate, ParamSpec, TypeVar
+
+from anyio.lowlevel import checkpoint
+
+from anytrack_async.codec.storage import decode
+from anytrack_async.errors import DecodeError
+from anytrack_async.models.outcome import Status
+from anytrack_async.outbox import counting
+from anytrack_async.outbox.base import Claim
+from anytrack_async.outbox.checks import check_event_ids, check_number
+from anytrack_async.outbox.history import (
+    MAX_SCANNED,
+    AcceptedCount,
+    OutcomeCount,
+    PastAttempt,
+    ReleaseReason,
+    RememberedConversion,
+)
+from anytrack_async.outbox.sqlite import leases, reports
+from anytrack_async.outbox.sqlite.clock import FileClock
+from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.history import attempts, counts, finding
+from anytrack_async.outbox.sqlite.history.finding import StoredRow
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_DECODED_AT_ONCE = 50
+
+
+class SQLiteHistory:
+    """Reads the history of an outbox file; see `KeepsHistory`."""
+
+    _clock: FileClock
+
+    async def _run(
+        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        raise NotImplementedError
+
+    # Counts
+
+    async def outcome_counts(
+        self, *, since: float, until: float | None = None, destination: str | None = None
+    ) -> Sequence[OutcomeCount]:
+        """Return the outcomes of a period; see `KeepsHistory`."""
+        await self._run(_flush)
+        read = partial(counts.read_outcomes, since=since, until=until, destination=destination)
+        return counting.outcome_counts(
+            await self._run(lambda db: read(db.sql)), since, until, destination
+        )
+
+    async def accepted_counts(
+        self, *, since: float, until: float | None = None
+    ) -> Sequence[AcceptedCount]:
+        """Return the conversions accepted in a period; see `KeepsHistory`."""
+        await self._run(_flush)
+        rows = await self._run(lambda db: counts.read_accepted(db.sql, since, until))
+        return counting.accepted_counts(rows, since, until)
+
+    # One conversion
+
+    async def attempts(self, event_id: str) -> Sequence[PastAttempt]:
+        """Return the attempts at a conversion, oldest first; see `KeepsHistory`."""
+        return await self._run(attempts.attempts, *check_event_ids([event_id]))
+
+    async def delivered_at(self, event_id: str) -> Mapping[str, float]:
+        """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
+        (event_id,) = check_event_ids([event_id])
+        dates = await self._run(attempts.delivered_at, event_id)
+        report = (await self._run(reports.reports, [event_id])).get(event_id)
+        outcomes = report.outcomes if report else {}
+        delivered = {name for name, item in outcomes.items() if item.status is Status.DELIVERED}
+        return {name: date for name, date in dates.items() if name in delivered}
+
+    async def release_with_reason(
+        self, claim: Claim, *, due: float, counts_as_attempt: bool, reason: ReleaseReason
+    ) -> bool:
+        """Release the whole *claim*, and keep why; see `KeepsHistory`."""
+        return await self._run(
+            _release, claim, reason, due=due, counts_as_attempt=counts_as_attempt
+        )
+
+    # Finding
+
+    async def find(
+        self,
+        *,
+        event_id: str | None = None,
+        order_id: str | None = None,
+        click_id: str | None = None,
+        limit: int = 20,
+    ) -> Sequence[RememberedConversion]:
+        """Return the conversions that have one of the given ids; see `KeepsHistory`."""
+        limit = check_number("limit", limit)
+        event_ids = [] if event_id is None else list(check_event_ids([event_id]))
+        if order_id is not None:
+            event_ids += finding.event_ids_of_order(order_id)
+        found = await self._run(finding.by_event_ids, event_ids)
+        by_seq = {row.seq: self._remembered(row) for row in found}
+        before, scanned = finding.END, 0
+        texts = finding.search_texts(order_id, click_id)
+        while texts and before and scanned < MAX_SCANNED and len(by_seq) < limit:
+            rows, before = await self._run(finding.search, before, texts)
+            scanned += finding.SEARCHED_PER_STEP
+            for remembered in await self._decoded(rows):
+                conversion = remembered.conversion
+                if conversion is not None and (
+                    (order_id is not None and conversion.order_id == order_id)
+                    or (click_id is not None and conversion.click_id == click_id)
+                ):
+                    by_seq[remembered.seq] = remembered
+        return [by_seq[seq] for seq in islice(sorted(by_seq, reverse=True), limit)]
+
+    async def recent(
+        self, *, before: int | None = None, limit: int = 50
+    ) -> Sequence[RememberedConversion]:
+        """Return remembered conversions, the newest first; see `KeepsHistory`."""
+        before = finding.END if before is None else check_number("before", before)
+        limit = check_number("limit", limit)
+        return await self._decoded(await self._run(finding.newest, before, limit))
+
+    async def _decoded(self, rows: Sequence[StoredRow]) -> list[RememberedConversion]:
+        decoded: list[RememberedConversion] = []
+        for count, row in enumerate(rows, 1):
+            decoded.append(self._remembered(row))
+            if count % _DECODED_AT_ONCE == 0:
+                await checkpoint()
+        return decoded
+
+    def _remembered(self, row: StoredRow) -> RememberedConversion:
+        conversion, accepted_at = None, row.accepted_at
+        if row.payload is not None:
+            try:
+                conversion = decode(row.payload, row.digest or b"")
+            except DecodeError:
+                conversion = None
+        if accepted_at is not None:  # a moment of the file's clock
+            accepted_at += self._clock.wall() - self._clock.now()
+        return RememberedConversion(
+            seq=row.seq,
+            event_id=row.event_id,
+            summary=row.summary,
+            destinations=tuple(row.recipients.split("\n")[1:-1]) if row.recipients else None,
+            accepted_at=accepted_at,
+            conversion=conversion,
+        )
+
+
+# In the thread
+
+
+def _flush(db: Database) -> None:
+    """Write the counts that are only in memory."""
+    if db.counts.is_pending:
+        with db.transaction(synced=False):
+            db.counts.write_soon()
+
+
+def _release(
+    db: Database, claim: Claim, reason: ReleaseReason, *, due: float, counts_as_attempt: bool
+) -> bool:
+    def record() -> None:
+        attempts.add_released(db, claim, reason, due=due, counts_as_attempt=counts_as_attempt)
+        sent = range(len(claim.entries)) if reason.sent is None else [reason.sent]
+        db.counts.release(claim, sent, reason.code)
+
+    return leases.release(db, claim, due=due, counts_as_attempt=counts_as_attempt, record=record)

@@ -1,0 +1,195 @@
+"""The tables and SQL statements of the history in an outbox file, by name.
+
+All times in these tables are dates, not moments of the file's clock; see `outbox.history`.
+
+* ``history_outcomes``: how many attempts ended in the same way within a minute, and the sum of the
+  seconds since the conversions were accepted.
+* ``history_accepted``: how many conversions of a kind were accepted within an hour, and the sum of
+  their revenues, as text with every digit.
+* ``history_batches``: when a destination confirmed a range of positions, which one claim took from
+  the log. Ranges of a destination do not overlap. Conversions in a range that failed are in the
+  other table.
+* ``history_attempts``: attempts that failed, and those that were delivered after failed ones. A
+  batch that was released as a whole is one row, with ``first`` below ``last``. An encrypted
+  ``error`` is a BLOB, bound to ``last`` and the destination like that of an exception.
+"""
+
+from __future__ import annotations
+
+HISTORY_TABLES = """
+CREATE TABLE history_outcomes (
+    minute INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    status TEXT NOT NULL,
+    code TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (minute, destination, status, code)
+) WITHOUT ROWID;
+CREATE TABLE history_accepted (
+    hour INTEGER NOT NULL,
+    conversion_type TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    source TEXT NOT NULL,
+    campaign TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (hour, conversion_type, currency, source, campaign)
+) WITHOUT ROWID;
+CREATE TABLE history_batches (
+    destination TEXT NOT NULL,
+    last INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (destination, last)
+) WITHOUT ROWID;
+CREATE TABLE history_attempts (
+    id INTEGER PRIMARY KEY,
+    last INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    at REAL NOT NULL,
+    number INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    code TEXT,
+    http_status INTEGER,
+    error NOT NULL,
+    due REAL
+);
+CREATE INDEX history_attempts_last ON history_attempts(last, first);
+CREATE INDEX history_attempts_of_batches ON history_attempts(last, first) WHERE first < last;
+"""
+
+# Counts
+
+# Add to the outcomes of a minute.
+ADD_OUTCOMES = """INSERT INTO history_outcomes (minute, destination, status, code, count, seconds)
+    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+    SET count = count + excluded.count, seconds = seconds + excluded.seconds"""
+
+# The outcomes of a period.
+OUTCOMES = """SELECT minute, destination, status, code, count, seconds FROM history_outcomes
+    WHERE minute > ?1 AND (?2 IS NULL OR minute < ?2) AND (?3 IS NULL OR destination = ?3)
+    ORDER BY minute, destination, status, code"""
+
+# Add a kind of conversion to an hour, or replace its numbers.
+SET_ACCEPTED = """INSERT OR REPLACE INTO history_accepted
+    (hour, conversion_type, currency, source, campaign, count, value)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+
+# The numbers of a kind of conversion in an hour.
+ACCEPTED_OF_KIND = """SELECT count, value FROM history_accepted WHERE hour = ?
+    AND conversion_type = ? AND currency = ? AND source = ? AND campaign = ?"""
+
+# The conversions accepted in a period.
+ACCEPTED = """SELECT hour, conversion_type, currency, source, campaign, count, value
+    FROM history_accepted WHERE hour > ?1 AND (?2 IS NULL OR hour < ?2)
+    ORDER BY hour, conversion_type, currency, source, campaign"""
+
+# Every pair of source and campaign of a day.
+NAMES_OF_DAY = """SELECT DISTINCT source, campaign FROM history_accepted
+    WHERE hour >= ? AND hour < ?"""
+
+# Delete some counts from before ?1, or from after ?2, when the date was wrong.
+FORGET_COUNTS = (
+    """DELETE FROM history_outcomes WHERE (minute, destination, status, code) IN (
+    SELECT minute, destination, status, code FROM history_outcomes
+    WHERE minute < ?1 OR minute > ?2 LIMIT ?3)""",
+    """DELETE FROM history_accepted WHERE (hour, conversion_type, currency, source, campaign) IN (
+    SELECT hour, conversion_type, currency, source, campaign FROM history_accepted
+    WHERE hour < ?1 OR hour > ?2 LIMIT ?3)""",
+)
+
+# Attempts and batches
+
+# Record when a destination confirmed what a lease took from the log, before its spans are deleted.
+INSERT_BATCHES = """INSERT OR REPLACE INTO history_batches (destination, last, first, at)
+    SELECT destination, last, first, ? FROM span WHERE lease = ?"""
+
+# Record a failed attempt at a conversion, from its exception. ?5 is the date minus the time.
+INSERT_FAILED = """INSERT INTO history_attempts
+    (last, first, destination, at, number, status, code, http_status, error, due)
+    SELECT seq, seq, destination, at, attempts, ?3, code, ?4, error, due + ?5
+    FROM exception WHERE seq = ?1 AND destination = ?2"""
+
+# Record an attempt.
+INSERT_ATTEMPT = """INSERT INTO history_attempts
+    (last, first, destination, at, number, status, code, http_status, error, due)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+# The spans of a lease, which may be released.
+SPANS_OF_LEASE = "SELECT first, last, attempts FROM span WHERE lease = ?"
+
+# The retries of a lease, which may be released.
+RETRIES_OF_LEASE = "SELECT seq, seq, attempts FROM exception WHERE lease = ? AND lease <> 0"
+
+# The attempts at a position, oldest first. Batches are few, so looking at each later one is quick.
+ATTEMPTS_AT = """SELECT last, destination, at, number, status, code, http_status, error, due, id
+    FROM history_attempts WHERE last = ?1 AND first = ?1
+    UNION ALL SELECT last, destination, at, number, status, code, http_status, error, due, id
+    FROM history_attempts WHERE first < last AND last >= ?1 AND first <= ?1 ORDER BY id"""
+
+# When each destination confirmed the batch that a position was taken from the log with.
+BATCHES_AT = """SELECT name, at FROM destination JOIN history_batches
+    ON destination = name AND last = (SELECT min(last) FROM history_batches AS later
+        WHERE later.destination = name AND later.last >= ?1)
+    WHERE first <= ?1"""
+
+# When each destination confirmed a position after failed attempts.
+DELIVERED_RETRIES_AT = """SELECT destination, max(at) FROM history_attempts
+    WHERE last = ? AND first = last AND status = 'delivered' GROUP BY destination"""
+
+# Empty the reasons of failures at a position.
+EMPTY_ATTEMPT_ERRORS = (
+    "UPDATE history_attempts SET error = '' WHERE last = ?1 AND first = ?1",
+    """UPDATE history_attempts SET error = ''
+    WHERE first < last AND last >= ?1 AND first <= ?1""",
+)
+
+# Forgetting and checking
+
+_NOT_REMEMBERED = "NOT EXISTS (SELECT 1 FROM ids WHERE seq BETWEEN first AND last)"
+
+# Forget what ends between two positions, after the event ids.
+FORGET_HISTORY = (
+    f"""DELETE FROM history_batches WHERE destination IN (SELECT name FROM destination)
+    AND last > ?1 AND last <= ?2 AND {_NOT_REMEMBERED}""",  # noqa: S608
+    f"DELETE FROM history_attempts WHERE last > ?1 AND last <= ?2 AND {_NOT_REMEMBERED}",  # noqa: S608
+)
+
+# The same of what contains a position.
+FORGET_HISTORY_AT = (
+    f"""DELETE FROM history_batches WHERE (destination, last) IN
+    (SELECT name, (SELECT min(last) FROM history_batches WHERE destination = name AND last >= ?1)
+        FROM destination) AND first <= ?1 AND {_NOT_REMEMBERED}""",  # noqa: S608
+    "DELETE FROM history_attempts WHERE last = ?1 AND first = ?1",
+    f"""DELETE FROM history_attempts
+    WHERE first < last AND last >= ?1 AND first <= ?1 AND {_NOT_REMEMBERED}""",  # noqa: S608
+)
+
+# Delete the history of a destination, but not what was counted.
+FORGET_HISTORY_OF_DESTINATION = (
+    "DELETE FROM history_batches WHERE destination = ?",
+    "DELETE FROM history_attempts WHERE destination = ?",
+)
+
+# Number of batches and attempts that would never be forgotten.
+ENDLESS_HISTORY = f"""SELECT count(*) FROM (
+    SELECT first, last, destination FROM history_batches
+    UNION ALL SELECT first, last, destination FROM history_attempts)
+    WHERE {_NOT_REMEMBERED} OR destination NOT IN (SELECT name FROM destination)"""  # noqa: S608
+
+# Finding conversions
+
+_REMEMBERED = """SELECT ids.seq, event_id, summary, ids.destinations, at, payload, digest
+    FROM ids LEFT JOIN log ON log.seq = ids.seq"""
+
+# The conversion with an event id.
+BY_EVENT_ID = f"{_REMEMBERED} WHERE event_id = ?"
+
+# The newest conversions before a position.
+NEWEST = f"{_REMEMBERED} WHERE ids.seq < ? ORDER BY ids.seq DESC LIMIT ?"
+
+# The newest stored conversions before a position, to be searched.
+NEWEST_STORED = """SELECT ids.seq, event_id, summary, ids.destinations, at, payload, digest
+    FROM log JOIN ids ON ids.seq = log.seq WHERE log.seq < ? ORDER BY log.seq DESC LIMIT ?"""

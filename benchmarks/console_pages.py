@@ -1,0 +1,117 @@
+"""Row 25: the first byte of each page of the console, of a file with a million conversions."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Mapping, MutableMapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from anytrack_async import Conversion, FailedEntry, SQLiteOutbox, console
+from benchmarks.measure import Row
+
+NUMBER = 25
+NEEDS = ("starlette", "jinja2")
+TARGET, GROWTH_TARGET = 0.150, 2.0  # seconds, times
+
+_BATCH = 1_000
+_SAMPLES = 7
+_REASONS = 40
+
+_PAGES = {
+    "overview": "",
+    "dead letters": "dead-letters",
+    "those of a code": "dead-letters?destination=meta&code=E7",
+    "a delivered conversion": "conversion?event_id=sale:1",
+    "a dead letter": "conversion?event_id=sale:0",
+    "conversions": "conversions",
+    "settings": "settings",
+}
+
+
+def run(quick: bool) -> Row:
+    """Measure every page, of a small file and of a large one."""
+    large = 11_000 if quick else 1_100_000
+    with tempfile.TemporaryDirectory() as folder:
+        small_times = asyncio.run(_measure(Path(folder) / "small.db", 11_000))
+        times = asyncio.run(_measure(Path(folder) / "large.db", large))
+    slowest = max(times, key=lambda name: times[name])
+    growth = {name: times[name] / small_times[name] for name in times}
+    fastest_growing = max(growth, key=lambda name: growth[name])
+    return Row(
+        number=NUMBER,
+        measure="first byte of each page of the console: a million delivered, 100,000 dead letters",
+        against="a hundredth of them",
+        target=f"≤ {TARGET * 1_000:.0f} ms, ≤ {GROWTH_TARGET:g} ×",
+        result=f"{times[slowest] * 1_000:.0f} ms ({slowest}), "
+        f"{growth[fastest_growing]:.2f} × ({fastest_growing})",
+        reached=times[slowest] <= TARGET and growth[fastest_growing] <= GROWTH_TARGET,
+        details=tuple(
+            f"{name}: {times[name] * 1_000:.1f} ms, {small_times[name] * 1_000:.1f} ms in the "
+            f"small file ({growth[name]:.2f} ×)"
+            for name in sorted(times, key=lambda name: times[name])
+        ),
+    )
+
+
+async def _measure(path: Path, count: int) -> Mapping[str, float]:
+    """Return page → the median of the seconds to its first byte, of a file with *count*."""
+    outbox = SQLiteOutbox(path)
+    await outbox.open(["meta"])
+    for first in range(0, count, _BATCH):
+        await outbox.append([_sale(number) for number in range(first, first + _BATCH)])
+        claim = await outbox.claim("meta", _BATCH, 600)
+        await outbox.settle(claim, [_failure(seq) for seq in claim.entries.seqs[::11]])
+    await outbox.prune(remember=3_600)
+    times: dict[str, list[float]] = {name: [] for name in _PAGES}
+    for _ in range(_SAMPLES):
+        for name, address in _PAGES.items():
+            # A new application each time: nothing that it has read before helps it.
+            times[name].append(await _first_byte(console(outbox), address))
+    await outbox.aclose()
+    return {name: median(samples[1:]) for name, samples in times.items()}
+
+
+def _sale(number: int) -> Conversion:
+    return Conversion.sale(
+        order_id=str(number), revenue="49.90", click_id=f"c{number}", source=f"source {number % 9}"
+    )
+
+
+def _failure(seq: int) -> FailedEntry:
+    kind = seq % _REASONS
+    return FailedEntry(seq=seq, attempts=3, error=f"reason {chr(97 + kind)}", code=f"E{kind}")
+
+
+async def _first_byte(app: Any, address: str) -> float:
+    path, _, query = address.partition("?")
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": f"/{path}",
+        "raw_path": f"/{path}".encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 1),
+        "scheme": "http",
+        "server": ("localhost", 80),
+        "http_version": "1.1",
+    }
+    seen: list[float] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start" and message["status"] != 200:
+            raise RuntimeError(f"{address}: {message['status']}")
+        if message["type"] == "http.response.body" and not seen:
+            seen.append(time.perf_counter())
+
+    def receive() -> Awaitable[Any]:
+        return asyncio.sleep(3_600)
+
+    began = time.perf_counter()
+    await app(scope, receive, send)
+    return seen[0] - began
