@@ -12,7 +12,7 @@ MINUTES ?= 10
 # With THOROUGH=1, property tests try three times as many examples.
 export THOROUGH
 
-.PHONY: demo test check docs docs-serve format chaos bench check-speed house vendor browser screenshots clean
+.PHONY: demo test check docs docs-serve pictures format chaos bench check-speed house vendor browser screenshots clean
 
 # With CONSOLE=1, the console shows the deliveries in a browser at the end.
 demo: $(VENV)/.demo
@@ -58,6 +58,10 @@ bench: $(BENCH)/.bench
 
 check-speed: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.counts
+
+# The pictures in docs/images, from text and from what commands print.
+pictures: $(VENV)/.dev
+	$(BIN)/python -m tools.pictures
 
 # How easy the code is to walk through, in numbers; fails nothing.
 house: $(VENV)/.dev

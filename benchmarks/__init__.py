@@ -30,4 +30,10 @@ ALL = (
     "framework_requests",
     "webhooks_in",
     "console_pages",
+    "postgres_append",
+    "postgres_single",
+    "postgres_claim",
+    "postgres_workers",
+    "postgres_held",
+    "postgres_latency",
 )

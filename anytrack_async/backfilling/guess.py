@@ -10,95 +10,25 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
+from unicodedata import normalize
 
 import attrs
 
 from anytrack_async.backfilling.mapping import FileMapping, to_mapping
 from anytrack_async.backfilling.proposal import Question, to_toml
 from anytrack_async.backfilling.values import amount_parser, time_parser
+from anytrack_async.backfilling.vocabulary import (
+    AMOUNTS,
+    NOT_AMOUNTS,
+    PAID,
+    STATUS,
+    SYNONYMS,
+    TIMES,
+)
 from anytrack_async.errors import InvalidConversionError
 
 _NOT_LETTERS = re.compile(r"[^a-z0-9]+")
 
-_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
-    "order_id": (
-        *("orderid", "ordernumber", "orderno", "ordernr", "order", "transactionid", "txnid"),
-        *("txid", "invoiceid", "invoicenumber", "invoice", "receipt", "bestellnummer"),
-    ),
-    "click_id": ("atclid", "clickid", "cid", "subid", "sub1"),
-    "currency": ("currencycode", "ordercurrency", "currency", "waehrung", "whrung"),
-    "customer.email": (
-        *("customeremail", "billingemail", "buyeremail", "emailaddress", "useremail", "email"),
-        *("mail",),
-    ),
-    "customer.phone": (
-        "phonenumber",
-        "billingphone",
-        "customerphone",
-        "telephone",
-        "phone",
-        "mobile",
-    ),
-    "customer.first_name": ("billingfirstname", "firstname", "givenname", "fname", "vorname"),
-    "customer.last_name": (
-        "billinglastname",
-        "lastname",
-        "surname",
-        "familyname",
-        "lname",
-        "nachname",
-    ),
-    "customer.name": ("customername", "billingname", "fullname", "buyername"),
-    "customer.city": ("billingcity", "city", "town", "stadt", "ort"),
-    "customer.postal_code": (
-        "billingpostcode",
-        "billingzip",
-        "postalcode",
-        "postcode",
-        "zipcode",
-        "zip",
-        "plz",
-    ),
-    "customer.state": ("billingstate", "province", "state", "region"),
-    "customer.country": ("billingcountry", "countrycode", "country", "land"),
-    "customer.external_id": ("customerid", "userid"),
-    "customer.fbc": ("fbc",),
-    "customer.fbp": ("fbp",),
-    "customer.fbclid": ("fbclid",),
-    "ip_address": ("customeripaddress", "ipaddress", "clientip", "ip"),
-    "user_agent": ("customeruseragent", "useragent", "browser"),
-    "page_url": ("landingpage", "pageurl", "sourceurl"),
-    "clicks.gclid": ("gclid",),
-    "clicks.ttclid": ("ttclid",),
-    "clicks.msclkid": ("msclkid",),
-}
-"""Field → names of its column without signs, the best first."""
-
-_AMOUNTS: Final = (
-    *("ordertotal", "grandtotal", "totalamount", "totalprice", "saleamount", "subtotal", "total"),
-    *("amount", "revenue", "value", "sum", "payout", "commission", "gross", "net", "price"),
-    *("summe", "betrag", "gesamt", "gesamtbetrag", "umsatz"),
-)
-_NOT_AMOUNTS: Final = (
-    "tax",
-    "shipping",
-    "discount",
-    "refund",
-    "fee",
-    "currency",
-    "count",
-    "quantity",
-)
-_TIMES: Final = (
-    *("paidat", "paiddate", "createdat", "createddate", "orderdate", "conversiontime", "eventtime"),
-    *("conversiondate", "purchasedate", "timestamp", "datetime", "created", "date", "time"),
-    *("datum", "bestelldatum"),
-)
-_STATUS: Final = ("financialstatus", "paymentstatus", "orderstatus", "status", "state")
-_PAID: Final = (
-    *("paid", "completed", "complete", "succeeded", "success", "approved", "processing"),
-    *("captured", "settled", "closed won", "bezahlt"),
-)
 _FORMATS: Final = (
     *("%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"),
     *("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y"),
@@ -153,9 +83,9 @@ class _Guesser:
 
     def guess(self) -> Guess:
         taken = self._fields()
-        amounts = self._candidates(_AMOUNTS, taken, excluded=_NOT_AMOUNTS)
+        amounts = self._candidates(AMOUNTS, taken, excluded=NOT_AMOUNTS)
         self._amount(self._numeric(amounts))
-        times = self._candidates(_TIMES, taken)
+        times = self._candidates(TIMES, taken)
         self._time(self._timelike(times), taken)
         if "order_id" not in taken:
             text = "which column has the order's id? Without it, ids are made of the rows"
@@ -175,7 +105,7 @@ class _Guesser:
     def _fields(self) -> dict[str, str]:
         """Return field → column for the fields with a clear name: the best name counts."""
         taken: dict[str, str] = {}
-        for field, names in _SYNONYMS.items():
+        for field, names in SYNONYMS.items():
             for synonym in names:
                 matches = [
                     column
@@ -272,14 +202,14 @@ class _Guesser:
         used = set(taken.values())
         columns = [
             column
-            for name in _STATUS
+            for name in STATUS
             for column in self._columns
             if self._plain[column] == name and column not in used
         ]
         if not columns:
             return None
         values = sorted({str(cell).strip().casefold() for cell in self._cells(columns[0])})
-        keep = [value for value in values if value in _PAID]
+        keep = [value for value in values if value in PAID]
         text = f"which values of {columns[0]!r} are sales?"
         if not keep:
             self._questions.append(Question(topic="status", text=text, candidates=values))
@@ -291,7 +221,9 @@ class _Guesser:
 
 
 def _plain(column: str) -> str:
-    return _NOT_LETTERS.sub("", column.casefold())
+    """Return ``numerodecommande`` for ``Numéro de commande``."""
+    letters = normalize("NFKD", column.casefold())  # which takes accents off their letters
+    return _NOT_LETTERS.sub("", letters)
 
 
 def _alike(name: str, synonym: str) -> bool:

@@ -34,7 +34,8 @@ _NEXT_STEPS = """\
   anytrack demo --console      the same, and then its deliveries in a browser
   anytrack demo --faults 0.2   the same, while a fifth of the requests fail
   anytrack sandbox             the three stand-ins, to test your own code with
-  README.md                    how to track conversions from your own code
+  https://anytrack-async.readthedocs.io/en/latest/start/web-app/
+                               how to track conversions from your own code
 """
 
 

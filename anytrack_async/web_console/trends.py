@@ -50,9 +50,9 @@ class Chart:
     @property
     def rows(self) -> Sequence[tuple[int, Sequence[float]]]:
         """Time → the value of each series, the latest first, without times at which all are 0."""
-        columns = list(zip(*(line.values for line in self.series), strict=True))
-        rows = [(when, row) for when, row in zip(self.times, columns, strict=True) if any(row)]
-        return rows[::-1]
+        columns = [line.values for line in self.series]
+        rows = zip(self.times, *columns, strict=True)
+        return [(when, values) for when, *values in rows if any(values)][::-1]
 
 
 @attrs.frozen(kw_only=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tomllib
 
+import pytest
+
 from anytrack_async.backfilling.guess import guess_mapping
 from anytrack_async.backfilling.mapping import to_mapping
 
@@ -93,3 +95,51 @@ def test_answered_questions_make_the_proposal_whole():
     assert mapping.amounts["gross"].plus == ("total",)
     assert mapping.columns["timestamp"] == ("paid at",)
     assert mapping.currency == "EUR"
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "order", "email"),
+    [
+        (
+            ("Numéro de commande", "Montant", "Devise", "Date de commande", "Adresse e-mail"),
+            ("1", "12,50", "EUR", "2026-05-01T10:00:00Z", "x@example.com"),
+            "Numéro de commande",
+            "Adresse e-mail",
+        ),
+        (
+            ("Bestelnummer", "Totaal", "Valuta", "Besteldatum", "E-mailadres"),
+            ("1", "12,50", "EUR", "2026-05-01T10:00:00Z", "x@example.com"),
+            "Bestelnummer",
+            "E-mailadres",
+        ),
+        (
+            ("Número de pedido", "Importe", "Moneda", "Fecha", "Correo electrónico"),
+            ("1", "12,50", "EUR", "2026-05-01T10:00:00Z", "x@example.com"),
+            "Número de pedido",
+            "Correo electrónico",
+        ),
+        (
+            ("Bestellnummer", "Gesamtbetrag", "Währung", "Bezahlt am", "E-Mail"),
+            ("1", "12,50", "EUR", "2026-05-01T10:00:00Z", "x@example.com"),
+            "Bestellnummer",
+            "E-Mail",
+        ),
+    ],
+)
+def test_other_languages_are_understood(columns, row, order, email):
+    guess = guess_mapping(columns, [row])
+
+    assert guess.usable
+    assert (guess.columns["order_id"], guess.columns["customer.email"]) == (order, email)
+    assert set(guess.columns) == {"order_id", "currency", "customer.email", "timestamp"}
+    assert guess.mapping.decimal == ","
+
+
+@pytest.mark.parametrize(
+    "columns", [("Bruto", "Kosten", "Net"), ("Total TTC", "Total HT"), ("Totale", "Totale netto")]
+)
+def test_gross_and_net_are_a_question_in_every_language(columns):
+    guess = guess_mapping(("Order ID", *columns, "currency", "paid at"))
+
+    (question,) = guess.questions
+    assert (question.topic, len(question.candidates)) == ("amount", 2)

@@ -247,6 +247,9 @@ class World:
         assert caught.value is exc
 
     async def submit(self, *conversions: Conversion, to: Sequence[str] | None = None) -> Any:
+        """Submit as the client does: one conversion without a batch."""
+        if len(conversions) == 1:
+            return [await self.dispatcher.submit_one(conversions[0], to)]
         return await self.dispatcher.submit(conversions, to)
 
     async def deliver(self, *conversions: Conversion) -> list[Report]:

@@ -139,6 +139,17 @@ async def test_destinations_that_are_not_a_list_are_refused(to, message):
     assert not world.sinks[0].delivered
 
 
+async def test_destinations_that_were_named_before_are_checked_as_at_first():
+    world = World(FakeSink("meta"), FakeSink("hubspot"))
+    async with world.open():
+        for _ in range(2):
+            (delivery,) = await world.submit(sale("a"), to=["meta"])
+            assert [*(await delivery).outcomes] == ["meta"]
+            for wrong in ("meta", ["mata"], [["meta"]], {"meta": 1}.items()):
+                with pytest.raises(ConfigurationError):
+                    await world.submit(sale("b"), to=wrong)
+
+
 async def test_destinations_may_come_from_an_iterator():
     world = World(FakeSink("meta"), FakeSink("hubspot"))
     async with world.open():

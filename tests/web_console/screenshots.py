@@ -22,7 +22,7 @@ _LARGEST = 100_000  # bytes of a picture
 
 PICTURES = {
     "console-overview": ("./", "light", 1100, 760),
-    "console-overview-dark": ("./", "dark", 1100, 760),
+    "console-overview-dark": ("./", "dark", 1100, 700),
     "console-dead-letters": ("dead-letters", "light", 1100, 540),
     "console-conversion": ("conversion?event_id=sale:T-795513", "light", 1100, 700),
     "console-conversions": ("conversions", "light", 1100, 760),

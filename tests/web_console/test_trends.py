@@ -66,11 +66,12 @@ def test_the_table_has_the_same_numbers_as_the_chart():
         row for row in zip(*(line["values"] for line in data["series"]), strict=True) if any(row)
     ]
     assert len(hour.rows) == 4  # the others are zero
-    assert hour.rows[0] == (hour.times[-1], (1, 0, 3))
+    assert hour.rows[0] == (hour.times[-1], [1, 0, 3])
 
 
 def test_an_empty_outbox_has_empty_charts():
     trends = make_trends([], 0, NOW, ["meta"])
 
     assert trends.hour.rows == []
+    assert make_trends([], 0, NOW, []).day.rows == []
     assert trends.most == 1

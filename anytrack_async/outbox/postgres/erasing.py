@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from anyio.lowlevel import checkpoint
@@ -11,9 +11,10 @@ from anytrack_async.codec.storage import decode, encode, memory_bytes
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
-from anytrack_async.outbox.checks import USUAL_BYTES, check_number
+from anytrack_async.outbox.checks import USUAL_BYTES, check_event_ids, check_number
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.store import PostgresStore
+from anytrack_async.outbox.sqlite.verify import Account, Verification
 
 _ROWS_AT_ONCE = 200
 _BYTES_AT_ONCE = 2**19
@@ -88,6 +89,31 @@ class PostgresErasing(PostgresStore):
             payload, digest = again[0]
         return None
 
+    async def summaries(self, event_ids: Sequence[str]) -> Mapping[str, str | None]:
+        """Return event id → what was accepted under it; see `KeepsSummaries`."""
+        ids = [event_id for event_id in check_event_ids(event_ids) if "\0" not in event_id]
+        return dict(map(tuple, await self._db.fetch(queries.SUMMARIES, ids)))
+
+    async def verify(self) -> Verification:
+        """Check that each conversion is accounted for, and decode everything that is stored.
+
+        It reads every record, in steps, while the outbox is used.
+        """
+        problems = [row[0] for row in await self._db.fetch(queries.VERIFY)]
+        async for record_id, payload, digest in self._stored():
+            try:
+                decode(payload, digest)
+            except DecodeError as exc:
+                problems.append(f"record {record_id} cannot be read: {exc}")
+        discarded = {row[0]: row[1] for row in await self._db.fetch(queries.DISCARDED)}
+        rows = await self._db.fetch(queries.DEPTHS, self._fixed_now())
+        accounts = {
+            row["name"]: _account(row, discarded[row["name"]])
+            for row in rows
+            if row["name"] in discarded
+        }
+        return Verification(accounts=accounts, problems=problems)
+
     async def accepted(
         self, *, since: float, until: float | None = None, after: int = 0, limit: int = 1000
     ) -> Sequence[tuple[int, str]]:
@@ -102,6 +128,17 @@ class PostgresErasing(PostgresStore):
     async def forgotten(self) -> int:
         """Return how many positions at the beginning of the log have no ids: `ListsAccepted`."""
         return int(await self._db.value(queries.FORGOTTEN))
+
+
+def _account(row: Any, discarded: int) -> Account:
+    delivered, waiting, dead = row["delivered"], row["waiting"], row["dead"]
+    return Account(
+        accepted=delivered + waiting + dead + discarded,
+        delivered=delivered,
+        waiting=waiting,
+        dead=dead,
+        discarded=discarded,
+    )
 
 
 def _erased(conversion: Conversion, row: Any) -> tuple[float, ErasedConversion]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,9 @@ from anytrack_async.outbox.postgres.schema import check_schema_name
 
 if TYPE_CHECKING:
     import asyncpg
+
+_ENDED_WITHIN = 1.0
+"""Seconds for which cancelling a task does not cut its claim off."""
 
 _UNDONE_WITHIN = 5.0
 """Seconds for the release of a claim whose task was cancelled; after that, the lease just ends."""
@@ -227,9 +231,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         limit = min(limit, 2**31 - 1)
         parameters = (name, lease_id, limit, lease, MAX_CLAIM_BYTES, self._owner_id)
         while True:
-            (row,) = await self._fetch_for(
-                name, queries.CLAIM, *parameters, self._max_attempts, self._fixed_now()
-            )
+            row = await self._claim_row(name, *parameters)
             shift = caller - row["now"]
             if row["firsts"]:
                 break
@@ -237,9 +239,32 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
                 due = row["next_due"]
                 return Claim(destination=name, next_due=None if due is None else due + shift)
         ranges = ranges_of(row)
-        read = queries.READ if self._db.has_own_sessions else queries.READ_ANYWHERE
-        rows = await self._db.fetch(read, ranges.firsts, ranges.lasts, name)
+        firsts, lasts = ranges.firsts, ranges.lasts
+        if not self._db.has_own_sessions:
+            rows = await self._db.fetch(queries.READ_ANYWHERE, firsts, lasts, name)
+        elif len(firsts) == 1:
+            rows = await self._db.fetch(queries.READ_ONE, firsts[0], lasts[0], name)
+        else:
+            rows = await self._db.fetch(queries.READ, firsts, lasts, name)
         return await decode_claim(name, lease_id, row, ranges, rows, shift, self._cache)
+
+    async def _claim_row(self, name: str, *parameters: object) -> Any:
+        """Return the answer of ``claim_v1``.
+
+        Cancelling it lets the statement end first: one that is cut off may take effect after the
+        release of its lease.
+        """
+        options = (self._max_attempts, self._fixed_now())
+        call = asyncio.create_task(self._fetch_for(name, queries.CLAIM, *parameters, *options))
+        try:
+            (row,) = await asyncio.shield(call)
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([call], timeout=_ENDED_WITHIN)
+            if not call.cancel():
+                call.exception()  # nobody else would take note of it
+            raise
+        return row
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to *lease* seconds from now; False if it was lost."""

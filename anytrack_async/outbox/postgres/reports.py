@@ -37,7 +37,7 @@ class PostgresReports(PostgresStore):
         for start in range(0, len(ids), _REPORTS_AT_ONCE):
             part = ids[start : start + _REPORTS_AT_ONCE]
             by_event_id |= reports_of(await self._db.fetch(queries.REPORTS, part))
-        return by_event_id
+        return {event_id: by_event_id[event_id] for event_id in ids if event_id in by_event_id}
 
     async def undelivered(self, destination: str, *, limit: int = 1000) -> Sequence[str]:
         """Return ids of events neither delivered to *destination* nor dead, in log order."""

@@ -15,8 +15,10 @@ from anytrack_async.errors import (
     SchemaVersionError,
     WrongEventLoopError,
 )
+from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.postgres.outbox import PostgresOutbox
 from anytrack_async.outbox.postgres.schema import migrate_sql
+from anytrack_async.outbox.sqlite.verify import Account
 from anytrack_async.testing.outbox_rules.base import deliver, sales
 
 SECRET = "hunter2"
@@ -184,3 +186,31 @@ def test_trio_is_refused_with_a_sentence():
             await outbox.open(["alpha"])
 
     trio.run(run)
+
+
+@pytest.mark.asyncio
+async def test_verifying_accounts_for_every_conversion_and_names_what_is_missing(outbox, connect):
+    await outbox.append(sales(*range(10)))
+    claim = await outbox.claim("alpha", 4, 60)
+    first, second, third, _ = claim.entries
+    failed = [
+        FailedEntry(seq=first.seq, attempts=1, error="no"),
+        FailedEntry(seq=second.seq, attempts=1, error="no"),
+        FailedEntry(seq=third.seq, attempts=1, error="later", due=0),
+    ]
+    await outbox.settle(claim, failed)
+    await outbox.discard("alpha", [first.conversion.event_id])
+
+    verification = await outbox.verify()
+
+    assert verification.is_intact
+    alpha = Account(accepted=10, delivered=1, waiting=7, dead=1, discarded=1)
+    assert verification.accounts["alpha"] == alpha
+    connection = await connect()
+    await connection.execute(
+        f"SET search_path = {outbox.schema}; DELETE FROM log; UPDATE destination SET dead = 7;"
+        "UPDATE span SET lease = 5; DELETE FROM page"
+    )
+    problems = " ".join((await outbox.verify()).problems)
+    for part in ("2 retries and dead letters have no conversion", "'alpha': counted 1 retries"):
+        assert part in problems

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 import subprocess
 import sys
@@ -117,6 +118,35 @@ def test_processes_can_create_a_file_at_the_same_time(path):
 
 
 # Forking
+
+FORKING = """
+import os, signal, sys, anyio
+from anytrack_async.errors import OutboxError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+
+async def main():
+    outbox = SQLiteOutbox(sys.argv[1])
+    await outbox.open(["alpha"])
+    if child := os.fork():
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        return await outbox.aclose()
+    code = 1
+    signal.alarm(5)
+    try:
+        await outbox.append([Conversion.sale(order_id="1", revenue=1, currency="USD")])
+    except OutboxError as exc:
+        code = 7 if "forked" in str(exc) else 2
+    finally:
+        os._exit(code)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_appends_nothing_to_the_outbox_of_its_parent(path):
+    subprocess.run([sys.executable, "-c", FORKING, path], check=True, timeout=30)
 
 
 @pytest.mark.asyncio

@@ -31,16 +31,34 @@ BEGIN
         RETURN;
     END IF;
     v_base := nextval('anytrack.block') << 12;
+    IF v_total = 1 THEN  -- the same as below without arrays, which takes less
+        INSERT INTO anytrack.ids (event_id, id, summary)
+            VALUES (p_event_ids[1], v_base, p_summaries[1]) ON CONFLICT (event_id) DO NOTHING;
+        IF NOT FOUND THEN
+            added := 0;
+            first_summaries := ARRAY(
+                SELECT summary FROM anytrack.ids WHERE event_id = p_event_ids[1] COLLATE "C");
+            RETURN;
+        END IF;
+        added := 1;
+        IF p_room < 1 THEN
+            PERFORM anytrack.refuse_v1(added);
+        END IF;
+        INSERT INTO anytrack.log (id, digest, payload)
+            VALUES (v_base, p_digests[1], p_payloads[1]);
+        INSERT INTO anytrack.arrival (block, n, at, recipients, large)
+            VALUES (v_base, 1, anytrack.now_v1(p_now), p_recipients, p_large);
+        RETURN;
+    END IF;
     -- Sorted, so that two calls with the same event ids never wait for each other in a circle.
     INSERT INTO anytrack.ids (event_id, id, summary)
-        SELECT event_id, v_base + n - 1, summary
-        FROM unnest(p_event_ids, p_summaries) WITH ORDINALITY AS new (event_id, summary, n)
-        ORDER BY event_id COLLATE "C", n
+        SELECT unnest(p_event_ids) COLLATE "C" AS event_id,
+            generate_series(v_base, v_base + v_total - 1) AS id, unnest(p_summaries)
+        ORDER BY event_id, id
         ON CONFLICT (event_id) DO NOTHING;
     GET DIAGNOSTICS added = ROW_COUNT;
     IF added > p_room THEN
-        RAISE EXCEPTION 'the outbox has no room for % new conversions', added
-            USING ERRCODE = 'ATQF1', DETAIL = added::text;
+        PERFORM anytrack.refuse_v1(added);
     END IF;
     IF added < v_total THEN
         SELECT * INTO p_payloads, p_digests, p_large, first_summaries FROM anytrack.new_only_v1(
@@ -50,10 +68,17 @@ BEGIN
         END IF;
     END IF;
     INSERT INTO anytrack.log (id, digest, payload)
-        SELECT v_base + n - 1, digest, payload
-        FROM unnest(p_digests, p_payloads) WITH ORDINALITY AS new (digest, payload, n);
+        SELECT generate_series(v_base, v_base + added - 1), unnest(p_digests), unnest(p_payloads);
     INSERT INTO anytrack.arrival (block, n, at, recipients, large)
         VALUES (v_base, added, anytrack.now_v1(p_now), p_recipients, p_large);
+END $$;
+
+-- Say that there is no room.
+CREATE OR REPLACE FUNCTION anytrack.refuse_v1(p_added int) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the outbox has no room for % new conversions', p_added
+        USING ERRCODE = 'ATQF1', DETAIL = p_added::text;
 END $$;
 
 -- Leave only the new conversions of a call in its arrays, and number them densely: of ids 8 to 12

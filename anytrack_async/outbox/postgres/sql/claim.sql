@@ -1,5 +1,6 @@
 -- Leasing conversions. A claim of new conversions writes three rows, however many it contains: the
--- lease, the range of positions that it covers, and the new cursor.
+-- lease, the range of positions that it covers, and the new cursor. The functions that others call
+-- have the settings of the planner; those that they use have them from there.
 
 -- The key of the advisory lock on a destination.
 CREATE OR REPLACE FUNCTION anytrack.lock_of_v1(p_destination text) RETURNS bigint
@@ -9,11 +10,12 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- What is next for a destination: its cursor, and when the first retry, released range and isolated
--- conversion are due and the first lease ends.
+-- conversion are due and the first lease ends. Of leases, only those that end before p_before count:
+-- while a snapshot is held, there are deleted ones of all the claims since then to walk along.
 CREATE OR REPLACE FUNCTION anytrack.forecast_v1(
-    p_destination text, OUT cursor bigint, OUT floor float8, OUT skipped bigint,
+    p_destination text, p_before float8, OUT cursor bigint, OUT floor float8, OUT skipped bigint,
     OUT due float8, OUT isolated_due float8, OUT lease_until float8
-) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+) LANGUAGE plpgsql AS $$
 BEGIN
     SELECT p.cursor, p.floor, p.skipped INTO cursor, floor, skipped FROM anytrack.progress AS p
         WHERE p.destination = p_destination ORDER BY p.cursor DESC LIMIT 1;
@@ -31,7 +33,8 @@ BEGIN
         (SELECT min(s.due) FROM anytrack.span AS s WHERE s.destination = p_destination
             AND s.lease = 0 AND s.lost >= 2)),
         (SELECT min(l.until) FROM anytrack.lease AS l
-            WHERE l.destination = p_destination AND l.until >= forecast_v1.floor)
+            WHERE l.destination = p_destination AND l.until >= forecast_v1.floor
+                AND l.until <= p_before)
         INTO due, isolated_due, lease_until;
 END $$;
 
@@ -43,7 +46,7 @@ CREATE OR REPLACE FUNCTION anytrack.fit_v1(
     p_destination text, p_first bigint, p_last bigint, p_space int, p_is_empty bool,
     INOUT bytes bigint, INOUT large_bytes bigint,
     OUT size int, OUT head bigint, OUT tail bigint, OUT upto bigint, OUT is_full bool
-) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+) LANGUAGE plpgsql AS $$
 DECLARE
     v_page record;
     v_first bigint;
@@ -121,17 +124,21 @@ DECLARE
 BEGIN
     now := anytrack.now_v1(p_now);
     is_behind := false;
-    SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
-    next_due := least(v_next.due, v_next.isolated_due, v_next.lease_until);
     -- A look without a lock: most claims of an idle destination end here, and write nothing.
-    IF p_limit <= 0 OR NOT (v_next.cursor < v_upto OR coalesce(next_due <= now, false)) THEN
-        RETURN;
+    IF p_limit <= 0 OR NOT EXISTS (SELECT FROM (SELECT cursor FROM anytrack.progress
+            WHERE destination = p_destination ORDER BY cursor DESC LIMIT 1) AS p
+            WHERE cursor < v_upto) THEN
+        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination, 'infinity');
+        next_due := least(v_next.due, v_next.isolated_due, v_next.lease_until);
+        IF p_limit <= 0 OR coalesce(next_due > now, true) THEN
+            RETURN;
+        END IF;
     END IF;
     PERFORM pg_advisory_xact_lock(anytrack.lock_of_v1(p_destination));
     -- A claim that is lost in a crash means that conversions are sent again, as without this.
     PERFORM set_config('synchronous_commit', 'off', true);
     FOR i IN 1..3 LOOP
-        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
+        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination, now);
         IF v_next.isolated_due <= now THEN
             SELECT * INTO v_claim FROM anytrack.lease_isolated_v1(
                 p_destination, p_lease, p_seconds, p_owner, p_attempts, now, v_next.floor);
@@ -139,7 +146,8 @@ BEGIN
         END IF;
         IF v_claim IS NULL OR v_wait THEN
             SELECT * INTO v_claim FROM anytrack.lease_several_v1(
-                p_destination, p_lease, p_limit, p_seconds, p_bytes, p_owner, now, v_upto);
+                p_destination, p_lease, p_limit, p_seconds, p_bytes, p_owner, now, v_upto,
+                v_next.cursor, v_next.floor, v_next.skipped, v_next.due, v_next.lease_until);
         END IF;
         IF v_claim.firsts IS NOT NULL THEN
             firsts := v_claim.firsts;
@@ -150,7 +158,7 @@ BEGIN
             RETURN;
         END IF;
         -- A lease that ended may have left isolated conversions: look again.
-        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
+        SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination, 'infinity');
         next_due := least(v_next.due, v_next.isolated_due, v_next.lease_until);
         is_behind := v_next.cursor < v_upto;
         EXIT WHEN v_wait OR is_behind OR coalesce(next_due > now, true);
@@ -168,7 +176,7 @@ CREATE OR REPLACE FUNCTION anytrack.lease_isolated_v1(
     p_now float8, p_floor float8,
     OUT firsts bigint[], OUT lasts bigint[], OUT attempts int[], OUT lost int[],
     OUT large_bytes bigint
-) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     v_retry record;
@@ -220,7 +228,7 @@ END $$;
 -- leased, and 13 to 15 stay released.
 CREATE OR REPLACE FUNCTION anytrack.lease_span_v1(
     p_span anytrack.span, p_lease bigint, p_size int, p_tail bigint
-) RETURNS void LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF p_size >= p_span.size THEN
         UPDATE anytrack.span SET lease = p_lease WHERE id = p_span.id;
@@ -235,65 +243,42 @@ END $$;
 -- the lock of the destination.
 CREATE OR REPLACE FUNCTION anytrack.lease_several_v1(
     p_destination text, p_lease bigint, p_limit int, p_seconds float8, p_bytes bigint,
-    p_owner bigint, p_now float8, p_upto bigint,
+    p_owner bigint, p_now float8, p_upto bigint, p_cursor bigint, p_floor float8, p_skipped bigint,
+    p_due float8, p_lease_until float8,
     OUT firsts bigint[], OUT lasts bigint[], OUT attempts int[], OUT lost int[],
     OUT large_bytes bigint
-) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     v_space int := p_limit;
     v_bytes bigint := p_bytes;
-    v_next record;
+    v_is_due bool := coalesce(p_due <= p_now, false);
     v_part record;
-    v_span anytrack.span;
     v_fit record;
-    v_ended bool;
 BEGIN
     large_bytes := 0;
-    LOOP
-        SELECT * INTO v_part FROM anytrack.lease_retries_v1(
-            p_destination, p_lease, v_space, v_bytes, firsts IS NULL, p_now);
-        IF v_part.firsts IS NOT NULL THEN
+    -- One lease at a time, and only while there is space: a worker that is merely late keeps its
+    -- lease unless it is needed.
+    WHILE v_is_due OR p_lease_until <= p_now LOOP
+        IF v_is_due THEN
+            SELECT * INTO v_part FROM anytrack.lease_due_v1(
+                p_destination, p_lease, v_space, v_bytes, firsts IS NULL, p_now);
             firsts := firsts || v_part.firsts;
-            lasts := lasts || v_part.firsts;
+            lasts := lasts || v_part.lasts;
             attempts := attempts || v_part.attempts;
             lost := lost || v_part.lost;
-            v_space := v_space - cardinality(v_part.firsts);
-            v_bytes := v_bytes - v_part.bytes;
+            v_space := v_part.space;
+            v_bytes := v_part.bytes;
             large_bytes := large_bytes + v_part.large_bytes;
         END IF;
-        EXIT WHEN v_part.is_full;
-        FOR v_span IN SELECT * FROM anytrack.span
-            WHERE destination = p_destination AND due <= p_now AND lease = 0 AND lost < 2
-            ORDER BY due, first LIMIT v_space
-        LOOP
-            EXIT WHEN v_space <= 0;
-            SELECT * INTO v_fit FROM anytrack.fit_v1(p_destination, v_span.first, v_span.last,
-                v_space, firsts IS NULL, v_bytes, large_bytes);
-            v_bytes := v_fit.bytes;
-            large_bytes := v_fit.large_bytes;
-            IF v_fit.size > 0 THEN
-                PERFORM anytrack.lease_span_v1(v_span, p_lease, v_fit.size, v_fit.tail);
-                firsts := firsts || v_fit.head;
-                lasts := lasts || v_fit.tail;
-                attempts := attempts || v_span.attempts;
-                lost := lost || v_span.lost;
-                v_space := v_space - v_fit.size;
-            END IF;
-            IF v_fit.is_full THEN
-                v_space := 0;
-            END IF;
-        END LOOP;
-        -- One lease at a time, and only while there is space: a worker that is merely late keeps its
-        -- lease unless it is needed.
         EXIT WHEN v_space <= 0;
-        SELECT anytrack.expire_v1(p_destination, p_now) INTO v_ended;
-        EXIT WHEN NOT v_ended;
+        v_is_due := coalesce(p_lease_until <= p_now, false)
+            AND anytrack.expire_v1(p_destination, p_floor, p_now);
+        EXIT WHEN NOT v_is_due;
     END LOOP;
-    SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
-    IF v_space > 0 AND v_next.cursor < p_upto AND NOT v_part.is_full THEN
-        SELECT * INTO v_fit FROM anytrack.fit_v1(p_destination, v_next.cursor + 1,
-            least(p_upto, v_next.cursor + 20000), v_space, firsts IS NULL, v_bytes, large_bytes);
+    IF v_space > 0 AND p_cursor < p_upto THEN
+        SELECT * INTO v_fit FROM anytrack.fit_v1(p_destination, p_cursor + 1,
+            least(p_upto, p_cursor + 20000), v_space, firsts IS NULL, v_bytes, large_bytes);
         large_bytes := v_fit.large_bytes;
         IF v_fit.size > 0 THEN
             INSERT INTO anytrack.span (destination, first, last, size, lease)
@@ -303,20 +288,69 @@ BEGIN
             attempts := attempts || 0;
             lost := lost || 0;
         END IF;
-        IF v_fit.upto > v_next.cursor THEN
+        IF v_fit.upto > p_cursor THEN
             INSERT INTO anytrack.progress (destination, cursor, floor, skipped)
                 VALUES (p_destination, v_fit.upto,
-                    CASE WHEN v_next.lease_until <= p_now THEN v_next.floor
-                        ELSE greatest(v_next.floor, p_now) END,
-                    v_next.skipped + v_fit.upto - v_next.cursor - v_fit.size);
+                    CASE WHEN p_lease_until <= p_now THEN p_floor ELSE greatest(p_floor, p_now) END,
+                    p_skipped + v_fit.upto - p_cursor - v_fit.size);
             DELETE FROM anytrack.progress
-                WHERE destination = p_destination AND cursor = v_next.cursor;
+                WHERE destination = p_destination AND cursor = p_cursor;
         END IF;
     END IF;
     IF firsts IS NOT NULL THEN
         INSERT INTO anytrack.lease (id, destination, until, owner)
-            VALUES (p_lease, p_destination, greatest(p_now, v_next.floor) + p_seconds, p_owner);
+            VALUES (p_lease, p_destination, greatest(p_now, p_floor) + p_seconds, p_owner);
     END IF;
+END $$;
+
+-- Lease due retries, then released ranges. space is what is left, 0 if the claim is full.
+CREATE OR REPLACE FUNCTION anytrack.lease_due_v1(
+    p_destination text, p_lease bigint, INOUT space int, INOUT bytes bigint, p_is_empty bool,
+    p_now float8, OUT firsts bigint[], OUT lasts bigint[], OUT attempts int[], OUT lost int[],
+    OUT large_bytes bigint
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_part record;
+    v_span anytrack.span;
+    v_fit record;
+BEGIN
+    large_bytes := 0;
+    SELECT * INTO v_part FROM anytrack.lease_retries_v1(
+        p_destination, p_lease, space, bytes, p_is_empty, p_now);
+    IF v_part.firsts IS NOT NULL THEN
+        firsts := v_part.firsts;
+        lasts := v_part.firsts;
+        attempts := v_part.attempts;
+        lost := v_part.lost;
+        space := space - cardinality(v_part.firsts);
+        bytes := bytes - v_part.bytes;
+        large_bytes := v_part.large_bytes;
+    END IF;
+    IF v_part.is_full THEN
+        space := 0;
+    END IF;
+    FOR v_span IN SELECT * FROM anytrack.span
+        WHERE destination = p_destination AND due <= p_now AND lease = 0 AND lost < 2
+        ORDER BY due, first LIMIT space
+    LOOP
+        EXIT WHEN space <= 0;
+        SELECT * INTO v_fit FROM anytrack.fit_v1(p_destination, v_span.first, v_span.last,
+            space, p_is_empty AND firsts IS NULL, bytes, large_bytes);
+        bytes := v_fit.bytes;
+        large_bytes := v_fit.large_bytes;
+        IF v_fit.size > 0 THEN
+            PERFORM anytrack.lease_span_v1(v_span, p_lease, v_fit.size, v_fit.tail);
+            firsts := firsts || v_fit.head;
+            lasts := lasts || v_fit.tail;
+            attempts := attempts || v_span.attempts;
+            lost := lost || v_span.lost;
+            space := space - v_fit.size;
+        END IF;
+        IF v_fit.is_full THEN
+            space := 0;
+        END IF;
+    END LOOP;
 END $$;
 
 -- Lease the retries that have been due longest.
@@ -324,7 +358,7 @@ CREATE OR REPLACE FUNCTION anytrack.lease_retries_v1(
     p_destination text, p_lease bigint, p_space int, p_bytes bigint, p_is_empty bool, p_now float8,
     OUT firsts bigint[], OUT attempts int[], OUT lost int[], OUT bytes bigint,
     OUT large_bytes bigint, OUT is_full bool
-) LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     v_due int;
@@ -350,23 +384,18 @@ END $$;
 
 -- Take over the lease of a destination that ended first; false if none has. It counts as an attempt,
 -- because its conversions may be the reason that its worker died.
-CREATE OR REPLACE FUNCTION anytrack.expire_v1(p_destination text, p_now float8) RETURNS bool
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+CREATE OR REPLACE FUNCTION anytrack.expire_v1(p_destination text, p_floor float8, p_now float8)
+RETURNS bool LANGUAGE plpgsql AS $$
 DECLARE
-    v_next record;
     v_lease record;
 BEGIN
-    SELECT * INTO v_next FROM anytrack.forecast_v1(p_destination);
-    IF coalesce(v_next.lease_until > p_now, true) THEN
-        RETURN false;
-    END IF;
     DELETE FROM anytrack.lease WHERE id = (
         SELECT id FROM anytrack.lease
-            WHERE destination = p_destination AND until >= v_next.floor AND until <= p_now
+            WHERE destination = p_destination AND until >= p_floor AND until <= p_now
             ORDER BY until, id LIMIT 1 FOR UPDATE) AND until <= p_now
         RETURNING id, until INTO v_lease;
     IF v_lease.id IS NULL THEN
-        RETURN true;  -- it was settled or renewed at this moment: look for others
+        RETURN false;  -- or it was settled or renewed at this moment
     END IF;
     PERFORM anytrack.return_v1(v_lease.id, v_lease.until, 1, 1);
     RETURN true;
@@ -375,7 +404,7 @@ END $$;
 -- Return the conversions of a lease that was deleted.
 CREATE OR REPLACE FUNCTION anytrack.return_v1(
     p_lease bigint, p_due float8, p_attempts int, p_lost int
-) RETURNS void LANGUAGE sql SET jit = off SET enable_seqscan = off AS $$
+) RETURNS void LANGUAGE sql AS $$
     UPDATE anytrack.span SET lease = 0, due = p_due, attempts = attempts + p_attempts,
         lost = lost + p_lost WHERE lease = p_lease AND lease <> 0;
     UPDATE anytrack.exception SET lease = 0, due = p_due, attempts = attempts + p_attempts,

@@ -11,7 +11,8 @@ CREATE OR REPLACE FUNCTION anytrack.records_v1(p_event_ids text[]) RETURNS TABLE
     FROM unnest(p_event_ids) AS wanted
     JOIN anytrack.ids ON ids.event_id = wanted COLLATE "C"
     LEFT JOIN anytrack.page ON page.block = (ids.id >> 12) << 12
-    LEFT JOIN anytrack.arrival ON arrival.block = (ids.id >> 12) << 12
+    LEFT JOIN LATERAL (SELECT arrival.recipients FROM anytrack.arrival
+        WHERE page.block IS NULL AND arrival.block = (ids.id >> 12) << 12) AS arrival ON true
     LEFT JOIN anytrack.late ON late.seq = page.place + ids.id - page.block
     LEFT JOIN anytrack.log ON log.id = ids.id
 $$;

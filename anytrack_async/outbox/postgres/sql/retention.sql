@@ -15,7 +15,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM set_config('synchronous_commit', 'off', true);
-    PERFORM anytrack.tidy_v1(p_rows);
+    PERFORM anytrack.tidy_v1();
     SELECT * INTO v_step FROM anytrack.drop_reclaimable_v1(p_rows, v_now);
     dropped := dropped + v_step.dropped;
     more := more OR v_step.more;
@@ -31,16 +31,15 @@ END $$;
 
 -- Delete arrivals that have a position. What has none, though its transaction is over, gets one: it
 -- can only be left behind where a database was restored and written to before anybody claimed.
-CREATE OR REPLACE FUNCTION anytrack.tidy_v1(p_rows int) RETURNS void
+CREATE OR REPLACE FUNCTION anytrack.tidy_v1() RETURNS void
 LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 DECLARE
     v_last anytrack.numbering;
-    v_upto bigint := anytrack.sequence_v1();
 BEGIN
+    PERFORM anytrack.sequence_v1();
     SELECT * INTO v_last FROM anytrack.numbering ORDER BY upto DESC, n DESC LIMIT 1;
-    DELETE FROM anytrack.arrival WHERE block IN (
-        SELECT arrival.block FROM anytrack.arrival JOIN anytrack.page USING (block)
-        WHERE xid < pg_snapshot_xmin(v_last.snap) ORDER BY arrival.block LIMIT p_rows);
+    DELETE FROM anytrack.arrival WHERE xid < pg_snapshot_xmin(v_last.snap)
+        AND EXISTS (SELECT FROM anytrack.page WHERE page.block = arrival.block);
     IF EXISTS (SELECT FROM anytrack.arrival WHERE xid < pg_snapshot_xmin(v_last.snap)
             AND NOT EXISTS (SELECT FROM anytrack.page WHERE page.block = arrival.block)) THEN
         PERFORM pg_advisory_xact_lock('anytrack.numbering'::regclass::oid::bigint << 32);

@@ -23,7 +23,7 @@ END $$;
 -- Delete the retries of a lease and return how many there were. Their conversions may be dropped,
 -- where retention has looked already.
 CREATE OR REPLACE FUNCTION anytrack.end_retries_v1(p_lease bigint) RETURNS int
-LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     v_ended int;
 BEGIN

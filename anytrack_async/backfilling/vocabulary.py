@@ -1,0 +1,96 @@
+"""Names of columns and of states, as shops and services of several languages write them.
+
+All in lower case, without accents and without other signs than letters and digits: ``E-Mail`` is
+``email``, and ``Numéro de commande`` is ``numerodecommande``. Words that mean different things in
+two languages, such as *nom*, are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "order_id": (
+        *("orderid", "ordernumber", "orderno", "ordernr", "order", "transactionid", "txnid"),
+        *("txid", "invoiceid", "invoicenumber", "invoice", "receipt"),
+        *("bestellnummer", "bestellnr", "auftragsnummer", "numerodecommande", "numerocommande"),
+        *("ndecommande", "commande", "bestelnummer", "ordernummer", "numerodepedido", "pedido"),
+        *("numeropedido", "numeroordine", "numerodordine", "ordine", "numerodopedido"),
+    ),
+    "click_id": ("atclid", "clickid", "cid", "subid", "sub1"),
+    "currency": (
+        *("currencycode", "ordercurrency", "currency", "waehrung", "wahrung", "devise"),
+        *("valuta", "moneda", "moeda"),
+    ),
+    "customer.email": (
+        *("customeremail", "billingemail", "buyeremail", "emailaddress", "useremail", "email"),
+        *("mail", "emailadresse", "adresseemail", "courriel", "emailadres", "correoelectronico"),
+        *("correo", "indirizzoemail"),
+    ),
+    "customer.phone": (
+        *("phonenumber", "billingphone", "customerphone", "telephone", "phone", "mobile"),
+        *("telefon", "telefonnummer", "telefoon", "telefoonnummer", "telefono", "telefone"),
+    ),
+    "customer.first_name": (
+        *("billingfirstname", "firstname", "givenname", "fname", "vorname", "prenom"),
+        *("voornaam",),
+    ),
+    "customer.last_name": (
+        *("billinglastname", "lastname", "surname", "familyname", "lname", "nachname"),
+        *("nomdefamille", "achternaam", "apellidos", "apellido", "cognome", "sobrenome"),
+    ),
+    "customer.name": ("customername", "billingname", "fullname", "buyername"),
+    "customer.city": (
+        *("billingcity", "city", "town", "stadt", "ort", "ville", "plaats", "ciudad", "citta"),
+        *("cidade",),
+    ),
+    "customer.postal_code": (
+        *("billingpostcode", "billingzip", "postalcode", "postcode", "zipcode", "zip", "plz"),
+        *("postleitzahl", "codepostal", "codigopostal", "cap", "cep"),
+    ),
+    "customer.state": ("billingstate", "province", "state", "region"),
+    "customer.country": (
+        *("billingcountry", "countrycode", "country", "land", "pays", "pais", "paese"),
+    ),
+    "customer.external_id": ("customerid", "userid", "kundennummer", "klantnummer"),
+    "customer.fbc": ("fbc",),
+    "customer.fbp": ("fbp",),
+    "customer.fbclid": ("fbclid",),
+    "ip_address": ("customeripaddress", "ipaddress", "clientip", "ip"),
+    "user_agent": ("customeruseragent", "useragent", "browser"),
+    "page_url": ("landingpage", "pageurl", "sourceurl"),
+    "clicks.gclid": ("gclid",),
+    "clicks.ttclid": ("ttclid",),
+    "clicks.msclkid": ("msclkid",),
+}
+"""Field → names of its column, the best first."""
+
+AMOUNTS: Final = (
+    *("ordertotal", "grandtotal", "totalamount", "totalprice", "saleamount", "subtotal", "total"),
+    *("amount", "revenue", "value", "sum", "payout", "commission", "gross", "net", "price"),
+    *("summe", "betrag", "gesamt", "gesamtbetrag", "umsatz", "brutto", "netto", "preis"),
+    *("montant", "prix", "totaal", "bedrag", "prijs", "bruto", "importe", "precio", "importo"),
+    *("totale", "prezzo", "lordo", "valor", "preco"),
+)
+NOT_AMOUNTS: Final = (
+    *("tax", "shipping", "discount", "refund", "fee", "currency", "count", "quantity"),
+)
+TIMES: Final = (
+    *("paidat", "paiddate", "createdat", "createddate", "orderdate", "conversiontime", "eventtime"),
+    *("conversiondate", "purchasedate", "timestamp", "datetime", "created", "date", "time"),
+    *("datum", "bestelldatum", "bezahltam", "erstelltam", "uhrzeit", "datecommande"),
+    *("datedecommande", "datedepaiement", "heure", "tijd", "fecha", "hora", "data", "ora"),
+    *("dataordine", "datapedido", "datadopedido"),
+)
+STATUS: Final = (
+    *("financialstatus", "paymentstatus", "orderstatus", "status", "state"),
+    *("zahlungsstatus", "bestellstatus", "betaalstatus", "statut", "estado", "stato"),
+)
+PAID: Final = (
+    *("paid", "completed", "complete", "succeeded", "success", "approved", "processing"),
+    *("captured", "settled", "closed won", "bezahlt", "abgeschlossen", "payé", "payée", "paye"),
+    *("terminé", "terminée", "betaald", "voltooid", "pagado", "pagada", "completado"),
+    *("completada", "pagato", "completato", "pago", "concluído"),
+)
+"""States of an order that is paid, as they are written, in lower case."""

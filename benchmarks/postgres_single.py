@@ -1,0 +1,72 @@
+"""Row 27: single appends to PostgreSQL on 8 connections, against a single INSERT."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from anytrack_async import PostgresOutbox
+from anytrack_async.outbox.postgres.append import APPEND
+from benchmarks import postgres
+from benchmarks.measure import Row
+from benchmarks.postgres import FLOOR, ServerCost, batches, connect, interleaved, lines, server
+from tests.servers.postgres import PostgresServer
+
+NUMBER = 27
+NEEDS = postgres.NEEDS
+
+CONNECTIONS = 8
+_INSERT = """INSERT INTO floor (event_id, at, payload)
+    VALUES ($1, extract(epoch FROM clock_timestamp()), $2) ON CONFLICT (event_id) DO NOTHING"""
+_FLOOR, _OURS = "INSERT … ON CONFLICT", "append_v1"
+
+
+def run(quick: bool) -> Row:
+    """Append conversions one by one, each with a commit of its own."""
+    rows, rounds = (400, 1) if quick else (8_000, 5)
+    with server() as started:
+        costs = asyncio.run(_measure(started, rows, rounds))
+    speed = costs[_FLOOR].wall / costs[_OURS].wall
+    return Row(
+        number=NUMBER,
+        measure=f"single appends to PostgreSQL on {CONNECTIONS} connections",
+        against="a single `INSERT … ON CONFLICT`",
+        target="≥ 0.85 ×",
+        result=f"{speed:.2f} ×",
+        reached=speed >= 0.85,
+        details=lines(costs),
+    )
+
+
+async def _measure(started: PostgresServer, rows: int, rounds: int) -> dict[str, ServerCost]:
+    outbox = PostgresOutbox(started.dsn)
+    await outbox.open(["anytrack", "meta", "hubspot"])
+    connections = [await connect(started.dsn) for _ in range(CONNECTIONS)]
+    await connections[0].execute(FLOOR)
+
+    async def insert(connection, batch) -> None:
+        await connection.fetch(_INSERT, batch.event_ids[0], batch.payloads[0])
+
+    async def append(connection, batch) -> None:
+        await connection.fetch(APPEND, *batch.parameters())
+
+    def made(write: Callable[..., Awaitable[None]]) -> Callable[[], Awaitable[int]]:
+        prepared = iter([batches(rows, 1) for _ in range(rounds + 1)])
+
+        async def write_all(connection, work) -> None:
+            for batch in work:  # shared: each connection takes the next one
+                await write(connection, batch)
+
+        async def run() -> int:
+            work = iter(next(prepared))
+            await asyncio.gather(*(write_all(connection, work) for connection in connections))
+            return rows
+
+        return run
+
+    runs = {_FLOOR: made(insert), _OURS: made(append)}
+    for each in runs.values():
+        await each()
+    costs = await interleaved(started.pid, runs, rounds)
+    await outbox.aclose()
+    return costs
