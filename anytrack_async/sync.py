@@ -364,6 +364,7 @@ class AnyTrack:
 
     stats = _blocking(AnyTrackClient.stats)
     preview = _calling(AnyTrackClient.preview)
+    pause = _calling(AnyTrackClient.pause)
     resume = _calling(AnyTrackClient.resume)
     use_api_key = _calling(AnyTrackClient.use_api_key)
     use_token = _calling(AnyTrackClient.use_token)
