@@ -66,7 +66,12 @@ class ArrowReader:
     def _parquet(self) -> tuple[Iterator[Any], tuple[str, ...]]:
         file = import_module("pyarrow.parquet").ParquetFile(self._source())
         self._rows = file.metadata.num_rows
-        batches = file.iter_batches(batch_size=BLOCK_ROWS, use_threads=False)
+        # One row group at a time: for all of them, pyarrow would keep what it has read of the file.
+        batches = (
+            batch
+            for group in range(file.num_row_groups)
+            for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], use_threads=False)
+        )
         return batches, tuple(file.schema_arrow.names)
 
     def _ipc(self) -> tuple[Iterator[Any], tuple[str, ...]]:

@@ -9,6 +9,7 @@ import typer
 from anytrack_async._version import __version__
 from anytrack_async.cli.backfill import backfill
 from anytrack_async.cli.console import console
+from anytrack_async.cli.database import copy, migrate
 from anytrack_async.cli.dead_letters import add_commands
 from anytrack_async.cli.deliver import deliver
 from anytrack_async.cli.demo import demo, sandbox
@@ -56,7 +57,8 @@ def _setup(
 
     Credentials come from environment variables, which
     `anytrack destinations` lists. ANYTRACK_OUTBOX is the path of the
-    outbox file, and ANYTRACK_OUTBOX_KEYS are the keys that encrypt it.
+    outbox file, or postgresql://…, and ANYTRACK_OUTBOX_KEYS are the keys
+    that encrypt a file.
 
     Exit codes: 0 success, 1 failure, 2 wrong usage or configuration,
     130 stopped by Ctrl-C, 143 by SIGTERM. `backfill` and `deliver`
@@ -84,6 +86,8 @@ add_commands(outbox_commands)
 for name, command in (("keys", keys), ("new-key", new_key), ("rekey", rekey)):
     outbox_commands.command(name)(command)
 outbox_commands.command("forget")(forget)
+outbox_commands.command("migrate")(migrate)
+outbox_commands.command("copy")(copy)
 app.add_typer(outbox_commands)
 app.command()(destinations)
 app.command()(check)

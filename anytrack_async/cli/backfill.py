@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import anyio
 import typer
@@ -35,12 +34,12 @@ from anytrack_async.cli.output import (
 )
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE
+from anytrack_async.client.config import OUTBOX_VARIABLE
+from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.client.stats import DestinationStats
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.errors import ConfigurationError, QueueFullError, UnknownFormatError
 from anytrack_async.outbox.base import Outbox
-from anytrack_async.outbox.sqlite.files import file_path
 
 # Exit codes
 _INCOMPLETE = 3
@@ -80,21 +79,26 @@ def backfill(options: CommandLine) -> None:
         raise typer.Exit(code)
 
 
-def _outbox_path(value: str | None) -> Path:
+def _outbox_path(value: str | None) -> OutboxLocation:
     value = value or os.environ.get(OUTBOX_VARIABLE)
     if not value or value == MEMORY:
         raise ConfigurationError(
             f"name an outbox file, which remembers what was sent: set {OUTBOX_VARIABLE}, or use "
             "--outbox PATH; it is created if it does not exist"
         )
-    return file_path(value)
+    location = OutboxLocation(value)
+    if not location.is_database:
+        _ = location.path  # raises if it is not usable
+    return location
 
 
-def _existing_path(value: str | None) -> Path | None:
+def _existing_path(value: str | None) -> OutboxLocation | None:
     """Return the outbox file in which to look for conversions accepted before, if it exists."""
     value = value or os.environ.get(OUTBOX_VARIABLE)
-    path = file_path(value) if value and value != MEMORY else None
-    return path if path is not None and path.is_file() else None
+    location = OutboxLocation(value) if value and value != MEMORY else None
+    if location is None or location.is_database or location.path.is_file():
+        return location
+    return None
 
 
 def _exit_code(report: BackfillReport) -> int:
@@ -109,7 +113,7 @@ def _exit_code(report: BackfillReport) -> int:
 # The run
 
 
-def _run(job: Job, path: Path | None) -> BackfillReport:
+def _run(job: Job, path: OutboxLocation | None) -> BackfillReport:
     display = ProgressDisplay()
     dry = job.settings.dry_run
     try:
@@ -126,7 +130,7 @@ def _run(job: Job, path: Path | None) -> BackfillReport:
         raise typer.Exit(_STOPPED) from None
 
 
-async def _backfill(job: Job, path: Path, display: ProgressDisplay) -> BackfillReport:
+async def _backfill(job: Job, path: OutboxLocation, display: ProgressDisplay) -> BackfillReport:
     client = AnyTrackClient.from_env(outbox=path)
     async with interruptible(client, str(path)):
         try:
@@ -161,7 +165,9 @@ def _stopped_by(error: QueueFullError, destinations: Mapping[str, DestinationSta
     return _OutboxFull(message, _NEEDS_CREDENTIALS if held else _STOPPED)
 
 
-async def _dry_run(job: Job, path: Path | None, display: ProgressDisplay) -> BackfillReport:
+async def _dry_run(
+    job: Job, path: OutboxLocation | None, display: ProgressDisplay
+) -> BackfillReport:
     async with _outbox(path) as outbox:
         return await run_backfill(
             _client(), **job.arguments, outbox=outbox, on_progress=display.update
@@ -169,7 +175,7 @@ async def _dry_run(job: Job, path: Path | None, display: ProgressDisplay) -> Bac
 
 
 @asynccontextmanager
-async def _outbox(path: Path | None) -> AsyncIterator[Outbox | None]:
+async def _outbox(path: OutboxLocation | None) -> AsyncIterator[Outbox | None]:
     if path is None:
         yield None
         return
@@ -189,7 +195,7 @@ def _client() -> AnyTrackClient | None:
 # Before the run
 
 
-def _inspect(job: Job, path: Path | None, *, as_json: bool) -> None:
+def _inspect(job: Job, path: OutboxLocation | None, *, as_json: bool) -> None:
     inspection = anyio.run(_first_rows, job, path)
     if as_json:
         write_json(inspection_record(inspection))
@@ -201,7 +207,7 @@ def _inspect(job: Job, path: Path | None, *, as_json: bool) -> None:
         raise typer.Exit(MISUSED)
 
 
-async def _first_rows(job: Job, path: Path | None) -> Inspection:
+async def _first_rows(job: Job, path: OutboxLocation | None) -> Inspection:
     async with _outbox(path) as outbox:
         return await inspect_source(client=_client(), outbox=outbox, **job.arguments)
 
@@ -222,7 +228,7 @@ def _is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _ask(job: Job, path: Path | None) -> None:
+def _ask(job: Job, path: OutboxLocation | None) -> None:
     """Show what was recognised, and ask whether to send it."""
     inspection = anyio.run(partial(inspect_source, rows=1, **job.arguments))
     if inspection.guess is not None:

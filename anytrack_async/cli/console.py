@@ -15,7 +15,8 @@ import anyio
 import typer
 
 from anytrack_async.cli.output import FAILED, INTERRUPTED, stdout_console, write_error
-from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE
+from anytrack_async.client.config import OUTBOX_VARIABLE
+from anytrack_async.client.locations import MEMORY
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.web_console.console import console as web_console
 

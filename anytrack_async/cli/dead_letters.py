@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anytrack_async.cli.corrections import export_letters, read_corrections
-from anytrack_async.cli.outbox import open_outbox, outbox_path
+from anytrack_async.cli.outbox import open_outbox, outbox_location
 from anytrack_async.cli.output import (
     make_table,
     outcome_line,
@@ -38,12 +38,13 @@ from anytrack_async.cli.selection import (
     select,
     set_fields,
 )
+from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.models.plain import to_conversion, to_dict
+from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.dead_letters import DeadLetter
-from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
 _PAGE_SIZE = 500
 _SHOWN = 100
@@ -74,12 +75,12 @@ def dead(
 ) -> None:
     """List the conversions that a destination rejected for good, each with the reason."""
     selection = select(targets, destination, code, text, older_than, newer_than)
-    path = outbox_path()
+    location = outbox_location()
     if as_json:
-        anyio.run(_print_lines, path, selection, limit)
+        anyio.run(_print_lines, location, selection, limit)
         return
     limit = limit or _SHOWN
-    letters = anyio.run(_first, path, selection, limit + 1)
+    letters = anyio.run(_first, location, selection, limit + 1)
     if not letters:
         stdout_console().print("no dead letters")
         return
@@ -88,8 +89,8 @@ def dead(
         stdout_console().print(f"showing the first {limit}; see more with --limit")
 
 
-async def _print_lines(path: Path, selection: Selection, limit: int | None) -> None:
-    async with open_outbox(path) as outbox:
+async def _print_lines(location: OutboxLocation, selection: Selection, limit: int | None) -> None:
+    async with open_outbox(location) as outbox:
         count = 0
         async for letter in _letters(outbox, await selection.resolve(outbox)):
             if count == limit:
@@ -98,8 +99,8 @@ async def _print_lines(path: Path, selection: Selection, limit: int | None) -> N
             count += 1
 
 
-async def _first(path: Path, selection: Selection, limit: int) -> list[DeadLetter]:
-    async with open_outbox(path) as outbox:
+async def _first(location: OutboxLocation, selection: Selection, limit: int) -> list[DeadLetter]:
+    async with open_outbox(location) as outbox:
         chosen = await selection.resolve(outbox)
         letters: list[DeadLetter] = []
         async for letter in _letters(outbox, chosen):
@@ -109,7 +110,7 @@ async def _first(path: Path, selection: Selection, limit: int) -> list[DeadLette
         return letters
 
 
-async def _letters(outbox: SQLiteOutbox, selection: Selection) -> AsyncGenerator[DeadLetter, None]:
+async def _letters(outbox: Outbox, selection: Selection) -> AsyncGenerator[DeadLetter, None]:
     after = 0
     while page := await outbox.dead_letters(
         selection.destination,
@@ -152,7 +153,7 @@ def show(
 
     Values that may identify the customer are shown as ***, unless you ask for them with --reveal.
     """
-    report, letters = anyio.run(_read, outbox_path(), event_id)
+    report, letters = anyio.run(_read, outbox_location(), event_id)
     died = {letter.destination: letter.died for letter in letters}
     fields = _shown_fields(letters[0].conversion, reveal=reveal) if letters else None
     if as_json:
@@ -173,8 +174,8 @@ def show(
         console.print(Text(f"  {name:<15} {value}"), soft_wrap=True)
 
 
-async def _read(path: Path, event_id: str) -> tuple[Report, Sequence[DeadLetter]]:
-    async with open_outbox(path) as outbox:
+async def _read(location: OutboxLocation, event_id: str) -> tuple[Report, Sequence[DeadLetter]]:
+    async with open_outbox(location) as outbox:
         reports = await outbox.reports([event_id])
         if event_id not in reports:
             raise ConfigurationError(f"the outbox has no event {event_id!r}")
@@ -212,7 +213,7 @@ def replay(
     """
     selection = select(targets, destination, code, text, older_than, newer_than)
     _check_said(selection, "replay", everything=everything)
-    chosen, count = anyio.run(_replay, outbox_path(), selection)
+    chosen, count = anyio.run(_replay, outbox_location(), selection)
     advice = "; the client that has the outbox open, or the next client, sends them"
     place = f" at {chosen.destination}" if chosen.destination else ""
     are = "dead letter is" if count == 1 else "dead letters are"
@@ -221,8 +222,8 @@ def replay(
     )
 
 
-async def _replay(path: Path, selection: Selection) -> tuple[Selection, int]:
-    async with open_outbox(path) as outbox:
+async def _replay(location: OutboxLocation, selection: Selection) -> tuple[Selection, int]:
+    async with open_outbox(location) as outbox:
         chosen = await selection.resolve(outbox)
         options = (chosen.destination, chosen.event_ids)
         return chosen, await outbox.replay(*options, where=chosen.where)
@@ -244,28 +245,28 @@ def discard(
     """
     selection = select(targets, destination, code, text, older_than, newer_than)
     _check_said(selection, "discard", everything=everything)
-    path = outbox_path()
+    location = outbox_location()
     if not yes:
-        count = anyio.run(_count, path, selection)
+        count = anyio.run(_count, location, selection)
         if not count:
             stdout_console().print("no dead letters")
             return
         letters = "dead letter" if count == 1 else "dead letters"
         typer.confirm(f"Discard {count} {letters} for good?", abort=True)
-    count = anyio.run(_discard, path, selection)
+    count = anyio.run(_discard, location, selection)
     stdout_console().print(f"{count} discarded")
 
 
-async def _count(path: Path, selection: Selection) -> int:
-    async with open_outbox(path) as outbox:
+async def _count(location: OutboxLocation, selection: Selection) -> int:
+    async with open_outbox(location) as outbox:
         count = 0
         async for _ in _letters(outbox, await selection.resolve(outbox)):
             count += 1
         return count
 
 
-async def _discard(path: Path, selection: Selection) -> int:
-    async with open_outbox(path) as outbox:
+async def _discard(location: OutboxLocation, selection: Selection) -> int:
+    async with open_outbox(location) as outbox:
         chosen = await selection.resolve(outbox)
         options = (chosen.destination, chosen.event_ids)
         return await outbox.discard(*options, where=chosen.where)
@@ -302,17 +303,19 @@ def edit(
     if file is not None:
         read = partial(read_corrections, file)
     else:
-        read = partial(_changed, outbox_path(), event_id or "", fields or ())
+        read = partial(_changed, outbox_location(), event_id or "", fields or ())
     corrections = anyio.run(read)
-    for conversion, destinations in anyio.run(_correct, outbox_path(), corrections):
+    for conversion, destinations in anyio.run(_correct, outbox_location(), corrections):
         places = ", ".join(destinations) or "nowhere, it is no dead letter any more"
         stdout_console().print(
             Text(f"{conversion.event_id} is corrected and due again at {places}"), soft_wrap=True
         )
 
 
-async def _changed(path: Path, event_id: str, fields: Sequence[str]) -> list[Conversion]:
-    async with open_outbox(path) as outbox:
+async def _changed(
+    location: OutboxLocation, event_id: str, fields: Sequence[str]
+) -> list[Conversion]:
+    async with open_outbox(location) as outbox:
         await check_dead(outbox, None, [event_id])
         letters = await outbox.dead_letters(event_ids=[event_id], limit=1)
         if not letters:
@@ -325,9 +328,9 @@ async def _changed(path: Path, event_id: str, fields: Sequence[str]) -> list[Con
 
 
 async def _correct(
-    path: Path, conversions: Sequence[Conversion]
+    location: OutboxLocation, conversions: Sequence[Conversion]
 ) -> list[tuple[Conversion, Sequence[str]]]:
-    async with open_outbox(path) as outbox:
+    async with open_outbox(location) as outbox:
         await check_dead(outbox, None, [conversion.event_id for conversion in conversions])
         return [(conversion, await outbox.correct(conversion)) for conversion in conversions]
 
@@ -350,14 +353,14 @@ def export(
     selection = select(targets, destination, code, text, older_than, newer_than)
     if file.exists() and not force:
         raise ConfigurationError(f"{file} exists; use --force to replace it")
-    count = anyio.run(_export, outbox_path(), selection, file)
+    count = anyio.run(_export, outbox_location(), selection, file)
     stdout_console().print(Text(f"{count} conversions written to {file}"), soft_wrap=True)
     if count:
         write_error("the file has the customers' data: delete it after use", label="note")
 
 
-async def _export(path: Path, selection: Selection, file: Path) -> int:
-    async with open_outbox(path) as outbox:
+async def _export(location: OutboxLocation, selection: Selection, file: Path) -> int:
+    async with open_outbox(location) as outbox:
         return await export_letters(_letters(outbox, await selection.resolve(outbox)), file)
 
 

@@ -1,6 +1,6 @@
-"""`anytrack deliver`: works off an outbox file, in a process of its own.
+"""`anytrack deliver`: works off an outbox, in a process of its own.
 
-Several of them, and applications, may share one file: each conversion is sent by one of them.
+Several of them, and applications, may share one: each conversion is sent by one of them.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import anyio
 import typer
 
-from anytrack_async.cli.outbox import outbox_path
+from anytrack_async.cli.outbox import outbox_location
 from anytrack_async.cli.output import NOTE, Interrupted, stdout_console, write_error
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.client.stats import DestinationStats
 from anytrack_async.delivery.flow import LaneState
 
@@ -35,7 +35,7 @@ Destinations = Mapping[str, DestinationStats]
 
 def deliver(
     outbox: Annotated[
-        str | None, typer.Option(help="Path of the outbox file; default: ANYTRACK_OUTBOX.")
+        str | None, typer.Option(help="Path, or postgresql://…; default: ANYTRACK_OUTBOX.")
     ] = None,
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="End when nothing is left to deliver.")
@@ -44,19 +44,20 @@ def deliver(
         float | None, typer.Option("--for", min=0.0, help="End after so many seconds.")
     ] = None,
 ) -> None:
-    """Deliver what waits in an outbox file, until Ctrl-C or SIGTERM.
+    """Deliver what waits in an outbox, until Ctrl-C or SIGTERM.
 
     The destinations are those that the environment configures. Several
-    processes may work off one file at once; they share the work.
+    processes may work off one outbox at once, in PostgreSQL also on several
+    machines; they share the work.
 
     Exit codes: 0 ended as asked; with --until-empty: 0 everything is
     delivered, 3 some conversions are dead letters, 4 some still wait,
     5 a destination needs an operator, e.g. new credentials.
     """
-    path = outbox_path(outbox)
+    location = outbox_location(outbox)
     progress = _Progress()
     try:
-        anyio.run(_deliver, path, progress, until_empty, seconds)
+        anyio.run(_deliver, location, progress, until_empty, seconds)
     except Interrupted as exc:
         if exc.signal != signal.SIGTERM:
             raise
@@ -68,11 +69,11 @@ def deliver(
 
 
 async def _deliver(
-    path: Path, progress: _Progress, until_empty: bool, seconds: float | None
+    location: OutboxLocation, progress: _Progress, until_empty: bool, seconds: float | None
 ) -> None:
-    client = AnyTrackClient.from_env(outbox=path)
-    stdout_console().print(f"delivering from {path}", markup=False, soft_wrap=True)
-    async with interruptible(client, str(path)):
+    client = AnyTrackClient.from_env(outbox=location)
+    stdout_console().print(f"delivering from {location}", markup=False, soft_wrap=True)
+    async with interruptible(client, str(location)):
         with anyio.move_on_after(seconds):
             while True:
                 stats = await client.stats()

@@ -9,9 +9,10 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import typer
@@ -33,6 +34,7 @@ from anytrack_async.cli.output import (
 )
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
+from anytrack_async.client.config import OUTBOX_VARIABLE
 from anytrack_async.demo.audit import FinalState, Tally, audit
 from anytrack_async.demo.display import show_intro, show_next_steps, show_progress, show_result
 from anytrack_async.demo.sample import sample
@@ -65,6 +67,12 @@ def demo(
     collect: Annotated[
         bool, typer.Option("--collect", help="Use AnyTrack's collect URL, without an API key.")
     ] = False,
+    postgres: Annotated[
+        bool,
+        typer.Option(
+            "--postgres", help="Three workers on one backlog in PostgreSQL; one is killed."
+        ),
+    ] = False,
     console: Annotated[
         bool, typer.Option("--console", help="Show the deliveries in a browser at the end.")
     ] = False,
@@ -74,6 +82,9 @@ def demo(
     Needs no account and no network. Exits with 0 only if every line is accounted for.
     """
     module = sandbox_module()
+    if postgres:
+        _demo_postgres(module, count)
+        return
     settings = module.SandboxSettings(
         seed=seed, faults=module.Faults(rate=faults, seed=seed, latency=0.05)
     )
@@ -91,6 +102,33 @@ def demo(
                 anyio.run(_show_console, services.environment(collect=collect), outbox)
         if result.problems:
             raise typer.Exit(FAILED)
+
+
+def _demo_postgres(module: Any, count: int) -> None:
+    from anytrack_async.demo.fleet import database, run_fleet
+
+    # Late replies, so that there is time to kill a worker.
+    faults = module.Faults(rate=0.9, kinds=("latency",), latency=0.2)
+    settings = module.SandboxSettings(faults=faults)
+    console = stdout_console()
+    address = os.environ.get(OUTBOX_VARIABLE)
+    with (
+        _temporary_folder(keep=False) as folder,
+        database(folder, address) as dsn,
+        module.running(settings) as services,
+    ):
+        environ = services.environment()
+        variables = {k: v for k, v in environ.items() if k.startswith("ANYTRACK_")}
+        say = partial(console.print, markup=False, soft_wrap=True)
+        result = anyio.run(run_fleet, dsn, variables, count, say)
+        ledger = services.ledger()["anytrack"]
+    twice = ledger["accepted"] - ledger["unique"]
+    say(
+        f"{ledger['unique']:,} of {count:,} conversions arrived in {result.seconds:.1f} s; "
+        f"{twice:,} were sent twice, of the {result.in_flight:,} in flight when a worker was killed"
+    )
+    if ledger["unique"] != count or result.waiting:
+        raise typer.Exit(FAILED)
 
 
 async def track_sample(environ: Mapping[str, str], outbox: Path, tally: Tally) -> FinalState:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -11,7 +10,7 @@ import attrs
 import typer
 from rich.text import Text
 
-from anytrack_async.cli.outbox import open_outbox, outbox_path
+from anytrack_async.cli.outbox import open_outbox, outbox_location
 from anytrack_async.cli.output import (
     BAD,
     FAILED,
@@ -21,6 +20,7 @@ from anytrack_async.cli.output import (
     write_json,
 )
 from anytrack_async.client.forgetting import ForgottenConversion, ForgottenCustomer, forget_customer
+from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.erasure import Person
 
@@ -58,10 +58,10 @@ def forget(
     a second run does not find it again.
     """
     person = _person(email, phone, external_id)
-    path = outbox_path()
+    location = outbox_location()
     if not yes and not as_json:
         typer.confirm("Erase this person's data from the outbox for good?", abort=True)
-    forgotten = anyio.run(_forget, path, person, redact)
+    forgotten = anyio.run(_forget, location, person, redact)
     if as_json:
         write_json(_record(forgotten))
     else:
@@ -95,8 +95,8 @@ def _value(option: str, value: str | None) -> str | None:
     return sys.stdin.readline().strip()
 
 
-async def _forget(path: Path, person: Person, redact: bool) -> ForgottenCustomer:
-    async with open_outbox(path) as outbox:
+async def _forget(location: OutboxLocation, person: Person, redact: bool) -> ForgottenCustomer:
+    async with open_outbox(location) as outbox:
         return await forget_customer(outbox, person, "redact" if redact else "discard")
 
 

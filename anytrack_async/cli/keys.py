@@ -8,16 +8,16 @@ every program, so that all can read it; put it first, so that they encrypt with 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import anyio
 import typer
 from rich.text import Text
 
-from anytrack_async.cli.outbox import open_outbox, outbox_path
+from anytrack_async.cli.outbox import open_file, outbox_location
 from anytrack_async.cli.output import GOOD, NOTE, make_table, stdout_console, write_json
 from anytrack_async.client.config import KEYS_VARIABLE, keys_from_env
+from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.codec import encryption
 
 
@@ -35,7 +35,7 @@ def keys(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
 ) -> None:
     """Show how many rows each key encrypts: stored conversions and reasons of failures."""
-    usage = anyio.run(_usage, outbox_path())
+    usage = anyio.run(_usage, outbox_location())
     if as_json:
         write_json({"keys": dict(usage)})
         return
@@ -57,8 +57,8 @@ def _remark(key_id: str, rows: int, first: str | None) -> Text:
     return Text("no row needs it; remove it unless a program still has it first", GOOD)
 
 
-async def _usage(path: Path) -> Mapping[str, int]:
-    async with open_outbox(path) as outbox:
+async def _usage(location: OutboxLocation) -> Mapping[str, int]:
+    async with open_file(location) as outbox:
         return await outbox.key_usage()
 
 
@@ -68,7 +68,7 @@ def rekey() -> None:
     Interrupted, it can be run again. Afterwards the other keys can be removed
     from ANYTRACK_OUTBOX_KEYS, once no program has one of them first.
     """
-    rows, usage = anyio.run(_rekey, outbox_path())
+    rows, usage = anyio.run(_rekey, outbox_location())
     first = next(iter(usage))
     stdout_console().print(f"{rows} rows encrypted with the key {first}", soft_wrap=True)
     for key_id, remaining in usage.items():
@@ -78,6 +78,6 @@ def rekey() -> None:
             stdout_console().print(f"{remaining} rows are {name}: {reason}", soft_wrap=True)
 
 
-async def _rekey(path: Path) -> tuple[int, Mapping[str, int]]:
-    async with open_outbox(path) as outbox:
+async def _rekey(location: OutboxLocation) -> tuple[int, Mapping[str, int]]:
+    async with open_file(location) as outbox:
         return await outbox.rekey(), await outbox.key_usage()

@@ -14,7 +14,8 @@ import typer
 from anytrack_async.cli.output import FAILED, Interrupted, stdout_console, write_error
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE
+from anytrack_async.client.config import OUTBOX_VARIABLE
+from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.destinations.anytrack.settings import collect_url, has_credentials
 from anytrack_async.destinations.registry import ANYTRACK
 from anytrack_async.errors import ConfigurationError
@@ -69,7 +70,8 @@ def listen(
     app = WebhookApp(client, secret=_secrets(), to=names, settings=settings)
     listener = _bind(host, port)
     is_file = path is not None and path != MEMORY
-    arguments = (client, app, listener, path if is_file else None, connections)
+    location = str(OutboxLocation(path)) if is_file and path else None
+    arguments = (client, app, listener, location, connections)
     # With the extra [speed], uvloop answers about a third more webhooks per second.
     loop = {"use_uvloop": find_spec("uvloop") is not None}
     try:

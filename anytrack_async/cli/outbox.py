@@ -1,11 +1,10 @@
-"""`anytrack stats` and `anytrack outbox`: backlogs and dead letters, from the outbox file."""
+"""`anytrack stats` and `anytrack outbox`: backlogs and dead letters, from the outbox itself."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -14,6 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from anytrack_async.cli.database import verify_database
 from anytrack_async.cli.output import (
     BAD,
     FAILED,
@@ -26,11 +26,12 @@ from anytrack_async.cli.output import (
     write_json,
 )
 from anytrack_async.cli.selection import required_seconds
-from anytrack_async.client.config import MEMORY, OUTBOX_VARIABLE, keys_from_env
+from anytrack_async.client.config import OUTBOX_VARIABLE, keys_from_env, make_outbox
+from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.outbox.base import Depth
+from anytrack_async.outbox.base import Depth, Outbox
+from anytrack_async.outbox.capabilities import oldest_ages
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
-from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.verify import Verification
 from anytrack_async.settings.delivery import DeliverySettings
@@ -51,11 +52,17 @@ commands = typer.Typer(
 def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
 ) -> None:
-    """Check the outbox file: is it intact, and is every accepted conversion accounted for?
+    """Check the outbox: is it intact, and is every accepted conversion accounted for?
 
-    Reads every record. Exits with 1 if a problem was found.
+    Reads every record of a file. In PostgreSQL, checks that the schema is of
+    this release and that the role can use it. Exits with 1 if a problem was
+    found.
     """
-    result = anyio.run(_verify, outbox_path())
+    location = outbox_location()
+    if location.is_database:
+        verify_database(location)
+        return
+    result = anyio.run(_verify, location)
     if as_json:
         accounts = {name: attrs.asdict(account) for name, account in result.accounts.items()}
         write_json({"accounts": accounts, "problems": list(result.problems)})
@@ -83,18 +90,18 @@ def vacuum() -> None:
     Stop the programs that use the file first. It needs as much memory and disk space as is in use
     in the file. Only a file that an early release created needs this: others shrink by themselves.
     """
-    before, after = anyio.run(_vacuum, outbox_path())
+    before, after = anyio.run(_vacuum, outbox_location())
     message = f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"
     stdout_console().print(message, soft_wrap=True)
 
 
-async def _vacuum(path: Path) -> tuple[int, int]:
-    async with open_outbox(path) as outbox:
+async def _vacuum(location: OutboxLocation) -> tuple[int, int]:
+    async with open_file(location) as outbox:
         return await outbox.vacuum()
 
 
-async def _verify(path: Path) -> Verification:
-    async with open_outbox(path) as outbox:
+async def _verify(location: OutboxLocation) -> Verification:
+    async with open_file(location) as outbox:
         return await outbox.verify()
 
 
@@ -114,15 +121,15 @@ def prune(
     A client does the first every few seconds; ids are remembered for 30 days.
     """
     seconds = dead_older_than and required_seconds(dead_older_than, "--dead-older-than")
-    dropped, discarded = anyio.run(_prune, outbox_path(), seconds or None)
+    dropped, discarded = anyio.run(_prune, outbox_location(), seconds or None)
     text = f"{dropped} conversions dropped that every destination has"
     if seconds is not None:
         text = f"{discarded} dead letters discarded; {text}"
     stdout_console().print(text, soft_wrap=True)
 
 
-async def _prune(path: Path, seconds: float | None) -> tuple[int, int]:
-    async with open_outbox(path) as outbox:
+async def _prune(location: OutboxLocation, seconds: float | None) -> tuple[int, int]:
+    async with open_outbox(location) as outbox:
         discarded = 0
         if seconds is not None:
             where = DeadLetterFilter(min_age=seconds)
@@ -143,20 +150,20 @@ def stats(
 
     Sends nothing and changes nothing; another process may have the outbox open.
     """
-    path = outbox_path()
-    depths, ages = anyio.run(_backlog, path)
+    location = outbox_location()
+    depths, ages = anyio.run(_backlog, location)
     if as_json:
-        write_json({"outbox": str(path), "destinations": _depth_records(depths, ages)})
+        write_json({"outbox": str(location), "destinations": _depth_records(depths, ages)})
         return
-    stdout_console().print(Text(f"outbox {path}"), soft_wrap=True)
+    stdout_console().print(Text(f"outbox {location}"), soft_wrap=True)
     console = stdout_console(wide=True)
     table = _depth_table(depths, ages)
     console.print(table if depths else "no destination has used this outbox yet")
 
 
-async def _backlog(path: Path) -> tuple[Depths, Ages]:
-    async with open_outbox(path) as outbox:
-        return await outbox.depths(), await outbox.oldest_ages()
+async def _backlog(location: OutboxLocation) -> tuple[Depths, Ages]:
+    async with open_outbox(location) as outbox:
+        return await outbox.depths(), await oldest_ages(outbox)
 
 
 def _depth_records(depths: Depths, ages: Ages) -> dict[str, dict[str, Any]]:
@@ -182,23 +189,27 @@ def _remark(depth: Depth) -> Text:
     return Text("not all delivered yet", NOTE) if depth.waiting else Text("all delivered", GOOD)
 
 
-# The file
+# Where it is
 
 
-def outbox_path(value: str | None = None) -> Path:
-    """Return the path of the outbox file: *value*, or what ``ANYTRACK_OUTBOX`` has.
+def outbox_location(value: str | None = None) -> OutboxLocation:
+    """Return where the outbox is: at *value*, or at what ``ANYTRACK_OUTBOX`` has.
 
     Raises:
-        ConfigurationError: the variable is not set, or names no file.
+        ConfigurationError: the variable is not set, or there is no such file.
     """
     source = "--outbox" if value else OUTBOX_VARIABLE
     value = value or os.environ.get(OUTBOX_VARIABLE)
     if not value or value == MEMORY:
         raise ConfigurationError(
-            f"set {OUTBOX_VARIABLE} to the path of an outbox file; without it, conversions wait in "
-            "the memory of the program that tracks them, where no other program can see them"
+            f"set {OUTBOX_VARIABLE} to the path of an outbox file, or to postgresql://…; without "
+            "it, conversions wait in the memory of the program that tracks them, where no other "
+            "program can see them"
         )
-    path = file_path(value)
+    location = OutboxLocation(value)
+    if location.is_database:
+        return location
+    path = location.path
     if path.is_dir():
         raise ConfigurationError(
             f"{source} names {path}, which is a folder: add the name of the outbox file"
@@ -207,13 +218,28 @@ def outbox_path(value: str | None = None) -> Path:
         raise ConfigurationError(
             f"{source} names {path}, which does not exist; the first client that uses it creates it"
         )
-    return path
+    return location
 
 
 @asynccontextmanager
-async def open_outbox(path: Path) -> AsyncIterator[SQLiteOutbox]:
-    """Open the outbox at *path* without lanes: no destination is added, nothing is sent."""
-    outbox = SQLiteOutbox(path, keys=keys_from_env())
+async def open_outbox(location: OutboxLocation) -> AsyncIterator[Outbox]:
+    """Open the outbox at *location* without lanes: no destination is added, nothing is sent."""
+    outbox = make_outbox(location, keys_from_env(), os.environ)
+    await outbox.open([])
+    try:
+        yield outbox
+    finally:
+        await outbox.aclose()
+
+
+@asynccontextmanager
+async def open_file(location: OutboxLocation) -> AsyncIterator[SQLiteOutbox]:
+    """Do the same as `open_outbox` for what only a file can do.
+
+    Raises:
+        ConfigurationError: the outbox is in a database.
+    """
+    outbox = SQLiteOutbox(location.path, keys=keys_from_env())
     await outbox.open([])
     try:
         yield outbox

@@ -11,7 +11,7 @@ import typer
 
 from anytrack_async.cli.selection import option, seconds_of
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.client.config import MEMORY
+from anytrack_async.client.locations import MEMORY
 from anytrack_async.errors import ConfigurationError
 
 DATE_OR_AGE = "DATE|TIME|30d"

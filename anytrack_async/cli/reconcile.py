@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -13,9 +12,10 @@ import typer
 from rich.text import Text
 
 from anytrack_async.cli import periods
-from anytrack_async.cli.outbox import open_outbox, outbox_path
+from anytrack_async.cli.outbox import open_outbox, outbox_location
 from anytrack_async.cli.output import GOOD, NOTE, stdout_console, write_error, write_json_line
 from anytrack_async.cli.selection import option, required_seconds
+from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.client.reconcile import Difference, Reconciliation
 from anytrack_async.client.reconcile import reconcile as compare
 
@@ -43,10 +43,10 @@ def reconcile(
 
     Sends and changes nothing. Exit codes: 0 they agree, 3 they differ.
     """
-    path = outbox_path(outbox)
+    location = outbox_location(outbox)
     period = periods.to_range(first, last)
     seconds = required_seconds(margin, "--margin")
-    result = anyio.run(_reconcile, path, period, timedelta(seconds=seconds), as_json)
+    result = anyio.run(_reconcile, location, period, timedelta(seconds=seconds), as_json)
     if as_json:
         write_json_line({"summary": attrs.asdict(result)})
     else:
@@ -56,10 +56,13 @@ def reconcile(
 
 
 async def _reconcile(
-    path: Path, period: tuple[periods.Moment, periods.Moment], margin: timedelta, as_json: bool
+    location: OutboxLocation,
+    period: tuple[periods.Moment, periods.Moment],
+    margin: timedelta,
+    as_json: bool,
 ) -> Reconciliation:
     result = Reconciliation()
-    async with open_outbox(path) as outbox, periods.reading_client() as client:
+    async with open_outbox(location) as outbox, periods.reading_client() as client:
         differences = compare(client, outbox, period, result, margin)
         async with aclosing(differences):
             async for difference in differences:

@@ -12,8 +12,8 @@ import typer
 
 from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.outcome import Report, Status
+from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.dead_letters import ALL, DeadLetterFilter
-from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 
 # Ages and times
 
@@ -124,7 +124,7 @@ class Selection:
         """Whether nothing was said."""
         return not self.targets and self.destination is None and self.where == ALL
 
-    async def resolve(self, outbox: SQLiteOutbox) -> Selection:
+    async def resolve(self, outbox: Outbox) -> Selection:
         """Tell the destination from the event ids.
 
         Raises:
@@ -165,7 +165,7 @@ def select(
     return Selection(targets or (), destination, where)
 
 
-async def check_destination(outbox: SQLiteOutbox, destination: str) -> None:
+async def check_destination(outbox: Outbox, destination: str) -> None:
     """Raise `ConfigurationError` unless the outbox has *destination*, and name those it has."""
     names = await outbox.destinations()
     if destination not in names:
@@ -174,9 +174,7 @@ async def check_destination(outbox: SQLiteOutbox, destination: str) -> None:
         )
 
 
-async def check_dead(
-    outbox: SQLiteOutbox, destination: str | None, event_ids: Sequence[str]
-) -> None:
+async def check_dead(outbox: Outbox, destination: str | None, event_ids: Sequence[str]) -> None:
     """Raise `ConfigurationError`, naming them, if some of *event_ids* are no dead letters."""
     reports = await outbox.reports(event_ids)
     wrong = [

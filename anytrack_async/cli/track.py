@@ -24,11 +24,11 @@ from anytrack_async.cli.selection import set_fields
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import (
-    MEMORY,
     OUTBOX_VARIABLE,
     outbox_from_env,
     sinks_from_env,
 )
+from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.delivery.delivery import Delivery
 from anytrack_async.destinations.anytrack.settings import AnyTrackSettings
 from anytrack_async.destinations.registry import ANYTRACK
@@ -39,7 +39,6 @@ from anytrack_async.models.conversion import Conversion, ConversionType
 from anytrack_async.models.outcome import Report, Status
 from anytrack_async.models.plain import to_conversion
 from anytrack_async.observers import LoggingObserver
-from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.settings.delivery import DeliverySettings
 
 _DRAIN = 3.0  # seconds; a shell command should end quickly
@@ -235,7 +234,7 @@ def _result(delivery: Delivery) -> TrackResult:
 
 def _outbox_path() -> str | None:
     value = os.environ.get(OUTBOX_VARIABLE)
-    return str(file_path(value)) if value and value != MEMORY else None
+    return str(OutboxLocation(value)) if value and value != MEMORY else None
 
 
 def _conversion(fields: dict[str, Any], email: str | None, settings: Iterable[str]) -> Conversion:

@@ -79,8 +79,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
             all destinations. With an API key, the client reads from AnyTrack nevertheless.
         consent: what AnyTrack gets by `Conversion.consent`, see `AnyTrackSettings`.
         sinks: further destinations: `MetaSink`, `HubSpotSink`, your own.
-        outbox: where accepted conversions wait: an `Outbox`, or the path of a file for a
-            `SQLiteOutbox`; default: a `MemoryOutbox`.
+        outbox: where accepted conversions wait: an `Outbox`, the path of a file for a
+            `SQLiteOutbox`, or ``postgresql://…`` for a `PostgresOutbox`; default: a `MemoryOutbox`.
         delivery: retries, drain, back-pressure.
         http: timeouts, connections, retries and engine for AnyTrack.
         observers: notified of events, in addition to the logger ``anytrack_async``.
@@ -170,9 +170,9 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
 
         ``ANYTRACK_API_KEY`` and ``ANYTRACK_ACCOUNT_ID`` are required, unless
         ``ANYTRACK_COLLECT_URL`` is set; see *collect* of the class. ``ANYTRACK_BASE_URL`` and
-        ``ANYTRACK_OUTBOX`` (a path; if unset, the outbox is in memory) are optional, and so is
-        ``ANYTRACK_OUTBOX_KEYS``, which encrypts the outbox file. Every other registered destination
-        is on if its variables are set; ``anytrack destinations`` lists them.
+        ``ANYTRACK_OUTBOX`` (a path, or ``postgresql://…``; if unset, the outbox is in memory) are
+        optional, and so is ``ANYTRACK_OUTBOX_KEYS``, which encrypts the outbox file. Every other
+        registered destination is on if its variables are set; ``anytrack destinations`` lists them.
 
         Args:
             environ: variables to use instead of the process's environment.

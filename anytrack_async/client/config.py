@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
+from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.destinations.registry import ANYTRACK, COLLECT, destinations
 from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import ConfigurationError
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
     from anytrack_async.codec.encryption import KeyRing
 
 OUTBOX_VARIABLE = "ANYTRACK_OUTBOX"
-"""The environment variable with the path of the outbox file."""
-
-MEMORY = ":memory:"
-"""Instead of a path: an outbox in memory, as sqlite3 calls it."""
+"""The environment variable with the path, or the address, of the outbox."""
 
 KEYS_VARIABLE = "ANYTRACK_OUTBOX_KEYS"
 """The environment variable with the keys that encrypt the outbox file, separated by commas."""
@@ -52,9 +50,10 @@ def outbox_from_env(
     environ: Mapping[str, str] | None = None,
     outbox: Outbox | str | os.PathLike[str] | None = None,
 ) -> Outbox:
-    """Return the outbox at the path in ``ANYTRACK_OUTBOX``, or one in memory if that is not set.
+    """Return the outbox that ``ANYTRACK_OUTBOX`` names, or one in memory if that is not set.
 
-    A file is encrypted with the keys in ``ANYTRACK_OUTBOX_KEYS``, if they are set.
+    A file is encrypted with the keys in ``ANYTRACK_OUTBOX_KEYS``, if they are set; in a database,
+    the schema is ``ANYTRACK_OUTBOX_SCHEMA``.
 
     Args:
         environ: variables to use instead of the process's environment.
@@ -63,9 +62,9 @@ def outbox_from_env(
     Raises:
         ConfigurationError: a key is not valid, or *outbox* is neither an outbox nor a path.
     """
-    keys = keys_from_env(environ)
-    path = (os.environ if environ is None else environ).get(OUTBOX_VARIABLE) or None
-    return make_outbox(path if outbox is None else outbox, keys)
+    keys, environ = keys_from_env(environ), os.environ if environ is None else environ
+    address = environ.get(OUTBOX_VARIABLE) or None
+    return make_outbox(address if outbox is None else outbox, keys, environ)
 
 
 def keys_from_env(environ: Mapping[str, str] | None = None) -> KeyRing | None:
@@ -87,28 +86,26 @@ def keys_from_env(environ: Mapping[str, str] | None = None) -> KeyRing | None:
 
 
 def make_outbox(
-    outbox: Outbox | str | os.PathLike[str] | None, keys: KeyRing | None = None
+    outbox: Outbox | str | os.PathLike[str] | None,
+    keys: KeyRing | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Outbox:
-    """Return *outbox* itself, a SQLite outbox for a path, or an outbox in memory.
+    """Return *outbox* itself, or the outbox at a path or an address; see `OutboxLocation`.
 
     None and ``":memory:"`` mean memory; ``~`` at the start of a path is the user's home.
 
     Args:
-        outbox: an outbox, a path or None.
+        outbox: an outbox, a path, the address of a database, or None.
         keys: encrypt the file at a path.
+        environ: has the schema of a database; None for the default.
 
     Raises:
         ConfigurationError: *outbox* is neither an outbox nor a path.
     """
     if outbox is None:
         return MemoryOutbox()
-    if outbox == MEMORY:
-        return MemoryOutbox()
     if isinstance(outbox, str | os.PathLike):
-        # Imported here, so that a client with its outbox in memory never loads sqlite3.
-        from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
-
-        return SQLiteOutbox(outbox, keys=keys)
+        return OutboxLocation(os.fspath(outbox)).outbox(keys, environ)
     # `Outbox` is a protocol without a runtime check: look for one of its methods.
     if not hasattr(outbox, "claim"):
         kind = type(outbox).__name__

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import anyio
 import orjson
 
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.client.config import MEMORY, keys_from_env, make_outbox
+from anytrack_async.client.config import keys_from_env, make_outbox
+from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.client.stats import Stats
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.errors import (
     AnyTrackError,
     ConfigurationError,
-    OutboxError,
     safe_description,
 )
 from anytrack_async.monitoring.metrics import Backlog, exposition, read_backlog, require_prometheus
 from anytrack_async.outbox.base import Outbox
-from anytrack_async.outbox.sqlite.files import file_path
 
 _READ_WITHIN = 5.0
 """Seconds that reading the outbox may take. Prometheus gives up after ten."""
@@ -53,9 +51,10 @@ def metrics_app(source: AnyTrackClient | Outbox | str | os.PathLike[str]) -> Met
     No answer has a customer's data or a secret.
 
     Args:
-        source: a client; an outbox that is open; or the path of an outbox file, which the
-            application opens with the first request. A path works while no client has the file
-            open. If the file is encrypted, ``ANYTRACK_OUTBOX_KEYS`` has its keys.
+        source: a client; an outbox that is open; or the path of an outbox file, or the address of
+            a database (``postgresql://…``), which the application opens with the first request. A
+            path works while no client has the file open. If the file is encrypted,
+            ``ANYTRACK_OUTBOX_KEYS`` has its keys.
 
     Raises:
         ConfigurationError: *source* is none of these, or ``prometheus-client`` is not installed
@@ -164,17 +163,14 @@ class MetricsApp:
     async def _opened(self) -> Outbox:
         async with self._opening:
             if self._outbox is None:
-                outbox = make_outbox(await _existing(self._path), keys_from_env())
+                outbox = make_outbox(await _existing(self._path), keys_from_env(), os.environ)
                 await outbox.open([])  # without destinations: nothing is added or sent
                 self._outbox = outbox
             return self._outbox
 
 
-async def _existing(path: str | os.PathLike[str] | None) -> Path:
-    file = file_path(path or "")
-    if not await anyio.Path(file).is_file():
-        raise OutboxError(f"{file} does not exist; the first client that uses it creates it")
-    return file
+async def _existing(path: str | os.PathLike[str] | None) -> OutboxLocation:
+    return await anyio.to_thread.run_sync(OutboxLocation(os.fspath(path or "")).check_exists)
 
 
 def _json(status: int, content: object) -> _Reply:

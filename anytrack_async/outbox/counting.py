@@ -54,6 +54,10 @@ class Result(NamedTuple):
     code: str
 
 
+_Raw: TypeAlias = tuple[str | None, ...]
+_MAX_KINDS = 2_000
+"""Kinds whose place is remembered; they are found anew afterwards."""
+
 Names: TypeAlias = tuple[str, str]
 """A source and a campaign."""
 
@@ -70,7 +74,8 @@ class Counts:
         self.accepted: dict[Kind, tuple[int, Decimal]] = {}
         self.outcomes: dict[Result, tuple[int, float]] = {}
         self._names: set[Names] = set()
-        self._day = 0
+        self._day = self._hour = 0
+        self._kinds: dict[_Raw, Kind] = {}  # of the present hour
 
     def __bool__(self) -> bool:
         return bool(self.accepted or self.outcomes)
@@ -87,12 +92,18 @@ class Counts:
             else:
                 for kind, revenue in zip(kinds, map(_revenue, conversions), strict=True):
                     values[kind] += revenue
-            for kind, count in counted.items():
-                conversion_type, currency, *given = kind
-                source, campaign = ((name or "")[:MAX_NAME] for name in given)
-                names = self._known(source, campaign, hour)
-                counted_kind = Kind(hour, str(conversion_type), currency, *names)
-                self.add_kind(counted_kind, count, values[kind])
+        if hour != self._hour or len(self._kinds) > _MAX_KINDS:
+            self._hour, self._kinds = hour, {}
+        for kind, count in counted.items():
+            known = self._kinds.get(kind) or self._to_kind(hour, kind)
+            self.add_kind(known, count, values[kind])
+
+    def _to_kind(self, hour: int, raw: _Raw) -> Kind:
+        conversion_type, currency, *given = raw
+        source, campaign = ((name or "")[:MAX_NAME] for name in given)
+        names = self._known(source, campaign, hour)
+        kind = self._kinds[raw] = Kind(hour, str(conversion_type), str(currency), *names)
+        return kind
 
     def _known(self, source: str, campaign: str, hour: int) -> Names:
         """Return the names to count by: those given, or `OTHER` if there are too many today."""

@@ -10,17 +10,17 @@ from pathlib import Path
 import anyio
 
 from anytrack_async.client.client import AnyTrackClient
-from anytrack_async.client.config import MEMORY, keys_from_env, make_outbox
+from anytrack_async.client.config import keys_from_env, make_outbox
 from anytrack_async.client.dead_letters import (
     DeadLetterSelection,
     not_dead_reason,
     to_filter,
 )
+from anytrack_async.client.locations import MEMORY, OutboxLocation
 from anytrack_async.client.stats import DestinationStats
-from anytrack_async.errors import ConfigurationError, InvalidArgumentError, OutboxError
+from anytrack_async.errors import ConfigurationError, InvalidArgumentError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Outbox
-from anytrack_async.outbox.sqlite.files import file_path
 
 
 class ConsoleSource:
@@ -72,7 +72,9 @@ class ConsoleSource:
             return self.client.outbox
         async with self._opening:
             if self._outbox is None:
-                outbox = make_outbox(await _existing(self._address or ""), keys_from_env())
+                outbox = make_outbox(
+                    await _existing(self._address or ""), keys_from_env(), os.environ
+                )
                 await outbox.open([])  # without destinations: nothing is added or sent
                 self._outbox = outbox
             return self._outbox
@@ -147,10 +149,5 @@ def _is_dsn(address: str | os.PathLike[str]) -> bool:
     return isinstance(address, str) and "://" in address
 
 
-async def _existing(address: str | os.PathLike[str]) -> str | Path:
-    if isinstance(address, str) and _is_dsn(address):
-        return address
-    file = file_path(address)
-    if not await anyio.Path(file).is_file():
-        raise OutboxError(f"{file} does not exist; the first client that uses it creates it")
-    return file
+async def _existing(address: str | os.PathLike[str]) -> OutboxLocation:
+    return await anyio.to_thread.run_sync(OutboxLocation(os.fspath(address)).check_exists)

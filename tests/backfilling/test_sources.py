@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as arrow
@@ -23,6 +24,7 @@ from anytrack_async import (
     read_conversions,
 )
 from anytrack_async.backfilling.query import connector
+from anytrack_async.backfilling.sources import open_source
 from tests.backfilling.tables import Result, csv_text, read, shopify_row, write_csv
 
 pytestmark = pytest.mark.asyncio
@@ -301,3 +303,20 @@ async def test_a_reader_that_stops_early_leaves_no_file_open(tmp_path: Path):
     await rows.aclose()  # waits for the thread; a file that stays open fails the test
 
     assert first is not None
+
+
+async def test_reading_parquet_keeps_a_row_group_in_memory_and_not_the_file(tmp_path: Path):
+    path = tmp_path / "orders.parquet"
+    random = Random(7)
+    with parquet.ParquetWriter(path, arrow.schema([("Note", arrow.string())])) as writer:
+        for _ in range(40):
+            rows = [random.randbytes(100).hex() for _ in range(1_000)]
+            writer.write_table(arrow.table({"Note": rows}))
+    pool = arrow.default_memory_pool()
+    before, highest = pool.bytes_allocated(), 0
+
+    with open_source(str(path), BackfillSettings(), None) as opened:
+        for _ in opened.reader.blocks():
+            highest = max(highest, pool.bytes_allocated() - before)
+
+    assert highest < path.stat().st_size / 4

@@ -19,7 +19,8 @@ from anytrack_async.destinations.registry import destinations
 from anytrack_async.sandbox import Sandbox, in_thread
 
 VARIABLES = (
-    *("ANYTRACK_OUTBOX", "ANYTRACK_OUTBOX_KEYS", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS"),
+    *("ANYTRACK_OUTBOX", "ANYTRACK_OUTBOX_KEYS", "ANYTRACK_OUTBOX_SCHEMA"),
+    *("ANYTRACK_OUTBOX_LISTEN", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS"),
     *(name for entry in destinations() for name in entry.sink_class().variables),
 )
 

@@ -151,7 +151,7 @@ def test_an_interrupt_ends_with_130(run, monkeypatch, outbox_path):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("anytrack_async.cli.outbox.outbox_path", interrupted)
+    monkeypatch.setattr("anytrack_async.cli.outbox.outbox_location", interrupted)
 
     result = run("stats")
 

@@ -5,6 +5,7 @@ import pytest
 
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.settlement import BatchFailure, failed_entry
+from anytrack_async.destinations.sink import Unavailable
 from anytrack_async.events import DeadLettered, Delivered, Retried
 from anytrack_async.models.outcome import Outcome
 from anytrack_async.outbox.base import Entry
@@ -150,6 +151,32 @@ async def test_states_are_listed_by_destination():
             "meta": LaneState.RUNNING,
         }
     assert world.dispatcher.states() == {}
+
+
+async def test_the_history_has_the_words_of_a_failed_batch():
+    clock = Clock()
+    outbox = MemoryOutbox(clock=clock)
+    sink = FakeSink(answer=unavailable)
+    world = World(sink, outbox=outbox, clock=clock)
+    async with world.open():
+        delivery, other = await world.submit(sale("a"), sale("b"))
+        await world.until(lambda: world.events_of(Retried))
+        sink.answer = lambda _: None
+        clock.now += 3_600
+        world.dispatcher.wake()
+        await delivery
+        await other
+        first, *_, last = await outbox.attempts("a")
+        delivered_at = await outbox.delivered_at("b")
+
+    assert (first.destination, first.http_status, first.status) == ("anytrack", 502, "waiting")
+    assert "the proxy answered 502" in first.error
+    assert (last.status, last.at) == ("delivered", clock.now)
+    assert delivered_at == {"anytrack": clock.now}
+
+
+def unavailable(_):
+    raise Unavailable("the proxy answered 502")
 
 
 # Attempts that were used up before: by processes that died, or because the limit was lowered

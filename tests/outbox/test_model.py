@@ -253,6 +253,19 @@ class Machine(RuleBasedStateMachine):
         self.call(self.outbox.aclose)
         self.call(self.outbox.open, ALWAYS)
 
+    @rule(number=NUMBERS)
+    def look_at_the_history(self, number: int) -> None:
+        if number not in self.model.revenue or number in self.model.forgotten:
+            return
+        event_id = f"sale:{number}"
+        assert self.call(self.outbox.delivered_at, event_id) == {
+            name: places[number].settled_at
+            for name, places in self.model.places.items()
+            if number in places and places[number].state == "done"
+        }
+        (found,) = self.call(self.outbox.find, event_id=event_id)
+        assert found.conversion in (None, sale(number, revenue=self.model.revenue[number]))
+
     @invariant()
     def reports_agree_with_the_model(self) -> None:
         if not self.model.places:

@@ -311,3 +311,15 @@ def test_every_program_is_tested_here_or_with_the_workers() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
     assert len(names) >= 12
     assert {name for name in names if name not in text} == set()
+
+
+def test_an_order_and_its_conversion_are_in_one_transaction(
+    programs: Programs, own_database: str
+) -> None:
+    printed = programs.example("order_in_postgres", ANYTRACK_OUTBOX=own_database)
+
+    assert printed.splitlines() == [
+        "sale:1001 delivered: True",
+        "the payment failed - so there is no conversion: {}",
+    ]
+    assert programs.ids("anytrack") == {"sale:1001": 1}

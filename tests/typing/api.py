@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import httpx
+import psycopg
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 import anytrack_async
 from anytrack_async import (
     AffiliatePerformance,
+    AnyTrack,
     AnyTrackClient,
     AnyTrackSettings,
     Attribution,
@@ -294,3 +298,21 @@ async def operating(client: AnyTrackClient, conversion: Conversion) -> None:
     client.use_api_key("new")
     client.use_token("meta", "new")
     client.limit_drain(1)
+
+
+async def in_transactions(
+    client: AnyTrackClient,
+    anytrack: AnyTrack,
+    conversion: Conversion,
+    async_session: AsyncSession,
+    async_psycopg: psycopg.AsyncConnection[tuple[Any, ...]],
+    session: Session,
+    sync_psycopg: psycopg.Connection[tuple[Any, ...]],
+) -> None:
+    assert_type(await client.submit(conversion), Delivery)
+    assert_type(await client.submit(conversion, within=async_session), str)
+    assert_type(await client.submit_many([conversion], within=async_psycopg), Sequence[str])
+    assert_type(await client.delivery("sale:1"), Delivery)
+    assert_type(anytrack.submit(conversion, within=session), str)
+    assert_type(anytrack.submit_many([conversion], within=sync_psycopg), Sequence[str])
+    await client.submit(conversion, within=7)  # type: ignore[call-overload]  # no connection

@@ -17,6 +17,7 @@ from anytrack_async import (
 from anytrack_async.cli.console import TOKEN_VARIABLE
 from anytrack_async.cli.listen import SECRET_VARIABLE
 from anytrack_async.client.config import KEYS_VARIABLE, OUTBOX_VARIABLE
+from anytrack_async.client.locations import LISTEN_VARIABLE, SCHEMA_VARIABLE
 from anytrack_async.destinations.registry import destinations
 from tools.reference.docstrings import attributes
 
@@ -48,7 +49,11 @@ _SETTINGS = (
 )
 
 _OWN = {
-    OUTBOX_VARIABLE: "the outbox: a path, or `:memory:`; unset: an outbox in memory",
+    OUTBOX_VARIABLE: "the outbox: a path, `postgresql://…`, or `:memory:`; unset: an outbox in "
+    "memory",
+    SCHEMA_VARIABLE: "the schema of an outbox in PostgreSQL; default: `anytrack`",
+    LISTEN_VARIABLE: "address of the PostgreSQL server itself, if the outbox's is that of a pooler "
+    "in transaction mode, such as PgBouncer",
     KEYS_VARIABLE: "keys that encrypt an outbox file, separated by commas: the first encrypts, all "
     "decrypt; see [encryption](../operations/encryption.md)",
     SECRET_VARIABLE: "secret of the URL that `anytrack listen` serves; see "

@@ -85,6 +85,15 @@ def outcome_unknown_error(exc: BaseException, schema: str) -> OutcomeUnknownErro
     )
 
 
+def slow_append_error(schema: str) -> OutcomeUnknownError:
+    """Return the error of an append that was not answered in time."""
+    return OutcomeUnknownError(
+        f"the outbox in schema {schema!r} of PostgreSQL: the server did not answer in time; "
+        "perhaps a transaction that has the same event id is open; it may be accepted later or "
+        "not: append it again, which is safe"
+    )
+
+
 def describe(exc: BaseException) -> str:
     """Return what happened and what to do, without any value of a row and without the address."""
     code = sqlstate(exc)

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import ceil, inf
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -32,6 +34,9 @@ NOTICE_EVERY = 0.01
 _AFTER_JOINING = (0.02, 0.1, 0.5)
 """Seconds after an append in a transaction of the caller's at which others are told: its commit is
 not seen here, and is usually soon."""
+
+_STEP = 0.02
+"""Seconds between the moments at which this is told, at least."""
 
 _PROBE_EVERY = 30.0
 """Seconds between probes: notices to oneself, which show that the connection still hears."""
@@ -64,6 +69,7 @@ class News:
         self._channel = f"anytrack_{db.schema}"[:63]
         self._pending: asyncio.Event | None = None  # of the event loop in which it runs
         self._joined: asyncio.Event | None = None
+        self._moments: set[int] = set()
         self._told: set[str] = set()
 
     def announce(self) -> None:
@@ -74,6 +80,9 @@ class News:
     def announce_joined(self) -> None:
         """Tell everybody, this process too, that something will perhaps be committed soon."""
         if self._joined is not None:
+            now = time.monotonic()
+            # In steps, so that a thousand appends a second make fifty notices.
+            self._moments |= {ceil((now + delay) / _STEP) for delay in _AFTER_JOINING}
             self._joined.set()
 
     async def run(self, wake: Callable[[str | None], None]) -> None:
@@ -96,13 +105,13 @@ class News:
 
     async def _send_joined(self, joined: asyncio.Event) -> None:
         while True:
-            await joined.wait()
-            joined.clear()
-            passed = 0.0
-            for moment in _AFTER_JOINING:
-                await anyio.sleep(moment - passed)
-                passed = moment
-                await self._notify("")
+            first = min(self._moments, default=inf)
+            with anyio.move_on_after(max(0.0, first * _STEP - time.monotonic())):
+                await joined.wait()
+                joined.clear()
+                continue
+            self._moments -= {moment for moment in self._moments if moment <= first}
+            await self._notify("")
 
     async def _notify(self, sender: str) -> bool:
         try:

@@ -36,6 +36,7 @@ from anytrack_async.outbox.postgres.claim import (
 from anytrack_async.outbox.postgres.database import Database
 from anytrack_async.outbox.postgres.dead_letters import PostgresDeadLetters
 from anytrack_async.outbox.postgres.erasing import PostgresErasing
+from anytrack_async.outbox.postgres.errors import slow_append_error
 from anytrack_async.outbox.postgres.joining import PostgresJoining
 from anytrack_async.outbox.postgres.log import Log
 from anytrack_async.outbox.postgres.news import News, listen_address
@@ -94,6 +95,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         self._migrates = migrate
         self._max_attempts = 0
         self._opened_by = 0
+        self._waits_for: float | None = None
         self._owner_id = new_lease_id()
         behind_pooler = bool(listen_dsn) if behind_pooler is None else behind_pooler
         db = Database(
@@ -167,7 +169,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
     async def aclose(self) -> None:
         """Finish pending work and close the connections; `open` opens them again."""
         await self._log.finish()
-        self._opened_by, self._max_attempts = 0, 0
+        self._opened_by, self._max_attempts, self._waits_for = 0, 0, None
         await self._db.close()
 
     async def forget(self, destination: str) -> None:
@@ -177,20 +179,35 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
 
     # From append to settle
 
+    def limit_waiting(self, seconds: float) -> None:
+        """Let `append` wait for *seconds* at most until the outbox is closed; see `LimitsWaiting`.
+
+        What it has begun by then may be done nevertheless: `OutcomeUnknownError`.
+        """
+        self._waits_for = seconds
+
     async def append(
-        self, conversions: Sequence[Conversion], destinations: Sequence[str] | None = None
+        self,
+        conversions: Sequence[Conversion],
+        destinations: Sequence[str] | None = None,
+        *,
+        waited: float = 0.0,
     ) -> Sequence[AppendResult]:
-        """Store *conversions* in one atomic step; see `Outbox.append`.
+        """Store *conversions* in one atomic step; see `Outbox.append` and `LimitsWaiting`.
 
         Raises:
-            OutcomeUnknownError: the connection was lost before the answer came; appending them
-                again is safe, and tells whether they had been accepted.
+            OutcomeUnknownError: the connection was lost before the answer came, or it did not come
+                in time; appending them again is safe, and tells whether they had been accepted.
         """
         self._db.check_open()
         conversions = tuple(conversions)
         if not conversions:
             return []
-        appended = await self._log.append(conversions, destinations)
+        try:
+            async with asyncio.timeout(self._waits_for and max(0.0, self._waits_for - waited)):
+                appended = await self._log.append(conversions, destinations)
+        except TimeoutError:
+            raise slow_append_error(self._schema) from None
         self._news.announce()
         return appended
 

@@ -386,7 +386,7 @@ def append(db: Database, group: Group, capacity: int) -> int:
         else:
             backlog.subtract_foreign(db, end)
             group.appended = _insert_until_full(sql, group, end, backlog, capacity)
-        db.counts.accept(group.new()[0])
+        db.counts.accept(group.conversions if group.appended is None else group.new()[0])
     return int(end) + 1
 
 

@@ -32,6 +32,7 @@ from anytrack_async.outbox.checks import (
 from anytrack_async.outbox.sqlite import claim as claims
 from anytrack_async.outbox.sqlite import leases, reports, retention
 from anytrack_async.outbox.sqlite.clock import FileClock
+from anytrack_async.outbox.sqlite.copying import SQLiteCopying
 from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
 from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
 from anytrack_async.outbox.sqlite.decryption import decrypted_entries
@@ -65,7 +66,7 @@ _GENTLE_FOR = 4.0
 _REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
 
-class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory):
+class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopying):
     """Keeps conversions in one file: accepted conversions survive ``kill -9`` and power loss.
 
     Several processes of one machine may share the file; it must not be on a network file system.

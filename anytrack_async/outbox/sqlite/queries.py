@@ -82,6 +82,10 @@ ACCEPTED_UNTIL = """SELECT min(last) FROM (
     SELECT min(upto) AS last FROM dropped WHERE at > ?1
     UNION ALL SELECT min(seq) - 1 FROM log WHERE at > ?1)"""
 
+# Everything behind a position: what was dropped has no payload.
+EVERYTHING_AFTER = """SELECT ids.seq, event_id, summary, payload, digest
+    FROM ids LEFT JOIN log ON log.seq = ids.seq WHERE ids.seq > ? ORDER BY ids.seq LIMIT ?"""
+
 # Positions and event ids between two positions.
 IDS_BETWEEN = "SELECT seq, event_id FROM ids WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 

@@ -282,7 +282,11 @@ class AttemptRules(Rules):
         assert await history(outbox).attempts("sale:2") == []
         assert (await outcomes(outbox))["alpha", "waiting", "502"][0] == 3
         clock.now = due
-        assert list((await outbox.claim("alpha", CAPACITY, LEASE)).entries.attempts) == [2, 1, 1]
+        assert await deliver(outbox, "alpha") == [1, 4, 5]
+        last = [(await history(outbox).attempts(f"sale:{order}"))[-1] for order in (1, 4)]
+        assert [(item.status, item.number, item.at) for item in last] == [
+            (Status.DELIVERED, number, due) for number in (3, 2)
+        ]
 
     async def test_a_probe_is_an_attempt_of_the_conversion_that_was_sent(
         self, outbox: Outbox, clock: Clock

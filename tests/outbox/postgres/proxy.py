@@ -61,6 +61,7 @@ class Proxy:
                     return
                 if not self.is_silent:
                     writer.write(data)
+            writer.close()
 
         with suppress(OSError):
             await asyncio.gather(forward(), answer())

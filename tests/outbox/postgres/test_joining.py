@@ -10,7 +10,7 @@ import pytest_asyncio
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from anytrack_async import AnyTrackClient, Customer, InvalidArgumentError, QueueFullError
+from anytrack_async import AnyTrack, AnyTrackClient, Customer, InvalidArgumentError, QueueFullError
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.capabilities import JoinableOutbox
@@ -232,3 +232,20 @@ async def test_the_client_delivers_after_the_commit(shop, connect, postgres_dsn,
         with anyio.fail_after(20):
             assert (await (await client.delivery(event_id))).delivered
     await connection.close()
+
+
+async def test_the_client_without_an_event_loop_delivers_after_the_commit(
+    shop, postgres_dsn, make_outbox
+):
+    from tests.client.service import Service
+
+    def sell() -> bool:
+        client = Service().client(outbox=make_outbox())
+        with AnyTrack(client=client) as anytrack, psycopg.connect(postgres_dsn) as connection:
+            event_id = anytrack.submit(sale(1, click_id="c"), within=connection)
+            with pytest.raises(TimeoutError):
+                anytrack.delivery(event_id).result(timeout=0.05)
+            connection.commit()
+            return anytrack.delivery(event_id).result(timeout=20).delivered
+
+    assert await anyio.to_thread.run_sync(sell)

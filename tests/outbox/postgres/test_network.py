@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import asyncpg
 import psycopg
 import pytest
 
@@ -67,6 +68,20 @@ async def test_every_call_ends_when_the_network_swallows_everything(postgres_dsn
                 await outbox.open(["alpha"])
 
     assert len(ended) == len(calls)
+
+
+async def test_an_append_waits_no_longer_than_it_may(postgres_dsn, postgres_schema):
+    outbox = PostgresOutbox(postgres_dsn, schema=postgres_schema)
+    await outbox.open(["alpha"])
+    outbox.limit_waiting(10.05)
+    connection = await asyncpg.connect(postgres_dsn)
+    async with connection.transaction():
+        await outbox.append_within(connection, [sale(1)])
+        with anyio.fail_after(5), pytest.raises(OutcomeUnknownError, match="in time"):
+            await outbox.append([sale(1)], waited=10.0)
+    await connection.close()
+    assert await outbox.append([sale(1)]) == [Appended.REPEAT]
+    await outbox.aclose()
 
 
 async def test_a_read_only_server_is_told_in_a_sentence(own_database):

@@ -158,3 +158,24 @@ async def test_behind_a_pooler_everything_works_with_a_direct_address_to_listen_
         tasks.cancel_scope.cancel()
     await outbox.aclose()
     await other.aclose()
+
+
+async def test_a_connection_that_hears_its_probes_stays(make, monkeypatch, caplog):
+    monkeypatch.setattr(news_module, "_PROBE_EVERY", 0.001)
+    outbox, ears, probes = make(), Ears(), Ears()
+    await outbox.open(["alpha"])
+    notify = outbox._news._notify
+
+    async def count(sender):
+        probes(sender)
+        return await notify(sender)
+
+    outbox._news._notify = count
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(outbox.watch, ears)
+        await probes.hear(5)
+        tasks.cancel_scope.cancel()
+    await outbox.aclose()
+
+    assert ears.count == 1
+    assert not caplog.records

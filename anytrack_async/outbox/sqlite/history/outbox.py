@@ -69,7 +69,18 @@ class SQLiteHistory:
 
     async def attempts(self, event_id: str) -> Sequence[PastAttempt]:
         """Return the attempts at a conversion, oldest first; see `KeepsHistory`."""
-        return await self._run(attempts.attempts, *check_event_ids([event_id]))
+        kept = await self._run(attempts.attempts, *check_event_ids([event_id]))
+        if not kept:
+            return kept
+        # A batch that was released and then delivered has no row for the delivery.
+        for name, date in (await self.delivered_at(event_id)).items():
+            own = [attempt for attempt in kept if attempt.destination == name]
+            if own and own[-1].status is not Status.DELIVERED:
+                delivered = PastAttempt(
+                    destination=name, at=date, number=own[-1].number + 1, status=Status.DELIVERED
+                )
+                kept.append(delivered)
+        return sorted(kept, key=lambda attempt: attempt.at)
 
     async def delivered_at(self, event_id: str) -> Mapping[str, float]:
         """Return destination → when it confirmed the conversion; see `KeepsHistory`."""

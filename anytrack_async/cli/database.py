@@ -1,0 +1,153 @@
+"""`anytrack outbox migrate`, `copy` and `verify` for an outbox in PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import anyio
+import attrs
+import typer
+
+from anytrack_async.cli.output import FAILED, stdout_console, write_error, write_json
+from anytrack_async.client.config import OUTBOX_VARIABLE, keys_from_env, make_outbox
+from anytrack_async.client.locations import SCHEMA_VARIABLE, OutboxLocation
+from anytrack_async.errors import ConfigurationError
+from anytrack_async.outbox.base import Depth, Outbox
+
+if TYPE_CHECKING:
+    from anytrack_async.client.copying import CopyReport
+    from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+
+
+def migrate(
+    outbox: Annotated[
+        str | None,
+        typer.Option(help="Address of the database; default: ANYTRACK_OUTBOX.", show_default=False),
+    ] = None,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL instead; needs no database.")
+    ] = False,
+) -> None:
+    """Create the schema of an outbox in PostgreSQL, or bring it up to date.
+
+    Clients do this when they open the outbox, if their role may. Otherwise
+    run this, or what --sql prints, as a role that may create schemas. It can
+    be run again, also while clients of the previous release work.
+    """
+    if sql:
+        from anytrack_async.outbox.postgres.schema import migrate_sql
+
+        typer.echo(migrate_sql(_schema()))
+        return
+    location = _database(outbox)
+    anyio.run(_open, location, True)
+    stdout_console().print(f"the schema {_schema()!r} at {location} is up to date", soft_wrap=True)
+
+
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="An outbox file: sqlite:PATH.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Its new place: postgresql://…")],
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+) -> None:
+    """Copy an outbox file into a database.
+
+    Stop the programs that use either first. What waits in the file waits
+    there for the same destinations, with its attempts and its age counted
+    anew; dead letters are dead there; of everything else the event ids are
+    known, so that repeats send nothing. Ids of destinations and checkpoints
+    are not copied, and the file stays as it is. Interrupted, run it again:
+    what is there is not copied twice.
+    """
+    file, database = OutboxLocation(source), OutboxLocation(target)
+    if not file.path.is_file():
+        raise ConfigurationError(f"{file} does not exist")
+    if not database.is_database:
+        raise ConfigurationError("TO must be postgresql://…")
+    report = anyio.run(_copy, file, database)
+    if as_json:
+        write_json(attrs.asdict(report))
+        return
+    console = stdout_console()
+    console.print(
+        f"{report.waiting:,} waiting, {report.dead:,} dead letters, {report.remembered:,} ids of "
+        f"others, {report.known:,} known there before; from {file} to {database}",
+        markup=False,
+        soft_wrap=True,
+    )
+    for name, count in report.left_dead.items():
+        write_error(
+            f"{count:,} dead letters of {name} stay in the file, as something waits for {name} at "
+            "the new place: deliver that and copy again, or replay them from the file",
+            label="note",
+        )
+    if report.damaged:
+        write_error(f"{len(report.damaged):,} conversions cannot be read: anytrack outbox verify")
+        raise typer.Exit(FAILED)
+
+
+async def _copy(file: OutboxLocation, database: OutboxLocation) -> CopyReport:
+    from anytrack_async.client.copying import copy_outbox
+
+    path = await anyio.Path(file.path).absolute()
+    async with open_at(file) as source:
+        names = await source.destinations()
+        async with open_at(database, names) as target:
+            return await copy_outbox(cast("SQLiteOutbox", source), target, Path(path))
+
+
+@asynccontextmanager
+async def open_at(
+    location: OutboxLocation, destinations: Sequence[str] = ()
+) -> AsyncIterator[Outbox]:
+    """Open the outbox at *location* for *destinations*, without lanes."""
+    keys = None if location.is_database else keys_from_env()
+    outbox = make_outbox(location, keys, os.environ)
+    await outbox.open(destinations)
+    try:
+        yield outbox
+    finally:
+        await outbox.aclose()
+
+
+def verify_database(location: OutboxLocation) -> None:
+    """Check that the schema is of this release, and that the role can use it; print what waits."""
+    depths = anyio.run(_open, location, False)
+    console = stdout_console()
+    for name, depth in depths.items():
+        console.print(f"{name}: {depth.waiting} waiting, {depth.dead} dead", soft_wrap=True)
+    console.print(f"the schema {_schema()!r} at {location} can be used", soft_wrap=True)
+
+
+async def _open(location: OutboxLocation, migrating: bool) -> Mapping[str, Depth]:
+    from anytrack_async.outbox.postgres.outbox import PostgresOutbox
+
+    outbox = PostgresOutbox(location.address, schema=_schema(), migrate=migrating)
+    await outbox.open([])
+    try:
+        return await outbox.depths()
+    finally:
+        await outbox.aclose()
+
+
+def _schema() -> str:
+    return os.environ.get(SCHEMA_VARIABLE) or "anytrack"
+
+
+def _database(value: str | None) -> OutboxLocation:
+    """Return the location of an outbox in a database.
+
+    Raises:
+        ConfigurationError: it is none, or keys are set, which a database does not use.
+    """
+    value = value or os.environ.get(OUTBOX_VARIABLE)
+    if not value or not (location := OutboxLocation(value)).is_database:
+        raise ConfigurationError(
+            f"only an outbox in a database needs this: set {OUTBOX_VARIABLE} or --outbox to "
+            "postgresql://…"
+        )
+    location.outbox(keys_from_env())
+    return location

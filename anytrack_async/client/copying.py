@@ -1,0 +1,211 @@
+"""Copying an outbox file into another outbox, such as one in PostgreSQL.
+
+    in the file            in the other outbox
+    waiting, retrying      waits for the same destinations, from its first attempt on
+    dead                   dead, with the reason
+    delivered, discarded   its event id is known there, so that a repeat sends nothing
+
+What was copied stays in the file. Copying again copies what has changed since, and what is there is
+a repeat; after an interruption it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import attrs
+
+from anytrack_async.models.contradiction import ConversionSummary
+from anytrack_async.models.conversion import Conversion, ConversionType
+from anytrack_async.models.outcome import Report, Status
+from anytrack_async.outbox.base import Appended, FailedEntry, Outbox
+from anytrack_async.outbox.capabilities import KeepsCheckpoints
+from anytrack_async.outbox.dead_letters import DeadLetter
+from anytrack_async.outbox.sqlite.copying import StoredConversion
+from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+
+_AT_ONCE = 500
+_LEASE = 60.0  # seconds
+_LATER = 60.0
+"""Seconds until a conversion is claimed again that was claimed among those that are dead."""
+
+
+@attrs.define(kw_only=True)
+class CopyReport:
+    """What was copied.
+
+    Attributes:
+        waiting: conversions that now wait in the other outbox.
+        dead: dead letters there, counted for each destination.
+        remembered: event ids that it now knows, of conversions that need no delivery.
+        known: event ids that it knew before.
+        damaged: event ids of conversions that cannot be read.
+        left_dead: destination → dead letters that stay in the file only, because the other outbox
+            already had a backlog for that destination.
+    """
+
+    waiting: int = 0
+    dead: int = 0
+    remembered: int = 0
+    known: int = 0
+    damaged: list[str] = attrs.field(factory=list)
+    left_dead: dict[str, int] = attrs.field(factory=dict)
+
+
+async def copy_outbox(
+    source: SQLiteOutbox,
+    target: Outbox,
+    path: Path,
+    *,
+    on_progress: Callable[[CopyReport], None] = lambda _: None,
+) -> CopyReport:
+    """Copy *source* into *target*; both are open, and no worker delivers from either.
+
+    Args:
+        source: the outbox file.
+        target: the other outbox, opened for the destinations of *source*.
+        path: of the file, absolute: a copy of the same file that was interrupted goes on.
+        on_progress: called now and then.
+
+    Raises:
+        OutboxError: one of them failed; copy again.
+        QueueFullError: *target* has no room for what waits.
+    """
+    report = CopyReport()
+    copying = _Copying(source, target, report)
+    name = await _checkpoint_name(source, path)
+    position = await _checkpoint(target, name)
+    await _save(target, name, str(position or 0))
+    await copying.copy_dead_letters(goes_on=position is not None)
+    on_progress(report)
+    position = position or 0
+    while rows := await source.stored(after=position, limit=_AT_ONCE):
+        await copying.copy_rows(rows)
+        position = rows[-1].seq
+        await _save(target, name, str(position))
+        on_progress(report)
+    await _save(target, name, None)  # the next copy begins at the beginning
+    return report
+
+
+class _Copying:
+    def __init__(self, source: SQLiteOutbox, target: Outbox, report: CopyReport) -> None:
+        self._source, self._target, self._report = source, target, report
+        self._left: set[str] = set()
+
+    async def copy_rows(self, rows: Sequence[StoredConversion]) -> None:
+        """Append conversions to the target, each for the destinations that do not have it."""
+        reports = await self._source.reports([row.event_id for row in rows])
+        groups: dict[tuple[str, ...], list[Conversion]] = defaultdict(list)
+        for row in rows:
+            conversion = row.conversion or _placeholder(row)
+            names = _waits_for(reports.get(row.event_id))
+            if row.is_damaged or conversion is None:
+                self._report.damaged.append(row.event_id)
+            elif names or row.event_id not in self._left:
+                groups[names].append(conversion)
+        for names, conversions in groups.items():
+            results = await self._target.append(conversions, list(names))
+            new = results.count(Appended.NEW)
+            self._report.known += len(results) - new
+            if names:
+                self._report.waiting += new
+            else:
+                self._report.remembered += new
+
+    async def copy_dead_letters(self, *, goes_on: bool) -> None:
+        """Append the dead letters, and make them dead there too.
+
+        Before everything else, so that hardly anything but them can be claimed.
+
+        Args:
+            goes_on: whether a copy that was interrupted may have appended them; otherwise those
+                that are known there have been copied before, and may have been replayed since.
+        """
+        depths = await self._target.depths()
+        for name in await self._source.destinations():
+            letters = await self._dead_letters(name)
+            if not goes_on:
+                known = await self._target.reports([letter.event_id for letter in letters])
+                letters = [letter for letter in letters if letter.event_id not in known]
+                if letters and (depth := depths.get(name)) and depth.waiting:
+                    self._report.left_dead[name] = len(letters)
+                    self._left |= {letter.event_id for letter in letters}
+                    continue
+            await self._append_dead(name, letters)
+
+    async def _dead_letters(self, name: str) -> list[DeadLetter]:
+        letters: list[DeadLetter] = []
+        while page := await self._source.dead_letters(
+            name, after=letters[-1].seq if letters else 0, limit=_AT_ONCE
+        ):
+            letters += page
+        return letters
+
+    async def _append_dead(self, name: str, letters: Sequence[DeadLetter]) -> None:
+        reports = await self._source.reports([letter.event_id for letter in letters])
+        for letter in letters:
+            names = _waits_for(reports.get(letter.event_id), or_is_dead=True)
+            await self._target.append([letter.conversion], names)
+        missing = {letter.event_id: letter for letter in letters}
+        for dead in await self._target.dead_letters(
+            name, event_ids=list(missing), limit=len(missing) + 1
+        ):
+            del missing[dead.event_id]
+        while missing and (claim := await self._target.claim(name, _AT_ONCE, _LEASE)).entries:
+            failed = [
+                _failed(entry.seq, missing.pop(entry.conversion.event_id, None), entry.attempts)
+                for entry in claim.entries
+            ]
+            await self._target.settle(claim, failed)
+            self._report.dead += sum(entry.due is None for entry in failed)
+
+
+def _waits_for(report: Report | None, *, or_is_dead: bool = False) -> tuple[str, ...]:
+    """Return the destinations that are still to get a conversion."""
+    statuses = {Status.WAITING, Status.RETRY} | ({Status.DEAD} if or_is_dead else set())
+    outcomes = report.outcomes if report else {}
+    return tuple(sorted(name for name, item in outcomes.items() if item.status in statuses))
+
+
+def _failed(seq: int, letter: DeadLetter | None, attempts: int) -> FailedEntry:
+    if letter is None:  # it waits at this destination, and is dead at another one
+        due = time.time() + _LATER
+        return FailedEntry(seq=seq, attempts=attempts, error="not sent: it was copied", due=due)
+    return FailedEntry(seq=seq, attempts=letter.attempts, error=letter.error, code=letter.code)
+
+
+def _placeholder(row: StoredConversion) -> Conversion | None:
+    """Return a conversion with the id and the summary of one that was dropped from the file."""
+    try:
+        summary = ConversionSummary.parse(row.summary)
+    except ValueError:
+        return None
+    is_custom = summary.conversion_type is ConversionType.CUSTOM
+    return Conversion(
+        event_id=row.event_id,
+        conversion_type=summary.conversion_type,
+        event_name="copied" if is_custom else None,
+        revenue=summary.revenue,
+        currency=summary.currency,
+    )
+
+
+async def _checkpoint_name(source: SQLiteOutbox, path: Path) -> str:
+    first = await source.stored(limit=1)
+    identity = f"{path}\n{first[0].event_id if first else ''}"
+    return f"copy {blake2b(identity.encode(), digest_size=16).hexdigest()}"
+
+
+async def _checkpoint(target: Outbox, name: str) -> int | None:
+    value = await target.checkpoint(name) if isinstance(target, KeepsCheckpoints) else None
+    return int(value) if value else None
+
+
+async def _save(target: Outbox, name: str, value: str | None) -> None:
+    if isinstance(target, KeepsCheckpoints):
+        await target.save_checkpoint(name, None if value is None else value.encode())

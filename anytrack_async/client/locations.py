@@ -1,0 +1,136 @@
+"""`OutboxLocation`: where an outbox is, as ``ANYTRACK_OUTBOX`` and ``--outbox`` name it.
+
+outbox.db, sqlite:outbox.db              a file
+postgresql://user:password@host/name     a schema in a database of PostgreSQL
+:memory:                                 the memory of this process
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import attrs
+
+from anytrack_async.errors import ConfigurationError, OutboxError
+from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.memory.outbox import MemoryOutbox
+
+if TYPE_CHECKING:
+    from anytrack_async.codec.encryption import KeyRing
+
+MEMORY = ":memory:"
+"""Instead of a path: an outbox in memory, as sqlite3 calls it."""
+
+SCHEMA_VARIABLE = "ANYTRACK_OUTBOX_SCHEMA"
+"""The environment variable with the name of the schema in the database."""
+
+LISTEN_VARIABLE = "ANYTRACK_OUTBOX_LISTEN"
+"""The environment variable with the address of the database behind a pooler."""
+
+_DATABASES = ("postgresql", "postgres")
+
+
+@attrs.frozen
+class OutboxLocation(os.PathLike[str]):
+    """Where an outbox is; as text, without the password of a database.
+
+    Attributes:
+        address: a path, or the address of a database; never shown.
+
+    Raises:
+        ConfigurationError: no outbox can be there.
+    """
+
+    address: str = attrs.field(repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        scheme, separator, rest = self.address.partition(":")
+        if scheme == "sqlite" and separator:  # sqlite:///outbox.db, as in URLs of SQLAlchemy
+            object.__setattr__(self, "address", rest.removeprefix("///"))
+        elif "://" in self.address and not self.is_database:
+            raise ConfigurationError(
+                f"an outbox can be a file or at postgresql://…, not at {scheme[:20]}://…"
+            )
+
+    @property
+    def is_database(self) -> bool:
+        """Whether it is in a database of PostgreSQL."""
+        return self.address.startswith(tuple(f"{scheme}://" for scheme in _DATABASES))
+
+    @property
+    def path(self) -> Path:
+        """The path of its file.
+
+        Raises:
+            ConfigurationError: it is no file, or the path is not usable.
+        """
+        from anytrack_async.outbox.sqlite.files import file_path
+
+        if self.is_database:
+            raise ConfigurationError(f"the outbox at {self} is no file, but this needs one")
+        return file_path(self.address)
+
+    def __fspath__(self) -> str:
+        return self.address
+
+    def __str__(self) -> str:
+        if not self.is_database:
+            return str(self.path)
+        try:
+            url = urlsplit(self.address)
+            port = f":{url.port}" if url.port else ""
+        except ValueError:
+            return "postgresql://…"
+        return f"postgresql://{url.hostname or ''}{port}{url.path}"
+
+    def outbox(
+        self, keys: KeyRing | None = None, environ: Mapping[str, str] | None = None
+    ) -> Outbox:
+        """Return the outbox, not open.
+
+        Args:
+            keys: encrypt a file.
+            environ: has the schema of a database, and the address to listen at; None for none.
+
+        Raises:
+            ConfigurationError: a file cannot be there, keys are given for a database, or the extra
+                ``[postgres]`` is not installed.
+        """
+        if self.address == MEMORY:
+            return MemoryOutbox()
+        if self.is_database:
+            return self._database(keys, environ or {})
+        # Imported here, so that a client with its outbox in memory never loads sqlite3.
+        from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+
+        return SQLiteOutbox(self.address, keys=keys)
+
+    def _database(self, keys: KeyRing | None, environ: Mapping[str, str]) -> Outbox:
+        if keys is not None:
+            raise ConfigurationError(
+                "keys encrypt outbox files only: unset ANYTRACK_OUTBOX_KEYS for an outbox in "
+                "PostgreSQL, and encrypt its disk"
+            )
+        from anytrack_async.outbox.postgres.outbox import PostgresOutbox
+
+        return PostgresOutbox(
+            self.address,
+            schema=environ.get(SCHEMA_VARIABLE) or "anytrack",
+            listen_dsn=environ.get(LISTEN_VARIABLE) or None,
+        )
+
+    def check_exists(self) -> OutboxLocation:
+        """Return it if it may be opened; blocks.
+
+        Raises:
+            OutboxError: there is no such file.
+        """
+        if not self.is_database and not self.path.is_file():
+            raise OutboxError(
+                f"{self.path} does not exist; the first client that uses it creates it"
+            )
+        return self

@@ -1,0 +1,81 @@
+"""`SQLiteCopying`: reading everything that an outbox file knows, to copy it into another outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+import attrs
+
+from anytrack_async.codec.storage import decode
+from anytrack_async.errors import DecodeError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decryption import decrypted_record
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@attrs.frozen(kw_only=True)
+class StoredConversion:
+    """What an outbox file knows of an event id.
+
+    Attributes:
+        seq: position in the log.
+        event_id: the event id.
+        summary: type, amount and currency; see `summary`.
+        conversion: the conversion; None if it was dropped, or cannot be read.
+        is_damaged: whether it cannot be read.
+    """
+
+    seq: int
+    event_id: str
+    summary: str
+    conversion: Conversion | None = None
+    is_damaged: bool = False
+
+
+class SQLiteCopying:
+    """The part of `SQLiteOutbox` that reads it from beginning to end."""
+
+    async def _run(
+        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        raise NotImplementedError
+
+    async def stored(self, *, after: int = 0, limit: int = 500) -> Sequence[StoredConversion]:
+        """Return what is known of all event ids behind the position *after*, in log order.
+
+        Conversions that every destination has are known by id and summary only.
+
+        Raises:
+            MissingKeyError: one is encrypted with a key that the outbox does not have.
+        """
+        return await self._run(_stored, after, limit)
+
+
+def _stored(db: Database, after: int, limit: int) -> list[StoredConversion]:
+    with db.snapshot() as sql:
+        rows = sql.execute(queries.EVERYTHING_AFTER, (after, limit)).fetchall()
+    return [_from_row(db, *row) for row in rows]
+
+
+def _from_row(
+    db: Database,
+    seq: int,
+    event_id: str,
+    summary: str,
+    payload: bytes | None,
+    digest: bytes | None,
+) -> StoredConversion:
+    conversion, is_damaged = None, False
+    if payload is not None and digest is not None:
+        try:
+            conversion = decode(*decrypted_record(db, event_id, payload, digest))
+        except DecodeError:
+            is_damaged = True
+    return StoredConversion(
+        seq=seq, event_id=event_id, summary=summary, conversion=conversion, is_damaged=is_damaged
+    )

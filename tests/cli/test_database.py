@@ -1,0 +1,144 @@
+"""Commands on an outbox in PostgreSQL, over the sandbox; its password is never shown."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from anytrack_async import ConfigurationError, Conversion, Customer, PostgresOutbox, metrics_app
+from anytrack_async.client.config import make_outbox
+from anytrack_async.client.locations import OutboxLocation
+from tests.backfilling.tables import shopify_row, write_csv
+
+NAMES = ("anytrack", "meta", "hubspot")
+CUSTOMER = ("--email", "jane@example.com")
+
+
+@pytest.fixture
+def database(postgres_dsn, postgres_schema, monkeypatch) -> str:
+    """Return an address with a password, which the server does not look at."""
+    dsn = postgres_dsn.replace("postgres@", "postgres:hunter2@")
+    monkeypatch.setenv("ANYTRACK_OUTBOX", dsn)
+    monkeypatch.setenv("ANYTRACK_OUTBOX_SCHEMA", postgres_schema)
+    return dsn
+
+
+async def _append(dsn: str, schema: str, conversions: list[Conversion]) -> None:
+    outbox = PostgresOutbox(dsn, schema=schema)
+    await outbox.open(NAMES)
+    await outbox.append(conversions)
+    await outbox.aclose()
+
+
+def test_a_schema_is_made_printed_and_checked(run, database, postgres_schema):
+    printed = run("outbox", "migrate", "--sql")
+    missing = run("outbox", "verify")
+    made = run("outbox", "migrate")
+    again = run("outbox", "migrate", "--outbox", database)
+    checked = run("outbox", "verify")
+
+    assert [result.code for result in (printed, missing, made, again, checked)] == [0, 1, 0, 0, 0]
+    assert f'CREATE SCHEMA IF NOT EXISTS "{postgres_schema}"' in printed.out
+    assert "run `anytrack outbox migrate`" in missing.err.replace("\n", " ")
+    assert "is up to date" in made.out
+    for result in (printed, missing, made, again, checked):
+        assert "hunter2" not in result.out + result.err
+
+
+def test_a_backlog_in_a_database_is_shown_and_delivered(
+    run, sandbox, database, postgres_schema, tmp_path
+):
+    customer = Customer(email="jane@example.com")
+    leads = [Conversion.lead(order_id=str(number), customer=customer) for number in range(5)]
+    anyio.run(_append, database, postgres_schema, leads)
+    shown = run("stats", "--json")
+    delivered = run("deliver", "--outbox", database, "--until-empty")
+    tracked = run("track", "lead", "--order-id", "9", *CUSTOMER)
+
+    paid = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S +0000")
+    file = write_csv(tmp_path / "orders.csv", [shopify_row(1, Paid_at=paid)])
+    first, again = run("backfill", file), run("backfill", file)
+    dead = run("outbox", "dead", "--json")
+    pruned = run("outbox", "prune")
+
+    assert json.loads(shown.out)["destinations"]["meta"]["waiting"] == 5
+    assert "hunter2" not in json.loads(shown.out)["outbox"]
+    for result in (delivered, tracked, first, again, dead, pruned):
+        assert result.code == 0, result.out + result.err
+        assert "hunter2" not in result.out + result.err
+    assert "anytrack: 5 delivered, 0 waiting" in delivered.out
+    assert sandbox.ledger()["meta"]["unique"] == 7
+
+
+def test_metrics_are_read_from_a_database(database, postgres_schema):
+    async def read() -> str:
+        app = metrics_app(database)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
+            answer = (await http.get("/metrics")).text
+        await app.aclose()
+        return answer
+
+    anyio.run(_append, database, postgres_schema, [Conversion.lead(click_id="c")])
+    assert 'destination="meta"' in anyio.run(read)
+
+
+def test_only_files_can_be_vacuumed_and_have_keys(run, database, monkeypatch):
+    assert run("outbox", "vacuum").code == 2
+    assert "is no file" in run("outbox", "keys").err
+    monkeypatch.setenv("ANYTRACK_OUTBOX_KEYS", run("outbox", "new-key").out.strip())
+    assert "keys encrypt outbox files only" in run("stats").err.replace("\n", " ")
+
+
+def test_only_databases_are_migrated(run, outbox_path):
+    assert "only an outbox in a database" in run("outbox", "migrate").err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://jane:hunter2@db:5433/shop?sslmode=require", "postgresql://db:5433/shop"),
+        ("postgres://db/shop?password=hunter2", "postgresql://db/shop"),
+        ("postgresql://jane:hunter2@[db/shop", "postgresql://…"),
+        ("outbox.db", "outbox.db"),
+        ("sqlite:///outbox.db", "outbox.db"),
+        ("sqlite:////var/outbox.db", "/var/outbox.db"),
+        ("sqlite:outbox.db", "outbox.db"),
+    ],
+)
+def test_a_location_is_shown_without_secrets(address, shown):
+    location = OutboxLocation(address)
+
+    assert str(location) == shown
+    assert "hunter2" not in repr(location)
+    assert location.is_database is shown.startswith("postgresql")
+    if not location.is_database:
+        assert location.path == Path(shown)
+
+
+def test_an_outbox_is_nowhere_else():
+    with pytest.raises(ConfigurationError, match=r"not at mysql://…"):
+        make_outbox("mysql://jane:hunter2@db/shop")
+
+
+def test_a_file_is_copied_into_a_database(run, database, outbox_path, tmp_path):
+    async def fill() -> None:
+        outbox = make_outbox(outbox_path)
+        await outbox.open(NAMES)
+        await outbox.append([Conversion.lead(click_id="c", order_id="1")])
+        await outbox.aclose()
+
+    anyio.run(fill)
+    first = run("outbox", "copy", f"sqlite:{outbox_path}", database)
+    again = run("outbox", "copy", f"sqlite:{outbox_path}", database, "--json")
+    missing = run("outbox", "copy", f"sqlite:{tmp_path / 'x.db'}", database)
+
+    assert first.out.startswith("1 waiting, 0 dead letters, 0 ids of others, 0 known")
+    assert "hunter2" not in first.out
+    assert json.loads(again.out)["known"] == 1
+    assert (missing.code, run("outbox", "copy", outbox_path, outbox_path).code) == (2, 2)

@@ -1,0 +1,98 @@
+"""An outbox file is copied into a database."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from anytrack_async import PostgresOutbox, SQLiteOutbox
+from anytrack_async.client import copying
+from anytrack_async.client.copying import copy_outbox
+from anytrack_async.models.contradiction import Contradiction
+from anytrack_async.outbox.base import Appended
+from anytrack_async.testing.outbox_rules.base import deliver, failures, sale, sales
+
+pytestmark = pytest.mark.asyncio
+
+NAMES = ["alpha", "beta"]
+
+
+async def filled(path):
+    """Return an open file: 1 delivered and dropped, 2 dead at alpha, 3 for beta only, 4 to 9."""
+    source = SQLiteOutbox(path)
+    await source.open(NAMES)
+    await source.append(sales(1, 2))
+    claim = await source.claim("alpha", 10, 60)
+    await source.settle(claim, failures(claim, 2))
+    await source.settle(await source.claim("beta", 1, 60))
+    await source.prune(remember=3600)
+    await source.append([sale(3)], ["beta"])
+    await source.append(sales(4, 5, 6, 7, 8, 9))
+    return source
+
+
+async def copy(source, target, path):
+    await target.open(NAMES)
+    return await copy_outbox(source, target, path)
+
+
+async def test_every_state_is_copied(tmp_path, postgres_dsn, postgres_schema, monkeypatch):
+    monkeypatch.setattr(copying, "_LATER", 0.0)
+    monkeypatch.setattr(copying, "_AT_ONCE", 3)
+    path = tmp_path / "outbox.db"
+    source, target = await filled(path), PostgresOutbox(postgres_dsn, schema=postgres_schema)
+    report = await copy(source, target, path)
+    assert (report.waiting, report.dead, report.remembered, report.known) == (7, 1, 1, 1)
+
+    (letter,) = await target.dead_letters()
+    assert (letter.destination, letter.event_id, letter.error) == ("alpha", "sale:2", "no thanks")
+    first, contradicting = await target.append([sale(1), sale(4, revenue=99)])
+    assert first is Appended.REPEAT
+    assert isinstance(contradicting, Contradiction)
+
+    again = await copy_outbox(source, target, path)
+    assert (again.waiting, again.dead, again.remembered, again.known) == (0, 0, 0, 9)
+    assert sorted(await deliver(target, "alpha")) == [4, 5, 6, 7, 8, 9]
+    assert sorted(await deliver(target, "beta")) == [2, 3, 4, 5, 6, 7, 8, 9]
+    await source.aclose()
+    await target.aclose()
+
+
+async def test_an_interrupted_copy_goes_on_where_it_was(
+    tmp_path, postgres_dsn, postgres_schema, monkeypatch
+):
+    monkeypatch.setattr(copying, "_AT_ONCE", 2)
+    path = tmp_path / "outbox.db"
+    source, target = await filled(path), PostgresOutbox(postgres_dsn, schema=postgres_schema)
+    await target.open(NAMES)
+    rounds = 0
+
+    def interrupt(_):
+        nonlocal rounds
+        rounds += 1
+        if rounds == 3:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await copy_outbox(source, target, path, on_progress=interrupt)
+    report = await copy_outbox(source, target, path)
+    assert report.waiting == 5  # four positions, two of them for delivery, were done before
+    await anyio.lowlevel.checkpoint()
+    await source.aclose()
+    await target.aclose()
+
+
+async def test_dead_letters_stay_in_the_file_while_something_waits_at_the_new_place(
+    tmp_path, postgres_dsn, postgres_schema
+):
+    path = tmp_path / "outbox.db"
+    source, target = await filled(path), PostgresOutbox(postgres_dsn, schema=postgres_schema)
+    await target.open(NAMES)
+    await target.append(sales(77))
+    report = await copy_outbox(source, target, path)
+
+    assert report.left_dead == {"alpha": 1}
+    assert not await target.dead_letters()
+    assert sorted(await deliver(target, "alpha")) == [4, 5, 6, 7, 8, 9, 77]
+    await source.aclose()
+    await target.aclose()
