@@ -28,7 +28,10 @@ from tests.client.service import Service
 ROOT = Path(__file__).parents[2]
 OWN = {"aclose": "close"}
 """Name of the asynchronous client → its other name here."""
-ENDPOINTS = {"affiliates", "attribution", "conversions", "limits", "sinks", "outbox", "reports", "subscribe"}
+ENDPOINTS = {
+    *("affiliates", "attribution", "conversions", "limits", "outbox", "reports", "sinks"),
+    "subscribe",
+}
 """Attributes that are used through `AnyTrack.client`."""
 
 
