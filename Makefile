@@ -28,6 +28,18 @@ test: check
 browser:
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
 
+# The tests with other versions of Python, each in a virtual environment of its own:
+# make test-pythons PYTHONS="python3.12 ~/.pyenv/versions/3.13.0/bin/python"
+.PHONY: test-pythons
+test-pythons:
+	@test -n "$(PYTHONS)" || { echo 'name interpreters: make test-pythons PYTHONS="python3.12 python3.13"'; exit 2; }
+	set -e; for python in $(PYTHONS); do \
+		venv=.venv-$$($$python -c 'import platform; print(platform.python_version())'); \
+		$$python -m venv $$venv; \
+		$$venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+		$$venv/bin/pytest -n auto --dist worksteal; \
+	done
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

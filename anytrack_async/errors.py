@@ -146,8 +146,9 @@ class InvalidConversionError(InvalidArgumentError):
 class UnsendableError(InvalidConversionError, TypeError):
     """A conversion was not accepted, because it cannot be sent; the message names its fields.
 
-    Either it was read back from AnyTrack and is not valid, or it is larger than 1 MiB. It is a
-    `TypeError` too, because only the calling code can be wrong.
+    Either it was read back from AnyTrack and is not valid, or it is larger than 1 MiB, or those of
+    one call are larger than 256 MiB. It is a `TypeError` too, because only the calling code can be
+    wrong.
     """
 
 

@@ -135,9 +135,10 @@ class AnyTrack:
             anytrack.submit(Conversion.sale(revenue="49.90", order_id="1003"))
 
     Open it with a ``with`` block, or with `start` and `close`. A process that ends without closing
-    it delivers what is left within `DeliverySettings.drain` seconds. A process that is forked while
-    it is open, as the workers of Celery and gunicorn are, has to create its own: in
-    ``worker_process_init``, or in gunicorn's ``post_fork``.
+    it delivers what is left within `DeliverySettings.drain` seconds, except with Python 3.12.0 and
+    3.12.1, which start no threads any more by then. A process that is forked while it is open, as
+    the workers of Celery and gunicorn are, has to create its own: in ``worker_process_init``, or in
+    gunicorn's ``post_fork``.
 
     Args:
         client: the client to run, not open; default: one from the arguments.

@@ -18,7 +18,7 @@ from benchmarks.shop import client, conversion, meta_sink, record
 from benchmarks.starlette_request import App
 
 NUMBER = 23
-NEEDS = ("starlette", "fastapi", "litestar", "quart", "django")
+NEEDS = ("starlette", "fastapi", "litestar", "quart", "django", "aiohttp")
 
 _Respond: TypeAlias = Callable[[int], Any]
 """Answers request number n; a coroutine function."""
@@ -40,8 +40,8 @@ def run(quick: bool) -> Row:
     most_sqlite = max(*sqlite.values(), threads["SQLite"])
     return Row(
         number=NUMBER,
-        measure="what `submit()` adds to a request of Starlette, FastAPI, Litestar, Quart, Django "
-        "and, without an event loop, to a call (memory, SQLite)",
+        measure="what `submit()` adds to a request of Starlette, FastAPI, Litestar, Quart, Django, "
+        "aiohttp and, without an event loop, to a call (memory, SQLite)",
         against="the same handler without",
         target="p50 ≤ 1 ms, ≤ 5 ms",
         result=f"p50 + {most_memory:.2f} ms, + {most_sqlite:.2f} ms at most",
@@ -60,10 +60,11 @@ async def _added(url: str, outbox: Path | None, count: int) -> dict[str, float]:
         own = None if outbox is None else outbox.with_name(f"{name}.db")
         async with client(url, sinks=[meta_sink(url)], outbox=own) as tracker:
             app = make(*_handlers(tracker))
+            request = _aiohttp_request if name == "aiohttp" else _request
             durations: dict[str, list[float]] = {path: [] for path in _PATHS}
             for number in range(count):
                 for path in _PATHS:
-                    durations[path].append(await _request(app, f"/{path}/{number}"))
+                    durations[path].append(await request(app, f"/{path}/{number}"))
                     await asyncio.sleep(0.002)
         plain, submitted = (median(durations[path]) for path in _PATHS)
         added[name] = (submitted - plain) * 1e3
@@ -198,10 +199,36 @@ def _django(*handlers: _Respond) -> App:
     return get_asgi_application()
 
 
+def _aiohttp(*handlers: _Respond) -> Any:
+    from aiohttp import web
+
+    def route(path: str, respond: _Respond) -> web.RouteDef:
+        async def handle(request: web.Request) -> web.Response:
+            return web.Response(text=await respond(int(request.match_info["number"])))
+
+        return web.get(f"/{path}/{{number}}", handle)
+
+    app = web.Application()
+    app.add_routes([*map(route, _PATHS, handlers)])
+    app.freeze()
+    return app
+
+
+async def _aiohttp_request(app: Any, path: str) -> float:
+    """Return the seconds that *app*, which is no ASGI application, needs for its response."""
+    from aiohttp.test_utils import make_mocked_request
+
+    request = make_mocked_request("GET", path, headers={"Host": "shop.test"}, app=app)
+    began = time.perf_counter()
+    await app._handle(request)
+    return time.perf_counter() - began
+
+
 _APPS: dict[str, Callable[..., App]] = {
     "Starlette": _starlette,
     "FastAPI": _fastapi,
     "Litestar": _litestar,
     "Quart": _quart,
     "Django": _django,
+    "aiohttp": _aiohttp,
 }

@@ -22,6 +22,11 @@ def every_other(text: str, encode: Callable[[str], str]) -> str:
     return "".join(encode(char) if index % 2 else char for index, char in enumerate(text))
 
 
+def quoted_printable(text: str) -> str:
+    """Each character as in an e-mail."""
+    return "".join(f"={ord(char):02X}" for char in text)
+
+
 def json_escape(text: str) -> str:
     """Each character as JSON's escape."""
     return "".join(f"\\u{ord(char):04x}" for char in text)
@@ -75,13 +80,29 @@ QUOTINGS: dict[str, Callable[[str], str]] = {
     "hexadecimal": lambda secret: secret.encode().hex(),
     "on two lines": lambda secret: f"{secret[:7]}\r\n {secret[7:]}",
     "with soft hyphens": lambda secret: "\xad".join(secret),
+    "octal": lambda secret: "".join(f"\\{ord(char):03o}" for char in secret),
+    "python": lambda secret: "".join(f"\\U{ord(char):08x}" for char in secret),
+    "javascript in braces": lambda secret: "".join(f"\\u{{{ord(char):x}}}" for char in secret),
+    "percent-encoded three times": lambda secret: quote(quote(percent(secret))),
+    "entities, percent-encoded": lambda secret: quote(entities(secret)),
+    "quoted-printable": quoted_printable,
+    "quoted-printable in lower case": lambda secret: quoted_printable(secret).lower(),
+    "quoted-printable in part": lambda secret: every_other(secret, quoted_printable),
+    "in a header of an e-mail": lambda secret: f"=?utf-8?Q?key={quoted_printable(secret)}?=",
+    "value of a field": lambda secret: f"key={secret}",
+    "cut at both ends, escaped": lambda secret: f"…{percent(secret[2:-2])}…",
+    "word joiners": lambda secret: "\u2060".join(secret),
+    "direction marks": lambda secret: "\u202e".join(secret) + "\u202c",
+    "variation selectors": lambda secret: "\ufe0f".join(secret),
+    "isolates and joiners": lambda secret: "\u2066\u034f".join(secret),
     "zero width": lambda secret: f"{secret[:5]}\u200b{secret[5:]}",
 }
 
 
 def leaks(output: str, secret: str) -> list[str]:
     """Return the parts of *secret*, in any form, that *output* shows."""
-    plain = decoded(output)
+    in_mail = re.sub("(?i)=([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), output)
+    plain = f"{decoded(output)}\n{decoded(in_mail)}"
     return [part for part in forbidden(secret) if part in plain]
 
 
@@ -100,7 +121,8 @@ def decoded(text: str) -> str:
     while text != before:
         before = text
         text = html.unescape(unquote(text))
-        text = re.sub(r"\\+(?:u00|x)([0-9a-fA-F]{2})", lambda m: chr(int(m[1], 16)), text)
+        text = re.sub(r"\\+(?:[uU]\{?0*|x)([0-9a-fA-F]{2})\}?", lambda m: chr(int(m[1], 16)), text)
+        text = re.sub(r"\\+([01][0-7]{2})", lambda m: chr(int(m[1], 8)), text)
         text = re.sub(r"\\+([^\\\s\w]|_)", r"\1", text)
-        text = re.sub(r"[\xad\u200b]|\r?\n ?", "", text)
+        text = re.sub("[\xad\u034f\u200b\u202c\u202e\u2060\u2066\ufe0f]|\r?\n ?", "", text)
     return text.replace("\u2010", "-").lower()

@@ -90,6 +90,23 @@ async def main(outbox):
                 for delivery in await world.submit(*batch):
                     await delivery
                 assert len(sink.calls) == calls, "sent again"
+        # A day forth and back in small steps, as a clock that is corrected gradually, while
+        # batches are in flight, wait for another attempt, and are pruned.
+        for step in (2_400.0, -2_400.0):
+            answers[:] = [retry, throttle, retry]
+            batch = sales(60, f"step{step}")
+            deliveries = await world.submit(*batch)
+            for _ in range(36):
+                offset += step
+                await outbox.prune(remember=30 * DAY)
+                await asyncio.sleep(0)
+            for delivery in deliveries:
+                await asyncio.wait_for(asyncio.shield(wait(delivery)), 10)
+            assert {statuses(delivery)["anytrack"] for delivery in deliveries} == {"delivered"}
+            calls = len(sink.calls)
+            for delivery in await world.submit(*batch):
+                await delivery
+            assert len(sink.calls) == calls, "sent again"
     assert not await world_dead(outbox)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,6 +23,19 @@ from anytrack_async.observers import LoggingObserver, Observers
 
 SECRET = "jane@example.com"
 RESUMED = LaneResumed(destination="meta")
+
+
+@pytest.fixture(autouse=True)
+def no_logs_of_others(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Leave out what threads of earlier tests log, such as servers, and other libraries."""
+    thread = threading.get_ident()
+
+    class Own(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            return record.name.startswith("anytrack_async") and record.thread == thread
+
+    with caplog.filtering(Own()):
+        yield
 
 
 class Clock:

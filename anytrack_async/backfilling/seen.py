@@ -23,10 +23,14 @@ class SeenKeys:
     """Keys and what they stood for. Used in one thread at a time; its methods block."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        self._database: sqlite3.Connection | None = None  # opened with the first key
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -24576"):
-            self._database.execute(f"PRAGMA {setting}")
-        self._database.execute(_CREATE)
+            database.execute(f"PRAGMA {setting}")
+        database.execute(_CREATE)
+        return database
 
     def add(self, pairs: Iterable[tuple[Hashable, Hashable]]) -> list[bool | None]:
         """Add keys with what they stand for.
@@ -34,6 +38,8 @@ class SeenKeys:
         Returns:
             For each pair None if its key is new, else whether it stood for the same before.
         """
+        if self._database is None:
+            self._database = self._open()
         hashes = [(hash(key), hash(value)) for key, value in pairs]
         keys = orjson.dumps([key for key, _ in hashes]).decode()
         known = dict(self._database.execute(_FIND, (keys,)).fetchall())
@@ -48,4 +54,6 @@ class SeenKeys:
 
     def close(self) -> None:
         """Drop all keys."""
-        self._database.close()
+        if self._database is not None:
+            self._database.close()
+            self._database = None

@@ -45,6 +45,7 @@ from anytrack_async.models.outcome import Report
 from anytrack_async.models.plain import to_conversion, to_dict
 from anytrack_async.outbox.base import Outbox
 from anytrack_async.outbox.dead_letters import DeadLetter
+from anytrack_async.outbox.history import KeepsHistory, RememberedConversion
 
 _PAGE_SIZE = 500
 _SHOWN = 100
@@ -149,13 +150,13 @@ def show(
     reveal: Annotated[bool, option("Show the customer's data too.", "--reveal")] = False,
     as_json: Annotated[bool, option("Write JSON, for programs.", "--json")] = False,
 ) -> None:
-    """Show the state of one conversion at each destination, and its fields if it is dead anywhere.
+    """Show the state of one conversion at each destination, and its fields while it is stored.
 
     Values that may identify the customer are shown as ***, unless you ask for them with --reveal.
     """
-    report, letters = anyio.run(_read, outbox_location(), event_id)
+    report, letters, conversion = anyio.run(_read, outbox_location(), event_id)
     died = {letter.destination: letter.died for letter in letters}
-    fields = _shown_fields(letters[0].conversion, reveal=reveal) if letters else None
+    fields = None if conversion is None else _shown_fields(conversion, reveal=reveal)
     if as_json:
         outcomes = {name: outcome_record(outcome) for name, outcome in report.outcomes.items()}
         for name, moment in died.items():
@@ -174,12 +175,20 @@ def show(
         console.print(Text(f"  {name:<15} {value}"), soft_wrap=True)
 
 
-async def _read(location: OutboxLocation, event_id: str) -> tuple[Report, Sequence[DeadLetter]]:
+async def _read(
+    location: OutboxLocation, event_id: str
+) -> tuple[Report, Sequence[DeadLetter], Conversion | None]:
     async with open_outbox(location) as outbox:
         reports = await outbox.reports([event_id])
         if event_id not in reports:
             raise ConfigurationError(f"the outbox has no event {event_id!r}")
-        return reports[event_id], await outbox.dead_letters(event_ids=[event_id])
+        letters = await outbox.dead_letters(event_ids=[event_id])
+        if letters:
+            return reports[event_id], letters, letters[0].conversion
+        stored: Sequence[RememberedConversion] = ()
+        if isinstance(outbox, KeepsHistory):
+            stored = await outbox.find(event_id=event_id, limit=1)
+        return reports[event_id], (), stored[0].conversion if stored else None
 
 
 def _shown_fields(conversion: Conversion, *, reveal: bool) -> dict[str, Any]:

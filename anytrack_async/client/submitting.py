@@ -112,8 +112,8 @@ class Submitting:
             QueueFullError: there was no room for all conversions, see `submit`, or they are more
                 than the outbox's capacity, also in bytes; none was accepted. The wait of
                 `DeliverySettings.accept_within` seconds starts over whenever room is made.
-            UnsendableError: one is larger than 1 MiB, or was read back and cannot be sent; none was
-                accepted.
+            UnsendableError: one is larger than 1 MiB, or was read back and cannot be sent; or all
+                together have more than 256 MiB, for an outbox in a file. None was accepted.
             TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
         """
         batch = _check_conversions(conversions)  # all conversions, before any is stored

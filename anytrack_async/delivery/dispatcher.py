@@ -18,13 +18,15 @@ from anyio import AsyncContextManagerMixin, CancelScope
 
 from anytrack_async.delivery.accepting import Accepting, AppendFunction
 from anytrack_async.delivery.admission import Admission
-from anytrack_async.delivery.delivery import OpenDeliveries
 from anytrack_async.delivery.flow import LaneState
 from anytrack_async.delivery.guarded_outbox import PRUNE_AFTER, Maintenance
 from anytrack_async.delivery.instrumentation import refresh_gauges, traced_sink
 from anytrack_async.delivery.lane import Lane
 from anytrack_async.delivery.lanes import Lanes
 from anytrack_async.delivery.lifecycle import LoopGuard, reserved
+from anytrack_async.delivery.open_deliveries import (
+    OpenDeliveries,
+)
 from anytrack_async.delivery.room import LaneCondition
 from anytrack_async.delivery.running import LaneRunner
 from anytrack_async.delivery.shutdown import Undelivered, close_all, warn_of_orphans

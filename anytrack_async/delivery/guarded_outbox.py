@@ -9,7 +9,9 @@ from typing import TypeVar
 
 import anyio
 
-from anytrack_async.delivery.delivery import OpenDeliveries
+from anytrack_async.delivery.open_deliveries import (
+    OpenDeliveries,
+)
 from anytrack_async.errors import (
     DamagedOutboxError,
     MissingKeyError,

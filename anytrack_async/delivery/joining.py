@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
+from anytrack_async.delivery.delivery import (
+    Delivery,
+)
 from anytrack_async.delivery.lifecycle import LoopGuard
+from anytrack_async.delivery.open_deliveries import (
+    OpenDeliveries,
+)
 from anytrack_async.errors import ConfigurationError, ConflictError
 from anytrack_async.events import Contradicted, Event
 from anytrack_async.models.contradiction import Contradiction

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from weakref import ref
 
-from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
+from anytrack_async.delivery.delivery import (
+    Delivery,
+)
+from anytrack_async.delivery.open_deliveries import (
+    OpenDeliveries,
+)
 from anytrack_async.models.contradiction import Contradiction
 from anytrack_async.outbox.base import Appended, AppendResult
 

@@ -6,7 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 
-from anytrack_async.delivery.delivery import Delivery, OpenDeliveries
+from anytrack_async.delivery.delivery import (
+    Delivery,
+)
+from anytrack_async.delivery.open_deliveries import (
+    OpenDeliveries,
+)
 from anytrack_async.destinations.sink import Sink
 from anytrack_async.errors import UndeliveredError, safe_description
 from anytrack_async.events import Dropped, Event, abbreviated, logger

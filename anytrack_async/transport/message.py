@@ -33,7 +33,7 @@ _ESCAPE = re.compile(
 )
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _decode_value = json.JSONDecoder().raw_decode
-_MAX_DEPTH = 300  # levels of nesting; Python's parser ends at about 1,000
+_MAX_DEPTH = 300  # levels of nesting
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _DIGITS_ONLY = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _LONG_NUMBER = b"0" * 19  # digits: orjson reads an integer beyond 64 bits as an inexact float
@@ -226,10 +226,15 @@ def parse_json(content: bytes) -> Any:
 
 def _parse_leniently(text: str) -> Any:
     text = _replace_escapes(text)
-    try:
-        return _tolerant_decoder.decode(text)
-    except RecursionError:
-        return _tolerant_decoder.decode(_without_deep_values(text))
+    if _may_be_deep(text, 0, len(text)):
+        text = _without_deep_values(text)
+    return _tolerant_decoder.decode(text)
+
+
+def _may_be_deep(text: str, start: int, end: int) -> bool:
+    # Python 3.11 raises an error at about 1,000 levels, and 3.13 reads many thousands, which other
+    # functions could not handle. A list of 300 records may be deep, too: only counting tells.
+    return text.count("[", start, end) + text.count("{", start, end) > _MAX_DEPTH
 
 
 def _integer(digits: str) -> int | str:
@@ -329,7 +334,7 @@ def _decode_record(text: str, position: int) -> tuple[Any, int]:
         record, end = _decode_value(text, position)
     except ValueError:
         record, end = _tolerant_decoder.raw_decode(text, position)
-    if _SURROGATE_ESCAPE.search(text, position, end):
+    if _SURROGATE_ESCAPE.search(text, position, end) or _may_be_deep(text, position, end):
         record = _parse_leniently(text[position:end])
     return record, end
 

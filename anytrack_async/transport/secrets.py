@@ -44,17 +44,22 @@ _MAX_SUCCESS: Final = 131_072  # bytes; a longer list of records would block the
 _MAX_NESTING: Final = 5  # of escapes
 _MAX_DEPTH: Final = 64  # of JSON
 
-_ESCAPE = re.compile(
-    r"""
+_ESCAPES = r"""
       %(?:u00)?([0-9a-f]{2})                        # in a URL: %5f
-    | \\{1,8}(?:u\{?0{0,4}|x)([0-9a-f]{2})\}?       # in JSON or JavaScript: \u005f, \x5f
+    | \\{1,8}(?:u\{?0{0,6}|x)([0-9a-f]{2})\}?       # in JSON, JavaScript or Python: \u005f, \x5f
+    | \\{1,8}([01][0-7]{2})                         # in C or a shell: \137
     | \\{1,8}([^\\\sa-z0-9])                        # a backslash before punctuation: \/
     | (&(?:\#x?0{0,5}[0-9a-f]{2,4};?|[a-z]{2,20};)) # in HTML: &#95; &#x5f; &lowbar;
     | =?\r?\n[ \t]{0,8}                             # a line break
-    | [\xad\u200b-\u200f\u2060\ufeff\x00-\x08]      # invisible
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+    | [\xad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f]  # invisible
+    | [\ufe00-\ufe0f\ufeff\x00-\x08]
+    """
+_ESCAPE = re.compile(_ESCAPES, re.VERBOSE | re.IGNORECASE)
+# In an e-mail: =5f. Looked for in addition, because a value may follow the sign of equality in
+# ``key=5fQ9…`` too.
+_QUOTED_PRINTABLE = re.compile("=[0-9a-f]{2}", re.IGNORECASE)
+_QUOTED_PRINTABLE_BYTES = re.compile(b"=[0-9A-Fa-f]{2}")
+_ESCAPE_IN_MAIL = re.compile(f"{_ESCAPES} | =([0-9a-f]{{2}})", re.VERBOSE | re.IGNORECASE)
 # As `str.lower`, but it never changes the length; `&hyphen;` is no ASCII hyphen.
 _LOWER = str.maketrans(ascii_uppercase + "\u2010", ascii_lowercase + "-")
 _ELLIPSIS = r"(?:\.\.|…|[*•])"
@@ -115,6 +120,7 @@ class Secrets:
         if len(content) > _MAX_SUCCESS:
             return response
         escaped = b"%" in content or b"&" in content or b"\\" in content
+        escaped = escaped or _QUOTED_PRINTABLE_BYTES.search(content) is not None
         # Soft hyphens and other invisible characters may stand between those of a secret.
         if (content.isascii() and not escaped) or len(content) > _MAX_SHORT:
             lower = content.lower()
@@ -201,7 +207,13 @@ class _Finder:
 
     def find(self, text: str) -> list[tuple[int, int]]:
         """Return start and end of each quote in *text*, in order, apart from each other."""
-        plain, starts = _without_escapes(text)
+        spans = self._spans(text, _ESCAPE)
+        if _QUOTED_PRINTABLE.search(text):
+            spans += self._spans(text, _ESCAPE_IN_MAIL)
+        return _merged(spans)
+
+    def _spans(self, text: str, escape: re.Pattern[str]) -> list[tuple[int, int]]:
+        plain, starts = _without_escapes(text, escape)
         spans = [
             (start, start + size)
             for word in self._words.finditer(plain)
@@ -210,7 +222,7 @@ class _Finder:
             if plain[start : start + size] in windows
         ]
         spans += (match.span(match.lastindex or 0) for match in self._cut.finditer(plain))
-        return [(starts[start], starts[end]) for start, end in _merged(spans)]
+        return [(starts[start], starts[end]) for start, end in spans]
 
 
 def _alternatives(texts: Iterable[str]) -> str:
@@ -240,7 +252,7 @@ def _base64_forms(content: bytes) -> Iterator[str]:
         yield digits[dependent : len(digits) - (digits != encoded)]
 
 
-def _without_escapes(text: str) -> tuple[str, Sequence[int]]:
+def _without_escapes(text: str, escape: re.Pattern[str] = _ESCAPE) -> tuple[str, Sequence[int]]:
     """Return *text* in lower case without escapes, and where in *text* each character comes from.
 
     ``a%5Fb`` becomes ``a_b`` and 0, 1, 4, 5; the last number is the end of the text. Escapes within
@@ -248,17 +260,19 @@ def _without_escapes(text: str) -> tuple[str, Sequence[int]]:
     """
     starts: Sequence[int] = range(len(text) + 1)
     for _ in range(_MAX_NESTING):
-        if not _ESCAPE.search(text):
+        if not escape.search(text):
             break
-        text, starts = _resolve_escapes(text, starts)
+        text, starts = _resolve_escapes(text, starts, escape)
     return text.translate(_LOWER), starts
 
 
-def _resolve_escapes(text: str, starts: Sequence[int]) -> tuple[str, Sequence[int]]:
+def _resolve_escapes(
+    text: str, starts: Sequence[int], escape: re.Pattern[str]
+) -> tuple[str, Sequence[int]]:
     pieces: list[str] = []
     origins: list[int] = []
     position = 0
-    for match in _ESCAPE.finditer(text):
+    for match in escape.finditer(text):
         start, end = match.span()
         resolved = _resolved(match)
         pieces += (text[position:start], resolved)
@@ -271,10 +285,13 @@ def _resolve_escapes(text: str, starts: Sequence[int]) -> tuple[str, Sequence[in
 
 
 def _resolved(match: re.Match[str]) -> str:
-    digits = match[1] or match[2]
+    # The groups are those of `_ESCAPES`; only the pattern for e-mails has a sixth.
+    digits = match[1] or match[2] or (match[6] if match.re.groups > 5 else None)
     if digits:
         return chr(int(digits, 16))
-    return html.unescape(match[4]) if match[4] else match[3] or ""
+    if match[3]:
+        return chr(int(match[3], 8))
+    return html.unescape(match[5]) if match[5] else match[4] or ""
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -280,7 +281,7 @@ async def test_without_pyarrow_the_message_names_the_extra(
 
 async def test_a_query_is_read_in_the_thread_that_opens_the_connection(tmp_path: Path):
     database = tmp_path / "shop.db"
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute('CREATE TABLE orders ("order", time, total)')
         rows = [(number, "2026-05-01T10:00:00Z", 5.5) for number in range(1, 2501)]
         connection.executemany("INSERT INTO orders VALUES (?, ?, ?)", rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -195,7 +196,7 @@ def test_standard_input_is_a_source(child, sandbox, outbox_path, tmp_path):
 
 def test_a_query_is_a_source(run, sandbox, outbox_path, tmp_path):
     database = tmp_path / "shop.db"
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("create table sales (number text, total real, paid text, mail text)")
         values = ("7", 12.5, datetime.now(UTC).isoformat(), "jane@example.com")
         connection.execute("insert into sales values (?, ?, ?, ?)", values)
@@ -256,7 +257,7 @@ def test_a_signal_ends_the_run_and_resume_goes_on(child, run, sandbox, outbox_pa
 def wait_until_accepted(path: Path) -> None:
     def has_rows() -> bool:
         try:
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
                 return connection.execute("select count(*) from ids").fetchone()[0] > 0
         except sqlite3.OperationalError:
             return False

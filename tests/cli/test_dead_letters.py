@@ -151,11 +151,29 @@ def test_one_conversion_is_shown_without_the_customers_data(run, filled):
 def test_a_delivered_conversion_is_shown_with_its_states(run, filled):
     result = run("outbox", "show", "sale:0")
 
-    assert [line.split() for line in result.out.splitlines()] == [
+    assert [line.split() for line in result.out.splitlines()[:3]] == [
         ["sale:0"],
         ["anytrack", "delivered"],
         ["meta", "delivered"],
     ]
+
+
+def test_a_conversion_that_waits_is_shown_without_the_customers_data(run, outbox_path):
+    async def accept() -> None:
+        outbox = SQLiteOutbox(outbox_path)
+        await outbox.open(["meta"])
+        await outbox.append(SALES)
+        await outbox.aclose()
+
+    anyio.run(accept)
+    result = run("outbox", "show", "sale:2")
+
+    assert re.search(r"meta +waiting", result.out)
+    assert re.search(r"revenue +2\.90", result.out)
+    assert re.search(r"customer +\{'email': '\*\*\*'\}", result.out)
+    assert "jane" not in result.out
+    revealed = json.loads(run("outbox", "show", "sale:2", "--reveal", "--json").out)
+    assert revealed["conversion"]["customer"] == {"email": ["jane@example.com"]}
 
 
 # Unknown names

@@ -32,7 +32,9 @@ from anytrack_async import (
     Retry,
     SQLiteOutbox,
 )
-from anytrack_async.destinations.meta.user_data import fbc
+from anytrack_async.destinations.meta.click_ids import (
+    fbc,
+)
 from anytrack_async.errors import (
     AnyTrackError,
     ConfigurationError,

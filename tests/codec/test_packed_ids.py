@@ -8,7 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from anytrack_async.codec.storage import pack_ids, unpack_ids
+from anytrack_async.codec.remote_ids import (
+    pack_ids,
+    unpack_ids,
+)
 from anytrack_async.errors import DecodeError
 
 UUID_TEXT = "6f1c1e0a-5b1e-4b58-8f3a-0c9d2e7b4a11"

@@ -5,7 +5,13 @@ import gc
 import pytest
 
 from anytrack_async.delivery import delivery as module
-from anytrack_async.delivery.delivery import Delivery, DeliveryBatch, OpenDeliveries
+from anytrack_async.delivery.delivery import (
+    Delivery,
+    DeliveryBatch,
+)
+from anytrack_async.delivery.open_deliveries import (
+    OpenDeliveries,
+)
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.memory.outbox import MemoryOutbox

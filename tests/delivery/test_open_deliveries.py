@@ -7,7 +7,9 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.delivery.delivery import OpenDeliveries
+from anytrack_async.delivery.open_deliveries import (
+    OpenDeliveries,
+)
 from anytrack_async.errors import UndeliveredError
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.memory.outbox import MemoryOutbox

@@ -7,6 +7,7 @@ It prints the port, and serves until SIGTERM. The environment has the client's s
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -130,6 +131,25 @@ def serve_asgi(app: Any, listener: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
+def serve_by_hypercorn(app: Any, listener: socket.socket) -> None:
+    import asyncio
+
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    config = Config()
+    # A descriptor that it may close, with the port that is announced already.
+    config.bind = [f"fd://{os.dup(listener.fileno())}"]
+    config.graceful_timeout, config.shutdown_timeout, config.errorlog = 5, 30, None
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        await serve(app, config, shutdown_trigger=stop.wait)
+
+    asyncio.run(run())
+
+
 def serve_aiohttp(listener: socket.socket) -> None:
     from aiohttp import web
 
@@ -183,7 +203,7 @@ def serve_django_wsgi(listener: socket.socket) -> None:
 
 ASGI = {"starlette": starlette, "fastapi": fastapi, "litestar": litestar, "quart": quart}
 ASGI["django"] = django
-FRAMEWORKS = (*ASGI, "aiohttp", "django-wsgi")
+FRAMEWORKS = (*ASGI, "starlette-hypercorn", "aiohttp", "django-wsgi")
 
 
 def main(framework: str) -> None:
@@ -191,6 +211,8 @@ def main(framework: str) -> None:
     print(listener.getsockname()[1], flush=True)
     if framework in ASGI:
         serve_asgi(ASGI[framework](), listener)
+    elif framework == "starlette-hypercorn":
+        serve_by_hypercorn(starlette(), listener)
     elif framework == "aiohttp":
         serve_aiohttp(listener)
     else:

@@ -207,6 +207,9 @@ anytrack.submit(Conversion.lead(click_id="c", event_id="lead:1"))
 """
 
 
+@pytest.mark.skipif(
+    (3, 12, 0) <= sys.version_info < (3, 12, 2), reason="starts no threads while it ends"
+)
 def test_a_process_that_does_not_close_it_delivers_and_ends():
     with in_thread() as sandbox:
         result = subprocess.run(

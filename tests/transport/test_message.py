@@ -235,10 +235,30 @@ def test_what_is_nested_too_deeply_becomes_none(levels: int):
     body = parse_json(content)
 
     assert body["b"] == [1, {"c": "]"}]
-    value, depth = body["a"], 0
+    assert levels_of(body["a"]) == (299, None)  # the object around it is the first level
+
+
+def levels_of(value: Any) -> tuple[int, Any]:
+    depth = 0
     while isinstance(value, list):
         value, depth = value[0], depth + 1
-    assert (value, depth) == (None, 299)  # the object around it is the first level
+    return depth, value
+
+
+def test_what_every_python_could_read_is_cut_off_too():
+    body = parse_json(f'{{"a": {deep(400)}, "b": NaN}}'.encode())
+
+    assert levels_of(body["a"]) == (299, None)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("levels", [400, 2_000])
+async def test_a_deep_record_of_a_big_list_is_cut_off(levels: int):
+    body = await read_json(response(f'{{"data": [{deep(levels)}, "{FILLING}"]}}'.encode()))
+
+    depth, value = levels_of(body["data"][0])
+    assert 298 <= depth <= 300
+    assert value is None
 
 
 @given(st.integers(1, 250))

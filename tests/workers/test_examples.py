@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -90,7 +92,7 @@ async def test_saq(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_celery(sandbox: Sandbox, worker_environment: dict[str, str], tmp_path: Path):
-    """A prefork worker: a broker in files, two processes, ended by SIGTERM."""
+    """A prefork worker: a broker in files, two processes, ended by SIGTERM with orders waiting."""
     config = tmp_path / "celeryconfig.py"
     config.write_text(
         "broker_url = 'filesystem://'\n"
@@ -108,14 +110,19 @@ def test_celery(sandbox: Sandbox, worker_environment: dict[str, str], tmp_path: 
     subprocess.run(
         [sys.executable, "-c", enqueue], env=environment, cwd=tmp_path, check=True, timeout=60
     )
+    sandbox.down("anytrack")
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER], env=environment, cwd=tmp_path, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 60
-    while sandbox.ledger()["anytrack"]["unique"] < 6 and time.monotonic() < deadline:
+    while accepted(tmp_path / "outbox.db") < 6 and time.monotonic() < deadline:
         assert worker.poll() is None, worker.stderr and worker.stderr.read().decode()
         time.sleep(0.05)
     worker.send_signal(signal.SIGTERM)
+    while len([*tmp_path.glob("closing-*")]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert sandbox.ledger()["anytrack"]["unique"] == 0
+    sandbox.down("anytrack", down=False)  # both processes of the worker close their clients
     _, errors = worker.communicate(timeout=60)
 
     assert sandbox.ledger(ids=True)["anytrack"]["ids"] == IDS
@@ -123,7 +130,24 @@ def test_celery(sandbox: Sandbox, worker_environment: dict[str, str], tmp_path: 
     assert b"Traceback" not in errors
 
 
+def accepted(path: Path) -> int:
+    """Return how many conversions an outbox file has accepted."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            count: int = connection.execute("SELECT count(*) FROM ids").fetchone()[0]
+            return count
+    except sqlite3.OperationalError:  # the worker has not made it yet
+        return 0
+
+
 WORKER = """
+import os, pathlib
+from celery.signals import worker_process_shutdown
+
+@worker_process_shutdown.connect(weak=False)
+def note(**_):  # before the example's own
+    pathlib.Path(f"closing-{os.getpid()}").touch()
+
 import celery_worker as worker
 worker.app.config_from_object("celeryconfig")
 worker.app.worker_main(["worker", "--concurrency=2", "--loglevel=warning", "--without-gossip",

@@ -36,8 +36,9 @@ TRAITS: Final[Mapping[str, str]] = {
     "postal_code": "zip",
     "country": "country",
 }
-"""Field of a `Customer` → trait. The page lists traits that are matched exactly, and these are the
-spellings that AnyTrack's webhooks use; an unknown one is ignored there."""
+"""Field of a `Customer` → trait. AnyTrack matches traits exactly and documents that customer traits
+are taken, but not the names ``city``, ``state``, ``zip`` and ``country``: these are assumed, after
+the spelling of its other traits, and not confirmed. An unknown trait is probably ignored."""
 
 MISSING_IDENTITY: Final = (
     "AnyTrack needs a click id, an external id (ref_id) or an e-mail address, and would refuse "

@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 import anyio
 import orjson
 
+from anytrack_async.destinations.hubspot.batch_results import (
+    BatchResult,
+)
 from anytrack_async.destinations.hubspot.problem import HubSpotError, ProblemKind
-from anytrack_async.destinations.hubspot.responses import BatchResult
 from anytrack_async.settings.http import Retry
 
 _T = TypeVar("_T")

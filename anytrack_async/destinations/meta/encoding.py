@@ -21,9 +21,11 @@ import orjson
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.clock import steady_time
+from anytrack_async.destinations.meta.click_ids import (
+    Weaknesses,
+)
 from anytrack_async.destinations.meta.event import to_events
 from anytrack_async.destinations.meta.settings import MetaSettings
-from anytrack_async.destinations.meta.user_data import Weaknesses
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
 

@@ -17,8 +17,13 @@ from typing import Any
 import attrs
 
 from anytrack_async.destinations.consent import withhold_clicks
+from anytrack_async.destinations.meta.click_ids import (
+    Weaknesses,
+)
 from anytrack_async.destinations.meta.settings import MetaSettings
-from anytrack_async.destinations.meta.user_data import Weaknesses, all_user_data
+from anytrack_async.destinations.meta.user_data import (
+    all_user_data,
+)
 from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.meta import MetaFields

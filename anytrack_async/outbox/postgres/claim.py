@@ -11,7 +11,12 @@ from typing import Any
 import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import PackedIds, decode
+from anytrack_async.codec.remote_ids import (
+    PackedIds,
+)
+from anytrack_async.codec.storage import (
+    decode,
+)
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, FailedEntry

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from sniffio import current_async_library
 
-from anytrack_async.codec.storage import pack_ids
+from anytrack_async.codec.remote_ids import (
+    pack_ids,
+)
 from anytrack_async.errors import (
     AnyTrackError,
     OutboxError,

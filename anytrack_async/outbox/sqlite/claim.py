@@ -26,7 +26,13 @@ from typing import Any, NamedTuple, TypeAlias
 import attrs
 from anyio.lowlevel import checkpoint
 
-from anytrack_async.codec.storage import SEALED, decode, pack_ids
+from anytrack_async.codec.remote_ids import (
+    pack_ids,
+)
+from anytrack_async.codec.storage import (
+    SEALED,
+    decode,
+)
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, Entry, FailedEntry

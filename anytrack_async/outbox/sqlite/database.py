@@ -50,6 +50,10 @@ SQLite 3.51.3, and in 3.50.7 and 3.44.6."""
 _WAL_BYTES = 4 * 2**20
 """Size of the write-ahead log at which a checkpoint moves its pages into the database."""
 
+_LARGE_WAL_BYTES = 64 * 2**20
+"""Size of a write-ahead log, kept by another program's long transaction, that is worth a warning;
+the next comes when it has doubled."""
+
 _MAX_WAL_BYTES = 6 * 2**20
 """Size of the write-ahead log at which it is cut to nothing as well.
 
@@ -109,6 +113,7 @@ class Database:
         self._synced = False
         self._changes_erased = 0
         self._full_wal_size = _WAL_BYTES
+        self._large_wal_size = _LARGE_WAL_BYTES
         self._lacks_space = False
         self._next_checkpoint = 0.0
         self._next_forced_checkpoint = 0.0
@@ -286,6 +291,20 @@ class Database:
         mode = "RESTART" if keeps_size else "TRUNCATE"
         if self._checkpoint(mode, uses_reserve=uses_reserve):
             self._full_wal_size = size if self._has_reserve() else _WAL_BYTES
+            self._large_wal_size = _LARGE_WAL_BYTES
+        elif size >= self._large_wal_size and not self._lacks_space:
+            self._large_wal_size = 2 * size
+            self._warn_of_large_log(size)
+
+    def _warn_of_large_log(self, size: int) -> None:
+        with suppress(Exception):  # the application's log handlers may fail
+            _log.warning(
+                "%s has %d MiB and grows: a program has been reading the outbox file for long, and "
+                "nothing can be removed from the write-ahead log meanwhile; conversions are "
+                "accepted and delivered as usual; end that program's transaction",
+                self._files[1],
+                size // 2**20,
+            )
 
     def _checkpoint(self, mode: str, *, uses_reserve: bool = True) -> bool:
         """Move the log into the database; return whether that was possible.

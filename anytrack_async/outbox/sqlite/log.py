@@ -24,7 +24,7 @@ import attrs
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.codec.storage import digest_of, record_of
-from anytrack_async.errors import OutboxError
+from anytrack_async.errors import OutboxError, UnsendableError
 from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult
@@ -37,6 +37,9 @@ from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve
 
 ENCODED_AT_ONCE = 50
 """Conversions encoded before other tasks may run: a fraction of a millisecond."""
+
+MAX_APPEND_BYTES = 256 * 2**20
+"""Bytes of records that one `append` may have, which are in memory until they are written."""
 
 _BYTES_AT_ONCE = 2**18
 """Bytes of records after which other tasks may run too, however few conversions they are."""
@@ -101,15 +104,26 @@ class Rows(NamedTuple):
 async def encode_in_steps(
     conversions: Sequence[Conversion], destinations: Sequence[str] | None, accepted_at: float
 ) -> Rows:
-    """Return the rows of many conversions; other tasks may run in between."""
-    rows = Rows([], [])
+    """Return the rows of many conversions; other tasks may run in between.
+
+    Raises:
+        UnsendableError: all together they have more than `MAX_APPEND_BYTES`.
+    """
+    rows, size = Rows([], []), 0
     recipients, done = _recipients(destinations), 0
     while done < len(conversions):
         if done:
             await checkpoint()
         part = conversions[done : done + ENCODED_AT_ONCE]
-        _add_rows(rows, part, recipients, accepted_at, max_bytes=_BYTES_AT_ONCE)
+        size += _add_rows(rows, part, recipients, accepted_at, max_bytes=_BYTES_AT_ONCE)
         done = len(rows.log) // _WIDTH
+        if size > MAX_APPEND_BYTES:
+            raise UnsendableError(
+                "conversions",
+                f"are too many for one step: the first {done:,} of {len(conversions):,} take more "
+                f"than {MAX_APPEND_BYTES // 2**20} MiB, and none was accepted; submit fewer at a "
+                "time, or use track_many(), which takes any number",
+            )
     return rows
 
 

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import orjson
 
-from anytrack_async.codec.storage import unpack_ids
+from anytrack_async.codec.remote_ids import (
+    unpack_ids,
+)
 from anytrack_async.errors import DecodeError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status, given_up
 from anytrack_async.outbox.base import Depth

@@ -14,7 +14,12 @@ from typing import NamedTuple
 
 import attrs
 
-from anytrack_async.codec.storage import decode, unpack_ids
+from anytrack_async.codec.remote_ids import (
+    unpack_ids,
+)
+from anytrack_async.codec.storage import (
+    decode,
+)
 from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database

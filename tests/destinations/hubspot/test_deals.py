@@ -4,7 +4,9 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from anytrack_async.destinations.hubspot.deals import link_problems
+from anytrack_async.destinations.hubspot.links import (
+    link_problems,
+)
 from anytrack_async.destinations.hubspot.problem import ProblemKind
 from anytrack_async.destinations.sink import (
     BatchRejected,

@@ -5,10 +5,12 @@ from zoneinfo import ZoneInfo
 import orjson
 import pytest
 
-from anytrack_async.destinations.hubspot.problem import Problem, ProblemKind
-from anytrack_async.destinations.hubspot.responses import (
+from anytrack_async.destinations.hubspot.batch_results import (
     failed_inputs,
     read_batch_result,
+)
+from anytrack_async.destinations.hubspot.problem import Problem, ProblemKind
+from anytrack_async.destinations.hubspot.responses import (
     read_item_error,
     read_problem,
     seconds_until_midnight,

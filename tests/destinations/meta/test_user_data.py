@@ -14,15 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytrack_async import ConfigurationError, Conversion, MetaSettings, MetaSink
+from anytrack_async.destinations.meta.click_ids import (
+    fbc,
+    fbclid_of,
+    valid_cookie,
+)
 from anytrack_async.destinations.meta.event import to_event
 from anytrack_async.destinations.meta.hashing import hashed
 from anytrack_async.destinations.meta.user_data import (
     all_user_data,
-    fbc,
-    fbclid_of,
     match_keys,
     user_data,
-    valid_cookie,
 )
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.meta import MetaFields, MetaUserData

@@ -238,3 +238,31 @@ async def test_the_write_ahead_log_shrinks_after_it_has_grown(path, monkeypatch)
 
     assert wal.stat().st_size <= limit
     await outbox.aclose()
+
+
+async def test_a_long_reader_that_lets_the_log_grow_is_told_once(path, monkeypatch, caplog):
+    for name in ("_WAL_BYTES", "_MAX_WAL_BYTES"):
+        monkeypatch.setattr(database, name, 2**18)
+    monkeypatch.setattr(database, "_LARGE_WAL_BYTES", 2**20)
+    log = path.with_name("outbox.db-wal")
+    outbox = SQLiteOutbox(path)
+    await outbox.open(["alpha"])
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM log").fetchone()
+        for number in range(40):
+            batch = [sale(100 * number + n, custom_data={"pad": "x" * 500}) for n in range(100)]
+            await outbox.append(batch)
+            # Not a second after the last attempt, but at once.
+            await outbox._run(lambda db: setattr(db, "_next_forced_checkpoint", 0.0))
+            if log.stat().st_size > 1.5 * 2**20:
+                break
+        reader.execute("COMMIT")
+    assert len((await outbox.claim("alpha", 100, LEASE)).entries) == 100
+    await outbox._run(lambda db: setattr(db, "_next_forced_checkpoint", 0.0))
+    await outbox.append(sales(999_999))
+
+    (message,) = [text for text in caplog.messages if "outbox.db-wal" in text]
+    assert "outbox.db-wal has 1 MiB and grows: a program has been reading" in message
+    assert log.stat().st_size < 2**20
+    await outbox.aclose()
