@@ -72,6 +72,7 @@ EXAMPLES = [
     errors.ClosedError("x"),
     errors.WrongEventLoopError("x"),
     errors.OutboxError("x"),
+    errors.FeedError("x"),
     SchemaVersionError("x"),
     DamagedOutboxError("x"),
     OutcomeUnknownError("x"),

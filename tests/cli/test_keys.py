@@ -76,16 +76,16 @@ def test_keys_are_counted(run, encrypted, use_keys):
     printed = {line.split()[0]: line.split()[1:] for line in run("outbox", "keys").out.splitlines()}
 
     assert printed[NEW_ID] == ["0", "encrypts", "new", "rows"]
-    assert printed[OLD_ID] == ["4", "see:", "anytrack", "outbox", "rekey"]
+    assert printed[OLD_ID] == ["5", "see:", "anytrack", "outbox", "rekey"]
     assert json.loads(run("outbox", "keys", "--json").out) == {
-        "keys": {NEW_ID: 0, OLD_ID: 4, "": 0}
+        "keys": {NEW_ID: 0, OLD_ID: 5, "": 0}
     }
 
 
 def test_after_rekeying_the_old_key_can_be_removed(run, encrypted, use_keys):
     use_keys(NEW, OLD)
 
-    assert run("outbox", "rekey").out == f"4 rows encrypted with the key {NEW_ID}\n"
+    assert run("outbox", "rekey").out == f"5 rows encrypted with the key {NEW_ID}\n"
     assert "no row needs it; remove it" in run("outbox", "keys").out
     use_keys(NEW)
     assert run("outbox", "verify").code == 0
@@ -103,7 +103,7 @@ def test_rekeying_says_what_it_could_not_encrypt(run, encrypted, use_keys):
     use_keys(NEW, OLD)
     result = run("outbox", "rekey")
 
-    assert f"3 rows encrypted with the key {NEW_ID}\n" in result.out
+    assert f"4 rows encrypted with the key {NEW_ID}\n" in result.out
     assert f"1 rows are still encrypted with the key {OLD_ID}: they are damaged" in result.out
 
 

@@ -59,4 +59,4 @@ def test_vacuum(file, run):
     result = run("outbox", "vacuum")
 
     assert result.code == 0
-    assert result.out.startswith("0.1 MB before, 0.1 MB now")
+    assert result.out.startswith("0.2 MB before, 0.2 MB now")

@@ -360,6 +360,9 @@ def test_an_outbox_is_free_again_after_any_error():
 # An event loop that ends
 
 
+@pytest.mark.filterwarnings(
+    "ignore:coroutine .* was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 @pytest.mark.parametrize("durable", [False, True], ids=["memory", "file"])
 def test_a_client_that_was_not_closed_names_what_it_had_and_can_be_opened_again(
     service: Service, durable: bool, caplog: pytest.LogCaptureFixture, tmp_path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unicodedata import category
 
 import pytest
 from hypothesis import given
@@ -168,7 +169,8 @@ def test_no_request_raises(headers: Any, query: Any, cookies: Any, peer: Any, ur
         for name, click in seen.clicks.items():
             assert name.encode()
             assert click.encode()
-            assert click.isprintable()
+            # Newer versions of Unicode have characters that this Python does not know.
+            assert all(char.isprintable() or category(char) == "Cn" for char in click)
 
 
 @given(st.text(), st.text())

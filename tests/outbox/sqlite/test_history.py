@@ -47,6 +47,7 @@ async def test_a_transaction_that_fails_counts_nothing(outbox, path, clock, monk
             patch.setattr(outbox._clock, "record", fail)
             patch.setattr(outbox._clock, "next_record", 0.0)
             await outbox.append(sales(2))
+    await outbox.prune(remember=0)  # a transaction that would write what was left
     (counted,) = await outbox.accepted_counts(since=0)
 
     assert counted.count == 1
@@ -89,6 +90,17 @@ async def test_nothing_of_the_history_outlives_the_ids(outbox, path, clock):
 
     assert [rows(path, f"SELECT count(*) FROM {table}") for table in TABLES[2:]] == [[(0,)]] * 2
     assert (await outbox.verify()).is_intact
+
+
+async def test_the_history_is_forgotten_with_the_ids_of_a_range(outbox, path, clock):
+    await outbox.append(sales(1, 2))
+    claim = await outbox.claim("alpha", 2, LEASE)
+    await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="later", due=clock.now)])
+    await deliver(outbox, "alpha", "beta")
+    await outbox.append(sales(3))
+    await outbox.prune(remember=0)
+
+    assert [rows(path, f"SELECT count(*) FROM {table}") for table in TABLES[2:]] == [[(0,)]] * 2
 
 
 @pytest.mark.parametrize(
