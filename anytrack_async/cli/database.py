@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -16,11 +16,13 @@ from anytrack_async.cli.output import FAILED, stdout_console, write_error, write
 from anytrack_async.client.config import OUTBOX_VARIABLE, keys_from_env, make_outbox
 from anytrack_async.client.locations import SCHEMA_VARIABLE, OutboxLocation
 from anytrack_async.errors import ConfigurationError
-from anytrack_async.outbox.base import Depth, Outbox
+from anytrack_async.outbox.base import Outbox
 
 if TYPE_CHECKING:
     from anytrack_async.client.copying import CopyReport
+    from anytrack_async.outbox.postgres.outbox import PostgresOutbox
     from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+    from anytrack_async.outbox.sqlite.verify import Verification
 
 
 def migrate(
@@ -44,8 +46,13 @@ def migrate(
         typer.echo(migrate_sql(_schema()))
         return
     location = _database(outbox)
-    anyio.run(_open, location, True)
+    anyio.run(_migrate, location)
     stdout_console().print(f"the schema {_schema()!r} at {location} is up to date", soft_wrap=True)
+
+
+async def _migrate(location: OutboxLocation) -> None:
+    async with _opened(location, migrating=True):
+        pass
 
 
 def copy(
@@ -113,22 +120,20 @@ async def open_at(
         await outbox.aclose()
 
 
-def verify_database(location: OutboxLocation) -> None:
-    """Check that the schema is of this release, and that the role can use it; print what waits."""
-    depths = anyio.run(_open, location, False)
-    console = stdout_console()
-    for name, depth in depths.items():
-        console.print(f"{name}: {depth.waiting} waiting, {depth.dead} dead", soft_wrap=True)
-    console.print(f"the schema {_schema()!r} at {location} can be used", soft_wrap=True)
+async def verify_database(location: OutboxLocation) -> Verification:
+    """Check the schema, the rights of the role, and every record; see `PostgresOutbox.verify`."""
+    async with _opened(location, migrating=False) as outbox:
+        return await outbox.verify()
 
 
-async def _open(location: OutboxLocation, migrating: bool) -> Mapping[str, Depth]:
+@asynccontextmanager
+async def _opened(location: OutboxLocation, *, migrating: bool) -> AsyncIterator[PostgresOutbox]:
     from anytrack_async.outbox.postgres.outbox import PostgresOutbox
 
     outbox = PostgresOutbox(location.address, schema=_schema(), migrate=migrating)
     await outbox.open([])
     try:
-        return await outbox.depths()
+        yield outbox
     finally:
         await outbox.aclose()
 

@@ -54,15 +54,11 @@ def verify(
 ) -> None:
     """Check the outbox: is it intact, and is every accepted conversion accounted for?
 
-    Reads every record of a file. In PostgreSQL, checks that the schema is of
-    this release and that the role can use it. Exits with 1 if a problem was
-    found.
+    Reads every record. In PostgreSQL, also checks that the schema is of this
+    release and that the role can use it. Exits with 1 if a problem was found.
     """
     location = outbox_location()
-    if location.is_database:
-        verify_database(location)
-        return
-    result = anyio.run(_verify, location)
+    result = anyio.run(verify_database if location.is_database else _verify, location)
     if as_json:
         accounts = {name: attrs.asdict(account) for name, account in result.accounts.items()}
         write_json({"accounts": accounts, "problems": list(result.problems)})
@@ -76,8 +72,8 @@ def verify(
         for problem in result.problems:
             write_error(problem)
         if result.is_intact:
-            stdout_console().print("the file is intact")
-        else:
+            stdout_console().print(f"the {'outbox' if location.is_database else 'file'} is intact")
+        elif not location.is_database:
             write_error(_SALVAGE, label="note")
     if not result.is_intact:
         raise typer.Exit(FAILED)

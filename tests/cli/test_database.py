@@ -46,6 +46,7 @@ def test_a_schema_is_made_printed_and_checked(run, database, postgres_schema):
     assert f'CREATE SCHEMA IF NOT EXISTS "{postgres_schema}"' in printed.out
     assert "run `anytrack outbox migrate`" in missing.err.replace("\n", " ")
     assert "is up to date" in made.out
+    assert "the outbox is intact" in checked.out
     for result in (printed, missing, made, again, checked):
         assert "hunter2" not in result.out + result.err
 
