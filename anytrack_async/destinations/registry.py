@@ -79,7 +79,11 @@ class Destination:
         """
         if not self.has_variables(environ):
             return None
-        return self.sink_class().from_env(environ, transport=transport)
+        sink_class, variables = self.sink_class(), _environment(environ)
+        # Another variable may begin with the prefix, such as ANYTRACK_CONSOLE_TOKEN.
+        if not any(name in variables for name in sink_class.variables):
+            return None
+        return sink_class.from_env(environ, transport=transport)
 
     def sink_class(self) -> type[ConfiguredSink]:
         """Import and return its sink class.

@@ -114,7 +114,8 @@ def test_a_destination_configured_in_part_fails_the_check_of_everything(run, san
     assert "FAIL meta: settings: set META_PIXEL_ID in the environment" in result.out
 
 
-def test_check_without_a_configured_destination_says_where_to_look(run):
+def test_check_without_a_configured_destination_says_where_to_look(run, monkeypatch):
+    monkeypatch.setenv("ANYTRACK_CONSOLE_TOKEN", "x")  # is no destination's
     result = run("check")
 
     assert result.code == 2
