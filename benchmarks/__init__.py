@@ -37,4 +37,5 @@ ALL = (
     "postgres_workers",
     "postgres_held",
     "postgres_latency",
+    "postgres_peers",
 )
