@@ -33,6 +33,7 @@ ALL = (
     "console_pages",
     "postgres_append",
     "postgres_single",
+    "postgres_notices",
     "postgres_claim",
     "postgres_workers",
     "postgres_held",
