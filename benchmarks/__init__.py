@@ -33,8 +33,10 @@ ALL = (
     "console_pages",
     "postgres_append",
     "postgres_single",
+    "postgres_notices",
     "postgres_claim",
     "postgres_workers",
     "postgres_held",
     "postgres_latency",
+    "postgres_peers",
 )

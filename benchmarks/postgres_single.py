@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
 
 from anytrack_async import PostgresOutbox
-from anytrack_async.outbox.postgres.append import APPEND
+from anytrack_async.outbox.postgres.append import APPEND, AppendArguments
 from benchmarks import postgres
 from benchmarks.measure import Row
 from benchmarks.postgres import FLOOR, ServerCost, batches, connect, interleaved, lines, server
@@ -38,6 +39,29 @@ def run(quick: bool) -> Row:
     )
 
 
+async def append(connection, batch: AppendArguments) -> None:
+    """Append the conversion in *batch*."""
+    await connection.fetch(APPEND, *batch.parameters())
+
+
+def single_writes(
+    connections: Sequence[Any], write: Callable[..., Awaitable[None]], rows: int, rounds: int
+) -> Callable[[], Awaitable[int]]:
+    """Return work that writes *rows* conversions one by one, once before and in each round."""
+    prepared = iter([batches(rows, 1) for _ in range(rounds + 1)])
+
+    async def write_all(connection, work: Iterator[AppendArguments]) -> None:
+        for batch in work:  # shared: each connection takes the next one
+            await write(connection, batch)
+
+    async def run() -> int:
+        work = iter(next(prepared))
+        await asyncio.gather(*(write_all(connection, work) for connection in connections))
+        return rows
+
+    return run
+
+
 async def _measure(started: PostgresServer, rows: int, rounds: int) -> dict[str, ServerCost]:
     outbox = PostgresOutbox(started.dsn)
     await outbox.open(["anytrack", "meta", "hubspot"])
@@ -47,24 +71,10 @@ async def _measure(started: PostgresServer, rows: int, rounds: int) -> dict[str,
     async def insert(connection, batch) -> None:
         await connection.fetch(_INSERT, batch.event_ids[0], batch.payloads[0])
 
-    async def append(connection, batch) -> None:
-        await connection.fetch(APPEND, *batch.parameters())
-
-    def made(write: Callable[..., Awaitable[None]]) -> Callable[[], Awaitable[int]]:
-        prepared = iter([batches(rows, 1) for _ in range(rounds + 1)])
-
-        async def write_all(connection, work) -> None:
-            for batch in work:  # shared: each connection takes the next one
-                await write(connection, batch)
-
-        async def run() -> int:
-            work = iter(next(prepared))
-            await asyncio.gather(*(write_all(connection, work) for connection in connections))
-            return rows
-
-        return run
-
-    runs = {_FLOOR: made(insert), _OURS: made(append)}
+    runs = {
+        _FLOOR: single_writes(connections, insert, rows, rounds),
+        _OURS: single_writes(connections, append, rows, rounds),
+    }
     for each in runs.values():
         await each()
     costs = await interleaved(started.pid, runs, rounds)

@@ -27,6 +27,7 @@ slows both sides down). Peers: {peers}. {day}.
 _PEERS = (
     *("facebook_business", "snowplow-tracker", "posthog", "segment-analytics-python"),
     *("amplitude-analytics", "hubspot-api-client", "hubspot-sdk", "httpx", "aiohttp"),
+    *("procrastinate", "pgqueuer"),
 )
 _VERDICTS = {True: "reached", False: "**missed**", None: "not measured"}
 
