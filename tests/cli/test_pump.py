@@ -66,7 +66,8 @@ async def test_pumps_that_are_killed_and_stopped_lose_nothing(
     assert re.search(r"\d+ accepted · \d+ repeats", out)
     # It gave back what it had not confirmed, so that another pump would get it at once.
     info = await jetstream.consumer_info(stream, "anytrack")
-    assert info.num_ack_pending <= 20  # the killed one's last batch
+    # Of the killed one, the last batch, and the next one, which may have been on its way.
+    assert info.num_ack_pending <= 40
     last = child(*arguments)
     await until(lambda info: not info.num_pending and not info.num_ack_pending)
     last.interrupt()

@@ -124,13 +124,16 @@ async def test_a_batch_given_back_comes_again_at_once_or_later(
     await publish(jetstream, stream, b"1", b"2")
     async with JetStreamFeed(connection, stream=stream) as feed:
         await (await first_batch(feed)).later(0)
-        batch = await first_batch(feed)
-        assert batch.payloads == [b"1", b"2"]
-        await batch.later(0.1)
+        batches = [await first_batch(feed)]
+        while sum(len(batch.payloads) for batch in batches) < 2:  # the first one may come alone
+            batches.append(await first_batch(feed))
+        assert sorted(text for batch in batches for text in batch.payloads) == [b"1", b"2"]
+        for batch in batches:
+            await batch.later(0.1)
         payloads = []
         while len(payloads) < 2:  # the first one may come alone
             payloads += (await first_batch(feed)).payloads
-        assert payloads == [b"1", b"2"]
+        assert sorted(payloads) == [b"1", b"2"]
     delayed = b'-NAK {"delay": 100000000}'
     assert [(await answers.next_msg()).data for _ in range(4)] == [
         *(b"-NAK", b"-NAK"),
