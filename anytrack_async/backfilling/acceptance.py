@@ -285,8 +285,8 @@ def _result(conversion: Conversion, known: Mapping[str, str | None]) -> AppendRe
     event_id = conversion.event_id
     if event_id not in known:
         return Appended.NEW
-    found = find_contradiction(event_id, known[event_id], summary(conversion))
-    return found or Appended.REPEAT
+    contradiction = find_contradiction(event_id, known[event_id], summary(conversion))
+    return contradiction or Appended.REPEAT
 
 
 def _contradicts(block: MappedBlock, index: int) -> bool:

@@ -55,8 +55,8 @@ def to_toml(
     if rule:
         lines += ["", "[[rules]]", *_asked(questions, "rules")]
         lines += [f"{key} = {_value(value)}" for key, value in rule.items()]
-    elif asked := _asked(questions, "rules"):
-        lines += ["", "# [[rules]]", *asked]
+    elif rule_questions := _asked(questions, "rules"):
+        lines += ["", "# [[rules]]", *rule_questions]
     return "\n".join(lines) + "\n"
 
 

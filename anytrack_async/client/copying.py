@@ -130,8 +130,8 @@ class _Copying:
         for name in await self._source.destinations():
             letters = await self._dead_letters(name)
             if not goes_on:
-                known = await self._target.reports([letter.event_id for letter in letters])
-                letters = [letter for letter in letters if letter.event_id not in known]
+                reports = await self._target.reports([letter.event_id for letter in letters])
+                letters = [letter for letter in letters if letter.event_id not in reports]
                 if letters and (depth := depths.get(name)) and depth.waiting:
                     self._report.left_dead[name] = len(letters)
                     self._left |= {letter.event_id for letter in letters}

@@ -62,16 +62,16 @@ class Lanes(dict[str, Lane]):
 
     async def follow_news(self, outbox: Outbox) -> None:
         """Wake lanes when *outbox* has news, if it ever has any, until cancelled."""
-        told = False
+        has_warned = False
         while isinstance(outbox, WatchesNews):
             try:
                 await outbox.watch(self.wake_by_news)
             except Exception as exc:
-                if not told:
+                if not has_warned:
                     logger.warning(
                         "the outbox tells no news, so lanes look for conversions of other "
                         "processes every DeliverySettings.poll seconds: %s",
                         safe_description(exc),
                     )
-                told = True
+                has_warned = True
             await anyio.sleep(_NEWS_AGAIN)

@@ -95,12 +95,12 @@ class Counts:
         if hour != self._hour or len(self._kinds) > _MAX_KINDS:
             self._hour, self._kinds = hour, {}
         for kind, count in counted.items():
-            known = self._kinds.get(kind) or self._to_kind(hour, kind)
-            self.add_kind(known, count, values[kind])
+            named_kind = self._kinds.get(kind) or self._to_kind(hour, kind)
+            self.add_kind(named_kind, count, values[kind])
 
     def _to_kind(self, hour: int, raw: _Raw) -> Kind:
-        conversion_type, currency, *given = raw
-        source, campaign = ((name or "")[:MAX_NAME] for name in given)
+        conversion_type, currency, *labels = raw
+        source, campaign = ((name or "")[:MAX_NAME] for name in labels)
         names = self._known(source, campaign, hour)
         kind = self._kinds[raw] = Kind(hour, str(conversion_type), str(currency), *names)
         return kind

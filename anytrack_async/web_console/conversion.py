@@ -132,6 +132,6 @@ async def _matching(outbox: Outbox, query: str) -> Sequence[str]:
     """Return the event ids of conversions with this event id, order id or click id."""
     # An order's event id is made from its type and the order id.
     candidates = [query, *(f"{kind}:{query}" for kind in ConversionType)]
-    known = await outbox.reports(candidates)
-    found = [event_id for event_id in candidates if event_id in known]
-    return list(dict.fromkeys([*found, *await history.find(outbox, query)]))
+    reports = await outbox.reports(candidates)
+    event_ids = [event_id for event_id in candidates if event_id in reports]
+    return list(dict.fromkeys([*event_ids, *await history.find(outbox, query)]))

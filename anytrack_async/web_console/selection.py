@@ -122,16 +122,16 @@ class LetterSelection:
         self, outbox: Outbox, *, after: int = 0, limit: int = _READ_SIZE
     ) -> Sequence[DeadLetter]:
         """Return up to about *limit* dead letters that fulfil the filter, in log order."""
-        where, found = to_filter(self.condition), list[DeadLetter]()
-        while len(found) < limit:
+        where, letters = to_filter(self.condition), list[DeadLetter]()
+        while len(letters) < limit:
             page = await outbox.dead_letters(
-                self.destination or None, where=where, after=after, limit=limit - len(found)
+                self.destination or None, where=where, after=after, limit=limit - len(letters)
             )
             if not page:
                 break
             after = page[-1].seq
-            found += page
-        return found
+            letters += page
+        return letters
 
     async def stream(self, outbox: Outbox) -> AsyncGenerator[DeadLetter, None]:
         """Yield every selected dead letter, in log order."""

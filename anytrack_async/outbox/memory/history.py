@@ -146,9 +146,9 @@ class MemoryHistory:
 
     def forget(self, destination: str) -> None:
         """Forget the attempts at a destination."""
-        kept = [batch for batch in self._batches if batch.attempt.destination != destination]
-        self._batches = deque(kept)
-        self._size = sum(len(batch.event_ids) for batch in kept)
+        remaining = [batch for batch in self._batches if batch.attempt.destination != destination]
+        self._batches = deque(remaining)
+        self._size = sum(len(batch.event_ids) for batch in remaining)
 
     def prune(self, remember: float) -> None:
         """Forget old counts, and the attempts at conversions whose ids are all forgotten."""
@@ -163,8 +163,8 @@ class MemoryHistory:
             del accepted[kind]
         for result in [*islice(outcomes, max(len(outcomes) - _MAX_COUNTS, 0))]:
             del outcomes[result]
-        known = self._log.positions
-        while self._batches and not any(map(known.__contains__, self._batches[0].event_ids)):
+        positions = self._log.positions
+        while self._batches and not any(map(positions.__contains__, self._batches[0].event_ids)):
             self._size -= len(self._batches.popleft().event_ids)
 
     # Reading
@@ -192,14 +192,14 @@ class MemoryHistory:
         event_ids = [] if event_id is None else [event_id]
         if order_id is not None:
             event_ids += [order_event_id(kind, None, order_id) for kind in ConversionType]
-        found = {item.seq: item for item in map(self._by_event_id, event_ids) if item}
+        items = {item.seq: item for item in map(self._by_event_id, event_ids) if item}
         for seq in islice(reversed(self._log.stored_positions()), MAX_SCANNED):
             conversion = self._log.entry(seq).conversion
             if (order_id is not None and conversion.order_id == order_id) or (
                 click_id is not None and conversion.click_id == click_id
             ):
-                found[seq] = self._stored(seq)
-        return [found[seq] for seq in sorted(found, reverse=True)[:limit]]
+                items[seq] = self._stored(seq)
+        return [items[seq] for seq in sorted(items, reverse=True)[:limit]]
 
     def recent(self, before: int | None, limit: int) -> list[RememberedConversion]:
         """Return the newest remembered conversions below a position."""

@@ -114,14 +114,14 @@ class PendingCounts:
     def _write(self, sql: sqlite3.Connection, counts: Counts) -> None:
         rows = [(*result, *numbers) for result, numbers in counts.outcomes.items()]
         sql.executemany(tables.ADD_OUTCOMES, rows)
-        known = Counts()  # in which kinds that count as others are one kind
+        merged = Counts()  # in which kinds that count as others are one kind
         for kind, numbers in counts.accepted.items():
-            known.add_kind(self._known(sql, kind), *numbers)
-        for kind, (count, value) in known.accepted.items():
+            merged.add_kind(self._known(sql, kind), *numbers)
+        for kind, (count, value) in merged.accepted.items():
             row = sql.execute(tables.ACCEPTED_OF_KIND, kind).fetchone()
             if row:
-                known.add_kind(kind, row[0], _decimal(row[1]))
-                count, value = known.accepted[kind]
+                merged.add_kind(kind, row[0], _decimal(row[1]))
+                count, value = merged.accepted[kind]
             sql.execute(tables.SET_ACCEPTED, (*kind, count, str(value)))
 
     def _known(self, sql: sqlite3.Connection, kind: Kind) -> Kind:

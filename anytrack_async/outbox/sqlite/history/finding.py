@@ -97,10 +97,10 @@ def _read(cursor: sqlite3.Cursor) -> tuple[list[StoredRow], bool]:
 
 def search_texts(*values: str | None) -> list[bytes]:
     """Return how each of *values* looks in a record, as UTF-8 or escaped."""
-    given = [value for value in values if value is not None]
+    texts = [value for value in values if value is not None]
     return [
         json.dumps(value, ensure_ascii=is_ascii).encode()
-        for value in given
+        for value in texts
         for is_ascii in (True, False)
     ]
 
