@@ -13,10 +13,10 @@ from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Claim, FailedEntry
 from anytrack_async.outbox.counting import status_of
 from anytrack_async.outbox.history import PastAttempt, ReleaseReason, http_status
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_error
 from anytrack_async.outbox.sqlite.history import tables
+from anytrack_async.outbox.sqlite.queries import log as queries
 
 # Writing, in the transaction that settles or releases
 
