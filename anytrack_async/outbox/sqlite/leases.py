@@ -12,9 +12,10 @@ from typing import NamedTuple
 import attrs
 
 from anytrack_async.outbox.base import Claim, FailedEntry
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.history.tables import INSERT_LOST
+from anytrack_async.outbox.sqlite.queries import claims as queries
+from anytrack_async.outbox.sqlite.queries import retention as retention_queries
 from anytrack_async.outbox.sqlite.thread import Job
 
 
@@ -176,8 +177,8 @@ def add_exceptions(db: Database, name: str, failed: Sequence[FailedEntry]) -> No
 
 def mark_reclaimable(sql: sqlite3.Connection, name: str, seqs: Sequence[int]) -> None:
     """Note that exceptions of a destination at *seqs* ended, where pruning does not look again."""
-    (last,) = sql.execute(queries.RECLAIMABLE_UPTO, (name,)).fetchone()
-    sql.executemany(queries.MARK_RECLAIMABLE, [(seq,) for seq in seqs if seq <= last])
+    (last,) = sql.execute(retention_queries.RECLAIMABLE_UPTO, (name,)).fetchone()
+    sql.executemany(retention_queries.MARK_RECLAIMABLE, [(seq,) for seq in seqs if seq <= last])
 
 
 def release_leases_of_dead(db: Database, owner_ids: Sequence[int]) -> None:

@@ -21,10 +21,11 @@ from anytrack_async.codec.storage import (
     decode,
 )
 from anytrack_async.errors import DecodeError
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
 from anytrack_async.outbox.sqlite.history.tables import ENDLESS_HISTORY
+from anytrack_async.outbox.sqlite.queries import file as queries
+from anytrack_async.outbox.sqlite.queries import log as log_queries
 
 _MAX_PROBLEMS = 100
 
@@ -99,7 +100,7 @@ def verify(db: Database) -> Verification:
     with db.snapshot() as sql:
         try:
             problems += _integrity(sql)
-            (end,) = sql.execute(queries.END_OF_LOG).fetchone()
+            (end,) = sql.execute(log_queries.END_OF_LOG).fetchone()
             for row in map(_Row._make, sql.execute(queries.ACCOUNTS).fetchall()):
                 accounts[row.name] = _account(row, end)
                 problems += _problems_of(sql, row, end)
@@ -219,7 +220,9 @@ def _problems_of_remote_ids(sql: sqlite3.Connection) -> Iterator[str]:
 
 
 def _problems_of_records(db: Database) -> Iterator[str]:
-    for seq, event_id, payload, digest in db.sql.execute(queries.STORED, (0, -1)):  # one at a time
+    for seq, event_id, payload, digest in db.sql.execute(
+        log_queries.STORED, (0, -1)
+    ):  # one at a time
         try:
             conversion = decode(*decrypted_record(db, event_id, payload, digest))
         except DecodeError as exc:

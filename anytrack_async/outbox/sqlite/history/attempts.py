@@ -18,10 +18,10 @@ from anytrack_async.outbox.history import (
     PastAttempt,
     ReleaseReason,
 )
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_error
 from anytrack_async.outbox.sqlite.history import tables
+from anytrack_async.outbox.sqlite.queries import log as queries
 
 # Writing, in the transaction that settles or releases
 
