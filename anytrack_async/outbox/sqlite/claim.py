@@ -195,7 +195,7 @@ class _ClaimBuilder:
             # a worker that is merely late keeps its lease unless it is needed.
             if self._space <= 0 or not some_expired:
                 break
-            some_expired = expire_lease(self._sql, self._name, self._now)
+            some_expired = expire_lease(self._db, self._name, self._now)
         if self._space > 0:
             self._lease_new()
 
