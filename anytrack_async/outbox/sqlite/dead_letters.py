@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from anyio.lowlevel import checkpoint
 
@@ -24,8 +24,10 @@ from anytrack_async.outbox.checks import (
     unknown_destination_error,
 )
 from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
+from anytrack_async.outbox.sqlite import dead_letter_search
 from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.dead_letter_search import Reason, reasons_of, search
 from anytrack_async.outbox.sqlite.decryption import decrypted_error, decrypted_record
 from anytrack_async.outbox.sqlite.leases import mark_reclaimable
 from anytrack_async.outbox.sqlite.queries import claims as claim_queries
@@ -41,9 +43,6 @@ _T = TypeVar("_T")
 
 _PAGE_BYTES = 8 * 2**20
 """Bytes that the records of one page may have, except those of one conversion."""
-
-SEARCHED_PER_STEP = 2_000
-"""Dead letters that one job compares with a filter, in a few milliseconds."""
 
 
 # Reading
@@ -79,22 +78,6 @@ class Page(NamedTuple):
     is_full: bool = False
 
 
-class _Reason(NamedTuple):
-    """The part of a dead letter that a filter needs."""
-
-    seq: int
-    destination: str
-    error: str
-    code: str | None
-    died_at: float
-    settled_at: float
-
-    def matches(self, where: DeadLetterFilter, now: float) -> bool:
-        """Return whether *where* is fulfilled at *now*, unix seconds."""
-        age = now - self.settled_at
-        return where.matches(error=self.error, code=self.code, died_at=self.died_at, age=age)
-
-
 def names(db: Database, destination: str | None) -> list[str]:
     """Return *destination*, or the names of all destinations for None.
 
@@ -110,29 +93,31 @@ def names(db: Database, destination: str | None) -> list[str]:
 
 
 def read_page(
-    db: Database, destination: str | None, where: DeadLetterFilter, after: int, limit: int
+    db: Database,
+    destination: str | None,
+    where: DeadLetterFilter,
+    after: int,
+    limit: int,
+    within: int = 0,
 ) -> Page:
     """Return up to *limit* dead letters by position, and all of the last position.
 
-    A filter may need many steps to find the next one: then the page is shorter or empty.
+    A condition may need many steps to find the next one: then the page is shorter or empty. One
+    step looks at *within* dead letters of each destination; by default at `SEARCHED_PER_STEP`.
     """
-    now, count = db.clock.now(), limit if where == ALL else max(limit, SEARCHED_PER_STEP)
-    with db.snapshot() as sql:
-        reasons: list[_Reason] = []
-        ends: list[int] = []
-        for name in names(db, destination):
-            rows = sql.execute(queries.DEAD_REASONS, (name, after, count)).fetchall()
-            reasons += _reasons(db, rows, where)
-            if len(rows) == count:
-                ends.append(rows[-1][0])
+    now = db.clock.now()
+    count = limit if where == ALL else max(limit, within or dead_letter_search.SEARCHED_PER_STEP)
+    with db.snapshot():
+        steps = [search(db, name, where, after, count, now) for name in names(db, destination)]
         # With 2,000 of "meta" up to position 8,000 and all 30 of "crm", up to 9,500, the page ends
         # at 8,000: after that, some of "meta" are not read yet.
-        end = min(ends, default=None)
-        matching = [
+        end = min((step.end for step in steps if step.end is not None), default=None)
+        matching = sorted(
             (reason.seq, reason.destination)
-            for reason in sorted(reasons)
-            if (end is None or reason.seq <= end) and reason.matches(where, now)
-        ]
+            for step in steps
+            for reason in step.reasons
+            if end is None or reason.seq <= end
+        )
         if len(matching) > limit:
             end = matching[limit - 1][0] if limit else after
             matching = [key for key in matching if key[0] <= end]
@@ -171,20 +156,8 @@ def _positions(sql: sqlite3.Connection, event_ids: Sequence[str]) -> list[int]:
     return [row[0] for row in rows if row]
 
 
-def _reasons_at(db: Database, seq: int, where: DeadLetterFilter) -> list[_Reason]:
-    return _reasons(db, db.sql.execute(queries.DEAD_REASONS_AT, (seq,)).fetchall(), where)
-
-
-def _reasons(
-    db: Database, rows: Sequence[tuple[Any, ...]], where: DeadLetterFilter
-) -> list[_Reason]:
-    reasons = list(map(_Reason._make, rows))
-    if where.text is None:  # an error text that is not compared need not be decrypted
-        return reasons
-    return [
-        reason._replace(error=decrypted_error(db, reason.seq, reason.destination, reason.error))
-        for reason in reasons
-    ]
+def _reasons_at(db: Database, seq: int, where: DeadLetterFilter) -> list[Reason]:
+    return reasons_of(db, db.sql.execute(queries.DEAD_REASONS_AT, (seq,)).fetchall(), where)
 
 
 def _read(db: Database, seq: int, name: str) -> StoredDeadLetter:
@@ -262,14 +235,12 @@ def change_next(
     db: Database, change: Change, name: str, where: DeadLetterFilter, after: int
 ) -> Changed:
     """Change the next dead letters of a destination after a position."""
-    now = db.clock.now()
-    with db.transaction(synced=False) as sql:
-        parameters = (name, after, SEARCHED_PER_STEP)
-        rows = sql.execute(queries.DEAD_REASONS, parameters).fetchall()
-        reasons = _reasons(db, rows, where)
-        seqs = [reason.seq for reason in reasons if reason.matches(where, now)]
+    now, count = db.clock.now(), dead_letter_search.SEARCHED_PER_STEP
+    with db.transaction(synced=False):
+        step = search(db, name, where, after, count, now)
+        seqs = [reason.seq for reason in step.reasons]
         change(db, name, seqs)
-    return Changed(len(seqs), rows[-1][0] if len(rows) == SEARCHED_PER_STEP else None)
+    return Changed(len(seqs), step.end)
 
 
 def change_by_ids(

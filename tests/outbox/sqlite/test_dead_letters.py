@@ -3,7 +3,7 @@
 import pytest
 
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
-from anytrack_async.outbox.sqlite import dead_letters
+from anytrack_async.outbox.sqlite import dead_letter_search, dead_letters
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 from anytrack_async.testing.outbox_rules.base import dead_letter, deliver, failures
@@ -42,7 +42,7 @@ async def test_what_is_in_flight_elsewhere_is_settled_as_it_was_claimed(outbox):
 
 
 async def test_every_step_is_short(outbox, monkeypatch):
-    monkeypatch.setattr(dead_letters, "SEARCHED_PER_STEP", 10)
+    monkeypatch.setattr(dead_letter_search, "SEARCHED_PER_STEP", 10)
     searched = []
     read_page = dead_letters.read_page
 
@@ -54,10 +54,13 @@ async def test_every_step_is_short(outbox, monkeypatch):
     monkeypatch.setattr(dead_letters, "read_page", counted)
     await outbox.append(sales(*range(95)))
     await dead_letter(outbox, "alpha", *range(95))
-    unheard_of = DeadLetterFilter(code="unheard of")
+    unheard_of = DeadLetterFilter(text="unheard of")
 
     assert not await outbox.dead_letters(where=unheard_of, limit=5)
     assert len(searched) == 10
+    searched.clear()
+    assert not await outbox.dead_letters(where=DeadLetterFilter(code="E2"), limit=5)
+    assert len(searched) == 1  # codes have an index
     assert await outbox.discard("alpha", where=unheard_of) == 0
     assert await outbox.discard("alpha", where=DeadLetterFilter(code="E1")) == 95
     assert (await outbox.verify()).is_intact

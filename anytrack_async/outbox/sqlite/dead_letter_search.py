@@ -1,0 +1,80 @@
+"""Which dead letters of an outbox file fulfil a condition: looked for in short steps.
+
+SQLite compares most of the condition: 5,000 dead letters in a few milliseconds. What is left, such
+as the words of an encrypted reason, is compared here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from anytrack_async.outbox.dead_letters import DeadLetterFilter
+from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decryption import decrypted_error
+from anytrack_async.outbox.sqlite.queries import dead_letters as queries
+
+SEARCHED_PER_STEP = 2_000
+"""Dead letters that one job compares with a condition."""
+
+_LAST_POSITION = 2**63 - 1
+
+
+class Reason(NamedTuple):
+    """The part of a dead letter that a condition needs."""
+
+    seq: int
+    destination: str
+    error: str
+    code: str | None
+    died_at: float
+    settled_at: float
+
+    def matches(self, where: DeadLetterFilter, now: float) -> bool:
+        """Return whether *where* is fulfilled at *now*, unix seconds."""
+        age = now - self.settled_at
+        return where.matches(error=self.error, code=self.code, died_at=self.died_at, age=age)
+
+
+class Step(NamedTuple):
+    """The result of one step of a search.
+
+    Attributes:
+        reasons: those that fulfil the condition, by position.
+        end: the position up to which all were looked at; None if there are no more.
+    """
+
+    reasons: Sequence[Reason]
+    end: int | None
+
+
+def search(
+    db: Database, name: str, where: DeadLetterFilter, after: int, count: int, now: float
+) -> Step:
+    """Look at the next *count* dead letters of a destination after a position.
+
+    Those of one code have an index: then it is the next *count* of that code.
+    """
+    code = () if where.code is None else (where.code,)
+    statement = queries.DEAD_POSITION_OF_CODE if code else queries.DEAD_POSITION
+    row = db.sql.execute(statement, (name, after, count - 1, *code)).fetchone()
+    end = row[0] if row else None
+    text = where.text.casefold() if where.text is not None and where.text.isascii() else None
+    condition = (where.died_after, where.died_before, now, where.min_age, where.max_age, text)
+    statement = queries.DEAD_REASONS_OF_CODE if code else queries.DEAD_REASONS
+    parameters = (name, after, end or _LAST_POSITION, *condition, *code)
+    rows = db.sql.execute(statement, parameters).fetchall()
+    return Step([item for item in reasons_of(db, rows, where) if item.matches(where, now)], end)
+
+
+def reasons_of(
+    db: Database, rows: Sequence[tuple[Any, ...]], where: DeadLetterFilter
+) -> list[Reason]:
+    """Return *rows*, with their error texts decrypted if *where* compares them."""
+    reasons = list(map(Reason._make, rows))
+    if where.text is None:
+        return reasons
+    return [
+        reason._replace(error=decrypted_error(db, reason.seq, reason.destination, reason.error))
+        for reason in reasons
+    ]

@@ -1,0 +1,94 @@
+"""The part of `SQLiteOutbox` that searches and changes dead letters in parts of a bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from anytrack_async.outbox.checks import check_destination, check_number
+from anytrack_async.outbox.dead_letters import (
+    Action,
+    DeadLetterFilter,
+    DeadLetterPage,
+    DeadLetterStep,
+)
+from anytrack_async.outbox.sqlite import dead_letter_search, dead_letters
+from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decoding import ConversionCache
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_CHANGES: dict[Action, dead_letters.Change] = {
+    "replay": dead_letters.replay,
+    "discard": dead_letters.discard,
+}
+
+
+class SQLiteDeadLetterSteps:
+    """Searches and changes the dead letters of a file step by step; see `SearchesDeadLetters`."""
+
+    _cache: ConversionCache
+
+    async def _run(
+        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        raise NotImplementedError
+
+    async def search_dead_letters(
+        self,
+        destination: str | None,
+        where: DeadLetterFilter,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        within: int = 5_000,
+    ) -> DeadLetterPage:
+        """Return dead letters that fulfil a condition; see `SearchesDeadLetters`."""
+        if destination is not None:
+            check_destination(destination)
+        after, limit = check_number("after", after), check_number("limit", limit)
+        letters, more = list[dead_letters.StoredDeadLetter](), True
+        while more and within > 0 and len(letters) < limit:
+            size = min(within, dead_letter_search.SEARCHED_PER_STEP)
+            page = await self._run(
+                dead_letters.read_page, destination, where, after, limit - len(letters), size
+            )
+            letters += page.letters
+            after, more, within = page.after, page.more, within - size
+            if page.is_full:
+                break
+        return DeadLetterPage(
+            letters=await dead_letters.decode_dead_letters(letters, self._cache),
+            after=after if more else None,
+        )
+
+    async def count_dead_letters(
+        self, destination: str | None, where: DeadLetterFilter, *, within: int = 5_000
+    ) -> DeadLetterStep:
+        """Return how many of the first dead letters fulfil a condition."""
+        if destination is not None:
+            check_destination(destination)
+        counts = [
+            await self._run(_count, name, where, within)
+            for name in await self._run(dead_letters.names, destination)
+        ]
+        ends = [item.after for item in counts if item.after is not None]
+        return DeadLetterStep(
+            count=sum(item.count for item in counts), after=min(ends, default=None)
+        )
+
+    async def change_dead_letters(
+        self, action: Action, destination: str, where: DeadLetterFilter, *, after: int = 0
+    ) -> DeadLetterStep:
+        """Replay or discard some dead letters after a position."""
+        check_destination(destination)
+        change, after = _CHANGES[action], check_number("after", after)
+        changed = await self._run(dead_letters.change_next, change, destination, where, after)
+        return DeadLetterStep(count=changed.rows, after=changed.after)
+
+
+def _count(db: Database, name: str, where: DeadLetterFilter, within: int) -> DeadLetterStep:
+    with db.snapshot():
+        step = dead_letter_search.search(db, name, where, 0, within, db.clock.now())
+    return DeadLetterStep(count=len(step.reasons), after=step.end)
