@@ -24,8 +24,8 @@ from anytrack_async.outbox.checks import (
     unknown_destination_error,
 )
 from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
-from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decoding import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.decryption import decrypted_error, decrypted_record
 from anytrack_async.outbox.sqlite.leases import mark_reclaimable
 from anytrack_async.outbox.sqlite.queries import claims as claim_queries

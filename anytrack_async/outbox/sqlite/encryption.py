@@ -64,7 +64,7 @@ class RowCipher:
         sql.execute(queries.LIST_KEY, (self.key_id,))
 
     def seal_rows(self, sql: sqlite3.Connection, ids: list[object], log: list[object]) -> None:
-        """Encrypt the records in *log*; *ids* has the ids of the same rows, see `log.Rows`."""
+        """Encrypt the records in *log*; *ids* has the ids of the same rows, see `rows.Rows`."""
         self.list_key(sql)
         event_ids = cast("list[str]", ids[_EVENT_ID::_IDS_WIDTH])
         for start, event_id in zip(range(0, len(log), _LOG_WIDTH), event_ids, strict=True):

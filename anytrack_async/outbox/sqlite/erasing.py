@@ -15,8 +15,8 @@ from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
-from anytrack_async.outbox.sqlite.claim import ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decoding import ConversionCache
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
 from anytrack_async.outbox.sqlite.history.tables import EMPTY_ATTEMPT_ERRORS
 from anytrack_async.outbox.sqlite.queries import claims as claim_queries

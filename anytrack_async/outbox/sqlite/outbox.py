@@ -30,7 +30,7 @@ from anytrack_async.outbox.checks import (
     not_open_error,
 )
 from anytrack_async.outbox.sqlite import claim as claims
-from anytrack_async.outbox.sqlite import leases, reports, retention
+from anytrack_async.outbox.sqlite import decoding, leases, reports, retention, settlement
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.copying import SQLiteCopying
 from anytrack_async.outbox.sqlite.database import Database
@@ -39,10 +39,11 @@ from anytrack_async.outbox.sqlite.decryption import decrypted_entries
 from anytrack_async.outbox.sqlite.erasing import SQLiteErasing
 from anytrack_async.outbox.sqlite.errors import may_need_reserve, outbox_error
 from anytrack_async.outbox.sqlite.files import file_path
+from anytrack_async.outbox.sqlite.group_commit import GroupCommit
 from anytrack_async.outbox.sqlite.history.outbox import SQLiteHistory
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
-from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
 from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
+from anytrack_async.outbox.sqlite.rows import ENCODED_AT_ONCE, encode_in_steps
 from anytrack_async.outbox.sqlite.thread import OwnerThread
 from anytrack_async.outbox.sqlite.verify import Verification, verify
 
@@ -190,7 +191,7 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
         thread = OwnerThread(opening, leases.close)
         await thread.start()
         self._thread = thread
-        self._cache = claims.ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
+        self._cache = decoding.ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
         self._group_commit = GroupCommit(thread, self._capacity, self._cache.remember)
         self._owner_id = await self._run(_connect_thread, self._group_commit.may_wait)
 
@@ -325,7 +326,7 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
             result = job.result or await job.wait()
             if not result.lease_id:
                 return Claim(destination=destination, next_due=result.next_due)
-            return await claims.decode_claim(
+            return await decoding.decode_claim(
                 destination,
                 result,
                 self._cache,
@@ -359,7 +360,7 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
         failures = last_failures(claim, failed) if failed else []
         if isinstance(claim, SQLiteClaim):
             failures += claim.unreadable
-        return await self._run(claims.settle, claim, failures, remote_ids)
+        return await self._run(settlement.settle, claim, failures, remote_ids)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""

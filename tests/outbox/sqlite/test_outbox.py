@@ -108,7 +108,7 @@ async def test_appending_writes_two_rows_for_any_number_of_destinations(outbox):
 
 async def test_conversions_of_this_process_are_not_decoded(outbox, monkeypatch, path):
     await outbox.append(sales(*range(60)))
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", lambda *_: 1 / 0)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.decoding.decode", lambda *_: 1 / 0)
 
     claim = await outbox.claim("alpha", 100, LEASE)
 
@@ -128,7 +128,7 @@ async def test_conversions_of_other_processes_are_decoded_with_their_digest(
     await other.open(["alpha", "beta"])
     await other.append(sales(1, 2))
     await other.aclose()
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", recording_decode)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.decoding.decode", recording_decode)
 
     claim = await outbox.claim("alpha", 9, LEASE)
     await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="no")])
