@@ -54,6 +54,9 @@ _LARGE_WAL_BYTES = 64 * 2**20
 """Size of a write-ahead log, kept by another program's long transaction, that is worth a warning;
 the next comes when it has doubled."""
 
+_FULL_WAL_BYTES = 2**30
+"""Size of such a log from which on nothing is accepted; deliveries go on, and write little."""
+
 _MAX_WAL_BYTES = 6 * 2**20
 """Size of the write-ahead log at which it is cut to nothing as well.
 
@@ -66,6 +69,9 @@ when the file has to grow:
     …
     file of 6.1 MiB   checkpoint, and the file is emptied
 """
+
+_STEPS_BETWEEN_LOOKS = 1_000_000
+"""Instructions of SQLite between two looks at the size of the log, some 10 ms of work."""
 
 _CHECKPOINT_SHARE = 50
 """A checkpoint that was prevented by a reader for 20 ms is followed by the next after 1 s, so that
@@ -117,7 +123,7 @@ class Database:
         self._lacks_space = False
         self._next_checkpoint = 0.0
         self._next_forced_checkpoint = 0.0
-        self._next_restore = 0.0
+        self._next_retry = 0.0
 
     @classmethod
     def open(cls, path: Path, *, clock: FileClock, busy_timeout: float) -> Self:
@@ -213,8 +219,9 @@ class Database:
         self._full_wal_size = _WAL_BYTES
         return self.reserve.release()
 
-    def check_reserve(self) -> None:
-        """Raise `OutboxError` if the disk has no space for the reserve."""
+    def check_space(self) -> None:
+        """Raise `OutboxError` if the write-ahead log is full, or the disk has no space for more."""
+        self.check_log()
         has_space = (
             self._has_reserve() or self.reserve.restore() or self._restore_after_checkpoint()
         )
@@ -224,17 +231,42 @@ class Database:
             later = "Deliveries go on, and conversions are accepted again once there is space"
             raise OutboxError(f"{DISK_FULL}. {later}")
 
+    def check_log(self) -> None:
+        """Raise `OutboxError` if another program's long transaction keeps the log full.
+
+        A transaction that changes much must not make it grow further. Claiming and settling may.
+        """
+        if self.log_is_full():
+            raise OutboxError(
+                f"{self._files[1]} has {self._log_size() // 2**20} MiB, because a program has been "
+                "reading the outbox file for long, and nothing can be removed from the write-ahead "
+                "log meanwhile: end that program's transaction. Deliveries go on, and conversions "
+                "are accepted again afterwards; nothing of this step was written"
+            )
+
+    def log_is_full(self) -> bool:
+        """Return whether the log is as large as it may become, and cannot be emptied."""
+        return self._log_size() >= _FULL_WAL_BYTES and not self._retry_checkpoint()
+
+    def _log_size(self) -> int:
+        try:
+            return os.stat(self._files[1]).st_size  # noqa: PTH116 - as in `transaction`
+        except OSError:
+            return 0
+
     def _restore_after_checkpoint(self) -> bool:
         """Give the reserve its size with what pruning freed: a file shrinks at a checkpoint."""
+        return self._log_size() > 0 and self._retry_checkpoint() and self.reserve.restore()
+
+    def _retry_checkpoint(self) -> bool:
+        """Empty the log before a conversion is accepted; False if that failed a moment ago, too."""
         started = time.monotonic()
-        with suppress(OSError):
-            has_log = os.stat(self._files[1]).st_size > 0  # noqa: PTH116 - as in `transaction`
-            if has_log and started >= self._next_restore:
-                is_done = self._checkpoint("TRUNCATE", uses_reserve=False)
-                # Lanes have three quarters of the time: callers may try again in a loop.
-                self._next_restore = time.monotonic() + 3 * (time.monotonic() - started)
-                return is_done and self.reserve.restore()
-        return False
+        if started < self._next_retry:
+            return False
+        is_done = self._checkpoint("TRUNCATE", uses_reserve=False)
+        # Lanes have three quarters of the time: callers may try again in a loop.
+        self._next_retry = time.monotonic() + 3 * (time.monotonic() - started)
+        return is_done
 
     def _has_reserve(self) -> bool:
         """Return whether the file of the reserve has its size."""
@@ -333,6 +365,7 @@ class Database:
 
     def vacuum(self) -> tuple[int, int]:
         """Write the file anew, without unused pages; return its size in bytes before and after."""
+        self.check_log()
         size = os.stat(self.path).st_size  # noqa: PTH116 - as in `transaction`
         vacuum(self.sql)
         self.checkpoint(at_once=True)
@@ -343,6 +376,30 @@ class Database:
         """Let several queries read one consistent state."""
         with self._between("BEGIN"):
             yield self.sql
+
+    @contextmanager
+    def long_snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Do the same for queries of many seconds, but never until the log is full.
+
+        Raises:
+            OutboxError: the log has half of the size at which nothing more would be accepted.
+        """
+        self.sql.set_progress_handler(
+            lambda: self._log_size() >= _FULL_WAL_BYTES // 2, _STEPS_BETWEEN_LOOKS
+        )
+        try:
+            with self.snapshot() as sql:
+                yield sql
+        except sqlite3.OperationalError as exc:
+            if _error_code(exc) != sqlite3.SQLITE_INTERRUPT:
+                raise
+            raise OutboxError(
+                f"{self._files[1]} has {self._log_size() // 2**20} MiB and grows while the outbox "
+                "file is read, as nothing can be removed from it meanwhile: try again when fewer "
+                "conversions are accepted, and end long transactions of other programs"
+            ) from None
+        finally:
+            self.sql.set_progress_handler(None, 0)
 
     @contextmanager
     def _between(self, begin: str) -> Iterator[None]:

@@ -24,11 +24,11 @@ import attrs
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.codec.storage import digest_of, record_of
-from anytrack_async.errors import OutboxError, UnsendableError
+from anytrack_async.errors import OutboxError
 from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult
-from anytrack_async.outbox.checks import queue_full_error
+from anytrack_async.outbox.checks import check_append_bytes, queue_full_error
 from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import CACHED_BYTES
 from anytrack_async.outbox.sqlite.database import Database, is_locked, locked_error
@@ -37,9 +37,6 @@ from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve
 
 ENCODED_AT_ONCE = 50
 """Conversions encoded before other tasks may run: a fraction of a millisecond."""
-
-MAX_APPEND_BYTES = 256 * 2**20
-"""Bytes of records that one `append` may have, which are in memory until they are written."""
 
 _BYTES_AT_ONCE = 2**18
 """Bytes of records after which other tasks may run too, however few conversions they are."""
@@ -117,13 +114,7 @@ async def encode_in_steps(
         part = conversions[done : done + ENCODED_AT_ONCE]
         size += _add_rows(rows, part, recipients, accepted_at, max_bytes=_BYTES_AT_ONCE)
         done = len(rows.log) // _WIDTH
-        if size > MAX_APPEND_BYTES:
-            raise UnsendableError(
-                "conversions",
-                f"are too many for one step: the first {done:,} of {len(conversions):,} take more "
-                f"than {MAX_APPEND_BYTES // 2**20} MiB, and none was accepted; submit fewer at a "
-                "time, or use track_many(), which takes any number",
-            )
+        check_append_bytes(size, done, len(conversions))
     return rows
 
 
@@ -389,7 +380,7 @@ def append(db: Database, group: Group, capacity: int) -> int:
     Returns:
         The position of the first new row; the other new rows follow it.
     """
-    db.check_reserve()
+    db.check_space()
     with db.transaction(synced=True) as sql:
         if db.cipher is not None:
             db.cipher.seal_rows(sql, group.rows.ids, group.rows.log)
