@@ -155,6 +155,7 @@ class FailedEntry:
         error: why the delivery failed.
         code: the destination's error code.
         due: time of the next attempt, unix seconds; None makes the entry a dead letter.
+        http_status: of the destination's response, for `PastAttempt`; None without one.
     """
 
     seq: int
@@ -162,6 +163,7 @@ class FailedEntry:
     error: str
     code: str | None = None
     due: float | None = None
+    http_status: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -193,12 +195,10 @@ class Outbox(Protocol):
     @property
     def durable(self) -> bool:
         """Whether accepted conversions survive the end of the process."""
-        ...
 
     @property
     def shared(self) -> bool:
         """Whether other processes may append and settle too, so that lanes have to poll."""
-        ...
 
     @property
     def capacity(self) -> int:

@@ -41,7 +41,6 @@ from anytrack_async.outbox.checks import (
     USUAL_BYTES,
     unknown_destination_error,
 )
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import stored_memory_bytes
 from anytrack_async.outbox.sqlite.history import attempts as history
@@ -54,6 +53,7 @@ from anytrack_async.outbox.sqlite.leases import (
     mark_reclaimable,
     release_leases_of_dead,
 )
+from anytrack_async.outbox.sqlite.queries import claims as queries
 
 DECODED_AT_ONCE = 50
 """Conversions decoded before other tasks may run: about a millisecond."""
@@ -195,7 +195,7 @@ class _ClaimBuilder:
             # a worker that is merely late keeps its lease unless it is needed.
             if self._space <= 0 or not some_expired:
                 break
-            some_expired = expire_lease(self._sql, self._name, self._now)
+            some_expired = expire_lease(self._db, self._name, self._now)
         if self._space > 0:
             self._lease_new()
 

@@ -24,11 +24,14 @@ from anytrack_async.outbox.checks import (
     unknown_destination_error,
 )
 from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_error, decrypted_record
 from anytrack_async.outbox.sqlite.leases import mark_reclaimable
+from anytrack_async.outbox.sqlite.queries import claims as claim_queries
+from anytrack_async.outbox.sqlite.queries import dead_letters as queries
+from anytrack_async.outbox.sqlite.queries import log as log_queries
+from anytrack_async.outbox.sqlite.queries import reports as report_queries
 from anytrack_async.outbox.sqlite.retention import ROWS_PER_STEP
 
 _log = logging.getLogger("anytrack_async")
@@ -98,7 +101,7 @@ def names(db: Database, destination: str | None) -> list[str]:
     Raises:
         OutboxError: the destination is not registered.
     """
-    registered = [name for (name,) in db.sql.execute(queries.DESTINATION_NAMES)]
+    registered = [name for (name,) in db.sql.execute(report_queries.DESTINATION_NAMES)]
     if destination is None:
         return registered
     if destination not in registered:
@@ -164,7 +167,7 @@ def read_by_ids(
 
 
 def _positions(sql: sqlite3.Connection, event_ids: Sequence[str]) -> list[int]:
-    rows = (sql.execute(queries.LOG_SEQ, (event_id,)).fetchone() for event_id in event_ids)
+    rows = (sql.execute(log_queries.LOG_SEQ, (event_id,)).fetchone() for event_id in event_ids)
     return [row[0] for row in rows if row]
 
 
@@ -289,7 +292,7 @@ def replay(db: Database, name: str, seqs: Sequence[int]) -> None:
     """Make the dead letters at *seqs* due now; called in a transaction."""
     now = db.clock.now()
     db.sql.executemany(queries.REPLAY, [(now, seq, name) for seq in seqs])
-    db.sql.execute(queries.ADD_TO_COUNTS, (len(seqs), -len(seqs), 0, name))
+    db.sql.execute(claim_queries.ADD_TO_COUNTS, (len(seqs), -len(seqs), 0, name))
 
 
 def discard(db: Database, name: str, seqs: Sequence[int]) -> None:

@@ -30,14 +30,15 @@ from anytrack_async.codec.encryption import (
 from anytrack_async.codec.storage import UNDECIPHERABLE, Encoded
 from anytrack_async.errors import ConfigurationError, DecodeError, MissingKeyError
 from anytrack_async.outbox.base import FailedEntry
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
+from anytrack_async.outbox.sqlite.queries import encryption as queries
+from anytrack_async.outbox.sqlite.queries import log as log_queries
 from anytrack_async.outbox.sqlite.retention import Step
 
-_IDS_WIDTH, _LOG_WIDTH = len(queries.IDS_COLUMNS), len(queries.LOG_COLUMNS)
-_EVENT_ID = queries.IDS_COLUMNS.index("event_id")
-_DIGEST, _PAYLOAD = map(queries.LOG_COLUMNS.index, ("digest", "payload"))
+_IDS_WIDTH, _LOG_WIDTH = len(log_queries.IDS_COLUMNS), len(log_queries.LOG_COLUMNS)
+_EVENT_ID = log_queries.IDS_COLUMNS.index("event_id")
+_DIGEST, _PAYLOAD = map(log_queries.LOG_COLUMNS.index, ("digest", "payload"))
 
 _DIGEST_BYTES = 16
 
@@ -211,7 +212,7 @@ class KeyCounting:
             for query in (queries.RECORDS_BY_KEY, *queries.ERRORS_BY_KEY):
                 for prefix, count in sql.execute(query, bounds):
                     self.counts[key_id_of(prefix) if is_sealed(prefix) else ""] += count
-            (last,) = sql.execute(queries.END_OF_LOG).fetchone()
+            (last,) = sql.execute(log_queries.END_OF_LOG).fetchone()
         self._position = end
         return Step(0, more=end < last)
 
@@ -256,7 +257,7 @@ class Rekeying:
             end = _end_of_step(sql, self._position)
             records, end = self._seal_records(db, end)
             errors, end = self._seal_errors(db, end)
-            (last,) = sql.execute(queries.END_OF_LOG).fetchone()
+            (last,) = sql.execute(log_queries.END_OF_LOG).fetchone()
         self._position = end
         if end >= last:
             # Synced, so that no power failure brings rows with a removed key back.

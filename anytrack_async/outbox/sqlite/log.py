@@ -29,9 +29,10 @@ from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult
 from anytrack_async.outbox.checks import check_append_bytes, queue_full_error
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.claim import CACHED_BYTES
 from anytrack_async.outbox.sqlite.database import Database, is_locked, locked_error
+from anytrack_async.outbox.sqlite.queries import log as log_queries
+from anytrack_async.outbox.sqlite.queries import retention as retention_queries
 from anytrack_async.outbox.sqlite.reports import count_foreign
 from anytrack_async.outbox.sqlite.thread import OwnerThread, resolve
 
@@ -44,17 +45,17 @@ _BYTES_AT_ONCE = 2**18
 _GROUP_BYTES = 4 * 2**20
 """Bytes of records from which on further calls are left to the next group."""
 
-_IDS_WIDTH = len(queries.IDS_COLUMNS)
-_WIDTH = len(queries.LOG_COLUMNS)
-_RECIPIENTS = queries.LOG_COLUMNS.index("destinations")
-_DIGEST = queries.LOG_COLUMNS.index("digest")
-_PAYLOAD = queries.LOG_COLUMNS.index("payload")
+_IDS_WIDTH = len(log_queries.IDS_COLUMNS)
+_WIDTH = len(log_queries.LOG_COLUMNS)
+_RECIPIENTS = log_queries.LOG_COLUMNS.index("destinations")
+_DIGEST = log_queries.LOG_COLUMNS.index("digest")
+_PAYLOAD = log_queries.LOG_COLUMNS.index("payload")
 
 # The thread must ask for the interpreter after each statement, and a busy event loop may keep it
 # for milliseconds. So statements are few and long: for each table, 137 rows take 2 of 64 rows, 1 of
 # 8 and 1 of 1.
 _INSERTIONS = [
-    (rows, queries.insert_into_ids(rows), queries.insert_into_log(rows))
+    (rows, log_queries.insert_into_ids(rows), log_queries.insert_into_log(rows))
     for rows in (256, 64, 32, 16, 8, 4, 2, 1)
 ]
 
@@ -384,7 +385,7 @@ def append(db: Database, group: Group, capacity: int) -> int:
     with db.transaction(synced=True) as sql:
         if db.cipher is not None:
             db.cipher.seal_rows(sql, group.rows.ids, group.rows.log)
-        (end,) = sql.execute(queries.END_OF_LOG).fetchone()
+        (end,) = sql.execute(log_queries.END_OF_LOG).fetchone()
         backlog = Backlog.read(db, end)
         if max(backlog.waiting.values()) + sum(group.sizes) <= capacity:
             group.appended = _insert(sql, group.rows, end)
@@ -426,11 +427,11 @@ def _insert_new(sql: sqlite3.Connection, rows: Rows, end: int) -> list[AppendRes
     ids = cast("list[Any]", rows.ids)
     for index in range(len(ids) // _IDS_WIDTH):
         event_id, repeat, _ = ids[index * _IDS_WIDTH : (index + 1) * _IDS_WIDTH]
-        seq, first = sql.execute(queries.LOG_SUMMARY, (event_id,)).fetchone()
+        seq, first = sql.execute(log_queries.LOG_SUMMARY, (event_id,)).fetchone()
         if seq == end + 1:
             end += 1
             row = rows.log[index * _WIDTH : (index + 1) * _WIDTH]
-            sql.execute(queries.INSERT_INTO_LOG_AT, (seq, *row))
+            sql.execute(log_queries.INSERT_INTO_LOG_AT, (seq, *row))
             results.append(Appended.NEW)
         else:
             results.append(find_contradiction(event_id, first, repeat) or Appended.REPEAT)
@@ -491,10 +492,10 @@ class Backlog(NamedTuple):
         Conversions after a cursor that are not addressed to the destination are counted too, since
         nothing but reading the log tells them apart; see `subtract_foreign`.
         """
-        rows = db.sql.execute(queries.BACKLOGS).fetchall()
+        rows = db.sql.execute(log_queries.BACKLOGS).fetchall()
         waiting = {name: end - cursor + unsettled for name, cursor, unsettled in rows}
         if not rows:
-            (pruned,) = db.sql.execute(queries.PRUNED_UPTO).fetchone()
+            (pruned,) = db.sql.execute(retention_queries.PRUNED_UPTO).fetchone()
             waiting = {"": end - pruned}
         return cls(waiting, {name: cursor for name, cursor, _ in rows})
 

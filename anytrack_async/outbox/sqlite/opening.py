@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from anytrack_async.errors import MissingKeyError, OutboxError
-from anytrack_async.outbox.sqlite import leases, queries
+from anytrack_async.outbox.sqlite import leases
 from anytrack_async.outbox.sqlite.database import Database, needs_reserve
 from anytrack_async.outbox.sqlite.files import Reserve
+from anytrack_async.outbox.sqlite.queries import encryption as queries
 
 if TYPE_CHECKING:
     from anytrack_async.codec.encryption import KeyRing

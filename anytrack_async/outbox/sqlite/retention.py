@@ -27,10 +27,10 @@ from time import monotonic
 from typing import Concatenate, NamedTuple, ParamSpec
 
 from anytrack_async.outbox.history import COUNTS_KEPT_FOR, DAY
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.history.counts import forget
 from anytrack_async.outbox.sqlite.history.tables import FORGET_HISTORY, FORGET_HISTORY_AT
+from anytrack_async.outbox.sqlite.queries import retention as queries
 
 ROWS_PER_STEP = 500
 """Rows changed in one transaction: few, so that writers never wait long."""

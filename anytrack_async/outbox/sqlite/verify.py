@@ -21,10 +21,11 @@ from anytrack_async.codec.storage import (
     decode,
 )
 from anytrack_async.errors import DecodeError
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
 from anytrack_async.outbox.sqlite.history.tables import ENDLESS_HISTORY
+from anytrack_async.outbox.sqlite.queries import file as queries
+from anytrack_async.outbox.sqlite.queries import log as log_queries
 from anytrack_async.outbox.sqlite.retention import Step
 
 _MAX_PROBLEMS = 100
@@ -135,7 +136,7 @@ class Verifying:
 
     def _check_accounts(self, sql: sqlite3.Connection) -> None:
         self._problems += _integrity(sql)
-        (end,) = sql.execute(queries.END_OF_LOG).fetchone()
+        (end,) = sql.execute(log_queries.END_OF_LOG).fetchone()
         for row in map(_Row._make, sql.execute(queries.ACCOUNTS).fetchall()):
             self._accounts[row.name] = _account(row, end)
             self._problems += _problems_of(sql, row, end)
@@ -146,7 +147,7 @@ class Verifying:
         """Check the next records; return whether there may be more."""
         size = 0
         with db.snapshot() as sql:
-            for row in sql.execute(queries.STORED, (self._position, -1)):  # one at a time
+            for row in sql.execute(log_queries.STORED, (self._position, -1)):  # one at a time
                 self._position = row[0]
                 self._problems += _problems_of_record(db, *row)
                 size += len(row[2]) + _BYTES_PER_RECORD

@@ -15,8 +15,9 @@ from anytrack_async.codec.storage import decode
 from anytrack_async.errors import OutboxError, QueueFullError
 from anytrack_async.models.contradiction import find_contradiction, summary
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import log, queries
+from anytrack_async.outbox.sqlite import log
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.queries import log as queries
 from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 from tests.examples import examples
