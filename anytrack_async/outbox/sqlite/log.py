@@ -30,7 +30,8 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult
 from anytrack_async.outbox.checks import check_append_bytes, queue_full_error
 from anytrack_async.outbox.sqlite.claim import CACHED_BYTES
-from anytrack_async.outbox.sqlite.database import Database, is_locked, locked_error
+from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.errors import is_locked, locked_error
 from anytrack_async.outbox.sqlite.queries import log as log_queries
 from anytrack_async.outbox.sqlite.queries import retention as retention_queries
 from anytrack_async.outbox.sqlite.reports import count_foreign
@@ -381,7 +382,7 @@ def append(db: Database, group: Group, capacity: int) -> int:
     Returns:
         The position of the first new row; the other new rows follow it.
     """
-    db.check_space()
+    db.wal.check_space()
     with db.transaction(synced=True) as sql:
         if db.cipher is not None:
             db.cipher.seal_rows(sql, group.rows.ids, group.rows.log)

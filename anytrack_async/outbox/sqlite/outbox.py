@@ -33,10 +33,11 @@ from anytrack_async.outbox.sqlite import claim as claims
 from anytrack_async.outbox.sqlite import leases, reports, retention
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.copying import SQLiteCopying
-from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
+from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
 from anytrack_async.outbox.sqlite.decryption import decrypted_entries
 from anytrack_async.outbox.sqlite.erasing import SQLiteErasing
+from anytrack_async.outbox.sqlite.errors import may_need_reserve, outbox_error
 from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.outbox.sqlite.history.outbox import SQLiteHistory
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim

@@ -77,7 +77,7 @@ def unless_log_is_full(
 
     Forgetting writes far more pages than it frees while the log cannot be emptied.
     """
-    return Step(0, more=False) if db.log_is_full() else step(db, *args, **kwargs)
+    return Step(0, more=False) if db.wal.is_full() else step(db, *args, **kwargs)
 
 
 # Payloads

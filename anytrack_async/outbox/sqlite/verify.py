@@ -125,7 +125,7 @@ class Verifying:
         more = False
         try:
             if self._position < 0:
-                with db.long_snapshot() as sql:
+                with db.wal.never_filled_by_reading(), db.snapshot() as sql:
                     self._check_accounts(sql)
                 more, self._position = True, 0
             else:

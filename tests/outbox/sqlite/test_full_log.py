@@ -7,7 +7,7 @@ import pytest
 
 from anytrack_async.errors import OutboxError
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import database, verify
+from anytrack_async.outbox.sqlite import verify, write_ahead_log
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import sale, sales
 from anytrack_async.testing.outbox_rules.base import deliver
@@ -21,8 +21,8 @@ BATCH = 100
 @pytest.fixture(autouse=True)
 def limits(monkeypatch):
     for name in ("_WAL_BYTES", "_MAX_WAL_BYTES"):
-        monkeypatch.setattr(database, name, 2**18)
-    monkeypatch.setattr(database, "_FULL_WAL_BYTES", LIMIT)
+        monkeypatch.setattr(write_ahead_log, name, 2**18)
+    monkeypatch.setattr(write_ahead_log, "_FULL_WAL_BYTES", LIMIT)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def test_a_full_log_stops_accepting_but_not_delivering(outbox, path, log_s
             await outbox.append(sales(999_999))
         assert log_size() < largest + LIMIT
 
-    await outbox._run(lambda db: setattr(db, "_next_retry", 0.0))  # some time has passed
+    await outbox._run(lambda db: setattr(db.wal, "_next_retry", 0.0))  # some time has passed
     assert await outbox.append(sales(999_999)) == [Appended.NEW]
     assert log_size() < 2**18
     assert (await outbox.verify()).is_intact
@@ -86,7 +86,7 @@ async def test_nothing_is_dropped_or_rewritten_while_the_log_is_full(outbox, pat
             await outbox.vacuum()
         assert log_size() == size
 
-    await outbox._run(lambda db: setattr(db, "_next_retry", 0.0))  # some time has passed
+    await outbox._run(lambda db: setattr(db.wal, "_next_retry", 0.0))  # some time has passed
     assert await outbox.prune(remember=0) == BATCH
 
 
@@ -110,7 +110,7 @@ async def test_verifying_does_not_keep_the_log_while_it_reads_records(outbox, pa
 
 
 async def test_verifying_ends_before_it_makes_the_log_full(path, monkeypatch):
-    monkeypatch.setattr(database, "_STEPS_BETWEEN_LOOKS", 100)
+    monkeypatch.setattr(write_ahead_log, "_STEPS_BETWEEN_LOOKS", 100)
     outbox, shop = SQLiteOutbox(path), SQLiteOutbox(path)
     await outbox.open(["alpha"])
     await shop.open(["alpha"])
