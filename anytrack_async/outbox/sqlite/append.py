@@ -106,7 +106,7 @@ def append(db: Database, group: Group, capacity: int) -> int:
     Returns:
         The position of the first new row; the other new rows follow it.
     """
-    db.wal.check_reserve()
+    db.wal.check_space()
     with db.transaction(synced=True) as sql:
         if db.cipher is not None:
             db.cipher.seal_rows(sql, group.rows.ids, group.rows.log)

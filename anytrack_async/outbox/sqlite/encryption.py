@@ -249,6 +249,7 @@ class Rekeying:
 
     def step(self, db: Database) -> Step:
         """Encrypt some rows; other programs may use the file before the next step."""
+        db.wal.check_size()
         with db.transaction(synced=False) as sql:
             if not self._position:
                 sql.execute(queries.RETIRE_OTHER_KEYS, (self._key_id,))

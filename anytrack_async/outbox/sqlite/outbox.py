@@ -45,7 +45,7 @@ from anytrack_async.outbox.sqlite.leases import SQLiteClaim
 from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
 from anytrack_async.outbox.sqlite.rows import ENCODED_AT_ONCE, encode_in_steps
 from anytrack_async.outbox.sqlite.thread import OwnerThread
-from anytrack_async.outbox.sqlite.verify import Verification, verify
+from anytrack_async.outbox.sqlite.verify import Verification, Verifying
 
 if TYPE_CHECKING:
     from anytrack_async.codec.encryption import KeyRing
@@ -412,9 +412,15 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
     async def verify(self) -> Verification:
         """Check the whole file: its integrity, and that each conversion is accounted for.
 
-        It reads every record, about a minute for a million; the outbox cannot be used meanwhile.
+        It reads every record, about a minute for a million. The outbox can be used meanwhile,
+        except while SQLite checks the structure of the file, a second for some 100 MB.
+
+        Raises:
+            OutboxError: so much was accepted meanwhile that the write-ahead log would be full.
         """
-        return await self._run(verify)
+        verifying = Verifying()
+        await self._run_steps(verifying.step)
+        return verifying.result
 
     async def vacuum(self) -> tuple[int, int]:
         """Write the file anew, without unused pages; return its size in bytes before and after.
@@ -467,12 +473,16 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
     async def prune(self, *, remember: float) -> int:
         """Drop payloads that every destination has, and old ids; see `Outbox.prune`."""
         remember = check_seconds("remember", remember)
-        dropped = await self._run_steps(retention.drop_reclaimable)
-        dropped += await self._run_steps(retention.drop_payloads)
-        dropped += await self._run_steps(retention.sweep_payloads)
-        await self._run_gently(retention.forget_ids, remember)
-        await self._run_gently(retention.forget_counts, remember)
-        await self._run_gently(retention.shrink)
+        dropped = 0
+        for step in (
+            retention.drop_reclaimable,
+            retention.drop_payloads,
+            retention.sweep_payloads,
+        ):
+            dropped += await self._run_steps(retention.unless_log_is_full, step)
+        for forget in (retention.forget_ids, retention.forget_counts):
+            await self._run_gently(retention.unless_log_is_full, forget, remember)
+        await self._run_gently(retention.unless_log_is_full, retention.shrink)
         await self._run(
             Database.checkpoint, at_once=dropped > 0
         )  # what was dropped is still in the write-ahead log

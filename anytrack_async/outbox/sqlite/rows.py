@@ -13,15 +13,12 @@ from typing import Any, NamedTuple, cast
 from anyio.lowlevel import checkpoint
 
 from anytrack_async.codec.storage import digest_of, record_of
-from anytrack_async.errors import UnsendableError
 from anytrack_async.models.conversion import Conversion
+from anytrack_async.outbox.checks import check_append_bytes
 from anytrack_async.outbox.sqlite.queries import log as queries
 
 ENCODED_AT_ONCE = 50
 """Conversions encoded before other tasks may run: a fraction of a millisecond."""
-
-MAX_APPEND_BYTES = 256 * 2**20
-"""Bytes of records that one `append` may have, which are in memory until they are written."""
 
 _BYTES_AT_ONCE = 2**18
 """Bytes of records after which other tasks may run too, however few conversions they are."""
@@ -92,13 +89,7 @@ async def encode_in_steps(
         part = conversions[done : done + ENCODED_AT_ONCE]
         size += add_rows(rows, part, recipients, accepted_at, max_bytes=_BYTES_AT_ONCE)
         done = rows.size()
-        if size > MAX_APPEND_BYTES:
-            raise UnsendableError(
-                "conversions",
-                f"are too many for one step: the first {done:,} of {len(conversions):,} take more "
-                f"than {MAX_APPEND_BYTES // 2**20} MiB, and none was accepted; submit fewer at a "
-                "time, or use track_many(), which takes any number",
-            )
+        check_append_bytes(size, done, len(conversions))
     return rows
 
 

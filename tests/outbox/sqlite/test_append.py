@@ -7,6 +7,7 @@ from hypothesis import settings as hypothesis_settings
 from anytrack_async.codec.storage import decode
 from anytrack_async.errors import UnsendableError
 from anytrack_async.models.contradiction import summary
+from anytrack_async.outbox import checks
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.sqlite import append, rows
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
@@ -46,7 +47,7 @@ async def test_repeats_and_errors_are_reported_beyond_the_capacity(path, clock, 
 
 
 async def test_more_than_one_step_may_hold_is_refused_whole(outbox, monkeypatch):
-    monkeypatch.setattr(rows, "MAX_APPEND_BYTES", 2**20)
+    monkeypatch.setattr(checks, "MAX_APPEND_BYTES", 2**20)
     batch = [sale(number, custom_data={"pad": "x" * 10_000}) for number in range(150)]
 
     with pytest.raises(UnsendableError, match=r"the first 1\d\d of 150 .*1 MiB.*track_many"):
