@@ -14,9 +14,6 @@ from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_error
 from anytrack_async.outbox.sqlite.queries import dead_letters as queries
 
-SEARCHED_PER_STEP = 2_000
-"""Dead letters that one job compares with a condition."""
-
 _LAST_POSITION = 2**63 - 1
 
 

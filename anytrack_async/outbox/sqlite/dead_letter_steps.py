@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
-
 from anytrack_async.outbox.checks import check_destination, check_number
 from anytrack_async.outbox.dead_letters import (
     Action,
@@ -12,12 +9,10 @@ from anytrack_async.outbox.dead_letters import (
     DeadLetterPage,
     DeadLetterStep,
 )
+from anytrack_async.outbox.sqlite import dead_letter_pages as pages
 from anytrack_async.outbox.sqlite import dead_letter_search, dead_letters
+from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
-from anytrack_async.outbox.sqlite.decoding import ConversionCache
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 _CHANGES: dict[Action, dead_letters.Change] = {
     "replay": dead_letters.replay,
@@ -25,15 +20,8 @@ _CHANGES: dict[Action, dead_letters.Change] = {
 }
 
 
-class SQLiteDeadLetterSteps:
+class SQLiteDeadLetterSteps(SQLiteAccess):
     """Searches and changes the dead letters of a file step by step; see `SearchesDeadLetters`."""
-
-    _cache: ConversionCache
-
-    async def _run(
-        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
-        raise NotImplementedError
 
     async def search_dead_letters(
         self,
@@ -48,18 +36,18 @@ class SQLiteDeadLetterSteps:
         if destination is not None:
             check_destination(destination)
         after, limit = check_number("after", after), check_number("limit", limit)
-        letters, more = list[dead_letters.StoredDeadLetter](), True
+        letters, more = list[pages.StoredDeadLetter](), True
         while more and within > 0 and len(letters) < limit:
-            size = min(within, dead_letter_search.SEARCHED_PER_STEP)
+            size = min(within, pages.SEARCHED_PER_STEP)
             page = await self._run(
-                dead_letters.read_page, destination, where, after, limit - len(letters), size
+                pages.read_page, destination, where, after, limit - len(letters), size
             )
             letters += page.letters
             after, more, within = page.after, page.more, within - size
             if page.is_full:
                 break
         return DeadLetterPage(
-            letters=await dead_letters.decode_dead_letters(letters, self._cache),
+            letters=await pages.decode_dead_letters(letters, self._cache),
             after=after if more else None,
         )
 
@@ -71,7 +59,7 @@ class SQLiteDeadLetterSteps:
             check_destination(destination)
         counts = [
             await self._run(_count, name, where, within)
-            for name in await self._run(dead_letters.names, destination)
+            for name in await self._run(pages.names, destination)
         ]
         ends = [item.after for item in counts if item.after is not None]
         return DeadLetterStep(
