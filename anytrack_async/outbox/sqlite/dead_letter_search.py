@@ -45,6 +45,32 @@ class Step(NamedTuple):
     end: int | None
 
 
+class _Part(NamedTuple):
+    """A part of the dead letters of a destination, and a condition, for the statements.
+
+    Attributes:
+        end: see `Step`.
+        parameters: of the statements that compare.
+        has_code: whether the statements for a code have to be used.
+    """
+
+    end: int | None
+    parameters: tuple[object, ...]
+    has_code: bool
+
+
+def _part(
+    db: Database, name: str, where: DeadLetterFilter, after: int, count: int, now: float
+) -> _Part:
+    code = () if where.code is None else (where.code,)
+    statement = queries.DEAD_POSITION_OF_CODE if code else queries.DEAD_POSITION
+    row = db.sql.execute(statement, (name, after, count - 1, *code)).fetchone()
+    end = row[0] if row else None
+    text = where.text.casefold() if where.text is not None and where.text.isascii() else None
+    condition = (where.died_after, where.died_before, now, where.min_age, where.max_age, text)
+    return _Part(end, (name, after, end or _LAST_POSITION, *condition, *code), bool(code))
+
+
 def search(
     db: Database, name: str, where: DeadLetterFilter, after: int, count: int, now: float
 ) -> Step:
@@ -52,16 +78,25 @@ def search(
 
     Those of one code have an index: then it is the next *count* of that code.
     """
-    code = () if where.code is None else (where.code,)
-    statement = queries.DEAD_POSITION_OF_CODE if code else queries.DEAD_POSITION
-    row = db.sql.execute(statement, (name, after, count - 1, *code)).fetchone()
-    end = row[0] if row else None
-    text = where.text.casefold() if where.text is not None and where.text.isascii() else None
-    condition = (where.died_after, where.died_before, now, where.min_age, where.max_age, text)
-    statement = queries.DEAD_REASONS_OF_CODE if code else queries.DEAD_REASONS
-    parameters = (name, after, end or _LAST_POSITION, *condition, *code)
-    rows = db.sql.execute(statement, parameters).fetchall()
-    return Step([item for item in reasons_of(db, rows, where) if item.matches(where, now)], end)
+    part = _part(db, name, where, after, count, now)
+    statement = queries.DEAD_REASONS_OF_CODE if part.has_code else queries.DEAD_REASONS
+    rows = db.sql.execute(statement, part.parameters).fetchall()
+    reasons = [item for item in reasons_of(db, rows, where) if item.matches(where, now)]
+    return Step(reasons, part.end)
+
+
+def count_matching(
+    db: Database, name: str, where: DeadLetterFilter, count: int
+) -> tuple[int, int | None]:
+    """Return how many of the first *count* match, and `Step.end`."""
+    now = db.clock.now()
+    if where.text is not None:
+        step = search(db, name, where, 0, count, now)
+        return len(step.reasons), step.end
+    part = _part(db, name, where, 0, count, now)
+    statement = queries.COUNT_DEAD_OF_CODE if part.has_code else queries.COUNT_DEAD
+    (number,) = db.sql.execute(statement, part.parameters).fetchone()
+    return number, part.end
 
 
 def reasons_of(

@@ -78,5 +78,5 @@ class SQLiteDeadLetterSteps(SQLiteAccess):
 
 def _count(db: Database, name: str, where: DeadLetterFilter, within: int) -> DeadLetterStep:
     with db.snapshot():
-        step = dead_letter_search.search(db, name, where, 0, within, db.clock.now())
-    return DeadLetterStep(count=len(step.reasons), after=step.end)
+        number, end = dead_letter_search.count_matching(db, name, where, within)
+    return DeadLetterStep(count=number, after=end)

@@ -33,6 +33,13 @@ DEAD_REASONS_OF_CODE = f"""SELECT {_DEAD_REASON} FROM exception
     WHERE destination = ?1 AND due IS NULL AND code = ?10 AND seq > ?2 AND seq <= ?3
     AND {_MAY_MATCH} ORDER BY seq"""  # noqa: S608
 
+# The number of those between two positions that match; exact without a text.
+COUNT_DEAD = f"""SELECT count(*) FROM exception INDEXED BY exception_dead
+    WHERE destination = ?1 AND due IS NULL AND seq > ?2 AND seq <= ?3 AND {_MAY_MATCH}"""  # noqa: S608
+COUNT_DEAD_OF_CODE = f"""SELECT count(*) FROM exception
+    WHERE destination = ?1 AND due IS NULL AND code = ?10 AND seq > ?2 AND seq <= ?3
+    AND {_MAY_MATCH}"""  # noqa: S608
+
 # Reasons and times of the dead letters at a position.
 DEAD_REASONS_AT = f"""SELECT {_DEAD_REASON} FROM exception
     WHERE seq = ? AND due IS NULL"""  # noqa: S608
