@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.errors import DecodeError
 from anytrack_async.outbox.checks import unknown_destination_error
-from anytrack_async.outbox.dead_letters import ALL, DeadLetter, DeadLetterFilter
+from anytrack_async.outbox.dead_letters import DeadLetter, DeadLetterFilter
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.dead_letter_search import reasons_of, search
 from anytrack_async.outbox.sqlite.decoding import DECODED_AT_ONCE, ConversionCache
@@ -87,7 +87,8 @@ def read_page(
     step looks at *within* dead letters of each destination; by default at `SEARCHED_PER_STEP`.
     """
     within = within or max(limit, SEARCHED_PER_STEP)
-    now, count = db.clock.now(), limit if where == ALL else within
+    # Of all, or of one code, each that is looked at is one of the page.
+    now, count = db.clock.now(), limit if where == DeadLetterFilter(code=where.code) else within
     with db.snapshot():
         steps = [search(db, name, where, after, count, now) for name in names(db, destination)]
         # With 2,000 of "meta" up to position 8,000 and all 30 of "crm", up to 9,500, the page ends

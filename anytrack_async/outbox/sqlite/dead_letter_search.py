@@ -16,6 +16,9 @@ from anytrack_async.outbox.sqlite.queries import dead_letters as queries
 
 _LAST_POSITION = 2**63 - 1
 
+_FAR = 1e300
+"""Instead of infinity, for which SQL has no literal; seconds."""
+
 
 class Reason(NamedTuple):
     """The part of a dead letter that a condition needs."""
@@ -67,7 +70,8 @@ def _part(
     row = db.sql.execute(statement, (name, after, count - 1, *code)).fetchone()
     end = row[0] if row else None
     text = where.text.casefold() if where.text is not None and where.text.isascii() else None
-    condition = (where.died_after, where.died_before, now, where.min_age, where.max_age, text)
+    bounds = (where.died_after, where.died_before, now, where.min_age, where.max_age)
+    condition = (*(max(-_FAR, min(bound, _FAR)) for bound in bounds), text)
     return _Part(end, (name, after, end or _LAST_POSITION, *condition, *code), bool(code))
 
 
@@ -94,8 +98,12 @@ def count_matching(
         step = search(db, name, where, 0, count, now)
         return len(step.reasons), step.end
     part = _part(db, name, where, 0, count, now)
-    statement = queries.COUNT_DEAD_OF_CODE if part.has_code else queries.COUNT_DEAD
-    (number,) = db.sql.execute(statement, part.parameters).fetchone()
+    statement, parameters = queries.COUNT_DEAD, part.parameters
+    if part.has_code:
+        statement = queries.COUNT_DEAD_OF_CODE
+        if where == DeadLetterFilter(code=where.code):
+            statement, parameters = queries.COUNT_CODE, (*parameters[:3], where.code)
+    (number,) = db.sql.execute(statement, parameters).fetchone()
     return number, part.end
 
 

@@ -113,9 +113,9 @@ CREATE INDEX exception_isolated ON exception(destination, due, seq)
     WHERE due IS NOT NULL AND lease = 0 AND lost >= {ISOLATED_AFTER};
 """
 
-# Dead letters of one code among 100,000 others.
+# Dead letters of one code among 100,000 others. With ``due``, counting them reads nothing else.
 _CODE_INDEX = """
-CREATE INDEX exception_code ON exception(destination, code, seq) WHERE due IS NULL;
+CREATE INDEX exception_code ON exception(destination, code, due, seq) WHERE due IS NULL;
 """
 
 TABLES = f"""

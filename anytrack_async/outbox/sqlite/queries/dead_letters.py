@@ -33,6 +33,10 @@ DEAD_REASONS_OF_CODE = f"""SELECT {_DEAD_REASON} FROM exception
     WHERE destination = ?1 AND due IS NULL AND code = ?10 AND seq > ?2 AND seq <= ?3
     AND {_MAY_MATCH} ORDER BY seq"""  # noqa: S608
 
+# The number of those with a code between two positions: only the index is read.
+COUNT_CODE = """SELECT count(*) FROM exception
+    WHERE destination = ?1 AND due IS NULL AND code = ?4 AND seq > ?2 AND seq <= ?3"""
+
 # The number of those between two positions that match; exact without a text.
 COUNT_DEAD = f"""SELECT count(*) FROM exception INDEXED BY exception_dead
     WHERE destination = ?1 AND due IS NULL AND seq > ?2 AND seq <= ?3 AND {_MAY_MATCH}"""  # noqa: S608
