@@ -27,9 +27,7 @@ async def test_pages_show_the_history_of_a_database(postgres_dsn, postgres_schem
     )
     claim = await outbox.claim("meta", 2, LEASE)
     reason = ReleaseReason(error="the service answered 503", code="down")
-    await outbox.release_with_reason(
-        claim, due=time.time(), counts_as_attempt=True, reason=reason
-    )
+    await outbox.release_with_reason(claim, due=time.time(), counts_as_attempt=True, reason=reason)
     await deliver(outbox, "meta")
     await outbox.aclose()
 

@@ -62,12 +62,18 @@ async def test_counts_of_a_process_that_does_nothing_more_are_written_soon(
     outbox, rows, monkeypatch
 ):
     monkeypatch.setattr(counts, "WRITE_EVERY", 0.01)
+    written, write = asyncio.Event(), outbox._counts._write
+
+    async def write_and_tell():
+        await write()
+        written.set()
+
+    monkeypatch.setattr(outbox._counts, "_write", write_and_tell)
     await outbox.append(sales(1))
     outbox._counts._next_write = float("inf")  # no other statement carries what follows
     await outbox.append(sales(2))
-    while not (writing := [*outbox._counts._writing]):
-        await asyncio.sleep(0.005)
-    await asyncio.wait(writing)
+    async with asyncio.timeout(5):
+        await written.wait()
 
     assert await rows("new_accepted", "sum(count)") == 2
 

@@ -235,8 +235,8 @@ async def test_a_schema_of_the_first_release_gets_a_history_and_its_programs_go_
     await later.open(["alpha", "beta"])
     claims = [await later.claim("alpha", limit, 60) for limit in (1, 5)]
     settled = "SELECT settle_v1('alpha', $1)"
-    failed = """SELECT settle_failed_v1('alpha', $1, ARRAY[3::bigint], ARRAY[1], ARRAY[NULL::float8],
-        ARRAY['no'], ARRAY[NULL], '{}', '{}', '{}', 0, NULL)"""
+    failed = """SELECT settle_failed_v1('alpha', $1, ARRAY[3::bigint], ARRAY[1],
+        ARRAY[NULL::float8], ARRAY['no'], ARRAY[NULL], '{}', '{}', '{}', 0, NULL)"""
     assert await connection.fetchval(settled, claims[0].lease_id)
     assert await connection.fetchval(failed, claims[1].lease_id)
     await deliver(later, "beta")
