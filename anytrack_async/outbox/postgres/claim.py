@@ -20,7 +20,6 @@ from anytrack_async.codec.storage import (
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, FailedEntry
-from anytrack_async.outbox.history import http_status
 from anytrack_async.outbox.postgres.errors import storable
 
 DECODED_AT_ONCE = 50
@@ -206,7 +205,7 @@ def failure_columns(failures: Sequence[FailedEntry]) -> tuple[Sequence[object], 
         [entry.due for entry in failures],
         [storable(entry.error) for entry in failures],
         [None if entry.code is None else storable(entry.code) for entry in failures],
-        [http_status(entry.error) for entry in failures],
+        [entry.http_status for entry in failures],
     )
 
 

@@ -21,13 +21,14 @@ from anytrack_async.outbox.base import Claim
 from anytrack_async.outbox.checks import check_event_ids, check_number
 from anytrack_async.outbox.counting import Kind, Result
 from anytrack_async.outbox.history import (
+    LEASE_LOST_CODE,
+    LEASE_LOST_ERROR,
     MAX_SCANNED,
     AcceptedCount,
     OutcomeCount,
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
-    http_status,
 )
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, PostgresClaim
@@ -119,7 +120,7 @@ class PostgresHistory(PostgresReports):
             [attempts + counts_as_attempt for _, _, attempts in ranges],
             [storable(reason.error)] * len(ranges),
             None if reason.code is None else storable(reason.code),
-            http_status(reason.error),
+            reason.http_status,
         )
         if row[0]:
             sent = range(len(claim.entries)) if reason.sent is None else [reason.sent]
@@ -209,7 +210,7 @@ def _attempt(row: Any) -> PastAttempt:
         number=row["number"],
         status=Status(row["status"]),
         code=row["code"],
-        error=row["error"],
+        error=LEASE_LOST_ERROR if row["code"] == LEASE_LOST_CODE else row["error"],
         http_status=row["http_status"],
         due=row["due"],
     )

@@ -38,6 +38,19 @@ BEGIN
     END IF;
 END $$;
 
+-- Record the attempts of a lease that ended without a result, before it is returned. The reason is the
+-- same for all, so it is not stored.
+CREATE OR REPLACE FUNCTION anytrack.add_lost_v1(p_lease bigint, p_at float8) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO anytrack.history_attempts
+            (last, first, destination, at, number, status, code, error)
+        SELECT last, first, destination, p_at, attempts + 1, 'waiting', 'lease_lost', ''
+        FROM (SELECT last, first, destination, attempts FROM anytrack.span
+                WHERE lease = p_lease AND lease <> 0
+            UNION ALL SELECT seq, seq, destination, attempts FROM anytrack.exception
+                WHERE lease = p_lease AND lease <> 0) AS lost
+$$;
+
 -- Drop conversions as prune_v1 does, and merge and forget counts: those of before p_counts_before
 -- seconds, and of more than a day ahead, from when the clock of the server was wrong.
 CREATE OR REPLACE FUNCTION anytrack.prune_v2(
