@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
@@ -29,6 +29,7 @@ from anytrack_async.outbox.sqlite.upgrade import (
     format_version,
     vacuum,
 )
+from anytrack_async.outbox.sqlite.wal_bug import due_warning, log_once
 
 if TYPE_CHECKING:
     from anytrack_async.outbox.sqlite.encryption import RowCipher
@@ -42,10 +43,6 @@ _CACHE_KIB = 32_768  # pages that SQLite keeps in memory
 
 _BUSY_STEP = 0.25
 """Seconds of waiting for a lock between two checks whether the result is still wanted."""
-
-_WAL_RESET_BUG = "https://sqlite.org/wal.html#walresetbug"
-"""A checkpoint at the same time as a commit of another connection may lose pages of it; fixed in
-SQLite 3.51.3, and in 3.50.7 and 3.44.6."""
 
 _WAL_BYTES = 4 * 2**20
 """Size of the write-ahead log at which a checkpoint moves its pages into the database."""
@@ -146,9 +143,11 @@ class Database:
                 with database.transaction(synced=True):
                     create_or_upgrade(sql, database.owner)
                     clock.start(sql)
+                    warning = due_warning(sql, clock.now())
                 allow_shrinking(sql, path)
                 sql.execute(f"PRAGMA busy_timeout = {1000 * min(busy_timeout, _BUSY_STEP):.0f}")
-                _warn_of_wal_reset_bug()  # only now: of no other file
+                if warning is not None:
+                    log_once(warning)
             except BaseException:
                 sql.close()
                 raise
@@ -369,24 +368,6 @@ class Database:
 
 
 # Opening
-
-
-def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
-    """Return whether this version of SQLite has the bug described at _WAL_RESET_BUG."""
-    first_fixed = {(3, 44): (3, 44, 6), (3, 50): (3, 50, 7)}.get(version[:2], (3, 51, 3))
-    return (3, 7, 0) <= version < first_fixed
-
-
-@cache  # once per process
-def _warn_of_wal_reset_bug() -> None:
-    if has_wal_reset_bug(sqlite3.sqlite_version_info):
-        _log.warning(
-            "SQLite %s can damage a file that several connections write to (%s). Outboxes avoid "
-            "that among themselves; do not write to an outbox file with other programs, or use "
-            "SQLite 3.51.3 or later",
-            sqlite3.sqlite_version,
-            _WAL_RESET_BUG,
-        )
 
 
 def _use_wal(sql: sqlite3.Connection, busy_timeout: float) -> None:
