@@ -14,7 +14,7 @@ import sqlite3
 from contextlib import suppress
 from functools import cache
 
-from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.queries import reports as queries
 
 _log = logging.getLogger("anytrack_async")
 
