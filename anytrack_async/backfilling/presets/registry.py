@@ -12,7 +12,8 @@ from functools import cache
 from importlib import import_module
 
 from anytrack_async.backfilling.mapping import FileMapping
-from anytrack_async.errors import ConfigurationError, UnknownFormatError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError, UnknownFormatError
 
 MODULES = (
     *("anytrack", "shopify", "stripe", "woocommerce", "hubspot", "paypal"),
