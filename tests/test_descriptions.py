@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from anytrack_async.descriptions import abbreviated, safe_description
+from anytrack_async.descriptions import abbreviated, safe_description, shown
 from anytrack_async.errors import ConflictError
+from anytrack_async.models.contradiction import find_contradiction
 
 
 def test_our_own_errors_are_described_by_their_message():
