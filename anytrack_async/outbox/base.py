@@ -249,7 +249,8 @@ class Outbox(Protocol):
         Raises:
             QueueFullError: a destination has no room for all of them, see `QueueFullError.waiting`;
                 none was accepted.
-            UnsendableError: one has more than `MAX_CONVERSION_BYTES`; none was accepted.
+            UnsendableError: one has more than `MAX_CONVERSION_BYTES`, or all together have more
+                than `MAX_APPEND_BYTES`; none was accepted.
             OutcomeUnknownError: an answer was lost: all are accepted, or none; append them again.
             OutboxError: they could not be stored; none was accepted.
         """

@@ -167,6 +167,7 @@ class Database:
 
     def vacuum(self) -> tuple[int, int]:
         """Write the file anew, without unused pages; return its size in bytes before and after."""
+        self.wal.check_size()
         size = os.stat(self.path).st_size  # noqa: PTH116
         vacuum(self.sql)
         self.checkpoint(at_once=True)

@@ -64,7 +64,7 @@ class RowCipher:
         sql.execute(queries.LIST_KEY, (self.key_id,))
 
     def seal_rows(self, sql: sqlite3.Connection, ids: list[object], log: list[object]) -> None:
-        """Encrypt the records in *log*; *ids* has the ids of the same rows, see `log.Rows`."""
+        """Encrypt the records in *log*; *ids* has the ids of the same rows, see `rows.Rows`."""
         self.list_key(sql)
         event_ids = cast("list[str]", ids[_EVENT_ID::_IDS_WIDTH])
         for start, event_id in zip(range(0, len(log), _LOG_WIDTH), event_ids, strict=True):
@@ -249,6 +249,7 @@ class Rekeying:
 
     def step(self, db: Database) -> Step:
         """Encrypt some rows; other programs may use the file before the next step."""
+        db.wal.check_size()
         with db.transaction(synced=False) as sql:
             if not self._position:
                 sql.execute(queries.RETIRE_OTHER_KEYS, (self._key_id,))

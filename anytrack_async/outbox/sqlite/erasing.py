@@ -9,13 +9,12 @@ customer in them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
 
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
-from anytrack_async.outbox.sqlite.claim import ConversionCache
+from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
 from anytrack_async.outbox.sqlite.history.tables import EMPTY_ATTEMPT_ERRORS
@@ -23,9 +22,6 @@ from anytrack_async.outbox.sqlite.queries import claims as claim_queries
 from anytrack_async.outbox.sqlite.queries import dead_letters as dead_letter_queries
 from anytrack_async.outbox.sqlite.queries import log as log_queries
 from anytrack_async.outbox.sqlite.retention import Step
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 _ROWS_PER_STEP = 200
 _BYTES_PER_STEP = 2**19
@@ -119,15 +115,8 @@ class Erasing:
         )
 
 
-class SQLiteErasing:
+class SQLiteErasing(SQLiteAccess):
     """The part of `SQLiteOutbox` that erases a person's data."""
-
-    _cache: ConversionCache
-
-    async def _run(
-        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
-        raise NotImplementedError
 
     async def erase(self, erase: Callable[[Conversion], Conversion | None]) -> Erasure:
         """Replace each stored conversion of a person; see `ErasesCustomers`."""

@@ -1,4 +1,4 @@
-"""Leases on an outbox file: what they hold, and how they end: released, expired, or taken over.
+"""Leases on an outbox file, and how they end unsettled: released, expired, or taken over.
 
 The functions with a connection as their first argument are called in a transaction.
 """
@@ -158,21 +158,6 @@ def expire_lease(db: Database, destination: str, now: float) -> bool:
     # It counts as an attempt, because its conversions may have killed the worker.
     lose_lease(db, lease_id, due=until, is_blamed=True)
     return True
-
-
-def add_exceptions(db: Database, name: str, failed: Sequence[FailedEntry]) -> None:
-    """Insert *failed*, which failed now; called in a transaction."""
-    errors: Sequence[bytes | str] = [entry.error for entry in failed]
-    if db.cipher is not None:
-        errors = db.cipher.seal_errors(db.sql, name, failed)
-    now, date = db.clock.now(), db.clock.wall()
-    db.sql.executemany(
-        queries.INSERT_EXCEPTION,
-        [
-            (entry.seq, name, entry.attempts, entry.due, error, entry.code, date, now)
-            for entry, error in zip(failed, errors, strict=True)
-        ],
-    )
 
 
 def mark_reclaimable(sql: sqlite3.Connection, name: str, seqs: Sequence[int]) -> None:

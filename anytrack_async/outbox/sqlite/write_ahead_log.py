@@ -6,7 +6,8 @@ import logging
 import os
 import sqlite3
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -29,6 +30,9 @@ _LARGE_WAL_BYTES = 64 * 2**20
 """Size of a write-ahead log, kept by another program's long transaction, that is worth a warning;
 the next comes when it has doubled."""
 
+_FULL_WAL_BYTES = 2**30
+"""Size of such a log from which on nothing is accepted; deliveries go on, and write little."""
+
 _MAX_WAL_BYTES = 6 * 2**20
 """Size of the write-ahead log at which it is cut to nothing as well.
 
@@ -41,6 +45,9 @@ when the file has to grow:
     …
     file of 6.1 MiB   checkpoint, and the file is emptied
 """
+
+_STEPS_BETWEEN_LOOKS = 1_000_000
+"""Instructions of SQLite between two looks at the size of the log, some 10 ms of work."""
 
 _CHECKPOINT_SHARE = 50
 """A checkpoint that was prevented by a reader for 20 ms is followed by the next after 1 s, so that
@@ -66,7 +73,7 @@ class WriteAheadLog:
         self._lacks_space = False
         self._next_checkpoint = 0.0
         self._next_forced_checkpoint = 0.0
-        self._next_restore = 0.0
+        self._next_retry = 0.0
 
     def limit_size(self, *, uses_reserve: bool) -> None:
         """Checkpoint the log if it has become large; called after each commit."""
@@ -82,8 +89,9 @@ class WriteAheadLog:
         self._full_size = _WAL_BYTES
         return self._reserve.release()
 
-    def check_reserve(self) -> None:
-        """Raise `OutboxError` if the disk has no space for the reserve."""
+    def check_space(self) -> None:
+        """Raise `OutboxError` if the log is full, or the disk has no space for the reserve."""
+        self.check_size()
         has_space = (
             self._reserve.is_allocated()
             or self._reserve.restore()
@@ -95,17 +103,65 @@ class WriteAheadLog:
             later = "Deliveries go on, and conversions are accepted again once there is space"
             raise OutboxError(f"{DISK_FULL}. {later}")
 
+    def check_size(self) -> None:
+        """Raise `OutboxError` if another program's long transaction keeps the log full.
+
+        A transaction that changes much must not make it grow further. Claiming and settling may.
+        """
+        if self.is_full():
+            raise OutboxError(
+                f"{self._file} has {self._size() // 2**20} MiB, because a program has been reading "
+                "the outbox file for long, and nothing can be removed from the write-ahead log "
+                "meanwhile: end that program's transaction. Deliveries go on, and conversions are "
+                "accepted again afterwards; nothing of this step was written"
+            )
+
+    def is_full(self) -> bool:
+        """Return whether the log is as large as it may become, and cannot be emptied."""
+        return self._size() >= _FULL_WAL_BYTES and not self._retry_checkpoint()
+
+    def _size(self) -> int:
+        try:
+            return os.stat(self._file).st_size  # noqa: PTH116 - it must be quick
+        except OSError:
+            return 0
+
     def _restore_after_checkpoint(self) -> bool:
         """Give the reserve its size with what pruning freed: a file shrinks at a checkpoint."""
+        return self._size() > 0 and self._retry_checkpoint() and self._reserve.restore()
+
+    def _retry_checkpoint(self) -> bool:
+        """Empty the log before a conversion is accepted; False if that failed a moment ago, too."""
         started = time.monotonic()
-        with suppress(OSError):
-            has_log = os.stat(self._file).st_size > 0  # noqa: PTH116 - it must be quick
-            if has_log and started >= self._next_restore:
-                is_done = self._checkpoint("TRUNCATE", uses_reserve=False)
-                # Lanes have three quarters of the time: callers may try again in a loop.
-                self._next_restore = time.monotonic() + 3 * (time.monotonic() - started)
-                return is_done and self._reserve.restore()
-        return False
+        if started < self._next_retry:
+            return False
+        is_done = self._checkpoint("TRUNCATE", uses_reserve=False)
+        # Lanes have three quarters of the time: callers may try again in a loop.
+        self._next_retry = time.monotonic() + 3 * (time.monotonic() - started)
+        return is_done
+
+    @contextmanager
+    def never_filled_by_reading(self) -> Iterator[None]:
+        """Interrupt queries of many seconds before they make the log full.
+
+        Raises:
+            OutboxError: it has half of the size at which nothing more would be accepted.
+        """
+        self._sql.set_progress_handler(
+            lambda: self._size() >= _FULL_WAL_BYTES // 2, _STEPS_BETWEEN_LOOKS
+        )
+        try:
+            yield
+        except sqlite3.OperationalError as exc:
+            if error_code(exc) != sqlite3.SQLITE_INTERRUPT:
+                raise
+            raise OutboxError(
+                f"{self._file} has {self._size() // 2**20} MiB and grows while the outbox file is "
+                "read, as nothing can be removed from it meanwhile: try again when fewer "
+                "conversions are accepted, and end long transactions of other programs"
+            ) from None
+        finally:
+            self._sql.set_progress_handler(None, 0)
 
     def checkpoint(self, *, at_once: bool = False) -> None:
         """Move everything in the write-ahead log into the database, and empty the log.
