@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import anyio
 
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import (
     BatchRejected,
     Inconclusive,
@@ -25,7 +26,6 @@ from anytrack_async.destinations.sink import (
     Unavailable,
     Unfinished,
 )
-from anytrack_async.errors import safe_description
 from anytrack_async.models.consent import FORGOTTEN
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status

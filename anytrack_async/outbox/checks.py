@@ -12,13 +12,13 @@ from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from anytrack_async.descriptions import shown
 from anytrack_async.errors import (
     ConfigurationError,
     InvalidArgumentError,
     OutboxError,
     QueueFullError,
     UnsendableError,
-    shown,
 )
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.validators import encodable

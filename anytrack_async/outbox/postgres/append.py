@@ -42,6 +42,11 @@ argument depends on the setting, so that it is made before the function is calle
 statement, which must not be in a transaction of its caller.
 """
 
+APPEND_WITHIN = """SELECT added, first_summaries FROM anytrack.append_v2(
+    $1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::int[], $7::bigint,
+    $8::float8, $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::text[])"""
+"""The same, but what is accepted is also counted in the caller's transaction; see `kinds_of`."""
+
 ENCODED_AT_ONCE = 50
 """Conversions encoded before other tasks may run: a fraction of a millisecond."""
 
