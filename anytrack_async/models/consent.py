@@ -14,7 +14,8 @@ from typing import Any, Final, Self, TypeAlias
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
-from anytrack_async.models.validators import is_flag, is_missing
+from anytrack_async.models.mappings import is_flag
+from anytrack_async.models.validators import is_missing
 
 
 class ConsentState(StrEnum):

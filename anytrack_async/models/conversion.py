@@ -26,15 +26,14 @@ from anytrack_async.models.identifiers import (
     to_order_id,
 )
 from anytrack_async.models.line_item import LineItem as LineItem
+from anytrack_async.models.mappings import to_custom_data, to_sub_ids
 from anytrack_async.models.meta import MetaFields, meta_fields
 from anytrack_async.models.tracing import Traceable
 from anytrack_async.models.validators import (
     Amount,
     currency_code,
     is_missing,
-    to_custom_data,
     to_revenue,
-    to_sub_ids,
     to_timestamp,
     utc_now,
 )

@@ -26,6 +26,7 @@ from typing import (
 )
 
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.mappings import join_path
 from anytrack_async.models.meta_types import (
     ActionSource,
     AppFlag,
@@ -55,7 +56,7 @@ from anytrack_async.models.meta_types import (
     VisitorText,
     VisitorUrl,
 )
-from anytrack_async.models.validators import is_missing, join_path
+from anytrack_async.models.validators import is_missing
 
 _Rule: TypeAlias = Callable[[str, Any], Any]
 """Takes a parameter's path and value; returns the value to keep, or None for "not given".

@@ -7,7 +7,7 @@ accepting one costs nothing more. An attempt is one record for all conversions o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import NamedTuple
 
@@ -21,11 +21,12 @@ from anytrack_async.outbox.counting import Counts, status_of
 from anytrack_async.outbox.history import (
     COUNTS_KEPT_FOR,
     HOUR,
+    LEASE_LOST_CODE,
+    LEASE_LOST_ERROR,
     MAX_SCANNED,
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
-    http_status,
 )
 from anytrack_async.outbox.memory.log import MemoryLog
 
@@ -78,11 +79,10 @@ class MemoryHistory:
         offset = self._date() - self._clock()
         entries = self._log.stored_slice(self._counted + 1, last)
         self._counted, start = last, 0
-        for _, times in groupby(entries.accepted_at, lambda time: int(time + offset) // HOUR):
-            dates = list(times)
-            conversions = entries.conversions[start : start + len(dates)]
-            self.counts.add_accepted(conversions, dates[0] + offset)
-            start += len(dates)
+        for hour, count in _hours(entries.accepted_at, offset):
+            conversions = entries.conversions[start : start + count]
+            self.counts.add_accepted(conversions, hour)
+            start += count
 
     def settle(self, claim: Claim, failed: Sequence[FailedEntry], now: float) -> None:
         """Record the outcomes of a claim that is settled *now*, on the outbox's clock."""
@@ -121,13 +121,27 @@ class MemoryHistory:
             status=Status.WAITING,
             code=reason.code,
             error=reason.error,
-            http_status=http_status(reason.error),
+            http_status=reason.http_status,
             due=due - now + date,
         )
         event_ids, attempts = claim.entries.event_ids, claim.entries.attempts
         for number in sorted({attempts[index] for index in sent}):
             ids = [event_ids[index] for index in sent if attempts[index] == number]
             self._add(ids, attrs.evolve(attempt, number=number + counts_as_attempt))
+
+    def lose(self, destination: str, lost: Sequence[tuple[str, int]]) -> None:
+        """Record attempts whose leases expired: event ids, and which attempt it was."""
+        date = self._date()
+        for number in sorted({number for _, number in lost}):
+            attempt = PastAttempt(
+                destination=destination,
+                at=date,
+                number=number,
+                status=Status.WAITING,
+                code=LEASE_LOST_CODE,
+                error=LEASE_LOST_ERROR,
+            )
+            self._add([event_id for event_id, own in lost if own == number], attempt)
 
     def _add(
         self, event_ids: Sequence[str], attempt: PastAttempt, *, first_time: bool = False
@@ -246,6 +260,21 @@ def _failed(failure: FailedEntry, destination: str, now: float, date: float) -> 
         status=status_of(failure),
         code=failure.code,
         error=failure.error,
-        http_status=http_status(failure.error),
+        http_status=failure.http_status,
         due=None if failure.due is None else failure.due - now + date,
     )
+
+
+def _hours(times: Sequence[float], offset: float) -> Iterator[tuple[float, int]]:
+    """Yield dates of different hours, unix seconds, and how many of *times* in a row are in each.
+
+    Args:
+        times: times on the outbox's clock.
+        offset: what to add for the date.
+    """
+    if times and int(min(times) + offset) // HOUR == int(max(times) + offset) // HOUR:
+        yield times[0] + offset, len(times)
+        return
+    for _, group in groupby(times, lambda time: int(time + offset) // HOUR):
+        dates = list(group)
+        yield dates[0] + offset, len(dates)
