@@ -23,6 +23,8 @@ from uuid import UUID
 import attrs
 
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.missing import BLANK, BLANKS, is_blank
+from anytrack_async.models.missing import is_missing as is_missing
 
 Amount: TypeAlias = Decimal | int | float | str
 """Money as callers have it; `Decimal` in major units once in a model."""
@@ -39,27 +41,8 @@ _MAX_AMOUNT_BYTES = 512  # about 900 digits, each of which would be stored with 
 
 # Not written as unions in the calls, because `int | float` makes a new object each time.
 _NUMBERS = (int, float, str, Real)
-_MAYBE_NAN = (float, Real, datetime)
-_NUMPY_TIMES = ("datetime64", "timedelta64")
 _JSON_NUMBERS = (int, float, Decimal)
-_TEXT_NUMBERS = (*_JSON_NUMBERS, UUID)
 _KEY_SAFE_TO_QUOTE = re.compile(r"[A-Za-z_][\w-]{0,39}", re.ASCII)
-
-
-# Values that are not given
-
-
-def is_missing(value: object) -> bool:
-    """Return whether *value* means "not given": None, blank text, NaN, or NaT and NA of pandas."""
-    if value is None:
-        return True
-    if isinstance(value, str):
-        return not value or value.isspace()
-    if isinstance(value, Decimal):
-        return value.is_nan()  # comparing a signalling NaN would raise
-    if not isinstance(value, _MAYBE_NAN) and type(value).__name__ not in _NUMPY_TIMES:
-        return type(value).__name__ == "NAType"
-    return bool(value != value)
 
 
 # Numbers
@@ -102,7 +85,8 @@ def number(
 def _decimal(field: str, value: object) -> Decimal:
     try:
         if type(value) is str:
-            return Decimal(value)
+            # Python would take "49_90" for 4990.
+            return Decimal(value) if "_" not in value else _decimal_of_text(field, value)
         if isinstance(value, Decimal):
             return value if type(value) is Decimal else Decimal(value)
         if isinstance(value, bool) or not isinstance(value, _NUMBERS):
@@ -110,10 +94,16 @@ def _decimal(field: str, value: object) -> Decimal:
         # By way of its text, 0.1 becomes Decimal("0.1") and not 0.1000000000000000055….
         return Decimal(value if isinstance(value, int) else _digits(field, value))
     except InvalidOperation:
-        problem = (
-            _COMMA if "," in str(value) else "must be a number such as '1299.90', got other text"
-        )
-        raise InvalidConversionError(field, problem) from None
+        return _decimal_of_text(field, str(value))
+
+
+def _decimal_of_text(field: str, value: str) -> Decimal:
+    """Return the number in *value* without the invisible marks that copying adds at its ends."""
+    text = value.strip(BLANK)
+    if text != value.strip():
+        return _decimal(field, text)
+    problem = _NOT_A_NUMBER if text else "must be a number, got blank text"
+    raise InvalidConversionError(field, _COMMA if _COMMAS.search(text) else problem)
 
 
 def _digits(path: str, value: object) -> str:
@@ -127,7 +117,14 @@ def _digits(path: str, value: object) -> str:
 _COMMA = (
     "must be a number without a comma, because '1,299' is 1299 to one reader and 1.299 to another: "
     'parse the text first, with Decimal(text.replace(",", "")) if the comma separates thousands, '
-    'or with Decimal(text.replace(".", "").replace(",", ".")) if it is a decimal comma'
+    'or with Decimal(text.replace(".", "").replace(",", ".")) if it is a decimal comma; '
+    "remove currency signs, spaces and other characters before"
+)
+# Also those of Arabic, Chinese and Japanese.
+_COMMAS = re.compile("[,\u060c\u066b\u066c\u3001\uff0c\uff64]")
+_NOT_A_NUMBER = (
+    "must be a number such as '1299.90', got other text: remove currency signs, spaces, "
+    "apostrophes and underscores before"
 )
 
 
@@ -172,7 +169,7 @@ def currency_code(value: str | None) -> str:
         InvalidConversionError: it is not three ASCII letters.
     """
     if isinstance(value, str):
-        code = value.strip()
+        code = value.strip(BLANK) if value[:1] in BLANKS or value[-1:] in BLANKS else value
         if len(code) == 3 and code.isascii() and code.isalpha():
             return code if code.isupper() else code.upper()  # "EUR" as it is: no copy
     if value is None or is_missing(value):
@@ -219,7 +216,7 @@ def text(field: str, value: object, max_length: int = MAX_TEXT) -> str:
     """
     if not isinstance(value, str):
         raise InvalidConversionError(field, f"must be text, got {type(value).__name__}")
-    if not value or value.isspace():
+    if is_blank(value):
         raise InvalidConversionError(field, "must not be empty")
     if len(value) > max_length:
         raise InvalidConversionError(field, f"must not be longer than {max_length} characters")
@@ -251,41 +248,11 @@ def encodable(value: str) -> bool:
 # Mappings with the caller's own keys: copied, checked and made plain
 
 
-def text_map(field: str, value: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return a copy of *value* with text keys and text values; missing ones are left out.
-
-    The texts may be parameters of a link: halves of surrogate pairs are left out, never an error.
-
-    Raises:
-        InvalidConversionError: a key is not text, or a value neither text nor a number.
-    """
-    texts = {}
-    for key, item in _mapping(field, value).items():
-        if type(item) is str and item.isascii():
-            item_text = "" if item.isspace() else item
-        else:
-            item_text = "" if is_missing(item) else _as_text(join_path(field, key), item)
-        if item_text:
-            texts[_encodable(key) if isinstance(key, str) else _key(field, key)] = item_text
-    return texts
-
-
-def _encodable(value: str) -> str:
+def without_surrogates(value: str) -> str:
+    """Return *value* as a plain `str`, without halves of surrogate pairs."""
     if value.isascii() or encodable(value):
         return str.__str__(value)
     return value.encode(errors="ignore").decode()
-
-
-def _as_text(path: str, item: object) -> str:
-    if isinstance(item, str):
-        return _encodable(item)
-    if isinstance(item, float | Decimal):
-        _json_number(path, item)
-    if isinstance(item, _TEXT_NUMBERS):
-        return str(item).lower() if isinstance(item, bool) else _digits(path, item)
-    if (native := _native(item)) is not item:
-        return _as_text(path, native)
-    raise InvalidConversionError(path, f"must be text, got {type(item).__name__}")
 
 
 def _native(value: object) -> object:
@@ -326,16 +293,21 @@ def json_map(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a deep copy of *value* that JSON can hold.
 
     Decimals and numpy's numbers become numbers, times and dates ISO text, UUIDs text, tuples lists,
-    NaN and NaT None.
+    NaN and NaT None. Texts lose halves of surrogate pairs, which a visitor can post.
 
     Raises:
         InvalidConversionError: a value cannot be written as JSON, or is nested deeper than 64
             levels; the message has the path.
     """
-    return _json_object(field, _mapping(field, value), 1)
+    return _json_object(field, mapping(field, value), 1)
 
 
-def _mapping(field: str, value: Any) -> Mapping[Any, Any]:
+def mapping(field: str, value: Any) -> Mapping[Any, Any]:
+    """Return *value*, empty if it is missing.
+
+    Raises:
+        InvalidConversionError: it is not a mapping.
+    """
     if type(value) is dict:  # first: checking against an abstract class takes long
         return value
     if value is None or is_missing(value):
@@ -367,7 +339,7 @@ def _is_plain_json(item: object) -> bool:
 def _key(path: str, key: object) -> str:
     if not isinstance(key, str):
         raise InvalidConversionError(path, "must have text keys only")
-    return unicode_text(path, key)
+    return without_surrogates(key)
 
 
 def join_path(path: str, key: object) -> str:
@@ -400,7 +372,7 @@ def _json_scalar(path: str, value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return unicode_text(path, value)
+        return without_surrogates(value)
     if isinstance(value, _JSON_NUMBERS):
         return _json_number(path, value)
     if isinstance(value, datetime):
@@ -457,20 +429,6 @@ def to_timestamp(value: datetime | None) -> datetime:
 def utc_now() -> datetime:
     """Return the current time in UTC."""
     return datetime.now(UTC)
-
-
-def to_sub_ids(value: Mapping[str, Any] | None) -> Mapping[str, str]:
-    """Return the field ``sub_ids``, without texts of more than 4,096 characters; see `text_map`."""
-    if type(value) is dict and not value:
-        return {}
-    texts = text_map("sub_ids", value)
-    if max(map(len, texts.values()), default=0) <= MAX_TEXT:
-        return texts
-    from anytrack_async.models.visitor import note_weakness  # it imports this module
-
-    # A visitor may have written them into a link. Half of an id would be another id.
-    note_weakness("over-long sub ids")
-    return {key: text for key, text in texts.items() if len(text) <= MAX_TEXT}
 
 
 def to_custom_data(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
