@@ -16,7 +16,7 @@ import anyio
 
 from anytrack_async import AnyTrackClient, Conversion, Outcome, SinkLimits, SQLiteOutbox
 from anytrack_async.codec.storage import encode
-from anytrack_async.outbox.sqlite import log
+from anytrack_async.outbox.sqlite import append as appending
 from anytrack_async.outbox.sqlite.database import Database
 from benchmarks.durable_bound import INSERT, bound, open_database
 from benchmarks.measure import Cost, Row, percentile, rates
@@ -129,13 +129,13 @@ def _median(costs: Sequence[Cost]) -> Cost:
 def record_commits() -> Iterator[list[int]]:
     """Record the number of conversions in each of our commits."""
     sizes: list[int] = []
-    append = log.append
+    append = appending.append
 
-    def recording(db: Database, group: log.Group, capacity: int) -> int:
+    def recording(db: Database, group: appending.Group, capacity: int) -> int:
         sizes.append(sum(group.sizes))
         return append(db, group, capacity)
 
-    with patch("anytrack_async.outbox.sqlite.log.append", recording):
+    with patch("anytrack_async.outbox.sqlite.group_commit.append", recording):
         yield sizes
 
 

@@ -255,7 +255,13 @@ def _settings(options: Mapping[str, Any]) -> BackfillSettings:
     values["wait"] = not options["no_wait"]
     for name in ("since", "until", "timestamp"):
         values[name] = _moment(options[name], f"--{name}", options["timezone"])
-    return BackfillSettings(**values)
+    try:
+        return BackfillSettings(**values, advice="command")
+    except ConfigurationError as exc:
+        setting, blank, problem = str(exc).partition(" ")
+        if setting not in _NAMES:
+            raise
+        raise ConfigurationError(f"--{setting.replace('_', '-')}{blank}{problem}") from None
 
 
 def _names(value: str | None) -> list[str] | None:

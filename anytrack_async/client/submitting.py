@@ -113,7 +113,8 @@ class Submitting:
                 than the outbox's capacity, also in bytes; none was accepted. The wait of
                 `DeliverySettings.accept_within` seconds starts over whenever room is made.
             UnsendableError: one is larger than 1 MiB, or was read back and cannot be sent; or all
-                together have more than 256 MiB, for an outbox in a file. None was accepted.
+                together have more than 256 MiB, for an outbox in a file or in PostgreSQL. None was
+                accepted.
             TypeError: *conversions* contains something else than a `Conversion`; none was accepted.
         """
         batch = _check_conversions(conversions)  # all conversions, before any is stored

@@ -318,9 +318,12 @@ async def _deliver(sink: Sink, conversion: Conversion) -> Outcome:
         (outcome,) = await sink.deliver((conversion,))
     except BatchRejected as signal:
         # A batch of one conversion cannot be bisected.
-        return Outcome.rejected(signal.reason, code=signal.code)
-    except Throttled as signal:
-        return Outcome.retry(signal.reason, code=signal.code, after=signal.after)
+        return Outcome.rejected(signal.reason, code=signal.code, http_status=signal.http_status)
     except SinkSignal as signal:
-        return Outcome.retry(signal.reason, code=signal.code)
+        return Outcome.retry(
+            signal.reason,
+            code=signal.code,
+            after=signal.after if isinstance(signal, Throttled) else None,
+            http_status=signal.http_status,
+        )
     return outcome

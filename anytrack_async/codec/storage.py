@@ -37,9 +37,9 @@ from anytrack_async.models.consent import to_consent
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
 from anytrack_async.models.customer import Customer
 from anytrack_async.models.identifiers import order_event_id
+from anytrack_async.models.mappings import join_path
 from anytrack_async.models.meta import meta_fields
 from anytrack_async.models.tracing import set_traceparent
-from anytrack_async.models.validators import join_path
 
 _T = TypeVar("_T")
 _Record: TypeAlias = dict[str, Any]

@@ -21,8 +21,9 @@ from anyio.lowlevel import checkpoint
 
 from anytrack_async.delivery.lifecycle import not_open_error
 from anytrack_async.delivery.room import Caller, LaneCondition, Patience, Rooms
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import SinkLimits
-from anytrack_async.errors import QueueFullError, safe_description
+from anytrack_async.errors import QueueFullError
 from anytrack_async.events import Event, logger
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult, Outbox

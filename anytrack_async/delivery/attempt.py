@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import anyio
 
+from anytrack_async.descriptions import safe_description
 from anytrack_async.destinations.sink import (
     BatchRejected,
     Inconclusive,
@@ -25,7 +26,6 @@ from anytrack_async.destinations.sink import (
     Unavailable,
     Unfinished,
 )
-from anytrack_async.errors import safe_description
 from anytrack_async.models.consent import FORGOTTEN
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome, Status
@@ -169,7 +169,7 @@ class Attempt:
             self._pieces += [indexes[middle:], indexes[:middle]]
         elif indexes and isinstance(signal, BatchRejected):
             self._single_failures = 0
-            self.outcomes[indexes[0]] = Outcome.rejected(signal.reason, code=signal.code)
+            self.outcomes[indexes[0]] = _rejected(signal)
         elif indexes and isinstance(signal, Inconclusive):
             self._suspect(indexes[0], signal)
         elif indexes:
@@ -182,7 +182,9 @@ class Attempt:
         if self._single_failures == _MAX_SINGLE_FAILURES:
             self.signal = signal
         else:
-            self.outcomes[index] = Outcome.retry(signal.reason, code=signal.code)
+            self.outcomes[index] = Outcome.retry(
+                signal.reason, code=signal.code, http_status=signal.http_status
+            )
 
     # Suspects. A suspect is at fault if it is refused twice while the service accepts others. So
     # all suspects are sent again, and at last, as a control, a conversion that was delivered:
@@ -223,8 +225,7 @@ class Attempt:
         self._single_failures = 0
         for index, refusals in self._suspects.items():
             if len(refusals) > 1 and self.outcomes[index] is None:
-                last = refusals[-1]
-                self.outcomes[index] = Outcome.rejected(last.reason, code=last.code)
+                self.outcomes[index] = _rejected(refusals[-1])
 
 
 def forgotten_indexes(batch: Sequence[Conversion]) -> Sequence[int]:
@@ -239,7 +240,13 @@ def forgotten_indexes(batch: Sequence[Conversion]) -> Sequence[int]:
 
 
 def _unavailable(retry: Outcome) -> Unavailable:
-    return Unavailable(retry.error or "no reason given", code=retry.code)
+    return Unavailable(
+        retry.error or "no reason given", code=retry.code, http_status=retry.http_status
+    )
+
+
+def _rejected(signal: SinkSignal) -> Outcome:
+    return Outcome.rejected(signal.reason, code=signal.code, http_status=signal.http_status)
 
 
 async def _deliver(sink: Sink, batch: Sequence[Conversion], timeout: float) -> _Result:

@@ -12,13 +12,9 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.flow import FlowControl, LaneState
 from anytrack_async.delivery.guarded_outbox import GuardedOutbox
+from anytrack_async.delivery.retry_rules import BatchFailure, exhausted_indexes
 from anytrack_async.delivery.room import LaneCondition
-from anytrack_async.delivery.settlement import (
-    BatchFailure,
-    OnSettled,
-    Settlement,
-    exhausted_indexes,
-)
+from anytrack_async.delivery.settlement import OnSettled, Settlement
 from anytrack_async.destinations.sink import (
     Inconclusive,
     NeedsOperator,
@@ -371,6 +367,7 @@ class Lane:
         return BatchFailure(
             reason=signal.reason,
             code=signal.code,
+            http_status=signal.http_status,
             lane_paused_for=self._flow.known_pause,
             never_expires=isinstance(signal, NeedsOperator),
         )
@@ -400,6 +397,7 @@ class Lane:
         return BatchFailure(
             reason=signal.reason,
             code=signal.code,
+            http_status=signal.http_status,
             retry_in=retry_in,
             lane_paused_for=self._flow.known_pause,
             counts_as_attempt=counts_as_attempt,

@@ -1,8 +1,4 @@
-"""`Settlement`: settles a claim by the outcomes of its attempt, and publishes them.
-
-The rules for retries are the pure functions at the end: when an entry is due again, and when it
-becomes a dead letter.
-"""
+"""`Settlement`: settles a claim by the outcomes of its attempt, and publishes them."""
 
 from __future__ import annotations
 
@@ -10,16 +6,23 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
-import attrs
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from anytrack_async.delivery.attempt import Attempt
 from anytrack_async.delivery.guarded_outbox import GuardedOutbox
+from anytrack_async.delivery.retry_rules import (
+    BatchFailure,
+    failed_entry,
+    is_exhausted,
+    released_outcome,
+    settled_outcome,
+    usable_status,
+)
 from anytrack_async.events import DeadLettered, Delivered, Event, Retried, Skipped
 from anytrack_async.models.outcome import SKIPPED_CODE, Outcome, Status
-from anytrack_async.outbox.base import Claim, Entry, FailedEntry
+from anytrack_async.outbox.base import Claim, FailedEntry
 from anytrack_async.outbox.history import ReleaseReason
-from anytrack_async.settings.delivery import DeliverySettings, credible_wait
+from anytrack_async.settings.delivery import DeliverySettings
 
 OnSettled: TypeAlias = Callable[[Sequence[str], Callable[[int], Outcome]], None]
 """Called for each slice of a settled batch with its event ids and a function index → `Outcome`, so
@@ -30,28 +33,6 @@ _MAX_ID_LENGTH = 255
 
 _SLICE = 100
 """Conversions to notify callers of before the event loop may run other tasks."""
-
-
-@attrs.frozen(kw_only=True)
-class BatchFailure:
-    """Why some conversions of a batch have no outcome, and when they are retried.
-
-    Attributes:
-        reason: for reports.
-        code: the destination's error code.
-        retry_in: seconds until they are due; 0 if only the pause of the lane delays them.
-        lane_paused_for: seconds for which the lane itself is paused.
-        counts_as_attempt: whether it counts towards `Retry.attempts` of each conversion.
-        never_expires: whether conversions older than `DeliverySettings.max_age` are kept too,
-            because the failure is not theirs.
-    """
-
-    reason: str
-    code: str | None = None
-    retry_in: float = 0.0
-    lane_paused_for: float = 0.0
-    counts_as_attempt: bool = False
-    never_expires: bool = False
 
 
 class Settlement:
@@ -114,7 +95,12 @@ class Settlement:
     ) -> bool:
         due, ids, attempts = now + failure.retry_in, claim.entries.event_ids, claim.entries.attempts
         counts, probe = failure.counts_as_attempt, attempt.probe_index
-        reason = ReleaseReason(error=failure.reason, code=failure.code, sent=probe)
+        reason = ReleaseReason(
+            error=failure.reason,
+            code=failure.code,
+            sent=probe,
+            http_status=usable_status(failure.http_status),
+        )
         if await self._outbox.release(claim, due=due, counts_as_attempt=counts, reason=reason):
             await self._resolve(
                 ids, lambda index: released_outcome(attempts[index], failure, self._destination)
@@ -263,137 +249,3 @@ def _skipped(outcomes: Sequence[Outcome | None]) -> Mapping[str, list[int]]:
 
 def _shifted(start: int, outcome_at: Callable[[int], Outcome], index: int) -> Outcome:
     return outcome_at(start + index)
-
-
-# The rules for retries
-
-
-def failed_entry(
-    entry: Entry,
-    outcome: Outcome | None,
-    failure: BatchFailure,
-    settings: DeliverySettings,
-    now: float,
-    *,
-    lost_leases: int = 0,
-) -> FailedEntry:
-    """Return the record of *entry*, which was not delivered, for the outbox.
-
-    Args:
-        entry: the entry.
-        outcome: returned by the sink: ``retry`` or ``rejected``; None if there is none.
-        failure: applies if there is no outcome.
-        settings: the limits of attempts and age, and the waits.
-        now: unix seconds.
-        lost_leases: how many workers ended while they had it.
-    """
-    if outcome is None:
-        if entry.attempts >= settings.retry.attempts and not failure.never_expires:
-            return _unsent_entry(entry, settings, lost_leases)
-        return _entry_without_outcome(entry, failure, settings, now)
-    attempts = entry.attempts + 1
-    due, error = None, outcome.error or "no reason given"
-    if outcome.status is Status.RETRY:
-        if is_exhausted(entry, attempts, settings, now):
-            error = _exhausted_error(entry, attempts, error, now)
-        else:
-            due = now + _retry_wait(attempts, outcome.retry_after, settings)
-    return FailedEntry(seq=entry.seq, attempts=attempts, error=error, code=outcome.code, due=due)
-
-
-def _retry_wait(attempts: int, hint: float | None, settings: DeliverySettings) -> float:
-    if hint is not None:
-        limits = {"hint_cap": settings.retry.hint_cap, "hold_probe": settings.hold_probe}
-        hint = credible_wait(hint, **limits)
-    return settings.retry.wait_after(attempts, hint)
-
-
-def exhausted_indexes(attempts: Sequence[int], settings: DeliverySettings) -> Collection[int]:
-    """Return the indexes of conversions that have used up their attempts before they are sent.
-
-    The last attempt ended with the process that made it, or the limit was lowered since.
-    """
-    return {index for index, count in enumerate(attempts) if count >= settings.retry.attempts}
-
-
-def _unsent_entry(entry: Entry, settings: DeliverySettings, lost_leases: int) -> FailedEntry:
-    error = f"given up after {entry.attempts} attempts of at most {settings.retry.attempts}"
-    if lost_leases:
-        error += (
-            f": its worker died or was too late {lost_leases} times while sending it; find out "
-            "what ends the process before replaying it"
-        )
-    return FailedEntry(seq=entry.seq, attempts=entry.attempts, error=error, code=None)
-
-
-def _entry_without_outcome(
-    entry: Entry, failure: BatchFailure, settings: DeliverySettings, now: float
-) -> FailedEntry:
-    attempts = entry.attempts + failure.counts_as_attempt
-    due, error = now + failure.retry_in, failure.reason
-    expired = not failure.never_expires and is_exhausted(entry, attempts, settings, now)
-    if expired:
-        error = _exhausted_error(entry, attempts, error, now)
-    return FailedEntry(
-        seq=entry.seq,
-        attempts=attempts,
-        error=error,
-        code=failure.code,
-        due=None if expired else due,
-    )
-
-
-def is_exhausted(entry: Entry, attempts: int, settings: DeliverySettings, now: float) -> bool:
-    """Return whether *entry* has used up its attempts or its time."""
-    return attempts >= settings.retry.attempts or now - entry.accepted_at > settings.max_age
-
-
-def _exhausted_error(entry: Entry, attempts: int, error: str, now: float) -> str:
-    hours = (now - entry.accepted_at) / 3600
-    return f"given up after {attempts} attempts and {hours:.1f} h: {error}"
-
-
-def settled_outcome(
-    attempts: int, sink_outcome: Outcome | None, failed: FailedEntry | None, destination: str
-) -> Outcome:
-    """Return the outcome of an entry that was settled.
-
-    Args:
-        attempts: number of failed deliveries before this one.
-        sink_outcome: the outcome that the sink returned, if any.
-        failed: its record in the outbox; None if it was delivered.
-        destination: the destination's name.
-    """
-    if failed is None:
-        return Outcome(
-            status=Status.DELIVERED,
-            destination=destination,
-            remote_id=sink_outcome.remote_id if sink_outcome else None,
-            attempts=attempts + 1,
-        )
-    skipped = sink_outcome is not None and sink_outcome.status is Status.SKIPPED
-    dead = Status.SKIPPED if skipped else Status.DEAD
-    return Outcome(
-        status=dead if failed.due is None else Status.WAITING,
-        destination=destination,
-        attempts=failed.attempts,
-        error=failed.error,
-        code=failed.code,
-    )
-
-
-def released_outcome(attempts: int, failure: BatchFailure, destination: str) -> Outcome:
-    """Return the outcome of an entry in a claim that was released.
-
-    Args:
-        attempts: number of failed deliveries before this one.
-        failure: why the claim was released.
-        destination: the destination's name.
-    """
-    return Outcome(
-        status=Status.WAITING,
-        destination=destination,
-        attempts=attempts + failure.counts_as_attempt,
-        error=failure.reason,
-        code=failure.code,
-    )

@@ -12,9 +12,10 @@ from anytrack_async.delivery.delivery import (
 from anytrack_async.delivery.open_deliveries import (
     OpenDeliveries,
 )
+from anytrack_async.descriptions import abbreviated, safe_description
 from anytrack_async.destinations.sink import Sink
-from anytrack_async.errors import UndeliveredError, safe_description
-from anytrack_async.events import Dropped, Event, abbreviated, logger
+from anytrack_async.errors import UndeliveredError
+from anytrack_async.events import Dropped, Event, logger
 from anytrack_async.outbox.base import Outbox
 
 _STEP_TIMEOUT = 5.0

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import attrs
 
-from anytrack_async.errors import ConfigurationError, InvalidDestinationError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError, InvalidDestinationError
 from anytrack_async.events import Observer, OperatorCause
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Outcome
@@ -258,15 +259,22 @@ class SinkSignal(Exception):  # noqa: N818 - a signal to the lane, which callers
         outcomes: one per conversion, None for the conversions that the signal is about. Empty if it
             is about all of them. After two of four conversions were delivered:
             ``(delivered, delivered, None, None)``.
+        http_status: the status of the service's response; None without a response.
     """
 
     def __init__(
-        self, reason: str, *, code: str | None = None, outcomes: Sequence[Outcome | None] = ()
+        self,
+        reason: str,
+        *,
+        code: str | None = None,
+        outcomes: Sequence[Outcome | None] = (),
+        http_status: int | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.code = code
         self.outcomes = outcomes
+        self.http_status = http_status
 
 
 class Throttled(SinkSignal):
@@ -284,8 +292,9 @@ class Throttled(SinkSignal):
         after: float,
         code: str | None = None,
         outcomes: Sequence[Outcome | None] = (),
+        http_status: int | None = None,
     ) -> None:
-        super().__init__(reason, code=code, outcomes=outcomes)
+        super().__init__(reason, code=code, outcomes=outcomes, http_status=http_status)
         self.after = after
 
 
@@ -312,8 +321,9 @@ class NeedsOperator(SinkSignal):
         cause: OperatorCause = "credentials",
         code: str | None = None,
         outcomes: Sequence[Outcome | None] = (),
+        http_status: int | None = None,
     ) -> None:
-        super().__init__(reason, code=code, outcomes=outcomes)
+        super().__init__(reason, code=code, outcomes=outcomes, http_status=http_status)
         self.cause: OperatorCause = cause
 
 

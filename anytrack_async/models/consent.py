@@ -15,8 +15,8 @@ import attrs
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.identifiers import id_from_number
+from anytrack_async.models.mappings import is_flag
 from anytrack_async.models.missing import BLANK, is_missing
-from anytrack_async.models.validators import is_flag
 
 
 class ConsentState(StrEnum):

@@ -26,14 +26,14 @@ from anytrack_async.models.identifiers import (
     to_order_id,
 )
 from anytrack_async.models.line_item import LineItem as LineItem
+from anytrack_async.models.mappings import to_custom_data
 from anytrack_async.models.meta import MetaFields, meta_fields
+from anytrack_async.models.missing import is_missing
 from anytrack_async.models.sub_ids import to_sub_ids
 from anytrack_async.models.tracing import Traceable
 from anytrack_async.models.validators import (
     Amount,
     currency_code,
-    is_missing,
-    to_custom_data,
     to_revenue,
     to_timestamp,
     utc_now,
@@ -165,8 +165,9 @@ class Conversion(Traceable):
         user_agent: the visitor's browser.
         page_url: the page it happened on.
         custom_data: your own fields; anything JSON can hold, at most 64 levels deep; NaN becomes
-            None, and text loses halves of surrogate pairs. It is a copy, not to be changed: if JSON cannot hold it any more, an outbox on
-            disk raises `TypeError`, and with one in memory AnyTrack and Meta reject it.
+            None, and text loses halves of surrogate pairs. It is a copy, not to be changed: if JSON
+            cannot hold it any more, an outbox on disk raises `TypeError`, and with one in memory
+            AnyTrack and Meta reject it.
         items: lines of the order.
         customer: the visitor's identifiers.
         meta: parameters for Meta alone, as `MetaFields` or a dict.

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 from uuid import UUID
 
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.mappings import is_flag
 from anytrack_async.models.missing import BLANK, BLANKS, NO_IDS, is_missing
-from anytrack_async.models.validators import MAX_TEXT, is_flag, text
+from anytrack_async.models.validators import MAX_TEXT, text
 
 if TYPE_CHECKING:
     from anytrack_async.models.conversion import Conversion

@@ -28,6 +28,7 @@ from typing import (
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.identifiers import id_from_number, without_decimal_zero
+from anytrack_async.models.mappings import join_path
 from anytrack_async.models.meta_types import (
     ActionSource,
     AppFlag,
@@ -58,7 +59,6 @@ from anytrack_async.models.meta_types import (
     VisitorUrl,
 )
 from anytrack_async.models.missing import BLANK, is_missing
-from anytrack_async.models.validators import join_path
 
 _Rule: TypeAlias = Callable[[str, Any], Any]
 """Takes a parameter's path and value; returns the value to keep, or None for "not given".

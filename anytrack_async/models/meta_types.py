@@ -18,16 +18,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.identifiers import Identifier, id_from_number, id_text
+from anytrack_async.models.mappings import json_map
 from anytrack_async.models.missing import is_missing, is_missing_number
-from anytrack_async.models.validators import (
-    Amount,
-    json_map,
-    number,
-    text,
-    unicode_text,
-    utc,
-    whole_number,
-)
+from anytrack_async.models.validators import Amount, number, text, unicode_text, utc, whole_number
 from anytrack_async.models.visitor import visitor_id, visitor_text, visitor_url
 
 _ZERO = Decimal(0)

@@ -65,6 +65,8 @@ class Outcome:
         error: why the conversion was not delivered, in the destination's own words where known.
         code: the destination's error code.
         retry_after: seconds the destination asked to wait; the lane waits for its backoff at least.
+        http_status: the status of the destination's response to this attempt, from 100 to 599; None
+            without a response, and in reports, see `PastAttempt`.
     """
 
     status: Status
@@ -74,6 +76,7 @@ class Outcome:
     error: str | None = None
     code: str | None = None
     retry_after: float | None = None
+    http_status: int | None = attrs.field(default=None, eq=False)
 
     @classmethod
     def delivered(cls, remote_id: str | None = None) -> Self:
@@ -81,14 +84,29 @@ class Outcome:
         return cls(status=Status.DELIVERED, remote_id=remote_id)
 
     @classmethod
-    def retry(cls, error: str, *, code: str | None = None, after: float | None = None) -> Self:
+    def retry(
+        cls,
+        error: str,
+        *,
+        code: str | None = None,
+        after: float | None = None,
+        http_status: int | None = None,
+    ) -> Self:
         """Return a sink's outcome: retry the conversion, not before *after* seconds."""
-        return cls(status=Status.RETRY, error=error, code=code, retry_after=after)
+        return cls(
+            status=Status.RETRY,
+            error=error,
+            code=code,
+            retry_after=after,
+            http_status=http_status,
+        )
 
     @classmethod
-    def rejected(cls, error: str, *, code: str | None = None) -> Self:
+    def rejected(
+        cls, error: str, *, code: str | None = None, http_status: int | None = None
+    ) -> Self:
         """Return a sink's outcome: the destination will never accept it, because of *error*."""
-        return cls(status=Status.REJECTED, error=error, code=code)
+        return cls(status=Status.REJECTED, error=error, code=code, http_status=http_status)
 
     @classmethod
     def skipped(cls, reason: str) -> Self:

@@ -8,14 +8,9 @@ from numbers import Integral, Real
 from typing import Any, Final
 
 from anytrack_async.errors import InvalidConversionError
+from anytrack_async.models.mappings import is_flag, mapping, nearest_float
 from anytrack_async.models.missing import is_blank, is_missing
-from anytrack_async.models.validators import (
-    MAX_TEXT,
-    is_flag,
-    mapping,
-    nearest_float,
-    without_surrogates,
-)
+from anytrack_async.models.validators import MAX_TEXT, without_surrogates
 from anytrack_async.models.visitor import cleaned, note_weakness
 
 _UNUSABLE: Final = "unusable sub ids"

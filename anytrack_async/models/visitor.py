@@ -32,8 +32,9 @@ from anytrack_async.models.identifiers import (
     is_plain_id,
     without_decimal_zero,
 )
+from anytrack_async.models.mappings import is_flag
 from anytrack_async.models.missing import BLANK, is_missing
-from anytrack_async.models.validators import MAX_TEXT, is_flag
+from anytrack_async.models.validators import MAX_TEXT
 
 Address: TypeAlias = str | IPv4Address | IPv6Address | Sequence[str]
 """An IP address as callers have it: also a header that lists several."""

@@ -155,6 +155,7 @@ class FailedEntry:
         error: why the delivery failed.
         code: the destination's error code.
         due: time of the next attempt, unix seconds; None makes the entry a dead letter.
+        http_status: of the destination's response, for `PastAttempt`; None without one.
     """
 
     seq: int
@@ -162,6 +163,7 @@ class FailedEntry:
     error: str
     code: str | None = None
     due: float | None = None
+    http_status: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -193,12 +195,10 @@ class Outbox(Protocol):
     @property
     def durable(self) -> bool:
         """Whether accepted conversions survive the end of the process."""
-        ...
 
     @property
     def shared(self) -> bool:
         """Whether other processes may append and settle too, so that lanes have to poll."""
-        ...
 
     @property
     def capacity(self) -> int:
@@ -249,7 +249,8 @@ class Outbox(Protocol):
         Raises:
             QueueFullError: a destination has no room for all of them, see `QueueFullError.waiting`;
                 none was accepted.
-            UnsendableError: one has more than `MAX_CONVERSION_BYTES`; none was accepted.
+            UnsendableError: one has more than `MAX_CONVERSION_BYTES`, or all together have more
+                than `MAX_APPEND_BYTES`; none was accepted.
             OutcomeUnknownError: an answer was lost: all are accepted, or none; append them again.
             OutboxError: they could not be stored; none was accepted.
         """

@@ -50,7 +50,8 @@ class JoinableOutbox(Protocol):
             InvalidArgumentError: *transaction* is nothing that can be joined, or no transaction is
                 open; nothing was executed.
             QueueFullError: a destination has no room; nothing was executed.
-            UnsendableError: one has more than `MAX_CONVERSION_BYTES`; nothing was executed.
+            UnsendableError: one has more than `MAX_CONVERSION_BYTES`, or all together have more
+                than `MAX_APPEND_BYTES`; nothing was executed.
             Exception: what *transaction* raises. It is passed on as it is, because the caller may
                 have to repeat the whole transaction.
         """
@@ -73,7 +74,7 @@ class JoinableOutbox(Protocol):
             style: how the statement names its parameters.
 
         Raises:
-            UnsendableError: one has more than `MAX_CONVERSION_BYTES`.
+            UnsendableError: see `append_within`.
         """
         ...
 

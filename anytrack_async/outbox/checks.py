@@ -12,12 +12,13 @@ from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from anytrack_async.descriptions import shown
 from anytrack_async.errors import (
     ConfigurationError,
     InvalidArgumentError,
     OutboxError,
     QueueFullError,
-    shown,
+    UnsendableError,
 )
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.validators import encodable
@@ -134,6 +135,30 @@ of a usual one take."""
 MAX_CLAIM_BYTES = 4 * 2**20
 """Bytes that the conversions of one claim may take, unless it is a single one: batches are smaller
 where conversions are large. It is room for 1,000 conversions of 4 KiB."""
+
+MAX_APPEND_BYTES = 256 * 2**20
+"""Bytes of records that one `append` to an outbox on disk may have. It is one atomic step, so all
+are in memory until they are written."""
+
+
+def check_append_bytes(size: int, encoded: int, count: int) -> None:
+    """Refuse an `append` whose records are too large in total.
+
+    Args:
+        size: bytes of the records so far.
+        encoded: how many records these are.
+        count: how many conversions were to be appended.
+
+    Raises:
+        UnsendableError: *size* is more than `MAX_APPEND_BYTES`.
+    """
+    if size > MAX_APPEND_BYTES:
+        raise UnsendableError(
+            "conversions",
+            f"are too many for one step: the first {encoded:,} of {count:,} take more than "
+            f"{MAX_APPEND_BYTES // 2**20} MiB, and none was accepted; submit fewer at a time, or "
+            "use track_many(), which takes any number",
+        )
 
 
 def text_size(conversion: Conversion) -> int:

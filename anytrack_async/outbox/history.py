@@ -11,7 +11,6 @@ clock. If the date of the machine was wrong for an hour, so are the times of tha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
@@ -37,7 +36,11 @@ OTHER = "other"
 MAX_SCANNED = 10_000
 """Stored conversions, the newest first, that `KeepsHistory.find` reads for an id without index."""
 
-_HTTP_STATUS = re.compile(r"\b(?:status|answered) ([1-5]\d\d)\b")
+LEASE_LOST_CODE = "lease_lost"
+"""`PastAttempt.code` of an attempt of which nobody knows how it ended."""
+
+LEASE_LOST_ERROR = "its worker died, or was too late, before the result was recorded"
+"""`PastAttempt.error` of such an attempt."""
 
 
 @attrs.frozen(kw_only=True)
@@ -92,7 +95,9 @@ class AcceptedCount:
 class PastAttempt:
     """An attempt to deliver a conversion that failed, or that followed failed ones.
 
-    A conversion that was delivered at once has none; see `KeepsHistory.delivered_at`.
+    A conversion that was delivered at once has none; see `KeepsHistory.delivered_at`. An attempt
+    that ended with its worker, or took longer than its lease, has the code `LEASE_LOST_CODE`: the
+    destination may have got the conversion. It is recorded when another worker takes it over.
 
     Attributes:
         destination: the destination's name.
@@ -102,7 +107,7 @@ class PastAttempt:
         status: `Status.DELIVERED`, `WAITING` (to be sent again), `DEAD` or `SKIPPED`.
         code: the destination's error code.
         error: why it failed; empty after the customer's data was erased.
-        http_status: the status of the response, if the reason names it.
+        http_status: the status of the response; None if there was none.
         due: when the conversion is sent again at the earliest, unix seconds; None if it is not.
     """
 
@@ -146,11 +151,13 @@ class ReleaseReason:
         error: in the destination's own words where known.
         code: the destination's error code.
         sent: index in the claim of the only conversion that was sent; None if all were.
+        http_status: the status of the destination's response; None without one.
     """
 
     error: str
     code: str | None = None
     sent: int | None = None
+    http_status: int | None = None
 
 
 @runtime_checkable
@@ -240,12 +247,3 @@ class KeepsHistory(Protocol):
     ) -> bool:
         """Do the same as `Outbox.release`, and keep *reason* in the same atomic step."""
         ...
-
-
-def http_status(error: str) -> int | None:
-    """Return the status of a response that *error* names, as in "refused (status 400)".
-
-    An error code of three digits is no status: Meta has the codes 100 and 190.
-    """
-    match = _HTTP_STATUS.search(error)
-    return int(match[1]) if match else None

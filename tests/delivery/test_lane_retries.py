@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from anytrack_async.delivery.flow import LaneState
-from anytrack_async.delivery.settlement import BatchFailure, failed_entry
+from anytrack_async.delivery.retry_rules import BatchFailure, failed_entry
 from anytrack_async.destinations.sink import Unavailable
 from anytrack_async.events import DeadLettered, Delivered, Retried
 from anytrack_async.models.outcome import Outcome
@@ -170,13 +170,13 @@ async def test_the_history_has_the_words_of_a_failed_batch():
         delivered_at = await outbox.delivered_at("b")
 
     assert (first.destination, first.http_status, first.status) == ("anytrack", 502, "waiting")
-    assert "the proxy answered 502" in first.error
+    assert "the proxy did not answer" in first.error
     assert (last.status, last.at) == ("delivered", clock.now)
     assert delivered_at == {"anytrack": clock.now}
 
 
 def unavailable(_):
-    raise Unavailable("the proxy answered 502")
+    raise Unavailable("the proxy did not answer", http_status=502)
 
 
 # Attempts that were used up before: by processes that died, or because the limit was lowered

@@ -1,17 +1,18 @@
 import math
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anytrack_async.delivery.settlement import (
+from anytrack_async.delivery.retry_rules import (
     BatchFailure,
-    delivered_ids,
     failed_entry,
     is_exhausted,
     released_outcome,
     settled_outcome,
 )
+from anytrack_async.delivery.settlement import delivered_ids
 from anytrack_async.models.outcome import Outcome, Status
 from anytrack_async.outbox.base import Entry
 from anytrack_async.settings.delivery import DeliverySettings
@@ -36,6 +37,19 @@ def test_a_rejected_entry_is_dead_with_the_reason():
 
     assert (dead.due, dead.error, dead.code) == (None, "no such pixel", "100")
     assert dead.attempts == 2
+
+
+def test_a_failure_has_the_status_of_the_response():
+    late = attrs.evolve(DOWN, http_status=503)
+
+    assert rule(Outcome.rejected("no", http_status=400)).http_status == 400
+    assert rule(Outcome.retry("locked", http_status=423)).http_status == 423
+    assert (rule(None, late).http_status, rule(None).http_status) == (503, None)
+
+
+@pytest.mark.parametrize("status", ["503", 0, 99, 600, 10**30, 503.0])
+def test_a_status_that_is_none_of_http_is_dropped(status):
+    assert rule(Outcome.rejected("no", http_status=status)).http_status is None
 
 
 def test_a_rejection_without_a_reason_says_so():

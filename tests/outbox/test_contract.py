@@ -27,7 +27,7 @@ class TestEncryptedSQLiteOutbox(
     def _decrypts_all(self, monkeypatch):
         """Keep no conversion in memory, so that each one is decrypted."""
         pytest.importorskip("cryptography")
-        monkeypatch.setattr("anytrack_async.outbox.sqlite.outbox._CACHED_CONVERSIONS", 0)
+        monkeypatch.setattr("anytrack_async.outbox.sqlite.access._CACHED_CONVERSIONS", 0)
 
     def make(self, folder, clock, capacity):
         keys = KeyRing(new_key())

@@ -290,13 +290,18 @@ class BatchSender:
         self._refusals.record_refusal(conversion.event_id)
         if self._refusal is None or not isinstance(refusal, NotAnyTrack):
             self._refusal = refusal
-        return Outcome.retry(refusal.reason, code=refusal.code)
+        return Outcome.retry(refusal.reason, code=refusal.code, http_status=refusal.http_status)
 
     def _failure_signal(self, failure: Outcome) -> SinkSignal:
         refusal = self._refusal
         if refusal and (not isinstance(refusal, NotAnyTrack) or self._refusals.concern_all):
-            return NeedsOperator(refusal.reason, cause=refusal.cause, code=refusal.code)
-        return Unavailable(failure.error or "", code=failure.code)
+            return NeedsOperator(
+                refusal.reason,
+                cause=refusal.cause,
+                code=refusal.code,
+                http_status=refusal.http_status,
+            )
+        return Unavailable(failure.error or "", code=failure.code, http_status=failure.http_status)
 
     def _looks_down(self, failure: Outcome | None) -> bool:
         # A batch of 256 must not keep sending to a service that is down: it ends after eight

@@ -24,6 +24,7 @@ import orjson
 
 from anytrack_async.destinations.confirmation import confirms
 from anytrack_async.destinations.consent import withhold_clicks, without_identity
+from anytrack_async.destinations.refusal import noting_status
 from anytrack_async.destinations.sink import NeedsOperator, SinkSignal, Throttled
 from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import Conversion, ConversionType
@@ -167,6 +168,7 @@ def read_outcome(
     return _read_failure(response, body, report_unusual)
 
 
+@noting_status
 def _read_failure(
     response: Response, body: Mapping[str, Any], report_unusual: Callable[[Response], None]
 ) -> Outcome:
@@ -230,6 +232,7 @@ def severity(signal: SinkSignal) -> float:
     return signal.after if isinstance(signal, Throttled) else inf
 
 
+@noting_status
 def _read_other_words(
     response: Response, body: Mapping[str, Any], report_unusual: Callable[[Response], None]
 ) -> Outcome:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from anytrack_async.destinations.anytrack.payload import NotAnyTrack
 from anytrack_async.destinations.confirmation import confirms
+from anytrack_async.destinations.refusal import noting_status
 from anytrack_async.destinations.sink import NeedsOperator, Throttled
 from anytrack_async.models.identifiers import id_from_number
 from anytrack_async.models.outcome import Outcome
@@ -38,6 +39,7 @@ _names_duplicate = re.compile(r"(?i)duplicate|already (?:exists|recorded|receive
 _is_page = re.compile(r"(?i)\s*(?:<!doctype html|<html|<head|<body)").match
 
 
+@noting_status
 def read_outcome(
     response: Response, report_unusual: Callable[[Response], None] = lambda _: None
 ) -> Outcome:

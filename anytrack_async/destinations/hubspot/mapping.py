@@ -22,7 +22,8 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.consent import UNKNOWN_CONSENT
 from anytrack_async.models.conversion import ARGUMENTS, Conversion
 from anytrack_async.models.customer import MAX_EMAIL, UNUSABLE, is_email
-from anytrack_async.models.validators import encodable, nearest_float
+from anytrack_async.models.mappings import nearest_float
+from anytrack_async.models.validators import encodable
 from anytrack_async.settings.consent import ConsentRule
 
 EVENT_ID_PROPERTY = "anytrack_event_id"

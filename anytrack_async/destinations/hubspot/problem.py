@@ -135,14 +135,15 @@ class HubSpotError(Exception):
 
 def to_outcome(problem: Problem) -> Outcome:
     """Return the outcome of one conversion that met *problem*."""
-    reason, code = str(problem), problem.code
+    reason, code, status = str(problem), problem.code, problem.status
     match problem.kind:
         case ProblemKind.EXISTS:
             return Outcome.delivered(problem.record_id)
         case ProblemKind.REJECTED | ProblemKind.BATCH_REJECTED:
-            return Outcome.rejected(reason, code=code)
+            return Outcome.rejected(reason, code=code, http_status=status)
         case _:
-            return Outcome.retry(reason, code=code, after=problem.retry_after)
+            after = problem.retry_after
+            return Outcome.retry(reason, code=code, after=after, http_status=status)
 
 
 def to_signal(problem: Problem, *, alone: bool = False) -> SinkSignal:
@@ -152,6 +153,12 @@ def to_signal(problem: Problem, *, alone: bool = False) -> SinkSignal:
         problem: the problem.
         alone: whether a single conversion met it, so that the batch cannot be split.
     """
+    signal = _signal_of(problem, alone=alone)
+    signal.http_status = problem.status
+    return signal
+
+
+def _signal_of(problem: Problem, *, alone: bool) -> SinkSignal:
     reason, code = str(problem), problem.code
     match problem.kind:
         case ProblemKind.THROTTLED:

@@ -276,7 +276,9 @@ class HubSpotSink:
         except HubSpotError as exc:
             signal = to_signal(exc.problem)
             if isinstance(signal, BatchRejected):  # the request was about no conversion
-                signal = Unavailable(signal.reason, code=signal.code)
+                signal = Unavailable(
+                    signal.reason, code=signal.code, http_status=signal.http_status
+                )
             raise signal from exc
         except ConfigurationError as exc:
             # Every deal would be rejected: the lane holds until settings or portal are fixed.

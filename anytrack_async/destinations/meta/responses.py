@@ -20,6 +20,7 @@ import attrs
 import orjson
 
 from anytrack_async.destinations.confirmation import confirms
+from anytrack_async.destinations.refusal import noting_status
 from anytrack_async.destinations.sink import (
     BatchRejected,
     Inconclusive,
@@ -72,6 +73,7 @@ _MINUTE, _DAY = 60.0, 86_400.0  # seconds
 # Outcomes
 
 
+@noting_status
 def outcome_of_request(
     response: Response,
     sent: int,

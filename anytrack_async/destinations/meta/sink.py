@@ -218,7 +218,7 @@ class MetaSink:
         try:
             (outcome,) = await self.deliver((_test_lead(),))
         except SinkSignal as signal:
-            return Outcome.retry(signal.reason, code=signal.code)
+            return Outcome.retry(signal.reason, code=signal.code, http_status=signal.http_status)
         return outcome
 
     def _report(self, weaknesses: Mapping[str, int]) -> None:

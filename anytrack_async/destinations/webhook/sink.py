@@ -25,6 +25,7 @@ from anytrack_async.destinations.consent import (
     withhold_clicks,
     without_identity,
 )
+from anytrack_async.destinations.refusal import noting_status
 from anytrack_async.destinations.sink import (
     Finding,
     NeedsOperator,
@@ -195,8 +196,11 @@ def _limited(conversion: Conversion, rule: ConsentRule) -> Conversion:
 
 
 def _read_outcome(response: Response, _: Callable[[Response], None] | None = None) -> Outcome:
-    if response.success:
-        return Outcome.delivered()
+    return Outcome.delivered() if response.success else _read_refusal(response)
+
+
+@noting_status
+def _read_refusal(response: Response) -> Outcome:
     error = read_error_body(response)
     status = response.status
     reason, code = f"{error.message} (status {status})", error.code or str(status)

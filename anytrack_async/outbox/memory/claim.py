@@ -19,6 +19,7 @@ class ClaimBuilder:
     Attributes:
         lease: the lease on them, without its end.
         large_bytes: bytes of memory of the large ones.
+        lost: event ids of the conversions in leases that expired, with the number of their attempt.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class ClaimBuilder:
     ) -> None:
         self.lease = Lease()
         self.large_bytes = 0
+        self.lost: list[tuple[str, int]] = []
         self._parts: list[Entries] = []
         self._log = log
         self._name = name
@@ -43,12 +45,25 @@ class ClaimBuilder:
             self._lease_due_spans(now)
             # Leases are expired one at a time, and only while there is space for their entries:
             # a worker that is merely late keeps its lease unless it is needed.
-            if self._space <= 0 or not self._progress.expire_lease(now):
+            if self._space <= 0 or not self._expire_lease(now):
                 break
         self._lease_new()
         if len(self._parts) == 1:
             return self._parts[0]
         return Entries.of(sorted(chain(*self._parts), key=attrgetter("seq")))
+
+    def _expire_lease(self, now: float) -> bool:
+        """Release the lease that expired first; False if none did."""
+        lease = self._progress.expire_lease(now)
+        if lease is None:
+            return False
+        self.lost += [
+            (entry.conversion.event_id, entry.attempts) for entry in map(self._retry, lease.retries)
+        ]
+        for span in lease.spans:
+            entries, _ = self._log.scan(self._name, span.first, span.last, span.size)
+            self.lost += [(event_id, span.attempts) for event_id in entries.event_ids]
+        return True
 
     def _add_entries(self, entries: Entries) -> None:
         if entries:

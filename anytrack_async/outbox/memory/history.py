@@ -21,11 +21,12 @@ from anytrack_async.outbox.counting import Counts, status_of
 from anytrack_async.outbox.history import (
     COUNTS_KEPT_FOR,
     HOUR,
+    LEASE_LOST_CODE,
+    LEASE_LOST_ERROR,
     MAX_SCANNED,
     PastAttempt,
     ReleaseReason,
     RememberedConversion,
-    http_status,
 )
 from anytrack_async.outbox.memory.log import MemoryLog
 
@@ -121,13 +122,27 @@ class MemoryHistory:
             status=Status.WAITING,
             code=reason.code,
             error=reason.error,
-            http_status=http_status(reason.error),
+            http_status=reason.http_status,
             due=due - now + date,
         )
         event_ids, attempts = claim.entries.event_ids, claim.entries.attempts
         for number in sorted({attempts[index] for index in sent}):
             ids = [event_ids[index] for index in sent if attempts[index] == number]
             self._add(ids, attrs.evolve(attempt, number=number + counts_as_attempt))
+
+    def lose(self, destination: str, lost: Sequence[tuple[str, int]]) -> None:
+        """Record attempts whose leases expired: event ids, and which attempt it was."""
+        date = self._date()
+        for number in sorted({number for _, number in lost}):
+            attempt = PastAttempt(
+                destination=destination,
+                at=date,
+                number=number,
+                status=Status.WAITING,
+                code=LEASE_LOST_CODE,
+                error=LEASE_LOST_ERROR,
+            )
+            self._add([event_id for event_id, own in lost if own == number], attempt)
 
     def _add(
         self, event_ids: Sequence[str], attempt: PastAttempt, *, first_time: bool = False
@@ -246,6 +261,6 @@ def _failed(failure: FailedEntry, destination: str, now: float, date: float) -> 
         status=status_of(failure),
         code=failure.code,
         error=failure.error,
-        http_status=http_status(failure.error),
+        http_status=failure.http_status,
         due=None if failure.due is None else failure.due - now + date,
     )

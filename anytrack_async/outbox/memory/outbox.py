@@ -216,6 +216,7 @@ class MemoryOutbox(MemoryDeadLetters, MemoryErasing, MemoryPast):
         lease_id = next(self._lease_ids)
         builder = ClaimBuilder(self._log, destination, progress, limit=limit)
         entries = builder.build(lease_id, now)
+        self._history.lose(destination, builder.lost)
         if not entries:
             return Claim(destination=destination, next_due=progress.next_due())
         builder.lease.until = now + lease

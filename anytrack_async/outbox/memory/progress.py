@@ -139,16 +139,17 @@ class DestinationProgress:
         due = [span for span in self.released if span.due <= now]
         return sorted(due, key=lambda span: span.first)
 
-    def expire_lease(self, now: float) -> bool:
-        """Release the lease that expired first; False if none did.
+    def expire_lease(self, now: float) -> Lease | None:
+        """Release the lease that expired first, and return it; None if none did.
 
         It counts as an attempt, because its conversions may have killed the worker.
         """
         lease_id = min(self.leases, key=lambda key: self.leases[key].until, default=0)
         if not lease_id or self.leases[lease_id].until > now:
-            return False
-        self.release(lease_id, due=self.leases[lease_id].until, counts_as_attempt=True)
-        return True
+            return None
+        lease = self.leases[lease_id]
+        self.release(lease_id, due=lease.until, counts_as_attempt=True)
+        return lease
 
     def next_due(self) -> float | None:
         """Return when a retry, span or lease becomes due, unix seconds; None if none will."""

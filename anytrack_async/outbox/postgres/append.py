@@ -23,7 +23,7 @@ from anytrack_async.codec.storage import encode, memory_bytes
 from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Appended, AppendResult
-from anytrack_async.outbox.checks import USUAL_BYTES
+from anytrack_async.outbox.checks import USUAL_BYTES, check_append_bytes
 
 APPEND = """SELECT added, first_summaries FROM anytrack.append_v1(
     $1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::int[], $7::bigint,
@@ -41,6 +41,11 @@ That happens to a repeat of a conversion whose transaction is not committed yet.
 argument depends on the setting, so that it is made before the function is called. It ends with the
 statement, which must not be in a transaction of its caller.
 """
+
+APPEND_WITHIN = """SELECT added, first_summaries FROM anytrack.append_v2(
+    $1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::int[], $7::bigint,
+    $8::float8, $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::text[])"""
+"""The same, but what is accepted is also counted in the caller's transaction; see `kinds_of`."""
 
 ENCODED_AT_ONCE = 50
 """Conversions encoded before other tasks may run: a fraction of a millisecond."""
@@ -80,7 +85,8 @@ class AppendArguments:
         """Return the arguments for *conversions*, addressed to *destinations*; None for all.
 
         Raises:
-            UnsendableError: a conversion has more than `MAX_CONVERSION_BYTES`.
+            UnsendableError: a conversion has more than `MAX_CONVERSION_BYTES`, or all together have
+                more than `MAX_APPEND_BYTES`.
             TypeError: JSON cannot hold one, because its ``custom_data`` was changed.
         """
         arguments = cls(recipients=None if destinations is None else tuple(destinations))
@@ -99,8 +105,12 @@ class AppendArguments:
         return arguments
 
     def add_in_steps(self, conversions: Sequence[Conversion]) -> Iterator[None]:
-        """Add *conversions*; yield whenever other tasks should run."""
-        since = self.size
+        """Add *conversions*; yield whenever other tasks should run.
+
+        Raises:
+            UnsendableError: see `of`.
+        """
+        start = since = self.size
         for count, conversion in enumerate(conversions, 1):
             payload, digest = encode(conversion)
             # The function `summary` would take a third longer.
@@ -115,6 +125,7 @@ class AppendArguments:
                 self._add_size(payload)
             if count % ENCODED_AT_ONCE == 0 or self.size - since > _BYTES_AT_ONCE:
                 since = self.size
+                check_append_bytes(self.size - start, count, len(conversions))
                 yield
 
     def truncate(self, count: int) -> None:

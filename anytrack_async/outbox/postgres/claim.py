@@ -20,6 +20,7 @@ from anytrack_async.codec.storage import (
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, FailedEntry
+from anytrack_async.outbox.postgres.errors import storable
 
 DECODED_AT_ONCE = 50
 """Conversions decoded before other tasks may run: about a millisecond."""
@@ -47,9 +48,11 @@ class PostgresClaim(Claim):
     Attributes:
         unreadable: records in the lease that cannot be decoded. They are not in `entries`, and
             become dead letters when the claim is settled.
+        ranges: first and last position and attempts of each range in the lease.
     """
 
     unreadable: Sequence[FailedEntry] = ()
+    ranges: Sequence[tuple[int, int, int]] = ()
 
 
 class ConversionCache:
@@ -100,6 +103,11 @@ class _Ranges:
     @property
     def lasts(self) -> list[int]:
         return [last for _, last, *_ in self._ranges]
+
+    @property
+    def with_attempts(self) -> list[tuple[int, int, int]]:
+        """First and last position and attempts of each."""
+        return [(first, last, attempts) for first, last, attempts, _ in self._ranges]
 
     def columns_of(self, seqs: Sequence[int]) -> tuple[list[int], dict[int, int]]:
         """Return the attempts of each of *seqs*, which ascend, and their lost leases."""
@@ -183,17 +191,21 @@ async def decode_claim(
         lost_leases=lost_leases,
         large_bytes=large_bytes,
         unreadable=unreadable,
+        ranges=ranges.with_attempts,
     )
 
 
 def failure_columns(failures: Sequence[FailedEntry]) -> tuple[Sequence[object], ...]:
-    """Return failures as arrays: positions, attempts, due times, reasons and codes."""
+    """Return failures as arrays: positions, attempts, due times, reasons, codes and
+    the status of each response.
+    """
     return (
         [entry.seq for entry in failures],
         [entry.attempts for entry in failures],
         [entry.due for entry in failures],
-        [_storable(entry.error) for entry in failures],
-        [None if entry.code is None else _storable(entry.code) for entry in failures],
+        [storable(entry.error) for entry in failures],
+        [None if entry.code is None else storable(entry.code) for entry in failures],
+        [entry.http_status for entry in failures],
     )
 
 
@@ -204,8 +216,3 @@ def pack_columns(packs: Sequence[PackedIds]) -> tuple[Sequence[object], ...]:
         [pack.first for pack in packs],
         [pack.packed for pack in packs],
     )
-
-
-def _storable(text: str) -> str:
-    """Return *text* without what PostgreSQL cannot store: the null character, half a surrogate."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

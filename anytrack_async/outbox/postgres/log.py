@@ -15,7 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import compress
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import attrs
 from anyio.lowlevel import checkpoint
@@ -33,6 +33,7 @@ from anytrack_async.outbox.postgres.append import (
 )
 from anytrack_async.outbox.postgres.budget import Budget
 from anytrack_async.outbox.postgres.claim import CACHED_BYTES
+from anytrack_async.outbox.postgres.counts import CountWriter, columns
 from anytrack_async.outbox.postgres.database import Database
 from anytrack_async.outbox.postgres.errors import FULL, LOCKED, sqlstate
 
@@ -88,15 +89,22 @@ class Log:
         capacity: how many conversions may wait for each destination.
         now: returns the time of a test's clock, or None.
         remember: called with conversions that are new.
+        counts: counts them.
     """
 
     def __init__(
-        self, db: Database, capacity: int, now: Callable[[], float | None], remember: Remember
+        self,
+        db: Database,
+        capacity: int,
+        now: Callable[[], float | None],
+        remember: Remember,
+        counts: CountWriter,
     ) -> None:
         self._db = db
         self._capacity = capacity
         self._now = now
         self._remember = remember
+        self._counts = counts
         self._budget = Budget(capacity)
         self._calls: deque[_Call] = deque()
         self._writers: set[asyncio.Task[None]] = set()
@@ -161,7 +169,7 @@ class Log:
     async def _write(self, group: _Group, *, statement: str = APPEND_OR_GIVE_UP) -> None:
         """Write a group and set the results of its calls."""
         try:
-            appended = await self._append(group.arguments, statement)
+            appended = await self._append(group, statement)
         except (QueueFullError, _LockedError) as exc:
             if len(group.calls) > 1:
                 await self._write_apart(group)
@@ -202,25 +210,55 @@ class Log:
         self._aside.add(task)
         task.add_done_callback(self._aside.discard)
 
-    async def _append(self, arguments: AppendArguments, statement: str) -> list[AppendResult]:
-        recipients = arguments.recipients
+    async def _append(self, group: _Group, statement: str) -> list[AppendResult]:
+        arguments, recipients = group.arguments, group.arguments.recipients
         if not self._budget.covers(recipients, len(arguments)):
             await self._count()
         room = self._budget.room(recipients)
+        parameters = arguments.parameters(room=room, now=self._now())
+        if statement is APPEND_OR_GIVE_UP and self._counts.is_due:
+            row = await self._append_and_count(group, parameters)
+        else:
+            row = await self._run(statement, recipients, parameters)
+            if row[1] is None:
+                self._counts.accepted(group.conversions)
+        self._budget.take(recipients, row[0])
+        appended = results(arguments, row[0], row[1])
+        if row[1] is not None:
+            self._counts.accepted(new_of(group.conversions, appended))
+        return appended
+
+    async def _append_and_count(self, group: _Group, parameters: Sequence[object]) -> Any:
+        """Append a group in the statement that writes what was counted, unless it has repeats."""
+        taken = self._counts.take()
+        counts = self._counts.with_accepted(taken, group.conversions)
         try:
-            (row,) = await self._db.fetch_raw(
-                statement, *arguments.parameters(room=room, now=self._now())
+            row = await self._run(
+                queries.APPEND_AND_COUNT,
+                group.arguments.recipients,
+                (*parameters, *columns(counts)),
             )
+        except BaseException as exc:
+            self._counts.put_back_after(exc, taken)
+            raise
+        if row[1] is not None:
+            self._counts.put_back(taken)
+        return row
+
+    async def _run(
+        self, statement: str, recipients: Sequence[str] | None, parameters: Sequence[object]
+    ) -> Any:
+        try:
+            (row,) = await self._db.fetch_raw(statement, *parameters)
         except AnyTrackError:
             raise
         except Exception as exc:
-            if sqlstate(exc) == LOCKED and statement is APPEND_OR_GIVE_UP:
+            if sqlstate(exc) == LOCKED and statement is not APPEND:
                 raise _LockedError from None
             if sqlstate(exc) == FULL:
                 raise self._full_error(recipients, int(getattr(exc, "detail", "") or 1)) from None
             raise self._db.change_error(exc) from None
-        self._budget.take(recipients, row[0])
-        return results(arguments, row[0], row[1])
+        return row
 
     def _remember_new(self, group: _Group, appended: Sequence[AppendResult]) -> None:
         # Not if they are large on average: so the cache is bounded by bytes without counting any.
@@ -246,6 +284,7 @@ class Log:
 
     async def _count(self) -> None:
         rows = await self._db.fetch(queries.DEPTHS, self._now())
+        self._counts.compare_clocks(rows[0]["now"])
         self._budget.count({row["name"]: row["waiting"] for row in rows})
 
     def _full_error(self, recipients: Sequence[str] | None, added: int) -> QueueFullError:
@@ -253,6 +292,12 @@ class Log:
         self._budget.forget()
         too_large = added > self._capacity
         return queue_full_error(self._capacity, waiting, added, too_large=too_large)
+
+
+def new_of(conversions: Sequence[Conversion], appended: Sequence[AppendResult]) -> list[Conversion]:
+    """Return the conversions that are new in the log."""
+    pairs = zip(conversions, appended, strict=True)
+    return [conversion for conversion, result in pairs if result is Appended.NEW]
 
 
 def _resolve(call: _Call, result: Result) -> None:

@@ -35,14 +35,15 @@ from anytrack_async.outbox.postgres.claim import (
     pack_columns,
     ranges_of,
 )
+from anytrack_async.outbox.postgres.counts import columns as count_columns
 from anytrack_async.outbox.postgres.database import Database
 from anytrack_async.outbox.postgres.dead_letters import PostgresDeadLetters
 from anytrack_async.outbox.postgres.erasing import PostgresErasing
 from anytrack_async.outbox.postgres.errors import slow_append_error
+from anytrack_async.outbox.postgres.history import PostgresHistory
 from anytrack_async.outbox.postgres.joining import PostgresJoining
 from anytrack_async.outbox.postgres.log import Log
 from anytrack_async.outbox.postgres.news import News, listen_address
-from anytrack_async.outbox.postgres.reports import PostgresReports
 from anytrack_async.outbox.postgres.schema import check_schema_name
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ _UNDONE_WITHIN = 5.0
 """Seconds for the release of a claim whose task was cancelled; after that, the lease just ends."""
 
 
-class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, PostgresErasing):
+class PostgresOutbox(PostgresJoining, PostgresHistory, PostgresDeadLetters, PostgresErasing):
     """Keeps conversions in a PostgreSQL database, which any number of processes may share.
 
     Args:
@@ -110,7 +111,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         super().__init__(db, clock)
         address = listen_address(dsn, listen_dsn, behind_pooler=behind_pooler)
         self._news = News(db, address, self._owner_id)
-        self._log = Log(db, capacity, self._fixed_now, self._cache.remember)
+        self._log = Log(db, capacity, self._fixed_now, self._cache.remember, self._counts)
 
     def __repr__(self) -> str:
         return f"PostgresOutbox(schema={self._schema!r})"
@@ -171,6 +172,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
     async def aclose(self) -> None:
         """Finish pending work and close the connections; `open` opens them again."""
         await self._log.finish()
+        await self._counts.finish()
         self._opened_by, self._max_attempts, self._waits_for = 0, 0, None
         await self._db.close()
 
@@ -252,6 +254,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         while True:
             row = await self._claim_row(name, *parameters)
             shift = caller - row["now"]
+            self._counts.compare_clocks(row["now"])
             if row["firsts"]:
                 break
             if not row["is_behind"]:
@@ -303,11 +306,39 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
             failures += claim.unreadable
         packs = pack_ids(claim.entries.seqs, remote_ids) if remote_ids else []
         lease = (claim.destination, claim.lease_id)
-        if not failures and not packs:
-            return await self._end(queries.SETTLE, *lease)
-        columns = (*failure_columns(failures), *pack_columns(packs))
-        times = (self._caller_now(), self._fixed_now())
-        return await self._end(queries.SETTLE_FAILED, *lease, *columns, *times)
+        statement = queries.SETTLE
+        columns: tuple[object, ...] = ()
+        if failures or packs:
+            statement = queries.SETTLE_FAILED
+            columns = (*failure_columns(failures), *pack_columns(packs), self._caller_now())
+        parameters = (*lease, *columns, self._fixed_now())
+        if self._counts.is_due:
+            return await self._settle_and_count(claim, failures, statement, parameters)
+        settled = await self._end(statement, *parameters)
+        if settled:
+            self._counts.settled(claim, failures)
+        return settled
+
+    async def _settle_and_count(
+        self,
+        claim: Claim,
+        failures: Sequence[FailedEntry],
+        statement: str,
+        parameters: Sequence[object],
+    ) -> bool:
+        """End a claim in the statement that writes what was counted, if the lease is not lost."""
+        taken = self._counts.take()
+        counts = self._counts.with_settled(taken, claim, failures)
+        try:
+            settled = await self._end(
+                queries.AND_COUNT[statement], *parameters, *count_columns(counts)
+            )
+        except BaseException as exc:
+            self._counts.put_back_after(exc, taken)
+            raise
+        if not settled:
+            self._counts.put_back(taken)
+        return settled
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""

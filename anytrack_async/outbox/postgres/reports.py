@@ -20,6 +20,7 @@ from anytrack_async.outbox.checks import (
     check_number,
     check_seconds,
 )
+from anytrack_async.outbox.history import COUNTS_KEPT_FOR
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, ConversionCache
 from anytrack_async.outbox.postgres.store import PostgresStore
@@ -94,8 +95,9 @@ class PostgresReports(PostgresStore):
         While another process is at it, this one drops nothing and returns 0.
         """
         remember, dropped = check_seconds("remember", remember), 0
+        counts_kept = max(remember, COUNTS_KEPT_FOR)
         while True:
-            parameters = (_PRUNED_AT_ONCE, remember, self._fixed_now())
+            parameters = (_PRUNED_AT_ONCE, remember, counts_kept, self._fixed_now())
             row = await self._db.row(queries.PRUNE, *parameters)
             dropped += int(row["dropped"])
             if not row["more"]:

@@ -1,4 +1,4 @@
-"""What all parts of an outbox in PostgreSQL use: its database, clock, cache and names."""
+"""What all parts of an outbox in PostgreSQL use: its database, clock, cache, counts and names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from anytrack_async.errors import AnyTrackError
 from anytrack_async.outbox.checks import check_destination, unknown_destination_error
 from anytrack_async.outbox.postgres import queries
 from anytrack_async.outbox.postgres.claim import ConversionCache
+from anytrack_async.outbox.postgres.counts import CountWriter
 from anytrack_async.outbox.postgres.database import Database
 from anytrack_async.outbox.postgres.errors import UNKNOWN_DESTINATION, sqlstate
 
@@ -31,6 +32,7 @@ class PostgresStore:
         self._db = db
         self._clock = clock
         self._cache = ConversionCache(_CACHED_CONVERSIONS)
+        self._counts = CountWriter(db, self._caller_now)
 
     def _fixed_now(self) -> float | None:
         """Return the time of the clock that a test has given; None for that of the server."""

@@ -1,4 +1,4 @@
-"""Claims on an outbox file: taking, decoding, renewing, releasing and settling them.
+"""Claims on an outbox file: leasing what is due, and new conversions.
 
 A claim of new conversions writes two rows, however many it contains: the lease, and the span of the
 log that it covers. Settling deletes both; only failed conversions get a row of their own.
@@ -16,55 +16,26 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from operator import itemgetter
 from time import monotonic
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-import attrs
-from anyio.lowlevel import checkpoint
-
-from anytrack_async.codec.remote_ids import (
-    pack_ids,
-)
-from anytrack_async.codec.storage import (
-    SEALED,
-    decode,
-)
-from anytrack_async.errors import DamagedOutboxError, DecodeError
-from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.base import Claim, Entries, Entry, FailedEntry
+from anytrack_async.errors import DamagedOutboxError
 from anytrack_async.outbox.checks import (
     MAX_CLAIM_BYTES,
     USUAL_BYTES,
     unknown_destination_error,
 )
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import stored_memory_bytes
-from anytrack_async.outbox.sqlite.history import attempts as history
 from anytrack_async.outbox.sqlite.leases import (
     ClaimResult,
-    SQLiteClaim,
     StoredEntry,
-    add_exceptions,
     expire_lease,
-    mark_reclaimable,
     release_leases_of_dead,
 )
-
-DECODED_AT_ONCE = 50
-"""Conversions decoded before other tasks may run: about a millisecond."""
-
-_BYTES_AT_ONCE = 2**17
-"""Bytes of large conversions from which on fewer are decoded at once."""
-
-CACHED_BYTES = 4_096
-"""Bytes of a record up to which its conversion is kept in the cache: with 10,000 conversions, the
-cache keeps records of 40 MiB at most. Decoding a larger one again takes less time than sending it.
-"""
+from anytrack_async.outbox.sqlite.queries import claims as queries
 
 _POSITIONS_PER_STEP = 20_000
 """Positions that one transaction searches for conversions addressed to a destination."""
@@ -76,9 +47,6 @@ _new_entry: Callable[[Iterable[Any]], StoredEntry] = partial(tuple.__new__, Stor
 
 _ISOLATED_POLL = 0.02
 """Seconds until the next claim while the only due conversions wait for an isolated one."""
-
-
-# Taking
 
 
 class _ClaimForecast(NamedTuple):
@@ -195,7 +163,7 @@ class _ClaimBuilder:
             # a worker that is merely late keeps its lease unless it is needed.
             if self._space <= 0 or not some_expired:
                 break
-            some_expired = expire_lease(self._sql, self._name, self._now)
+            some_expired = expire_lease(self._db, self._name, self._now)
         if self._space > 0:
             self._lease_new()
 
@@ -328,152 +296,3 @@ class _ClaimBuilder:
             queries.INSERT_LEASED_SPAN,
             (self._name, first, last, size, attempts, lost, self._lease_id),
         )
-
-
-# Decoding, in the event loop
-
-
-class ConversionCache:
-    """Decodes conversions, and keeps the newest *size* so as not to decode them again."""
-
-    # Two dicts rather than one of tuples: the garbage collector would look at each tuple again and
-    # again, and never looks at numbers or digests.
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._by_seq: OrderedDict[int, Conversion] = OrderedDict()
-        self._digests: dict[int, bytes] = {}
-
-    def remember(
-        self, first: int, conversions: Sequence[Conversion], digests: Sequence[bytes]
-    ) -> None:
-        """Keep *conversions* that are in the log one after the other from position *first*.
-
-        Called in the thread that writes them, while the event loop reads and adds others. No lock
-        is needed, because each operation on the dict is atomic.
-        """
-        by_seq = self._by_seq
-        # Digests first: so each conversion that is removed has its digest there, to remove with it.
-        self._digests.update(enumerate(digests, first))
-        by_seq.update(enumerate(conversions, first))
-        while len(by_seq) > self._size:  # count each time: the other thread removes too
-            seq, _ = by_seq.popitem(last=False)
-            self._digests.pop(seq, None)
-
-    def forget(self, seqs: Iterable[int]) -> None:
-        """Drop the conversions at the positions *seqs*."""
-        for seq in seqs:
-            self._by_seq.pop(seq, None)
-            self._digests.pop(seq, None)
-
-    def decode(self, seq: int, payload: bytes, digest: bytes) -> Conversion:
-        """Return the conversion at position *seq*.
-
-        Raises:
-            DecodeError: it is not in the cache, and the record cannot be read.
-        """
-        cached = self._by_seq.get(seq) if self._digests.get(seq) == digest else None
-        if cached is not None:
-            return cached
-        # Not in the cache, or corrected since, perhaps by another process.
-        conversion = decode(payload, digest)
-        if len(payload) <= CACHED_BYTES:
-            self.remember(seq, (conversion,), (digest,))
-        return conversion
-
-
-Decrypt: TypeAlias = Callable[[Sequence[StoredEntry]], Awaitable[Sequence[StoredEntry]]]
-
-
-async def decode_claim(
-    name: str, result: ClaimResult, cache: ConversionCache, decrypt: Decrypt
-) -> SQLiteClaim:
-    """Return *result* with its entries decoded; other tasks may run in between.
-
-    Raises:
-        MissingKeyError: an entry is encrypted with a key that is not in the key ring.
-    """
-    entries: list[Entry] = []
-    unreadable: list[FailedEntry] = []
-    sealed: list[StoredEntry] = []
-    # 50 at once, 12 of a claim with 512 KiB of large ones, one of a claim with 6 MiB.
-    at_once = max(1, DECODED_AT_ONCE * _BYTES_AT_ONCE // max(result.large_bytes, _BYTES_AT_ONCE))
-    for count, (seq, accepted_at, payload, digest, attempts) in enumerate(result.entries, 1):
-        try:
-            entries.append(Entry(seq, cache.decode(seq, payload, digest), attempts, accepted_at))
-        except DecodeError as exc:
-            # Only here, so that conversions in the cache are not decrypted.
-            if payload[:1] == SEALED:
-                sealed.append(StoredEntry(seq, accepted_at, payload, digest, attempts))
-            else:
-                unreadable.append(FailedEntry(seq=seq, attempts=attempts, error=str(exc)))
-        if count % at_once == 0:
-            await checkpoint()
-    if sealed:
-        decrypted = attrs.evolve(result, entries=await decrypt(sealed))
-        rest = await decode_claim(name, decrypted, cache, decrypt)
-        digests = {
-            entry.seq: entry.digest for entry in sealed if len(entry.payload) <= CACHED_BYTES
-        }
-        for entry in rest.entries:  # the next claim compares with the digests in the file
-            if entry.seq in digests:
-                cache.remember(entry.seq, (entry.conversion,), (digests[entry.seq],))
-        entries = sorted([*entries, *rest.entries], key=itemgetter(0))
-        unreadable += rest.unreadable
-    return SQLiteClaim(
-        destination=name,
-        lease_id=result.lease_id,
-        entries=Entries.of(entries),
-        lost_leases=result.lost_leases,
-        large_bytes=result.large_bytes,
-        unreadable=unreadable,
-    )
-
-
-# Ending
-
-
-def settle(
-    db: Database,
-    claim: Claim,
-    failed: Sequence[FailedEntry],
-    remote_ids: Sequence[str | None] = (),
-) -> bool:
-    """End *claim*, with *failed* retried or dead; False if its lease was lost.
-
-    The *remote_ids* are those of `KeepsRemoteIds`, if there are any.
-    """
-    packs = pack_ids(claim.entries.seqs, remote_ids) if remote_ids else ()
-    with db.transaction(synced=False) as sql:
-        parameters = (claim.lease_id, claim.destination)
-        is_ours = sql.execute(queries.LEASE_EXISTS, parameters).fetchone() is not None
-        if is_ours:
-            history.add_batches(db, claim.lease_id)
-            sql.execute(queries.DELETE_LEASE, (claim.lease_id,))
-            sql.execute(queries.DELETE_LEASED_SPANS, (claim.lease_id,))
-            ended = _end_retries(sql, claim.destination, claim.lease_id)
-            if ended:
-                history.add_delivered_retries(db, claim, ended, failed)
-            if failed:
-                add_exceptions(db, claim.destination, failed)
-                history.add_failed(db, claim.destination, failed)
-            db.counts.settle(claim, failed)
-            for pack in packs:
-                sql.execute(queries.INSERT_REMOTE_IDS, (claim.destination, *pack))
-            count = len(claim.entries.seqs)
-            if isinstance(claim, SQLiteClaim):
-                count += len(claim.unreadable)
-            dead = sum(entry.due is None for entry in failed)
-            # Of 9, 3 were retries; one fails again and one dies: -2 retries, 1 dead, 7 delivered.
-            pending = len(failed) - dead - len(ended)
-            changes = (pending, dead, count - len(failed), claim.destination)
-            sql.execute(queries.ADD_TO_COUNTS, changes)
-    return is_ours
-
-
-def _end_retries(sql: sqlite3.Connection, destination: str, lease_id: int) -> list[int]:
-    """Delete the retries in a lease of *destination*, and return their positions."""
-    positions = [seq for (seq,) in sql.execute(queries.LEASED_RETRIES, (lease_id,)).fetchall()]
-    if positions:
-        mark_reclaimable(sql, destination, positions)
-        sql.execute(queries.DELETE_LEASED_RETRIES, (lease_id,))
-    return positions

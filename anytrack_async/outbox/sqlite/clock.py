@@ -16,7 +16,7 @@ from functools import cache, partial
 from operator import add, itemgetter
 from pathlib import Path
 
-from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.queries import file as queries
 
 _LONGEST_GAP = 86_400.0
 """Seconds that count at most of a time in which no process had the file open."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Sequence
 
 import attrs
 
 from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
-from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+from anytrack_async.outbox.sqlite.queries import log as queries
 
 
 @attrs.frozen(kw_only=True)
@@ -37,13 +34,8 @@ class StoredConversion:
     is_damaged: bool = False
 
 
-class SQLiteCopying:
+class SQLiteCopying(SQLiteAccess):
     """The part of `SQLiteOutbox` that reads it from beginning to end."""
-
-    async def _run(
-        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
-        raise NotImplementedError
 
     async def stored(self, *, after: int = 0, limit: int = 500) -> Sequence[StoredConversion]:
         """Return what is known of all event ids behind the position *after*, in log order.

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 from anytrack_async.codec.storage import SEALED, memory_bytes
 from anytrack_async.errors import MissingKeyError
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.leases import StoredEntry
+from anytrack_async.outbox.sqlite.queries import log as queries
 
 
 def decrypted_record(

@@ -30,14 +30,15 @@ from anytrack_async.codec.encryption import (
 from anytrack_async.codec.storage import UNDECIPHERABLE, Encoded
 from anytrack_async.errors import ConfigurationError, DecodeError, MissingKeyError
 from anytrack_async.outbox.base import FailedEntry
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
+from anytrack_async.outbox.sqlite.queries import encryption as queries
+from anytrack_async.outbox.sqlite.queries import log as log_queries
 from anytrack_async.outbox.sqlite.retention import Step
 
-_IDS_WIDTH, _LOG_WIDTH = len(queries.IDS_COLUMNS), len(queries.LOG_COLUMNS)
-_EVENT_ID = queries.IDS_COLUMNS.index("event_id")
-_DIGEST, _PAYLOAD = map(queries.LOG_COLUMNS.index, ("digest", "payload"))
+_IDS_WIDTH, _LOG_WIDTH = len(log_queries.IDS_COLUMNS), len(log_queries.LOG_COLUMNS)
+_EVENT_ID = log_queries.IDS_COLUMNS.index("event_id")
+_DIGEST, _PAYLOAD = map(log_queries.LOG_COLUMNS.index, ("digest", "payload"))
 
 _DIGEST_BYTES = 16
 
@@ -63,7 +64,7 @@ class RowCipher:
         sql.execute(queries.LIST_KEY, (self.key_id,))
 
     def seal_rows(self, sql: sqlite3.Connection, ids: list[object], log: list[object]) -> None:
-        """Encrypt the records in *log*; *ids* has the ids of the same rows, see `log.Rows`."""
+        """Encrypt the records in *log*; *ids* has the ids of the same rows, see `rows.Rows`."""
         self.list_key(sql)
         event_ids = cast("list[str]", ids[_EVENT_ID::_IDS_WIDTH])
         for start, event_id in zip(range(0, len(log), _LOG_WIDTH), event_ids, strict=True):
@@ -211,7 +212,7 @@ class KeyCounting:
             for query in (queries.RECORDS_BY_KEY, *queries.ERRORS_BY_KEY):
                 for prefix, count in sql.execute(query, bounds):
                     self.counts[key_id_of(prefix) if is_sealed(prefix) else ""] += count
-            (last,) = sql.execute(queries.END_OF_LOG).fetchone()
+            (last,) = sql.execute(log_queries.END_OF_LOG).fetchone()
         self._position = end
         return Step(0, more=end < last)
 
@@ -248,6 +249,7 @@ class Rekeying:
 
     def step(self, db: Database) -> Step:
         """Encrypt some rows; other programs may use the file before the next step."""
+        db.wal.check_size()
         with db.transaction(synced=False) as sql:
             if not self._position:
                 sql.execute(queries.RETIRE_OTHER_KEYS, (self._key_id,))
@@ -255,7 +257,7 @@ class Rekeying:
             end = _end_of_step(sql, self._position)
             records, end = self._seal_records(db, end)
             errors, end = self._seal_errors(db, end)
-            (last,) = sql.execute(queries.END_OF_LOG).fetchone()
+            (last,) = sql.execute(log_queries.END_OF_LOG).fetchone()
         self._position = end
         if end >= last:
             # Synced, so that no power failure brings rows with a removed key back.

@@ -9,21 +9,19 @@ customer in them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
 
 from anytrack_async.codec.storage import decode, encode
 from anytrack_async.errors import DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.capabilities import ErasedConversion, Erasure
-from anytrack_async.outbox.sqlite import queries
-from anytrack_async.outbox.sqlite.claim import ConversionCache
+from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
 from anytrack_async.outbox.sqlite.history.tables import EMPTY_ATTEMPT_ERRORS
+from anytrack_async.outbox.sqlite.queries import claims as claim_queries
+from anytrack_async.outbox.sqlite.queries import dead_letters as dead_letter_queries
+from anytrack_async.outbox.sqlite.queries import log as log_queries
 from anytrack_async.outbox.sqlite.retention import Step
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 _ROWS_PER_STEP = 200
 _BYTES_PER_STEP = 2**19
@@ -61,7 +59,7 @@ class Erasing:
         rows: list[tuple[int, str, bytes, bytes]] = []
         size = 0
         with db.snapshot() as sql:
-            for row in sql.execute(queries.STORED, (self._position, _ROWS_PER_STEP)):
+            for row in sql.execute(log_queries.STORED, (self._position, _ROWS_PER_STEP)):
                 rows.append(row)
                 size += len(row[2])
                 if size >= _BYTES_PER_STEP:
@@ -94,7 +92,7 @@ class Erasing:
     def _replace(self, db: Database, seq: int) -> None:
         with db.transaction(synced=True) as sql:
             # Read again: another process may have corrected or dropped it since.
-            row = sql.execute(queries.STORED_AT, (seq,)).fetchone()
+            row = sql.execute(log_queries.STORED_AT, (seq,)).fetchone()
             pair = row and self._replacement(db, *row)
             if not pair:
                 return
@@ -103,11 +101,11 @@ class Erasing:
             if db.cipher is not None:
                 db.cipher.list_key(sql)
                 encoded = db.cipher.seal_record(original.event_id, *encoded)
-            sql.execute(queries.CORRECT, (*encoded, seq))
-            for statement in (*queries.EMPTY_ERRORS, *EMPTY_ATTEMPT_ERRORS):
+            sql.execute(dead_letter_queries.CORRECT, (*encoded, seq))
+            for statement in (*dead_letter_queries.EMPTY_ERRORS, *EMPTY_ATTEMPT_ERRORS):
                 sql.execute(statement, (seq,))
             in_flight = tuple(
-                name for (name,) in sql.execute(queries.IN_FLIGHT_AT, (seq, seq, seq))
+                name for (name,) in sql.execute(claim_queries.IN_FLIGHT_AT, (seq, seq, seq))
             )
         self.seqs.append(seq)
         self.erased.append(
@@ -117,15 +115,8 @@ class Erasing:
         )
 
 
-class SQLiteErasing:
+class SQLiteErasing(SQLiteAccess):
     """The part of `SQLiteOutbox` that erases a person's data."""
-
-    _cache: ConversionCache
-
-    async def _run(
-        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
-        raise NotImplementedError
 
     async def erase(self, erase: Callable[[Conversion], Conversion | None]) -> Erasure:
         """Replace each stored conversion of a person; see `ErasesCustomers`."""

@@ -1,4 +1,4 @@
-"""Leases on an outbox file: what they hold, and how they end: released, expired, or taken over.
+"""Leases on an outbox file, and how they end unsettled: released, expired, or taken over.
 
 The functions with a connection as their first argument are called in a transaction.
 """
@@ -12,8 +12,10 @@ from typing import NamedTuple
 import attrs
 
 from anytrack_async.outbox.base import Claim, FailedEntry
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.history.tables import INSERT_LOST
+from anytrack_async.outbox.sqlite.queries import claims as queries
+from anytrack_async.outbox.sqlite.queries import retention as retention_queries
 from anytrack_async.outbox.sqlite.thread import Job
 
 
@@ -110,6 +112,20 @@ def undo(db: Database, claimed: Job[Database, ClaimResult], name: str) -> None:
 # Ending
 
 
+def lose_lease(db: Database, lease_id: int, *, due: float, is_blamed: bool) -> None:
+    """Delete a lease that ended without a result; called in a transaction.
+
+    Args:
+        db: the file.
+        lease_id: the lease.
+        due: when its conversions are due.
+        is_blamed: whether its conversions may have killed the worker: then it counts as an attempt.
+    """
+    for statement in INSERT_LOST:
+        db.sql.execute(statement, (lease_id, db.clock.wall(), int(is_blamed)))
+    end_lease(db.sql, lease_id, due=due, counts_as_attempt=is_blamed, is_lost=is_blamed)
+
+
 def end_lease(
     sql: sqlite3.Connection,
     lease_id: int,
@@ -133,36 +149,21 @@ def end_lease(
     sql.execute(queries.RELEASE_RETRIES, parameters)
 
 
-def expire_lease(sql: sqlite3.Connection, destination: str, now: float) -> bool:
+def expire_lease(db: Database, destination: str, now: float) -> bool:
     """Release the lease of *destination* that expired first; False if none did."""
-    lease = sql.execute(queries.EXPIRED_LEASE, (destination, now)).fetchone()
+    lease = db.sql.execute(queries.EXPIRED_LEASE, (destination, now)).fetchone()
     if lease is None:
         return False
     lease_id, until = lease
     # It counts as an attempt, because its conversions may have killed the worker.
-    end_lease(sql, lease_id, due=until, counts_as_attempt=True, is_lost=True)
+    lose_lease(db, lease_id, due=until, is_blamed=True)
     return True
-
-
-def add_exceptions(db: Database, name: str, failed: Sequence[FailedEntry]) -> None:
-    """Insert *failed*, which failed now; called in a transaction."""
-    errors: Sequence[bytes | str] = [entry.error for entry in failed]
-    if db.cipher is not None:
-        errors = db.cipher.seal_errors(db.sql, name, failed)
-    now, date = db.clock.now(), db.clock.wall()
-    db.sql.executemany(
-        queries.INSERT_EXCEPTION,
-        [
-            (entry.seq, name, entry.attempts, entry.due, error, entry.code, date, now)
-            for entry, error in zip(failed, errors, strict=True)
-        ],
-    )
 
 
 def mark_reclaimable(sql: sqlite3.Connection, name: str, seqs: Sequence[int]) -> None:
     """Note that exceptions of a destination at *seqs* ended, where pruning does not look again."""
-    (last,) = sql.execute(queries.RECLAIMABLE_UPTO, (name,)).fetchone()
-    sql.executemany(queries.MARK_RECLAIMABLE, [(seq,) for seq in seqs if seq <= last])
+    (last,) = sql.execute(retention_queries.RECLAIMABLE_UPTO, (name,)).fetchone()
+    sql.executemany(retention_queries.MARK_RECLAIMABLE, [(seq,) for seq in seqs if seq <= last])
 
 
 def release_leases_of_dead(db: Database, owner_ids: Sequence[int]) -> None:
@@ -170,22 +171,24 @@ def release_leases_of_dead(db: Database, owner_ids: Sequence[int]) -> None:
     for owner_id in owner_ids:
         with db.owner.proof_of_death(owner_id) as is_dead:
             if is_dead:
-                with db.transaction(synced=False) as sql:
-                    _release_lost(sql, owner_id, db.clock.now())
+                with db.transaction(synced=False):
+                    _release_lost(db, owner_id, db.clock.now())
 
 
-def _release_lost(sql: sqlite3.Connection, owner_id: int, now: float) -> None:
+def _release_lost(db: Database, owner_id: int, now: float) -> None:
     """End the leases of a dead owner.
 
     If it died with isolated conversions in flight, only they are to blame. If it closed the file in
     good order, none is.
     """
-    leases = sql.execute(queries.LEASES_OF_OWNER, (owner_id,)).fetchall()
+    leases = db.sql.execute(queries.LEASES_OF_OWNER, (owner_id,)).fetchall()
     has_isolated = any(alone for _, alone, _ in leases)
     for lease_id, alone, closed in leases:
-        is_blamed = not closed and (bool(alone) or not has_isolated)
-        end_lease(sql, lease_id, due=now, counts_as_attempt=is_blamed, is_lost=is_blamed)
-    sql.execute(queries.DELETE_OWNER, (owner_id,))
+        if closed:
+            end_lease(db.sql, lease_id, due=now, counts_as_attempt=False)
+        else:
+            lose_lease(db, lease_id, due=now, is_blamed=bool(alone) or not has_isolated)
+    db.sql.execute(queries.DELETE_OWNER, (owner_id,))
 
 
 def register_owner(db: Database, previous_id: int) -> None:

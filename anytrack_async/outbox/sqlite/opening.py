@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from anytrack_async.errors import MissingKeyError, OutboxError
-from anytrack_async.outbox.sqlite import leases, queries
-from anytrack_async.outbox.sqlite.database import Database, needs_reserve
+from anytrack_async.outbox.sqlite import leases
+from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.errors import needs_reserve
 from anytrack_async.outbox.sqlite.files import Reserve
+from anytrack_async.outbox.sqlite.queries import encryption as queries
 
 if TYPE_CHECKING:
     from anytrack_async.codec.encryption import KeyRing
@@ -34,7 +36,7 @@ def with_reserve(
     def work_with_reserve(db: Database, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         if not needs_reserve(error, db.reserve):
             raise error
-        if db.use_reserve():
+        if db.wal.use_reserve():
             _log.error(
                 "the disk is full: deliveries from the outbox go on, but it accepts nothing until "
                 "there is space"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from os import PathLike
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import anyio
 
@@ -19,7 +16,6 @@ from anytrack_async.models.conversion import Conversion
 from anytrack_async.models.outcome import Report
 from anytrack_async.outbox.base import AppendResult, Claim, Depth, FailedEntry
 from anytrack_async.outbox.checks import (
-    already_open_error,
     check_checkpoint,
     check_destination,
     check_event_ids,
@@ -30,20 +26,20 @@ from anytrack_async.outbox.checks import (
     not_open_error,
 )
 from anytrack_async.outbox.sqlite import claim as claims
-from anytrack_async.outbox.sqlite import leases, reports, retention
+from anytrack_async.outbox.sqlite import decoding, leases, reports, retention, settlement
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.copying import SQLiteCopying
-from anytrack_async.outbox.sqlite.database import Database, may_need_reserve, outbox_error
+from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.dead_letters import SQLiteDeadLetters
 from anytrack_async.outbox.sqlite.decryption import decrypted_entries
 from anytrack_async.outbox.sqlite.erasing import SQLiteErasing
+from anytrack_async.outbox.sqlite.errors import may_need_reserve, outbox_error
 from anytrack_async.outbox.sqlite.files import file_path
 from anytrack_async.outbox.sqlite.history.outbox import SQLiteHistory
 from anytrack_async.outbox.sqlite.leases import SQLiteClaim
-from anytrack_async.outbox.sqlite.log import ENCODED_AT_ONCE, GroupCommit, encode_in_steps
-from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
-from anytrack_async.outbox.sqlite.thread import OwnerThread
-from anytrack_async.outbox.sqlite.verify import Verification, verify
+from anytrack_async.outbox.sqlite.opening import with_reserve
+from anytrack_async.outbox.sqlite.rows import ENCODED_AT_ONCE, encode_in_steps
+from anytrack_async.outbox.sqlite.verify import Verification, Verifying
 
 if TYPE_CHECKING:
     from anytrack_async.codec.encryption import KeyRing
@@ -53,15 +49,8 @@ _log = logging.getLogger("anytrack_async")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_CACHED_CONVERSIONS = 10_000
 _SHIELDED_FOR = 1.0
 """Seconds for which cancelling a task does not end its claim."""
-
-_REST = 19
-"""How many times as long as a step that can wait the thread is free for others afterwards."""
-
-_GENTLE_FOR = 4.0
-"""Seconds after which steps that can wait end, while conversions are accepted."""
 
 _REPORTS_PER_STEP = 200  # they take a few milliseconds, in which the thread does nothing else
 
@@ -112,17 +101,13 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
         clock: Callable[[], float] | None = None,
         busy_timeout: float = 30.0,
     ) -> None:
-        self._path = file_path(path)
-        self._capacity = capacity
-        self._keys = None if keys is None else check_key_ring(keys)
-        self._clock = FileClock(clock)
-        self._max_attempts = 0
-        self._is_opening = False
-        self._thread: OwnerThread[Database] | None = None
-        self._opening = partial(
-            Database.open, self._path, clock=self._clock, busy_timeout=busy_timeout
+        super().__init__(
+            file_path(path),
+            capacity=capacity,
+            keys=None if keys is None else check_key_ring(keys),
+            clock=FileClock(clock),
+            busy_timeout=busy_timeout,
         )
-        self._owner_id = 0
 
     @property
     def path(self) -> Path:
@@ -148,116 +133,6 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
     def now(self) -> Callable[[], float]:
         """Returns the time on the clock of the file, unix seconds; see `KeepsTime`."""
         return self._clock.now
-
-    def attach(self, max_attempts: int) -> None:
-        """Begin to serve a client; see `ServesOneClient`."""
-        self._check_closed()
-        self._max_attempts = max_attempts
-
-    def limit_waiting(self, seconds: float) -> None:
-        """Let `append` wait for a locked file for *seconds* at most; see `LimitsWaiting`."""
-        self._group_commit.accept_within = seconds
-
-    def _check_closed(self) -> None:
-        if self._is_opening or (self._thread is not None and self._thread.in_this_process):
-            raise already_open_error(f"SQLiteOutbox on {self._path}", os.getpid())
-
-    # Opening and closing
-
-    async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
-        """Open the file and register *destinations*; see `Outbox.open`."""
-        self._check_closed()
-        if self._thread is not None:
-            # A forked child cannot use the connection of its parent.
-            max_attempts, self._owner_id = self._max_attempts, 0
-            await self.aclose()
-            self._max_attempts = max_attempts
-        self._is_opening = True
-        try:
-            await self._start_thread()
-            await self._run(reports.register, destinations, from_start)
-        except BaseException:
-            await self.aclose()
-            raise
-        finally:
-            self._is_opening = False
-
-    async def _start_thread(self) -> None:
-        opening = partial(
-            open_file, self._path, self._opening, keys=self._keys, previous_owner=self._owner_id
-        )
-        thread = OwnerThread(opening, leases.close)
-        await thread.start()
-        self._thread = thread
-        self._cache = claims.ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
-        self._group_commit = GroupCommit(thread, self._capacity, self._cache.remember)
-        self._owner_id = await self._run(_connect_thread, self._group_commit.may_wait)
-
-    async def aclose(self) -> None:
-        """Finish pending work and close the file; `open` opens it again."""
-        thread, self._thread, self._max_attempts = self._thread, None, 0
-        if thread is not None:
-            await thread.stop()
-
-    async def _run(
-        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
-        """Call *work* in the thread and return its result.
-
-        Raises:
-            OutboxError: SQLite or the operating system failed; the message says what to do.
-        """
-        thread = self._open_thread()
-        try:
-            try:
-                return await thread.run(work, *args, **kwargs)
-            except sqlite3.Error as exc:
-                if not may_need_reserve(exc):
-                    raise
-                return await thread.run(with_reserve(work, exc), *args, **kwargs)
-        except (sqlite3.Error, OSError) as exc:
-            raise outbox_error(exc, self._path) from exc
-
-    def _open_thread(self) -> OwnerThread[Database]:
-        if self._thread is None:
-            raise not_open_error()
-        return self._thread
-
-    async def _run_steps(
-        self,
-        step: Callable[Concatenate[Database, _P], retention.Step],
-        *args: _P.args,
-        **kwargs: _P.kwargs,
-    ) -> int:
-        """Repeat *step* until it is finished; other processes may use the file in between."""
-        rows = 0
-        while True:
-            result = await self._run(step, *args, **kwargs)
-            rows += result.rows
-            if not result.more:
-                return rows
-
-    async def _run_gently(
-        self,
-        step: Callable[Concatenate[Database, _P], retention.Step],
-        *args: _P.args,
-        **kwargs: _P.kwargs,
-    ) -> None:
-        """Repeat *step*, with rests while conversions are accepted, which would have to wait.
-
-        After a step of 0.4 ms, the thread is free for 7.6 ms. What is left after a few seconds is
-        for the next time, so that it delays nothing that is urgent.
-        """
-        groups, busy_until = self._group_commit.groups, 0.0
-        ends_at = monotonic() + _GENTLE_FOR
-        while (result := await self._run(step, *args, **kwargs)).more:
-            now = monotonic()
-            if groups != self._group_commit.groups:
-                groups, busy_until = self._group_commit.groups, now + 1.0
-            if now < busy_until:
-                if now >= ends_at:
-                    return
-                await anyio.sleep(_REST * result.seconds)
 
     # Destinations
 
@@ -324,7 +199,7 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
             result = job.result or await job.wait()
             if not result.lease_id:
                 return Claim(destination=destination, next_due=result.next_due)
-            return await claims.decode_claim(
+            return await decoding.decode_claim(
                 destination,
                 result,
                 self._cache,
@@ -358,7 +233,7 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
         failures = last_failures(claim, failed) if failed else []
         if isinstance(claim, SQLiteClaim):
             failures += claim.unreadable
-        return await self._run(claims.settle, claim, failures, remote_ids)
+        return await self._run(settlement.settle, claim, failures, remote_ids)
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""
@@ -410,9 +285,15 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
     async def verify(self) -> Verification:
         """Check the whole file: its integrity, and that each conversion is accounted for.
 
-        It reads every record, about a minute for a million; the outbox cannot be used meanwhile.
+        It reads every record, about a minute for a million. The outbox can be used meanwhile,
+        except while SQLite checks the structure of the file, a second for some 100 MB.
+
+        Raises:
+            OutboxError: so much was accepted meanwhile that the write-ahead log would be full.
         """
-        return await self._run(verify)
+        verifying = Verifying()
+        await self._run_steps(verifying.step)
+        return verifying.result
 
     async def vacuum(self) -> tuple[int, int]:
         """Write the file anew, without unused pages; return its size in bytes before and after.
@@ -465,22 +346,17 @@ class SQLiteOutbox(SQLiteDeadLetters, SQLiteErasing, SQLiteHistory, SQLiteCopyin
     async def prune(self, *, remember: float) -> int:
         """Drop payloads that every destination has, and old ids; see `Outbox.prune`."""
         remember = check_seconds("remember", remember)
-        dropped = await self._run_steps(retention.drop_reclaimable)
-        dropped += await self._run_steps(retention.drop_payloads)
-        dropped += await self._run_steps(retention.sweep_payloads)
-        await self._run_gently(retention.forget_ids, remember)
-        await self._run_gently(retention.forget_counts, remember)
-        await self._run_gently(retention.shrink)
+        dropped = 0
+        for step in (
+            retention.drop_reclaimable,
+            retention.drop_payloads,
+            retention.sweep_payloads,
+        ):
+            dropped += await self._run_steps(retention.unless_log_is_full, step)
+        for forget in (retention.forget_ids, retention.forget_counts):
+            await self._run_gently(retention.unless_log_is_full, forget, remember)
+        await self._run_gently(retention.unless_log_is_full, retention.shrink)
         await self._run(
             Database.checkpoint, at_once=dropped > 0
         )  # what was dropped is still in the write-ahead log
         return dropped
-
-
-# Opening, in the thread
-
-
-def _connect_thread(db: Database, may_wait: Callable[[Database], bool]) -> int:
-    """Let the file ask *may_wait* whether to wait for locks; return the id of the owner."""
-    db.may_wait = partial(may_wait, db)
-    return db.owner.id

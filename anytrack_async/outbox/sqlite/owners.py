@@ -25,7 +25,7 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
-from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.sqlite.queries import claims as queries
 
 _CHECK_INTERVAL = 0.5
 """Seconds between two looks for dead owners, per outbox object."""

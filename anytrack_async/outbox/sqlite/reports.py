@@ -18,10 +18,12 @@ from anytrack_async.errors import DecodeError, OutboxError
 from anytrack_async.models.outcome import Outcome, Report, Status, given_up
 from anytrack_async.outbox.base import Depth
 from anytrack_async.outbox.checks import unknown_destination_error
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_error
 from anytrack_async.outbox.sqlite.history.tables import FORGET_HISTORY_OF_DESTINATION
+from anytrack_async.outbox.sqlite.queries import log as log_queries
+from anytrack_async.outbox.sqlite.queries import reports as queries
+from anytrack_async.outbox.sqlite.queries import retention as retention_queries
 from anytrack_async.outbox.sqlite.verify import damaged_accounts
 
 # Destinations
@@ -44,11 +46,11 @@ def register(db: Database, names: Sequence[str], from_start: Sequence[str]) -> N
 
 def _insert_destination(sql: sqlite3.Connection, name: str, now: float, *, at_start: bool) -> None:
     if at_start:
-        (start,) = sql.execute(queries.PRUNED_UPTO).fetchone()
+        (start,) = sql.execute(retention_queries.PRUNED_UPTO).fetchone()
         pending = sql.execute(queries.INHERIT_EXCEPTIONS, (name, now, start)).rowcount
         sql.execute(queries.INSERT_DESTINATION, (name, start, now, pending))
     else:
-        (end,) = sql.execute(queries.END_OF_LOG).fetchone()
+        (end,) = sql.execute(log_queries.END_OF_LOG).fetchone()
         sql.execute(queries.INSERT_DESTINATION, (name, end, None, 0))
 
 
@@ -60,7 +62,7 @@ def destination_names(db: Database) -> Sequence[str]:
 def forget(db: Database, name: str) -> None:
     """Remove a destination with its backlog, retries and dead letters."""
     with db.transaction(synced=False) as sql:
-        sql.execute(queries.MARK_RECLAIMABLE_OF_DESTINATION, (name,))
+        sql.execute(retention_queries.MARK_RECLAIMABLE_OF_DESTINATION, (name,))
         for statement in (*FORGET_HISTORY_OF_DESTINATION, *queries.FORGET_DESTINATION):
             sql.execute(statement, (name,))
 
@@ -89,7 +91,7 @@ def reports(db: Database, event_ids: Sequence[str]) -> Mapping[str, Report]:
         rows = sql.execute(queries.DESTINATION_POSITIONS)
         destinations = [_Destination._make(row) for row in rows]
         for event_id in event_ids:
-            row = sql.execute(queries.LOG_RECORD, (event_id,)).fetchone()
+            row = sql.execute(log_queries.LOG_RECORD, (event_id,)).fetchone()
             if row:
                 outcomes = _outcomes(db, destinations, _Record._make(row))
                 by_event_id[event_id] = Report(event_id=event_id, outcomes=outcomes)
@@ -183,7 +185,7 @@ def depths(db: Database) -> Mapping[str, Depth]:
     """Return destination → its depth."""
     now = db.clock.now()
     with db.snapshot() as sql:
-        (end,) = sql.execute(queries.END_OF_LOG).fetchone()
+        (end,) = sql.execute(log_queries.END_OF_LOG).fetchone()
         rows = sql.execute(queries.DESTINATION_COUNTS).fetchall()
         return {
             name: _depth(sql, name, now, end - cursor, pending, dead)
@@ -230,18 +232,18 @@ def undelivered(db: Database, name: str, limit: int) -> list[str]:
         if row is None:
             raise unknown_destination_error(name)
         (cursor,) = row
-        (end,) = sql.execute(queries.END_OF_LOG).fetchone()
+        (end,) = sql.execute(log_queries.END_OF_LOG).fetchone()
         events = sql.execute(queries.RETRY_IDS, (name, limit)).fetchall()
         ranges = sql.execute(queries.UNSETTLED_SPANS, (name,)).fetchall()
         for first, last in [*ranges, (cursor + 1, end)]:
-            events += sql.execute(queries.LOG_RANGE_IDS, (first, last, name, limit))
+            events += sql.execute(log_queries.LOG_RANGE_IDS, (first, last, name, limit))
     return [event_id for _, event_id in sorted(events)[:limit]]
 
 
 def summaries(db: Database, event_ids: Sequence[str]) -> dict[str, str | None]:
     """Return event id → what was accepted under it; see `KeepsSummaries`."""
     texts = orjson.dumps(event_ids).decode()
-    return dict(db.sql.execute(queries.SUMMARIES, (texts,)).fetchall())
+    return dict(db.sql.execute(log_queries.SUMMARIES, (texts,)).fetchall())
 
 
 def accepted(
@@ -249,18 +251,18 @@ def accepted(
 ) -> list[tuple[int, str]]:
     """Return positions and event ids of conversions accepted in a period; see `ListsAccepted`."""
     with db.snapshot() as sql:
-        (before,) = sql.execute(queries.ACCEPTED_BEFORE, (since,)).fetchone()
-        (last,) = sql.execute(queries.END_OF_LOG).fetchone()
+        (before,) = sql.execute(log_queries.ACCEPTED_BEFORE, (since,)).fetchone()
+        (last,) = sql.execute(log_queries.END_OF_LOG).fetchone()
         if until is not None:
-            (end,) = sql.execute(queries.ACCEPTED_UNTIL, (until,)).fetchone()
+            (end,) = sql.execute(log_queries.ACCEPTED_UNTIL, (until,)).fetchone()
             last = last if end is None else min(last, end)
         first = max(before, after)
-        return sql.execute(queries.IDS_BETWEEN, (first, last, limit)).fetchall()
+        return sql.execute(log_queries.IDS_BETWEEN, (first, last, limit)).fetchall()
 
 
 def forgotten(db: Database) -> int:
     """Return how many positions at the beginning of the log have no ids any more."""
-    (count, _) = db.sql.execute(queries.FORGOTTEN_UPTO).fetchone()
+    (count, _) = db.sql.execute(retention_queries.FORGOTTEN_UPTO).fetchone()
     return int(count)
 
 
@@ -290,7 +292,7 @@ def count_foreign(db: Database, name: str, cursor: int, end: int) -> int:
     """
 
     def read(first: int, last: int) -> int:
-        (count,) = db.sql.execute(queries.COUNT_FOREIGN, (first, last, name)).fetchone()
+        (count,) = db.sql.execute(log_queries.COUNT_FOREIGN, (first, last, name)).fetchone()
         return int(count)
 
     first, last, count = db.foreign.get(name, (cursor, cursor, 0))

@@ -22,15 +22,15 @@ own.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import NamedTuple
+from typing import Concatenate, NamedTuple, ParamSpec
 
 from anytrack_async.outbox.history import COUNTS_KEPT_FOR, DAY
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.history.counts import forget
 from anytrack_async.outbox.sqlite.history.tables import FORGET_HISTORY, FORGET_HISTORY_AT
+from anytrack_async.outbox.sqlite.queries import retention as queries
 
 ROWS_PER_STEP = 500
 """Rows changed in one transaction: few, so that writers never wait long."""
@@ -61,6 +61,23 @@ class Step(NamedTuple):
     rows: int
     more: bool
     seconds: float = 0.0
+
+
+_P = ParamSpec("_P")
+
+
+def unless_log_is_full(
+    db: Database,
+    step: Callable[Concatenate[Database, _P], Step],
+    /,
+    *args: _P.args,
+    **kwargs: _P.kwargs,
+) -> Step:
+    """Do a step, unless a long transaction of another program keeps the write-ahead log full.
+
+    Forgetting writes far more pages than it frees while the log cannot be emptied.
+    """
+    return Step(0, more=False) if db.wal.is_full() else step(db, *args, **kwargs)
 
 
 # Payloads

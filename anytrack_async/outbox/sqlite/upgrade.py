@@ -9,9 +9,9 @@ from pathlib import Path
 from anytrack_async.codec.storage import decode
 from anytrack_async.errors import DecodeError, OutboxError, SchemaVersionError
 from anytrack_async.models.contradiction import summary
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.files import APPLICATION_ID
 from anytrack_async.outbox.sqlite.owners import Owner
+from anytrack_async.outbox.sqlite.queries import file as queries
 from anytrack_async.outbox.sqlite.tables import (
     FORMAT_VERSION,
     SUMMARY_OF,

@@ -21,12 +21,19 @@ from anytrack_async.codec.storage import (
     decode,
 )
 from anytrack_async.errors import DecodeError
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_record
 from anytrack_async.outbox.sqlite.history.tables import ENDLESS_HISTORY
+from anytrack_async.outbox.sqlite.queries import file as queries
+from anytrack_async.outbox.sqlite.queries import log as log_queries
+from anytrack_async.outbox.sqlite.retention import Step
 
 _MAX_PROBLEMS = 100
+
+_BYTES_PER_STEP = 2**19
+_BYTES_PER_RECORD = 1_024
+"""What a step reads in one snapshot, some 15 ms of work, and what a record counts beside its size:
+even a short one takes its time to decode."""
 
 
 @attrs.frozen(kw_only=True)
@@ -92,23 +99,61 @@ class _Row(NamedTuple):
         return self.cursor - self.start + self.inherited - accounted
 
 
-def verify(db: Database) -> Verification:
-    """Read the whole file and check it; others may use it meanwhile."""
-    problems: list[str] = []
-    accounts: dict[str, Account] = {}
-    with db.snapshot() as sql:
+class Verifying:
+    """Reads a whole file and checks it, in steps; others may use it meanwhile.
+
+    The first step is a long one, because the accounts must be of one moment. The records, which
+    take most of the time, are read in pages, so that the write-ahead log can be emptied in between.
+    """
+
+    def __init__(self) -> None:
+        self._problems: list[str] = []
+        self._accounts: dict[str, Account] = {}
+        self._position = -1
+
+    @property
+    def result(self) -> Verification:
+        """What was found."""
+        return Verification(accounts=self._accounts, problems=self._problems[:_MAX_PROBLEMS])
+
+    def step(self, db: Database) -> Step:
+        """Check a part of the file.
+
+        Raises:
+            OutboxError: conversions are accepted so fast that the log would be full meanwhile.
+        """
+        more = False
         try:
-            problems += _integrity(sql)
-            (end,) = sql.execute(queries.END_OF_LOG).fetchone()
-            for row in map(_Row._make, sql.execute(queries.ACCOUNTS).fetchall()):
-                accounts[row.name] = _account(row, end)
-                problems += _problems_of(sql, row, end)
-            problems += _problems_of_rows(sql)
-            problems += _problems_of_remote_ids(sql)
-            problems += _problems_of_records(db)
+            if self._position < 0:
+                with db.wal.never_filled_by_reading(), db.snapshot() as sql:
+                    self._check_accounts(sql)
+                more, self._position = True, 0
+            else:
+                more = self._check_records(db)
         except (sqlite3.DatabaseError, TypeError, ValueError) as exc:
-            problems.append(f"it cannot be read to the end: {type(exc).__name__}: {exc}")
-    return Verification(accounts=accounts, problems=problems[:_MAX_PROBLEMS])
+            self._problems.append(f"it cannot be read to the end: {type(exc).__name__}: {exc}")
+        return Step(0, more=more)
+
+    def _check_accounts(self, sql: sqlite3.Connection) -> None:
+        self._problems += _integrity(sql)
+        (end,) = sql.execute(log_queries.END_OF_LOG).fetchone()
+        for row in map(_Row._make, sql.execute(queries.ACCOUNTS).fetchall()):
+            self._accounts[row.name] = _account(row, end)
+            self._problems += _problems_of(sql, row, end)
+        self._problems += _problems_of_rows(sql)
+        self._problems += _problems_of_remote_ids(sql)
+
+    def _check_records(self, db: Database) -> bool:
+        """Check the next records; return whether there may be more."""
+        size = 0
+        with db.snapshot() as sql:
+            for row in sql.execute(log_queries.STORED, (self._position, -1)):  # one at a time
+                self._position = row[0]
+                self._problems += _problems_of_record(db, *row)
+                size += len(row[2]) + _BYTES_PER_RECORD
+                if size >= _BYTES_PER_STEP:
+                    return True
+        return False
 
 
 def damaged_accounts(sql: sqlite3.Connection) -> dict[str, str]:
@@ -218,12 +263,13 @@ def _problems_of_remote_ids(sql: sqlite3.Connection) -> Iterator[str]:
             yield f"{name}: the ids that it gave to conversions {first} to {last} cannot be read"
 
 
-def _problems_of_records(db: Database) -> Iterator[str]:
-    for seq, event_id, payload, digest in db.sql.execute(queries.STORED, (0, -1)):  # one at a time
-        try:
-            conversion = decode(*decrypted_record(db, event_id, payload, digest))
-        except DecodeError as exc:
-            yield f"the record of {event_id} cannot be read: {exc}"
-        else:
-            if conversion.event_id != event_id:
-                yield f"the event id at position {seq} is not the one in its record"
+def _problems_of_record(
+    db: Database, seq: int, event_id: str, payload: bytes, digest: bytes
+) -> Iterator[str]:
+    try:
+        conversion = decode(*decrypted_record(db, event_id, payload, digest))
+    except DecodeError as exc:
+        yield f"the record of {event_id} cannot be read: {exc}"
+    else:
+        if conversion.event_id != event_id:
+            yield f"the event id at position {seq} is not the one in its record"

@@ -7,7 +7,14 @@ from __future__ import annotations
 import pytest
 
 from anytrack_async.errors import OutboxError
+from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Outbox
+from anytrack_async.outbox.history import (
+    LEASE_LOST_CODE,
+    LEASE_LOST_ERROR,
+    KeepsHistory,
+    PastAttempt,
+)
 from anytrack_async.testing.outbox_rules.base import (
     LEASE,
     Clock,
@@ -128,6 +135,32 @@ class ClaimRules(Rules):
         assert not await outbox.renew(lost, LEASE)
         assert await outbox.settle(again)
         assert (await outbox.depths())["alpha"].dead == 0
+
+    async def test_an_attempt_whose_lease_expired_is_in_the_history(
+        self, outbox: Outbox, clock: Clock
+    ) -> None:
+        if not isinstance(outbox, KeepsHistory):
+            pytest.skip("optional: the outbox keeps no history")
+        await outbox.append(sales(1, 2, 3))
+        first = await outbox.claim("alpha", 3, LEASE)
+        await outbox.settle(first, failures(first, 2, due=clock.now))
+        await outbox.append(sales(4, 5))
+        assert orders(await outbox.claim("alpha", 3, LEASE)) == [2, 4, 5]
+        clock.advance(2 * LEASE)
+        await deliver(outbox, "alpha")
+
+        for order, number in ((2, 2), (4, 1), (5, 1)):
+            *_, lost, delivered = await outbox.attempts(f"sale:{order}")
+            assert lost == PastAttempt(
+                destination="alpha",
+                at=clock.now,
+                number=number,
+                status=Status.WAITING,
+                code=LEASE_LOST_CODE,
+                error=LEASE_LOST_ERROR,
+            )
+            assert (delivered.status, delivered.number) == (Status.DELIVERED, number + 1)
+        assert await outbox.attempts("sale:1") == []
 
     async def test_an_expired_lease_is_valid_until_another_worker_claims(
         self, outbox: Outbox, clock: Clock

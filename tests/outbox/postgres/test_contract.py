@@ -16,7 +16,8 @@ from anytrack_async.testing.outbox_rules.retention import RetentionRules
 TABLES = (
     *("arrival", "checkpoint", "destination", "discarded", "dropped", "exception", "ids", "late"),
     *("lease", "log", "numbering", "page", "progress", "reclaimable", "remote_ids", "retention"),
-    "span",
+    *("span", "history_accepted", "history_attempts", "history_batches", "history_outcomes"),
+    *("new_accepted", "new_outcomes"),
 )
 
 _EMPTY = "".join(f"DELETE FROM anytrack.{table};" for table in TABLES) + (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from asyncio import gather
+
 import anyio
 import asyncpg
 import psycopg
@@ -10,8 +12,16 @@ import pytest_asyncio
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from anytrack_async import AnyTrack, AnyTrackClient, Customer, InvalidArgumentError, QueueFullError
+from anytrack_async import (
+    AnyTrack,
+    AnyTrackClient,
+    Customer,
+    InvalidArgumentError,
+    QueueFullError,
+    UnsendableError,
+)
 from anytrack_async.models.contradiction import Contradiction
+from anytrack_async.outbox import checks
 from anytrack_async.outbox.base import Appended
 from anytrack_async.outbox.capabilities import JoinableOutbox
 from anytrack_async.outbox.transactions import execute_within_sync
@@ -249,3 +259,27 @@ async def test_the_client_without_an_event_loop_delivers_after_the_commit(
             return anytrack.delivery(event_id).result(timeout=20).delivered
 
     assert await anyio.to_thread.run_sync(sell)
+
+
+async def test_more_than_one_step_may_hold_is_refused_whole(outbox, connect, monkeypatch):
+    monkeypatch.setattr(checks, "MAX_APPEND_BYTES", 2**20)
+    batch = [sale(number, custom_data={"pad": "x" * 10_000}) for number in range(150)]
+    small = [outbox.append(sales(number)) for number in range(900, 910)]
+
+    connection = await connect()
+    async with connection.transaction():
+        for refused in (outbox.append(batch), outbox.append_within(connection, batch)):
+            with pytest.raises(
+                UnsendableError, match=r"the first 1\d\d of 150 .*1 MiB.*track_many"
+            ):
+                await refused
+    await connection.close()
+    with pytest.raises(UnsendableError, match="none was accepted"):
+        outbox.append_statement(batch)
+
+    assert await outbox.reports([sale.event_id for sale in batch]) == {}
+    # Only the call that is too large is refused, not those that are written together with it.
+    calls = (outbox.append(batch[:90]), outbox.append(batch), *small)
+    results = await gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [list, UnsendableError, *[list] * 10]
+    assert results[0] == [Appended.NEW] * 90

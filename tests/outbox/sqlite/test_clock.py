@@ -8,9 +8,11 @@ import pytest
 
 from anytrack_async.outbox.base import Appended, FailedEntry
 from anytrack_async.outbox.sqlite import clock as clocks
-from anytrack_async.outbox.sqlite import queries
 from anytrack_async.outbox.sqlite.clock import FileClock
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.queries import file as file_queries
+from anytrack_async.outbox.sqlite.queries import log as log_queries
+from anytrack_async.outbox.sqlite.queries import retention as retention_queries
 from anytrack_async.outbox.sqlite.tables import TABLES
 from anytrack_async.testing.outbox_contract import LEASE
 from anytrack_async.testing.outbox_rules.base import deliver, orders, sale, sales
@@ -64,7 +66,7 @@ def started(sql):
 
 
 def seen(sql):
-    return sql.execute(queries.CLOCK).fetchone()[2]
+    return sql.execute(file_queries.CLOCK).fetchone()[2]
 
 
 @pytest.fixture
@@ -114,13 +116,13 @@ class TestOpening:
         assert clock.now() == NOON + 31 * DAY
 
     def test_a_file_without_a_recorded_time_continues_from_its_newest_row(self, machine, sql):
-        sql.execute(queries.INSERT_INTO_LOG_AT, (1, b"", b"", NOON, None))
+        sql.execute(log_queries.INSERT_INTO_LOG_AT, (1, b"", b"", NOON, None))
         machine.wall = NOON - DAY
 
         assert started(sql).now() == NOON
 
     def test_or_from_the_last_time_something_was_dropped(self, machine, sql):
-        sql.execute(queries.INSERT_DROPPED, (1, NOON))
+        sql.execute(retention_queries.INSERT_DROPPED, (1, NOON))
         machine.wall = NOON - DAY
 
         assert started(sql).now() == NOON

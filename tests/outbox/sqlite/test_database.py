@@ -9,7 +9,6 @@ import pytest
 
 from anytrack_async.errors import OutboxError, SchemaVersionError
 from anytrack_async.outbox.base import FailedEntry
-from anytrack_async.outbox.sqlite import database
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.tables import FORMAT_VERSION
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
@@ -204,65 +203,3 @@ async def test_two_outboxes_of_one_process_share_a_file(outbox, path, clock):
     await outbox.append(sales(3))
     with closing(sqlite3.connect(path)) as third:
         assert third.execute("SELECT count(*) FROM log").fetchone() == (3,)
-
-
-async def test_a_filesystem_without_write_ahead_log_is_refused(path, monkeypatch):
-    connect = sqlite3.connect
-
-    class NoWal(sqlite3.Connection):
-        def execute(self, statement, *args):
-            return super().execute(statement.replace("= WAL", "= DELETE"), *args)
-
-    monkeypatch.setattr(sqlite3, "connect", lambda *a, **more: connect(*a, factory=NoWal, **more))
-
-    assert "write-ahead log" in await open_error(path)
-
-
-async def test_the_write_ahead_log_shrinks_after_it_has_grown(path, monkeypatch):
-    limit = 200_000
-    monkeypatch.setattr(database, "_WAL_BYTES", limit)
-    monkeypatch.setattr(database, "_MAX_WAL_BYTES", limit)
-    wal = path.with_name("outbox.db-wal")
-    outbox = SQLiteOutbox(path)
-    await outbox.open(["alpha"])
-    big = [sale(n, custom_data={"pad": "x" * 10_000}) for n in range(200)]
-
-    with closing(sqlite3.connect(path)) as reader:  # an open snapshot delays checkpoints
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM log").fetchone()
-        await outbox.append(big)
-        assert wal.stat().st_size > 10 * limit
-    for order in (1001, 1002):
-        await outbox._run(lambda db: db.sql.execute("PRAGMA wal_checkpoint").fetchone())
-        await outbox.append([sale(order)])
-
-    assert wal.stat().st_size <= limit
-    await outbox.aclose()
-
-
-async def test_a_long_reader_that_lets_the_log_grow_is_told_once(path, monkeypatch, caplog):
-    for name in ("_WAL_BYTES", "_MAX_WAL_BYTES"):
-        monkeypatch.setattr(database, name, 2**18)
-    monkeypatch.setattr(database, "_LARGE_WAL_BYTES", 2**20)
-    log = path.with_name("outbox.db-wal")
-    outbox = SQLiteOutbox(path)
-    await outbox.open(["alpha"])
-    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM log").fetchone()
-        for number in range(40):
-            batch = [sale(100 * number + n, custom_data={"pad": "x" * 500}) for n in range(100)]
-            await outbox.append(batch)
-            # Not a second after the last attempt, but at once.
-            await outbox._run(lambda db: setattr(db, "_next_forced_checkpoint", 0.0))
-            if log.stat().st_size > 1.5 * 2**20:
-                break
-        reader.execute("COMMIT")
-    assert len((await outbox.claim("alpha", 100, LEASE)).entries) == 100
-    await outbox._run(lambda db: setattr(db, "_next_forced_checkpoint", 0.0))
-    await outbox.append(sales(999_999))
-
-    (message,) = [text for text in caplog.messages if "outbox.db-wal" in text]
-    assert "outbox.db-wal has 1 MiB and grows: a program has been reading" in message
-    assert log.stat().st_size < 2**20
-    await outbox.aclose()

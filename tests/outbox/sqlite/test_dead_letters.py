@@ -3,7 +3,7 @@
 import pytest
 
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
-from anytrack_async.outbox.sqlite import dead_letters
+from anytrack_async.outbox.sqlite import dead_letter_pages, dead_letters
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 from anytrack_async.testing.outbox_rules.base import dead_letter, deliver, failures
@@ -42,7 +42,7 @@ async def test_what_is_in_flight_elsewhere_is_settled_as_it_was_claimed(outbox):
 
 
 async def test_every_step_is_short(outbox, monkeypatch):
-    monkeypatch.setattr(dead_letters, "SEARCHED_PER_STEP", 10)
+    monkeypatch.setattr(dead_letter_pages, "SEARCHED_PER_STEP", 10)
     searched = []
     read_page = dead_letters.read_page
 

@@ -97,7 +97,7 @@ async def test_space_that_pruning_freed_in_the_log_only_is_used(disk, monkeypatc
     assert len(await deliver(outbox, "alpha")) == count
     monkeypatch.setattr(Database, "checkpoint", lambda *_, **__: None)  # as if it was too early
     await outbox.prune(remember=0)
-    await outbox._run(lambda db: setattr(db, "_next_restore", 0.0))  # some time has passed
+    await outbox._run(lambda db: setattr(db.wal, "_next_retry", 0.0))  # some time has passed
 
     assert await outbox.append(sales(999_999)) == [Appended.NEW]
     monkeypatch.undo()

@@ -15,8 +15,9 @@ from anytrack_async.models.customer import Customer
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Appended, FailedEntry
 from anytrack_async.outbox.dead_letters import DeadLetterFilter
-from anytrack_async.outbox.sqlite import encryption, queries
+from anytrack_async.outbox.sqlite import encryption
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
+from anytrack_async.outbox.sqlite.queries import encryption as queries
 from anytrack_async.testing.outbox_contract import LEASE, sale
 from anytrack_async.testing.outbox_rules.base import deliver, orders
 from tests.delivery.doubles import FakeSink, World

@@ -1,19 +1,15 @@
 """The files of an outbox: private, no links, erased in time, and missed when they are gone."""
 
 import asyncio
-import multiprocessing
 import os
 import shutil
-import sqlite3
 import stat
-from contextlib import closing
 
 import pytest
 
 from anytrack_async.errors import OutboxError
 from anytrack_async.models.customer import Customer
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import database
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import sale, sales
 from anytrack_async.testing.outbox_rules.base import deliver
@@ -209,141 +205,6 @@ async def test_nothing_remains_while_another_process_has_the_file_open(path):
 
     assert secrets_in(path) == 0
     await other.aclose()
-
-
-async def test_the_log_is_emptied_when_it_is_large(path, monkeypatch):
-    monkeypatch.setattr(database, "_WAL_BYTES", 100_000)
-    monkeypatch.setattr(database, "_MAX_WAL_BYTES", 200_000)
-    monkeypatch.setattr(database, "_CHECKPOINT_SHARE", 0)
-    outbox = await opened(path)
-    sizes = []
-    for number in range(50):
-        await outbox.append([sale(number, custom_data={"pad": "x" * 10_000})])
-        sizes.append(path.with_name("outbox.db-wal").stat().st_size)
-
-    assert max(sizes) < 250_000
-    assert min(sizes[1:]) == 0
-    await outbox.aclose()
-
-
-async def test_the_log_starts_over_in_the_file_as_it_is(path, monkeypatch):
-    monkeypatch.setattr(database, "_WAL_BYTES", 100_000)
-    monkeypatch.setattr(database, "_MAX_WAL_BYTES", 1_000_000)
-    outbox = await opened(path)
-    checkpoints = await traced_checkpoints(outbox)
-    sizes = []
-    for number in range(100):
-        await outbox.append([sale(number, custom_data={"pad": "x" * 10_000})])
-        sizes.append(path.with_name("outbox.db-wal").stat().st_size)
-
-    assert len(checkpoints) > 5
-    assert sizes == sorted(sizes)
-    assert max(sizes) < 100_000 + 20_000 * len(checkpoints)  # a commit more at each checkpoint
-    await outbox.aclose()
-
-
-async def test_a_log_that_another_process_emptied_is_full_at_the_usual_size(path, monkeypatch):
-    monkeypatch.setattr(database, "_WAL_BYTES", 100_000)
-    monkeypatch.setattr(database, "_MAX_WAL_BYTES", 1_000_000)
-    outbox = await opened(path)
-    await outbox.append([sale(n, custom_data={"pad": "x" * 10_000}) for n in range(50)])
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    checkpoints = await traced_checkpoints(outbox)
-    for number in range(50, 70):
-        await outbox.append([sale(number, custom_data={"pad": "x" * 10_000})])
-
-    assert checkpoints
-    await outbox.aclose()
-
-
-async def traced_checkpoints(outbox):
-    checkpoints = []
-    await outbox._run(
-        lambda db: db.sql.set_trace_callback(
-            lambda statement: checkpoints.append(statement) if "checkpoint" in statement else None
-        )
-    )
-    return checkpoints
-
-
-async def test_a_reader_does_not_make_each_commit_wait(path, monkeypatch):
-    monkeypatch.setattr(database, "_WAL_BYTES", 200_000)
-    monkeypatch.setattr(database, "_BUSY_STEP", 0.01)
-    outbox = await opened(path)
-    checkpoints = await traced_checkpoints(outbox)
-    with closing(sqlite3.connect(path)) as reader:
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM log").fetchone()
-        for number in range(50):
-            await outbox.append([sale(number, custom_data={"pad": "x" * 10_000})])
-
-    assert 1 <= len(checkpoints) < 10
-    await outbox.aclose()
-
-
-def _write(path, first):
-    async def write():
-        outbox = await opened(path)
-        for number in range(first, first + 100):
-            await outbox.append([sale(number, custom_data={"pad": "x" * 2_000})])
-            await outbox.settle(await outbox.claim("alpha", 5, 60))
-        await outbox.aclose()
-
-    import anyio
-
-    database._WAL_BYTES = 50_000
-    database._MAX_WAL_BYTES = 100_000
-    database._CHECKPOINT_SHARE = 0
-    anyio.run(write)
-
-
-async def test_checkpoints_of_several_processes_damage_nothing(path):
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write, args=(path, first)) for first in (0, 1000, 2000)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(60)
-
-    assert [writer.exitcode for writer in writers] == [0, 0, 0]
-    with closing(sqlite3.connect(path)) as sql:
-        assert sql.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert sql.execute("SELECT count(*), max(seq) FROM log").fetchone() == (300, 300)
-
-
-# Versions of SQLite
-
-
-@pytest.mark.parametrize(
-    ("version", "is_affected"),
-    [
-        ((3, 6, 23), False),
-        ((3, 7, 0), True),
-        ((3, 44, 5), True),
-        ((3, 44, 6), False),
-        ((3, 45, 1), True),
-        ((3, 50, 6), True),
-        ((3, 50, 7), False),
-        ((3, 51, 2), True),
-        ((3, 51, 3), False),
-        ((3, 53, 0), False),
-    ],
-)
-async def test_the_versions_that_may_damage_a_file_are_known(version, is_affected):
-    assert database.has_wal_reset_bug(version) is is_affected
-
-
-async def test_the_warning_about_the_version_is_logged_once(path, monkeypatch, caplog):
-    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
-    monkeypatch.setattr(sqlite3, "sqlite_version", "3.51.2")
-    database._warn_of_wal_reset_bug.cache_clear()
-    for _ in range(2):
-        await (await opened(path)).aclose()
-
-    (warning,) = [record.message for record in caplog.records if "SQLite" in record.message]
-    assert "3.51.2" in warning
-    assert "3.51.3 or later" in warning
 
 
 # One object, one client

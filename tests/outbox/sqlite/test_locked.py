@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from anytrack_async.errors import OutboxError
-from anytrack_async.outbox.sqlite import log
+from anytrack_async.outbox.sqlite import group_commit
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 from tests.delivery.doubles import FakeSink, World
@@ -59,7 +59,7 @@ async def test_a_claim_that_waits_for_the_lock_does_not_delay_the_error(outbox, 
 
 async def test_a_later_call_of_the_same_group_may_wait_longer(outbox, other, monkeypatch):
     now = 0.0
-    monkeypatch.setattr(log, "monotonic", lambda: now)
+    monkeypatch.setattr(group_commit, "monotonic", lambda: now)
     outbox.limit_waiting(10.0)
     may_go_on = threading.Event()
     blocking = asyncio.create_task(outbox._run(lambda _: may_go_on.wait()))
@@ -83,7 +83,7 @@ async def test_a_later_call_of_the_same_group_may_wait_longer(outbox, other, mon
 
 async def test_the_time_that_a_caller_waited_for_room_counts(outbox, other, monkeypatch):
     now = 100.0
-    monkeypatch.setattr(log, "monotonic", lambda: now)
+    monkeypatch.setattr(group_commit, "monotonic", lambda: now)
     outbox.limit_waiting(10.0)
     may_go_on = threading.Event()
     blocking = asyncio.create_task(outbox._run(lambda _: may_go_on.wait()))

@@ -57,7 +57,7 @@ async def test_pruning_lets_other_processes_write_between_its_steps(
 
 
 async def test_replaying_all_runs_in_steps(outbox, monkeypatch, statements):
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letters.SEARCHED_PER_STEP", 4)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.dead_letter_pages.SEARCHED_PER_STEP", 4)
     await outbox.append(sales(*range(10)))
     claim = await outbox.claim("alpha", 10, LEASE)
     await outbox.settle(
@@ -108,7 +108,7 @@ async def test_appending_writes_two_rows_for_any_number_of_destinations(outbox):
 
 async def test_conversions_of_this_process_are_not_decoded(outbox, monkeypatch, path):
     await outbox.append(sales(*range(60)))
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", lambda *_: 1 / 0)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.decoding.decode", lambda *_: 1 / 0)
 
     claim = await outbox.claim("alpha", 100, LEASE)
 
@@ -128,7 +128,7 @@ async def test_conversions_of_other_processes_are_decoded_with_their_digest(
     await other.open(["alpha", "beta"])
     await other.append(sales(1, 2))
     await other.aclose()
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", recording_decode)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.decoding.decode", recording_decode)
 
     claim = await outbox.claim("alpha", 9, LEASE)
     await outbox.settle(claim, [FailedEntry(seq=1, attempts=1, error="no")])
@@ -283,14 +283,14 @@ async def test_forgetting_leaves_ids_for_later_while_conversions_are_accepted(ou
     await deliver(outbox, "alpha", "beta")
     await outbox.prune(remember=HOUR)
     monkeypatch.setattr(retention, "forget_ids", forget_while_others_append)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.outbox.anyio.sleep", sleep)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.access.anyio.sleep", sleep)
 
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.outbox._GENTLE_FOR", 0.0)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.access._GENTLE_FOR", 0.0)
     await outbox.prune(remember=0)
     assert [step.rows for step in steps] == [10]
     assert rests == []
 
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.outbox._GENTLE_FOR", 1000.0)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.access._GENTLE_FOR", 1000.0)
     await outbox.prune(remember=0)
     assert len(steps) == 10
     assert rests == [19 * step.seconds for step in steps[1:-1]]
@@ -298,7 +298,7 @@ async def test_forgetting_leaves_ids_for_later_while_conversions_are_accepted(ou
 
 async def test_forgetting_goes_on_to_the_end_while_nothing_is_accepted(outbox, monkeypatch):
     monkeypatch.setattr(retention, "IDS_PER_STEP", 10)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.outbox._GENTLE_FOR", 0.0)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.access._GENTLE_FOR", 0.0)
     await outbox.append(sales(*range(90)))
     await deliver(outbox, "alpha", "beta")
 

@@ -8,10 +8,9 @@ import pytest
 from anytrack_async.codec.encryption import KeyRing, new_key
 from anytrack_async.errors import QueueFullError, UnsendableError
 from anytrack_async.events import BackPressure
-from anytrack_async.outbox.base import Appended, FailedEntry
+from anytrack_async.outbox.base import FailedEntry
 from anytrack_async.outbox.checks import MAX_CLAIM_BYTES
 from anytrack_async.outbox.memory.outbox import MemoryOutbox
-from anytrack_async.outbox.sqlite import log
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.settings.delivery import DeliverySettings
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
@@ -136,13 +135,3 @@ async def test_encrypted_batches_in_flight_are_bounded_and_a_full_outbox_says_so
 
     assert world.events_of(BackPressure)
     assert sorted(sink.delivered) == sorted(f"sale:{order}" for order in range(24))
-
-
-async def test_more_than_one_step_may_hold_is_refused_whole(outbox, monkeypatch):
-    monkeypatch.setattr(log, "MAX_APPEND_BYTES", 2**20)
-    batch = [sale(number, custom_data={"pad": "x" * 10_000}) for number in range(150)]
-
-    with pytest.raises(UnsendableError, match=r"the first 1\d\d of 150 .*1 MiB.*track_many"):
-        await outbox.append(batch)
-    assert await outbox.reports([sale.event_id for sale in batch]) == {}
-    assert await outbox.append(batch[:90]) == [Appended.NEW] * 90

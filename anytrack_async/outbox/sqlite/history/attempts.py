@@ -12,11 +12,16 @@ from collections.abc import Sequence
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Claim, FailedEntry
 from anytrack_async.outbox.counting import status_of
-from anytrack_async.outbox.history import PastAttempt, ReleaseReason, http_status
-from anytrack_async.outbox.sqlite import queries
+from anytrack_async.outbox.history import (
+    LEASE_LOST_CODE,
+    LEASE_LOST_ERROR,
+    PastAttempt,
+    ReleaseReason,
+)
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.decryption import decrypted_error
 from anytrack_async.outbox.sqlite.history import tables
+from anytrack_async.outbox.sqlite.queries import log as queries
 
 # Writing, in the transaction that settles or releases
 
@@ -32,7 +37,7 @@ def add_failed(db: Database, destination: str, failed: Sequence[FailedEntry]) ->
     db.sql.executemany(
         tables.INSERT_FAILED,
         [
-            (entry.seq, destination, str(status_of(entry)), http_status(entry.error), offset)
+            (entry.seq, destination, str(status_of(entry)), entry.http_status, offset)
             for entry in failed
         ],
     )
@@ -70,7 +75,7 @@ def add_released(
         db.cipher.list_key(db.sql)
     date = db.clock.wall()
     date_due = due - db.clock.now() + date
-    common = (str(Status.WAITING), reason.code, http_status(reason.error))
+    common = (str(Status.WAITING), reason.code, reason.http_status)
     for first, last, attempts in rows:
         error: bytes | str = reason.error
         if db.cipher is not None:
@@ -95,7 +100,9 @@ def attempts(db: Database, event_id: str) -> list[PastAttempt]:
                 number=number,
                 status=Status(status),
                 code=code,
-                error=decrypted_error(db, last, name, error),
+                error=LEASE_LOST_ERROR
+                if code == LEASE_LOST_CODE
+                else decrypted_error(db, last, name, error),
                 http_status=http,
                 due=due,
             )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Concatenate, ParamSpec, TypeVar
 
 from anyio.lowlevel import checkpoint
 
@@ -24,26 +23,16 @@ from anytrack_async.outbox.history import (
     RememberedConversion,
 )
 from anytrack_async.outbox.sqlite import leases, reports
-from anytrack_async.outbox.sqlite.clock import FileClock
+from anytrack_async.outbox.sqlite.access import SQLiteAccess
 from anytrack_async.outbox.sqlite.database import Database
 from anytrack_async.outbox.sqlite.history import attempts, counts, finding
 from anytrack_async.outbox.sqlite.history.finding import StoredRow
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
 _DECODED_AT_ONCE = 50
 
 
-class SQLiteHistory:
+class SQLiteHistory(SQLiteAccess):
     """Reads the history of an outbox file; see `KeepsHistory`."""
-
-    _clock: FileClock
-
-    async def _run(
-        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
-        raise NotImplementedError
 
     # Counts
 

@@ -10,11 +10,14 @@ All times in these tables are dates, not moments of the file's clock; see `outbo
   the log. Ranges of a destination do not overlap. Conversions in a range that failed are in the
   other table.
 * ``history_attempts``: attempts that failed, and those that were delivered after failed ones. A
-  batch that was released as a whole is one row, with ``first`` below ``last``. An encrypted
-  ``error`` is a BLOB, bound to ``last`` and the destination like that of an exception.
+  batch that was released as a whole is one row, with ``first`` below ``last``, and so is one whose
+  lease was lost, without ``error``, because that is the same for all. An encrypted ``error`` is a
+  BLOB, bound to ``last`` and the destination like that of an exception.
 """
 
 from __future__ import annotations
+
+from anytrack_async.outbox.history import LEASE_LOST_CODE
 
 HISTORY_TABLES = """
 CREATE TABLE history_outcomes (
@@ -116,6 +119,16 @@ INSERT_FAILED = """INSERT INTO history_attempts
 INSERT_ATTEMPT = """INSERT INTO history_attempts
     (last, first, destination, at, number, status, code, http_status, error, due)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+# Record the attempts of a lost lease: of its spans, and of its retries. ?3 is 1 if it counts as an
+# attempt. The reason is the same for all, so it is not stored.
+INSERT_LOST = tuple(
+    f"""INSERT INTO history_attempts
+    (last, first, destination, at, number, status, code, http_status, error, due)
+    SELECT {columns}, destination, ?2, attempts + ?3, 'waiting', '{LEASE_LOST_CODE}', NULL, '', NULL
+    FROM {table} WHERE lease = ?1 AND lease <> 0"""  # noqa: S608
+    for columns, table in (("last, first", "span"), ("seq, seq", "exception"))
+)
 
 # The spans of a lease, which may be released.
 SPANS_OF_LEASE = "SELECT first, last, attempts FROM span WHERE lease = ?"

@@ -8,19 +8,14 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 
-from anytrack_async.codec.storage import decode
 from anytrack_async.errors import OutboxError, QueueFullError
-from anytrack_async.models.contradiction import find_contradiction, summary
+from anytrack_async.models.contradiction import find_contradiction
 from anytrack_async.outbox.base import Appended
-from anytrack_async.outbox.sqlite import log, queries
+from anytrack_async.outbox.sqlite import append, group_commit, rows
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.outbox.sqlite.thread import Job
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
-from tests.examples import examples
-from tests.models.strategies import conversions
 
 pytestmark = pytest.mark.asyncio
 
@@ -107,7 +102,7 @@ async def test_the_thread_never_waits_for_the_event_loop(outbox):
 
 
 async def test_calls_during_a_commit_form_the_next_group(outbox, monkeypatch):
-    write, sizes = log.append, []
+    write, sizes = append.append, []
     writing, go = threading.Event(), threading.Event()
 
     def slowly(db, batch, capacity):
@@ -116,7 +111,7 @@ async def test_calls_during_a_commit_form_the_next_group(outbox, monkeypatch):
         go.wait(10)
         return write(db, batch, capacity)
 
-    monkeypatch.setattr(log, "append", slowly)
+    monkeypatch.setattr(group_commit, "append", slowly)
     tasks = await start([outbox.append([sale(0)])])
     await anyio.to_thread.run_sync(writing.wait, 10)
     tasks += await start(outbox.append([sale(n)]) for n in range(1, 6))
@@ -163,21 +158,6 @@ async def test_only_the_call_that_exceeds_the_capacity_is_refused(path, clock):
     await outbox.aclose()
 
 
-async def test_repeats_and_errors_are_reported_beyond_the_capacity(path, clock, monkeypatch):
-    wide = SQLiteOutbox(path, clock=clock)
-    await wide.open(["alpha"])
-    await wide.append(sales(1, 2, 3))
-    await wide.aclose()
-    outbox = SQLiteOutbox(path, capacity=2, clock=clock)
-    await outbox.open(["alpha"])
-
-    assert await outbox.append(sales(1)) == [Appended.REPEAT]
-    monkeypatch.delattr(log, "record_of")
-    with pytest.raises(NameError):
-        await outbox.append(sales(4))
-    await outbox.aclose()
-
-
 async def test_new_conversions_of_a_group_are_cached_at_their_positions(path, clock, monkeypatch):
     outbox = SQLiteOutbox(path, capacity=5, clock=clock)
     await outbox.open(["alpha"])
@@ -190,7 +170,7 @@ async def test_new_conversions_of_a_group_are_cached_at_their_positions(path, cl
 
     assert (first, third) == ([Appended.NEW, Appended.REPEAT], [Appended.NEW])
     assert isinstance(second, QueueFullError)
-    monkeypatch.setattr("anytrack_async.outbox.sqlite.claim.decode", lambda *_: 1 / 0)
+    monkeypatch.setattr("anytrack_async.outbox.sqlite.decoding.decode", lambda *_: 1 / 0)
     claim = await outbox.claim("alpha", 9, LEASE)
     assert [entry.conversion for entry in claim.entries] == sales(1, 2, 3)
     await outbox.aclose()
@@ -263,14 +243,14 @@ async def test_a_group_can_have_callers_in_several_event_loops(outbox):
 
 
 async def test_a_conversion_that_cannot_be_encoded_fails_its_own_call_only(outbox, monkeypatch):
-    record_of_any = log.record_of
+    record_of_any = rows.record_of
 
     def record_of(conversion):
         if conversion.order_id == "2":
             raise TypeError("made up")
         return record_of_any(conversion)
 
-    monkeypatch.setattr(log, "record_of", record_of)
+    monkeypatch.setattr(rows, "record_of", record_of)
     async with BlockedThread(outbox) as thread:
         tasks = await start(outbox.append(sales(*some)) for some in ((1,), (3, 2), (4, 5)))
         thread.release()
@@ -357,7 +337,7 @@ async def test_an_unexpected_error_reaches_every_waiting_caller(outbox, monkeypa
     async with BlockedThread(outbox) as thread:
         tasks = await start(outbox.append([sale(n)]) for n in (1, 2))
         with monkeypatch.context() as broken:
-            broken.setattr(log, "append", lambda *_: 1 / 0)
+            broken.setattr(group_commit, "append", lambda *_: 1 / 0)
             thread.release()
             errors = await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -392,15 +372,3 @@ async def test_reading_needs_no_lock(outbox, path):
             await outbox.undelivered("alpha")
     finally:
         other.close()
-
-
-@given(conversions)
-@hypothesis_settings(max_examples=examples(30), deadline=None)
-async def test_a_row_has_the_summary_of_its_conversion(conversion):
-    group = log.Group()
-    group.encode([conversion], None, 0.0)
-
-    ids, log_row = group.rows
-    row = dict(zip((*queries.IDS_COLUMNS, *queries.LOG_COLUMNS), (*ids, *log_row), strict=True))
-    assert row["summary"] == summary(conversion)
-    assert decode(row["payload"], row["digest"]) == conversion

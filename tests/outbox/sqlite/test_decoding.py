@@ -7,7 +7,7 @@ import pytest
 
 from anytrack_async.models.outcome import Status
 from anytrack_async.outbox.base import Depth, FailedEntry
-from anytrack_async.outbox.sqlite.claim import ConversionCache
+from anytrack_async.outbox.sqlite.decoding import ConversionCache
 from anytrack_async.outbox.sqlite.outbox import SQLiteOutbox
 from anytrack_async.testing.outbox_contract import LEASE, sale, sales
 
@@ -153,7 +153,7 @@ async def test_a_failed_settlement_can_be_repeated_with_the_unreadable_record(
     claim = await outbox.claim("alpha", 9, LEASE)
 
     with monkeypatch.context() as patch:
-        patch.setattr("anytrack_async.outbox.sqlite.claim.settle", lambda *_: 1 / 0)
+        patch.setattr("anytrack_async.outbox.sqlite.settlement.settle", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await outbox.settle(claim)
     assert await outbox.settle(claim)

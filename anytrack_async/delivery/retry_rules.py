@@ -1,0 +1,182 @@
+"""The rules for retries: when a conversion is due again, and when it becomes a dead letter.
+
+These functions are pure. They also say what becomes of a conversion, for callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import attrs
+
+from anytrack_async.models.outcome import Outcome, Status
+from anytrack_async.outbox.base import Entry, FailedEntry
+from anytrack_async.settings.delivery import DeliverySettings, credible_wait
+
+
+@attrs.frozen(kw_only=True)
+class BatchFailure:
+    """Why some conversions of a batch have no outcome, and when they are retried.
+
+    Attributes:
+        reason: for reports.
+        code: the destination's error code.
+        http_status: the status of the destination's response.
+        retry_in: seconds until they are due; 0 if only the pause of the lane delays them.
+        lane_paused_for: seconds for which the lane itself is paused.
+        counts_as_attempt: whether it counts towards `Retry.attempts` of each conversion.
+        never_expires: whether conversions older than `DeliverySettings.max_age` are kept too,
+            because the failure is not theirs.
+    """
+
+    reason: str
+    code: str | None = None
+    http_status: int | None = None
+    retry_in: float = 0.0
+    lane_paused_for: float = 0.0
+    counts_as_attempt: bool = False
+    never_expires: bool = False
+
+
+def failed_entry(
+    entry: Entry,
+    outcome: Outcome | None,
+    failure: BatchFailure,
+    settings: DeliverySettings,
+    now: float,
+    *,
+    lost_leases: int = 0,
+) -> FailedEntry:
+    """Return the record of *entry*, which was not delivered, for the outbox.
+
+    Args:
+        entry: the entry.
+        outcome: returned by the sink: ``retry`` or ``rejected``; None if there is none.
+        failure: applies if there is no outcome.
+        settings: the limits of attempts and age, and the waits.
+        now: unix seconds.
+        lost_leases: how many workers ended while they had it.
+    """
+    if outcome is None:
+        if entry.attempts >= settings.retry.attempts and not failure.never_expires:
+            return _unsent_entry(entry, settings, lost_leases)
+        return _entry_without_outcome(entry, failure, settings, now)
+    attempts = entry.attempts + 1
+    due, error = None, outcome.error or "no reason given"
+    if outcome.status is Status.RETRY:
+        if is_exhausted(entry, attempts, settings, now):
+            error = _exhausted_error(entry, attempts, error, now)
+        else:
+            due = now + _retry_wait(attempts, outcome.retry_after, settings)
+    return FailedEntry(
+        seq=entry.seq,
+        attempts=attempts,
+        error=error,
+        code=outcome.code,
+        due=due,
+        http_status=usable_status(outcome.http_status),
+    )
+
+
+def usable_status(status: object) -> int | None:
+    """Return *status*, which a sink gave, if it is one of HTTP; else None."""
+    return int(status) if isinstance(status, int) and 100 <= status <= 599 else None
+
+
+def _retry_wait(attempts: int, hint: float | None, settings: DeliverySettings) -> float:
+    if hint is not None:
+        limits = {"hint_cap": settings.retry.hint_cap, "hold_probe": settings.hold_probe}
+        hint = credible_wait(hint, **limits)
+    return settings.retry.wait_after(attempts, hint)
+
+
+def exhausted_indexes(attempts: Sequence[int], settings: DeliverySettings) -> Collection[int]:
+    """Return the indexes of conversions that have used up their attempts before they are sent.
+
+    The last attempt ended with the process that made it, or the limit was lowered since.
+    """
+    return {index for index, count in enumerate(attempts) if count >= settings.retry.attempts}
+
+
+def _unsent_entry(entry: Entry, settings: DeliverySettings, lost_leases: int) -> FailedEntry:
+    error = f"given up after {entry.attempts} attempts of at most {settings.retry.attempts}"
+    if lost_leases:
+        error += (
+            f": its worker died or was too late {lost_leases} times while sending it; find out "
+            "what ends the process before replaying it"
+        )
+    return FailedEntry(seq=entry.seq, attempts=entry.attempts, error=error, code=None)
+
+
+def _entry_without_outcome(
+    entry: Entry, failure: BatchFailure, settings: DeliverySettings, now: float
+) -> FailedEntry:
+    attempts = entry.attempts + failure.counts_as_attempt
+    due, error = now + failure.retry_in, failure.reason
+    expired = not failure.never_expires and is_exhausted(entry, attempts, settings, now)
+    if expired:
+        error = _exhausted_error(entry, attempts, error, now)
+    return FailedEntry(
+        seq=entry.seq,
+        attempts=attempts,
+        error=error,
+        code=failure.code,
+        due=None if expired else due,
+        http_status=usable_status(failure.http_status),
+    )
+
+
+def is_exhausted(entry: Entry, attempts: int, settings: DeliverySettings, now: float) -> bool:
+    """Return whether *entry* has used up its attempts or its time."""
+    return attempts >= settings.retry.attempts or now - entry.accepted_at > settings.max_age
+
+
+def _exhausted_error(entry: Entry, attempts: int, error: str, now: float) -> str:
+    hours = (now - entry.accepted_at) / 3600
+    return f"given up after {attempts} attempts and {hours:.1f} h: {error}"
+
+
+def settled_outcome(
+    attempts: int, sink_outcome: Outcome | None, failed: FailedEntry | None, destination: str
+) -> Outcome:
+    """Return the outcome of an entry that was settled.
+
+    Args:
+        attempts: number of failed deliveries before this one.
+        sink_outcome: the outcome that the sink returned, if any.
+        failed: its record in the outbox; None if it was delivered.
+        destination: the destination's name.
+    """
+    if failed is None:
+        return Outcome(
+            status=Status.DELIVERED,
+            destination=destination,
+            remote_id=sink_outcome.remote_id if sink_outcome else None,
+            attempts=attempts + 1,
+        )
+    skipped = sink_outcome is not None and sink_outcome.status is Status.SKIPPED
+    dead = Status.SKIPPED if skipped else Status.DEAD
+    return Outcome(
+        status=dead if failed.due is None else Status.WAITING,
+        destination=destination,
+        attempts=failed.attempts,
+        error=failed.error,
+        code=failed.code,
+    )
+
+
+def released_outcome(attempts: int, failure: BatchFailure, destination: str) -> Outcome:
+    """Return the outcome of an entry in a claim that was released.
+
+    Args:
+        attempts: number of failed deliveries before this one.
+        failure: why the claim was released.
+        destination: the destination's name.
+    """
+    return Outcome(
+        status=Status.WAITING,
+        destination=destination,
+        attempts=attempts + failure.counts_as_attempt,
+        error=failure.reason,
+        code=failure.code,
+    )

@@ -1,0 +1,180 @@
+"""The access of an outbox object to its file: opening and closing it, and work in its thread.
+
+`SQLiteAccess` is the base of `SQLiteOutbox` and of the classes that are its parts.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import anyio
+
+from anytrack_async.outbox.checks import already_open_error, not_open_error
+from anytrack_async.outbox.sqlite import leases, reports
+from anytrack_async.outbox.sqlite.clock import FileClock
+from anytrack_async.outbox.sqlite.database import Database
+from anytrack_async.outbox.sqlite.decoding import ConversionCache
+from anytrack_async.outbox.sqlite.errors import may_need_reserve, outbox_error
+from anytrack_async.outbox.sqlite.group_commit import GroupCommit
+from anytrack_async.outbox.sqlite.opening import open_file, with_reserve
+from anytrack_async.outbox.sqlite.retention import Step
+from anytrack_async.outbox.sqlite.thread import OwnerThread
+
+if TYPE_CHECKING:
+    from anytrack_async.codec.encryption import KeyRing
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_CACHED_CONVERSIONS = 10_000
+
+_REST = 19
+"""How many times as long as a step that can wait the thread is free for others afterwards."""
+
+_GENTLE_FOR = 4.0
+"""Seconds after which steps that can wait end, while conversions are accepted."""
+
+
+class SQLiteAccess:
+    """Opens an outbox file, and works with it in a thread of its own."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        capacity: int,
+        keys: KeyRing | None,
+        clock: FileClock,
+        busy_timeout: float,
+    ) -> None:
+        self._path = path
+        self._capacity = capacity
+        self._keys = keys
+        self._clock = clock
+        self._max_attempts = 0
+        self._is_opening = False
+        self._thread: OwnerThread[Database] | None = None
+        self._opening = partial(Database.open, path, clock=clock, busy_timeout=busy_timeout)
+        self._owner_id = 0
+
+    def attach(self, max_attempts: int) -> None:
+        """Begin to serve a client; see `ServesOneClient`."""
+        self._check_closed()
+        self._max_attempts = max_attempts
+
+    def limit_waiting(self, seconds: float) -> None:
+        """Let `append` wait for a locked file for *seconds* at most; see `LimitsWaiting`."""
+        self._group_commit.accept_within = seconds
+
+    def _check_closed(self) -> None:
+        if self._is_opening or (self._thread is not None and self._thread.in_this_process):
+            raise already_open_error(f"SQLiteOutbox on {self._path}", os.getpid())
+
+    # Opening and closing
+
+    async def open(self, destinations: Sequence[str], *, from_start: Sequence[str] = ()) -> None:
+        """Open the file and register *destinations*; see `Outbox.open`."""
+        self._check_closed()
+        if self._thread is not None:
+            # A forked child cannot use the connection of its parent.
+            max_attempts, self._owner_id = self._max_attempts, 0
+            await self.aclose()
+            self._max_attempts = max_attempts
+        self._is_opening = True
+        try:
+            await self._start_thread()
+            await self._run(reports.register, destinations, from_start)
+        except BaseException:
+            await self.aclose()
+            raise
+        finally:
+            self._is_opening = False
+
+    async def _start_thread(self) -> None:
+        opening = partial(
+            open_file, self._path, self._opening, keys=self._keys, previous_owner=self._owner_id
+        )
+        thread = OwnerThread(opening, leases.close)
+        await thread.start()
+        self._thread = thread
+        self._cache = ConversionCache(_CACHED_CONVERSIONS)  # the file may be a new one
+        self._group_commit = GroupCommit(thread, self._capacity, self._cache.remember)
+        self._owner_id = await self._run(_connect_thread, self._group_commit.may_wait)
+
+    async def aclose(self) -> None:
+        """Finish pending work and close the file; `open` opens it again."""
+        thread, self._thread, self._max_attempts = self._thread, None, 0
+        if thread is not None:
+            await thread.stop()
+
+    async def _run(
+        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Call *work* in the thread and return its result.
+
+        Raises:
+            OutboxError: SQLite or the operating system failed; the message says what to do.
+        """
+        thread = self._open_thread()
+        try:
+            try:
+                return await thread.run(work, *args, **kwargs)
+            except sqlite3.Error as exc:
+                if not may_need_reserve(exc):
+                    raise
+                return await thread.run(with_reserve(work, exc), *args, **kwargs)
+        except (sqlite3.Error, OSError) as exc:
+            raise outbox_error(exc, self._path) from exc
+
+    def _open_thread(self) -> OwnerThread[Database]:
+        if self._thread is None:
+            raise not_open_error()
+        return self._thread
+
+    async def _run_steps(
+        self,
+        step: Callable[Concatenate[Database, _P], Step],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> int:
+        """Repeat *step* until it is finished; other processes may use the file in between."""
+        rows = 0
+        while True:
+            result = await self._run(step, *args, **kwargs)
+            rows += result.rows
+            if not result.more:
+                return rows
+
+    async def _run_gently(
+        self,
+        step: Callable[Concatenate[Database, _P], Step],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> None:
+        """Repeat *step*, with rests while conversions are accepted, which would have to wait.
+
+        After a step of 0.4 ms, the thread is free for 7.6 ms. What is left after a few seconds is
+        for the next time, so that it delays nothing that is urgent.
+        """
+        groups, busy_until = self._group_commit.groups, 0.0
+        ends_at = monotonic() + _GENTLE_FOR
+        while (result := await self._run(step, *args, **kwargs)).more:
+            now = monotonic()
+            if groups != self._group_commit.groups:
+                groups, busy_until = self._group_commit.groups, now + 1.0
+            if now < busy_until:
+                if now >= ends_at:
+                    return
+                await anyio.sleep(_REST * result.seconds)
+
+
+def _connect_thread(db: Database, may_wait: Callable[[Database], bool]) -> int:
+    """Let the file ask *may_wait* whether to wait for locks; return the id of the owner."""
+    db.may_wait = partial(may_wait, db)
+    return db.owner.id

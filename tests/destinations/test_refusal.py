@@ -1,0 +1,72 @@
+"""Every sink says with which HTTP status its service answered, whatever it makes of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from anytrack_async.destinations.collect.sink import CollectSink
+from anytrack_async.destinations.sink import SinkSignal
+from anytrack_async.destinations.webhook.settings import WebhookSettings
+from anytrack_async.destinations.webhook.sink import WebhookSink
+from anytrack_async.models.outcome import Status
+from tests.destinations.answers import REFUSALS, accept, response_of
+from tests.destinations.collect.doubles import PROPERTY, SLUG
+from tests.destinations.test_fault import SINKS, sale
+
+pytestmark = pytest.mark.asyncio
+
+ALL_SINKS: dict[str, Callable[[httpx.AsyncBaseTransport], Any]] = {
+    **SINKS,
+    "collect": lambda transport: CollectSink(PROPERTY, SLUG, transport=transport),
+    "webhook": lambda transport: WebhookSink(
+        WebhookSettings(url="https://hooks.example/a", secrets="whsec_" + "MfKQ9r8G" * 5),
+        transport=transport,
+    ),
+}
+ANSWERS = [
+    (429, {"message": "slow down"}),
+    (500, "<html>oops</html>"),
+    (503, {"message": "busy"}),
+    (302, ""),
+    (410, {}),
+    *REFUSALS.values(),
+]
+
+
+async def refusals(sink: Any, count: int) -> list[tuple[int | None, str | None]]:
+    """Send *count* conversions; return HTTP status and reason of the signal, or of each outcome."""
+    try:
+        outcomes = await sink.deliver([sale(number) for number in range(count)])
+    except SinkSignal as signal:
+        return [(signal.http_status, signal.reason)]
+    return [
+        (outcome.http_status, outcome.error)
+        for outcome in outcomes
+        if outcome.status is not Status.DELIVERED
+    ]
+
+
+@pytest.mark.parametrize("name", ALL_SINKS)
+async def test_a_refusal_has_the_status_of_the_response(name: str) -> None:
+    answer = ANSWERS[0]
+    sink = ALL_SINKS[name](httpx.MockTransport(lambda _: response_of(*answer)))
+    for answer in ANSWERS:
+        seen = [*await refusals(sink, 1), *await refusals(sink, 2)]
+        assert {status for status, _ in seen} == {answer[0]}, seen
+
+
+@pytest.mark.parametrize("name", ALL_SINKS)
+async def test_without_a_response_there_is_no_status(name: str) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no route", request=request)
+
+    ((status, _),) = await refusals(ALL_SINKS[name](httpx.MockTransport(refuse)), 1)
+    assert status is None
+
+
+async def test_a_delivered_conversion_has_no_refusal() -> None:
+    assert await refusals(SINKS["anytrack"](httpx.MockTransport(accept)), 1) == []
