@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
@@ -128,8 +129,10 @@ async def warn_of_orphans(outbox: Outbox, destinations: Sequence[str]) -> None:
     for name in await outbox.destinations():
         if name not in destinations:
             logger.warning(
-                "the outbox keeps a backlog for %r, which has no sink here; "
-                "if it is gone for good, drop it with outbox.forget(%r)",
+                "the outbox keeps conversions for %r, which has no sink here; if that destination "
+                "is gone for good, remove it with `anytrack outbox remove-destination %s`, or with "
+                "`await client.outbox.forget(%r)`",
                 name,
+                shlex.quote(name),
                 name,
             )
