@@ -17,6 +17,7 @@ from rich.text import Text
 
 from anytrack_async.cli.outbox import open_file, open_outbox, outbox_location
 from anytrack_async.cli.output import GOOD, NOTE, make_table, stdout_console, write_json
+from anytrack_async.cli.selection import OutboxOption
 from anytrack_async.client.config import KEYS_VARIABLE, keys_from_env
 from anytrack_async.client.locations import OutboxLocation
 from anytrack_async.codec import encryption
@@ -37,10 +38,11 @@ def new_key() -> None:
 
 
 def keys(
+    outbox: OutboxOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
 ) -> None:
     """Show how many rows each key encrypts: stored conversions and reasons of failures."""
-    usage = anyio.run(_usage, outbox_location())
+    usage = anyio.run(_usage, outbox_location(outbox))
     if as_json:
         write_json({"keys": dict(usage)})
         return
@@ -78,13 +80,13 @@ async def _usage(location: OutboxLocation) -> Mapping[str, int]:
         return await outbox.key_usage()
 
 
-def rekey() -> None:
+def rekey(outbox: OutboxOption = None) -> None:
     """Encrypt all rows with the first key; others may use the file meanwhile.
 
     Interrupted, it can be run again. Afterwards the other keys can be removed
     from ANYTRACK_OUTBOX_KEYS, once no program has one of them first.
     """
-    rows, usage = anyio.run(_rekey, outbox_location())
+    rows, usage = anyio.run(_rekey, outbox_location(outbox))
     first = next(iter(usage))
     stdout_console().print(f"{rows} rows encrypted with the key {first}", soft_wrap=True)
     for key_id, remaining in usage.items():

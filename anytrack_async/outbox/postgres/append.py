@@ -43,6 +43,24 @@ argument depends on the setting, so that it is made before the function is calle
 statement, which must not be in a transaction of its caller.
 """
 
+APPEND_ONE = """WITH new AS (
+        INSERT INTO anytrack.ids (event_id, id, summary)
+            SELECT $1::text, nextval('anytrack.block') << 12, $2::text
+        ON CONFLICT (event_id) DO NOTHING RETURNING id
+    ), stored AS (
+        INSERT INTO anytrack.log (id, digest, payload) SELECT id, $3::bytea, $4::bytea FROM new
+    )
+    INSERT INTO anytrack.arrival (block, n, at, recipients, large)
+        SELECT id, 1, anytrack.now_v1($7::float8), $5::text[], $6::int[] FROM new"""
+"""Accepts one conversion if it is new, as `APPEND` does, for three quarters of its processor time.
+
+Its command tag is `APPENDED_ONE`, or another one if the event id is known: then nothing has
+changed, and `APPEND` tells what the first conversion was. For connections that prepare statements:
+planning it takes longer than calling the function.
+"""
+
+APPENDED_ONE = "INSERT 0 1"
+
 APPEND_WITHIN = """SELECT added, first_summaries FROM anytrack.append_v2(
     $1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::int[], $7::bigint,
     $8::float8, $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::text[])"""
@@ -173,6 +191,18 @@ class AppendArguments:
             self.recipients,
             self.large or None,
             room,
+            now,
+        )
+
+    def single_parameters(self, *, now: float | None = None) -> tuple[object, ...]:
+        """Return the parameters of `APPEND_ONE`, $1 to $7, for the only conversion."""
+        return (
+            self.event_ids[0],
+            self.summaries[0],
+            self.digests[0],
+            self.payloads[0],
+            self.recipients,
+            self.large or None,
             now,
         )
 
