@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import IO, Any
 
@@ -43,7 +43,8 @@ class ArrowReader:
         is_parquet = file.sample.startswith(PARQUET)
         self._rows: int | None = None
         self._consumed = 0
-        self._batches, columns = self._parquet() if is_parquet else self._ipc()
+        with self._readable():
+            self._batches, columns = self._parquet() if is_parquet else self._ipc()
         self.parameters: dict[str, str] = {}
         self.info = SourceInfo(
             name=file.name,
@@ -51,6 +52,17 @@ class ArrowReader:
             columns=columns,
             size=file.raw.size,
         )
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Turn pyarrow's errors into an `OSError` that names the file."""
+        try:
+            yield
+        except self._arrow.ArrowException as exc:
+            problem = " ".join(str(exc).split())
+            raise OSError(
+                f"{self._file.name} is damaged, or was not copied to its end: {problem}"
+            ) from exc
 
     def _seekable(self) -> Any:
         copy: IO[bytes] = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
@@ -103,7 +115,7 @@ class ArrowReader:
         consumed = 0
         breather = Breather()
         columns = tuple(self.info.columns)
-        for batch in self._batches:
+        while (batch := self._next_batch()) is not None:
             start = max(0, skip - consumed)
             self._consumed = consumed = consumed + batch.num_rows
             if start >= batch.num_rows:
@@ -118,13 +130,24 @@ class ArrowReader:
                 consumed=consumed,
             )
 
+    def _next_batch(self) -> Any:
+        with self._readable():
+            return next(self._batches, None)
+
     def _values(self, column: Any, breather: Breather) -> list[Any]:
         breather.breathe()
         types = self._arrow.types
+        if types.is_float16(column.type) or types.is_float32(column.type):
+            # As text, 49.9 stays 49.9; as a number of double length it is 49.900001525878906.
+            return [None if text is None else float(text) for text in self._texts(column)]
         if types.is_timestamp(column.type) and column.type.unit == "ns":
             # Python's times have microseconds; pyarrow would ask for pandas.
             column = column.cast(self._arrow.timestamp("us", column.type.tz), safe=False)
         return list(column.to_pylist())
+
+    def _texts(self, column: Any) -> list[str | None]:
+        single = column.cast(self._arrow.float32())
+        return list(single.cast(self._arrow.string()).to_pylist())
 
 
 def _pieces(batches: Iterator[Any]) -> Iterator[Any]:

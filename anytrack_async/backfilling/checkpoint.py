@@ -79,7 +79,10 @@ class Checkpoint:
 
 
 # They change neither the conversions nor their destinations.
-_IRRELEVANT = ("resume", "rejects", "max_rejects", "rate", "wait", "dry_run", "duplicates", "limit")
+_IRRELEVANT = (
+    *("resume", "rejects", "max_rejects", "rate", "wait", "dry_run", "duplicates", "limit"),
+    "advice",
+)
 
 
 def checkpoint_name(

@@ -13,6 +13,9 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import Any
 
+from anytrack_async.backfilling.advice import IN_PYTHON, Advice
+from anytrack_async.backfilling.amounts import amount_parser
+from anytrack_async.backfilling.checks import check_id, compile_uniqueness, stated_currency
 from anytrack_async.backfilling.getters import (
     Getter,
     Row,
@@ -30,16 +33,15 @@ from anytrack_async.backfilling.identity import (
     row_event_id,
 )
 from anytrack_async.backfilling.lifting import lift
-from anytrack_async.backfilling.mapping import OPEN_PARTS, FileMapping, matching
+from anytrack_async.backfilling.mapping import OPEN_PARTS, FileMapping, matching, normalised
 from anytrack_async.backfilling.row_values import compile_amount, compile_amounts, compile_time
 from anytrack_async.backfilling.rules import REFUND_FOUND, Skip, compile_rules
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.spreadsheet import REJECT_COLUMNS
-from anytrack_async.backfilling.values import amount_parser
 from anytrack_async.errors import InvalidConversionError
 from anytrack_async.models.conversion import Conversion, ConversionType, LineItem
-from anytrack_async.models.identifiers import to_event_id, to_order_id
-from anytrack_async.models.validators import is_missing
+from anytrack_async.models.identifiers import order_event_id, to_event_id, to_order_id
+from anytrack_async.models.missing import is_missing
 
 _MAX_KNOWN_ITEMS = 4096
 
@@ -53,11 +55,12 @@ class RowMapper:
         mapping: the table of columns and fields.
         columns: the file's header.
         settings: zone, decimal sign, currency, choice of the amount and so on.
-        zone: of times, as the file states it; used if neither mapping nor settings have one.
+        zone: of times, as the file states it; used if the mapping has none.
+        advice: names the settings in refusals.
 
     Raises:
         ConfigurationError: the mapping needs a column that the file does not have, or has no such
-            choice of an amount.
+            choice of an amount, or the settings state another zone than the file.
 
     Attributes:
         identify: returns what a row is without mapping all of it; None if that is not possible.
@@ -70,11 +73,17 @@ class RowMapper:
         settings: BackfillSettings,
         *,
         zone: tzinfo | None = None,
+        advice: Advice = IN_PYTHON,
     ) -> None:
         self._mapping = mapping
         self._settings = settings
         self._header = header = Header(mapping, columns)
-        self._parse_amount = amount_parser(settings.decimal or mapping.decimal)
+        self._advice = advice
+        self._signs: list[str] = []  # of currencies, beside the amounts of a row
+        self._parse_amount = amount_parser(
+            settings.decimal or mapping.decimal, advice=advice, signs=self._signs
+        )
+        self._check_uniqueness = compile_uniqueness(mapping, header)
         self._currency = settings.currency or mapping.currency
         self._rules = compile_rules(mapping, header, settings)
         self._constants = {"conversion_type": ConversionType.SALE, **mapping.constants}
@@ -87,7 +96,7 @@ class RowMapper:
         self._known_items: dict[tuple[Any, ...], LineItem | None] = {}
         self._open = self._compile_open()
         self._lifted = self._compile_lift()
-        self._time = compile_time(mapping, header, settings, zone)
+        self._time = compile_time(mapping, header, settings, zone, advice)
         self._amount = compile_amounts(mapping, header, settings, self._parse_amount)
         amounts = (column for amount in mapping.amounts.values() for column in amount.columns)
         self._amount_positions = [indexes[0] for indexes in header.positions(amounts)]
@@ -102,7 +111,9 @@ class RowMapper:
         readers = RowReaders(
             rules=self._rules, texts=self._texts, amount=self._amount, time=self._time
         )
-        self.identify: Identify | None = compile_identity(mapping, header, settings, readers)
+        self.identify: Identify | None = None
+        if self._check_uniqueness is None:
+            self.identify = compile_identity(mapping, header, settings, readers)
 
     # Reading a row
 
@@ -147,6 +158,8 @@ class RowMapper:
                 break
         if refunded and not self._is_refunding:
             return REFUND_FOUND
+        if self._check_uniqueness is not None:
+            self._check_uniqueness(row)
         if self._mapping.record is not None:
             return self._mapping.record(self._as_record(row))
         return self._conversion(row, others, refunded=refunded)
@@ -156,18 +169,23 @@ class RowMapper:
         for name, get in self._texts:
             if value := get(row):
                 fields[name] = value
+        check_id(fields.get("order_id"))
+        self._signs.clear()
         amount = self._amount(row) if self._amount else None
+        taken: Decimal | None = None
         if refunded or (amount is not None and amount < 0):
             if not refunded and self._negative is not None:
                 return self._negative
             if not self._is_refunding:
                 return REFUND_FOUND
-            amount = self._become_refund(fields, row, amount)
+            taken, amount = amount, self._become_refund(fields, row, amount)
         self._add_revenue(fields, amount)
         fields["timestamp"] = self._time(row)
         self._add_parts(fields, row, others)
         if self._finish is not None:
             self._finish(fields, lambda column: self._header.cell(row, column))
+        if taken is not None and taken < 0 and self._negative is None:
+            _tell_refunds_apart(fields, taken)
         if not to_order_id(fields.get("order_id")) and not to_event_id(fields.get("event_id")):
             fields["event_id"] = row_event_id(fields["conversion_type"], self._header, row)
         return Conversion(**fields)
@@ -189,13 +207,14 @@ class RowMapper:
                 raise InvalidConversionError("revenue", "is missing: the row has no amount")
             return
         fields["revenue"] = amount
-        if "currency" not in fields:
-            if self._currency is not None:
-                fields["currency"] = self._currency
-            elif amount:
-                raise InvalidConversionError(
-                    "currency", "is missing: state the currency of the file, currency='EUR'"
-                )
+        if "currency" not in fields and self._currency is not None:
+            fields["currency"] = self._currency
+        if self._signs and (code := stated_currency(self._signs, fields.get("currency"))):
+            fields["currency"] = code
+        if "currency" not in fields and amount:
+            advice = self._advice.state("currency")
+            problem = f"is missing: state the currency of the file, {advice}"
+            raise InvalidConversionError("currency", problem)
 
     def _add_parts(self, fields: dict[str, Any], row: Row, others: Sequence[Row]) -> None:
         customer = {}
@@ -272,8 +291,16 @@ class RowMapper:
         fields = [
             (part, key, get) for part in OPEN_PARTS for key, get in self._header.part(f"{part}.")
         ]
+        private = {
+            normalised(column)
+            for field, columns in self._mapping.columns.items()
+            if field.startswith("customer.")
+            for column in columns
+        }
         for pattern, part in self._mapping.rest.items():
             for column in matching(pattern, self._header.columns):
+                if normalised(column) in private:
+                    continue
                 index = self._header.position(column)
                 fields.append((part, stem(pattern, column), itemgetter(index)))
         return fields
@@ -299,6 +326,17 @@ class RowMapper:
             return None
         get = first_filled(getters)
         return lambda row: str(value).strip().casefold() if (value := get(row)) else None
+
+
+def _tell_refunds_apart(fields: dict[str, Any], amount: Decimal) -> None:
+    """Give a refund that has a row of its own an id of its own.
+
+    An order may be refunded in parts: ``custom:Refund:1001:20260501T100000Z-12.5`` and others.
+    """
+    if order_id := to_order_id(fields.get("order_id")):
+        refund_id = order_event_id(fields["conversion_type"], fields["event_name"], order_id)
+        moment = f"{fields['timestamp']:%Y%m%dT%H%M%SZ}"
+        fields["event_id"] = f"{refund_id}:{moment}{amount.normalize():f}"
 
 
 _TEXT_FIELDS = frozenset(

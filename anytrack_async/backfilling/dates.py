@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, tzinfo
 from typing import Final
 
+from anytrack_async.backfilling.advice import IN_PYTHON, Advice
 from anytrack_async.backfilling.settings import to_zone
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
 
@@ -27,17 +28,17 @@ _MONTHS: Final = (
     *("jul", "aug", "sep", "oct", "nov", "dec"),
 )
 
-_UNCLEAR = (
-    "has a day and a month that can be read in both orders: state the order, day_first=True "
-    "(25/06/2026) or day_first=False (06/25/2026)"
-)
+_UNCLEAR = "has a day and a month that can be read in both orders: state the order, "
 
 
-def written_parser(day_first: bool | None) -> Callable[[str], datetime | None]:
+def written_parser(
+    day_first: bool | None, *, advice: Advice = IN_PYTHON
+) -> Callable[[str], datetime | None]:
     """Return a function from a text to a time, without a zone if the text states none.
 
     Args:
         day_first: whether 05/06/2026 is the 5th of June; None if that is not known.
+        advice: names the setting in a refusal.
 
     Returns:
         A function that returns None if the text is in another form, and raises
@@ -49,6 +50,8 @@ def written_parser(day_first: bool | None) -> Callable[[str], datetime | None]:
         if match := _NUMBERS.fullmatch(text):
             first, sign, second, year, clock = match.groups()
             order = True if sign == "." else day_first
+            if order is None and _is_unclear(int(first), int(second)):
+                raise InvalidConversionError("timestamp", _UNCLEAR + advice.state("day_first"))
             month, day = _month_and_day(int(first), int(second), order)
         elif match := _YEAR_FIRST.fullmatch(text):
             year, _, month_digits, day_digits, clock = match.groups()
@@ -66,11 +69,14 @@ def written_parser(day_first: bool | None) -> Callable[[str], datetime | None]:
     return parse
 
 
+def _is_unclear(first: int, second: int) -> bool:
+    """Return whether each of the two may be the month."""
+    return first <= 12 and second <= 12 and first != second
+
+
 def _month_and_day(first: int, second: int, day_first: bool | None) -> tuple[int, int]:
     """Return month and day of 05/06: (6, 5) with the day first."""
     if day_first is None:
-        if first <= 12 and second <= 12 and first != second:
-            raise InvalidConversionError("timestamp", _UNCLEAR)
         day_first = first > 12
     return (second, first) if day_first else (first, second)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from anytrack_async.backfilling.advice import IN_PYTHON, Advice
 from anytrack_async.backfilling.blocks import PIECE_ROWS, BadRow, Block, Breather
 from anytrack_async.backfilling.files import (
     UNDECODED,
@@ -69,6 +70,7 @@ class DelimitedReader:
         encoding: of its text; None to find it.
         delimiter: of its cells; None to find it.
         header: its columns, if it has no header line.
+        advice: names the settings in messages.
 
     Raises:
         ConfigurationError: it has no header, or is not text in *encoding*.
@@ -81,6 +83,7 @@ class DelimitedReader:
         encoding: str | None = None,
         delimiter: str | None = None,
         header: tuple[str, ...] = (),
+        advice: Advice = IN_PYTHON,
     ) -> None:
         guessed = [
             name for name, value in (("encoding", encoding), ("delimiter", delimiter)) if not value
@@ -96,6 +99,7 @@ class DelimitedReader:
             self._text.readline()
         self._lines_before = 1 if first_line else 0
         self._name = file.name
+        self._advice = advice
         self._reader = csv.reader(self._text, delimiter=self._delimiter)
         self.parameters: dict[str, str] = {}
         self._first: list[str] | None = None
@@ -132,8 +136,8 @@ class DelimitedReader:
             return next(rows, None)
         except (csv.Error, UnicodeError) as exc:
             raise ConfigurationError(
-                f"{self._name}: the header cannot be read ({type(exc).__name__}): state encoding "
-                "and delimiter"
+                f"{self._name}: the header cannot be read ({type(exc).__name__}): state "
+                f"{self._advice.name('encoding')} and {self._advice.name('delimiter')}"
             ) from None
 
     def blocks(self, skip: int = 0) -> Iterator[Block]:
@@ -167,7 +171,7 @@ class DelimitedReader:
         for line, row in zip(piece.lines, piece.rows, strict=True):
             problem = piece.problems.get(line)
             if problem is None and suspect:
-                problem = _undecoded(row, self._encoding)
+                problem = self._undecoded(row)
             if problem is None and len(row) != width:
                 problem = self._fit_row(row)
             if problem is None:
@@ -216,6 +220,12 @@ class DelimitedReader:
         problems = {first: problem} if problem else {}
         return _Piece([row for _, row in filled], [line for line, _ in filled], problems)
 
+    def _undecoded(self, row: list[str]) -> str | None:
+        if not any(not cell.isascii() and _is_undecoded(cell) for cell in row):
+            return None
+        advice = self._advice.state("encoding")
+        return f"is not text in {self._encoding}: state the file's encoding, e.g. {advice}"
+
     def _fit_row(self, row: list[str]) -> str | None:
         """Give a short row its missing cells; return the problem of a row that is too long."""
         missing = self._width - len(row)
@@ -244,13 +254,6 @@ def _is_remark(row: Sequence[str]) -> bool:
     """
     first = row[0].lstrip("\ufeff")
     return len(first) > 1 and first[0] == "#" and not any(row[1:])
-
-
-def _undecoded(row: list[str], encoding: str) -> str | None:
-    for cell in row:
-        if not cell.isascii() and _is_undecoded(cell):
-            return f"is not text in {encoding}: state the file's encoding, e.g. encoding='cp1252'"
-    return None
 
 
 def _parameters(row: Iterable[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from glob import glob, has_magic
@@ -18,7 +19,8 @@ from typing import BinaryIO, TypeAlias, cast
 
 import attrs
 
-from anytrack_async.errors import ConfigurationError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError
 
 PathSource: TypeAlias = str | PathLike[str]
 """A path, a pattern such as ``"orders-*.csv"``, or ``"-"`` for standard input."""
@@ -202,7 +204,7 @@ def open_file(path: str) -> Iterator[OpenFile]:
         sample = stream.peek(4)[:4]
         compressed = False
         if opener := _decompressor(sample):
-            stream, compressed = io.BufferedReader(opener(stream), _SAMPLE), True
+            stream, compressed = io.BufferedReader(_Checked(opener(stream), name), _SAMPLE), True
         sample = stream.read(_SAMPLE)
         stream = io.BufferedReader(_Rejoined(sample, stream), _SAMPLE)
         yield OpenFile(
@@ -217,6 +219,24 @@ def _decompressor(sample: bytes) -> Callable[[io.BufferedReader], io.RawIOBase] 
         arrow = arrow_module("a file compressed with Zstandard")
         return lambda stream: _ArrowStream(arrow.CompressedInputStream(stream, "zstd"))
     return None
+
+
+class _Checked(io.RawIOBase):
+    """A decompressed stream, of which an error is an `OSError` that names the file."""
+
+    def __init__(self, stream: io.RawIOBase, name: str) -> None:
+        super().__init__()
+        self._stream = stream
+        self._name = name
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        try:
+            return self._stream.readinto(buffer) or 0
+        except (EOFError, ValueError, OSError, zlib.error) as exc:  # ValueError: pyarrow's
+            raise OSError(f"{self._name} is damaged, or was not copied to its end: {exc}") from exc
 
 
 class _ArrowStream(io.RawIOBase):

@@ -17,7 +17,7 @@ from anytrack_async.backfilling.mapped import MappedBlock
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.masking import masked_request
 from anytrack_async.backfilling.reading import RowJob
-from anytrack_async.backfilling.report import Reject, SourceInfo, add_counts
+from anytrack_async.backfilling.report import Reject, SourceInfo
 from anytrack_async.backfilling.settings import BackfillSettings
 from anytrack_async.backfilling.sources import Source, expand_sources, open_source
 from anytrack_async.client.client import AnyTrackClient
@@ -159,10 +159,7 @@ def _first_block_of(
         return infos[0], MappedBlock(info=infos[0])
     first = parts[0]
     for part in parts[1:]:
-        first.conversions += part.conversions
-        first.origins += part.origins
-        first.rejects += part.rejects
-        add_counts(first.counts, part.counts)
+        first.add(part)
     return infos[0], first
 
 

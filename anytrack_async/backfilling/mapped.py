@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import attrs
 
 from anytrack_async.backfilling.files import Fingerprint
-from anytrack_async.backfilling.report import Reject, RowCounts, SourceInfo
+from anytrack_async.backfilling.report import Reject, RowCounts, SourceInfo, add_counts
 from anytrack_async.models.conversion import Conversion
 
 
@@ -52,6 +52,18 @@ class Origin(NamedTuple):
         return [row.split(_SEPARATOR) if isinstance(row, str) else row for row in self.rows]
 
 
+def joined(blocks: Sequence[MappedBlock]) -> Iterator[MappedBlock]:
+    """Yield *blocks*, those of the same source as one."""
+    current, *others = blocks
+    for block in others:
+        if block.info is current.info:
+            current.add(block)
+        else:
+            yield current
+            current = block
+    yield current
+
+
 @attrs.define(kw_only=True)
 class MappedBlock:
     """What became of some hundred rows.
@@ -79,6 +91,17 @@ class MappedBlock:
     fingerprint: Fingerprint | None = None
     fraction: float | None = None
     repeats: Sequence[bool | None] = ()
+
+    def add(self, block: MappedBlock) -> None:
+        """Add *block*, which follows this one in the same source."""
+        self.conversions += block.conversions
+        self.origins += block.origins
+        self.rejects += block.rejects
+        add_counts(self.counts, block.counts)
+        self.position = block.position
+        self.fingerprint = block.fingerprint
+        self.fraction = block.fraction
+        self.repeats = [*self.repeats, *block.repeats]
 
     def reject(self, origin: Origin, column: str, reason: str, event_id: str = "") -> Reject:
         """Return a reject of the rows of *origin*."""

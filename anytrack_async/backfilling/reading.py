@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
+from anytrack_async.backfilling.advice import Advice
 from anytrack_async.backfilling.blocks import BLOCK_ROWS, Block, Breather
 from anytrack_async.backfilling.compiled import REFUND_EVENT, RowMapper
 from anytrack_async.backfilling.identity import Identity
@@ -74,6 +75,7 @@ class RowJob:
         self._settings = settings
         self._preset = preset
         self._mapping = mapping
+        self._advice = Advice(command=settings.advice == "command", own_mapping=mapping is not None)
         self._hint = mapping or (find_preset(preset) if preset else None)
         self._start = start or Position()
         self._on_open = on_open
@@ -119,7 +121,11 @@ class RowJob:
 
     def _recognised(self, info: SourceInfo) -> tuple[SourceInfo, FileMapping]:
         mapping, recognised = choose(
-            info.columns, preset=self._preset, mapping=self._mapping, name=info.name
+            info.columns,
+            preset=self._preset,
+            mapping=self._mapping,
+            name=info.name,
+            advice=self._advice,
         )
         info = attrs.evolve(info, preset=mapping.name, title=mapping.title, recognised=recognised)
         return info, mapping
@@ -131,7 +137,7 @@ class RowJob:
             return
         info, mapping = self._recognised(opened.reader.info)
         self._on_open(info)
-        mappers = _Mappers(mapping, self._settings, opened.reader.parameters)
+        mappers = _Mappers(mapping, self._settings, opened.reader.parameters, self._advice)
         mappers.find(tuple(info.columns))  # a mapping that does not fit is an error at once
         skip = self._start.rows if index == self._start.source else 0
         pending: list[Group] = []
@@ -271,10 +277,15 @@ class _Mappers:
     """A mapping, compiled for each header: JSON may have further keys in later blocks."""
 
     def __init__(
-        self, mapping: FileMapping, settings: BackfillSettings, parameters: dict[str, str]
+        self,
+        mapping: FileMapping,
+        settings: BackfillSettings,
+        parameters: dict[str, str],
+        advice: Advice,
     ) -> None:
         self._mapping = mapping
         self._settings = settings
+        self._advice = advice
         self._zone: tzinfo | None = None
         if name := parameters.get("timezone"):
             self._zone = to_zone(name)
@@ -283,7 +294,9 @@ class _Mappers:
     def find(self, columns: tuple[str, ...]) -> RowMapper:
         mapper = self._mappers.get(columns)
         if mapper is None:
-            mapper = RowMapper(self._mapping, columns, self._settings, zone=self._zone)
+            mapper = RowMapper(
+                self._mapping, columns, self._settings, zone=self._zone, advice=self._advice
+            )
             self._mappers[columns] = mapper
         return mapper
 

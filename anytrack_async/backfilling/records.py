@@ -12,6 +12,7 @@ import orjson
 from anytrack_async.backfilling.blocks import PIECE_ROWS, BadRow, Block, Breather
 from anytrack_async.backfilling.files import EmptyFileError, OpenFile, guess_encoding, text_stream
 from anytrack_async.backfilling.report import SourceInfo
+from anytrack_async.errors import ConfigurationError
 
 _CHUNK = 256 * 1024  # characters
 _MAX_RECORD = 32 * 1024 * 1024  # characters
@@ -47,6 +48,14 @@ class JsonReader:
             guessed=() if encoding else ("encoding",),
             size=file.raw.size,
         )
+
+    @property
+    def first_problem(self) -> str:
+        """What is wrong with the first record; empty if it is an object."""
+        block = self._pending
+        if block is None or not block.bad or (block.lines and block.lines[0] < block.bad[0].line):
+            return ""
+        return block.bad[0].problem
 
     def blocks(self, skip: int = 0) -> Iterator[Block]:
         """Read the file once, without its first *skip* records."""
@@ -189,7 +198,22 @@ def check_json(sample: bytes, encoding: str | None) -> bool:
     return text.lstrip("\ufeff \t\r\n")[:1] in ("[", "{")
 
 
+def _goes_on(problem: str) -> bool:
+    """Return whether an object that begins on the line goes on in the next ones."""
+    return "unexpected end of data" in problem
+
+
 def raise_if_empty(reader: JsonReader) -> None:
-    """Raise `EmptyFileError` if the file has no record."""
+    """Raise `EmptyFileError` if the file has no record.
+
+    Raises:
+        ConfigurationError: it has records, but the first line is no object of its own.
+    """
+    problem = reader.first_problem
+    if problem and (not reader.info.columns or _goes_on(problem)):
+        raise ConfigurationError(
+            f"{reader.info.name}: its first line {problem}: there must be an object on each line, "
+            "or an array of objects"
+        )
     if not reader.info.columns:
         raise EmptyFileError(f"{reader.info.name} has no records")

@@ -11,6 +11,7 @@ from typing import Any
 
 from anyio import to_thread
 
+from anytrack_async.backfilling.advice import Advice
 from anytrack_async.backfilling.checkpoint import Checkpoint, changed_file, checkpoint_name, keeper
 from anytrack_async.backfilling.files import Fingerprint
 from anytrack_async.backfilling.mapped import MappedBlock, Position
@@ -65,6 +66,10 @@ class Resumption:
         return self.checkpoint is not None and not self._settings.resume
 
     @property
+    def _option(self) -> str:
+        return Advice(command=self._settings.advice == "command").name("resume")
+
+    @property
     def rejects_path(self) -> str | None:
         """Absolute path of the file of rejected rows."""
         path = self._settings.rejects
@@ -101,10 +106,10 @@ class Resumption:
         keeps = keeper(outbox)
         if self._settings.resume and (self._name is None or keeps is None):
             raise ConfigurationError(
-                "resume: a query and standard input cannot be continued; run it again: rows that "
-                "were accepted before are recognised"
+                f"{self._option}: a query and standard input cannot be continued; run it again: "
+                "rows that were accepted before are recognised"
                 if self._name is None
-                else "resume: this outbox keeps no checkpoints"
+                else f"{self._option}: this outbox keeps no checkpoints"
             )
         if self._name is not None and keeps is not None:
             value = await keeps.checkpoint(self._name)
@@ -127,8 +132,8 @@ class Resumption:
             self._prints = list(checkpoint.prints)
         elif self._settings.resume:
             raise ConfigurationError(
-                f"{changed} has changed since the checkpoint: run without resume; rows that were "
-                "accepted before are recognised, and not sent again"
+                f"{changed} has changed since the checkpoint: run without {self._option}; rows "
+                "that were accepted before are recognised, and not sent again"
             )
 
     # Saving

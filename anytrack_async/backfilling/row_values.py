@@ -8,13 +8,14 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, TypeAlias
 
+from anytrack_async.backfilling.advice import Advice
 from anytrack_async.backfilling.getters import Getter, Row
 from anytrack_async.backfilling.header import Header
 from anytrack_async.backfilling.mapping import AmountColumns, FileMapping
 from anytrack_async.backfilling.settings import BackfillSettings, to_zone
-from anytrack_async.backfilling.values import time_parser
+from anytrack_async.backfilling.times import time_parser
 from anytrack_async.errors import ConfigurationError, InvalidConversionError
-from anytrack_async.models.validators import is_missing
+from anytrack_async.models.missing import is_missing
 
 ParseAmount: TypeAlias = Callable[[Any], Decimal]
 ReadAmount: TypeAlias = Callable[[Row], Decimal | None]
@@ -74,7 +75,11 @@ def compile_amount(amount: AmountColumns, header: Header, parse: ParseAmount) ->
 
 
 def compile_time(
-    mapping: FileMapping, header: Header, settings: BackfillSettings, stated: tzinfo | None
+    mapping: FileMapping,
+    header: Header,
+    settings: BackfillSettings,
+    stated: tzinfo | None,
+    advice: Advice,
 ) -> Callable[[Row], datetime]:
     """Return a reader of a row's time; it raises `InvalidConversionError` if there is none.
 
@@ -83,15 +88,20 @@ def compile_time(
         header: the file's columns.
         settings: state what the mapping does not know.
         stated: the zone that the file states.
+        advice: names the settings in refusals.
 
     Raises:
-        ConfigurationError: the file has no column for it.
+        ConfigurationError: the file has no column for it, or states another zone than the settings.
     """
-    name = mapping.timezone or settings.timezone
     day_first = mapping.day_first if settings.day_first is None else settings.day_first
-    zone = to_zone(name) if name else stated
-    parse = time_parser(mapping.formats, zone, day_first=day_first)
-    read = _compile_cell(mapping, header, settings)
+    if settings.day_first is not None and advice.own_mapping and "written" not in mapping.formats:
+        raise ConfigurationError(
+            f"{advice.state('day_first')} decides nothing, because `formats` of {advice.mapping} "
+            'has no "written"'
+        )
+    zone = _zone(mapping, settings, stated, advice)
+    parse = time_parser(mapping.formats, zone, day_first=day_first, advice=advice)
+    read = _compile_cell(mapping, header, settings, advice)
     read_zone = _compile_zone(mapping, header)
 
     def moment(row: Row) -> datetime:
@@ -99,13 +109,34 @@ def compile_time(
         if not value or is_missing(value):
             value = settings.timestamp
         if value is None:
-            raise InvalidConversionError("timestamp", "is missing: the row has no time")
+            problem = f"is missing: correct the row, or state {advice.state('timestamp')}"
+            raise InvalidConversionError("timestamp", problem)
         return parse(value, read_zone(row) if read_zone else None)
 
     return moment
 
 
-def _compile_cell(mapping: FileMapping, header: Header, settings: BackfillSettings) -> Getter:
+def _zone(
+    mapping: FileMapping, settings: BackfillSettings, stated: tzinfo | None, advice: Advice
+) -> tzinfo | None:
+    """Return the zone of times that state none.
+
+    A preset knows its service's zone; a mapping of the user's own gives way to the settings.
+    """
+    wanted = to_zone(settings.timezone) if settings.timezone else None
+    if stated is not None and wanted not in (None, stated):
+        raise ConfigurationError(
+            f"the file states the zone of its times in its first line, and it is another one than "
+            f"{advice.name('timezone')}: leave that out"
+        )
+    known = to_zone(mapping.timezone) if mapping.timezone else None
+    choices = (wanted, known) if advice.own_mapping else (known, wanted)
+    return choices[0] or choices[1] or stated
+
+
+def _compile_cell(
+    mapping: FileMapping, header: Header, settings: BackfillSettings, advice: Advice
+) -> Getter:
     """Return a getter of the time as it is written."""
     columns = mapping.columns
     if get := header.getter_of("timestamp"):
@@ -118,7 +149,7 @@ def _compile_cell(mapping: FileMapping, header: Header, settings: BackfillSettin
         raise ConfigurationError(
             f"mapping {mapping.name!r}: the file has no column with the time of a "
             f"conversion{f', such as {names}' if names else ''}: state the time of all rows, "
-            "timestamp=…"
+            f"{advice.state('timestamp')}"
         )
     if clock is None:
         return day

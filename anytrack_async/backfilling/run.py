@@ -12,8 +12,9 @@ import anyio
 from anyio import to_thread
 
 from anytrack_async.backfilling.acceptance import Acceptance, DryRun, Outboxed
+from anytrack_async.backfilling.advice import Advice
 from anytrack_async.backfilling.known import known_rows
-from anytrack_async.backfilling.mapped import MappedBlock
+from anytrack_async.backfilling.mapped import MappedBlock, joined
 from anytrack_async.backfilling.mapping import FileMapping
 from anytrack_async.backfilling.reading import RowJob
 from anytrack_async.backfilling.rejects import RejectsFile
@@ -39,6 +40,7 @@ from anytrack_async.errors import ConfigurationError
 from anytrack_async.outbox.base import Outbox
 
 _SHOWN_REJECTS = 100
+_BLOCKS_AT_ONCE = 4
 _PROGRESS_SECONDS = 0.5
 _POLL_SECONDS = 0.1
 
@@ -174,8 +176,9 @@ class _Run:
     def _make_rejects_file(self, path: str | PathLike[str]) -> None:
         own = Path(path).absolute()
         if any(Path(item).absolute() == own for item in _paths(self._source)):
+            name = Advice(command=self._settings.advice == "command").name("rejects")
             raise ConfigurationError(
-                "rejects: the file of rejected rows must not be one that is read"
+                f"{name}: the file of rejected rows must not be one that is read"
             )
         self._rejects_file = RejectsFile(path, resume_at=self._resumption.rejects_length)
 
@@ -205,14 +208,28 @@ class _Run:
 
     async def _read(self, job: RowJob) -> None:
         block: MappedBlock | None = None
-        async with aclosing(ReadAhead(job.blocks).items()) as blocks:
-            async for block in blocks:
-                await self._take(block)
+        at_once = self._blocks_at_once
+        ahead = ReadAhead(job.blocks, ahead=max(2, at_once))
+        async with aclosing(ahead.batches(at_once)) as batches:
+            async for blocks in batches:
+                for block in joined(blocks):
+                    await self._take(block)
                 if self._stopped:
                     break
         if block is not None:
             finished = not self._stopped and self._settings.limit is None
             await self._resumption.save(block, self._counts, self._rejects_file, finished=finished)
+
+    @property
+    def _blocks_at_once(self) -> int:
+        """How many blocks, if they are ready, are accepted as one.
+
+        While a disk takes 30 ms to write 500 conversions, 1,000 more are read: so they cost one
+        wait, not two. Not if the run has to stop, to pace or to save its checkpoint between them.
+        """
+        settings = self._settings
+        exact = settings.max_rejects or settings.rate or settings.duplicates == "fail"
+        return 1 if exact or settings.dry_run else _BLOCKS_AT_ONCE
 
     async def _take(self, block: MappedBlock) -> None:
         rejects = await self.acceptance.accept(block, self._counts)

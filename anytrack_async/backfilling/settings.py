@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from anytrack_async.errors import ConfigurationError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError
 from anytrack_async.models.validators import currency_code
 from anytrack_async.settings.fields import one_of, positive, positive_integer
 
@@ -84,7 +85,9 @@ class BackfillSettings:
         contacts: path of HubSpot's export of contacts, from which deals get e-mail addresses.
         limit: number of rows to read.
         refunds: what happens to refunds and cancellations: ``"skip"`` counts them, ``"custom"``
-            sends an event ``Refund`` with the id ``custom:Refund:<order_id>``.
+            sends an event ``Refund`` with the id ``custom:Refund:<order_id>``; one in a row of its
+            own, with a negative amount, has its time and amount behind it, because an order may be
+            refunded in parts.
         duplicates: what happens to a row whose event id was accepted before: ``"skip"`` counts it,
             ``"fail"`` rejects it.
         too_old: what happens at a destination that takes no conversion of that age: ``"skip"``
@@ -101,6 +104,8 @@ class BackfillSettings:
         won: names or ids of the deal stages that count as won; default: the preset's.
         wait: wait until the destinations have what waits in the outbox; otherwise the run ends
             once everything is accepted.
+        advice: how messages name these settings: ``"python"`` as arguments, ``"command"`` as
+            options of ``anytrack backfill``.
 
     Raises:
         ConfigurationError: a value is not valid; the message names it.
@@ -135,6 +140,7 @@ class BackfillSettings:
     test: bool = False
     won: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     wait: bool = True
+    advice: str = attrs.field(default="python", validator=one_of("python", "command"))
 
     def __attrs_post_init__(self) -> None:
         if self.delimiter is not None and len(self.delimiter) != 1:

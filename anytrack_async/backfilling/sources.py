@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import attrs
 
+from anytrack_async.backfilling.advice import Advice
 from anytrack_async.backfilling.arrow import ArrowReader, is_arrow
 from anytrack_async.backfilling.blocks import Block, RowReader
 from anytrack_async.backfilling.delimited import DelimitedReader
@@ -141,4 +142,5 @@ def _text_reader(
         encoding=settings.encoding,
         delimiter=settings.delimiter or (mapping.delimiter if mapping else None),
         header=mapping.header if mapping else (),
+        advice=Advice(command=settings.advice == "command"),
     )

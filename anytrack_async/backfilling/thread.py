@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import get_running_loop
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from threading import Event, Semaphore, Thread
 from typing import Generic, TypeVar
 
@@ -37,7 +37,15 @@ class ReadAhead(Generic[_T]):
         self._changed = anyio.Event()
 
     async def items(self) -> AsyncGenerator[_T]:
-        """Yield the items; close it with `aclosing`, which waits until the thread has ended.
+        """Yield the items one by one; see `batches`."""
+        async with aclosing(self.batches(1)) as batches:
+            async for (item,) in batches:
+                yield item
+
+    async def batches(self, limit: int) -> AsyncGenerator[list[_T]]:
+        """Yield the items that are ready, at most *limit* at once, at least one.
+
+        Close it with `aclosing`, which waits until the thread has ended.
 
         Raises:
             Exception: what the generator raised, after the items before.
@@ -55,9 +63,9 @@ class ReadAhead(Generic[_T]):
                     # Once more: the thread may have changed them before the event was there.
                     if not self._items and not self._finished:
                         await self._changed.wait()
-                item = self._items.popleft()
-                self._room.release()
-                yield item
+                batch = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
+                self._room.release(len(batch))
+                yield batch
         finally:
             await self._stop()
 

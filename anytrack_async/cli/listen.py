@@ -12,6 +12,7 @@ import anyio
 import typer
 
 from anytrack_async.cli.output import FAILED, Interrupted, stdout_console, write_error
+from anytrack_async.cli.selection import OutboxOption
 from anytrack_async.cli.signals import interruptible
 from anytrack_async.client.client import AnyTrackClient
 from anytrack_async.client.config import OUTBOX_VARIABLE
@@ -36,9 +37,7 @@ def listen(
         str | None,
         typer.Option(help="Destinations, separated by commas; default: all but AnyTrack."),
     ] = None,
-    outbox: Annotated[
-        str | None, typer.Option(help="Path of the outbox file; default: ANYTRACK_OUTBOX.")
-    ] = None,
+    outbox: OutboxOption = None,
     rate: Annotated[
         float, typer.Option(min=0.01, help="Webhooks per second; more are answered 429.")
     ] = 10_000.0,

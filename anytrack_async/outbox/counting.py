@@ -65,12 +65,16 @@ Names: TypeAlias = tuple[str, str]
 class Counts:
     """Counts since it was created.
 
+    Args:
+        max_names: pairs of source and campaign of a day that are counted apart.
+
     Attributes:
         accepted: kind → number of conversions and the sum of their revenues.
         outcomes: result → number of conversions and the sum of seconds since their acceptance.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_names: int = NAMES_PER_DAY) -> None:
+        self._max_names = max_names
         self.accepted: dict[Kind, tuple[int, Decimal]] = {}
         self.outcomes: dict[Result, tuple[int, float]] = {}
         self._names: set[Names] = set()
@@ -80,18 +84,31 @@ class Counts:
     def __bool__(self) -> bool:
         return bool(self.accepted or self.outcomes)
 
+    def successor(self) -> Counts:
+        """Return empty counts that know the names of the day."""
+        counts = Counts(self._max_names)
+        counts._names, counts._day = self._names, self._day
+        counts._kinds, counts._hour = self._kinds, self._hour
+        return counts
+
+    def add(self, counts: Counts) -> None:
+        """Add what *counts* has."""
+        for kind, numbers in counts.accepted.items():
+            self.add_kind(kind, *numbers)
+        for result, outcomes in counts.outcomes.items():
+            self.add_result(result, *outcomes)
+
     def add_accepted(self, conversions: Sequence[Conversion], date: float) -> None:
         """Count conversions that were accepted at *date*, unix seconds."""
         hour = int(date) // HOUR * HOUR
-        kinds = list(map(_kind, conversions))
-        counted = Counter(kinds)
+        counted = Counter(map(_kind, conversions))
         with localcontext(_CONTEXT):
             values = dict.fromkeys(counted, Decimal(0))
             if len(counted) == 1:  # `sum` takes a third of the time of a loop
-                values[kinds[0]] = sum(map(_revenue, conversions), Decimal(0))
+                values[next(iter(counted))] = sum(map(_revenue, conversions), Decimal(0))
             else:
-                for kind, revenue in zip(kinds, map(_revenue, conversions), strict=True):
-                    values[kind] += revenue
+                for conversion in conversions:
+                    values[_kind(conversion)] += conversion.revenue
         if hour != self._hour or len(self._kinds) > _MAX_KINDS:
             self._hour, self._kinds = hour, {}
         for kind, count in counted.items():
@@ -111,7 +128,7 @@ class Counts:
             self._day, self._names = hour // DAY, set()
         names = (source, campaign)
         if names not in self._names:
-            if len(self._names) >= NAMES_PER_DAY:
+            if len(self._names) >= self._max_names:
                 return OTHER, OTHER
             self._names.add(names)
         return names

@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from anytrack_async import BackfillSettings, ConfigurationError, InvalidConversionError
+from anytrack_async.backfilling.amounts import amount_parser
 from anytrack_async.backfilling.lifting import lift
 from anytrack_async.backfilling.spreadsheet import with_escape, without_escape
-from anytrack_async.backfilling.values import amount_parser, time_parser
+from anytrack_async.backfilling.times import time_parser
 
 MOMENT = datetime(2026, 5, 1, 8, tzinfo=UTC)
 
@@ -41,7 +42,9 @@ def test_amounts(text: str, decimal: str | None, amount: str):
     assert amount_parser(decimal)(text) == Decimal(amount)
 
 
-@pytest.mark.parametrize("text", ["1,234", "12,50", "1.234", "1,234.50", "-1.234"])
+@pytest.mark.parametrize(
+    "text", ["1,234", "12,50", "1.234", "1.234.567", "1,234.50", "-1.234", "€1,234"]
+)
 def test_without_a_decimal_sign_an_unclear_amount_is_refused(text: str):
     with pytest.raises(InvalidConversionError, match="state the decimal sign"):
         amount_parser(None)(text)
@@ -106,7 +109,47 @@ def test_times_without_a_zone_are_refused_or_in_the_stated_zone():
     assert time_parser(("iso",), UTC)("2026-05-01 10:00:00", berlin) == MOMENT
 
 
-@pytest.mark.parametrize("value", ["05/01/2026", "soon", "20260501", "123", 5, True])
+@pytest.mark.parametrize(
+    ("text", "hour"),
+    [
+        ("2026-10-25 02:30:00 +0200", 0),
+        ("2026-10-25 02:30:00 +0100", 1),
+        ("2026-10-25 03:00:00", 2),
+        ("2026-03-29 03:00:00", 1),
+        ("2026-03-29", 23),
+    ],
+)
+def test_a_time_that_the_zone_has_once_is_clear(text: str, hour: int):
+    assert time_parser(("iso",), ZoneInfo("Europe/Berlin"))(text, None).hour == hour
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("2026-10-25 02:30:00", r"twice in Europe/Berlin.*\+0200 or \+0100"),
+        ("25.10.2026 02:00", "twice in Europe/Berlin"),
+        (datetime(2026, 10, 25, 2, 59, 59), "twice in Europe/Berlin"),
+        ("2026-11-01 01:30 America/New_York", "twice in America/New_York"),
+        ("2026-03-29 02:30:00", "does not exist in Europe/Berlin"),
+    ],
+)
+def test_a_time_that_the_zone_has_twice_or_not_at_all_is_refused(text: object, problem: str):
+    parse = time_parser(("iso", "written"), ZoneInfo("Europe/Berlin"))
+
+    with pytest.raises(InvalidConversionError, match=problem):
+        parse(text, None)
+
+
+def test_a_day_that_begins_when_the_clocks_change_is_its_first_moment():
+    parse = time_parser(("iso",), ZoneInfo("America/Santiago"))  # midnight does not exist
+
+    assert parse("2026-09-06", None) == datetime(2026, 9, 6, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["05/01/2026", "soon", "20260501", "123", 5, True, "202605011000", 202605011000, 17776224001],
+)
 def test_what_is_no_time_is_refused(value: object):
     with pytest.raises(InvalidConversionError, match="timestamp"):
         time_parser(("iso", "unix"), UTC)(value, None)

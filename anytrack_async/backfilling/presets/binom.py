@@ -48,7 +48,7 @@ PRESET = FileMapping(
         "The file has no header line, so it is not recognised: `--preset binom`.",
         (
             "It has neither times nor a currency: state the time of all rows, "
-            "`timestamp=…`, and `--currency`."
+            "`--timestamp`, and `--currency`."
         ),
         (
             "It has no order id: the event id is made from the whole line, so that a second "

@@ -14,7 +14,7 @@ from anytrack_async.backfilling.presets.registry import all_presets
 _HEAD = """# Presets: the kinds of files that a back-fill knows
 
 A file is recognised by its columns: case, order and further columns do not matter, and neither do
-encoding, delimiter and compression. The report names the preset that was chosen; `preset=…` states
+encoding, delimiter and compression. The report names the preset that was chosen; `--preset` states
 one. For other files, `anytrack backfill --inspect` proposes a mapping.
 
 The event id of a sale is `sale:<order id>`, the same as `track_sale(order_id=…)` makes: an order
@@ -23,8 +23,9 @@ the column below.
 
 A table lists which column is which field of the conversion; of several columns, the first one that
 is filled counts. Rows that are left out on purpose are counted by reason. Refunds and cancellations
-are counted; `refunds="custom"` sends them as custom events `Refund`. Amounts and times that are not
-clear are rejected, with what to state.
+are counted; `--refunds custom` sends them as custom events `Refund`. Amounts and times that are not
+clear are rejected, with what to state. In Python, an option such as `--day-first` is the argument
+`day_first=True` of `BackfillSettings`.
 
 This page is made from the presets: `python -m anytrack_async.backfilling.presets.describe`.
 """
@@ -97,7 +98,7 @@ def _rule(rule: RowRule) -> str:
     if rule.refund:
         parts.append(f"a refund or cancellation if {_words(rule.refund)};")
     if rule.unless:
-        parts.append(f"not checked with `{rule.unless}=True`;")
+        parts.append(f"not checked with `--{rule.unless}`;")
     if rule.reason:
         parts.append(f'counted as "{rule.reason}";')
     return f"{' '.join(parts).rstrip(';')}."
@@ -110,7 +111,7 @@ def _defaults(preset: FileMapping) -> Iterator[str]:
         yield f"Times without a zone are in {preset.timezone}."
     if preset.day_first is not None:
         example = "5 June" if preset.day_first else "6 May"
-        yield f"05/06/2026 is {example}, unless `day_first=…` is stated."
+        yield f"05/06/2026 is {example}, unless `--day-first` or `--month-first` is stated."
     if preset.decimal:
         yield f"The decimal sign is `{preset.decimal}`."
 

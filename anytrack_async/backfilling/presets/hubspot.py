@@ -94,9 +94,8 @@ ENGLISH = _in_language(
             "`--timezone`. Without a column `Currency`, state `--currency`."
         ),
         (
-            "The file names contacts, but has no e-mail addresses. With `contacts=…`, the "
-            "path of the export of contacts, the first of the `Associated Contact IDs` is "
-            "the customer."
+            "The file names contacts, but has no e-mail addresses. With `--contacts` and the "
+            "export of contacts, the first of the `Associated Contact IDs` is the customer."
         ),
     ),
 )
@@ -168,7 +167,7 @@ CONTACTS = FileMapping(
     absent=("Deal Name", "Deal Stage", "Amount"),
     refusal=(
         "it is HubSpot's export of contacts, which has no deals; read the export of deals, and "
-        "state this file as contacts=…"
+        "state this file as its contacts: --contacts FILE, or contacts=… in Python"
     ),
 )
 

@@ -310,7 +310,7 @@ PRESETS = (
             ),
             (
                 "English accounts write 05/06/2026 in both orders: such dates are rejected unless "
-                "`day_first=…` is stated."
+                "`--day-first` or `--month-first` is stated."
             ),
             (
                 "`TimeZone` may be an offset, a name, or one of these abbreviations: "

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 
+from anytrack_async.backfilling.advice import Advice
 from anytrack_async.backfilling.mapping import FileMapping
-from anytrack_async.errors import ConfigurationError, UnknownFormatError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError, UnknownFormatError
 
 MODULES = (
     *("anytrack", "shopify", "stripe", "woocommerce", "hubspot", "paypal"),
@@ -67,7 +69,12 @@ def _weight(preset: FileMapping) -> tuple[bool, int]:
 
 
 def choose(
-    columns: Sequence[str], *, preset: str | None, mapping: FileMapping | None, name: str
+    columns: Sequence[str],
+    *,
+    preset: str | None,
+    mapping: FileMapping | None,
+    name: str,
+    advice: Advice,
 ) -> tuple[FileMapping, bool]:
     """Return the mapping for a file, and whether it was recognised by its columns.
 
@@ -76,6 +83,7 @@ def choose(
         preset: name of a preset, if it is stated.
         mapping: a mapping, if it is stated.
         name: the file's name, for messages.
+        advice: names the settings in messages.
 
     Raises:
         ConfigurationError: the file is of a kind that cannot be used.
@@ -93,8 +101,8 @@ def choose(
         return find_preset(preset), False
     if recognised is None:
         raise UnknownFormatError(
-            f"{name}: no preset has these columns; name one with preset=…, or write a mapping "
-            "(`anytrack backfill --inspect` proposes one)",
+            f"{name}: no preset has these columns; name one with {advice.state('preset')}, or "
+            "write a mapping (`anytrack backfill --inspect` proposes one)",
             columns,
         )
     return recognised, True

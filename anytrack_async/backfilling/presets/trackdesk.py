@@ -35,7 +35,7 @@ PRESET = FileMapping(
     notes=(
         (
             "The column `Created at` is optional. Without it, state the time of all rows: "
-            "`timestamp=…`."
+            "`--timestamp`."
         ),
         (
             "A `Conversion type` that names neither a sale nor a lead nor a sign-up is a "

@@ -51,7 +51,7 @@ PRESET = FileMapping(
         ),
         "The transaction id is the order id.",
         (
-            "Without times, state the time of all rows: `timestamp=…`. The file has no "
+            "Without times, state the time of all rows: `--timestamp`. The file has no "
             "currency: `--currency`."
         ),
         "A negative payout is a correction, and counts as a refund.",

@@ -20,6 +20,8 @@ from anytrack_async.codec.storage import (
 from anytrack_async.errors import DamagedOutboxError, DecodeError
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import Claim, Entries, FailedEntry
+from anytrack_async.outbox.postgres.encryption import RowCipher
+from anytrack_async.outbox.postgres.errors import storable
 
 DECODED_AT_ONCE = 50
 """Conversions decoded before other tasks may run: about a millisecond."""
@@ -47,19 +49,22 @@ class PostgresClaim(Claim):
     Attributes:
         unreadable: records in the lease that cannot be decoded. They are not in `entries`, and
             become dead letters when the claim is settled.
+        ranges: first and last position and attempts of each range in the lease.
     """
 
     unreadable: Sequence[FailedEntry] = ()
+    ranges: Sequence[tuple[int, int, int]] = ()
 
 
 class ConversionCache:
-    """Decodes conversions, and keeps the newest *size* by their digest.
+    """Decodes conversions, which *cipher* decrypts, and keeps the newest *size* by their digest.
 
     Not by their position: after a failover to a replica, positions may be given anew.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, cipher: RowCipher) -> None:
         self._size = size
+        self._cipher = cipher
         self._by_digest: OrderedDict[bytes, Conversion] = OrderedDict()
 
     def remember(self, conversions: Sequence[Conversion], digests: Sequence[bytes]) -> None:
@@ -77,10 +82,11 @@ class ConversionCache:
 
         Raises:
             DecodeError: it is not in the cache, and the record cannot be read.
+            MissingKeyError: it is encrypted with a key that the program does not have.
         """
         conversion = self._by_digest.get(digest)
         if conversion is None:
-            conversion = decode(payload, digest)
+            conversion = decode(*self._cipher.open_record(payload, digest))
             if len(payload) <= CACHED_BYTES:
                 self.remember((conversion,), (digest,))
         return conversion
@@ -100,6 +106,11 @@ class _Ranges:
     @property
     def lasts(self) -> list[int]:
         return [last for _, last, *_ in self._ranges]
+
+    @property
+    def with_attempts(self) -> list[tuple[int, int, int]]:
+        """First and last position and attempts of each."""
+        return [(first, last, attempts) for first, last, attempts, _ in self._ranges]
 
     def columns_of(self, seqs: Sequence[int]) -> tuple[list[int], dict[int, int]]:
         """Return the attempts of each of *seqs*, which ascend, and their lost leases."""
@@ -183,17 +194,23 @@ async def decode_claim(
         lost_leases=lost_leases,
         large_bytes=large_bytes,
         unreadable=unreadable,
+        ranges=ranges.with_attempts,
     )
 
 
-def failure_columns(failures: Sequence[FailedEntry]) -> tuple[Sequence[object], ...]:
-    """Return failures as arrays: positions, attempts, due times, reasons and codes."""
+def failure_columns(
+    destination: str, failures: Sequence[FailedEntry], cipher: RowCipher
+) -> tuple[Sequence[object], ...]:
+    """Return failures as arrays: positions, attempts, due times, reasons, codes and
+    the status of each response.
+    """
     return (
         [entry.seq for entry in failures],
         [entry.attempts for entry in failures],
         [entry.due for entry in failures],
-        [_storable(entry.error) for entry in failures],
-        [None if entry.code is None else _storable(entry.code) for entry in failures],
+        [cipher.seal_error(entry.seq, destination, entry.error) for entry in failures],
+        [None if entry.code is None else storable(entry.code) for entry in failures],
+        [entry.http_status for entry in failures],
     )
 
 
@@ -204,8 +221,3 @@ def pack_columns(packs: Sequence[PackedIds]) -> tuple[Sequence[object], ...]:
         [pack.first for pack in packs],
         [pack.packed for pack in packs],
     )
-
-
-def _storable(text: str) -> str:
-    """Return *text* without what PostgreSQL cannot store: the null character, half a surrogate."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -113,3 +113,8 @@ def describe(exc: BaseException) -> str:
     if _is_interface_error(exc):
         return "the connection to the server was lost"
     return f"{type(exc).__name__} of the driver: check the address of the database"
+
+
+def storable(text: str) -> str:
+    """Return *text* without what PostgreSQL cannot store: the null character, half a surrogate."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

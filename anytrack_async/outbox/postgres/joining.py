@@ -9,9 +9,10 @@ from typing import Any
 from anytrack_async.models.conversion import Conversion
 from anytrack_async.outbox.base import AppendResult
 from anytrack_async.outbox.capabilities import ParameterStyle
-from anytrack_async.outbox.postgres.append import APPEND, AppendArguments, results
+from anytrack_async.outbox.postgres.append import APPEND_WITHIN, AppendArguments, results
+from anytrack_async.outbox.postgres.counts import kinds_of
 from anytrack_async.outbox.postgres.errors import advice_for, sqlstate
-from anytrack_async.outbox.postgres.log import Log
+from anytrack_async.outbox.postgres.log import Log, new_of
 from anytrack_async.outbox.postgres.news import News
 from anytrack_async.outbox.postgres.store import PostgresStore
 from anytrack_async.outbox.transactions import execute_within
@@ -40,16 +41,25 @@ class PostgresJoining(PostgresStore):
         self._db.check_open()
         if not conversions:
             return []
-        arguments = await AppendArguments.of_many(tuple(conversions), destinations)
+        conversions = tuple(conversions)
+        arguments = await AppendArguments.of_many(
+            conversions, destinations, self._cipher.if_encrypting
+        )
         await self._log.check_room(arguments)
+        kinds = kinds_of(conversions)
         try:
-            row = await execute_within(transaction, lambda style: self._statement(arguments, style))
+            row = await execute_within(
+                transaction, lambda style: self._statement(arguments, kinds, style)
+            )
         except Exception as exc:
             _explain(exc)
             raise
         self._log.take_room(arguments, row[0])
         self._news.announce_joined()
-        return results(arguments, row[0], row[1])
+        appended = results(arguments, row[0], row[1])
+        if row[1] is not None:  # the transaction has not counted them, as some are repeats
+            self._counts.accepted(new_of(conversions, appended))
+        return appended
 
     def append_statement(
         self,
@@ -62,7 +72,9 @@ class PostgresJoining(PostgresStore):
 
         It works before the outbox is opened too, if its schema is in the database.
         """
-        return self._statement(AppendArguments.of(tuple(conversions), destinations), style)
+        conversions = tuple(conversions)
+        arguments = AppendArguments.of(conversions, destinations, self._cipher.if_encrypting)
+        return self._statement(arguments, kinds_of(conversions), style)
 
     def append_results(
         self, conversions: Sequence[Conversion], row: Sequence[Any]
@@ -71,13 +83,16 @@ class PostgresJoining(PostgresStore):
         return results(AppendArguments.of(tuple(conversions), None), row[0], row[1])
 
     def _statement(
-        self, arguments: AppendArguments, style: ParameterStyle
+        self,
+        arguments: AppendArguments,
+        kinds: Sequence[Sequence[object]],
+        style: ParameterStyle,
     ) -> tuple[str, Sequence[object]]:
-        sql = self._db.statement(APPEND)
+        sql = self._db.statement(self._cipher.listing(APPEND_WITHIN))
         if style == "format":
             sql = _PARAMETER.sub("%s", sql)  # $1, $2, … are in order
         # psycopg would make a composite value of a tuple.
-        values = arguments.parameters(now=self._fixed_now())
+        values = (*arguments.parameters(now=self._fixed_now()), *kinds)
         return sql, [list(value) if isinstance(value, tuple) else value for value in values]
 
 

@@ -15,6 +15,7 @@ from anytrack_async.codec.remote_ids import (
 )
 from anytrack_async.errors import (
     AnyTrackError,
+    MissingKeyError,
     OutboxError,
     OutcomeUnknownError,
     WrongEventLoopError,
@@ -35,18 +36,22 @@ from anytrack_async.outbox.postgres.claim import (
     pack_columns,
     ranges_of,
 )
+from anytrack_async.outbox.postgres.counts import columns as count_columns
 from anytrack_async.outbox.postgres.database import Database
 from anytrack_async.outbox.postgres.dead_letters import PostgresDeadLetters
 from anytrack_async.outbox.postgres.erasing import PostgresErasing
 from anytrack_async.outbox.postgres.errors import slow_append_error
+from anytrack_async.outbox.postgres.history import PostgresHistory
 from anytrack_async.outbox.postgres.joining import PostgresJoining
+from anytrack_async.outbox.postgres.keys import PostgresKeys
 from anytrack_async.outbox.postgres.log import Log
 from anytrack_async.outbox.postgres.news import News, listen_address
-from anytrack_async.outbox.postgres.reports import PostgresReports
 from anytrack_async.outbox.postgres.schema import check_schema_name
 
 if TYPE_CHECKING:
     import asyncpg
+
+    from anytrack_async.codec.encryption import KeyRing
 
 _ENDED_WITHIN = 1.0
 """Seconds for which cancelling a task does not cut its claim off."""
@@ -55,7 +60,9 @@ _UNDONE_WITHIN = 5.0
 """Seconds for the release of a claim whose task was cancelled; after that, the lease just ends."""
 
 
-class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, PostgresErasing):
+class PostgresOutbox(
+    PostgresJoining, PostgresHistory, PostgresDeadLetters, PostgresErasing, PostgresKeys
+):
     """Keeps conversions in a PostgreSQL database, which any number of processes may share.
 
     Args:
@@ -74,6 +81,9 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         migrate: whether `open` creates the schema, or brings it up to date, which needs the right
             to do so.
         clock: returns unix seconds, for tests. Default: the clock of the server.
+        keys: encrypt conversions and reasons of failures, before they leave the process. Event ids,
+            summaries (type, amount, currency), error codes and times are not encrypted, nor are the
+            sources and campaigns by which accepted conversions are counted.
 
     Raises:
         ConfigurationError: asyncpg is not installed, or an argument cannot be used.
@@ -91,6 +101,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         listen_dsn: str | None = None,
         migrate: bool = True,
         clock: Callable[[], float] | None = None,
+        keys: KeyRing | None = None,
     ) -> None:
         self._schema = check_schema_name(schema)
         self._capacity = capacity
@@ -107,10 +118,12 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
             timeout=timeout,
             behind_pooler=behind_pooler,
         )
-        super().__init__(db, clock)
+        super().__init__(db, clock, keys)
         address = listen_address(dsn, listen_dsn, behind_pooler=behind_pooler)
         self._news = News(db, address, self._owner_id)
-        self._log = Log(db, capacity, self._fixed_now, self._cache.remember)
+        self._log = Log(
+            db, capacity, self._fixed_now, self._cache.remember, self._counts, self._cipher
+        )
 
     def __repr__(self) -> str:
         return f"PostgresOutbox(schema={self._schema!r})"
@@ -152,6 +165,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         Raises:
             OutboxError: the database cannot be used; the message says what to do.
             SchemaVersionError: a later release has changed the schema.
+            MissingKeyError: conversions are encrypted with a key that is not in the ring.
             WrongEventLoopError: the event loop is not asyncio's.
         """
         self._check_closed()
@@ -162,6 +176,8 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         self._opened_by = os.getpid()
         try:
             await self._db.open(migrating=self._migrates)
+            self._cipher.renew()
+            await self._check_keys()
             names, first = list(destinations), list(from_start)
             await self._db.fetch(queries.REGISTER, names, first, self._fixed_now())
         except BaseException:
@@ -171,6 +187,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
     async def aclose(self) -> None:
         """Finish pending work and close the connections; `open` opens them again."""
         await self._log.finish()
+        await self._counts.finish()
         self._opened_by, self._max_attempts, self._waits_for = 0, 0, None
         await self._db.close()
 
@@ -231,9 +248,11 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         try:
             return await self._claim_as(lease_id, name, limit, lease)
         except BaseException as exc:
-            if isinstance(exc, AnyTrackError) and not isinstance(exc, OutcomeUnknownError):
+            if isinstance(exc, AnyTrackError) and not isinstance(
+                exc, OutcomeUnknownError | MissingKeyError
+            ):
                 raise
-            # Cancelled, or the connection was lost: the caller would never learn of its lease.
+            # Cancelled, no connection, or no key: the caller would never learn of its lease.
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _UNDONE_WITHIN):
                 await self._undo(lease_id, name)
             raise
@@ -252,6 +271,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
         while True:
             row = await self._claim_row(name, *parameters)
             shift = caller - row["now"]
+            self._counts.compare_clocks(row["now"])
             if row["firsts"]:
                 break
             if not row["is_behind"]:
@@ -265,6 +285,7 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
             rows = await self._db.fetch(queries.READ_ONE, firsts[0], lasts[0], name)
         else:
             rows = await self._db.fetch(queries.READ, firsts, lasts, name)
+        await self._know_keys(row[2] for row in rows)
         return await decode_claim(name, lease_id, row, ranges, rows, shift, self._cache)
 
     async def _claim_row(self, name: str, *parameters: object) -> Any:
@@ -303,11 +324,40 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
             failures += claim.unreadable
         packs = pack_ids(claim.entries.seqs, remote_ids) if remote_ids else []
         lease = (claim.destination, claim.lease_id)
-        if not failures and not packs:
-            return await self._end(queries.SETTLE, *lease)
-        columns = (*failure_columns(failures), *pack_columns(packs))
-        times = (self._caller_now(), self._fixed_now())
-        return await self._end(queries.SETTLE_FAILED, *lease, *columns, *times)
+        statement = queries.SETTLE
+        columns: tuple[object, ...] = ()
+        if failures or packs:
+            statement = queries.SETTLE_FAILED
+            failed_columns = failure_columns(claim.destination, failures, self._cipher)
+            columns = (*failed_columns, *pack_columns(packs), self._caller_now())
+        parameters = (*lease, *columns, self._fixed_now())
+        if self._counts.is_due:
+            return await self._settle_and_count(claim, failures, statement, parameters)
+        settled = await self._end(statement, *parameters)
+        if settled:
+            self._counts.settled(claim, failures)
+        return settled
+
+    async def _settle_and_count(
+        self,
+        claim: Claim,
+        failures: Sequence[FailedEntry],
+        statement: str,
+        parameters: Sequence[object],
+    ) -> bool:
+        """End a claim in the statement that writes what was counted, if the lease is not lost."""
+        taken = self._counts.take()
+        counts = self._counts.with_settled(taken, claim, failures)
+        try:
+            settled = await self._end(
+                queries.AND_COUNT[statement], *parameters, *count_columns(counts)
+            )
+        except BaseException as exc:
+            self._counts.put_back_after(exc, taken)
+            raise
+        if not settled:
+            self._counts.put_back(taken)
+        return settled
 
     async def release(self, claim: Claim, *, due: float, counts_as_attempt: bool) -> bool:
         """Return the whole *claim*, to be claimed again not before *due* (unix seconds)."""
@@ -317,6 +367,8 @@ class PostgresOutbox(PostgresJoining, PostgresReports, PostgresDeadLetters, Post
 
     async def _end(self, sql: str, *parameters: object) -> bool:
         """End a lease; False if it was lost."""
+        if sql is not queries.SETTLE:
+            sql = self._cipher.listing(sql)
         (row,) = await self._db.fetch_once(sql, *parameters)
         return bool(row[0])
 

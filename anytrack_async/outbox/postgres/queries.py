@@ -5,6 +5,8 @@ What the functions do is explained where they are defined, in the folder ``sql``
 
 from __future__ import annotations
 
+from anytrack_async.outbox.postgres.append import APPEND_OR_GIVE_UP
+
 # Destinations
 
 REGISTER = "SELECT anytrack.register_v1($1::text[], $2::text[], $3::float8)"
@@ -17,13 +19,16 @@ OLDEST = "SELECT * FROM anytrack.oldest_v1($1::float8)"
 
 CLAIM = """SELECT * FROM anytrack.claim_v1(
     $1, $2::bigint, $3::int, $4::float8, $5::bigint, $6::bigint, $7::int, $8::float8)"""
-SETTLE = "SELECT anytrack.settle_v1($1, $2::bigint)"
-SETTLE_FAILED = """SELECT anytrack.settle_failed_v1($1, $2::bigint, $3::bigint[], $4::int[],
-    $5::float8[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bytea[],
-    $11::float8, $12::float8)"""
+SETTLE = "SELECT anytrack.settle_v2($1, $2::bigint, $3::float8) AS ended"
+SETTLE_FAILED = """SELECT anytrack.settle_failed_v2($1, $2::bigint, $3::bigint[], $4::int[],
+    $5::float8[], $6::text[], $7::text[], $8::int[], $9::bigint[], $10::bigint[], $11::bytea[],
+    $12::float8, $13::float8) AS ended"""
 RENEW = "SELECT anytrack.renew_v1($1, $2::bigint, $3::float8, $4::float8)"
 RELEASE = """SELECT anytrack.release_v1(
     $1, $2::bigint, $3::float8, $4::int, $5::float8, $6::float8)"""
+
+RELEASE_FAILED = """SELECT anytrack.release_v2($1, $2::bigint, $3::float8, $4::int, $5::float8,
+    $6::float8, $7::bigint[], $8::bigint[], $9::int[], $10::text[], $11, $12::int)"""
 
 # The records in a range of positions, and in some ranges; faster than the function, on connections
 # with the right settings. Nearly all claims are of one range, and this takes less than several.
@@ -46,7 +51,7 @@ READ_ANYWHERE = "SELECT * FROM anytrack.read_v1($1::bigint[], $2::bigint[], $3)"
 
 # Reports
 
-REPORTS = "SELECT * FROM anytrack.reports_v1($1::text[])"
+REPORTS = "SELECT * FROM anytrack.reports_v2($1::text[])"
 UNDELIVERED = "SELECT * FROM anytrack.undelivered_v1($1, $2::bigint)"
 SEQUENCE = "SELECT anytrack.sequence_v1()"
 
@@ -60,9 +65,77 @@ DISCARD = "SELECT anytrack.discard_v1($1, $2::bigint[])"
 CORRECT = "SELECT anytrack.correct_v1($1, $2, $3::bytea, $4::bytea, $5::int, $6::float8)"
 NOW = "SELECT anytrack.now_v1($1::float8)"
 
+# The history
+
+_COUNT_TYPES = (
+    *("bigint", "text", "text", "text", "text", "bigint", "text"),
+    *("bigint", "text", "text", "text", "bigint", "float8"),
+)
+
+
+def _count(first: int) -> str:
+    """Return the call that adds counts, whose parameters begin with number *first*."""
+    parameters = (f"${number}::{kind}[]" for number, kind in enumerate(_COUNT_TYPES, first))
+    return f"anytrack.count_v1({', '.join(parameters)})"
+
+
+COUNT = f"""SELECT {_count(1)}
+    FROM (SELECT set_config('synchronous_commit', 'off', true) OFFSET 0) AS setting"""  # noqa: S608
+AND_COUNT = {
+    SETTLE: f"SELECT ended, CASE WHEN ended THEN {_count(4)} END FROM ({SETTLE}) AS s",  # noqa: S608
+    SETTLE_FAILED: f"""SELECT ended, CASE WHEN ended THEN {_count(14)} END
+        FROM ({SETTLE_FAILED}) AS s""",  # noqa: S608
+}
+APPEND_AND_COUNT = f"""SELECT added, first_summaries, CASE WHEN first_summaries IS NULL
+    THEN {_count(9)} END FROM ({APPEND_OR_GIVE_UP}) AS appended"""  # noqa: S608
+
+OUTCOMES = "SELECT * FROM anytrack.outcomes_v1($1::float8, $2::float8, $3)"
+MERGE = "SELECT anytrack.merge_v1()"
+ACCEPTED_COUNTS = "SELECT * FROM anytrack.accepted_counts_v1($1::float8, $2::float8)"
+ATTEMPTS = "SELECT * FROM anytrack.attempts_v1($1)"
+DELIVERED_AT = "SELECT * FROM anytrack.delivered_at_v1($1)"
+REMEMBERED = "SELECT * FROM anytrack.remembered_v1($1::text[])"
+NEWEST = "SELECT * FROM anytrack.newest_v1($1::bigint, $2::int, $3::bigint)"
+SEARCH = "SELECT * FROM anytrack.search_v1($1::bigint, $2::int, $3::bigint, $4::bytea[])"
+
+# Keys
+
+LISTED_KEYS = "SELECT id FROM anytrack.encryption_key"
+LIST_KEY = "SELECT anytrack.list_key_v1($1)"
+KEY_USAGE = "SELECT * FROM anytrack.key_usage_v1()"
+RETIRE_KEYS = "SELECT anytrack.retire_keys_v1($1)"
+IS_OLDEST = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8"
+KEEP_KEY = "UPDATE anytrack.encryption_key SET is_retiring = false WHERE id = $1"
+REMOVE_RETIRING_KEYS = "DELETE FROM anytrack.encryption_key WHERE is_retiring"
+SET_RECORDS = """UPDATE anytrack.log SET payload = new.payload, digest = new.digest
+    FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[])
+        AS new (id, old, payload, digest)
+    WHERE log.id = new.id AND log.digest = new.old RETURNING log.id"""
+
+_ERRORS_OF = """SELECT {key} AS key, destination, {seq} AS seq, error FROM anytrack.{table}
+    WHERE error <> '' AND ({key}, destination) > ($1::bigint, $2::text)
+    ORDER BY {key}, destination LIMIT $3"""
+_SET_ERRORS_OF = """UPDATE anytrack.{table} AS stored SET error = new.error
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
+        AS new (key, destination, old, error)
+    WHERE stored.{key} = new.key AND stored.destination = new.destination
+        AND stored.error = new.old RETURNING 1"""
+ERRORS = tuple(
+    (
+        _ERRORS_OF.format(table=table, key=key, seq=seq),
+        _SET_ERRORS_OF.format(table=table, key=key),
+    )
+    for table, key, seq in (
+        ("exception", "seq", "seq"),
+        ("discarded", "seq", "seq"),
+        ("history_attempts", "id", "last"),
+    )
+)
+"""The statements that read the reasons of failures in each table, and that replace some."""
+
 # Retention
 
-PRUNE = "SELECT * FROM anytrack.prune_v1($1::int, $2::float8, $3::float8)"
+PRUNE = "SELECT * FROM anytrack.prune_v2($1::int, $2::float8, $3::float8, $4::float8)"
 
 # Checkpoints
 

@@ -1,7 +1,7 @@
 """The schema of an outbox in PostgreSQL: its SQL, and bringing a database up to date.
 
-Functions in the database have a version in their name. A release that changes one adds another, so
-that processes of both releases work side by side while they are replaced.
+Functions in the database have a version in their name. A release that changes what one takes or
+returns adds another, so that processes of both releases work side by side while they are replaced.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from anytrack_async.errors import ConfigurationError, OutboxError, SchemaVersionError, shown
+from anytrack_async.descriptions import shown
+from anytrack_async.errors import ConfigurationError, OutboxError, SchemaVersionError
 from anytrack_async.outbox.postgres.errors import UNDEFINED, outbox_error, sqlstate
 
 if TYPE_CHECKING:
     import asyncpg
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the tables and functions that this release uses."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 _SCRIPTS = (
     "tables",
+    "history_tables",
     "append",
     "claim",
     "settle",
@@ -32,6 +34,8 @@ _SCRIPTS = (
     "dead_letters",
     "retention",
     "erasing",
+    "history",
+    "encryption",
 )
 """The SQL files, in the order in which they are run."""
 
@@ -88,27 +92,31 @@ _SET_VERSION = f"""INSERT INTO anytrack.format (version)
 UPDATE anytrack.format SET version = {SCHEMA_VERSION} WHERE version < {SCHEMA_VERSION};
 """  # noqa: S608
 
-_VERSION = "SELECT max(version) FROM anytrack.format"
+# As JSON, because a schema of the first release has no column for the oldest one.
+_VERSION = """SELECT max(version), max((to_jsonb(format) ->> 'oldest')::int) FROM anytrack.format"""
 
 
 async def schema_version(connection: asyncpg.Connection[Any], schema: str) -> int:
     """Return the version of the schema in the database, 0 if there is none.
 
+    It may be greater than `SCHEMA_VERSION`, if the later release left what this one uses.
+
     Raises:
-        SchemaVersionError: a later release has changed the schema.
+        SchemaVersionError: it did not.
     """
     try:
-        version: int | None = await connection.fetchval(in_schema(_VERSION, schema))
+        row = await connection.fetchrow(in_schema(_VERSION, schema))
     except Exception as exc:
         if sqlstate(exc) in UNDEFINED:
             return 0
         raise
-    if version is not None and version > SCHEMA_VERSION:
+    version, oldest = (0, 0) if row is None else (row[0] or 0, row[1] or 0)
+    if version > SCHEMA_VERSION < oldest:
         raise SchemaVersionError(
             f"the schema {schema!r} has version {version}, written by a later release; this "
             f"release works with version {SCHEMA_VERSION}: upgrade anytrack_async"
         )
-    return version or 0
+    return version
 
 
 async def migrate(connection: asyncpg.Connection[Any], schema: str) -> bool:
@@ -120,7 +128,7 @@ async def migrate(connection: asyncpg.Connection[Any], schema: str) -> bool:
         OutboxError: the role lacks a right; the message says what to do.
         SchemaVersionError: a later release has changed the schema.
     """
-    if await schema_version(connection, schema) == SCHEMA_VERSION:
+    if await schema_version(connection, schema) >= SCHEMA_VERSION:
         return False
     try:
         await connection.execute(migrate_sql(schema))

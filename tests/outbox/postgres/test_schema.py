@@ -63,6 +63,9 @@ async def test_a_schema_that_is_missing_or_of_a_later_release_is_refused(
     await outbox.aclose()
     connection = await connect()
     await connection.execute(f"UPDATE {postgres_schema}.format SET version = 99")
+    await outbox.open(["alpha"])  # the later release works beside this one
+    await outbox.aclose()
+    await connection.execute(f"UPDATE {postgres_schema}.format SET oldest = 98")
 
     for migrate in (True, False):
         with pytest.raises(SchemaVersionError, match=r"version 99.*upgrade"):
@@ -214,3 +217,32 @@ async def test_verifying_accounts_for_every_conversion_and_names_what_is_missing
     problems = " ".join((await outbox.verify()).problems)
     for part in ("2 retries and dead letters have no conversion", "'alpha': counted 1 retries"):
         assert part in problems
+
+
+@pytest.mark.asyncio
+async def test_a_schema_of_the_first_release_gets_a_history_and_its_programs_go_on(
+    outbox, make_outbox, connect
+):
+    await outbox.append(sales(1, 2, 3))
+    connection = await connect()
+    await connection.execute(
+        f"SET search_path = {outbox.schema}; UPDATE format SET version = 1;"
+        "DROP TABLE history_accepted, history_outcomes, history_batches, history_attempts,"
+        "new_accepted, new_outcomes; DROP FUNCTION settle_v2, settle_failed_v2, release_v2, "
+        "prune_v2, append_v2, count_v1"
+    )
+    later = make_outbox()
+    await later.open(["alpha", "beta"])
+    claims = [await later.claim("alpha", limit, 60) for limit in (1, 5)]
+    settled = "SELECT settle_v1('alpha', $1)"
+    failed = """SELECT settle_failed_v1('alpha', $1, ARRAY[3::bigint], ARRAY[1],
+        ARRAY[NULL::float8], ARRAY['no'], ARRAY[NULL], '{}', '{}', '{}', 0, NULL)"""
+    assert await connection.fetchval(settled, claims[0].lease_id)
+    assert await connection.fetchval(failed, claims[1].lease_id)
+    await deliver(later, "beta")
+    await connection.fetchrow("SELECT * FROM prune_v1(100, 0, NULL)")
+
+    assert len(await later.delivered_at("sale:3")) == 1
+    assert [item.error for item in await later.attempts("sale:3")] == ["no"]
+    assert (await later.verify()).is_intact
+    await later.aclose()

@@ -397,6 +397,7 @@ BEGIN
     IF v_lease.id IS NULL THEN
         RETURN false;  -- or it was settled or renewed at this moment
     END IF;
+    PERFORM anytrack.add_lost_v1(v_lease.id, p_now);
     PERFORM anytrack.return_v1(v_lease.id, v_lease.until, 1, 1);
     RETURN true;
 END $$;

@@ -74,6 +74,8 @@ BEGIN
     DELETE FROM anytrack.exception WHERE destination = p_destination;
     DELETE FROM anytrack.discarded WHERE destination = p_destination;
     DELETE FROM anytrack.remote_ids WHERE destination = p_destination;
+    DELETE FROM anytrack.history_batches WHERE destination = p_destination;
+    DELETE FROM anytrack.history_attempts WHERE destination = p_destination;
     DELETE FROM anytrack.progress WHERE destination = p_destination;
     DELETE FROM anytrack.destination WHERE name = p_destination;
 END $$;

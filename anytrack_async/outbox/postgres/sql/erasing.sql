@@ -34,6 +34,10 @@ BEGIN
     END IF;
     UPDATE anytrack.exception SET error = '' WHERE seq = v_seq AND error <> '';
     UPDATE anytrack.discarded SET error = '' WHERE seq = v_seq AND error <> '';
+    UPDATE anytrack.history_attempts SET error = ''
+        WHERE last = v_seq AND first = v_seq AND error <> '';
+    UPDATE anytrack.history_attempts SET error = ''
+        WHERE first < last AND last >= v_seq AND first <= v_seq AND error <> '';
     RETURN QUERY SELECT v_seq, ARRAY(
         SELECT destination FROM anytrack.span
             WHERE lease <> 0 AND first <= v_seq AND last >= v_seq
@@ -109,4 +113,12 @@ BEGIN
     RETURN QUERY SELECT format('%L: of the positions up to its cursor, %s more are accounted for '
             'than there are', name, -delivered)
         FROM anytrack.depths_v1(NULL) WHERE delivered < 0;
+    RETURN QUERY SELECT format('%s rows of the history would never be forgotten', count(*)) FROM (
+            SELECT first, last, destination FROM anytrack.history_batches
+            UNION ALL SELECT first, last, destination FROM anytrack.history_attempts) AS history
+        WHERE last > (SELECT max(upto) FROM anytrack.numbering)
+            OR destination NOT IN (SELECT name FROM anytrack.destination)
+            OR (last <= (SELECT forgotten FROM anytrack.retention)
+                AND NOT anytrack.is_remembered_v1(first, last))
+        HAVING count(*) > 0;
 END $$;

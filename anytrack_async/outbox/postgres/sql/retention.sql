@@ -145,8 +145,8 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off AS $$
     SELECT p_last > (SELECT forgotten FROM anytrack.retention)
         OR EXISTS (SELECT FROM anytrack.late WHERE seq BETWEEN p_first AND p_last)
         OR EXISTS (SELECT FROM anytrack.page, anytrack.log
-            WHERE page.place <= p_last AND page.place >= (SELECT place FROM anytrack.page
-                WHERE place <= p_first ORDER BY place DESC LIMIT 1)
+            WHERE page.place <= p_last AND page.place >= coalesce((SELECT place FROM anytrack.page
+                WHERE place <= p_first ORDER BY place DESC LIMIT 1), p_first)
             AND log.id BETWEEN page.block + greatest(p_first - page.place, 0)
                 AND page.block + least(p_last - page.place, page.n - 1))
         OR EXISTS (SELECT FROM anytrack.page WHERE place + n > p_first AND place <= p_last
@@ -189,6 +189,16 @@ LANGUAGE sql SET jit = off SET enable_seqscan = off AS $$
     DELETE FROM anytrack.remote_ids USING anytrack.destination
         WHERE destination = name AND last BETWEEN p_first AND p_last + 32 AND first <= p_last
             AND NOT anytrack.is_remembered_v1(first, last);
+    DELETE FROM anytrack.history_batches AS batch USING anytrack.destination
+        WHERE batch.destination = name AND batch.last BETWEEN p_first AND (
+                SELECT coalesce(min(last), p_last) FROM anytrack.history_batches
+                WHERE destination = name AND last >= p_last)
+            AND batch.first <= p_last AND NOT anytrack.is_remembered_v1(batch.first, batch.last);
+    DELETE FROM anytrack.history_attempts WHERE last BETWEEN p_first AND p_last AND first = last
+        AND NOT anytrack.is_remembered_v1(last, last);
+    DELETE FROM anytrack.history_attempts
+        WHERE first < last AND last >= p_first AND first <= p_last
+        AND NOT anytrack.is_remembered_v1(first, last);
     DELETE FROM anytrack.page WHERE place <= p_last AND place >= (SELECT place FROM anytrack.page
             WHERE place <= p_first ORDER BY place DESC LIMIT 1)
         AND NOT anytrack.is_remembered_v1(place, place + n - 1);

@@ -8,7 +8,9 @@
 
 CREATE SCHEMA IF NOT EXISTS anytrack;
 
+-- The version of the schema, and the oldest release's version whose programs work with it.
 CREATE TABLE IF NOT EXISTS anytrack.format (version int NOT NULL);
+ALTER TABLE anytrack.format ADD COLUMN IF NOT EXISTS oldest int NOT NULL DEFAULT 1;
 
 -- One number for each append call of up to 4,096 conversions.
 CREATE SEQUENCE IF NOT EXISTS anytrack.block;

@@ -1,0 +1,249 @@
+"""`PostgresHistory`: what an outbox in PostgreSQL remembers of its past.
+
+Counts are written by `CountWriter`, attempts and times of delivery by the functions that settle and
+release. All times are dates on the clock of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from anyio.lowlevel import checkpoint
+
+from anytrack_async.codec.storage import decode
+from anytrack_async.errors import DecodeError, MissingKeyError
+from anytrack_async.models.conversion import Conversion
+from anytrack_async.models.outcome import Status
+from anytrack_async.outbox import counting
+from anytrack_async.outbox.base import Claim
+from anytrack_async.outbox.checks import check_event_ids, check_number
+from anytrack_async.outbox.counting import Kind, Result
+from anytrack_async.outbox.history import (
+    LEASE_LOST_CODE,
+    LEASE_LOST_ERROR,
+    MAX_SCANNED,
+    AcceptedCount,
+    OutcomeCount,
+    PastAttempt,
+    ReleaseReason,
+    RememberedConversion,
+)
+from anytrack_async.outbox.postgres import queries
+from anytrack_async.outbox.postgres.claim import DECODED_AT_ONCE, PostgresClaim
+from anytrack_async.outbox.postgres.errors import storable
+from anytrack_async.outbox.postgres.reports import PostgresReports
+from anytrack_async.outbox.sqlite.history.finding import (
+    END,
+    SEARCHED_PER_STEP,
+    event_ids_of_order,
+    search_texts,
+)
+
+_BYTES_PER_STEP = 2**21
+"""Bytes of records after which a step of a search, or a page of the newest conversions, ends."""
+
+
+class PostgresHistory(PostgresReports):
+    """The part of `PostgresOutbox` that reads its history; see `KeepsHistory`."""
+
+    # Counts
+
+    async def outcome_counts(
+        self, *, since: float, until: float | None = None, destination: str | None = None
+    ) -> Sequence[OutcomeCount]:
+        """Return the outcomes of a period; see `KeepsHistory`."""
+        await self._counts.flush()
+        rows = await self._db.fetch(queries.OUTCOMES, since, until, destination)
+        counts = {
+            Result(minute, name, Status(status), code): (count, seconds)
+            for minute, name, status, code, count, seconds in rows
+        }
+        return counting.outcome_counts(counts, since, until, destination)
+
+    async def accepted_counts(
+        self, *, since: float, until: float | None = None
+    ) -> Sequence[AcceptedCount]:
+        """Return the conversions accepted in a period; see `KeepsHistory`."""
+        await self._counts.flush()
+        await self._db.fetch(queries.MERGE)
+        rows = await self._db.fetch(queries.ACCEPTED_COUNTS, since, until)
+        kinds = [(Kind._make(kind), (count, value)) for *kind, count, value in rows]
+        return counting.accepted_counts(kinds, since, until)
+
+    # One conversion
+
+    async def attempts(self, event_id: str) -> Sequence[PastAttempt]:
+        """Return the attempts at a conversion, oldest first; see `KeepsHistory`."""
+        (event_id,) = check_event_ids([event_id])
+        if "\0" in event_id:
+            return []
+        rows = await self._db.fetch(queries.ATTEMPTS, event_id)
+        await self._know_keys(row["error"] for row in rows)
+        kept = [self._attempt(row) for row in rows]
+        if not kept:
+            return kept
+        # A batch that was released and then delivered has no row for the delivery.
+        for name, date in (await self.delivered_at(event_id)).items():
+            own = [attempt for attempt in kept if attempt.destination == name]
+            if own and own[-1].status is not Status.DELIVERED:
+                delivered = PastAttempt(
+                    destination=name, at=date, number=own[-1].number + 1, status=Status.DELIVERED
+                )
+                kept.append(delivered)
+        return sorted(kept, key=lambda attempt: attempt.at)
+
+    async def delivered_at(self, event_id: str) -> Mapping[str, float]:
+        """Return destination → when it confirmed the conversion; see `KeepsHistory`."""
+        (event_id,) = check_event_ids([event_id])
+        report = (await self.reports([event_id])).get(event_id)
+        if report is None:
+            return {}
+        rows = await self._db.fetch(queries.DELIVERED_AT, event_id)
+        names = {name for name, item in report.outcomes.items() if item.status is Status.DELIVERED}
+        return {name: date for name, date in rows if name in names}
+
+    async def release_with_reason(
+        self, claim: Claim, *, due: float, counts_as_attempt: bool, reason: ReleaseReason
+    ) -> bool:
+        """Release the whole *claim*, and keep why; see `KeepsHistory`."""
+        ranges = _failed_ranges(claim, reason.sent)
+        (row,) = await self._db.fetch_once(
+            self._cipher.listing(queries.RELEASE_FAILED),
+            claim.destination,
+            claim.lease_id,
+            due,
+            int(counts_as_attempt),
+            self._caller_now(),
+            self._fixed_now(),
+            [first for first, _, _ in ranges],
+            [last for _, last, _ in ranges],
+            [attempts + counts_as_attempt for _, _, attempts in ranges],
+            [
+                self._cipher.seal_error(last, claim.destination, reason.error)
+                for _, last, _ in ranges
+            ],
+            None if reason.code is None else storable(reason.code),
+            reason.http_status,
+        )
+        if row[0]:
+            sent = range(len(claim.entries)) if reason.sent is None else [reason.sent]
+            self._counts.released(claim, sent, reason.code)
+        return bool(row[0])
+
+    # Finding
+
+    async def find(
+        self,
+        *,
+        event_id: str | None = None,
+        order_id: str | None = None,
+        click_id: str | None = None,
+        limit: int = 20,
+    ) -> Sequence[RememberedConversion]:
+        """Return the conversions that have one of the given ids; see `KeepsHistory`."""
+        limit = check_number("limit", limit)
+        event_ids = [] if event_id is None else list(check_event_ids([event_id]))
+        if order_id is not None:
+            event_ids += event_ids_of_order(order_id)
+        found = {item.seq: item for item in await self._remembered(event_ids)}
+        texts, before, scanned = search_texts(order_id, click_id), END, 0
+        while texts and before and scanned < MAX_SCANNED and len(found) < limit:
+            # The server cannot search what is encrypted.
+            searched = None if self._cipher.listed or self._cipher.key_id else texts
+            rows = await self._db.fetch(
+                queries.SEARCH, before, SEARCHED_PER_STEP, _BYTES_PER_STEP, searched
+            )
+            scanned += SEARCHED_PER_STEP
+            *candidates, (before, _, _) = rows
+            matching = [
+                conversion.event_id
+                for conversion in await self._decoded(candidates)
+                if (order_id is not None and conversion.order_id == order_id)
+                or (click_id is not None and conversion.click_id == click_id)
+            ]
+            found |= {item.seq: item for item in await self._remembered(matching)}
+        return [found[seq] for seq in islice(sorted(found, reverse=True), limit)]
+
+    async def _decoded(self, candidates: Sequence[Any]) -> list[Conversion]:
+        conversions: list[Conversion] = []
+        await self._know_keys(row["payload"] for row in candidates)
+        for count, (_, payload, digest) in enumerate(candidates, 1):
+            if (conversion := self._conversion(payload, digest)) is not None:
+                conversions.append(conversion)
+            if count % DECODED_AT_ONCE == 0:
+                await checkpoint()
+        return conversions
+
+    async def _remembered(self, event_ids: Sequence[str]) -> list[RememberedConversion]:
+        ids = [event_id for event_id in event_ids if "\0" not in event_id]
+        if not ids:
+            return []
+        await self._db.fetch(queries.SEQUENCE)
+        return await self._with_conversions(await self._db.fetch(queries.REMEMBERED, ids))
+
+    async def recent(
+        self, *, before: int | None = None, limit: int = 50
+    ) -> Sequence[RememberedConversion]:
+        """Return remembered conversions, the newest first; see `KeepsHistory`."""
+        before = END if before is None else check_number("before", before)
+        limit = check_number("limit", limit)
+        return await self._with_conversions(
+            await self._db.fetch(queries.NEWEST, before, limit, _BYTES_PER_STEP)
+        )
+
+    async def _with_conversions(self, rows: Sequence[Any]) -> list[RememberedConversion]:
+        items: list[RememberedConversion] = []
+        await self._know_keys(row["payload"] or b"" for row in rows)
+        for count, row in enumerate(rows, 1):
+            items.append(self._remembered_from(row))
+            if count % DECODED_AT_ONCE == 0:
+                await checkpoint()
+        return items
+
+    def _attempt(self, row: Any) -> PastAttempt:
+        error = LEASE_LOST_ERROR
+        if row["code"] != LEASE_LOST_CODE:
+            error = self._cipher.open_error(row["last"], row["destination"], row["error"])
+        return PastAttempt(
+            destination=row["destination"],
+            at=row["at"],
+            number=row["number"],
+            status=Status(row["status"]),
+            code=row["code"],
+            error=error,
+            http_status=row["http_status"],
+            due=row["due"],
+        )
+
+    def _remembered_from(self, row: Any) -> RememberedConversion:
+        recipients, payload = row["recipients"], row["payload"]
+        return RememberedConversion(
+            seq=row["seq"],
+            event_id=row["event_id"],
+            summary=row["summary"],
+            destinations=None if recipients is None else tuple(recipients),
+            accepted_at=row["at"],
+            conversion=None if payload is None else self._conversion(payload, row["digest"]),
+        )
+
+    def _conversion(self, payload: bytes, digest: bytes) -> Conversion | None:
+        """Return a conversion; None if its record is damaged, or its key is not known."""
+        try:
+            return decode(*self._cipher.open_record(payload, digest))
+        except (DecodeError, MissingKeyError):
+            return None
+
+
+def _failed_ranges(claim: Claim, sent: int | None) -> Sequence[tuple[int, int, int]]:
+    """Return first and last position and attempts of what failed with a claim."""
+    entries = claim.entries
+    if sent is not None:
+        seq = entries.seqs[sent]
+        return [(seq, seq, entries.attempts[sent])]
+    if isinstance(claim, PostgresClaim):
+        return claim.ranges
+    return [
+        (seq, seq, attempts) for seq, attempts in zip(entries.seqs, entries.attempts, strict=True)
+    ]

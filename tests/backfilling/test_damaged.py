@@ -1,0 +1,92 @@
+"""Files that are damaged, cut off, or in a shape of their own: told by their names, not a crash."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as arrow
+import pytest
+from pyarrow import parquet
+
+from anytrack_async import ConfigurationError, FileMapping
+from tests.backfilling.tables import csv_text, read, shopify_row
+
+pytestmark = pytest.mark.asyncio
+
+TEXT = csv_text([shopify_row(number) for number in range(1, 3000)]).encode()
+SHOP = FileMapping(
+    name="shop",
+    columns={"order_id": "id", "timestamp": "at"},
+    amounts="total",
+    currency="EUR",
+)
+
+
+def zstandard(data: bytes) -> bytes:
+    sink = arrow.BufferOutputStream()
+    with arrow.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def as_parquet(_: bytes) -> bytes:
+    sink = arrow.BufferOutputStream()
+    parquet.write_table(arrow.table({"id": [*map(str, range(5000))]}), sink)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard, as_parquet])
+async def test_a_file_that_was_not_copied_to_its_end_is_told_by_its_name(
+    compress: Callable[[bytes], bytes], tmp_path: Path
+):
+    path = tmp_path / "orders.bin"
+    path.write_bytes(compress(TEXT)[:-40])
+
+    with pytest.raises(OSError, match=r"orders\.bin is damaged"):
+        await read(path)
+
+
+async def test_damage_inside_a_compressed_file_is_told_by_its_name(tmp_path: Path):
+    data = gzip.compress(TEXT)
+    path = tmp_path / "orders.csv.gz"
+    path.write_bytes(data[:9000] + bytes(60) + data[9060:])
+
+    with pytest.raises(OSError, match=r"orders\.csv\.gz is damaged"):
+        await read(path)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard])
+async def test_a_file_of_several_compressed_parts_is_read_whole(
+    compress: Callable[[bytes], bytes], tmp_path: Path
+):
+    path = tmp_path / "orders.csv"
+    path.write_bytes(compress(TEXT[:100_000]) + compress(TEXT[100_000:]))
+
+    assert (await read(path)).counts.accepted == 2999
+
+
+async def test_a_json_object_over_several_lines_is_no_empty_file(tmp_path: Path):
+    path = tmp_path / "orders.json"
+    path.write_text('{\n  "orders": [\n    {"id": 1}\n  ]\n}\n', encoding="utf-8")
+
+    with pytest.raises(ConfigurationError, match="an object on each line, or an array"):
+        await read(path)
+
+
+async def test_single_precision_of_parquet_keeps_its_digits(tmp_path: Path):
+    path = tmp_path / "orders.parquet"
+    table = arrow.table(
+        {
+            "id": ["1", "2", "3"],
+            "at": ["2026-05-01T10:00Z"] * 3,
+            "total": arrow.array([49.9, 0.1, None], arrow.float32()),
+        }
+    )
+    parquet.write_table(table, path)
+
+    result = await read(path, mapping=SHOP)
+
+    assert [str(sale.revenue) for sale in result.conversions] == ["49.9", "0.1"]
+    assert len(result.rejects) == 1
