@@ -20,7 +20,7 @@ _FAR = 1e300
 """Instead of infinity, for which SQL has no literal; seconds."""
 
 
-class Reason(NamedTuple):
+class StoredReason(NamedTuple):
     """The part of a dead letter that a condition needs."""
 
     seq: int
@@ -44,7 +44,7 @@ class Step(NamedTuple):
         end: the position up to which all were looked at; None if there are no more.
     """
 
-    reasons: Sequence[Reason]
+    reasons: Sequence[StoredReason]
     end: int | None
 
 
@@ -109,9 +109,9 @@ def count_matching(
 
 def reasons_of(
     db: Database, rows: Sequence[tuple[Any, ...]], where: DeadLetterFilter
-) -> list[Reason]:
+) -> list[StoredReason]:
     """Return *rows*, with their error texts decrypted if *where* compares them."""
-    reasons = list(map(Reason._make, rows))
+    reasons = list(map(StoredReason._make, rows))
     if where.text is None:
         return reasons
     return [
