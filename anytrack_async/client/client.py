@@ -141,10 +141,9 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         self._session, self._anytrack = access.session(), access.sink(delivery.batch_timeout)
         all_sinks = sinks if self._anytrack is None else (self._anytrack, *sinks)
         self._dispatcher = _make_dispatcher(outbox, all_sinks, delivery, observer, from_start)
-        self._can_read = access.check is None
         self._session.check = access.check or self._dispatcher.guard.check
         self._supervisor = Supervisor(self._opened, self._dispatcher.guard)
-        self._sinks = {sink.name: sink for sink in sinks}  # those that `push` may send to
+        self._can_read, self._sinks = access.check is None, {sink.name: sink for sink in sinks}
         _observe(all_sinks, observer)
 
     def _make_observers(self, observers: Sequence[Observer], *, log: bool) -> Observers:
@@ -313,11 +312,8 @@ class AnyTrackClient(Opening, Tracking, Pushing, Subscriptions, DeadLetters, For
         """
         self._dispatcher.guard.check()
         check_header_value("token", token)
-        if (
-            destination == ANYTRACK
-            and self._can_read
-            and not isinstance(self._anytrack, AnyTrackSink)
-        ):
+        has_key_for_sending = isinstance(self._anytrack, AnyTrackSink)
+        if destination == ANYTRACK and self._can_read and not has_key_for_sending:
             self._session.authorize(token)  # for reads: the collect URL has no token
             return
         checked_names("use_token", [destination], self._dispatcher.destinations)
