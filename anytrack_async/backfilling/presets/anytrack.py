@@ -32,6 +32,16 @@ EXPORT = FileMapping(
     amounts="revenue",
     escaped=True,
     record=_from_export,
+    notes=(
+        (
+            "A row with neither `event_id` nor `order_id` has the id `anytrack:<id>`. It is not "
+            "sent to AnyTrack, which has it, unless `--to` names AnyTrack."
+        ),
+        (
+            "Other destinations know it by another id if they got it when it was tracked: name "
+            "with `--to` those that did not."
+        ),
+    ),
 )
 
 DEMO = FileMapping(
