@@ -30,6 +30,7 @@ EXPORT = FileMapping(
     signature=("conversion_type", "timestamp", ("event_id", "order_id", "id")),
     columns={name: name for name in ("order_id", "event_id", "timestamp", "currency")},
     amounts="revenue",
+    decimal=".",
     escaped=True,
     record=_from_export,
     notes=(
@@ -50,6 +51,7 @@ DEMO = FileMapping(
     signature=("conversion_type", "ago"),
     columns={name: name for name in ("order_id", "event_id", "currency")},
     amounts="revenue",
+    decimal=".",
     record=to_conversion,
 )
 
